@@ -139,7 +139,7 @@ class BoostTraining(Training):
                 " and ".join(larger),
             )
 
-    def folder_settings(self) -> FolderSettings:
+    def make_folder(self) -> FolderSettings:
         """Return the folder with the settings of its models. Further feature files extend it."""
         name = "-".join(filter(None, (self.plan.name, self.spec.name, self.settings.name)))
         return FolderSettings(

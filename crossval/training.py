@@ -152,7 +152,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
     """Files that it writes beside those of every cross-validation."""
 
     @abstractmethod
-    def folder_settings(self) -> FolderSettings:
+    def make_folder(self) -> FolderSettings:
         """Return the folder, with the settings that determine its content."""
 
     @abstractmethod
@@ -173,11 +173,11 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
     @property
     def folder(self) -> Path:
         """The folder of the units and outputs."""
-        return self._folder_settings.folder
+        return self._folder.folder
 
     @functools.cached_property
-    def _folder_settings(self) -> FolderSettings:
-        return self.folder_settings()
+    def _folder(self) -> FolderSettings:
+        return self.make_folder()
 
     @functools.cached_property
     def checked_folder(self) -> FolderSettings:
@@ -188,7 +188,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         SettingsConflictError
             See `check`.
         """
-        folder = self._folder_settings
+        folder = self._folder
         if not folder.begun:
             return folder
         change = self._image_change()
@@ -207,7 +207,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
     @property
     def packages(self) -> Iterable[str]:
         """The packages that train."""
-        return self._folder_settings.made_with
+        return self._folder.made_with
 
     def image_settings(self) -> dict[str, Any]:
         """Return the settings of a folder that depend on the images and may change with them."""
@@ -229,7 +229,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         SettingsConflictError
             The message lists the differences.
         """
-        self.checked_folder  # noqa: B018 - looked at once, since it warns
+        _ = self.checked_folder  # found once, since it warns of changes
 
     def _image_change(self) -> ImageChange:
         """Return how the images differ from those of the fold list in the folder."""
@@ -253,7 +253,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         """Set aside the folder."""
         set_aside(self.folder)
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
         """Write the settings of the folder."""
         self.checked_folder.begin()
 
@@ -275,7 +275,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             self.folder / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups
         )
 
-    def begin(self, units: Sequence[Any], environments: Sequence[Mapping[str, str]]) -> None:
+    def note_work(self, units: Sequence[Any], environments: Sequence[Mapping[str, str]]) -> None:
         """Record the environment in which the missing units are trained."""
         self.checked_folder.note_work(environments, **self.resources.recorded)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -271,7 +270,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             set_aside(plan.path)
             set_aside(plan.parts.folder)
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
         """Remove what interrupted processes left."""
         for plan in self.plans:
             remove_leftovers(plan.path)
@@ -290,12 +289,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         records = unique.dataset.records
         changes: dict[str, ImageChange] = {}
         for plan in self.plans:
-            blocks = []
-            if not merges:
-                keys = list(self.keys[plan.name].values())
-                blocks = [
-                    keys[start : start + self.size] for start in range(0, len(keys), self.size)
-                ]
+            blocks = [] if merges else self._keys_of_blocks(plan)
             state = find_finished(plan, unique, blocks=blocks)
             if state is not None:
                 self.finished[plan.name], change = state
@@ -322,6 +316,11 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         _log.info("%s complete already", complete)
         return []
 
+    def _keys_of_blocks(self, plan: StorePlan) -> list[list[str]]:
+        """Return the keys of the images of each block."""
+        keys = list(self.keys[plan.name].values())
+        return [keys[start : start + self.size] for start in range(0, len(keys), self.size)]
+
     def _note_changes(self, changes: Mapping[str, ImageChange]) -> None:
         """Log and record how the images of feature files changed, files with the same change together."""
         for change in dict.fromkeys(changes.values()):
@@ -333,16 +332,14 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         if changes:
             self.record.note(grown={name: change.json() for name, change in changes.items()})
 
-    def describe(self, units: Sequence[Unit]) -> None:
+    def end_shard(self) -> None:
         """List the images that are refused already; only a merge knows all failures."""
         if self.opened.refused and not self._failures_file.is_file():
             self._write_failures(dict(self.opened.refused))
 
     def read(self, unit: Unit) -> bool | None:
         """Return True for a block that lacks nothing."""
-        if unit:
-            return None
-        return True
+        return None if unit else True
 
     def count_finished(self, units: Sequence[Unit]) -> int:
         """Return the number of blocks whose packs are there, for the feature files that are not complete."""
@@ -421,7 +418,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         names = {name for unit in units for alike in unit for name in alike.keys}
         return [plan for plan in self.plans if plan.name in names]
 
-    def begin(self, units: Sequence[Unit], environments: Sequence[Mapping[str, str]]) -> None:
+    def note_work(self, units: Sequence[Unit], environments: Sequence[Mapping[str, str]]) -> None:
         """Compile the networks, and write the settings of the folders of packs."""
         plans = self._incomplete(units)
         for encoder in {encoder_of(plan.choice, self.settings) for plan in plans}:
@@ -434,20 +431,23 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     def list_units(self, units: Sequence[Unit]) -> None:
         """Write the list of the packs of each feature file."""
         for plan in self._incomplete(units):
-            keys = iter(self.keys[plan.name].values())
             files = []
-            for unit in units:
-                whole = pack_path(plan.parts.folder, list(itertools.islice(keys, self.size)))
-                lacking = [alike.keys[plan.name] for alike in unit if plan.name in alike.keys]
-                packs = [pack_path(plan.parts.folder, pack_keys).name for pack_keys in lacking]
+            for unit, keys in zip(units, self._keys_of_blocks(plan), strict=True):
+                missing = [alike.keys[plan.name] for alike in unit if plan.name in alike.keys]
+                packs = [pack_path(plan.parts.folder, pack_keys).name for pack_keys in missing]
                 if not packs:
+                    pack = pack_path(plan.parts.folder, keys)
                     # the name is empty if an earlier feature file contains the rows
-                    packs = [whole.name if whole.is_file() else ""]
+                    packs = [pack.name if pack.is_file() else ""]
                 files.append(packs)
             write_listing(plan.parts.folder, self.unit, files)
 
-    def rehearse(self, units: Sequence[Unit]) -> None:
+    def rehearse(self, units: Sequence[Unit] | None) -> None:
         """Describe the largest images in this process."""
+        if units is None:
+            nothing: dict[str, Finished] = {plan.name: {} for plan in self.plans}
+            images = self.opened.unique.dataset.records
+            units = make_units(images, nothing, self.keys, size=self.size)
         records = [record for unit in units for alike in unit for record in alike.records]
         targets = self._targets(plan.name for plan in self._incomplete(units))
         describe = functools.partial(time_describing, settings=self.settings, targets=targets)

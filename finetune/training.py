@@ -99,7 +99,7 @@ class CnnTraining(Training):
             values["weights"] = file_sha256(weights)
         return {**values, "backend": prepare_backend()}
 
-    def folder_settings(self) -> FolderSettings:
+    def make_folder(self) -> FolderSettings:
         """Return the folder, with the settings that determine its networks."""
         versions = versions_of(("bchisto", "keras", "numpy", prepare_backend()))
         names = (self.plan.name, self.settings.network, self.settings.name)

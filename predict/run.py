@@ -6,9 +6,8 @@ import contextlib
 import functools
 import hashlib
 import math
-import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -19,8 +18,6 @@ from ..core import (
     InputError,
     Many,
     Message,
-    OutputError,
-    Parameter,
     PathInput,
     TextInput,
     converted,
@@ -36,24 +33,23 @@ from ..core.jobs import (
     Work,
     compute,
     cpu_resources,
-    ensure_folder,
     in_turn,
     key_of,
     named_files,
     network_resources,
-    refuse_among,
     refuse_overwriting,
     remove_leftovers,
     set_aside,
 )
 from ..core.models import BundleFacts, bundle_view
-from ..core.runs import RunRecord, record_of_table, record_table
-from ..data import Finding, ImageRecord, walk_files
+from ..core.runs import RunRecord
+from ..data import ImageRecord
 from ..featurize import files_of, rehearse
 from .blocks import ImageUnit, PredictBlock, Predicted, Prediction, image_units, keep, read_kept
 from .boosted import BoostedModel
 from .images import advised, check_sizes, new_images
 from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model
+from .output_files import OutputFiles
 from .outputs import PredictResult, failures_of, write_outputs
 from .settings import OperatingPoint, PredictSettings, choose_point
 from .table import Tabulated, tabulate
@@ -82,6 +78,11 @@ class _Inputs(NamedTuple):
             config["features"] = list(map(str, self.features))
         return config
 
+    @property
+    def files(self) -> list[Path]:
+        """Files and folders that are read, apart from the model."""
+        return [*self.images, *files_of(self.features), *named_files(self.weights)]
+
     def check(self, settings: PredictSettings) -> None:
         """Refuse inputs and settings that cannot be combined."""
         if self.features and self.images:
@@ -98,185 +99,6 @@ class _Inputs(NamedTuple):
             raise InputError(
                 Message("{html}: the prediction report needs images; leave it out with embeddings")
             )
-
-
-class _Earlier(NamedTuple):
-    """What earlier calls left at the outputs.
-
-    Attributes
-    ----------
-    written : dict of str to list of str
-        Of each output the keys of its content, of which it has several until it is complete.
-    empty : list of str
-        Folders that were empty.
-    goes_on : bool
-        Whether the last call had the same options and did not end.
-    overwrote : bool
-        Whether that call was to replace what was there, as this one then is.
-    """
-
-    written: dict[str, list[str]]
-    empty: list[str]
-    goes_on: bool
-    overwrote: bool
-
-    @classmethod
-    def of(cls, table: Path, config: Mapping[str, object]) -> _Earlier:
-        """Read the record beside a table."""
-        record = record_of_table(table)
-        notes = record["notes"]
-        goes_on = record.get("config") == config and record.get("status") != "ok"
-        overwrote = goes_on and record.get("overwrite") is True
-        return cls(notes["written"], notes["empty"], goes_on, overwrote)
-
-
-@dataclass(frozen=True)
-class _Outputs:
-    """The outputs of a prediction.
-
-    Attributes
-    ----------
-    paths : dict of str to Path
-        The table as ``out``, and the report as ``html`` if it is asked for.
-    earlier : _Earlier
-    replaces : bool
-        Whether outputs that this command did not write are replaced.
-    ours : mapping
-        Name of an output to the keys of content that this command may have written there.
-    """
-
-    paths: Mapping[str, Path]
-    earlier: _Earlier
-    replaces: bool
-    ours: Mapping[str, Sequence[str]]
-
-    @classmethod
-    def of(
-        cls,
-        paths: Mapping[str, Path],
-        config: Mapping[str, object],
-        *,
-        updates: bool,
-        replaces: bool,
-    ) -> _Outputs:
-        """Read what earlier calls left at the outputs.
-
-        Parameters
-        ----------
-        paths : mapping
-        config : mapping
-            All options.
-        updates : bool
-            Whether a table of earlier calls is brought up to date.
-        replaces : bool
-            Whether this call is to replace what is there. One that goes on with such a call does the same.
-        """
-        earlier = _Earlier.of(paths["out"], config)
-        replaces = replaces or earlier.overwrote
-        ours: Mapping[str, Sequence[str]] = {}
-        if (earlier.goes_on or updates) and not replaces:
-            ours = earlier.written
-        return cls(paths, earlier, replaces, ours)
-
-    @property
-    def table(self) -> Path:
-        """The table of predictions."""
-        return self.paths["out"]
-
-    @property
-    def html(self) -> Path | None:
-        """The report."""
-        return self.paths.get("html")
-
-    @property
-    def parts(self) -> Path:
-        """The folder of predictions that are kept until the table is complete."""
-        return self.table.with_name(f"{self.table.name}.parts")
-
-    def name(self, path: Path) -> str:
-        """Return the name of an output, which is its path from the folder of the table."""
-        return os.path.relpath(path, self.table.parent)
-
-    def check(self, inputs: _Inputs) -> Path:
-        """Refuse to overwrite inputs, and outputs of others; create their folders, and return the model file."""
-        self._refuse_others()
-        record = self.table.with_name(f"{self.table.name}.run.json")
-        companions = [record, failures_of(self.table)]
-        bundle = find_bundle(inputs.model)
-        inputs_read = [
-            bundle,
-            *inputs.images,
-            *files_of(inputs.features),
-            *named_files(inputs.weights),
-        ]
-        for name, path in self.paths.items():
-            written = [path]
-            if name == "out":
-                written += companions
-            refuse_overwriting(written, inputs_read, name=name)
-            if not record.exists():
-                # otherwise an earlier call of this command wrote them
-                refuse_among(path, inputs.images, name=name)
-        for path in self.paths.values():
-            ensure_folder(path.parent)
-        return bundle
-
-    def empty_folders(self, images: Sequence[Path]) -> list[Path]:
-        """Return the folders that are empty.
-
-        Raises
-        ------
-        InputError
-            One has become empty, as the folder of a disk that is not mounted.
-        """
-        empty = [path for path in images if _is_empty(path)]
-        if len(empty) == len(images):
-            # nothing is there, which changes nothing
-            return empty
-        for path in empty:
-            if self.table.exists() and str(path.absolute()) not in self.earlier.empty:
-                raise InputError(
-                    "{images} {}: is empty, so its rows would go; mount its disk or leave it out",
-                    path,
-                )
-        return empty
-
-    def record(
-        self, config: Mapping[str, object], work: Work
-    ) -> contextlib.AbstractContextManager[RunRecord]:
-        """Record the command beside the table, with what earlier calls tell later ones."""
-        return record_table(
-            self.table,
-            command="predict",
-            config=config,
-            work=work,
-            overwrite=self.replaces,
-            notes={"written": self.earlier.written, "empty": self.earlier.empty},
-        )
-
-    def _refuse_others(self) -> None:
-        """Refuse outputs that exist and that this command did not write, or that were changed since."""
-        table = self.table
-        if (
-            table.name in self.ours
-            and table.is_file()
-            and file_sha256(table) not in self.ours[table.name]
-        ):
-            raise OutputError(
-                "{}: was changed since bchisto wrote it; move it away, or use {overwrite} once",
-                table,
-            )
-        for name, path in self.paths.items():
-            if name != "out" and path.absolute() == table.absolute():
-                raise InputError(
-                    "{} {}: is the table of {out}; give the report another name",
-                    Parameter(name),
-                    path,
-                )
-            if path.exists() and not self.replaces and self.name(path) not in self.ours:
-                raise OutputError(
-                    "{}: exists already; use {overwrite} or another {}", path, Parameter(name)
-                )
 
 
 def predict(
@@ -348,15 +170,17 @@ def predict(
     with contextlib.ExitStack() as stack:
         if settings.update and not work.checks:
             stack.enter_context(_only_update(paths["out"]))
-        outputs = _Outputs.of(paths, config, updates=settings.update, replaces=replaces)
-        bundle = outputs.check(inputs)
+        outputs = OutputFiles.of(paths, config, updates=settings.update, replaces=replaces)
+        bundle = find_bundle(inputs.model)
+        outputs.check([bundle, *inputs.files], inputs.images)
+        outputs.create_folders()
         empty: list[Path] = []
         if settings.update:
             empty = outputs.empty_folders(inputs.images)
         if empty and len(empty) == len(inputs.images):
             return PredictResult(outputs.table, 0, {}, (), (), unchanged=True)
         inputs = inputs._replace(images=tuple(path for path in inputs.images if path not in empty))
-        record = stack.enter_context(outputs.record(config, work))
+        record = stack.enter_context(outputs.record(config, work, empty=empty))
         stack.enter_context(advised())
         # refuse thresholds that the model does not have before its encoders are loaded
         point = choose_point(
@@ -365,12 +189,12 @@ def predict(
             sensitivity=settings.sensitivity,
             bundle=bundle,
         )
-        call = _Call(inputs, outputs, settings, work, record, point, empty)
+        call = _Call(inputs, outputs, settings, record, point)
         prediction: TablePrediction
         if inputs.features:
-            prediction = EmbeddingPrediction.open(call, bundle)
+            prediction = EmbeddingPrediction.open(call, work, bundle)
         else:
-            prediction = ImagePrediction.open(call, bundle)
+            prediction = ImagePrediction.open(call, work, bundle)
         computed = compute(prediction)
     if computed.result is not None:
         return computed.result
@@ -389,35 +213,24 @@ def _only_update(table: Path) -> Iterator[None]:
         yield
 
 
-def _is_empty(path: Path) -> bool:
-    """Return whether a folder and those in it hold no file, apart from hidden ones and those of systems."""
-    findings: list[Finding] = []
-    return path.is_dir() and not any(walk_files(path, findings)) and not findings
-
-
 class _Call(NamedTuple):
-    """What a prediction needs of the call: inputs and outputs, how it is done, and its record.
+    """What a prediction needs of the call: inputs, outputs, and its record.
 
     Attributes
     ----------
     inputs : _Inputs
-    outputs : _Outputs
+    outputs : OutputFiles
     settings : PredictSettings
-    work : Work
     record : RunRecord
     point : OperatingPoint or None
         Operating point from which an image is predicted positive.
-    empty : sequence of Path
-        Folders of the inputs that are empty.
     """
 
     inputs: _Inputs
-    outputs: _Outputs
+    outputs: OutputFiles
     settings: PredictSettings
-    work: Work
     record: RunRecord
     point: OperatingPoint | None
-    empty: Sequence[Path]
 
 
 Predictions = dict[str, Prediction | str]
@@ -431,11 +244,13 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
     Attributes
     ----------
     call : _Call
+    work : Work
     records : sequence of ImageRecord
         In the order of the table.
     """
 
     call: _Call
+    work: Work
     records: Sequence[ImageRecord]
 
     label = "predict"
@@ -446,11 +261,6 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
     def rewrites(self) -> bool:
         """Whether the outputs are written again although nothing has changed."""
         return not self.call.settings.update
-
-    @property
-    def work(self) -> Work:  # type: ignore[override]
-        """How the work is done."""
-        return self.call.work
 
     @property
     def folder(self) -> Path:
@@ -472,18 +282,16 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         if self.rewrites:
             return False
         predicted = self.predicted(kept, ())
-        shown = self._tabulate(predicted)
+        shown = self.tabulate(predicted)
         outputs = self.call.outputs
         written = self.call.outputs.earlier.written
         same = written | self._content_keys(predicted, shown) == written
         complete = same and all(path.exists() for path in outputs.paths.values())
         return complete and not shown.failures and not failures_of(outputs.table).exists()
 
-    def _tabulate(self, predicted: Predicted) -> Tabulated:
-        """Return all that the outputs show, and record the folders that were empty."""
-        shown = tabulate(predicted, settings=self.call.settings, point=self.call.point)
-        self.call.record.note(empty=[str(path.absolute()) for path in self.call.empty])
-        return shown
+    def tabulate(self, predicted: Predicted) -> Tabulated:
+        """Return all that the outputs show."""
+        return tabulate(predicted, settings=self.call.settings, point=self.call.point)
 
     def _content_keys(self, predicted: Predicted, shown: Tabulated) -> dict[str, list[str]]:
         """Return the name of each output with the key of what it shows."""
@@ -505,15 +313,15 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         outputs = self.call.outputs
         record = self.call.record
         predicted = self.predicted(kept, made)
+        shown = self.tabulate(predicted)
         if settings.update:
+            if shown.failures and not shown.table.records:
+                # as after a fault of the disk
+                first = next(iter(shown.failures.values()))
+                raise ImageError(
+                    f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
+                )
             self.tidy(predicted)
-        shown = self._tabulate(predicted)
-        if settings.update and shown.failures and not shown.table.records:
-            # as after a fault of the disk
-            first = next(iter(shown.failures.values()))
-            raise ImageError(
-                f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
-            )
         # until all outputs are written, each may have its earlier content or the new one
         written = self.call.outputs.earlier.written
         keys = self._content_keys(predicted, shown)
@@ -557,7 +365,7 @@ class EmbeddingPrediction(TablePrediction):
     step_name: ClassVar[str] = "images"
 
     @classmethod
-    def open(cls, call: _Call, bundle: Path) -> EmbeddingPrediction:
+    def open(cls, call: _Call, work: Work, bundle: Path) -> EmbeddingPrediction:
         """Load the models and the embeddings, and predict.
 
         Raises
@@ -576,7 +384,7 @@ class EmbeddingPrediction(TablePrediction):
             features_sha256=embeddings_digest(embeddings),
             images=len(records),
         )
-        return cls(call, records, results)
+        return cls(call, work, records, results)
 
     def units(self, *, merges: bool) -> Sequence[ImageUnit]:
         """Return nothing, since nothing is worth being kept."""
@@ -588,7 +396,7 @@ class EmbeddingPrediction(TablePrediction):
 
     @property
     def do(self) -> Callable[[tuple[ImageUnit, ...], Ticker], Predictions]:
-        """Does nothing, since there are no units."""
+        """Does nothing: there are no units, since all is predicted at once."""
         return lambda units, ticker: {}
 
     @property
@@ -626,7 +434,7 @@ class ImagePrediction(TablePrediction):
     saved: dict[str, Prediction] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, call: _Call, bundle: Path) -> ImagePrediction:
+    def open(cls, call: _Call, work: Work, bundle: Path) -> ImagePrediction:
         """Load the model with its networks, and read the headers of the images.
 
         Raises
@@ -646,19 +454,19 @@ class ImagePrediction(TablePrediction):
                 name=name,
             )
         block = PredictBlock(
-            file, model.computed_by, call.outputs.parts, skip_errors=call.work.skip_errors
+            file, model.computed_by, call.outputs.parts, skip_errors=work.skip_errors
         )
         usable, refused = check_sizes(
             records, model=model, mpp=call.settings.mpp, skip_errors=block.skip_errors
         )
-        return cls(call, usable, file, model, dict(refused), block)
+        return cls(call, work, usable, file, model, dict(refused), block)
 
     @property
     def step_name(self) -> str:
         """The steps of the model for an image."""
         return self.model.step_name
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
         """Remove what interrupted processes left."""
         remove_leftovers(self.call.outputs.parts)
 
@@ -693,7 +501,7 @@ class ImagePrediction(TablePrediction):
     @functools.cached_property
     def resources(self) -> Resources:
         """Processes of a thread each, or one for each GPU."""
-        return network_resources(self.call.work.jobs, on_keras=self.model.on_keras)
+        return network_resources(self.work.jobs, on_keras=self.model.on_keras)
 
     @property
     def _size(self) -> int:
@@ -722,10 +530,11 @@ class ImagePrediction(TablePrediction):
         """The packages that predict."""
         return packages_of(self.model)
 
-    def rehearse(self, units: Sequence[ImageUnit]) -> None:
+    def rehearse(self, units: Sequence[ImageUnit] | None) -> None:
         """Predict the largest images in this process."""
         if isinstance(self.model, BoostedModel):
-            rehearse([unit.record for unit in units], self.model.seconds)
+            records = self.records if units is None else [unit.record for unit in units]
+            rehearse(records, self.model.seconds)
 
     def predicted(
         self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
@@ -743,12 +552,13 @@ class ImagePrediction(TablePrediction):
 
     def tidy(self, predicted: Predicted) -> None:
         """Keep the predictions of these images in one file for the next update, and no others."""
-        keys = {unit.key: predicted.results[unit.record.image_id] for unit in self._units}
-        if self.saved.keys() == keys.keys():
+        results = {unit.key: predicted.results[unit.record.image_id] for unit in self._units}
+        if self.saved.keys() == results.keys():
             return
         folder = self.call.outputs.parts
         earlier = set(folder.glob("*.npz"))
-        for path in earlier - {keep(folder, keys)}:
+        current = keep(folder, results)
+        for path in earlier - {current}:
             path.unlink(missing_ok=True)
 
 

@@ -319,7 +319,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         """Set aside the folder."""
         set_aside(self.folder)
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
         """Write the settings of the folder."""
         self.into.begin()
 

@@ -6,7 +6,7 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -234,7 +234,8 @@ def cut(
         A part of a slide is damaged; fields before it are kept.
     """
     settings = settings or CutSettings()
-    work = work or Work()
+    # there are no shards or checks of slides
+    work = replace(work or Work(), checks=False, shard=None, dask=None)
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
     slides = files.list_slides(paths)
@@ -248,17 +249,12 @@ def cut(
     fields = Fields(folder, settings, groups, work, writes=not dry_run)
     fields.open(slides, outlines)
     if dry_run:
-        result = compute(fields).result
-    else:
-        with record_run(folder, command="cut", config=config, work=work) as record:
-            result = compute(fields).result
-            assert result is not None
-            record.note(
-                slides=len(result.slides),
-                fields=dict(result.classes),
-                failures=len(result.failures),
-            )
-    assert result is not None
+        return fields.cut()
+    with record_run(folder, command="cut", config=config, work=work) as record:
+        result = fields.cut()
+        record.note(
+            slides=len(result.slides), fields=dict(result.classes), failures=len(result.failures)
+        )
     return result
 
 
@@ -279,8 +275,8 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     slides : list of SlideUnit
     failures : list of (str, str)
         Slides that cannot be used, and why.
-    earlier : dict of str to dict
-        What earlier runs cut, by the name of the slide.
+    keeps : bool
+        Whether what earlier runs cut is kept, and what a person wrote into the manifest.
     """
 
     into: Path
@@ -290,7 +286,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     writes: bool
     slides: list[SlideUnit] = field(default_factory=list)
     failures: Failures = field(default_factory=Failures)
-    earlier: dict[str, Content] = field(default_factory=dict)
+    keeps: bool = True
 
     label = "cut"
     unit: ClassVar[str] = "slides"
@@ -298,7 +294,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     finished_clause: ClassVar[str] = "slides are cut"
 
     def open(self, slides: Sequence[SlideFile], outlines: Mapping[str, Path]) -> None:
-        """Open the slides and their annotations, and read what earlier runs cut of them.
+        """Open the slides and their annotations.
 
         Raises
         ------
@@ -313,8 +309,21 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                 )
                 _check_name(unit, names)
                 self.slides.append(unit)
-        for path in self.into.glob("fields/*/fields.json"):
-            self.earlier[path.parent.name] = read_json(path)
+
+    def cut(self) -> CutResult:
+        """Cut the fields, and write the outputs."""
+        result = compute(self).result
+        assert result is not None  # of a shard or a check only
+        return result
+
+    @functools.cached_property
+    def earlier(self) -> dict[str, Content]:
+        """What earlier runs cut, by the name of the slide."""
+        if not self.keeps:
+            return {}
+        return {
+            path.parent.name: read_json(path) for path in self.into.glob("fields/*/fields.json")
+        }
 
     @property
     def folder(self) -> Path:
@@ -334,44 +343,42 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         return FolderSettings(folder=self.into / "fields", settings=settings, work=("*/*",))
 
     def check(self) -> None:
-        """Refuse fields of other settings."""
+        """Refuse fields of other settings, and slides that have the name of another that was cut earlier."""
         if self.writes:
             self.fields_folder.check()
+        names = {content["digest"]: name for name, content in self.earlier.items()}
+        slides = []
+        for unit in self.slides:
+            with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
+                self._check_slide(unit)
+                _check_name(unit, names)
+                slides.append(unit)
+        self.slides = slides
+
+    def _check_slide(self, unit: SlideUnit) -> None:
+        """Refuse another slide than the one that was cut under its name."""
+        earlier = self.earlier.get(unit.slide.name)
+        if earlier is not None and earlier["digest"] != unit.content["digest"]:
+            raise InputError(
+                "{}: another slide was cut into {}; give another {out}",
+                unit.slide.path,
+                unit.folder,
+            )
 
     def discard(self) -> None:
-        """Set aside the fields and the manifest; without writing, only take no notice of them."""
-        self.earlier = {}
+        """Set aside the fields; without writing, only take no notice of them."""
+        self.keeps = False
         if self.writes:
             set_aside(self.fields_folder.folder)
-            set_aside(self.table)
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
         """Write the settings of the folder of fields."""
         if self.writes:
             self.fields_folder.begin()
 
     def units(self, *, merges: bool) -> Sequence[SlideUnit]:
-        """Return the slides, unless one has the name of another that was cut earlier.
-
-        Raises
-        ------
-        InputError
-            Another slide was cut under a name, or a slide under another name.
-        """
-        names = {content["digest"]: name for name, content in self.earlier.items()}
-        units = []
-        for unit in self.slides:
-            with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
-                earlier = self.earlier.get(unit.slide.name)
-                if earlier is not None and earlier["digest"] != unit.content["digest"]:
-                    raise InputError(
-                        "{}: another slide was cut into {}; give another {out}",
-                        unit.slide.path,
-                        unit.folder,
-                    )
-                _check_name(unit, names)
-                units.append(unit)
-        return units
+        """Return the slides."""
+        return self.slides
 
     def read(self, unit: SlideUnit) -> Content | None:
         """Return what was cut of a slide."""
@@ -394,13 +401,6 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         """A process for each core."""
         return cpu_resources(self.work.jobs)
 
-    def is_written(self, kept: Sequence[Content | None]) -> bool:
-        """Return whether the manifest has exactly the rows of these slides."""
-        contents = [content for content in kept if content is not None]
-        manifest = Manifest.read(self.table, self.patients)
-        written = [list(row) for row in manifest.rows]
-        return written == [list(map(str, row)) for row in manifest.with_slides(contents)]
-
     def write(self, kept: Sequence[Content | None], made: Sequence[Content]) -> CutResult:
         """Write the manifest, the page, and the list of what was left out.
 
@@ -418,7 +418,9 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         )
         if not usable:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
-        manifest = Manifest.read(self.table, self.patients)
+        manifest = Manifest(self.into, self.patients)
+        if self.keeps:
+            manifest = Manifest.read(self.table, self.patients)
         rows = manifest.with_slides(usable)
         labels_kept = sum(
             row[_HEADER.index("label")] != row[_HEADER.index("drawn")] for row in rows

@@ -250,7 +250,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         """Set aside the blocks."""
         set_aside(self.blocks_folder.folder)
 
-    def prepare(self) -> None:
+    def begin(self) -> None:
         """Write the settings of the folder of blocks."""
         self.blocks_folder.begin()
 

@@ -1,7 +1,7 @@
 """One protocol of a run: a command that computes is a value, and `compute_all` runs it.
 
 A `Computation` knows its units, reads a finished one, does missing ones, says whether its outputs are of exactly its
-inputs, and writes them. How the work is done (a shard, only checks, overwriting) is read only here.
+inputs, and writes them. What follows from a shard, a check and overwriting is decided only here.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Computation(ABC, Generic[U, K, M, R]):
 
     1. `check` of every computation, so that nothing has changed if one is refused; instead, if earlier results are
        overwritten, `discard` of every computation;
-    2. `prepare` of every computation;
+    2. `begin` of every computation;
     3. for each computation in turn `units`, `describe`, and `read` of each unit of this shard;
-    4. `begin` and `list_units` if a unit is missing, then `do` in this process or in others;
-    5. `write`, unless this is a shard or a check.
+    4. `note_work` and `list_units` if a unit is missing, then `do` in this process or in others;
+    5. `write`; instead, `end_shard` of a shard, and `rehearse` and `is_written` of a check.
     """
 
     work: Work
-    """How the work is done. Which shard it is, and whether it is only checked or overwritten, is read only here."""
+    """How the work is done."""
 
     unit: ClassVar[str]
     """The word for units, in the plural."""
@@ -85,12 +85,12 @@ class Computation(ABC, Generic[U, K, M, R]):
     def discard(self) -> None:
         """Set aside what earlier runs made."""
 
-    def prepare(self) -> None:
-        """Write the settings of the folder."""
+    def begin(self) -> None:
+        """Write the settings of the folder, and remove what interrupted processes left."""
 
     @abstractmethod
     def units(self, *, merges: bool) -> Sequence[U]:
-        """Return all units, in an order that does not depend on which are finished.
+        """Return all units, in an order that does not depend on which are finished; none if nothing can be missing.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Computation(ABC, Generic[U, K, M, R]):
     @property
     @abstractmethod
     def do(self) -> Callable[[tuple[U, ...], Ticker], M]:
-        """A function that does units and keeps their results; it must be importable by name, and so picklable."""
+        """A function that does units and keeps their results; to run in other processes, it must be picklable."""
 
     def steps(self, unit: U) -> int:
         """Return the number of progress steps of a unit."""
@@ -145,7 +145,7 @@ class Computation(ABC, Generic[U, K, M, R]):
         """The packages that workers of Dask need."""
         return ()
 
-    def begin(self, units: Sequence[U], environments: Sequence[Mapping[str, str]]) -> None:
+    def note_work(self, units: Sequence[U], environments: Sequence[Mapping[str, str]]) -> None:
         """Record that missing units are done now, also if that is only checked.
 
         Parameters
@@ -159,12 +159,24 @@ class Computation(ABC, Generic[U, K, M, R]):
     def list_units(self, units: Sequence[U]) -> None:
         """Write the list of the files of all units, from which others read how much is done."""
 
-    def rehearse(self, units: Sequence[U]) -> None:
-        """Take as much memory as the missing units will; `submit` asks a cluster for what this process takes."""
+    def rehearse(self, units: Sequence[U] | None) -> None:
+        """Take as much memory as the missing units will; `submit` asks a cluster for what this process takes.
 
-    @abstractmethod
+        Parameters
+        ----------
+        units : sequence or None
+            None for all units, whatever is there.
+        """
+
+    def end_shard(self) -> None:
+        """Write what a shard can tell before the outputs are written."""
+
     def is_written(self, kept: Sequence[K | None]) -> bool:
-        """Return whether all outputs are there and of exactly these inputs, given the kept results of all units."""
+        """Return whether all outputs are there and of exactly these inputs, given the kept results of all units.
+
+        By default that is not known, and outputs are written again.
+        """
+        return False
 
     @abstractmethod
     def write(self, kept: Sequence[K | None], made: Sequence[M]) -> R:
@@ -218,16 +230,16 @@ def compute_all(computations: Sequence[Computation[U, K, M, R]]) -> list[Compute
         for computation in computations:
             computation.check()
     elif work.checks:
-        # a check removes nothing, so nothing that is there can be looked at
+        # all is to be done; a check removes nothing, so what is there must not be looked at
         for computation in computations:
-            computation.rehearse(computation.units(merges=False))
+            computation.rehearse(None)
         return [Computed(None) for _ in computations]
     else:
         # all of them before any work, so that an interrupted run can be resumed
         for computation in computations:
             computation.discard()
     for computation in computations:
-        computation.prepare()
+        computation.begin()
     return [_compute(computation) for computation in computations]
 
 
@@ -248,7 +260,7 @@ class _Units(Generic[U, K]):
     here : sequence
         Those of this shard; without a shard, all.
     kept : sequence
-        For each of all units its kept result; None if it was not finished, or is not of this shard.
+        For each of all units its kept result, None if it was not finished; empty for a shard.
     missing : sequence
         Those of this shard that were not finished.
     """
@@ -260,17 +272,16 @@ class _Units(Generic[U, K]):
 
     @classmethod
     def of(cls, computation: Computation[U, K, M, R]) -> _Units[U, K]:
-        """Deal the units to shards, before it is looked which are finished, and read those of this shard."""
+        """Read which units are finished; of a shard, which are dealt before that, only its own."""
         shard = computation.work.shard
         units = computation.units(merges=shard is None)
         computation.describe(units)
-        groups = computation.groups(units)
-        if shard is not None:
-            groups = shard.select(groups)
-        here = [unit for group in groups for unit in group]
-        kept = {id(unit): computation.read(unit) for unit in here}
-        missing = [unit for unit in here if kept[id(unit)] is None]
-        return cls(units, here, [kept.get(id(unit)) for unit in units], missing)
+        if shard is None:
+            kept = [computation.read(unit) for unit in units]
+            missing = [unit for unit, result in zip(units, kept, strict=True) if result is None]
+            return cls(units, units, kept, missing)
+        here = [unit for group in shard.select(computation.groups(units)) for unit in group]
+        return cls(units, here, (), [unit for unit in here if computation.read(unit) is None])
 
 
 def _compute(computation: Computation[U, K, M, R]) -> Computed[R]:
@@ -287,13 +298,15 @@ def _compute(computation: Computation[U, K, M, R]) -> Computed[R]:
             computation.finished_clause,
         )
     if units.missing:
-        _begin(computation, units.units)
+        _note_work(computation, units.units)
     if work.checks:
         return _check(computation, units)
     made = _do(computation, units.missing)
     if work.shard is not None:
-        share = _share(computation, units)
-        return Computed(None, share, _is_unchanged(computation, units))
+        computation.end_shard()
+        # another process may have written the outputs meanwhile
+        unchanged = computation.is_written(units.kept)
+        return Computed(None, _share(computation, units), unchanged)
     if not computation.rewrites and _is_unchanged(computation, units):
         return Computed(None, unchanged=True)
     return Computed(computation.write(units.kept, made))
@@ -314,13 +327,13 @@ def _is_unchanged(computation: Computation[U, K, M, R], units: _Units[U, K]) -> 
     return not units.missing and computation.is_written(units.kept)
 
 
-def _begin(computation: Computation[U, K, M, R], units: Sequence[U]) -> None:
+def _note_work(computation: Computation[U, K, M, R], units: Sequence[U]) -> None:
     """Ask the workers of Dask for their versions, and record what begins."""
     environments: Sequence[Mapping[str, str]] = [{}]
     dask = computation.work.dask
     if dask is not None:
         environments = ask_workers(dask, folder=computation.folder, packages=computation.packages)
-    computation.begin(units, environments)
+    computation.note_work(units, environments)
     computation.list_units(units)
 
 

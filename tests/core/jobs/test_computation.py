@@ -44,8 +44,8 @@ class Letters(Computation):
         for name in [*NAMES, "table", "list"]:
             set_aside(self.folder / name)
 
-    def prepare(self):
-        self.steps_of_run.append("prepare")
+    def begin(self):
+        self.steps_of_run.append("begin")
 
     def units(self, *, merges):
         self.steps_of_run.append(f"units merges={merges}")
@@ -79,18 +79,21 @@ class Letters(Computation):
             return [tuple(units)]
         return [group for group in self.groups(units) if group]
 
-    def begin(self, units, environments):
-        self.steps_of_run.append(f"begin {list(environments)}")
+    def note_work(self, units, environments):
+        self.steps_of_run.append(f"note {list(environments)}")
 
     def list_units(self, units):
         self.steps_of_run.append("list")
         (self.folder / "list").write_text(" ".join(units))
 
     def rehearse(self, units):
-        self.steps_of_run.append(f"rehearse {len(units)}")
+        self.steps_of_run.append(f"rehearse {units if units is None else len(units)}")
+
+    def end_shard(self):
+        self.steps_of_run.append("end shard")
 
     def _content(self, kept):
-        return " ".join(text or self.read(name) for name, text in zip(NAMES, kept, strict=True))
+        return " ".join(self.read(name) or "" for name in NAMES)
 
     def is_written(self, kept):
         table = self.folder / "table"
@@ -115,17 +118,17 @@ def test_finished_units_are_kept_and_the_rest_is_done(tmp_path, caplog):
     assert "x: 1 of 6 units are done already" in caplog.text
     assert letters.steps_of_run == [
         "check",
-        "prepare",
+        "begin",
         "units merges=True",
         "describe",
-        "begin [{}]",
+        "note [{}]",
         "list",
         "write",
     ]
     again = Letters(tmp_path)
     assert None not in compute(again).result
     assert again.calls == []
-    assert again.steps_of_run == ["check", "prepare", "units merges=True", "describe", "write"]
+    assert again.steps_of_run == ["check", "begin", "units merges=True", "describe", "write"]
 
 
 def test_outputs_that_are_kept_are_not_written_again(tmp_path):
@@ -153,6 +156,7 @@ def test_shards_are_dealt_by_what_belongs_together(tmp_path):
     assert computed.result is None
     assert computed.share == Share(Shard(1, 2), own=4, done=4, units=6, unit="units")
     assert first.calls == [["a1"], ["c0", "c1"]]
+    assert first.steps_of_run[-1] == "end shard"
     assert "units merges=False" in first.steps_of_run
     second = Letters(tmp_path, Work(shard="2/2"), together=True)
     assert compute(second).share.done == 6
@@ -180,7 +184,7 @@ def test_a_check_does_and_writes_nothing_but_the_list(tmp_path):
     computed = compute(letters)
     assert (computed.result, computed.unchanged, computed.share.done) == (None, False, 1)
     assert letters.calls == []
-    assert letters.steps_of_run[-3:] == ["begin [{}]", "list", "rehearse 5"]
+    assert letters.steps_of_run[-3:] == ["note [{}]", "list", "rehearse 5"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a0", "list"]
 
 
@@ -210,7 +214,7 @@ def test_overwriting_discards_all_before_any_work(tmp_path):
     changed = [Letters(folder, Work(overwrite=True), suffix=" anew") for folder in folders]
     results = compute_all(changed)
     assert [each.result for each in results] == [[None] * 6] * 2
-    assert [each.steps_of_run[:2] for each in changed] == [["discard", "prepare"]] * 2
+    assert [each.steps_of_run[:2] for each in changed] == [["discard", "begin"]] * 2
     assert (folders[1] / "c1").read_text() == "made c1 anew"
 
 
@@ -220,7 +224,7 @@ def test_a_check_removes_nothing(tmp_path):
     letters = Letters(tmp_path, Work(checks=True, overwrite=True))
     computed = compute(letters)
     assert (computed.result, computed.unchanged) == (None, False)
-    assert letters.steps_of_run == ["units merges=False", "rehearse 6"]
+    assert letters.steps_of_run == ["rehearse None"]
     assert {path: path.read_text() for path in tmp_path.iterdir()} == before
 
 
