@@ -1,7 +1,7 @@
 """The law of the house: few folders and arrows, short ways, and code that says one thing a line.
 
-Numbers are compared with `<=`. Those of `FALLING` only fall: who lowers what is counted lowers them. A room may grow by
-5 % over `TOKENS`; the issue that makes it larger raises its number. `python tools/benchmarks/house.py` prints all.
+Numbers are compared with `<=`. A room may grow by 5 % over `TOKENS`; the issue that makes it larger raises its number.
+`python tools/benchmarks/house.py` prints all that is counted.
 """
 
 import importlib.util
@@ -32,31 +32,32 @@ MANY_BRANCHES = 15
 CONDITIONALS = 2.5
 PAIRS = 0.6
 WALRUSES = 0.4
-"""For 1,000 tokens. A choice by index or by repetition counts as a conditional expression."""
+"""For 1,000 tokens. Choices by index, by repetition, and by `and` or `or` count as conditional expressions."""
 
-FALLING = {"functions of many branches": 30, "and, or as a value": 546}
+FUNCTIONS_OF_MANY_BRANCHES = 30
+"""A number that only falls: who lowers what is counted lowers it."""
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 5_754,
-    "apps/doctor": 4_079,
-    "apps/explain": 14_934,
-    "apps/recipes": 26_632,
-    "apps/serve": 11_743,
-    "apps/slides": 11_626,
-    "apps/submit": 8_372,
-    "boost": 20_738,
-    "commands": 17_131,
-    "core": 39_260,
-    "crossval": 3_900,
-    "data": 44_237,
-    "encoders": 24_892,
-    "evaluate": 36_820,
-    "featurize": 25_048,
-    "finetune": 23_144,
-    "predict": 13_026,
-    "root": 1_996,
-    "stains": 6_054,
+    "apps/check": 6_143,
+    "apps/doctor": 4_392,
+    "apps/explain": 15_538,
+    "apps/recipes": 27_577,
+    "apps/serve": 11_885,
+    "apps/slides": 13_444,
+    "apps/submit": 11_005,
+    "boost": 21_768,
+    "commands": 15_538,
+    "core": 41_654,
+    "crossval": 4_132,
+    "data": 46_608,
+    "encoders": 25_904,
+    "evaluate": 40_066,
+    "featurize": 27_663,
+    "finetune": 23_670,
+    "predict": 14_719,
+    "root": 2_032,
+    "stains": 6_905,
 }
 """Tokens of each room. One that grows by more than 5 % is raised here by the issue that names it."""
 SLACK = 1.05
@@ -121,7 +122,7 @@ def test_no_function_is_heavy(house, counted):
 
 def test_few_functions_have_many_branches(house, counted):
     many = [f for f in house.functions_of(counted) if f.branches > MANY_BRANCHES]
-    assert len(many) <= FALLING["functions of many branches"], many
+    assert len(many) <= FUNCTIONS_OF_MANY_BRANCHES, many
 
 
 def test_a_line_says_one_thing(house, counted):
@@ -132,12 +133,10 @@ def test_a_line_says_one_thing(house, counted):
 
 
 def test_choices_are_not_hidden_in_other_expressions(house, counted):
-    hidden = house.hidden_choices(counted)
     tokens = sum(counts.tokens for counts in counted.values())
-    hidden_density = 1000 * (hidden.by_index + hidden.by_repetition) / tokens
+    hidden_density = 1000 * sum(house.hidden_choices(counted)) / tokens
     conditionals = house.density_of(counted).conditionals
     assert conditionals + hidden_density <= CONDITIONALS
-    assert hidden.by_and_or <= FALLING["and, or as a value"]
 
 
 @pytest.mark.slow
