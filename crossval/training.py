@@ -20,7 +20,14 @@ import numpy.typing as npt
 from ..core import BchistoError, ReportError, SettingsConflictError, public
 from ..core.formats import read_rows
 from ..core.jobs import Computation, Share, Work, compute_all, set_aside
-from ..core.runs import FolderSettings, ImageChange, RunRecord, remove_listing, write_listing
+from ..core.runs import (
+    FolderSettings,
+    ImageChange,
+    RunRecord,
+    read_listing,
+    remove_listing,
+    write_listing,
+)
 from ..data import (
     DatasetFacts,
     FoldPlan,
@@ -289,6 +296,9 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
 
     def is_written(self, kept: Sequence[Any]) -> bool:
         """Return whether all outputs are there, with this two-class view, and tell the same of the images."""
+        if read_listing(self.folder) is not None:
+            # units were trained whose outputs were not written
+            return False
         facts = read_facts(self.folder / "predictions.csv").run
         flow = self.images.known.used(self.image_settings()["images"])
         if facts.get("flow") != flow:

@@ -403,7 +403,6 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if len(shown) < MAX_PICTURES:
                 shown.append(page_row(explanation, picture, link=picture_file))
             rows.append(row)
-        write_or_remove(self.folder / "explain.csv", _HEADER, rows)
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))
         write_page(
@@ -416,6 +415,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             failures=failures,
             facts=bundle_lines(self.model.bundle, self.explain.file.sha256),
         )
+        # last, since it tells that all else is written
+        write_or_remove(self.folder / "explain.csv", _HEADER, rows)
         return result
 
     def result(

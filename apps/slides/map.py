@@ -21,7 +21,14 @@ from ...core.jobs import (
     set_aside,
 )
 from ...core.models import bundle_view
-from ...core.runs import FolderSettings, RunRecord, record_run, remove_listing, write_listing
+from ...core.runs import (
+    FolderSettings,
+    RunRecord,
+    read_listing,
+    record_run,
+    remove_listing,
+    write_listing,
+)
 from ...data import ImageFiles, ImageRecord, spell_labels
 from ...predict import (
     Model,
@@ -315,7 +322,10 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         write_listing(self.blocks_folder.folder, self.unit, [[block.file.name] for block in units])
 
     def is_written(self, kept: Sequence[Results | None]) -> bool:
-        """Return whether the table is of these slides, labels and patients, and all files of the maps are there."""
+        """Return whether the table is of these slides, labels and patients, and the maps are of these tiles."""
+        if read_listing(self.blocks_folder.folder) is not None:
+            # blocks were done whose maps were not written
+            return False
         table = {
             (row["image_id"], row["label"], row["group"])
             for row in read_rows(self.into / "slides.csv")
@@ -326,11 +336,20 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             if grid.corners:
                 label = self.labels.get(grid.name, "")
             rows.add((grid.name, label, self.patients[grid.name]))
-        return table == rows and all(
-            (self.into / "maps" / grid.name / name).is_file()
-            for grid in self.grids
-            for name in FILES
-        )
+        return table == rows and all(self._is_mapped(grid, kept) for grid in self.grids)
+
+    def _is_mapped(self, grid: TileGrid, kept: Sequence[Results | None]) -> bool:
+        """Return whether the files of a slide are there, with exactly the tiles that can be used."""
+        folder = self.into / "maps" / grid.name
+        mapped = {row["image_id"] for row in read_rows(folder / "tiles.csv")}
+        unused = {
+            name
+            for results in kept
+            for name, result in (results or {}).items()
+            if isinstance(result, str)
+        }
+        tiles = {tile.image_id for tile in grid.records}
+        return mapped == tiles - unused and all((folder / name).is_file() for name in FILES)
 
     def write(self, kept: Sequence[Results | None], made: Sequence[Results]) -> MapResult:
         """Write a map of each slide, the table of slides, and the list of what was left out.
