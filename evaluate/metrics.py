@@ -41,6 +41,17 @@ PREDICTED_CLASS = "predicted class"
 """The rule of a table without probabilities, which none can be chosen for."""
 
 
+ESTIMAND = (
+    "the trained models on new {units} of the same kind; models and folds are taken as they are"
+)
+"""What an interval is about; see ``docs/evaluation.md``."""
+
+PRECISE = 0.05
+"""Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""
+
+_HEADLINES = ("accuracy", "patient_recognition_rate")
+
+
 def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the positive classes of a known dataset, empty for any other.
 
@@ -60,12 +71,12 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def _above_zero(value: Any, name: str, *, most: str) -> tuple[float, ...]:
+def _above_zero(value: Any, name: str, *, bound: str) -> tuple[float, ...]:
     """Take shares above 0, up to or below 1."""
     shares = converted(value, name, tuple[float, ...])
     for share in shares:
-        if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below"):
-            raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), share, most)
+        if not 0.0 < share <= 1.0 or (share == 1.0 and bound == "below"):
+            raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), share, bound)
     return shares
 
 
@@ -100,13 +111,13 @@ class TwoClassView(Settings):
         (),
         group="Evaluation",
         flag="sensitivity",
-        form=functools.partial(_above_zero, most="up to"),
+        form=functools.partial(_above_zero, bound="up to"),
         help="Target sensitivity: each fold gets a threshold fitted on the others.",
     )
     prevalences: tuple[float, ...] = option(
         (),
         flag="prevalence",
-        form=functools.partial(_above_zero, most="below"),
+        form=functools.partial(_above_zero, bound="below"),
         help="Prevalence in another population, for which predictive values are given too.",
     )
 
@@ -129,9 +140,7 @@ class TwoClassView(Settings):
         >>> TwoClassView().recorded(["normal", "benign", "in situ", "invasive"])["thresholds"]
         [0.33, 0.5]
         """
-        usual: tuple[float, ...] = (0.5,)
-        if order_classes(classes) == _BACH:
-            usual = _BACH_THRESHOLDS
+        usual = _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
         return {
             "positive": list(self.positive or default_positive(classes)),
             "rule": self.rule or "sum",
@@ -245,17 +254,6 @@ def fold_accuracies(table: PredictionTable) -> list[float]:
     return [float(hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
-ESTIMAND = (
-    "the trained models on new {units} of the same kind; models and folds are taken as they are"
-)
-"""What an interval is about; see ``docs/evaluation.md``."""
-
-PRECISE = 0.05
-"""Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""
-
-_HEADLINES = ("accuracy", "patient_recognition_rate")
-
-
 def measure(
     table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
 ) -> dict[str, Any]:
@@ -294,14 +292,10 @@ def measure(
     metrics = _facts(table)
     specs = list_metrics()
     for spec in specs:
-        if spec.parts is not None:
-            metrics |= metric_values(spec, table, units, draws=bootstrap)
+        metrics |= metric_values(spec, table, units, draws=bootstrap)
     metrics["per_class"] = _per_class(table, units)
     if view.positive:
         metrics["two_class"] = _two_class(table, view, units)
-    for spec in specs:  # the bootstrap is the last in a list of methods
-        if spec.parts is None:
-            metrics |= metric_values(spec, table, units, draws=bootstrap)
     metrics["chance"] = _chance(table, by_group=metrics["patient_recognition_rate"] is not None)
     if metrics["auc"] is not None:
         metrics |= _pooled_auc(table)
