@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core import counted, plural
 from .. import Panel, PredictionTable, Sample
-from .answer import answer, findings, side_by_side, warnings, warnings_of
+from .answer import answer, findings, ranked, side_by_side, warnings, warnings_of
 from .drawings import calibration_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
@@ -22,9 +22,10 @@ def first_block(panels: Sequence[Panel], banners: Sequence[str]) -> Block:
     if len(panels) == 1:
         notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
         return answer_block(panels[0], warnings_of(panels[0].metrics, notes), single=True)
+    protocols = ranked(panels)
     values = {
-        "rows": side_by_side(panels),
-        "findings": findings(panels),
+        "rows": side_by_side(protocols),
+        "findings": findings(protocols),
         "warnings": warnings(panels, banners),
     }
     return Block(template="answers.html", values=values)
