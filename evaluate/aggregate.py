@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Settings, option
+from .influence import Integers, Values
 from .metrics import default_positive, positive_mask
 from .predictions import PredictionTable
 
@@ -47,9 +47,7 @@ class Aggregation(Settings):
         """Return each level with each rule; the level of rows has the rule ``""``."""
         pairs: dict[tuple[str, str], None] = {}
         for level in self.levels:
-            rules = self.rules
-            if level == "row":
-                rules = ("",)
+            rules = ("",) if level == "row" else self.rules
             pairs |= dict.fromkeys((level, rule) for rule in rules)
         return list(pairs)
 
@@ -155,7 +153,7 @@ def _join(
 
 def _predict(
     table: PredictionTable, members: list[list[int]], rule: str, positive: Sequence[str]
-) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.int64]]:
+) -> tuple[Values | None, Integers]:
     if rule == "exist":
         return None, _called_positive(table, members, rule, positive, needed=1)
     if rule == "exist-n":
@@ -179,7 +177,7 @@ def _called_positive(
     positive: Sequence[str],
     *,
     needed: int,
-) -> npt.NDArray[np.int64]:
+) -> Integers:
     """Return the positive class where so many members are called positive, else the other."""
     mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
     if mask.sum() != 1 or len(mask) != 2:

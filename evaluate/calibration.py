@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .influence import Integers, Part, Values
+from .influence import Integers, Mask, Part, Values
 from .operating import fold_rest
 from .predictions import PredictionTable, sampling_units
-from .variance import Figure, Units, interval, normal_interval
+from .variance import Entry, Figure, Units, interval, normal_interval
 
 _BOUNDS = (0.05, 20.0)
 """Range of the temperatures that are searched."""
@@ -29,10 +27,8 @@ simulated data (docs/evaluation.md)."""
 _AVERAGING = 0.3
 """By how much log T may fall if the models of the folds are averaged, chosen on simulated data (docs/evaluation.md)."""
 
-Probabilities = npt.NDArray[np.float64]
 
-
-def apply_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
+def apply_temperature(probabilities: Values, temperature: float) -> Values:
     """Divide the logarithms of probabilities by a temperature and normalise again; keeps the predicted class.
 
     Parameters
@@ -88,7 +84,7 @@ def shrunk_temperature(
 
 
 def _fitted_temperature(
-    probabilities: Probabilities, labels: Integers, units: Integers, penalty: float = PENALTY
+    probabilities: Values, labels: Integers, units: Integers, penalty: float = PENALTY
 ) -> float:
     """Return the temperature of the least penalised loss of some rows."""
     from scipy.optimize import minimize_scalar
@@ -109,7 +105,7 @@ def _fitted_temperature(
     return float(np.exp(optimum.x))
 
 
-def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabilities] | None:
+def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values] | None:
     """Scale each fold by a `shrunk_temperature` of the other folds.
 
     Of these the images that this fold tests as well are left out. The models that predicted the others had this fold's
@@ -144,7 +140,7 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabi
     return temperatures, scaled
 
 
-def negative_log_likelihood(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
+def negative_log_likelihood(probabilities: Values, labels: Integers) -> float:
     """Return the mean over rows of minus the logarithm of the true class's probability."""
     of_true_class = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(of_true_class, _LEAST)).mean())
@@ -181,7 +177,7 @@ def calibration_note(table: PredictionTable) -> str | None:
     return None
 
 
-def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict[str, Any] | None:
+def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> Entry | None:
     """Compare the confidence of the predicted class with how often it is right.
 
     Parameters
@@ -242,7 +238,7 @@ def brier_score(table: PredictionTable, units: Units) -> Figure:
     return replace(figure, high=max(figure.high, brier + (1.0 - accuracy.low) * (2.0 - brier)))
 
 
-def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:
+def _scores(table: PredictionTable, probabilities: Values, bins: int) -> Entry:
     """Return the scores of probabilities that need no interval."""
     confidence = probabilities[np.arange(len(table)), table.predicted]
     hits = table.predicted == table.labels
@@ -284,7 +280,7 @@ def _expected_error(confidence: Values) -> float:
     return float(right @ np.abs(np.arange(len(right)) - confidence.sum()))
 
 
-def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units) -> dict[str, Any]:
+def recalibration(scores: Values, truth: Mask, *, units: Units) -> Entry:
     """Compute calibration slope and intercept of scores against what they are scores of.
 
     The slope is that of a logistic regression of the truth on the log odds of the score: below 1 where scores are too
@@ -310,7 +306,7 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     """
     odds = np.clip(scores, _SUREST, 1 - _SUREST)
     odds = np.log(odds) - np.log1p(-odds)
-    figures: dict[str, Any] = {"slope": None, "intercept": None}
+    figures: Entry = {"slope": None, "intercept": None}
     if truth.all() or not truth.any():
         return figures
     positives = odds[truth]
@@ -327,7 +323,7 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
 
 
 def _last_coefficient(
-    design: Values, offset: Values, truth: npt.NDArray[np.bool_], units: Units
+    design: Values, offset: Values, truth: Mask, units: Units
 ) -> tuple[float, Values, float]:
     """Return the last coefficient of a logistic regression, the influence of each unit on it, and its Wald variance.
 
@@ -353,7 +349,7 @@ def _last_coefficient(
     return float(coefficients[-1]), influence, model_variance
 
 
-def _fit_logistic(design: Values, offset: Values, truth: npt.NDArray[np.bool_]) -> Values:
+def _fit_logistic(design: Values, offset: Values, truth: Mask) -> Values:
     """Return the coefficients of a logistic regression: Newton's steps, each halved until it lowers the loss."""
     from scipy.special import expit
 
@@ -388,7 +384,7 @@ def _solved(matrices: Values, vectors: Values) -> Values:
     return np.asarray(np.linalg.solve(matrices + least * np.eye(size), vectors[..., None])[..., 0])
 
 
-def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[str, Any] | None:
+def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry | None:
     """Return the confidence below which the least sure predictions of a table lie, and how many are right on each side.
 
     The share is named beforehand and the confidence follows from it without a look at a label, so that how many are
@@ -427,7 +423,7 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[
     hits = table.predicted == table.labels
     units = Units.of(table)
 
-    def side(inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    def side(inside: Mask) -> Entry:
         right = units.share(hits, inside)
         return {
             "n": int(inside.sum()),

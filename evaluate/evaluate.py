@@ -20,7 +20,7 @@ from .metrics import TwoClassView, measure
 from .panel import Panel, joined_versions
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
-from .variance import as_json, with_figures
+from .variance import Entry, as_json, with_figures
 
 METRICS = "metrics.json"
 
@@ -43,8 +43,8 @@ class Facts(NamedTuple):
         Those of the table, as `measure` returns them.
     """
 
-    run: dict[str, Any]
-    metrics: dict[str, Any]
+    run: Entry
+    metrics: Entry
 
     @property
     def view(self) -> TwoClassView:
@@ -119,7 +119,7 @@ class Evaluation:
     folder: Path
     sources: tuple[Path, ...]
     panels: list[Panel] = field(repr=False)
-    result: dict[str, Any] = field(repr=False)
+    result: Entry = field(repr=False)
 
 
 _MOST_DRAWS = 100_000
@@ -184,7 +184,7 @@ def evaluate(
     reader = _Reader(view or TwoClassView(), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     panels = reader.panels(tables_of(sources), tables)
-    result: dict[str, Any] = {
+    result: Entry = {
         "schema_version": SCHEMA,
         "tables": {panel.table.name: panel.metrics for panel in panels},
     }
@@ -282,7 +282,7 @@ def _subgroups(
     columns: Mapping[str, Mapping[str, str]],
     *,
     level: str,
-) -> dict[str, Any]:
+) -> Entry:
     """Return the subgroups of a table at a level, by the values that columns have for its images."""
     by_column = {}
     for column, values in columns.items():

@@ -277,12 +277,8 @@ def mid_p(share: float, rows: float) -> tuple[float, float]:
         """Return the share of all at which the mean of both, the mid-p, is this."""
         return float(brentq(lambda at: (more(at) + at_least(at)) / 2.0 - level, 0.0, 1.0))
 
-    low = 0.0
-    if share > 0.0:
-        low = end(1.0 - LEVEL)
-    high = 1.0
-    if share < 1.0:
-        high = end(LEVEL)
+    low = end(1.0 - LEVEL) if share > 0.0 else 0.0
+    high = end(LEVEL) if share < 1.0 else 1.0
     return low, high
 
 
@@ -291,12 +287,8 @@ def exact(share: float, rows: float) -> tuple[float, float]:
     from scipy.special import betaincinv
 
     right = share * rows
-    low = 0.0
-    if share > 0.0:
-        low = float(betaincinv(right, rows - right + 1.0, 1.0 - LEVEL))
-    high = 1.0
-    if share < 1.0:
-        high = float(betaincinv(right + 1.0, rows - right, LEVEL))
+    low = float(betaincinv(right, rows - right + 1.0, 1.0 - LEVEL)) if share > 0.0 else 0.0
+    high = float(betaincinv(right + 1.0, rows - right, LEVEL)) if share < 1.0 else 1.0
     return low, high
 
 
@@ -384,9 +376,7 @@ def unit_variation(
     units = len(np.unique(member[inside]))
     in_ranks = any(part.finer >= RANKED for part in parts)
     counted = bool(units == inside.sum()) and not in_ranks
-    most = np.inf
-    if not in_ranks and (counted or variance == 0.0):
-        most = units
+    most = units if not in_ranks and (counted or variance == 0.0) else np.inf
     free = units - 1.0
     if len(parts) == 1:
         free = min(max(each[0].units - 1.0, least), free)
@@ -437,9 +427,7 @@ def _part_variation(part: Part, member: Integers, *, power: float, ranked: float
         others = 1.0 - sizes / sizes.sum()
         summed = np.bincount(member, np.where(side, part.effect, 0.0), count)
         influence += summed / (others + (others <= 0)) ** power  # a unit alone is not corrected
-    finer = part.finer
-    if finer == RANKED:
-        finer = ranked
+    finer = ranked if part.finer == RANKED else part.finer
     rows = _worth_of_sides(rows_of_sides, finer)
     units = _worth_of_sides(units_of_sides, finer)
     variance = float(np.square(influence).sum())
@@ -447,9 +435,7 @@ def _part_variation(part: Part, member: Integers, *, power: float, ranked: float
     worth = units
     if variance > 1e-12 * by_row > 0.0:
         worth = min(max(rows * by_row / variance, units), rows)
-    most = rows
-    if part.finer >= RANKED:
-        most = worth
+    most = worth if part.finer >= RANKED else rows
     return _PartVariation(influence, variance, worth, (units / finer, most), sum(units_of_sides))
 
 
@@ -468,7 +454,5 @@ def freedom(influence: Values, units: int, most: float) -> float:
     squares = np.square(influence)
     variance = float(squares.sum())
     varying = float(np.square(squares).sum()) - variance**2 / units
-    free = most
-    if varying > 1e-12 * variance**2:
-        free = min(most, 2.0 * variance**2 / varying)
+    free = min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most
     return max(1.0, free)

@@ -8,12 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Message, Parameter, Settings, converted, option, plural
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
-from .influence import LEVEL, Part, auc_part, confusion, unit_variation
+from .influence import LEVEL, Mask, Part, Values, auc_part, confusion, unit_variation
 from .known_metrics import (
     MetricSpec,
     by_patient,
@@ -26,7 +25,7 @@ from .known_metrics import (
 )
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes
-from .variance import Figure, Units, interval
+from .variance import Entry, Figure, Units, interval
 
 _BACH = ("Normal", "Benign", "InSitu", "Invasive")
 
@@ -132,7 +131,7 @@ class TwoClassView(Settings):
         if self.positive:
             positive_mask(classes, self.positive)
 
-    def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
+    def recorded(self, classes: Sequence[str]) -> Entry:
         """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it.
 
         Examples
@@ -159,7 +158,7 @@ class TwoClassView(Settings):
         )
 
 
-def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArray[np.bool_]:
+def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> Mask:
     """Return which classes are positive, bool of shape (classes,).
 
     Raises
@@ -194,11 +193,11 @@ class TwoSides(NamedTuple):
         Rows of two classes with the score 0.5 that are predicted negative.
     """
 
-    truth: npt.NDArray[np.bool_]
-    scores: npt.NDArray[np.float64]
-    tied: npt.NDArray[np.bool_]
+    truth: Mask
+    scores: Values
+    tied: Mask
 
-    def called(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+    def called(self, threshold: float = 0.5) -> Mask:
         """Return which rows are positive: those with at least this score.
 
         Of two classes with the same probability the predicted one holds, so that the operating point 0.5 calls every
@@ -207,7 +206,7 @@ class TwoSides(NamedTuple):
         return np.asarray((self.scores >= threshold) & ~(self.tied & (threshold == 0.5)))
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
+    def right(self) -> Mask:
         """Whether a row is on its true side at 0.5, bool of shape (n,)."""
         return np.asarray(self.called() == self.truth)
 
@@ -224,9 +223,7 @@ def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None)
     return TwoSides(mask[table.labels], scores, ~called & (scores == 0.5) & (len(mask) == 2))
 
 
-def two_class_scores(
-    probabilities: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_], *, rule: str = "sum"
-) -> npt.NDArray[np.float64]:
+def two_class_scores(probabilities: Values, positive: Mask, *, rule: str = "sum") -> Values:
     """Return the score of the positive side, float64 of shape (n,).
 
     Parameters
@@ -256,7 +253,7 @@ def fold_accuracies(table: PredictionTable) -> list[float]:
 
 def measure(
     table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
-) -> dict[str, Any]:
+) -> Entry:
     """Compute the metrics of a table with their 95 % intervals.
 
     Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
@@ -308,9 +305,9 @@ def measure(
     return metrics
 
 
-def _facts(table: PredictionTable) -> dict[str, Any]:
+def _facts(table: PredictionTable) -> Entry:
     """Return what a table is, its confusion matrix and its calibration."""
-    facts: dict[str, Any] = {"n": len(table)}
+    facts: Entry = {"n": len(table)}
     if table.unlabelled:
         facts["unlabelled"] = table.unlabelled
     matrix = confusion(table.labels, table.predicted, len(table.classes)).astype(np.int64)
@@ -335,10 +332,10 @@ def _figure(part: Part | None, units: Units) -> Figure | None:
     return interval([part], units)
 
 
-def _per_class(table: PredictionTable, units: Units) -> dict[str, dict[str, Any]]:
+def _per_class(table: PredictionTable, units: Units) -> dict[str, Entry]:
     """Return the figures of each class against the rest, and its rows."""
     counts = np.bincount(table.labels, minlength=len(table.classes))
-    per_class: dict[str, dict[str, Any]] = {}
+    per_class: dict[str, Entry] = {}
     for k, name in enumerate(table.classes):
         per_class[name] = {
             figure: _figure(part, units) for figure, part in class_parts(table, k).items()
@@ -347,10 +344,10 @@ def _per_class(table: PredictionTable, units: Units) -> dict[str, dict[str, Any]
     return per_class
 
 
-def _chance(table: PredictionTable, *, by_group: bool) -> dict[str, Any]:
+def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
     """Return what is right by chance: by the largest class, on average over classes, and over groups."""
     counts = np.bincount(table.labels, minlength=len(table.classes))
-    chance: dict[str, Any] = {
+    chance: Entry = {
         "largest_class": float(counts.max() / counts.sum()),
         "balanced": float(1 / (counts > 0).sum()),
     }
@@ -369,7 +366,7 @@ def _pooled_auc(table: PredictionTable) -> dict[str, float]:
     return {"auc_pooled": float(np.mean(values))}
 
 
-def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> dict[str, Any]:
+def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
     """Return what of the rows is independent, and how many units the first figures of a report would need."""
     ungrouped = 0
     if units.kind == "group":
@@ -404,7 +401,7 @@ def units_needed(part: Part, units: Units) -> int | None:
     return needed
 
 
-def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict[str, Any]:
+def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> Entry:
     """Return what the two-class view of a table gives.
 
     ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows; for
@@ -415,7 +412,7 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict
     mask = positive_mask(table.classes, view.positive)
     sides = two_sides(table, view.positive, view.rule)
     accuracies = [float(sides.right[inside].mean()) for _, inside in table.fold_rows()]
-    figures: dict[str, Any] = {
+    figures: Entry = {
         "positive": [name for name, yes in zip(table.classes, mask, strict=True) if yes],
         "rule": view.rule,
         "accuracy": units.share(sides.right),
@@ -437,7 +434,7 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict
     return figures
 
 
-def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> dict[str, Any]:
+def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> Entry:
     """Return the AUC of the scores of a view: of pairs within folds, else of all pairs; of each fold; and of all."""
     if table.probabilities is None:
         per_fold = [None] * len(table.fold_numbers)
@@ -446,7 +443,7 @@ def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> dic
     pooled = auc_part(sides.truth, sides.scores)
     aucs, _ = fold_curves(table, sides.truth, sides.scores)
     mean, std = mean_and_std(aucs)
-    figures: dict[str, Any] = {"auc": _figure(within or pooled, units)}
+    figures: Entry = {"auc": _figure(within or pooled, units)}
     if within and pooled and len(aucs) > 1:
         figures["auc_pooled"] = pooled.value
     return figures | {"auc_per_fold": aucs, "auc_mean": mean, "auc_std": std}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import DependencyError
 from ..core.jobs import write_rows
+from .influence import Integers, Mask, Values
 
 
 def as_frame(columns: Mapping[str, Any]) -> Any:
@@ -71,9 +71,9 @@ class PredictionTable:
     name: str
     classes: tuple[str, ...]
     image_ids: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float64] | None
-    predicted: npt.NDArray[np.int64]
+    labels: Integers
+    probabilities: Values | None
+    predicted: Integers
     folds: tuple[int | None, ...]
     groups: tuple[str | None, ...]
     protocol: str = ""
@@ -94,7 +94,7 @@ class PredictionTable:
         return list(zip(self.image_ids, self.patches or [""] * len(self), self.folds, strict=True))
 
     @property
-    def first_rows(self) -> npt.NDArray[np.int64]:
+    def first_rows(self) -> Integers:
         """The first row about each image and patch, shape (distinct,), int64: repeated folds test all several times."""
         last_to_first = {key[:2]: row for row, key in reversed([*enumerate(self.keys)])}
         return np.array(sorted(last_to_first.values()), dtype=np.int64)
@@ -134,18 +134,18 @@ class PredictionTable:
         return sorted({fold for fold in self.folds if fold is not None})
 
     @property
-    def fold_array(self) -> npt.NDArray[np.int64]:
+    def fold_array(self) -> Integers:
         """The fold of each row, -1 where it names none."""
         return np.array([-1 if fold is None else fold for fold in self.folds], dtype=np.int64)
 
-    def fold_rows(self) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    def fold_rows(self) -> Iterator[tuple[int, Mask]]:
         """Yield each fold in ascending order and its rows, bool of shape (n,)."""
         folds = self.fold_array
         for fold in self.fold_numbers:
             yield fold, folds == fold
 
     @property
-    def confidence(self) -> npt.NDArray[np.float64] | None:
+    def confidence(self) -> Values | None:
         """The probability of the predicted class of each row, which is the largest; None without probabilities."""
         if self.probabilities is None:
             return None
@@ -157,7 +157,7 @@ class PredictionTable:
         *,
         classes: Sequence[str],
         labels: Sequence[str],
-        probabilities: npt.NDArray[np.float64],
+        probabilities: Values,
         **fields: Any,
     ) -> PredictionTable:
         """Make a table; the predicted class is the one of the highest probability, the first of equals.
@@ -192,7 +192,7 @@ def write_predictions(
     *,
     classes: Sequence[str],
     rows: Sequence[tuple[str, str, str | None, int | str]],
-    probabilities: npt.NDArray[np.float64],
+    probabilities: Values,
     extra: Sequence[tuple[str, Sequence[Any]]] = (),
 ) -> None:
     """Write ``image_id,label,group,fold,p_<class>...`` and further columns; probabilities in full precision.
@@ -221,7 +221,7 @@ def write_predictions(
     write_rows(path, header, cells())
 
 
-def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
+def sampling_units(table: PredictionTable) -> tuple[str, Integers]:
     """Return what is drawn, ``group`` where rows name one and else ``image``, and the unit of each row from 0.
 
     A row without a group in a table that has groups is drawn with the other rows of its image.
@@ -231,13 +231,11 @@ def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
         for group, image in zip(table.groups, table.image_ids, strict=True)
     ]
     places = {key: number for number, key in enumerate(sorted(set(keys)))}
-    unit = "image"
-    if any(group is not None for group in table.groups):
-        unit = "group"
+    unit = "group" if any(group is not None for group in table.groups) else "image"
     return unit, np.array([places[key] for key in keys], dtype=np.int64)
 
 
-def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> PredictionTable:
+def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
     """Return a table of some rows of another, in this order; a row may stand in it several times.
 
     Parameters

@@ -145,18 +145,18 @@ class _Columns(NamedTuple):
 
     Attributes
     ----------
-    image, label, predicted, fold, group : str
-        Names of columns; empty where there is none.
     scores : list of str
         Columns of probabilities, ``p_<class>``.
+    image, label, predicted, fold, group : str
+        Names of columns; empty where there is none.
     """
 
+    scores: list[str]
     image: str
     label: str
     predicted: str
     fold: str
     group: str
-    scores: list[str]
 
     @classmethod
     def of(cls, path: Path, table: CsvTable) -> _Columns:
@@ -172,7 +172,7 @@ class _Columns(NamedTuple):
                 f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
                 "probabilities of a class p_ and its name"
             )
-        return cls(*column_of.values(), scores=scores)
+        return cls(scores, *column_of.values())
 
     @property
     def class_names(self) -> list[str]:
@@ -215,9 +215,7 @@ def _report_spellings(
     path: Path, names_by_role: Mapping[str, Sequence[str]], order: tuple[str, ...], *, fixed: bool
 ) -> None:
     """Report spellings of one class, and names that are like one of a fixed order of classes."""
-    prescribed: Sequence[str] = ()
-    if fixed or order in known_classes():
-        prescribed = order
+    prescribed: Sequence[str] = order if fixed or order in known_classes() else ()
     _, findings = join_labels(itertools.chain(*names_by_role.values()), classes=prescribed)
     report_findings([replace(finding, file=f"{path}: {finding.file}") for finding in findings])
 
@@ -278,9 +276,7 @@ def _class_order(
     path: Path, names_by_role: Mapping[str, Iterable[str]], class_names: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
-    columns: list[Iterable[str]] = list(names_by_role.values())
-    if class_names:
-        columns = [class_names]
+    columns: list[Iterable[str]] = [class_names] if class_names else list(names_by_role.values())
     for classes in known_classes():
         if _are_named(columns, classes):
             return classes

@@ -131,6 +131,13 @@ class Figure:
         return replace(self, value=1.0 - self.value, low=1.0 - self.high, high=1.0 - self.low)
 
 
+Metrics = Mapping[str, Any]
+"""What ``metrics.json`` holds of a table, of two tables, or of a part of these, with each figure as a `Figure`."""
+
+Entry = dict[str, Any]
+"""The same while it is made."""
+
+
 def as_json(value: Any) -> Any:
     """Return metrics JSON-ready: with each `Figure` in them as a dict."""
     if isinstance(value, Figure):

@@ -106,9 +106,7 @@ def _file_size() -> Iterator[Check]:
     most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if most == resource.RLIM_INFINITY:
         return
-    status: Status = "failure"
-    if most >= _DISK_GB * _GB:
-        status = "warning"
+    status: Status = "warning" if most >= _DISK_GB * _GB else "failure"
     text = f"no file gets larger than {most / 1024:,.0f} kB by ulimit -f"
     yield Check("folder", status, text, "ulimit -f unlimited")
 

@@ -6,13 +6,13 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice, zip_longest
 from os.path import commonprefix
 from typing import Any
 
 from ...core import Message, aligned, counted, printable
-from .. import Panel, constant_folds, images_tested, selection_notes, with_figures
+from .. import Entry, Metrics, Panel, constant_folds, images_tested, selection_notes, with_figures
 from .page import render
 from .tables import further_figures
 
@@ -33,7 +33,7 @@ LOUD = re.compile(r"\b[A-Z]{4,}\b")
 """A word in capitals, as the most important warnings have."""
 
 
-def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def answer(metrics: Metrics) -> Entry:
     """Return what the first sentences on a table are made of.
 
     Parameters
@@ -67,7 +67,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
+def warnings_of(metrics: Metrics, banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     warned = sorted(banners, key=lambda text: not LOUD.search(text))
     ungrouped = metrics["units"]["ungrouped"]
@@ -81,7 +81,7 @@ def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list
     return [*warned, *metrics["fold_notes"]]
 
 
-def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = ()) -> list[str]:
+def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> list[str]:
     """Return a table as lines for a terminal: the answer first, then warnings and what it means.
 
     Parameters
@@ -278,7 +278,7 @@ def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 
-def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) -> list[str]:
+def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]:
     """Return comparisons of tables, with one another and with those of the images of training, as lines for a terminal.
 
     Parameters

@@ -10,9 +10,8 @@ from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from .. import PredictionTable, fold_curves, rows_of, two_sides
+from .. import Mask, Metrics, PredictionTable, Values, fold_curves, rows_of, two_sides
 from .page import Drawing, percent
 
 _FEWEST_ROWS = 100
@@ -28,8 +27,7 @@ _BLUE = "#1f5fa8"
 _GREY = "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
-Metrics = Mapping[str, Any]
-Rates = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Rates = tuple[Values, Values]
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
@@ -141,8 +139,8 @@ class _Roc(NamedTuple):
     def of(
         cls,
         table: PredictionTable,
-        truth: npt.NDArray[np.bool_],
-        scores: npt.NDArray[np.float64],
+        truth: Mask,
+        scores: Values,
         view: Metrics,
     ) -> _Roc:
         from sklearn.metrics import roc_curve

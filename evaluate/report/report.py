@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,10 @@ import numpy.typing as npt
 from ...core import BchistoError, ImageError, ReportError
 from ...core.jobs import is_set_aside, refuse_overwriting, write_rows
 from .. import (
+    Entry,
     Evaluation,
+    Mask,
+    Metrics,
     Panel,
     PaperTable,
     PredictionTable,
@@ -116,7 +118,7 @@ def choose_samples(
     return samples
 
 
-def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
+def surest(table: PredictionTable, rows: Mask) -> list[int]:
     """Return some rows of a table with probabilities, the most confident first; only the first of each image.
 
     Parameters
@@ -141,8 +143,8 @@ def write_report(
     panels: Sequence[Panel],
     banners: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
-    pairs: Sequence[Mapping[str, Any]] = (),
-    external: Sequence[Mapping[str, Any]] = (),
+    pairs: Sequence[Metrics] = (),
+    external: Sequence[Metrics] = (),
     published: Sequence[PublishedTable] = (),
 ) -> None:
     """Write a report, which may be passed on: no patient, image or folder of this machine is named in it.
@@ -247,10 +249,8 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
             panels.append(replace(panel, table=table, samples=()))
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
-    title = "All results of this run"
-    if len(panels) == 1:
-        title = f"Results of {panels[0].table.name}"
-    pairs: list[dict[str, Any]] = []
+    title = f"Results of {panels[0].table.name}" if len(panels) == 1 else "All results of this run"
+    pairs: list[Entry] = []
     if len(panels) > 1:
         tables = [panel.table for panel in panels]
         pairs = compare_pairs(tables, views=[panel.view for panel in panels])
@@ -280,7 +280,7 @@ def _read(path: Path, run: Path, images: str) -> Panel | str:
     return panel
 
 
-def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+def write_evaluation(evaluation: Evaluation) -> Entry:
     """Write ``report.html`` beside the ``metrics.json`` of an evaluation, and every table of it as CSV.
 
     Parameters

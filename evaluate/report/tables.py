@@ -10,7 +10,7 @@ from typing import Any
 
 from ...core import aligned, counted
 from ...core.jobs import check_file_name, write_rows
-from .. import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
+from .. import CLASS_METRICS, HEADLINE, Metrics, MetricSpec, list_metrics
 from .page import NOTHING, cell, number, percent, written
 
 NOT_PRINTED = "not printed"
@@ -165,7 +165,6 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
     return paths
 
 
-Metrics = Mapping[str, Any]
 Row = dict[str, Any]
 
 
@@ -183,9 +182,7 @@ def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
     """Return the figures that a report names beside the first, and spreads over folds: by title, of each table."""
     columns = {}
     for spec in shown_metrics(tables):
-        title = spec.title
-        if not spec.higher_is_better:
-            title = f"{spec.title} (lower is better)"
+        title = spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
         if spec.name not in _FIRST:
             columns[title] = [
                 cell(metrics.get(spec.name), spec.unit, between=" ") for metrics in tables
