@@ -24,6 +24,8 @@ LEVELS = ("row", "image", "group")
 EXIST_N = 3
 """Rows that make a group positive under ``exist-n``, as published with the rules."""
 
+_NEEDED = {"exist": 1, "exist-n": EXIST_N}
+
 
 @dataclass(frozen=True)
 class Aggregation(Settings):
@@ -154,10 +156,8 @@ def _join(
 def _predict(
     table: PredictionTable, members: list[list[int]], rule: str, positive: Sequence[str]
 ) -> tuple[Values | None, Integers]:
-    if rule == "exist":
-        return None, _called_positive(table, members, rule, positive, needed=1)
-    if rule == "exist-n":
-        return None, _called_positive(table, members, rule, positive, needed=EXIST_N)
+    if rule in _NEEDED:
+        return None, _called_positive(table, members, rule, positive)
     classes = len(table.classes)
     votes = [np.bincount(table.predicted[rows], minlength=classes) / len(rows) for rows in members]
     shares = np.array(votes)
@@ -175,8 +175,6 @@ def _called_positive(
     members: list[list[int]],
     rule: str,
     positive: Sequence[str],
-    *,
-    needed: int,
 ) -> Integers:
     """Return the positive class where so many members are called positive, else the other."""
     mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
@@ -184,5 +182,5 @@ def _called_positive(
         raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
     yes = int(np.flatnonzero(mask)[0])
     no = int(np.flatnonzero(~mask)[0])
-    called = [(table.predicted[rows] == yes).sum() >= needed for rows in members]
+    called = [(table.predicted[rows] == yes).sum() >= _NEEDED[rule] for rows in members]
     return np.where(called, yes, no).astype(np.int64)

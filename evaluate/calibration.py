@@ -132,11 +132,10 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values]
     for fold, inside, rest in fold_rest(table):
         if not rest.any():
             return None
-        temperature = _fitted_temperature(
+        temperatures[fold] = _fitted_temperature(
             table.probabilities[rest], table.labels[rest], units[rest]
         )
-        temperatures[fold] = temperature
-        scaled[inside] = apply_temperature(table.probabilities[inside], temperature)
+        scaled[inside] = apply_temperature(table.probabilities[inside], temperatures[fold])
     return temperatures, scaled
 
 
@@ -177,14 +176,13 @@ def calibration_note(table: PredictionTable) -> str | None:
     return None
 
 
-def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> Entry | None:
+def calibration(table: PredictionTable) -> Entry | None:
     """Compare the confidence of the predicted class with how often it is right.
 
     Parameters
     ----------
     table : PredictionTable
-    bins : int
-        Equal-width bins of the confidence, which is the probability of the predicted class.
+        Its confidence is the probability of the predicted class.
 
     Returns
     -------
@@ -205,13 +203,13 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> Entr
     if table.probabilities is None or confidence is None or calibration_note(table) is not None:
         return None
     units = Units.of(table)
-    scores = _scores(table, table.probabilities, bins)
-    scores |= recalibration(confidence, table.predicted == table.labels, units=units)
+    scores = _scores(table, table.probabilities)
+    scores |= recalibration(confidence, table.hits, units=units)
     scores |= {"brier": brier_score(table, units), "temperature": None}
     scaled = fold_temperatures(table)
     if scaled is not None:
         temperatures, probabilities = scaled
-        after = _scores(table, probabilities, bins)  # scaling keeps the predicted class
+        after = _scores(table, probabilities)  # scaling keeps the predicted class
         scores["temperature"] = {
             "per_fold": [temperatures[fold] for fold in table.fold_numbers],
             **{name: after[name] for name in ("ece", "brier", "nll")},
@@ -225,25 +223,29 @@ def brier_score(table: PredictionTable, units: Units) -> Figure:
     If no row is wrong, nothing tells how much a wrong one would lose. Then as many may be wrong as the interval of the
     accuracy allows, and each may lose 2, the most there is.
     """
-    one_hot = np.eye(len(table.classes))[table.labels]
-    loss = np.square(np.asarray(table.probabilities) - one_hot).sum(axis=1)
+    loss = _squared_distances(np.asarray(table.probabilities), table.labels)
     brier = float(loss.mean())
     everywhere = np.ones(len(loss), dtype=np.bool_)
     part = Part(brier, (loss - brier) / len(loss), (everywhere,), finer=np.inf)
     figure = interval([part], units, limits=(0.0, 2.0))
-    hits = table.predicted == table.labels
-    accuracy = units.share(hits)
-    if accuracy is None or accuracy.reason or not hits.all():
+    accuracy = units.share(table.hits)
+    if accuracy is None or accuracy.reason or not table.hits.all():
         return figure
     return replace(figure, high=max(figure.high, brier + (1.0 - accuracy.low) * (2.0 - brier)))
 
 
-def _scores(table: PredictionTable, probabilities: Values, bins: int) -> Entry:
+def _squared_distances(probabilities: Values, labels: Integers) -> Values:
+    """Return the squared distance of each row from its one-hot truth, float64 of shape (n,)."""
+    one_hot = np.eye(probabilities.shape[1])[labels]
+    return np.asarray(np.square(probabilities - one_hot).sum(axis=1))
+
+
+def _scores(table: PredictionTable, probabilities: Values) -> Entry:
     """Return the scores of probabilities that need no interval."""
     confidence = probabilities[np.arange(len(table)), table.predicted]
-    hits = table.predicted == table.labels
+    hits = table.hits
     # bins are (low, high], as in the paper; a confidence of 1 is in the last one
-    member = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    member = np.ceil(confidence * CALIBRATION_BINS).clip(1, CALIBRATION_BINS)
     filled = []
     error = 0.0
     expected = 0.0
@@ -257,10 +259,9 @@ def _scores(table: PredictionTable, probabilities: Values, bins: int) -> Entry:
         filled.append(entry)
         error += entry["n"] * abs(entry["accuracy"] - entry["confidence"])
         expected += _expected_error(confidence[inside])
-    one_hot = np.eye(len(table.classes))[table.labels]
     return {
         "ece": error / len(hits),
-        "brier": float(np.square(probabilities - one_hot).sum(axis=1).mean()),
+        "brier": float(_squared_distances(probabilities, table.labels).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
         "bins": filled,
         "ece_expected": expected / len(confidence),
@@ -420,15 +421,14 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
     unsure = confidence < below
     if not unsure.any() or unsure.all():
         return None
-    hits = table.predicted == table.labels
     units = Units.of(table)
 
     def side(inside: Mask) -> Entry:
-        right = units.share(hits, inside)
+        right = units.share(table.hits, inside)
         return {
             "n": int(inside.sum()),
-            "right": int(hits[inside].sum()),
-            "interval": right and right.interval,
+            "right": int(table.hits[inside].sum()),
+            "interval": right.interval if right else None,
         }
 
     return {

@@ -69,8 +69,8 @@ def compare_pairs(
     for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, of_each, strict=True), 2):
         if _unlike(a, b) is not None:
             continue
-        compared = compare_tables(a, b, view=view_of_a, margin=margin)
-        pair = {"first": a.name, "second": b.name, **compared}
+        pair: Entry = {"first": a.name, "second": b.name}
+        pair |= compare_tables(a, b, view=view_of_a, margin=margin)
         if _sides(a, view_of_a) != _sides(b, view_of_b):
             for name in ("sensitivity", "specificity"):
                 pair["differences"].pop(name, None)
@@ -231,10 +231,10 @@ def compare_tables(
         raise InputError(text, first.name, second.name, reason)
     first, second = _aligned(first, second)
     units = Units.of(first)
-    right_in_first = first.predicted == first.labels
-    right_in_second = second.predicted == second.labels
-    parts_of = difference_parts(first, second, units, view or TwoClassView())
-    differences = {name: difference_interval(parts, units) for name, parts in parts_of.items()}
+    right_in_first = first.hits
+    right_in_second = second.hits
+    parts = difference_parts(first, second, units, view or TwoClassView())
+    differences = {name: difference_interval(each, units) for name, each in parts.items()}
     comparison = {
         "differences": differences,
         **paired_test(right_in_second.astype(np.int64) - right_in_first, units),
@@ -346,8 +346,7 @@ def sign_flip(changes: Integers) -> float:
     0.125
     """
     size, count = np.unique(np.abs(changes[changes != 0]), return_counts=True)
-    most = int((size * count).sum())
-    sums = 2 * most + 1  # 0, 1, ... most, -most, ... -1
+    sums = 2 * int((size * count).sum()) + 1  # 0, 1, ... the largest, that negative, ... -1
     turns = np.arange(sums) / sums
     spectrum = np.ones(sums)
     for step, times in zip(size.tolist(), count.tolist(), strict=True):
@@ -377,7 +376,7 @@ def difference_parts(
         ``accuracy``, ``balanced_accuracy``, ``by_unit`` (the accuracy where groups of any size weigh the same; of
         groups), and where they are defined ``auc``, ``sensitivity`` and ``specificity``.
     """
-    hits = [(table.predicted == table.labels).astype(np.float64) for table in (first, second)]
+    hits = [table.hits.astype(np.float64) for table in (first, second)]
     everywhere = np.ones(len(first), dtype=np.bool_)
     parts: dict[str, list[Part | None]] = {
         "accuracy": [_change(hits, everywhere)],

@@ -74,24 +74,19 @@ def read_facts(path: Path) -> Facts:
     InputError
         A ``metrics.json`` that is not JSON.
     """
-    if path.name not in _OURS:
-        return Facts({}, {})
-    content = _read_if_there(path.with_name(METRICS))
-    if not isinstance(content, dict):
-        return Facts({}, {})
-    run = content.get("run")
-    tables = content.get("tables")
-    if not isinstance(run, dict) or not isinstance(tables, dict):
-        return Facts({}, {})
-    settings = _read_if_there(path.with_name("settings.json"))
-    versions = joined_versions(settings.get("made_with", ()))
-    if versions:
-        run = {**run, "versions": versions}
-    of_patches = path.name == _OURS[1]
-    for name, metrics in tables.items():
-        if name.endswith(" (patch)") == of_patches:
-            return Facts(run, with_figures(metrics))
-    return Facts(run, {})
+    content = _read_if_there(path.with_name(METRICS)) if path.name in _OURS else {}
+    match content:
+        case {"run": dict(run), "tables": dict(tables)}:
+            settings = _read_if_there(path.with_name("settings.json"))
+            versions = joined_versions(settings.get("made_with", ()))
+            if versions:
+                run = {**run, "versions": versions}
+            of_patches = path.name == _OURS[1]
+            for name, metrics in tables.items():
+                if name.endswith(" (patch)") == of_patches:
+                    return Facts(run, with_figures(metrics))
+            return Facts(run, {})
+    return Facts({}, {})
 
 
 def _read_if_there(path: Path) -> Any:
@@ -191,9 +186,10 @@ def evaluate(
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
-    margin = None if tables.margin is None else tables.margin / 100
     result["comparisons"] = compare_pairs(
-        compared, views=[panel.view for panel in panels], margin=margin
+        compared,
+        views=[panel.view for panel in panels],
+        margin=None if tables.margin is None else tables.margin / 100,
     )
     not_external: list[str] = []
     if others:
@@ -309,8 +305,10 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
             "own, which makes intervals too narrow if images share a patient"
         )
     if table.divided:
-        where = f"{table.divided} groups are in both training and test sets"
-        yield f"{table.name}: image-level folds on grouped data, {where}; these results are too high for new patients"
+        yield (
+            f"{table.name}: image-level folds on grouped data, {table.divided} groups are in both training and test "
+            "sets; these results are too high for new patients"
+        )
     if table.not_new:
         yield (
             f"{table.name}: SEEN IN TRAINING: {len(table.not_new)} of {len(set(table.image_ids))} images trained the "

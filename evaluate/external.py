@@ -305,7 +305,7 @@ def _names_groups(values: Sequence[str], table: PredictionTable) -> bool:
 
 def _accuracy(table: PredictionTable) -> Figure:
     """Return the accuracy of a table that has rows."""
-    return cast("Figure", Units.of(table).share(table.predicted == table.labels))
+    return cast("Figure", Units.of(table).share(table.hits))
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:

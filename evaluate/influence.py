@@ -317,12 +317,7 @@ class Variation(NamedTuple):
     ----------
     variance : float
         Of the mean of the parts.
-    each : tuple of float
-        Of each part.
-    worth : tuple of float
-        Independent rows that each part is worth, by how much more it varies over units than over rows.
-    bounds : tuple of (float, float)
-        The fewest and the most rows of a share that each part may be worth.
+    each : list of PartVariation
     counted : bool
         Whether every row is a unit, and counts alone make the variance.
     most : float
@@ -332,9 +327,7 @@ class Variation(NamedTuple):
     """
 
     variance: float
-    each: tuple[float, ...]
-    worth: tuple[float, ...]
-    bounds: tuple[tuple[float, float], ...]
+    each: list[PartVariation]
     counted: bool
     most: float
     freedom: float
@@ -377,31 +370,26 @@ def unit_variation(
     in_ranks = any(part.finer >= RANKED for part in parts)
     counted = bool(units == inside.sum()) and not in_ranks
     most = units if not in_ranks and (counted or variance == 0.0) else np.inf
-    free = units - 1.0
+    degrees = units - 1.0
     if len(parts) == 1:
-        free = min(max(each[0].units - 1.0, least), free)
+        degrees = min(max(each[0].units - 1.0, least), degrees)
     if not counted:
-        free = min(free, max(least, freedom(influence, units, free)))
-    return Variation(
-        variance,
-        tuple(of_part.variance for of_part in each),
-        tuple(of_part.worth for of_part in each),
-        tuple(of_part.bounds for of_part in each),
-        counted,
-        most,
-        max(free, 1.0),
-    )
+        degrees = min(degrees, max(least, freedom(influence, units, degrees)))
+    return Variation(variance, each, counted, most, max(degrees, 1.0))
 
 
-class _PartVariation(NamedTuple):
+class PartVariation(NamedTuple):
     """How one part varies over units.
 
     Attributes
     ----------
     influence : ndarray of float64, shape (units,)
         Of each unit, raised as the jackknife does.
-    variance, worth, bounds
-        As in `Variation`.
+    variance : float
+    worth : float
+        Independent rows that it is worth, by how much more it varies over units than over rows.
+    bounds : (float, float)
+        The fewest and the most rows of a share that it may be worth.
     units : float
         Units of equal size that those of all sides are worth.
     """
@@ -413,7 +401,7 @@ class _PartVariation(NamedTuple):
     units: float
 
 
-def _part_variation(part: Part, member: Integers, *, power: float, ranked: float) -> _PartVariation:
+def _part_variation(part: Part, member: Integers, *, power: float, ranked: float) -> PartVariation:
     count = int(member.max()) + 1
     influence = np.zeros(count)
     rows_of_sides: list[float] = []
@@ -436,7 +424,7 @@ def _part_variation(part: Part, member: Integers, *, power: float, ranked: float
     if variance > 1e-12 * by_row > 0.0:
         worth = min(max(rows * by_row / variance, units), rows)
     most = worth if part.finer >= RANKED else rows
-    return _PartVariation(influence, variance, worth, (units / finer, most), sum(units_of_sides))
+    return PartVariation(influence, variance, worth, (units / finer, most), sum(units_of_sides))
 
 
 def _worth_of_sides(sizes: Sequence[float], finer: float) -> float:

@@ -247,8 +247,7 @@ def two_class_scores(probabilities: Values, positive: Mask, *, rule: str = "sum"
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
     """Return the accuracy of each fold, in fold order; empty where rows name no fold."""
-    hits = table.predicted == table.labels
-    return [float(hits[inside].mean()) for _, inside in table.fold_rows()]
+    return [float(table.hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
 def measure(

@@ -107,7 +107,7 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> En
     if not numbers or len(numbers) % splits:
         return None
     fold = np.searchsorted(numbers, first.fold_array)
-    right = np.array([np.bincount(fold, table.predicted == table.labels) for table in members])
+    right = np.array([np.bincount(fold, table.hits) for table in members])
     rows = np.bincount(fold)
     seeds, folds = len(members), len(numbers) // splits
     of_fold = (right / rows).reshape(seeds, splits, folds)

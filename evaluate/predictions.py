@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..core import DependencyError
 from ..core.jobs import write_rows
 from .influence import Integers, Mask, Values
+
+T = TypeVar("T")
 
 
 def as_frame(columns: Mapping[str, Any]) -> Any:
@@ -145,6 +147,11 @@ class PredictionTable:
             yield fold, folds == fold
 
     @property
+    def hits(self) -> Mask:
+        """Whether the predicted class of each row is the true one, bool of shape (n,)."""
+        return np.asarray(self.predicted == self.labels)
+
+    @property
     def confidence(self) -> Values | None:
         """The probability of the predicted class of each row, which is the largest; None without probabilities."""
         if self.probabilities is None:
@@ -177,12 +184,11 @@ class PredictionTable:
             for name, value in fields.items()
         }
         true = np.array([numbers[label] for label in labels], dtype=np.int64)
-        predicted = probabilities.argmax(axis=1)
         return cls(
             classes=tuple(classes),
             labels=true,
             probabilities=probabilities,
-            predicted=predicted,
+            predicted=probabilities.argmax(axis=1),
             **fields,
         )
 
@@ -215,8 +221,9 @@ def write_predictions(
     def cells() -> Iterator[list[Any]]:
         numbered = enumerate(zip(rows, probabilities.tolist(), strict=True))
         for number, ((image, label, group, fold), values) in numbered:
-            further = [column[number] for _, column in extra]
-            yield [image, label, group or "", fold, *map(repr, values), *further]
+            yield [image, label, group or "", fold, *map(repr, values)] + [
+                column[number] for _, column in extra
+            ]
 
     write_rows(path, header, cells())
 
@@ -245,21 +252,19 @@ def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
         Positions.
     """
     places = rows.tolist()
-    probabilities = table.probabilities
-    if probabilities is not None:
-        probabilities = probabilities[rows]
-    patches = table.patches
-    if patches is not None:
-        patches = tuple(map(patches.__getitem__, places))
+
+    def taken(values: Sequence[T]) -> tuple[T, ...]:
+        return tuple(map(values.__getitem__, places))
+
     return replace(
         table,
-        image_ids=tuple(map(table.image_ids.__getitem__, places)),
+        image_ids=taken(table.image_ids),
         labels=table.labels[rows],
-        probabilities=probabilities,
+        probabilities=None if table.probabilities is None else table.probabilities[rows],
         predicted=table.predicted[rows],
-        folds=tuple(map(table.folds.__getitem__, places)),
-        groups=tuple(map(table.groups.__getitem__, places)),
-        patches=patches,
+        folds=taken(table.folds),
+        groups=taken(table.groups),
+        patches=None if table.patches is None else taken(table.patches),
     )
 
 
@@ -333,7 +338,7 @@ def fold_notes(table: PredictionTable) -> list[str]:
             if count < FEW_IMAGES
         ]
         if few:
-            right = 100 * float((table.predicted == table.labels)[inside].mean())
+            right = 100 * float(table.hits[inside].mean())
             scarce.append(
                 f"Fold {fold} trained on {_listing(few)}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
             )
@@ -361,7 +366,5 @@ def _count_of_class(count: int, name: str) -> str:
 
 def _listing(texts: Sequence[str]) -> str:
     """Return some texts, the first of them if there are many."""
-    listing = ", ".join(texts[:_MOST])
-    if len(texts) > _MOST:
-        listing += " and further classes"
-    return listing
+    further = " and further classes" if len(texts) > _MOST else ""
+    return ", ".join(texts[:_MOST]) + further

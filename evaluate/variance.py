@@ -418,8 +418,8 @@ def _rows_of_share(share: float, variation: Variation) -> float:
     """
     by_row = share * (1.0 - share)
     if not variation.variance > 1e-12 * by_row > 0.0:
-        return variation.worth[0]
-    fewest, most = variation.bounds[0]
+        return variation.each[0].worth
+    fewest, most = variation.each[0].bounds
     return min(max(by_row / variation.variance, fewest), most)
 
 
@@ -434,7 +434,7 @@ def _rows_of_mean(values: Values, variation: Variation) -> float:
     """
     if len(values) == 1:
         return _rows_of_share(float(values[0]), variation)
-    worth = np.minimum(variation.worth, _MOST_WORTH)
+    worth = np.minimum([part.worth for part in variation.each], _MOST_WORTH)
     drawn = (values * worth + 1.0) / (worth + 2.0)
     added = _lacking_variance(drawn * (1.0 - drawn) / (worth + 2.0), variation)
     variance = variation.variance + added
@@ -447,7 +447,7 @@ def _rows_of_mean(values: Values, variation: Variation) -> float:
 
 def _lacking_variance(least_of_each: Values, variation: Variation) -> float:
     """Return what the variance of a mean lacks, if each part is to vary by this at least."""
-    lacking = np.maximum(least_of_each - variation.each, 0.0)
+    lacking = np.maximum(least_of_each - [part.variance for part in variation.each], 0.0)
     return float(lacking.sum()) / len(variation.each) ** 2
 
 
@@ -508,7 +508,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     variation = unit_variation(
         parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked
     )
-    worth = np.array(variation.worth)
+    worth = np.array([part.worth for part in variation.each])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     better = ((moved + values) * worth + 1.0) / (2.0 * worth + 2.0)
     worse = ((moved - values) * worth + 1.0) / (2.0 * worth + 2.0)

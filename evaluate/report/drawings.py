@@ -150,17 +150,20 @@ class _Roc(NamedTuple):
         if "auc_pooled" in view:
             pooled = f"all images ranked together, AUC {view['auc_pooled']:.3f}"
         _, curves = fold_curves(table, truth, scores)
+        of_folds = []
         if len(curves) < 2:
             rates = curves[0] if curves else pooled_rates
             label = f"AUC {view['auc'].value:.3f}"
-            return cls(rates, "ROC", label, (), pooled, pooled_rates)
-        mean = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
-        label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-        kind = "Mean ROC of the folds"
-        if len(truth) < _FEWEST_ROWS:
-            return cls((_GRID, mean), kind, label, (), pooled, pooled_rates)
-        kind += " (each in grey)"
-        return cls((_GRID, mean), kind, label, curves[:_MOST_CURVES], pooled, pooled_rates)
+            kind = "ROC"
+        else:
+            mean = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
+            rates = (_GRID, mean)
+            label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
+            kind = "Mean ROC of the folds"
+            if len(truth) >= _FEWEST_ROWS:
+                kind += " (each in grey)"
+                of_folds = curves[:_MOST_CURVES]
+        return cls(rates, kind, label, of_folds, pooled, pooled_rates)
 
 
 def calibration_drawing(metrics: Metrics) -> Drawing:

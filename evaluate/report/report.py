@@ -94,12 +94,11 @@ def choose_samples(
     confidence = table.confidence
     if confidence is None:
         return []
-    hits = table.predicted == table.labels
     rows: list[int] = []
     per_class = max(1, _SAMPLES // len(table.classes))
     for k in range(len(table.classes)):
-        rows += surest(table, hits & (table.labels == k))[:per_class]
-    rows += surest(table, ~hits)[:_SAMPLES]
+        rows += surest(table, table.hits & (table.labels == k))[:per_class]
+    rows += surest(table, ~table.hits)[:_SAMPLES]
     samples = []
     for row in rows:
         picture = ""
@@ -250,11 +249,9 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
     title = f"Results of {panels[0].table.name}" if len(panels) == 1 else "All results of this run"
-    pairs: list[Entry] = []
-    if len(panels) > 1:
-        tables = [panel.table for panel in panels]
-        pairs = compare_pairs(tables, views=[panel.view for panel in panels])
-        banners += unlike_pairs(tables, rows=False)
+    tables = [panel.table for panel in panels]
+    pairs = compare_pairs(tables, views=[panel.view for panel in panels])
+    banners += unlike_pairs(tables, rows=False)
     write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
 
 
