@@ -159,8 +159,9 @@ def _predict(
     if rule in _NEEDED:
         return None, _called_positive(table, members, rule, positive)
     classes = len(table.classes)
-    votes = [np.bincount(table.predicted[rows], minlength=classes) / len(rows) for rows in members]
-    shares = np.array(votes)
+    shares = np.array(
+        [np.bincount(table.predicted[rows], minlength=classes) / len(rows) for rows in members]
+    )
     if table.probabilities is None:
         return shares, shares.argmax(axis=1)
     means = np.array([table.probabilities[rows].mean(axis=0) for rows in members])

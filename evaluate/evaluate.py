@@ -57,8 +57,12 @@ class Facts(NamedTuple):
             return table
         protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
         nouns = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
-        trained = tuple(map(tuple, self.metrics.get("trained_per_fold") or ()))
-        return replace(table, protocol=str(protocol), trained=trained, **nouns)
+        return replace(
+            table,
+            protocol=str(protocol),
+            trained=tuple(map(tuple, self.metrics.get("trained_per_fold") or ())),
+            **nouns,
+        )
 
 
 def read_facts(path: Path) -> Facts:
@@ -263,13 +267,12 @@ class _Reader:
         self, table: PredictionTable, view: TwoClassView, *, level: str, rule: str
     ) -> PredictionTable:
         """Return a table of one prediction per row, image or group, whose name says so if there are several."""
-        name = table.name
-        if len(self.steps) > 1:
-            name = f"{table.name} ({', '.join(filter(None, (level, rule)))})"
-        if level == "row":
-            return replace(table, name=name)
-        at_level = aggregate(table, rule=rule, level=level, positive=view.positive)
-        return replace(at_level, name=name)
+        at_level = table
+        if level != "row":
+            at_level = aggregate(table, rule=rule, level=level, positive=view.positive)
+        if len(self.steps) == 1:
+            return at_level
+        return replace(at_level, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
 
 
 def _subgroups(

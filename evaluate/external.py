@@ -211,8 +211,7 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
     for file in facts_files(path):
         columns = read_dataset_facts(file, images_sha256=images_sha256).columns
         if column_key(column) in columns:
-            values = columns[column_key(column)]
-            return {visible(image): value for image, value in values.items()}
+            return {visible(image): value for image, value in columns[column_key(column)].items()}
     raise InputError(
         "{}: {by} {}: neither this table nor the manifest of its run has such a column; add it to "
         "the table, with a value for each image",

@@ -17,6 +17,7 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Ends = tuple[float, float]
 Formula = Callable[[Values], Values]
 
 RANKED = 4.0
@@ -246,7 +247,7 @@ LEVEL = 0.975
 """Quantile of a two-sided 95 % interval."""
 
 
-def wilson(share: float, rows: float, quantile: float) -> tuple[float, float]:
+def wilson(share: float, rows: float, quantile: float) -> Ends:
     """Return Wilson's interval of a share of so many rows, which need not be whole."""
     ratio = quantile**2 / rows
     middle = (share + ratio / 2.0) / (1.0 + ratio)
@@ -254,7 +255,7 @@ def wilson(share: float, rows: float, quantile: float) -> tuple[float, float]:
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
-def mid_p(share: float, rows: float) -> tuple[float, float]:
+def mid_p(share: float, rows: float) -> Ends:
     """Return the mid-p interval of a share of so many rows, which need not be whole (Berry and Armitage 1995)."""
     from scipy.optimize import brentq
     from scipy.special import betainc
@@ -282,7 +283,7 @@ def mid_p(share: float, rows: float) -> tuple[float, float]:
     return low, high
 
 
-def exact(share: float, rows: float) -> tuple[float, float]:
+def exact(share: float, rows: float) -> Ends:
     """Return the interval of Clopper and Pearson; rows need not be whole."""
     from scipy.special import betaincinv
 
@@ -397,7 +398,7 @@ class PartVariation(NamedTuple):
     influence: Values
     variance: float
     worth: float
-    bounds: tuple[float, float]
+    bounds: Ends
     units: float
 
 

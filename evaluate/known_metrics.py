@@ -21,6 +21,7 @@ import numpy as np
 from ..core import BchistoError, InputError, extension_names, is_out_of_memory, load_extension
 from .influence import (
     LEVEL,
+    Ends,
     Part,
     agreement,
     all_or_none,
@@ -91,7 +92,7 @@ class MetricSpec:
     title: str
     compute: Callable[[PredictionTable], float | None]
     parts: Callable[[PredictionTable], Sequence[Part]] | None = None
-    limits: Callable[[PredictionTable], tuple[float, float]] = lambda table: (0.0, 1.0)
+    limits: Callable[[PredictionTable], Ends] = lambda table: (0.0, 1.0)
     needs_probabilities: bool = False
     interval: bool = True
     per_fold: bool = True

@@ -168,9 +168,10 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> Mask:
     """
     names = [match_class(text, classes) for text in positive]
     if None in names:
-        unknown = positive[names.index(None)]
         raise InputError(
-            "{positive} {}: no such class; choose among {}", unknown, ", ".join(classes)
+            "{positive} {}: no such class; choose among {}",
+            positive[names.index(None)],
+            ", ".join(classes),
         )
     mask = np.array([name in names for name in classes])
     if mask.all():
@@ -367,9 +368,6 @@ def _pooled_auc(table: PredictionTable) -> dict[str, float]:
 
 def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
     """Return what of the rows is independent, and how many units the first figures of a report would need."""
-    ungrouped = 0
-    if units.kind == "group":
-        ungrouped = sum(table.groups[row] is None for row in table.first_rows)
     return {
         "kind": units.kind,
         "count": units.count,
@@ -377,7 +375,9 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "divided": table.divided,
         "trained": len(table.not_new),
         "largest": float(np.bincount(units.member).max() / len(table)),
-        "ungrouped": ungrouped,
+        "ungrouped": sum(
+            table.groups[row] is None for row in table.first_rows if units.kind == "group"
+        ),
         "estimand": ESTIMAND.format(units=plural(units.kind)),
         "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }
@@ -423,11 +423,12 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> Entr
         called_point(table, sides.truth, sides.called(threshold), threshold, view.prevalences)
         for threshold in view.thresholds
     ]
-    points = [
+    # without positive rows there is no threshold
+    figures["wanted"] = [
         wanted_point(table, sides.truth, sides.scores, wanted, prevalences=view.prevalences)
         for wanted in view.sensitivities
+        if sides.truth.any()
     ]
-    figures["wanted"] = [point for point in points if point]
     if calibration_note(table) is None:
         figures |= recalibration(sides.scores, sides.truth, units=units)
     return figures

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .influence import Integers, Mask, Values
+from .influence import Ends, Integers, Mask, Values
 from .predictions import PredictionTable, sampling_units
 from .variance import LEAST_FREEDOM_OF_TERMS, Entry, Figure, Metrics, Units
 
@@ -63,7 +63,7 @@ def _quotient(over: Figure, under: Figure) -> Figure:
     return Figure(ratio, low, high, "of the terms, on logarithms")
 
 
-def _quotient_ends(over: Figure, under: Figure) -> tuple[float, float]:
+def _quotient_ends(over: Figure, under: Figure) -> Ends:
     """Return the ends of a ratio, from those of its terms on logarithms (Donner & Zou 2012).
 
     With first = log over and second = log under, each with its ends, the ends of first - second lie
@@ -133,13 +133,14 @@ def wanted_point(
     wanted: float,
     *,
     prevalences: Sequence[float] = (),
-) -> Entry | None:
+) -> Entry:
     """Return the results of a threshold for a target sensitivity, each fold called by that of the other folds.
 
     Parameters
     ----------
     table : PredictionTable
     truth : ndarray of bool, shape (n,)
+        Some of it positive.
     scores : ndarray of float64, shape (n,)
     wanted : float
         Above 0, up to 1.
@@ -147,14 +148,12 @@ def wanted_point(
 
     Returns
     -------
-    dict or None
+    dict
         ``wanted``, ``fitted``: ``other folds``, or ``same rows`` where there are none, which flatters; ``enough``:
         whether there are positive units enough, in the others of every fold too, see `sensitive_threshold`; ``unit``
         (``image`` or ``group``); ``per_fold``; the keys of `called_point`, whose ``threshold`` is the one fitted on
-        all rows. None without positive rows.
+        all rows.
     """
-    if not truth.any():
-        return None
     unit, member = sampling_units(table)
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
     called = scores >= threshold

@@ -36,9 +36,7 @@ class PaperTable:
         for row in self.rows:
             shares = row["per_fold"]
             cells = [f"{100 * value:.1f}" for value in (*shares, float(np.mean(shares)))]
-            std = ""
-            if len(self.folds) > 1:
-                std = f"{100 * np.std(shares):.1f}"
+            std = f"{100 * np.std(shares):.1f}" if len(self.folds) > 1 else ""
             averaged = ""
             if row["averaged"] is not None:
                 averaged = f"{100 * np.mean(row['averaged']):.1f}"

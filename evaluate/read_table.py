@@ -163,8 +163,11 @@ class _Columns(NamedTuple):
         """Choose the columns of a table, of which each has one role, and log them."""
         column_of = dict.fromkeys((IMAGE, LABEL, PREDICTED, FOLD, GROUP), "")
         for role in column_of:
-            cure = f"call one {role.name}, or remove one"
-            column_of[role] = table.choose(role, cure=cure, without=[*column_of.values()])
+            column_of[role] = table.choose(
+                role,
+                cure=f"call one {role.name}, or remove one",
+                without=[*column_of.values()],
+            )
         scores = [column for column in table.columns if column.startswith("p_")]
         table.log_columns(column_of, *scores)
         if not scores and not column_of[PREDICTED]:
@@ -238,7 +241,7 @@ def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]]
         model = cells.get("model", "")
         rows = rows_of_model.setdefault(model, [])
         if cells[columns.label]:
-            group = groups.get(cells.get(columns.group, "")) or None
+            group = groups.get(cells.get(columns.group, ""))
             rows.append(parser.parse(line, cells, group))
         else:
             unlabelled[model] += 1
@@ -380,7 +383,7 @@ class _Parser(NamedTuple):
             label=label,
             predicted=predicted,
             fold=int(fold) if fold else None,
-            group=group,
+            group=group or None,
             patch=cells.get("patch", ""),
             trained=cells.get("trained") == "yes",
             probabilities=probabilities,

@@ -21,6 +21,7 @@ from ..core import plural
 from .influence import (
     LEVEL,
     RANKED,
+    Ends,
     Integers,
     Mask,
     Part,
@@ -316,11 +317,11 @@ class _Kind(NamedTuple):
     """
 
     least: float
-    of_counts: Callable[[float, float], tuple[float, float]]
+    of_counts: Callable[[float, float], Ends]
     method: str
 
     @classmethod
-    def of(cls, parts: Sequence[Part], limits: tuple[float, float], least: float) -> _Kind:
+    def of(cls, parts: Sequence[Part], limits: Ends, least: float) -> _Kind:
         """Return the kind of a mean of parts, which may be one."""
         if len(parts) > 1 or parts[0].finer != 1.0:  # means, AUC, F1, Brier score
             return cls(LEAST_FREEDOM, exact, EFFECTIVE)
@@ -335,7 +336,7 @@ def interval(
     parts: Sequence[Part],
     units: Units,
     *,
-    limits: tuple[float, float] = (0.0, 1.0),
+    limits: Ends = (0.0, 1.0),
     least: float = 1.0,
 ) -> Figure:
     """Return the mean of parts with its interval, or with the reason why there is none.

@@ -47,12 +47,8 @@ def check_memory() -> Iterator[Check]:
     if fitting:
         yield Check("memory", "warning", text, Message("{jobs:{}}", fitting))
     else:
-        yield Check(
-            "memory",
-            "failure",
-            text,
-            Message("more memory, or {encoders:mobilenetv2} and {jobs:1}"),
-        )
+        remedy = Message("more memory, or {encoders:mobilenetv2} and {jobs:1}")
+        yield Check("memory", "failure", text, remedy)
 
 
 def _memory_limit() -> tuple[int, str]:
@@ -214,13 +210,10 @@ def _check_needs(
     """
     from packaging.utils import canonicalize_name
 
-    name = "packages"
-    status: Status = "failure"
-    if extra:
-        name = f"extra {extra}"
-        status = "warning"
+    name = f"extra {extra}" if extra else "packages"
+    status: Status = "warning" if extra else "failure"
     unfit = [need for need in needs if not _is_met(need)]
-    if extra and any(_version(need.name) is None for need in unfit):
+    if extra and None in [_version(need.name) for need in unfit]:
         yield Check(name, "note", "not installed", how_to_install(extra))
         return
     if unfit:

@@ -224,7 +224,7 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
     for note in (*notes, *selection_notes([panel.table for panel in panels])):
         name, _, text = note.partition(": ")
         # a message of the library names its tables itself
-        if type(note) is str and text and name.startswith(names):
+        if not isinstance(note, Message) and text and name.startswith(names):
             pairs.append((name, text))
         elif note not in banners:
             pairs.append(("", note))

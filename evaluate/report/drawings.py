@@ -88,8 +88,9 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
             axes.plot(*rates, color=_GREY, linewidth=0.6, alpha=0.5)
         axes.plot(*roc.rates, color=_BLUE, linewidth=1.8, label=roc.label)
         if roc.pooled:
-            style = {"color": _BLUE, "linewidth": 1.0, "linestyle": "--"}
-            axes.plot(*roc.pooled_rates, **style, label=roc.pooled)
+            axes.plot(
+                *roc.pooled_rates, color=_BLUE, linewidth=1.0, linestyle="--", label=roc.pooled
+            )
         for colour, (threshold, sensitivity, specificity) in zip(
             cycle(_POINTS), points, strict=False
         ):
@@ -177,8 +178,7 @@ def calibration_drawing(metrics: Metrics) -> Drawing:
     def draw(axes: Any) -> None:
         axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        style = {"color": _BLUE, "linewidth": 1.8, "markersize": 4}
-        axes.plot(confidence, accuracy, "o-", **style, label=label)
+        axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
         axes.set(xlabel="confidence", ylabel="fraction correct", xlim=(0, 1.01), ylim=(0, 1.01))
         axes.legend(loc="upper left", fontsize=8, frameon=False)
 

@@ -110,10 +110,15 @@ def choose_samples(
             if pixels is None:
                 return []
             picture = thumbnail(pixels)
-        label = table.classes[table.labels[row]]
-        predicted = table.classes[table.predicted[row]]
-        sample = Sample(table.image_ids[row], picture, label, predicted, float(confidence[row]))
-        samples.append(sample)
+        samples.append(
+            Sample(
+                table.image_ids[row],
+                picture,
+                table.classes[table.labels[row]],
+                table.classes[table.predicted[row]],
+                float(confidence[row]),
+            )
+        )
     return samples
 
 
@@ -217,8 +222,8 @@ def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
     panel_of_curves = {repr(panel.run["curves"]): panel for panel in panels}
     for panel in panel_of_curves.values():
         name = panel.table.name if len(panel_of_curves) > 1 else "the network"
-        drawing = learning_drawing(panel.run["curves"])
-        yield Section(f"How {name} learnt", [Block(drawings=[drawing])])
+        drawings = [learning_drawing(panel.run["curves"])]
+        yield Section(f"How {name} learnt", [Block(drawings=drawings)])
 
 
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | None = None) -> None:

@@ -16,6 +16,19 @@ from .page import NOTHING, cell, number, percent, written
 
 NOT_PRINTED = "not printed"
 
+_TESTED = (
+    "only_first",
+    "only_second",
+    "test",
+    "p",
+    "p_holm",
+    "least_p",
+    "detectable",
+    "units_needed",
+    "not_inferior",
+)
+"""What a paired test gives, in the order of its columns."""
+
 
 @dataclass(frozen=True)
 class PublishedFigure:
@@ -167,6 +180,7 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
 
 
 Row = dict[str, Any]
+Specs = Sequence[MetricSpec]
 
 
 def shown_metrics(tables: Collection[Metrics]) -> list[MetricSpec]:
@@ -243,7 +257,7 @@ def _figures(values: Metrics, *names: str) -> Row:
     return row
 
 
-def _summary(m: Metrics, specs: Sequence[MetricSpec]) -> Iterator[Row]:
+def _summary(m: Metrics, specs: Specs) -> Iterator[Row]:
     row = {"protocol": m["protocol"], "n": m["n"]}
     for spec in specs:
         columns = _figures(m, spec.name)
@@ -257,7 +271,7 @@ def _summary(m: Metrics, specs: Sequence[MetricSpec]) -> Iterator[Row]:
     yield row
 
 
-def _per_fold(m: Metrics, specs: Sequence[MetricSpec]) -> Iterator[Row]:
+def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
     columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
     columns["two_class_auc"] = (m.get("two_class") or {}).get("auc_per_fold")
     columns |= {spec.name: m.get(f"{spec.name}_per_fold") for spec in specs if spec.per_fold}
@@ -265,18 +279,18 @@ def _per_fold(m: Metrics, specs: Sequence[MetricSpec]) -> Iterator[Row]:
         yield {name: values[k] if values else None for name, values in columns.items()}
 
 
-def _per_class(m: Metrics, _: Sequence[MetricSpec]) -> Iterator[Row]:
+def _per_class(m: Metrics, _: Specs) -> Iterator[Row]:
     for label, values in m["per_class"].items():
         yield {"class": label, "n": values["n"], **_figures(values, *CLASS_METRICS)}
 
 
-def _confusion(m: Metrics, _: Sequence[MetricSpec]) -> Iterator[Row]:
+def _confusion(m: Metrics, _: Specs) -> Iterator[Row]:
     for true, line in zip(m["classes"], m["confusion"], strict=True):
         for predicted, count in zip(m["classes"], line, strict=True):
             yield {"true": true, "predicted": predicted, "n": count}
 
 
-def _set_points(m: Metrics, _: Sequence[MetricSpec]) -> Iterator[Row]:
+def _set_points(m: Metrics, _: Specs) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
@@ -291,7 +305,7 @@ def _set_points(m: Metrics, _: Sequence[MetricSpec]) -> Iterator[Row]:
         yield row | dict(zip(counts, chain(*point["confusion"]), strict=True))
 
 
-def _subgroups(m: Metrics, _: Sequence[MetricSpec]) -> Iterator[Row]:
+def _subgroups(m: Metrics, _: Specs) -> Iterator[Row]:
     for by, subgroups in m.get("subgroups", {}).items():
         for subgroup in subgroups:
             row = {"column": by, **{key: subgroup[key] for key in ("value", "n", "units")}}
@@ -301,9 +315,7 @@ def _subgroups(m: Metrics, _: Sequence[MetricSpec]) -> Iterator[Row]:
 def _paired(pair: Metrics) -> Iterator[Row]:
     row = {"second": pair["second"], "first": pair["first"]}
     row |= _figures({"difference": pair["differences"]["accuracy"]}, "difference")
-    keys = ("only_first", "only_second", "test", "p", "p_holm")
-    row |= {key: pair[key] for key in (*keys, "least_p", "detectable", "units_needed")}
-    yield row | {"not_inferior": pair.get("not_inferior")}
+    yield row | {key: pair.get(key) for key in _TESTED}
 
 
 def _differences(pair: Metrics) -> Iterator[Row]:
@@ -312,7 +324,7 @@ def _differences(pair: Metrics) -> Iterator[Row]:
         yield row | _figures({"difference": change}, "difference") | {"method": change.method}
 
 
-_OF_EACH: dict[str, Callable[[Metrics, Sequence[MetricSpec]], Iterator[Row]]] = {
+_OF_EACH: dict[str, Callable[[Metrics, Specs], Iterator[Row]]] = {
     "tables": _summary,
     "per-fold": _per_fold,
     "per-class": _per_class,
