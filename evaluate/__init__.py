@@ -15,7 +15,7 @@ from .compare import (
     unlike_pairs,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, read_facts, tables_of
-from .influence import Part
+from .influence import Integers, Mask, Part, Values
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import (
     ESTIMAND,
@@ -51,7 +51,16 @@ from .predictions import (
     write_predictions,
 )
 from .read_table import TableChoice, read_predictions
-from .variance import CROSS_VALIDATION, Figure, Units, as_json, share_interval, with_figures
+from .variance import (
+    CROSS_VALIDATION,
+    Entry,
+    Figure,
+    Metrics,
+    Units,
+    as_json,
+    share_interval,
+    with_figures,
+)
 
 __all__ = [
     "Aggregation",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Settings, option
+from .influence import Integers, Values
 from .metrics import default_positive, positive_mask
 from .predictions import PredictionTable
 
@@ -23,6 +23,8 @@ LEVELS = ("row", "image", "group")
 
 EXIST_N = 3
 """Rows that make a group positive under ``exist-n``, as published with the rules."""
+
+_NEEDED = {"exist": 1, "exist-n": EXIST_N}
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ class Aggregation(Settings):
         """Return each level with each rule; the level of rows has the rule ``""``."""
         pairs: dict[tuple[str, str], None] = {}
         for level in self.levels:
-            rules = self.rules
-            if level == "row":
-                rules = ("",)
+            rules = ("",) if level == "row" else self.rules
             pairs |= dict.fromkeys((level, rule) for rule in rules)
         return list(pairs)
 
@@ -155,14 +155,13 @@ def _join(
 
 def _predict(
     table: PredictionTable, members: list[list[int]], rule: str, positive: Sequence[str]
-) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.int64]]:
-    if rule == "exist":
-        return None, _called_positive(table, members, rule, positive, needed=1)
-    if rule == "exist-n":
-        return None, _called_positive(table, members, rule, positive, needed=EXIST_N)
+) -> tuple[Values | None, Integers]:
+    if rule in _NEEDED:
+        return None, _called_positive(table, members, rule, positive)
     classes = len(table.classes)
-    votes = [np.bincount(table.predicted[rows], minlength=classes) / len(rows) for rows in members]
-    shares = np.array(votes)
+    shares = np.array(
+        [np.bincount(table.predicted[rows], minlength=classes) / len(rows) for rows in members]
+    )
     if table.probabilities is None:
         return shares, shares.argmax(axis=1)
     means = np.array([table.probabilities[rows].mean(axis=0) for rows in members])
@@ -177,14 +176,12 @@ def _called_positive(
     members: list[list[int]],
     rule: str,
     positive: Sequence[str],
-    *,
-    needed: int,
-) -> npt.NDArray[np.int64]:
+) -> Integers:
     """Return the positive class where so many members are called positive, else the other."""
     mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
     if mask.sum() != 1 or len(mask) != 2:
         raise InputError("{rule:{}}: needs two classes, one of them {positive}", rule)
     yes = int(np.flatnonzero(mask)[0])
     no = int(np.flatnonzero(~mask)[0])
-    called = [(table.predicted[rows] == yes).sum() >= needed for rows in members]
+    called = [(table.predicted[rows] == yes).sum() >= _NEEDED[rule] for rows in members]
     return np.where(called, yes, no).astype(np.int64)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .influence import Integers, Part, Values
+from .influence import Integers, Mask, Part, Values
 from .operating import fold_rest
 from .predictions import PredictionTable, sampling_units
-from .variance import Figure, Units, interval, normal_interval
+from .variance import Entry, Figure, Units, interval, normal_interval
 
 _BOUNDS = (0.05, 20.0)
 """Range of the temperatures that are searched."""
@@ -29,10 +27,8 @@ simulated data (docs/evaluation.md)."""
 _AVERAGING = 0.3
 """By how much log T may fall if the models of the folds are averaged, chosen on simulated data (docs/evaluation.md)."""
 
-Probabilities = npt.NDArray[np.float64]
 
-
-def apply_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
+def apply_temperature(probabilities: Values, temperature: float) -> Values:
     """Divide the logarithms of probabilities by a temperature and normalise again; keeps the predicted class.
 
     Parameters
@@ -88,7 +84,7 @@ def shrunk_temperature(
 
 
 def _fitted_temperature(
-    probabilities: Probabilities, labels: Integers, units: Integers, penalty: float = PENALTY
+    probabilities: Values, labels: Integers, units: Integers, penalty: float = PENALTY
 ) -> float:
     """Return the temperature of the least penalised loss of some rows."""
     from scipy.optimize import minimize_scalar
@@ -109,7 +105,7 @@ def _fitted_temperature(
     return float(np.exp(optimum.x))
 
 
-def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabilities] | None:
+def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values] | None:
     """Scale each fold by a `shrunk_temperature` of the other folds.
 
     Of these the images that this fold tests as well are left out. The models that predicted the others had this fold's
@@ -136,15 +132,14 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabi
     for fold, inside, rest in fold_rest(table):
         if not rest.any():
             return None
-        temperature = _fitted_temperature(
+        temperatures[fold] = _fitted_temperature(
             table.probabilities[rest], table.labels[rest], units[rest]
         )
-        temperatures[fold] = temperature
-        scaled[inside] = apply_temperature(table.probabilities[inside], temperature)
+        scaled[inside] = apply_temperature(table.probabilities[inside], temperatures[fold])
     return temperatures, scaled
 
 
-def negative_log_likelihood(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
+def negative_log_likelihood(probabilities: Values, labels: Integers) -> float:
     """Return the mean over rows of minus the logarithm of the true class's probability."""
     of_true_class = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(of_true_class, _LEAST)).mean())
@@ -181,14 +176,13 @@ def calibration_note(table: PredictionTable) -> str | None:
     return None
 
 
-def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict[str, Any] | None:
+def calibration(table: PredictionTable) -> Entry | None:
     """Compare the confidence of the predicted class with how often it is right.
 
     Parameters
     ----------
     table : PredictionTable
-    bins : int
-        Equal-width bins of the confidence, which is the probability of the predicted class.
+        Its confidence is the probability of the predicted class.
 
     Returns
     -------
@@ -209,13 +203,13 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict
     if table.probabilities is None or confidence is None or calibration_note(table) is not None:
         return None
     units = Units.of(table)
-    scores = _scores(table, table.probabilities, bins)
-    scores |= recalibration(confidence, table.predicted == table.labels, units=units)
+    scores = _scores(table, table.probabilities)
+    scores |= recalibration(confidence, table.hits, units=units)
     scores |= {"brier": brier_score(table, units), "temperature": None}
     scaled = fold_temperatures(table)
     if scaled is not None:
         temperatures, probabilities = scaled
-        after = _scores(table, probabilities, bins)  # scaling keeps the predicted class
+        after = _scores(table, probabilities)  # scaling keeps the predicted class
         scores["temperature"] = {
             "per_fold": [temperatures[fold] for fold in table.fold_numbers],
             **{name: after[name] for name in ("ece", "brier", "nll")},
@@ -229,25 +223,29 @@ def brier_score(table: PredictionTable, units: Units) -> Figure:
     If no row is wrong, nothing tells how much a wrong one would lose. Then as many may be wrong as the interval of the
     accuracy allows, and each may lose 2, the most there is.
     """
-    one_hot = np.eye(len(table.classes))[table.labels]
-    loss = np.square(np.asarray(table.probabilities) - one_hot).sum(axis=1)
+    loss = _squared_distances(np.asarray(table.probabilities), table.labels)
     brier = float(loss.mean())
     everywhere = np.ones(len(loss), dtype=np.bool_)
     part = Part(brier, (loss - brier) / len(loss), (everywhere,), finer=np.inf)
     figure = interval([part], units, limits=(0.0, 2.0))
-    hits = table.predicted == table.labels
-    accuracy = units.share(hits)
-    if accuracy is None or accuracy.reason or not hits.all():
+    accuracy = units.share(table.hits)
+    if accuracy is None or accuracy.reason or not table.hits.all():
         return figure
     return replace(figure, high=max(figure.high, brier + (1.0 - accuracy.low) * (2.0 - brier)))
 
 
-def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:
+def _squared_distances(probabilities: Values, labels: Integers) -> Values:
+    """Return the squared distance of each row from its one-hot truth, float64 of shape (n,)."""
+    one_hot = np.eye(probabilities.shape[1])[labels]
+    return np.asarray(np.square(probabilities - one_hot).sum(axis=1))
+
+
+def _scores(table: PredictionTable, probabilities: Values) -> Entry:
     """Return the scores of probabilities that need no interval."""
     confidence = probabilities[np.arange(len(table)), table.predicted]
-    hits = table.predicted == table.labels
+    hits = table.hits
     # bins are (low, high], as in the paper; a confidence of 1 is in the last one
-    member = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    member = np.ceil(confidence * CALIBRATION_BINS).clip(1, CALIBRATION_BINS)
     filled = []
     error = 0.0
     expected = 0.0
@@ -261,10 +259,9 @@ def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[st
         filled.append(entry)
         error += entry["n"] * abs(entry["accuracy"] - entry["confidence"])
         expected += _expected_error(confidence[inside])
-    one_hot = np.eye(len(table.classes))[table.labels]
     return {
         "ece": error / len(hits),
-        "brier": float(np.square(probabilities - one_hot).sum(axis=1).mean()),
+        "brier": float(_squared_distances(probabilities, table.labels).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
         "bins": filled,
         "ece_expected": expected / len(confidence),
@@ -284,7 +281,7 @@ def _expected_error(confidence: Values) -> float:
     return float(right @ np.abs(np.arange(len(right)) - confidence.sum()))
 
 
-def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units) -> dict[str, Any]:
+def recalibration(scores: Values, truth: Mask, *, units: Units) -> Entry:
     """Compute calibration slope and intercept of scores against what they are scores of.
 
     The slope is that of a logistic regression of the truth on the log odds of the score: below 1 where scores are too
@@ -310,7 +307,7 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
     """
     odds = np.clip(scores, _SUREST, 1 - _SUREST)
     odds = np.log(odds) - np.log1p(-odds)
-    figures: dict[str, Any] = {"slope": None, "intercept": None}
+    figures: Entry = {"slope": None, "intercept": None}
     if truth.all() or not truth.any():
         return figures
     positives = odds[truth]
@@ -327,7 +324,7 @@ def recalibration(scores: Values, truth: npt.NDArray[np.bool_], *, units: Units)
 
 
 def _last_coefficient(
-    design: Values, offset: Values, truth: npt.NDArray[np.bool_], units: Units
+    design: Values, offset: Values, truth: Mask, units: Units
 ) -> tuple[float, Values, float]:
     """Return the last coefficient of a logistic regression, the influence of each unit on it, and its Wald variance.
 
@@ -353,7 +350,7 @@ def _last_coefficient(
     return float(coefficients[-1]), influence, model_variance
 
 
-def _fit_logistic(design: Values, offset: Values, truth: npt.NDArray[np.bool_]) -> Values:
+def _fit_logistic(design: Values, offset: Values, truth: Mask) -> Values:
     """Return the coefficients of a logistic regression: Newton's steps, each halved until it lowers the loss."""
     from scipy.special import expit
 
@@ -388,7 +385,7 @@ def _solved(matrices: Values, vectors: Values) -> Values:
     return np.asarray(np.linalg.solve(matrices + least * np.eye(size), vectors[..., None])[..., 0])
 
 
-def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[str, Any] | None:
+def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry | None:
     """Return the confidence below which the least sure predictions of a table lie, and how many are right on each side.
 
     The share is named beforehand and the confidence follows from it without a look at a label, so that how many are
@@ -424,15 +421,14 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> dict[
     unsure = confidence < below
     if not unsure.any() or unsure.all():
         return None
-    hits = table.predicted == table.labels
     units = Units.of(table)
 
-    def side(inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        right = units.share(hits, inside)
+    def side(inside: Mask) -> Entry:
+        right = units.share(table.hits, inside)
         return {
             "n": int(inside.sum()),
-            "right": int(hits[inside].sum()),
-            "interval": right and right.interval,
+            "right": int(table.hits[inside].sum()),
+            "interval": right.interval if right else None,
         }
 
     return {

@@ -6,17 +6,25 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Message, Names
-from .influence import LEVEL, Mask, Part, all_or_none, difference, f1_part, share_part
+from .influence import (
+    LEVEL,
+    Integers,
+    Mask,
+    Part,
+    Values,
+    all_or_none,
+    difference,
+    f1_part,
+    share_part,
+)
 from .known_metrics import class_aucs, unit_mean
 from .metrics import TwoClassView, default_positive, positive_mask, two_sides
 from .predictions import PredictionTable, take_rows
-from .variance import Figure, Units, difference_interval
+from .variance import Entry, Figure, Units, difference_interval
 
 FOLDS = 1.155
 """Factor of the variance of a test over folds, of independent rows: bchisto's choice, the least with which tests of
@@ -38,7 +46,7 @@ def compare_pairs(
     *,
     views: Sequence[TwoClassView] = (),
     margin: float | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Entry]:
     """Compare every two tables that hold the same images, with the same true classes and folds.
 
     A table without folds is compared with one that has some, if that tests each image once.
@@ -61,8 +69,8 @@ def compare_pairs(
     for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, of_each, strict=True), 2):
         if _unlike(a, b) is not None:
             continue
-        compared = compare_tables(a, b, view=view_of_a, margin=margin)
-        pair = {"first": a.name, "second": b.name, **compared}
+        pair: Entry = {"first": a.name, "second": b.name}
+        pair |= compare_tables(a, b, view=view_of_a, margin=margin)
         if _sides(a, view_of_a) != _sides(b, view_of_b):
             for name in ("sensitivity", "specificity"):
                 pair["differences"].pop(name, None)
@@ -79,7 +87,7 @@ def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], 
     return positive, view.rule or "sum"
 
 
-def holm(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def holm(pairs: Sequence[Entry]) -> list[Entry]:
     """Correct the tests of all comparisons for their number: each with its ``p_holm``.
 
     Parameters
@@ -183,7 +191,7 @@ def compare_tables(
     *,
     view: TwoClassView | None = None,
     margin: float | None = None,
-) -> dict[str, Any]:
+) -> Entry:
     """Test whether two tables differ.
 
     Parameters
@@ -223,10 +231,10 @@ def compare_tables(
         raise InputError(text, first.name, second.name, reason)
     first, second = _aligned(first, second)
     units = Units.of(first)
-    right_in_first = first.predicted == first.labels
-    right_in_second = second.predicted == second.labels
-    parts_of = difference_parts(first, second, units, view or TwoClassView())
-    differences = {name: difference_interval(parts, units) for name, parts in parts_of.items()}
+    right_in_first = first.hits
+    right_in_second = second.hits
+    parts = difference_parts(first, second, units, view or TwoClassView())
+    differences = {name: difference_interval(each, units) for name, each in parts.items()}
     comparison = {
         "differences": differences,
         **paired_test(right_in_second.astype(np.int64) - right_in_first, units),
@@ -239,9 +247,7 @@ def compare_tables(
     if margin is None:
         return comparison
     ends = differences["accuracy"].interval
-    not_inferior = None
-    if ends is not None:
-        not_inferior = bool(ends[0] > -margin)
+    not_inferior = bool(ends[0] > -margin) if ends is not None else None
     return comparison | {"margin": margin, "not_inferior": not_inferior}
 
 
@@ -255,14 +261,12 @@ def _aligned(
     groups = tuple(
         a if a is not None else b for a, b in zip(first.groups, second.groups, strict=True)
     )
-    folds = first.folds
-    if not first.fold_numbers:
-        folds = second.folds
+    folds = first.folds if first.fold_numbers else second.folds
     # with the same folds both have AUCs of the same pairs
     return replace(first, groups=groups, folds=folds), replace(second, folds=folds)
 
 
-def paired_test(change: npt.NDArray[np.int64], units: Units) -> dict[str, Any]:
+def paired_test(change: Integers, units: Units) -> Entry:
     """Return the test of whether rows change for the better as often as for the worse, see `compare_tables`.
 
     Parameters
@@ -285,7 +289,7 @@ def paired_test(change: npt.NDArray[np.int64], units: Units) -> dict[str, Any]:
     }
 
 
-def _sample_size(differences: Mapping[str, Figure], units: Units) -> dict[str, Any]:
+def _sample_size(differences: Mapping[str, Figure], units: Units) -> Entry:
     """Return the difference that so many units would show, and how many units the one that is seen would need.
 
     They are of the accuracy; if one unit outweighs the others, of that by unit.
@@ -301,9 +305,7 @@ def _sample_size(differences: Mapping[str, Figure], units: Units) -> dict[str, A
     half = (change.high - change.low) / 2.0
     detectable = half * float(1.0 + norm.ppf(POWER) / norm.ppf(LEVEL))
     seen = abs(change.value)
-    needed = None
-    if seen >= 1e-12:
-        needed = int(np.ceil(units.count * (detectable / seen) ** 2))
+    needed = int(np.ceil(units.count * (detectable / seen) ** 2)) if seen >= 1e-12 else None
     return {"detectable": min(detectable, 1.0), "detectable_of": name, "units_needed": needed}
 
 
@@ -321,7 +323,7 @@ def _widened(p: float, factor: float, differ: int) -> float:
     return min(1.0, float(2.0 * t.sf(deviate, max(1, differ - 1))))
 
 
-def sign_flip(changes: npt.NDArray[np.int64]) -> float:
+def sign_flip(changes: Integers) -> float:
     """Return the two-sided mid-p of the sum of changes, where the sign of each is as likely plus as minus.
 
     All sign patterns are counted at once: the distribution of the sum has the characteristic function
@@ -344,8 +346,7 @@ def sign_flip(changes: npt.NDArray[np.int64]) -> float:
     0.125
     """
     size, count = np.unique(np.abs(changes[changes != 0]), return_counts=True)
-    most = int((size * count).sum())
-    sums = 2 * most + 1  # 0, 1, ... most, -most, ... -1
+    sums = 2 * int((size * count).sum()) + 1  # 0, 1, ... the largest, that negative, ... -1
     turns = np.arange(sums) / sums
     spectrum = np.ones(sums)
     for step, times in zip(size.tolist(), count.tolist(), strict=True):
@@ -375,7 +376,7 @@ def difference_parts(
         ``accuracy``, ``balanced_accuracy``, ``by_unit`` (the accuracy where groups of any size weigh the same; of
         groups), and where they are defined ``auc``, ``sensitivity`` and ``specificity``.
     """
-    hits = [(table.predicted == table.labels).astype(np.float64) for table in (first, second)]
+    hits = [table.hits.astype(np.float64) for table in (first, second)]
     everywhere = np.ones(len(first), dtype=np.bool_)
     parts: dict[str, list[Part | None]] = {
         "accuracy": [_change(hits, everywhere)],
@@ -399,7 +400,7 @@ def difference_parts(
     return {name: each for name, each in defined.items() if each}
 
 
-def _change(hits: Sequence[npt.NDArray[np.float64]], inside: npt.NDArray[np.bool_]) -> Part | None:
+def _change(hits: Sequence[Values], inside: Mask) -> Part | None:
     """Return the difference of two shares of the same rows."""
     if not inside.any():
         return None
@@ -446,9 +447,7 @@ def precision_difference(
     called = [positive_mask(table.classes, positive)[table.predicted] for table in (first, second)]
     if not all(side.any() for side in called):
         return None
-    figure_part: Callable[[Mask, Mask], Part | None] = share_part
-    if f1:
-        figure_part = f1_part
+    figure_part: Callable[[Mask, Mask], Part | None] = f1_part if f1 else share_part
     change = difference(*(figure_part(truth, side) for side in called))
     if change is None:
         return None

@@ -20,7 +20,7 @@ from .metrics import TwoClassView, measure
 from .panel import Panel, joined_versions
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
-from .variance import as_json, with_figures
+from .variance import Entry, as_json, with_figures
 
 METRICS = "metrics.json"
 
@@ -43,8 +43,8 @@ class Facts(NamedTuple):
         Those of the table, as `measure` returns them.
     """
 
-    run: dict[str, Any]
-    metrics: dict[str, Any]
+    run: Entry
+    metrics: Entry
 
     @property
     def view(self) -> TwoClassView:
@@ -57,8 +57,12 @@ class Facts(NamedTuple):
             return table
         protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
         nouns = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
-        trained = tuple(map(tuple, self.metrics.get("trained_per_fold") or ()))
-        return replace(table, protocol=str(protocol), trained=trained, **nouns)
+        return replace(
+            table,
+            protocol=str(protocol),
+            trained=tuple(map(tuple, self.metrics.get("trained_per_fold") or ())),
+            **nouns,
+        )
 
 
 def read_facts(path: Path) -> Facts:
@@ -74,24 +78,19 @@ def read_facts(path: Path) -> Facts:
     InputError
         A ``metrics.json`` that is not JSON.
     """
-    if path.name not in _OURS:
-        return Facts({}, {})
-    content = _read_if_there(path.with_name(METRICS))
-    if not isinstance(content, dict):
-        return Facts({}, {})
-    run = content.get("run")
-    tables = content.get("tables")
-    if not isinstance(run, dict) or not isinstance(tables, dict):
-        return Facts({}, {})
-    settings = _read_if_there(path.with_name("settings.json"))
-    versions = joined_versions(settings.get("made_with", ()))
-    if versions:
-        run = {**run, "versions": versions}
-    of_patches = path.name == _OURS[1]
-    for name, metrics in tables.items():
-        if name.endswith(" (patch)") == of_patches:
-            return Facts(run, with_figures(metrics))
-    return Facts(run, {})
+    content = _read_if_there(path.with_name(METRICS)) if path.name in _OURS else {}
+    match content:
+        case {"run": dict(run), "tables": dict(tables)}:
+            settings = _read_if_there(path.with_name("settings.json"))
+            versions = joined_versions(settings.get("made_with", ()))
+            if versions:
+                run = {**run, "versions": versions}
+            of_patches = path.name == _OURS[1]
+            for name, metrics in tables.items():
+                if name.endswith(" (patch)") == of_patches:
+                    return Facts(run, with_figures(metrics))
+            return Facts(run, {})
+    return Facts({}, {})
 
 
 def _read_if_there(path: Path) -> Any:
@@ -119,7 +118,7 @@ class Evaluation:
     folder: Path
     sources: tuple[Path, ...]
     panels: list[Panel] = field(repr=False)
-    result: dict[str, Any] = field(repr=False)
+    result: Entry = field(repr=False)
 
 
 _MOST_DRAWS = 100_000
@@ -184,16 +183,17 @@ def evaluate(
     reader = _Reader(view or TwoClassView(), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     panels = reader.panels(tables_of(sources), tables)
-    result: dict[str, Any] = {
+    result: Entry = {
         "schema_version": SCHEMA,
         "tables": {panel.table.name: panel.metrics for panel in panels},
     }
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
-    margin = None if tables.margin is None else tables.margin / 100
     result["comparisons"] = compare_pairs(
-        compared, views=[panel.view for panel in panels], margin=margin
+        compared,
+        views=[panel.view for panel in panels],
+        margin=None if tables.margin is None else tables.margin / 100,
     )
     not_external: list[str] = []
     if others:
@@ -267,13 +267,12 @@ class _Reader:
         self, table: PredictionTable, view: TwoClassView, *, level: str, rule: str
     ) -> PredictionTable:
         """Return a table of one prediction per row, image or group, whose name says so if there are several."""
-        name = table.name
-        if len(self.steps) > 1:
-            name = f"{table.name} ({', '.join(filter(None, (level, rule)))})"
-        if level == "row":
-            return replace(table, name=name)
-        at_level = aggregate(table, rule=rule, level=level, positive=view.positive)
-        return replace(at_level, name=name)
+        at_level = table
+        if level != "row":
+            at_level = aggregate(table, rule=rule, level=level, positive=view.positive)
+        if len(self.steps) == 1:
+            return at_level
+        return replace(at_level, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
 
 
 def _subgroups(
@@ -282,7 +281,7 @@ def _subgroups(
     columns: Mapping[str, Mapping[str, str]],
     *,
     level: str,
-) -> dict[str, Any]:
+) -> Entry:
     """Return the subgroups of a table at a level, by the values that columns have for its images."""
     by_column = {}
     for column, values in columns.items():
@@ -309,8 +308,10 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
             "own, which makes intervals too narrow if images share a patient"
         )
     if table.divided:
-        where = f"{table.divided} groups are in both training and test sets"
-        yield f"{table.name}: image-level folds on grouped data, {where}; these results are too high for new patients"
+        yield (
+            f"{table.name}: image-level folds on grouped data, {table.divided} groups are in both training and test "
+            "sets; these results are too high for new patients"
+        )
     if table.not_new:
         yield (
             f"{table.name}: SEEN IN TRAINING: {len(table.not_new)} of {len(set(table.image_ids))} images trained the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .metrics import two_sides
 from .operating import called_point
 from .panel import Panel
 from .predictions import PredictionTable, take_rows
-from .variance import Figure, Units
+from .variance import Entry, Figure, Metrics, Units
 
 _MOST = 40
 """Maximum number of values of a column for subgroups: a column with more names images or patients."""
@@ -28,7 +28,7 @@ _SEVERAL = "several"
 
 def external_validations(
     panels: Sequence[Panel], internal: Sequence[Panel], *, steps: int
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[Entry], list[str]]:
     """Compare every table with those of the images that the models come from, at the same level.
 
     Parameters
@@ -87,7 +87,7 @@ def _kind_of_rows(table: PredictionTable) -> str:
     return "patches"
 
 
-def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
+def external_validation(panel: Panel, other: Panel) -> Entry:
     """Compare the figures of a table with those of a table of other images.
 
     The tables are to share no images, so nothing is paired: the interval of a drop combines those of both
@@ -112,7 +112,7 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     Zou & Donner 2008 (intervals of a difference from those of its terms); of Wilson's intervals: Newcombe 1998, method
     10.
     """
-    figures: dict[str, Any] = {}
+    figures: Entry = {}
     for name in ("accuracy", "balanced_accuracy", "auc", "two_class_auc"):
         internal = _headline(other.metrics, name)
         external = _headline(panel.metrics, name)
@@ -136,7 +136,7 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     }
 
 
-def _headline(metrics: Mapping[str, Any], name: str) -> Figure | None:
+def _headline(metrics: Metrics, name: str) -> Figure | None:
     """Return a figure of a table; ``two_class_auc`` is that of its two-class view."""
     if name == "two_class_auc":
         metrics = metrics.get("two_class") or {}
@@ -160,7 +160,7 @@ def _present(table: PredictionTable) -> set[str]:
     return {table.classes[label] for label in np.unique(table.labels)}
 
 
-def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _carried(table: PredictionTable, view: Metrics) -> Iterator[Entry]:
     """Call a table by the thresholds of another one's view."""
     if table.probabilities is None or not view.get("wanted"):
         return
@@ -211,8 +211,7 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
     for file in facts_files(path):
         columns = read_dataset_facts(file, images_sha256=images_sha256).columns
         if column_key(column) in columns:
-            values = columns[column_key(column)]
-            return {visible(image): value for image, value in values.items()}
+            return {visible(image): value for image, value in columns[column_key(column)].items()}
     raise InputError(
         "{}: {by} {}: neither this table nor the manifest of its run has such a column; add it to "
         "the table, with a value for each image",
@@ -237,9 +236,7 @@ def _values_in_table(path: Path, table: CsvTable, column: str) -> dict[str, str]
     return values
 
 
-def subgroups(
-    table: PredictionTable, values: Mapping[str, str], *, column: str
-) -> list[dict[str, Any]]:
+def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str) -> list[Entry]:
     """Measure the rows of each value of a column, and against all other rows.
 
     Parameters
@@ -307,7 +304,7 @@ def _names_groups(values: Sequence[str], table: PredictionTable) -> bool:
 
 def _accuracy(table: PredictionTable) -> Figure:
     """Return the accuracy of a table that has rows."""
-    return cast("Figure", Units.of(table).share(table.predicted == table.labels))
+    return cast("Figure", Units.of(table).share(table.hits))
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Ends = tuple[float, float]
 Formula = Callable[[Values], Values]
 
 RANKED = 4.0
@@ -246,7 +247,7 @@ LEVEL = 0.975
 """Quantile of a two-sided 95 % interval."""
 
 
-def wilson(share: float, rows: float, quantile: float) -> tuple[float, float]:
+def wilson(share: float, rows: float, quantile: float) -> Ends:
     """Return Wilson's interval of a share of so many rows, which need not be whole."""
     ratio = quantile**2 / rows
     middle = (share + ratio / 2.0) / (1.0 + ratio)
@@ -254,7 +255,7 @@ def wilson(share: float, rows: float, quantile: float) -> tuple[float, float]:
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
-def mid_p(share: float, rows: float) -> tuple[float, float]:
+def mid_p(share: float, rows: float) -> Ends:
     """Return the mid-p interval of a share of so many rows, which need not be whole (Berry and Armitage 1995)."""
     from scipy.optimize import brentq
     from scipy.special import betainc
@@ -277,26 +278,18 @@ def mid_p(share: float, rows: float) -> tuple[float, float]:
         """Return the share of all at which the mean of both, the mid-p, is this."""
         return float(brentq(lambda at: (more(at) + at_least(at)) / 2.0 - level, 0.0, 1.0))
 
-    low = 0.0
-    if share > 0.0:
-        low = end(1.0 - LEVEL)
-    high = 1.0
-    if share < 1.0:
-        high = end(LEVEL)
+    low = end(1.0 - LEVEL) if share > 0.0 else 0.0
+    high = end(LEVEL) if share < 1.0 else 1.0
     return low, high
 
 
-def exact(share: float, rows: float) -> tuple[float, float]:
+def exact(share: float, rows: float) -> Ends:
     """Return the interval of Clopper and Pearson; rows need not be whole."""
     from scipy.special import betaincinv
 
     right = share * rows
-    low = 0.0
-    if share > 0.0:
-        low = float(betaincinv(right, rows - right + 1.0, 1.0 - LEVEL))
-    high = 1.0
-    if share < 1.0:
-        high = float(betaincinv(right + 1.0, rows - right, LEVEL))
+    low = float(betaincinv(right, rows - right + 1.0, 1.0 - LEVEL)) if share > 0.0 else 0.0
+    high = float(betaincinv(right + 1.0, rows - right, LEVEL)) if share < 1.0 else 1.0
     return low, high
 
 
@@ -325,12 +318,7 @@ class Variation(NamedTuple):
     ----------
     variance : float
         Of the mean of the parts.
-    each : tuple of float
-        Of each part.
-    worth : tuple of float
-        Independent rows that each part is worth, by how much more it varies over units than over rows.
-    bounds : tuple of (float, float)
-        The fewest and the most rows of a share that each part may be worth.
+    each : list of PartVariation
     counted : bool
         Whether every row is a unit, and counts alone make the variance.
     most : float
@@ -340,9 +328,7 @@ class Variation(NamedTuple):
     """
 
     variance: float
-    each: tuple[float, ...]
-    worth: tuple[float, ...]
-    bounds: tuple[tuple[float, float], ...]
+    each: list[PartVariation]
     counted: bool
     most: float
     freedom: float
@@ -384,34 +370,27 @@ def unit_variation(
     units = len(np.unique(member[inside]))
     in_ranks = any(part.finer >= RANKED for part in parts)
     counted = bool(units == inside.sum()) and not in_ranks
-    most = np.inf
-    if not in_ranks and (counted or variance == 0.0):
-        most = units
-    free = units - 1.0
+    most = units if not in_ranks and (counted or variance == 0.0) else np.inf
+    degrees = units - 1.0
     if len(parts) == 1:
-        free = min(max(each[0].units - 1.0, least), free)
+        degrees = min(max(each[0].units - 1.0, least), degrees)
     if not counted:
-        free = min(free, max(least, freedom(influence, units, free)))
-    return Variation(
-        variance,
-        tuple(of_part.variance for of_part in each),
-        tuple(of_part.worth for of_part in each),
-        tuple(of_part.bounds for of_part in each),
-        counted,
-        most,
-        max(free, 1.0),
-    )
+        degrees = min(degrees, max(least, freedom(influence, units, degrees)))
+    return Variation(variance, each, counted, most, max(degrees, 1.0))
 
 
-class _PartVariation(NamedTuple):
+class PartVariation(NamedTuple):
     """How one part varies over units.
 
     Attributes
     ----------
     influence : ndarray of float64, shape (units,)
         Of each unit, raised as the jackknife does.
-    variance, worth, bounds
-        As in `Variation`.
+    variance : float
+    worth : float
+        Independent rows that it is worth, by how much more it varies over units than over rows.
+    bounds : (float, float)
+        The fewest and the most rows of a share that it may be worth.
     units : float
         Units of equal size that those of all sides are worth.
     """
@@ -419,11 +398,11 @@ class _PartVariation(NamedTuple):
     influence: Values
     variance: float
     worth: float
-    bounds: tuple[float, float]
+    bounds: Ends
     units: float
 
 
-def _part_variation(part: Part, member: Integers, *, power: float, ranked: float) -> _PartVariation:
+def _part_variation(part: Part, member: Integers, *, power: float, ranked: float) -> PartVariation:
     count = int(member.max()) + 1
     influence = np.zeros(count)
     rows_of_sides: list[float] = []
@@ -437,9 +416,7 @@ def _part_variation(part: Part, member: Integers, *, power: float, ranked: float
         others = 1.0 - sizes / sizes.sum()
         summed = np.bincount(member, np.where(side, part.effect, 0.0), count)
         influence += summed / (others + (others <= 0)) ** power  # a unit alone is not corrected
-    finer = part.finer
-    if finer == RANKED:
-        finer = ranked
+    finer = ranked if part.finer == RANKED else part.finer
     rows = _worth_of_sides(rows_of_sides, finer)
     units = _worth_of_sides(units_of_sides, finer)
     variance = float(np.square(influence).sum())
@@ -447,10 +424,8 @@ def _part_variation(part: Part, member: Integers, *, power: float, ranked: float
     worth = units
     if variance > 1e-12 * by_row > 0.0:
         worth = min(max(rows * by_row / variance, units), rows)
-    most = rows
-    if part.finer >= RANKED:
-        most = worth
-    return _PartVariation(influence, variance, worth, (units / finer, most), sum(units_of_sides))
+    most = worth if part.finer >= RANKED else rows
+    return PartVariation(influence, variance, worth, (units / finer, most), sum(units_of_sides))
 
 
 def _worth_of_sides(sizes: Sequence[float], finer: float) -> float:
@@ -468,7 +443,5 @@ def freedom(influence: Values, units: int, most: float) -> float:
     squares = np.square(influence)
     variance = float(squares.sum())
     varying = float(np.square(squares).sum()) - variance**2 / units
-    free = most
-    if varying > 1e-12 * variance**2:
-        free = min(most, 2.0 * variance**2 / varying)
+    free = min(most, 2.0 * variance**2 / varying) if varying > 1e-12 * variance**2 else most
     return max(1.0, free)

@@ -21,6 +21,7 @@ import numpy as np
 from ..core import BchistoError, InputError, extension_names, is_out_of_memory, load_extension
 from .influence import (
     LEVEL,
+    Ends,
     Part,
     agreement,
     all_or_none,
@@ -91,7 +92,7 @@ class MetricSpec:
     title: str
     compute: Callable[[PredictionTable], float | None]
     parts: Callable[[PredictionTable], Sequence[Part]] | None = None
-    limits: Callable[[PredictionTable], tuple[float, float]] = lambda table: (0.0, 1.0)
+    limits: Callable[[PredictionTable], Ends] = lambda table: (0.0, 1.0)
     needs_probabilities: bool = False
     interval: bool = True
     per_fold: bool = True
@@ -230,7 +231,7 @@ def _patient_recognition(table: PredictionTable) -> list[Part | None]:
     """Return the accuracy by group of a table of images that names groups."""
     if table.patches is not None or not any(table.groups):
         return [None]
-    return [by_patient(table, table.predicted == table.labels)]
+    return [by_patient(table, table.hits)]
 
 
 _BUILT_IN = (
@@ -238,7 +239,7 @@ _BUILT_IN = (
         "accuracy",
         "accuracy",
         unit="percent",
-        parts=lambda t: [share_part(t.predicted == t.labels, np.ones(len(t), dtype=np.bool_))],
+        parts=lambda t: [share_part(t.hits, np.ones(len(t), dtype=np.bool_))],
     ),
     _spec(
         "balanced_accuracy",
@@ -393,7 +394,7 @@ def mean_and_std(values: Sequence[float | None]) -> tuple[float, float] | tuple[
 def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> float | None:
     """Return the value of a metric; None where it is not defined."""
 
-    def finite() -> float | None:
+    def finite(table: PredictionTable) -> float | None:
         value = spec.compute(table)
         if value is None or not math.isfinite(value):
             return None
@@ -406,26 +407,31 @@ def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
     """Return what a metric is the mean of; nothing where it is not defined, or has no influence."""
     if spec.parts is None:
         return ()
-    return _guarded(spec, table, functools.partial(spec.parts, table), warn=True) or ()
+    return _guarded(spec, table, spec.parts, warn=True) or ()
 
 
 def _guarded(
-    spec: MetricSpec, table: PredictionTable, work: Callable[[], T | None], *, warn: bool
+    spec: MetricSpec,
+    table: PredictionTable,
+    compute: Callable[[PredictionTable], T | None],
+    *,
+    warn: bool,
 ) -> T | None:
     """Return what a metric gives; None where it needs probabilities and has none, or one of another package fails."""
     if spec.needs_probabilities and table.probabilities is None:
         return None
     if spec in _BUILT_IN:
-        return work()
+        return compute(table)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of folds and draws in which a class is missing
-            return work()
+            return compute(table)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         if warn:
             reason = f"{type(error).__name__}: {error}"
-            text = "metric %s: failed on %s and is left out there (%s)"
-            _log.warning(text, spec.name, table.name, reason)
+            _log.warning(
+                "metric %s: failed on %s and is left out there (%s)", spec.name, table.name, reason
+            )
         return None

@@ -8,12 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Message, Parameter, Settings, converted, option, plural
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
-from .influence import LEVEL, Part, auc_part, confusion, unit_variation
+from .influence import LEVEL, Mask, Part, Values, auc_part, confusion, unit_variation
 from .known_metrics import (
     MetricSpec,
     by_patient,
@@ -26,7 +25,7 @@ from .known_metrics import (
 )
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes
-from .variance import Figure, Units, interval
+from .variance import Entry, Figure, Units, interval
 
 _BACH = ("Normal", "Benign", "InSitu", "Invasive")
 
@@ -39,6 +38,17 @@ renormalises, as the published code of Rakhlin et al. 2018 does."""
 
 PREDICTED_CLASS = "predicted class"
 """The rule of a table without probabilities, which none can be chosen for."""
+
+
+ESTIMAND = (
+    "the trained models on new {units} of the same kind; models and folds are taken as they are"
+)
+"""What an interval is about; see ``docs/evaluation.md``."""
+
+PRECISE = 0.05
+"""Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""
+
+_HEADLINES = ("accuracy", "patient_recognition_rate")
 
 
 def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
@@ -60,12 +70,12 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def _above_zero(value: Any, name: str, *, most: str) -> tuple[float, ...]:
+def _above_zero(value: Any, name: str, *, bound: str) -> tuple[float, ...]:
     """Take shares above 0, up to or below 1."""
     shares = converted(value, name, tuple[float, ...])
     for share in shares:
-        if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below"):
-            raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), share, most)
+        if not 0.0 < share <= 1.0 or (share == 1.0 and bound == "below"):
+            raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), share, bound)
     return shares
 
 
@@ -100,13 +110,13 @@ class TwoClassView(Settings):
         (),
         group="Evaluation",
         flag="sensitivity",
-        form=functools.partial(_above_zero, most="up to"),
+        form=functools.partial(_above_zero, bound="up to"),
         help="Target sensitivity: each fold gets a threshold fitted on the others.",
     )
     prevalences: tuple[float, ...] = option(
         (),
         flag="prevalence",
-        form=functools.partial(_above_zero, most="below"),
+        form=functools.partial(_above_zero, bound="below"),
         help="Prevalence in another population, for which predictive values are given too.",
     )
 
@@ -121,7 +131,7 @@ class TwoClassView(Settings):
         if self.positive:
             positive_mask(classes, self.positive)
 
-    def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
+    def recorded(self, classes: Sequence[str]) -> Entry:
         """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it.
 
         Examples
@@ -129,9 +139,7 @@ class TwoClassView(Settings):
         >>> TwoClassView().recorded(["normal", "benign", "in situ", "invasive"])["thresholds"]
         [0.33, 0.5]
         """
-        usual: tuple[float, ...] = (0.5,)
-        if order_classes(classes) == _BACH:
-            usual = _BACH_THRESHOLDS
+        usual = _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
         return {
             "positive": list(self.positive or default_positive(classes)),
             "rule": self.rule or "sum",
@@ -150,7 +158,7 @@ class TwoClassView(Settings):
         )
 
 
-def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArray[np.bool_]:
+def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> Mask:
     """Return which classes are positive, bool of shape (classes,).
 
     Raises
@@ -160,9 +168,10 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     """
     names = [match_class(text, classes) for text in positive]
     if None in names:
-        unknown = positive[names.index(None)]
         raise InputError(
-            "{positive} {}: no such class; choose among {}", unknown, ", ".join(classes)
+            "{positive} {}: no such class; choose among {}",
+            positive[names.index(None)],
+            ", ".join(classes),
         )
     mask = np.array([name in names for name in classes])
     if mask.all():
@@ -185,11 +194,11 @@ class TwoSides(NamedTuple):
         Rows of two classes with the score 0.5 that are predicted negative.
     """
 
-    truth: npt.NDArray[np.bool_]
-    scores: npt.NDArray[np.float64]
-    tied: npt.NDArray[np.bool_]
+    truth: Mask
+    scores: Values
+    tied: Mask
 
-    def called(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+    def called(self, threshold: float = 0.5) -> Mask:
         """Return which rows are positive: those with at least this score.
 
         Of two classes with the same probability the predicted one holds, so that the operating point 0.5 calls every
@@ -198,7 +207,7 @@ class TwoSides(NamedTuple):
         return np.asarray((self.scores >= threshold) & ~(self.tied & (threshold == 0.5)))
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
+    def right(self) -> Mask:
         """Whether a row is on its true side at 0.5, bool of shape (n,)."""
         return np.asarray(self.called() == self.truth)
 
@@ -215,9 +224,7 @@ def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None)
     return TwoSides(mask[table.labels], scores, ~called & (scores == 0.5) & (len(mask) == 2))
 
 
-def two_class_scores(
-    probabilities: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_], *, rule: str = "sum"
-) -> npt.NDArray[np.float64]:
+def two_class_scores(probabilities: Values, positive: Mask, *, rule: str = "sum") -> Values:
     """Return the score of the positive side, float64 of shape (n,).
 
     Parameters
@@ -241,24 +248,12 @@ def two_class_scores(
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
     """Return the accuracy of each fold, in fold order; empty where rows name no fold."""
-    hits = table.predicted == table.labels
-    return [float(hits[inside].mean()) for _, inside in table.fold_rows()]
-
-
-ESTIMAND = (
-    "the trained models on new {units} of the same kind; models and folds are taken as they are"
-)
-"""What an interval is about; see ``docs/evaluation.md``."""
-
-PRECISE = 0.05
-"""Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""
-
-_HEADLINES = ("accuracy", "patient_recognition_rate")
+    return [float(table.hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
 def measure(
     table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
-) -> dict[str, Any]:
+) -> Entry:
     """Compute the metrics of a table with their 95 % intervals.
 
     Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
@@ -294,14 +289,10 @@ def measure(
     metrics = _facts(table)
     specs = list_metrics()
     for spec in specs:
-        if spec.parts is not None:
-            metrics |= metric_values(spec, table, units, draws=bootstrap)
+        metrics |= metric_values(spec, table, units, draws=bootstrap)
     metrics["per_class"] = _per_class(table, units)
     if view.positive:
         metrics["two_class"] = _two_class(table, view, units)
-    for spec in specs:  # the bootstrap is the last in a list of methods
-        if spec.parts is None:
-            metrics |= metric_values(spec, table, units, draws=bootstrap)
     metrics["chance"] = _chance(table, by_group=metrics["patient_recognition_rate"] is not None)
     if metrics["auc"] is not None:
         metrics |= _pooled_auc(table)
@@ -314,9 +305,9 @@ def measure(
     return metrics
 
 
-def _facts(table: PredictionTable) -> dict[str, Any]:
+def _facts(table: PredictionTable) -> Entry:
     """Return what a table is, its confusion matrix and its calibration."""
-    facts: dict[str, Any] = {"n": len(table)}
+    facts: Entry = {"n": len(table)}
     if table.unlabelled:
         facts["unlabelled"] = table.unlabelled
     matrix = confusion(table.labels, table.predicted, len(table.classes)).astype(np.int64)
@@ -341,10 +332,10 @@ def _figure(part: Part | None, units: Units) -> Figure | None:
     return interval([part], units)
 
 
-def _per_class(table: PredictionTable, units: Units) -> dict[str, dict[str, Any]]:
+def _per_class(table: PredictionTable, units: Units) -> dict[str, Entry]:
     """Return the figures of each class against the rest, and its rows."""
     counts = np.bincount(table.labels, minlength=len(table.classes))
-    per_class: dict[str, dict[str, Any]] = {}
+    per_class: dict[str, Entry] = {}
     for k, name in enumerate(table.classes):
         per_class[name] = {
             figure: _figure(part, units) for figure, part in class_parts(table, k).items()
@@ -353,10 +344,10 @@ def _per_class(table: PredictionTable, units: Units) -> dict[str, dict[str, Any]
     return per_class
 
 
-def _chance(table: PredictionTable, *, by_group: bool) -> dict[str, Any]:
+def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
     """Return what is right by chance: by the largest class, on average over classes, and over groups."""
     counts = np.bincount(table.labels, minlength=len(table.classes))
-    chance: dict[str, Any] = {
+    chance: Entry = {
         "largest_class": float(counts.max() / counts.sum()),
         "balanced": float(1 / (counts > 0).sum()),
     }
@@ -375,11 +366,8 @@ def _pooled_auc(table: PredictionTable) -> dict[str, float]:
     return {"auc_pooled": float(np.mean(values))}
 
 
-def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> dict[str, Any]:
+def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
     """Return what of the rows is independent, and how many units the first figures of a report would need."""
-    ungrouped = 0
-    if units.kind == "group":
-        ungrouped = sum(table.groups[row] is None for row in table.first_rows)
     return {
         "kind": units.kind,
         "count": units.count,
@@ -387,7 +375,9 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "divided": table.divided,
         "trained": len(table.not_new),
         "largest": float(np.bincount(units.member).max() / len(table)),
-        "ungrouped": ungrouped,
+        "ungrouped": sum(
+            table.groups[row] is None for row in table.first_rows if units.kind == "group"
+        ),
         "estimand": ESTIMAND.format(units=plural(units.kind)),
         "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }
@@ -410,7 +400,7 @@ def units_needed(part: Part, units: Units) -> int | None:
     return needed
 
 
-def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict[str, Any]:
+def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> Entry:
     """Return what the two-class view of a table gives.
 
     ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows; for
@@ -421,7 +411,7 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict
     mask = positive_mask(table.classes, view.positive)
     sides = two_sides(table, view.positive, view.rule)
     accuracies = [float(sides.right[inside].mean()) for _, inside in table.fold_rows()]
-    figures: dict[str, Any] = {
+    figures: Entry = {
         "positive": [name for name, yes in zip(table.classes, mask, strict=True) if yes],
         "rule": view.rule,
         "accuracy": units.share(sides.right),
@@ -433,17 +423,18 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> dict
         called_point(table, sides.truth, sides.called(threshold), threshold, view.prevalences)
         for threshold in view.thresholds
     ]
-    points = [
+    # without positive rows there is no threshold
+    figures["wanted"] = [
         wanted_point(table, sides.truth, sides.scores, wanted, prevalences=view.prevalences)
         for wanted in view.sensitivities
+        if sides.truth.any()
     ]
-    figures["wanted"] = [point for point in points if point]
     if calibration_note(table) is None:
         figures |= recalibration(sides.scores, sides.truth, units=units)
     return figures
 
 
-def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> dict[str, Any]:
+def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> Entry:
     """Return the AUC of the scores of a view: of pairs within folds, else of all pairs; of each fold; and of all."""
     if table.probabilities is None:
         per_fold = [None] * len(table.fold_numbers)
@@ -452,7 +443,7 @@ def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> dic
     pooled = auc_part(sides.truth, sides.scores)
     aucs, _ = fold_curves(table, sides.truth, sides.scores)
     mean, std = mean_and_std(aucs)
-    figures: dict[str, Any] = {"auc": _figure(within or pooled, units)}
+    figures: Entry = {"auc": _figure(within or pooled, units)}
     if within and pooled and len(aucs) > 1:
         figures["auc_pooled"] = pooled.value
     return figures | {"auc_per_fold": aucs, "auc_mean": mean, "auc_std": std}

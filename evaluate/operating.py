@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .influence import Ends, Integers, Mask, Values
 from .predictions import PredictionTable, sampling_units
-from .variance import LEAST_FREEDOM_OF_TERMS, Figure, Units
+from .variance import LEAST_FREEDOM_OF_TERMS, Entry, Figure, Metrics, Units
 
-Mask = npt.NDArray[np.bool_]
-Scores = npt.NDArray[np.float64]
-Curve = tuple[Scores, Scores]
+Curve = tuple[Values, Values]
 
 
 def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
@@ -58,9 +55,7 @@ def point_figures(units: Units, truth: Mask, called: Mask) -> dict[str, Figure |
 
 def _quotient(over: Figure, under: Figure) -> Figure:
     """Return a ratio of two independent shares, its interval made of logarithms; its end may be infinite."""
-    ratio = np.nan
-    if under.value:
-        ratio = over.value / under.value
+    ratio = over.value / under.value if under.value else np.nan
     reason = over.reason or under.reason
     if reason:
         return Figure(ratio, reason=reason)
@@ -68,7 +63,7 @@ def _quotient(over: Figure, under: Figure) -> Figure:
     return Figure(ratio, low, high, "of the terms, on logarithms")
 
 
-def _quotient_ends(over: Figure, under: Figure) -> tuple[float, float]:
+def _quotient_ends(over: Figure, under: Figure) -> Ends:
     """Return the ends of a ratio, from those of its terms on logarithms (Donner & Zou 2012).
 
     With first = log over and second = log under, each with its ends, the ends of first - second lie
@@ -90,7 +85,7 @@ def _quotient_ends(over: Figure, under: Figure) -> tuple[float, float]:
 
 
 def sensitive_threshold(
-    scores: Scores, wanted: float, *, units: npt.NDArray[np.int64] | None = None
+    scores: Values, wanted: float, *, units: Integers | None = None
 ) -> tuple[float, bool]:
     """Return the highest threshold that calls a new positive row with at least the wanted probability.
 
@@ -121,9 +116,7 @@ def sensitive_threshold(
     >>> sensitive_threshold(np.arange(1, 20) / 20, 0.9), sensitive_threshold(np.array([0.4, 0.7]), 0.9)
     ((0.1, True), (0.4, False))
     """
-    count = len(scores)
-    if units is not None:
-        count = len(np.unique(units))
+    count = len(np.unique(units)) if units is not None else len(scores)
     rank = _place(wanted, len(scores))
     return float(np.sort(scores)[max(rank, 1) - 1]), _place(wanted, count) > 0
 
@@ -136,17 +129,18 @@ def _place(wanted: float, count: int) -> int:
 def wanted_point(
     table: PredictionTable,
     truth: Mask,
-    scores: Scores,
+    scores: Values,
     wanted: float,
     *,
     prevalences: Sequence[float] = (),
-) -> dict[str, Any] | None:
+) -> Entry:
     """Return the results of a threshold for a target sensitivity, each fold called by that of the other folds.
 
     Parameters
     ----------
     table : PredictionTable
     truth : ndarray of bool, shape (n,)
+        Some of it positive.
     scores : ndarray of float64, shape (n,)
     wanted : float
         Above 0, up to 1.
@@ -154,19 +148,17 @@ def wanted_point(
 
     Returns
     -------
-    dict or None
+    dict
         ``wanted``, ``fitted``: ``other folds``, or ``same rows`` where there are none, which flatters; ``enough``:
         whether there are positive units enough, in the others of every fold too, see `sensitive_threshold`; ``unit``
         (``image`` or ``group``); ``per_fold``; the keys of `called_point`, whose ``threshold`` is the one fitted on
-        all rows. None without positive rows.
+        all rows.
     """
-    if not truth.any():
-        return None
     unit, member = sampling_units(table)
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
     called = scores >= threshold
     fitted = "same rows"
-    per_fold: list[dict[str, Any]] = []
+    per_fold: list[Entry] = []
     if _has_positives_outside(table, truth):
         fitted = "other folds"
         for fold, inside, rest in fold_rest(table):
@@ -210,7 +202,7 @@ def called_point(
     called: Mask,
     threshold: float,
     prevalences: Sequence[float] = (),
-) -> dict[str, Any]:
+) -> Entry:
     """Return the results of calling these rows positive.
 
     Parameters
@@ -242,7 +234,7 @@ def called_point(
     }
 
 
-def _elsewhere(figures: Mapping[str, Any], prevalence: float) -> dict[str, Any]:
+def _elsewhere(figures: Metrics, prevalence: float) -> Entry:
     """Return the predictive values at another prevalence: by Bayes' theorem, their intervals from likelihood ratios."""
     sensitivity = figures["sensitivity"].value
     specificity = figures["specificity"].value
@@ -272,7 +264,7 @@ def _from_ratio(ratio: Figure, odds: float, *, value: float = np.nan) -> Figure:
 
 
 def fold_curves(
-    table: PredictionTable, truth: Mask, scores: Scores
+    table: PredictionTable, truth: Mask, scores: Values
 ) -> tuple[list[float | None], list[Curve]]:
     """Compute the ROC of every fold.
 

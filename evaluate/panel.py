@@ -11,7 +11,7 @@ import numpy as np
 from ..core import counted, listed, plural
 from .metrics import TwoClassView, fold_accuracies
 from .predictions import PredictionTable
-from .variance import Figure
+from .variance import Entry, Figure, Metrics
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PaperTable:
     """
 
     folds: list[int]
-    rows: list[dict[str, Any]]
+    rows: list[Entry]
 
     def lines(self) -> list[list[str]]:
         """Return the header, and cells in percent, one list a row; one fold has no spread."""
@@ -36,9 +36,7 @@ class PaperTable:
         for row in self.rows:
             shares = row["per_fold"]
             cells = [f"{100 * value:.1f}" for value in (*shares, float(np.mean(shares)))]
-            std = ""
-            if len(self.folds) > 1:
-                std = f"{100 * np.std(shares):.1f}"
+            std = f"{100 * np.std(shares):.1f}" if len(self.folds) > 1 else ""
             averaged = ""
             if row["averaged"] is not None:
                 averaged = f"{100 * np.mean(row['averaged']):.1f}"
@@ -70,7 +68,7 @@ def paper_table(
     ----------
     Rakhlin et al. 2018, Table 1.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Entry] = []
     for name, tables in by_seed.items():
         mean = np.mean([fold_accuracies(table) for table in tables], axis=0).tolist()
         rows.append({"name": name, "per_fold": mean, "averaged": fold_accuracies(averaged[name])})
@@ -78,7 +76,7 @@ def paper_table(
     return PaperTable(fusion.fold_numbers, rows)
 
 
-def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> dict[str, Any] | None:
+def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> Entry | None:
     """Split the spread of an accuracy into what the seed, the fold and the split of the images make.
 
     Parameters
@@ -107,7 +105,7 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
     if not numbers or len(numbers) % splits:
         return None
     fold = np.searchsorted(numbers, first.fold_array)
-    right = np.array([np.bincount(fold, table.predicted == table.labels) for table in members])
+    right = np.array([np.bincount(fold, table.hits) for table in members])
     rows = np.bincount(fold)
     seeds, folds = len(members), len(numbers) // splits
     of_fold = (right / rows).reshape(seeds, splits, folds)
@@ -124,7 +122,7 @@ def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> di
         """Return the standard deviation that is left without what the seeds make in a mean over them."""
         return float(np.sqrt(max(0.0, variance - noise / seeds)))
 
-    split: dict[str, Any] = {"seeds": seeds, "folds": folds, "splits": splits}
+    split: Entry = {"seeds": seeds, "folds": folds, "splits": splits}
     split |= {"seed": None, "fold": None, "split": None}
     if seeds > 1:
         split["seed"] = float(np.sqrt(noise_of_split))
@@ -155,7 +153,7 @@ def fold_error(
     return pooled, (variance * (1.0 + len(values) * share)) ** 0.5
 
 
-def spread_sentence(split: Mapping[str, Any]) -> str:
+def spread_sentence(split: Metrics) -> str:
     """Return the result of `variance_split` as text, in percentage points."""
     sources = {
         "seed": f"one of {split['seeds']} seeds to another",
@@ -170,7 +168,7 @@ def spread_sentence(split: Mapping[str, Any]) -> str:
     return f"The spread of the accuracy (standard deviation, points) is {listed(texts)}."
 
 
-def figures_of(metrics: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Figure]]:
+def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a table, those of classes and of the two-class view too, with what they are called."""
     for name, value in metrics.items():
         if name == "per_class":
@@ -191,7 +189,7 @@ def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {name: " and ".join(several) for name, several in versions.items()}
 
 
-def rows_of(metrics: Mapping[str, Any]) -> str:
+def rows_of(metrics: Metrics) -> str:
     """Return what rows are called: what they are about, or predictions where several rows are about one image."""
     tested = metrics.get("tested")
     if tested and tested["most"] > 1:
@@ -199,7 +197,7 @@ def rows_of(metrics: Mapping[str, Any]) -> str:
     return plural(metrics["names"]["row"])
 
 
-def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = None) -> str:
+def images_tested(metrics: Metrics, part: Metrics | None = None) -> str:
     """Count what rows are about: each image once, however many folds test it.
 
     Parameters
@@ -270,9 +268,9 @@ class Panel:
     """
 
     table: PredictionTable
-    metrics: dict[str, Any]
+    metrics: Entry
     paper: PaperTable | None = None
     samples: Sequence[Sample] = ()
-    run: Mapping[str, Any] = field(default_factory=dict)
+    run: Metrics = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
-    drawn: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    drawn: Entry = field(default_factory=dict, repr=False, compare=False)

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import DependencyError
 from ..core.jobs import write_rows
+from .influence import Integers, Mask, Values
+
+T = TypeVar("T")
 
 
 def as_frame(columns: Mapping[str, Any]) -> Any:
@@ -71,9 +73,9 @@ class PredictionTable:
     name: str
     classes: tuple[str, ...]
     image_ids: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float64] | None
-    predicted: npt.NDArray[np.int64]
+    labels: Integers
+    probabilities: Values | None
+    predicted: Integers
     folds: tuple[int | None, ...]
     groups: tuple[str | None, ...]
     protocol: str = ""
@@ -94,7 +96,7 @@ class PredictionTable:
         return list(zip(self.image_ids, self.patches or [""] * len(self), self.folds, strict=True))
 
     @property
-    def first_rows(self) -> npt.NDArray[np.int64]:
+    def first_rows(self) -> Integers:
         """The first row about each image and patch, shape (distinct,), int64: repeated folds test all several times."""
         last_to_first = {key[:2]: row for row, key in reversed([*enumerate(self.keys)])}
         return np.array(sorted(last_to_first.values()), dtype=np.int64)
@@ -134,18 +136,23 @@ class PredictionTable:
         return sorted({fold for fold in self.folds if fold is not None})
 
     @property
-    def fold_array(self) -> npt.NDArray[np.int64]:
+    def fold_array(self) -> Integers:
         """The fold of each row, -1 where it names none."""
         return np.array([-1 if fold is None else fold for fold in self.folds], dtype=np.int64)
 
-    def fold_rows(self) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    def fold_rows(self) -> Iterator[tuple[int, Mask]]:
         """Yield each fold in ascending order and its rows, bool of shape (n,)."""
         folds = self.fold_array
         for fold in self.fold_numbers:
             yield fold, folds == fold
 
     @property
-    def confidence(self) -> npt.NDArray[np.float64] | None:
+    def hits(self) -> Mask:
+        """Whether the predicted class of each row is the true one, bool of shape (n,)."""
+        return np.asarray(self.predicted == self.labels)
+
+    @property
+    def confidence(self) -> Values | None:
         """The probability of the predicted class of each row, which is the largest; None without probabilities."""
         if self.probabilities is None:
             return None
@@ -157,7 +164,7 @@ class PredictionTable:
         *,
         classes: Sequence[str],
         labels: Sequence[str],
-        probabilities: npt.NDArray[np.float64],
+        probabilities: Values,
         **fields: Any,
     ) -> PredictionTable:
         """Make a table; the predicted class is the one of the highest probability, the first of equals.
@@ -177,12 +184,11 @@ class PredictionTable:
             for name, value in fields.items()
         }
         true = np.array([numbers[label] for label in labels], dtype=np.int64)
-        predicted = probabilities.argmax(axis=1)
         return cls(
             classes=tuple(classes),
             labels=true,
             probabilities=probabilities,
-            predicted=predicted,
+            predicted=probabilities.argmax(axis=1),
             **fields,
         )
 
@@ -192,7 +198,7 @@ def write_predictions(
     *,
     classes: Sequence[str],
     rows: Sequence[tuple[str, str, str | None, int | str]],
-    probabilities: npt.NDArray[np.float64],
+    probabilities: Values,
     extra: Sequence[tuple[str, Sequence[Any]]] = (),
 ) -> None:
     """Write ``image_id,label,group,fold,p_<class>...`` and further columns; probabilities in full precision.
@@ -215,13 +221,14 @@ def write_predictions(
     def cells() -> Iterator[list[Any]]:
         numbered = enumerate(zip(rows, probabilities.tolist(), strict=True))
         for number, ((image, label, group, fold), values) in numbered:
-            further = [column[number] for _, column in extra]
-            yield [image, label, group or "", fold, *map(repr, values), *further]
+            yield [image, label, group or "", fold, *map(repr, values)] + [
+                column[number] for _, column in extra
+            ]
 
     write_rows(path, header, cells())
 
 
-def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
+def sampling_units(table: PredictionTable) -> tuple[str, Integers]:
     """Return what is drawn, ``group`` where rows name one and else ``image``, and the unit of each row from 0.
 
     A row without a group in a table that has groups is drawn with the other rows of its image.
@@ -231,13 +238,11 @@ def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
         for group, image in zip(table.groups, table.image_ids, strict=True)
     ]
     places = {key: number for number, key in enumerate(sorted(set(keys)))}
-    unit = "image"
-    if any(group is not None for group in table.groups):
-        unit = "group"
+    unit = "group" if any(group is not None for group in table.groups) else "image"
     return unit, np.array([places[key] for key in keys], dtype=np.int64)
 
 
-def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> PredictionTable:
+def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
     """Return a table of some rows of another, in this order; a row may stand in it several times.
 
     Parameters
@@ -247,21 +252,19 @@ def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> Prediction
         Positions.
     """
     places = rows.tolist()
-    probabilities = table.probabilities
-    if probabilities is not None:
-        probabilities = probabilities[rows]
-    patches = table.patches
-    if patches is not None:
-        patches = tuple(map(patches.__getitem__, places))
+
+    def taken(values: Sequence[T]) -> tuple[T, ...]:
+        return tuple(map(values.__getitem__, places))
+
     return replace(
         table,
-        image_ids=tuple(map(table.image_ids.__getitem__, places)),
+        image_ids=taken(table.image_ids),
         labels=table.labels[rows],
-        probabilities=probabilities,
+        probabilities=None if table.probabilities is None else table.probabilities[rows],
         predicted=table.predicted[rows],
-        folds=tuple(map(table.folds.__getitem__, places)),
-        groups=tuple(map(table.groups.__getitem__, places)),
-        patches=patches,
+        folds=taken(table.folds),
+        groups=taken(table.groups),
+        patches=None if table.patches is None else taken(table.patches),
     )
 
 
@@ -335,7 +338,7 @@ def fold_notes(table: PredictionTable) -> list[str]:
             if count < FEW_IMAGES
         ]
         if few:
-            right = 100 * float((table.predicted == table.labels)[inside].mean())
+            right = 100 * float(table.hits[inside].mean())
             scarce.append(
                 f"Fold {fold} trained on {_listing(few)}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
             )
@@ -363,7 +366,5 @@ def _count_of_class(count: int, name: str) -> str:
 
 def _listing(texts: Sequence[str]) -> str:
     """Return some texts, the first of them if there are many."""
-    listing = ", ".join(texts[:_MOST])
-    if len(texts) > _MOST:
-        listing += " and further classes"
-    return listing
+    further = " and further classes" if len(texts) > _MOST else ""
+    return ", ".join(texts[:_MOST]) + further

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -121,14 +121,17 @@ def read_predictions(
     order = classes or _class_order(path, names_by_role, columns.class_names)
     _refuse_more(path, len(order), limits.EVALUATED_CLASSES, "classes")
     _report_spellings(path, names_by_role, order, fixed=bool(columns.scores or classes))
-    places = {
-        what: _places(path, names, order)
-        for what, names in {**names_by_role, "column p_": columns.class_names}.items()
-    }
-    parser = _Parser(path, order, places, columns.scores)
-    rows_of_model, unlabelled = _parse_rows(table, columns, parser)
+    parser = _Parser(
+        path,
+        order,
+        columns,
+        labels=_places(path, names_by_role["label"], order),
+        predicted=_places(path, names_by_role.get("predicted", ()), order),
+        scores=_places(path, columns.class_names, order),
+    )
+    rows_of_model, unlabelled = _parse_rows(table, parser)
     _refuse_more(path, len(rows_of_model), limits.EVALUATED_MODELS, "models")
-    _refuse_two_patients(itertools.chain.from_iterable(rows_of_model.values()))
+    _refuse_two_patients(path, itertools.chain.from_iterable(rows_of_model.values()))
     stem = name or path.stem
     tables = []
     for model, rows in rows_of_model.items():
@@ -142,22 +145,29 @@ class _Columns(NamedTuple):
 
     Attributes
     ----------
-    by_role : dict of str to str
-        The column of each role by its name; empty where there is none.
     scores : list of str
         Columns of probabilities, ``p_<class>``.
+    image, label, predicted, fold, group : str
+        Names of columns; empty where there is none.
     """
 
-    by_role: dict[str, str]
     scores: list[str]
+    image: str
+    label: str
+    predicted: str
+    fold: str
+    group: str
 
     @classmethod
     def of(cls, path: Path, table: CsvTable) -> _Columns:
         """Choose the columns of a table, of which each has one role, and log them."""
         column_of = dict.fromkeys((IMAGE, LABEL, PREDICTED, FOLD, GROUP), "")
         for role in column_of:
-            cure = f"call one {role.name}, or remove one"
-            column_of[role] = table.choose(role, cure=cure, without=[*column_of.values()])
+            column_of[role] = table.choose(
+                role,
+                cure=f"call one {role.name}, or remove one",
+                without=[*column_of.values()],
+            )
         scores = [column for column in table.columns if column.startswith("p_")]
         table.log_columns(column_of, *scores)
         if not scores and not column_of[PREDICTED]:
@@ -165,7 +175,7 @@ class _Columns(NamedTuple):
                 f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
                 "probabilities of a class p_ and its name"
             )
-        return cls({role.name: column for role, column in column_of.items()}, scores)
+        return cls(scores, *column_of.values())
 
     @property
     def class_names(self) -> list[str]:
@@ -174,10 +184,11 @@ class _Columns(NamedTuple):
 
     def names_by_role(self, table: CsvTable) -> dict[str, Sequence[str]]:
         """Return the names of classes in the columns of labels and of predicted classes."""
+        columns = {"label": self.label, "predicted": self.predicted}
         return {
             role: [row[column] for _, row in table.rows if row[column]]
-            for role, column in self.by_role.items()
-            if role in (LABEL.name, PREDICTED.name) and column
+            for role, column in columns.items()
+            if column
         }
 
 
@@ -196,48 +207,42 @@ def _check_names(
         _refuse_more(path, len(set(names)), limits.EVALUATED_CLASSES, "classes")
         letters = max(map(len, names), default=0)
         _refuse_more(path, letters, limits.CLASS_LETTERS, "letters of a class")
-    for what, names in names_by_role.items():
+    for role, names in names_by_role.items():
         missing = missing_labels(names, (*classes, *columns.class_names))
         if missing:
             text = "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}"
-            raise InputError(text, path, what, missing[0], missing[0])
+            raise InputError(text, path, role, missing[0], missing[0])
 
 
 def _report_spellings(
     path: Path, names_by_role: Mapping[str, Sequence[str]], order: tuple[str, ...], *, fixed: bool
 ) -> None:
     """Report spellings of one class, and names that are like one of a fixed order of classes."""
-    prescribed: Sequence[str] = ()
-    if fixed or order in known_classes():
-        prescribed = order
+    prescribed: Sequence[str] = order if fixed or order in known_classes() else ()
     _, findings = join_labels(itertools.chain(*names_by_role.values()), classes=prescribed)
     report_findings([replace(finding, file=f"{path}: {finding.file}") for finding in findings])
 
 
-def _parse_rows(
-    table: CsvTable, columns: _Columns, parser: _Parser
-) -> tuple[dict[str, list[_Row]], Counter[str]]:
+def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]], Counter[str]]:
     """Return the rows with a label of each model, and how many without one it has."""
-    group_column = columns.by_role["group"]
+    columns = parser.columns
     groups, joined = join_groups(
-        (row.get(group_column) or None for _, row in table.rows), where=str(parser.path)
+        (cells.get(columns.group) or None for _, cells in table.rows), where=str(parser.path)
     )
     report_findings(joined)
     rows_of_model: dict[str, list[_Row]] = {}
     unlabelled: Counter[str] = Counter()
     uneven = {*table.overlong, *table.short}
-    for number, row in table.rows:
-        where = f"{parser.path}:{number}"
-        if number in uneven:
+    for line, cells in table.rows:
+        if line in uneven:
             raise InputError(
-                f"{where}: has another number of cells than the header; correct the row"
+                f"{parser.path}:{line}: has another number of cells than the header; correct the row"
             )
-        cells = row | {role: row.get(column, "") for role, column in columns.by_role.items()}
-        cells["group"] = groups.get(cells["group"]) or ""
-        model = row.get("model", "")
+        model = cells.get("model", "")
         rows = rows_of_model.setdefault(model, [])
-        if cells["label"]:
-            rows.append(parser.parse(where, cells))
+        if cells[columns.label]:
+            group = groups.get(cells.get(columns.group, ""))
+            rows.append(parser.parse(line, cells, group))
         else:
             unlabelled[model] += 1
     return rows_of_model, unlabelled
@@ -251,34 +256,30 @@ def _key(column: str) -> str:
     return f"p_{score[1]}"
 
 
-def _refuse_two_patients(rows: Iterable[_Row]) -> None:
+def _refuse_two_patients(path: Path, rows: Iterable[_Row]) -> None:
     """Refuse an image whose rows name two groups."""
-    first: dict[str, _Row] = {}
+    first_of_image: dict[str, _Row] = {}
     for row in rows:
-        image = row["image_id"]
-        group = row["group"]
-        if not group:
+        if row.group is None:
             continue
-        other = first.setdefault(image, row)
-        if other["group"] != group:
+        first = first_of_image.setdefault(row.image, row)
+        if first.group != row.group:
             raise InputError(
-                f"{row['where']}: {image} is of {group} here, and of {other['group']} in line "
-                f"{other['where'].rpartition(':')[2]}; an image has one patient"
+                f"{path}:{row.line}: {row.image} is of {row.group} here, and of {first.group} in line "
+                f"{first.line}; an image has one patient"
             )
 
 
-def _refuse_more(path: Path, count: int, most: int, what: str) -> None:
-    if count > most:
-        raise InputError(f"{path}: {count:,} {what} are more than the {most:,} that are evaluated")
+def _refuse_more(path: Path, count: int, limit: int, noun: str) -> None:
+    if count > limit:
+        raise InputError(f"{path}: {count:,} {noun} are more than the {limit:,} that are evaluated")
 
 
 def _class_order(
     path: Path, names_by_role: Mapping[str, Iterable[str]], class_names: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
-    columns: list[Iterable[str]] = list(names_by_role.values())
-    if class_names:
-        columns = [class_names]
+    columns: list[Iterable[str]] = [class_names] if class_names else list(names_by_role.values())
     for classes in known_classes():
         if _are_named(columns, classes):
             return classes
@@ -287,7 +288,8 @@ def _class_order(
     if not class_names:
         return tuple(sorted(classes))
     if len(classes) < len(class_names):
-        message = findings[0].message if findings else _first_twice(class_names)
+        twice = (name for name in class_names if class_names.count(name) > 1)
+        message = findings[0].message if findings else next(twice)
         raise InputError(f"{path}: two columns p_ name one class ({message}); keep one")
     return tuple(spelling[name] for name in class_names)
 
@@ -301,10 +303,6 @@ def _are_named(columns: Sequence[Iterable[str]], classes: tuple[str, ...]) -> bo
     return {name for spelling in spellings for name in spelling.values()} == set(classes)
 
 
-def _first_twice(names: Sequence[str]) -> str:
-    return next(name for name in names if names.count(name) > 1)
-
-
 def _places(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
     """Return the position of the class of each name that is one."""
     try:
@@ -314,8 +312,35 @@ def _places(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[st
     return {name: classes.index(label) for name, label in spelled.items() if label is not None}
 
 
-_Row = dict[str, Any]
-"""Cells of a row by the name of their role: label and predicted as numbers of classes, fold as a number or None."""
+class _Row(NamedTuple):
+    """A row with a label.
+
+    Attributes
+    ----------
+    line : int
+        Its first line in the file.
+    image : str
+    label, predicted : int
+        Positions of classes.
+    fold : int or None
+    group : str or None
+    patch : str
+        Empty where rows are about whole images.
+    trained : bool
+        Whether the image trained the model.
+    probabilities : tuple of float, or None
+        Of each class; None where rows only name the predicted one.
+    """
+
+    line: int
+    image: str
+    label: int
+    predicted: int
+    fold: int | None
+    group: str | None
+    patch: str
+    trained: bool
+    probabilities: tuple[float, ...] | None
 
 
 class _Parser(NamedTuple):
@@ -325,60 +350,68 @@ class _Parser(NamedTuple):
     ----------
     path : Path
     classes : tuple of str
-    places : mapping
-        What a name is in ("label", "predicted", "column p_") to the position of the class of each name.
-    scores : list of str
-        Columns of probabilities.
+    columns : _Columns
+    labels, predicted, scores : mapping of str to int
+        The position of the class of each name in the column of labels, in that of predicted classes, and in the names
+        of columns of probabilities.
     """
 
     path: Path
     classes: tuple[str, ...]
-    places: Mapping[str, Mapping[str, int]]
-    scores: list[str]
+    columns: _Columns
+    labels: Mapping[str, int]
+    predicted: Mapping[str, int]
+    scores: Mapping[str, int]
 
-    def parse(self, where: str, row: dict[str, str]) -> _Row:
-        """Return a row with numbers for its classes and its fold."""
-        label = self._place(where, row["label"], "label")
+    def parse(self, line: int, cells: Mapping[str, str], group: str | None) -> _Row:
+        """Return a row of the file, which is of this group."""
+        where = f"{self.path}:{line}"
+        label = self._place(where, "label", cells[self.columns.label], self.labels)
+        predicted_name = cells.get(self.columns.predicted, "")
         probabilities = None
-        if self.scores:
-            probabilities = self._probabilities(where, row)
-            predicted = self._largest(where, row["predicted"], probabilities)
+        if self.columns.scores:
+            probabilities = self._probabilities(where, cells)
+            predicted = self._largest(where, predicted_name, probabilities)
         else:
-            predicted = self._place(where, row["predicted"], "predicted")
-        fold = row["fold"]
+            predicted = self._place(where, "predicted", predicted_name, self.predicted)
+        fold = cells.get(self.columns.fold, "")
         if fold and not (fold.isascii() and fold.isdecimal() and len(fold) <= limits.FOLD_DIGITS):
             raise InputError(f"{where}: fold {fold!r} is not a whole number")
-        return row | {
-            "label": label,
-            "predicted": predicted,
-            "fold": int(fold) if fold else None,
-            "where": where,
-            "probabilities": probabilities,
-        }
+        return _Row(
+            line,
+            image=cells[self.columns.image],
+            label=label,
+            predicted=predicted,
+            fold=int(fold) if fold else None,
+            group=group or None,
+            patch=cells.get("patch", ""),
+            trained=cells.get("trained") == "yes",
+            probabilities=probabilities,
+        )
 
-    def _place(self, where: str, name: str, column: str) -> int:
-        """Return the position of a class."""
-        position = self.places[column].get(name)
-        if position is None:
+    def _place(self, where: str, column: str, name: str, places: Mapping[str, int]) -> int:
+        """Return the position of the class of a name."""
+        if name not in places:
             raise InputError(
                 f"{where}: {column} {name!r} is not among the classes {', '.join(self.classes)}"
             )
-        return position
+        return places[name]
 
-    def _probabilities(self, where: str, row: dict[str, str]) -> tuple[float, ...]:
+    def _probabilities(self, where: str, cells: Mapping[str, str]) -> tuple[float, ...]:
         """Return the probability of each class; 0 for one without a column."""
         values = [0.0] * len(self.classes)
-        for column in self.scores:
+        for column in self.columns.scores:
             try:
-                value = decimal_of(row[column])
+                value = decimal_of(cells[column])
             except ValueError:
-                raise InputError(f"{where}: {column} is {row[column]!r}, not a number") from None
+                raise InputError(f"{where}: {column} is {cells[column]!r}, not a number") from None
             if not 0.0 <= value <= 1.0 + _SUM_TOLERANCE:
                 raise InputError(f"{where}: {column} is {value}, not a probability between 0 and 1")
-            values[self._place(where, column.removeprefix("p_"), "column p_")] = value
+            name = column.removeprefix("p_")
+            values[self._place(where, "column p_", name, self.scores)] = value
         if not math.isclose(sum(values), 1.0, abs_tol=_SUM_TOLERANCE):
             raise InputError(
-                f"{where}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1"
+                f"{where}: the probabilities of {cells[self.columns.image]} sum to {sum(values):.4g}, not 1"
             )
         return tuple(values)
 
@@ -387,7 +420,7 @@ class _Parser(NamedTuple):
         largest = int(np.argmax(probabilities))
         if not name:
             return largest
-        predicted = self._place(where, name, "predicted")
+        predicted = self._place(where, "predicted", name, self.predicted)
         if probabilities[predicted] != max(probabilities):
             raise InputError(
                 f"{where}: predicted is {self.classes[predicted]} (probability {probabilities[predicted]:g}), but "
@@ -404,46 +437,39 @@ def _table(
         raise InputError(
             f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label"
         )
-    _refuse_repeated(rows)
-    folds = {row["fold"] for row in rows}
-    _refuse_more(path, len(folds), limits.EVALUATED_FOLDS, "folds")
-    folds.discard(None)
-    protocol = "no folds"
-    if folds:
-        protocol = f"{counted(len(folds), 'fold')} of the table"
+    _refuse_repeated(path, rows)
+    folds = tuple(row.fold for row in rows)
+    _refuse_more(path, len({*folds}), limits.EVALUATED_FOLDS, "folds")
+    numbers = {*folds} - {None}
     probabilities = None
-    if rows[0]["probabilities"] is not None:
-        probabilities = np.array([row["probabilities"] for row in rows])
-    patches = None
-    if any(row.get("patch") for row in rows):
-        patches = tuple(row.get("patch", "") for row in rows)
+    if rows[0].probabilities is not None:
+        probabilities = np.array([row.probabilities for row in rows])
+    patches = tuple(row.patch for row in rows)
     return PredictionTable(
         name=name,
         classes=classes,
-        image_ids=tuple(row["image_id"] for row in rows),
-        labels=np.array([row["label"] for row in rows], dtype=np.int64),
+        image_ids=tuple(row.image for row in rows),
+        labels=np.array([row.label for row in rows], dtype=np.int64),
         probabilities=probabilities,
-        predicted=np.array([row["predicted"] for row in rows], dtype=np.int64),
-        folds=tuple(row["fold"] for row in rows),
-        groups=tuple(row["group"] or None for row in rows),
-        patches=patches,
-        protocol=protocol,
-        not_new=frozenset(row["image_id"] for row in rows if row.get("trained") == "yes"),
+        predicted=np.array([row.predicted for row in rows], dtype=np.int64),
+        folds=folds,
+        groups=tuple(row.group for row in rows),
+        patches=patches if any(patches) else None,
+        protocol=f"{counted(len(numbers), 'fold')} of the table" if numbers else "no folds",
+        not_new=frozenset(row.image for row in rows if row.trained),
         unlabelled=unlabelled,
     )
 
 
-def _refuse_repeated(rows: Iterable[_Row]) -> None:
+def _refuse_repeated(path: Path, rows: Iterable[_Row]) -> None:
     """Refuse two rows about one image, or one patch of it, in one fold."""
     keys: set[tuple[str, str, int | None]] = set()
     for row in rows:
-        patch = row.get("patch", "")
-        fold = row["fold"]
-        key = (row["image_id"], patch, fold)
+        key = (row.image, row.patch, row.fold)
         if key in keys:
-            of_patch = f", patch {patch}," if patch else ""
-            in_fold = f" in fold {fold}" if fold is not None else ""
+            of_patch = f", patch {row.patch}," if row.patch else ""
+            in_fold = f" in fold {row.fold}" if row.fold is not None else ""
             raise InputError(
-                f"{row['where']}: {row['image_id']}{of_patch} is listed twice{in_fold}; keep one row"
+                f"{path}:{row.line}: {row.image}{of_patch} is listed twice{in_fold}; keep one row"
             )
         keys.add(key)

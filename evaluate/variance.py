@@ -10,7 +10,7 @@ are units, and counts make the variance, it is that of Clopper and Pearson for a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from ..core import plural
 from .influence import (
     LEVEL,
     RANKED,
+    Ends,
     Integers,
     Mask,
     Part,
@@ -67,6 +68,9 @@ MODEL_ROWS = 10.0
 MODEL_VARIANCES = 4.0
 """How many times as large as that the sum of squared influences may be: without one image a threshold may separate the
 others, and it has no bound. Chosen as above."""
+
+_MOST_WORTH = 1e12
+"""Rows that a part is worth whose rows may each be worth any number: with more there is no telling from none wrong."""
 
 WILSON = "Wilson, effective rows, t"
 EXACT = "Clopper-Pearson"
@@ -115,9 +119,7 @@ class Figure:
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Figure:
         """Return the figure of an entry of ``metrics.json``."""
-        value = entry["value"]
-        if value is None:
-            value = np.nan
+        value = np.nan if entry["value"] is None else entry["value"]
         low, high = entry["interval"] or (np.nan, np.nan)
         return cls(value, low, high, entry["method"], entry["reason"])
 
@@ -128,6 +130,13 @@ class Figure:
     def rest(self) -> Figure:
         """Return the share of all that this share leaves."""
         return replace(self, value=1.0 - self.value, low=1.0 - self.high, high=1.0 - self.low)
+
+
+Metrics = Mapping[str, Any]
+"""What ``metrics.json`` holds of a table, of two tables, or of a part of these, with each figure as a `Figure`."""
+
+Entry = dict[str, Any]
+"""The same while it is made."""
 
 
 def as_json(value: Any) -> Any:
@@ -177,12 +186,8 @@ class Units:
     def of(cls, table: PredictionTable) -> Units:
         """Return the units of a table: its groups where they are known, else its images."""
         kind, member = sampling_units(table)
-        widen = 1.0
-        if len(table.fold_numbers) > 1:
-            widen = CROSS_VALIDATION
-        noun = table.image_is
-        if kind == "group":
-            noun = table.group_is
+        widen = CROSS_VALIDATION if len(table.fold_numbers) > 1 else 1.0
+        noun = table.group_is if kind == "group" else table.image_is
         return cls(member, widen, kind, noun, table.row_is)
 
     @property
@@ -197,21 +202,23 @@ class Units:
 
     def factor(self, parts: Sequence[Part], *, images: float = OF_IMAGES) -> float:
         """Return the factor of the variance of parts: at most `images`, if they count images or ranks."""
-        most = max(part.finer for part in parts)
-        if self.single and np.isfinite(most):
+        finest = max(part.finer for part in parts)
+        if self.single and np.isfinite(finest):
             return min(self.widen, images)
-        if most == RANKED:
+        if finest == RANKED:
             return min(self.widen, OF_IMAGES)
         return self.widen
 
     def outweighed(self, inside: Mask) -> str | None:
         """Return the reason if one unit holds over half of some rows, and more than one of them."""
         sizes = np.bincount(self.member[inside])
-        most = int(sizes.max())
+        largest = int(sizes.max())
         rows = int(sizes.sum())
-        if most == 1 or 2 * most <= rows:
+        if largest == 1 or 2 * largest <= rows:
             return None
-        return f"one {self.noun} holds {100 * most / rows:.0f} % of the {rows} {plural(self.row)}"
+        return (
+            f"one {self.noun} holds {100 * largest / rows:.0f} % of the {rows} {plural(self.row)}"
+        )
 
     def share(
         self,
@@ -268,14 +275,15 @@ def normal_interval(
         return Figure(value, reason=reason)
     sizes = np.bincount(units.member)
     variance = float(np.square(influence).sum())
-    widen = units.widen
-    free = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
     if units.single:
-        widen = min(widen, OF_IMAGES)
-        free = few + MODEL_ROWS - 1.0
+        widen = min(units.widen, OF_IMAGES)
+        degrees = few + MODEL_ROWS - 1.0
         variance = min(variance, MODEL_VARIANCES * model)
         variance = (few * variance + MODEL_ROWS * model) / (few + MODEL_ROWS)
-    half = float(stdtrit(free, LEVEL)) * (variance * widen) ** 0.5
+    else:
+        widen = units.widen
+        degrees = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
+    half = float(stdtrit(degrees, LEVEL)) * (variance * widen) ** 0.5
     return Figure(value, value - half, value + half, method_name("influences of units, t", widen))
 
 
@@ -295,22 +303,46 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
     return None
 
 
-class _Ends(NamedTuple):
-    """An interval and its method."""
+class _Kind(NamedTuple):
+    """How the interval of a kind of figure is made.
 
-    low: float
-    high: float
+    Attributes
+    ----------
+    least : float
+        The fewest degrees of freedom, see `unit_variation`.
+    of_counts : callable
+        Returns the interval of a share of so many rows, where every row is a unit; else it is Wilson's.
+    method : str
+        What that is called.
+    """
+
+    least: float
+    of_counts: Callable[[float, float], Ends]
     method: str
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], limits: Ends, least: float) -> _Kind:
+        """Return the kind of a mean of parts, which may be one."""
+        if len(parts) > 1 or parts[0].finer != 1.0:  # means, AUC, F1, Brier score
+            return cls(LEAST_FREEDOM, exact, EFFECTIVE)
+        if limits != (0.0, 1.0):  # kappa, Matthews correlation
+            return cls(LEAST_FREEDOM_OF_TERMS, mid_p, EFFECTIVE)
+        if parts[0].predictive:
+            return cls(LEAST_FREEDOM, exact, EXACT)
+        return cls(least, exact, EXACT)
 
 
 def interval(
     parts: Sequence[Part],
     units: Units,
     *,
-    limits: tuple[float, float] = (0.0, 1.0),
+    limits: Ends = (0.0, 1.0),
     least: float = 1.0,
 ) -> Figure:
-    """Return the mean of parts.
+    """Return the mean of parts with its interval, or with the reason why there is none.
+
+    Parts are brought between 0 and 1. The interval is then that of a share of as many independent rows as would vary
+    as much, see `_rows_of_mean`; but that of shares of different rows, each of which is a unit, combines those of each.
 
     Parameters
     ----------
@@ -326,28 +358,35 @@ def interval(
     Wilson 1927; Korn & Graubard 1998 (the effective number of rows); Agresti & Coull 1998 (a row right and one wrong
     are added to what parts are worth, so that none is certain).
     """
+    from scipy.special import stdtrit
+
     value = float(np.mean([part.value for part in parts]))
     reason = _dominance(parts, units)
     if reason is not None:
         return Figure(value, reason=reason)
-    if _are_of_single_rows(parts, units):
+    if limits == (0.0, 1.0) and _are_of_single_rows(parts, units):
         return _combined(parts, units)
-    # everything else is a share, or has the variance of one once it lies between 0 and 1
     origin = limits[0]
     scale = limits[1] - limits[0]
     scaled = [
         replace(part, value=(part.value - origin) / scale, effect=part.effect / scale)
         for part in parts
     ]
-    if len(parts) > 1 or parts[0].finer != 1.0:
-        ends = _mean_ends(scaled, units)
-    elif limits == (0.0, 1.0):
-        ends = _share_ends(scaled[0], units, least)
+    kind = _Kind.of(parts, limits, least)
+    power = LESS_CORRECTION if any(part.predictive for part in parts) else 1.0
+    variation = unit_variation(scaled, units.member, least=kind.least, power=power)
+    shares = np.clip([part.value for part in scaled], 0.0, 1.0)
+    share = float(shares.mean())
+    widen = units.factor(parts)
+    rows = _rows_of_mean(shares, variation) / widen
+    if variation.counted:
+        ends = kind.of_counts(share, rows)
+        method = kind.method
     else:
-        ends = _score_ends(scaled[0], units)
-    low = origin + scale * ends.low
-    high = origin + scale * ends.high
-    return Figure(value, low, high, method_name(ends.method, units.factor(parts)))
+        ends = wilson(share, rows, float(stdtrit(variation.freedom, LEVEL)))
+        method = WILSON
+    low, high = (origin + scale * end for end in ends)
+    return Figure(value, low, high, method_name(method, widen))
 
 
 def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:
@@ -373,48 +412,6 @@ def _combined(parts: Sequence[Part], units: Units) -> Figure:
     return Figure(value, value - float(down), value + float(up), method_name(COMBINED, widen))
 
 
-def _share_ends(part: Part, units: Units, least: float) -> _Ends:
-    """Return the interval of a share p of n rows, see `_rows_of_share`: Clopper and Pearson's where rows are units."""
-    if part.predictive:
-        least = LEAST_FREEDOM
-    variation = _variation([part], units, least)
-    share = float(np.clip(part.value, 0.0, 1.0))
-    rows = _rows_of_share(share, variation) / units.factor([part])
-    if variation.counted:
-        return _Ends(*exact(share, rows), EXACT)
-    return _wilson_ends(share, rows, variation)
-
-
-def _score_ends(part: Part, units: Units) -> _Ends:
-    """Return the interval of a score whose limits are not 0 and 1 (kappa, Matthews), scaled to a share.
-
-    It is that of a share of as many rows as would vary as much, and mid-p where every row is a unit.
-    """
-    variation = _variation([part], units, LEAST_FREEDOM_OF_TERMS)
-    share = float(np.clip(part.value, 0.0, 1.0))
-    rows = _rows_of_share(share, variation) / units.factor([part])
-    if variation.counted:
-        return _Ends(*mid_p(share, rows), EFFECTIVE)
-    return _wilson_ends(share, rows, variation)
-
-
-def _mean_ends(parts: Sequence[Part], units: Units) -> _Ends:
-    """Return the interval of a mean of parts, see `_rows_of_mean`, or of one that is finer than a share (AUC, F1)."""
-    variation = _variation(parts, units, LEAST_FREEDOM)
-    values = np.clip([part.value for part in parts], 0.0, 1.0)
-    share = float(values.mean())
-    rows = _rows_of_mean(values, variation) / units.factor(parts)
-    if variation.counted:
-        return _Ends(*exact(share, rows), EFFECTIVE)
-    return _wilson_ends(share, rows, variation)
-
-
-def _variation(parts: Sequence[Part], units: Units, least: float) -> Variation:
-    predictive = any(part.predictive for part in parts)
-    power = LESS_CORRECTION if predictive else 1.0
-    return unit_variation(parts, units.member, least=least, power=power)
-
-
 def _rows_of_share(share: float, variation: Variation) -> float:
     """Return the independent rows of a share p with the variance v: p (1 - p) / v, within the bounds of its units.
 
@@ -422,8 +419,8 @@ def _rows_of_share(share: float, variation: Variation) -> float:
     """
     by_row = share * (1.0 - share)
     if not variation.variance > 1e-12 * by_row > 0.0:
-        return variation.worth[0]
-    fewest, most = variation.bounds[0]
+        return variation.each[0].worth
+    fewest, most = variation.each[0].bounds
     return min(max(by_row / variation.variance, fewest), most)
 
 
@@ -433,28 +430,26 @@ def _rows_of_mean(values: Values, variation: Variation) -> float:
     A row right and one wrong are added to each part: q_i = (n_i p_i + 1) / (n_i + 2), which varies by
     q_i (1 - q_i) / (n_i + 2) at least. What the parts' own variances lack of that, over k^2, is added to v. With m the
     mean of q_i the rows are m (1 - m) / (v + added) - 2, at least 1, and at most as many as the parts can be worth.
+    Where parts vary but their mean does not, since what one gains another loses, they are at most what its parts are
+    worth together.
     """
     if len(values) == 1:
         return _rows_of_share(float(values[0]), variation)
-    worth = np.array(variation.worth)
+    worth = np.minimum([part.worth for part in variation.each], _MOST_WORTH)
     drawn = (values * worth + 1.0) / (worth + 2.0)
     added = _lacking_variance(drawn * (1.0 - drawn) / (worth + 2.0), variation)
+    variance = variation.variance + added
+    if variance == 0.0:
+        return min(float(worth.sum()), variation.most)
     middle = float(drawn.mean())
-    rows = middle * (1.0 - middle) / (variation.variance + added) - 2.0
+    rows = middle * (1.0 - middle) / variance - 2.0
     return min(max(rows, 1.0), variation.most)
 
 
 def _lacking_variance(least_of_each: Values, variation: Variation) -> float:
     """Return what the variance of a mean lacks, if each part is to vary by this at least."""
-    lacking = np.maximum(least_of_each - variation.each, 0.0)
+    lacking = np.maximum(least_of_each - [part.variance for part in variation.each], 0.0)
     return float(lacking.sum()) / len(variation.each) ** 2
-
-
-def _wilson_ends(share: float, rows: float, variation: Variation) -> _Ends:
-    """Return Wilson's interval, with Student's quantile."""
-    from scipy.special import stdtrit
-
-    return _Ends(*wilson(share, rows, float(stdtrit(variation.freedom, LEVEL))), WILSON)
 
 
 def share_interval(
@@ -508,13 +503,13 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     reason = _dominance(parts, units)
     if reason is not None:
         return Figure(mean, reason=reason)
-    ranked = RANKED
-    if units.single and len(parts) > 1:
-        ranked = 2.0 * RANKED
+    # of single images a mean over classes takes an eighth as the variance of a rank, not a quarter: see `RANKED`, and
+    # the constants in docs/evaluation.md
+    ranked = 2.0 * RANKED if units.single and len(parts) > 1 else RANKED
     variation = unit_variation(
         parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked
     )
-    worth = np.array(variation.worth)
+    worth = np.array([part.worth for part in variation.each])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
     better = ((moved + values) * worth + 1.0) / (2.0 * worth + 2.0)
     worse = ((moved - values) * worth + 1.0) / (2.0 * worth + 2.0)

@@ -69,13 +69,14 @@ def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tu
         small = [
             image for image, size in sizes.items() if _short(view, size, mpp.get(image)) < view.crop
         ]
-        problems = [
+        problems = (
             f"{name} takes no crop under {side} pixels"
             for name, side in least.items()
             if side > view.crop
-        ]
-        problem = problems[0] if problems else ""
-        fits.append(ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), problem))
+        )
+        fits.append(
+            ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), next(problems, ""))
+        )
     return tuple(fits)
 
 
@@ -204,10 +205,8 @@ def fitted(
         views = fitting_views(dataset, sizes, smaller)
         if views:
             planned = smaller
-    fits: tuple[ViewFit, ...] = ()
-    if views:
-        planned = replace(planned, views=views[: len(requested.views)])
-        fits = fit_views(dataset, sizes, planned)
+    planned = replace(planned, views=views[: len(requested.views)] or requested.views)
+    fits = fit_views(dataset, sizes, planned) if views else ()
     if not get_layout(dataset.name).stained and "stain" not in keep:
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
     return planned, fits

@@ -121,8 +121,9 @@ def check_protocols(
         return []
     trial = _Trial(replace(dataset, records=records), tuple(copies), seed)
     if choice.folds or choice.group_by is not None:
-        names = dict.fromkeys(choice.folds or _SPLIT)
-        return [trial.check(name, choice.group_by) for name in names]
+        return [
+            trial.check(name, choice.group_by) for name in dict.fromkeys(choice.folds or _SPLIT)
+        ]
     return trial.protocols()
 
 

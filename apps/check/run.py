@@ -300,10 +300,8 @@ def preflight(
     untrainable = dataset.untrainable or unfoldable(dataset, protocols)
     if untrainable:
         findings.append(Finding("warning", root, untrainable))
-    stain_survey = None
-    if stains:
-        stain_survey = survey_stains(once.records, planned)
-        findings += doubt_findings(stain_survey, root)
+    stain_survey = survey_stains(once.records, planned) if stains else None
+    findings += doubt_findings(stain_survey, root)
     estimate = None
     if timed and fits and once.records:
         estimate = measure_describing(once.records, planned)

@@ -147,9 +147,7 @@ def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
 
 def _ended(code: int, trace: str) -> str:
     """Return how a process ended, and in which package by the trace that it left."""
-    end = f"code {code}"
-    if code < 0:
-        end = signal.Signals(-code).name
+    end = signal.Signals(-code).name if code < 0 else f"code {code}"
     package = re.search(r"(?:site|dist)-packages/(\w+)", trace)
     if package is None:
         return f"its process ended with {end}"

@@ -47,12 +47,8 @@ def check_memory() -> Iterator[Check]:
     if fitting:
         yield Check("memory", "warning", text, Message("{jobs:{}}", fitting))
     else:
-        yield Check(
-            "memory",
-            "failure",
-            text,
-            Message("more memory, or {encoders:mobilenetv2} and {jobs:1}"),
-        )
+        remedy = Message("more memory, or {encoders:mobilenetv2} and {jobs:1}")
+        yield Check("memory", "failure", text, remedy)
 
 
 def _memory_limit() -> tuple[int, str]:
@@ -106,9 +102,7 @@ def _file_size() -> Iterator[Check]:
     most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if most == resource.RLIM_INFINITY:
         return
-    status: Status = "failure"
-    if most >= _DISK_GB * _GB:
-        status = "warning"
+    status: Status = "warning" if most >= _DISK_GB * _GB else "failure"
     text = f"no file gets larger than {most / 1024:,.0f} kB by ulimit -f"
     yield Check("folder", status, text, "ulimit -f unlimited")
 
@@ -216,13 +210,10 @@ def _check_needs(
     """
     from packaging.utils import canonicalize_name
 
-    name = "packages"
-    status: Status = "failure"
-    if extra:
-        name = f"extra {extra}"
-        status = "warning"
+    name = f"extra {extra}" if extra else "packages"
+    status: Status = "warning" if extra else "failure"
     unfit = [need for need in needs if not _is_met(need)]
-    if extra and any(_version(need.name) is None for need in unfit):
+    if extra and None in [_version(need.name) for need in unfit]:
         yield Check(name, "note", "not installed", how_to_install(extra))
         return
     if unfit:

@@ -6,13 +6,13 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice, zip_longest
 from os.path import commonprefix
 from typing import Any
 
 from ...core import Message, aligned, counted, printable
-from .. import Panel, constant_folds, images_tested, selection_notes, with_figures
+from .. import Entry, Metrics, Panel, constant_folds, images_tested, selection_notes, with_figures
 from .page import render
 from .tables import further_figures
 
@@ -25,11 +25,15 @@ _WIDTH = 100
 _LINES = 11
 """Number of lines of a table."""
 
+_LEGEND = (
+    "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
+)
+
 LOUD = re.compile(r"\b[A-Z]{4,}\b")
 """A word in capitals, as the most important warnings have."""
 
 
-def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def answer(metrics: Metrics) -> Entry:
     """Return what the first sentences on a table are made of.
 
     Parameters
@@ -47,11 +51,10 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     units = metrics["units"]
     counts = [sum(row) for row in metrics["confusion"]]
     grouped = units["kind"] == "group" and metrics["names"]["row"] != metrics["names"]["group"]
-    by_unit = None
-    rate = metrics["patient_recognition_rate"]
+    by_unit = metrics["patient_recognition_rate"]
     # equal if patients are of equal size
-    if grouped and rate and rate.value != metrics["accuracy"].value:
-        by_unit = rate
+    if not grouped or not by_unit or by_unit.value == metrics["accuracy"].value:
+        by_unit = None
     return {
         "m": metrics,
         "right": sum(line[column] for column, line in enumerate(metrics["confusion"])),
@@ -64,7 +67,7 @@ def answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list[str]:
+def warnings_of(metrics: Metrics, banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     warned = sorted(banners, key=lambda text: not LOUD.search(text))
     ungrouped = metrics["units"]["ungrouped"]
@@ -78,7 +81,7 @@ def warnings_of(metrics: Mapping[str, Any], banners: Sequence[str] = ()) -> list
     return [*warned, *metrics["fold_notes"]]
 
 
-def headline(name: str, metrics: Mapping[str, Any], *, banners: Sequence[str] = ()) -> list[str]:
+def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> list[str]:
     """Return a table as lines for a terminal: the answer first, then warnings and what it means.
 
     Parameters
@@ -133,11 +136,6 @@ def wrapped(sentence: str, indent: str = "") -> list[str]:
     return [line.replace("\u00a0", " ") for line in lines]
 
 
-_LEGEND = (
-    "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
-)
-
-
 def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
     """Return tables of one protocol about as many images together, and of these the best first.
 
@@ -170,22 +168,22 @@ def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
     return begin, [name.removeprefix(begin + hyphen) for name in names]
 
 
-def side_by_side(panels: Sequence[Panel], *, brief: bool = False) -> list[list[str]]:
+def side_by_side(protocols: Sequence[Sequence[Panel]], *, brief: bool = False) -> list[list[str]]:
     """Return the figures of tables as rows of cells.
 
     Parameters
     ----------
-    panels : sequence of Panel
+    protocols : sequence of sequence of Panel
+        Of `ranked`.
     brief : bool
         Leave out figures that chance is not known of.
 
     Returns
     -------
     list of list of str
-        First the header. Of each list of `ranked` a row of one cell with what it is, a row for each table, of which the
-        first cell marks the best, and what chance reaches.
+        First the header. Of each protocol a row of one cell with what it is, a row for each table, of which the first
+        cell marks the best, and what chance reaches.
     """
-    protocols = ranked(panels)
     further: dict[str, list[str]] = {}
     if not brief:
         further = further_figures([panel.metrics for panel in chain.from_iterable(protocols)])
@@ -199,17 +197,16 @@ def _rows(template: str, **values: Any) -> list[list[str]]:
     return [line.split("\t") for line in render(template, **values).split("\n") if line]
 
 
-def findings(panels: Sequence[Panel]) -> list[str]:
-    """Return what the figures of several tables mean, each sentence once."""
-    protocols = ranked(panels)
+def findings(protocols: Sequence[Sequence[Panel]]) -> list[str]:
+    """Return what the figures of several tables, of `ranked`, mean, each sentence once."""
     pairs = []
-    if len(protocols) < len(panels):
+    if any(len(compared) > 1 for compared in protocols):
         pairs.append(("", _LEGEND))
     for compared in protocols:
         for panel in compared:
             texts = sentences("several.txt", a=answer(panel.metrics), best=panel is compared[0])
             pairs += [(panel.table.name, text) for text in texts]
-    return _once(pairs, panels)
+    return _once(pairs, protocols)
 
 
 def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
@@ -227,28 +224,36 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
     for note in (*notes, *selection_notes([panel.table for panel in panels])):
         name, _, text = note.partition(": ")
         # a message of the library names its tables itself
-        if type(note) is str and text and name.startswith(names):
+        if not isinstance(note, Message) and text and name.startswith(names):
             pairs.append((name, text))
         elif note not in banners:
             pairs.append(("", note))
     pairs.sort(key=lambda pair: not LOUD.search(pair[1]))
     pairs += [(panel.table.name, text) for panel in panels for text in warnings_of(panel.metrics)]
-    return _once(pairs, panels)
+    return _once(pairs, ranked(panels))
 
 
-def _once(pairs: Iterable[tuple[str, str]], panels: Sequence[Panel]) -> list[str]:
-    """Return each sentence once, of pairs of the name of a table and a sentence; if not about all, with these names."""
+def _once(pairs: Iterable[tuple[str, str]], protocols: Sequence[Sequence[Panel]]) -> list[str]:
+    """Return each sentence once, after the names of the tables that it is about unless these are all.
+
+    Parameters
+    ----------
+    pairs : iterable of (str, str)
+        The name of a table, empty for all of them, and a sentence.
+    protocols : sequence of sequence of Panel
+        All tables, as `ranked` returns them.
+    """
     tables_of: dict[str, dict[str, None]] = {}
     for name, text in pairs:
         tables_of.setdefault(text, {})[name] = None
-    protocols = [[panel.table.name for panel in compared] for compared in ranked(panels)]
-    everything = set(chain.from_iterable(protocols))
+    names_of = [[panel.table.name for panel in compared] for compared in protocols]
+    everything = set(chain.from_iterable(names_of))
     texts = []
     for text, names in tables_of.items():
         if "" in names or names.keys() >= everything:
             texts.append(text)
         else:
-            texts.append(Message("{}: {}", ", ".join(_joined(names, protocols)), text))
+            texts.append(Message("{}: {}", ", ".join(_joined(names, names_of)), text))
     return texts
 
 
@@ -264,15 +269,16 @@ def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[st
 
 def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
     """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings."""
-    lines = in_lines(side_by_side(panels, brief=True))
+    protocols = ranked(panels)
+    lines = in_lines(side_by_side(protocols, brief=True))
     points = _rows("points.txt", panels=panels)
     if points:
         lines += in_lines(points)
-    texts = [*findings(panels), "The report has further results.", *warned]
+    texts = [*findings(protocols), "The report has further results.", *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 
-def comparison_lines(result: Mapping[str, Any], panels: Sequence[Panel] = ()) -> list[str]:
+def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]:
     """Return comparisons of tables, with one another and with those of the images of training, as lines for a terminal.
 
     Parameters
@@ -303,17 +309,12 @@ def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     In a narrow terminal, intervals stand below their figures, and names are broken, after 12 characters or more.
     """
     header, *body = (row for row in rows if len(row) > 1)
-    cells: Sequence[Sequence[str]] = [[textwrap.fill(title, 20) for title in header], *body]
-    if max(map(len, _laid(cells))) > terminal_width():
-        cells = _narrowed(header, body)
-    texts = iter(_laid(cells))
-    heights = (1 + max(cell.count("\n") for cell in row) for row in cells)
+    blocks = _laid([[textwrap.fill(title, 20) for title in header], *body])
+    if _width(blocks) > terminal_width():
+        blocks = _laid(_narrowed(header, body))
     lines: list[str] = []
     for row in rows:
-        if len(row) > 1:
-            lines += islice(texts, next(heights))
-        else:
-            lines += wrapped(row[0])
+        lines += blocks.pop(0) if len(row) > 1 else wrapped(row[0])
     return [line.replace("\u00a0", " ") for line in lines]
 
 
@@ -321,12 +322,17 @@ def _narrowed(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[list
     """Return rows for a narrow terminal: the second cell, a name, gets the room that the others leave."""
     rows = [[textwrap.fill(title, 14) for title in header]]
     rows += [[cell.replace(" (", "\n(") for cell in row] for row in body]
-    others = max(map(len, _laid([mark, *cells] for mark, _, *cells in rows)))
+    others = _width(_laid([mark, *cells] for mark, _, *cells in rows))
     room = max(terminal_width() - 2 - others, 12)
     return [[mark, textwrap.fill(name, room), *cells] for mark, name, *cells in rows]
 
 
-def _laid(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return rows, whose cells may have several lines, as lines of text with aligned columns."""
-    lines = (zip_longest(*(cell.split("\n") for cell in row), fillvalue="") for row in rows)
-    return aligned(list(chain.from_iterable(lines)))
+def _laid(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Return the lines of each row, whose cells may have several, with columns that are aligned over all rows."""
+    blocks = [[*zip_longest(*(cell.split("\n") for cell in row), fillvalue="")] for row in rows]
+    lines = iter(aligned([*chain.from_iterable(blocks)]))
+    return [[*islice(lines, len(block))] for block in blocks]
+
+
+def _width(blocks: Iterable[Iterable[str]]) -> int:
+    return max(map(len, chain.from_iterable(blocks)))

@@ -10,9 +10,8 @@ from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from .. import PredictionTable, fold_curves, rows_of, two_sides
+from .. import Mask, Metrics, PredictionTable, Values, fold_curves, rows_of, two_sides
 from .page import Drawing, percent
 
 _FEWEST_ROWS = 100
@@ -28,8 +27,7 @@ _BLUE = "#1f5fa8"
 _GREY = "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
-Metrics = Mapping[str, Any]
-Rates = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Rates = tuple[Values, Values]
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
@@ -90,8 +88,9 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
             axes.plot(*rates, color=_GREY, linewidth=0.6, alpha=0.5)
         axes.plot(*roc.rates, color=_BLUE, linewidth=1.8, label=roc.label)
         if roc.pooled:
-            style = {"color": _BLUE, "linewidth": 1.0, "linestyle": "--"}
-            axes.plot(*roc.pooled_rates, **style, label=roc.pooled)
+            axes.plot(
+                *roc.pooled_rates, color=_BLUE, linewidth=1.0, linestyle="--", label=roc.pooled
+            )
         for colour, (threshold, sensitivity, specificity) in zip(
             cycle(_POINTS), points, strict=False
         ):
@@ -141,8 +140,8 @@ class _Roc(NamedTuple):
     def of(
         cls,
         table: PredictionTable,
-        truth: npt.NDArray[np.bool_],
-        scores: npt.NDArray[np.float64],
+        truth: Mask,
+        scores: Values,
         view: Metrics,
     ) -> _Roc:
         from sklearn.metrics import roc_curve
@@ -152,17 +151,20 @@ class _Roc(NamedTuple):
         if "auc_pooled" in view:
             pooled = f"all images ranked together, AUC {view['auc_pooled']:.3f}"
         _, curves = fold_curves(table, truth, scores)
+        of_folds = []
         if len(curves) < 2:
             rates = curves[0] if curves else pooled_rates
             label = f"AUC {view['auc'].value:.3f}"
-            return cls(rates, "ROC", label, (), pooled, pooled_rates)
-        mean = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
-        label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-        kind = "Mean ROC of the folds"
-        if len(truth) < _FEWEST_ROWS:
-            return cls((_GRID, mean), kind, label, (), pooled, pooled_rates)
-        kind += " (each in grey)"
-        return cls((_GRID, mean), kind, label, curves[:_MOST_CURVES], pooled, pooled_rates)
+            kind = "ROC"
+        else:
+            mean = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
+            rates = (_GRID, mean)
+            label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
+            kind = "Mean ROC of the folds"
+            if len(truth) >= _FEWEST_ROWS:
+                kind += " (each in grey)"
+                of_folds = curves[:_MOST_CURVES]
+        return cls(rates, kind, label, of_folds, pooled, pooled_rates)
 
 
 def calibration_drawing(metrics: Metrics) -> Drawing:
@@ -176,8 +178,7 @@ def calibration_drawing(metrics: Metrics) -> Drawing:
     def draw(axes: Any) -> None:
         axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        style = {"color": _BLUE, "linewidth": 1.8, "markersize": 4}
-        axes.plot(confidence, accuracy, "o-", **style, label=label)
+        axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
         axes.set(xlabel="confidence", ylabel="fraction correct", xlim=(0, 1.01), ylim=(0, 1.01))
         axes.legend(loc="upper left", fontsize=8, frameon=False)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ...core import counted, plural
 from ...core.formats import file_sha256
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import ESTIMAND, Panel, joined_versions, with_figures
+from .. import ESTIMAND, Entry, Metrics, Panel, joined_versions, with_figures
 from .answer import answer, sentences, warnings_of
 from .page import Block, render, template_text
 
@@ -29,10 +28,10 @@ _PACKAGES = {
 
 
 def methods_text(
-    metrics: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Metrics],
     *,
-    runs: Sequence[Mapping[str, Any]],
-    pairs: Sequence[Mapping[str, Any]],
+    runs: Sequence[Metrics],
+    pairs: Sequence[Metrics],
 ) -> str:
     """Write the paragraph, with ``[@key]`` where it cites.
 
@@ -65,7 +64,7 @@ def methods_text(
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
 
 
-def method_blocks(panels: Sequence[Panel], pairs: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+def method_blocks(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Iterator[Block]:
     """Write the paragraph of methods and its references, and how the interval of each figure was made."""
     metrics = [panel.metrics for panel in panels]
     runs = [
@@ -112,9 +111,7 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     return text.replace(" .", "."), [REFERENCES[key] for key in order]
 
 
-def write_card(
-    path: Path, *, model: Path, bundle: BundleFacts, metrics: Mapping[str, Any] | None
-) -> None:
+def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Metrics | None) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
     What only the author knows is a marked blank.
@@ -143,7 +140,7 @@ def write_card(
         temporary.write_text(card, encoding="utf-8")
 
 
-def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+def measured(name: str, metrics: Metrics | None) -> Entry:
     """Return what is known of how good a model is, and of the images that it was trained on.
 
     Parameters
@@ -162,7 +159,7 @@ def measured(name: str, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     metrics = metrics or {}
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})
-    facts: dict[str, Any] = {
+    facts: Entry = {
         "lines": [],
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),

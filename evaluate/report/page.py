@@ -349,9 +349,7 @@ def page_templates(package: str | None, *, autoescape: bool = True, passed_on: b
     from jinja2 import ChainableUndefined, ChoiceLoader, Environment, PackageLoader, pass_context
 
     packages = dict.fromkeys((package, __package__))
-    finalize = None
-    if passed_on:
-        finalize = pass_context(_passed_on)
+    finalize = pass_context(_passed_on) if passed_on else None
     environment = Environment(  # nosec B701 - only texts are not escaped; the page escapes what they become
         loader=ChoiceLoader([PackageLoader(str(name)) for name in packages]),
         autoescape=autoescape,

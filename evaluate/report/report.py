@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,10 @@ import numpy.typing as npt
 from ...core import BchistoError, ImageError, ReportError
 from ...core.jobs import is_set_aside, refuse_overwriting, write_rows
 from .. import (
+    Entry,
     Evaluation,
+    Mask,
+    Metrics,
     Panel,
     PaperTable,
     PredictionTable,
@@ -61,9 +63,8 @@ def reporting(path: Path, failed: list[str]) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a figure
         _log.debug("%s", path, exc_info=True)
-        reason = f"{path}: {type(error).__name__}: {error}"
-        if isinstance(error, BchistoError):
-            reason = str(error)
+        expected = isinstance(error, BchistoError)
+        reason = str(error) if expected else f"{path}: {type(error).__name__}: {error}"
         failed.append(f"this report could not be written: {' '.join(reason.split())}")
 
 
@@ -93,12 +94,11 @@ def choose_samples(
     confidence = table.confidence
     if confidence is None:
         return []
-    hits = table.predicted == table.labels
     rows: list[int] = []
+    per_class = max(1, _SAMPLES // len(table.classes))
     for k in range(len(table.classes)):
-        per_class = max(1, _SAMPLES // len(table.classes))
-        rows += surest(table, hits & (table.labels == k))[:per_class]
-    rows += surest(table, ~hits)[:_SAMPLES]
+        rows += surest(table, table.hits & (table.labels == k))[:per_class]
+    rows += surest(table, ~table.hits)[:_SAMPLES]
     samples = []
     for row in rows:
         picture = ""
@@ -110,14 +110,19 @@ def choose_samples(
             if pixels is None:
                 return []
             picture = thumbnail(pixels)
-        label = table.classes[table.labels[row]]
-        predicted = table.classes[table.predicted[row]]
-        sample = Sample(table.image_ids[row], picture, label, predicted, float(confidence[row]))
-        samples.append(sample)
+        samples.append(
+            Sample(
+                table.image_ids[row],
+                picture,
+                table.classes[table.labels[row]],
+                table.classes[table.predicted[row]],
+                float(confidence[row]),
+            )
+        )
     return samples
 
 
-def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
+def surest(table: PredictionTable, rows: Mask) -> list[int]:
     """Return some rows of a table with probabilities, the most confident first; only the first of each image.
 
     Parameters
@@ -142,8 +147,8 @@ def write_report(
     panels: Sequence[Panel],
     banners: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
-    pairs: Sequence[Mapping[str, Any]] = (),
-    external: Sequence[Mapping[str, Any]] = (),
+    pairs: Sequence[Metrics] = (),
+    external: Sequence[Metrics] = (),
     published: Sequence[PublishedTable] = (),
 ) -> None:
     """Write a report, which may be passed on: no patient, image or folder of this machine is named in it.
@@ -169,38 +174,32 @@ def write_report(
     """
     values = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
 
-    def section(title: str, template: str, *, of: Any) -> Section:
-        """Return the section that a template makes of all tables; an empty one if there is nothing to show."""
-        if not of:
-            return Section(title)
-        return Section(title, [Block(template=template, values=values)])
+    def section(title: str, template: str, *, shown: bool) -> Section:
+        """Return the section that a template makes of all tables; an empty one, which is left out, if not shown."""
+        return Section(title, [Block(template=template, values=values)] if shown else [])
 
     pictures, keys = picture_blocks(panels)
     if keys:
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
     subgroups = any(panel.metrics.get("subgroups") for panel in panels)
-    recorded = settings or any(
-        panel.run.get("settings") or panel.run.get("versions") for panel in panels
-    )
-    methods = list(method_blocks(panels, pairs)) if panels else []
+    recorded = any(panel.run.get("settings") or panel.run.get("versions") for panel in panels)
     sections = [
-        *(_published_section(table) for table in published),
-        section("Comparisons", "comparisons.html", of=pairs),
+        *(
+            Section(table.title, [Block(template="published.html", values={"table": table})])
+            for table in published
+        ),
+        section("Comparisons", "comparisons.html", shown=bool(pairs)),
         *_table_sections(panels, pictures),
         *_learning_sections(panels),
-        section("Subgroups", "subgroups.html", of=subgroups),
-        section("External validation", "external.html", of=external),
+        section("Subgroups", "subgroups.html", shown=subgroups),
+        section("External validation", "external.html", shown=bool(external)),
         Section("Images", list(image_blocks(panels))),
-        Section("Methods", methods),
-        section("Reporting form (TRIPOD+AI)", "tripod.html", of=panels),
-        section("Settings and versions", "settings.html", of=recorded),
+        Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
+        section("Reporting form (TRIPOD+AI)", "tripod.html", shown=bool(panels)),
+        section("Settings and versions", "settings.html", shown=bool(settings) or recorded),
     ]
     write_page(path, title=title, first=[first_block(panels, banners)], sections=sections)
-
-
-def _published_section(table: PublishedTable) -> Section:
-    return Section(table.title, [Block(template="published.html", values={"table": table})])
 
 
 def _table_sections(
@@ -222,11 +221,9 @@ def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
     panels = [panel for panel in panels if panel.run.get("curves")]
     panel_of_curves = {repr(panel.run["curves"]): panel for panel in panels}
     for panel in panel_of_curves.values():
-        name = panel.table.name
-        if len(panel_of_curves) == 1:
-            name = "the network"
-        drawing = learning_drawing(panel.run["curves"])
-        yield Section(f"How {name} learnt", [Block(drawings=[drawing])])
+        name = panel.table.name if len(panel_of_curves) > 1 else "the network"
+        drawings = [learning_drawing(panel.run["curves"])]
+        yield Section(f"How {name} learnt", [Block(drawings=drawings)])
 
 
 def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | None = None) -> None:
@@ -247,51 +244,45 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | Non
     banners: list[str] = []
     paths = [*run.glob("boost/*/predictions.csv"), *run.glob("finetune/*/predictions.csv")]
     for path in sorted(paths):
-        name = path.parent.relative_to(run).as_posix()
         if is_set_aside(path):
             continue
-        panel = (made or {}).get(path.parent)
-        about = images
-        if panel is None:
-            try:
-                panel, about = _read(path)
-            except (BchistoError, KeyError, TypeError, ValueError) as error:
-                _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
-                banners.append(f"{name} is not shown: its files cannot be read")
-                continue
-        if panel is None:
-            continue
-        if about not in ("", images):
-            banners.append(f"{name} is not shown: it is about other images")
-            continue
-        table = replace(panel.table, name=path.parent.name)
-        # pictures stand in the folder's own report
-        panels.append(replace(panel, table=table, samples=()))
-    title = "All results of this run"
-    if len(panels) == 1:
-        title = f"Results of {panels[0].table.name}"
-    pairs: list[dict[str, Any]] = []
-    if len(panels) > 1:
-        tables = [panel.table for panel in panels]
-        pairs = compare_pairs(tables, views=[panel.view for panel in panels])
-        banners += unlike_pairs(tables, rows=False)
+        panel = (made or {}).get(path.parent) or _read(path, run, images)
+        if isinstance(panel, Panel):
+            table = replace(panel.table, name=path.parent.name)
+            # pictures stand in the folder's own report
+            panels.append(replace(panel, table=table, samples=()))
+        elif panel:
+            banners.append(f"{_name(path, run)} is not shown: {panel}")
+    title = f"Results of {panels[0].table.name}" if len(panels) == 1 else "All results of this run"
+    tables = [panel.table for panel in panels]
+    pairs = compare_pairs(tables, views=[panel.view for panel in panels])
+    banners += unlike_pairs(tables, rows=False)
     write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
 
 
-def _read(path: Path) -> tuple[Panel | None, str]:
-    """Read a folder and the identity of its images; None without metrics: it is not finished, or not ours."""
-    facts = read_facts(path)
-    if not facts.metrics:
-        return None, ""
-    (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
-    paper = None
-    if "paper" in facts.run:
-        paper = PaperTable(**facts.run["paper"])
-    panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
-    return panel, str(facts.run["images_sha256"])
+def _name(path: Path, run: Path) -> str:
+    return path.parent.relative_to(run).as_posix()
 
 
-def write_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+def _read(path: Path, run: Path, images: str) -> Panel | str:
+    """Return the panel of a folder about these images, or why none is shown; empty if it is unfinished, or not ours."""
+    try:
+        facts = read_facts(path)
+        if not facts.metrics:
+            return ""
+        (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
+        paper = PaperTable(**facts.run["paper"]) if "paper" in facts.run else None
+        panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
+        if str(facts.run["images_sha256"]) not in ("", images):
+            return "it is about other images"
+    except (BchistoError, KeyError, TypeError, ValueError) as error:
+        report = run / "report.html"
+        _log.warning("%s is left out of %s: %s", _name(path, run), report, error)
+        return "its files cannot be read"
+    return panel
+
+
+def write_evaluation(evaluation: Evaluation) -> Entry:
     """Write ``report.html`` beside the ``metrics.json`` of an evaluation, and every table of it as CSV.
 
     Parameters

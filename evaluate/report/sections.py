@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Panel, PredictionTable, Sample
-from .answer import answer, findings, side_by_side, warnings, warnings_of
+from .. import Entry, Panel, PredictionTable, Sample
+from .answer import answer, findings, ranked, side_by_side, warnings, warnings_of
 from .drawings import calibration_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
@@ -22,9 +22,10 @@ def first_block(panels: Sequence[Panel], banners: Sequence[str]) -> Block:
     if len(panels) == 1:
         notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
         return answer_block(panels[0], warnings_of(panels[0].metrics, notes), single=True)
+    protocols = ranked(panels)
     values = {
-        "rows": side_by_side(panels),
-        "findings": findings(panels),
+        "rows": side_by_side(protocols),
+        "findings": findings(protocols),
         "warnings": warnings(panels, banners),
     }
     return Block(template="answers.html", values=values)
@@ -47,7 +48,7 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     """
     metrics = panel.metrics
     view = metrics.get("two_class")
-    values: dict[str, Any] = {"panel": panel, "figures": further_figures([metrics])}
+    values: Entry = {"panel": panel, "figures": further_figures([metrics])}
     yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
         drawn = panel.drawn  # a run has a report of all its tables, too
@@ -88,9 +89,7 @@ def _sample_block(heading: str, samples: Sequence[Sample], keys: list[list[Any]]
         text = f"Image {number}: {about}"
         pictures.append(Drawing(sample.picture, text, text))
     unread = len(samples) - len(pictures)
-    note = ""
-    if unread:
-        note = f"{unread} of {len(samples)} images could not be read."
+    note = f"{unread} of {len(samples)} images could not be read." if unread else ""
     return Block(heading=heading, text="The most confident of them.", note=note, pictures=pictures)
 
 
@@ -191,7 +190,5 @@ def _class_row(
     counts = Counter(owner[image_id] for image_id in image_ids)
     ungrouped = counts.pop(None, 0)
     sizes = sorted(counts.values())
-    sizes_text = NOTHING
-    if sizes:
-        sizes_text = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})"
+    sizes_text = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else NOTHING
     return [*cells, f"{len(counts):,}", sizes_text, f"{ungrouped:,}"]

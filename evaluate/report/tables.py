@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,10 +11,23 @@ from typing import Any
 
 from ...core import aligned, counted
 from ...core.jobs import check_file_name, write_rows
-from .. import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
+from .. import CLASS_METRICS, HEADLINE, Figure, Metrics, MetricSpec, list_metrics
 from .page import NOTHING, cell, number, percent, written
 
 NOT_PRINTED = "not printed"
+
+_TESTED = (
+    "only_first",
+    "only_second",
+    "test",
+    "p",
+    "p_holm",
+    "least_p",
+    "detectable",
+    "units_needed",
+    "not_inferior",
+)
+"""What a paired test gives, in the order of its columns."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +179,8 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
     return paths
 
 
-Metrics = Mapping[str, Any]
 Row = dict[str, Any]
+Specs = Sequence[MetricSpec]
 
 
 def shown_metrics(tables: Collection[Metrics]) -> list[MetricSpec]:
@@ -183,9 +197,7 @@ def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
     """Return the figures that a report names beside the first, and spreads over folds: by title, of each table."""
     columns = {}
     for spec in shown_metrics(tables):
-        title = spec.title
-        if not spec.higher_is_better:
-            title = f"{spec.title} (lower is better)"
+        title = spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
         if spec.name not in _FIRST:
             columns[title] = [
                 cell(metrics.get(spec.name), spec.unit, between=" ") for metrics in tables
@@ -223,15 +235,10 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         Of `compare_pairs`.
     """
     specs = shown_metrics(tables.values())
-    rows_of_file: dict[str, list[Row]] = {
-        "tables": [{"table": name, **_summary(m, specs)} for name, m in tables.items()],
-        "per-fold": [
-            {"table": name, **row} for name, m in tables.items() for row in _per_fold(m, specs)
-        ],
-    }
+    rows_of_file: dict[str, list[Row]] = {}
     for file, rows_of in _OF_EACH.items():
         rows_of_file[file] = [
-            {"table": name, **row} for name, m in tables.items() for row in rows_of(m)
+            {"table": name, **row} for name, m in tables.items() for row in rows_of(m, specs)
         ]
     for file, rows_of_pair in _OF_PAIRS.items():
         rows_of_file[file] = [row for pair in pairs for row in rows_of_pair(pair)]
@@ -244,17 +251,13 @@ def _figures(values: Metrics, *names: str) -> Row:
     """Return the columns of figures: value, low and high end of the interval; None where there are none."""
     row: Row = {}
     for name in names:
-        row |= {name: None, f"{name}_low": None, f"{name}_high": None}
-        figure = values.get(name)
-        if figure is None:
-            continue
-        row[name] = figure["value"]
-        if figure.interval:
-            row[f"{name}_low"], row[f"{name}_high"] = figure.interval
+        figure = values.get(name) or Figure(math.nan)
+        low, high = figure.interval or (None, None)
+        row |= {name: figure["value"], f"{name}_low": low, f"{name}_high": high}
     return row
 
 
-def _summary(m: Metrics, specs: Sequence[MetricSpec]) -> Row:
+def _summary(m: Metrics, specs: Specs) -> Iterator[Row]:
     row = {"protocol": m["protocol"], "n": m["n"]}
     for spec in specs:
         columns = _figures(m, spec.name)
@@ -262,14 +265,13 @@ def _summary(m: Metrics, specs: Sequence[MetricSpec]) -> Row:
             columns = {spec.name: columns[spec.name]}
         row |= columns
         if _has_folds(spec):
-            spread = None
-            if len(m["folds"]) > 1:  # one fold has no spread
-                spread = m.get(f"{spec.name}_std")
+            # one fold has no spread
+            spread = m.get(f"{spec.name}_std") if len(m["folds"]) > 1 else None
             row |= {f"{spec.name}_mean": m.get(f"{spec.name}_mean"), f"{spec.name}_std": spread}
-    return row
+    yield row
 
 
-def _per_fold(m: Metrics, specs: Sequence[MetricSpec]) -> Iterator[Row]:
+def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
     columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
     columns["two_class_auc"] = (m.get("two_class") or {}).get("auc_per_fold")
     columns |= {spec.name: m.get(f"{spec.name}_per_fold") for spec in specs if spec.per_fold}
@@ -277,18 +279,18 @@ def _per_fold(m: Metrics, specs: Sequence[MetricSpec]) -> Iterator[Row]:
         yield {name: values[k] if values else None for name, values in columns.items()}
 
 
-def _per_class(m: Metrics) -> Iterator[Row]:
+def _per_class(m: Metrics, _: Specs) -> Iterator[Row]:
     for label, values in m["per_class"].items():
         yield {"class": label, "n": values["n"], **_figures(values, *CLASS_METRICS)}
 
 
-def _confusion(m: Metrics) -> Iterator[Row]:
+def _confusion(m: Metrics, _: Specs) -> Iterator[Row]:
     for true, line in zip(m["classes"], m["confusion"], strict=True):
         for predicted, count in zip(m["classes"], line, strict=True):
             yield {"true": true, "predicted": predicted, "n": count}
 
 
-def _set_points(m: Metrics) -> Iterator[Row]:
+def _set_points(m: Metrics, _: Specs) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
     counts = ("true_negative", "false_positive", "false_negative", "true_positive")
@@ -297,15 +299,13 @@ def _set_points(m: Metrics) -> Iterator[Row]:
             "positive": " + ".join(view["positive"]),
             "rule": view["rule"],
             "wanted": point.get("wanted"),
-        }
-        row |= {
             "threshold": point["threshold"],
             **_figures(point, "sensitivity", "specificity", "ppv", "npv"),
         }
         yield row | dict(zip(counts, chain(*point["confusion"]), strict=True))
 
 
-def _subgroups(m: Metrics) -> Iterator[Row]:
+def _subgroups(m: Metrics, _: Specs) -> Iterator[Row]:
     for by, subgroups in m.get("subgroups", {}).items():
         for subgroup in subgroups:
             row = {"column": by, **{key: subgroup[key] for key in ("value", "n", "units")}}
@@ -315,9 +315,7 @@ def _subgroups(m: Metrics) -> Iterator[Row]:
 def _paired(pair: Metrics) -> Iterator[Row]:
     row = {"second": pair["second"], "first": pair["first"]}
     row |= _figures({"difference": pair["differences"]["accuracy"]}, "difference")
-    keys = ("only_first", "only_second", "test", "p", "p_holm")
-    row |= {key: pair[key] for key in (*keys, "least_p", "detectable", "units_needed")}
-    yield row | {"not_inferior": pair.get("not_inferior")}
+    yield row | {key: pair.get(key) for key in _TESTED}
 
 
 def _differences(pair: Metrics) -> Iterator[Row]:
@@ -326,7 +324,9 @@ def _differences(pair: Metrics) -> Iterator[Row]:
         yield row | _figures({"difference": change}, "difference") | {"method": change.method}
 
 
-_OF_EACH = {
+_OF_EACH: dict[str, Callable[[Metrics, Specs], Iterator[Row]]] = {
+    "tables": _summary,
+    "per-fold": _per_fold,
     "per-class": _per_class,
     "confusion": _confusion,
     "set-points": _set_points,
@@ -334,5 +334,5 @@ _OF_EACH = {
 }
 _OF_PAIRS = {"paired-tests": _paired, "differences": _differences}
 
-TABLES = ("tables", "per-fold", *_OF_EACH, *_OF_PAIRS)
+TABLES = (*_OF_EACH, *_OF_PAIRS)
 """Names of the files."""

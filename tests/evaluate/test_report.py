@@ -20,7 +20,7 @@ from bchisto.evaluate import (
     measure,
 )
 from bchisto.evaluate.report import headline, warnings, write_evaluation, write_report
-from bchisto.evaluate.report.answer import side_by_side
+from bchisto.evaluate.report.answer import ranked, side_by_side
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
 from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks
@@ -278,7 +278,7 @@ def test_several_are_told_at_a_glance():
                 run={"banners": ["SYNTHETIC", "odd"][: len(name) - 2]},
             )
         )
-    _, *rows = side_by_side(panels, brief=True)
+    _, *rows = side_by_side(ranked(panels), brief=True)
     assert [row[:2] if row[1:] else row[0][:4] for row in rows] == [
         "5: 5",
         ["best", "ü%s"],
@@ -300,7 +300,8 @@ def test_what_learnt_nothing_is_not_the_best():
     labels, folds = np.arange(8) % 2, (1,) * 4 + (2,) * 4
     scores = {"t-wrong": 0.2 + 0.6 * (1 - labels), "t-constant": np.full(8, 0.6)}
     tables = [predictions(score, labels, name=name, folds=folds) for name, score in scores.items()]
-    rows = side_by_side([Panel(table, measure(table, bootstrap=0)) for table in tables], brief=True)
+    panels = [Panel(table, measure(table, bootstrap=0)) for table in tables]
+    rows = side_by_side(ranked(panels), brief=True)
     assert [row[1] for row in rows if row[0] == "best"] == ["wrong"]
 
 
