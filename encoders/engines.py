@@ -23,7 +23,7 @@ from ..core import (
     how_to_install,
     is_out_of_memory,
 )
-from .loading import first_line
+from .loading import short_reason
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 """Values of ``engine``. ``onnxruntime`` is the default for ONNX files, and ``torch`` for networks on PyTorch."""
@@ -394,7 +394,7 @@ class OpenvinoFunction:
         except Exception as error:  # an operation that OpenVINO lacks or implements differently
             if isinstance(error, BchistoError) or is_out_of_memory(error):
                 raise
-            reason = first_line(error).rstrip(": ")
+            reason = short_reason(error).rstrip(": ")
             raise DependencyError(
                 "{engine:openvino}: OpenVINO cannot run this network ({}); use {engine:keras}",
                 reason,

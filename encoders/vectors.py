@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..core import ImageError, InputError, WeightsError
 from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
 from .kept import KeptNetwork
-from .loading import first_line
+from .loading import short_reason
 from .registry import EncoderChoice
 
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -196,7 +196,7 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     try:
         run, sha256 = spec.build(layers, request.weights)
     except ValueError as error:
-        raise WeightsError(f"{spec.name}: {first_line(error)}") from error
+        raise WeightsError(f"{spec.name}: {short_reason(error)}") from error
     return VectorEncoder(
         name=spec.name,
         layers=layers,

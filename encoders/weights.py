@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ..core import DAMAGE, BchistoError, ImageError, StoreError, WeightsError, is_out_of_memory
 from ..core.formats import check_tree, content_sha256
-from .loading import first_line, unchanged
+from .loading import short_reason, unchanged
 from .network import variables_of
 from .registry import WEIGHTS_OF, EncoderSpec
 
@@ -50,7 +50,7 @@ class Filled(NamedTuple):
     def reason(self) -> str:
         """Reason why the network does not have all its weights, in a few words."""
         if self.error is not None:
-            return first_line(self.error)
+            return short_reason(self.error)
         reason = f"it lacks {self.missing[0]}"
         if len(self.missing) > 1:
             reason += f" and {len(self.missing) - 1} more"
@@ -209,7 +209,7 @@ def load_imagenet(spec: EncoderSpec) -> Any:
             "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
             "or give {weights:{}=PATH}",
             spec.name,
-            first_line(error),
+            short_reason(error),
             weights_folder() or "the folder of KERAS_HOME",
             spec.name,
         ) from error

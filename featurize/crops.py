@@ -22,18 +22,9 @@ _FRAME_CHILD = 1
 """Spawn keys of the seed sequence for colours and frames. Those for crops are the crop sizes, which start at 32."""
 
 
-_FLIPS = {
-    (0, 0): None,
-    (0, 1): 0,
-    (0, 2): -1,
-    (0, 3): 1,
-    (1, 0): 1,
-    (1, 1): -1,
-    (1, 2): 0,
-    (1, 3): None,
-}
-"""Axis of OpenCV's flip (-1 for both) for a frame that is flipped or not, and turned so many times, after it was
-transposed if the number of turns is odd."""
+_FLIPS = ((None, 0, -1, 1), (1, -1, 0, None))
+"""Axis of OpenCV's flip (-1 for both, None for neither) for a frame that is flipped or not, and turned so many times,
+after it was transposed if the number of turns is odd."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Augmentation:
         # a transposition with one flip at most, faster than np.rot90
         if turns % 2:
             image = np.asarray(cv2.transpose(image), dtype=np.uint8)
-        axes = _FLIPS[flip, turns]
+        axes = _FLIPS[flip][turns]
         if axes is None:
             return image
         return np.asarray(cv2.flip(image, axes), dtype=np.uint8)

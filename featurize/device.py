@@ -66,7 +66,7 @@ def padded_length(pixels: int) -> int:
     (1024, 1280, 786432)
     """
     quarter = int(2 ** max(0, math.ceil(math.log2(pixels)) - 3))
-    return -(-pixels // quarter) * quarter
+    return math.ceil(pixels / quarter) * quarter
 
 
 Fetch = Callable[[], dict[str, npt.NDArray[np.float32]]]
@@ -177,10 +177,10 @@ class DeviceDescriber:
 
 @functools.lru_cache(maxsize=8)
 def cached_describer(
-    targets: tuple[tuple[str, Encoder, View], ...], settings: FeaturizeSettings
+    targets: tuple[tuple[str, tuple[Encoder, View]], ...], settings: FeaturizeSettings
 ) -> DeviceDescriber:
     """Return the describer for these encoders and views, compiled once per process and shared by its units."""
-    return DeviceDescriber({name: (encoder, view) for name, encoder, view in targets}, settings)
+    return DeviceDescriber(dict(targets), settings)
 
 
 def _flat(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import timeit
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
 from .crops import GRID, draw_augmentation
 from .device import Fetch, cached_describer
+from .pooling import CropDescription
 from .prepare import (
     ImageFailure,
     NormalisedImage,
@@ -33,6 +35,10 @@ _AHEAD = 2
 
 _LARGEST = 4
 """Sizes of images that decide the memory of a process: an encoder keeps its network compiled for so many shapes."""
+
+
+Encode = Callable[[PreparedCrops], dict[str, npt.NDArray[np.float32]]]
+"""Returns the features of the crops, or windows, of an augmentation by the name of the feature file."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +101,23 @@ def describe_images(
         crop_seed=crop_seed,
         processes=helpers,
     )
-    mapped = {
+    # a GPU and dense mode take only networks with feature maps
+    with_maps = {
         name: (encoder, view)
         for name, (encoder, view) in targets.items()
         if isinstance(encoder, Encoder)
     }
     if on_gpu(settings, [encoder for encoder, _ in targets.values()], on_device):
         images = prefetch(normalised, ahead=_AHEAD)
-        described = _on_device(images, records, settings, mapped, ticker)
+        described = _on_device(images, records, settings, with_maps, ticker)
     else:
         crops = prepare_crops(normalised, settings=settings, views=views)
         if default_jobs() > 1:  # on a single core, a thread would only take the cache
             crops = prefetch(crops, ahead=_AHEAD)
-        described = _crop_by_crop(crops, records, settings, targets, mapped, ticker)
+        encode: Encode = functools.partial(_encode_crops, targets, settings.description)
+        if settings.mode == "dense":
+            encode = functools.partial(_encode_frames, with_maps)
+        described = _crop_by_crop(crops, records, settings, encode, ticker)
     for item in described:
         fault = ""
         if isinstance(item, ImageDescriptors):
@@ -148,33 +158,24 @@ def _crop_by_crop(
     prepared: Iterable[PreparedCrops | ImageFailure],
     records: Sequence[ImageRecord],
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
-    mapped: Mapping[str, tuple[Encoder, View]],
+    encode: Encode,
     ticker: Ticker,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
-    """Compute features of crops or frames that were prepared on the CPU; `mapped` are the targets with feature maps."""
+    """Compute features of crops or frames that were prepared on the CPU."""
     description = settings.description
-    features: dict[str, npt.NDArray[np.float32]] = {}
+    pooled: dict[str, list[npt.NDArray[np.float32]]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):
             ticker.tick(settings.augmentations)
             yield item
             continue
-        if item.augmentation == 0:
-            features = {
-                name: np.empty((settings.augmentations, encoder.dim), np.float32)
-                for name, (encoder, _) in targets.items()
-            }
-        encoded: dict[str, npt.NDArray[np.float32]] = {}
-        if settings.mode == "dense":
-            encoded = _encode_frames(mapped, item)
-        for name, (encoder, view) in targets.items():
-            if settings.mode != "dense":
-                encoded[name] = description.encode(encoder, item.crops[view])
-            features[name][item.augmentation] = description.pool(encoded[name])
+        for name, descriptors in encode(item).items():
+            pooled.setdefault(name, []).append(description.pool(descriptors))
         ticker.tick()
         if item.augmentation + 1 == settings.augmentations:
+            features = {name: np.stack(rows) for name, rows in pooled.items()}
             yield ImageDescriptors(records[item.image], item.stain, features)
+            pooled = {}
 
 
 def _on_device(
@@ -185,9 +186,7 @@ def _on_device(
     ticker: Ticker,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Compute features with all steps after normalisation on the device, always one image ahead."""
-    describer = cached_describer(
-        tuple((name, *target) for name, target in targets.items()), settings
-    )
+    describer = cached_describer(tuple(targets.items()), settings)
     waiting: list[ImageFailure | tuple[ImageRecord, StainInfo, Fetch]] = []
 
     def finished() -> ImageDescriptors | ImageFailure:
@@ -224,6 +223,18 @@ def _on_device(
         yield finished()
     if failed is not None:
         raise failed
+
+
+def _encode_crops(
+    targets: Mapping[str, tuple[CropEncoder, View]],
+    description: CropDescription,
+    item: PreparedCrops,
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Encode the crops of each view."""
+    return {
+        name: description.encode(encoder, item.crops[view])
+        for name, (encoder, view) in targets.items()
+    }
 
 
 def _encode_frames(
@@ -315,4 +326,4 @@ def rehearse(
         for record in records_by_size[size]:
             with contextlib.suppress(ImageError):  # raised in its turn
                 describe(record)
-                break
+                break  # one image of each size is enough

@@ -122,6 +122,7 @@ class MacenkoNormalizer:
         if foreign is not None:
             counted = ~beside(foreign)
             tissue = tissue & counted
+            # the pixels that count, as a picture of one row, which cv2.transform takes
             kept = od[np.newaxis, counted]
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
@@ -129,7 +130,6 @@ class MacenkoNormalizer:
                 f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
             )
         stains = self._extreme_stains(np.compress(tissue.ravel(), od.reshape(-1, 3), axis=0))
-        pixels = kept.reshape(-1, 3)
         unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
         concentrations = _transform(kept, unmixing).reshape(-1, 2)
         maxima = np.array(
@@ -140,10 +140,15 @@ class MacenkoNormalizer:
                 "too little tissue to estimate stains: a stain has no positive concentration"
             )
         # mean square that the two stains do not explain, computed from second moments only
+        pixels = kept.reshape(-1, 3)
         moments = cv2.mulTransposed(pixels, True, dtype=cv2.CV_64F)
         unexplained = np.trace((np.eye(3) - stains @ unmixing) @ moments) / pixels.size
         return StainEstimate(
-            stains, maxima, count / tissue.size, float(np.sqrt(max(unexplained, 0.0))), foreign
+            stains=stains,
+            maxima=maxima,
+            tissue=count / tissue.size,
+            residual=float(np.sqrt(max(unexplained, 0.0))),
+            foreign=foreign,
         )
 
     def apply(self, image: Image, estimate: StainEstimate) -> Image:

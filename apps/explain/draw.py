@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _SIDE = 560
 """Longest side of a picture in a drawing, in pixels; smaller pictures are enlarged to it."""
 
+_PICTURE = 860
+"""Longest side of a picture on the page, in pixels: its text stays readable, at about 60 kB."""
+
+MAX_PICTURES = 200
+"""Largest number of pictures on the page; about 12 MB."""
+
 _TILE = 176
 _GAP = 16
 _BAR = 22
@@ -239,13 +245,6 @@ def font_of(size: int) -> FreeTypeFont:
     return ImageFont.truetype(
         str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size
     )
-
-
-_PICTURE = 860
-"""Longest side of a picture on the page, in pixels: its text stays readable, at about 60 kB."""
-
-MAX_PICTURES = 200
-"""Largest number of pictures on the page; about 12 MB."""
 
 
 def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str, str]:
