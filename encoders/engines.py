@@ -261,7 +261,7 @@ def _tensorflow(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
     import tensorflow as tf
 
     signature = None if specs is None else [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
-    compiled: Any = tf.function(function, input_signature=signature)
+    compiled = tf.function(function, input_signature=signature)
 
     def run(*arrays: Any) -> Any:
         return compiled(*map(tf.convert_to_tensor, arrays))

@@ -223,7 +223,7 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
         )
         raise
     except Exception as error:
-        reason: BaseException = error
+        reason = error
         if isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__ is not None:
             reason = error.__cause__  # its own text is general
         remedy = (

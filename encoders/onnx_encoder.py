@@ -184,7 +184,6 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         name=request.choice.label,
         layers=layers,
         parts=parts,
-        dim=sum(parts),
         default_layers=layers == default,
         card=sidecar.card,
         runner="onnx",

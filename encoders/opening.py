@@ -204,7 +204,17 @@ def _open_pytorch(request: EncoderRequest, published: NamedEncoder | None) -> Ve
     else:
         refuse_altered(path)
     if request.engine == "openvino":
-        request = replace(request, kept=KeptNetwork(_kept_key(choice, path)))
+        key = ""
+        content = _content_of(path)
+        if content:
+            key = kept_key(
+                ("torch", "timm", "transformers"),
+                name=choice.label,
+                network="hub" if choice.runner == "hub" else choice.name,
+                layers=choice.layers,
+                content=content,
+            )
+        request = replace(request, kept=KeptNetwork(key))
         facts = request.kept.facts()
         if facts is not None:
             run = openvino_run(request, facts, _refuse_removed)
@@ -212,20 +222,6 @@ def _open_pytorch(request: EncoderRequest, published: NamedEncoder | None) -> Ve
     if choice.runner == "timm":
         return open_timm(request)
     return open_hub(request, published=published)
-
-
-def _kept_key(choice: EncoderChoice, path: Path) -> str:
-    """Return the key under which a network of PyTorch is kept; empty if its files cannot be read."""
-    content = _content_of(path)
-    if not content:
-        return ""
-    return kept_key(
-        ("torch", "timm", "transformers"),
-        name=choice.label,
-        network="hub" if choice.runner == "hub" else choice.name,
-        layers=choice.layers,
-        content=content,
-    )
 
 
 def _refuse_removed() -> NoReturn:

@@ -100,7 +100,6 @@ class VectorEncoder:
     name: str
     layers: tuple[str, ...]
     parts: tuple[int, ...]
-    dim: int
     default_layers: bool
     card: EncoderCard
     runner: str
@@ -111,6 +110,11 @@ class VectorEncoder:
     run: Run
     weights: str = "file"
     parameters: int = 0
+
+    @property
+    def dim(self) -> int:
+        """Number of features."""
+        return sum(self.parts)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops, preprocessed as in training, see `prepared`.
@@ -151,7 +155,7 @@ def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEnco
         "parts": tuple(facts["parts"]),
         "card": card,
     }
-    return VectorEncoder(**fields, dim=sum(facts["parts"]), backend=engine, engine=engine, run=run)
+    return VectorEncoder(**fields, backend=engine, engine=engine, run=run)
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,6 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
         name=spec.name,
         layers=layers,
         parts=parts,
-        dim=sum(parts),
         default_layers=layers == default,
         card=spec.card,
         runner="package",

@@ -26,7 +26,6 @@ from ..core.jobs import Resources, key_of, named_backend, network_resources, vis
 from ..core.runs import (
     FolderSettings,
     ImageChange,
-    LabelAndGroup,
     describe_differences,
     differences,
     other_settings,
@@ -372,7 +371,7 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
         text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
         raise SettingsConflictError(text, store.path, len(store.image_ids), present)
     labelled = zip(store.labels, store.groups, strict=True)
-    before: dict[str, LabelAndGroup] = dict(zip(store.image_ids, labelled, strict=True))
+    before = dict(zip(store.image_ids, labelled, strict=True))
     now = {
         record.image_id: (record.label or "", record.group or "")
         for record in unique.dataset.records

@@ -310,9 +310,7 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
 def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of `PER_IMAGE`, and the SHA-256 of the pixels."""
     unknown = np.full((3, 2), np.nan)
-    columns: dict[str, npt.NDArray[Any]] = {
-        PIXELS: np.array([stain.pixels for stain in stains], dtype=object)
-    }
+    columns = {PIXELS: np.array([stain.pixels for stain in stains], dtype=object)}
     for name, (kind, shape) in PER_IMAGE.items():
         values = [getattr(stain, _OTHER_NAMES.get(name, name)) for stain in stains]
         cells = [unknown if value is None else value for value in values]

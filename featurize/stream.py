@@ -114,14 +114,12 @@ def describe_images(
         crops = prepare_crops(normalised, settings=settings, views=views)
         if default_jobs() > 1:  # on a single core, a thread would only take the cache
             crops = prefetch(crops, ahead=_AHEAD)
-        encode: Encode = functools.partial(_encode_crops, targets, settings.description)
+        encode = functools.partial(_encode_crops, targets, settings.description)
         if settings.mode == "dense":
             encode = functools.partial(_encode_frames, with_maps)
         described = _crop_by_crop(crops, records, settings, encode, ticker)
     for item in described:
-        fault = ""
-        if isinstance(item, ImageDescriptors):
-            fault = _not_finite(item)
+        fault = _not_finite(item) if isinstance(item, ImageDescriptors) else ""
         if not fault:
             yield item
         elif skip_errors:

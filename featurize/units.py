@@ -148,7 +148,7 @@ class Pack:
 
 def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
     """Return the content of a pack; None if the file is gone, or (with a warning) if it is damaged."""
-    shapes: dict[str, tuple[int | None, ...]] = {
+    shapes = {
         **dict.fromkeys(("keys", "failures", PIXELS), (None,)),
         **{name: (None, *shape) for name, (_, shape) in PER_IMAGE.items()},
         "features": (None, None, None),

@@ -114,9 +114,7 @@ class MacenkoNormalizer:
         import cv2
 
         od = optical_density(image, light=self.light)
-        foreign = None
-        if not self.published:
-            foreign = foreign_pixels(image)
+        foreign = foreign_pixels(image) if not self.published else None
         tissue = self.tissue(image)
         kept = od
         if foreign is not None:

@@ -207,7 +207,7 @@ class Explanation:
         work : str
             Key of the model, image and settings.
         """
-        content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
+        content = {"work": np.array(work)}
         for name in _KEPT:
             value = getattr(self, name)
             if value is not None:
@@ -228,7 +228,7 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays["work"]) != work:
                 return None
-            scalars: dict[str, Any] = {name: arrays.pop(name).item() for name in _SCALARS}
+            scalars = {name: arrays.pop(name).item() for name in _SCALARS}
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
             limits = None
             if "limits" in arrays:

@@ -175,7 +175,7 @@ def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]
     def slope(tensor: Any) -> Any:
         return _slopes(function, [tensor])[0]
 
-    compiled: Any = slope
+    compiled = slope
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

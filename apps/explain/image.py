@@ -245,9 +245,7 @@ def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
         rows = _pixels(top, bottom, height)
         columns = _pixels(left, right, width)
         size = (columns.stop - columns.start, rows.stop - rows.start)
-        interpolation = cv2.INTER_LINEAR
-        if size[0] < patch.shape[1]:
-            interpolation = cv2.INTER_AREA
+        interpolation = cv2.INTER_AREA if size[0] < patch.shape[1] else cv2.INTER_LINEAR
         total[rows, columns] += cv2.resize(
             np.asarray(patch, np.float64), size, interpolation=interpolation
         )

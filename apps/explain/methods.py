@@ -321,9 +321,7 @@ def answered(
     """
     bundle = model.bundle
     predicted = int(shares.argmax())
-    index = target
-    if index is None:
-        index = predicted
+    index = predicted if target is None else target
     calibrated = math.nan
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
