@@ -29,7 +29,7 @@ from .engines import (
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
-from .vectors import refuse_other_than_crops
+from .vectors import Crops, Floats, refuse_other_than_crops
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ class Encoder:
             "geometry": Geometry.of(backbone.model).plain,
         }
 
-    def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def encode(self, crops: Crops) -> Floats:
         """Encode crops.
 
         Parameters
@@ -313,9 +313,7 @@ class Encoder:
         refuse_other_than_crops(crops)
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
-    def encode_windows(
-        self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
+    def encode_windows(self, frame: Crops, windows: npt.NDArray[np.int64]) -> Floats:
         """Encode a whole frame once and average its feature maps over windows.
 
         These are not the features of crops: a window is influenced by the pixels around it, and a crop by padded zeros.

@@ -15,20 +15,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, MissingInputError, WeightsError
 from ..core.formats import limits
 from .card import EncoderCard, treated_card
 from .engines import openvino_core
 from .loading import import_library, read_json_object, refused, side_of, stated_mpp, unchanged
-from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
+from .vectors import EncoderRequest, Floats, VectorEncoder, chosen_outputs, identity
 
 _DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
 
 _STEPS = ("Resize", "CenterCrop", "ToTensor", "Normalize")  # that the JSON may name, in this order
-
-Floats = npt.NDArray[np.float32]
 
 
 class OnnxFile(NamedTuple):

@@ -17,7 +17,13 @@ from .kept import KeptNetwork
 from .loading import short_reason
 from .registry import EncoderChoice
 
-Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+Crops = npt.NDArray[np.uint8]
+"""RGB crops, of shape (n, height, width, 3)."""
+
+Floats = npt.NDArray[np.float32]
+"""Normalised images, of shape (n, size, size, 3), or vectors, of shape (n, d)."""
+
+Run = Callable[[Floats], Floats]
 """Normalised images, float32 of shape (n, size, size, 3), to vectors, float32 of shape (n, d)."""
 
 
@@ -53,7 +59,7 @@ def refuse_other_than_crops(crops: npt.NDArray[Any]) -> None:
         )
 
 
-def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
+def prepared(crops: Crops, card: EncoderCard) -> Floats:
     """Return crops as an encoder takes them: resized by Pillow, cut down to their middle, with normalised pixels."""
     side = card.resize or card.size
     if side is not None and crops.shape[1:3] != (side, side):
@@ -116,7 +122,7 @@ class VectorEncoder:
         """Number of features."""
         return sum(self.parts)
 
-    def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def encode(self, crops: Crops) -> Floats:
         """Encode crops, preprocessed as in training, see `prepared`.
 
         Parameters

@@ -101,6 +101,7 @@ def fill_weights(
 
 
 def _named(model: Any) -> list[tuple[str, Any]]:
+    """Return all variables, each with its name as ``layer/variable``, in layer order."""
     return [(f"{layer}/{name}", variable) for layer, name, variable in variables_of(model)]
 
 
@@ -323,11 +324,10 @@ def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
     filled = _try(with_top, path, needed=with_top)
     if filled.error is not None:
         return False
-    source = {f"{layer}/{name}": variable for layer, name, variable in variables_of(with_top)}
-    for layer, name, target in variables_of(part):
-        path_in_network = f"{layer}/{name}"
-        variable = source.get(path_in_network)
-        if variable is None or path_in_network in filled.missing:
+    source = dict(_named(with_top))
+    for name, target in _named(part):
+        variable = source.get(name)
+        if variable is None or name in filled.missing:
             return False
         if tuple(variable.shape) != tuple(target.shape):
             return False

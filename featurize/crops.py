@@ -17,6 +17,9 @@ import numpy.typing as npt
 
 from ..core import ImageError, InputError, converted
 
+Pixels = npt.NDArray[np.uint8]
+"""RGB images and crops, of shape (height, width, 3)."""
+
 _COLOUR_CHILD = 0
 _FRAME_CHILD = 1
 """Spawn keys of the seed sequence for colours and frames. Those for crops are the crop sizes, which start at 32."""
@@ -43,7 +46,7 @@ class Augmentation:
     eosin: float
     entropy: tuple[int, ...]
 
-    def turn_frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def turn_frame(self, image: Pixels) -> Pixels:
         """Rotate a frame by a random number of quarter turns and flip it at random: one of eight orientations."""
         import cv2
 
@@ -156,7 +159,7 @@ def crop_boxes(
     ]
 
 
-def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArray[np.uint8]:
+def cut_crop(image: Pixels, box: Crop, *, crop: int) -> Pixels:
     """Cut one crop out of an image.
 
     Returns
@@ -172,7 +175,7 @@ def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArr
     return piece
 
 
-def pad_image(image: npt.NDArray[np.uint8], *, crop: int) -> npt.NDArray[np.uint8]:
+def pad_image(image: Pixels, *, crop: int) -> Pixels:
     """Extend an image by mirroring, equally on both sides, until a crop fits. Edge pixels are not repeated.
 
     Parameters

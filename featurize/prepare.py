@@ -35,7 +35,7 @@ from ..stains import (
     get_stain,
     make_normalizer,
 )
-from .crops import crop_boxes, cut_crop, draw_augmentation
+from .crops import Pixels, crop_boxes, cut_crop, draw_augmentation
 from .settings import FeaturizeSettings, View
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class NormalisedImage:
     """
 
     index: int
-    scales: dict[str, npt.NDArray[np.uint8]]
+    scales: dict[str, Pixels]
     stain: StainInfo
     key: str
 
@@ -120,8 +120,8 @@ class PreparedCrops:
     image: int
     augmentation: int
     stain: StainInfo
-    crops: dict[View, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    frames: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    crops: dict[View, Pixels] = field(default_factory=dict)
+    frames: dict[str, Pixels] = field(default_factory=dict)
     windows: dict[View, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
@@ -169,7 +169,7 @@ def normalise_images(
 class _Scaled(NamedTuple):
     """An image at a scale, normalised, with its stains, and a check of them where there is one."""
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     stain: StainInfo
     check: StainCheck | None = None
 
@@ -225,7 +225,7 @@ def _joined(scales: Collection[_Scaled]) -> StainInfo:
 
 def _at_scale(
     record: ImageRecord,
-    image: npt.NDArray[np.uint8],
+    image: Pixels,
     view: View,
     settings: FeaturizeSettings,
     normalizer: Normalizer,

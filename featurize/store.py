@@ -30,6 +30,7 @@ from ..core import PathInput, StoreError, converted, few, printable
 from ..core.formats import checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
 from ..data import ImageRecord
+from .pooling import Features
 from .prepare import StainInfo
 from .stored import TEXT, read_header, write_header
 
@@ -77,6 +78,9 @@ _DTYPES: Mapping[str, type[np.generic]] = {"truth": np.bool_, "float": np.float3
 
 Columns = Mapping[str, npt.NDArray[Any]]
 """Columns of images by name, each with a value per image."""
+
+Rows = tuple[Features, Columns]
+"""Rows of images, float32 of shape (images, augmentations, d), and the columns of `PER_IMAGE` with `PIXELS`."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         """The file name without its suffix, which also names the models of this feature file."""
         return self.path.stem
 
-    def features(self, images: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+    def features(self, images: Sequence[int] | None = None) -> Features:
         """Return features, float32 of shape (images, augmentations, dim).
 
         Parameters
@@ -321,7 +325,7 @@ def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
 def write_store(
     path: Path,
     records: Sequence[ImageRecord],
-    rows: Iterable[tuple[int, tuple[npt.NDArray[np.float32], Columns]]],
+    rows: Iterable[tuple[int, Rows]],
     *,
     keys: Mapping[str, str],
     contents: Mapping[str, str],

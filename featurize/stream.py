@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError
 from ..core.jobs import Ticker, default_jobs, visible_gpus
@@ -18,7 +17,7 @@ from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
 from .crops import GRID, draw_augmentation
 from .device import Fetch, cached_describer
-from .pooling import CropDescription
+from .pooling import CropDescription, Features
 from .prepare import (
     ImageFailure,
     NormalisedImage,
@@ -37,7 +36,10 @@ _LARGEST = 4
 """Sizes of images that decide the memory of a process: an encoder keeps its network compiled for so many shapes."""
 
 
-Encode = Callable[[PreparedCrops], dict[str, npt.NDArray[np.float32]]]
+Targets = Mapping[str, tuple[CropEncoder, View]]
+"""Name of a feature file to the encoder and the view of its features."""
+
+Encode = Callable[[PreparedCrops], dict[str, Features]]
 """Returns the features of the crops, or windows, of an augmentation by the name of the feature file."""
 
 
@@ -47,20 +49,23 @@ class ImageDescriptors:
 
     record: ImageRecord
     stain: StainInfo
-    features: dict[str, npt.NDArray[np.float32]]
+    features: dict[str, Features]
+
+
+Described = ImageDescriptors | ImageFailure
 
 
 def describe_images(
     records: Sequence[ImageRecord],
     *,
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
+    targets: Targets,
     ticker: Ticker,
     skip_errors: bool = False,
     crop_seed: str = "id",
     on_device: bool | None = None,
     helpers: int = 1,
-) -> Generator[ImageDescriptors | ImageFailure, None, None]:
+) -> Generator[Described, None, None]:
     """Compute the features of images one after the other.
 
     Parameters
@@ -158,10 +163,10 @@ def _crop_by_crop(
     settings: FeaturizeSettings,
     encode: Encode,
     ticker: Ticker,
-) -> Iterator[ImageDescriptors | ImageFailure]:
+) -> Iterator[Described]:
     """Compute features of crops or frames that were prepared on the CPU."""
     description = settings.description
-    pooled: dict[str, list[npt.NDArray[np.float32]]] = {}
+    pooled: dict[str, list[Features]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):
             ticker.tick(settings.augmentations)
@@ -182,14 +187,14 @@ def _on_device(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
-) -> Iterator[ImageDescriptors | ImageFailure]:
+) -> Iterator[Described]:
     """Compute features with all steps after normalisation on the device, always one image ahead."""
     describer = cached_describer(tuple(targets.items()), settings)
     waiting: list[ImageFailure | tuple[ImageRecord, StainInfo, Fetch]] = []
 
-    def finished() -> ImageDescriptors | ImageFailure:
+    def finished() -> Described:
         item = waiting.pop(0)
-        described: ImageDescriptors | ImageFailure
+        described: Described
         if isinstance(item, ImageFailure):
             described = item
         else:
@@ -224,10 +229,10 @@ def _on_device(
 
 
 def _encode_crops(
-    targets: Mapping[str, tuple[CropEncoder, View]],
+    targets: Targets,
     description: CropDescription,
     item: PreparedCrops,
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Features]:
     """Encode the crops of each view."""
     return {
         name: description.encode(encoder, item.crops[view])
@@ -237,12 +242,12 @@ def _encode_crops(
 
 def _encode_frames(
     targets: Mapping[str, tuple[Encoder, View]], item: PreparedCrops
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Features]:
     """Encode each frame once per encoder, for the windows of all views of its scale."""
     groups: dict[tuple[int, str], list[str]] = {}
     for name, (encoder, view) in targets.items():
         groups.setdefault((id(encoder), view.level), []).append(name)
-    encoded: dict[str, npt.NDArray[np.float32]] = {}
+    encoded: dict[str, Features] = {}
     for (_, level), names in groups.items():
         windows = [item.windows[targets[name][1]] for name in names]
         encoder = targets[names[0]][0]
@@ -264,7 +269,7 @@ def time_describing(
     record: ImageRecord,
     *,
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
+    targets: Targets,
 ) -> DescribingCost:
     """Measure the cost of an image, from those of its first augmentation and of one more.
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import OutputError, OverwrittenError, StoreError, WeightsError
 from ..core.formats import parse_json
@@ -27,10 +26,11 @@ from ..core.runs import ImageChange
 from ..data import FINGERPRINT, Fingerprint, ImageRecord, UniqueImages
 from ..encoders import CropEncoder, weights_of
 from .plan import StorePlan, encoder_of, growth
+from .pooling import Features
 from .prepare import ImageFailure
 from .settings import FeaturizeSettings, View
-from .store import PER_IMAGE, PIXELS, Columns, open_store, stain_columns
-from .stream import ImageDescriptors, describe_images
+from .store import PER_IMAGE, PIXELS, Columns, Rows, open_store, stain_columns
+from .stream import Described, ImageDescriptors, describe_images
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +45,6 @@ _BUNDLE_IMAGES = 256
 
 _PRINTS = "fingerprints"
 """Array of a pack with the fingerprints of its images."""
-
-Rows = tuple[npt.NDArray[np.float32], Columns]
-"""Rows of images, float32 of shape (images, augmentations, d), and the columns of `PER_IMAGE` with `PIXELS`."""
 
 
 def row_keys(
@@ -85,9 +82,7 @@ def pack_path(folder: Path, keys: Sequence[str]) -> Path:
     return folder / f"{key_of('pack of rows 2', keys=sorted(keys))}.npz"
 
 
-def keep(
-    folder: Path, described: Mapping[str, ImageDescriptors | ImageFailure], *, store: str, dim: int
-) -> None:
+def keep(folder: Path, described: Mapping[str, Described], *, store: str, dim: int) -> None:
     """Write the rows of some images of one feature file as a pack, atomically.
 
     Parameters
@@ -140,7 +135,7 @@ class Pack:
     """
 
     keys: tuple[str, ...]
-    features: npt.NDArray[np.float32]
+    features: Features
     columns: Columns
     failures: dict[str, str]
     fingerprints: dict[str, Fingerprint]
@@ -307,7 +302,7 @@ class _RowSource:
     """
 
     positions: dict[str, int]
-    features: Callable[[list[int]], npt.NDArray[np.float32]]
+    features: Callable[[list[int]], Features]
     columns: Columns
 
     def rows(self, keys: Iterable[str]) -> Rows:
@@ -449,9 +444,7 @@ def _target(plan: StorePlan, settings: FeaturizeSettings) -> tuple[CropEncoder, 
     return encoder, plan.view
 
 
-def _keep_unless_finished(
-    plan: StorePlan, described: Mapping[str, ImageDescriptors | ImageFailure]
-) -> None:
+def _keep_unless_finished(plan: StorePlan, described: Mapping[str, Described]) -> None:
     """Write rows as a pack, unless another process has finished the feature file and removed its packs."""
     try:
         keep(plan.parts.folder, described, store=plan.name, dim=plan.dim)

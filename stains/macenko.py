@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import TissueError
-from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
-from .foreign import beside, foreign_pixels
+from .colours import TRANSMITTED_LIGHT, Floats, Image, check_rgb, density_table, optical_density
+from .foreign import Mask, beside, foreign_pixels
 from .spec import StainEstimate, StainSpec
 
 Array = npt.NDArray[np.float64]
@@ -200,7 +200,7 @@ class MacenkoNormalizer:
         estimate = self.estimate(image)
         return self.apply(image, estimate), estimate
 
-    def tissue(self, image: Image) -> npt.NDArray[np.bool_]:
+    def tissue(self, image: Image) -> Mask:
         """Return which pixels are tissue, from which stains are estimated; shape (height, width)."""
         if self.robust:
             return np.asarray(
@@ -209,7 +209,7 @@ class MacenkoNormalizer:
             )
         return stained_pixels(image, "RGB", light=self.light, beta=self.beta) > 0
 
-    def _extreme_stains(self, density: npt.NDArray[np.float32]) -> Array:
+    def _extreme_stains(self, density: Floats) -> Array:
         import cv2
 
         count = len(density)
@@ -263,16 +263,14 @@ def stained_pixels(
     )
 
 
-def _transform(
-    od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.0
-) -> npt.NDArray[np.float32]:
+def _transform(od: Floats, matrix: Array, *, offset: float = 0.0) -> Floats:
     import cv2
 
     affine = np.column_stack([matrix, np.full(len(matrix), offset)]).astype(np.float32)
     return np.asarray(cv2.transform(od, affine), dtype=np.float32)
 
 
-def upper_percentile(values: npt.NDArray[np.float32], percent: float) -> float:
+def upper_percentile(values: Floats, percent: float) -> float:
     """Return a percentile by linear interpolation, as `numpy.percentile` does.
 
     It is faster than NumPy: a sample shows where the upper tail begins, and only the tail is partially sorted.

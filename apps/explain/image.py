@@ -16,10 +16,10 @@ from ...data import ImageRecord
 from ...finetune import CnnModel, ImageBank, PatchRule, make_reader
 from ...predict import Model, ModelFile, load_alike, load_model
 from .boosted import explain_boosted
-from .explanation import Explanation, Picture, UnitPictures
+from .explanation import Explanation, Tiles
 from .gradient_maps import mean_colour
 from .graph import Floats, Graph
-from .methods import METHODS, ExplainSettings, Method, answered, class_of
+from .methods import METHODS, ExplainSettings, Method, PicturesOf, answered, class_of
 
 _AT_ONCE = 16
 """Number of patches in memory at once."""
@@ -161,7 +161,7 @@ class NetworkExplainer:
 
     def _of_patch(
         self,
-        pictures_of: Callable[[Graph, Floats, int, Any], UnitPictures],
+        pictures_of: PicturesOf,
         blank: Explanation,
         patches: Floats,
         boxes: Boxes,
@@ -213,9 +213,7 @@ def graphs_of(model: Model) -> list[Graph]:
     return [Graph(network) for network in model.bundle.models.values()]
 
 
-def _as_in(
-    tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, ...]
-) -> tuple[tuple[str, Picture], ...]:
+def _as_in(tiles: Tiles, box: Box, shape: tuple[int, ...]) -> Tiles:
     """Resize small pictures, which are squares for the network, to the proportions of the region that they show."""
     import cv2
 
