@@ -152,7 +152,7 @@ def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
     try:
         content = json.loads(str(header.get("card", "")))
         names = {item.name for item in fields(EncoderCard)}
-        values: dict[str, Any] = {name: content[name] for name in names & content.keys()}
+        values = {name: content[name] for name in names & content.keys()}
         values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return EncoderCard(**values)
     except (ValueError, TypeError, AttributeError):

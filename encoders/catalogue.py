@@ -16,7 +16,8 @@ from .card import EncoderCard
 
 _HALF = (0.5,)
 _MIXED = (0.5, 0.25, 1.0, 2.0)
-_NC, _OWKIN = "CC-BY-NC-ND-4.0", "Owkin non-commercial licence"
+_NC = "CC-BY-NC-ND-4.0"
+_OWKIN = "Owkin non-commercial licence"
 _OF_TRANSFORMERS = ("dinov2", "vit")
 
 
@@ -34,10 +35,10 @@ class NamedEncoder:
         A name of timm; ``dinov2`` and ``vit`` are names of transformers.
     arguments : mapping
         Arguments of that architecture, such as width, depth, heads, patch and registers.
-    outputs : tuple of str
-        Outputs that its authors use for classification.
     parameters : int
         Approximate number of weights, in millions.
+    outputs : tuple of str
+        Outputs that its authors use for classification.
     pickled : bool
         Whether the published weights are pickled and must be converted first.
     """
@@ -47,8 +48,8 @@ class NamedEncoder:
     card: EncoderCard
     architecture: str
     arguments: Mapping[str, Any]
-    outputs: tuple[str, ...]
     parameters: int
+    outputs: tuple[str, ...] = ("cls",)
     pickled: bool = False
 
     @property
@@ -138,7 +139,6 @@ _ALL = (
         _card("MahmoodLab/UNI", _NC, mpp=_HALF, gated=True, interpolation="bilinear"),
         "vit_large_patch16_224",
         {"init_values": 1e-5, "dynamic_img_size": True},
-        ("cls",),
         303,
         pickled=True,
     ),
@@ -158,7 +158,6 @@ _ALL = (
             "dynamic_img_size": True,
             **_SWIGLU,
         },
-        ("cls",),
         681,
         pickled=True,
     ),
@@ -168,8 +167,8 @@ _ALL = (
         _card("paige-ai/Virchow", "Apache-2.0", mpp=_HALF, gated=True),
         "vit_huge_patch14_224",
         _VIRCHOW,
-        ("cls", "mean"),
         631,
+        outputs=("cls", "mean"),
     ),
     NamedEncoder(
         "virchow2",
@@ -177,8 +176,8 @@ _ALL = (
         _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True),
         "vit_huge_patch14_224",
         {**_VIRCHOW, "reg_tokens": 4},
-        ("cls", "mean"),
         631,
+        outputs=("cls", "mean"),
     ),
     NamedEncoder(
         "gigapath",
@@ -202,7 +201,6 @@ _ALL = (
             "init_values": 1e-5,
             "dynamic_img_size": True,
         },
-        ("cls",),
         1135,
         pickled=True,
     ),
@@ -212,7 +210,6 @@ _ALL = (
         _card("bioptimus/H-optimus-0", "Apache-2.0", **_OF_H_OPTIMUS),
         "vit_giant_patch14_reg4_dinov2",
         _H_OPTIMUS,
-        ("cls",),
         1135,
         pickled=True,
     ),
@@ -222,7 +219,6 @@ _ALL = (
         _card("bioptimus/H-optimus-1", _NC, **_OF_H_OPTIMUS),
         "vit_giant_patch14_reg4_dinov2",
         _H_OPTIMUS,
-        ("cls",),
         1135,
     ),
     NamedEncoder(
@@ -231,7 +227,6 @@ _ALL = (
         _card("bioptimus/H0-mini", _NC, **_OF_H_OPTIMUS),
         "vit_base_patch14_reg4_dinov2",
         {**_H_OPTIMUS, "mlp_ratio": 5.33334, **_SWIGLU},
-        ("cls",),
         86,
     ),
     NamedEncoder(
@@ -240,7 +235,6 @@ _ALL = (
         _card("owkin/phikon", _OWKIN, mpp=_HALF, interpolation="bilinear"),
         "vit",
         _vit(768, 12, 12, patch=16, intermediate_size=3072),
-        ("cls",),
         86,
     ),
     NamedEncoder(
@@ -249,7 +243,6 @@ _ALL = (
         _card("owkin/phikon-v2", _OWKIN, mpp=_HALF),
         "dinov2",
         _vit(1024, 24, 16, patch=16, use_swiglu_ffn=False),
-        ("cls",),
         304,
     ),
     NamedEncoder(
@@ -258,8 +251,8 @@ _ALL = (
         _card("kaiko-ai/midnight", "MIT", **_OF_KAIKO),
         "dinov2",
         _vit(1536, 40, 24, use_swiglu_ffn=True),
-        ("cls", "mean"),
         1137,
+        outputs=("cls", "mean"),
     ),
     *(
         NamedEncoder(
@@ -272,7 +265,6 @@ _ALL = (
             ),
             architecture,
             {"dynamic_img_size": True},
-            ("cls",),
             parameters,
         )
         for name, title, architecture, parameters in (
@@ -294,7 +286,6 @@ _ALL = (
             ),
             f"vit_small_patch{patch}_224",
             {"dynamic_img_size": True},
-            ("cls",),
             22,
         )
         for patch in (16, 8)
@@ -306,7 +297,6 @@ _ALL = (
             _card(f"facebook/dinov2-{size}", "Apache-2.0", resize=256, margin=16),
             "dinov2",
             _vit(*network, use_swiglu_ffn=size == "giant"),
-            ("cls",),
             parameters,
         )
         for size, parameters, network in (

@@ -29,7 +29,7 @@ from .engines import (
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
-from .vectors import refuse_other_than_crops
+from .vectors import Crops, Floats, refuse_other_than_crops
 
 
 @dataclass(frozen=True)
@@ -139,19 +139,12 @@ class Encoder:
 
     Parameters
     ----------
-    name : str
-        One of `list_encoders`.
-    layers : sequence of str
-        Keras layer names as in a fresh process. Empty means the default: the last feature map, or four internal blocks
-        for ``vgg16``.
-    weights : str
-        ``imagenet``, ``random``, or the path of a weights file.
+    name, layers, weights, seed
+        As in `build_backbone`.
     precision : {"float32", "bfloat16"}
         Precision of computation; features are float32 in any case.
     engine : {"keras", "openvino"}
         Library that runs the network.
-    seed : int
-        Seed of random weights.
 
     Attributes
     ----------
@@ -207,20 +200,19 @@ class Encoder:
         weights = converted(weights, "weights", str)
         seed = converted(seed, "seed", int)
         openvino = engine == "openvino"
-        # OpenVINO needs a float32 network and lowers the precision itself
-        keras_precision = "float32" if openvino else precision
         build = functools.partial(
             build_backbone,
             name,
             layers=layers,
             weights=weights,
-            precision=keras_precision,
+            # OpenVINO needs a float32 network and lowers the precision itself
+            precision="float32" if openvino else precision,
             seed=seed,
         )
         self._backbone: Callable[[], Backbone] = functools.cache(build)
+        kept: KeptNetwork | None = None
         if openvino:
-            find_keys = functools.partial(_find_keys, name, layers, weights, seed)
-            kept, facts = self._kept_network(find_keys, layers)
+            kept, facts = self._kept_network(name, layers, weights, seed)
         else:
             facts = self._built_facts()
         self.name: str = facts["name"]
@@ -239,19 +231,19 @@ class Encoder:
         self.card = EncoderCard(outputs=self.layers)
         self.runner = "keras"
         self.engine = engine
-        if openvino:
+        if kept is None:
+            self.backend = prepare_backend()
+            self._compiled = compile_keras(self._network)
+        else:
             self.backend = "openvino"
             graph = functools.partial(kept.graph, facts=facts)
             self._compiled = compile_openvino(lambda: self._network, graph, precision=precision)
-        else:
-            self.backend = prepare_backend()
-            self._compiled = compile_keras(self._network)
 
     def _kept_network(
-        self, find_keys: Callable[[], _Keys], layers: tuple[str, ...]
+        self, name: str, layers: tuple[str, ...], weights: str, seed: int
     ) -> tuple[KeptNetwork, dict[str, Any]]:
         """Return the network as this machine keeps it, or will keep it once it is converted, and its facts."""
-        keys = find_keys()
+        keys = _find_keys(name, layers, weights, seed)
         for key in dict.fromkeys(keys):
             kept = KeptNetwork(key)
             kept_facts = kept.facts()
@@ -260,11 +252,10 @@ class Encoder:
         facts = self._built_facts()
         refuse_other_backends()
         # Keras may have fetched the weights only now, so that their keys are known only now
-        keys_now = find_keys()
+        keys_now = _find_keys(name, layers, weights, seed)
         if keys not in (keys_now, _UNKNOWN_KEYS):  # the weights were replaced while they were read
             keys_now = _UNKNOWN_KEYS
-        key = keys_now.default if facts["default_layers"] else keys_now.chosen
-        return KeptNetwork(key), facts
+        return KeptNetwork(keys_now.default if facts["default_layers"] else keys_now.chosen), facts
 
     def prepare(self, *, dense: bool) -> None:
         """Convert the network for frames (`dense`) or crops, if OpenVINO runs it: other processes then only read it."""
@@ -301,7 +292,7 @@ class Encoder:
             "geometry": Geometry.of(backbone.model).plain,
         }
 
-    def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def encode(self, crops: Crops) -> Floats:
         """Encode crops.
 
         Parameters
@@ -322,9 +313,7 @@ class Encoder:
         refuse_other_than_crops(crops)
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
-    def encode_windows(
-        self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
+    def encode_windows(self, frame: Crops, windows: npt.NDArray[np.int64]) -> Floats:
         """Encode a whole frame once and average its feature maps over windows.
 
         These are not the features of crops: a window is influenced by the pixels around it, and a crop by padded zeros.
@@ -367,6 +356,7 @@ _UNKNOWN_KEYS = _Keys("", "")
 
 
 def _find_keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> _Keys:
+    """Return the keys of a network by what its weights now hold."""
     name = name.casefold()
     if name not in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP)):
         return _UNKNOWN_KEYS  # another package builds it

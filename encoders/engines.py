@@ -23,7 +23,7 @@ from ..core import (
     how_to_install,
     is_out_of_memory,
 )
-from .loading import first_line
+from .loading import short_reason
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 """Values of ``engine``. ``onnxruntime`` is the default for ONNX files, and ``torch`` for networks on PyTorch."""
@@ -34,7 +34,11 @@ scales of frames in two orientations."""
 
 Crops = npt.NDArray[np.uint8]
 Windows = npt.NDArray[np.float32]
-Preprocess = Callable[[Any], Any]
+Function = Callable[..., Any]
+"""A function of tensors or arrays."""
+
+Specs = Sequence[tuple[str, tuple[int | None, ...]]]
+"""Types of the arguments of a function: dtype and shape, with None for sizes that vary."""
 
 
 class Compiled(NamedTuple):
@@ -66,7 +70,7 @@ class Network:
     """
 
     model: Any
-    preprocess: Preprocess
+    preprocess: Function
 
     def crops(self, batch: Any) -> Any:
         """Return the features of crops, as tensors of Keras's backend, for use within `compile_function`."""
@@ -76,12 +80,50 @@ class Network:
         return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
 
     def windows(self, image: Any, places: Any) -> Any:
-        """Return the features of windows of a frame, see `Compiled`, for use within `compile_function`."""
-        return _pooled_windows(self._maps(image), places)
+        """Return the features of windows of a frame, see `Compiled`, for use within `compile_function`.
+
+        A cell counts by the share of it inside the window.
+        """
+        maps = self._maps(image)
+        from keras import ops
+
+        averages = []
+        for number, feature_map in enumerate(maps):
+            windows = places[number]
+            _, height, width, depth = ops.shape(feature_map)
+            rows = _overlap(windows[:, 0:1], windows[:, 2:3], height)
+            columns = _overlap(windows[:, 1:2], windows[:, 3:4], width)
+            weights = ops.reshape(rows[:, :, None] * columns[:, None, :], (-1, height * width))
+            sums = ops.matmul(weights, ops.reshape(feature_map, (height * width, depth)))
+            averages.append(sums / ops.sum(weights, axis=1, keepdims=True))
+        return ops.concatenate(averages, axis=-1)
 
     @functools.cached_property
     def _maps(self) -> Callable[[Any], list[Any]]:
-        return _feature_maps(self.model, self.preprocess)
+        """A function from image tensors to the feature maps, for use within a compiled function."""
+        import keras
+        from keras import ops
+
+        model = self.model
+        forward: Function
+        if keras.backend.backend() == "jax":
+            trained = [variable.value for variable in model.trainable_variables]
+            fixed = [variable.value for variable in model.non_trainable_variables]
+
+            def forward(images: Any) -> Any:
+                return model.stateless_call(trained, fixed, images, training=False)[0]
+        else:
+
+            def forward(images: Any) -> Any:
+                return model(images, training=False)
+
+        def maps(images: Any) -> list[Any]:
+            outputs = forward(self.preprocess(ops.cast(images, "float32")))
+            if not isinstance(outputs, (list, tuple)):  # a network of one feature map
+                outputs = [outputs]
+            return [ops.cast(output, "float32") for output in outputs]
+
+        return maps
 
 
 def _forms(outputs: int) -> dict[str, Any]:
@@ -161,9 +203,7 @@ def refuse_other_backends() -> None:
         )
 
 
-def compile_function(
-    function: Callable[..., Any], specs: Sequence[tuple[str, tuple[int | None, ...]]] | None = None
-) -> Callable[..., Any]:
+def compile_function(function: Function, specs: Specs | None = None) -> Function:
     """Compile a function of tensors for Keras's backend.
 
     Parameters
@@ -192,55 +232,12 @@ def compile_function(
     return run
 
 
-def compile_tensors(
-    function: Callable[..., Any], specs: Sequence[tuple[str, tuple[int | None, ...]]] | None = None
-) -> Callable[..., Any]:
+def compile_tensors(function: Function, specs: Specs | None = None) -> Function:
     """Compile as `compile_function` does, but return tensors on their device instead of arrays."""
     import keras
 
     compilers = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
     return compilers[keras.backend.backend()](function, specs)
-
-
-def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[Any]]:
-    """Return a function from image tensors to the feature maps of a network, for use within a compiled function."""
-    import keras
-    from keras import ops
-
-    forward: Callable[[Any], Any]
-    if keras.backend.backend() == "jax":
-        trained = [variable.value for variable in model.trainable_variables]
-        fixed = [variable.value for variable in model.non_trainable_variables]
-
-        def forward(images: Any) -> Any:
-            return model.stateless_call(trained, fixed, images, training=False)[0]
-    else:
-
-        def forward(images: Any) -> Any:
-            return model(images, training=False)
-
-    def maps(images: Any) -> list[Any]:
-        outputs = forward(preprocess(ops.cast(images, "float32")))
-        if not isinstance(outputs, (list, tuple)):  # a network of one feature map
-            outputs = [outputs]
-        return [ops.cast(output, "float32") for output in outputs]
-
-    return maps
-
-
-def _pooled_windows(maps: Sequence[Any], windows: Any) -> Any:
-    """Average each map over its windows and concatenate; a cell counts by the share of it inside the window."""
-    from keras import ops
-
-    averages = []
-    for number, feature_map in enumerate(maps):
-        _, height, width, depth = ops.shape(feature_map)
-        rows = _overlap(windows[number][:, 0:1], windows[number][:, 2:3], height)
-        columns = _overlap(windows[number][:, 1:2], windows[number][:, 3:4], width)
-        weights = ops.reshape(rows[:, :, None] * columns[:, None, :], (-1, height * width))
-        sums = ops.matmul(weights, ops.reshape(feature_map, (height * width, depth)))
-        averages.append(sums / ops.sum(weights, axis=1, keepdims=True))
-    return ops.concatenate(averages, axis=-1)
 
 
 def _overlap(start: Any, stop: Any, cells: Any) -> Any:
@@ -257,11 +254,11 @@ def _overlap(start: Any, stop: Any, cells: Any) -> Any:
     return ops.maximum(ops.minimum(stop, edges + 1.0) - ops.maximum(start, edges), 0.0)
 
 
-def _tensorflow(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
+def _tensorflow(function: Function, specs: Specs | None) -> Function:
     import tensorflow as tf
 
     signature = None if specs is None else [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
-    compiled: Any = tf.function(function, input_signature=signature)
+    compiled = tf.function(function, input_signature=signature)
 
     def run(*arrays: Any) -> Any:
         return compiled(*map(tf.convert_to_tensor, arrays))
@@ -269,14 +266,14 @@ def _tensorflow(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
     return run
 
 
-def _jax(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
+def _jax(function: Function, specs: Specs | None) -> Function:
     import jax
 
-    compiled: Callable[..., Any] = jax.jit(function)
+    compiled: Function = jax.jit(function)
     return compiled
 
 
-def _torch(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
+def _torch(function: Function, specs: Specs | None) -> Function:
     import torch
     from keras import ops
 
@@ -394,7 +391,7 @@ class OpenvinoFunction:
         except Exception as error:  # an operation that OpenVINO lacks or implements differently
             if isinstance(error, BchistoError) or is_out_of_memory(error):
                 raise
-            reason = first_line(error).rstrip(": ")
+            reason = short_reason(error).rstrip(": ")
             raise DependencyError(
                 "{engine:openvino}: OpenVINO cannot run this network ({}); use {engine:keras}",
                 reason,

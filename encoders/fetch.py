@@ -16,7 +16,7 @@ from ..core.formats import content_sha256, file_sha256
 from ..core.jobs import write_json
 from .catalogue import CATALOGUE, NamedEncoder
 from .kept import cache_folder
-from .loading import first_line, import_library, read_json_object
+from .loading import import_library, read_json_object, short_reason
 
 _log = logging.getLogger(__name__)
 
@@ -223,7 +223,7 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
         )
         raise
     except Exception as error:
-        reason: BaseException = error
+        reason = error
         if isinstance(error, hub.errors.LocalEntryNotFoundError) and error.__cause__ is not None:
             reason = error.__cause__  # its own text is general
         remedy = (
@@ -233,5 +233,5 @@ def _explained(hub: Any, repository: str, folder: Path) -> Iterator[None]:
         if isinstance(reason, hub.errors.GatedRepoError):
             remedy = f"accept the terms at https://huggingface.co/{repository}, run `hf auth login`, and fetch again"
         raise WeightsError(
-            f"{repository}: cannot be fetched into {folder} ({first_line(reason)}); {remedy}"
+            f"{repository}: cannot be fetched into {folder} ({short_reason(reason)}); {remedy}"
         ) from error

@@ -17,6 +17,7 @@ be kept in a file.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -96,7 +97,7 @@ def _after_kernel(before: Axis, reach: int, stride: int, same: int) -> Axis:
     """Return the geometry after a kernel that slides, see `MapStep.numbers`."""
     padded = 0
     if same:  # as Keras pads on every backend
-        cells = -(-before.cells // stride)
+        cells = math.ceil(before.cells / stride)
         padded = max((cells - 1) * stride + reach - before.cells, 0) // 2
     else:
         cells = (before.cells - reach) // stride + 1
@@ -113,6 +114,13 @@ class Geometry:
         Each after its sources; the first is the image.
     outputs : sequence of int
         Position of the step of each output.
+
+    Attributes
+    ----------
+    axes : callable
+        ``axes(size=..., axis=...)``: height or width of a frame in pixels, and 0 for rows or 1 for columns. Returns the
+        `Axis` of each output along it. An output without a position is assumed to be one cell that covers the frame.
+        Results for the last sizes are kept.
     """
 
     def __init__(self, steps: Sequence[MapStep], outputs: Sequence[int]) -> None:
@@ -148,20 +156,7 @@ class Geometry:
         )
 
     def _axes(self, *, size: int, axis: int) -> list[Axis]:
-        """Return the geometry of each output along one axis.
-
-        Parameters
-        ----------
-        size : int
-            Height or width of the frame, in pixels.
-        axis : int
-            0 for rows, 1 for columns.
-
-        Returns
-        -------
-        list of Axis
-            An output without a position is assumed to be one cell that covers the frame.
-        """
+        """Compute `axes`."""
         axes: list[Axis] = []
         for step in self.steps:
             if step.kind == "image":
@@ -196,7 +191,8 @@ class Geometry:
         for axis, size in enumerate((height, width)):
             for number, frame in enumerate(self.axes(size=size, axis=axis)):
                 for row, window in enumerate(windows):
-                    start, stop = int(window[axis]), int(window[axis + 2])
+                    start = int(window[axis])
+                    stop = int(window[axis + 2])
                     crop = self.axes(size=stop - start, axis=axis)[number]
                     low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
                     for column, pixel in ((axis, start + low), (axis + 2, start + high)):

@@ -37,7 +37,6 @@ FORMS = ("crops", "windows")
 MOST_BYTES = 2_000_000_000
 """Size of all kept networks together, above which those are removed that were not used for the longest time."""
 
-_NETWORKS = "networks"
 _GRAPH = ("network.xml", "network.bin")
 _RECORD = "record.json"
 
@@ -55,7 +54,7 @@ def cache_folder() -> Path:
 
 def kept_folder() -> Path:
     """Return the folder of kept networks."""
-    return cache_folder() / _NETWORKS
+    return cache_folder() / "networks"
 
 
 def kept_key(libraries: tuple[str, ...], **decisive: Any) -> str:
@@ -128,7 +127,7 @@ class KeptNetwork:
         return graph
 
     def _folder(self, form: str) -> Path:
-        return cache_folder() / _NETWORKS / f"{self._key}-{form}"
+        return kept_folder() / f"{self._key}-{form}"
 
     def _read(self, form: str) -> dict[str, Any] | None:
         """Return the facts of a form if its files are whole, and remember that they were used."""

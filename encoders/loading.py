@@ -33,7 +33,7 @@ WeightArrays = dict[str, npt.NDArray[Any]]
 """Arrays of a weights file, by name."""
 
 
-def first_line(error: BaseException) -> str:
+def short_reason(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters."""
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
 
@@ -65,7 +65,7 @@ def import_library(name: str, source: object, *, extra: str = "torch") -> Any:
         with hushed_start():
             return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:
-        reason = first_line(error)
+        reason = short_reason(error)
         raise DependencyError(
             f"{source}: {name} cannot be loaded ({reason}); {how_to_install(extra)}"
         ) from error
@@ -128,7 +128,7 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(
-            f"{path}: not a weights file, or damaged ({first_line(error)})"
+            f"{path}: not a weights file, or damaged ({short_reason(error)})"
         ) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":

@@ -51,9 +51,7 @@ def canonical_names(model: Any) -> dict[str, str]:
             automatic.setdefault(prefix, []).append((int(match[1] or 0), layer.name))
     for prefix, numbered in automatic.items():
         for rank, (_, name) in enumerate(sorted(numbered)):
-            canonical = prefix
-            if rank > 0:
-                canonical = f"{prefix}_{rank}"
+            canonical = f"{prefix}_{rank}" if rank > 0 else prefix
             names[canonical] = name
     return names
 

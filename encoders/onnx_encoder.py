@@ -15,20 +15,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, MissingInputError, WeightsError
 from ..core.formats import limits
 from .card import EncoderCard, treated_card
 from .engines import openvino_core
 from .loading import import_library, read_json_object, refused, side_of, stated_mpp, unchanged
-from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
+from .vectors import EncoderRequest, Floats, VectorEncoder, chosen_outputs, identity
 
 _DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
 
 _STEPS = ("Resize", "CenterCrop", "ToTensor", "Normalize")  # that the JSON may name, in this order
-
-Floats = npt.NDArray[np.float32]
 
 
 class OnnxFile(NamedTuple):
@@ -78,9 +75,9 @@ def read_onnx(path: Path) -> OnnxFile:
             if isinstance(part, onnx.NodeProto):
                 _refuse_custom(path, part)
             elif isinstance(part, onnx.TensorProto):
-                for entry in part.external_data:
-                    if entry.key == "location":
-                        files_beside[entry.value] = _beside(path, entry.value)
+                entries = part.external_data
+                locations = [entry.value for entry in entries if entry.key == "location"]
+                files_beside |= {location: _beside(path, location) for location in locations}
         initialized = {tensor.name for tensor in model.graph.initializer}
         inputs = {
             value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
@@ -88,7 +85,8 @@ def read_onnx(path: Path) -> OnnxFile:
             if value.name not in initialized
         }
         outputs = tuple(value.name for value in model.graph.output)
-    return OnnxFile((path, *dict(sorted(files_beside.items())).values()), inputs, outputs)
+    values = [files_beside[location] for location in sorted(files_beside)]
+    return OnnxFile((path, *values), inputs, outputs)
 
 
 def _refuse_custom(path: Path, node: Any) -> None:
@@ -161,10 +159,10 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
                 f"{path}: has no output {output[:60]}; it has {', '.join(file.outputs[:8])}"
             )
         name, shape = _image_input(path, file)
-        start = _openvino
         if request.engine == "onnxruntime":
-            start = _onnxruntime
-        network = start(path, name, output, request.precision)
+            network = _onnxruntime(path, name, output)
+        else:
+            network = _openvino(path, name, output, request.precision)
     run = functools.partial(_run, network, shape, path)
     side = sidecar.card.size or 0
     trial = run(np.zeros((1, side, side, 3), np.float32))
@@ -183,7 +181,6 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         name=request.choice.label,
         layers=layers,
         parts=parts,
-        dim=sum(parts),
         default_layers=layers == default,
         card=sidecar.card,
         runner="onnx",
@@ -319,7 +316,7 @@ def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats
     )
 
 
-def _onnxruntime(path: Path, name: str, output: str, precision: str) -> Callable[[Floats], Any]:
+def _onnxruntime(path: Path, name: str, output: str) -> Callable[[Floats], Any]:
     # without this, loading it would write to the home folder and report usage over the network
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     onnxruntime = import_library("onnxruntime", path, extra="onnx")
@@ -333,8 +330,9 @@ def _onnxruntime(path: Path, name: str, output: str, precision: str) -> Callable
         refused(WeightsError, f"{path}: ONNX Runtime cannot load it"),
         contextlib.redirect_stdout(None),
     ):
-        providers = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
-        session = onnxruntime.InferenceSession(str(path), options, **providers)
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     return lambda images: session.run([output], {name: images})[0]
 
 

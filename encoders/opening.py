@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from ..core import (
     DAMAGE,
@@ -67,7 +67,7 @@ def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
     if choice.name in CATALOGUE:
         return CATALOGUE[choice.name].card
     if not choice.runner:
-        spec = load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
+        spec = _offered(choice)
         return None if spec is None else spec.card
     path = _path_of(choice, weights)
     try:
@@ -139,21 +139,14 @@ def open_encoder(
     DependencyError
         A package is missing; the message names it.
     """
-    published = CATALOGUE.get(choice.name)
-    offered = None
-    if not choice.runner and published is None:
-        offered = load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
-    kind = choice.runner
-    if published is not None:
-        kind = "hub"
-    elif offered is not None:
-        kind = "package"
-    engine = _engine_of(kind or "keras", engine, choice)
+    offered = _offered(choice)
+    kind = _kind_of(choice, offered)
+    engine = _engine_of(kind, engine, choice)
     if precision != "float32" and (engine == "onnxruntime" or offered is not None):
         raise InputError(
             "{precision} {}: {} is computed as it is; leave it out", precision, choice.name
         )
-    if not kind:
+    if kind == "keras":
         return Encoder(
             choice.name,
             layers=choice.layers,
@@ -167,7 +160,23 @@ def open_encoder(
         return open_vectors(offered, request)
     if kind == "onnx":
         return open_onnx(request)
-    return _open_pytorch(request, published)
+    return _open_pytorch(request, CATALOGUE.get(choice.name))
+
+
+def _offered(choice: EncoderChoice) -> VectorSpec | None:
+    """Return the encoder of vectors that another package offers under this name; none takes a name of the catalogue."""
+    if choice.runner or choice.name in CATALOGUE:
+        return None
+    return load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
+
+
+def _kind_of(choice: EncoderChoice, offered: VectorSpec | None) -> str:
+    """Return the kind of an encoder, a name in `_ENGINES`."""
+    if choice.name in CATALOGUE:
+        return "hub"
+    if offered is not None:
+        return "package"
+    return choice.runner or "keras"
 
 
 def _engine_of(kind: str, engine: str, choice: EncoderChoice) -> str:
@@ -195,31 +204,27 @@ def _open_pytorch(request: EncoderRequest, published: NamedEncoder | None) -> Ve
     else:
         refuse_altered(path)
     if request.engine == "openvino":
-        request = replace(request, kept=KeptNetwork(_kept_key(choice, path)))
+        key = ""
+        content = _content_of(path)
+        if content:
+            key = kept_key(
+                ("torch", "timm", "transformers"),
+                name=choice.label,
+                network="hub" if choice.runner == "hub" else choice.name,
+                layers=choice.layers,
+                content=content,
+            )
+        request = replace(request, kept=KeptNetwork(key))
         facts = request.kept.facts()
         if facts is not None:
-            run = openvino_run(request, facts, _is_gone)
+            run = openvino_run(request, facts, _refuse_removed)
             return from_facts(facts, run, engine=request.engine)
     if choice.runner == "timm":
         return open_timm(request)
     return open_hub(request, published=published)
 
 
-def _kept_key(choice: EncoderChoice, path: Path) -> str:
-    """Return the key under which a network of PyTorch is kept; empty if its files cannot be read."""
-    content = _content_of(path)
-    if not content:
-        return ""
-    return kept_key(
-        ("torch", "timm", "transformers"),
-        name=choice.label,
-        network="hub" if choice.runner == "hub" else choice.name,
-        layers=choice.layers,
-        content=content,
-    )
-
-
-def _is_gone() -> Any:
+def _refuse_removed() -> NoReturn:
     raise WeightsError("a kept network was removed meanwhile; run the command again")
 
 
@@ -233,6 +238,7 @@ def cached_encoder(choice: EncoderChoice, *, weights: str, **settings: Any) -> C
 
 @functools.lru_cache(maxsize=16)
 def _built(content: str, choice: EncoderChoice, **settings: Any) -> CropEncoder:
+    """Build an encoder; `content` is only part of the key of the cache, so that changed weights are read again."""
     return open_encoder(choice, **settings)
 
 

@@ -107,9 +107,7 @@ class EncoderChoice:
         path = Path(self.source)
         if self.runner != "timm":
             path = path.absolute()  # so that "." has a name
-        name = path.name
-        if self.runner == "onnx":
-            name = path.stem
+        name = path.stem if self.runner == "onnx" else path.name
         # removes accents
         letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
         plain = re.sub(r"[^a-z0-9_]+", "-", letters.casefold()).strip("-")
@@ -195,9 +193,11 @@ _LEAST = {
 
 _LEAST_OF_OTHERS = 32
 
-_TOKENS, _UNKNOWN_PARAMETERS = 256, 86e6
-"""For networks of one input size, how often a crop uses each weight: 256 patches of 14 pixels at 224. And the number
-of weights that is assumed if there is no file: that of ViT-B."""
+_TOKENS = 256
+"""For networks of one input size, how often a crop uses each weight: 256 patches of 14 pixels at 224."""
+
+_UNKNOWN_PARAMETERS = 86e6
+"""Number of weights that is assumed if there is no file: that of ViT-B."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import WeightsError
 from ..core.formats import limits
@@ -18,7 +17,15 @@ from ..core.jobs import hushed_start
 from .card import EncoderCard
 from .engines import OpenvinoFunction, openvino_core
 from .loading import WeightsFolder, import_library, refused, stated_mpp
-from .vectors import EncoderRequest, Run, VectorEncoder, chosen_outputs, from_facts, identity
+from .vectors import (
+    EncoderRequest,
+    Floats,
+    Run,
+    VectorEncoder,
+    chosen_outputs,
+    from_facts,
+    identity,
+)
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,7 @@ def _torch(network: TorchNetwork, outputs: tuple[str, ...], request: EncoderRequ
     network.module.to(device)
     half = request.precision == "bfloat16"
 
-    def run(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(images: Floats) -> Floats:
         batch = torch.from_numpy(_channels_first(images)).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             vectors = [value.float() for value in network.compute(batch, outputs)]
@@ -214,5 +221,5 @@ def _converted(network: TorchNetwork, outputs: tuple[str, ...]) -> Callable[[], 
     return convert
 
 
-def _channels_first(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _channels_first(images: Floats) -> Floats:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))

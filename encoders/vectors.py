@@ -14,10 +14,16 @@ import numpy.typing as npt
 from ..core import ImageError, InputError, WeightsError
 from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
 from .kept import KeptNetwork
-from .loading import first_line
+from .loading import short_reason
 from .registry import EncoderChoice
 
-Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+Crops = npt.NDArray[np.uint8]
+"""RGB crops, of shape (n, height, width, 3)."""
+
+Floats = npt.NDArray[np.float32]
+"""Normalised images, of shape (n, size, size, 3), or vectors, of shape (n, d)."""
+
+Run = Callable[[Floats], Floats]
 """Normalised images, float32 of shape (n, size, size, 3), to vectors, float32 of shape (n, d)."""
 
 
@@ -53,7 +59,7 @@ def refuse_other_than_crops(crops: npt.NDArray[Any]) -> None:
         )
 
 
-def prepared(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
+def prepared(crops: Crops, card: EncoderCard) -> Floats:
     """Return crops as an encoder takes them: resized by Pillow, cut down to their middle, with normalised pixels."""
     side = card.resize or card.size
     if side is not None and crops.shape[1:3] != (side, side):
@@ -100,7 +106,6 @@ class VectorEncoder:
     name: str
     layers: tuple[str, ...]
     parts: tuple[int, ...]
-    dim: int
     default_layers: bool
     card: EncoderCard
     runner: str
@@ -112,7 +117,12 @@ class VectorEncoder:
     weights: str = "file"
     parameters: int = 0
 
-    def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    @property
+    def dim(self) -> int:
+        """Number of features."""
+        return sum(self.parts)
+
+    def encode(self, crops: Crops) -> Floats:
         """Encode crops, preprocessed as in training, see `prepared`.
 
         Parameters
@@ -151,7 +161,7 @@ def from_facts(facts: Mapping[str, Any], run: Run, *, engine: str) -> VectorEnco
         "parts": tuple(facts["parts"]),
         "card": card,
     }
-    return VectorEncoder(**fields, dim=sum(facts["parts"]), backend=engine, engine=engine, run=run)
+    return VectorEncoder(**fields, backend=engine, engine=engine, run=run)
 
 
 @dataclass(frozen=True)
@@ -196,12 +206,11 @@ def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     try:
         run, sha256 = spec.build(layers, request.weights)
     except ValueError as error:
-        raise WeightsError(f"{spec.name}: {first_line(error)}") from error
+        raise WeightsError(f"{spec.name}: {short_reason(error)}") from error
     return VectorEncoder(
         name=spec.name,
         layers=layers,
         parts=parts,
-        dim=sum(parts),
         default_layers=layers == default,
         card=spec.card,
         runner="package",

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ..core import DAMAGE, BchistoError, ImageError, StoreError, WeightsError, is_out_of_memory
 from ..core.formats import check_tree, content_sha256
-from .loading import first_line, unchanged
+from .loading import short_reason, unchanged
 from .network import variables_of
 from .registry import WEIGHTS_OF, EncoderSpec
 
@@ -50,7 +50,7 @@ class Filled(NamedTuple):
     def reason(self) -> str:
         """Reason why the network does not have all its weights, in a few words."""
         if self.error is not None:
-            return first_line(self.error)
+            return short_reason(self.error)
         reason = f"it lacks {self.missing[0]}"
         if len(self.missing) > 1:
             reason += f" and {len(self.missing) - 1} more"
@@ -101,6 +101,7 @@ def fill_weights(
 
 
 def _named(model: Any) -> list[tuple[str, Any]]:
+    """Return all variables, each with its name as ``layer/variable``, in layer order."""
     return [(f"{layer}/{name}", variable) for layer, name, variable in variables_of(model)]
 
 
@@ -209,7 +210,7 @@ def load_imagenet(spec: EncoderSpec) -> Any:
             "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
             "or give {weights:{}=PATH}",
             spec.name,
-            first_line(error),
+            short_reason(error),
             weights_folder() or "the folder of KERAS_HOME",
             spec.name,
         ) from error
@@ -323,11 +324,10 @@ def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
     filled = _try(with_top, path, needed=with_top)
     if filled.error is not None:
         return False
-    source = {f"{layer}/{name}": variable for layer, name, variable in variables_of(with_top)}
-    for layer, name, target in variables_of(part):
-        path_in_network = f"{layer}/{name}"
-        variable = source.get(path_in_network)
-        if variable is None or path_in_network in filled.missing:
+    source = dict(_named(with_top))
+    for name, target in _named(part):
+        variable = source.get(name)
+        if variable is None or name in filled.missing:
             return False
         if tuple(variable.shape) != tuple(target.shape):
             return False

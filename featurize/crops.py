@@ -17,23 +17,17 @@ import numpy.typing as npt
 
 from ..core import ImageError, InputError, converted
 
+Pixels = npt.NDArray[np.uint8]
+"""RGB images and crops, of shape (height, width, 3)."""
+
 _COLOUR_CHILD = 0
 _FRAME_CHILD = 1
 """Spawn keys of the seed sequence for colours and frames. Those for crops are the crop sizes, which start at 32."""
 
 
-_FLIPS = {
-    (0, 0): None,
-    (0, 1): 0,
-    (0, 2): -1,
-    (0, 3): 1,
-    (1, 0): 1,
-    (1, 1): -1,
-    (1, 2): 0,
-    (1, 3): None,
-}
-"""Axis of OpenCV's flip (-1 for both) for a frame that is flipped or not, and turned so many times, after it was
-transposed if the number of turns is odd."""
+_FLIPS = ((None, 0, -1, 1), (1, -1, 0, None))
+"""Axis of OpenCV's flip (-1 for both, None for neither) for a frame that is flipped or not, and turned so many times,
+after it was transposed if the number of turns is odd."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ class Augmentation:
     eosin: float
     entropy: tuple[int, ...]
 
-    def turn_frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def turn_frame(self, image: Pixels) -> Pixels:
         """Rotate a frame by a random number of quarter turns and flip it at random: one of eight orientations."""
         import cv2
 
@@ -61,7 +55,7 @@ class Augmentation:
         # a transposition with one flip at most, faster than np.rot90
         if turns % 2:
             image = np.asarray(cv2.transpose(image), dtype=np.uint8)
-        axes = _FLIPS[flip, turns]
+        axes = _FLIPS[flip][turns]
         if axes is None:
             return image
         return np.asarray(cv2.flip(image, axes), dtype=np.uint8)
@@ -165,7 +159,7 @@ def crop_boxes(
     ]
 
 
-def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArray[np.uint8]:
+def cut_crop(image: Pixels, box: Crop, *, crop: int) -> Pixels:
     """Cut one crop out of an image.
 
     Returns
@@ -181,7 +175,7 @@ def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArr
     return piece
 
 
-def pad_image(image: npt.NDArray[np.uint8], *, crop: int) -> npt.NDArray[np.uint8]:
+def pad_image(image: Pixels, *, crop: int) -> Pixels:
     """Extend an image by mirroring, equally on both sides, until a crop fits. Edge pixels are not repeated.
 
     Parameters

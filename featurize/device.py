@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from ..encoders import Encoder, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
-from .crops import Augmentation, Crop, crop_boxes
-from .pooling import CropDescription
+from .crops import Augmentation, Crop, Pixels, crop_boxes
+from .pooling import CropDescription, Features
 from .settings import FeaturizeSettings, View
 
 
@@ -66,10 +66,10 @@ def padded_length(pixels: int) -> int:
     (1024, 1280, 786432)
     """
     quarter = int(2 ** max(0, math.ceil(math.log2(pixels)) - 3))
-    return -(-pixels // quarter) * quarter
+    return math.ceil(pixels / quarter) * quarter
 
 
-Fetch = Callable[[], dict[str, npt.NDArray[np.float32]]]
+Fetch = Callable[[], dict[str, Features]]
 """Waits for the device and returns: name of a feature file to float32 of shape (augmentations, d)."""
 
 
@@ -112,9 +112,7 @@ class DeviceDescriber:
             ]
             self._views[view] = (list(encoders), compile_tensors(function, shapes))
 
-    def start(
-        self, images: Mapping[str, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]
-    ) -> Fetch:
+    def start(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Fetch:
         """Start the computation of all augmentations of one image, without waiting for the device.
 
         Parameters
@@ -150,7 +148,7 @@ class DeviceDescriber:
                 for name, values in zip(names, pooled, strict=True):
                     by_store.setdefault(name, []).append(values)
 
-        def fetch() -> dict[str, npt.NDArray[np.float32]]:
+        def fetch() -> dict[str, Features]:
             features = {}
             for name, parts in by_store.items():
                 rows = np.concatenate([ops.convert_to_numpy(part) for part in parts])
@@ -177,13 +175,13 @@ class DeviceDescriber:
 
 @functools.lru_cache(maxsize=8)
 def cached_describer(
-    targets: tuple[tuple[str, Encoder, View], ...], settings: FeaturizeSettings
+    targets: tuple[tuple[str, tuple[Encoder, View]], ...], settings: FeaturizeSettings
 ) -> DeviceDescriber:
     """Return the describer for these encoders and views, compiled once per process and shared by its units."""
-    return DeviceDescriber({name: (encoder, view) for name, encoder, view in targets}, settings)
+    return DeviceDescriber(dict(targets), settings)
 
 
-def _flat(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _flat(image: Pixels) -> Pixels:
     """Return the pixels of an image as a flat list, padded to one of a few lengths."""
     pixels = image.reshape(-1, 3)
     filled = np.zeros((padded_length(len(pixels)), 3), dtype=np.uint8)

@@ -51,6 +51,7 @@ from .store import StainOutcome, open_store, write_store
 from .stream import rehearse, time_describing
 from .units import (
     Finished,
+    RowReader,
     Unit,
     bundle_units,
     describe_units,
@@ -58,7 +59,6 @@ from .units import (
     make_units,
     pack_path,
     read_kept,
-    read_rows,
     row_keys,
     take_over,
 )
@@ -520,17 +520,11 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             )
         if plan.parts.begun:
             plan.parts.hold()
-        fingerprints: dict[str, Fingerprint] = {}
+        reader = RowReader(files, plan.augmentations, plan.dim)
         write_store(
             plan.path,
             records,
-            read_rows(
-                files,
-                [keys[record.image_id] for record in records],
-                augmentations=plan.augmentations,
-                dim=plan.dim,
-                fingerprints=fingerprints,
-            ),
+            reader.read([keys[record.image_id] for record in records]),
             keys=keys,
             contents=self.opened.unique.sha256,
             settings=plan.parts.settings,
@@ -538,7 +532,8 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             dim=plan.dim,
             failures=[*self.opened.refused, *failed],
         )
-        return {image: fingerprints[key] for image, key in keys.items() if key in fingerprints}
+        prints = reader.fingerprints
+        return {image: prints[key] for image, key in keys.items() if key in prints}
 
     def _take_over_packs(self, plan: StorePlan) -> None:
         """Add the packs of the blocks, which this process or another wrote, to what is finished."""

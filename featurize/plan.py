@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from ..core.jobs import Resources, key_of, named_backend, network_resources, vis
 from ..core.runs import (
     FolderSettings,
     ImageChange,
-    LabelAndGroup,
     describe_differences,
     differences,
     other_settings,
@@ -58,6 +56,9 @@ _log = logging.getLogger(__name__)
 
 _AGREEING = frozenset({"backend", "device"})
 """Settings that change rows only by rounding. A complete file with another value is kept, but gets no new rows."""
+
+_DECISIVE = ("dataset", "synthetic", "classes", "images_sha256", "augmentations", "mpp_sha256")
+"""Parts of the origin in which a complete file agrees with its plan."""
 
 _LEAST_LEFT = 0.5
 """Minimum share of a feature file's images that must be present. With fewer, the user probably chose other images."""
@@ -108,17 +109,9 @@ class StorePlan:
 
     def is_whole(self, store: Store) -> bool:
         """Return whether a feature file matches this plan, with all images and augmentations."""
-        decisive = (
-            "dataset",
-            "synthetic",
-            "classes",
-            "images_sha256",
-            "augmentations",
-            "mpp_sha256",
-        )
         return (
             differences(store.settings, self.parts.settings).keys() <= _AGREEING
-            and all(store.header.get(name) == self.origin[name] for name in decisive)
+            and all(store.header.get(name) == self.origin[name] for name in _DECISIVE)
             and (self.skip_errors or not store.header["failures"])
         )
 
@@ -166,50 +159,49 @@ def plan_stores(
         together.
     """
     encoders = _open_encoders(settings)
-    device = "cpu"
-    if on_gpu(settings, encoders):
-        device = "gpu"
+    device = "gpu" if on_gpu(settings, encoders) else "cpu"
     shared = {
         **_images_origin(unique),
         "selection": json.dumps(selection),
         "bchisto_version": __version__,
     }
     plans: list[StorePlan] = []
-    for (choice, encoder), view in product(
-        zip(settings.encoders, encoders, strict=True), settings.views
-    ):
-        name = _store_name(encoder, view, mode=settings.mode)
-        if choice.runner and name in (plan.name for plan in plans):
-            raise InputError(
-                "{encoders}: two of them are named {}; rename the folder or file of one",
-                encoder.name,
+    for choice, encoder in zip(settings.encoders, encoders, strict=True):
+        origin = {
+            "augmentations": settings.augmentations,
+            "weights": encoder.weights,
+            "weights_file_sha256": encoder.weights_file_sha256,
+            **shared,
+            **_runner_origin(choice, encoder),
+        }
+        made_with = versions_of(
+            ("bchisto", "keras", "numpy", "opencv-python-headless", encoder.backend)
+        )
+        for view in settings.views:
+            name = _store_name(encoder, view, mode=settings.mode)
+            if choice.runner and name in (plan.name for plan in plans):
+                raise InputError(
+                    "{encoders}: two of them are named {}; rename the folder or file of one",
+                    encoder.name,
+                )
+            parts = FolderSettings(
+                folder=folder / f"{name}.parts",
+                settings=store_settings(settings, encoder, view, device=device),
+                work=("*.npz",),
+                made_with=made_with,
             )
-        parts = FolderSettings(
-            folder=folder / f"{name}.parts",
-            settings=store_settings(settings, encoder, view, device=device),
-            work=("*.npz",),
-            made_with=versions_of(
-                ("bchisto", "keras", "numpy", "opencv-python-headless", encoder.backend)
-            ),
-        )
-        plan = StorePlan(
-            name=name,
-            path=folder / f"{name}.h5",
-            choice=choice,
-            view=view,
-            dim=encoder.dim,
-            augmentations=settings.augmentations,
-            parts=parts,
-            origin={
-                "augmentations": settings.augmentations,
-                "weights": encoder.weights,
-                "weights_file_sha256": encoder.weights_file_sha256,
-                **shared,
-                **_runner_origin(choice, encoder),
-            },
-            skip_errors=skip_errors,
-        )
-        plans.append(plan)
+            plan = StorePlan(
+                name=name,
+                path=folder / f"{name}.h5",
+                choice=choice,
+                view=view,
+                dim=encoder.dim,
+                augmentations=settings.augmentations,
+                parts=parts,
+                origin=origin,
+                skip_errors=skip_errors,
+            )
+            plans.append(plan)
     return plans
 
 
@@ -299,11 +291,9 @@ def executed_settings(
 
     The engine ``auto`` is that of the run if it is begun, so that it can go on on any machine.
     """
-    if settings.engine == "auto":
-        engine = ""
-        if records.is_file() and not anew:
-            engine = _recorded_engine(records)
-        settings = replace(settings, engine=engine or best_engine(settings.encoders))
+    if settings.engine == "auto" and records.is_file() and not anew:
+        settings = replace(settings, engine=_recorded_engine(records))
+    settings = _with_engine(settings)
     if settings.engine != "openvino":
         return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
@@ -317,8 +307,8 @@ def executed_settings(
 
 
 def _recorded_engine(records: Path) -> str:
-    """Return the engine of the last extraction that a run records; empty if there is none."""
-    engine = ""
+    """Return the engine of the last extraction that a run records; ``auto`` if there is none."""
+    engine = "auto"
     for record in read_records(records):
         if record.command == "featurize":
             engine = record.config.get("engine") or engine
@@ -353,6 +343,7 @@ def estimate_describing(
 
 
 def _with_engine(settings: FeaturizeSettings) -> FeaturizeSettings:
+    """Return the settings with the engine that ``auto`` means here."""
     if settings.engine != "auto":
         return settings
     return replace(settings, engine=best_engine(settings.encoders))
@@ -380,7 +371,7 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
         text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
         raise SettingsConflictError(text, store.path, len(store.image_ids), present)
     labelled = zip(store.labels, store.groups, strict=True)
-    before: dict[str, LabelAndGroup] = dict(zip(store.image_ids, labelled, strict=True))
+    before = dict(zip(store.image_ids, labelled, strict=True))
     now = {
         record.image_id: (record.label or "", record.group or "")
         for record in unique.dataset.records
@@ -416,9 +407,7 @@ def _refuse_other_content(store: Store, unique: UniqueImages) -> None:
     other = [image for image, sha in unique.sha256.items() if described.get(image, sha) != sha]
     if not other:
         return
-    more = ""
-    if len(other) > 1:
-        more = f" (and {len(other) - 1} more)"
+    more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
     raise SettingsConflictError(
         "{}: {}{} has other content than when its features were extracted; restore the old file, give the "
         "new one another name, or use {overwrite} to extract all features again",

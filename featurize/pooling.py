@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from ..core import InputError
 from ..encoders import CropEncoder
-from .crops import pad_image
+from .crops import Pixels, pad_image
 
-Rows = npt.NDArray[np.float32]
+Features = npt.NDArray[np.float32]
+"""Features of crops or of images, of shape (..., d)."""
 
 
-def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.float32]:
+def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> Features:
     """Pool the features of crops by the signed p-norm: ``m = mean(sign(d) |d|^p)``, result ``sign(m) |m|^(1/p)``.
 
     For non-negative features this is the p-norm of the paper: the mean at p = 1, and closer to the maximum as p grows.
@@ -96,7 +97,7 @@ class Pooling:
     """
 
     name: str
-    on_rows: Callable[[npt.NDArray[Any], float], Rows]
+    on_rows: Callable[[npt.NDArray[Any], float], Features]
     on_tensors: Callable[[Any, float], Any]
     method: str
     shown: str
@@ -132,13 +133,13 @@ class CropDescription:
     pooling: Pooling
     p: float
 
-    def frame(self, image: npt.NDArray[np.uint8], *, crop: int) -> npt.NDArray[np.uint8]:
+    def frame(self, image: Pixels, *, crop: int) -> Pixels:
         """Return the image from which crops of a size are cut: itself, or padded."""
         if self.pad == "none":
             return image
         return pad_image(image, crop=crop)
 
-    def encode(self, encoder: CropEncoder, crops: Sequence[npt.NDArray[np.uint8]] | Any) -> Rows:
+    def encode(self, encoder: CropEncoder, crops: Sequence[Pixels] | Any) -> Features:
         """Return the features of crops of one size, float32 of shape (crops, d)."""
         batches = [
             encoder.encode(np.asarray(crops[start : start + self.batch_size]))
@@ -146,7 +147,7 @@ class CropDescription:
         ]
         return np.concatenate(batches)
 
-    def pool(self, descriptors: Rows) -> Rows:
+    def pool(self, descriptors: Features) -> Features:
         """Pool the features of crops, shape (crops, d), to one vector."""
         return self.pooling.on_rows(descriptors, self.p)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import collections
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from ..stains import (
     get_stain,
     make_normalizer,
 )
-from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
+from .crops import Pixels, crop_boxes, cut_crop, draw_augmentation
 from .settings import FeaturizeSettings, View
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class NormalisedImage:
     """
 
     index: int
-    scales: dict[str, npt.NDArray[np.uint8]]
+    scales: dict[str, Pixels]
     stain: StainInfo
     key: str
 
@@ -120,8 +120,8 @@ class PreparedCrops:
     image: int
     augmentation: int
     stain: StainInfo
-    crops: dict[View, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    frames: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    crops: dict[View, Pixels] = field(default_factory=dict)
+    frames: dict[str, Pixels] = field(default_factory=dict)
     windows: dict[View, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
@@ -166,6 +166,14 @@ def normalise_images(
         yield from map_ahead(normalise, numbered, processes=processes)
 
 
+class _Scaled(NamedTuple):
+    """An image at a scale, normalised, with its stains, and a check of them where there is one."""
+
+    pixels: Pixels
+    stain: StainInfo
+    check: StainCheck | None = None
+
+
 def _normalise(
     numbered: tuple[int, ImageRecord],
     *,
@@ -174,10 +182,9 @@ def _normalise(
     skip_errors: bool,
     crop_seed: str,
 ) -> NormalisedImage | ImageFailure:
+    """Decode an image, given with its position, and normalise it at each scale; see `normalise_images`."""
     index, record = numbered
-    scales: dict[str, npt.NDArray[np.uint8]] = {}
-    stains: list[StainInfo] = []
-    checks: list[StainCheck] = []
+    scales: dict[str, _Scaled] = {}
     try:
         image = decode_record(record)
         if record.mpp is None and any(view.unit for view in views):
@@ -185,30 +192,27 @@ def _normalise(
         normalizer = make_normalizer(settings.stain)
         for view in views:
             if view.level not in scales:
-                scales[view.level], stain, checked = _at_scale(
-                    record, image, view, settings, normalizer
-                )
-                stains.append(stain)
-                checks += checked
+                scales[view.level] = _at_scale(record, image, view, settings, normalizer)
     except ImageError as error:
-        text = message_of(error)
-        message = text
-        if str(record.path) not in text:
-            message = Message("{}: {}", record.path, text)
+        message = message_of(error)
+        if str(record.path) not in message:
+            message = Message("{}: {}", record.path, message)
         if not skip_errors:
             raise type(error)(message) from error
         return ImageFailure(record, message)
-    stain = replace(_joined(stains, checks), blank=is_blank(image))
     key = crop_key(record, image, crop_seed=crop_seed)
-    if crop_seed == "pixels":
-        return NormalisedImage(index, scales, replace(stain, pixels=key), key)
-    # only images of training are searched for near-duplicates
-    stain = replace(stain, pixels=pixels_sha256(image), fingerprint=fingerprint(image))
-    return NormalisedImage(index, scales, stain, key)
+    stain = replace(_joined(scales.values()), blank=is_blank(image), pixels=key)
+    if crop_seed != "pixels":
+        # the key is not of the pixels; only images of training are searched for near-duplicates
+        stain = replace(stain, pixels=pixels_sha256(image), fingerprint=fingerprint(image))
+    pixels = {level: scaled.pixels for level, scaled in scales.items()}
+    return NormalisedImage(index, pixels, stain, key)
 
 
-def _joined(stains: Sequence[StainInfo], checks: Sequence[StainCheck]) -> StainInfo:
+def _joined(scales: Collection[_Scaled]) -> StainInfo:
     """Return the stains at the first scale, with what is worst at any scale."""
+    stains = [scaled.stain for scaled in scales]
+    checks = [scaled.check for scaled in scales if scaled.check is not None]
     return replace(
         stains[0],
         skipped=any(info.skipped for info in stains),
@@ -221,12 +225,12 @@ def _joined(stains: Sequence[StainInfo], checks: Sequence[StainCheck]) -> StainI
 
 def _at_scale(
     record: ImageRecord,
-    image: npt.NDArray[np.uint8],
+    image: Pixels,
     view: View,
     settings: FeaturizeSettings,
     normalizer: Normalizer,
-) -> tuple[npt.NDArray[np.uint8], StainInfo, list[StainCheck]]:
-    """Resize an image for a view and normalise it; also return its stains, and a check of them where there is one."""
+) -> _Scaled:
+    """Resize an image for a view, and normalise it."""
     height, width = image.shape[:2]
     if view in settings.needs:
         misfit = view.misfit(record, width=width, height=height)
@@ -240,14 +244,13 @@ def _at_scale(
         if settings.stain_fallback == "error":
             remedies = ["leave it out", Message("use {stain_fallback:skip-normalisation}")]
             raise TissueError("{}: {}", record.path, error, remedies=remedies) from error
-        return resized, StainInfo(None, tissue, math.nan, skipped=True), []
-    checks = (
-        [check_stains(resized, normalised, estimate)] if get_stain(settings.stain).checked else []
-    )
-    vectors, residual = (
-        (None, math.nan) if estimate is None else (estimate.stains, estimate.residual)
-    )
-    return normalised, StainInfo(vectors, tissue, residual, skipped=False), checks
+        return _Scaled(resized, StainInfo(None, tissue, math.nan, skipped=True))
+    stain = StainInfo(None, tissue, math.nan, skipped=False)
+    if estimate is not None:
+        stain = replace(stain, vectors=estimate.stains, residual=estimate.residual)
+    if not get_stain(settings.stain).checked:
+        return _Scaled(normalised, stain)
+    return _Scaled(normalised, stain, check_stains(resized, normalised, estimate))
 
 
 def prepare_crops(
@@ -268,48 +271,30 @@ def prepare_crops(
             drawn = draw_augmentation(
                 image.key, number, seed=settings.seed, color_range=settings.color_range
             )
-            coloured = image.scales | {
+            frames = image.scales | {
                 scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
                 for scale, augmenter in augmenters.items()
             }
             item = PreparedCrops(image.index, number, image.stain)
-            if settings.mode == "dense":
-                _add_windows(item, coloured, drawn, settings, views)
-            else:
-                _add_crops(item, coloured, drawn, settings, views)
+            dense = settings.mode == "dense"
+            if dense:
+                frames = {scale: drawn.turn_frame(pixels) for scale, pixels in frames.items()}
+                item.frames = frames
+            for view in views:
+                crop = view.crop
+                frame = settings.description.frame(frames[view.level], crop=crop)
+                height, width = frame.shape[:2]
+                boxes = crop_boxes(
+                    drawn, height=height, width=width, crop=crop, count=settings.crops
+                )
+                if dense:
+                    corners = [
+                        (box.top, box.left, box.top + crop, box.left + crop) for box in boxes
+                    ]
+                    item.windows[view] = np.array(corners, dtype=np.int64)
+                else:
+                    item.crops[view] = np.stack([cut_crop(frame, box, crop=crop) for box in boxes])
             yield item
-
-
-def _add_windows(
-    item: PreparedCrops,
-    coloured: Mapping[str, npt.NDArray[np.uint8]],
-    drawn: Augmentation,
-    settings: FeaturizeSettings,
-    views: Sequence[View],
-) -> None:
-    """Turn the frames of an augmentation, and draw windows of each view on them."""
-    for scale, pixels in coloured.items():
-        item.frames[scale] = drawn.turn_frame(pixels)
-    for view in views:
-        height, width = item.frames[view.level].shape[:2]
-        boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
-        corners = [(box.top, box.left, box.top + view.crop, box.left + view.crop) for box in boxes]
-        item.windows[view] = np.array(corners, dtype=np.int64)
-
-
-def _add_crops(
-    item: PreparedCrops,
-    coloured: Mapping[str, npt.NDArray[np.uint8]],
-    drawn: Augmentation,
-    settings: FeaturizeSettings,
-    views: Sequence[View],
-) -> None:
-    """Cut the crops of an augmentation for each view."""
-    for view in views:
-        pixels = settings.description.frame(coloured[view.level], crop=view.crop)
-        height, width = pixels.shape[:2]
-        boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
-        item.crops[view] = np.stack([cut_crop(pixels, box, crop=view.crop) for box in boxes])
 
 
 def prefetch(items: Iterable[T], *, ahead: int) -> Iterator[T]:

@@ -126,12 +126,17 @@ def suited_view(card: EncoderCard) -> View | None:
     return View(card.mpp[0], side, "um") if card.mpp and side else None
 
 
+def _card_of(choice: EncoderChoice, settings: FeaturizeSettings) -> EncoderCard:
+    """Return what is stated about an encoder; an empty card if nothing is."""
+    return stated_card(choice, weights_of(settings.weights, choice.label)) or EncoderCard()
+
+
 def seen_scales(records: Iterable[ImageRecord], settings: FeaturizeSettings) -> list[SeenScale]:
     """Return the micrometres per pixel at which each encoder sees the images with each view."""
     resolutions = {record.mpp for record in records}
     scales = []
     for choice, view in product(settings.encoders, settings.views):
-        card = stated_card(choice, weights_of(settings.weights, choice.label)) or EncoderCard()
+        card = _card_of(choice, settings)
         bounds = _seen_bounds(resolutions, view, card)
         seen = " to ".join(dict.fromkeys(f"{bound:.2g}" for bound in bounds)) or "not known"
         warning = ""
@@ -188,7 +193,7 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
     """
     encoder_options = {name: options[name] for name in ("encoders", "weights") if name in options}
     settings = from_options(FeaturizeSettings, encoder_options)
-    views = [_own_view(choice, settings) for choice in settings.encoders]
+    views = [suited_view(_card_of(choice, settings)) for choice in settings.encoders]
     if None in views:
         return {}
     defaults = {
@@ -204,13 +209,6 @@ def encoder_defaults(options: Mapping[str, Any], *, keep: Collection[str] = ()) 
     return {name: value for name, value in defaults.items() if name not in kept}
 
 
-def _own_view(choice: EncoderChoice, settings: FeaturizeSettings) -> View | None:
-    card = stated_card(choice, weights_of(settings.weights, choice.label))
-    if card is None:
-        return None
-    return suited_view(card)
-
-
 def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> str:
     """Return one line that lists the default options of encoders."""
     words = dict(brought)
@@ -224,15 +222,12 @@ def defaults_text(brought: Mapping[str, Any], settings: FeaturizeSettings) -> st
     if outputs:
         words = {"encoders": outputs, **words}
     template = ", ".join(f"{{{name}:{{}}}}" for name in words)
-    texts = [" ".join(map(_item_text, items_of(value))) for value in words.values()]
+    texts = [
+        " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in items_of(value))
+        for value in words.values()
+    ]
     names = ", ".join(choice.label for choice in settings.encoders)
     return Message(f"{{}} brings {template}; what you give wins", names, *texts)
-
-
-def _item_text(item: Any) -> str:
-    if isinstance(item, float):
-        return f"{item:g}"
-    return str(item)
 
 
 def choose_settings(

@@ -30,6 +30,7 @@ from ..core import PathInput, StoreError, converted, few, printable
 from ..core.formats import checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
 from ..data import ImageRecord
+from .pooling import Features
 from .prepare import StainInfo
 from .stored import TEXT, read_header, write_header
 
@@ -37,7 +38,24 @@ SCHEMA_VERSION = 2
 KIND = "bchisto descriptor store"
 PIXELS = "pixels_sha256"
 
-HASHES = ("sha256", PIXELS)
+_AT_ONCE = 4096
+"""Texts that are read at a time, and images whose texts are written at a time."""
+
+_CHUNK = 2**23
+"""Largest number of features, about, that have one checksum."""
+
+_FILE_BYTES = 16 * 1024
+"""Measured overhead of a file in bytes."""
+
+_IMAGE_BYTES = 512
+"""Measured overhead of an image in bytes, in addition to its rows."""
+
+_TEXT_BYTES = 48
+"""Measured overhead of a text in bytes."""
+
+_AGAIN = "make it again with bchisto featurize --overwrite"
+"""Remedy of a feature file."""
+
 _NUMBER: tuple[str, tuple[int, ...]] = ("float", ())
 PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "stains": ("float", (3, 2)),
@@ -51,6 +69,18 @@ PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "foreign": _NUMBER,
 }
 """Columns of numbers, with their type and the shape of a value."""
+
+_OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
+"""Columns whose attribute of `StainInfo` has another name."""
+
+_DTYPES: Mapping[str, type[np.generic]] = {"truth": np.bool_, "float": np.float32}
+"""Types in which the kinds of columns are written."""
+
+Columns = Mapping[str, npt.NDArray[Any]]
+"""Columns of images by name, each with a value per image."""
+
+Rows = tuple[Features, Columns]
+"""Rows of images, float32 of shape (images, augmentations, d), and the columns of `PER_IMAGE` with `PIXELS`."""
 
 
 @dataclass(frozen=True)
@@ -79,29 +109,6 @@ class StainOutcome:
     blank: tuple[str, ...]
     foreign: Mapping[str, float]
     pixels: dict[str, str]
-
-
-_AT_ONCE = 4096
-"""Texts that are read at a time, and images whose texts are written at a time."""
-
-_CHUNK = 2**23
-"""Largest number of features, about, that have one checksum."""
-
-_FILE_BYTES = 16 * 1024
-_IMAGE_BYTES = 512
-_TEXT_BYTES = 48
-"""Measured overhead in bytes: of a file, of an image in addition to its rows, and of a text."""
-
-_OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
-"""Columns whose attribute of `StainInfo` has another name."""
-
-_DTYPES: Mapping[str, type[np.generic]] = {"truth": np.bool_, "float": np.float32}
-"""Types in which the kinds of columns are written."""
-
-_AGAIN = "make it again with bchisto featurize --overwrite"
-"""Remedy of a feature file."""
-
-Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class Store(contextlib.AbstractContextManager["Store"]):
@@ -155,7 +162,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         """The file name without its suffix, which also names the models of this feature file."""
         return self.path.stem
 
-    def features(self, images: Sequence[int] | None = None) -> npt.NDArray[np.float32]:
+    def features(self, images: Sequence[int] | None = None) -> Features:
         """Return features, float32 of shape (images, augmentations, dim).
 
         Parameters
@@ -193,7 +200,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return result
 
     def images(self, name: str) -> npt.NDArray[Any]:
-        """Return a per-image column: ``sha256``, ``mpp`` or one of `PER_IMAGE`.
+        """Return a per-image column: ``sha256``, ``pixels_sha256``, ``mpp`` or one of `PER_IMAGE`.
 
         Raises
         ------
@@ -201,17 +208,13 @@ class Store(contextlib.AbstractContextManager["Store"]):
             The column cannot be read, or does not have one value per image.
         """
         with reading(self.path, f"damaged, {{}}; {_AGAIN}", kind=StoreError):
-            if name in (*HASHES, "image_id"):
+            if name in ("sha256", PIXELS):
                 texts = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
                 return np.array([text.encode() for text in texts], dtype=object)
-            if name == "mpp":
-                holds, shape = _NUMBER
-            else:
-                holds, shape = PER_IMAGE[name]
+            holds, shape = {"mpp": _NUMBER, **PER_IMAGE}[name]
             size = (len(self.image_ids), *shape)
-            return np.asarray(
-                checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:]
-            )
+            column = checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)
+            return np.asarray(column[:])
 
     def stain_outcome(self) -> StainOutcome:
         """Return which images were not normalised, are doubtful, blank or have foreign pixels, and all `pixels`."""
@@ -229,13 +232,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
     @property
     def keys(self) -> dict[str, str]:
         """Image id to the key of its rows, which depends on settings, augmentations, id and content."""
-        return dict(
-            zip(
-                self.image_ids,
-                read_texts(self._file, "images/key", count=len(self.image_ids)),
-                strict=True,
-            )
-        )
+        keys = read_texts(self._file, "images/key", count=len(self.image_ids))
+        return dict(zip(self.image_ids, keys, strict=True))
 
     @property
     def pixels(self) -> dict[str, str]:
@@ -275,7 +273,8 @@ def open_store(path: PathInput) -> Store:
         reading(path, f"damaged, {{}}; {_AGAIN}", kind=StoreError),
     ):
         opened.enter_context(file)
-        version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
+        version = file.attrs.get("schema_version")
+        kind = file.attrs.get("kind")
         if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
             raise StoreError(
                 f"{path}: an HDF5 file, but not a bchisto feature file; it has {printable(few(file)) or 'nothing'}: "
@@ -315,9 +314,7 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
 def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of `PER_IMAGE`, and the SHA-256 of the pixels."""
     unknown = np.full((3, 2), np.nan)
-    columns: dict[str, npt.NDArray[Any]] = {
-        PIXELS: np.array([stain.pixels for stain in stains], dtype=object)
-    }
+    columns = {PIXELS: np.array([stain.pixels for stain in stains], dtype=object)}
     for name, (kind, shape) in PER_IMAGE.items():
         values = [getattr(stain, _OTHER_NAMES.get(name, name)) for stain in stains]
         cells = [unknown if value is None else value for value in values]
@@ -328,7 +325,7 @@ def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
 def write_store(
     path: Path,
     records: Sequence[ImageRecord],
-    rows: Iterable[tuple[int, tuple[npt.NDArray[np.float32], Columns]]],
+    rows: Iterable[tuple[int, Rows]],
     *,
     keys: Mapping[str, str],
     contents: Mapping[str, str],

@@ -21,7 +21,7 @@ from ..core.formats import checked_dataset, limits, parse_json
 from ..encoders import CropEncoder, EncoderChoice
 from ..stains import known_stain
 from .crops import GRID
-from .kinds import OTHER_KINDS, StoreKind
+from .embeddings.facts import IMPORTED, check_imported
 from .settings import FeaturizeSettings, View
 
 TEXT = h5py.string_dtype("utf-8")
@@ -118,9 +118,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
         raise TypeError("layers are not names")
     for name, (least, most) in _BOUNDS.items():
         value = header[name]
-        ends = [value]
-        if isinstance(value, list | tuple):
-            ends = list(value)
+        ends = value if isinstance(value, list | tuple) else [value]
         if not all(least <= end <= most for end in ends):
             raise InputError(f"{name} is {str(value)[:40]}, out of range")
     if header.get("unit", "") not in ("", "um"):
@@ -145,10 +143,9 @@ def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, An
     file.attrs["settings"] = json.dumps(settings, sort_keys=True)
     for name, value in {**settings, **origin}.items():
         if isinstance(value, list):
-            numbers = bool(value) and not isinstance(value[0], str)
-            file.attrs.create(
-                name, value, dtype=np.float64 if numbers else TEXT, shape=(len(value),)
-            )
+            numbers = value and not isinstance(value[0], str)
+            dtype = np.float64 if numbers else TEXT
+            file.attrs.create(name, value, dtype=dtype, shape=(len(value),))
         elif not isinstance(value, dict):
             file.attrs[name] = value
 
@@ -165,7 +162,7 @@ def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = _read_settings(file)
     origin = _read_origin(file)
     stain = settings.get("stain")
-    if isinstance(stain, str) and _other_kind(settings) is None:
+    if isinstance(stain, str) and settings.get("mode") != IMPORTED:
         known_stain(stain, path, kind=StoreError)
     _check_settings(settings, origin)
     return settings, {**origin, "failures": _read_failures(file)}
@@ -202,22 +199,13 @@ def _read_origin(file: Any) -> dict[str, Any]:
     return origin
 
 
-def _other_kind(settings: Mapping[str, Any]) -> StoreKind | None:
-    """Return the kind of a feature file that stage 1 did not compute; None for its own."""
-    for kind in OTHER_KINDS:
-        if settings.get("mode") == kind.mode:
-            return kind
-    return None
-
-
 def _check_settings(settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
     """Refuse settings that no feature file has; `origin` holds its number of augmentations and its weights."""
-    kind = _other_kind(settings)
     try:
-        if kind is None:
-            settings_from({**settings, **origin})
+        if settings.get("mode") == IMPORTED:
+            check_imported(settings)
         else:
-            kind.check_settings(settings)
+            settings_from({**settings, **origin})
     except InputError as error:
         raise StoreError(f"its settings do not fit: {printable(str(error)[:200])}") from error
     except KeyError as error:
@@ -251,14 +239,10 @@ def _attribute(file: Any, name: str) -> Any:
     elif isinstance(value, np.generic):
         value = value.item()
     kind = _ORIGIN[name]
-    items = [value]
-    if isinstance(value, list):
-        items = value
+    items = value if isinstance(value, list) else [value]
     if type(value) is not kind or (kind is list and not all(isinstance(v, str) for v in items)):
         raise StoreError(f"the attribute {name} is not {_WORDS[kind]}")
-    longest = limits.ID_LETTERS
-    if name == "card":
-        longest = limits.CARD_LETTERS
+    longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
     if any(isinstance(text, str) and len(text) > longest for text in items):
         raise StoreError(f"the attribute {name} is too long")
     if len(set(items)) < len(items):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import timeit
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError
 from ..core.jobs import Ticker, default_jobs, visible_gpus
@@ -17,6 +17,7 @@ from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
 from .crops import GRID, draw_augmentation
 from .device import Fetch, cached_describer
+from .pooling import CropDescription, Features
 from .prepare import (
     ImageFailure,
     NormalisedImage,
@@ -35,26 +36,36 @@ _LARGEST = 4
 """Sizes of images that decide the memory of a process: an encoder keeps its network compiled for so many shapes."""
 
 
+Targets = Mapping[str, tuple[CropEncoder, View]]
+"""Name of a feature file to the encoder and the view of its features."""
+
+Encode = Callable[[PreparedCrops], dict[str, Features]]
+"""Returns the features of the crops, or windows, of an augmentation by the name of the feature file."""
+
+
 @dataclass(frozen=True)
 class ImageDescriptors:
     """Pooled features of an image: name of the feature file to float32 of shape (augmentations computed, d)."""
 
     record: ImageRecord
     stain: StainInfo
-    features: dict[str, npt.NDArray[np.float32]]
+    features: dict[str, Features]
+
+
+Described = ImageDescriptors | ImageFailure
 
 
 def describe_images(
     records: Sequence[ImageRecord],
     *,
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
+    targets: Targets,
     ticker: Ticker,
     skip_errors: bool = False,
     crop_seed: str = "id",
     on_device: bool | None = None,
     helpers: int = 1,
-) -> Generator[ImageDescriptors | ImageFailure, None, None]:
+) -> Generator[Described, None, None]:
     """Compute the features of images one after the other.
 
     Parameters
@@ -95,23 +106,25 @@ def describe_images(
         crop_seed=crop_seed,
         processes=helpers,
     )
-    mapped = {
+    # a GPU and dense mode take only networks with feature maps
+    with_maps = {
         name: (encoder, view)
         for name, (encoder, view) in targets.items()
         if isinstance(encoder, Encoder)
     }
     if on_gpu(settings, [encoder for encoder, _ in targets.values()], on_device):
         images = prefetch(normalised, ahead=_AHEAD)
-        described = _on_device(images, records, settings, mapped, ticker)
+        described = _on_device(images, records, settings, with_maps, ticker)
     else:
         crops = prepare_crops(normalised, settings=settings, views=views)
         if default_jobs() > 1:  # on a single core, a thread would only take the cache
             crops = prefetch(crops, ahead=_AHEAD)
-        described = _crop_by_crop(crops, records, settings, targets, mapped, ticker)
+        encode = functools.partial(_encode_crops, targets, settings.description)
+        if settings.mode == "dense":
+            encode = functools.partial(_encode_frames, with_maps)
+        described = _crop_by_crop(crops, records, settings, encode, ticker)
     for item in described:
-        fault = ""
-        if isinstance(item, ImageDescriptors):
-            fault = _not_finite(item)
+        fault = _not_finite(item) if isinstance(item, ImageDescriptors) else ""
         if not fault:
             yield item
         elif skip_errors:
@@ -148,33 +161,24 @@ def _crop_by_crop(
     prepared: Iterable[PreparedCrops | ImageFailure],
     records: Sequence[ImageRecord],
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
-    mapped: Mapping[str, tuple[Encoder, View]],
+    encode: Encode,
     ticker: Ticker,
-) -> Iterator[ImageDescriptors | ImageFailure]:
-    """Compute features of crops or frames that were prepared on the CPU; `mapped` are the targets with feature maps."""
+) -> Iterator[Described]:
+    """Compute features of crops or frames that were prepared on the CPU."""
     description = settings.description
-    features: dict[str, npt.NDArray[np.float32]] = {}
+    pooled: dict[str, list[Features]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):
             ticker.tick(settings.augmentations)
             yield item
             continue
-        if item.augmentation == 0:
-            features = {
-                name: np.empty((settings.augmentations, encoder.dim), np.float32)
-                for name, (encoder, _) in targets.items()
-            }
-        encoded: dict[str, npt.NDArray[np.float32]] = {}
-        if settings.mode == "dense":
-            encoded = _encode_frames(mapped, item)
-        for name, (encoder, view) in targets.items():
-            if settings.mode != "dense":
-                encoded[name] = description.encode(encoder, item.crops[view])
-            features[name][item.augmentation] = description.pool(encoded[name])
+        for name, descriptors in encode(item).items():
+            pooled.setdefault(name, []).append(description.pool(descriptors))
         ticker.tick()
         if item.augmentation + 1 == settings.augmentations:
+            features = {name: np.stack(rows) for name, rows in pooled.items()}
             yield ImageDescriptors(records[item.image], item.stain, features)
+            pooled = {}
 
 
 def _on_device(
@@ -183,16 +187,14 @@ def _on_device(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
-) -> Iterator[ImageDescriptors | ImageFailure]:
+) -> Iterator[Described]:
     """Compute features with all steps after normalisation on the device, always one image ahead."""
-    describer = cached_describer(
-        tuple((name, *target) for name, target in targets.items()), settings
-    )
+    describer = cached_describer(tuple(targets.items()), settings)
     waiting: list[ImageFailure | tuple[ImageRecord, StainInfo, Fetch]] = []
 
-    def finished() -> ImageDescriptors | ImageFailure:
+    def finished() -> Described:
         item = waiting.pop(0)
-        described: ImageDescriptors | ImageFailure
+        described: Described
         if isinstance(item, ImageFailure):
             described = item
         else:
@@ -226,14 +228,26 @@ def _on_device(
         raise failed
 
 
+def _encode_crops(
+    targets: Targets,
+    description: CropDescription,
+    item: PreparedCrops,
+) -> dict[str, Features]:
+    """Encode the crops of each view."""
+    return {
+        name: description.encode(encoder, item.crops[view])
+        for name, (encoder, view) in targets.items()
+    }
+
+
 def _encode_frames(
     targets: Mapping[str, tuple[Encoder, View]], item: PreparedCrops
-) -> dict[str, npt.NDArray[np.float32]]:
+) -> dict[str, Features]:
     """Encode each frame once per encoder, for the windows of all views of its scale."""
     groups: dict[tuple[int, str], list[str]] = {}
     for name, (encoder, view) in targets.items():
         groups.setdefault((id(encoder), view.level), []).append(name)
-    encoded: dict[str, npt.NDArray[np.float32]] = {}
+    encoded: dict[str, Features] = {}
     for (_, level), names in groups.items():
         windows = [item.windows[targets[name][1]] for name in names]
         encoder = targets[names[0]][0]
@@ -255,7 +269,7 @@ def time_describing(
     record: ImageRecord,
     *,
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
+    targets: Targets,
 ) -> DescribingCost:
     """Measure the cost of an image, from those of its first augmentation and of one more.
 
@@ -315,4 +329,4 @@ def rehearse(
         for record in records_by_size[size]:
             with contextlib.suppress(ImageError):  # raised in its turn
                 describe(record)
-                break
+                break  # one image of each size is enough

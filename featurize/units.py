@@ -11,13 +11,13 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import OutputError, OverwrittenError, StoreError, WeightsError
 from ..core.formats import parse_json
@@ -26,10 +26,11 @@ from ..core.runs import ImageChange
 from ..data import FINGERPRINT, Fingerprint, ImageRecord, UniqueImages
 from ..encoders import CropEncoder, weights_of
 from .plan import StorePlan, encoder_of, growth
+from .pooling import Features
 from .prepare import ImageFailure
 from .settings import FeaturizeSettings, View
-from .store import PER_IMAGE, PIXELS, Columns, Store, open_store, stain_columns
-from .stream import ImageDescriptors, describe_images
+from .store import PER_IMAGE, PIXELS, Columns, Rows, open_store, stain_columns
+from .stream import Described, ImageDescriptors, describe_images
 
 _log = logging.getLogger(__name__)
 
@@ -37,14 +38,13 @@ _AT_ONCE = 64
 """Images whose rows are in memory at a time while a feature file is written."""
 
 _BUNDLES = 8
+"""With a GPU, minimum number of bundles per process, so that all processes end at about the same time."""
+
 _BUNDLE_IMAGES = 256
-"""With a GPU: minimum number of bundles per process, so that all processes end at about the same time; and maximum
-number of images in a bundle."""
+"""With a GPU, maximum number of images in a bundle."""
 
 _PRINTS = "fingerprints"
-
-Rows = tuple[npt.NDArray[np.float32], Columns]
-"""Rows of images, float32 of shape (images, augmentations, d), and the columns of `PER_IMAGE` with `PIXELS`."""
+"""Array of a pack with the fingerprints of its images."""
 
 
 def row_keys(
@@ -82,9 +82,7 @@ def pack_path(folder: Path, keys: Sequence[str]) -> Path:
     return folder / f"{key_of('pack of rows 2', keys=sorted(keys))}.npz"
 
 
-def keep(
-    folder: Path, described: Mapping[str, ImageDescriptors | ImageFailure], *, store: str, dim: int
-) -> None:
+def keep(folder: Path, described: Mapping[str, Described], *, store: str, dim: int) -> None:
     """Write the rows of some images of one feature file as a pack, atomically.
 
     Parameters
@@ -104,19 +102,19 @@ def keep(
     features = np.empty((0, 0, dim), np.float32)
     if images:
         features = np.stack([image.features[store] for image in images.values()])
-    columns = stain_columns([image.stain for image in images.values()])
-    path = pack_path(folder, list(described))
+    stains = [image.stain for image in images.values()]
+    columns = stain_columns(stains)
+    prints = np.array([stain.fingerprint for stain in stains], np.float16)
     arrays = {
         "keys": np.array(list(images), "S64"),
         "failures": np.frombuffer(json.dumps(failures).encode(), np.uint8),
+        _PRINTS: prints.reshape(-1, *FINGERPRINT),
+        "features": features,
+        **columns,
+        PIXELS: columns[PIXELS].astype("S64"),
     }
-    prints = [image.stain.fingerprint for image in images.values()]
-    arrays[_PRINTS] = np.array(prints, np.float16).reshape(-1, *FINGERPRINT)
-    write_pack(
-        path,
-        path.stem,
-        {**arrays, "features": features, **columns, PIXELS: columns[PIXELS].astype("S64")},
-    )
+    path = pack_path(folder, list(described))
+    write_pack(path, path.stem, arrays)
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class Pack:
     """
 
     keys: tuple[str, ...]
-    features: npt.NDArray[np.float32]
+    features: Features
     columns: Columns
     failures: dict[str, str]
     fingerprints: dict[str, Fingerprint]
@@ -145,7 +143,7 @@ class Pack:
 
 def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
     """Return the content of a pack; None if the file is gone, or (with a warning) if it is damaged."""
-    shapes: dict[str, tuple[int | None, ...]] = {
+    shapes = {
         **dict.fromkeys(("keys", "failures", PIXELS), (None,)),
         **{name: (None, *shape) for name, (_, shape) in PER_IMAGE.items()},
         "features": (None, None, None),
@@ -231,52 +229,62 @@ def take_over(finished: Finished, path: Path, pack: Pack, *, failures: bool = Tr
             finished.setdefault(key, reason)
 
 
-def read_rows(
-    files: Mapping[str, Path],
-    keys: Sequence[str],
-    *,
-    augmentations: int,
-    dim: int,
-    fingerprints: dict[str, Fingerprint],
-) -> Iterator[tuple[int, Rows]]:
-    """Yield the rows of finished images by key, each time with the position of the first one.
+@dataclass(frozen=True)
+class RowReader:
+    """Reads the rows of finished images of a feature file, from packs and from the earlier feature file.
 
-    Parameters
+    Attributes
     ----------
     files : mapping
         Key to the pack or feature file with its rows.
-    keys : sequence of str
-        Keys of the images, in the order in which their rows are yielded.
     augmentations, dim : int
         Rows per image, and number of features.
-    fingerprints : dict
-        Gets those that are in the packs, by key.
-
-    Raises
-    ------
-    StoreError
-        A file is gone, cannot be read, or has no longer these rows.
+    fingerprints : dict of str to ndarray
+        Key to the fingerprint of an image, of the packs that were read so far.
     """
-    sources: dict[Path, _RowSource] = {}
-    with contextlib.ExitStack() as opened:
-        for path, run in itertools.groupby(enumerate(keys), key=lambda item: files[item[1]]):
-            if path not in sources:
-                _drop_packs(sources)
-                if path.suffix == ".npz":
-                    pack = read_kept(path, augmentations=augmentations, dim=dim)
-                    if pack is None:
-                        raise StoreError(f"{path}: changed meanwhile; run the same command again")
-                    fingerprints |= pack.fingerprints
-                    sources[path] = _RowSource.of_pack(pack)
-                else:
-                    sources[path] = _RowSource.of_store(opened.enter_context(open_store(path)))
-            source = sources[path]
-            numbered = list(run)
-            if any(key not in source.positions for _, key in numbered):
-                raise StoreError(f"{path}: changed meanwhile; run the same command again")
-            for start in range(0, len(numbered), _AT_ONCE):
-                first, _ = numbered[start]
-                yield first, source.rows([key for _, key in numbered[start : start + _AT_ONCE]])
+
+    files: Mapping[str, Path]
+    augmentations: int
+    dim: int
+    fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
+
+    def read(self, keys: Sequence[str]) -> Iterator[tuple[int, Rows]]:
+        """Yield the rows of images by key, in this order, each time with the position of the first one.
+
+        Raises
+        ------
+        StoreError
+            A file is gone, cannot be read, or has no longer these rows.
+        """
+        sources: dict[Path, _RowSource] = {}
+        with contextlib.ExitStack() as opened:
+            for path, run in itertools.groupby(enumerate(keys), lambda item: self.files[item[1]]):
+                if path not in sources:
+                    _drop_packs(sources)
+                    sources[path] = self._open(path, opened)
+                source = sources[path]
+                numbered = list(run)
+                if any(key not in source.positions for _, key in numbered):
+                    raise _changed(path)
+                for start in range(0, len(numbered), _AT_ONCE):
+                    block = numbered[start : start + _AT_ONCE]
+                    yield block[0][0], source.rows(key for _, key in block)
+
+    def _open(self, path: Path, opened: contextlib.ExitStack) -> _RowSource:
+        """Return a pack, whose fingerprints are noted, or a feature file, which stays open."""
+        if path.suffix == ".npz":
+            pack = read_kept(path, augmentations=self.augmentations, dim=self.dim)
+            if pack is None:
+                raise _changed(path)
+            self.fingerprints.update(pack.fingerprints)
+            return _RowSource(_positions(pack.keys), pack.features.__getitem__, pack.columns)
+        store = opened.enter_context(open_store(path))
+        columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
+        return _RowSource(_positions(store.keys.values()), store.features, columns)
+
+
+def _changed(path: Path) -> StoreError:
+    return StoreError(f"{path}: changed meanwhile; run the same command again")
 
 
 @dataclass(frozen=True)
@@ -294,17 +302,8 @@ class _RowSource:
     """
 
     positions: dict[str, int]
-    features: Callable[[list[int]], npt.NDArray[np.float32]]
+    features: Callable[[list[int]], Features]
     columns: Columns
-
-    @classmethod
-    def of_pack(cls, pack: Pack) -> _RowSource:
-        return cls(_positions(pack.keys), lambda images: pack.features[images], pack.columns)
-
-    @classmethod
-    def of_store(cls, store: Store) -> _RowSource:
-        columns = {name: store.images(name) for name in (*PER_IMAGE, PIXELS)}
-        return cls(_positions(store.keys.values()), store.features, columns)
 
     def rows(self, keys: Iterable[str]) -> Rows:
         """Return the rows of images."""
@@ -445,9 +444,7 @@ def _target(plan: StorePlan, settings: FeaturizeSettings) -> tuple[CropEncoder, 
     return encoder, plan.view
 
 
-def _keep_unless_finished(
-    plan: StorePlan, described: Mapping[str, ImageDescriptors | ImageFailure]
-) -> None:
+def _keep_unless_finished(plan: StorePlan, described: Mapping[str, Described]) -> None:
     """Write rows as a pack, unless another process has finished the feature file and removed its packs."""
     try:
         keep(plan.parts.folder, described, store=plan.name, dim=plan.dim)
@@ -468,7 +465,8 @@ def bundle_units(
     size : int
         Images in a unit.
     """
-    together = min(-(-len(units) // (resources.processes * _BUNDLES)), -(-_BUNDLE_IMAGES // size))
+    bundles = resources.processes * _BUNDLES
+    together = min(math.ceil(len(units) / bundles), math.ceil(_BUNDLE_IMAGES / size))
     return [
         tuple(units[start : start + together]) for start in range(0, len(units), max(1, together))
     ]

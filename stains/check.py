@@ -58,18 +58,34 @@ ALIKE: Final = 0.85
 MOST_DIFFERENCE: Final = 8
 """Largest difference of the channels of a grey picture in grey levels, as JPEG makes it."""
 
-GREY_PICTURE: Final = "it is a grey picture, without stain"
-
 PALE: Final = "pale tissue"
+_GREY: Final = "grey pictures"
+_INK: Final = "ink or black"
+_OTHER_STAIN: Final = "another stain"
 
-_OTHER: Final = Message("use {stain:none}")
-_CAUSES: Final = (
-    (GREY_PICTURE, "grey pictures", _OTHER),
-    (" ink", "ink or black", "crop it away, or leave these images out"),
-    ("degrees off", "another stain", _OTHER),
-    ("", PALE, Message("use {stain:macenko-robust}")),
-)
-"""Parts of reasons for doubt, the first that fits, with the usual cause and what helps."""
+_NONE: Final = Message("use {stain:none}")
+_REMEDIES: Final[Mapping[str, str]] = {
+    _GREY: _NONE,
+    _INK: "crop it away, or leave these images out",
+    _OTHER_STAIN: _NONE,
+    PALE: Message("use {stain:macenko-robust}"),
+}
+"""Usual causes of doubt and what helps. Of several causes in an image, the first counts."""
+
+
+class DoubtReason(str):
+    """A reason for doubt in the stains of an image, as text, with its usual cause."""
+
+    cause: str
+
+    def __new__(cls, text: str, cause: str = PALE) -> DoubtReason:
+        """Return a reason with this text and cause."""
+        reason = super().__new__(cls, text)
+        reason.cause = cause
+        return reason
+
+
+GREY_PICTURE: Final = DoubtReason("it is a grey picture, without stain", _GREY)
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,7 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
 
 
 def _implausible(stains: npt.NDArray[Any]) -> list[str]:
-    reasons = []
+    reasons: list[str] = []
     if stains.min() < LEAST_COMPONENT:
         reasons.append("a stain vector is negative")
     vectors = np.vstack([stains.T, RUIFROK_FROM_HED[:2]])
@@ -152,11 +168,11 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
     named = (("haematoxylin", stains[:, 0], angles[0, 2]), ("eosin", stains[:, 1], angles[1, 3]))
     for name, stain, apart in named:
         if apart > FARTHEST:
-            reasons.append(f"its {name} is {apart:.0f} degrees off")
+            reasons.append(DoubtReason(f"its {name} is {apart:.0f} degrees off", _OTHER_STAIN))
         elif stain.min() > ALIKE * stain.max():
-            reasons.append(f"its {name} is grey, as black ink or borders are")
+            reasons.append(DoubtReason(f"its {name} is grey, as black ink or borders are", _INK))
         elif _is_ink(stain):
-            reasons.append(f"its {name} has the colour of an ink")
+            reasons.append(DoubtReason(f"its {name} has the colour of an ink", _INK))
     return reasons
 
 
@@ -173,24 +189,25 @@ def doubt_causes(doubtful: Iterable[Collection[str]], *, stain: str) -> dict[str
     Parameters
     ----------
     doubtful : iterable of collection of str
-        The reasons for doubt of each image, see `StainCheck`.
+        The reasons for doubt of each image, see `StainCheck`; the cause of plain text is pale tissue.
     stain : str
         The stain method.
 
     Examples
     --------
-    >>> doubt_causes([["its eosin is 54 degrees off"]], stain="macenko")
+    >>> doubt_causes([[DoubtReason("its eosin is 54 degrees off", "another stain")]], stain="macenko")
     {'another stain': (1, 'use `stain="none"`')}
     """
-    causes = Counter(_first_cause("; ".join(reasons)) for reasons in doubtful)
-    remedies = {cause: remedy for _, cause, remedy in _CAUSES}
+    causes = Counter(map(_first_cause, doubtful))
+    remedies = dict(_REMEDIES)
     if stain == ROBUST.name:
-        remedies[PALE] = _OTHER
+        remedies[PALE] = _NONE
     return {cause: (count, remedies[cause]) for cause, count in causes.most_common()}
 
 
-def _first_cause(reasons: str) -> str:
-    return next(cause for part, cause, _ in _CAUSES if part in reasons)
+def _first_cause(reasons: Collection[str]) -> str:
+    causes = {getattr(reason, "cause", PALE) for reason in reasons}
+    return next(cause for cause in _REMEDIES if cause in causes)
 
 
 def is_grey(image: Image) -> bool:

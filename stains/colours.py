@@ -16,6 +16,9 @@ from ..core import ImageError
 
 Image = npt.NDArray[np.uint8]
 
+Floats = npt.NDArray[np.float32]
+"""Optical densities, of shape (..., 3), and what is computed of them."""
+
 TRANSMITTED_LIGHT: Final = 240.0
 """Intensity of light through empty glass, grey levels. Rakhlin et al. 2018, published code."""
 
@@ -43,7 +46,7 @@ def density_table(light: float = TRANSMITTED_LIGHT) -> npt.NDArray[np.float64]:
     return -np.log((np.arange(256, dtype=np.float64) + 1.0) / light)
 
 
-def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> npt.NDArray[np.float32]:
+def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> Floats:
     """Return the natural-log optical density of each channel.
 
     Parameters

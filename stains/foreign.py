@@ -199,24 +199,24 @@ def _single_coloured(image: Image, least: float) -> tuple[Mask, Mask]:
     light = np.zeros(image.shape[:2], bool)
     labels, areas, boxes = _components(_even(image, 1))
     large = areas >= least
-    blocks = _padded(large[labels])
+    even = _padded(large[labels])
     least_pale = _PALE_SHARE * image.shape[0] * image.shape[1]
     for label in np.flatnonzero(large):
         left, top, width, _ = boxes[label]
+        # all its pixels have one colour: that of its first pixel in the top row of its box
         first = left + np.argmax(labels[top, left : left + width] == label)
         colour = image[top, first].astype(int)
-        pale = colour.min() > _DARK
-        large_pale = colour.min() <= _GLASS and areas[label] >= least_pale
-        if pale and not large_pale and not _fills_side(boxes[label], labels.shape):
-            continue  # glass or pale tissue
-        core = _with_neighbours(labels == label)
-        if pale:
-            light |= core
+        if colour.min() > _DARK:
+            # glass and pale tissue stay, but for large areas of a colour that glass has not, and padding
+            large_pale = colour.min() <= _GLASS and areas[label] >= least_pale
+            if large_pale or _fills_side(boxes[label], labels.shape):
+                light |= _with_neighbours(labels == label)
             continue
+        core = _with_neighbours(labels == label)
         alike = cv2.inRange(image, colour - _JPEG_NOISE, colour + _JPEG_NOISE) > 0
         area = _touched(core, _dilated(core, _REACH) & alike)
         # a single block of a JPEG may be of tissue
-        if np.count_nonzero(area & blocks) >= 2 * least:
+        if np.count_nonzero(area & even) >= 2 * least:
             dark |= area
     return dark, light
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import TissueError
-from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
-from .foreign import beside, foreign_pixels
+from .colours import TRANSMITTED_LIGHT, Floats, Image, check_rgb, density_table, optical_density
+from .foreign import Mask, beside, foreign_pixels
 from .spec import StainEstimate, StainSpec
 
 Array = npt.NDArray[np.float64]
@@ -114,14 +114,13 @@ class MacenkoNormalizer:
         import cv2
 
         od = optical_density(image, light=self.light)
-        foreign = None
-        if not self.published:
-            foreign = foreign_pixels(image)
+        foreign = foreign_pixels(image) if not self.published else None
         tissue = self.tissue(image)
         kept = od
         if foreign is not None:
             counted = ~beside(foreign)
             tissue = tissue & counted
+            # the pixels that count, as a picture of one row, which cv2.transform takes
             kept = od[np.newaxis, counted]
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
@@ -129,7 +128,6 @@ class MacenkoNormalizer:
                 f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
             )
         stains = self._extreme_stains(np.compress(tissue.ravel(), od.reshape(-1, 3), axis=0))
-        pixels = kept.reshape(-1, 3)
         unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
         concentrations = _transform(kept, unmixing).reshape(-1, 2)
         maxima = np.array(
@@ -140,10 +138,15 @@ class MacenkoNormalizer:
                 "too little tissue to estimate stains: a stain has no positive concentration"
             )
         # mean square that the two stains do not explain, computed from second moments only
+        pixels = kept.reshape(-1, 3)
         moments = cv2.mulTransposed(pixels, True, dtype=cv2.CV_64F)
         unexplained = np.trace((np.eye(3) - stains @ unmixing) @ moments) / pixels.size
         return StainEstimate(
-            stains, maxima, count / tissue.size, float(np.sqrt(max(unexplained, 0.0))), foreign
+            stains=stains,
+            maxima=maxima,
+            tissue=count / tissue.size,
+            residual=float(np.sqrt(max(unexplained, 0.0))),
+            foreign=foreign,
         )
 
     def apply(self, image: Image, estimate: StainEstimate) -> Image:
@@ -197,7 +200,7 @@ class MacenkoNormalizer:
         estimate = self.estimate(image)
         return self.apply(image, estimate), estimate
 
-    def tissue(self, image: Image) -> npt.NDArray[np.bool_]:
+    def tissue(self, image: Image) -> Mask:
         """Return which pixels are tissue, from which stains are estimated; shape (height, width)."""
         if self.robust:
             return np.asarray(
@@ -206,7 +209,7 @@ class MacenkoNormalizer:
             )
         return stained_pixels(image, "RGB", light=self.light, beta=self.beta) > 0
 
-    def _extreme_stains(self, density: npt.NDArray[np.float32]) -> Array:
+    def _extreme_stains(self, density: Floats) -> Array:
         import cv2
 
         count = len(density)
@@ -260,16 +263,14 @@ def stained_pixels(
     )
 
 
-def _transform(
-    od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.0
-) -> npt.NDArray[np.float32]:
+def _transform(od: Floats, matrix: Array, *, offset: float = 0.0) -> Floats:
     import cv2
 
     affine = np.column_stack([matrix, np.full(len(matrix), offset)]).astype(np.float32)
     return np.asarray(cv2.transform(od, affine), dtype=np.float32)
 
 
-def upper_percentile(values: npt.NDArray[np.float32], percent: float) -> float:
+def upper_percentile(values: Floats, percent: float) -> float:
     """Return a percentile by linear interpolation, as `numpy.percentile` does.
 
     It is faster than NumPy: a sample shows where the upper tail begins, and only the tail is partially sorted.

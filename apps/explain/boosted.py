@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,15 @@ from ...featurize import NormalisedImage, normalise_images
 from ...predict import BoostedModel, Outliers
 from .explanation import EVEN, Explanation, Picture
 from .methods import METHODS, ExplainSettings, answered
+
+_STEPS = {"dense": 8, "exact": 4}
+"""Number of grid positions per window side. Dense mode permits more, since it encodes the image only once."""
+
+_MOST_PLACES = 32
+"""Largest number of grid positions along an axis."""
+
+_LEAST = 32
+"""Smallest side of a window, in pixels at the scale of the encoder."""
 
 Floats = npt.NDArray[np.float64]
 Places = Sequence[Floats]
@@ -62,7 +72,7 @@ def grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[
     >>> grid_starts(100, side=40, step=25, most=32).tolist()
     [0, 20, 40, 60]
     """
-    count = min(most, -(-(length - side) // max(1, step)) + 1)
+    count = min(most, math.ceil((length - side) / max(1, step)) + 1)
     return np.unique(np.linspace(0, length - side, count).round().astype(np.int64))
 
 
@@ -74,16 +84,6 @@ def around(grid: npt.NDArray[np.float32], reach: int) -> Iterator[npt.NDArray[np
             rows = slice(max(0, row - reach), row + reach + 1)
             columns = slice(max(0, column - reach), column + reach + 1)
             yield grid[rows, columns].reshape(-1, depth)
-
-
-_STEPS = {"dense": 8, "exact": 4}
-"""Number of grid positions per window side. Dense mode permits more, since it encodes the image only once."""
-
-_MOST_PLACES = 32
-"""Largest number of grid positions along an axis."""
-
-_LEAST = 32
-"""Smallest side of a window, in pixels at the scale of the encoder."""
 
 
 def explain_boosted(
@@ -167,9 +167,8 @@ def _by_place(
     image = _frame(model, record, store)
     description = settings.description
     frame = description.frame(image, crop=view.crop)
-    asked = 0
-    if window:
-        asked = round(window * view.factor(record.mpp))
+    # without a requested side, micrometres per pixel need not be known
+    asked = round(window * view.factor(record.mpp)) if window else 0
     side = _side(
         encoder, asked, crop=view.crop, shorter=min(frame.shape[:2]), alone=settings.mode != "dense"
     )
@@ -198,9 +197,7 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: 
     If each window is encoded `alone`, the default is the size of a crop. In a smaller window more cells are at the
     border, and if the encoder resizes it, it is magnified, so it would not resemble the crops of training.
     """
-    default = crop
-    if not alone:
-        default = min(crop, shorter // 3)
+    default = crop if alone else min(crop, shorter // 3)
     side = min(max(_LEAST, window or default), shorter)
     # an encoder without feature maps has no geometry, and resizes its crops
     geometry = getattr(encoder, "geometry", None)

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _SIDE = 560
 """Longest side of a picture in a drawing, in pixels; smaller pictures are enlarged to it."""
 
+_PICTURE = 860
+"""Longest side of a picture on the page, in pixels: its text stays readable, at about 60 kB."""
+
+MAX_PICTURES = 200
+"""Largest number of pictures on the page; about 12 MB."""
+
 _TILE = 176
 _GAP = 16
 _BAR = 22
@@ -63,9 +69,7 @@ def colour_limits(explanation: Explanation) -> tuple[float, float]:
     if distances.size:
         reach = max(float(np.percentile(distances, _NEARLY_ALL)), reach)
     reach = reach or float(distances.max(initial=0.0)) or 1.0
-    low = centre
-    if explanation.signed:
-        low = centre - reach
+    low = centre - reach if explanation.signed else centre
     return low, centre + reach
 
 
@@ -113,18 +117,18 @@ def draw(explanation: Explanation) -> Image:
     return _grid([[picture] for picture in (head, *pictures, caution)], border=_GAP)
 
 
-def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
+def beside(explanation: Explanation) -> Image:
     """Draw image, overlay and colour bar side by side, without the name of the image."""
     from PIL import Image
 
     assert explanation.picture is not None
-    picture = _sized(explanation.picture, side)
+    picture = _sized(explanation.picture, _SIDE)
     width, height = picture.size
     bar = _colour_bar(explanation, height)
     left = 2 * (width + _GAP)
     page = Image.new("RGB", (left + bar.width, height), _PAPER)
     page.paste(picture, (0, 0))
-    page.paste(_sized(lay_over(explanation), side), (width + _GAP, 0))
+    page.paste(_sized(lay_over(explanation), _SIDE), (width + _GAP, 0))
     page.paste(bar, (left, 0))
     return _grid([[page], [_text("; ".join(explanation.margin), page.width)]], gap=4)
 
@@ -149,9 +153,7 @@ def _colour_bar(explanation: Explanation, height: int) -> Image:
     grey = np.full((height, _BAR, 1), 225.0)
     bar.paste(Image.fromarray(_blend(grey, ramp, explanation)), (0, 0))
     for number, (value, (first, last)) in zip(numbers, ticks, strict=True):
-        down = 0.0
-        if high > low:
-            down = (high - value) / (high - low) * (height - 1)
+        down = (high - value) / (high - low) * (height - 1) if high > low else 0.0
         top = min(max(first, down - _SMALL * 0.7), last)
         ImageDraw.Draw(bar).text((_BAR + 5, top), number, fill=_INK, font=font)
     return bar
@@ -239,13 +241,6 @@ def font_of(size: int) -> FreeTypeFont:
     return ImageFont.truetype(
         str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size
     )
-
-
-_PICTURE = 860
-"""Longest side of a picture on the page, in pixels: its text stays readable, at about 60 kB."""
-
-MAX_PICTURES = 200
-"""Largest number of pictures on the page; about 12 MB."""
 
 
 def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str, str]:

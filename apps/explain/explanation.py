@@ -18,6 +18,11 @@ from ...data import ImageRecord, decode_record, shrink_image
 
 Picture = npt.NDArray[np.uint8]
 
+Tiles = tuple[tuple[str, Picture], ...]
+"""Captions and small pictures."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
 _SAME = 1e-6
 """Difference from the base up to which a mean equals it: float32 rounds to 6e-8."""
 
@@ -60,8 +65,8 @@ class UnitPictures(NamedTuple):
         Heat map of the patch, in 0..1. Without it, the pictures do not refer to a class.
     """
 
-    tiles: tuple[tuple[str, Picture], ...]
-    arrays: Mapping[str, npt.NDArray[Any]]
+    tiles: Tiles
+    arrays: Arrays
     values: npt.NDArray[np.float32] | None = None
 
 
@@ -130,8 +135,8 @@ class Explanation:
     overall: str = ""
     calibrated: float = math.nan
     notes: tuple[str, ...] = ()
-    tiles: tuple[tuple[str, Picture], ...] = ()
-    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    tiles: Tiles = ()
+    arrays: Arrays = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -207,7 +212,7 @@ class Explanation:
         work : str
             Key of the model, image and settings.
         """
-        content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
+        content = {"work": np.array(work)}
         for name in _KEPT:
             value = getattr(self, name)
             if value is not None:
@@ -228,7 +233,7 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays["work"]) != work:
                 return None
-            scalars: dict[str, Any] = {name: arrays.pop(name).item() for name in _SCALARS}
+            scalars = {name: arrays.pop(name).item() for name in _SCALARS}
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
             limits = None
             if "limits" in arrays:

@@ -11,6 +11,9 @@ import numpy as np
 from .explanation import Picture, UnitPictures
 from .graph import Floats, Graph
 
+Function = Callable[..., Any]
+"""A function of tensors."""
+
 _SHOWN = 20
 """Number of channels of a layer that are shown."""
 
@@ -141,7 +144,7 @@ def feature_maps(graph: Graph, images: Floats, target: int, tensor: int) -> Unit
 # Gradients: only from here on the code differs between TensorFlow, JAX and PyTorch.
 
 
-def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> list[Floats]:
+def gradients(function: Function, arrays: Sequence[Any]) -> list[Floats]:
     """Return the gradient of a function of tensors with respect to each of them.
 
     Parameters
@@ -175,7 +178,7 @@ def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]
     def slope(tensor: Any) -> Any:
         return _slopes(function, [tensor])[0]
 
-    compiled: Any = slope
+    compiled = slope
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -187,7 +190,7 @@ def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]
     return lambda array: to_numpy(compiled(keras.ops.convert_to_tensor(array, dtype="float32")))
 
 
-def pull_back(function: Callable[..., Any], arrays: Sequence[Any], signal: Any) -> list[Floats]:
+def pull_back(function: Function, arrays: Sequence[Any], signal: Any) -> list[Floats]:
     """Propagate a signal from the output of a function back to its arguments: transposed Jacobian times signal."""
     from keras import ops
 
@@ -204,7 +207,7 @@ def to_numpy(tensor: Any) -> Floats:
     return np.asarray(ops.convert_to_numpy(ops.cast(tensor, "float32")), dtype=np.float32)
 
 
-def _slopes(function: Callable[..., Any], tensors: list[Any]) -> Any:
+def _slopes(function: Function, tensors: list[Any]) -> Any:
     """Return the gradients as tensors of Keras's backend."""
     import keras
 
@@ -212,7 +215,7 @@ def _slopes(function: Callable[..., Any], tensors: list[Any]) -> Any:
     return by_backend[keras.backend.backend()](function, tensors)
 
 
-def _tensorflow(function: Callable[..., Any], tensors: list[Any]) -> Any:
+def _tensorflow(function: Function, tensors: list[Any]) -> Any:
     import tensorflow as tf
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -221,13 +224,13 @@ def _tensorflow(function: Callable[..., Any], tensors: list[Any]) -> Any:
     return tape.gradient(value, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def _jax(function: Callable[..., Any], tensors: list[Any]) -> Any:
+def _jax(function: Function, tensors: list[Any]) -> Any:
     import jax
 
     return jax.grad(function, argnums=tuple(range(len(tensors))))(*tensors)
 
 
-def _torch(function: Callable[..., Any], tensors: list[Any]) -> Any:
+def _torch(function: Function, tensors: list[Any]) -> Any:
     import torch
 
     leaves = [tensor.detach().clone().requires_grad_(True) for tensor in tensors]

@@ -133,7 +133,7 @@ class Graph:
         operation = node.operation
         if type(operation).__name__ == "SeparableConv2D":
             first, second = _halves(operation)
-            parts: list[tuple[Any, str]] = [(first, "linear"), (second, "linear")]
+            parts = [(first, "linear"), (second, "linear")]
         elif type(operation).__name__ in _LINEAR:
             parts = [(operation, "linear")]
         else:
@@ -293,9 +293,7 @@ def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
     if kind == "Dense":
         outputs = ops.matmul(x, weights)
     else:
-        convolve = ops.conv
-        if kind == "DepthwiseConv2D":
-            convolve = ops.depthwise_conv
+        convolve = ops.depthwise_conv if kind == "DepthwiseConv2D" else ops.conv
         outputs = convolve(
             x,
             weights,

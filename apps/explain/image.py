@@ -16,10 +16,10 @@ from ...data import ImageRecord
 from ...finetune import CnnModel, ImageBank, PatchRule, make_reader
 from ...predict import Model, ModelFile, load_alike, load_model
 from .boosted import explain_boosted
-from .explanation import Explanation, Picture
+from .explanation import Explanation, Tiles
 from .gradient_maps import mean_colour
 from .graph import Floats, Graph
-from .methods import METHODS, ExplainSettings, Method, answered, class_of
+from .methods import METHODS, ExplainSettings, Method, PicturesOf, answered, class_of
 
 _AT_ONCE = 16
 """Number of patches in memory at once."""
@@ -39,6 +39,7 @@ _TILE = 176
 """Longest side of a small picture, in pixels."""
 
 
+@dataclass
 class NetworkExplainer:
     """Explains images with the networks of a model file.
 
@@ -58,30 +59,26 @@ class NetworkExplainer:
         There is no such layer, the method is ``map`` and the networks see whole images, or see `Method.check`.
     """
 
-    def __init__(
-        self,
-        model: CnnModel,
-        method: Method,
-        settings: ExplainSettings,
-        target: int | None,
-        graphs: Sequence[Graph],
-    ) -> None:
-        self._model = model
-        self._method = method
-        self._settings = settings
-        self._target = target
-        self._graphs = graphs
-        first = self._graphs[0]
+    model: CnnModel
+    method: Method
+    settings: ExplainSettings
+    target: int | None
+    graphs: Sequence[Graph]
+
+    def __post_init__(self) -> None:
+        """Find the layer, and refuse what the method cannot explain."""
+        first = self.graphs[0]
         self._size = int(first.shapes[first.entry][1])
-        if method.name == "map" and model.bundle.settings.rule.kind == "resize":
+        method = self.method
+        if method.name == "map" and self.model.bundle.settings.rule.kind == "resize":
             raise InputError(
                 Message(
                     "{method} map: needs a network of patches, this one sees the image as a whole; use occlusion"
                 )
             )
         self._tensor: int | None = None
-        if settings.layer or method.default_layer:
-            self._tensor = first.tensor_of(settings.layer, method=method.name)
+        if self.settings.layer or method.default_layer:
+            self._tensor = first.tensor_of(self.settings.layer, method=method.name)
         if method.check is not None:
             method.check(first, self._tensor)
 
@@ -95,25 +92,26 @@ class NetworkExplainer:
         """
         if record is None:
             return self._of_model()
-        ((_, shares, pixels, _),) = self._model.predict(
+        ((_, shares, pixels, _),) = self.model.predict(
             [record], ticker=Ticker(None), skip_errors=False
         )
         if isinstance(shares, str):
             raise ImageError(shares)
         blank, index = answered(
-            self._method, self._model, record, shares=shares, pixels=pixels, target=self._target
+            self.method, self.model, record, shares=shares, pixels=pixels, target=self.target
         )
         patches, boxes = self._patches(record)
-        if self._method.of_patch is not None:
-            return self._of_patch(blank, patches, boxes, index)
-        map_of = self._method.values
-        if map_of is None:
+        if self.method.name == "map":
             return self._map(blank, patches, boxes, index)
+        if self.method.of_patch is not None:
+            return self._of_patch(self.method.of_patch, blank, patches, boxes, index)
+        map_of = self.method.values
+        assert map_of is not None  # every other method that looks at images has it
         maps = self._over_models(
             patches, lambda graph, batch: map_of(graph, batch, index, self._tensor)
         )
         values = _together(maps, boxes, blank.shape)
-        if self._method.shares:
+        if self.method.shares:
             # keep the sum: each pixel of the network covers several displayed pixels
             top, left, bottom, right = boxes[0]
             values *= maps[0].size / ((bottom - top) * (right - left) * values.size)
@@ -121,24 +119,24 @@ class NetworkExplainer:
 
     def _of_model(self) -> Explanation:
         """Explain the first network itself."""
-        assert self._method.of_model is not None
-        bundle = self._model.bundle
-        pictures = self._method.of_model(
-            self._graphs[0], bundle.classes, self._target, self._tensor, self._settings
+        assert self.method.of_model is not None
+        bundle = self.model.bundle
+        pictures = self.method.of_model(
+            self.graphs[0], bundle.classes, self.target, self._tensor, self.settings
         )
         name = f"{bundle.settings.network}, first model"
-        return self._method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
+        return self.method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
 
     def _over_models(self, patches: Floats, function: Callable[[Graph, Floats], Floats]) -> Floats:
         """Apply a function to all patches in batches, and return the mean over the models."""
         parts = np.split(patches, range(_AT_ONCE, len(patches), _AT_ONCE))
         return np.concatenate(
-            [np.mean([function(graph, batch) for graph in self._graphs], axis=0) for batch in parts]
+            [np.mean([function(graph, batch) for graph in self.graphs], axis=0) for batch in parts]
         )
 
     def _map(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
         """Map the probability of a class in each patch. The centre is the probability of a patch of the mean colour."""
-        classes = self._model.bundle.classes
+        classes = self.model.bundle.classes
 
         def shares(graph: Graph, batch: Floats) -> Floats:
             return np.asarray(graph.model.predict_on_batch(batch))
@@ -162,10 +160,14 @@ class NetworkExplainer:
         )
 
     def _of_patch(
-        self, blank: Explanation, patches: Floats, boxes: Boxes, target: int
+        self,
+        pictures_of: PicturesOf,
+        blank: Explanation,
+        patches: Floats,
+        boxes: Boxes,
+        target: int,
     ) -> Explanation:
         """Explain with the units of one layer of the first network, for the middle patch if there are several."""
-        assert self._method.of_patch is not None
         middle = len(boxes) // 2
         shape = blank.shape
         box = boxes[middle]
@@ -176,7 +178,7 @@ class NetworkExplainer:
                 f"from the left, {100 * top:.0f} to {100 * bottom:.0f} % from the top"
             )
             blank = replace(blank, notes=(where, *blank.notes))
-        pictures = self._method.of_patch(self._graphs[0], patches[[middle]], target, self._tensor)
+        pictures = pictures_of(self.graphs[0], patches[[middle]], target, self._tensor)
         blank = replace(blank, tiles=_as_in(pictures.tiles, box, shape), arrays=pictures.arrays)
         if pictures.values is None:
             return replace(blank, target="")
@@ -186,7 +188,7 @@ class NetworkExplainer:
 
     def _patches(self, record: ImageRecord) -> tuple[Floats, Boxes]:
         """Return the patches of an image, shape (n, size, size, 3), and their boxes. A grid replaces random patches."""
-        bundle = self._model.bundle
+        bundle = self.model.bundle
         rule = bundle.settings.rule
         image = make_reader(stain=bundle.settings.stain, rule=rule, size=self._size)(record)
         height, width = image.shape[:2]
@@ -211,9 +213,7 @@ def graphs_of(model: Model) -> list[Graph]:
     return [Graph(network) for network in model.bundle.models.values()]
 
 
-def _as_in(
-    tiles: tuple[tuple[str, Picture], ...], box: Box, shape: tuple[int, ...]
-) -> tuple[tuple[str, Picture], ...]:
+def _as_in(tiles: Tiles, box: Box, shape: tuple[int, ...]) -> Tiles:
     """Resize small pictures, which are squares for the network, to the proportions of the region that they show."""
     import cv2
 
@@ -243,9 +243,7 @@ def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
         rows = _pixels(top, bottom, height)
         columns = _pixels(left, right, width)
         size = (columns.stop - columns.start, rows.stop - rows.start)
-        interpolation = cv2.INTER_LINEAR
-        if size[0] < patch.shape[1]:
-            interpolation = cv2.INTER_AREA
+        interpolation = cv2.INTER_AREA if size[0] < patch.shape[1] else cv2.INTER_LINEAR
         total[rows, columns] += cv2.resize(
             np.asarray(patch, np.float64), size, interpolation=interpolation
         )

@@ -21,6 +21,9 @@ from .graph import Floats, Graph
 _KINDS = {"boosted": "boosted ensembles on features", "cnn": "fine-tuned networks"}
 
 
+PicturesOf = Callable[[Graph, Floats, int, Any], UnitPictures]
+
+
 @dataclass(frozen=True)
 class Method:
     """A method of explanation.
@@ -71,7 +74,7 @@ class Method:
     shares: bool = False
     floor: float = 0.0
     values: Callable[[Graph, Floats, int, Any], Floats] | None = None
-    of_patch: Callable[[Graph, Floats, int, Any], UnitPictures] | None = None
+    of_patch: PicturesOf | None = None
     of_model: (
         Callable[[Graph, Sequence[str], int | None, int | None, ExplainSettings], UnitPictures]
         | None
@@ -321,9 +324,7 @@ def answered(
     """
     bundle = model.bundle
     predicted = int(shares.argmax())
-    index = target
-    if index is None:
-        index = predicted
+    index = predicted if target is None else target
     calibrated = math.nan
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])

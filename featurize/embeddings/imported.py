@@ -78,9 +78,7 @@ def import_features(
             f"{foreign[0]} and {feature_files[0]}: do not mix embeddings of other programs and features of bchisto in "
             "one model; bchisto features export turns a feature file into embeddings"
         )
-    table = None
-    if labels is not None:
-        table = LabelTable.read(labels)
+    table = LabelTable.read(labels) if labels is not None else None
     labelled = []
     for path in foreign:
         embeddings = read_embeddings(path)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ...core import InputError, few
 from ...data import ImageRecord, join_groups, report_findings
+from ..pooling import Features
 from .facts import UNKNOWN, is_name, settled_facts
 
 COLUMNS = ("image_id", "label", "group")
@@ -39,7 +40,7 @@ class Embeddings:
 
     path: Path
     image_ids: tuple[str, ...]
-    features: npt.NDArray[np.float32]
+    features: Features
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     facts: Mapping[str, Any]
@@ -123,9 +124,7 @@ def _refuse_repeated(path: Path, image_ids: Sequence[str]) -> None:
         raise InputError(f"{path}: the id {image} is in it twice; keep one row per image")
 
 
-def _finite_rows(
-    path: Path, image_ids: Sequence[str], features: npt.NDArray[Any]
-) -> npt.NDArray[np.float32]:
+def _finite_rows(path: Path, image_ids: Sequence[str], features: npt.NDArray[Any]) -> Features:
     """Return features in float32 of shape (images, augmentations, d); refuse those that float32 cannot hold."""
     if features.ndim == 2:  # one augmentation
         features = features[:, np.newaxis]
@@ -171,7 +170,7 @@ def same_images(embeddings: Sequence[Embeddings]) -> list[Embeddings]:
     return ordered
 
 
-def row_sha256(rows: npt.NDArray[np.float32]) -> str:
+def row_sha256(rows: Features) -> str:
     """Return the SHA-256 of an image's embedding, float32 of shape (augmentations, d), which identifies the image."""
     return hashlib.sha256(
         f"{rows.shape}\n".encode() + np.ascontiguousarray(rows, "<f4").tobytes()

@@ -24,7 +24,7 @@ from bchisto.featurize.crops import pad_image
 from bchisto.featurize.prepare import NormalisedImage, StainInfo, prepare_crops
 from bchisto.featurize.store import stain_columns, write_store
 from bchisto.featurize.stream import ImageDescriptors
-from bchisto.featurize.units import keep, pack_path, read_kept, read_rows
+from bchisto.featurize.units import RowReader, keep, pack_path, read_kept
 from bchisto.stains import augment_he
 
 RECORDS = [
@@ -122,18 +122,11 @@ def test_a_pack_gives_back_rows_columns_and_failures_of_its_file(few, tmp_path):
     assert (pack.keys, pack.failures) == (tuple(images), {f"{1:064x}": "why"})
     np.testing.assert_array_equal(pack.features, [image.features["s"] for image in images.values()])
     np.testing.assert_allclose(pack.columns["tissue"], [0, 0.5])
-    prints = {}
-    places = [
-        (place, rows.tolist())
-        for place, (rows, _) in read_rows(
-            dict.fromkeys(images, path),
-            list(images)[::-1],
-            augmentations=2,
-            dim=4,
-            fingerprints=prints,
-        )
-    ]
-    assert {key: kept.max() for key, kept in prints.items()} == {f"{n:064x}": n for n in (0, 2)}
+    reader = RowReader(dict.fromkeys(images, path), augmentations=2, dim=4)
+    read = reader.read(list(images)[::-1])
+    places = [(place, rows.tolist()) for place, (rows, _) in read]
+    prints = {key: kept.max() for key, kept in reader.fingerprints.items()}
+    assert prints == {f"{n:064x}": n for n in (0, 2)}
     assert places == [(0, [image.features["s"].tolist() for image in list(images.values())[::-1]])]
     assert read_kept(path, augmentations=3, dim=4) is None
     assert read_kept(path, augmentations=2, dim=5) is None
