@@ -125,8 +125,14 @@ def fit_neighbours(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
 
     tried = [count for count in _NEIGHBOURS if count <= len(labels)]
     best = _chosen(part, tried, held_out_by)
-    arrays = {"vectors": rows.astype(np.float32), "votes": votes, "neighbours": np.array(best)}
-    return {"mean": mean, "scale": scale, "intercepts": prior, **arrays}
+    return {
+        "mean": mean,
+        "scale": scale,
+        "intercepts": prior,
+        "vectors": rows.astype(np.float32),
+        "votes": votes,
+        "neighbours": np.array(best),
+    }
 
 
 def fit_prototypes(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
@@ -154,8 +160,13 @@ def fit_prototypes(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
         )
 
     best = _chosen(part, _TEMPERATURES, held_out_by)
-    arrays = {"prototypes": means(np.arange(len(labels))), "temperature": np.array(best)}
-    return {"mean": mean, "scale": scale, "intercepts": prior, **arrays}
+    return {
+        "mean": mean,
+        "scale": scale,
+        "intercepts": prior,
+        "prototypes": means(np.arange(len(labels))),
+        "temperature": np.array(best),
+    }
 
 
 def _prepared(
@@ -237,12 +248,13 @@ def fit_lda(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
         offsets = np.where(
             present, np.log(counts / len(rows)) - 0.5 * (weights * means).sum(axis=1), ABSENT
         )
-    arrays = {
+    return {
+        "mean": mean,
+        "scale": scale,
         "coefficients": weights * present[:, None],
         "intercepts": offsets,
         "shrinkage": np.array(shrinkage),
     }
-    return {"mean": mean, "scale": scale, **arrays}
 
 
 LDA = array_head(

@@ -23,7 +23,7 @@ from .training_part import (
     spaced_augmentations,
     standardisation,
 )
-from .trees import Features, Places, Probabilities
+from .trees import Features, Places, Probabilities, check_length
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried. They are small because there are
@@ -85,10 +85,7 @@ class StandardisedModel(ABC):
         BundleError
             The number of features is wrong.
         """
-        if features.shape[-1] != self.features:
-            raise BundleError(
-                f"the model takes {self.features} features, this feature file has {features.shape[-1]}"
-            )
+        check_length(features, self.features)
         return softmax(self._scores(features))
 
     @property
@@ -197,8 +194,13 @@ def fit_logistic(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
 
     best = min(_TRIED_C, key=loss)
     weights, offsets = fit(np.arange(len(labels)), best)
-    arrays = {"coefficients": weights, "intercepts": offsets, "strength": np.array(best)}
-    return {"mean": mean, "scale": scale, **arrays}
+    return {
+        "mean": mean,
+        "scale": scale,
+        "coefficients": weights,
+        "intercepts": offsets,
+        "strength": np.array(best),
+    }
 
 
 def held_out_loss(probabilities: Probabilities, labels: Places) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core import counted, listed, plain_options
+from ..crossval import citation_of
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, FeaturizeSettings, StainOutcome, settings_from
 from ..stains import get_stain
@@ -23,24 +24,28 @@ _EXCEPTIONS = {
 
 _TOLD = frozenset(
     {
-        *("encoders", "weights", "views", "crops", "augmentations", "color_range", "pool"),
-        *("stain", "mode", "precision", "seed"),
-        *("pad", "stain_fallback", "engine", "batch_size"),
+        "encoders",
+        "weights",
+        "views",
+        "crops",
+        "augmentations",
+        "color_range",
+        "pool",
+        "stain",
+        "mode",
+        "precision",
+        "seed",
+        "pad",
+        "stain_fallback",
+        "engine",
+        "batch_size",
     }
 )
 """Options of feature extraction that the settings of a report tell in words of their own, or (the last four) leave to
 ``run.json``. Others, as one that is added, are listed if they are not at their default."""
 
-_NETWORKS = {
-    "resnet50": "he2016",
-    "resnet50-keras213": "he2016",
-    "vgg16": "simonyan2015",
-    "inceptionv3": "szegedy2016",
-    "mobilenetv2": "sandler2018",
-}
-
 _WEIGHTS = {
-    "imagenet": "pretrained on ImageNet [@deng2009]",
+    "imagenet": f"pretrained on ImageNet{citation_of('imagenet')}",
     "random": "with random weights, untrained",
 }
 
@@ -92,7 +97,8 @@ def _described(
             continue
         yield get_stain(header["stain"]).sentence
         for kind, text in _EXCEPTIONS.items():
-            if name in stains and (images := getattr(stains[name], kind)):
+            images = getattr(stains.get(name), kind, ())
+            if images:
                 yield text.format(len(images), stains[name].images)
         low, high = header["color_range"]
         draws = counted(header["augmentations"], "draw")
@@ -102,7 +108,8 @@ def _described(
                 f"factors from {low:g} to {high:g} in each of {draws} of an image."
             )
         network = header["encoder"]
-        cited = f" [@{_NETWORKS[network]}]" if network in _NETWORKS else ""
+        # bchisto's own variant of a network is cited as the network
+        cited = citation_of(network.removesuffix("-keras213"))
         weights = _WEIGHTS.get(
             header["weights"], f"with weights from a file ({_weights_hash(header)})"
         )
@@ -110,16 +117,22 @@ def _described(
         seen = (
             f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
         )
-        cut = "windows on the feature maps" if header["mode"] == "dense" else "random crops"
-        if header["crops"] == 1:
-            cut = cut.replace("windows", "window").replace("crops", "crop")
-        number = header["crops"] or "as many as cover an image:"
-        cut = cut if header["crops"] else cut.replace("random crops", "evenly spaced crops")
         yield (
-            f"Features are the outputs of {network}{cited} {weights} {seen}, for {number} {cut} of "
+            f"Features are the outputs of {network}{cited} {weights} {seen}, for {_regions(header)} of "
             f"{header['crop']} pixels in each of {draws} at {_scale(header, 'a scale of ')}, pooled by "
             f"{settings_from(header).description.method()}."
         )
+
+
+def _regions(header: Mapping[str, Any]) -> str:
+    """Return how many regions of an image its features describe, and of which kind."""
+    number = header["crops"]
+    ending = "" if number == 1 else "s"
+    if header["mode"] == "dense":
+        return f"{number or 'as many as cover an image:'} window{ending} on the feature maps"
+    if not number:
+        return "as many as cover an image: evenly spaced crops"
+    return f"{number} random crop{ending}"
 
 
 def _embedded(header: Mapping[str, Any]) -> str:
@@ -138,7 +151,7 @@ def shown_store(header: Mapping[str, Any]) -> str:
     settings = settings_from(header)
     low, high = header["color_range"]
     card = card_of(header)
-    terms = "" if card is None else f"; {card.terms()}"
+    terms = f"; {card.terms()}" if card else ""
     crops = counted(header["crops"], "crop") if header["crops"] else "a grid of crops"
     return (
         f"{header['encoder']} ({'+'.join(header['layers'])}), "

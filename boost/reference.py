@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -236,16 +236,35 @@ def nearest_names(
     return lines
 
 
-def _mean_rows(path: Path, positions: Sequence[int]) -> list[Values]:
+class TrainingImage(NamedTuple):
+    """An image that trained a model.
+
+    Attributes
+    ----------
+    image_id : str
+    position : int
+        In each feature file.
+    label : int
+        Class number.
+    sha256 : str
+        Of its pixels.
+    unit : str
+        Its patient or slide, or else itself.
+    """
+
+    image_id: str
+    position: int
+    label: int
+    sha256: str
+    unit: str
+
+
+def _mean_rows(path: Path, images: Sequence[TrainingImage]) -> list[Values]:
     """Return the mean features of some images of a feature file; only one image is in memory at a time."""
     with open_store(path) as store:
         return [
-            store.features([position])[0].mean(axis=0, dtype=np.float64) for position in positions
+            store.features([image.position])[0].mean(axis=0, dtype=np.float64) for image in images
         ]
-
-
-TrainingImage = tuple[int, int, str, str]
-"""Position in each feature file, class number, SHA-256 of its pixels, and its patient or slide, or else itself."""
 
 
 def fit_reference(
@@ -268,16 +287,15 @@ def fit_reference(
     """
     order = np.random.default_rng(seed).permutation(len(images))
     drawn = [images[number] for number in sorted(order[:_MOST_IMAGES])]
-    if len(drawn) < _LEAST_IMAGES or len({unit for *_, unit in drawn}) < 2:
+    if len(drawn) < _LEAST_IMAGES or len({image.unit for image in drawn}) < 2:
         return None
-    positions, labels, hashes, names = zip(*drawn, strict=True)
-    _, units = np.unique(names, return_inverse=True)
-    rows = np.hstack([_mean_rows(path, positions) for path in stores])
+    _, units = np.unique([image.unit for image in drawn], return_inverse=True)
+    rows = np.hstack([_mean_rows(path, drawn) for path in stores])
     fitted = fit_gaussian(rows)
     fitted["vectors"] = placed(rows, fitted)[1].astype(np.float16)
-    fitted["classes"] = np.array(labels, np.int32)
+    fitted["classes"] = np.array([image.label for image in drawn], np.int32)
     fitted["hashes"] = np.array(
-        [np.frombuffer(bytes.fromhex(sha256), np.int8) for sha256 in hashes]
+        [np.frombuffer(bytes.fromhex(image.sha256), np.int8) for image in drawn]
     )
     fitted["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
     return pack_arrays(fitted)

@@ -76,6 +76,19 @@ def fit_text(features: Features, labels: Places, *, params: Mapping[str, Any], r
     return next(fit_texts(features, labels, params=[params], rounds=rounds))
 
 
+def check_length(features: Features, length: int) -> None:
+    """Refuse features of another length than those that a model takes.
+
+    Raises
+    ------
+    BundleError
+    """
+    if features.shape[-1] != length:
+        raise BundleError(
+            f"the model takes {length} features, this feature file has {features.shape[-1]}"
+        )
+
+
 _ZERO = np.float32(1e-35)
 """LightGBM treats values up to this as zero (its ``kZeroThreshold``)."""
 
@@ -179,11 +192,8 @@ class Forest:
         BundleError
             The number of features is wrong.
         """
+        check_length(features, self.features)
         images, augmentations, dim = features.shape
-        if self.features != dim:
-            raise BundleError(
-                f"the model takes {self.features} features, this feature file has {dim}"
-            )
         shares = self.predict_rows(features.reshape(images * augmentations, dim))
         return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
 
@@ -222,9 +232,8 @@ class Forest:
         node = np.repeat(self.roots, count)
         row = np.tile(np.arange(count, dtype=np.int32), len(self.roots))
         children = self.children.ravel()
-        # pairs that are at a leaf leave `node` and `row`; `pairs` are the positions of the others among all
-        leaves = node
-        pairs: Places | None = None
+        # pairs of tree and row that are at a leaf are set aside, so that later levels have fewer of them
+        earlier: list[tuple[Nodes, npt.NDArray[np.bool_]]] = []
         for level in range(self.depth):
             left = flat.take(
                 self.feature.take(node) * np.int32(count) + row
@@ -233,19 +242,13 @@ class Forest:
             if level % _LEVELS == _LEVELS - 1 and level + 1 < self.depth:
                 unfinished = node < self.splits
                 if 4 * np.count_nonzero(unfinished) < 3 * len(node):
-                    if pairs is None:
-                        leaves = node
-                        pairs = np.flatnonzero(unfinished)
-                    else:
-                        leaves[pairs] = node
-                        pairs = pairs[unfinished]
+                    earlier.append((node, unfinished))
                     node = node[unfinished]
                     row = row[unfinished]
-        if pairs is None:
-            leaves = node
-        else:
-            leaves[pairs] = node
-        return leaves.reshape(len(self.roots), count)
+        for leaves, unfinished in reversed(earlier):
+            leaves[unfinished] = node
+            node = leaves
+        return node.reshape(len(self.roots), count)
 
 
 _SHAPES: dict[str, tuple[str, ...]] = {

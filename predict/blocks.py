@@ -13,12 +13,7 @@ import numpy.typing as npt
 
 from ..core import OutputError, limited
 from ..core.formats import file_sha256
-from ..core.jobs import (
-    Ticker,
-    key_of,
-    read_pack,
-    write_pack,
-)
+from ..core.jobs import Ticker, key_of, read_pack, write_pack
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
 from .boosted import BoostedModel
@@ -186,12 +181,9 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
         return None
     pack = key_of("pack of predictions", keys=list(usable))
     path = folder / f"{pack}.npz"
-    arrays = {
-        "keys": np.array([list(bytes.fromhex(key)) for key in usable], np.uint8),
-        "probabilities": np.array([prediction.probabilities for prediction in usable.values()]),
-        "trained": np.array([prediction.trained for prediction in usable.values()]),
-        "compared": np.array([prediction.compared for prediction in usable.values()]),
-    }
+    arrays = {"keys": np.array([list(bytes.fromhex(key)) for key in usable], np.uint8)}
+    for name in Prediction._fields:
+        arrays[name] = np.array([getattr(prediction, name) for prediction in usable.values()])
     try:
         write_pack(path, pack, arrays)
     except OutputError as error:

@@ -82,9 +82,8 @@ class Predictions:
             pandas is not installed.
         """
         columns: dict[str, Any] = {"image_id": list(self.image_ids)}
-        columns |= {
-            f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)
-        }
+        for index, name in enumerate(self.classes):
+            columns[f"p_{name}"] = self.probabilities[:, index]
         columns["predicted"] = list(self.predicted)
         if self.trained is not None:
             columns["trained"] = list(self.trained)
@@ -180,15 +179,13 @@ class Predictor:
         probabilities = np.array([prediction.probabilities for prediction in predictions])
         if self._temperature is not None:
             probabilities = apply_temperature(probabilities, self._temperature)
-        trained: tuple[bool, ...] | None = None
-        if model.bundle.training is not None:
-            trained = tuple(prediction.trained for prediction in predictions)
+        trained = tuple(prediction.trained for prediction in predictions)
         compared = [prediction.compared for prediction in predictions]
         return Predictions(
             image_ids=tuple(record.image_id for record in records),
             classes=self.classes,
             probabilities=probabilities,
-            trained=trained,
+            trained=trained if model.bundle.training is not None else None,
             banners=self.banners,
             outliers=Outliers.of(model.bundle, compared, model=self.path),
         )
@@ -211,10 +208,12 @@ def _save(image: npt.NDArray[Any], number: int, folder: Path) -> ImageRecord:
     from PIL import Image as Picture
 
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        text = (
-            "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
+        raise InputError(
+            "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
+            number,
+            image.dtype,
+            image.shape,
         )
-        raise InputError(text, number, image.dtype, image.shape)
     path = folder / f"array{number}.png"
     Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
     return ImageRecord(image_id=path.stem, path=path, label=None)

@@ -111,15 +111,14 @@ class Table:
 
     def _write_challenge(self, path: Path) -> None:
         """Write the rows of the challenge: name and class, without a header."""
-        rows = (
-            [neutral(Path(record.image_id).name), neutral(name)]
-            for record, name in zip(self.records, self.predicted, strict=True)
-        )
+        rows = zip(self.records, self.predicted, strict=True)
         with (
             atomic_output(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as handle,
         ):
-            csv.writer(handle, lineterminator="\n").writerows(rows)
+            csv.writer(handle, lineterminator="\n").writerows(
+                [neutral(Path(record.image_id).name), neutral(name)] for record, name in rows
+            )
 
 
 @dataclass(frozen=True)
@@ -154,8 +153,9 @@ class Outliers:
         if not isinstance(bundle, Bundle) or bundle.reference is None:
             return None
         rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
-        names = _names_beside(model)
-        nearest = nearest_names(bundle.reference, rows, classes=bundle.classes, names=names)
+        nearest = nearest_names(
+            bundle.reference, rows, classes=bundle.classes, names=_names_beside(model)
+        )
         return cls(rows[:, 0], tuple(nearest))
 
     @property
@@ -189,12 +189,11 @@ def _names_beside(model: Path | None) -> dict[str, str]:
     """Return names of training images by the SHA-256 of their pixels; empty if the list is missing."""
     if model is None:
         return {}
-    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
     try:
         return {
             row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))
         }
-    except unreadable as error:
+    except (BchistoError, *DAMAGE) as error:
         _log.debug("%s: no names of training images (%s)", model, error)
         return {}
 
@@ -241,9 +240,8 @@ def tabulate(
         Operating point from which an image is predicted positive.
     """
     bundle = predicted.bundle
-    usable = predicted.usable
-    records = [record for record, _ in usable]
-    predictions = [prediction for _, prediction in usable]
+    records = [record for record, _ in predicted.usable]
+    predictions = [prediction for _, prediction in predicted.usable]
     raw = np.array([prediction.probabilities for prediction in predictions]).reshape(
         -1, len(bundle.classes)
     )
@@ -251,39 +249,55 @@ def tabulate(
     if settings.calibrated and bundle.temperature:
         probabilities = apply_temperature(raw, bundle.temperature)
     trained = tuple(prediction.trained for prediction in predictions)
-    banners = notes_of_training(bundle.banners)
-    if any(trained):
-        banners += (
-            f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
-            "predictions do not show how it performs on new images",
-        )
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
-    columns: list[Column] = []
-    if bundle.training is not None:
-        columns.append(_yes_or_no("trained", trained))
-    note = _idle_note(banners)
-    if note:
-        columns.append(("note", [note] * len(trained)))
-    if outliers is not None:
-        columns += outliers.columns
+    columns = _columns(bundle, trained, outliers)
     called = ""
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
         positive = point.is_positive(probabilities if point.sensitivity is None else raw)
         columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
         called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
-    table = Table(settings.format, records, probabilities, bundle.classes, columns)
-    return Tabulated(table, raw, predicted.failures, banners, trained, outliers, called)
+    return Tabulated(
+        Table(settings.format, records, probabilities, bundle.classes, columns),
+        raw,
+        predicted.failures,
+        _banners(bundle, trained),
+        trained,
+        outliers,
+        called,
+    )
+
+
+def _banners(bundle: BundleFacts, trained: Sequence[bool]) -> tuple[str, ...]:
+    """Return the notes of training, and one on images that trained the model."""
+    banners = notes_of_training(bundle.banners)
+    if not any(trained):
+        return banners
+    return (
+        *banners,
+        f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
+        "predictions do not show how it performs on new images",
+    )
+
+
+def _columns(
+    bundle: BundleFacts, trained: Sequence[bool], outliers: Outliers | None
+) -> list[Column]:
+    """Return the columns about training: whether images trained the model, it learnt anything, and they are unlike."""
+    columns = []
+    if bundle.training is not None:
+        columns.append(_yes_or_no("trained", trained))
+    for banner in bundle.banners:
+        if banner.startswith(NOTHING_LEARNT):
+            # it counts the models, since the others may have learnt
+            note = banner.replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())
+            columns.append(("note", [note] * len(trained)))
+            break
+    if outliers is not None:
+        columns += outliers.columns
+    return columns
 
 
 def _yes_or_no(name: str, values: Iterable[Any], *, yes: str = "yes", no: str = "no") -> Column:
     return name, [yes if value else no for value in values]
-
-
-def _idle_note(banners: Sequence[str]) -> str:
-    """Return a note for each row if models learnt nothing; it counts them, since the others may have learnt."""
-    for banner in banners:
-        if banner.startswith(NOTHING_LEARNT):
-            return banner.replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())
-    return ""

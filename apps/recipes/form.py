@@ -38,9 +38,17 @@ _REQUIRED = frozenset(
 )
 
 _FORM: dict[str, Any] = {
-    **dict.fromkeys(("title", "citation"), str),
-    **dict.fromkeys((*STEPS, "explain", "full_scale", "variants", "quick"), dict),
-    **{key: [str] for key in ("steps", "notes")},
+    "title": str,
+    "citation": str,
+    "featurize": dict,
+    "boost": dict,
+    "finetune": dict,
+    "explain": dict,
+    "full_scale": dict,
+    "variants": dict,
+    "quick": dict,
+    "steps": [str],
+    "notes": [str],
     "split_by": {"magnification": [lambda at: type(at) is int and 0 < at < 10_000]},
     "dataset": lambda value: fits(value, str) or fits(value, [str]),
     "images": lambda value: type(value) is int,
@@ -349,10 +357,12 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
 
 def _check_rows(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
     """Refuse a conclusion that names rows that are not in its table."""
+    if "rows" not in table:
+        return  # its rows are those of the run
     rows = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
     if "row" in claim:
         rows.append(claim["row"])
     for row in rows:
-        if row not in table.get("rows", rows):
+        if row not in table["rows"]:
             rows_of_table = one_of(str(row), map(str, table["rows"]))
             raise InputError(f"{where}: claim: {row} is not a row of it; {rows_of_table}")

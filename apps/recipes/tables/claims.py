@@ -81,9 +81,9 @@ def judge(
         verdict = _verdict(contrasts, differences, points, note=note)
         places.setdefault(verdict, []).append(where)
     verdicts = [verdict for verdict in places if places[verdict]]
-    if not {*verdicts} - {"not run"}:
-        return f"Conclusion: {claim['says']}. Here: not run."
-    text = "; ".join(f"{verdict}{','.join(places[verdict])}" for verdict in verdicts)
+    text = "not run"
+    if any(verdict != text for verdict in verdicts):
+        text = "; ".join(f"{verdict}{','.join(places[verdict])}" for verdict in verdicts)
     return f"Conclusion: {claim['says']}. Here: {text}."
 
 
@@ -144,8 +144,10 @@ def _verdict(
             return f"not judged ({interval})"
         intervals.append(interval)
     verdict = _judged(contrasts, intervals)
-    is_single = len(contrasts) == 1 and contrasts[0].better[1] is None
-    if not differences.of_images or not is_single:
+    if not differences.of_images or len(contrasts) != 1:
+        return verdict
+    _, magnification = contrasts[0].better
+    if magnification is not None:
         return verdict
     (interval,) = intervals
     middle, low, high = (
