@@ -13,6 +13,9 @@ from ..stains import get_stain
 from .head import HeadSpec
 from .units import ModelUnit
 
+Header = Mapping[str, Any]
+"""Settings and origin of a feature file."""
+
 _EXCEPTIONS = {
     "skipped": "Of the {1} images, {0} with too little tissue were not normalised.",
     "blank": "Of the {1} images, {0} show nothing: they are of a single colour.",
@@ -51,7 +54,7 @@ _WEIGHTS = {
 
 
 def methods_of(
-    headers: Mapping[str, Mapping[str, Any]],
+    headers: Mapping[str, Header],
     *,
     spec: HeadSpec,
     units: Sequence[ModelUnit],
@@ -88,9 +91,7 @@ def methods_of(
     return sentences
 
 
-def _described(
-    headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, StainOutcome]
-) -> Iterator[str]:
+def _described(headers: Mapping[str, Header], stains: Mapping[str, StainOutcome]) -> Iterator[str]:
     for name, header in headers.items():
         if header["mode"] == IMPORTED:
             yield _embedded(header)
@@ -124,7 +125,7 @@ def _described(
         )
 
 
-def _regions(header: Mapping[str, Any]) -> str:
+def _regions(header: Header) -> str:
     """Return how many regions of an image its features describe, and of which kind."""
     number = header["crops"]
     ending = "" if number == 1 else "s"
@@ -135,7 +136,7 @@ def _regions(header: Mapping[str, Any]) -> str:
     return f"{number} random crop{ending}"
 
 
-def _embedded(header: Mapping[str, Any]) -> str:
+def _embedded(header: Header) -> str:
     """Return a sentence on embeddings that were computed outside bchisto."""
     about = header[IMPORTED]
     network = header["encoder"]
@@ -144,7 +145,7 @@ def _embedded(header: Mapping[str, Any]) -> str:
     return f"Features are embeddings of {header['dim']} numbers that {by} computed outside bchisto{each}."
 
 
-def shown_store(header: Mapping[str, Any]) -> str:
+def shown_store(header: Header) -> str:
     """Return the header of a feature file as text for the settings of a report."""
     if header["mode"] == IMPORTED:
         return _shown_embeddings(header)
@@ -174,7 +175,7 @@ def _further(settings: FeaturizeSettings) -> str:
     )
 
 
-def _shown_embeddings(header: Mapping[str, Any]) -> str:
+def _shown_embeddings(header: Header) -> str:
     about = header[IMPORTED]
     facts = [f"embeddings of {about['source']}: encoder {header['encoder']}"]
     if header["weights_sha256"]:
@@ -188,14 +189,14 @@ def _shown_embeddings(header: Mapping[str, Any]) -> str:
     return ", ".join(facts)
 
 
-def _scale(header: Mapping[str, Any], word: str) -> str:
+def _scale(header: Header, word: str) -> str:
     """Return the scale of a view as text: micrometres per pixel, or `word` and the scale factor."""
     if header.get("unit"):
         return f"{header['scale']:g} um per pixel"
     return f"{word}{header['scale']:g}"
 
 
-def _weights_hash(header: Mapping[str, Any]) -> str:
+def _weights_hash(header: Header) -> str:
     """Return the checksum of the weights file, as sha256sum prints it, or of the arrays if there is no file."""
     of_file = str(header.get("weights_file_sha256") or "")
     if of_file:

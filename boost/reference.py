@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..core import BundleError
 from ..core.models import pack_arrays, unpack_arrays
 from ..featurize import open_store
+from .trees import Arrays, Floats
 
 AXES = 64
 """Number of principal components that are kept; they take 128 bytes per feature. 8 detect outliers as well."""
@@ -19,12 +20,8 @@ AXES = 64
 _FOLDS = 5
 """Number of parts of the training images; each is left out once."""
 
-Values = npt.NDArray[np.float64]
 
-Reference = dict[str, npt.NDArray[Any]]
-
-
-def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
+def left_out_distances(rows: Floats, units: npt.NDArray[np.int64]) -> Floats:
     """Return the distance of each row to a distribution fitted without it, in folds that keep units together.
 
     Parameters
@@ -45,7 +42,7 @@ def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
     return distances
 
 
-def fit_gaussian(rows: Values) -> Reference:
+def fit_gaussian(rows: Floats) -> Arrays:
     """Fit a covariance to standardised rows, shrunk by Ledoit and Wolf's estimate, and keep its largest components.
 
     This uses only the inner products of rows, because there are fewer rows than features. The variance along all
@@ -88,7 +85,7 @@ def fit_gaussian(rows: Values) -> Reference:
     return {"mean": mean, "scale": scale, "axes": axes, "variances": variances, "rest": rest}
 
 
-def placed(rows: Values, fitted: Reference) -> tuple[Values, Values]:
+def placed(rows: Floats, fitted: Arrays) -> tuple[Floats, Floats]:
     """Return the distances of rows from a fitted distribution, and their coordinates.
 
     Parameters
@@ -146,7 +143,7 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 }
 
 
-def parse_reference(data: bytes, *, classes: int) -> Reference:
+def parse_reference(data: bytes, *, classes: int) -> Arrays:
     """Read the summary of the training images that `fit_reference` returned, for this number of classes.
 
     Returns
@@ -174,7 +171,7 @@ def parse_reference(data: bytes, *, classes: int) -> Reference:
     return arrays
 
 
-def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -> Values:
+def compare(reference: Arrays, features: Iterable[npt.NDArray[np.float32]]) -> Floats:
     """Compare images with the training images.
 
     Parameters
@@ -209,7 +206,7 @@ def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -
 
 
 def nearest_names(
-    reference: Reference, compared: Values, *, classes: Sequence[str], names: Mapping[str, str]
+    reference: Arrays, compared: Floats, *, classes: Sequence[str], names: Mapping[str, str]
 ) -> list[str]:
     """Return for each image one line with its nearest training images, their classes and distances.
 
@@ -259,7 +256,7 @@ class TrainingImage(NamedTuple):
     unit: str
 
 
-def _mean_rows(path: Path, images: Sequence[TrainingImage]) -> list[Values]:
+def _mean_rows(path: Path, images: Sequence[TrainingImage]) -> list[Floats]:
     """Return the mean features of some images of a feature file; only one image is in memory at a time."""
     with open_store(path) as store:
         return [

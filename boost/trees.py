@@ -23,6 +23,14 @@ Features = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
 """Probabilities of shape (images, classes)."""
 
+Floats = npt.NDArray[np.float64]
+
+Array = npt.NDArray[Any]
+"""Numbers of any type and shape."""
+
+Arrays = dict[str, Array]
+"""The arrays of a model by name."""
+
 
 def import_lightgbm() -> Any:
     """Import LightGBM.
@@ -101,7 +109,6 @@ _MAX_ROWS = 64
 _LEVELS = 4
 """Number of levels after which pairs at a leaf are removed; the removal takes as long as half a level."""
 
-Floats = npt.NDArray[np.float64]
 Nodes = npt.NDArray[np.int32]
 
 
@@ -197,7 +204,7 @@ class Forest:
         shares = self.predict_rows(features.reshape(images * augmentations, dim))
         return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
 
-    def predict_rows(self, rows: npt.NDArray[Any]) -> Floats:
+    def predict_rows(self, rows: Array) -> Floats:
         """Return probabilities, float64 of shape (n, classes), for rows, float32 or float64 of shape (n, features).
 
         They are exactly those that LightGBM computes.
@@ -225,7 +232,7 @@ class Forest:
             sums += column
         return np.asarray(powers / sums[:, np.newaxis])
 
-    def _leaves(self, values: npt.NDArray[Any]) -> Nodes:
+    def _leaves(self, values: Array) -> Nodes:
         """Return the leaf of each tree for each row, int32 of shape (trees, n), from values of shape (features, n)."""
         count = values.shape[1]
         flat = values.ravel()
@@ -326,7 +333,7 @@ def _entries(block: str) -> dict[str, str]:
     return {name: value for name, _, value in lines}
 
 
-def _joined(trees: Sequence[Mapping[str, str]], name: str, kind: Any) -> npt.NDArray[Any]:
+def _joined(trees: Sequence[Mapping[str, str]], name: str, kind: Any) -> Array:
     """Return the numbers of a line of all trees; it is empty for a tree without splits."""
     texts = [tree[name] for tree in trees if tree[name]]
     return np.fromstring(" ".join(texts), dtype=kind, sep=" ")

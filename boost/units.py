@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Message, StoreError
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
@@ -20,7 +19,7 @@ from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table,
 from ..featurize import open_store
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, get_head, known_head
-from .trees import Probabilities
+from .trees import Arrays, Probabilities
 
 MODEL_KIND = "model 2"
 """Version in the key of a model; the number increases when training or prediction changes."""
@@ -217,7 +216,7 @@ def read_model(unit: ModelUnit) -> bytes:
     return arrays["model"].tobytes()
 
 
-def _read(unit: ModelUnit) -> dict[str, npt.NDArray[Any]] | None:
+def _read(unit: ModelUnit) -> Arrays | None:
     shapes = {
         "model": (None,),
         "constant": (1,),

@@ -56,6 +56,11 @@ _COLOR_RANGE = (0.7, 1.3)
 
 Image = npt.NDArray[np.uint8]
 
+Floats = npt.NDArray[np.float64]
+
+Array = npt.NDArray[Any]
+"""Numbers of any type and shape."""
+
 
 def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
     """Parse augmentations, ``NAME`` or ``NAME:RANGE``; the range of those without one is None.

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError
 from ..core.jobs import read_pack, write_pack, write_rows
+from .augment import Array, Floats
 from .batches import Source, still_batches, training_batches
 from .patches import EpochSamples, Indices
 from .settings import FinetuneSettings, class_weights, copy_classes, sample_training
@@ -121,10 +121,9 @@ class EventLog:
         self._writer.flush()
 
 
-def _histogram(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _histogram(values: Array) -> Floats:
     """Return left edge, right edge and number of finite values of each bucket, shape (buckets, 3)."""
-    finite = values[np.isfinite(values)].astype(np.float64)
-    counts, edges = np.histogram(finite, bins=_BUCKETS)
+    counts, edges = np.histogram(values[np.isfinite(values)].astype(np.float64), bins=_BUCKETS)
     return np.column_stack([edges[:-1], edges[1:], counts])
 
 
@@ -150,7 +149,7 @@ class FitState:
     best: float = math.inf
     waited: int = 0
     rows: list[Epoch] = field(default_factory=list)
-    kept: list[npt.NDArray[Any]] = field(default_factory=list)
+    kept: list[Array] = field(default_factory=list)
 
     def add(self, epoch: Epoch, model: Any, *, best_only: bool) -> None:
         """Add an epoch; keep its weights if its loss is the lowest, or always without `best_only`."""
@@ -205,7 +204,7 @@ class StateFile:
         progress = json.loads(arrays["progress"].tobytes())
         # earlier versions wrote empty texts if there was no validation
         progress["rows"] = [
-            Epoch(*(None if cell == "" else cell for cell in row)) for row in progress["rows"]
+            Epoch._make(None if cell == "" else cell for cell in row) for row in progress["rows"]
         ]
         fit_state = FitState(**progress, kept=kept)
         if fit_state.waited:
@@ -232,7 +231,7 @@ class StateFile:
         return True
 
 
-def copied_weights(model: Any) -> list[npt.NDArray[Any]]:
+def copied_weights(model: Any) -> list[Array]:
     """Return copies of the weights, since the next step of JAX overwrites the memory of the current ones."""
     return [np.array(value) for value in model.get_weights()]
 

@@ -42,8 +42,7 @@ def network_of(name: str) -> NetworkSpec:
     if name in list_encoders():
         build = functools.partial(_plain_encoder, name)
         return NetworkSpec(name, build, _ENCODER_SIZE, learning_rate=1e-4, weights="imagenet")
-    names = one_of(name, [*list_networks(), *list_encoders()])
-    raise InputError("{network} {}: {}", name, names)
+    raise InputError("{network} {}: {}", name, one_of(name, [*list_networks(), *list_encoders()]))
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:
@@ -181,8 +180,7 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         if variable.name != "kernel":
             continue
         shape = tuple(variable.shape)
-        field = int(np.prod(shape[:-2]))
-        limit = np.sqrt(6.0 / (field * (shape[-2] + shape[-1])))
+        limit = np.sqrt(6.0 / (int(np.prod(shape[:-2])) * (shape[-2] + shape[-1])))
         rng = np.random.default_rng([*entropy, number])
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError
 from ..core.formats import read_rows
@@ -19,7 +18,7 @@ from ..crossval import CrossValidation, Outputs, Training, citation_of, write_ta
 from ..data import Dataset, decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate
 from ..stains import get_stain
-from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
+from .augment import AUGMENTATIONS, OFFLINE, Floats, augmentation_ranges
 from .bundle import CnnBundle
 from .model import network_of, resolved
 from .settings import FinetuneSettings
@@ -105,7 +104,7 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
             yield words.format(value, 100 * value)
 
 
-_FoldRows = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
+_FoldRows = tuple[tuple[tuple[str, str], ...], Floats]
 """Image and patch of each prediction of a fold, and their probabilities."""
 
 
@@ -113,7 +112,7 @@ def write_outputs(
     training: Training,
     result: CrossValidation,
     units: Sequence[FoldUnit],
-    outcomes: Sequence[npt.NDArray[np.float64]],
+    outcomes: Sequence[Floats],
     *,
     dataset: Dataset,
     reading: Mapping[str, Any],

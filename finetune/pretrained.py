@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..core import DAMAGE, WeightsError, printable
 from ..core.models import unpack_arrays
 from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables_of
+from .augment import Array
 from .networks import NETWORKS
 from .networks.layers import CaffeLayers, NetworkSpec
 
@@ -216,7 +217,7 @@ def network_variables(model: Any) -> dict[str, Any]:
     return variables
 
 
-def network_arrays(model: Any) -> dict[str, npt.NDArray[Any]]:
+def network_arrays(model: Any) -> WeightArrays:
     """Return the weights of a network as arrays, with the names of `network_variables`."""
     from keras import ops
 
@@ -261,9 +262,7 @@ def _from_caffe(
     return converted
 
 
-def _as_keras(
-    array: npt.NDArray[Any], shape: tuple[int, ...], *, channels: int
-) -> npt.NDArray[Any]:
+def _as_keras(array: Array, shape: tuple[int, ...], *, channels: int) -> Array:
     """Return a Caffe array in the order of axes of a Keras variable; `channels` are those of a flattened feature map.
 
     An array that does not fit keeps another shape, and is refused.

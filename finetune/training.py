@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import (
     InputError,
@@ -39,6 +38,7 @@ from ..data import (
     inner_splits,
 )
 from ..evaluate import TwoClassView
+from .augment import Floats
 from .batches import Source
 from .fit import TrainingPlan
 from .images import ImageBank, prepare_images
@@ -141,8 +141,7 @@ class CnnTraining(Training):
 
     def make_units(self) -> Sequence[FoldUnit]:
         """Return all folds."""
-        workers = self.resources.helpers(len(self.plan.folds))
-        return self._folds(self.folder, workers=workers)
+        return self._folds(self.folder, workers=self.resources.helpers(len(self.plan.folds)))
 
     do = staticmethod(train_fold)
     read = staticmethod(read_fold)
@@ -151,7 +150,7 @@ class CnnTraining(Training):
         self,
         result: CrossValidation,
         units: Sequence[FoldUnit],
-        outcomes: Sequence[npt.NDArray[np.float64]],
+        outcomes: Sequence[Floats],
     ) -> CrossValidation:
         """Write all outputs, see `write_outputs`."""
         return write_outputs(

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import OutputError, limited
 from ..core.formats import file_sha256
 from ..core.jobs import Ticker, key_of, read_pack, write_pack
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
-from .boosted import BoostedModel
+from .boosted import BoostedModel, Floats
 from .images import PARAMETERS
 from .model_file import Model, ModelFile, load_alike
 
@@ -39,9 +38,9 @@ class Prediction(NamedTuple):
         Comparison with the training images, see `bchisto.boost.Bundle.compare`.
     """
 
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
     trained: bool
-    compared: npt.NDArray[np.float64]
+    compared: Floats
 
 
 class Predicted(NamedTuple):

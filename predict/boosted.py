@@ -38,6 +38,8 @@ from ..featurize import (
 )
 from ..stains import stain_notes
 
+Floats = npt.NDArray[np.float64]
+
 _log = logging.getLogger(__name__)
 
 
@@ -109,7 +111,7 @@ class BoostedModel:
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str, npt.NDArray[np.float64]]]:
+    ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats]]:
         """Predict images one by one. An image that fails gets an error message instead of probabilities.
 
         If a GPU computes, `helpers` processes decode and normalise the next images meanwhile.
@@ -269,8 +271,7 @@ def _trained_settings(bundle: Bundle, path: Path) -> dict[str, FeaturizeSettings
 def _reason(error: Exception) -> str:
     """Return the first line of an error about a header as printable text."""
     lines = str(error).splitlines() or ["?"]
-    missing = "no " if isinstance(error, KeyError) else ""
-    return printable(missing + lines[0][:160])
+    return printable(("no " if isinstance(error, KeyError) else "") + lines[0][:160])
 
 
 def _check_lengths(bundle: Bundle, path: Path, encoders: Mapping[str, CropEncoder]) -> None:

@@ -27,6 +27,7 @@ from ..core.jobs import Ticker
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame
 from .blocks import Prediction, predict_records
+from .boosted import Floats
 from .images import advised, check_sizes, new_images, notes_of_training
 from .model_file import find_bundle, ready_model
 from .table import Outliers
@@ -55,7 +56,7 @@ class Predictions:
 
     image_ids: tuple[str, ...]
     classes: tuple[str, ...]
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
     trained: tuple[bool, ...] | None = None
     banners: tuple[str, ...] = ()
     outliers: Outliers | None = None
@@ -69,7 +70,7 @@ class Predictions:
         return tuple(self.classes[index] for index in self.probabilities.argmax(axis=1))
 
     @property
-    def confidence(self) -> npt.NDArray[np.float64]:
+    def confidence(self) -> Floats:
         """The probability of the predicted class, float64 of shape (n,)."""
         return np.asarray(self.probabilities.max(axis=1))
 

@@ -25,6 +25,7 @@ from ..core.models import BundleFacts
 from ..data import ImageRecord
 from ..evaluate import NOTHING_LEARNT, apply_temperature, write_predictions
 from .blocks import Predicted
+from .boosted import Floats
 from .images import notes_of_training
 from .settings import OperatingPoint, PredictSettings
 
@@ -51,7 +52,7 @@ class Table:
 
     format: str
     records: Sequence[ImageRecord]
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
     classes: Sequence[str]
     further: Sequence[tuple[str, Sequence[str]]] = ()
 
@@ -133,12 +134,12 @@ class Outliers:
         The nearest training images of each image, with class and distance.
     """
 
-    percentiles: npt.NDArray[np.float64]
+    percentiles: Floats
     nearest: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path | None
+        cls, bundle: BundleFacts, compared: Sequence[Floats], *, model: Path | None
     ) -> Outliers | None:
         """Compare images with the training images. Return None if the model file has no reference for that.
 
@@ -193,7 +194,7 @@ def _names_beside(model: Path | None) -> dict[str, str]:
         return {
             row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))
         }
-    except (BchistoError, *DAMAGE) as error:
+    except (*DAMAGE, BchistoError) as error:
         _log.debug("%s: no names of training images (%s)", model, error)
         return {}
 
@@ -219,7 +220,7 @@ class Tabulated:
     """
 
     table: Table
-    raw: npt.NDArray[np.float64]
+    raw: Floats
     failures: dict[str, str]
     banners: tuple[str, ...]
     trained: tuple[bool, ...]

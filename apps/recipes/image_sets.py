@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 READING = frozenset({"lesions", "context"})
 """Settings of a step that determine how images are read."""
 
+Reading = Mapping[str, Any]
+"""How images are read: options of `ImageSelection`."""
+
 FoldRow = tuple[str, int, str]
 """A row of a fold list: image, fold and part, which is empty if the list names only test images."""
 
@@ -70,19 +73,18 @@ class ImageSet:
         """The magnification as the end of a sentence; empty for all images."""
         return "" if self.magnification is None else f" at {self.magnification}x"
 
-    def selection(self, reading: Mapping[str, Any]) -> ImageSelection:
+    def selection(self, reading: Reading) -> ImageSelection:
         """Return the selection of these images, with the settings of a step for reading them."""
-        magnifications = () if self.magnification is None else (self.magnification,)
         return from_options(
             ImageSelection,
             reading,
             images=self.images,
             dataset=self.layout,
-            magnifications=magnifications,
+            magnifications=(() if self.magnification is None else (self.magnification,)),
             only=self.only,
         )
 
-    def read(self, reading: Mapping[str, Any]) -> Dataset:
+    def read(self, reading: Reading) -> Dataset:
         """Return the dataset, read only once.
 
         Raises
@@ -102,7 +104,7 @@ class ImageSet:
         """Return the folds, with published lists replaced by those of a quick run."""
         return replace(choice, folds=tuple(self.lists.get(name, name) for name in choice.folds))
 
-    def plans(self, choice: FoldChoice, *, reading: Mapping[str, Any], seed: int) -> list[FoldPlan]:
+    def plans(self, choice: FoldChoice, *, reading: Reading, seed: int) -> list[FoldPlan]:
         """Return the folds of each cross-validation scheme.
 
         Raises

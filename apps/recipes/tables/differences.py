@@ -22,7 +22,7 @@ from ....evaluate import (
 )
 from .ensembles import gain_by_fold
 from .networks import value_at
-from .obtained import Key, Obtained, Runs, Value, mean_change, value_in
+from .obtained import Key, Obtained, Published, Runs, Value, mean_change, value_in
 
 SEEDS = 3
 """Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
@@ -124,7 +124,7 @@ class Differences:
         Whether its values have an interval over images.
     """
 
-    def __init__(self, runs: Runs, table: Mapping[str, Any]) -> None:
+    def __init__(self, runs: Runs, table: Published) -> None:
         self._runs = runs
         self._table = table
         self.kind: str = table["kind"]
