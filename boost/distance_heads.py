@@ -65,7 +65,7 @@ class NeighbourModel(StandardisedModel):
     def _scores(self, features: Features) -> Probabilities:
         a = self.arrays
         order = _nearest(unit_rows(features, a["mean"], a["scale"]), a["vectors"])
-        return np.asarray(_vote(a["votes"], order, int(a["neighbours"])) + a["intercepts"])
+        return _vote(a["votes"], order, int(a["neighbours"])) + a["intercepts"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class PrototypeModel(StandardisedModel):
         far = squared_distances(
             unit_rows(features, a["mean"], a["scale"]), a["prototypes"].astype(np.float64)
         )
-        return np.asarray(a["intercepts"] - float(a["temperature"]) * far)
+        return a["intercepts"] - float(a["temperature"]) * far
 
 
 def _nearest(rows: Floats, vectors: Array) -> Places:
@@ -148,7 +148,7 @@ def fit_prototypes(part: TrainingPart) -> Arrays:
     def means(images: Places) -> Floats:
         of_class = np.eye(part.classes)[labels[images]]
         counts = of_class.sum(axis=0)[:, None]
-        return np.asarray(of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0))
+        return of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0)
 
     def held_out_by(temperature: float) -> Callable[[Places, Places], Probabilities]:
         return lambda train, held: softmax(

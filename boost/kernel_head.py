@@ -64,9 +64,7 @@ class KernelModel(StandardisedModel):
         return not (self.arrays["weights"].any() and self.arrays["pairs"].any())
 
     def _scores(self, features: Features) -> Probabilities:
-        return np.asarray(
-            self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"]
-        )
+        return self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"]
 
     def _decisions(self, features: Features) -> Probabilities:
         """Return the decision of each pair of classes, averaged over augmentations, shape (images, pairs)."""

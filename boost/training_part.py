@@ -12,7 +12,7 @@ from ..core import InputError, Message
 from ..core.models import pack_arrays, unpack_arrays
 from ..data import inner_splits
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .trees import Arrays, Features, Places, Probabilities
+from .trees import Arrays, Features, Params, Places, Probabilities
 
 MOST_ROWS = 3000
 """Maximum number of rows on which a linear or kernel classifier is fitted: for 360 images, 8 augmentations each. A
@@ -128,9 +128,7 @@ def array_head(
             return None
         return f"The head {name} {few} {MOST_ROWS:,} of up to {terms.most_images:,} training images of a fold."
 
-    def fit_models(
-        part: TrainingPart, params: Sequence[Mapping[str, Any]]
-    ) -> Iterator[FittedModel]:
+    def fit_models(part: TrainingPart, params: Sequence[Params]) -> Iterator[FittedModel]:
         if few:
             part = few_images_of(part)
         for _ in params:

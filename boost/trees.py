@@ -23,6 +23,9 @@ Features = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
 """Probabilities of shape (images, classes)."""
 
+Params = Mapping[str, Any]
+"""Parameters of a model by name."""
+
 Floats = npt.NDArray[np.float64]
 
 Array = npt.NDArray[Any]
@@ -49,7 +52,7 @@ def import_lightgbm() -> Any:
 
 
 def fit_texts(
-    features: Features, labels: Places, *, params: Sequence[Mapping[str, Any]], rounds: int
+    features: Features, labels: Places, *, params: Sequence[Params], rounds: int
 ) -> Iterator[str]:
     """Train models that differ only in seeds, so that they share LightGBM's bins, and yield the text of each.
 
@@ -79,7 +82,7 @@ def fit_texts(
         yield str(lightgbm.train(dict(of_model), data, num_boost_round=rounds).model_to_string())
 
 
-def fit_text(features: Features, labels: Places, *, params: Mapping[str, Any], rounds: int) -> str:
+def fit_text(features: Features, labels: Places, *, params: Params, rounds: int) -> str:
     """Train one model and return its text, see `fit_texts`."""
     return next(fit_texts(features, labels, params=[params], rounds=rounds))
 
@@ -230,7 +233,7 @@ class Forest:
         sums = np.zeros(len(powers))
         for column in powers.T:
             sums += column
-        return np.asarray(powers / sums[:, np.newaxis])
+        return powers / sums[:, np.newaxis]
 
     def _leaves(self, values: Array) -> Nodes:
         """Return the leaf of each tree for each row, int32 of shape (trees, n), from values of shape (features, n)."""

@@ -103,7 +103,7 @@ class OperatingPoint:
     def is_positive(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Return which rows are positive, bool of shape (n,)."""
         mask = positive_mask(self.classes, self.positive)
-        return np.asarray(two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold)
+        return two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold
 
     def __str__(self) -> str:
         text = f"{' + '.join(self.positive)} at {self.threshold:.4g}"

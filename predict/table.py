@@ -162,7 +162,7 @@ class Outliers:
     @property
     def marked(self) -> npt.NDArray[np.bool_]:
         """Which images are marked as outliers, bool of shape (n,)."""
-        return np.asarray(self.percentiles >= MARKED)
+        return self.percentiles >= MARKED
 
     @property
     def columns(self) -> list[Column]:
@@ -190,11 +190,12 @@ def _names_beside(model: Path | None) -> dict[str, str]:
     """Return names of training images by the SHA-256 of their pixels; empty if the list is missing."""
     if model is None:
         return {}
+    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
     try:
         return {
             row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))
         }
-    except (*DAMAGE, BchistoError) as error:
+    except unreadable as error:
         _log.debug("%s: no names of training images (%s)", model, error)
         return {}
 

@@ -23,7 +23,7 @@ from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FinetuneStep, RecipeStep
-from .tables import Key, Obtained, Runs, compare_published
+from .tables import Key, Obtained, Results, Runs, compare_published
 from .tables.networks import find_test_images, predict_test_images
 
 _log = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ class RecipeRun:
         return results
 
 
-def pairs_of(obtained: Mapping[Key, Obtained]) -> list[dict[str, Any]]:
+def pairs_of(obtained: Results) -> list[dict[str, Any]]:
     """Test the first variant against each other variant, at the same magnification."""
     first: dict[int | None, Panel] = {}
     pairs = []

@@ -194,7 +194,7 @@ def _kernel(step: LayerStep, factor: Floats | None) -> Floats:
     shape = (kernel.shape[-1],)
     if step.kind == "DepthwiseConv2D":
         shape = kernel.shape[-2:]
-    return np.asarray(kernel * factor.reshape(shape))
+    return kernel * factor.reshape(shape)
 
 
 def _by_sign(

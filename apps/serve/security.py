@@ -105,7 +105,8 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        scope = {**scope, "path": path.removeprefix(self._folder) or "/"}
+        inside = scope["path"].removeprefix(self._prefix).removeprefix(self._folder)
+        scope = {**scope, "path": inside or "/"}
         answer = await self._refusal(scope, receive) or self._app
         await answer(scope, receive, guarded)
 

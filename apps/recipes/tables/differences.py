@@ -22,7 +22,7 @@ from ....evaluate import (
 )
 from .ensembles import gain_by_fold
 from .networks import value_at
-from .obtained import Key, Obtained, Published, Runs, Value, mean_change, value_in
+from .obtained import Key, Published, Results, Runs, Value, mean_change, value_in
 
 SEEDS = 3
 """Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
@@ -207,7 +207,7 @@ class Differences:
             return Shown() if table is None else Shown(table, value)
         return Shown(self._predictions(seed, key), value)
 
-    def _predictions(self, seed: Mapping[Key, Obtained], key: Key) -> PredictionTable | None:
+    def _predictions(self, seed: Results, key: Key) -> PredictionTable | None:
         """Return the predictions of a variant; None for patches, which do not correspond row by row in two tables."""
         if self.kind == "validation":
             return seed[key].validated
@@ -217,7 +217,7 @@ class Differences:
         predictions = seed[key].panel.table
         return aggregate(predictions) if level == "patient" else predictions
 
-    def _by_rule(self, seed: Mapping[Key, Obtained], key: Key) -> PredictionTable | None:
+    def _by_rule(self, seed: Results, key: Key) -> PredictionTable | None:
         """Return predictions that a rule combined from those of patches; None if these were not written."""
         rule, magnification = key
         path = seed[self._table["variant"], magnification].folder / "predictions-by-patch.csv"

@@ -20,6 +20,7 @@ from .obtained import (
     Key,
     Obtained,
     Published,
+    Results,
     Runs,
     StoreHits,
     Value,
@@ -124,9 +125,7 @@ def _right(run: Obtained, *, two_class: bool) -> Floats | None:
     return np.asarray(sides.right, dtype=np.float64)
 
 
-def gain_by_fold(
-    seeds: Sequence[Mapping[Key, Obtained]], key: Key, variant: str, *, better: Any
-) -> Floats:
+def gain_by_fold(seeds: Sequence[Results], key: Key, variant: str, *, better: Any) -> Floats:
     """Return the gain in accuracy of something better over a single feature file in each fold.
 
     Parameters

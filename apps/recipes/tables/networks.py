@@ -23,6 +23,7 @@ from .obtained import (
     Key,
     Obtained,
     Published,
+    Results,
     Runs,
     Value,
     figure_of,
@@ -125,7 +126,7 @@ def _mean_confidence(metrics: Mapping[str, Any]) -> float | None:
     return float(sum(entry["n"] * entry["confidence"] for entry in bins) / rows)
 
 
-def value_at(seed: Mapping[Key, Obtained], key: Key, table: Published) -> Value:
+def value_at(seed: Results, key: Key, table: Published) -> Value:
     """Return the metric of a row in a table of variants or levels; None if it was not run.
 
     Parameters

@@ -164,6 +164,10 @@ class Obtained:
                 yield from read_records(handle)
 
 
+Results = Mapping[Key, Obtained]
+"""The results of the variants with one seed."""
+
+
 @dataclass(frozen=True)
 class Runs:
     """The results of all variants at each magnification.
@@ -187,15 +191,15 @@ class Runs:
     """
 
     first: str
-    obtained: Mapping[Key, Obtained] = field(default_factory=dict)
+    obtained: Results = field(default_factory=dict)
     magnifications: Sequence[int | None] = (None,)
-    further: Sequence[Mapping[Key, Obtained]] = ()
+    further: Sequence[Results] = ()
     times: Mapping[str, Sequence[float]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     tested: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def seeds(self) -> list[Mapping[Key, Obtained]]:
+    def seeds(self) -> list[Results]:
         """The results of each seed."""
         return [self.obtained, *self.further]
 
