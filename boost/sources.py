@@ -286,9 +286,7 @@ def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str
 
 
 def _unknown(labels: Sequence[str], classes: Sequence[str]) -> InputError:
-    further = ""
-    if len(labels) > 1:
-        further = f" (nor are {', '.join(labels[1:])})"
+    further = f" (nor are {', '.join(labels[1:])})" if len(labels) > 1 else ""
     return InputError(
         "label {} is not among the classes {}{}; name every class in {classes}",
         labels[0],

@@ -46,8 +46,10 @@ def import_lightgbm() -> Any:
     try:
         import lightgbm
     except OSError as error:
-        text = "LightGBM cannot be loaded ({}); install the system's OpenMP library (Debian: apt-get install libgomp1)"
-        raise DependencyError(text, error) from error
+        raise DependencyError(
+            "LightGBM cannot be loaded ({}); install the system's OpenMP library (Debian: apt-get install libgomp1)",
+            error,
+        ) from error
     return lightgbm
 
 

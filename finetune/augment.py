@@ -105,8 +105,14 @@ def _range(text: str, name: str, number: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= largest:  # also not a number
-        message = "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}"
-        raise InputError(message, text, name, largest, name, RANGES[name])
+        raise InputError(
+            "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
+            text,
+            name,
+            largest,
+            name,
+            RANGES[name],
+        )
     return value
 
 

@@ -73,7 +73,9 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         if values[name] is None and name in parameters:
             values[name] = parameters[name].default
     values["convention"] = settings.convention or _default_convention(network, values["weights"])
-    values["precision"] = settings.precision or _default_precision()
+    values["precision"] = settings.precision
+    if not settings.precision:
+        values["precision"] = "bfloat16" if gpus_have_bfloat16() else "float32"
     return values
 
 
@@ -82,10 +84,6 @@ def _default_convention(network: NetworkSpec, weights: str) -> str:
     if network.caffe is None or weights in ("imagenet", "random"):
         return "signed"
     return input_convention(Path(weights))
-
-
-def _default_precision() -> str:
-    return "bfloat16" if gpus_have_bfloat16() else "float32"
 
 
 def untrained_notice(settings: FinetuneSettings) -> str | None:
@@ -155,10 +153,10 @@ def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
             "{freeze} and {top} belong to encoders; {} is trained as a whole", settings.network
         )
     if settings.weights == "imagenet":
-        text = (
-            "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random"
+        raise InputError(
+            "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random",
+            settings.network,
         )
-        raise InputError(text, settings.network)
     options = {name: getattr(settings, name) for name in _OF_BUILD}
     options = {name: value for name, value in options.items() if value is not None}
     if settings.convention != "signed":

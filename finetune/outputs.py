@@ -126,9 +126,7 @@ def write_outputs(
         count = len(unit.test_names)
         tested.append((unit.test_names, rows[:count]))
         held.append((unit.held_names, rows[count:]))
-    tables: list[PredictionTable] = []
-    if any(names for names, _ in tested):
-        tables = _tables(training, units, tested, result)
+    tables = _tables(training, units, tested, result) if any(names for names, _ in tested) else []
     if any(names for names, _ in held):
         _, of_images = _table(training, units, held, result)
         write_table(result.folder / "predictions-validation.csv", of_images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +188,7 @@ def _arrays_of(
     path: Path, network: NetworkSpec, shapes: dict[str, tuple[int, ...]]
 ) -> WeightArrays:
     """Return the arrays of a file, with bchisto's names; of a Caffe model those of the given variables."""
-    read: Callable[[Path], WeightArrays] = read_weight_arrays
-    if path.suffix == _CAFFE:
-        read = read_caffe
+    read = read_caffe if path.suffix == _CAFFE else read_weight_arrays
     arrays = read(path)
     if not _is_caffe(arrays):
         return arrays

@@ -157,8 +157,12 @@ def choose_point(
         )
     if sensitivity is not None and sensitivity not in fitted:
         sensitivities = ", ".join(map(str, fitted)) or "none"
-        text = "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}"
-        raise InputError(text, bundle, sensitivity, sensitivities)
+        raise InputError(
+            "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
+            bundle,
+            sensitivity,
+            sensitivities,
+        )
     if threshold is None and sensitivity is None:
         sensitivity = next(iter(fitted), None)
     if sensitivity is not None:

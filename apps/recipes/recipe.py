@@ -93,8 +93,12 @@ class Recipe:
         """
         for name in variants:
             if name not in self.variants:
-                text = "{variants} {}: {} has the variants {}"
-                raise InputError(text, name, self.name, ", ".join(self.variants))
+                raise InputError(
+                    "{variants} {}: {} has the variants {}",
+                    name,
+                    self.name,
+                    ", ".join(self.variants),
+                )
         if variants:
             return list(variants)
         if self.measures_encoder:

@@ -57,8 +57,12 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     except InputError:
         raise
     except DAMAGE as error:  # such as a list instead of a number
-        text = "recipe {}: variant {}: a setting of another kind ({})"
-        raise InputError(text, recipe.name, variant, error) from error
+        raise InputError(
+            "recipe {}: variant {}: a setting of another kind ({})",
+            recipe.name,
+            variant,
+            error,
+        ) from error
     return steps
 
 

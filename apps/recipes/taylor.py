@@ -75,8 +75,11 @@ def check_rules(graph: Graph, tensor: int | None = None) -> None:
     for step in graph.steps:
         has_rule = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS | {"_Power"}
         if not has_rule and step.results[0] != graph.logits and graph.logits not in step.sources:
-            text = "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none"
-            raise InputError(text, step.name, step.kind)
+            raise InputError(
+                "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none",
+                step.name,
+                step.kind,
+            )
     if _last(graph).kind != "Dense":
         raise InputError(
             Message("{method} taylor: needs a network that ends in a dense layer; gradcam does not")
@@ -191,9 +194,7 @@ def _kernel(step: LayerStep, factor: Floats | None) -> Floats:
     kernel = to_numpy(step.operation.kernel)
     if factor is None:
         return kernel
-    shape = (kernel.shape[-1],)
-    if step.kind == "DepthwiseConv2D":
-        shape = kernel.shape[-2:]
+    shape = kernel.shape[-2:] if step.kind == "DepthwiseConv2D" else (kernel.shape[-1],)
     return kernel * factor.reshape(shape)
 
 

@@ -189,9 +189,7 @@ class Differences:
             return None
         halves = []
         for number in range(len(self._runs.seeds)):
-            than = None
-            if contrast.than is not None:
-                than = self._shown(number, contrast.than)
+            than = self._shown(number, contrast.than) if contrast.than is not None else None
             half = half_width(self._shown(number, contrast.better), than, metric)
             if half is None:
                 return None

@@ -202,9 +202,7 @@ def spreads(runs: Runs, magnification: int | None, table: Published) -> Figures:
     if len(fused) > 1 and accuracies:
         over_folds = float(np.mean([float(store.std()) for store in accuracies]))
         fusion = float(fused.std())
-    ratio = None
-    if fusion is not None and over_folds:
-        ratio = fusion / over_folds
+    ratio = fusion / over_folds if fusion is not None and over_folds else None
     yield PublishedFigure(
         "over the feature files, mean of the folds",
         table["over_stores"],
