@@ -21,8 +21,8 @@ from ..featurize import IMPORTED
 from ..stains import known_stain
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import known_head
-from .reference import NOT_COMPARED, REFERENCE_MEMBER, Reference, compare, parse_reference
-from .trees import Probabilities
+from .reference import NOT_COMPARED, REFERENCE_MEMBER, compare, parse_reference
+from .trees import Arrays, Floats, Probabilities
 
 _OF_KERAS = {
     "imagenet": "published with Keras, which does not state one",
@@ -58,7 +58,7 @@ class Bundle(BundleFacts):
     stores: dict[str, dict[str, Any]]
     models: dict[str, list[Classifier]]
     head: str = "lightgbm"
-    reference: Reference | None = None
+    reference: Arrays | None = None
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class Bundle(BundleFacts):
             getattr(model, "constant", False) for models in self.models.values() for model in models
         )
 
-    def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
+    def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> Floats:
         """Predict images: the mean probability over all models, feature files and augmentations, as published.
 
         Parameters
@@ -130,7 +130,7 @@ class Bundle(BundleFacts):
             )
         return mean
 
-    def compare(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
+    def compare(self, features: Mapping[str, npt.NDArray[np.float32]]) -> Floats:
         """Compare images with the training images, see `bchisto.boost.reference.compare`.
 
         Returns
@@ -161,7 +161,7 @@ class Bundle(BundleFacts):
                 return None
         return self._mean(lambda _, classifier: classifier.base)
 
-    def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def store_share(self, store: str, features: npt.NDArray[np.float32]) -> Floats:
         """Return the contribution of one feature file's models to `predict`; all contributions sum to its result.
 
         Parameters
@@ -308,8 +308,7 @@ def _check_models(
     path: Path, members: Sequence[_ModelMember], models: Mapping[str, Sequence[Classifier]]
 ) -> None:
     """Refuse a file in which a model is there twice, or one is missing or takes other features than the others."""
-    distinct = {(member.store, member.fold, member.seed) for member in members}
-    if len(distinct) < len(members):
+    if len({(member.store, member.fold, member.seed) for member in members}) < len(members):
         raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
     without_models = models.keys() - {member.store for member in members}
     if without_models:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import BundleError
 from .head import TrainingPart
 from .kernel_head import squared_distances
 from .linear_head import ABSENT, LinearModel, StandardisedModel, held_out_loss, softmax
 from .training_part import array_head, inner_folds, out_of_fold, standardisation
-from .trees import Features, Places, Probabilities
+from .trees import Array, Arrays, Features, Floats, Places, Probabilities
 
 _NEIGHBOURS = (1, 3, 5, 10, 20)
 """Numbers of neighbours that are tried; UNI (Chen et al. 2024) uses 20."""
@@ -23,9 +22,7 @@ _TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Factors of squared distances that are tried. A distance between vectors of length 1 is at most 2."""
 
 
-def unit_rows(
-    features: Features, mean: npt.NDArray[Any], scale: npt.NDArray[Any]
-) -> npt.NDArray[np.float64]:
+def unit_rows(features: Features, mean: Array, scale: Array) -> Floats:
     """Return the mean features of each image, centred, scaled, and normalised to length 1.
 
     Parameters
@@ -67,9 +64,8 @@ class NeighbourModel(StandardisedModel):
 
     def _scores(self, features: Features) -> Probabilities:
         a = self.arrays
-        rows = unit_rows(features, a["mean"], a["scale"])
-        order = _nearest(rows, a["vectors"])
-        return np.asarray(_vote(a["votes"], order, int(a["neighbours"])) + a["intercepts"])
+        order = _nearest(unit_rows(features, a["mean"], a["scale"]), a["vectors"])
+        return _vote(a["votes"], order, int(a["neighbours"])) + a["intercepts"]
 
 
 @dataclass(frozen=True)
@@ -94,20 +90,20 @@ class PrototypeModel(StandardisedModel):
         far = squared_distances(
             unit_rows(features, a["mean"], a["scale"]), a["prototypes"].astype(np.float64)
         )
-        return np.asarray(a["intercepts"] - float(a["temperature"]) * far)
+        return a["intercepts"] - float(a["temperature"]) * far
 
 
-def _nearest(rows: npt.NDArray[np.float64], vectors: npt.NDArray[Any]) -> Places:
+def _nearest(rows: Floats, vectors: Array) -> Places:
     """Return the positions of all vectors for each row, nearest first; at equal distance the earlier one first."""
     return np.argsort(squared_distances(rows, vectors.astype(np.float64)), axis=1, kind="stable")
 
 
-def _vote(votes: npt.NDArray[Any], order: Places, neighbours: int) -> Probabilities:
+def _vote(votes: Array, order: Places, neighbours: int) -> Probabilities:
     """Return unnormalised log probabilities: votes of the nearest, plus one per class (Laplace's rule)."""
     return np.asarray(np.log(votes[order[:, :neighbours]].sum(axis=1, dtype=np.float64) + 1.0))
 
 
-def fit_neighbours(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
+def fit_neighbours(part: TrainingPart) -> Arrays:
     """Store the training images, and choose the number of neighbours by grouped folds inside the training part.
 
     Raises
@@ -125,11 +121,17 @@ def fit_neighbours(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
 
     tried = [count for count in _NEIGHBOURS if count <= len(labels)]
     best = _chosen(part, tried, held_out_by)
-    arrays = {"vectors": rows.astype(np.float32), "votes": votes, "neighbours": np.array(best)}
-    return {"mean": mean, "scale": scale, "intercepts": prior, **arrays}
+    return {
+        "mean": mean,
+        "scale": scale,
+        "intercepts": prior,
+        "vectors": rows.astype(np.float32),
+        "votes": votes,
+        "neighbours": np.array(best),
+    }
 
 
-def fit_prototypes(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
+def fit_prototypes(part: TrainingPart) -> Arrays:
     """Compute the mean of each class, and choose the temperature by grouped folds inside the training part.
 
     Raises
@@ -143,27 +145,30 @@ def fit_prototypes(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     """
     rows, labels, mean, scale, prior = _prepared(part)
 
-    def means(images: Places) -> npt.NDArray[np.float64]:
+    def means(images: Places) -> Floats:
         of_class = np.eye(part.classes)[labels[images]]
         counts = of_class.sum(axis=0)[:, None]
-        return np.asarray(of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0))
+        return of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0)
 
     def held_out_by(temperature: float) -> Callable[[Places, Places], Probabilities]:
         return lambda train, held: softmax(
             prior - temperature * squared_distances(rows[held], means(train))
         )
 
-    best = _chosen(part, _TEMPERATURES, held_out_by)
-    arrays = {"prototypes": means(np.arange(len(labels))), "temperature": np.array(best)}
-    return {"mean": mean, "scale": scale, "intercepts": prior, **arrays}
+    return {
+        "mean": mean,
+        "scale": scale,
+        "intercepts": prior,
+        "prototypes": means(np.arange(len(labels))),
+        "temperature": np.array(_chosen(part, _TEMPERATURES, held_out_by)),
+    }
 
 
 def _prepared(
     part: TrainingPart,
-) -> tuple[npt.NDArray[Any], Places, Features, Features, npt.NDArray[np.float64]]:
+) -> tuple[Array, Places, Features, Features, Floats]:
     """Return rows, labels, mean and scale of a training part, and scores that exclude classes without images."""
-    means = part.features.mean(axis=1, dtype=np.float64)
-    mean = means.mean(axis=0).astype(np.float32)
+    mean = part.features.mean(axis=1, dtype=np.float64).mean(axis=0).astype(np.float32)
     scale = np.ones_like(mean)
     prior = np.where(np.isin(np.arange(part.classes), part.labels), 0.0, ABSENT)
     return unit_rows(part.features, mean, scale), part.labels, mean, scale, prior
@@ -205,7 +210,7 @@ PROTOTYPE = array_head(
 """SimpleShot: class means of centred features normalised to length 1."""
 
 
-def fit_lda(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
+def fit_lda(part: TrainingPart) -> Arrays:
     """Fit a discriminant analysis with the covariance ``(1 - s) S + s tr(S) / d I`` of rows around their class means.
 
     Rows are the standardised mean features of images. The shrunk covariance is inverted only in the space of the rows,
@@ -237,12 +242,13 @@ def fit_lda(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
         offsets = np.where(
             present, np.log(counts / len(rows)) - 0.5 * (weights * means).sum(axis=1), ABSENT
         )
-    arrays = {
+    return {
+        "mean": mean,
+        "scale": scale,
         "coefficients": weights * present[:, None],
         "intercepts": offsets,
         "shrinkage": np.array(shrinkage),
     }
-    return {"mean": mean, "scale": scale, **arrays}
 
 
 LDA = array_head(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ..core import InputError
 from .presets import Preset
-from .trees import Features, Places, Probabilities
+from .trees import Features, Params, Places, Probabilities
 
 HEAD_NAME = r"[a-z][a-z0-9_]{0,31}"
 """Pattern of a classifier's name, which is part of names of folders."""
@@ -137,12 +137,10 @@ class HeadSpec:
 
     name: str
     suffix: str
-    fit: Callable[[TrainingPart, Sequence[Mapping[str, Any]]], Iterator[FittedModel]]
+    fit: Callable[[TrainingPart, Sequence[Params]], Iterator[FittedModel]]
     parse: Callable[[bytes], Classifier]
     seeded: bool = False
-    params: Callable[..., Mapping[str, Any]] = lambda terms, *, classes, **seed_and_fold: (
-        seed_and_fold
-    )
+    params: Callable[..., Params] = lambda terms, *, classes, **seed_and_fold: seed_and_fold
     settings: Callable[[TrainingTerms], Mapping[str, Any]] = lambda terms: {}
     shown: Callable[[TrainingTerms], Mapping[str, str]] = lambda terms: {}
     method: str = ""

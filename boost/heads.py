@@ -6,8 +6,7 @@ of bchisto, because existing model files refer to that name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ..core import BundleError, InputError, extension_names, load_extension, one_of
 from .distance_heads import KNN, LDA, PROTOTYPE
@@ -15,10 +14,10 @@ from .head import FittedModel, HeadSpec, TrainingPart
 from .kernel_head import SVM
 from .linear_head import LOGISTIC
 from .presets import model_params
-from .trees import fit_texts, pack_text, parse_model
+from .trees import Params, fit_texts, pack_text, parse_model
 
 
-def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
+def _fit(part: TrainingPart, params: Sequence[Params]) -> Iterator[FittedModel]:
     """Fit one model per set of parameters. The sets differ only in seeds, so the models share bins."""
     for text in fit_texts(part.features, part.labels, params=params, rounds=part.rounds):
         yield FittedModel(pack_text(text), text=text)
@@ -56,6 +55,10 @@ def list_heads() -> list[str]:
     return [*HEADS, *(name for name in extension_names(ENTRY_POINT_GROUP) if name not in HEADS)]
 
 
+def _find(name: str) -> HeadSpec | None:
+    return _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
+
+
 def get_head(name: str) -> HeadSpec:
     """Return the classifier of a name.
 
@@ -64,15 +67,13 @@ def get_head(name: str) -> HeadSpec:
     InputError
         There is no such classifier, and the message lists all; or that of another package cannot be loaded.
     """
-    spec = _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
+    spec = _find(name)
     if spec is None:
         raise InputError("{heads} {}: {}", name, one_of(name, list_heads()))
     return spec
 
 
-def fit_head(
-    name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any]]
-) -> Iterator[FittedModel]:
+def fit_head(name: str, part: TrainingPart, *, params: Sequence[Params]) -> Iterator[FittedModel]:
     """Fit a classifier on one thread, once per set of parameters.
 
     Parameters
@@ -105,7 +106,7 @@ def known_head(name: str) -> HeadSpec:
     BundleError
         There is no classifier of this name.
     """
-    spec = _BUILT_IN.get(name) or load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
+    spec = _find(name)
     if spec is None:
         raise BundleError(
             f"a model of the classifier {name[:40]!r}, which this version does not know; update bchisto, or install "

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import BundleError
 from .head import TrainingPart
@@ -20,7 +18,7 @@ from .training_part import (
     spaced_augmentations,
     standardisation,
 )
-from .trees import Features, Places, Probabilities
+from .trees import Array, Arrays, Features, Floats, Places, Probabilities
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
@@ -66,9 +64,7 @@ class KernelModel(StandardisedModel):
         return not (self.arrays["weights"].any() and self.arrays["pairs"].any())
 
     def _scores(self, features: Features) -> Probabilities:
-        return np.asarray(
-            self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"]
-        )
+        return self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"]
 
     def _decisions(self, features: Features) -> Probabilities:
         """Return the decision of each pair of classes, averaged over augmentations, shape (images, pairs)."""
@@ -87,15 +83,13 @@ class KernelModel(StandardisedModel):
         return np.asarray(decisions.reshape(images, augmentations, -1).mean(axis=1))
 
 
-def squared_distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def squared_distances(a: Array, b: Array) -> Floats:
     """Return squared Euclidean distances, float64 of shape (len(a), len(b))."""
     squares = (a * a).sum(axis=1, dtype=np.float64)[:, None] + (b * b).sum(axis=1, dtype=np.float64)
     return np.asarray(np.maximum(squares - 2.0 * (a @ b.T), 0.0))
 
 
-def _fit_pairs(
-    kernel: npt.NDArray[np.float64], labels: Places, cost: float
-) -> tuple[Places, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _fit_pairs(kernel: Floats, labels: Places, cost: float) -> tuple[Places, Floats, Floats]:
     """Fit scikit-learn's support-vector machine on a kernel matrix.
 
     Returns the support rows (m,) and, for each pair of classes in ascending order, the coefficients (p, m) and offset
@@ -118,7 +112,7 @@ def _fit_pairs(
 
 def fit_probabilities(
     decisions: Probabilities, labels: Places, *, classes: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Fit a multinomial logistic regression that turns decisions into probabilities.
 
     A decision that is lower for images of its class than for those of the other is left out: if one patient outweighs
@@ -155,7 +149,7 @@ def fit_probabilities(
     return weights, np.log(shares, out=np.full(classes, ABSENT), where=shares > 0.0)
 
 
-def fit_svm(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
+def fit_svm(part: TrainingPart) -> Arrays:
     """Fit a support-vector machine, and choose its cost and width by grouped folds inside the training part.
 
     Probabilities come from a multinomial logistic regression on the held-out decisions for pairs of classes, see
@@ -184,9 +178,7 @@ def fit_svm(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
     def rows_of(positions: Places) -> Places:
         return np.asarray((positions[:, None] * augmentations + np.arange(augmentations)).ravel())
 
-    def evaluate(
-        kernel: npt.NDArray[np.float64], cost: float
-    ) -> tuple[float, Probabilities, Probabilities]:
+    def evaluate(kernel: Floats, cost: float) -> tuple[float, Probabilities, Probabilities]:
         """Return the loss on held-out images, and the logistic regression on their decisions."""
 
         def decide(train: Places, held: Places) -> Probabilities:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import BundleError
 from ..evaluate import negative_log_likelihood
@@ -23,7 +22,7 @@ from .training_part import (
     spaced_augmentations,
     standardisation,
 )
-from .trees import Features, Places, Probabilities
+from .trees import Array, Arrays, Features, Floats, Places, Probabilities, check_length
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried. They are small because there are
@@ -53,7 +52,7 @@ class StandardisedModel(ABC):
         A scale is not positive, or is so small that a division by it could overflow.
     """
 
-    arrays: dict[str, npt.NDArray[Any]]
+    arrays: Arrays
 
     def __post_init__(self) -> None:
         if not (self.arrays["scale"] > _LEAST_SCALE).all():
@@ -85,10 +84,7 @@ class StandardisedModel(ABC):
         BundleError
             The number of features is wrong.
         """
-        if features.shape[-1] != self.features:
-            raise BundleError(
-                f"the model takes {self.features} features, this feature file has {features.shape[-1]}"
-            )
+        check_length(features, self.features)
         return softmax(self._scores(features))
 
     @property
@@ -128,16 +124,14 @@ class LinearModel(StandardisedModel):
         return np.asarray(rows @ a["coefficients"].T + a["intercepts"])
 
 
-def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
+def softmax(scores: Floats) -> Probabilities:
     """Return the softmax of each row."""
     from scipy import special
 
     return np.asarray(special.softmax(scores, axis=1))
 
 
-def multinomial(
-    rows: npt.NDArray[Any], labels: Places, *, C: float, classes: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def multinomial(rows: Array, labels: Places, *, C: float, classes: int) -> tuple[Floats, Floats]:
     """Fit scikit-learn's logistic regression; return coefficients (classes, d) and intercepts (classes,).
 
     For two classes there are two rows as well, whose softmax is the logistic function. A class that is missing in
@@ -164,7 +158,7 @@ def multinomial(
     return coefficients, intercepts
 
 
-def fit_logistic(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
+def fit_logistic(part: TrainingPart) -> Arrays:
     """Fit a logistic regression, and choose its ``C`` by grouped folds inside the training part.
 
     Augmentations become separate rows, see `training_part.spaced_augmentations`.
@@ -197,8 +191,13 @@ def fit_logistic(part: TrainingPart) -> dict[str, npt.NDArray[Any]]:
 
     best = min(_TRIED_C, key=loss)
     weights, offsets = fit(np.arange(len(labels)), best)
-    arrays = {"coefficients": weights, "intercepts": offsets, "strength": np.array(best)}
-    return {"mean": mean, "scale": scale, **arrays}
+    return {
+        "mean": mean,
+        "scale": scale,
+        "coefficients": weights,
+        "intercepts": offsets,
+        "strength": np.array(best),
+    }
 
 
 def held_out_loss(probabilities: Probabilities, labels: Places) -> float:

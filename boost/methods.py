@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core import counted, listed, plain_options
+from ..crossval import citation_of
 from ..encoders import card_of
 from ..featurize import IMPORTED, UNKNOWN, FeaturizeSettings, StainOutcome, settings_from
 from ..stains import get_stain
 from .head import HeadSpec
 from .units import ModelUnit
+
+Header = Mapping[str, Any]
+"""Settings and origin of a feature file."""
 
 _EXCEPTIONS = {
     "skipped": "Of the {1} images, {0} with too little tissue were not normalised.",
@@ -23,30 +27,34 @@ _EXCEPTIONS = {
 
 _TOLD = frozenset(
     {
-        *("encoders", "weights", "views", "crops", "augmentations", "color_range", "pool"),
-        *("stain", "mode", "precision", "seed"),
-        *("pad", "stain_fallback", "engine", "batch_size"),
+        "encoders",
+        "weights",
+        "views",
+        "crops",
+        "augmentations",
+        "color_range",
+        "pool",
+        "stain",
+        "mode",
+        "precision",
+        "seed",
+        "pad",
+        "stain_fallback",
+        "engine",
+        "batch_size",
     }
 )
 """Options of feature extraction that the settings of a report tell in words of their own, or (the last four) leave to
 ``run.json``. Others, as one that is added, are listed if they are not at their default."""
 
-_NETWORKS = {
-    "resnet50": "he2016",
-    "resnet50-keras213": "he2016",
-    "vgg16": "simonyan2015",
-    "inceptionv3": "szegedy2016",
-    "mobilenetv2": "sandler2018",
-}
-
 _WEIGHTS = {
-    "imagenet": "pretrained on ImageNet [@deng2009]",
+    "imagenet": f"pretrained on ImageNet{citation_of('imagenet')}",
     "random": "with random weights, untrained",
 }
 
 
 def methods_of(
-    headers: Mapping[str, Mapping[str, Any]],
+    headers: Mapping[str, Header],
     *,
     spec: HeadSpec,
     units: Sequence[ModelUnit],
@@ -83,16 +91,15 @@ def methods_of(
     return sentences
 
 
-def _described(
-    headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, StainOutcome]
-) -> Iterator[str]:
+def _described(headers: Mapping[str, Header], stains: Mapping[str, StainOutcome]) -> Iterator[str]:
     for name, header in headers.items():
         if header["mode"] == IMPORTED:
             yield _embedded(header)
             continue
         yield get_stain(header["stain"]).sentence
         for kind, text in _EXCEPTIONS.items():
-            if name in stains and (images := getattr(stains[name], kind)):
+            images = getattr(stains.get(name), kind, ())
+            if images:
                 yield text.format(len(images), stains[name].images)
         low, high = header["color_range"]
         draws = counted(header["augmentations"], "draw")
@@ -102,7 +109,8 @@ def _described(
                 f"factors from {low:g} to {high:g} in each of {draws} of an image."
             )
         network = header["encoder"]
-        cited = f" [@{_NETWORKS[network]}]" if network in _NETWORKS else ""
+        # bchisto's own variant of a network is cited as the network
+        cited = citation_of(network.removesuffix("-keras213"))
         weights = _WEIGHTS.get(
             header["weights"], f"with weights from a file ({_weights_hash(header)})"
         )
@@ -110,19 +118,25 @@ def _described(
         seen = (
             f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
         )
-        cut = "windows on the feature maps" if header["mode"] == "dense" else "random crops"
-        if header["crops"] == 1:
-            cut = cut.replace("windows", "window").replace("crops", "crop")
-        number = header["crops"] or "as many as cover an image:"
-        cut = cut if header["crops"] else cut.replace("random crops", "evenly spaced crops")
         yield (
-            f"Features are the outputs of {network}{cited} {weights} {seen}, for {number} {cut} of "
+            f"Features are the outputs of {network}{cited} {weights} {seen}, for {_regions(header)} of "
             f"{header['crop']} pixels in each of {draws} at {_scale(header, 'a scale of ')}, pooled by "
             f"{settings_from(header).description.method()}."
         )
 
 
-def _embedded(header: Mapping[str, Any]) -> str:
+def _regions(header: Header) -> str:
+    """Return how many regions of an image its features describe, and of which kind."""
+    number = header["crops"]
+    ending = "" if number == 1 else "s"
+    if header["mode"] == "dense":
+        return f"{number or 'as many as cover an image:'} window{ending} on the feature maps"
+    if not number:
+        return "as many as cover an image: evenly spaced crops"
+    return f"{number} random crop{ending}"
+
+
+def _embedded(header: Header) -> str:
     """Return a sentence on embeddings that were computed outside bchisto."""
     about = header[IMPORTED]
     network = header["encoder"]
@@ -131,14 +145,14 @@ def _embedded(header: Mapping[str, Any]) -> str:
     return f"Features are embeddings of {header['dim']} numbers that {by} computed outside bchisto{each}."
 
 
-def shown_store(header: Mapping[str, Any]) -> str:
+def shown_store(header: Header) -> str:
     """Return the header of a feature file as text for the settings of a report."""
     if header["mode"] == IMPORTED:
         return _shown_embeddings(header)
     settings = settings_from(header)
     low, high = header["color_range"]
     card = card_of(header)
-    terms = "" if card is None else f"; {card.terms()}"
+    terms = f"; {card.terms()}" if card else ""
     crops = counted(header["crops"], "crop") if header["crops"] else "a grid of crops"
     return (
         f"{header['encoder']} ({'+'.join(header['layers'])}), "
@@ -161,7 +175,7 @@ def _further(settings: FeaturizeSettings) -> str:
     )
 
 
-def _shown_embeddings(header: Mapping[str, Any]) -> str:
+def _shown_embeddings(header: Header) -> str:
     about = header[IMPORTED]
     facts = [f"embeddings of {about['source']}: encoder {header['encoder']}"]
     if header["weights_sha256"]:
@@ -175,14 +189,14 @@ def _shown_embeddings(header: Mapping[str, Any]) -> str:
     return ", ".join(facts)
 
 
-def _scale(header: Mapping[str, Any], word: str) -> str:
+def _scale(header: Header, word: str) -> str:
     """Return the scale of a view as text: micrometres per pixel, or `word` and the scale factor."""
     if header.get("unit"):
         return f"{header['scale']:g} um per pixel"
     return f"{word}{header['scale']:g}"
 
 
-def _weights_hash(header: Mapping[str, Any]) -> str:
+def _weights_hash(header: Header) -> str:
     """Return the checksum of the weights file, as sha256sum prints it, or of the arrays if there is no file."""
     of_file = str(header.get("weights_file_sha256") or "")
     if of_file:

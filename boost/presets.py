@@ -18,7 +18,7 @@ import numpy as np
 from ..core import InputError
 from ..core.formats import parse_yaml
 from ..core.jobs import hushed_start
-from .trees import fit_text, import_lightgbm, pack_text, parse_model
+from .trees import Params, fit_text, import_lightgbm, pack_text, parse_model
 
 _ROUND_NAMES = {
     "num_iterations",
@@ -110,7 +110,7 @@ class Preset:
 
     name: str
     rounds: int
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
     of_version_2: float | None = None
 
     @property
@@ -139,7 +139,7 @@ class Preset:
         rate = self.of_version_2 * classes / (2 * (classes - 1))
         return replace(self, params={**self.params, "learning_rate": rate})
 
-    def with_params(self, changes: Mapping[str, Any]) -> Preset:
+    def with_params(self, changes: Params) -> Preset:
         """Return the preset with some parameters changed. Any of LightGBM's names for the number of rounds is accepted.
 
         Raises
@@ -340,7 +340,7 @@ def _shown(value: Any) -> str:
     return ",".join(map(_shown, value)) if isinstance(value, list) else str(value)
 
 
-def _refusal(params: Mapping[str, Any]) -> str | None:
+def _refusal(params: Params) -> str | None:
     """Return why LightGBM refuses parameters; None if it trains two rounds on a few artificial rows, for use here."""
     lightgbm = import_lightgbm()
     rows, features, classes = _TRIAL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..core import BundleError
 from ..core.models import pack_arrays, unpack_arrays
 from ..featurize import open_store
+from .trees import Arrays, Floats
 
 AXES = 64
 """Number of principal components that are kept; they take 128 bytes per feature. 8 detect outliers as well."""
@@ -19,12 +20,8 @@ AXES = 64
 _FOLDS = 5
 """Number of parts of the training images; each is left out once."""
 
-Values = npt.NDArray[np.float64]
 
-Reference = dict[str, npt.NDArray[Any]]
-
-
-def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
+def left_out_distances(rows: Floats, units: npt.NDArray[np.int64]) -> Floats:
     """Return the distance of each row to a distribution fitted without it, in folds that keep units together.
 
     Parameters
@@ -45,7 +42,7 @@ def left_out_distances(rows: Values, units: npt.NDArray[np.int64]) -> Values:
     return distances
 
 
-def fit_gaussian(rows: Values) -> Reference:
+def fit_gaussian(rows: Floats) -> Arrays:
     """Fit a covariance to standardised rows, shrunk by Ledoit and Wolf's estimate, and keep its largest components.
 
     This uses only the inner products of rows, because there are fewer rows than features. The variance along all
@@ -88,7 +85,7 @@ def fit_gaussian(rows: Values) -> Reference:
     return {"mean": mean, "scale": scale, "axes": axes, "variances": variances, "rest": rest}
 
 
-def placed(rows: Values, fitted: Reference) -> tuple[Values, Values]:
+def placed(rows: Floats, fitted: Arrays) -> tuple[Floats, Floats]:
     """Return the distances of rows from a fitted distribution, and their coordinates.
 
     Parameters
@@ -146,7 +143,7 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 }
 
 
-def parse_reference(data: bytes, *, classes: int) -> Reference:
+def parse_reference(data: bytes, *, classes: int) -> Arrays:
     """Read the summary of the training images that `fit_reference` returned, for this number of classes.
 
     Returns
@@ -174,7 +171,7 @@ def parse_reference(data: bytes, *, classes: int) -> Reference:
     return arrays
 
 
-def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -> Values:
+def compare(reference: Arrays, features: Iterable[npt.NDArray[np.float32]]) -> Floats:
     """Compare images with the training images.
 
     Parameters
@@ -209,7 +206,7 @@ def compare(reference: Reference, features: Iterable[npt.NDArray[np.float32]]) -
 
 
 def nearest_names(
-    reference: Reference, compared: Values, *, classes: Sequence[str], names: Mapping[str, str]
+    reference: Arrays, compared: Floats, *, classes: Sequence[str], names: Mapping[str, str]
 ) -> list[str]:
     """Return for each image one line with its nearest training images, their classes and distances.
 
@@ -236,16 +233,35 @@ def nearest_names(
     return lines
 
 
-def _mean_rows(path: Path, positions: Sequence[int]) -> list[Values]:
+class TrainingImage(NamedTuple):
+    """An image that trained a model.
+
+    Attributes
+    ----------
+    image_id : str
+    position : int
+        In each feature file.
+    label : int
+        Class number.
+    sha256 : str
+        Of its pixels.
+    unit : str
+        Its patient or slide, or else itself.
+    """
+
+    image_id: str
+    position: int
+    label: int
+    sha256: str
+    unit: str
+
+
+def _mean_rows(path: Path, images: Sequence[TrainingImage]) -> list[Floats]:
     """Return the mean features of some images of a feature file; only one image is in memory at a time."""
     with open_store(path) as store:
         return [
-            store.features([position])[0].mean(axis=0, dtype=np.float64) for position in positions
+            store.features([image.position])[0].mean(axis=0, dtype=np.float64) for image in images
         ]
-
-
-TrainingImage = tuple[int, int, str, str]
-"""Position in each feature file, class number, SHA-256 of its pixels, and its patient or slide, or else itself."""
 
 
 def fit_reference(
@@ -268,16 +284,15 @@ def fit_reference(
     """
     order = np.random.default_rng(seed).permutation(len(images))
     drawn = [images[number] for number in sorted(order[:_MOST_IMAGES])]
-    if len(drawn) < _LEAST_IMAGES or len({unit for *_, unit in drawn}) < 2:
+    if len(drawn) < _LEAST_IMAGES or len({image.unit for image in drawn}) < 2:
         return None
-    positions, labels, hashes, names = zip(*drawn, strict=True)
-    _, units = np.unique(names, return_inverse=True)
-    rows = np.hstack([_mean_rows(path, positions) for path in stores])
+    _, units = np.unique([image.unit for image in drawn], return_inverse=True)
+    rows = np.hstack([_mean_rows(path, drawn) for path in stores])
     fitted = fit_gaussian(rows)
     fitted["vectors"] = placed(rows, fitted)[1].astype(np.float16)
-    fitted["classes"] = np.array(labels, np.int32)
+    fitted["classes"] = np.array([image.label for image in drawn], np.int32)
     fitted["hashes"] = np.array(
-        [np.frombuffer(bytes.fromhex(sha256), np.int8) for sha256 in hashes]
+        [np.frombuffer(bytes.fromhex(image.sha256), np.int8) for image in drawn]
     )
     fitted["left_out"] = np.sort(left_out_distances(rows, units)).astype(np.float32)
     return pack_arrays(fitted)

@@ -168,7 +168,6 @@ class _StoreFacts(NamedTuple):
         with open_store(path) as store:
             ids = store.image_ids
             hashes = [sha256.decode() for sha256 in store.images("sha256")]
-            groups = [group or None for group in store.groups]
             return cls(
                 path=path,
                 header=store.header,
@@ -176,7 +175,7 @@ class _StoreFacts(NamedTuple):
                 keys=store.keys,
                 stains=store.stain_outcome(),
                 labels=dict(zip(ids, store.labels, strict=True)),
-                groups=dict(zip(ids, groups, strict=True)),
+                groups=dict(zip(ids, [group or None for group in store.groups], strict=True)),
                 files=dict(zip(ids, hashes, strict=True)),
             )
 
@@ -206,10 +205,9 @@ def _read_stores(paths: Mapping[str, Path]) -> dict[str, _StoreFacts]:
         stores[name] = store
     modes = {str(store.header["mode"]): name for name, store in stores.items()}
     if len(modes) > 1:
-        examples = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
         raise InputError(
             "{}: do not mix features of different modes in one model; give those of one with {features}",
-            examples,
+            " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items())),
         )
     return stores
 
@@ -288,9 +286,7 @@ def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str
 
 
 def _unknown(labels: Sequence[str], classes: Sequence[str]) -> InputError:
-    further = ""
-    if len(labels) > 1:
-        further = f" (nor are {', '.join(labels[1:])})"
+    further = f" (nor are {', '.join(labels[1:])})" if len(labels) > 1 else ""
     return InputError(
         "label {} is not among the classes {}{}; name every class in {classes}",
         labels[0],

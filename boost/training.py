@@ -37,7 +37,7 @@ from .head import HeadSpec, TrainingTerms
 from .heads import get_head
 from .methods import methods_of, shown_store
 from .presets import Preset
-from .reference import TRAINING_NAMES, fit_reference
+from .reference import TRAINING_NAMES, TrainingImage, fit_reference
 from .settings import BoostSettings, FeatureChoice
 from .sources import Sources, read_sources
 from .units import (
@@ -120,12 +120,9 @@ class BoostTraining(Training):
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
         super().check()
-        models = {
-            (row["store"], int(row["seed"]))
-            for row in read_rows(self.folder / "predictions-by-model.csv")
-        }
-        seeds = 1 + max((seed for _, seed in models), default=-1)
-        lost = sorted({name for name, _ in models}.difference(self.sources.paths))
+        rows = list(read_rows(self.folder / "predictions-by-model.csv"))
+        seeds = 1 + max((int(row["seed"]) for row in rows), default=-1)
+        lost = sorted({row["store"] for row in rows}.difference(self.sources.paths))
         larger = []
         if lost:
             larger.append(f"{len(lost)} more feature files ({', '.join(lost)})")
@@ -218,10 +215,8 @@ class BoostTraining(Training):
             units, fitted, images=self.images, protocol=result.protocol, folder=result.folder
         )
         facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(gathered.paper)}
-        notices = []
         notice = self.spec.notice(self.terms)
-        if notice:
-            notices.append(notice)
+        notices = [notice] if notice else []
         augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}
         learning = models_without_split(units, fitted, augmentations=augmentations)
         if learning:
@@ -244,17 +239,20 @@ class BoostTraining(Training):
             },
             picture=self._pictures(),
         )
-        result = replace(result, banners=(*result.banners, *notices))
-        save = functools.partial(self._save, result.model, units)
-        result = outputs.write(result, bundle=save)
+        result = outputs.write(
+            replace(result, banners=(*result.banners, *notices)),
+            bundle=functools.partial(self._save, result.model, units),
+        )
         assert result.panel is not None  # the fusion is a table
         table = replace(result.panel.table, name=result.folder.name)
         return replace(result, panel=replace(result.panel, table=table))
 
     def _pictures(self) -> Callable[[str], npt.NDArray[np.uint8] | None]:
         """Return a function that decodes an image for the report, or returns None for embeddings, which have none."""
-        rows = read_rows(self.run / "features" / "images.csv")
-        paths = {row["sha256"]: Path(row["path"]) for row in rows}
+        paths = {
+            row["sha256"]: Path(row["path"])
+            for row in read_rows(self.run / "features" / "images.csv")
+        }
 
         def picture(image: str) -> npt.NDArray[np.uint8] | None:
             if not paths:
@@ -278,9 +276,13 @@ class BoostTraining(Training):
             name: {key: value for key, value in header.items() if key not in _ONLY_TRAINING}
             for name, header in self.sources.headers.items()
         }
-        reference = self._reference(path.parent)
         return Bundle.save(
-            path, facts, stores=stores, models=models, head=self.spec.name, reference=reference
+            path,
+            facts,
+            stores=stores,
+            models=models,
+            head=self.spec.name,
+            reference=self._reference(path.parent),
         )
 
     def _reference(self, folder: Path) -> bytes | None:
@@ -288,30 +290,31 @@ class BoostTraining(Training):
 
         The names are separate because users may pass the model file on to others.
         """
+        trained = self._training_images()
+        reference = fit_reference(self.sources.paths.values(), trained, seed=self.settings.seed)
+        names = [(image.image_id, image.sha256) for image in trained] if reference else []
+        write_or_remove(folder / TRAINING_NAMES, ["image_id", "sha256"], names)
+        return reference
+
+    def _training_images(self) -> list[TrainingImage]:
+        """Return the images that train a fold; none of them if the checksum of one is not known."""
         images = self.images
         plan = self.plan
         hashes = images.pixels or images.files
         trained = {image for fold in plan.folds for image in plan.images(fold, "train")}
-        reference = None
-        names: list[tuple[str, str]] = []
-        if trained <= hashes.keys():
-            described = [
-                (
-                    position,
-                    images.classes.index(label),
-                    hashes[image],
-                    str(images.groups[image] or plan.units.get(image, image)),
-                )
-                for position, (image, label) in enumerate(images.labels.items())
-                if image in trained
-            ]
-            reference = fit_reference(
-                self.sources.paths.values(), described, seed=self.settings.seed
+        if not trained <= hashes.keys():
+            return []
+        return [
+            TrainingImage(
+                image,
+                position,
+                images.classes.index(label),
+                hashes[image],
+                str(images.groups[image] or plan.units.get(image, image)),
             )
-        if reference:
-            names = [(image, hashes[image]) for image in images.labels if image in trained]
-        write_or_remove(folder / TRAINING_NAMES, ["image_id", "sha256"], names)
-        return reference
+            for position, (image, label) in enumerate(images.labels.items())
+            if image in trained
+        ]
 
 
 def train(
@@ -364,7 +367,7 @@ def train(
     run = converted(out, "out", Path)
     choice = FeatureChoice.of(features)
     schemes = FoldChoice.of(folds)
-    remarks = converted(notes, "notes", tuple[str, ...])
+    remarks = converted(notes, "notes", tuple[str, ...])  # refused before anything is read
     settings = settings or BoostSettings()
     work = work or Work()
     view = view or TwoClassView()
@@ -401,14 +404,13 @@ def train(
             failed=sources.failed,
             known=images.known,
         )
-        remarks = (*remarks, *sources.banners())
-        trainings: list[BoostTraining] = []
+        trainings = []
         for plan, head in product(plans, settings.heads):
             training = BoostTraining(
                 plan=plan,
                 images=images,
                 view=view,
-                notes=remarks,
+                notes=(*remarks, *sources.banners()),
                 work=work,
                 run=run,
                 sources=sources,

@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Message
 from ..core.models import pack_arrays, unpack_arrays
 from ..data import inner_splits
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .trees import Features, Places, Probabilities
+from .trees import Arrays, Features, Params, Places, Probabilities
 
 MOST_ROWS = 3000
 """Maximum number of rows on which a linear or kernel classifier is fitted: for 360 images, 8 augmentations each. A
@@ -99,8 +98,8 @@ def few_images_of(part: TrainingPart) -> TrainingPart:
 def array_head(
     name: str,
     *,
-    fit: Callable[[TrainingPart], dict[str, npt.NDArray[Any]]],
-    model: Callable[[dict[str, npt.NDArray[Any]]], Classifier],
+    fit: Callable[[TrainingPart], Arrays],
+    model: Callable[[Arrays], Classifier],
     shapes: Mapping[str, tuple[str, ...]],
     method: str,
     few: str = "",
@@ -129,9 +128,7 @@ def array_head(
             return None
         return f"The head {name} {few} {MOST_ROWS:,} of up to {terms.most_images:,} training images of a fold."
 
-    def fit_models(
-        part: TrainingPart, params: Sequence[Mapping[str, Any]]
-    ) -> Iterator[FittedModel]:
+    def fit_models(part: TrainingPart, params: Sequence[Params]) -> Iterator[FittedModel]:
         if few:
             part = few_images_of(part)
         for _ in params:

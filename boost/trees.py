@@ -23,6 +23,17 @@ Features = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
 """Probabilities of shape (images, classes)."""
 
+Params = Mapping[str, Any]
+"""Parameters of a model by name."""
+
+Floats = npt.NDArray[np.float64]
+
+Array = npt.NDArray[Any]
+"""Numbers of any type and shape."""
+
+Arrays = dict[str, Array]
+"""The arrays of a model by name."""
+
 
 def import_lightgbm() -> Any:
     """Import LightGBM.
@@ -35,13 +46,15 @@ def import_lightgbm() -> Any:
     try:
         import lightgbm
     except OSError as error:
-        text = "LightGBM cannot be loaded ({}); install the system's OpenMP library (Debian: apt-get install libgomp1)"
-        raise DependencyError(text, error) from error
+        raise DependencyError(
+            "LightGBM cannot be loaded ({}); install the system's OpenMP library (Debian: apt-get install libgomp1)",
+            error,
+        ) from error
     return lightgbm
 
 
 def fit_texts(
-    features: Features, labels: Places, *, params: Sequence[Mapping[str, Any]], rounds: int
+    features: Features, labels: Places, *, params: Sequence[Params], rounds: int
 ) -> Iterator[str]:
     """Train models that differ only in seeds, so that they share LightGBM's bins, and yield the text of each.
 
@@ -71,9 +84,22 @@ def fit_texts(
         yield str(lightgbm.train(dict(of_model), data, num_boost_round=rounds).model_to_string())
 
 
-def fit_text(features: Features, labels: Places, *, params: Mapping[str, Any], rounds: int) -> str:
+def fit_text(features: Features, labels: Places, *, params: Params, rounds: int) -> str:
     """Train one model and return its text, see `fit_texts`."""
     return next(fit_texts(features, labels, params=[params], rounds=rounds))
+
+
+def check_length(features: Features, length: int) -> None:
+    """Refuse features of another length than those that a model takes.
+
+    Raises
+    ------
+    BundleError
+    """
+    if features.shape[-1] != length:
+        raise BundleError(
+            f"the model takes {length} features, this feature file has {features.shape[-1]}"
+        )
 
 
 _ZERO = np.float32(1e-35)
@@ -88,7 +114,6 @@ _MAX_ROWS = 64
 _LEVELS = 4
 """Number of levels after which pairs at a leaf are removed; the removal takes as long as half a level."""
 
-Floats = npt.NDArray[np.float64]
 Nodes = npt.NDArray[np.int32]
 
 
@@ -179,15 +204,12 @@ class Forest:
         BundleError
             The number of features is wrong.
         """
+        check_length(features, self.features)
         images, augmentations, dim = features.shape
-        if self.features != dim:
-            raise BundleError(
-                f"the model takes {self.features} features, this feature file has {dim}"
-            )
         shares = self.predict_rows(features.reshape(images * augmentations, dim))
         return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
 
-    def predict_rows(self, rows: npt.NDArray[Any]) -> Floats:
+    def predict_rows(self, rows: Array) -> Floats:
         """Return probabilities, float64 of shape (n, classes), for rows, float32 or float64 of shape (n, features).
 
         They are exactly those that LightGBM computes.
@@ -213,18 +235,17 @@ class Forest:
         sums = np.zeros(len(powers))
         for column in powers.T:
             sums += column
-        return np.asarray(powers / sums[:, np.newaxis])
+        return powers / sums[:, np.newaxis]
 
-    def _leaves(self, values: npt.NDArray[Any]) -> Nodes:
+    def _leaves(self, values: Array) -> Nodes:
         """Return the leaf of each tree for each row, int32 of shape (trees, n), from values of shape (features, n)."""
         count = values.shape[1]
         flat = values.ravel()
         node = np.repeat(self.roots, count)
         row = np.tile(np.arange(count, dtype=np.int32), len(self.roots))
         children = self.children.ravel()
-        # pairs that are at a leaf leave `node` and `row`; `pairs` are the positions of the others among all
-        leaves = node
-        pairs: Places | None = None
+        # pairs of tree and row that are at a leaf are set aside, so that later levels have fewer of them
+        earlier: list[tuple[Nodes, npt.NDArray[np.bool_]]] = []
         for level in range(self.depth):
             left = flat.take(
                 self.feature.take(node) * np.int32(count) + row
@@ -233,19 +254,13 @@ class Forest:
             if level % _LEVELS == _LEVELS - 1 and level + 1 < self.depth:
                 unfinished = node < self.splits
                 if 4 * np.count_nonzero(unfinished) < 3 * len(node):
-                    if pairs is None:
-                        leaves = node
-                        pairs = np.flatnonzero(unfinished)
-                    else:
-                        leaves[pairs] = node
-                        pairs = pairs[unfinished]
+                    earlier.append((node, unfinished))
                     node = node[unfinished]
                     row = row[unfinished]
-        if pairs is None:
-            leaves = node
-        else:
-            leaves[pairs] = node
-        return leaves.reshape(len(self.roots), count)
+        for leaves, unfinished in reversed(earlier):
+            leaves[unfinished] = node
+            node = leaves
+        return node.reshape(len(self.roots), count)
 
 
 _SHAPES: dict[str, tuple[str, ...]] = {
@@ -323,7 +338,7 @@ def _entries(block: str) -> dict[str, str]:
     return {name: value for name, _, value in lines}
 
 
-def _joined(trees: Sequence[Mapping[str, str]], name: str, kind: Any) -> npt.NDArray[Any]:
+def _joined(trees: Sequence[Mapping[str, str]], name: str, kind: Any) -> Array:
     """Return the numbers of a line of all trees; it is empty for a tree without splits."""
     texts = [tree[name] for tree in trees if tree[name]]
     return np.fromstring(" ".join(texts), dtype=kind, sep=" ")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Message, StoreError
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
@@ -20,7 +19,7 @@ from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table,
 from ..featurize import open_store
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, get_head, known_head
-from .trees import Probabilities
+from .trees import Arrays, Probabilities
 
 MODEL_KIND = "model 2"
 """Version in the key of a model; the number increases when training or prediction changes."""
@@ -65,10 +64,12 @@ class FoldPart:
         """Key of the training and test data, independent of the location of the feature file."""
         return key_of(
             "part 2",
-            **{
-                name: getattr(self, name)
-                for name in ("train_ids", "test_ids", "labels", "groups", "classes", "rows")
-            },
+            train_ids=self.train_ids,
+            test_ids=self.test_ids,
+            labels=self.labels,
+            groups=self.groups,
+            classes=self.classes,
+            rows=self.rows,
         )
 
 
@@ -215,7 +216,7 @@ def read_model(unit: ModelUnit) -> bytes:
     return arrays["model"].tobytes()
 
 
-def _read(unit: ModelUnit) -> dict[str, npt.NDArray[Any]] | None:
+def _read(unit: ModelUnit) -> Arrays | None:
     shapes = {
         "model": (None,),
         "constant": (1,),
@@ -229,6 +230,34 @@ _LEAF_ROWS = 20
 
 _LEAVES_PER_CLASS = 4
 """Number of leaves that the rows of the smallest class should be able to fill (bchisto's choice)."""
+
+
+class _IdleTrees(NamedTuple):
+    """A LightGBM model without a split, and the sizes that explain why.
+
+    Attributes
+    ----------
+    rows : int
+        Number of training rows.
+    needed : int
+        Rows that a leaf needs.
+    suggested : int
+        Rows of a leaf with which the smallest class fills several leaves.
+    """
+
+    rows: int
+    needed: int
+    suggested: int
+
+    @classmethod
+    def of(cls, unit: ModelUnit, augmentations: int) -> _IdleTrees:
+        labels = unit.part.labels
+        smallest = min(Counter(labels).values()) * augmentations
+        return cls(
+            rows=len(labels) * augmentations,
+            needed=int(unit.params.get("min_data_in_leaf", _LEAF_ROWS)),
+            suggested=max(1, smallest // _LEAVES_PER_CLASS),
+        )
 
 
 def models_without_split(
@@ -255,23 +284,23 @@ def models_without_split(
     trees = [
         (unit, model) for unit, model in zip(units, fitted, strict=True) if unit.head == "lightgbm"
     ]
-    idle = [unit for unit, model in trees if model.constant]
+    idle = [
+        _IdleTrees.of(unit, augmentations[unit.part.store])
+        for unit, model in trees
+        if model.constant
+    ]
     if not idle:
         return {}
-    facts = []
-    for unit in idle:
-        rows = augmentations[unit.part.store]
-        needed = int(unit.params.get("min_data_in_leaf", _LEAF_ROWS))
-        suggested = max(1, min(Counter(unit.part.labels).values()) * rows // _LEAVES_PER_CLASS)
-        smaller = suggested if suggested < needed else None
-        facts.append((smaller or needed, needed, smaller, len(unit.part.labels) * rows))
-    _, needed, smaller, _ = min(facts, key=lambda fact: fact[0])
+    # one value of the parameter is for all models: the smallest that one of them asks for
+    strictest = min(idle, key=lambda model: min(model.suggested, model.needed))
+    helps = strictest.suggested < strictest.needed
     return {
         "models": len(trees),
         "without_split": len(idle),
-        "training_rows": min(rows for *_, rows in facts),
-        "min_data_in_leaf": needed,
-        "suggested_min_data_in_leaf": smaller,
+        # the notice says "as few as": the fold with the fewest rows shows best why nothing was learnt
+        "training_rows": min(model.rows for model in idle),
+        "min_data_in_leaf": strictest.needed,
+        "suggested_min_data_in_leaf": strictest.suggested if helps else None,
     }
 
 

@@ -4,7 +4,7 @@
 share: shards, resuming, outputs and reports.
 """
 
-from .outputs import Outputs, table_rows, write_table
+from .outputs import Outputs, citation_of, table_rows, write_table
 from .result import CrossValidation, best_first, summary_of
 from .training import LabelledImages, Training, cross_validate
 

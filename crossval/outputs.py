@@ -37,6 +37,29 @@ from .training import Training
 CARD = "model-card.md"
 """File name of the model card."""
 
+_CITED = {
+    "alexnet": "krizhevsky2012",
+    "googlenet": "szegedy2015",
+    "resnet50": "he2016",
+    "vgg16": "simonyan2015",
+    "inceptionv3": "szegedy2016",
+    "mobilenetv2": "sandler2018",
+    "adam": "kingma2015",
+    "imagenet": "deng2009",
+}
+"""Networks, optimisers and weights, to the key of their citation."""
+
+
+def citation_of(name: str) -> str:
+    """Return the citation that follows a name in a methods section, with a space before it; empty without one.
+
+    Examples
+    --------
+    >>> f"vgg16{citation_of('vgg16')} and uni{citation_of('uni')}"
+    'vgg16 [@simonyan2015] and uni'
+    """
+    return f" [@{_CITED[name]}]" if name in _CITED else ""
+
 
 @dataclass(frozen=True)
 class Outputs:

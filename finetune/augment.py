@@ -56,6 +56,11 @@ _COLOR_RANGE = (0.7, 1.3)
 
 Image = npt.NDArray[np.uint8]
 
+Floats = npt.NDArray[np.float64]
+
+Array = npt.NDArray[Any]
+"""Numbers of any type and shape."""
+
 
 def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
     """Parse augmentations, ``NAME`` or ``NAME:RANGE``; the range of those without one is None.
@@ -100,8 +105,14 @@ def _range(text: str, name: str, number: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= largest:  # also not a number
-        message = "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}"
-        raise InputError(message, text, name, largest, name, RANGES[name])
+        raise InputError(
+            "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
+            text,
+            name,
+            largest,
+            name,
+            RANGES[name],
+        )
     return value
 
 

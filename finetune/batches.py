@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .augment import OFFLINE, Image, make_augmenter
+from .augment import OFFLINE, Array, Image, make_augmenter
 from .images import ImageBank
 from .model import resolved
 from .patches import EpochSamples, Indices, PatchRule, make_turner
@@ -92,7 +92,7 @@ def _stack(
     source: Source,
     samples: EpochSamples,
     order: Indices,
-    picture: Callable[[int], npt.NDArray[Any]],
+    picture: Callable[[int], Array],
     weights: Mapping[int, float] | None = None,
 ) -> Any:
     """Return a Keras data set of the samples in a given order. `picture` returns the pixels of a sample."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import BundleError, ImageError
 from ..core.formats import Archive, limits
@@ -17,7 +16,7 @@ from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
 from ..core.models import BundleFacts
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from ..stains import known_stain
-from .augment import Image
+from .augment import Floats, Image
 from .batches import Source
 from .images import ImageBank, StainTreatment
 from .model import build_model, resolved, weights_bytes
@@ -224,7 +223,7 @@ class CnnModel:
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str, npt.NDArray[np.float64]]]:
+    ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats]]:
         """Predict images: the mean probability over the patches of each image, then over the fold models.
 
         Parameters
@@ -276,7 +275,7 @@ class CnnModel:
         }
         ticker.tick(self.steps * (len(records) - len(usable)))
         treatment.warn(images=None)
-        mean: dict[str, npt.NDArray[np.float64]] = {}
+        mean: dict[str, Floats] = {}
         if usable:
             images, keys = zip(*usable.values(), strict=True)
             bank = ImageBank.of(images, keys)
@@ -293,7 +292,7 @@ class CnnModel:
             yield record, shares, sha256, np.empty(0)
 
 
-def _predict(model: Any, source: Source, *, classes: int) -> npt.NDArray[np.float64]:
+def _predict(model: Any, source: Source, *, classes: int) -> Floats:
     """Return the mean over the patches of each image, float64 of shape (images, classes).
 
     A batch holds the patches of only one image; otherwise the last bits of its probabilities would depend on the other

@@ -9,19 +9,70 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError
 from ..core.jobs import read_pack, write_pack, write_rows
+from .augment import Array, Floats
 from .batches import Source, still_batches, training_batches
 from .patches import EpochSamples, Indices
 from .settings import FinetuneSettings, class_weights, copy_classes, sample_training
 
+_log = logging.getLogger(__name__)
+
 _BUCKETS = 30
 """Number of buckets of a histogram, as in TensorBoard."""
+
+_TIMES_ITS_COST = 10.0
+"""Time between two saves as a multiple of the time that a save takes, so that saving takes a tenth of it at most."""
+
+_MOST_SECONDS = 60.0
+"""Longest time between two saves, in seconds. An interruption loses at most that, or the running epoch."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a fold is trained.
+
+    Attributes
+    ----------
+    settings : FinetuneSettings
+    train, validate : ndarray of int64
+        Positions of images. Without validation images, all epochs are trained and the last weights are kept.
+    classes : int
+        Number of classes.
+    copies : tuple of float
+        How often an image of each class is used in an epoch; empty for once.
+    """
+
+    settings: FinetuneSettings
+    train: Indices
+    validate: Indices
+    classes: int
+    copies: tuple[float, ...] = ()
+
+
+class Epoch(NamedTuple):
+    """A trained epoch: its number from 1, and the figures of the training and of the validation images, if any."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+
+    @property
+    def decisive_loss(self) -> float:
+        """The loss that decides on the best epoch."""
+        return self.loss if self.val_loss is None else self.val_loss
+
+    def __str__(self) -> str:
+        text = f"loss {self.loss:.3f}, accuracy {self.accuracy:.3f}"
+        if self.val_loss is not None:
+            text += f", val_loss {self.val_loss:.3f}, val_accuracy {self.val_accuracy:.3f}"
+        return text
 
 
 class EventLog:
@@ -36,13 +87,13 @@ class EventLog:
         self._tf = tf
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def write(self, model: Any, values: Mapping[str, Any], *, step: int) -> None:
+    def write(self, model: Any, values: Mapping[str, float | None], *, step: int) -> None:
         """Add a point to each curve that has a value, and a histogram of each trained variable, named by its path."""
         from keras import ops
 
         with self._writer.as_default():
             for name, value in values.items():
-                if value != "":
+                if value is not None:
                     self._add(name, np.float32(value), step, plugin="scalars", kind=1)
             for variable in model.trainable_variables:
                 counts = _histogram(ops.convert_to_numpy(variable.value))
@@ -70,18 +121,10 @@ class EventLog:
         self._writer.flush()
 
 
-def _histogram(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _histogram(values: Array) -> Floats:
     """Return left edge, right edge and number of finite values of each bucket, shape (buckets, 3)."""
-    finite = values[np.isfinite(values)].astype(np.float64)
-    counts, edges = np.histogram(finite, bins=_BUCKETS)
+    counts, edges = np.histogram(values[np.isfinite(values)].astype(np.float64), bins=_BUCKETS)
     return np.column_stack([edges[:-1], edges[1:], counts])
-
-
-_TIMES_ITS_COST = 10.0
-"""Time between two saves as a multiple of the time that a save takes, so that saving takes a tenth of it at most."""
-
-_MOST_SECONDS = 60.0
-"""Longest time between two saves, in seconds. An interruption loses at most that, or the running epoch."""
 
 
 @dataclass
@@ -96,8 +139,8 @@ class FitState:
         Loss of the best epoch.
     waited : int
         Number of epochs since the best epoch.
-    rows : list
-        Rows of the log.
+    rows : list of Epoch
+        All trained epochs.
     kept : list of ndarray
         Weights of the best epoch.
     """
@@ -105,17 +148,17 @@ class FitState:
     done: int = 0
     best: float = math.inf
     waited: int = 0
-    rows: list[list[Any]] = field(default_factory=list)
-    kept: list[npt.NDArray[Any]] = field(default_factory=list)
+    rows: list[Epoch] = field(default_factory=list)
+    kept: list[Array] = field(default_factory=list)
 
-    def add(self, row: list[Any], model: Any, *, loss: float, best_only: bool) -> None:
+    def add(self, epoch: Epoch, model: Any, *, best_only: bool) -> None:
         """Add an epoch; keep its weights if its loss is the lowest, or always without `best_only`."""
         self.done += 1
-        self.rows.append(row)
-        if best_only and not loss < self.best:
+        self.rows.append(epoch)
+        if best_only and not epoch.decisive_loss < self.best:
             self.waited += 1
             return
-        self.best = loss
+        self.best = epoch.decisive_loss
         self.waited = 0
         self.kept = copied_weights(model)
 
@@ -158,7 +201,12 @@ class StateFile:
         for name, variable in self._variables.items():
             variable.assign(arrays[name])
         kept = copied_weights(self._model)
-        fit_state = FitState(**json.loads(arrays["progress"].tobytes()), kept=kept)
+        progress = json.loads(arrays["progress"].tobytes())
+        # earlier versions wrote empty texts if there was no validation
+        progress["rows"] = [
+            Epoch._make(None if cell == "" else cell for cell in row) for row in progress["rows"]
+        ]
+        fit_state = FitState(**progress, kept=kept)
         if fit_state.waited:
             fit_state.kept = [arrays[f"best{n}"] for n in range(len(kept))]
         return fit_state
@@ -183,36 +231,9 @@ class StateFile:
         return True
 
 
-def copied_weights(model: Any) -> list[npt.NDArray[Any]]:
+def copied_weights(model: Any) -> list[Array]:
     """Return copies of the weights, since the next step of JAX overwrites the memory of the current ones."""
     return [np.array(value) for value in model.get_weights()]
-
-
-_log = logging.getLogger(__name__)
-
-_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How a fold is trained.
-
-    Attributes
-    ----------
-    settings : FinetuneSettings
-    train, validate : ndarray of int64
-        Positions of images. Without validation images, all epochs are trained and the last weights are kept.
-    classes : int
-        Number of classes.
-    copies : tuple of float
-        How often an image of each class is used in an epoch; empty for once.
-    """
-
-    settings: FinetuneSettings
-    train: Indices
-    validate: Indices
-    classes: int
-    copies: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -223,12 +244,12 @@ class _EpochLog:
     on_epoch: Callable[[str], None]
     curves: EventLog | None
 
-    def repeat(self, rows: Sequence[list[Any]]) -> None:
+    def repeat(self, epochs: Sequence[Epoch]) -> None:
         """Tell of the epochs that an earlier run trained, whose curves are written already."""
-        if rows:
-            write_rows(self.path, _COLUMNS, rows)
-        for row in rows:
-            self.on_epoch(_words(row))
+        if epochs:
+            write_rows(self.path, Epoch._fields, epochs)
+        for epoch in epochs:
+            self.on_epoch(str(epoch))
 
     def begin(self, model: Any) -> None:
         """Write what TensorBoard shows of an untrained network."""
@@ -236,15 +257,15 @@ class _EpochLog:
             self.curves.write_graph(model)
             self.curves.write(model, {}, step=0)
 
-    def add(self, rows: Sequence[list[Any]], model: Any) -> None:
+    def add(self, epochs: Sequence[Epoch], model: Any) -> None:
         """Tell of the last epoch, which the network has just been trained for."""
-        row = rows[-1]
-        write_rows(self.path, _COLUMNS, rows)
+        epoch = epochs[-1]
+        write_rows(self.path, Epoch._fields, epochs)
         if self.curves is not None:
-            values = dict(zip(_COLUMNS[1:], row[1:], strict=True))
-            self.curves.write(model, values, step=row[0])
-        _log.debug("%s: epoch %d, %s", self.path.stem, row[0], _words(row))
-        self.on_epoch(_words(row))
+            values = epoch._asdict()
+            self.curves.write(model, values, step=values.pop("epoch"))
+        _log.debug("%s: epoch %d, %s", self.path.stem, epoch.epoch, epoch)
+        self.on_epoch(str(epoch))
 
 
 def train_model(
@@ -277,7 +298,8 @@ def train_model(
     on_epoch : callable
         Called after each epoch with a short text, also for epochs that an earlier run trained.
     on_saved : callable
-        Called with the number of epochs that were newly saved, and at the end with the others.
+        Called first with the number of epochs that an earlier run saved, then with the number of each newly saved, and
+        at the end with that of the others.
     events : Path, optional
         Folder for TensorBoard.
     key : str
@@ -308,16 +330,18 @@ def train_model(
     while fit_state.done < settings.epochs:
         if stops and fit_state.waited >= settings.patience:
             break
-        loss, accuracy = _train_epoch(model, make_epoch(fit_state.done), weights=weights)
-        row: list[Any] = [fit_state.done + 1, loss, accuracy, "", ""]
+        figures = _train_epoch(model, make_epoch(fit_state.done), weights=weights)
         if len(held):
-            row[3:] = map(float, model.evaluate(validation, verbose=0))
-            loss = row[3]  # decides on the best epoch
-        if not math.isfinite(loss):
+            figures += map(float, model.evaluate(validation, verbose=0))
+        epoch = Epoch(fit_state.done + 1, *figures)
+        if not math.isfinite(epoch.decisive_loss):
             raise InputError(
-                "{}: the loss is {} after epoch {}; lower {learning_rate}", log, loss, row[0]
+                "{}: the loss is {} after epoch {}; lower {learning_rate}",
+                log,
+                epoch.decisive_loss,
+                epoch.epoch,
             )
-        fit_state.add(row, model, loss=loss, best_only=stops)
+        fit_state.add(epoch, model, best_only=stops)
         was_saved = state_file.save(fit_state)
         epoch_log.add(fit_state.rows, model)
         if was_saved:
@@ -344,11 +368,10 @@ def training_samples(source: Source, plan: TrainingPlan) -> EpochSamples:
         See `sample_training`.
     """
     settings = plan.settings
+    seed = settings.seed
     images = plan.train
-    images = images[
-        sample_training(source.labels[images], method=settings.sampling, seed=settings.seed)
-    ]
-    images = images[copy_classes(source.labels[images], factors=plan.copies, seed=settings.seed)]
+    images = images[sample_training(source.labels[images], method=settings.sampling, seed=seed)]
+    images = images[copy_classes(source.labels[images], factors=plan.copies, seed=seed)]
     return source.samples(images, copies=settings.offline_copies)
 
 
@@ -367,10 +390,3 @@ def loss_weights(
     if not plan.settings.class_weights:
         return None
     return class_weights(source.labels[samples.images], classes=plan.classes)
-
-
-def _words(row: list[Any]) -> str:
-    text = f"loss {row[1]:.3f}, accuracy {row[2]:.3f}"
-    if row[3] != "":
-        text += f", val_loss {row[3]:.3f}, val_accuracy {row[4]:.3f}"
-    return text

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import DAMAGE, ImageError, TissueError
 from ..core.jobs import Progress, atomic_output, in_threads, one_thread_of_opencv
@@ -25,7 +24,7 @@ from ..data import (
     report_findings,
 )
 from ..stains import check_stains, get_stain, make_normalizer, stain_notes
-from .augment import Image
+from .augment import Array, Image
 from .model import resolved
 from .patches import ImageRegion, Indices, PatchRule, cut_region
 from .settings import FinetuneSettings
@@ -68,7 +67,7 @@ class ImageBank:
     """
 
     pixels: Image
-    index: npt.NDArray[Any]
+    index: Array
 
     def __len__(self) -> int:
         return len(self.index)
@@ -345,7 +344,7 @@ def _bank_key(digest: str, settings: FinetuneSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _hashes(records: Sequence[ImageRecord], index: npt.NDArray[Any]) -> dict[str, str]:
+def _hashes(records: Sequence[ImageRecord], index: Array) -> dict[str, str]:
     hashes = zip(records, index["sha256"].tolist(), strict=True)
     return {record.image_id: sha256.decode() for record, sha256 in hashes if sha256}
 

@@ -42,8 +42,7 @@ def network_of(name: str) -> NetworkSpec:
     if name in list_encoders():
         build = functools.partial(_plain_encoder, name)
         return NetworkSpec(name, build, _ENCODER_SIZE, learning_rate=1e-4, weights="imagenet")
-    names = one_of(name, [*list_networks(), *list_encoders()])
-    raise InputError("{network} {}: {}", name, names)
+    raise InputError("{network} {}: {}", name, one_of(name, [*list_networks(), *list_encoders()]))
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:
@@ -74,7 +73,9 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         if values[name] is None and name in parameters:
             values[name] = parameters[name].default
     values["convention"] = settings.convention or _default_convention(network, values["weights"])
-    values["precision"] = settings.precision or _default_precision()
+    values["precision"] = settings.precision
+    if not settings.precision:
+        values["precision"] = "bfloat16" if gpus_have_bfloat16() else "float32"
     return values
 
 
@@ -83,10 +84,6 @@ def _default_convention(network: NetworkSpec, weights: str) -> str:
     if network.caffe is None or weights in ("imagenet", "random"):
         return "signed"
     return input_convention(Path(weights))
-
-
-def _default_precision() -> str:
-    return "bfloat16" if gpus_have_bfloat16() else "float32"
 
 
 def untrained_notice(settings: FinetuneSettings) -> str | None:
@@ -156,10 +153,10 @@ def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
             "{freeze} and {top} belong to encoders; {} is trained as a whole", settings.network
         )
     if settings.weights == "imagenet":
-        text = (
-            "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random"
+        raise InputError(
+            "{weights:imagenet}: Keras has none of {}; give a .npz or .safetensors file, or random",
+            settings.network,
         )
-        raise InputError(text, settings.network)
     options = {name: getattr(settings, name) for name in _OF_BUILD}
     options = {name: value for name, value in options.items() if value is not None}
     if settings.convention != "signed":
@@ -181,8 +178,7 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         if variable.name != "kernel":
             continue
         shape = tuple(variable.shape)
-        field = int(np.prod(shape[:-2]))
-        limit = np.sqrt(6.0 / (field * (shape[-2] + shape[-1])))
+        limit = np.sqrt(6.0 / (int(np.prod(shape[:-2])) * (shape[-2] + shape[-1])))
         rng = np.random.default_rng([*entropy, number])
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 

@@ -11,31 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError
 from ..core.formats import read_rows
-from ..crossval import CrossValidation, Outputs, Training, write_table
-from ..data import decode_record
+from ..crossval import CrossValidation, Outputs, Training, citation_of, write_table
+from ..data import Dataset, decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate
 from ..stains import get_stain
-from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
+from .augment import AUGMENTATIONS, OFFLINE, Floats, augmentation_ranges
 from .bundle import CnnBundle
 from .model import network_of, resolved
 from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
-
-_CITED = {
-    "alexnet": "krizhevsky2012",
-    "googlenet": "szegedy2015",
-    "resnet50": "he2016",
-    "vgg16": "simonyan2015",
-    "inceptionv3": "szegedy2016",
-    "mobilenetv2": "sandler2018",
-    "adam": "kingma2015",
-    "imagenet": "deng2009",
-}
-"""Networks, optimisers and weights, to the key of their citation."""
 
 _WORDS = {
     "adam": "Adam",
@@ -47,7 +34,7 @@ _WORDS = {
 
 def _named(name: str) -> str:
     """Return a name in words, with its citation if there is one."""
-    return _WORDS.get(name, name) + (f" [@{_CITED[name]}]" if name in _CITED else "")
+    return _WORDS.get(name, name) + citation_of(name)
 
 
 def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterator[str]:
@@ -61,20 +48,21 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     inner : bool
         Whether the validation images were split from the training images, because the fold list names none.
     """
-    chosen = resolved(settings)
+    values = resolved(settings)
     if settings.stain != "none":
         yield f"Images were treated by {get_stain(settings.stain).cited} before training."
-    begun = _named(chosen["weights"]) if chosen["weights"] in _WORDS else "the weights of a file"
+    weights = values["weights"]
+    begun = _named(weights) if weights in _WORDS else "the weights of a file"
     often = "once" if folds == 1 else f"separately in each of {folds} folds"
     yield (
-        f"The network {_named(settings.network)} was trained from {begun}, {often}, by {_named(chosen['optimizer'])} "
-        f"with a learning rate of {chosen['learning_rate']:g} on batches of {chosen['batch_size']}."
+        f"The network {_named(settings.network)} was trained from {begun}, {often}, by {_named(values['optimizer'])} "
+        f"with a learning rate of {values['learning_rate']:g} on batches of {values['batch_size']}."
     )
     if settings.rule.kind == "resize":
-        yield f"Its input is the whole image, resized to {chosen['size']} pixels."
+        yield f"Its input is the whole image, resized to {values['size']} pixels."
     else:
         yield (
-            f"Its input is a patch of {settings.rule.side} pixels resized to {chosen['size']}; the prediction of an "
+            f"Its input is a patch of {settings.rule.side} pixels resized to {values['size']}; the prediction of an "
             "image is the mean over its patches."
         )
     if settings.augmentations:
@@ -116,39 +104,37 @@ def _augmented(settings: FinetuneSettings) -> Iterator[str]:
             yield words.format(value, 100 * value)
 
 
-_FoldRows = tuple[tuple[tuple[str, str], ...], npt.NDArray[np.float64]]
+_FoldRows = tuple[tuple[tuple[str, str], ...], Floats]
 """Image and patch of each prediction of a fold, and their probabilities."""
 
 
 def write_outputs(
-    training: Any,
+    training: Training,
     result: CrossValidation,
     units: Sequence[FoldUnit],
-    outcomes: Sequence[npt.NDArray[np.float64]],
+    outcomes: Sequence[Floats],
+    *,
+    dataset: Dataset,
+    reading: Mapping[str, Any],
 ) -> CrossValidation:
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
     settings = units[0].plan.settings
-    records = {record.image_id: record for record in training.dataset.records}
+    records = {record.image_id: record for record in dataset.records}
     tested: list[_FoldRows] = []
     held: list[_FoldRows] = []
     for unit, rows in zip(units, outcomes, strict=True):
         count = len(unit.test_names)
         tested.append((unit.test_names, rows[:count]))
         held.append((unit.held_names, rows[count:]))
-    tables: list[PredictionTable] = []
-    if any(names for names, _ in tested):
-        tables = _tables(training, units, tested, result)
+    tables = _tables(training, units, tested, result) if any(names for names, _ in tested) else []
     if any(names for names, _ in held):
         _, of_images = _table(training, units, held, result)
         write_table(result.folder / "predictions-validation.csv", of_images)
     logs = {str(unit.fold): list(read_rows(unit.log)) for unit in units}
     validated = any(training.plan.images(unit.fold, "val") for unit in units)
+    shown = {**asdict(settings), **resolved(settings)}
     # a report shows the name of the weights file but not its folder; settings.json holds its checksum
-    shown = {
-        **asdict(settings),
-        **resolved(settings),
-        "weights": Path(resolved(settings)["weights"]).name,
-    }
+    shown["weights"] = Path(shown["weights"]).name
     outputs = Outputs(
         training,
         tables=tables,
@@ -160,10 +146,13 @@ def write_outputs(
         facts={"curves": {fold: _curve(rows) for fold, rows in logs.items() if rows}},
         picture=lambda image: decode_record(records[image]),
     )
-    models = {unit.fold: functools.partial(read_network, unit) for unit in units}
-    read = {"dataset": training.dataset.name, "reading": training.reading}
     bundle = functools.partial(
-        CnnBundle.save, result.model, settings=settings, models=models, **read
+        CnnBundle.save,
+        result.model,
+        settings=settings,
+        models={unit.fold: functools.partial(read_network, unit) for unit in units},
+        dataset=dataset.name,
+        reading=reading,
     )
     return outputs.write(result, bundle=bundle)
 

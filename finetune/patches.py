@@ -22,6 +22,8 @@ from .augment import RANGES, Image
 
 Box = tuple[int, int, int, int]
 
+Indices = npt.NDArray[np.int64]
+
 
 class ImageRegion(NamedTuple):
     """The part of a mammogram that surrounds an image.
@@ -151,9 +153,6 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[ImageRegion, i
     return turned
 
 
-Indices = npt.NDArray[np.int64]
-
-
 @dataclass(frozen=True)
 class PatchRule:
     """Rule by which an image is divided into patches.
@@ -222,35 +221,6 @@ class PatchRule:
         return starts if starts[-1] == length - self.side else [*starts, length - self.side]
 
 
-@dataclass(frozen=True)
-class EpochSamples:
-    """The samples of an epoch, as three arrays of equal length.
-
-    Attributes
-    ----------
-    images : ndarray of int64
-        Position of the image.
-    numbers : ndarray of int64
-        Number of the patch in its image.
-    copies : ndarray of int64
-        Number of the repeat of this patch.
-    """
-
-    images: Indices
-    numbers: Indices
-    copies: Indices
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @classmethod
-    def of(cls, images: Indices, counts: Indices, *, copies: int = 1) -> EpochSamples:
-        """Return every patch of these images `copies` times. `counts` is the number of patches of each image."""
-        each = counts * copies
-        within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
-        return cls(np.repeat(images, each), within // copies, within % copies)
-
-
 def parse_patches(text: str) -> PatchRule:
     """Parse ``resize``, ``random:SIDE[:COUNT]`` or ``sliding:SIDE[:OVERLAP]``.
 
@@ -284,3 +254,32 @@ def parse_patches(text: str) -> PatchRule:
             "{patches} {}: give a side from 8 up, a count from 1 up and an overlap below 1", text
         )
     return rule
+
+
+@dataclass(frozen=True)
+class EpochSamples:
+    """The samples of an epoch, as three arrays of equal length.
+
+    Attributes
+    ----------
+    images : ndarray of int64
+        Position of the image.
+    numbers : ndarray of int64
+        Number of the patch in its image.
+    copies : ndarray of int64
+        Number of the repeat of this patch.
+    """
+
+    images: Indices
+    numbers: Indices
+    copies: Indices
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def of(cls, images: Indices, counts: Indices, *, copies: int = 1) -> EpochSamples:
+        """Return every patch of these images `copies` times. `counts` is the number of patches of each image."""
+        each = counts * copies
+        within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
+        return cls(np.repeat(images, each), within // copies, within % copies)

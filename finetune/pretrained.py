@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..core import DAMAGE, WeightsError, printable
 from ..core.models import unpack_arrays
 from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables_of
+from .augment import Array
 from .networks import NETWORKS
 from .networks.layers import CaffeLayers, NetworkSpec
 
@@ -23,8 +24,13 @@ _FIELDS: dict[str, dict[int, tuple[str, str]]] = {
     "Older": {4: ("name", "bytes"), 6: ("arrays", "Array")},
     "Newer": {1: ("name", "bytes"), 7: ("arrays", "Array")},
     "Array": {
-        **{side: (f"side{side}", "int") for side in (1, 2, 3, 4)},
-        **{5: ("floats", "bytes"), 7: ("shape", "Shape"), 8: ("doubles", "bytes")},
+        1: ("side1", "int"),
+        2: ("side2", "int"),
+        3: ("side3", "int"),
+        4: ("side4", "int"),
+        5: ("floats", "bytes"),
+        7: ("shape", "Shape"),
+        8: ("doubles", "bytes"),
     },
     "Shape": {1: ("sides", "int")},
 }
@@ -57,7 +63,7 @@ def _caffe_network() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("Network"))
 
 
-def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+def read_caffe(path: Path) -> WeightArrays:
     """Return the arrays of a Caffe model: ``<layer>.weight``, ``.bias``, and ``.2`` and so on.
 
     Raises
@@ -67,7 +73,7 @@ def read_caffe(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     """
     from google.protobuf.message import DecodeError
 
-    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    arrays: WeightArrays = {}
     try:
         network = _caffe_network().FromString(path.read_bytes())
         for layer in (*network.older, *network.newer):
@@ -156,18 +162,17 @@ def load_pretrained(
     random = {name for name in shapes if name.startswith(tuple(fresh))}
     loaded = {name: shape for name, shape in shapes.items() if name not in random}
     arrays = _arrays_of(path, network, loaded)
-    fitting = [
+    fitting = {
         name for name, shape in shapes.items() if name in arrays and arrays[name].shape == shape
-    ]
+    }
     # of a file with another number of classes
-    random |= {name for name in arrays if name not in fitting and name.startswith(f"{_LAST}/")}
+    random |= {name for name in arrays.keys() - fitting if name.startswith(f"{_LAST}/")}
 
     def read(_model: Any) -> None:
         # values beyond float32 become infinite, and are refused below
         with np.errstate(over="ignore"):
-            for name in fitting:
-                if name not in random:
-                    variables[name].assign(arrays[name].astype(np.float32))
+            for name in fitting - random:
+                variables[name].assign(arrays[name].astype(np.float32))
 
     filled = fill_weights(model, read, keep=random)
     if filled.whole:
@@ -183,11 +188,8 @@ def _arrays_of(
     path: Path, network: NetworkSpec, shapes: dict[str, tuple[int, ...]]
 ) -> WeightArrays:
     """Return the arrays of a file, with bchisto's names; of a Caffe model those of the given variables."""
-    arrays: WeightArrays
-    if path.suffix == _CAFFE:
-        arrays = {**read_caffe(path)}
-    else:
-        arrays = {**read_weight_arrays(path)}
+    read = read_caffe if path.suffix == _CAFFE else read_weight_arrays
+    arrays = read(path)
     if not _is_caffe(arrays):
         return arrays
     if network.caffe is None:
@@ -213,7 +215,7 @@ def network_variables(model: Any) -> dict[str, Any]:
     return variables
 
 
-def network_arrays(model: Any) -> dict[str, npt.NDArray[Any]]:
+def network_arrays(model: Any) -> WeightArrays:
     """Return the weights of a network as arrays, with the names of `network_variables`."""
     from keras import ops
 
@@ -258,9 +260,7 @@ def _from_caffe(
     return converted
 
 
-def _as_keras(
-    array: npt.NDArray[Any], shape: tuple[int, ...], *, channels: int
-) -> npt.NDArray[Any]:
+def _as_keras(array: Array, shape: tuple[int, ...], *, channels: int) -> Array:
     """Return a Caffe array in the order of axes of a Keras variable; `channels` are those of a flattened feature map.
 
     An array that does not fit keeps another shape, and is refused.

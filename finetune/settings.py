@@ -153,9 +153,7 @@ def _as_factors(value: Any, name: str) -> tuple[tuple[str, float], ...]:
     """
     pairs = []
     for item in items_of(value):
-        pair = item
-        if isinstance(item, str):
-            pair = item.rpartition("=")[::2]
+        pair = item.rpartition("=")[::2] if isinstance(item, str) else item
         try:
             key, factor = pair
             pairs.append((str(key), float(factor)))
@@ -281,8 +279,12 @@ class FinetuneSettings(Settings):
         get_stain(self.stain)
         for name, factor in self.copies:
             if not 1 <= factor <= _MOST_COPIES:
-                text = "{copies} {}={:g}: give 1 to {:,}; {sampling} omits images"
-                raise InputError(text, name, factor, _MOST_COPIES)
+                raise InputError(
+                    "{copies} {}={:g}: give 1 to {:,}; {sampling} omits images",
+                    name,
+                    factor,
+                    _MOST_COPIES,
+                )
         if len(dict(self.copies)) < len(self.copies):
             raise InputError("{copies} {}: name each class once", ", ".join(_written(self.copies)))
         if self.size and self.size < 32:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,17 @@ from ..core.formats import file_sha256
 from ..core.jobs import Resources, Work, key_of, prepare_backend, visible_gpus, write_or_remove
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, LabelledImages, Training, cross_validate
-from ..data import FACTS_FILE, SYNTHETIC_BANNER, Dataset, FoldChoice, ImageSelection, inner_splits
+from ..data import (
+    FACTS_FILE,
+    SYNTHETIC_BANNER,
+    Dataset,
+    FoldChoice,
+    FoldPlan,
+    ImageSelection,
+    inner_splits,
+)
 from ..evaluate import TwoClassView
+from .augment import Floats
 from .batches import Source
 from .fit import TrainingPlan
 from .images import ImageBank, prepare_images
@@ -77,7 +86,7 @@ class CnnTraining(Training):
     step_name: ClassVar[str] = "epochs"
     command: ClassVar[str] = "finetune"
 
-    def fitted(self) -> CnnTraining:
+    def with_fitting_batches(self) -> CnnTraining:
         """Return the training with its warnings, and a batch size that fits its images. Nothing is written.
 
         Raises
@@ -85,7 +94,9 @@ class CnnTraining(Training):
         InputError
             A fold cannot be trained, see `fit_batch_size`, or has no images to validate.
         """
-        settings = fit_batch_size(self.settings, self._folds(self.networks, workers=1))
+        # only looked at: the batch size is part of the settings, from which the folder and the keys of folds follow
+        folds = self._folds(self.networks, workers=1)
+        settings = fit_batch_size(self.settings, folds)
         return replace(self, settings=settings, notes=(*self.notes, *self.banners()))
 
     @functools.cached_property
@@ -102,9 +113,10 @@ class CnnTraining(Training):
     def make_folder(self) -> FolderSettings:
         """Return the folder, with the settings that determine its networks."""
         versions = versions_of(("bchisto", "keras", "numpy", prepare_backend()))
-        names = (self.plan.name, self.settings.network, self.settings.name)
+        settings = self.settings
+        name = "-".join(filter(None, (self.plan.name, settings.network, settings.name)))
         return FolderSettings(
-            folder=self.networks / "-".join(filter(None, names)),
+            folder=self.networks / name,
             settings={**self.deciding, **self.image_settings()},
             work=("models/*", "predictions.csv"),
             made_with=versions | {"device": "GPU" if visible_gpus() else "CPU"},
@@ -120,20 +132,30 @@ class CnnTraining(Training):
             begun = int(recorded) if recorded.isdecimal() else 1
         resources = self.work.training(len(self.plan.folds), begun=begun)
         if resources.threads and resources.threads > 1:
-            text = (
-                "%s: each fold trains with %d threads, as settings.json notes; results differ by it"
+            _log.info(
+                "%s: each fold trains with %d threads, as settings.json notes; results differ by it",
+                self.folder.name,
+                resources.threads,
             )
-            _log.info(text, self.folder.name, resources.threads)
         return resources
 
     def make_units(self) -> Sequence[FoldUnit]:
         """Return all folds."""
-        workers = self.resources.helpers(len(self.plan.folds))
-        return self._folds(self.folder, workers=workers)
+        return self._folds(self.folder, workers=self.resources.helpers(len(self.plan.folds)))
 
     do = staticmethod(train_fold)
     read = staticmethod(read_fold)
-    finish = write_outputs
+
+    def finish(
+        self,
+        result: CrossValidation,
+        units: Sequence[FoldUnit],
+        outcomes: Sequence[Floats],
+    ) -> CrossValidation:
+        """Write all outputs, see `write_outputs`."""
+        return write_outputs(
+            self, result, units, outcomes, dataset=self.dataset, reading=self.reading
+        )
 
     def steps(self, unit: FoldUnit) -> int:
         """Return the largest number of epochs."""
@@ -175,28 +197,28 @@ class CnnTraining(Training):
         units = []
         for fold in self.plan.folds:
             train, validate, test = self._parts(fold, labels)
-            plan = TrainingPlan(
-                settings,
-                np.array(train, dtype=np.int64),
-                np.array(validate, dtype=np.int64),
-                len(classes),
-                factors,
-            )
             test_names = names(test)
-            unit = FoldUnit(
-                plan=plan,
-                fold=fold,
-                images=self.bank,
-                labels=labels,
-                test=tuple(test),
-                test_names=test_names,
-                held_names=names(validate),
-                folder=folder,
-                workers=workers,
-                tensorboard=self.tensorboard,
-                key=self._key(fold, train, validate, test_names),
+            units.append(
+                FoldUnit(
+                    plan=TrainingPlan(
+                        settings,
+                        np.array(train, dtype=np.int64),
+                        np.array(validate, dtype=np.int64),
+                        len(classes),
+                        factors,
+                    ),
+                    fold=fold,
+                    images=self.bank,
+                    labels=labels,
+                    test=tuple(test),
+                    test_names=test_names,
+                    held_names=names(validate),
+                    folder=folder,
+                    workers=workers,
+                    tensorboard=self.tensorboard,
+                    key=self._key(fold, train, validate, test_names),
+                )
             )
-            units.append(unit)
         return units
 
     def _parts(self, fold: int, labels: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
@@ -226,7 +248,6 @@ class CnnTraining(Training):
             selected = [self.dataset.records[position] for position in positions]
             return [(record.image_id, files[record.image_id], record.label) for record in selected]
 
-        tests = [(image, patch, files[image]) for image, patch in names]
         return key_of(
             FOLD_KIND,
             settings=self.deciding,
@@ -235,7 +256,7 @@ class CnnTraining(Training):
             fold=fold,
             train=content(train),
             validate=content(validate),
-            tests=tests,
+            tests=[(image, patch, files[image]) for image, patch in names],
         )
 
     def _split(
@@ -332,69 +353,89 @@ def finetune(
         "tensorboard": tensorboard,
     }
     config["folds"] = list(choice.folds or ("10",))
+    folder = run / "finetune"
     with record_run(run, command="finetune", config=config, work=work) as record:
-        folder = run / "finetune"
-        skip_errors = work.skip_errors
-        opened = selection.open(
-            cache=folder / "images.csv",
-            stain=settings.stain,
-            colours="stain" in settings.augmentations,
-            colours_off=Message("no {augmentations:stain}"),
-            needs=(settings.rule,),
-            skip_errors=skip_errors,
-            keep_refused=True,
-        )
-        view.check(opened.unique.dataset.classes)
-        class_factors(settings.copies, opened.unique.dataset.classes)
-        records = opened.unique.dataset.records
-        labelled = tuple(record for record in records if record.label is not None)
-        dataset = replace(opened.unique.dataset, records=labelled)
-        if not dataset.records:
-            raise InputError(
-                f"{selection.images}: none of the {len(records)} images has a label to train on"
-            )
-        # refuse fold lists that do not fit before images are decoded
-        choice.plans_of(records, seed=settings.seed, known=opened.known(failed=0))
-        bank, pixels, failures = prepare_images(
-            dataset.records,
-            settings,
-            digest=opened.unique.digest,
-            folder=folder,
-            skip_errors=skip_errors,
-        )
-        facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
-        plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=facts)
-        write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
-        record.note(flow=dict(facts.flow), failures=len(failures))
-        labelled_images = LabelledImages(
-            digest=opened.unique.digest,
-            dataset=dataset.name,
-            classes=dataset.classes,
-            labels={record.image_id: record.label or "" for record in dataset.records},
-            groups={record.image_id: record.group for record in dataset.records},
-            failures=tuple(failures.items()),
-            known=facts,
-            pixels=pixels,
-            files=opened.unique.sha256,
-        )
+        prepared = _prepare(selection, settings, choice, view, folder, work)
+        labelled = prepared.images
+        record.note(flow=dict(labelled.known.flow), failures=len(labelled.failures))
         trainings = [
             # refuses settings that do not fit before anything is written
             CnnTraining(
                 plan=plan,
-                images=labelled_images,
+                images=labelled,
                 view=view,
                 notes=remarks,
                 work=work,
                 networks=folder,
-                dataset=dataset,
-                bank=bank,
+                dataset=prepared.dataset,
+                bank=prepared.bank,
                 settings=settings,
                 reading=selection.reading,
                 tensorboard=tensorboard,
-            ).fitted()
-            for plan in plans
+            ).with_fitting_batches()
+            for plan in prepared.plans
         ]
         try:
             return cross_validate(trainings, run=run, record=record)
         finally:
             release_network()
+
+
+class _Prepared(NamedTuple):
+    """The labelled images of a dataset, decoded into the file `bank`, and their folds."""
+
+    dataset: Dataset
+    bank: Path
+    images: LabelledImages
+    plans: list[FoldPlan]
+
+
+def _prepare(
+    selection: ImageSelection,
+    settings: FinetuneSettings,
+    choice: FoldChoice,
+    view: TwoClassView,
+    folder: Path,
+    work: Work,
+) -> _Prepared:
+    """Read and decode the images, and divide them into folds; refuse what cannot be trained before they are decoded."""
+    opened = selection.open(
+        cache=folder / "images.csv",
+        stain=settings.stain,
+        colours="stain" in settings.augmentations,
+        colours_off=Message("no {augmentations:stain}"),
+        needs=(settings.rule,),
+        skip_errors=work.skip_errors,
+        keep_refused=True,
+    )
+    unique = opened.unique
+    classes = unique.dataset.classes
+    view.check(classes)
+    class_factors(settings.copies, classes)
+    records = unique.dataset.records
+    labelled = tuple(record for record in records if record.label is not None)
+    dataset = replace(unique.dataset, records=labelled)
+    if not labelled:
+        raise InputError(
+            f"{selection.images}: none of the {len(records)} images has a label to train on"
+        )
+    # refuse fold lists that do not fit before images are decoded
+    choice.plans_of(records, seed=settings.seed, known=opened.known(failed=0))
+    bank, pixels, failures = prepare_images(
+        labelled, settings, digest=unique.digest, folder=folder, skip_errors=work.skip_errors
+    )
+    facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
+    plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=facts)
+    write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
+    images = LabelledImages(
+        digest=unique.digest,
+        dataset=dataset.name,
+        classes=classes,
+        labels={record.image_id: record.label or "" for record in labelled},
+        groups={record.image_id: record.group for record in labelled},
+        failures=tuple(failures.items()),
+        known=facts,
+        pixels=pixels,
+        files=unique.sha256,
+    )
+    return _Prepared(dataset, bank, images, plans)

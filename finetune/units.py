@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..core import InputError, StoreError
 from ..core.jobs import Ticker, in_threads, read_pack, write_pack
 from ..core.models import pack_arrays
+from .augment import Array, Floats
 from .batches import Source, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples, training_variables
 from .images import ImageBank
@@ -203,7 +204,7 @@ def release_network() -> None:
 
 def predict_samples(
     model: Any, source: Source, positions: npt.NDArray[np.int64], *, classes: int
-) -> npt.NDArray[np.float64]:
+) -> Floats:
     """Return the predictions of every patch of these images, float64 of shape (patches, classes)."""
     if not len(positions):
         return np.empty((0, classes))
@@ -217,7 +218,7 @@ def predict_samples(
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
-def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
+def read_fold(unit: FoldUnit) -> Floats | None:
     """Return the predictions of a finished fold, float64 of shape (rows, classes), or None if it is unfinished.
 
     Rows are those of the test images, then those of the validation images.
@@ -249,6 +250,6 @@ def read_network(unit: FoldUnit) -> bytes:
     return pack_arrays({name: array for name, array in arrays.items() if "/" in name})
 
 
-def _read(unit: FoldUnit) -> dict[str, npt.NDArray[Any]] | None:
+def _read(unit: FoldUnit) -> dict[str, Array] | None:
     shape = len(unit.test_names) + len(unit.held_names), unit.plan.classes
     return read_pack(unit.file, unit.key, {"predicted": shape})

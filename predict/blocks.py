@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import OutputError, limited
 from ..core.formats import file_sha256
-from ..core.jobs import (
-    Ticker,
-    key_of,
-    read_pack,
-    write_pack,
-)
+from ..core.jobs import Ticker, key_of, read_pack, write_pack
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
-from .boosted import BoostedModel
+from .boosted import BoostedModel, Floats
 from .images import PARAMETERS
 from .model_file import Model, ModelFile, load_alike
 
@@ -44,9 +38,9 @@ class Prediction(NamedTuple):
         Comparison with the training images, see `bchisto.boost.Bundle.compare`.
     """
 
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
     trained: bool
-    compared: npt.NDArray[np.float64]
+    compared: Floats
 
 
 class Predicted(NamedTuple):
@@ -186,12 +180,9 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
         return None
     pack = key_of("pack of predictions", keys=list(usable))
     path = folder / f"{pack}.npz"
-    arrays = {
-        "keys": np.array([list(bytes.fromhex(key)) for key in usable], np.uint8),
-        "probabilities": np.array([prediction.probabilities for prediction in usable.values()]),
-        "trained": np.array([prediction.trained for prediction in usable.values()]),
-        "compared": np.array([prediction.compared for prediction in usable.values()]),
-    }
+    arrays = {"keys": np.array([list(bytes.fromhex(key)) for key in usable], np.uint8)}
+    for name in Prediction._fields:
+        arrays[name] = np.array([getattr(prediction, name) for prediction in usable.values()])
     try:
         write_pack(path, pack, arrays)
     except OutputError as error:

@@ -38,6 +38,8 @@ from ..featurize import (
 )
 from ..stains import stain_notes
 
+Floats = npt.NDArray[np.float64]
+
 _log = logging.getLogger(__name__)
 
 
@@ -109,7 +111,7 @@ class BoostedModel:
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str, npt.NDArray[np.float64]]]:
+    ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats]]:
         """Predict images one by one. An image that fails gets an error message instead of probabilities.
 
         If a GPU computes, `helpers` processes decode and normalise the next images meanwhile.
@@ -184,8 +186,9 @@ def _warn_of_stains(stain: str, infos: Sequence[tuple[str, StainInfo]]) -> None:
 
     report_findings(pixel_findings({}, images("blank"), {}))
     foreign = {image: info.foreign for image, info in infos if info.foreign}
-    notes = stain_notes(images("skipped"), images("doubtful"), foreign, images=None, stain=stain)
-    for note in notes:
+    for note in stain_notes(
+        images("skipped"), images("doubtful"), foreign, images=None, stain=stain
+    ):
         _log.warning("%s", note)
 
 
@@ -199,7 +202,13 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
     """
     _refuse_embeddings(bundle, path)
     trained = _trained_settings(bundle, path)
-    settings = {name: _settings_here(of_store) for name, of_store in trained.items()}
+    # with the precision in which this machine computes
+    settings = {
+        name: replace(
+            of_store, precision=executed_precision(of_store.precision, engine=of_store.engine)
+        )
+        for name, of_store in trained.items()
+    }
     encoders = {
         name: _encoder(path, header, weights, precision=settings[name].precision)
         for name, header in bundle.stores.items()
@@ -262,16 +271,7 @@ def _trained_settings(bundle: Bundle, path: Path) -> dict[str, FeaturizeSettings
 def _reason(error: Exception) -> str:
     """Return the first line of an error about a header as printable text."""
     lines = str(error).splitlines() or ["?"]
-    text = lines[0][:160]
-    if isinstance(error, KeyError):
-        text = f"no {text}"
-    return printable(text)
-
-
-def _settings_here(trained: FeaturizeSettings) -> FeaturizeSettings:
-    """Return settings with the precision in which this machine computes them."""
-    precision = executed_precision(trained.precision, engine=trained.engine)
-    return replace(trained, precision=precision)
+    return printable(("no " if isinstance(error, KeyError) else "") + lines[0][:160])
 
 
 def _check_lengths(bundle: Bundle, path: Path, encoders: Mapping[str, CropEncoder]) -> None:
@@ -297,8 +297,13 @@ def _encoder(
     of_file = str(header.get("weights_file_sha256") or "")  # if the weights came from a file
     # do not let Keras download its own weights only to compare them
     if header["weights"] == "file" and source == "imagenet":
-        text = "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}"
-        raise WeightsError(text, path, name, (of_file or needed)[:12], name)
+        raise WeightsError(
+            "{}: {} was trained with weights from a file (sha256 {}); give them with {weights:{}=PATH}",
+            path,
+            name,
+            (of_file or needed)[:12],
+            name,
+        )
     encoder = cached_encoder(
         header_choice(header, source),
         weights=source,

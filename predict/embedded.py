@@ -64,8 +64,12 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     if len(bundle.stores) == len(all_embeddings) == 1:  # it cannot be mistaken, whatever its name
         names = list(bundle.stores)
     if sorted(names) != sorted(bundle.stores):
-        text = "{features}: {} needs embeddings of {}, one of that name for each, and got {}"
-        raise InputError(text, path, ", ".join(bundle.stores), ", ".join(names))
+        raise InputError(
+            "{features}: {} needs embeddings of {}, one of that name for each, and got {}",
+            path,
+            ", ".join(bundle.stores),
+            ", ".join(names),
+        )
     by_name = dict(zip(names, all_embeddings, strict=True))
     for store in bundle.stores:
         _check_kind(path, store, bundle, by_name[store])

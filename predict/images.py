@@ -8,16 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..core import (
-    InputError,
-    Message,
-    MissingInputError,
-    few,
-    limited,
-    reworded,
-)
+from ..core import InputError, Message, MissingInputError, few, limited, reworded
 from ..core.jobs import Work
 from ..data import (
     ImageRecord,
@@ -137,50 +130,72 @@ def check_sizes(
         records = [replace(record, mpp=mpp) for record in records]
     if isinstance(model, BoostedModel):
         header = next(iter(model.bundle.stores.values()))
-        trained = {"mpp_least", "mpp_most"} <= header.keys()
-        if trained or model.rescales:
+        knows_scale = {"mpp_least", "mpp_most"} <= header.keys()
+        if knows_scale or model.rescales:
             headers = read_headers(records)
             records = [record.scaled_by(headers.get(record.image_id)) for record in records]
-        if trained:
-            records = _compared(
-                records, float(header["mpp_least"]), float(header["mpp_most"]), model.rescales
-            )
+        if knows_scale:
+            training = _TrainingScale(float(header["mpp_least"]), float(header["mpp_most"]))
+            if training.is_single or not model.rescales:
+                training.warn_unknown(records)
+            if not model.rescales:
+                training.warn_far(records)
+            elif training.is_single:
+                records = [
+                    replace(record, mpp=training.least) if record.mpp is None else record
+                    for record in records
+                ]
     return check_headers(records, needs=model.needs, skip_errors=skip_errors, known=PARAMETERS)
 
 
-def _compared(
-    records: Sequence[ImageRecord], least: float, most: float, rescales: bool
-) -> Sequence[ImageRecord]:
-    """Warn of images at another scale than in training; if all of training had one, it is that of unknown images."""
-    unknown = sum(record.mpp is None for record in records)
-    one_scale = least == most
-    training_mpp = f"{least:.3g}" if one_scale else f"{least:.3g} to {most:.3g}"
-    if unknown and (one_scale or not rescales):
-        _log.warning(
-            Message(
-                "the micrometres per pixel of {} of {} images are not known, and are taken for those of training ({}); "
-                "{mpp} gives them",
-                unknown,
-                len(records),
-                training_mpp,
+class _TrainingScale(NamedTuple):
+    """The least and the largest micrometres per pixel of the training images."""
+
+    least: float
+    most: float
+
+    @property
+    def is_single(self) -> bool:
+        """Whether all training images had the same."""
+        return self.least == self.most
+
+    def __str__(self) -> str:
+        return f"{self.least:.3g}" if self.is_single else f"{self.least:.3g} to {self.most:.3g}"
+
+    def warn_unknown(self, records: Sequence[ImageRecord]) -> None:
+        """Warn of images whose micrometres per pixel are not known."""
+        unknown = sum(record.mpp is None for record in records)
+        if unknown:
+            _log.warning(
+                Message(
+                    "the micrometres per pixel of {} of {} images are not known, and are taken for those of training "
+                    "({}); {mpp} gives them",
+                    unknown,
+                    len(records),
+                    self,
+                )
             )
-        )
-    if rescales and one_scale:
-        return [replace(r, mpp=least) if r.mpp is None else r for r in records]
-    if rescales:
-        return records
-    far = [r for r in records if r.mpp is not None and not least / FAR <= r.mpp <= most * FAR]
-    if far:
-        _log.warning(
-            "%d of %d images have other micrometres per pixel than those of training (%s), such as %s with %.3g; the "
-            "views of the model are in pixels, so it sees them at another scale; train with views in micrometres",
-            len(far),
-            len(records),
-            training_mpp,
-            far[0].image_id,
-            far[0].mpp,
-        )
-    return records
+
+    def warn_far(self, records: Sequence[ImageRecord]) -> None:
+        """Warn of images at another scale than in training."""
+        least = self.least / FAR
+        most = self.most * FAR
+        far = [
+            record
+            for record in records
+            if record.mpp is not None and not least <= record.mpp <= most
+        ]
+        if far:
+            _log.warning(
+                "%d of %d images have other micrometres per pixel than those of training (%s), such as %s with %.3g; "
+                "the views of the model are in pixels, so it sees them at another scale; train with views in "
+                "micrometres",
+                len(far),
+                len(records),
+                self,
+                far[0].image_id,
+                far[0].mpp,
+            )
 
 
 def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:

@@ -47,8 +47,11 @@ def find_bundle(model: Path) -> Path:
         if path.is_file() and not is_set_aside(path)
     ]
     if not bundles:
-        text = "{}: no {} in this folder; bchisto boost and finetune write one, after shards in one more call"
-        raise MissingInputError(text, model, _BUNDLE)
+        raise MissingInputError(
+            "{}: no {} in this folder; bchisto boost and finetune write one, after shards in one more call",
+            model,
+            _BUNDLE,
+        )
     if len(bundles) > 1:
         raise InputError(
             f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}"

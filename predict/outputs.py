@@ -115,7 +115,6 @@ def write_outputs(
     table = shown.table
     table.finish(path, overwrite=overwrite, known=known)
     write_or_remove(failures_of(path), ["image_id", "error"], shown.failures.items())
-    unsure = None if html is None else write_html(html, shown, predicted, title=path.name)
     return PredictResult(
         path,
         images=len(shown.trained),
@@ -125,7 +124,7 @@ def write_outputs(
         trained=None if bundle.training is None else sum(shown.trained),
         called=shown.called,
         sheet=html,
-        unsure=unsure,
+        unsure=(None if html is None else write_html(html, shown, predicted, title=path.name)),
         outliers="" if shown.outliers is None else shown.outliers.summary,
         labelled=sum(record.label in bundle.classes for record in table.records),
     )

@@ -27,6 +27,7 @@ from ..core.jobs import Ticker
 from ..data import ImageRecord
 from ..evaluate import apply_temperature, as_frame
 from .blocks import Prediction, predict_records
+from .boosted import Floats
 from .images import advised, check_sizes, new_images, notes_of_training
 from .model_file import find_bundle, ready_model
 from .table import Outliers
@@ -55,7 +56,7 @@ class Predictions:
 
     image_ids: tuple[str, ...]
     classes: tuple[str, ...]
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
     trained: tuple[bool, ...] | None = None
     banners: tuple[str, ...] = ()
     outliers: Outliers | None = None
@@ -69,7 +70,7 @@ class Predictions:
         return tuple(self.classes[index] for index in self.probabilities.argmax(axis=1))
 
     @property
-    def confidence(self) -> npt.NDArray[np.float64]:
+    def confidence(self) -> Floats:
         """The probability of the predicted class, float64 of shape (n,)."""
         return np.asarray(self.probabilities.max(axis=1))
 
@@ -82,9 +83,8 @@ class Predictions:
             pandas is not installed.
         """
         columns: dict[str, Any] = {"image_id": list(self.image_ids)}
-        columns |= {
-            f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)
-        }
+        for index, name in enumerate(self.classes):
+            columns[f"p_{name}"] = self.probabilities[:, index]
         columns["predicted"] = list(self.predicted)
         if self.trained is not None:
             columns["trained"] = list(self.trained)
@@ -180,15 +180,13 @@ class Predictor:
         probabilities = np.array([prediction.probabilities for prediction in predictions])
         if self._temperature is not None:
             probabilities = apply_temperature(probabilities, self._temperature)
-        trained: tuple[bool, ...] | None = None
-        if model.bundle.training is not None:
-            trained = tuple(prediction.trained for prediction in predictions)
+        trained = tuple(prediction.trained for prediction in predictions)
         compared = [prediction.compared for prediction in predictions]
         return Predictions(
             image_ids=tuple(record.image_id for record in records),
             classes=self.classes,
             probabilities=probabilities,
-            trained=trained,
+            trained=trained if model.bundle.training is not None else None,
             banners=self.banners,
             outliers=Outliers.of(model.bundle, compared, model=self.path),
         )
@@ -211,10 +209,12 @@ def _save(image: npt.NDArray[Any], number: int, folder: Path) -> ImageRecord:
     from PIL import Image as Picture
 
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        text = (
-            "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
+        raise InputError(
+            "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
+            number,
+            image.dtype,
+            image.shape,
         )
-        raise InputError(text, number, image.dtype, image.shape)
     path = folder / f"array{number}.png"
     Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
     return ImageRecord(image_id=path.stem, path=path, label=None)

@@ -103,7 +103,7 @@ class OperatingPoint:
     def is_positive(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Return which rows are positive, bool of shape (n,)."""
         mask = positive_mask(self.classes, self.positive)
-        return np.asarray(two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold)
+        return two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold
 
     def __str__(self) -> str:
         text = f"{' + '.join(self.positive)} at {self.threshold:.4g}"
@@ -157,8 +157,12 @@ def choose_point(
         )
     if sensitivity is not None and sensitivity not in fitted:
         sensitivities = ", ".join(map(str, fitted)) or "none"
-        text = "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}"
-        raise InputError(text, bundle, sensitivity, sensitivities)
+        raise InputError(
+            "{}: has no threshold for the {sensitivity} {} (it holds: {}); train with it, or give a {threshold}",
+            bundle,
+            sensitivity,
+            sensitivities,
+        )
     if threshold is None and sensitivity is None:
         sensitivity = next(iter(fitted), None)
     if sensitivity is not None:

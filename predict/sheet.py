@@ -53,9 +53,7 @@ def sheet_rows(shown: Tabulated, predicted: Predicted) -> list[SheetRow]:
     for place, shares in enumerate(probabilities):
         first, second = sorted(range(len(shares)), key=lambda number: -shares[number])[:2]
         confidence = float(shares[first])
-        unsure = None
-        if bundle.unsure is not None:
-            unsure = confidence < bundle.unsure["below"]
+        unsure = confidence < bundle.unsure["below"] if bundle.unsure is not None else None
         next_class = f"{bundle.classes[second]} {100 * shares[second]:.1f} %"
         rows.append(SheetRow(place, bundle.classes[first], confidence, unsure, next_class))
     return sorted(rows, key=lambda row: row.confidence)

@@ -25,6 +25,7 @@ from ..core.models import BundleFacts
 from ..data import ImageRecord
 from ..evaluate import NOTHING_LEARNT, apply_temperature, write_predictions
 from .blocks import Predicted
+from .boosted import Floats
 from .images import notes_of_training
 from .settings import OperatingPoint, PredictSettings
 
@@ -51,7 +52,7 @@ class Table:
 
     format: str
     records: Sequence[ImageRecord]
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
     classes: Sequence[str]
     further: Sequence[tuple[str, Sequence[str]]] = ()
 
@@ -111,15 +112,14 @@ class Table:
 
     def _write_challenge(self, path: Path) -> None:
         """Write the rows of the challenge: name and class, without a header."""
-        rows = (
-            [neutral(Path(record.image_id).name), neutral(name)]
-            for record, name in zip(self.records, self.predicted, strict=True)
-        )
+        rows = zip(self.records, self.predicted, strict=True)
         with (
             atomic_output(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as handle,
         ):
-            csv.writer(handle, lineterminator="\n").writerows(rows)
+            csv.writer(handle, lineterminator="\n").writerows(
+                [neutral(Path(record.image_id).name), neutral(name)] for record, name in rows
+            )
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,12 @@ class Outliers:
         The nearest training images of each image, with class and distance.
     """
 
-    percentiles: npt.NDArray[np.float64]
+    percentiles: Floats
     nearest: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, bundle: BundleFacts, compared: Sequence[npt.NDArray[np.float64]], *, model: Path | None
+        cls, bundle: BundleFacts, compared: Sequence[Floats], *, model: Path | None
     ) -> Outliers | None:
         """Compare images with the training images. Return None if the model file has no reference for that.
 
@@ -154,14 +154,15 @@ class Outliers:
         if not isinstance(bundle, Bundle) or bundle.reference is None:
             return None
         rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
-        names = _names_beside(model)
-        nearest = nearest_names(bundle.reference, rows, classes=bundle.classes, names=names)
+        nearest = nearest_names(
+            bundle.reference, rows, classes=bundle.classes, names=_names_beside(model)
+        )
         return cls(rows[:, 0], tuple(nearest))
 
     @property
     def marked(self) -> npt.NDArray[np.bool_]:
         """Which images are marked as outliers, bool of shape (n,)."""
-        return np.asarray(self.percentiles >= MARKED)
+        return self.percentiles >= MARKED
 
     @property
     def columns(self) -> list[Column]:
@@ -220,7 +221,7 @@ class Tabulated:
     """
 
     table: Table
-    raw: npt.NDArray[np.float64]
+    raw: Floats
     failures: dict[str, str]
     banners: tuple[str, ...]
     trained: tuple[bool, ...]
@@ -241,9 +242,8 @@ def tabulate(
         Operating point from which an image is predicted positive.
     """
     bundle = predicted.bundle
-    usable = predicted.usable
-    records = [record for record, _ in usable]
-    predictions = [prediction for _, prediction in usable]
+    records = [record for record, _ in predicted.usable]
+    predictions = [prediction for _, prediction in predicted.usable]
     raw = np.array([prediction.probabilities for prediction in predictions]).reshape(
         -1, len(bundle.classes)
     )
@@ -251,39 +251,55 @@ def tabulate(
     if settings.calibrated and bundle.temperature:
         probabilities = apply_temperature(raw, bundle.temperature)
     trained = tuple(prediction.trained for prediction in predictions)
-    banners = notes_of_training(bundle.banners)
-    if any(trained):
-        banners += (
-            f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
-            "predictions do not show how it performs on new images",
-        )
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
-    columns: list[Column] = []
-    if bundle.training is not None:
-        columns.append(_yes_or_no("trained", trained))
-    note = _idle_note(banners)
-    if note:
-        columns.append(("note", [note] * len(trained)))
-    if outliers is not None:
-        columns += outliers.columns
+    columns = _columns(bundle, trained, outliers)
     called = ""
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
         positive = point.is_positive(probabilities if point.sensitivity is None else raw)
         columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
         called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
-    table = Table(settings.format, records, probabilities, bundle.classes, columns)
-    return Tabulated(table, raw, predicted.failures, banners, trained, outliers, called)
+    return Tabulated(
+        Table(settings.format, records, probabilities, bundle.classes, columns),
+        raw,
+        predicted.failures,
+        _banners(bundle, trained),
+        trained,
+        outliers,
+        called,
+    )
+
+
+def _banners(bundle: BundleFacts, trained: Sequence[bool]) -> tuple[str, ...]:
+    """Return the notes of training, and one on images that trained the model."""
+    banners = notes_of_training(bundle.banners)
+    if not any(trained):
+        return banners
+    return (
+        *banners,
+        f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
+        "predictions do not show how it performs on new images",
+    )
+
+
+def _columns(
+    bundle: BundleFacts, trained: Sequence[bool], outliers: Outliers | None
+) -> list[Column]:
+    """Return the columns about training: whether images trained the model, it learnt anything, and they are unlike."""
+    columns = []
+    if bundle.training is not None:
+        columns.append(_yes_or_no("trained", trained))
+    for banner in bundle.banners:
+        if banner.startswith(NOTHING_LEARNT):
+            # it counts the models, since the others may have learnt
+            note = banner.replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())
+            columns.append(("note", [note] * len(trained)))
+            break
+    if outliers is not None:
+        columns += outliers.columns
+    return columns
 
 
 def _yes_or_no(name: str, values: Iterable[Any], *, yes: str = "yes", no: str = "no") -> Column:
     return name, [yes if value else no for value in values]
-
-
-def _idle_note(banners: Sequence[str]) -> str:
-    """Return a note for each row if models learnt nothing; it counts them, since the others may have learnt."""
-    for banner in banners:
-        if banner.startswith(NOTHING_LEARNT):
-            return banner.replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())
-    return ""

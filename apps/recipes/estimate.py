@@ -149,8 +149,7 @@ def _decoded(step: RecipeStep) -> Any:
     if not isinstance(step, FinetuneStep):
         return None
     settings = step.settings
-    size = settings.size if settings.rule.kind == "resize" else 0
-    return settings.stain, size, step.reading
+    return settings.stain, (settings.size if settings.rule.kind == "resize" else 0), step.reading
 
 
 def _estimate_finetune(

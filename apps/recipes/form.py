@@ -19,9 +19,12 @@ from ...core.jobs import check_file_name
 from ...core.models import fits
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
-from .tables import KINDS, claims_of
+from .tables import KINDS, Claim, Published, claims_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
+
+Content = Mapping[str, Any]
+"""What a recipe file holds."""
 
 _NEEDED = {
     "featurize": ("encoders", "views"),
@@ -38,9 +41,17 @@ _REQUIRED = frozenset(
 )
 
 _FORM: dict[str, Any] = {
-    **dict.fromkeys(("title", "citation"), str),
-    **dict.fromkeys((*STEPS, "explain", "full_scale", "variants", "quick"), dict),
-    **{key: [str] for key in ("steps", "notes")},
+    "title": str,
+    "citation": str,
+    "featurize": dict,
+    "boost": dict,
+    "finetune": dict,
+    "explain": dict,
+    "full_scale": dict,
+    "variants": dict,
+    "quick": dict,
+    "steps": [str],
+    "notes": [str],
     "split_by": {"magnification": [lambda at: type(at) is int and 0 < at < 10_000]},
     "dataset": lambda value: fits(value, str) or fits(value, [str]),
     "images": lambda value: type(value) is int,
@@ -136,7 +147,7 @@ def load_recipe(name: str) -> Recipe:
     raise InputError(f"{name}: no such recipe or YAML file; {one_of(name, list_recipes())}")
 
 
-def _content(name: str, file: Traversable) -> Mapping[str, Any]:
+def _content(name: str, file: Traversable) -> Content:
     """Read a YAML file.
 
     Raises
@@ -166,7 +177,7 @@ def _content(name: str, file: Traversable) -> Mapping[str, Any]:
     return content
 
 
-def parse_recipe(content: Mapping[str, Any]) -> Recipe:
+def parse_recipe(content: Content) -> Recipe:
     """Check the content of a recipe file, and return the recipe.
 
     Raises
@@ -194,7 +205,7 @@ def _typed(value: Any, name: str = "") -> Any:
     return value if name in _WORDS else number_of(value)
 
 
-def _parsed(content: Mapping[str, Any]) -> Recipe:
+def _parsed(content: Content) -> Recipe:
     content = {
         key: _typed(item, key) if key in _WITH_NUMBERS else item for key, item in content.items()
     }
@@ -234,7 +245,7 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def _check_parts(content: Mapping[str, Any]) -> str:
+def _check_parts(content: Content) -> str:
     """Refuse missing or unknown parts, and those of a wrong form; return the name of the recipe."""
     missing = sorted(_REQUIRED - content.keys())
     unknown = sorted(content.keys() - {"name", *_FORM})
@@ -252,7 +263,7 @@ def _check_parts(content: Mapping[str, Any]) -> str:
     return name
 
 
-def _read_sections(name: str, content: Mapping[str, Any]) -> dict[str, dict[str, Setting]]:
+def _read_sections(name: str, content: Content) -> dict[str, dict[str, Setting]]:
     """Return the settings of each step, and of the pictures, with their sources."""
     sections: dict[str, dict[str, Setting]] = {}
     for section in (*STEPS, "explain"):
@@ -260,8 +271,7 @@ def _read_sections(name: str, content: Mapping[str, Any]) -> dict[str, dict[str,
             is_sourced = isinstance(entry, Mapping) and entry.keys() == {"value", "source"}
             if not isinstance(key, str) or not is_sourced:
                 raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
-            setting = Setting(entry["value"], str(entry["source"]))
-            sections.setdefault(section, {})[key] = setting
+            sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
     return sections
 
 
@@ -312,7 +322,7 @@ def _check_variant(recipe: Recipe, variant: str) -> None:
             raise InputError(f"{where}: {step}.folds is a list of texts")
 
 
-def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
+def _check_table(recipe: str, table: Published) -> None:
     """Refuse a published table of an unknown kind, or without the keys that its kind requires."""
     kind = table.get("kind")
     if kind not in KINDS:
@@ -327,7 +337,7 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
         check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)
 
 
-def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+def check_claim(where: str, claim: Claim, table: Published) -> None:
     """Refuse a conclusion that has none of the forms, or names rows that are not in its table.
 
     Raises
@@ -347,12 +357,14 @@ def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) 
     _check_rows(where, claim, table)
 
 
-def _check_rows(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+def _check_rows(where: str, claim: Claim, table: Published) -> None:
     """Refuse a conclusion that names rows that are not in its table."""
+    if "rows" not in table:
+        return  # its rows are those of the run
     rows = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
     if "row" in claim:
         rows.append(claim["row"])
     for row in rows:
-        if row not in table.get("rows", rows):
+        if row not in table["rows"]:
             rows_of_table = one_of(str(row), map(str, table["rows"]))
             raise InputError(f"{where}: claim: {row} is not a row of it; {rows_of_table}")

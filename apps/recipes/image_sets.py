@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 READING = frozenset({"lesions", "context"})
 """Settings of a step that determine how images are read."""
 
+Reading = Mapping[str, Any]
+"""How images are read: options of `ImageSelection`."""
+
 FoldRow = tuple[str, int, str]
 """A row of a fold list: image, fold and part, which is empty if the list names only test images."""
 
@@ -70,19 +73,18 @@ class ImageSet:
         """The magnification as the end of a sentence; empty for all images."""
         return "" if self.magnification is None else f" at {self.magnification}x"
 
-    def selection(self, reading: Mapping[str, Any]) -> ImageSelection:
+    def selection(self, reading: Reading) -> ImageSelection:
         """Return the selection of these images, with the settings of a step for reading them."""
-        magnifications = () if self.magnification is None else (self.magnification,)
         return from_options(
             ImageSelection,
             reading,
             images=self.images,
             dataset=self.layout,
-            magnifications=magnifications,
+            magnifications=(() if self.magnification is None else (self.magnification,)),
             only=self.only,
         )
 
-    def read(self, reading: Mapping[str, Any]) -> Dataset:
+    def read(self, reading: Reading) -> Dataset:
         """Return the dataset, read only once.
 
         Raises
@@ -102,7 +104,7 @@ class ImageSet:
         """Return the folds, with published lists replaced by those of a quick run."""
         return replace(choice, folds=tuple(self.lists.get(name, name) for name in choice.folds))
 
-    def plans(self, choice: FoldChoice, *, reading: Mapping[str, Any], seed: int) -> list[FoldPlan]:
+    def plans(self, choice: FoldChoice, *, reading: Reading, seed: int) -> list[FoldPlan]:
         """Return the folds of each cross-validation scheme.
 
         Raises
@@ -120,15 +122,18 @@ def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in READING & values.keys()}
 
 
-def make_image_sets(recipe: Recipe, request: ReproduceRequest, notes: list[str]) -> list[ImageSet]:
+def make_image_sets(recipe: Recipe, request: ReproduceRequest) -> tuple[list[ImageSet], list[str]]:
     """Return the images of each magnification, or all images; for a quick run, also write its lists.
 
     Parameters
     ----------
     recipe : Recipe
     request : ReproduceRequest
-    notes : list of str
-        A line is appended for each magnification that a quick run leaves out.
+
+    Returns
+    -------
+    list of ImageSet, list of str
+        The images, and a line for each magnification that a quick run leaves out.
 
     Raises
     ------
@@ -137,9 +142,7 @@ def make_image_sets(recipe: Recipe, request: ReproduceRequest, notes: list[str])
         recipe.
     """
     _log.info("reading the names of the images in %s", request.images)
-    layout = None
-    if len(recipe.datasets) == 1:
-        layout = recipe.datasets[0]
+    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
     all_images = ImageSet(request.images, layout, request.run)
     reading = reading_of(recipe.steps_of(recipe.first)[0][1])
     layout = all_images.read(reading).name
@@ -148,10 +151,9 @@ def make_image_sets(recipe: Recipe, request: ReproduceRequest, notes: list[str])
             f"{request.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}"
         )
     image_sets = []
+    notes = []
     for magnification in recipe.magnifications or (None,):
-        run = request.run
-        if magnification is not None:
-            run = run / f"{magnification}x"
+        run = request.run if magnification is None else request.run / f"{magnification}x"
         image_set = replace(all_images, layout=layout, run=run, magnification=magnification)
         try:
             dataset = image_set.read(reading)
@@ -163,7 +165,7 @@ def make_image_sets(recipe: Recipe, request: ReproduceRequest, notes: list[str])
             notes.append(f"{magnification}x was left out: {error}")
         else:
             image_sets.append(image_set)
-    return image_sets
+    return image_sets, notes
 
 
 def _few(
@@ -272,9 +274,7 @@ def _first(rows: Sequence[FoldRow], labels: Mapping[str, str], count: int) -> li
     taken: Counter[tuple[str, int, str]] = Counter()
     images = []
     for image, fold, part in sorted(rows, key=lambda row: (row[1], row[0])):
-        most = count
-        if part not in ("", "test"):
-            most = 5 * count
+        most = count if part in ("", "test") else 5 * count
         key = (labels[image], fold, part)
         if taken[key] < most:
             taken[key] += 1

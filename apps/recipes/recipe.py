@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,10 @@ from ...encoders import ENGINES
 
 STEPS = ("featurize", "boost", "finetune")
 """The possible steps of a variant, which are the names of commands."""
+
+
+Values = dict[str, Any]
+"""Settings of a step, or further parts of a recipe, by name."""
 
 
 class Setting(NamedTuple):
@@ -62,10 +66,10 @@ class Recipe:
     images: int
     sections: dict[str, dict[str, Setting]]
     magnifications: tuple[int, ...]
-    full_scale: dict[str, Any]
-    variants: dict[str, dict[str, Any]]
-    quick: dict[str, Any]
-    published: list[dict[str, Any]]
+    full_scale: Values
+    variants: dict[str, Values]
+    quick: Values
+    published: list[Values]
     notes: tuple[str, ...] = ()
     raised: int = 0
 
@@ -89,15 +93,19 @@ class Recipe:
         """
         for name in variants:
             if name not in self.variants:
-                text = "{variants} {}: {} has the variants {}"
-                raise InputError(text, name, self.name, ", ".join(self.variants))
+                raise InputError(
+                    "{variants} {}: {} has the variants {}",
+                    name,
+                    self.name,
+                    ", ".join(self.variants),
+                )
         if variants:
             return list(variants)
         if self.measures_encoder:
             return list(self.variants)
         return [self.first]
 
-    def values(self, section: str) -> dict[str, Any]:
+    def values(self, section: str) -> Values:
         """Return the settings of a step without their sources."""
         return {name: setting.value for name, setting in self.sections.get(section, {}).items()}
 
@@ -107,7 +115,7 @@ class Recipe:
 
     def steps_of(
         self, variant: str, *, quick: bool = False, full_scale: bool = False
-    ) -> list[tuple[str, dict[str, Any]]]:
+    ) -> list[tuple[str, Values]]:
         """Return the steps of a variant with their settings: those of the recipe, changed by the variant.
 
         Parameters
@@ -134,9 +142,7 @@ class Recipe:
             steps.append((step, values))
         return steps
 
-    def _smaller(
-        self, step: str, changed: Mapping[str, Any], values: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _smaller(self, step: str, changed: Values, values: Values) -> Values:
         """Return the settings that a quick run changes in a step."""
         smaller = dict(self.quick.get(step, {}))
         if not all(map(str.isdecimal, changed.get("folds", ()))):  # named folds of the variant stay

@@ -203,12 +203,11 @@ def _prepared(
     work: Work | None,
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
-    options = {**vars(scope or Scope()), "weights": converted(weights, "weights", tuple[str, ...])}
     request = ReproduceRequest(
         images=converted(images, "images", Path),
         run=converted(out, "out", Path),
         work=work or Work(),
-        **options,
+        **{**vars(scope or Scope()), "weights": converted(weights, "weights", tuple[str, ...])},
     )
     recipe = load_recipe(name)
     if recipe.measures_encoder and not request.encoders:

@@ -23,7 +23,7 @@ from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FinetuneStep, RecipeStep
-from .tables import Key, Obtained, Runs, compare_published
+from .tables import Key, Obtained, Results, Runs, compare_published
 from .tables.networks import find_test_images, predict_test_images
 
 _log = logging.getLogger(__name__)
@@ -52,47 +52,9 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     ]
     for seed in (first, *others):
         seed.run()
-    if request.work.shard is not None:
-        return first
-    first.notes += _selection_notes(first)
-    timed = {}
-    if not request.quick:
-        timed = {name: first.variants[name] for name, _ in first.obtained}
-    folder = request.run / "reproduce" / recipe.name
-    runs = Runs(
-        recipe.first,
-        first.obtained,
-        recipe.magnifications or (None,),
-        [other.obtained for other in others],
-        training_times(recipe, timed, first.image_sets[0], folder=folder),
-        _sizes(recipe, first),
-        predict_test_images(
-            first.obtained.get((recipe.first, None)), test_images, recipe=recipe, request=request
-        ),
-    )
-    first.published = compare_published(recipe.published, runs, note=comparable_note(first.banners))
-    first.failed += [line for other in others for line in other.failed]
+    if request.work.shard is None:
+        first.compare(others, test_images)
     return first
-
-
-def _selection_notes(run: RecipeRun) -> list[str]:
-    """Return notes on the choice among the variants of a magnification."""
-    tables: dict[int | None, list[PredictionTable]] = {}
-    for (_, magnification), obtained in run.obtained.items():
-        tables.setdefault(magnification, []).append(obtained.panel.table)
-    return [note for compared in tables.values() for note in selection_notes(compared)]
-
-
-def _sizes(recipe: Recipe, run: RecipeRun) -> dict[str, int]:
-    """Return the number of parameters of each network that tables list, by the names of variants."""
-    steps = _networks(recipe, run.variants, kind="parameters")
-    sizes = {}
-    for (name, _), obtained in run.obtained.items():
-        if name in steps:
-            classes = len(obtained.panel.table.classes)
-            model = build_model(untrained(steps[name].settings), classes=classes, fold=0)
-            sizes[name] = model.count_params()
-    return sizes
 
 
 class RecipeRun:
@@ -122,8 +84,7 @@ class RecipeRun:
         self.variants = {
             name: build_steps(recipe, request, name) for name in recipe.chosen(request.variants)
         }
-        self.notes: list[str] = []
-        self.image_sets = make_image_sets(recipe, request, self.notes)
+        self.image_sets, self.notes = make_image_sets(recipe, request)
         self.results: list[CrossValidation] = []
         self.obtained: dict[Key, Obtained] = {}
         self.failed: list[str] = []
@@ -167,6 +128,56 @@ class RecipeRun:
             raise InputError(
                 "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
             )
+
+    def compare(self, others: Sequence[RecipeRun], test_images: Mapping[str, Path]) -> None:
+        """Compare the figures with the published ones, also by the runs of other seeds; predict the test images."""
+        recipe = self._recipe
+        self.notes += self._selection_notes()
+        # times are of this machine, so a quick run does not measure them
+        timed = (
+            {} if self._request.quick else {name: self.variants[name] for name, _ in self.obtained}
+        )
+        times = training_times(
+            recipe,
+            timed,
+            self.image_sets[0],
+            folder=self._request.run / "reproduce" / recipe.name,
+        )
+        published_run = self.obtained.get((recipe.first, None))
+        sizes = self._sizes()
+        tested = predict_test_images(
+            published_run, test_images, recipe=recipe, request=self._request
+        )
+        runs = Runs(
+            first=recipe.first,
+            obtained=self.obtained,
+            magnifications=recipe.magnifications or (None,),
+            further=[other.obtained for other in others],
+            times=times,
+            sizes=sizes,
+            tested=tested,
+        )
+        note = comparable_note(self.banners)
+        self.published = compare_published(recipe.published, runs, note=note)
+        self.failed += [line for other in others for line in other.failed]
+
+    def _selection_notes(self) -> list[str]:
+        """Return notes on the choice among the variants of a magnification."""
+        tables: dict[int | None, list[PredictionTable]] = {}
+        for (_, magnification), obtained in self.obtained.items():
+            tables.setdefault(magnification, []).append(obtained.panel.table)
+        return [note for compared in tables.values() for note in selection_notes(compared)]
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the number of parameters of each network that tables list, by the names of variants."""
+        steps = _networks(self._recipe, self.variants, kind="parameters")
+        sizes = {}
+        for (name, _), obtained in self.obtained.items():
+            if name in steps:
+                classes = len(obtained.panel.table.classes)
+                model = build_model(untrained(steps[name].settings), classes=classes, fold=0)
+                sizes[name] = model.count_params()
+        return sizes
 
     def _run_variant(self, image_set: ImageSet, name: str, *, done: list[RecipeStep]) -> None:
         """Run the steps of a variant that are not `done`; a quick run skips a variant with too few images."""
@@ -216,7 +227,7 @@ class RecipeRun:
         return results
 
 
-def pairs_of(obtained: Mapping[Key, Obtained]) -> list[dict[str, Any]]:
+def pairs_of(obtained: Results) -> list[dict[str, Any]]:
     """Test the first variant against each other variant, at the same magnification."""
     first: dict[int | None, Panel] = {}
     pairs = []
@@ -239,11 +250,11 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
     InputError
         See `reproduce`.
     """
-    estimates: list[Estimate] = []
+    estimates = []
     done: list[RecipeStep] = []
     variants = recipe.chosen(request.variants)
     with scratch_folder() as folder:  # for the lists of a quick run
-        image_sets = make_image_sets(recipe, replace(request, run=Path(folder)), [])
+        image_sets, _ = make_image_sets(recipe, replace(request, run=Path(folder)))
         for name in variants:
             for step in build_steps(recipe, request, name):
                 if step in done:
@@ -254,11 +265,12 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
                     estimate = estimate._replace(stage=f"{name}: {step.kind}")
                 estimates.append(estimate)
                 done.append(step)
-    of_first_seed = list(estimates)
-    for number in range(1, request.seeds):
-        for estimate in of_first_seed:
-            estimates.append(estimate._replace(stage=f"{estimate.stage}, seed {number}"))
-    return estimates
+    further = [
+        estimate._replace(stage=f"{estimate.stage}, seed {number}")
+        for number in range(1, request.seeds)
+        for estimate in estimates
+    ]
+    return estimates + further
 
 
 _COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")

@@ -15,7 +15,7 @@ from ...evaluate import TwoClassView
 from ...featurize import FeaturizeSettings, encoder_defaults
 from ...finetune import FinetuneSettings, list_networks, resolved
 from .image_sets import READING, reading_of
-from .recipe import Recipe, ReproduceRequest
+from .recipe import Recipe, ReproduceRequest, Values
 from .steps import (
     BALANCED,
     BoostStep,
@@ -57,12 +57,16 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     except InputError:
         raise
     except DAMAGE as error:  # such as a list instead of a number
-        text = "recipe {}: variant {}: a setting of another kind ({})"
-        raise InputError(text, recipe.name, variant, error) from error
+        raise InputError(
+            "recipe {}: variant {}: a setting of another kind ({})",
+            recipe.name,
+            variant,
+            error,
+        ) from error
     return steps
 
 
-def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
+def _check_names(recipe: Recipe, kind: str, values: Values) -> None:
     names = {*READING}
     for settings_class in _SETTINGS_OF[kind]:
         names |= {field.name for field, _, _ in declared_options(settings_class)}
@@ -71,15 +75,13 @@ def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
         raise InputError(f"recipe {recipe.name}: {kind}.{unknown[0]}: no such setting")
 
 
-def _featurize_step(
-    recipe: Recipe, values: Mapping[str, Any], request: ReproduceRequest
-) -> FeaturizeStep:
+def _featurize_step(recipe: Recipe, values: Values, request: ReproduceRequest) -> FeaturizeStep:
     options = {
         "engine": request.engine,
         **values,
         "weights": (*values.get("weights", ()), *request.weights),
     }
-    brought: dict[str, Any] = {}
+    brought: Values = {}
     if recipe.measures_encoder:
         options["encoders"] = request.encoders
         set_by_quick = recipe.quick.get("featurize", ()) if request.quick else ()
@@ -89,7 +91,7 @@ def _featurize_step(
 
 
 def _boost_step(
-    recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[RecipeStep]
+    recipe: Recipe, variant: str, values: Values, before: Sequence[RecipeStep]
 ) -> BoostStep:
     features = next((step for step in before if isinstance(step, FeaturizeStep)), None)
     if features is None:
@@ -106,7 +108,7 @@ def _boost_step(
 
 
 def _finetune_step(
-    recipe: Recipe, request: ReproduceRequest, variant: str, values: Mapping[str, Any]
+    recipe: Recipe, request: ReproduceRequest, variant: str, values: Values
 ) -> FinetuneStep:
     """Return the training of a network; the variant becomes a part of the folder's name."""
     extras = from_options(NetworkExtras, values)
@@ -146,7 +148,7 @@ def _finetune_step(
     )
 
 
-def _split_of(recipe: Recipe, request: ReproduceRequest, values: Mapping[str, Any]) -> FoldChoice:
+def _split_of(recipe: Recipe, request: ReproduceRequest, values: Values) -> FoldChoice:
     """Return the split with a fixed test part: it has one part more than the variant (or the first) has folds."""
     choice = from_options(FoldChoice, values)
     if choice.folds == ("none",):
@@ -209,7 +211,7 @@ def effective_settings(
     return settings
 
 
-def _used(step: RecipeStep, recipe: Recipe) -> dict[str, Any]:
+def _used(step: RecipeStep, recipe: Recipe) -> Values:
     """Return the settings of a step with every default filled in."""
     if isinstance(step, FeaturizeStep):
         return {**step.reading, **plain_options(step.settings, deciding=True)}
@@ -227,7 +229,7 @@ def _sources(
     request: ReproduceRequest,
     variant: str,
     step: RecipeStep,
-    values: Mapping[str, Any],
+    values: Values,
 ) -> Mapping[str, str]:
     """Return the source of each setting of a step that has one; the last that sets it counts."""
     change = recipe.variants[variant]

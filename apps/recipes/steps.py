@@ -31,7 +31,7 @@ from ...featurize import (
     settings_from,
 )
 from ...finetune import FinetuneSettings, finetune, sample_training
-from .image_sets import ImageSet, write_list
+from .image_sets import ImageSet, Reading, write_list
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class FeaturizeStep:
         Settings that are defaults of the measured encoder.
     """
 
-    reading: Mapping[str, Any]
+    reading: Reading
     settings: FeaturizeSettings
     fresh: bool = False
     brought: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class BoostStep:
     view : TwoClassView
     """
 
-    reading: Mapping[str, Any]
+    reading: Reading
     settings: BoostSettings
     features: FeaturizeSettings
     folds: FoldChoice
@@ -167,7 +167,7 @@ class FixedTest(NamedTuple):
     seed: int
 
     def choice(
-        self, image_set: ImageSet, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool
+        self, image_set: ImageSet, folds: FoldChoice, *, reading: Reading, held: bool
     ) -> FoldChoice:
         """Write the lists of a set of images, and return the cross-validation scheme with the fixed test part.
 
@@ -249,7 +249,7 @@ class FinetuneStep:
         A fixed test part for all networks; without it, each fold has its own.
     """
 
-    reading: Mapping[str, Any]
+    reading: Reading
     settings: FinetuneSettings
     folds: FoldChoice
     view: TwoClassView

@@ -75,8 +75,11 @@ def check_rules(graph: Graph, tensor: int | None = None) -> None:
     for step in graph.steps:
         has_rule = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS | {"_Power"}
         if not has_rule and step.results[0] != graph.logits and graph.logits not in step.sources:
-            text = "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none"
-            raise InputError(text, step.name, step.kind)
+            raise InputError(
+                "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none",
+                step.name,
+                step.kind,
+            )
     if _last(graph).kind != "Dense":
         raise InputError(
             Message("{method} taylor: needs a network that ends in a dense layer; gradcam does not")
@@ -163,8 +166,7 @@ def _shared(
 def _by_strength(step: LayerStep, tensor: Floats, ahead: Floats) -> Floats:
     """Distribute the relevance of means over the values in each by their size."""
     strength: Floats = np.asarray(np.abs(tensor) + _TINY, np.float32)
-    shares = ahead / to_numpy(step(strength)[0])
-    (behind,) = pull_back(lambda x: step(x)[0], [strength], shares)
+    (behind,) = pull_back(lambda x: step(x)[0], [strength], (ahead / to_numpy(step(strength)[0])))
     return np.asarray(strength * behind, np.float32)
 
 
@@ -192,10 +194,8 @@ def _kernel(step: LayerStep, factor: Floats | None) -> Floats:
     kernel = to_numpy(step.operation.kernel)
     if factor is None:
         return kernel
-    shape = (kernel.shape[-1],)
-    if step.kind == "DepthwiseConv2D":
-        shape = kernel.shape[-2:]
-    return np.asarray(kernel * factor.reshape(shape))
+    shape = kernel.shape[-2:] if step.kind == "DepthwiseConv2D" else (kernel.shape[-1],)
+    return kernel * factor.reshape(shape)
 
 
 def _by_sign(

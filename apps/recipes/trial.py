@@ -201,8 +201,12 @@ def trial(
     folds = _usable(check, work)
     small = sorted(check.left_out)
     if small:
-        text = "%d of %d images are too small for a view that fits the others, such as %s, and are left out"
-        _log.warning(text, len(small), len(check.dataset), small[0])
+        _log.warning(
+            "%d of %d images are too small for a view that fits the others, such as %s, and are left out",
+            len(small),
+            len(check.dataset),
+            small[0],
+        )
         work = replace(work, skip_errors=True)
     _log.info(
         "2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views

@@ -22,6 +22,13 @@ MARKS = ("\x02", "\x03")
 """Characters around a parameter in a worker's message, which cannot occur in file names."""
 
 
+Task = Mapping[str, Any]
+"""A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""
+
+Answer = dict[str, Any]
+"""What the worker answers, or the page knows of a model, as JSON."""
+
+
 class Engine:
     """Runs tasks in a worker process.
 
@@ -36,7 +43,7 @@ class Engine:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
-    async def ask(self, task: Mapping[str, Any]) -> dict[str, Any]:
+    async def ask(self, task: Task) -> Answer:
         """Run a task in the worker and return its answer, which has an ``error`` if the task failed."""
         async with self._lock:
             try:
@@ -62,7 +69,7 @@ class Engine:
                 )
             return dict(json.loads(line))
 
-    async def _died(self, what: str) -> dict[str, Any]:
+    async def _died(self, what: str) -> Answer:
         await self.stop()
         self.restarts += 1
         return {"error": f"this image {what}; it is left out, and the page continues", "notes": []}
@@ -93,7 +100,7 @@ class Engine:
 
 async def load_models(
     engine: Engine, paths: Sequence[Path], weights: Sequence[str], folder: Path
-) -> list[dict[str, Any]]:
+) -> list[Answer]:
     """Load models in the worker, from copies of their files, and return the facts of each for the page.
 
     Raises

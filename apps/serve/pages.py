@@ -17,6 +17,7 @@ from ...core.jobs import format_seconds
 from ...data import SYSTEM
 from ...evaluate.report import page_templates, style_of
 from ..slides import FILES
+from .engine import Answer
 from .session import Item, Session
 
 _MOST_ROWS = 500
@@ -44,9 +45,7 @@ class Pages:
         Output of `bchisto.apps.slides.map_slides`, whose finished maps are shown.
     """
 
-    def __init__(
-        self, models: Sequence[dict[str, Any]], *, csrf: str, slides: Path | None = None
-    ) -> None:
+    def __init__(self, models: Sequence[Answer], *, csrf: str, slides: Path | None = None) -> None:
         self._models = models
         self._csrf = csrf
         self._slides = slides
@@ -128,7 +127,7 @@ class Pages:
             page.render(**values, **facts, limits=limits, system=SYSTEM.pattern), status
         )
 
-    def _results(self, session: Session, model: int) -> dict[str, Any]:
+    def _results(self, session: Session, model: int) -> Answer:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""
         items = session.items(model)
         done = session.done(model)
@@ -168,10 +167,9 @@ def _marks(item: Item) -> list[str]:
 
 def _columns(item: Item) -> list[tuple[str, str]]:
     """Return the further cells of the table, with readable titles."""
-    further = (item.further or {}).items()
     return [
         (_NAMES.get(name, name.replace("_", " ").capitalize()), cell)
-        for name, cell in further
+        for name, cell in (item.further or {}).items()
         if cell
     ]
 

@@ -82,8 +82,10 @@ class ServeSettings(Settings):
         with contextlib.suppress(ValueError):  # a name is not of this machine only
             local = local or ipaddress.ip_address(self.host).is_loopback
         if not local and self.token_file is None:
-            text = "{host} {}: others can reach this address; give a {token_file}, or leave it out and use ssh -L"
-            raise InputError(text, self.host)
+            raise InputError(
+                "{host} {}: others can reach this address; give a {token_file}, or leave it out and use ssh -L",
+                self.host,
+            )
 
     def token(self) -> str:
         """Return the token of the file.
@@ -184,8 +186,12 @@ def _listening(settings: ServeSettings) -> socket.socket:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
-        text = "{host} {}, {port} {}: cannot answer there ({})"
-        raise InputError(text, settings.host, settings.port, error.strerror) from error
+        raise InputError(
+            "{host} {}, {port} {}: cannot answer there ({})",
+            settings.host,
+            settings.port,
+            error.strerror,
+        ) from error
 
 
 async def _serve(

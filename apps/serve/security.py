@@ -105,8 +105,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        path = scope["path"].removeprefix(self._prefix)
-        inside = path.removeprefix(self._folder)
+        inside = scope["path"].removeprefix(self._prefix).removeprefix(self._folder)
         scope = {**scope, "path": inside or "/"}
         answer = await self._refusal(scope, receive) or self._app
         await answer(scope, receive, guarded)
@@ -156,8 +155,7 @@ async def _form(scope: Scope, headers: Headers, receive: Receive) -> bytes:
     ):
         with contextlib.suppress(TimeoutError):  # nobody may hold a connection without a token
             async with asyncio.timeout(1):
-                message = await receive()
-                return bytes(message.get("body", b""))
+                return bytes((await receive()).get("body", b""))
     return bytes(scope["query_string"])
 
 

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from ...core import counted
 from ...core.formats import limits
 from ...core.jobs import ensure_folder
-from .engine import Engine, free_memory
+from .engine import Answer, Engine, Task, free_memory
 from .item import Item, readable
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Session:
     def __init__(
         self,
         engine: Engine,
-        models: Sequence[dict[str, Any]],
+        models: Sequence[Answer],
         folder: Path,
         *,
         keep: Path | None = None,
@@ -263,8 +263,7 @@ class Session:
         while True:
             self._changed.clear()
             waiting = [item for item in self._items.values() if item.state == "waiting"]
-            is_due = bool(self._keep) and time.monotonic() > self._due
-            if waiting and not is_due:
+            if waiting and not (bool(self._keep) and time.monotonic() > self._due):
                 # all are read before one is predicted
                 await self._try(min(waiting, key=lambda item: bool(item.width)))
             else:
@@ -321,7 +320,7 @@ class Session:
             item.state = "failed"
             item.error = f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
 
-    async def _ask(self, item: Item, task: Mapping[str, Any]) -> dict[str, Any]:
+    async def _ask(self, item: Item, task: Task) -> Answer:
         """Let the worker do something for an image; an error if the image is removed meanwhile."""
         of_item = {**task, "model": self.models[item.model], "image": item.task}
         work = asyncio.create_task(self.engine.ask(of_item))
@@ -366,7 +365,7 @@ class Session:
                     counted(unpredicted, "image"),
                 )
 
-    async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
+    async def show(self, item: Item, kind: str, target: str) -> tuple[Path, Answer]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist."""
         classes = self.models[item.model]["classes"]
         if item.state != "done":
@@ -384,7 +383,7 @@ class Session:
 
     async def write(
         self, model: int, folder: Path, *, prefix: str = "", html: bool = True
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Write the table of a model's images, that of failures, and the report; return an ``error`` if it failed.
 
         If no image is done or failed, writing with the report removes all three.
@@ -420,7 +419,6 @@ class Session:
             "html": html,
         }
         answer = await self.engine.ask(task)
-        removed_meanwhile = any(item.number not in self._items for item in ended)
-        if "error" in answer and removed_meanwhile:
+        if "error" in answer and any(item.number not in self._items for item in ended):
             return await self.write(model, folder, prefix=prefix, html=html)
         return answer

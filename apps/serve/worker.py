@@ -54,11 +54,8 @@ from ...predict import (
     tabulate,
     write_html,
 )
-from .engine import MARKS, TABLES
+from .engine import MARKS, TABLES, Answer, Task
 from .pictures import draw_map, own_stain, show_picture, show_pixels, show_stains, write_thumbnail
-
-Task = Mapping[str, Any]
-"""A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""
 
 
 def main() -> int:
@@ -72,7 +69,7 @@ def main() -> int:
     return 0
 
 
-def _answer(task: Task) -> dict[str, Any]:
+def _answer(task: Task) -> Answer:
     """Do a task and return its answer; an exception becomes a line under ``error``."""
     with _noted(task) as notes:
         try:
@@ -186,7 +183,7 @@ def _with_published_mpp(record: ImageRecord, image: Task, model: Model) -> Image
     return record
 
 
-def _facts(task: Task) -> dict[str, Any]:
+def _facts(task: Task) -> Answer:
     """Copy and load a model, and return facts on it for the page."""
     path = find_bundle(Path(task["model"]["path"]))
     copy = Path(task["model"]["copy"])
@@ -217,14 +214,14 @@ def _facts(task: Task) -> dict[str, Any]:
     }
 
 
-def _read(task: Task) -> dict[str, Any]:
+def _read(task: Task) -> Answer:
     """Read an image, and write its thumbnail."""
     record, mpp = _record(task["image"], _model(task)[1])
     height, width = write_thumbnail(record, Path(task["thumbnail"]))
     return {"height": height, "width": width, "mpp": mpp}
 
 
-def _predict(task: Task) -> dict[str, Any]:
+def _predict(task: Task) -> Answer:
     """Predict an image, and return its probabilities and its cells of the table."""
     file, model = _model(task)
     record, _ = _record(task["image"], model)
@@ -258,7 +255,7 @@ def _point(file: ModelFile) -> Any:
     return choose_point(*bundle_view(file.path), threshold=None, sensitivity=None, bundle=file.path)
 
 
-def _result(image: Mapping[str, Any]) -> Prediction | str:
+def _result(image: Task) -> Prediction | str:
     if image["kept"] is None:
         return str(image["error"])
     probabilities, trained, compared = image["kept"]
@@ -283,7 +280,7 @@ def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
     return {}
 
 
-def _write(task: Task) -> dict[str, Any]:
+def _write(task: Task) -> Answer:
     """Write the table, the report and the table of failures of images that were predicted or could not be."""
     file, model = _model(task)
     folder = Path(task["folder"])
@@ -329,7 +326,7 @@ def _page_columns(images: Sequence[Task]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _show(task: Task) -> dict[str, Any]:
+def _show(task: Task) -> Answer:
     """Write a picture of an image, such as its heat map."""
     model = _model(task)[1]
     record, _ = _record(task["image"], model)
@@ -342,7 +339,7 @@ def _show(task: Task) -> dict[str, Any]:
     return {}
 
 
-_TASKS: Mapping[str, Callable[[Task], dict[str, Any]]] = {
+_TASKS: Mapping[str, Callable[[Task], Answer]] = {
     "facts": _facts,
     "read": _read,
     "predict": _predict,

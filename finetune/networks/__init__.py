@@ -94,5 +94,9 @@ def refuse_small(spec: NetworkSpec, size: int) -> Iterator[None]:
     except ValueError as error:
         if size >= spec.size or isinstance(error, InputError):
             raise
-        text = "{size} {}: too small for {}, whose own size is {}; give a larger one"
-        raise InputError(text, size, spec.name, spec.size) from error
+        raise InputError(
+            "{size} {}: too small for {}, whose own size is {}; give a larger one",
+            size,
+            spec.name,
+            spec.size,
+        ) from error

@@ -187,9 +187,7 @@ def pools_of(size: int, variant: str) -> int:
     """
     if variant == "two-pools":
         return 2
-    side = size
-    if variant == "stride2":
-        side = -(-size // 2)
+    side = -(-size // 2) if variant == "stride2" else size
     pools = 0
     while side > PURE:
         side //= 2

@@ -30,10 +30,13 @@ from .networks import (
     scores,
     training_time,
 )
-from .obtained import Figures, Key, Runs
+from .obtained import Figures, Key, Published, Runs
+
+Claim = Mapping[str, Any]
+"""A conclusion of a source, in one of the forms of `bchisto.apps.recipes.form.check_claim`."""
 
 
-def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def claims_of(table: Published) -> list[Claim]:
     """Return the conclusions of a published table."""
     claims = [*table.get("claims", ())]
     if "claim" in table:
@@ -42,11 +45,11 @@ def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def judge(
-    claim: Mapping[str, Any],
+    claim: Claim,
     points: Mapping[Key, float],
     runs: Runs,
     *,
-    table: Mapping[str, Any],
+    table: Published,
     note: str,
 ) -> str:
     """Describe whether a conclusion of the source holds in this run, at each magnification.
@@ -81,13 +84,13 @@ def judge(
         verdict = _verdict(contrasts, differences, points, note=note)
         places.setdefault(verdict, []).append(where)
     verdicts = [verdict for verdict in places if places[verdict]]
-    if not {*verdicts} - {"not run"}:
-        return f"Conclusion: {claim['says']}. Here: not run."
-    text = "; ".join(f"{verdict}{','.join(places[verdict])}" for verdict in verdicts)
+    text = "not run"
+    if any(verdict != text for verdict in verdicts):
+        text = "; ".join(f"{verdict}{','.join(places[verdict])}" for verdict in verdicts)
     return f"Conclusion: {claim['says']}. Here: {text}."
 
 
-def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[Contrast]]]:
+def _contrasts(claim: Claim, runs: Runs) -> list[tuple[str, list[Contrast]]]:
     """Return the differences of a conclusion at each magnification; together, if it compares magnifications."""
     if "row" in claim:
         row = claim["row"]
@@ -100,7 +103,7 @@ def _contrasts(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[Con
     return contrasts
 
 
-def _contrasts_at(claim: Mapping[str, Any], magnification: int | None) -> list[Contrast]:
+def _contrasts_at(claim: Claim, magnification: int | None) -> list[Contrast]:
     """Return the differences of a conclusion at a magnification."""
     if "alike" in claim:
         margin = claim["margin"]
@@ -144,8 +147,10 @@ def _verdict(
             return f"not judged ({interval})"
         intervals.append(interval)
     verdict = _judged(contrasts, intervals)
-    is_single = len(contrasts) == 1 and contrasts[0].better[1] is None
-    if not differences.of_images or not is_single:
+    if not differences.of_images or len(contrasts) != 1:
+        return verdict
+    _, magnification = contrasts[0].better
+    if magnification is not None:
         return verdict
     (interval,) = intervals
     middle, low, high = (
@@ -179,7 +184,7 @@ class TableKind(NamedTuple):
     """
 
     needs: tuple[str, ...]
-    figures: Callable[[Runs, int | None, Mapping[str, Any]], Figures]
+    figures: Callable[[Runs, int | None, Published], Figures]
     once: bool = False
     always: bool = False
 
@@ -207,7 +212,7 @@ KINDS = {
 
 
 def compare_published(
-    tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str
+    tables: Sequence[Published], runs: Runs, *, note: str
 ) -> list[PublishedTable]:
     """Compare the published tables of a recipe with the results of its variants.
 
@@ -242,14 +247,13 @@ def compare_published(
 
 
 def _compare(
-    table: Mapping[str, Any], runs: Runs, *, note: str
+    table: Published, runs: Runs, *, note: str
 ) -> tuple[list[PublishedFigure], dict[Key, float]]:
     """Return the rows of a table, those of a name together, and the figures that were obtained."""
     kind = KINDS[table["kind"]]
     points: dict[Key, float] = {}
     rows: dict[str, list[PublishedFigure]] = {}
-    magnifications = runs.magnifications_run[:1] if kind.once else runs.magnifications_run
-    for magnification in magnifications:
+    for magnification in runs.magnifications_run[:1] if kind.once else runs.magnifications_run:
         for figure in kind.figures(runs, magnification, table):
             if figure.obtained is not None:
                 points[figure.name, magnification] = figure.obtained

@@ -22,7 +22,7 @@ from ....evaluate import (
 )
 from .ensembles import gain_by_fold
 from .networks import value_at
-from .obtained import Key, Obtained, Runs, Value, mean_change, value_in
+from .obtained import Key, Published, Results, Runs, Value, mean_change, value_in
 
 SEEDS = 3
 """Least number of seeds to judge a conclusion, since one training does not show how much trainings vary."""
@@ -124,7 +124,7 @@ class Differences:
         Whether its values have an interval over images.
     """
 
-    def __init__(self, runs: Runs, table: Mapping[str, Any]) -> None:
+    def __init__(self, runs: Runs, table: Published) -> None:
         self._runs = runs
         self._table = table
         self.kind: str = table["kind"]
@@ -189,9 +189,7 @@ class Differences:
             return None
         halves = []
         for number in range(len(self._runs.seeds)):
-            than = None
-            if contrast.than is not None:
-                than = self._shown(number, contrast.than)
+            than = self._shown(number, contrast.than) if contrast.than is not None else None
             half = half_width(self._shown(number, contrast.better), than, metric)
             if half is None:
                 return None
@@ -207,7 +205,7 @@ class Differences:
             return Shown() if table is None else Shown(table, value)
         return Shown(self._predictions(seed, key), value)
 
-    def _predictions(self, seed: Mapping[Key, Obtained], key: Key) -> PredictionTable | None:
+    def _predictions(self, seed: Results, key: Key) -> PredictionTable | None:
         """Return the predictions of a variant; None for patches, which do not correspond row by row in two tables."""
         if self.kind == "validation":
             return seed[key].validated
@@ -217,7 +215,7 @@ class Differences:
         predictions = seed[key].panel.table
         return aggregate(predictions) if level == "patient" else predictions
 
-    def _by_rule(self, seed: Mapping[Key, Obtained], key: Key) -> PredictionTable | None:
+    def _by_rule(self, seed: Results, key: Key) -> PredictionTable | None:
         """Return predictions that a rule combined from those of patches; None if these were not written."""
         rule, magnification = key
         path = seed[self._table["variant"], magnification].folder / "predictions-by-patch.csv"

@@ -9,7 +9,6 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ....data import match_class
 from ....evaluate import CROSS_VALIDATION, Figure, PredictionTable, Units, share_interval, two_sides
@@ -17,8 +16,11 @@ from ....evaluate.report import PublishedFigure
 from .obtained import (
     FUSION,
     Figures,
+    Floats,
     Key,
     Obtained,
+    Published,
+    Results,
     Runs,
     StoreHits,
     Value,
@@ -28,7 +30,7 @@ from .obtained import (
 )
 
 
-def by_store(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def by_store(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare the mean accuracy over folds of each feature file, and of the ensemble.
 
     A row with a variant is a feature file of that variant; if it was not run, the row has no obtained figure.
@@ -73,9 +75,7 @@ def _of_store(
     return figure
 
 
-def _over_folds(
-    obtained: npt.NDArray[np.float64], published: Sequence[float]
-) -> tuple[float, float] | None:
+def _over_folds(obtained: Floats, published: Sequence[float]) -> tuple[float, float] | None:
     """Return the interval of the mean difference over folds; None unless the source prints each of them."""
     if len(published) != len(obtained) or len(obtained) < 2:
         return None
@@ -83,7 +83,7 @@ def _over_folds(
 
 
 def _interval_over_folds(
-    changes: npt.NDArray[np.float64],
+    changes: Floats,
 ) -> tuple[float, tuple[float, float]]:
     """Return the mean of a difference in each fold, and its interval; folds share training images."""
     middle, half = mean_change(changes.tolist(), share=1.0 / (len(changes) - 1))
@@ -96,7 +96,7 @@ def _percent(share: Figure | None) -> tuple[float, float] | None:
     return 100 * share.low, 100 * share.high
 
 
-def fusion_by_fold(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def fusion_by_fold(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare the accuracy of the ensemble in each fold, of all classes or of its two-class view."""
     run = runs.of(table, magnification)
     if run is None:
@@ -113,7 +113,7 @@ def fusion_by_fold(runs: Runs, magnification: int | None, table: Mapping[str, An
         yield figure
 
 
-def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
+def _right(run: Obtained, *, two_class: bool) -> Floats | None:
     """Return 1 for each row that the ensemble predicts correctly, else 0; None without a two-class view."""
     predictions = run.panel.table
     if not two_class:
@@ -125,9 +125,7 @@ def _right(run: Obtained, *, two_class: bool) -> npt.NDArray[np.float64] | None:
     return np.asarray(sides.right, dtype=np.float64)
 
 
-def gain_by_fold(
-    seeds: Sequence[Mapping[Key, Obtained]], key: Key, variant: str, *, better: Any
-) -> npt.NDArray[np.float64]:
+def gain_by_fold(seeds: Sequence[Results], key: Key, variant: str, *, better: Any) -> Floats:
     """Return the gain in accuracy of something better over a single feature file in each fold.
 
     Parameters
@@ -156,7 +154,7 @@ def gain_by_fold(
     return np.asarray(np.mean(gains, axis=0))
 
 
-def _gains(stores: Mapping[str, StoreHits], name: str, better: Any) -> npt.NDArray[np.float64]:
+def _gains(stores: Mapping[str, StoreHits], name: str, better: Any) -> Floats:
     """Return the gains over a feature file with one seed."""
     if name not in stores:
         return np.empty(0)
@@ -169,7 +167,7 @@ def _gains(stores: Mapping[str, StoreHits], name: str, better: Any) -> npt.NDArr
     return np.asarray(means - stores[name].by_fold.mean(axis=1))
 
 
-def gains(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def gains(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare the gain of the ensemble, of averaging seeds, or of another feature file, over each feature file."""
     for name, published in table["rows"].items():
         folds = gain_by_fold(
@@ -186,7 +184,7 @@ def gains(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Fi
         yield figure_of(name, value, published)
 
 
-def spreads(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def spreads(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare standard deviations of accuracies: over feature files in each fold, and over folds (and seeds)."""
     run = runs.of(table, magnification)
     if run is None:
@@ -204,9 +202,7 @@ def spreads(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> 
     if len(fused) > 1 and accuracies:
         over_folds = float(np.mean([float(store.std()) for store in accuracies]))
         fusion = float(fused.std())
-    ratio = None
-    if fusion is not None and over_folds:
-        ratio = fusion / over_folds
+    ratio = fusion / over_folds if fusion is not None and over_folds else None
     yield PublishedFigure(
         "over the feature files, mean of the folds",
         table["over_stores"],
@@ -224,7 +220,7 @@ def spreads(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> 
     )
 
 
-def two_class(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def two_class(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare the two-class view of the ensemble: accuracy, AUC, sensitivity and specificity at each threshold."""
     run = runs.of(table, magnification)
     if run is None:
@@ -260,7 +256,7 @@ def two_class(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -
         yield figure_of(f"{side} at {threshold:g}, percent", (value, None), point[side])
 
 
-def confusion(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def confusion(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare the confusion matrix of the ensemble, as fractions of the true class."""
     run = runs.of(table, magnification)
     if run is None:
@@ -284,7 +280,7 @@ def _share_predicted(predictions: PredictionTable, true: str, predicted: str) ->
     return value_in(share.json())
 
 
-def published_predictions(table: Mapping[str, Any]) -> dict[str, str]:
+def published_predictions(table: Published) -> dict[str, str]:
     """Return the class of each test image that a source predicted, by the name of its file without the suffix."""
     return {stem_of(name): label for label, names in table["predictions"].items() for name in names}
 
@@ -294,7 +290,7 @@ def stem_of(name: str) -> str:
     return PurePath(name).stem.casefold()
 
 
-def agreement(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
+def agreement(runs: Runs, _: int | None, table: Published) -> Figures:
     """Show the fraction of test images with the class that the source predicted: of all, and of each such class."""
     label_of = published_predictions(table)
     classes = list(table["predictions"])

@@ -16,7 +16,19 @@ from ....evaluate import default_positive
 from ....predict import predict
 from ..recipe import Recipe, ReproduceRequest
 from .ensembles import published_predictions, stem_of
-from .obtained import PATIENTS, VALIDATED, Figures, Key, Obtained, Runs, Value, figure_of, value_in
+from .obtained import (
+    PATIENTS,
+    VALIDATED,
+    Figures,
+    Key,
+    Obtained,
+    Published,
+    Results,
+    Runs,
+    Value,
+    figure_of,
+    value_in,
+)
 
 
 def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
@@ -114,7 +126,7 @@ def _mean_confidence(metrics: Mapping[str, Any]) -> float | None:
     return float(sum(entry["n"] * entry["confidence"] for entry in bins) / rows)
 
 
-def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Value:
+def value_at(seed: Results, key: Key, table: Published) -> Value:
     """Return the metric of a row in a table of variants or levels; None if it was not run.
 
     Parameters
@@ -144,7 +156,7 @@ def value_at(seed: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -
     return value_of(run.table(suffix), metric)
 
 
-def metrics_of_rows(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def metrics_of_rows(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare one metric of variants, of rules that combine patches to images, or of levels (all by default).
 
     Of variants it is that of the test images, or of those that validated.
@@ -157,7 +169,7 @@ def metrics_of_rows(runs: Runs, magnification: int | None, table: Mapping[str, A
         yield figure_of(name, value, published, digits=table.get("digits", 1))
 
 
-def scores(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def scores(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Compare several metrics of several variants; a conclusion names the ``metric`` that it compares."""
     for name, row in table["rows"].items():
         for metric, published in row.items():
@@ -165,7 +177,7 @@ def scores(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> F
             yield figure_of(f"{name}: {metric}", value, published, digits=table["digits"])
 
 
-def by_fold(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def by_fold(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Show AUC and confusion matrix of each fold, and the mean AUC."""
     run = runs.of(table, magnification)
     if run is None:
@@ -190,21 +202,19 @@ def by_fold(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> 
     yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
 
 
-def learning_gap(runs: Runs, magnification: int | None, table: Mapping[str, Any]) -> Figures:
+def learning_gap(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Show the accuracy in training minus that in validation at the last epoch, as mean over folds."""
     for name, published in table["rows"].items():
         run = runs.get(name, magnification)
-        curves = run.files["run"].get("curves", {}).values() if run else ()
         gaps = [
             fold["accuracy"][-1] - fold["val_accuracy"][-1]
-            for fold in curves
+            for fold in (run.files["run"].get("curves", {}).values() if run else ())
             if fold.get("accuracy") and fold.get("val_accuracy")
         ]
-        gap = float(np.mean(gaps)) if gaps else None
-        yield figure_of(name, (gap, None), published)
+        yield figure_of(name, ((float(np.mean(gaps)) if gaps else None), None), published)
 
 
-def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
+def training_time(runs: Runs, _: int | None, table: Published) -> Figures:
     """Show the training time per sample in milliseconds, as median of all measurements."""
     for name, published in table["rows"].items():
         times = runs.times.get(name)
@@ -212,7 +222,7 @@ def training_time(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figure
         yield figure_of(name, (median, None), published, digits=2, times=1000.0)
 
 
-def parameters(runs: Runs, _: int | None, table: Mapping[str, Any]) -> Figures:
+def parameters(runs: Runs, _: int | None, table: Published) -> Figures:
     """Compare the number of parameters of each network, in millions."""
     for name, published in table["rows"].items():
         value: Value = (runs.sizes.get(name), None)

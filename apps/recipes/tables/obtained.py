@@ -31,6 +31,11 @@ Value = tuple[float | None, tuple[float, float] | None]
 Key = tuple[str, int | None]
 """A row or a variant, and a magnification."""
 
+Published = Mapping[str, Any]
+"""A table of published figures, as a recipe has it."""
+
+Floats = npt.NDArray[np.float64]
+
 Figures = Iterator[PublishedFigure]
 """Rows of a table at one magnification."""
 
@@ -58,13 +63,13 @@ class StoreHits(NamedTuple):
         The unit of resampling of each row: its group, or the image.
     """
 
-    hits: npt.NDArray[np.float64]
-    averaged: npt.NDArray[np.float64]
+    hits: Floats
+    averaged: Floats
     folds: npt.NDArray[np.int64]
     units: npt.NDArray[np.str_]
 
     @property
-    def by_fold(self) -> npt.NDArray[np.float64]:
+    def by_fold(self) -> Floats:
         """Accuracies, shape (folds, seeds)."""
         return np.array(
             [self.hits[self.folds == number].mean(axis=0) for number in np.unique(self.folds)]
@@ -159,6 +164,10 @@ class Obtained:
                 yield from read_records(handle)
 
 
+Results = Mapping[Key, Obtained]
+"""The results of the variants with one seed."""
+
+
 @dataclass(frozen=True)
 class Runs:
     """The results of all variants at each magnification.
@@ -182,15 +191,15 @@ class Runs:
     """
 
     first: str
-    obtained: Mapping[tuple[str, int | None], Obtained] = field(default_factory=dict)
+    obtained: Results = field(default_factory=dict)
     magnifications: Sequence[int | None] = (None,)
-    further: Sequence[Mapping[tuple[str, int | None], Obtained]] = ()
+    further: Sequence[Results] = ()
     times: Mapping[str, Sequence[float]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     tested: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def seeds(self) -> list[Mapping[tuple[str, int | None], Obtained]]:
+    def seeds(self) -> list[Results]:
         """The results of each seed."""
         return [self.obtained, *self.further]
 
@@ -207,7 +216,7 @@ class Runs:
         """Return the results of a variant; None if it was not run."""
         return self.obtained.get((variant, magnification))
 
-    def of(self, table: Mapping[str, Any], magnification: int | None) -> Obtained | None:
+    def of(self, table: Published, magnification: int | None) -> Obtained | None:
         """Return the results of the variant of a table; None if it was not run."""
         return self.get(str(table.get("variant", self.first)), magnification)
 
