@@ -41,24 +41,25 @@ _SET_HERE = (
 """Options of sbatch that determine the order, the logs and the signals of tasks."""
 
 
-def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> None:
-    """Divide a stage among shards, of which those that lack units become tasks.
+def divide(stage: JobStage, most: int, *, listed: bool) -> None:
+    """Divide a stage among shards, which share each of its folders; those that lack units become tasks.
 
     Parameters
     ----------
     stage : JobStage
-    tasks : int
+    most : int
         Maximum number of shards.
-    most : int or None
-        Number of pieces into which its work can be divided; None if it is not known.
     listed : bool
-        Whether the list of its units is up to date, so that it shows what is missing.
+        Whether it has a list of its units, so that it shows what is missing.
     """
-    stage.shards = min(tasks, most) if most else tasks
+    stage.shards = most
+    stage.tasks = list(range(1, most + 1))
     if listed:
+        pieces = max((len(folder.groups) for folder in stage.folders()), default=0)
+        # later steps of `reproduce` may have more of them
+        if pieces and stage.command != "reproduce":
+            stage.shards = min(most, pieces)
         stage.tasks = stage.missing_shards()
-    else:
-        stage.tasks = list(range(1, stage.shards + 1))
     if stage.shards == 1 or not stage.tasks:  # one job does it all
         stage.shards = 0
         stage.tasks = []
