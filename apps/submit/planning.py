@@ -141,7 +141,7 @@ def plan_chain(
             stage.words += _replacing(command, repeats=repeats, waits=waits)
             if waits:
                 _check_waiting(command, plan.stages, commands[:number])
-        # what a stage reads that waits is not there yet
+        # what it waits for is not there to be checked
         has_work = waits or _check(stage, warn, repeats=repeats)
         stage.options += memory(cluster, stage)
         stage.seen = next((entry.started for entry in reversed(stage.records())), "")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...core import MissingInputError, converted, counted
 from ...core.runs import RunEntry
-from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed
+from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed, units_of
 from .scheduler import NOT_ASKED
 from .submission import ENDS, Queued, ask
 
@@ -173,7 +173,7 @@ class _Work:
 
     @functools.cached_property
     def _units(self) -> list[Unit]:
-        return [unit for folder in self.folders for unit in folder.units]
+        return units_of(self.folders)
 
     @property
     def _has_tasks_of_shards(self) -> bool:
@@ -208,7 +208,7 @@ class _Work:
     def _shard(self, number: int, count: int) -> ShardState:
         """Return the state of a shard by its last record."""
         name = f"{number}/{count}"
-        units = [unit for folder in self.folders for unit in folder.of_shard(number, count)]
+        units = units_of(self.folders, number, count)
         entries = [entry for entry in self.entries if entry.shard == name]
         state, reason = self._task_state(str(number), entries, units)
         if self.queued.answered is False and state not in ("running", "done"):
@@ -292,18 +292,14 @@ def _read_works(run: Path) -> list[_Work]:
     # before files are read: a job that ends in between has written all its files
     submitted = list(ask(read_plans(run)))
     outputs = [(queued.stage.command, queued.stage.run) for queued in submitted]
-    commands = [command for command in STAGES if command != "reproduce"]
-    reproduces = any(command == "reproduce" for command, _ in outputs)
-    if reproduces or JobStage("reproduce", [], str(run)).records():
-        commands = ["reproduce"]  # which contains the others
-    not_submitted = [
-        Queued(JobStage(command, [], str(run)))
-        for command in commands
-        if (command, str(run)) not in outputs
-    ]
+    stages = [JobStage(command, [], str(run)) for command in STAGES if command != "reproduce"]
+    reproduce = JobStage("reproduce", [], str(run))
+    if any(command == "reproduce" for command, _ in outputs) or reproduce.records():
+        stages = [reproduce]  # which contains the others
+    by_hand = [Queued(stage) for stage in stages if (stage.command, stage.run) not in outputs]
     works = [
         _Work(queued, queued.stage.folders(), queued.stage.since())
-        for queued in (*not_submitted, *submitted)
+        for queued in (*by_hand, *submitted)
     ]
     begun = [work for work in works if work.queued.plan or work.folders or work.entries]
     return sorted(begun, key=_rank)
