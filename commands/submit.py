@@ -97,10 +97,9 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         return
     commands = [_parsed(context, stage_words) for stage_words in _split(words)]
     out = commands[0].out
-    run = out
-    if commands[0].name == "predict":  # which makes a table in the run
-        run = out.parent
-    with in_turn(_lock_of(out), seconds=0) as alone:
+    # predict makes a table in the run
+    run = out.parent if commands[0].name == "predict" else out
+    with in_turn(Path(f"{out.absolute()}.submit"), seconds=0) as alone:
         if not options["force"]:
             refuse_live(run, [path for each in commands for path in (*each.inputs, each.out)])
         if not alone:
@@ -147,11 +146,6 @@ def _cancel(words: Sequence[str]) -> None:
     echo("no job of this run is in the queue, and no local submit works on it")
 
 
-def _lock_of(out: Path) -> Path:
-    path = out.absolute()
-    return path.with_name(f"{path.name}.submit")
-
-
 def _report(plan: Plan, succeeded: int, run: Path) -> None:
     """Print what was submitted, or the failure of the stage that ended a local chain."""
     from ..apps.submit import JobStage
@@ -171,14 +165,18 @@ def _report(plan: Plan, succeeded: int, run: Path) -> None:
     )
 
 
-def _split(words: Sequence[str]) -> list[Sequence[str]]:
+def _split(words: Sequence[str]) -> list[list[str]]:
     """Return the words of each stage, which ``then`` separates."""
-    ends = [position for position, word in enumerate(words) if word == "then"]
-    begins = [0, *(end + 1 for end in ends)]
-    return [words[begin:end] for begin, end in zip(begins, [*ends, len(words)], strict=True)]
+    stages: list[list[str]] = [[]]
+    for word in words:
+        if word == "then":
+            stages.append([])
+        else:
+            stages[-1].append(word)
+    return stages
 
 
-def _parsed(context: click.Context, words: Sequence[str]) -> StageCommand:
+def _parsed(context: click.Context, words: list[str]) -> StageCommand:
     """Return a stage as the command's own parser reads it.
 
     Raises
@@ -190,8 +188,8 @@ def _parsed(context: click.Context, words: Sequence[str]) -> StageCommand:
 
     name, given = _stage_name(words)
     command = invoked(context.find_root().command, given)
-    rest = [*words[len(given) :]]
-    parsed = command.make_context(name, list(rest))
+    rest = words[len(given) :]
+    parsed = command.make_context(name, [*rest])
     refused = ["dask"]
     if name in STAGES:
         refused += ["shard", "overwrite", "plan", "show"]
@@ -205,17 +203,19 @@ def _parsed(context: click.Context, words: Sequence[str]) -> StageCommand:
     return StageCommand(name, rest, parsed.params, [*_inputs(parsed)], in_flags(command))
 
 
-def _stage_name(words: Sequence[str]) -> tuple[str, list[str]]:
+def _stage_name(words: list[str]) -> tuple[str, list[str]]:
     """Return the name of the stage that words begin with, and the words that call it."""
     from ..apps.submit import SINGLE, STAGES, typed
 
-    calls = {name: typed(name) for name in (*STAGES, *SINGLE)}
-    for name, call in calls.items():
-        call_words = call.split()
-        if [*words[: len(call_words)]] == call_words:
-            return name, call_words
+    names = (*STAGES, *SINGLE)
+    for name in names:
+        call = typed(name).split()
+        if words[: len(call)] == call:
+            return name, call
     first = next(iter(words), "")
-    raise click.UsageError(f"{first!r}: each stage begins with one of {', '.join(calls.values())}")
+    raise click.UsageError(
+        f"{first!r}: each stage begins with one of {', '.join(map(typed, names))}"
+    )
 
 
 def _inputs(parsed: click.Context) -> Iterator[Path]:

@@ -370,7 +370,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             write_map(self.into / "maps" / grid.name, grid, results, model, point)
             for grid in self.grids
         )
-        write_table(self.into / "slides.csv", maps, point, (self.labels, self.patients))
+        write_table(self.into / "slides.csv", maps, point, self.labels, self.patients)
         failures = [*self.failures]
         for slide_map in maps:
             failures += slide_map.shown.failures.items()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +54,8 @@ _UNKNOWN = (
 Point = predict.OperatingPoint | None
 
 
-class TileMap(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class TileMap:
     """The predictions of the tiles of a slide.
 
     Attributes
@@ -80,7 +82,7 @@ class TileMap(NamedTuple):
         """Side of a tile, pixels of level 0."""
         return self.grid.pixels * self.grid.scale / self.slide.mpp
 
-    @property
+    @functools.cached_property
     def colours(self) -> dict[str, tuple[int, ...]]:
         """The colour of each class, RGB."""
         return {
@@ -97,10 +99,13 @@ class TileMap(NamedTuple):
     @property
     def marks(self) -> dict[str, list[bool]]:
         """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
-        marks = {"uncertain": [bool(tile.unsure) for tile in self.tiles if tile.unsure is not None]}
-        if self.shown.outliers is not None:
+        marks = {}
+        # a model has the rule for all tiles, or for none
+        if any(tile.unsure is not None for tile in self.tiles):
+            marks["uncertain"] = [bool(tile.unsure) for tile in self.tiles]
+        if self.tiles and self.shown.outliers is not None:
             marks["unlike training"] = self.shown.outliers.marked.tolist()
-        return {name: marked for name, marked in marks.items() if marked}
+        return marks
 
     @property
     def places(self) -> npt.NDArray[np.int64]:
@@ -263,8 +268,10 @@ class TileMap(NamedTuple):
         corners = self.grid.corners
         unsure = []
         for tile in self.tiles:
-            word = "yes" if tile.unsure else "no"
-            unsure.append("" if tile.unsure is None else word)
+            if tile.unsure is None:
+                unsure.append("")
+            else:
+                unsure.append("yes" if tile.unsure else "no")
         further = [
             *table.further,
             ("uncertain", unsure),
@@ -304,19 +311,16 @@ def write_map(
     with Slide(grid.path, mpp=grid.mpp) as slide:
         tissue = find_tissue(slide)
         tile_map = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
-        values: dict[str, Any] = {
-            "it": tile_map,
-            "picture": tile_map.draw(tissue, folder / "map.png"),
-            "facts": bundle_lines(model.bundle, model.sha256),
-            "thumbnail": thumbnail,
-        }
         render_page(
             folder / "index.html",
             "map.html",
             package=__package__,
             style="cut.css",
             script="",
-            **values,
+            tile_map=tile_map,
+            picture=tile_map.draw(tissue, folder / "map.png"),
+            facts=bundle_lines(model.bundle, model.sha256),
+            thumbnail=thumbnail,
         )
     tile_map.write_tiles(folder / "tiles.csv")
     _write_features(folder / "tiles.geojson", tile_map.tile_features())
@@ -341,7 +345,8 @@ def write_table(
     path: Path,
     maps: Sequence[TileMap],
     point: Point,
-    labels_and_groups: Sequence[Mapping[str, str]],
+    labels: Mapping[str, str],
+    groups: Mapping[str, str],
 ) -> None:
     """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
 
@@ -350,27 +355,32 @@ def write_table(
     path : Path
     maps : sequence of TileMap
     point : OperatingPoint or None
-    labels_and_groups : two mappings of str to str
+    labels, groups : mapping of str to str
         By the name of the slide. A row of a slide without tiles has no label: it is not evaluated. ``trained`` is empty
         if no tile is known, since other fields of the slide may have trained the model.
     """
-    labels, groups = labels_and_groups
+    scored = [
+        (tile_map, rule, scores)
+        for tile_map in maps
+        for rule, scores in tile_map.scores(point).items()
+    ]
     rows = []
-    cells = []
-    scores = []
-    for tile_map in maps:
+    for tile_map, _, _ in scored:
         name = tile_map.grid.name
         label = labels.get(name, "") if tile_map.tiles else ""
-        trained = "yes" if any(tile_map.shown.trained) else ""
-        for rule, score in tile_map.scores(point).items():
-            rows.append((name, label, groups[name], ""))
-            cells.append((rule, trained, f"{tile_map.area:.4g}", len(tile_map.tiles)))
-            scores.append(score)
-    columns = ("model", "trained", "tissue_mm2", "tiles")
+        rows.append((name, label, groups[name], ""))
     write_predictions(
         path,
         classes=[*maps[0].colours],
         rows=rows,
-        probabilities=np.array(scores),
-        extra=list(zip(columns, zip(*cells, strict=True), strict=True)),
+        probabilities=np.array([scores for _, _, scores in scored]),
+        extra=[
+            ("model", [rule for _, rule, _ in scored]),
+            (
+                "trained",
+                ["yes" if any(tile_map.shown.trained) else "" for tile_map, _, _ in scored],
+            ),
+            ("tissue_mm2", [f"{tile_map.area:.4g}" for tile_map, _, _ in scored]),
+            ("tiles", [len(tile_map.tiles) for tile_map, _, _ in scored]),
+        ],
     )

@@ -127,12 +127,8 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
         Tiles are too small for the model, or of too many pixels.
     """
     images = TrainingScales.of(model)
-    scale = settings.scale
-    if scale is None:
-        scale = images.scale()
-    field = settings.field
-    if field is None:
-        field = images.field(scale)
+    scale = images.scale() if settings.scale is None else settings.scale
+    field = images.field(scale) if settings.field is None else settings.field
     is_scale_guess = settings.scale is None and not images.is_of_one_scale
     is_field_guess = settings.field is None and images.dataset not in _SIDES
     if is_scale_guess or is_field_guess:
@@ -219,7 +215,9 @@ class TileGrid:
 
     def save(self, results: Results) -> None:
         """Save predictions, and the reasons why tiles cannot be used."""
-        predictions = [result for result in results.values() if isinstance(result, Prediction)]
+        # in the order of the tiles, in which `load` reads them
+        in_order = [results[tile.image_id] for tile in self.records]
+        predictions = [result for result in in_order if isinstance(result, Prediction)]
         unused = {name: result for name, result in results.items() if isinstance(result, str)}
         arrays = {
             name: np.array([getattr(prediction, name) for prediction in predictions])
@@ -239,10 +237,8 @@ class TileGrid:
         predictions = zip(*(arrays[name] for name in Prediction._fields), strict=True)
         results: Results = {}
         for tile in self.records:
-            if tile.image_id in unused:
-                results[tile.image_id] = unused[tile.image_id]
-            else:
-                results[tile.image_id] = Prediction(*next(predictions))
+            name = tile.image_id
+            results[name] = unused[name] if name in unused else Prediction(*next(predictions))
         return results
 
 
@@ -307,9 +303,11 @@ def predict_tiles(
             )
             for record in records:
                 record.path.unlink()
-    for name, result in results.items():
-        if isinstance(result, str):  # the folder is of this call
-            results[name] = result.replace(f"{folder}/", "")
+    # reasons name a folder that is of this call
+    results = {
+        name: result.replace(f"{folder}/", "") if isinstance(result, str) else result
+        for name, result in results.items()
+    }
     block.save(results)
     return results
 

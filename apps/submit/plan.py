@@ -51,14 +51,12 @@ class Folder:
     unit: str = ""
     groups: tuple[tuple[Unit, ...], ...] = ()
 
-    @property
-    def units(self) -> list[Unit]:
-        """All units."""
-        return [unit for group in self.groups for unit in group]
 
-    def of_shard(self, index: int, count: int) -> list[Unit]:
-        """Return the units of a shard, which counts from 1."""
-        return [unit for group in self.groups[index - 1 :: count] for unit in group]
+def units_of(folders: Iterable[Folder], shard: int = 1, shards: int = 1) -> list[Unit]:
+    """Return the units of folders that belong to a shard, which counts from 1; all by default."""
+    return [
+        unit for folder in folders for group in folder.groups[shard - 1 :: shards] for unit in group
+    ]
 
 
 def read_folders(run: Path, command: str) -> Iterator[Folder]:
@@ -101,19 +99,17 @@ def _read(path: Path, name: str, *, complete: bool) -> Folder:
     if listing is None:
         return Folder(name, complete)
     unit, files = listing
-    groups = []
-    for group in files:
-        units = [Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group]
-        groups.append(tuple(units))
-    return Folder(name, False, unit, tuple(groups))
+    groups = tuple(
+        tuple(Unit(not file or (path / file).is_file(), _epochs(path, file)) for file in group)
+        for group in files
+    )
+    return Folder(name, False, unit, groups)
 
 
 def _epochs(folder: Path, file: str) -> int:
     """Return the saved epochs of a fold of a network, which has a line for each in its log; 0 for other units."""
-    if folder.parent.name != "finetune":
-        return 0
     log = folder / "logs" / f"{Path(file).name.partition('-')[0]}.csv"
-    if not log.is_file():
+    if folder.parent.name != "finetune" or not log.is_file():
         return 0
     return max(0, log.read_bytes().count(b"\n") - 1)
 
@@ -202,18 +198,17 @@ class JobStage:
 
     def units(self) -> list[Unit]:
         """Return the units of its folders."""
-        return [unit for folder in self.folders() for unit in folder.units]
+        return units_of(self.folders())
 
     def missing_shards(self) -> list[int]:
         """Return its shards that lack units: all if it has no list of units yet, none if it is complete."""
         folders = self.folders()
         is_listed = any(folder.groups or folder.complete for folder in folders)
-        missing = []
-        for shard in range(1, self.shards + 1):
-            units = [unit for folder in folders for unit in folder.of_shard(shard, self.shards)]
-            if not is_listed or not all(unit.done for unit in units):
-                missing.append(shard)
-        return missing
+        return [
+            shard
+            for shard in range(1, self.shards + 1)
+            if not is_listed or not all(unit.done for unit in units_of(folders, shard, self.shards))
+        ]
 
     def is_complete(self) -> bool:
         """Return whether all its folders are merged."""
@@ -247,27 +242,25 @@ class JobStage:
 
     def left_out(self) -> int:
         """Return how many images its last call left out since it was submitted; 0 if it failed."""
-        last = next(reversed(self.since()), None)
-        if last is None or last.status != "ok":
+        entries = self.since()
+        if not entries or entries[-1].status != "ok":
             return 0
-        return int(last.notes.get("failures", 0))
+        return int(entries[-1].notes.get("failures", 0))
 
     def progress(self, task: str = MERGE) -> int:
         """Return how much of a task is done, as a number that grows: of units or files, and of epochs of networks."""
         folders = self.folders()
         if self.shards:
-            units = [unit for folder in folders for unit in folder.units]
+            units = units_of(folders)
             if task != MERGE:
-                shards = [folder.of_shard(int(task), self.shards) for folder in folders]
-                units = [unit for shard in shards for unit in shard]
+                units = units_of(folders, int(task), self.shards)
             merged = sum(folder.complete for folder in folders)
             return sum(unit.done + unit.epochs for unit in units) + merged
         output = Path(self.run)
         files = 0
         for path in (*output.rglob("*"), *Path(f"{self.run}.parts").rglob("*")):
-            names = path.relative_to(output.parent).parts
-            files += names[1] not in ("jobs", "records")
-        return files + sum(unit.epochs for unit in self.units())
+            files += path.relative_to(output.parent).parts[1] not in ("jobs", "records")
+        return files + sum(unit.epochs for unit in units_of(folders))
 
 
 @dataclass
@@ -332,9 +325,7 @@ class Plan:
         if stage.shards:
             use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
         change = f"cd -- {shlex.quote(self.cwd)} || exit 1"
-        before = [*self.before]
-        if before:
-            before.insert(0, change)
+        before = [change, *self.before] if self.before else []
         return [
             "#!/bin/bash",
             f"# Stage {position + 1} of {len(self.stages)}, written by bchisto submit; {use}",
@@ -352,7 +343,7 @@ class Plan:
             script = self.script(position)
             if not script.is_file():  # else a task may read it at this moment
                 with atomic_output(script) as draft:
-                    draft.write_text("\n".join([*self.lines(position), ""]), encoding="utf-8")
+                    draft.write_text("\n".join(self.lines(position)) + "\n", encoding="utf-8")
         content = asdict(self)
         del content["folder"]
         for stage in content["stages"]:
@@ -397,7 +388,7 @@ def read_plans(run: Path) -> list[Plan]:
 def is_made(path: Path, stages: Iterable[JobStage]) -> bool:
     """Return whether stages make a file or folder, or a part of it."""
     absolute = path.absolute()
-    outputs = [stage.output.absolute() for stage in stages]
+    outputs = (stage.output.absolute() for stage in stages)
     return any(
         absolute.is_relative_to(output) or output.is_relative_to(absolute) for output in outputs
     )

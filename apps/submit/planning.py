@@ -28,7 +28,7 @@ from ...core import (
 )
 from ...core.jobs import NOTHING_NEW
 from ...evaluate.report import is_evaluated
-from .plan import SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, typed
+from .plan import SINGLE, STAGES, JobStage, Plan, Unit, is_made, last_stages, read_plans, typed
 from .scheduler import memory, settings
 from .submission import describe, divide, options_of, refuse_full
 
@@ -123,136 +123,98 @@ def plan_chain(
     InputError, BchistoError
         What every task of a stage would raise; or the files do not fit on the disk.
     """
-    cluster: Mapping[str, str] = {}
-    if plan.scheduler == "slurm":
-        cluster = settings()
+    cluster = settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
-    most_tasks = min(asked.tasks, int(cluster.get("MaxArraySize", 1001)) - 1)
+    most_shards = min(asked.tasks, int(cluster.get("MaxArraySize", 1001)) - 1)
     submitted = last_stages(read_plans(plan.run))
     lines = []
     size = 0.0
     for number, command in enumerate(commands):
-        candidate = _Candidate(command, plan, submitted)
-        stage = candidate.stage
-        stage.options = options_of(stage, asked.sbatch, asked.time, asked.gpus)
+        stage = _stage_of(command, plan.stages, asked)
+        earlier = submitted.get((stage.command, stage.run))
+        repeats = False
+        if earlier is not None and earlier.words in (stage.words, [*stage.words, "--overwrite"]):
+            repeats = True
+            stage.megabytes = earlier.megabytes
+        waits = any(is_made(path, plan.stages) for path in command.inputs)
         with reworded(command.reword):
-            candidate.let_replace()
-            if candidate.waits:
+            stage.words += _replacing(command, repeats=repeats, waits=waits)
+            if waits:
                 _check_waiting(command, plan.stages, commands[:number])
-        missing = candidate.check(warn)
+        # what it waits for is not there to be checked
+        has_work = waits or _check(stage, warn, repeats=repeats)
         stage.options += memory(cluster, stage)
         stage.seen = next((entry.started for entry in reversed(stage.records())), "")
-        if candidate.is_complete(missing=missing):
+        if not waits and _is_complete(stage, earlier, has_work=has_work):
             continue
-        candidate.divide(most_tasks)
-        size += candidate.size()
+        if stage.command in STAGES:
+            divide(stage, most_shards, listed=not waits)
+        # later steps of `reproduce` have other units
+        is_listed = not waits and stage.command != "reproduce"
+        if stage.command == "featurize":
+            size += _size_left(command, stage.units() if is_listed else [])
         plan.stages.append(stage)
-        lines.append(describe(stage, listed=candidate.is_listed))
+        lines.append(describe(stage, listed=is_listed))
     refuse_full(plan.run, size)
     return lines
 
 
-class _Candidate:
-    """A command that may become the next stage of a plan.
+def _stage_of(command: StageCommand, stages: Sequence[JobStage], asked: TaskOptions) -> JobStage:
+    """Return a command as the stage that follows others, not divided yet."""
+    run = str(command.out.absolute())
+    stage = JobStage(command.name, [*command.words], run, cpus=command.options.get("jobs"))
+    stage.options = options_of(stage, asked.sbatch, asked.time, asked.gpus)
+    stage.rank = sum((other.command, other.run) == (command.name, run) for other in stages)
+    return stage
 
-    Attributes
+
+def _replacing(command: StageCommand, *, repeats: bool, waits: bool) -> list[str]:
+    """Return the options that replace what an earlier submission made, of `predict` only the rows that changed.
+
+    Raises
+    ------
+    InputError
+        Somebody else's evaluation would be replaced.
+    """
+    name = command.name
+    if name not in ("predict", "evaluate", "explain") or command.options["overwrite"]:
+        return []
+    if name == "predict":
+        return [] if command.options["update"] else ["--update"]
+    if repeats and (waits or name == "evaluate"):
+        return ["--overwrite"]
+    if waits and name == "evaluate" and is_evaluated(command.out):
+        raise InputError("{}: exists already; use {overwrite} with evaluate", command.out)
+    return []
+
+
+def _is_complete(stage: JobStage, earlier: JobStage | None, *, has_work: bool) -> bool:
+    """Return whether nothing of a stage has to be submitted, by its last submission and by what its check returned."""
+    if earlier is not None and not earlier.is_done():
+        return False  # its jobs failed, or were cancelled
+    if has_work and stage.command in ("featurize", "map", *SINGLE):
+        return False
+    return stage.command in SINGLE or stage.is_complete()
+
+
+def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bool:
+    """Run a command with its checks only, pass its warnings on, and note its memory, unless it was submitted before.
+
+    Parameters
     ----------
     stage : JobStage
-    waits : bool
-        Whether it reads what an earlier stage of the plan makes.
+    warn : callable
+    repeats : bool
+        Whether its last submission had the same options.
+
+    Returns
+    -------
+    bool
+        Whether there is something to do.
     """
-
-    def __init__(
-        self, command: StageCommand, plan: Plan, submitted: Mapping[tuple[str, str], JobStage]
-    ) -> None:
-        self._command = command
-        self.stage = JobStage(
-            command.name,
-            list(command.words),
-            str(command.out.absolute()),
-            cpus=command.options.get("jobs"),
-        )
-        self.stage.rank = sum(
-            (stage.command, stage.run) == (command.name, self.stage.run) for stage in plan.stages
-        )
-        self.waits = any(is_made(path, plan.stages) for path in command.inputs)
-        self._submitted = submitted.get((command.name, self.stage.run))
-        self._submitted_alike: JobStage | None = None
-        alike = (command.words, [*command.words, "--overwrite"])
-        if self._submitted is not None and self._submitted.words in alike:
-            self._submitted_alike = self._submitted
-
-    @property
-    def _is_divided(self) -> bool:
-        return self._command.name in STAGES
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether the list of its units is up to date; later steps of `reproduce` have other units."""
-        return self._is_divided and not self.waits and self._command.name != "reproduce"
-
-    def let_replace(self) -> None:
-        """Let it replace what an earlier submission made, of `predict` only the rows that changed.
-
-        Raises
-        ------
-        InputError
-            Somebody else's evaluation would be replaced.
-        """
-        command = self._command
-        if command.name not in ("predict", "evaluate", "explain") or command.options["overwrite"]:
-            return
-        if command.name == "predict":
-            if not command.options["update"]:
-                self.stage.words.append("--update")
-        elif self._submitted_alike and (self.waits or command.name == "evaluate"):
-            self.stage.words.append("--overwrite")
-        elif self.waits and command.name == "evaluate" and is_evaluated(command.out):
-            raise InputError("{}: exists already; use {overwrite} with evaluate", command.out)
-
-    def check(self, warn: Callable[[str], None]) -> bool:
-        """Check it by a process of its own, unless it cannot be yet or was; return whether there is something to do."""
-        if self._submitted_alike is not None:
-            self.stage.megabytes = self._submitted_alike.megabytes
-        if self.waits:
-            return True
-        # the tasks of an earlier submission listed the units; a machine of another kind would list other keys
-        is_listed_by_tasks = self._is_divided and self._submitted_alike is not None
-        if is_listed_by_tasks and any(unit.done for unit in self.stage.units()):
-            return True
-        return _check(self.stage, warn)
-
-    def is_complete(self, *, missing: bool) -> bool:
-        """Return whether nothing of it has to be submitted; `missing` is what its check returned."""
-        if self.waits:
-            return False
-        if self._submitted is not None and not self._submitted.is_done():
-            return False  # its jobs failed, or were cancelled
-        if missing and self._command.name in ("featurize", "map", *SINGLE):
-            return False
-        return not self._is_divided or self.stage.is_complete()
-
-    def divide(self, most_tasks: int) -> None:
-        """Divide its work among shards, which share each of its folders."""
-        if not self._is_divided:
-            return
-        pieces = None
-        if self.is_listed:
-            pieces = max((len(folder.groups) for folder in self.stage.folders()), default=0)
-        divide(self.stage, most_tasks, pieces, listed=not self.waits)
-
-    def size(self) -> float:
-        """Return the size in bytes of the feature files that it still has to write."""
-        if self._command.name != "featurize":
-            return 0
-        share = 1.0
-        if self.is_listed and (units := self.stage.units()):
-            share = sum(not unit.done for unit in units) / len(units)
-        return _size_of(self._command) * share
-
-
-def _check(stage: JobStage, warn: Callable[[str], None]) -> bool:
-    """Run a command with its checks only, and pass its warnings on; return whether there is something to do."""
+    # tasks listed the units; a machine of another kind would list other keys
+    if repeats and any(unit.done for unit in stage.units()):
+        return True
     words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), "--check"]
     if stage.command in STAGES:
         words += ["--shard", "1/1"]  # so that nothing is merged
@@ -344,8 +306,11 @@ def _check_evaluate(
         view.check(training.images.classes)
 
 
-def _size_of(command: StageCommand) -> int:
-    """Return the size of the parts of all feature files, and of one that is merged before its parts are removed."""
+def _size_left(command: StageCommand, units: Sequence[Unit]) -> float:
+    """Return the size in bytes of the feature files that are still to write; of all of them without a list of units.
+
+    It is that of the parts of all files, and of one file that is merged before its parts are removed.
+    """
     from ...encoders import encoder_facts
     from ...featurize import resolve_settings
 
@@ -354,4 +319,7 @@ def _size_of(command: StageCommand) -> int:
     sizes = [
         rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in resolved.encoders
     ]
-    return sum(sizes) + max(sizes) // len(resolved.views)
+    size = sum(sizes) + max(sizes) // len(resolved.views)
+    if not units:
+        return size
+    return size * (sum(not unit.done for unit in units) / len(units))

@@ -43,7 +43,7 @@ NOT_ASKED = "Slurm does not answer here, and was not asked"
 """What is printed of a Slurm that cannot be asked."""
 
 
-def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str, list[str]]]:
+def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]:
     """Return the commands that submit a stage: its array, if it has one, and the job that merges.
 
     Parameters
@@ -56,8 +56,8 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
 
     Returns
     -------
-    list of (str, list of str)
-        The task and the words of its command; ``{array}`` is replaced by the number of the array.
+    list of list of str
+        The words of each; ``{array}`` is to be replaced by the number of the array.
     """
     stage = plan.stages[position]
     common = [
@@ -80,22 +80,20 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[tuple[str,
         task = "%a"
     log = f"{logs}/{position + 1}-{stage.command}"
     script = str(plan.script(position))
-    waits = []
-    if after is not None:
-        waits = [f"--dependency=afterok:{after}"]
-    submitted = []
+    waits = [f"--dependency=afterok:{after}"] if after else []
+    calls = []
     if stage.tasks:
         array = ",".join(map(str, stage.tasks))
         if plan.at_once:
             array += f"%{plan.at_once}"
-        words = [*common, f"--output={log}-{task}.log", f"--array={array}", *waits, script]
-        submitted.append(("array", words))
+        output = f"--output={log}-{task}.log"
+        calls.append([*common, output, f"--array={array}", *waits, script])
         # an array that was cancelled, since the stage before it failed, has ended too
         dependency = "--dependency=afterany:{array}"
         if after:
             dependency += f",afterok:{after}"
         waits = [dependency]
-    return [*submitted, (MERGE, [*common, f"--output={log}-{MERGE}.log", *waits, script, MERGE])]
+    return [*calls, [*common, f"--output={log}-{MERGE}.log", *waits, script, MERGE]]
 
 
 def submit(plan: Plan, first: int = 0) -> None:
@@ -108,9 +106,9 @@ def submit(plan: Plan, first: int = 0) -> None:
         written.
     """
     if shutil.which("sbatch") is None:
-        typed = f"cd {shlex.quote(plan.cwd)} && {plan.line}"
         raise BchistoError(
-            f"sbatch: not found on this machine; on one that submits to Slurm type: {typed}"
+            "sbatch: not found on this machine; on one that submits to Slurm type: "
+            f"cd {shlex.quote(plan.cwd)} && {plan.line}"
         )
     plan.write()
     after = None
@@ -128,7 +126,7 @@ def _submit_stage(plan: Plan, position: int, after: str | None) -> str:
     stage = plan.stages[position]
     stage.jobs = []
     number = ""
-    for _, words in commands(plan, position, after=after):
+    for words in commands(plan, position, after=after):
         # the merge waits for the array, whose number is that of the job before it
         words = [word.replace("{array}", number) for word in words]
         with hold_interrupts():  # a call ended half-way leaves a job whose number nobody knows

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...core import MissingInputError, converted, counted
 from ...core.runs import RunEntry
-from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed
+from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed, units_of
 from .scheduler import NOT_ASKED
 from .submission import ENDS, Queued, ask
 
@@ -143,15 +143,12 @@ def read_status(run: Path) -> RunStatus:
     stages = tuple(work.stage for work in works)
     state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
     failures = run / "failures.csv"
-    failed_images = 0
-    if failures.is_file():
-        failed_images = failures.read_bytes().count(b"\n") - 1
     return RunStatus(
         run=str(run),
         state=state,
         exit_code=_CODES[state],
         stages=stages,
-        failed_images=failed_images,
+        failed_images=failures.read_bytes().count(b"\n") - 1 if failures.is_file() else 0,
         log=_log_to_read(run, works),
         full=_CODES[state] == 1 and shutil.disk_usage(run).free < _FULL_BYTES,
         then=_then(run, state, works),
@@ -174,14 +171,9 @@ class _Work:
     folders: list[Folder]
     entries: list[RunEntry]
 
-    @property
-    def is_begun(self) -> bool:
-        """Whether the run has something of it."""
-        return self.queued.plan is not None or bool(self.folders) or bool(self.entries)
-
     @functools.cached_property
     def _units(self) -> list[Unit]:
-        return [unit for folder in self.folders for unit in folder.units]
+        return units_of(self.folders)
 
     @property
     def _has_tasks_of_shards(self) -> bool:
@@ -190,17 +182,10 @@ class _Work:
     @functools.cached_property
     def stage(self) -> Stage:
         """Its state, and that of its shards."""
-        command = self.queued.stage.command
-        shards = [self._shard(name, entry) for name, entry in self._latest().items()]
-        merge = self.queued.tasks.get(MERGE, ("", ""))
-        if not shards[0].shard:  # one call does all of it
-            only = shards.pop()
-            merge = (only.state, only.reason)
-        state, reason = self._state(shards, *merge)
-        if self._has_tasks_of_shards:  # the merge waits for these
-            reason = ""
+        shards = self._shards()
+        state, reason = self._state(shards)
         return Stage(
-            command=command,
+            command=self.queued.stage.command,
             state=state,
             unit=next((folder.unit for folder in self.folders if folder.unit), "units"),
             units=len(self._units),
@@ -211,45 +196,35 @@ class _Work:
             output=Path(self.queued.stage.run).absolute().name,
         )
 
-    def _latest(self) -> dict[str, RunEntry | None]:
-        """Return the last record of each shard, in order; of a command last run without shards, only that one."""
+    def _shards(self) -> list[ShardState]:
+        """Return the states of its shards, in order; none if one call does all of it."""
         count = 0
         if self._has_tasks_of_shards:
             count = self.queued.stage.shards
-        if not count:
-            last = next(reversed(self.entries), None)
-            if last is None or not last.shard:
-                return {"": last}
-            count = int(last.shard.partition("/")[2])
-        by_shard = {entry.shard: entry for entry in self.entries}
-        shards = [f"{number}/{count}" for number in range(1, count + 1)]
-        return {shard: by_shard.get(shard) for shard in shards}
+        elif self.entries and self.entries[-1].shard:
+            count = int(self.entries[-1].shard.partition("/")[2])
+        return [self._shard(number, count) for number in range(1, count + 1)]
 
-    def _shard(self, name: str, entry: RunEntry | None) -> ShardState:
-        """Return the state of a shard by its last record; without a name, of all work."""
-        if name:
-            task, _, count = name.partition("/")
-            groups = [folder.of_shard(int(task), int(count)) for folder in self.folders]
-            units = [unit for group in groups for unit in group]
-        else:
-            task = MERGE
-            units = self._units
-        state, reason = self._task_state(task, entry, units)
+    def _shard(self, number: int, count: int) -> ShardState:
+        """Return the state of a shard by its last record."""
+        name = f"{number}/{count}"
+        units = units_of(self.folders, number, count)
+        entries = [entry for entry in self.entries if entry.shard == name]
+        state, reason = self._task_state(str(number), entries, units)
         if self.queued.answered is False and state not in ("running", "done"):
             state = "unknown"
         return ShardState(name, state, len(units), sum(unit.done for unit in units), reason)
 
     def _task_state(
-        self, task: str, entry: RunEntry | None, units: Sequence[Unit]
+        self, task: str, entries: Sequence[RunEntry], units: Sequence[Unit]
     ) -> tuple[str, str]:
-        """Return the state of a task, and the reason."""
+        """Return the state of a task, and the reason, by the last of its records."""
         if task in self.queued.tasks:
             return self.queued.tasks[task]
         is_complete = all(unit.done for unit in units)
-        if entry is None:
-            if units and is_complete:
-                return "done", ""
-            return "not started", ""
+        if not entries:
+            return "done" if units and is_complete else "not started", ""
+        entry = entries[-1]
         if entry.status == "not checked" and not self.queued.answered:
             return "running", f"since {entry.started}, on a machine that is not asked from here"
         if entry.status == "running":
@@ -261,9 +236,15 @@ class _Work:
             return "done", ""
         return "interrupted", self.queued.failure(task)
 
-    def _state(self, shards: Sequence[ShardState], merge: str, reason: str) -> tuple[str, str]:
-        """Return the state of all work, and the reason, from those of its shards and of its merge."""
-        state = self._state_by_files([*(shard.state for shard in shards), merge])
+    def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
+        """Return the state of all work, and the reason."""
+        if shards:
+            last_state, reason = self.queued.tasks.get(MERGE, ("", ""))
+            if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
+                reason = ""
+        else:
+            last_state, reason = self._task_state(MERGE, self.entries, self._units)
+        state = self._state_by_files([*(shard.state for shard in shards), last_state])
         if state == "done":
             return state, self._left_out()
         if self.queued.answered is False and state != "running":
@@ -272,14 +253,12 @@ class _Work:
                 return "failed", failure
             return "unknown", NOT_ASKED
         is_stuck = self.queued.over and state not in ("running", "failed")
-        if is_stuck and not any(entry.outcome == "ok" for entry in self.entries):
-            state = "interrupted"
-            if self.queued.failure():
-                state = "failed"
-            reason = ""
-            if not shards:
-                reason = self.queued.end()
-        return state, reason
+        if not is_stuck or any(entry.outcome == "ok" for entry in self.entries):
+            return state, reason
+        state = "failed" if self.queued.failure() else "interrupted"
+        if shards:
+            return state, ""
+        return state, self.queued.end()
 
     def _state_by_files(self, states: Sequence[str]) -> str:
         """Return the state of all work from that of its tasks and the files of its units."""
@@ -313,26 +292,25 @@ def _read_works(run: Path) -> list[_Work]:
     # before files are read: a job that ends in between has written all its files
     submitted = list(ask(read_plans(run)))
     outputs = [(queued.stage.command, queued.stage.run) for queued in submitted]
-    commands = [command for command in STAGES if command != "reproduce"]
-    reproduces = any(command == "reproduce" for command, _ in outputs)
-    if reproduces or JobStage("reproduce", [], str(run)).records():
-        commands = ["reproduce"]  # which contains the others
-    not_submitted = [
-        Queued(JobStage(command, [], str(run)))
-        for command in commands
-        if (command, str(run)) not in outputs
-    ]
+    stages = [JobStage(command, [], str(run)) for command in STAGES if command != "reproduce"]
+    reproduce = JobStage("reproduce", [], str(run))
+    if any(command == "reproduce" for command, _ in outputs) or reproduce.records():
+        stages = [reproduce]  # which contains the others
+    by_hand = [Queued(stage) for stage in stages if (stage.command, stage.run) not in outputs]
     works = [
         _Work(queued, queued.stage.folders(), queued.stage.since())
-        for queued in (*not_submitted, *submitted)
+        for queued in (*by_hand, *submitted)
     ]
-    return sorted((work for work in works if work.is_begun), key=_rank)
+    begun = [work for work in works if work.queued.plan or work.folders or work.entries]
+    return sorted(begun, key=_rank)
 
 
 def _rank(work: _Work) -> int:
     """Return the place of a command in `STAGES`; all others follow, as they were submitted."""
     command = work.queued.stage.command
-    return (*STAGES, command).index(command)
+    if command in STAGES:
+        return STAGES.index(command)
+    return len(STAGES)
 
 
 def _log_to_read(run: Path, works: Iterable[_Work]) -> str:
@@ -415,8 +393,8 @@ def _shard_lines(stage: Stage) -> list[str]:
     lines = []
     for (state, reason), numbers in numbers_of.items():
         word = "shard" if len(numbers) == 1 else "shards"
-        count = len(stage.shards)
-        lines.append(f"{word} {_spans(numbers)} of {count}: {_with_reason(state, reason)}")
+        text = _with_reason(state, reason)
+        lines.append(f"{word} {_spans(numbers)} of {len(stage.shards)}: {text}")
     return lines
 
 
@@ -428,7 +406,7 @@ def _spans(numbers: Sequence[int]) -> str:
     >>> _spans([1, 2, 3, 7, 9, 10])
     '1-3, 7, 9-10'
     """
-    begins = [number for number in numbers if number - 1 not in numbers]
-    ends = [number for number in numbers if number + 1 not in numbers]
+    begins = (number for number in numbers if number - 1 not in numbers)
+    ends = (number for number in numbers if number + 1 not in numbers)
     spans = zip(begins, ends, strict=True)
     return ", ".join(f"{first}-{last}" if first < last else f"{first}" for first, last in spans)

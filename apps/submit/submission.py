@@ -16,7 +16,7 @@ from pathlib import Path
 from ...core import BchistoError, InputError, MissingInputError, counted
 from ...core.jobs import UnderWayError, is_running, this_process, write_json
 from . import scheduler
-from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans
+from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, units_of
 
 _MEGABYTE = 10**6
 
@@ -40,25 +40,36 @@ _SET_HERE = (
 )
 """Options of sbatch that determine the order, the logs and the signals of tasks."""
 
+ENDS = "its log ends with:"
 
-def divide(stage: JobStage, tasks: int, most: int | None, *, listed: bool) -> None:
-    """Divide a stage among shards, of which those that lack units become tasks.
+_LAST = 3
+"""How many lines at the end of a log may be errors of one failure."""
+
+_WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
+
+_FAILED = re.compile(r"(error|stopped|slurmstepd\S*: error):(?!.* DUE TO JOB REQUEUE)")
+"""Beginning of the last lines of a log: of a command or a job that failed, and of a task that stops for good."""
+
+
+def divide(stage: JobStage, most: int, *, listed: bool) -> None:
+    """Divide a stage among shards, which share each of its folders; those that lack units become tasks.
 
     Parameters
     ----------
     stage : JobStage
-    tasks : int
+    most : int
         Maximum number of shards.
-    most : int or None
-        Number of pieces into which its work can be divided; None if it is not known.
     listed : bool
-        Whether the list of its units is up to date, so that it shows what is missing.
+        Whether it has a list of its units, so that it shows what is missing.
     """
-    stage.shards = min(tasks, most) if most else tasks
+    stage.shards = most
+    stage.tasks = list(range(1, most + 1))
     if listed:
+        pieces = max((len(folder.groups) for folder in stage.folders()), default=0)
+        # later steps of `reproduce` may have more of them
+        if pieces and stage.command != "reproduce":
+            stage.shards = min(most, pieces)
         stage.tasks = stage.missing_shards()
-    else:
-        stage.tasks = list(range(1, stage.shards + 1))
     if stage.shards == 1 or not stage.tasks:  # one job does it all
         stage.shards = 0
         stage.tasks = []
@@ -71,26 +82,27 @@ def refuse_full(run: Path, size: float) -> None:
     free = shutil.disk_usage(folder).free // _MEGABYTE
     needed = math.ceil(size / _MEGABYTE)
     if needed > free:
-        text = (
-            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder"
+        raise InputError(
+            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
+            folder,
+            free,
+            needed,
         )
-        raise InputError(text, folder, free, needed)
 
 
 def describe(stage: JobStage, *, listed: bool) -> str:
     """Return in one line how a stage is divided, and how many units it has if they are listed."""
-    tasks = "one job"
-    if stage.shards:
-        tasks = f"{counted(len(stage.tasks), 'task')} of {stage.shards} and a merge"
+    tasks = counted(len(stage.tasks), "task")
+    division = f"{tasks} of {stage.shards} and a merge" if stage.shards else "one job"
     folders = [folder for folder in stage.folders() if listed and folder.groups]
     if not folders:
-        return f"{stage.command}: {tasks}"
-    units = [unit for folder in folders for unit in folder.units]
+        return f"{stage.command}: {division}"
+    units = units_of(folders)
     missing = sum(not unit.done for unit in units)
     number = counted(len(units), folders[0].unit.removesuffix("s"))
     if missing < len(units):
         number = f"{missing} of {number} left"
-    return f"{stage.command}: {tasks}; {number}"
+    return f"{stage.command}: {division}; {number}"
 
 
 def options_of(stage: JobStage, sbatch: Sequence[str], time: str | None, gpus: int) -> list[str]:
@@ -163,10 +175,8 @@ def preview(plan: Plan) -> list[str]:
         lines += [f"# {plan.script(position)}", *plan.lines(position)]
         if plan.scheduler == "slurm":
             calls = scheduler.commands(plan, position, after="PREVIOUS" if position else None)
-            lines += [shlex.join(words) for _, words in calls]
-            answer = scheduler.NOT_ASKED
-            if plan.cluster:
-                answer = scheduler.trial(stage)
+            lines += map(shlex.join, calls)
+            answer = scheduler.trial(stage) if plan.cluster else scheduler.NOT_ASKED
             lines.append(f"# {answer}")
     return lines
 
@@ -191,17 +201,6 @@ def start(plan: Plan) -> int:
         plan.process = {}
         plan.write()
     return ended
-
-
-ENDS = "its log ends with:"
-
-_LAST = 3
-"""How many lines at the end of a log may be errors of one failure."""
-
-_WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
-
-_FAILED = re.compile(r"(error|stopped|slurmstepd\S*: error):(?!.* DUE TO JOB REQUEUE)")
-"""Beginning of the last lines of a log: of a command or a job that failed, and of a task that stops for good."""
 
 
 @dataclass(frozen=True)
@@ -241,13 +240,10 @@ class Queued:
 
     def failure(self, task: str = "") -> str:
         """Return the error or the stop with which the log of a task ends, or else the log to read."""
+        log = self.log
         if task:
             log = next((path for path in self.logs if path.stem.endswith(f"-{task}")), None)
-        else:
-            log = self.log
-        if log is None:
-            return ""
-        return _failure(log)
+        return _failure(log) if log else ""
 
     def end(self) -> str:
         """Return `failure`, or else the last line of the log, such as a shell's own words for what it cannot start."""
@@ -303,7 +299,7 @@ def _queued_of(
     for position, stage in enumerate(plan.stages, start=1):
         if last[stage.command, stage.run] is not stage:
             continue
-        tasks = _tasks_of(stage, jobs_of_plan)
+        tasks = _tasks_of(job for job in jobs_of_plan if job.stage is stage)
         if is_worked_on and not tasks and not stage.is_done():
             tasks = {MERGE: ("queued", "")}
         logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
@@ -311,14 +307,11 @@ def _queued_of(
         over = over and stage.is_done()
 
 
-def _tasks_of(stage: JobStage, jobs: Iterable[scheduler.Job]) -> dict[str, tuple[str, str]]:
-    """Return the state and the reason of each task of a stage that is in the queue."""
-    tasks = {}
-    for job in jobs:
-        if job.stage is stage:
-            state = "queued" if job.state in _WAITING else "running"
-            tasks[job.task] = (state, job.reason)
-    return tasks
+def _tasks_of(jobs: Iterable[scheduler.Job]) -> dict[str, tuple[str, str]]:
+    """Return the state and the reason of tasks in the queue."""
+    return {
+        job.task: ("queued" if job.state in _WAITING else "running", job.reason) for job in jobs
+    }
 
 
 def refuse_live(run: Path, paths: Sequence[Path]) -> None:
