@@ -102,8 +102,8 @@ def _survey_headers(
     """Return the headers of the images, and why others cannot be read; warn of other sizes than the published."""
     layout = find_layout(dataset.name)
     published = None if layout is None else layout.size
-    headers: dict[str, ImageHeader] = {}
-    unreadable: dict[str, ImageError] = {}
+    headers = {}
+    unreadable = {}
     with Progress(total=len(dataset), label="checking images", unit="images") as progress:
         all_headers = zip(dataset.records, headers_of(dataset.records), strict=True)
         for done, (record, header) in enumerate(all_headers, start=1):

@@ -86,7 +86,7 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
     InputError
         Two labels fit one class, or a label fits two.
     """
-    spelled: dict[str, str | None] = {}
+    spelled = {}
     first: dict[str, str] = {}
     for label in sorted(set(labels)):
         name = match_class(label, classes)

@@ -82,7 +82,8 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     handle.seek(0)  # tifffile assumes that the file begins at the current position
     with _opened(handle, name=path.name) as file:
         used = _used_pages(path, file)
-        number = min(used, default=0)
+        candidates = used or [0]
+        number = candidates[0]
         page: Any = file.pages.get(number)
         header = _page_header(path, page, pages=len(file.pages), number=number)
         stated = describe(
@@ -91,7 +92,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             resolutions=_resolutions(page),
             beside=file.imagej_metadata,
         )
-        channels = _channels(path, file, used[:4] or [0], stated)
+        channels = _channels(path, file, candidates[:4], stated)
         remarks: list[Remark] = []
         if channels is not None:
             header = replace(header, mode="RGB")
@@ -254,11 +255,10 @@ def _check_page(path: Path, page: Any) -> None:
         raise ImageError(
             f"{path}: a TIFF packed in way {int(packing)} is not read; save it uncompressed or as LZW"
         )
-    what = f"samples of {bits} bits"
     if page.sampleformat not in _UNSIGNED:
-        what = f"{_OTHER_NUMBERS.get(page.sampleformat, 'unknown')} numbers"
-    if page.sampleformat not in _UNSIGNED or bits not in (1, 2, 4, 8, 16):
-        raise ImageError(f"{path}: a TIFF of {what} has no defined colours; save it as 8-bit RGB")
+        raise _undefined(path, f"{_OTHER_NUMBERS.get(page.sampleformat, 'unknown')} numbers")
+    if bits not in (1, 2, 4, 8, 16):
+        raise _undefined(path, f"samples of {bits} bits")
     if photometric == _YCBCR and packing != _JPEG and page.is_subsampled:
         raise ImageError(
             f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB"
@@ -282,6 +282,11 @@ def _check_page(path: Path, page: Any) -> None:
             f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB"
         )
     _check_parts(path, page)
+
+
+def _undefined(path: Path, what: str) -> ImageError:
+    """Return the refusal of samples that do not define colours."""
+    return ImageError(f"{path}: a TIFF of {what} has no defined colours; save it as 8-bit RGB")
 
 
 def _check_parts(path: Path, page: Any) -> None:

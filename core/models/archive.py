@@ -57,7 +57,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         raise BundleError(
             f"{path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
         )
-    forms: dict[str, Any] = {
+    forms = {
         "models": ("boosted", "cnn"),
         "members": _are_members,
         "classes": _are_classes,

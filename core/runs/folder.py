@@ -316,7 +316,7 @@ class FolderSettings:
         content = self._read()
         if not content:
             return
-        recorded: list[dict[str, str]] = content.get("made_with", [])
+        recorded = content.get("made_with", [])
         for versions in environments:
             environment = {**self.made_with, **circumstances, **versions}
             if not environment or environment in recorded:

@@ -154,7 +154,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     for image in group_of:
         images_of.setdefault(_slide(image), []).append(image)
     rows: list[Row] = []
-    published: set[str] = set()
+    published = set()
     for row in published_rows(__package__, SLIDE_FOLDS[spec]):
         published.add(row["slide"])
         images = images_of.get(row["slide"], [])

@@ -59,7 +59,7 @@ def read_breakhis(
         There is no BreakHis file below `root`.
     """
     selected = set(magnifications)
-    records: list[ImageRecord] = []
+    records = []
     findings: list[Finding] = []
     total = 0
     for path in sorted(walk_files(root, findings, hidden=True)):

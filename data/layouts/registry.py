@@ -129,8 +129,8 @@ def show_context(
         Records whose path is the mammogram and whose box is the context. Records without a mammogram or mask are left
         out, with a finding of level error.
     """
-    shown: list[ImageRecord] = []
-    findings: list[Finding] = []
+    shown = []
+    findings = []
     with Progress(total=len(records), label="finding contexts", unit="outlines") as progress:
         for number, record in enumerate(records, start=1):
             try:

@@ -72,7 +72,7 @@ def read_cbis_ddsm(
         raise InputError(
             f"{root}: no table like mass_case_description_train_set.csv in it; copy the tables next to the images"
         )
-    records: list[ImageRecord] = []
+    records = []
     for table in tables:
         rows = _read_table(table, findings)
         absent = []
@@ -99,7 +99,7 @@ def _find_files(
     root: Path, kinds: Container[str], findings: list[Finding]
 ) -> tuple[list[Path], dict[Path, list[Path]]]:
     """Return the tables of these kinds of abnormalities, and the DICOM files below each folder of an image."""
-    tables: list[Path] = []
+    tables = []
     files: dict[Path, list[Path]] = {}
     for path in sorted(walk_files(root, findings)):
         match = CBIS_TABLE.fullmatch(path.name)

@@ -225,7 +225,7 @@ def read_ddsm(
     files = sorted(path for path in walk_files(root, findings) if path.suffix == ".ics")
     if not files and not findings:
         raise InputError(f"{root}: no DDSM case in it; expected files like B-3159-1.ics")
-    records: list[ImageRecord] = []
+    records = []
     unmarked = 0
     other: Counter[str] = Counter()
     for path in files:
@@ -254,7 +254,7 @@ def read_ddsm(
 def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Size | None]]:
     """Return the name of a case, and the size of each view (None if unmarked)."""
     name = path.stem
-    views: dict[str, _Size | None] = {}
+    views = {}
     for line in (
         " ".join(line.split())
         for line in ascii_text(path, "an .ics", most=limits.DDSM_CASE_BYTES).splitlines()

@@ -95,7 +95,7 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
 
 def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
     """Return a dict from image number to class, side and view."""
-    labels: dict[str, tuple[str, str, str]] = {}
+    labels = {}
     rows = read_csv(table, needed=_COLUMNS, expected="that of the release's table")
     for number, (side, view, image, grade) in rows.cells(_COLUMNS):
         where = f"{table.name}:{number}"
