@@ -192,13 +192,12 @@ def preset_option(default: str) -> click.Option:
     """Return the option ``--preset`` of commands that extract features, whose help ends with its default."""
     from ..featurize import PRESETS, preset_options
 
-    choose = preset_flag(preset_options)
     return flag(
         "--preset",
         group="Features",
         type=Offered(tuple(PRESETS)),
         help=f"{_PRESETS}{default}",
-        **choose,
+        **preset_flag(preset_options),
     )
 
 
@@ -250,8 +249,7 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
         )
     defaults = dict(context.default_map or {})
     for name, setting in options.items():
-        what = f"--config {value}: {name}"
-        defaults[name] = _as_typed(context, parameters[name], setting, what)
+        defaults[name] = _as_typed(context, parameters[name], setting, f"--config {value}: {name}")
     context.default_map = defaults
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping, 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ..core import InputError, Message, MissingInputError, Names, Parameter, few
+from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few
 from ..core.formats import GROUP, IMAGE, is_missing, read_csv, visible
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
-from .findings import Finding
+from .findings import Finding, Findings
 
 _LONGEST = 200
 """Largest number of characters of a pattern."""
@@ -229,8 +229,7 @@ def match_names(
     if not other:
         return names, []
     message = f"{len(other)} of {len(rows)} rows name the image with another folder or suffix"
-    example = f"{message}, such as {other[0]} for {names[other[0]]}"
-    return names, [Finding("note", where, example)]
+    return names, [Finding("note", where, f"{message}, such as {other[0]} for {names[other[0]]}")]
 
 
 def _plain(name: str) -> str:
@@ -294,7 +293,7 @@ def settle_groups(
     list of Finding
         Also a warning of groups that may be slides of one patient.
     """
-    findings = _slides(records, root, ruled="group_from" in options)
+    findings = Findings(_slides(records, root, ruled="group_from" in options))
     is_named = "group_from" in options or "group_column" in options
     if not is_named and not any(record.group for record in records):
         records = [replace(record, group=barcode_of(record.path.as_posix())) for record in records]
@@ -303,7 +302,7 @@ def settle_groups(
             text = "TCGA barcodes name the patient of {} of {} images{}"
             names = Names(f": {few(dict.fromkeys(patients))}")
             message = Message(text, len(patients), len(records), names)
-            findings.append(Finding("note", root.name, message, labels_only=True))
+            findings.note(root.name, message, labels_only=True)
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     settled = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
     return settled, findings + joined
@@ -333,9 +332,7 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
 
 def _with_one_stem(names: Iterable[str]) -> list[str]:
     """Return the first names that differ only in their end, unless these are numbered patients."""
-    names_of: dict[str, list[str]] = {}
-    for name in sorted(names):
-        names_of.setdefault(re.sub(f"(?<=.){_END}$", "", name), []).append(name)
+    names_of = by_key(sorted(names), lambda name: re.sub(f"(?<=.){_END}$", "", name))
     shared = sorted(stem for stem, names in names_of.items() if len(names) > 1)
     if not shared or max(map(len, names_of.values())) > _MOST_SLIDES:
         return []
@@ -377,12 +374,8 @@ def join_groups(
     counts = Counter(map(plain.__getitem__, given))
     settled: dict[str, str | None] = {name: None for name in counts if is_missing(name)}
     findings = _replaced(plain, counts, where)
-    spellings: dict[str, list[str]] = {}
-    for name in counts:
-        if name not in settled:
-            spellings.setdefault(_key(name), []).append(name)
     joined = []
-    for names in spellings.values():
+    for names in by_key((name for name in counts if name not in settled), _key).values():
         best = min(names, key=lambda name: (-counts[name], name))
         settled |= dict.fromkeys(names, best)
         if len(names) > 1:
@@ -392,26 +385,26 @@ def join_groups(
             "names of patients that differ only in case or in zeros are taken for one patient{}; "
             "give two patients different names"
         )
-        findings.append(Finding("warning", where, Message(text, Names(f": {few(joined)}"))))
+        findings.warning(where, Message(text, Names(f": {few(joined)}")))
     return {name: settled[code] for name, code in plain.items()}, findings
 
 
-def _replaced(plain: Mapping[str, str], counts: Counter[str], where: str) -> list[Finding]:
+def _replaced(plain: Mapping[str, str], counts: Counter[str], where: str) -> Findings:
     """Return notes on barcodes that are shortened to patients, and on names that mean an unknown patient."""
-    findings = []
+    findings = Findings()
     slides = [name for name, code in plain.items() if name != code]
     if slides:
         patients = {plain[name] for name in slides}
         example = Names(f", such as {plain[slides[0]]} of {slides[0]}")
         text = "TCGA barcodes name the patient by their first 12 characters: {} patients of {} slides{}"
         message = Message(text, len(patients), len(slides), example)
-        findings.append(Finding("note", where, message))
+        findings.note(where, message)
     unknown = [
         f"{name} ({count} rows)" for name, count in counts.items() if is_missing(name) and name
     ]
     if unknown:
         text = f"not taken for names of patients, but for unknown ones: {few(unknown)}"
-        findings.append(Finding("note", where, text))
+        findings.note(where, text)
     return findings
 
 

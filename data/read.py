@@ -13,7 +13,7 @@ from ..core import NOT_UTF_8, InputError, Message, MissingInputError, Parameter,
 from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
-from .findings import Finding
+from .findings import Finding, Findings
 from .layouts import (
     BESIDE,
     LayoutSpec,
@@ -62,7 +62,7 @@ def read_images(
     layout = _choose_layout(root, dataset, given)
     table = Path(given.get("labels", root))  # whose lines are named
     records, layout_findings = layout.read(root, **_accepted(options, layout))
-    findings = [*layout_findings, *_refused(given, layout, root)]
+    findings = Findings((*layout_findings, *_refused(given, layout, root)))
     if "context" in given and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings += unseen
@@ -257,7 +257,7 @@ def _check_file(root: Path) -> None:
 def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Finding]:
     """Note the use of file names of a published layout, since its reader could take labels and patients from them."""
     text = "{} files are named as those of {}, but are not in its folders, so your own folders are read"
-    findings = []
+    findings = Findings()
     for layout in built_in_layouts():
         if layout.recognise_name is None:
             continue
@@ -265,12 +265,12 @@ def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Find
         if count:
             remedy = Message("{dataset:{}} takes classes and patients from the names", layout.name)
             message = Message(text, count, layout.name, remedies=[remedy])
-            findings.append(Finding("note", str(root), message))
+            findings.note(str(root), message)
     return findings
 
 
 def _settle_labels(
-    records: Sequence[ImageRecord], classes: Sequence[str], table: Path, findings: list[Finding]
+    records: Sequence[ImageRecord], classes: Sequence[str], table: Path, findings: Findings
 ) -> list[ImageRecord]:
     """Replace different spellings of a class by one label.
 
@@ -285,7 +285,7 @@ def _settle_labels(
             label,
             label,
         )
-        findings.append(Finding("error", few(lines), message, labels_only=True))
+        findings.error(few(lines), message, labels_only=True)
     records = [
         replace(record, label=None) if record.line and record.label in missing else record
         for record in records
@@ -302,9 +302,7 @@ def _settle_labels(
     ]
 
 
-def _join_ids(
-    records: Iterable[ImageRecord], table: Path, findings: list[Finding]
-) -> list[ImageRecord]:
+def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -> list[ImageRecord]:
     """Keep one record per ID: further records are left out if their content is equal, otherwise they are errors.
 
     Rows of a manifest that list a file under two IDs are compared as well.
@@ -327,12 +325,12 @@ def _join_ids(
             if problem is None:
                 text = f"twice, also at {record.path}; used once"
                 kind = "at two paths with equal content; used once"
-                findings.append(Finding("warning", image, text, kind=kind))
+                findings.warning(image, text, kind=kind)
                 label = first.label or record.label
                 group = first.group or record.group
                 kept[image] = replace(first, label=label, group=group)
         if problem is not None:
-            findings.append(Finding("error", image, problem))
+            findings.error(image, problem)
     return list(kept.values())
 
 

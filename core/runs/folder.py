@@ -122,8 +122,7 @@ def describe_differences(
     """
     described = []
     for key, (old_value, new_value) in differences(old, new).items():
-        text = texts.get(key)
-        described.append(text or _difference(key, old_value, new_value))
+        described.append(texts.get(key) or _difference(key, old_value, new_value))
     return ", ".join(described)
 
 

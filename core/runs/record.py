@@ -245,8 +245,7 @@ def _closed(record: RunRecord) -> Iterator[None]:
     """Save a record at the start, and again at the end with status and duration; protect the inputs in between."""
     record.save()
     clock = time.monotonic()
-    config = record.content["config"]
-    inputs = [value for name, value in config.items() if name not in _WRITTEN]
+    inputs = [value for name, value in record.content["config"].items() if name not in _WRITTEN]
     try:
         with reading(named_files(*inputs)):
             yield

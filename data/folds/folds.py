@@ -119,8 +119,7 @@ def fold_plan(
     if group_by == "group":
         _check_whole(plan, group_of)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, facts.copies or ()))
-    mixed = mixed_parts(plan, facts)
-    return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
+    return replace(plan, warnings=(*absent, *plan.warnings, *mixed_parts(plan, facts), *leaks))
 
 
 def _plan(

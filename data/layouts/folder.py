@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ...core import Message, Names, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
-from ..findings import Finding
+from ..findings import Finding, Findings
 from ..names import PathRule, barcode_of, path_rules
 from ..walk import list_images
 from .registry import LayoutSpec, known_classes
@@ -265,13 +265,13 @@ def read_folder(
         There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
     rules = path_rules(group_from=group_from, label_from=label_from)
-    findings: list[Finding] = []
+    findings = Findings()
     files = list_images(root, findings)
     levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()))
     reading = _reading(levels, rules.get("label"))
     if "label" not in rules and any("/" in name for name in files):
         for name, message in _left_out(files, reading.split).items():
-            findings.append(Finding("warning", name, message))
+            findings.warning(name, message)
             del files[name]
         if [level.kind for level in levels] != ["classes"]:
             findings += _meaning(root, levels)

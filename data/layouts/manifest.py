@@ -26,7 +26,7 @@ from ...core.formats import (
     read_csv,
 )
 from ..dataset import ImageRecord
-from ..findings import Finding, has_errors
+from ..findings import Finding, Findings, has_errors
 from ..names import PathRule, match_names, path_rules
 from ..walk import list_images
 from .registry import LayoutSpec
@@ -111,7 +111,7 @@ def read_manifest(
     named_columns = {role: name for role, name in options.items() if name is not None}
     table = _read_table(path, named_columns)
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
-    findings = _column_findings(table, columns, recognised, {*rules, *named_columns})
+    findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
     if images is None:
         rows, row_findings = _listed_rows(table, columns)
     else:
@@ -235,13 +235,13 @@ def _rows(
 def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row], list[Finding]]:
     """Return the rows of a table whose paths lead to the images from its folder, and what is wrong with them."""
     rows = _rows(table, columns, functools.partial(locate, table.path.parent))
-    findings = _row_errors(table.path, rows)
+    findings = Findings(_row_errors(table.path, rows))
     absent = [row for row in rows if row.absent]
     cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
     for row in absent:
         # one kind for all of them: often the whole folder is elsewhere
         kind = Message("there are no such files, first {}", absent[0].path, remedies=[cure])
-        findings.append(Finding("error", f"{table.path.name}:{row.line}", row.problem, kind=kind))
+        findings.error(f"{table.path.name}:{row.line}", row.problem, kind=kind)
     return rows, findings
 
 
@@ -249,7 +249,7 @@ def _rows_beside(
     table: CsvTable, columns: Mapping[str, str], images: Path
 ) -> tuple[list[_Row], list[Finding]]:
     """Return the rows of a table that names the images of a folder, then an empty row for each further image."""
-    findings: list[Finding] = []
+    findings = Findings()
     files = list_images(images, findings)
     paths = [cells[columns["path"]] for _, cells in table.rows]
     image_of, notes = match_names(paths, files, where=table.path.name)
@@ -286,7 +286,7 @@ def _find(
     rows: Sequence[_Row],
     table: CsvTable,
     column: str | None,
-    findings: list[Finding],
+    findings: Findings,
 ) -> list[str | None]:
     """Return what a rule finds in the cells of a column that the user named, or in the paths without one."""
     key = table.named(column or "")
