@@ -47,13 +47,8 @@ def explain(model: Path, **options: Any) -> None:
 
     out = options["out"]
     methods = options["method"] or (default_method(model),)
-    settings = settings_of(
-        methods,
-        layer=options["layer"],
-        target=options["target"],
-        mpp=options["mpp"],
-        window=options["window"],
-    )
+    fields = {name: options[name] for name in ("layer", "target", "mpp", "window")}
+    settings = settings_of(methods, **fields)
     work = from_options(Work, options)
     results = run(
         model,

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import ImageError
 from . import files, limits
 from .descriptions import Description, describe, square_mpp
-from .files import SLIDE, Container, ImageHeader, Remark, Samples
+from .files import SLIDE, Array, Container, ImageHeader, Remark, Samples
 from .pictures import check_jpeg
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -197,9 +196,7 @@ def _hold_three_channels(pages: Sequence[Any]) -> bool:
     return pages[0].photometric in _GREY and are_alike and number == 3
 
 
-def _joined(
-    path: Path, file: Any, pages: Sequence[Any], *, order: Sequence[int]
-) -> npt.NDArray[Any]:
+def _joined(path: Path, file: Any, pages: Sequence[Any], *, order: Sequence[int]) -> Array:
     """Decode three channels of one or three pages, and return them as red, green and blue."""
     for page in pages:
         _check_page(path, page)
@@ -207,7 +204,7 @@ def _joined(
     return np.concatenate(channels, axis=2)[..., list(order)]
 
 
-def _is_bright(values: npt.NDArray[Any]) -> bool:
+def _is_bright(values: Array) -> bool:
     """Whether every channel is as bright as in bright field, by some of the pixels."""
     levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)]
     full_scale = 257 if values.dtype == np.uint16 else 1
@@ -350,7 +347,7 @@ def _pixels(path: Path, file: Any, page: Any) -> Samples:
     return _colours(np.atleast_3d(values), page)
 
 
-def _colours(values: npt.NDArray[Any], page: Any) -> Samples:
+def _colours(values: Array, page: Any) -> Samples:
     """Convert samples to grey or RGB of 8 or 16 bits; an alpha channel, if any, is last."""
     number = _COLOURS[page.photometric]
     extra = [int(kind) for kind in page.extrasamples]
@@ -367,7 +364,7 @@ def _colours(values: npt.NDArray[Any], page: Any) -> Samples:
     return Samples(np.concatenate([colours, clear], axis=2), kind)
 
 
-def _grey_or_rgb(values: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+def _grey_or_rgb(values: Array, page: Any) -> Array:
     """Convert samples without alpha to grey, with 0 for black, or to RGB."""
     from PIL import Image
 
@@ -390,7 +387,7 @@ def _grey_or_rgb(values: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
     return np.array(Image.fromarray(np.ascontiguousarray(values), mode).convert("RGB"))
 
 
-def _widened(values: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+def _widened(values: Array, bits: int) -> Array:
     """Return samples of fewer than 8 bits on the scale of 8."""
     if bits >= 8:
         return values

@@ -186,7 +186,7 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     if all(map(_SET.fullmatch, plain)):
         return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
     words = [_words(name) for name in plain]
-    classes = sum(_is_class(name_words, class_words) for name_words in words)
+    classes = sum(parts[-1] in class_words or any(map(_CLASS.fullmatch, parts)) for parts in words)
     digits = "0" in plain and all(re.fullmatch(r"\d", name) for name in plain)
     if digits or 2 * classes >= len(plain):
         return "classes"
@@ -195,10 +195,6 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     if not any(map(_COLLECTION.isdisjoint, words)):
         return "perhaps sets"
     return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""
-
-
-def _is_class(words: Sequence[str], class_words: Container[str]) -> bool:
-    return words[-1] in class_words or any(map(_CLASS.fullmatch, words))
 
 
 def _words(name: str) -> list[str]:
