@@ -423,12 +423,20 @@ def train(
         return cross_validate(trainings, run=run, record=record)
 
 
-def _default_folds(sources: Sources) -> str:
-    bach = all(
-        header["dataset"] == "bach" and not header["synthetic"]
-        for header in sources.headers.values()
-    )
-    if bach and len(sources.images.labels) + len(sources.failed) == _BACH_IMAGES:
-        _log.info(Message("the 400 BACH images: using the published folds, {folds:rakhlin10}"))
+def default_folds(dataset: str, images: int, *, synthetic: bool) -> str:
+    """Return the protocol of so many images of a dataset, if the user names none."""
+    if dataset == "bach" and images == _BACH_IMAGES and not synthetic:
         return "rakhlin10"
     return "10"
+
+
+def _default_folds(sources: Sources) -> str:
+    images = len(sources.images.labels) + len(sources.failed)
+    protocols = {
+        default_folds(header["dataset"], images, synthetic=header["synthetic"])
+        for header in sources.headers.values()
+    }
+    if protocols != {"rakhlin10"}:
+        return "10"
+    _log.info(Message("the 400 BACH images: using the published folds, {folds:rakhlin10}"))
+    return "rakhlin10"

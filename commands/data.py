@@ -16,13 +16,13 @@ from ..core import InputError, counted, from_options, neutral, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .options import (
     OUT_FILE,
-    OUT_FOLDER,
     PATH,
     Command,
     Group,
     argument,
     flag,
     options_of,
+    out_flag,
     preset_option,
 )
 from .terminal import in_flags
@@ -34,13 +34,7 @@ def _options() -> Iterator[click.Parameter]:
     from ..featurize import FeaturizeSettings
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
-    yield flag(
-        "--out",
-        group="Output",
-        type=OUT_FOLDER,
-        required=True,
-        help="Folder for the images and the contact sheet.",
-    )
+    yield out_flag("Folder for the images and the contact sheet.")
     yield from options_of(FeaturizeSettings, "stain")
     yield flag("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
     yield flag("--eosin", type=float, default=1.0, help="Factor of the eosin.")
@@ -69,9 +63,7 @@ def data() -> None:
 def _make_options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
 
-    yield flag(
-        "--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into."
-    )
+    yield out_flag("Folder to write into.")
     yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
     yield flag(
         "--size",
@@ -226,7 +218,7 @@ def _folds_options() -> Iterator[click.Parameter]:
         FoldChoice, "folds", "group_by", folds={"default": "10", "multiple": False}
     )
     yield flag("--seed", type=int, default=0, help="Random seed of folds that are drawn.")
-    yield flag("--out", group="Output", type=OUT_FILE, required=True, help="The CSV file to write.")
+    yield out_flag("The CSV file to write.", type=OUT_FILE)
     yield from options_of(ImageSelection, but=("images", "only"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from ..core import ReportError, counted, items_of, printable
 from ..core.jobs import NOTHING_NEW, Work
 from .options import PRESET
-from .terminal import count_repeated, put, shows_colour
+from .terminal import count_repeated, option_words, put, shows_colour
 
 if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
@@ -164,12 +164,8 @@ def print_results(
 def fewer_folds(dataset: Dataset) -> str:
     """Return the option of boost for fewer than ten folds, with a space in front; empty if ten are possible."""
     groups = {record.group for record in dataset.records}
-    sizes = list(dataset.class_counts().values())
-    if None in groups:
-        sizes.append(len(dataset))
-    else:
-        sizes.append(len(groups))
-    most = min(sizes)
+    units = len(dataset) if None in groups else len(groups)
+    most = min(units, *dataset.class_counts().values())
     if 1 < most < 10:
         return f" --folds {most}"
     return ""
@@ -218,29 +214,21 @@ def given_options(
     """
     shared = typed_names(context).intersection(parameter.name for parameter in command.params)
     shared -= {*but}
-    words: list[str] = []
+    words = []
     for parameter in context.command.params:
         if isinstance(parameter, click.Option) and parameter.name in shared:
             words += _words(parameter, context.params.get(parameter.name))
     return "".join(f" {word}" for word in words)
 
 
-def _words(parameter: click.Option, value: object) -> Iterator[str]:
-    """Yield the words that set an option to a value, each quoted for a shell."""
-    flag = max(parameter.opts, key=len)
-    if parameter.is_flag:
-        if value:
-            yield flag
-    elif parameter.multiple and isinstance(value, tuple):
-        for item in value:
-            yield from (flag, shlex.quote(str(item)))
-    elif isinstance(value, tuple) and parameter.nargs > 1:
-        yield flag
-        yield from map(shlex.quote, map(str, value))
-    elif isinstance(value, tuple):
-        yield from (flag, shlex.quote(",".join(map(str, value))))
-    elif value is not None:
-        yield from (flag, shlex.quote(str(value)))
+def _words(option: click.Option, value: object) -> list[str]:
+    """Return the words that set an option to a value, each quoted for a shell; none for a value that is not set."""
+    if value is None or (option.is_flag and not value):
+        return []
+    values = () if option.is_flag else items_of(value)
+    if option.nargs == 1 and not option.multiple and isinstance(value, tuple):
+        values = (",".join(map(str, value)),)
+    return option_words(option, [shlex.quote(str(item)) for item in values])
 
 
 def next_commands(
@@ -301,10 +289,10 @@ def next_commands(
 
 def _protocol_options(dataset: Dataset, protocol: ProtocolCheck) -> str:
     """Return the options of boost that a protocol needs; those that boost takes by itself are left out."""
-    default = "10"
-    if dataset.name == "bach" and len(dataset) == 400 and not dataset.synthetic:
-        default = "rakhlin10"
+    from ..boost import default_folds
+
     line = ""
+    default = default_folds(dataset.name, len(dataset), synthetic=dataset.synthetic)
     if protocol.folds != default:
         line += f" --folds {shlex.quote(protocol.folds)}"
     if protocol.group_by:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..core import GROUPS, counted
+from ..core import GROUPS, by_key, counted
 
 WIDTH = 100
 """Largest number of characters in a line of help."""
@@ -79,10 +79,8 @@ def sections(
     left_out = {*first}
     if not every:
         left_out.update(COMMON)
-    by_group: dict[str, list[click.Option]] = {}
-    for name, option in options.items():
-        if name not in left_out:
-            by_group.setdefault(getattr(option, "group", "Advanced"), []).append(option)
+    others = (option for name, option in options.items() if name not in left_out)
+    by_group = by_key(others, lambda option: getattr(option, "group", "Advanced"))
     for group in GROUPS:
         if group in by_group and (every or group not in RARE):
             yield group, by_group[group]

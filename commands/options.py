@@ -118,7 +118,7 @@ def _of_values(field: Field[Any], hint: Any, option: Option, default: Any) -> di
     origin = typing.get_origin(hint)
     several = origin in (tuple, Mapping)
     parts = [part for part in typing.get_args(hint) if part is not type(None)]
-    attributes: dict[str, Any] = {"type": _type_of(parts[0] if parts else hint, option)}
+    attributes = {"type": _type_of(parts[0] if parts else hint, option)}
     if origin is tuple and parts[-1] is not Ellipsis:
         attributes["nargs"] = len(parts)
     elif several:
@@ -142,6 +142,15 @@ def _type_of(kind: Any, option: Option) -> Any:
     if "|" in option.metavar:
         return str
     return _TYPES.get(kind, str)
+
+
+def out_flag(help_text: str, **attributes: Any) -> click.Option:
+    """Return the option ``--out`` of commands that write: a folder that must be named, unless `attributes` differ."""
+    return flag(
+        "--out",
+        help=help_text,
+        **{"group": "Output", "type": OUT_FOLDER, "required": True, **attributes},
+    )
 
 
 def weights_flag() -> click.Option:
@@ -168,6 +177,11 @@ def bundle_options() -> Iterator[click.Parameter]:
     yield weights_flag()
 
 
+def images_of(options: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Return the new images that `bundle_options` names, by the option or as arguments."""
+    return (*options["images"], *options["more_images"])
+
+
 _PRESETS = (
     "Settings by one name, which other options change: quick takes minutes, standard is the most accurate that was "
     "measured, published is Rakhlin et al. 2018"
@@ -178,13 +192,12 @@ def preset_option(default: str) -> click.Option:
     """Return the option ``--preset`` of commands that extract features, whose help ends with its default."""
     from ..featurize import PRESETS, preset_options
 
-    choose = preset_flag(preset_options)
     return flag(
         "--preset",
         group="Features",
         type=Offered(tuple(PRESETS)),
         help=f"{_PRESETS}{default}",
-        **choose,
+        **preset_flag(preset_options),
     )
 
 
@@ -236,27 +249,23 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
         )
     defaults = dict(context.default_map or {})
     for name, setting in options.items():
-        what = f"--config {value}: {name}"
-        defaults[name] = _as_typed(context, parameters[name], setting, what)
+        defaults[name] = _as_typed(context, parameters[name], setting, f"--config {value}: {name}")
     context.default_map = defaults
 
 
 def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
     """Return a value of a file as the command line would pass it; an option of several values accepts a single one."""
     several = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1
+    wants_list = several or parameter.nargs > 1
     is_list = isinstance(value, list)
-    typed: Any
-    if is_list:
-        typed = [_word(item, what) for item in value]
-    else:
-        typed = _word(value, what)
-    if is_list and parameter.callback is split_names:
+    typed: Any = [_word(item, what) for item in (value if is_list else [value])]
+    if parameter.callback is split_names:
         typed = ",".join(typed)
-    elif several and not is_list:
-        typed = [typed]
-    elif not several and is_list != (parameter.nargs > 1):
-        needed = f"a list of {parameter.nargs} values" if parameter.nargs > 1 else "one value"
+    elif is_list != wants_list and not several:
+        needed = f"a list of {parameter.nargs} values" if wants_list else "one value"
         raise InputError(f"{what} takes {needed}")
+    elif not wants_list:
+        typed = typed[0]
     try:
         parameter.type_cast_value(context, typed)
     except click.BadParameter as error:

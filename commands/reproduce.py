@@ -12,13 +12,13 @@ from ..core import from_options
 from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
-from .options import OUT_FOLDER, PATH, Command, argument, flag, options_of
+from .options import PATH, Command, argument, flag, options_of, out_flag
 from .train import featurize
 
 
 def _demo_options() -> Iterator[click.Parameter]:
 
-    yield flag("--out", group="Output", type=OUT_FOLDER, default="demo-run", help="The run folder.")
+    yield out_flag("The run folder.", required=False, default="demo-run")
     yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
     yield flag("--seed", type=int, default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
@@ -43,7 +43,7 @@ def _trial_options() -> Iterator[click.Parameter]:
     from ..featurize import FeaturizeSettings
 
     yield from options_of(ImageSelection, "images")
-    yield flag("--out", group="Output", type=OUT_FOLDER, default="trial", help="The run folder.")
+    yield out_flag("The run folder.", required=False, default="trial")
     yield from options_of(ImageSelection, but=("images", "only"))
     yield from options_of(
         FeaturizeSettings, "encoders", "weights", encoders={"default": ()}, weights={"default": ()}
@@ -72,7 +72,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
 
     selection = from_options(ImageSelection, options)
     work = from_options(Work, options)
-    out: Path = options["out"]
+    out = options["out"]
     encoders = options["encoders"]
     weights = options["weights"]
     fetch_missing([EncoderChoice.parse(name) for name in encoders], weights, yes=yes)
@@ -102,7 +102,7 @@ def _options() -> Iterator[click.Parameter]:
 
     yield argument("name", metavar="NAME")
     yield flag("--images", group="Input", type=PATH, help="The dataset, in its official layout.")
-    yield flag("--out", group="Output", type=OUT_FOLDER, help="The run folder.")
+    yield out_flag("The run folder.", required=False)
     yield from options_of(Scope, "quick")
     yield flag(
         "--plan",

@@ -11,7 +11,7 @@ import click
 from ..core import counted, from_options
 from ..core.jobs import Work
 from .ending import done, echo, end_check, quoted
-from .options import OUT_FOLDER, PATH, Group, argument, flag, options_of, weights_flag
+from .options import PATH, Group, argument, flag, options_of, out_flag, weights_flag
 
 
 @click.group(cls=Group)
@@ -23,13 +23,7 @@ def _cut_options() -> Iterator[click.Parameter]:
     from ..apps.slides import CutSettings
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
-    yield flag(
-        "--out",
-        group="Output",
-        type=OUT_FOLDER,
-        required=True,
-        help="Folder for fields and their manifest.",
-    )
+    yield out_flag("Folder for fields and their manifest.")
     yield flag(
         "--dry-run", group="Output", is_flag=True, help="Only count the fields, and write nothing."
     )
@@ -71,7 +65,7 @@ def _map_options() -> Iterator[click.Parameter]:
 
     yield argument("model", type=PATH, metavar="MODEL|RUN")
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="Folder for the maps.")
+    yield out_flag("Folder for the maps.")
     yield weights_flag()
     yield from options_of(MapSettings)
     yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")

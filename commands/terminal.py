@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 import click
@@ -50,20 +50,28 @@ _SPECIAL = frozenset("()[]\\*?$|")
 """Characters that a shell acts on."""
 
 
-def _typed(option: click.Option, value: str) -> str:
-    """Return an option with its value as one types them."""
+def option_words(option: click.Option, values: Iterable[str]) -> list[str]:
+    """Return the words that set an option to quoted values as one types them; a repeatable one is before each."""
     flag = max(option.opts, key=len)  # --verbose rather than -v
-    if option.is_flag:
-        if value != "False":
-            return flag
+    if option.multiple:
+        return [word for value in values for word in (flag, value)]
+    return [flag, *values]
+
+
+def _typed(option: click.Option, value: str) -> str:
+    """Return an option with its value as one types them; without a value, the flag alone."""
+    if option.is_flag and value == "False":
         # without a flag for False there is nothing to type
-        return option.secondary_opts[0] if option.secondary_opts else f"{option.name} False"
+        return next(iter(option.secondary_opts), f"{option.name} False")
     is_one_word = option.nargs == 1 and not option.multiple
     if not _SPECIAL.isdisjoint(value) or (" " in value and is_one_word):
         value = shlex.quote(value)
-    if option.multiple:
-        return " ".join(f"{flag} {word}" for word in value.split()) or flag
-    return f"{flag} {value}".rstrip()
+    values = [value]
+    if option.is_flag or not value:
+        values = [""]
+    elif option.multiple:
+        values = value.split()
+    return " ".join(option_words(option, values)).rstrip()
 
 
 def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
@@ -127,7 +135,7 @@ class Handler(logging.StreamHandler[TextIO]):
         """Print a message, or count it."""
         if record.levelno == logging.WARNING and self._is_repeated(record):
             return
-        bar: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        bar = contextlib.nullcontext()
         tqdm = sys.modules.get("tqdm")  # without it, there is no progress bar to print above
         if tqdm:
             bar = tqdm.tqdm.external_write_mode(file=sys.stderr)

@@ -17,12 +17,12 @@ from .ending import LINEAR, done, echo, end_check, fewer_folds, print_results, q
 from .help import GroupedOption
 from .options import (
     OUT_FILE,
-    OUT_FOLDER,
     PATH,
     Command,
     Group,
     flag,
     options_of,
+    out_flag,
     preset_flag,
     preset_option,
 )
@@ -109,7 +109,7 @@ def _options() -> Iterator[click.Parameter]:
     from ..featurize import FeaturizeSettings
 
     yield from options_of(ImageSelection, "images")
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
+    yield out_flag("The run folder.")
     yield preset_option(", which is also the default.")
     yield from options_of(ImageSelection, but=("images", "only"))
     before = ("encoders", "views", "augmentations", "crops", "pool", "color_range", "pad")
@@ -133,7 +133,7 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
 
-    out: Path = options["out"]
+    out = options["out"]
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
     encoders = {name: options[name] for name in ("encoders", "weights")}
@@ -146,25 +146,23 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     result = run(selection, out=out, settings=settings, work=work)
     end_check(work, unchanged=result.merged)
     failures = len(result.failures)
-    outputs = []
-    if result.merged:
-        outputs = list(result.stores)
-        described = counted(result.images - failures, "image")
-        echo(f"{described} with features in {counted(len(outputs), 'file')}")
-    else:
-        echo(str(result.share))
+    listed = out / "failures.csv"
     if not result.merged:
+        echo(str(result.share))
         then = "the other shards, then the same command without --shard, which merges"
-    elif not result.trainable:
-        then = "label images of two classes or more, then this command again"
-    else:
+        done([], then=then, failures=failures, listed=listed)
+        return
+    described = counted(result.images - failures, "image")
+    echo(f"{described} with features in {counted(len(result.stores), 'file')}")
+    then = "label images of two classes or more, then this command again"
+    if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
             then += f" --preset {preset}"
         then += fewer_folds(selection.table())
         if brought:
             then += LINEAR
-    done(outputs, then=then, failures=failures, listed=out / "failures.csv")
+    done(result.stores, then=then, failures=failures, listed=listed)
 
 
 def _finetune_options() -> Iterator[click.Parameter]:
@@ -173,7 +171,7 @@ def _finetune_options() -> Iterator[click.Parameter]:
     from ..finetune import FinetuneSettings
 
     yield from options_of(ImageSelection, "images")
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
+    yield out_flag("The run folder.")
     yield from options_of(FinetuneSettings, "network")
     yield from options_of(
         FoldChoice, "folds", "test_list", "repeats", "group_by", folds={"default": ("10",)}
@@ -206,7 +204,7 @@ def finetune(**options: Any) -> None:
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
 
-    out: Path = options["out"]
+    out = options["out"]
     print_results(
         lambda: run(
             from_options(ImageSelection, options),
@@ -228,7 +226,7 @@ def _boost_options() -> Iterator[click.Parameter]:
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
 
-    yield flag("--out", group="Output", type=OUT_FOLDER, required=True, help="The run folder.")
+    yield out_flag("The run folder.")
     yield from options_of(FeatureChoice, "features", "labels")
     yield from options_of(FoldChoice, "folds", "repeats", "group_by")
     with_preset = preset_flag(lambda name: PRESET_OPTIONS.get(name, {}))

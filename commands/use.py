@@ -19,7 +19,9 @@ from .options import (
     argument,
     bundle_options,
     flag,
+    images_of,
     options_of,
+    out_flag,
     weights_flag,
 )
 
@@ -29,9 +31,7 @@ def _explain_options() -> Iterator[click.Parameter]:
 
     yield from bundle_options()
     yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
-    yield flag(
-        "--out", group="Output", type=OUT_FOLDER, required=True, help="Folder to write into."
-    )
+    yield out_flag("Folder to write into.")
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "checks")
 
 
@@ -42,26 +42,17 @@ def explain(model: Path, **options: Any) -> None:
     \b
     Example: bchisto explain run --images new --target malignant --out why
     """
+    from ..apps.explain import default_method, settings_of
     from ..apps.explain import explain as run
-    from ..apps.explain import settings_of
-    from ..core.models import bundle_kind
-    from ..predict import find_bundle
 
     out = options["out"]
-    methods = options["method"]
-    if not methods:
-        methods = ("map",) if bundle_kind(find_bundle(model)) == "boosted" else ("gradcam",)
-    settings = settings_of(
-        methods,
-        layer=options["layer"],
-        target=options["target"],
-        mpp=options["mpp"],
-        window=options["window"],
-    )
+    methods = options["method"] or (default_method(model),)
+    fields = {name: options[name] for name in ("layer", "target", "mpp", "window")}
+    settings = settings_of(methods, **fields)
     work = from_options(Work, options)
     results = run(
         model,
-        (*options["images"], *options["more_images"]),
+        images_of(options),
         out=out,
         settings=settings,
         weights=options["weights"],
@@ -129,9 +120,7 @@ def _options() -> Iterator[click.Parameter]:
     from ..predict import PredictSettings
 
     yield from bundle_options()
-    yield flag(
-        "--out", group="Output", type=OUT_FILE, required=True, help="The CSV table to write."
-    )
+    yield out_flag("The CSV table to write.", type=OUT_FILE)
     yield flag(
         "--features",
         group="Input",
@@ -156,7 +145,7 @@ def predict(model: Path, **options: Any) -> None:
     from ..predict import PredictSettings
     from ..predict import predict as run
 
-    images = (*options["images"], *options["more_images"])
+    images = images_of(options)
     if not images and not options["features"]:
         raise click.UsageError("give --images DIR or image files, or --features FILE")
     settings = from_options(PredictSettings, options)
@@ -186,7 +175,7 @@ def predict(model: Path, **options: Any) -> None:
     outputs = [result.path]
     if result.sheet:
         outputs.append(result.sheet)
-    then: list[str] = []
+    then = []
     if result.labelled > 1:
         evaluation = result.path.with_suffix(".evaluation")
         then = [f"bchisto evaluate {quoted(result.path)} --out {quoted(evaluation)}"]
@@ -197,13 +186,7 @@ def _evaluate_options() -> Iterator[click.Parameter]:
     from ..evaluate import Aggregation, TableChoice, TwoClassView
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
-    yield flag(
-        "--out",
-        group="Output",
-        type=OUT_FOLDER,
-        required=True,
-        help="Folder for metrics and report.",
-    )
+    yield out_flag("Folder for metrics and report.")
     yield from options_of(TwoClassView)
     yield flag(
         "--bootstrap",

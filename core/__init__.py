@@ -59,6 +59,7 @@ from .options import (
     PathInput,
     Settings,
     TextInput,
+    by_key,
     converted,
     declared_options,
     from_options,

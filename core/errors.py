@@ -411,7 +411,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
+    seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error

@@ -56,7 +56,7 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     offered = _offers(group, tuple(sys.path)).get(name.casefold(), ())
     if not offered:
         return None
-    packages = [_package_of(entry) for entry in offered]
+    packages = [entry.value if entry.dist is None else entry.dist.name for entry in offered]
     if len(offered) > 1:
         raise InputError(
             f"{what} {name}: several packages offer it ({' and '.join(packages)}); uninstall all but one"
@@ -90,13 +90,6 @@ def misnamed(given: str, name: str, *, what: str, package: str = "") -> InputErr
     if package:
         report += f", {package}"
     return InputError(f"{what} {name}: its entry point gives one called {given}; {report}")
-
-
-def _package_of(entry: metadata.EntryPoint) -> str:
-    """Return the name of the package of an entry point; what it names, if the package is not known."""
-    if entry.dist is None:
-        return entry.value
-    return entry.dist.name
 
 
 @functools.lru_cache(maxsize=32)

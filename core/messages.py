@@ -127,7 +127,7 @@ class Message(str):
 
     def names(self) -> set[str]:
         """Return the names of the parameters in the message."""
-        parameters: set[str] = set()
+        parameters = set()
 
         def collect(name: str, value: str) -> str:
             parameters.add(name)

@@ -25,6 +25,7 @@ from .errors import InputError, one_of
 from .messages import Parameter
 
 V = TypeVar("V")
+K = TypeVar("K")
 
 PathInput: TypeAlias = str | os.PathLike[str]
 """A path."""
@@ -69,6 +70,20 @@ def items_of(value: Any) -> tuple[Any, ...]:
     if isinstance(value, (str, bytes, os.PathLike, dict)) or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
+
+
+def by_key(values: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
+    """Return the values that have the same key, for each key in the order of its first value.
+
+    Examples
+    --------
+    >>> by_key(["a.png", "b.tif", "c.png"], lambda name: name[-3:])
+    {'png': ['a.png', 'c.png'], 'tif': ['b.tif']}
+    """
+    groups: dict[K, list[V]] = {}
+    for value in values:
+        groups.setdefault(key(value), []).append(value)
+    return groups
 
 
 @typing.overload

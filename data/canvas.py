@@ -151,7 +151,7 @@ class Canvas:
         width = max(1, round(line / self.mpp)) if line else 0
         reach = width or math.ceil(4 * sigma)  # the blur ends at four sigma
         box, drawn = self._drawn(outline, pixels=reach + 3, width=width)
-        field: Field = np.zeros(self.haem.shape, np.float32)
+        field = np.zeros(self.haem.shape, np.float32)
         if sigma > 0.3 and drawn.size:
             drawn = cv2.GaussianBlur(drawn, (0, 0), sigma)
         field[box] = drawn
@@ -380,7 +380,7 @@ def nest(canvas: Canvas, centre: Point, *, cells: int, cord: bool) -> None:
     """Draw an invasive nest or cord of tumour cells, without a border."""
     heading = canvas.rng.uniform(0, 2 * np.pi)
     x, y = centre
-    placed: list[Point] = []
+    placed = []
     for _ in range(cells):
         placed.append((x, y))
         if cord:

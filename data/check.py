@@ -11,7 +11,7 @@ from ..core import ImageError, message_of
 from ..core.formats import ImageHeader
 from ..core.jobs import Progress
 from .dataset import Dataset, ImageRecord
-from .findings import Finding
+from .findings import Finding, Findings
 from .images import (
     MOST_COMPARED,
     Copy,
@@ -68,7 +68,7 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     -------
     DatasetSurvey
     """
-    findings = list(dataset.findings)
+    findings = Findings(dataset.findings)
     headers, unreadable = _survey_headers(dataset, findings)
     sound = tuple(record for record in dataset.records if record.image_id in headers)
     unique, contradictions = compare_contents(replace(dataset, records=sound))
@@ -91,19 +91,19 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     findings += pixel_findings(seen.pixels, seen.blank, owners)
     if copies and pairs is None:
         text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
-        findings.append(Finding("note", str(dataset.root), text))
+        findings.note(str(dataset.root), text)
     findings += _near_duplicates(pairs or (), seen.pixels, records)
     return DatasetSurvey(tuple(findings), headers, frozenset(unreadable), unique.repeated, pairs)
 
 
 def _survey_headers(
-    dataset: Dataset, findings: list[Finding]
+    dataset: Dataset, findings: Findings
 ) -> tuple[dict[str, ImageHeader], dict[str, ImageError]]:
     """Return the headers of the images, and why others cannot be read; warn of other sizes than the published."""
     layout = find_layout(dataset.name)
     published = None if layout is None else layout.size
-    headers: dict[str, ImageHeader] = {}
-    unreadable: dict[str, ImageError] = {}
+    headers = {}
+    unreadable = {}
     with Progress(total=len(dataset), label="checking images", unit="images") as progress:
         all_headers = zip(dataset.records, headers_of(dataset.records), strict=True)
         for done, (record, header) in enumerate(all_headers, start=1):
@@ -114,7 +114,7 @@ def _survey_headers(
                 size = (header.width, header.height)
                 if published is not None and size != published:
                     text = "{}x{}, published images are {}x{}".format(*size, *published)
-                    findings.append(Finding("warning", record.image_id, text))
+                    findings.warning(record.image_id, text)
             progress.update_to(done)
     return headers, unreadable
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from ..core import InputError
+from ..core import InputError, by_key
 from ..core.formats import is_missing, visible
-from .findings import Finding, Level
+from .findings import Finding, Findings, Level
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}([.,][0-9]{0,40})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 
@@ -86,7 +86,7 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
     InputError
         Two labels fit one class, or a label fits two.
     """
-    spelled: dict[str, str | None] = {}
+    spelled = {}
     first: dict[str, str] = {}
     for label in sorted(set(labels)):
         name = match_class(label, classes)
@@ -157,7 +157,7 @@ def join_labels(
     names = {key: re.sub(r"^([+-]?[0-9]+)[.,]0*$", r"\1", name) for key, name in best.items()}
     prescribed = {_spelling(name): name for name in classes}
     names |= {key: prescribed[key] for key in names.keys() & prescribed.keys()}
-    findings = []
+    findings = Findings()
     for key, forms_of in sorted(spellings.items()):
         name = names[key]
         if len(forms_of) > 1:
@@ -169,7 +169,7 @@ def join_labels(
                 why = "the whole number"
             texts = (f"{form} ({count} images)" for form, count in sorted(forms_of.items()))
             message = f"one class in several spellings: {', '.join(texts)}; named {name}, {why}"
-            findings.append(Finding("warning", name, message))
+            findings.warning(name, message)
         elif name not in forms_of and _NUMBER.fullmatch(key):
             level: Level = "warning" if prescribed else "note"
             findings.append(Finding(level, name, f"the class of {min(forms_of)}"))
@@ -179,9 +179,7 @@ def join_labels(
 
 def _similar(names: Iterable[str]) -> list[Finding]:
     """Return a warning of classes whose names are nearly equal."""
-    alike: dict[str, list[str]] = {}
-    for name in sorted(names):
-        alike.setdefault(loosely(name), []).append(name)
+    alike = by_key(sorted(names), loosely)
     message = "differ only in spaces, _ or -; they stay separate classes"
     return [
         Finding("warning", ", ".join(same), message) for same in alike.values() if len(same) > 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from ..core import InputError, few, readable_name
+from ..core import InputError, by_key, few, readable_name
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,22 @@ class Finding:
         return f"{self.file}: {self.message}"
 
 
+class Findings(list[Finding]):
+    """Findings that are collected while a dataset is read; each method adds one, see `Finding`."""
+
+    def note(self, file: str, message: str, **facts: Any) -> None:
+        """Add information."""
+        self.append(Finding("note", file, message, **facts))
+
+    def warning(self, file: str, message: str, **facts: Any) -> None:
+        """Add a problem with which work can go on."""
+        self.append(Finding("warning", file, message, **facts))
+
+    def error(self, file: str, message: str, **facts: Any) -> None:
+        """Add a problem with which the dataset cannot be used."""
+        self.append(Finding("error", file, message, **facts))
+
+
 def pairs_alike(number: int) -> str:
     """Return a phrase with the number of pairs of near-duplicates.
 
@@ -67,9 +83,7 @@ def pairs_alike(number: int) -> str:
 
 def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
     """Group findings of the same level and kind or message: return level, message and files of each, errors first."""
-    together: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        together.setdefault((finding.level, finding.kind or finding.message), []).append(finding)
+    together = by_key(findings, lambda finding: (finding.level, finding.kind or finding.message))
     order = ("error", "warning", "note")
     return [
         (level, text if len(same) > 1 else same[0].message, [finding.file for finding in same])

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping, 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ..core import InputError, Message, MissingInputError, Names, Parameter, few
+from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few
 from ..core.formats import GROUP, IMAGE, is_missing, read_csv, visible
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
-from .findings import Finding
+from .findings import Finding, Findings
 
 _LONGEST = 200
 """Largest number of characters of a pattern."""
@@ -125,11 +125,9 @@ class PathRule:
             len(values),
             what,
         )
-        so = (
-            "folds cannot keep patients whole"
-            if what == "group"
-            else "they are neither trained nor tested"
-        )
+        so = "they are neither trained nor tested"
+        if what == "group":
+            so = "folds cannot keep patients whole"
         return [Finding("warning", few(without), Message("{} {}", fits, so))]
 
 
@@ -231,8 +229,7 @@ def match_names(
     if not other:
         return names, []
     message = f"{len(other)} of {len(rows)} rows name the image with another folder or suffix"
-    example = f"{message}, such as {other[0]} for {names[other[0]]}"
-    return names, [Finding("note", where, example)]
+    return names, [Finding("note", where, f"{message}, such as {other[0]} for {names[other[0]]}")]
 
 
 def _plain(name: str) -> str:
@@ -278,7 +275,7 @@ def barcode_of(text: str) -> str | None:
 
 
 def settle_groups(
-    records: Sequence[ImageRecord], *, root: Path, chosen: Container[str]
+    records: Sequence[ImageRecord], *, root: Path, options: Container[str]
 ) -> tuple[list[ImageRecord], list[Finding]]:
     """Join the groups, see `join_groups`; if no image has one, TCGA barcodes in the paths name the patients.
 
@@ -287,7 +284,7 @@ def settle_groups(
     records : sequence of ImageRecord
     root : Path
         The folder or manifest.
-    chosen : container of str
+    options : container of str
         Names of the options that the user gave.
 
     Returns
@@ -296,53 +293,46 @@ def settle_groups(
     list of Finding
         Also a warning of groups that may be slides of one patient.
     """
-    findings = _slides(records, root, ruled="group_from" in chosen)
-    if not (
-        "group_from" in chosen
-        or "group_column" in chosen
-        or any(record.group for record in records)
-    ):
+    findings = Findings(_slides(records, root, ruled="group_from" in options))
+    is_named = "group_from" in options or "group_column" in options
+    if not is_named and not any(record.group for record in records):
         records = [replace(record, group=barcode_of(record.path.as_posix())) for record in records]
         patients = [record.group for record in records if record.group]
         if patients:
             text = "TCGA barcodes name the patient of {} of {} images{}"
             names = Names(f": {few(dict.fromkeys(patients))}")
             message = Message(text, len(patients), len(records), names)
-            findings.append(Finding("note", root.name, message, labels_only=True))
+            findings.note(root.name, message, labels_only=True)
     group_of, joined = join_groups((record.group for record in records), where=root.name)
-    return [
-        r if r.group is None else replace(r, group=group_of[r.group]) for r in records
-    ], findings + joined
+    settled = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
+    return settled, findings + joined
 
 
 def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[Finding]:
     """Warn of groups from paths or a column of slides that differ only in their end."""
-    column = ""
+    columns = []
     names = set()
     for record in records:
         cells = dict(record.columns)
         slides = [name for name in GROUP.matching(cells)[1] if cells[name] == record.group]
         if record.group and not barcode_of(record.group) and (slides or ruled or not record.line):
-            column = slides[0] if slides else ""
+            columns += slides
             names.add(record.group)
-    alike = _alike(names)
-    if not alike:
+    same_stem = _with_one_stem(names)
+    if not same_stem:
         return []
     cure = Message("name the patients by {group_from}, or in the column group of a manifest")
-    if column:
-        cure = Message(
-            "{group_column:{}} with {group_from:{}} joins them", column, f"^(.+?){_END}?$"
-        )
+    if columns:
+        text = "{group_column:{}} with {group_from:{}} joins them"
+        cure = Message(text, columns[0], f"^(.+?){_END}?$")
     text = "names of groups differ only in their end{}; if they are slides of one patient, {}"
-    message = Message(text, Names(f" ({few(alike)})"), cure)
+    message = Message(text, Names(f" ({few(same_stem)})"), cure)
     return [Finding("warning", root.name, message, labels_only=True)]
 
 
-def _alike(names: Iterable[str]) -> list[str]:
+def _with_one_stem(names: Iterable[str]) -> list[str]:
     """Return the first names that differ only in their end, unless these are numbered patients."""
-    names_of: dict[str, list[str]] = {}
-    for name in sorted(names):
-        names_of.setdefault(re.sub(f"(?<=.){_END}$", "", name), []).append(name)
+    names_of = by_key(sorted(names), lambda name: re.sub(f"(?<=.){_END}$", "", name))
     shared = sorted(stem for stem, names in names_of.items() if len(names) > 1)
     if not shared or max(map(len, names_of.values())) > _MOST_SLIDES:
         return []
@@ -384,39 +374,37 @@ def join_groups(
     counts = Counter(map(plain.__getitem__, given))
     settled: dict[str, str | None] = {name: None for name in counts if is_missing(name)}
     findings = _replaced(plain, counts, where)
-    alike: dict[str, list[str]] = {}
-    for name in counts:
-        if name not in settled:
-            alike.setdefault(_key(name), []).append(name)
     joined = []
-    for names in alike.values():
+    for names in by_key((name for name in counts if name not in settled), _key).values():
         best = min(names, key=lambda name: (-counts[name], name))
         settled |= dict.fromkeys(names, best)
         if len(names) > 1:
             joined.append(" and ".join(sorted(names)))
     if joined:
-        text = "names of patients that differ only in case or in zeros are taken for one patient{}; give "
-        text += "two patients different names"
-        findings.append(Finding("warning", where, Message(text, Names(f": {few(joined)}"))))
+        text = (
+            "names of patients that differ only in case or in zeros are taken for one patient{}; "
+            "give two patients different names"
+        )
+        findings.warning(where, Message(text, Names(f": {few(joined)}")))
     return {name: settled[code] for name, code in plain.items()}, findings
 
 
-def _replaced(plain: Mapping[str, str], counts: Counter[str], where: str) -> list[Finding]:
+def _replaced(plain: Mapping[str, str], counts: Counter[str], where: str) -> Findings:
     """Return notes on barcodes that are shortened to patients, and on names that mean an unknown patient."""
-    findings = []
+    findings = Findings()
     slides = [name for name, code in plain.items() if name != code]
     if slides:
         patients = {plain[name] for name in slides}
         example = Names(f", such as {plain[slides[0]]} of {slides[0]}")
         text = "TCGA barcodes name the patient by their first 12 characters: {} patients of {} slides{}"
         message = Message(text, len(patients), len(slides), example)
-        findings.append(Finding("note", where, message))
+        findings.note(where, message)
     unknown = [
         f"{name} ({count} rows)" for name, count in counts.items() if is_missing(name) and name
     ]
     if unknown:
         text = f"not taken for names of patients, but for unknown ones: {few(unknown)}"
-        findings.append(Finding("note", where, text))
+        findings.note(where, text)
     return findings
 
 

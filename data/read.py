@@ -13,7 +13,7 @@ from ..core import NOT_UTF_8, InputError, Message, MissingInputError, Parameter,
 from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
-from .findings import Finding
+from .findings import Finding, Findings
 from .layouts import (
     BESIDE,
     LayoutSpec,
@@ -27,6 +27,18 @@ from .names import BARCODE, settle_groups
 
 _log = logging.getLogger(__name__)
 
+_PARTICULAR = ("label_level", "magnifications", "lesions", "context")
+"""Options of particular datasets; others are errors of the dataset, so that a check can list them."""
+
+_DEFAULTS = {
+    "classes": (),
+    "label_level": "class",
+    "magnifications": (),
+    "lesions": (),
+    "context": "tight",
+}
+"""Values of options that the user did not give, if not None."""
+
 
 def read_images(
     root: Path,
@@ -34,8 +46,6 @@ def read_images(
     dataset: str | None,
     classes: Sequence[str],
     label_level: str,
-    magnifications: Sequence[int],
-    lesions: Sequence[str],
     context: str,
     mpp: float | None,
     **further: Any,
@@ -47,40 +57,34 @@ def read_images(
     MissingInputError, InputError
         See `bchisto.data.read_dataset`.
     """
-    options = {name: value for name, value in further.items() if value is not None}
-    layout = _choose_layout(root, dataset, classes, options)
-    table = Path(options.get("labels", root))  # whose lines are named
-    particular = {"label_level": label_level, "lesions": lesions, "magnifications": magnifications}
-    given = {"classes": classes, **particular, **options}
-    records, layout_findings = layout.read(
-        root, **{name: value for name, value in given.items() if name in layout.options}
-    )
-    findings = list(layout_findings)
-    is_given = {
-        "label_level": label_level != "class",
-        "magnifications": bool(magnifications),
-        "lesions": bool(lesions),
-        "context": context != "tight",
-    }
-    findings += _refused(is_given, layout, root)
-    if is_given["context"] and "context" in layout.options:
+    options = {"classes": classes, "label_level": label_level, "context": context, **further}
+    given = {name: value for name, value in options.items() if value != _DEFAULTS.get(name)}
+    layout = _choose_layout(root, dataset, given)
+    table = Path(given.get("labels", root))  # whose lines are named
+    records, layout_findings = layout.read(root, **_accepted(options, layout))
+    findings = Findings((*layout_findings, *_refused(given, layout, root)))
+    if "context" in given and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings += unseen
     if dataset is None and layout.fallback and not layout.manifest:
         findings += _named_as_published(records, root)
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
+
     synthetic = _is_synthetic(root)
     if not synthetic:
         records = _with_patients(records, layout)
+    # before IDs are joined, which refuses different labels or patients of one image: spellings are not such
     records = _settle_labels(records, classes, table, findings)
-    patients_apart = _patients_apart(layout, records, options)
+    # before barcodes name patients, which are a part of the names of the images
+    patients_apart = _patients_apart(layout, records, given)
     if "group_from" in layout.options and _has_groups(records):
-        records, joined = settle_groups(records, root=root, chosen=options)
+        records, joined = settle_groups(records, root=root, options=given)
         findings += joined
     files = len(records)
     records = _join_ids(records, table, findings)
-    if "label_from" not in options:
+
+    if "label_from" not in given:
         findings += _unlabelled(records)
     result = Dataset(
         name=layout.name,
@@ -95,13 +99,19 @@ def read_images(
     return replace(result, findings=tuple(findings))
 
 
-def _refused(is_given: Mapping[str, bool], layout: LayoutSpec, root: Path) -> list[Finding]:
-    """Return an error for each option that the user gave, and that is not for this layout."""
+def _accepted(options: Mapping[str, Any], layout: LayoutSpec) -> dict[str, Any]:
+    """Return the options that the reader of a layout takes; the context is shown after reading."""
+    accepted = layout.options - {"context"}
+    return {name: options[name] for name in accepted if options.get(name) is not None}
+
+
+def _refused(given: Mapping[str, Any], layout: LayoutSpec, root: Path) -> list[Finding]:
+    """Return an error for each option of particular datasets that the user gave, and that is not for this layout."""
     text = "{} is not for images of the layout {}; leave it out"
     return [
         Finding("error", str(root), Message(text, Parameter(name), layout.name), labels_only=True)
-        for name, given in is_given.items()
-        if given and name not in layout.options
+        for name in _PARTICULAR
+        if name in given and name not in layout.options
     ]
 
 
@@ -125,10 +135,10 @@ def _with_patients(records: list[ImageRecord], layout: LayoutSpec) -> list[Image
 
 
 def _patients_apart(
-    layout: LayoutSpec, records: Sequence[ImageRecord], options: Mapping[str, Any]
+    layout: LayoutSpec, records: Sequence[ImageRecord], given: Mapping[str, Any]
 ) -> bool:
     """Whether the groups come from another source than the images, see `Dataset`."""
-    if layout.patients is not None or "group_from" in options or "group_column" in options:
+    if layout.patients is not None or "group_from" in given or "group_column" in given:
         return True
     in_column = layout.manifest and any(record.group for record in records)
     return layout.fallback and not in_column
@@ -178,19 +188,16 @@ def _absent_classes(dataset: Dataset, classes: Sequence[str]) -> list[Finding]:
     ]
 
 
-def _choose_layout(
-    root: Path, dataset: str | None, classes: Sequence[str], options: Mapping[str, Any]
-) -> LayoutSpec:
+def _choose_layout(root: Path, dataset: str | None, given: Mapping[str, Any]) -> LayoutSpec:
     """Return the layout of images; refuse what cannot be read, and options that are not for this layout."""
     _check_root(root)
-    if classes:
-        check_order(classes)
+    check_order(given.get("classes", ()))
     layout = recognise_layout(root, dataset)
-    if "labels" in options:
+    if "labels" in given:
         if root.is_file() or dataset not in (None, BESIDE.name):
             raise InputError(
                 "{labels} {}: goes with a folder of images of your own, not with {}",
-                options["labels"],
+                given["labels"],
                 dataset or root,
             )
         layout = BESIDE
@@ -199,7 +206,7 @@ def _choose_layout(
         raise InputError("{}: {dataset:{}} reads a {}", root, layout.name, kind)
     if dataset is None:
         _log.info("%s: detected as dataset %s", root, layout.name)
-    strange = [name for name in options if name not in layout.options]
+    strange = [name for name in given if name not in {*layout.options, *_DEFAULTS}]
     if strange:
         whose: str = Message("a folder ({dataset:folder}) or a manifest")
         if strange[0].endswith("_column"):
@@ -250,7 +257,7 @@ def _check_file(root: Path) -> None:
 def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Finding]:
     """Note the use of file names of a published layout, since its reader could take labels and patients from them."""
     text = "{} files are named as those of {}, but are not in its folders, so your own folders are read"
-    findings = []
+    findings = Findings()
     for layout in built_in_layouts():
         if layout.recognise_name is None:
             continue
@@ -258,12 +265,12 @@ def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Find
         if count:
             remedy = Message("{dataset:{}} takes classes and patients from the names", layout.name)
             message = Message(text, count, layout.name, remedies=[remedy])
-            findings.append(Finding("note", str(root), message))
+            findings.note(str(root), message)
     return findings
 
 
 def _settle_labels(
-    records: Sequence[ImageRecord], classes: Sequence[str], table: Path, findings: list[Finding]
+    records: Sequence[ImageRecord], classes: Sequence[str], table: Path, findings: Findings
 ) -> list[ImageRecord]:
     """Replace different spellings of a class by one label.
 
@@ -278,7 +285,7 @@ def _settle_labels(
             label,
             label,
         )
-        findings.append(Finding("error", few(lines), message, labels_only=True))
+        findings.error(few(lines), message, labels_only=True)
     records = [
         replace(record, label=None) if record.line and record.label in missing else record
         for record in records
@@ -295,14 +302,12 @@ def _settle_labels(
     ]
 
 
-def _join_ids(
-    records: Iterable[ImageRecord], table: Path, findings: list[Finding]
-) -> list[ImageRecord]:
+def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -> list[ImageRecord]:
     """Keep one record per ID: further records are left out if their content is equal, otherwise they are errors.
 
     Rows of a manifest that list a file under two IDs are compared as well.
     """
-    kept: dict[str, ImageRecord] = {}
+    kept = {}
     rows_of_files: dict[Path, ImageRecord] = {}
     for record in records:
         image = record.image_id
@@ -320,12 +325,12 @@ def _join_ids(
             if problem is None:
                 text = f"twice, also at {record.path}; used once"
                 kind = "at two paths with equal content; used once"
-                findings.append(Finding("warning", image, text, kind=kind))
+                findings.warning(image, text, kind=kind)
                 label = first.label or record.label
                 group = first.group or record.group
                 kept[image] = replace(first, label=label, group=group)
         if problem is not None:
-            findings.append(Finding("error", image, problem))
+            findings.error(image, problem)
     return list(kept.values())
 
 

@@ -427,7 +427,7 @@ def check_headers(
     InputError
         An image cannot be used and `skip_errors` is False, or no image can be used.
     """
-    headers: dict[str, ImageHeader] = {}
+    headers = {}
     files = files or ImageFiles()
 
     def problem(record: ImageRecord) -> str | None:

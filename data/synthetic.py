@@ -236,7 +236,7 @@ def make_bach(
     _claim(
         root / SYNTHETIC_MARK, {"generator": "bchisto data make", "seed": seed, "size": list(size)}
     )
-    tasks: list[_Task] = []
+    tasks = []
     for label in TISSUE_CLASSES:
         for number in range(1, images_per_class + 1):
             path = photos / label / f"{PREFIX[label]}{number:03d}.tif"

@@ -15,7 +15,7 @@ from .gradient_maps import (
 )
 from .graph import Floats, Graph, LayerStep, linear
 from .image import explain_image
-from .methods import METHODS, ExplainSettings, Method, settings_of
+from .methods import METHODS, ExplainSettings, Method, default_method, settings_of
 from .regions import outline, write_regions
 from .run import ExplainResult, explain
 

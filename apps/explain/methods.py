@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...core import InputError, Settings, converted, one_of, option
+from ...core.models import bundle_kind
 from ...data import ImageRecord, match_class
 from ...evaluate import NOTHING_LEARNT, apply_temperature
-from ...predict import Model, new_images_mpp
+from ...predict import Model, find_bundle, new_images_mpp
 from .explanation import Explanation, UnitPictures, shown_picture
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
 from .graph import Floats, Graph
@@ -260,6 +262,13 @@ def settings_of(
     for settings in every:
         choose_method(settings, methods)
     return every
+
+
+def default_method(model: Path) -> str:
+    """Return the method for a model file, or that of a run, if none is named."""
+    if bundle_kind(find_bundle(model)) == "boosted":
+        return "map"
+    return "gradcam"
 
 
 def class_of(

@@ -29,7 +29,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ import numpy.typing as npt
 from .. import ImageError, PathInput, converted, first_line
 from . import files
 from .dicom import DICOM_SUFFIXES, read_dicom
-from .files import BROKEN, SLIDE, SLIDE_SUFFIXES, Container, ImageHeader, Remark, Samples
+from .files import BROKEN, SLIDE, SLIDE_SUFFIXES, Array, Container, ImageHeader, Remark, Samples
 from .pictures import JPEG_BEGIN, LJPEG_SUFFIX, PNG_BEGIN, read_jpeg, read_ljpeg, read_picture
 from .tiff import TIFF_BEGINS, read_tiff
 
@@ -226,7 +226,7 @@ def largest_sample(path: Path) -> int:
     return int(values.max())
 
 
-def _to_eight(values: npt.NDArray[Any], alpha: str) -> npt.NDArray[Any]:
+def _to_eight(values: Array, alpha: str) -> Array:
     """Convert samples to 8 bits, and composite alpha over white."""
     full_scale = 1 if values.dtype == np.uint8 else 257
     scaled = values.astype(np.float32) / np.float32(full_scale)

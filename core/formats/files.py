@@ -129,6 +129,9 @@ def plausible_mpp(value: Any) -> float | None:
     return None
 
 
+Array = npt.NDArray[Any]
+
+
 class Samples(NamedTuple):
     """The decoded samples of an image.
 
@@ -140,7 +143,7 @@ class Samples(NamedTuple):
         Kind of the alpha channel: ``""`` if there is none, ``associated`` or ``unassociated``.
     """
 
-    values: npt.NDArray[Any]
+    values: Array
     alpha: str = ""
 
 
@@ -221,7 +224,7 @@ def exif_orientation(block: bytes) -> int:
 
 
 def stretch_to_eight_bits(
-    values: npt.NDArray[Any], ends: tuple[float, float] | None = None
+    values: Array, ends: tuple[float, float] | None = None
 ) -> npt.NDArray[np.uint8]:
     """Map the smallest value of an image to 0 and the largest to 255; an image of one value becomes 0.
 

@@ -159,7 +159,7 @@ def check_tree(path: Path) -> None:
     """
     import h5py
 
-    names: list[str] = []
+    names = []
 
     def note(name: str, _: Any) -> bool | None:
         names.append(name)

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import ImageError
 from . import files, limits
 from .descriptions import Description, describe, square_mpp
-from .files import SLIDE, Container, ImageHeader, Remark, Samples
+from .files import SLIDE, Array, Container, ImageHeader, Remark, Samples
 from .pictures import check_jpeg
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -82,7 +81,8 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     handle.seek(0)  # tifffile assumes that the file begins at the current position
     with _opened(handle, name=path.name) as file:
         used = _used_pages(path, file)
-        number = min(used, default=0)
+        candidates = used or [0]
+        number = candidates[0]
         page: Any = file.pages.get(number)
         header = _page_header(path, page, pages=len(file.pages), number=number)
         stated = describe(
@@ -91,7 +91,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
             resolutions=_resolutions(page),
             beside=file.imagej_metadata,
         )
-        channels = _channels(path, file, used[:4] or [0], stated)
+        channels = _channels(path, file, candidates[:4], stated)
         remarks: list[Remark] = []
         if channels is not None:
             header = replace(header, mode="RGB")
@@ -196,9 +196,7 @@ def _hold_three_channels(pages: Sequence[Any]) -> bool:
     return pages[0].photometric in _GREY and are_alike and number == 3
 
 
-def _joined(
-    path: Path, file: Any, pages: Sequence[Any], *, order: Sequence[int]
-) -> npt.NDArray[Any]:
+def _joined(path: Path, file: Any, pages: Sequence[Any], *, order: Sequence[int]) -> Array:
     """Decode three channels of one or three pages, and return them as red, green and blue."""
     for page in pages:
         _check_page(path, page)
@@ -206,7 +204,7 @@ def _joined(
     return np.concatenate(channels, axis=2)[..., list(order)]
 
 
-def _is_bright(values: npt.NDArray[Any]) -> bool:
+def _is_bright(values: Array) -> bool:
     """Whether every channel is as bright as in bright field, by some of the pixels."""
     levels = values.reshape(-1, 3)[:: max(1, len(values) // 1024)]
     full_scale = 257 if values.dtype == np.uint16 else 1
@@ -254,11 +252,10 @@ def _check_page(path: Path, page: Any) -> None:
         raise ImageError(
             f"{path}: a TIFF packed in way {int(packing)} is not read; save it uncompressed or as LZW"
         )
-    what = f"samples of {bits} bits"
     if page.sampleformat not in _UNSIGNED:
-        what = f"{_OTHER_NUMBERS.get(page.sampleformat, 'unknown')} numbers"
-    if page.sampleformat not in _UNSIGNED or bits not in (1, 2, 4, 8, 16):
-        raise ImageError(f"{path}: a TIFF of {what} has no defined colours; save it as 8-bit RGB")
+        raise _undefined(path, f"{_OTHER_NUMBERS.get(page.sampleformat, 'unknown')} numbers")
+    if bits not in (1, 2, 4, 8, 16):
+        raise _undefined(path, f"samples of {bits} bits")
     if photometric == _YCBCR and packing != _JPEG and page.is_subsampled:
         raise ImageError(
             f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB"
@@ -282,6 +279,11 @@ def _check_page(path: Path, page: Any) -> None:
             f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB"
         )
     _check_parts(path, page)
+
+
+def _undefined(path: Path, what: str) -> ImageError:
+    """Return the refusal of samples that do not define colours."""
+    return ImageError(f"{path}: a TIFF of {what} has no defined colours; save it as 8-bit RGB")
 
 
 def _check_parts(path: Path, page: Any) -> None:
@@ -345,7 +347,7 @@ def _pixels(path: Path, file: Any, page: Any) -> Samples:
     return _colours(np.atleast_3d(values), page)
 
 
-def _colours(values: npt.NDArray[Any], page: Any) -> Samples:
+def _colours(values: Array, page: Any) -> Samples:
     """Convert samples to grey or RGB of 8 or 16 bits; an alpha channel, if any, is last."""
     number = _COLOURS[page.photometric]
     extra = [int(kind) for kind in page.extrasamples]
@@ -362,7 +364,7 @@ def _colours(values: npt.NDArray[Any], page: Any) -> Samples:
     return Samples(np.concatenate([colours, clear], axis=2), kind)
 
 
-def _grey_or_rgb(values: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+def _grey_or_rgb(values: Array, page: Any) -> Array:
     """Convert samples without alpha to grey, with 0 for black, or to RGB."""
     from PIL import Image
 
@@ -385,7 +387,7 @@ def _grey_or_rgb(values: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
     return np.array(Image.fromarray(np.ascontiguousarray(values), mode).convert("RGB"))
 
 
-def _widened(values: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+def _widened(values: Array, bits: int) -> Array:
     """Return samples of fewer than 8 bits on the scale of 8."""
     if bits >= 8:
         return values

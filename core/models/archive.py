@@ -57,13 +57,13 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         raise BundleError(
             f"{path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
         )
-    forms: dict[str, Any] = {
+    forms = {
         "models": ("boosted", "cnn"),
         "members": _are_members,
         "classes": _are_classes,
         "protocol": str,
         "banners": [str],
-        "calibration": {"temperature": _is_temperature},
+        "calibration": {"temperature": lambda value: _is_number(value, *_TEMPERATURES)},
         "two_class": lambda view: _is_view(view, manifest["classes"]),
         "training": {"images": _is_count, "sha256": [_is_hash]},
         "unsure": {
@@ -116,10 +116,6 @@ def _is_view(value: Any, classes: Sequence[str]) -> bool:
         return False
     has_point = bool(value["thresholds"] or value["wanted"])
     return has_point and set() < set(value["positive"]) < set(classes)
-
-
-def _is_temperature(value: Any) -> bool:
-    return _is_number(value, *_TEMPERATURES)
 
 
 def _is_hash(value: Any) -> bool:

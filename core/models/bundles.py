@@ -300,7 +300,7 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
         See `bundle_kind`.
     """
     with open_bundle(path) as archive:
-        stores: dict[str, dict[str, Any]] = archive.manifest.get("stores", {})
+        stores = archive.manifest.get("stores", {})
         if not isinstance(stores, dict) or not all(map(_names_encoder, stores.values())):
             raise BundleError(
                 f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt"

@@ -122,8 +122,7 @@ def describe_differences(
     """
     described = []
     for key, (old_value, new_value) in differences(old, new).items():
-        text = texts.get(key)
-        described.append(text or _difference(key, old_value, new_value))
+        described.append(texts.get(key) or _difference(key, old_value, new_value))
     return ", ".join(described)
 
 
@@ -316,7 +315,7 @@ class FolderSettings:
         content = self._read()
         if not content:
             return
-        recorded: list[dict[str, str]] = content.get("made_with", [])
+        recorded = content.get("made_with", [])
         for versions in environments:
             environment = {**self.made_with, **circumstances, **versions}
             if not environment or environment in recorded:

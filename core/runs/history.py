@@ -181,7 +181,7 @@ def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any,
 
 def _facts(entries: list[RunEntry]) -> dict[str, Any]:
     """Return what can be compared; later entries of the same command replace earlier ones."""
-    facts: dict[str, Any] = {}
+    facts = {}
     for entry in entries:
         for name, value in entry.config.items():
             if name != "out":  # which differs in any two runs

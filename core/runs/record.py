@@ -84,7 +84,11 @@ class RunRecord:
 
     path: Path
     content: dict[str, Any]
-    save: Callable[[], None] = lambda: None
+    write: Callable[[Path, dict[str, Any]], None]
+
+    def save(self) -> None:
+        """Write the record as it is now."""
+        self.write(self.path, self.content)
 
     def note(self, **values: Any) -> None:
         """Add results to the record, such as checksums of weights, sizes of units, or outputs."""
@@ -121,13 +125,12 @@ def record_run(
     content = _opened(command, config, work)
     folder = run / "records"
     name = f"{_stamp(folder)}-{content['command']}-{secrets.token_hex(2)}.json"
-    record = RunRecord(folder / name, content)
+    record = RunRecord(folder / name, content, _write_in_run)
     for path, earlier in _read_records(folder):
         # such as kill -9
         if earlier.get("status") == "running" and process_runs(earlier.get("process")) is False:
             write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
     try:
-        record.save = lambda: _save(run, record)
         with _closed(record):
             yield record
     except BchistoError as error:
@@ -174,10 +177,10 @@ def record_table(
     ------
     RunRecord
     """
-    record = RunRecord(_beside(table), {**_opened(command, config, work), **kept})
-    content = {"schema_version": SCHEMA_VERSION, "records": [record.content]}
-    if work is None or not work.checks:  # which must not replace the record of the table
-        record.save = lambda: write_json(record.path, content)
+    write = _write_alone
+    if work is not None and work.checks:
+        write = _leave
+    record = RunRecord(_beside(table), {**_opened(command, config, work), **kept}, write)
     with _closed(record):
         yield record
 
@@ -242,9 +245,9 @@ def _closed(record: RunRecord) -> Iterator[None]:
     """Save a record at the start, and again at the end with status and duration; protect the inputs in between."""
     record.save()
     clock = time.monotonic()
-    named = (value for name, value in record.content["config"].items() if name not in _WRITTEN)
+    inputs = [value for name, value in record.content["config"].items() if name not in _WRITTEN]
     try:
-        with reading(named_files(*named)):
+        with reading(named_files(*inputs)):
             yield
     except BaseException as error:
         record.content["status"] = "interrupted" if is_interrupt(error) else "error"
@@ -261,10 +264,21 @@ def _closed(record: RunRecord) -> Iterator[None]:
             record.save()
 
 
-def _save(run: Path, record: RunRecord) -> None:
-    write_json(record.path, record.content)
-    records = [content for _, content in _read_records(record.path.parent)]
+def _write_in_run(path: Path, content: dict[str, Any]) -> None:
+    """Write a record of a run folder, and ``run.json`` with all of them."""
+    write_json(path, content)
+    records = [record for _, record in _read_records(path.parent)]
+    run = path.parent.parent
     write_json(run / "run.json", {"schema_version": SCHEMA_VERSION, "records": records})
+
+
+def _write_alone(path: Path, content: dict[str, Any]) -> None:
+    """Write the record of a table, which replaces that of an earlier command."""
+    write_json(path, {"schema_version": SCHEMA_VERSION, "records": [content]})
+
+
+def _leave(path: Path, content: dict[str, Any]) -> None:
+    """Write nothing: a command that only checks must not replace the record of the table."""
 
 
 def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

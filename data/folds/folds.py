@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ...core import (
     InputError,
@@ -119,8 +119,7 @@ def fold_plan(
     if group_by == "group":
         _check_whole(plan, group_of)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, facts.copies or ()))
-    mixed = mixed_parts(plan, facts)
-    return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
+    return replace(plan, warnings=(*absent, *plan.warnings, *mixed_parts(plan, facts), *leaks))
 
 
 def _plan(
@@ -194,7 +193,7 @@ def _all_train(
     image_ids: Sequence[str], test_list: Path | None, failed: Collection[str]
 ) -> FoldPlan:
     """Create one fold that tests the images of a list and trains on all others."""
-    tested: set[str] = set()
+    tested = set()
     if test_list is not None:
         rows = [
             (image, 1, "test") for image in sorted(read_image_list(test_list, option="test_list"))
@@ -216,7 +215,7 @@ def read_fold_list(path: Path) -> list[Row]:
     Returns
     -------
     list of (image_id, fold, part)
-        For a partition every image is listed once, as ``test``.
+        In a partition every image is listed once, in the fold that tests it, and the part is empty.
 
     Raises
     ------
@@ -227,8 +226,8 @@ def read_fold_list(path: Path) -> list[Row]:
     columns = {role: table.choose(role) for role in (IMAGE, FOLD, PART)}
     table.log_columns(columns)
     part_column = columns[PART]
-    rows: list[Row] = []
-    keys: set[tuple[str, int | None]] = set()
+    rows = []
+    keys = set()
     for number, row in table.rows:
         image = row[columns[IMAGE]]
         text = row[columns[FOLD]]
@@ -331,16 +330,15 @@ def write_fold_list(
     path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]
 ) -> None:
     """Write a fold list ``image_id,label,group,fold[,part]``; a partition has only the fold that tests each image."""
+    columns = ["image_id", "label", "group", "fold"]
+    if not plan.partition:
+        columns.append("part")
     body = [
-        (image, labels[image], groups[image] or "", fold, part)
+        (image, labels[image], groups[image] or "", fold, part)[: len(columns)]
         for image, fold, part in sorted(plan.rows, key=lambda row: (row[1], row[0]))
         if part == "test" or not plan.partition
     ]
-    columns = ("image_id", "label", "group", "fold", "part")
-    width = len(columns)
-    if plan.partition:
-        width -= 1  # without the part
-    write_rows(path, columns[:width], [row[:width] for row in body])
+    write_rows(path, columns, body)
 
 
 @dataclass(frozen=True)
@@ -397,7 +395,7 @@ class FoldChoice(Settings):
         groups: Sequence[str | None],
         seed: int,
         default: str,
-        failed: Mapping[str, str] | Iterable[str] = (),
+        failed: Iterable[str] = (),
         known: DatasetFacts | None = None,
     ) -> list[FoldPlan]:
         """Create the folds of each protocol.
@@ -421,17 +419,19 @@ class FoldChoice(Settings):
             See `bchisto.data.fold_plan`; `repeats` is above 1 with fixed folds; or two fold lists have the same name
             but different folds.
         """
-        images: dict[str, Any] = {"image_ids": image_ids, "labels": labels, "groups": groups}
-        images |= {
-            "known": replace(known or DatasetFacts(), failed=tuple(failed)),
-            "test_list": self.test_list,
-        }
+        plan_of = functools.partial(
+            fold_plan,
+            image_ids=image_ids,
+            labels=labels,
+            groups=groups,
+            group_by=self.group_by,
+            test_list=self.test_list,
+            known=replace(known or DatasetFacts(), failed=tuple(failed)),
+        )
         plans: dict[str, tuple[str, FoldPlan]] = {}
         for name in dict.fromkeys(self.folds or [default]):
             seeds = range(seed, seed + self.repeats)
-            plan = repeat_folds(
-                [fold_plan(name, group_by=self.group_by, seed=number, **images) for number in seeds]
-            )
+            plan = repeat_folds([plan_of(name, seed=number) for number in seeds])
             other, first = plans.setdefault(plan.name, (name, plan))
             if first.sha256 != plan.sha256:
                 raise InputError(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ...core import InputError, Message, Names, few, one_of
+from ...core import InputError, Message, Names, by_key, few, one_of
 from ...core.formats import PART, column_key, published_rows
 from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
@@ -122,8 +122,10 @@ def published_folds(name: str) -> list[Row]:
         raise InputError(
             "{name} {}: no published list of this name; {}", name, one_of(name, PUBLISHED_FOLDS)
         )
-    rows = published_rows(__package__, PUBLISHED_FOLDS[name])
-    return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in rows]
+    return [
+        (row["image_id"], int(row["fold"]), row.get("part") or "")
+        for row in published_rows(__package__, PUBLISHED_FOLDS[name])
+    ]
 
 
 def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
@@ -150,11 +152,9 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         plan = _cbis_plan(group_of)
         if plan is not None:
             return plan
-    images_of: dict[str, list[str]] = {}
-    for image in group_of:
-        images_of.setdefault(_slide(image), []).append(image)
+    images_of = by_key(group_of, _slide)
     rows: list[Row] = []
-    published: set[str] = set()
+    published = set()
     for row in published_rows(__package__, SLIDE_FOLDS[spec]):
         published.add(row["slide"])
         images = images_of.get(row["slide"], [])

@@ -76,6 +76,5 @@ def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> In
         more = "" if drawn == spec else Message(" and {folds:{}}", drawn)
         text = "use {group_by:none}{}, with results that are too high for new patients"
         cures.append(Message(text, more))
-    patient = Names(f" ({groups[0]})")
-    reason = Message("{folds} {}: {} of one patient{}", spec, what, patient)
+    reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({groups[0]})"))
     return InputError("{}", reason, remedies=cures)

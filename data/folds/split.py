@@ -28,8 +28,15 @@ _TRIES = 200
 _NEAR = 0.05
 """Largest deviation of a class from its share of test images without a warning, as a fraction of its images."""
 
-_Image = tuple[str, str, str]
-"""Image ID, class, and unit (images that are kept together)."""
+Indices = npt.NDArray[np.int64]
+
+
+class _Image(NamedTuple):
+    """An image to be drawn, and the unit that is kept together."""
+
+    image_id: str
+    label: str
+    unit: str
 
 
 class Pool(NamedTuple):
@@ -102,7 +109,7 @@ def holdout_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
             "{folds} {}: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10",
             spec,
         )
-    images = list(zip(pool.image_ids, pool.labels, units, strict=True))
+    images = [*map(_Image, pool.image_ids, pool.labels, units)]
     rng = np.random.default_rng(np.random.SeedSequence([pool.seed, *shares]))
     split = _in_two if len(shares) == 2 else _in_three
     rows, warnings = split(spec, shares, images, rng)
@@ -118,7 +125,7 @@ def _in_two(
     spec: str, shares: Sequence[int], images: Sequence[_Image], rng: np.random.Generator
 ) -> tuple[list[Row], list[str]]:
     """Split into training and test with the same share of every class, and at least one image of each in both."""
-    counts = Counter(label for _, label, _ in images)
+    counts = Counter(image.label for image in images)
     lone = [label for label, count in sorted(counts.items()) if count < 2]
     if lone:
         raise ScarceError(
@@ -130,7 +137,7 @@ def _in_two(
     quota = {label: min(count - 1, max(1, round(share * count))) for label, count in counts.items()}
     tested = set(_draw(images, (), quota, rng, near=True))
     rows = [(image, 1, "test" if unit in tested else "train") for image, _, unit in images]
-    held = Counter(label for _, label, unit in images if unit in tested)
+    held = Counter(image.label for image in images if image.unit in tested)
     off = [
         f"{label} {held[label]} of {count}"
         for label, count in sorted(counts.items())
@@ -146,7 +153,7 @@ def _in_three(
     spec: str, shares: Sequence[int], images: Sequence[_Image], rng: np.random.Generator
 ) -> tuple[list[Row], list[str]]:
     """Split into three parts, of which validation and test each have the same number of images of every class."""
-    counts = Counter(label for _, label, _ in images)
+    counts = Counter(image.label for image in images)
     classes = sorted(counts)
     quota = {
         part: round(shares[index] / 100 * len(images) / len(classes))
@@ -168,7 +175,7 @@ def _in_three(
         part_of |= dict.fromkeys(
             _draw(images, part_of, dict.fromkeys(classes, quota[part]), rng), part
         )
-    rows: list[Row] = []
+    rows = []
     held: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
     # a random order, so that surplus images are left out by chance
@@ -207,10 +214,10 @@ def _draw(
     possible, from above or below, with some images of every class.
     """
     members: dict[str, Counter[str]] = {}
-    for _, label, unit in images:
-        members.setdefault(unit, Counter())[label] += 1
+    for image in images:
+        members.setdefault(image.unit, Counter())[image.label] += 1
     free = sorted(set(members) - set(taken))
-    best: list[str] = []
+    best = []
     least = (sum(quota.values()) + 1, 0)
     for _ in range(_TRIES):
         order = [free[index] for index in rng.permutation(len(free)).tolist()]
@@ -259,9 +266,6 @@ def _distance(held: Counter[str], quota: Mapping[str, int], labels: Iterable[str
     return sum(abs(held[label] - quota[label]) for label in labels)
 
 
-Indices = npt.NDArray[np.int64]
-
-
 def draw_folds(spec: str, pool: Pool) -> FoldPlan:
     """Draw folds that keep near-duplicates together and, with `Pool.grouped`, groups.
 
@@ -281,10 +285,11 @@ def draw_folds(spec: str, pool: Pool) -> FoldPlan:
         owners = pool.owners if None in pool.groups else pool.groups
         units = join_units(pool.image_ids, owners, copies)
         plan = replace(plan, units=dict(zip(pool.image_ids, units, strict=True)))
-    for fold, classes in plan.untrained(pool.label_of).items():
-        raise ScarceError(
-            "{folds} {}: no image of class {} trains in fold {}", spec, ", ".join(classes), fold
-        )
+    untrained = plan.untrained(pool.label_of)
+    if untrained:
+        fold, classes = next(iter(untrained.items()))
+        text = "{folds} {}: no image of class {} trains in fold {}"
+        raise ScarceError(text, spec, ", ".join(classes), fold)
     return plan
 
 

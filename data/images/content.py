@@ -302,9 +302,9 @@ def compare_contents(
     files = cache if isinstance(cache, ImageFiles) else ImageFiles(cache)
     checksums = files.hashes(dataset.records)
     first: dict[str, ImageRecord] = {}
-    kept: dict[str, str] = {}
+    kept = {}
     repeated = []
-    contradictions: list[Finding] = []
+    contradictions = []
     for record, checksum in zip(dataset.records, checksums, strict=True):
         sha = record_sha256(record, checksum)
         original = first.setdefault(sha, record)

@@ -257,7 +257,7 @@ def find_copies(
             return None
         return fingerprint(image, scale)
 
-    prints: list[Fingerprint | None] = []
+    prints = []
     with Progress(
         total=len(records), label="searching for near-duplicates", unit="images"
     ) as progress:
@@ -303,7 +303,7 @@ def _confirmed(
 
         return np.asarray(cv2.blur(grey_levels(decode_record(records[index]), scale), (3, 3)))
 
-    copies: dict[tuple[int, int], Copy] = {}
+    copies = {}
     for left, right, aligned in _candidates(prints):
         if (left, right) in copies:
             continue

@@ -154,7 +154,7 @@ def header_findings(
             deep.append(record)
     if most and deep:
         deep = deep[:: -(-len(deep) // most)]
-    bits: dict[str, int] = {}
+    bits = {}
 
     def largest(record: ImageRecord) -> int:
         try:

@@ -111,7 +111,7 @@ def stain_images(
         [folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files
     )
     ensure_folder(folder)
-    failures: list[tuple[str, str]] = []
+    failures = []
     restained = _Restained(folder, stain)
     records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
     report_findings(header_findings(records, read_headers(records)))

@@ -11,7 +11,7 @@ from ...core import InputError
 from ...core.formats import published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
-from ..findings import Finding
+from ..findings import Finding, Findings
 from ..walk import is_folder, walk_files
 from .registry import LayoutSpec
 
@@ -70,7 +70,7 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         raise InputError(
             f"{root}: no BACH layout in it; expected Photos/{{{','.join(BACH_CLASSES)}}} with files like b001.tif"
         )
-    findings: list[Finding] = []
+    findings = Findings()
     truth = _read_truth(photos / GROUND_TRUTH, findings)
     files = [
         path
@@ -84,39 +84,29 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         message = (
             f"in {GROUND_TRUTH} but there is no such image; download it again or remove the row"
         )
-        findings.append(Finding("error", name, message))
+        findings.error(name, message)
     labels = {record.label for record in records}
     for name in BACH_CLASSES:
         if name not in labels and is_folder(photos / name):
-            findings.append(
-                Finding("warning", f"{name}/", "no image of this class is in its folder")
-            )
+            findings.warning(f"{name}/", "no image of this class is in its folder")
     return records, findings
 
 
 def _record(
-    path: Path, photos: Path, truth: dict[str, str], findings: list[Finding]
+    path: Path, photos: Path, truth: dict[str, str], findings: Findings
 ) -> ImageRecord | None:
     name = path.name
     folder = path.relative_to(photos).parent.as_posix()
     if path.suffix.casefold() not in IMAGE_SUFFIXES or folder not in BACH_CLASSES:
-        findings.append(
-            Finding("warning", name, "not an image in one of the four class folders, left out")
-        )
+        findings.warning(name, "not an image in one of the four class folders, left out")
         return None
     if not re.fullmatch(rf"{PREFIX[folder]}\d{{3}}\.tif", name):
-        findings.append(
-            Finding(
-                "warning", name, f"not an official name in {folder} (like {PREFIX[folder]}001.tif)"
-            )
-        )
+        findings.warning(name, f"not an official name in {folder} (like {PREFIX[folder]}001.tif)")
     if truth and name not in truth:
-        findings.append(
-            Finding("error", name, f"no label in {GROUND_TRUTH}; add its row or remove the image")
-        )
+        findings.error(name, f"no label in {GROUND_TRUTH}; add its row or remove the image")
     elif truth and truth[name] != folder:
         message = f"is in {folder} but {GROUND_TRUTH} has {truth[name]}; correct one of them"
-        findings.append(Finding("error", name, message))
+        findings.error(name, message)
     return ImageRecord(
         name, path, folder, magnification=BACH_MAGNIFICATION, mpp=BACH_MPP, source="bach"
     )
@@ -129,11 +119,9 @@ def _patients() -> dict[str, str]:
     }
 
 
-def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
+def _read_truth(path: Path, findings: Findings) -> dict[str, str]:
     if not path.is_file():
-        findings.append(
-            Finding("warning", GROUND_TRUTH, "missing; labels are taken only from the folders")
-        )
+        findings.warning(GROUND_TRUTH, "missing; labels are taken only from the folders")
         return {}
     truth: dict[str, str] = {}
     for number, row in table_rows(path):
@@ -141,13 +129,9 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
             continue
         label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None
         if label is None:
-            findings.append(
-                Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}")
-            )
+            findings.error(f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}")
         elif truth.setdefault(row[0], label) != label:
-            findings.append(
-                Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels")
-            )
+            findings.error(f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels")
     return truth
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
-from ..findings import Finding, has_errors
+from ..findings import Finding, Findings, has_errors
 from ..walk import walk_files
 from .registry import LayoutSpec
 
@@ -59,23 +59,19 @@ def read_breakhis(
         There is no BreakHis file below `root`.
     """
     selected = set(magnifications)
-    records: list[ImageRecord] = []
-    findings: list[Finding] = []
+    records = []
+    findings = Findings()
     total = 0
     for path in sorted(walk_files(root, findings, hidden=True)):
         if path.suffix.casefold() not in IMAGE_SUFFIXES:
             continue
         match = BREAKHIS_NAME.fullmatch(path.name)
         if match is None or match[2] not in BREAKHIS_TYPES[match[1]]:
-            findings.append(Finding("warning", path.name, "not a BreakHis file name, left out"))
+            findings.warning(path.name, "not a BreakHis file name, left out")
             continue
         total += 1
         if not _in_place(root, path):
-            findings.append(
-                Finding(
-                    "warning", path.name, "its magnification is that of its name, not its folder"
-                )
-            )
+            findings.warning(path.name, "its magnification is that of its name, not its folder")
         magnification = int(match[5])
         if selected and magnification not in selected:
             continue
@@ -90,12 +86,9 @@ def read_breakhis(
             f"{root}: no BreakHis file in it; expected names like SOB_M_DC-14-2523-40-001.png"
         )
     if total != BREAKHIS_IMAGES:
-        findings.append(
-            Finding(
-                "note",
-                str(root),
-                f"{total} of the {BREAKHIS_IMAGES:,} published images are present",
-            )
+        findings.note(
+            str(root),
+            f"{total} of the {BREAKHIS_IMAGES:,} published images are present",
         )
     return records, findings
 

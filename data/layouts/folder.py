@@ -15,8 +15,8 @@ from typing import NamedTuple
 from ...core import Message, Names, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
-from ..findings import Finding
-from ..names import barcode_of, path_rules
+from ..findings import Finding, Findings
+from ..names import PathRule, barcode_of, path_rules
 from ..walk import list_images
 from .registry import LayoutSpec, known_classes
 
@@ -73,9 +73,6 @@ class Level(NamedTuple):
     parts: Mapping[str, str]
 
 
-_NO_LEVEL = Level(0, (), "", recurs=False, parts={})
-
-
 def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     """Return the levels of the folders in the paths of images, down to the classes, and the parts of a split below.
 
@@ -95,7 +92,7 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     class_words = frozenset("".join(_GAPS.split(name.casefold())) for name in known)
     levels = _levels([path.split("/")[:-1] for path in paths], class_words)
     label = _label_level(levels)
-    if label is _NO_LEVEL:
+    if label is None:
         return levels
     outer = levels[: label.number - 1]
     deeper = levels[label.number :]
@@ -110,8 +107,8 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
 
 
-def _label_level(levels: Iterable[Level]) -> Level:
-    return next((level for level in levels if level.kind not in _OUTER), _NO_LEVEL)
+def _label_level(levels: Iterable[Level]) -> Level | None:
+    return next((level for level in levels if level.kind not in _OUTER), None)
 
 
 def _may_be_classes(level: Level, label: Level) -> bool:
@@ -161,8 +158,8 @@ def _levels(folders: Sequence[Sequence[str]], class_words: Container[str]) -> li
 
 def _parts(names: Iterable[str]) -> dict[str, str]:
     """Return the parts of a split that folders name; with further words, as in lung_train, if such parts differ."""
-    parts: dict[str, str] = {}
-    with_words: dict[str, str] = {}
+    parts = {}
+    with_words = {}
     for name in names:
         part = part_of(name)
         if part is not None:
@@ -189,7 +186,7 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     if all(map(_SET.fullmatch, plain)):
         return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
     words = [_words(name) for name in plain]
-    classes = sum(_is_class(name_words, class_words) for name_words in words)
+    classes = sum(parts[-1] in class_words or any(map(_CLASS.fullmatch, parts)) for parts in words)
     digits = "0" in plain and all(re.fullmatch(r"\d", name) for name in plain)
     if digits or 2 * classes >= len(plain):
         return "classes"
@@ -200,14 +197,42 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""
 
 
-def _is_class(words: Sequence[str], class_words: Container[str]) -> bool:
-    return words[-1] in class_words or any(map(_CLASS.fullmatch, words))
-
-
 def _words(name: str) -> list[str]:
     """Return the words of a name, then all of them as one."""
     words = _GAPS.split(name)
     return [*words, "".join(words)]
+
+
+class _Reading(NamedTuple):
+    """What the folders of the images mean; a meaning that none has is None.
+
+    Attributes
+    ----------
+    number : int
+        Of the level of the labels, also if the user gives it; 0 if unknown.
+    split, label, patients, folds, sets : Level or None
+    """
+
+    number: int
+    split: Level | None
+    label: Level | None = None
+    patients: Level | None = None
+    folds: Level | None = None
+    sets: Level | None = None
+
+
+def _reading(levels: Sequence[Level], rule: PathRule | None) -> _Reading:
+    """Return what levels mean, of a kind the first; `rule` is that of the user for labels."""
+    first: dict[str, Level] = {}
+    for level in levels:
+        first.setdefault(level.kind, level)
+    split = first.get(SPLIT)
+    if rule is not None:
+        # the user says which level it is: only a split is still seen from the names
+        return _Reading(rule.level, split)
+    label = _label_level(levels)
+    number = 0 if label is None else label.number
+    return _Reading(number, split, label, *map(first.get, ("patients", "folds", "sets")))
 
 
 def read_folder(
@@ -236,40 +261,29 @@ def read_folder(
         There is no image file below `root` although all folders could be read, or a rule is invalid.
     """
     rules = path_rules(group_from=group_from, label_from=label_from)
-    findings: list[Finding] = []
+    findings = Findings()
     files = list_images(root, findings)
     levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()))
-    at = {level.kind: level for level in reversed(levels)}
-    split = at.get(SPLIT)
-    label = _label_level(levels)
-    if "label" in rules:
-        # the user says which level it is: only a split is still seen from the names
-        at = {}
-        label = _NO_LEVEL._replace(number=rules["label"].level)
-    elif any("/" in name for name in files):
-        for name, message in _left_out(files, split).items():
-            findings.append(Finding("warning", name, message))
+    reading = _reading(levels, rules.get("label"))
+    if "label" not in rules and any("/" in name for name in files):
+        for name, message in _left_out(files, reading.split).items():
+            findings.warning(name, message)
             del files[name]
         if [level.kind for level in levels] != ["classes"]:
             findings += _meaning(root, levels)
-    split_is_below = split is not None and split.number >= label.number
-    if "group" not in rules and UNCLEAR not in at and not split_is_below:
-        findings += _deeper(files, label.number)
+    if "group" not in rules:
+        findings += _deeper(files, reading)
     values = {
-        "group": {name: _at(name, at.get("patients", _NO_LEVEL).number) for name in files},
-        "label": {name: _label(name, label) for name in files},
+        "group": {name: _folder(name, reading.patients) for name in files},
+        "label": {name: _label(name, reading.label) for name in files},
     }
     for role, rule in rules.items():
         values[role] = rule.find(files)
         findings.extend(rule.findings(root, values[role], role))
+    labels = values["label"]
+    groups = values["group"]
     records = [
-        ImageRecord(
-            name,
-            path,
-            values["label"][name],
-            values["group"][name],
-            columns=_columns(name, at, split),
-        )
+        ImageRecord(name, path, labels[name], groups[name], columns=_columns(name, reading))
         for name, path in files.items()
     ]
     return records, findings
@@ -283,32 +297,31 @@ def _left_out(files: Iterable[str], split: Level | None) -> dict[str, str]:
             reasons[name] = "is next to the class folders and has no label; skipped"
     if split is not None:
         for name in files:
-            if _at(name, split.number) not in (None, *split.parts):
+            if _folder(name, split) not in (None, *split.parts):
                 reasons[name] = "next to the parts of a split, and none; left out"
     return reasons
 
 
-def _label(name: str, label: Level) -> str | None:
-    folder = _at(name, label.number)
-    return None if folder in label.parts else folder
+def _label(name: str, label: Level | None) -> str | None:
+    folder = _folder(name, label)
+    if label is not None and folder in label.parts:
+        return None
+    return folder
 
 
-def _columns(
-    name: str, at: Mapping[str, Level], split: Level | None
-) -> tuple[tuple[str, str], ...]:
+def _columns(name: str, reading: _Reading) -> tuple[tuple[str, str], ...]:
     """Return the fold, the set and the part of a split that the folders of an image name."""
-    folders = {
-        "fold": _at(name, at.get("folds", _NO_LEVEL).number),
-        "set": _at(name, at.get("sets", _NO_LEVEL).number),
-    }
-    if split is not None:
-        folders[PART.name] = split.parts.get(_at(name, split.number) or "")
+    folders = {"fold": _folder(name, reading.folds), "set": _folder(name, reading.sets)}
+    if reading.split is not None:
+        folders[PART.name] = reading.split.parts.get(_folder(name, reading.split) or "")
     return tuple((column, folder) for column, folder in folders.items() if folder)
 
 
-def _at(name: str, level: int) -> str | None:
+def _folder(name: str, level: Level | None) -> str | None:
     """Return the folder at a level of a path; None if there is none."""
-    return name.split("/")[level - 1] if 0 < level <= name.count("/") else None
+    if level is None or level.number > name.count("/"):
+        return None
+    return name.split("/")[level.number - 1]
 
 
 def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
@@ -361,8 +374,15 @@ def _both_readings(first: Level, second: Level) -> Message:
     )
 
 
-def _deeper(names: Iterable[str], level: int) -> list[Finding]:
-    """Return a note on folders below the class folders, which might be patients or classes."""
+def _deeper(names: Iterable[str], reading: _Reading) -> list[Finding]:
+    """Return a note on folders below the class folders, unless it is unclear which these are, or a split is below."""
+    label = reading.label
+    split = reading.split
+    level = reading.number
+    if label is not None and label.kind == UNCLEAR:
+        return []
+    if split is not None and split.number >= level:
+        return []
     deep = [name for name in names if name.count("/") > level > 0]
     deeper = dict.fromkeys(
         "/".join(name.split("/")[: level + 1]) for name in deep if not barcode_of(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...core import InputError
 from ...core.jobs import Progress
 from ..dataset import ImageRecord
-from ..findings import Finding, Level, has_errors
+from ..findings import Finding, Findings, Level, has_errors
 from ..walk import walk_files
 from .registry import LayoutSpec
 
@@ -42,7 +42,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     InputError
         There is no IDC patch below `root`.
     """
-    findings: list[Finding] = []
+    findings = Findings()
     records: list[ImageRecord] = []
     with Progress(total=None, label="listing files", unit="files") as progress:
         for number, path in enumerate(walk_files(root, findings, hidden=True), start=1):
@@ -56,7 +56,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
             if not _in_place(root, path):
                 where = "/".join(path.relative_to(root).parent.parts[-2:]) or "."
                 message = f"is in {where}, its name has {match[1]}/{match[4]}; move it"
-                findings.append(Finding("error", name, message))
+                findings.error(name, message)
             records.append(
                 ImageRecord(name, path, IDC_CLASSES[int(match[4])], match[1], source="idc")
             )
@@ -66,7 +66,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         )
     if (present := len({record.image_id for record in records})) != IDC_PATCHES:
         message = f"{present:,} of the {IDC_PATCHES:,} published patches are present"
-        findings.append(Finding("note", str(root), message))
+        findings.note(str(root), message)
     return records, findings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from ...core.formats import (
     read_csv,
 )
 from ..dataset import ImageRecord
-from ..findings import Finding, has_errors
+from ..findings import Finding, Findings, has_errors
 from ..names import PathRule, match_names, path_rules
 from ..walk import list_images
 from .registry import LayoutSpec
@@ -111,32 +111,41 @@ def read_manifest(
     named_columns = {role: name for role, name in options.items() if name is not None}
     table = _read_table(path, named_columns)
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
-    findings = _column_findings(table, columns, recognised, {*rules, *named_columns})
+    findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
     if images is None:
         rows, row_findings = _listed_rows(table, columns)
     else:
         rows, row_findings = _rows_beside(table, columns, images)
-    findings.extend(row_findings)
-    findings.extend(_overlong(table))
+    overlong = "more cells than the header has columns; put a cell that holds a comma in quotes"
+    findings += row_findings
+    findings += [Finding("error", f"{path.name}:{line}", overlong) for line in table.overlong]
     usable = [row for row in rows if row.usable]
     if not usable and not has_errors(findings):
         raise InputError(f"{path}: the manifest has no rows")
 
-    values = {}
-    for role in ("group", "label"):
-        if role in rules:
-            searched = table.named(named_columns.get(role, ""))
-            values[role], misfits = _find(rules[role], role, usable, searched, table.path)
-            findings.extend(misfits)
-        else:
-            values[role] = [row.cells.get(columns[role]) or None for row in usable]
+    groups = _cells(usable, columns["group"])
+    labels = _cells(usable, columns["label"])
+    if "group" in rules:
+        groups = _find(rules["group"], "group", usable, table, group_column, findings)
+    if "label" in rules:
+        labels = _find(rules["label"], "label", usable, table, label_column, findings)
     folder = images or path.parent
+    used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
     records = [
-        _record(row, folder, columns, label=label, group=group)
-        for row, label, group in zip(usable, values["label"], values["group"], strict=True)
+        ImageRecord(
+            row.cells.get(columns["image_id"]) or Path(row.name).as_posix(),
+            folder / row.name,
+            label,
+            group,
+            mpp=row.mpp,
+            source="csv",
+            columns=_further_cells(row, used),
+            line=row.line,
+        )
+        for row, label, group in zip(usable, labels, groups, strict=True)
     ]
     if "group" not in rules:
-        findings.extend(_ungrouped(path, records))
+        findings += _ungrouped(path, records)
     return records, findings
 
 
@@ -159,20 +168,35 @@ def _choose_columns(
 ) -> tuple[dict[str, str], dict[Role, str]]:
     """Return the column of each role, and those that were recognised by their names; empty without one.
 
-    What a rule finds has no column, and images beside the table are named by their files.
+    What a rule finds has no column, and images beside the table are named by their files. A table without a column of
+    paths is refused, and so are columns that a spreadsheet spoiled.
     """
     columns = {role: table.named(name) or "" for role, name in named_columns.items()}
     columns |= dict.fromkeys(rules, "")
-    recognised: dict[Role, str] = {}
+    recognised = {}
     for role in (PATH, LABEL, GROUP, MPP):
         if role.name not in columns:
             cure = Message("name the one that does with {}", Parameter(f"{role.name}_column"))
             column = table.choose(role, cure=cure, without=[*columns.values()])
             columns[role.name] = recognised[role] = column
+    if not columns["path"]:
+        raise _no_path_left(table, columns)
     columns[IMAGE.name] = table.named(IMAGE.name) or ""
     if beside or columns[IMAGE.name] == columns[PATH.name]:
         columns[IMAGE.name] = ""
+    table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
     return columns, recognised
+
+
+def _no_path_left(table: CsvTable, columns: Mapping[str, str]) -> InputError:
+    """Return the refusal of a table whose only column of paths is also named as label or group."""
+    column = table.choose(PATH)
+    role = next(role for role in ("label", "group") if columns[role] == column)
+    text = (
+        "{}: its only column of paths, {}, is also named with {}; name another column, or name that of "
+        "the paths with {path_column}"
+    )
+    return InputError(text, table.path, table.columns[column], Parameter(f"{role}_column"))
 
 
 def _column_findings(
@@ -181,8 +205,7 @@ def _column_findings(
     recognised: Mapping[Role, str],
     given: set[str],
 ) -> list[Finding]:
-    """Refuse columns that a spreadsheet spoiled; return remarks on recognised and on unused ones."""
-    table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
+    """Return remarks on columns that were recognised by their names, and on those that are not used."""
     cure = Message("name it with {group_column}")
     remarks = table.remarks(recognised, without=[*columns.values()], cure=cure)
     findings = [
@@ -212,13 +235,13 @@ def _rows(
 def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row], list[Finding]]:
     """Return the rows of a table whose paths lead to the images from its folder, and what is wrong with them."""
     rows = _rows(table, columns, functools.partial(locate, table.path.parent))
-    findings = _row_errors(table.path, rows)
+    findings = Findings(_row_errors(table.path, rows))
     absent = [row for row in rows if row.absent]
     cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
     for row in absent:
         # one kind for all of them: often the whole folder is elsewhere
         kind = Message("there are no such files, first {}", absent[0].path, remedies=[cure])
-        findings.append(Finding("error", f"{table.path.name}:{row.line}", row.problem, kind=kind))
+        findings.error(f"{table.path.name}:{row.line}", row.problem, kind=kind)
     return rows, findings
 
 
@@ -226,7 +249,7 @@ def _rows_beside(
     table: CsvTable, columns: Mapping[str, str], images: Path
 ) -> tuple[list[_Row], list[Finding]]:
     """Return the rows of a table that names the images of a folder, then an empty row for each further image."""
-    findings: list[Finding] = []
+    findings = Findings()
     files = list_images(images, findings)
     paths = [cells[columns["path"]] for _, cells in table.rows]
     image_of, notes = match_names(paths, files, where=table.path.name)
@@ -248,38 +271,32 @@ def _row_errors(table: Path, rows: Iterable[_Row]) -> list[Finding]:
     ]
 
 
-def _overlong(table: CsvTable) -> list[Finding]:
-    message = "more cells than the header has columns; put a cell that holds a comma in quotes"
-    return [Finding("error", f"{table.path.name}:{line}", message) for line in table.overlong]
+def _cells(rows: Iterable[_Row], column: str) -> list[str | None]:
+    """Return the cells of a column, None where it is empty or there is no such column."""
+    return [row.cells.get(column) or None for row in rows]
+
+
+def _further_cells(row: _Row, used: Container[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, cell) for key, cell in row.cells.items() if cell and key not in used)
 
 
 def _find(
-    rule: PathRule, role: str, rows: Sequence[_Row], column: str | None, table: Path
-) -> tuple[list[str | None], list[Finding]]:
-    """Return what a rule finds in the cells of a column, or in the paths without one, and where it does not fit."""
-    if column:
-        texts = [row.cells.get(column, "") for row in rows]
+    rule: PathRule,
+    role: str,
+    rows: Sequence[_Row],
+    table: CsvTable,
+    column: str | None,
+    findings: Findings,
+) -> list[str | None]:
+    """Return what a rule finds in the cells of a column that the user named, or in the paths without one."""
+    key = table.named(column or "")
+    if key:
+        texts = [row.cells.get(key, "") for row in rows]
     else:
         texts = [Path(row.name).as_posix() for row in rows]
     parts = rule.find(texts)
-    return [parts[text] for text in texts], rule.findings(table, parts, role)
-
-
-def _record(
-    row: _Row, folder: Path, columns: Mapping[str, str], *, label: str | None, group: str | None
-) -> ImageRecord:
-    used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
-    further = tuple((key, cell) for key, cell in row.cells.items() if cell and key not in used)
-    return ImageRecord(
-        row.cells.get(columns["image_id"]) or Path(row.name).as_posix(),
-        folder / row.name,
-        label,
-        group,
-        mpp=row.mpp,
-        source="csv",
-        columns=further,
-        line=row.line,
-    )
+    findings += rule.findings(table.path, parts, role)
+    return [parts[text] for text in texts]
 
 
 def _ungrouped(table: Path, records: Sequence[ImageRecord]) -> list[Finding]:
@@ -308,9 +325,9 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
         *(name for role in roles for tier in role.matching(table.columns) for name in tier),
     }
     unused = [title for key, title in table.columns.items() if key not in used]
-    listed = f"columns that are not used: {', '.join(unused)}"
     if not unused:
         return []
+    listed = f"columns that are not used: {', '.join(unused)}"
     if columns["label"] or "label" in given:
         return [Finding("note", table.path.name, listed)]
     remedy = Message("name the label column with {label_column}")

@@ -23,7 +23,7 @@ from ...core.jobs import Progress
 from ...stains import TREATMENTS, get_stain
 from ..classes import join_labels, loosely
 from ..dataset import Dataset, ImageRecord
-from ..findings import Finding
+from ..findings import Finding, Findings
 from ..walk import walk_files
 
 LABEL_LEVELS = ("class", "type")
@@ -129,17 +129,15 @@ def show_context(
         Records whose path is the mammogram and whose box is the context. Records without a mammogram or mask are left
         out, with a finding of level error.
     """
-    shown: list[ImageRecord] = []
-    findings: list[Finding] = []
+    shown = []
+    findings = Findings()
     with Progress(total=len(records), label="finding contexts", unit="outlines") as progress:
         for number, record in enumerate(records, start=1):
             try:
                 path, box = _outline(record)
                 header = read_header(path)
             except ImageError as error:
-                findings.append(
-                    Finding("error", record.image_id, Message("has no context: {}", error))
-                )
+                findings.error(record.image_id, Message("has no context: {}", error))
             else:
                 widened = _widen(box, context, width=header.width, height=header.height)
                 shown.append(replace(record, path=path, box=widened))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ...core import ImageError, InputError, message_of
 from ...core.formats import read_csv, read_header
 from ..dataset import ImageRecord
-from ..findings import Finding, has_errors
+from ..findings import Finding, Findings, has_errors
 from ..walk import walk_files
 from .ddsm import LAYOUT as DDSM
 from .ddsm import pathology_label
@@ -65,14 +65,14 @@ def read_cbis_ddsm(
         There is no table, a table lacks a column, or the images of all rows are missing.
     """
     kinds = set(lesions) or set(_KIND.values())
-    findings: list[Finding] = []
+    findings = Findings()
     tables, files = _find_files(root, kinds, findings)
     folders = {folder.name: folder for folder in sorted(files)}
     if not tables:
         raise InputError(
             f"{root}: no table like mass_case_description_train_set.csv in it; copy the tables next to the images"
         )
-    records: list[ImageRecord] = []
+    records = []
     for table in tables:
         rows = _read_table(table, findings)
         absent = []
@@ -84,10 +84,10 @@ def read_cbis_ddsm(
             try:
                 records.append(_record(row, files[folders[row.name]], frames, findings))
             except ImageError as error:
-                findings.append(Finding("error", row.name, message_of(error)))
+                findings.error(row.name, message_of(error))
         if absent:
             message = f"{len(absent)} of {len(rows)} rows name images that are missing, first {absent[0]}; left out"
-            findings.append(Finding("warning", table.name, message))
+            findings.warning(table.name, message)
     if not records and not has_errors(findings):
         raise InputError(
             f"{root}: no image of its tables is in it; expected folders like Mass-Training_P_00001_LEFT_CC_1"
@@ -96,10 +96,10 @@ def read_cbis_ddsm(
 
 
 def _find_files(
-    root: Path, kinds: Container[str], findings: list[Finding]
+    root: Path, kinds: Container[str], findings: Findings
 ) -> tuple[list[Path], dict[Path, list[Path]]]:
     """Return the tables of these kinds of abnormalities, and the DICOM files below each folder of an image."""
-    tables: list[Path] = []
+    tables = []
     files: dict[Path, list[Path]] = {}
     for path in sorted(walk_files(root, findings)):
         match = CBIS_TABLE.fullmatch(path.name)
@@ -112,14 +112,14 @@ def _find_files(
     return tables, files
 
 
-def _read_table(path: Path, findings: list[Finding]) -> list[_Mammogram]:
+def _read_table(path: Path, findings: Findings) -> list[_Mammogram]:
     """Read a table. Its cells contain line breaks, so rows are counted instead of lines."""
     table = read_csv(path, needed=_COLUMNS, expected="that of the published table")
     rows = []
     for number, (_, cells) in enumerate(table.cells(_COLUMNS), start=1):
         parsed = _parse(*cells)
         if isinstance(parsed, str):
-            findings.append(Finding("error", f"{path.name}, row {number}", parsed))
+            findings.error(f"{path.name}, row {number}", parsed)
         else:
             rows.append(parsed)
     return rows
@@ -142,7 +142,7 @@ def _parse(
 
 
 def _record(
-    row: _Mammogram, files: list[Path], frames: list[Path], findings: list[Finding]
+    row: _Mammogram, files: list[Path], frames: list[Path], findings: Findings
 ) -> ImageRecord:
     """Create the record of a row. The mask has the size of the mammogram; the crop is smaller.
 
@@ -162,14 +162,14 @@ def _record(
     if mask is None and frame is not None and sizes[crop] == sizes[frame]:
         raise ImageError("has a mask but no crop; copy the crop")
     if mask is None:
-        findings.append(Finding("warning", row.name, "has no mask; only its crop is used"))
+        findings.warning(row.name, "has no mask; only its crop is used")
     elif sizes[crop] == sizes[mask]:
         raise ImageError(
             "crop and mask have the same size and cannot be distinguished; copy them again"
         )
     elif frame is not None and sizes[mask] != sizes[frame]:
         size = f"{sizes[mask][0]}x{sizes[mask][1]}, the mammogram is {sizes[frame][0]}x{sizes[frame][1]}"
-        findings.append(Finding("warning", row.name, f"its mask is {size}: it does not fit"))
+        findings.warning(row.name, f"its mask is {size}: it does not fit")
     return ImageRecord(
         row.name, crop, row.label, row.patient, source="cbis-ddsm", frame=frame, mask=mask
     )

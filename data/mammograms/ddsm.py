@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ...core import ImageError, InputError
 from ...core.formats import LJPEG_SUFFIX, limits, read_header
 from ..dataset import ImageRecord
-from ..findings import Finding
+from ..findings import Finding, Findings
 from ..layouts import LESIONS, LayoutSpec
 from ..walk import walk_files
 
@@ -221,18 +221,18 @@ def read_ddsm(
         There is no ``.ics`` file below `root`.
     """
     kinds = set(lesions) or set(LESIONS)
-    findings: list[Finding] = []
+    findings = Findings()
     files = sorted(path for path in walk_files(root, findings) if path.suffix == ".ics")
     if not files and not findings:
         raise InputError(f"{root}: no DDSM case in it; expected files like B-3159-1.ics")
-    records: list[ImageRecord] = []
+    records = []
     unmarked = 0
     other: Counter[str] = Counter()
     for path in files:
         try:
             case, views = _read_case(path, findings)
         except InputError as error:
-            findings.append(Finding("error", path.name, str(error)))
+            findings.error(path.name, str(error))
             continue
         unmarked += list(views.values()).count(None)
         for view, size in views.items():
@@ -241,20 +241,16 @@ def read_ddsm(
                 group = case.replace("_", "-")
                 records.extend(_marked(path.parent, stem, group, size, kinds, other, findings))
     if unmarked:
-        findings.append(
-            Finding(
-                "note", str(root), f"{unmarked} views without a marked abnormality are left out"
-            )
-        )
+        findings.note(str(root), f"{unmarked} views without a marked abnormality are left out")
     for kind, count in sorted(other.items()):
-        findings.append(Finding("note", str(root), f"{count} abnormalities left out: {kind}"))
+        findings.note(str(root), f"{count} abnormalities left out: {kind}")
     return records, findings
 
 
-def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Size | None]]:
+def _read_case(path: Path, findings: Findings) -> tuple[str, dict[str, _Size | None]]:
     """Return the name of a case, and the size of each view (None if unmarked)."""
     name = path.stem
-    views: dict[str, _Size | None] = {}
+    views = {}
     for line in (
         " ".join(line.split())
         for line in ascii_text(path, "an .ics", most=limits.DDSM_CASE_BYTES).splitlines()
@@ -263,15 +259,11 @@ def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Siz
             name = line.split()[1]
         elif match := _VIEW.fullmatch(line):
             if match[1] in views:
-                findings.append(
-                    Finding("error", path.name, f"names {match[1]} twice; download the file again")
-                )
+                findings.error(path.name, f"names {match[1]} twice; download the file again")
                 continue
             views[match[1]] = (int(match[3]), int(match[2])) if match[4] == "OVERLAY" else None
         elif re.match(r"(LEFT|RIGHT)_", line):
-            findings.append(
-                Finding("error", path.name, f"not a view: {line[:100]!r}; download the file again")
-            )
+            findings.error(path.name, f"not a view: {line[:100]!r}; download the file again")
     if not _NAME.fullmatch(name):
         raise InputError(f"{name[:60]!r} is not the name of a case; download the file again")
     if not views:
@@ -286,20 +278,18 @@ def _marked(
     size: _Size,
     kinds: set[str],
     other: Counter[str],
-    findings: list[Finding],
+    findings: Findings,
 ) -> list[ImageRecord]:
     """Return the abnormalities of a view with a known pathology and of the given kinds; count all others in `other`."""
     image = _image(folder, stem, size, findings)
     overlay = folder / f"{stem}.OVERLAY"
     if not overlay.is_file():
-        findings.append(
-            Finding("error", overlay.name, "the .ics announces this overlay; download it again")
-        )
+        findings.error(overlay.name, "the .ics announces this overlay; download it again")
         return []
     try:
         marks = read_overlay(overlay, width=size[0], height=size[1])
     except InputError as error:
-        findings.append(Finding("error", overlay.name, str(error)))
+        findings.error(overlay.name, str(error))
         return []
     records = []
     for mark in marks:
@@ -316,7 +306,7 @@ def _marked(
     return records
 
 
-def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Path | None:
+def _image(folder: Path, stem: str, size: _Size, findings: Findings) -> Path | None:
     """Return the image of a view: a converted file if there is one, else the lossless JPEG; None if unusable."""
     by_suffix = {path.suffix.casefold(): path for path in folder.glob(f"{stem}.*")}
     path = next(
@@ -324,20 +314,16 @@ def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Pat
     )
     if path is None:
         message = "there is no such image, nor a TIFF or PNG of it; download it again"
-        findings.append(Finding("error", f"{stem}.LJPEG", message))
+        findings.error(f"{stem}.LJPEG", message)
         return None
     try:
         header = read_header(path)
     except ImageError as error:
-        findings.append(Finding("error", path.name, str(error)))
+        findings.error(path.name, str(error))
         return None
     if (header.width, header.height) != size:
         sizes = f"{header.width}x{header.height}, the .ics has {size[0]}x{size[1]}"
-        findings.append(
-            Finding(
-                "error", path.name, f"{sizes}: its outlines do not fit; convert it again, unscaled"
-            )
-        )
+        findings.error(path.name, f"{sizes}: its outlines do not fit; convert it again, unscaled")
         return None
     return path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...core import InputError
 from ...core.formats import read_csv
 from ..dataset import ImageRecord
-from ..findings import Finding
+from ..findings import Finding, Findings
 from ..layouts import LayoutSpec
 from ..walk import walk_files
 
@@ -49,7 +49,7 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     InputError
         There is no table as CSV, or more than one, or a column is missing.
     """
-    findings: list[Finding] = []
+    findings = Findings()
     table, images = _files(root, findings)
     labels = _labels(table, findings)
     records = []
@@ -57,29 +57,29 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     for path in sorted(images):
         match = INBREAST_NAME.fullmatch(path.name)
         if match is None:
-            findings.append(Finding("warning", path.name, "not an INbreast file name, left out"))
+            findings.warning(path.name, "not an INbreast file name, left out")
             continue
         row = labels.get(match[1])
         if row is None:
             message = f"no row with a BI-RADS class in {table.name}; add it or remove the image"
-            findings.append(Finding("error", path.name, message))
+            findings.error(path.name, message)
             continue
         label, side, view = row
         if (side, _VIEWS.get(view, view)) != (match[3], match[4]):
             message = f"its name has {match[3]} {match[4]}, {table.name} has {side} {view}"
-            findings.append(Finding("warning", path.name, message))
+            findings.warning(path.name, message)
         numbers.add(match[1])
         records.append(ImageRecord(path.name, path, label, match[2], source="inbreast"))
     for number in sorted(set(labels) - numbers):
         message = "there is no such image; download it again or remove the row"
-        findings.append(Finding("error", f"{table.name}: {number}", message))
+        findings.error(f"{table.name}: {number}", message)
     if len(records) != INBREAST_IMAGES:
         message = f"{len(records)} of the {INBREAST_IMAGES} published images are present"
-        findings.append(Finding("note", str(root), message))
+        findings.note(str(root), message)
     return records, findings
 
 
-def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
+def _files(root: Path, findings: Findings) -> tuple[Path, list[Path]]:
     """Find the table and the DICOM files, without listing or opening ``MedicalReports``."""
     files = list(walk_files(root, findings, skip=PRIVATE_FOLDERS))
     images = [path for path in files if path.suffix.casefold() == ".dcm"]
@@ -93,9 +93,9 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
     return present[0], images
 
 
-def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
+def _labels(table: Path, findings: Findings) -> dict[str, tuple[str, str, str]]:
     """Return a dict from image number to class, side and view."""
-    labels: dict[str, tuple[str, str, str]] = {}
+    labels = {}
     rows = read_csv(table, needed=_COLUMNS, expected="that of the release's table")
     for number, (side, view, image, grade) in rows.cells(_COLUMNS):
         where = f"{table.name}:{number}"
@@ -105,18 +105,15 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
             message = (
                 f"{image}: Bi-Rads {grade!r} is none of 0, 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
             )
-            findings.append(Finding("error", where, message))
+            findings.error(where, message)
             continue
         if grade == "0":
-            findings.append(
-                Finding(
-                    "note",
-                    where,
-                    f"{image}: BI-RADS 0, an incomplete assessment, counts as negative",
-                )
+            findings.note(
+                where,
+                f"{image}: BI-RADS 0, an incomplete assessment, counts as negative",
             )
         if image in labels:
-            findings.append(Finding("error", where, f"{image} has two rows; remove one"))
+            findings.error(where, f"{image} has two rows; remove one")
         labels[image] = (BIRADS_CLASSES[grade[0] in "456"], side, view)
     return labels
 

@@ -564,3 +564,32 @@ def test_a_name_with_a_backslash_is_a_name(tmp_path):
     tree(tmp_path, "a\\1.png", "a/1.png")
     (tmp_path / "m.csv").write_text("path,label\na\\1.png,x\n")
     assert [r.path.name for r in read_dataset(tmp_path / "m.csv").records] == ["a\\1.png"]
+
+
+def test_the_first_column_of_slides_is_offered_even_if_a_later_row_has_none(tmp_path):
+    names = ["P1a/1.png", "P1b/2.png", "P2a/3.png"]
+    tree(tmp_path, *names)
+    rows = [f"{names[0]},x,P1a", f"{names[1]},y,P1b", f"{names[2]},x,"]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label,slide", *rows]))
+    (warning,) = findings(read_dataset(tmp_path / "m.csv", group_from="1"), "warning")
+    assert "names of groups differ only in their end (P1a, P1b)" in warning
+    assert '`group_column="slide"` with `group_from=' in warning
+
+
+@pytest.mark.parametrize("option", ["label_column", "group_column"])
+@pytest.mark.parametrize("beside", [False, True], ids=["manifest", "labels"])
+def test_the_only_column_of_paths_cannot_be_the_label_or_the_group_too(tmp_path, option, beside):
+    tree(tmp_path / "images", "1.png", "2.png")
+    table = tmp_path / "images" / "m.csv"
+    table.write_text("Image,size\n1.png,4\n2.png,5\n")
+    options = {option: "image"}
+    images = table
+    if beside:
+        options["labels"] = table
+        images = tmp_path / "images"
+    with pytest.raises(InputError) as caught:
+        read_dataset(images, **options)
+    assert str(caught.value) == (
+        f"{table}: its only column of paths, Image, is also named with `{option}`; name another column, "
+        "or name that of the paths with `path_column`"
+    )
