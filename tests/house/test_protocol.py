@@ -46,7 +46,7 @@ HELD = {
     # of commands that were recorded
     "apps/doctor/named.py shard": 1,
     "apps/submit/plan.py shard": 1,
-    "apps/submit/status.py shard": 5,
+    "apps/submit/status.py shard": 4,
     "core/runs/history.py shard": 2,
 }
 """File and field to its reads of other values: units that hold `skip_errors`, and records that hold a shard."""
