@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import BundleError
-from ..core.formats import Archive
+from ..core.formats import Archive, Floats32
 from ..core.models import BundleFacts, Member
 from ..encoders import card_of
 from ..evaluate import NOTHING_LEARNT, nothing_learnt
@@ -100,7 +99,7 @@ class Bundle(BundleFacts):
             getattr(model, "constant", False) for models in self.models.values() for model in models
         )
 
-    def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> Floats:
+    def predict(self, features: Mapping[str, Floats32]) -> Floats:
         """Predict images: the mean probability over all models, feature files and augmentations, as published.
 
         Parameters
@@ -130,7 +129,7 @@ class Bundle(BundleFacts):
             )
         return mean
 
-    def compare(self, features: Mapping[str, npt.NDArray[np.float32]]) -> Floats:
+    def compare(self, features: Mapping[str, Floats32]) -> Floats:
         """Compare images with the training images, see `bchisto.boost.reference.compare`.
 
         Returns
@@ -161,7 +160,7 @@ class Bundle(BundleFacts):
                 return None
         return self._mean(lambda _, classifier: classifier.base)
 
-    def store_share(self, store: str, features: npt.NDArray[np.float32]) -> Floats:
+    def store_share(self, store: str, features: Floats32) -> Floats:
         """Return the contribution of one feature file's models to `predict`; all contributions sum to its result.
 
         Parameters

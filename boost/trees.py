@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError, DependencyError, InputError
-from ..core.formats import limits
+from ..core.formats import Array, Flags, Floats, Integers, limits
 from ..core.models import pack_arrays, unpack_arrays
 
 Places = npt.NDArray[np.int64]
@@ -20,16 +20,12 @@ Places = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float32]
 """Features of shape (images, augmentations, d)."""
 
-Probabilities = npt.NDArray[np.float64]
+Probabilities = Floats
 """Probabilities of shape (images, classes)."""
 
 Params = Mapping[str, Any]
 """Parameters of a model by name."""
 
-Floats = npt.NDArray[np.float64]
-
-Array = npt.NDArray[Any]
-"""Numbers of any type and shape."""
 
 Arrays = dict[str, Array]
 """The arrays of a model by name."""
@@ -155,7 +151,7 @@ class Forest:
     threshold: Floats
     children: Nodes
     value: Floats
-    counts: npt.NDArray[np.int64]
+    counts: Integers
 
     @property
     def constant(self) -> bool:
@@ -245,7 +241,7 @@ class Forest:
         row = np.tile(np.arange(count, dtype=np.int32), len(self.roots))
         children = self.children.ravel()
         # pairs of tree and row that are at a leaf are set aside, so that later levels have fewer of them
-        earlier: list[tuple[Nodes, npt.NDArray[np.bool_]]] = []
+        earlier: list[tuple[Nodes, Flags]] = []
         for level in range(self.depth):
             left = flat.take(
                 self.feature.take(node) * np.int32(count) + row

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError, OutputError
-from ..core.formats import read_json
+from ..core.formats import Floats, Floats32, read_json
 from ..core.jobs import Ticker, atomic_output, cpu_resources, ensure_folder, run_units, write_json
 from .canvas import Canvas, fat, filled_duct, gland, lymphocytes, nest, spindles, stroma
 from .dataset import SYNTHETIC_MARK
@@ -173,10 +173,10 @@ def _stain(
 
 
 def _match_colour(
-    amounts: npt.NDArray[np.float32],
-    vectors: npt.NDArray[np.float64],
-    target: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
+    amounts: Floats32,
+    vectors: Floats,
+    target: Floats,
+) -> Floats:
     """Return factors of the two stains that result in the mean transmission `target` in red and green (Newton)."""
     scale = np.ones(2)
     for _ in range(8):

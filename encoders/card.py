@@ -9,10 +9,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError
-from ..core.formats import limits
+from ..core.formats import Floats, limits
 
 Mean = tuple[float, float, float]
 
@@ -138,7 +137,7 @@ def treated_card(
     return EncoderCard(**{**treatment, **further})
 
 
-def _normalises(means: npt.NDArray[np.float64], stds: npt.NDArray[np.float64]) -> bool:
+def _normalises(means: Floats, stds: Floats) -> bool:
     """Return whether these are three means and deviations of pixels in 0..1; those of 0..255 are both above 1."""
     if not means.shape == stds.shape == (3,):
         return False

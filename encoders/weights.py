@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import DAMAGE, BchistoError, ImageError, StoreError, WeightsError, is_out_of_memory
-from ..core.formats import check_tree, content_sha256
+from ..core.formats import Floats32, check_tree, content_sha256
 from .loading import short_reason, unchanged
 from .network import variables_of
 from .registry import WEIGHTS_OF, EncoderSpec
@@ -105,7 +104,7 @@ def _named(model: Any) -> list[tuple[str, Any]]:
     return [(f"{layer}/{name}", variable) for layer, name, variable in variables_of(model)]
 
 
-def as_float32(variable: Any) -> npt.NDArray[np.float32]:
+def as_float32(variable: Any) -> Floats32:
     """Return the value of a Keras variable as a float32 array."""
     from keras import ops
 
@@ -168,9 +167,7 @@ def randomize(model: Any, *, seed: int) -> None:
         variable.assign(value)
 
 
-def _he_normal(
-    layer: str, name: str, shape: tuple[int, ...], *, seed: int
-) -> npt.NDArray[np.float32]:
+def _he_normal(layer: str, name: str, shape: tuple[int, ...], *, seed: int) -> Floats32:
     words = np.frombuffer(hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4").tolist()
     rng = np.random.default_rng(np.random.SeedSequence([seed, *words]))
     inputs = shape[:-1]

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..core.formats import Integers
+
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 Ends = tuple[float, float]
 Formula = Callable[[Values], Values]
 

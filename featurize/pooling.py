@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import InputError
+from ..core.formats import Array
 from ..encoders import CropEncoder
 from .crops import Pixels, pad_image
 
@@ -20,7 +21,7 @@ Features = npt.NDArray[np.float32]
 """Features of crops or of images, of shape (..., d)."""
 
 
-def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> Features:
+def norm_pool(descriptors: Array, p: float = 3) -> Features:
     """Pool the features of crops by the signed p-norm: ``m = mean(sign(d) |d|^p)``, result ``sign(m) |m|^(1/p)``.
 
     For non-negative features this is the p-norm of the paper: the mean at p = 1, and closer to the maximum as p grows.
@@ -97,7 +98,7 @@ class Pooling:
     """
 
     name: str
-    on_rows: Callable[[npt.NDArray[Any], float], Features]
+    on_rows: Callable[[Array, float], Features]
     on_tensors: Callable[[Any, float], Any]
     method: str
     shown: str

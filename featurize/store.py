@@ -24,10 +24,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from ..core import PathInput, StoreError, converted, few, printable
-from ..core.formats import checked_dataset, limits, open_for_reading, reading
+from ..core.formats import Array, checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
 from ..data import ImageRecord
 from .pooling import Features
@@ -76,7 +75,7 @@ _OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
 _DTYPES: Mapping[str, type[np.generic]] = {"truth": np.bool_, "float": np.float32}
 """Types in which the kinds of columns are written."""
 
-Columns = Mapping[str, npt.NDArray[Any]]
+Columns = Mapping[str, Array]
 """Columns of images by name, each with a value per image."""
 
 Rows = tuple[Features, Columns]
@@ -199,7 +198,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             )
         return result
 
-    def images(self, name: str) -> npt.NDArray[Any]:
+    def images(self, name: str) -> Array:
         """Return a per-image column: ``sha256``, ``pixels_sha256``, ``mpp`` or one of `PER_IMAGE`.
 
         Raises
@@ -311,7 +310,7 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
     return texts
 
 
-def stain_columns(stains: Sequence[StainInfo]) -> dict[str, npt.NDArray[Any]]:
+def stain_columns(stains: Sequence[StainInfo]) -> dict[str, Array]:
     """Return the columns of `PER_IMAGE`, and the SHA-256 of the pixels."""
     unknown = np.full((3, 2), np.nan)
     columns = {PIXELS: np.array([stain.pixels for stain in stains], dtype=object)}

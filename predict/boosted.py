@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..boost import NOT_COMPARED, Bundle
 from ..core import DAMAGE, BundleError, ImageError, InputError, WeightsError, printable
-from ..core.formats import limits
+from ..core.formats import Floats, Floats32, limits
 from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
 from ..encoders import (
@@ -37,8 +36,6 @@ from ..featurize import (
     time_describing,
 )
 from ..stains import stain_notes
-
-Floats = npt.NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
@@ -140,7 +137,7 @@ class BoostedModel:
 
     def describe(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, dict[str, npt.NDArray[np.float32]] | str, str]]:
+    ) -> Iterator[tuple[ImageRecord, dict[str, Floats32] | str, str]]:
         """Compute the features of images that `predict` gives to the models.
 
         Yields
@@ -163,7 +160,7 @@ class BoostedModel:
         ]
         stains: dict[str, list[tuple[str, StainInfo]]] = {}
         for record, *items in zip(records, *passes, strict=True):
-            features: dict[str, npt.NDArray[np.float32]] = {}
+            features: dict[str, Floats32] = {}
             failure: str | None = None
             pixels = ""
             for (settings, _), item in zip(groups, items, strict=True):

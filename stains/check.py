@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import Message, few
+from ..core.formats import Array
 from .colours import RUIFROK_FROM_HED, Image, check_rgb
 from .foreign import beyond_tissue, foreign_pixels
 from .macenko import ROBUST, stained_pixels
@@ -153,7 +153,7 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
     return StainCheck(whitened, basis, (*reasons, *_implausible(estimate.stains)), share)
 
 
-def _implausible(stains: npt.NDArray[Any]) -> list[str]:
+def _implausible(stains: Array) -> list[str]:
     reasons: list[str] = []
     if stains.min() < LEAST_COMPONENT:
         reasons.append("a stain vector is negative")
@@ -176,7 +176,7 @@ def _implausible(stains: npt.NDArray[Any]) -> list[str]:
     return reasons
 
 
-def _is_ink(stain: npt.NDArray[Any]) -> bool:
+def _is_ink(stain: Array) -> bool:
     """Return whether a stain vector is that of a blue, green or red ink."""
     _, green, blue = stain
     red_ink = stain[0] < RED_INK and min(green, blue) > ALIKE * max(green, blue)

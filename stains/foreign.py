@@ -5,11 +5,12 @@ All tissue of haematoxylin and eosin lies in a cone of optical densities. Ink an
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core.formats import Array
 from .colours import Image, check_rgb, optical_density
 
 Mask = npt.NDArray[np.bool_]
@@ -80,7 +81,7 @@ _SAMPLED: Final = 100
 pixels of them, and an image without such pixels is normalised nearly as fast."""
 
 
-def beyond_tissue(density: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def beyond_tissue(density: Array) -> Array:
     """Return how far optical densities are outside the cone of haematoxylin and eosin, positive if outside.
 
     Parameters

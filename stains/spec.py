@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ..core import InputError
+from ..core.formats import Flags, Floats
 from .colours import Image
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -37,11 +35,11 @@ class StainEstimate:
         keep their colour. None if there are none.
     """
 
-    stains: npt.NDArray[np.float64]
-    maxima: npt.NDArray[np.float64]
+    stains: Floats
+    maxima: Floats
     tissue: float
     residual: float
-    foreign: npt.NDArray[np.bool_] | None = None
+    foreign: Flags | None = None
 
 
 class Normalizer(Protocol):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
+from ...core.formats import Floats, Floats32, Integers
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...encoders import CropEncoder, Encoder
@@ -28,7 +29,6 @@ _MOST_PLACES = 32
 _LEAST = 32
 """Smallest side of a window, in pixels at the scale of the encoder."""
 
-Floats = npt.NDArray[np.float64]
 Places = Sequence[Floats]
 """Positions of the rows and of the columns of a grid, as ascending fractions of height and width."""
 
@@ -64,7 +64,7 @@ def _weights(places: Floats, size: int) -> Floats:
     return np.stack([np.interp(pixels, places, unit) for unit in np.eye(len(places))], axis=1)
 
 
-def grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[np.int64]:
+def grid_starts(length: int, *, side: int, step: int, most: int) -> Integers:
     """Return the starts of windows of `side` pixels that cover a length evenly, about `step` pixels apart.
 
     Examples
@@ -76,7 +76,7 @@ def grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[
     return np.unique(np.linspace(0, length - side, count).round().astype(np.int64))
 
 
-def around(grid: npt.NDArray[np.float32], reach: int) -> Iterator[npt.NDArray[np.float32]]:
+def around(grid: Floats32, reach: int) -> Iterator[Floats32]:
     """Yield the features at each grid position and at its neighbours up to `reach` away, shape (k, d)."""
     height, width, depth = grid.shape
     for row in range(height):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import counted
+from ...core.formats import Floats
 from ...core.jobs import atomic_output
 from ...evaluate.report import render_page, thumbnail
 from .explanation import Explanation, Picture
@@ -55,8 +55,6 @@ _SHORTEST = 0.25
 """Smallest fraction of the colour bar over which a side reaches its full colour.
 
 Without it, the narrow side above a base of 0.95 would be drawn as intensely as the other."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def colour_limits(explanation: Explanation) -> tuple[float, float]:

@@ -7,12 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ...core import DAMAGE
+from ...core.formats import Array, Floats32
 from ...core.jobs import atomic_output, save_arrays
 from ...data import ImageRecord, decode_record, shrink_image
 
@@ -21,7 +22,7 @@ Picture = npt.NDArray[np.uint8]
 Tiles = tuple[tuple[str, Picture], ...]
 """Captions and small pictures."""
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Arrays = Mapping[str, Array]
 
 _SAME = 1e-6
 """Difference from the base up to which a mean equals it: float32 rounds to 6e-8."""
@@ -67,7 +68,7 @@ class UnitPictures(NamedTuple):
 
     tiles: Tiles
     arrays: Arrays
-    values: npt.NDArray[np.float32] | None = None
+    values: Floats32 | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Explanation:
     score: float
     caution: str
     picture: Picture | None = None
-    values: npt.NDArray[np.float32] | None = None
+    values: Floats32 | None = None
     signed: bool = False
     padded: bool = False
     floor: float = 0.0

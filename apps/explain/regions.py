@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.formats import as_stored, read_header
+from ...core.formats import Flags, as_stored, read_header
 from ...core.jobs import atomic_output
 from ...data import ImageRecord
 from .draw import colour_limits
@@ -95,7 +95,7 @@ def hottest_regions(
     }
 
 
-def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags:
     """Return which values are the highest tenth of a map, or fewer; none if the map is flat."""
     import cv2
 
@@ -114,7 +114,7 @@ def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> npt.N
     return hot
 
 
-def outline(inside: npt.NDArray[np.bool_]) -> list[Ring]:
+def outline(inside: Flags) -> list[Ring]:
     """Return the outline of an edge-connected region, then those of its holes, as closed rings along pixel edges.
 
     If two pixels touch only at a corner, the ring turns towards the background there, so that no ring meets itself.

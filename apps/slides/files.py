@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import ImageError, InputError, Message, Settings, counted, few, option, readable_name
-from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Role, read_csv, read_json
+from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Floats, Role, read_csv, read_json
 from ...core.jobs import write_or_remove
 from ...data import PathRule, match_names
 from .slide import Slide
@@ -269,10 +268,10 @@ class Annotation(NamedTuple):
     """
 
     label: str
-    rings: tuple[npt.NDArray[np.float64], ...]
+    rings: tuple[Floats, ...]
 
     @property
-    def box(self) -> npt.NDArray[np.float64]:
+    def box(self) -> Floats:
         """Smallest x and y, then the largest ones."""
         return np.concatenate([self.rings[0].min(axis=0), self.rings[0].max(axis=0)])
 
@@ -360,7 +359,7 @@ def _class_of(properties: dict[str, Any]) -> str:
     return str(value).strip()
 
 
-def _ring(points: Any) -> npt.NDArray[np.float64]:
+def _ring(points: Any) -> Floats:
     ring = np.array([point[:2] for point in points], dtype=np.float64).reshape(-1, 2)
     if not (np.abs(ring) < 1e7).all():  # nor a number
         raise ValueError("a coordinate that no slide has")

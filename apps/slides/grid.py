@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ...core.formats import Array, Flags, Integers
 from ...stains import foreign_pixels, large_areas
 from .files import Annotation
 from .slide import Picture, Slide
@@ -54,7 +55,7 @@ class Tissue(NamedTuple):
     """
 
     picture: Picture
-    mask: npt.NDArray[np.bool_]
+    mask: Flags
     factor: float
     area: float
 
@@ -188,12 +189,12 @@ def field_classes(
 
 
 def _covered_shares(
-    annotations: Sequence[Annotation], corner: npt.NDArray[np.int64], side: float
+    annotations: Sequence[Annotation], corner: Integers, side: float
 ) -> dict[str, float]:
     """Return the share of a field that the annotations of each class cover together."""
     import cv2
 
-    covered: dict[str, npt.NDArray[Any]] = {}
+    covered: dict[str, Array] = {}
     for annotation in annotations:
         rings = [
             np.rint(((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS).astype(np.int32)

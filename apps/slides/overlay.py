@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ... import predict
+from ...core.formats import Floats, Integers
 from ...core.jobs import atomic_output, write_json
 from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
@@ -108,12 +108,12 @@ class TileMap:
         return marks
 
     @property
-    def places(self) -> npt.NDArray[np.int64]:
+    def places(self) -> Integers:
         """Column and row of each tile, int64 of shape (tiles, 2)."""
         return np.rint(np.array(self.grid.corners).reshape(-1, 2) / self.side).astype(np.int64)
 
     @property
-    def lattice(self) -> npt.NDArray[np.int64]:
+    def lattice(self) -> Integers:
         """The number of the tile in each row and column, -1 without one."""
         columns, rows = self.places.T
         numbers = np.full((rows.max(initial=0) + 1, columns.max(initial=0) + 1), -1)
@@ -175,7 +175,7 @@ class TileMap:
             },
         }
 
-    def scores(self, point: Point) -> dict[str, npt.NDArray[np.float64]]:
+    def scores(self, point: Point) -> dict[str, Floats]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
 
         ``mean`` is the mean over the tiles. Two rules need positive classes. Their scores are the share of tiles that
@@ -204,7 +204,7 @@ class TileMap:
             scores[rule] = score * positive + (1 - score) * negative
         return scores
 
-    def _neighbour_means(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _neighbour_means(self, values: Floats) -> Floats:
         """Return the mean of the value of each tile and those of its up to eight neighbours, row by row."""
         import cv2
 

@@ -26,7 +26,12 @@ from .decode import as_stored, decode_image, largest_sample, read_header
 from .files import (
     SLIDE,
     SLIDE_SUFFIXES,
+    Array,
+    Flags,
+    Floats,
+    Floats32,
     ImageHeader,
+    Integers,
     content_sha256,
     file_identity,
     file_sha256,

@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import ImageError
 from . import files, limits
-from .files import BROKEN, SLIDE, Container, ImageHeader, Samples
+from .files import BROKEN, SLIDE, Container, Floats, ImageHeader, Samples
 from .pictures import JPEG_BEGIN, check_jpeg
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -156,7 +155,7 @@ class _Elements(NamedTuple):
     bits: int
     allocated: int
     sop_class: str
-    numbers: dict[str, npt.NDArray[np.float64]]
+    numbers: dict[str, Floats]
     spacing: set[float]
 
     @classmethod
@@ -187,7 +186,7 @@ def _sop_class(meta: Any) -> str:
     return str(name).rstrip("\0 ")
 
 
-def _numbers(elements: Any) -> dict[str, npt.NDArray[np.float64]]:
+def _numbers(elements: Any) -> dict[str, Floats]:
     """Return the elements from which grey levels are computed, as far as there are any."""
     numbers = {}
     for name in _NUMBERS:

@@ -130,6 +130,11 @@ def plausible_mpp(value: Any) -> float | None:
 
 
 Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+"""Arrays of numbers in double and single precision, of whole numbers, and of truths."""
 
 
 class Samples(NamedTuple):

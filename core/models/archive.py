@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import DAMAGE, BundleError, first_line, printable, readable_name
-from ..formats import check_zip, limits
+from ..formats import Array, check_zip, limits
 from ..jobs import save_arrays
 
 BUNDLE_SCHEMA = 4
@@ -154,9 +153,6 @@ def _are_classes(value: Any) -> bool:
         and len(set(value)) == len(value)
         and all(name.strip() and "\0" not in name and readable_name(name) == name for name in value)
     )
-
-
-Array = npt.NDArray[Any]
 
 
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...core.formats import read_header
+from ...core.formats import Integers, read_header
 from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
 from .aligned import (
@@ -364,9 +364,7 @@ def _candidates(
                 yield left, right, aligned
 
 
-def _alike(
-    vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+def _alike(vectors: npt.NDArray[np.floating], owner: Integers) -> Integers:
     """Find pairs of vectors of different owners within a distance of `_ALIKE_POINTS` by hash keys; shape (n, 2)."""
     if len(vectors) < 2:
         return np.empty((0, 2), np.int64)

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import ImageError, InputError
-from ...core.formats import LJPEG_SUFFIX, limits, read_header
+from ...core.formats import LJPEG_SUFFIX, Integers, limits, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding, Findings
 from ..layouts import LESIONS, LayoutSpec
@@ -52,7 +51,7 @@ class Abnormality(NamedTuple):
     box: tuple[int, int, int, int]
 
 
-def outline_points(text: str) -> npt.NDArray[np.int64]:
+def outline_points(text: str) -> Integers:
     """Decode a chain ``x y c c c ... #`` into points.
 
     Parameters
@@ -153,7 +152,7 @@ def _number(name: str, text: str) -> int:
 
 def _abnormality(text: str, *, width: int, height: int) -> Abnormality:
     number = _number("ABNORMALITY", text)
-    outlines: list[npt.NDArray[np.int64]] = []
+    outlines: list[Integers] = []
     for chain in re.findall(r"^(?:BOUNDARY|CORE)\b.*\n?(.*)", text, re.MULTILINE):
         where = f"abnormality {number}, outline {len(outlines) + 1}"
         try:

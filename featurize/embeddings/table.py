@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import InputError, few
+from ...core.formats import Array
 from ...data import ImageRecord, join_groups, report_findings
 from ..pooling import Features
 from .facts import UNKNOWN, is_name, settled_facts
@@ -49,7 +49,7 @@ class Embeddings:
     def of(
         cls,
         path: Path,
-        features: npt.NDArray[Any],
+        features: Array,
         columns: Mapping[str, Sequence[str]],
         facts: Mapping[str, Any],
     ) -> Embeddings:
@@ -99,7 +99,7 @@ class Embeddings:
 
 
 def _checked_cells(
-    path: Path, name: str, columns: Mapping[str, Sequence[str]], features: npt.NDArray[Any]
+    path: Path, name: str, columns: Mapping[str, Sequence[str]], features: Array
 ) -> tuple[str, ...]:
     """Return the cells of a column, empty if there is no such column; refuse those that do not fit the features."""
     cells = [cell.strip() for cell in columns.get(name, [""] * len(features))]
@@ -124,7 +124,7 @@ def _refuse_repeated(path: Path, image_ids: Sequence[str]) -> None:
         raise InputError(f"{path}: the id {image} is in it twice; keep one row per image")
 
 
-def _finite_rows(path: Path, image_ids: Sequence[str], features: npt.NDArray[Any]) -> Features:
+def _finite_rows(path: Path, image_ids: Sequence[str], features: Array) -> Features:
     """Return features in float32 of shape (images, augmentations, d); refuse those that float32 cannot hold."""
     if features.ndim == 2:  # one augmentation
         features = features[:, np.newaxis]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....core import InputError
-from ....core.formats import read_json, read_records
+from ....core.formats import Floats, Integers, read_json, read_records
 from ....evaluate import (
     Figure,
     Panel,
@@ -34,7 +34,6 @@ Key = tuple[str, int | None]
 Published = Mapping[str, Any]
 """A table of published figures, as a recipe has it."""
 
-Floats = npt.NDArray[np.float64]
 
 Figures = Iterator[PublishedFigure]
 """Rows of a table at one magnification."""
@@ -65,7 +64,7 @@ class StoreHits(NamedTuple):
 
     hits: Floats
     averaged: Floats
-    folds: npt.NDArray[np.int64]
+    folds: Integers
     units: npt.NDArray[np.str_]
 
     @property
