@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Bundle(BundleFacts):
         Summary of the training images, see `parse_reference`; None if there were too few.
     """
 
-    kind: ClassVar[str] = "boosted"
+    kind = "boosted"
 
     stores: dict[str, dict[str, Any]]
     models: dict[str, list[Classifier]]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,11 +91,11 @@ class BoostTraining(Training):
     settings: BoostSettings
     preset: Preset
 
-    unit: ClassVar[str] = "models"
-    finished_clause: ClassVar[str] = "models are trained"
-    step_name: ClassVar[str] = "models"
-    command: ClassVar[str] = "boost"
-    tables: ClassVar[tuple[str, ...]] = ("predictions-by-model.csv", "table.csv")
+    unit = "models"
+    finished_clause = "models are trained"
+    step_name = "models"
+    command = "boost"
+    tables = ("predictions-by-model.csv", "table.csv")
 
     def check_size(self) -> None:
         """Refuse more models than a model file can hold.

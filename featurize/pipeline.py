@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from ..core import (
     ImageError,
@@ -199,9 +198,9 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     blocks: Sequence[Unit] = ()
 
     label = "featurize"
-    unit: ClassVar[str] = "blocks"
-    step_name: ClassVar[str] = "augmentations"
-    finished_clause: ClassVar[str] = "blocks are done"
+    unit = "blocks"
+    step_name = "augmentations"
+    finished_clause = "blocks are done"
 
     @classmethod
     def open(

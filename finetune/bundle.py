@@ -45,7 +45,7 @@ class CnnBundle(BundleFacts):
         How they were read: ``label_level``, ``context``.
     """
 
-    kind: ClassVar[str] = "cnn"
+    kind = "cnn"
 
     settings: FinetuneSettings
     models: dict[int, Any]

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,10 +81,10 @@ class CnnTraining(Training):
     reading: dict[str, Any]
     tensorboard: bool
 
-    unit: ClassVar[str] = "folds"
-    finished_clause: ClassVar[str] = "folds are trained"
-    step_name: ClassVar[str] = "epochs"
-    command: ClassVar[str] = "finetune"
+    unit = "folds"
+    finished_clause = "folds are trained"
+    step_name = "epochs"
+    command = "finetune"
 
     def with_fitting_batches(self) -> CnnTraining:
         """Return the training with its warnings, and a batch size that fits its images. Nothing is written.

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from ..core import (
     BundleError,
@@ -254,8 +254,8 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
     records: Sequence[ImageRecord]
 
     label = "predict"
-    unit: ClassVar[str] = "images"
-    finished_clause: ClassVar[str] = "images are predicted"
+    unit = "images"
+    finished_clause = "images are predicted"
 
     @property
     def rewrites(self) -> bool:
@@ -362,7 +362,7 @@ class EmbeddingPrediction(TablePrediction):
 
     results: Predicted
 
-    step_name: ClassVar[str] = "images"
+    step_name = "images"
 
     @classmethod
     def open(cls, call: _Call, work: Work, bundle: Path) -> EmbeddingPrediction:

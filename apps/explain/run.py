@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from ...core import (
     ImageError,
@@ -260,9 +260,9 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     model: Model
     work: Work
 
-    unit: ClassVar[str] = "images"
-    step_name: ClassVar[str] = "images"
-    finished_clause: ClassVar[str] = "images are explained"
+    unit = "images"
+    step_name = "images"
+    finished_clause = "images are explained"
 
     @classmethod
     def of(cls, asked: _Asked, folder: Path, opened: _Opened, work: Work) -> Explanations:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -289,9 +289,9 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     keeps: bool = True
 
     label = "cut"
-    unit: ClassVar[str] = "slides"
-    step_name: ClassVar[str] = "positions"
-    finished_clause: ClassVar[str] = "slides are cut"
+    unit = "slides"
+    step_name = "positions"
+    finished_clause = "slides are cut"
 
     def open(self, slides: Sequence[SlideFile], outlines: Mapping[str, Path]) -> None:
         """Open the slides and their annotations.

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from ...core import ImageError, InputError, Many, PathInput, TextInput, converted, plain_options
 from ...core.formats import LABEL, read_rows
@@ -206,8 +206,8 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     failures: Failures = field(default_factory=Failures)
 
     label = "map"
-    unit: ClassVar[str] = "blocks"
-    finished_clause: ClassVar[str] = "blocks are predicted"
+    unit = "blocks"
+    finished_clause = "blocks are predicted"
 
     def open(self, slides: Sequence[SlideFile]) -> None:
         """Find the tiles of slides.
