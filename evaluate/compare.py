@@ -296,9 +296,7 @@ def _sample_size(differences: Mapping[str, Figure], units: Units) -> Entry:
     """
     from scipy.stats import norm
 
-    name = "accuracy"
-    if differences[name].interval is None:
-        name = "by_unit"
+    name = "by_unit" if differences["accuracy"].interval is None else "accuracy"
     change = differences.get(name)
     if change is None or change.interval is None:
         return {"detectable": None, "detectable_of": None, "units_needed": None}

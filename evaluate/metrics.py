@@ -368,6 +368,8 @@ def _pooled_auc(table: PredictionTable) -> dict[str, float]:
 
 def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
     """Return what of the rows is independent, and how many units the first figures of a report would need."""
+    of_groups = units.kind == "group"
+    ungrouped = [row for row in table.first_rows if of_groups and table.groups[row] is None]
     return {
         "kind": units.kind,
         "count": units.count,
@@ -375,9 +377,7 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "divided": table.divided,
         "trained": len(table.not_new),
         "largest": float(np.bincount(units.member).max() / len(table)),
-        "ungrouped": sum(
-            table.groups[row] is None for row in table.first_rows if units.kind == "group"
-        ),
+        "ungrouped": len(ungrouped),
         "estimand": ESTIMAND.format(units=plural(units.kind)),
         "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }

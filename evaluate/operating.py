@@ -239,14 +239,13 @@ def _elsewhere(figures: Metrics, prevalence: float) -> Entry:
     sensitivity = figures["sensitivity"].value
     specificity = figures["specificity"].value
     odds = prevalence / (1.0 - prevalence)
-    ppv = _from_ratio(
-        figures["lr_positive"],
-        odds,
-        value=_fraction(sensitivity * prevalence, (1 - specificity) * (1 - prevalence)),
-    )
-    npv = _from_ratio(figures["lr_negative"], odds).rest()
-    value = _fraction(specificity * (1 - prevalence), (1 - sensitivity) * prevalence)
-    return {"prevalence": prevalence, "ppv": ppv, "npv": replace(npv, value=value)}
+    ppv = _fraction(sensitivity * prevalence, (1 - specificity) * (1 - prevalence))
+    npv = _fraction(specificity * (1 - prevalence), (1 - sensitivity) * prevalence)
+    return {
+        "prevalence": prevalence,
+        "ppv": replace(_from_ratio(figures["lr_positive"], odds), value=ppv),
+        "npv": replace(_from_ratio(figures["lr_negative"], odds).rest(), value=npv),
+    }
 
 
 def _fraction(first: float, second: float) -> float:
@@ -256,11 +255,14 @@ def _fraction(first: float, second: float) -> float:
     return first / (first + second)
 
 
-def _from_ratio(ratio: Figure, odds: float, *, value: float = np.nan) -> Figure:
-    """Return the share of positives that a likelihood ratio makes of these odds: 1 - 1 / (1 + odds * ratio)."""
+def _from_ratio(ratio: Figure, odds: float) -> Figure:
+    """Return the ends of the share of positives that a likelihood ratio makes of these odds.
+
+    It is 1 - 1 / (1 + odds * ratio); its value is left to the caller, since a ratio may have none where it has.
+    """
     low = 1.0 - 1.0 / (1.0 + odds * ratio.low)
     high = 1.0 - 1.0 / (1.0 + odds * ratio.high)
-    return replace(ratio, value=value, low=low, high=high)
+    return replace(ratio, low=low, high=high)
 
 
 def fold_curves(

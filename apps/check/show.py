@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections import Counter
@@ -41,13 +42,34 @@ from ...evaluate.report import (
     thumbnail,
     write_page,
 )
-from ...featurize import seen_scales
+from ...featurize import View, seen_scales
 from ...stains import Normalizer, make_normalizer, stain_notes
 from .plan import shown_factor, unscaled
 from .run import Preflight
 
 Say = Callable[[str], str]
 """Writes a message of the library with the caller's names of options."""
+
+
+_NO_LABEL = "no label"
+
+_MOST_FINDINGS = 100
+"""Largest number of findings that a page lists, errors first."""
+
+_MOST_FILES = 6
+"""Largest number of files that a page names for a finding."""
+
+_MOST_CLASSES = 12
+"""Largest number of classes that are shown, in class order."""
+
+_MOST = 5
+"""Largest number of pictures of a class, or with doubtful stains."""
+
+_SIDE = 320
+"""Longest side of a picture in pixels."""
+
+_GAP = 6
+"""Gap between a picture and the one below, in pixels."""
 
 
 def preflight_text(
@@ -98,27 +120,6 @@ def preflight_text(
     return str(text).rstrip()
 
 
-_NO_LABEL = "no label"
-
-_MOST_FINDINGS = 100
-"""Largest number of findings that a page lists, errors first."""
-
-_MOST_FILES = 6
-"""Largest number of files that a page names for a finding."""
-
-_MOST_CLASSES = 12
-"""Largest number of classes that are shown, in class order."""
-
-_MOST = 5
-"""Largest number of pictures of a class, or with doubtful stains."""
-
-_SIDE = 320
-"""Longest side of a picture in pixels."""
-
-_GAP = 6
-"""Gap between a picture and the one below, in pixels."""
-
-
 def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> list[Path]:
     """Write the findings of a pre-flight as one HTML page, with images before and after normalisation.
 
@@ -148,7 +149,11 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
         banners=[SYNTHETIC_BANNER] if result.dataset.synthetic else [],
         sections=[
             Section("Findings", list(_finding_blocks(result, say))),
-            Section("Contact sheet", list(_contact_sheet(result, shown))),
+            # without the classes of which no image can be read
+            Section(
+                "Contact sheet",
+                [block for block in _contact_sheet(result, shown) if block.pictures or block.note],
+            ),
         ],
         renamed=_renamed(root),
     )
@@ -189,63 +194,49 @@ def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Bloc
     readable = [
         record for record in result.dataset.records if record.image_id not in result.survey.broken
     ]
-    gallery = _Gallery(result, shown)
+    stain = result.planned.stain
+    normalizer = None if stain == "none" else make_normalizer(stain)
+    draw = functools.partial(_pictures, result.planned.views[0], normalizer, shown)
     totals = Counter(record.label or _NO_LABEL for record in result.dataset.records)
     names = dict.fromkeys((*result.dataset.classes, _NO_LABEL))
     classes = [name for name in names if totals[name]]
     for name in classes[:_MOST_CLASSES]:
         of_class = [record for record in readable if (record.label or _NO_LABEL) == name]
-        pictures = gallery.pictures(choose_records(of_class))
-        if pictures:
-            of_all = counted(totals[name], get_layout(result.dataset.name).image_is)
-            yield Block(heading=f"{name}: {len(pictures)} of {of_all}", pictures=pictures)
+        of_all = counted(totals[name], get_layout(result.dataset.name).image_is)
+        pictures = draw(choose_records(of_class))
+        yield Block(heading=f"{name}: {len(pictures)} of {of_all}", pictures=pictures)
     if result.stains is not None:
         doubtful = result.stains.doubtful
         records = [record for record in readable if record.image_id in doubtful]
-        pictures = gallery.pictures(records[:_MOST], reasons=doubtful)
-        if pictures:
-            yield Block(heading="Stains in doubt", pictures=pictures)
+        yield Block(heading="Stains in doubt", pictures=draw(records[:_MOST], reasons=doubtful))
     if len(classes) > _MOST_CLASSES:
         further = counted(len(classes) - _MOST_CLASSES, "further class")
         yield Block(note=f"{further} without images here.")
 
 
-class _Gallery:
-    """Pictures of images before and after normalisation, numbered on a page.
+def _pictures(
+    view: View,
+    normalizer: Normalizer | None,
+    shown: list[ImageRecord],
+    records: Sequence[ImageRecord],
+    *,
+    reasons: Mapping[str, Sequence[str]] | None = None,
+) -> list[Drawing]:
+    """Return pictures of the images that can be read, with what was done to them, or reasons for doubt.
 
-    Parameters
-    ----------
-    result : Preflight
-    shown : list of ImageRecord
-        Gets the image of each picture.
+    They are numbered on from `shown`, which gets the image of each.
     """
-
-    def __init__(self, result: Preflight, shown: list[ImageRecord]) -> None:
-        self._view = result.planned.views[0]
-        self._normalizer: Normalizer | None = None
-        if result.planned.stain != "none":
-            self._normalizer = make_normalizer(result.planned.stain)
-        self._shown = shown
-
-    def pictures(
-        self,
-        records: Sequence[ImageRecord],
-        *,
-        reasons: Mapping[str, Sequence[str]] | None = None,
-    ) -> list[Drawing]:
-        """Return pictures of the images that can be read, with what was done to them, or reasons for doubt."""
-        pictures = []
-        for record in records:
-            scale = min(1.0, shown_factor(self._view, record))
-            source, about = _draw(record, self._normalizer, scale)
-            if not source:
-                continue
-            if reasons is not None:
-                about = "; ".join(reasons[record.image_id])
-            self._shown.append(record)
-            text = f"Image {len(self._shown)}, {record.label or _NO_LABEL}: {about}"
-            pictures.append(Drawing(source, text, text))
-        return pictures
+    pictures = []
+    for record in records:
+        source, about = _draw(record, normalizer, min(1.0, shown_factor(view, record)))
+        if not source:
+            continue
+        if reasons is not None:
+            about = "; ".join(reasons[record.image_id])
+        shown.append(record)
+        text = f"Image {len(shown)}, {record.label or _NO_LABEL}: {about}"
+        pictures.append(Drawing(source, text, text))
+    return pictures
 
 
 def choose_records(records: Sequence[ImageRecord]) -> list[ImageRecord]:

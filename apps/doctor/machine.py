@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -55,15 +56,10 @@ def _memory_limit() -> tuple[int, str]:
     """Return the number of bytes that this process may use, and what limits it."""
     limits = [(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "of memory")]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(
-                (
-                    int(Path(file).read_text(encoding="ascii")),
-                    "by the limit of the job or container",
-                )
-            )
-        except (OSError, ValueError):  # the file does not exist, or contains "max"
-            continue
+        # the file may not exist, or contain "max"
+        with contextlib.suppress(OSError, ValueError):
+            limit = int(Path(file).read_text(encoding="ascii"))
+            limits.append((limit, "by the limit of the job or container"))
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
         limits.append((soft, "by ulimit -v"))
@@ -216,28 +212,34 @@ def _check_needs(
     if extra and None in [_version(need.name) for need in unfit]:
         yield Check(name, "note", "not installed", how_to_install(extra))
         return
+    troubles: list[tuple[str, str]] = []
     if unfit:
-        versions = [f"{need.name} {_version(need.name) or 'is missing'}" for need in unfit]
-        wanted = [f"{need.name}{need.specifier}" for need in unfit]
-        text = f"{', '.join(versions)}; needs {', '.join(wanted)}"
-        yield Check(name, status, text, shlex.join(["pip", "install", *wanted]))
+        troubles.append(_misfit(unfit))
     met = {str(canonicalize_name(need.name)): need for need in needs if need not in unfit}
-    broken = list(_broken(met, modules))
-    for need, trouble, reason in broken:
-        yield Check(name, status, trouble, _fix(need, reason))
-    if not unfit and not broken:
+    troubles += _broken(met, modules)
+    for trouble, remedy in troubles:
+        yield Check(name, status, trouble, remedy)
+    if not troubles:
         yield Check(name, "ok", ", ".join(f"{need.name} {_version(need.name)}" for need in needs))
+
+
+def _misfit(needs: Sequence[Requirement]) -> tuple[str, str]:
+    """Return which versions of packages are installed and needed, and how to install these."""
+    versions = [f"{need.name} {_version(need.name) or 'is missing'}" for need in needs]
+    wanted = [f"{need.name}{need.specifier}" for need in needs]
+    text = f"{', '.join(versions)}; needs {', '.join(wanted)}"
+    return text, shlex.join(["pip", "install", *wanted])
 
 
 def _broken(
     met: Mapping[str, Requirement], modules: Mapping[str, Set[str]]
-) -> Iterator[tuple[Requirement, str, str]]:
-    """Yield what is installed and does not load, and why; the check of the backend loads networks."""
+) -> Iterator[tuple[str, str]]:
+    """Yield why what is installed does not load, and the remedy; the check of the backend loads networks."""
     for module, packages in modules.items():
         for package in packages & met.keys() - {*_NETWORKS}:
             reason = _trouble(module)
             if reason:
-                yield met[package], f"{module} does not load: {reason}", reason
+                yield f"{module} does not load: {reason}", _fix(met[package], reason)
 
 
 def _is_met(need: Requirement) -> bool:

@@ -156,9 +156,8 @@ def measured(name: str, metrics: Metrics | None) -> Entry:
         ``lines``, sentences; ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``counts``, of
         each class.
     """
-    metrics = metrics or {}
-    run = metrics.get("run", {})
-    tables = metrics.get("tables", {})
+    run = (metrics or {}).get("run", {})
+    tables = (metrics or {}).get("tables", {})
     facts: Entry = {
         "lines": [],
         "protocol": run.get("protocol"),

@@ -1,9 +1,12 @@
 """Influences and their variance, against other programs, leaving units out, and numbers by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bchisto.evaluate import Units, share_interval
 from bchisto.evaluate.influence import (
+    Part,
     agreement,
     auc_part,
     difference,
@@ -239,3 +242,44 @@ def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng, monkeypa
         )
         difference_interval(of, units)
         assert [more["ranked"] for more in calls] == [ranked]
+
+
+def scores_part(values, inside):
+    """A mean of scores, which are no shares, of some rows."""
+    value = values[inside].mean()
+    return Part(float(value), np.where(inside, values - value, 0.0) / inside.sum(), (inside,))
+
+
+def test_a_mean_of_scores_of_different_rows_lies_within_its_limits():
+    """Their interval is not that of shares, whose ends would be none for a score below 0."""
+    values = np.array([-1.0, -1.0, -0.5, -1.0, 0.5, 1.0, 1.0, 0.0])
+    first = np.arange(8) < 4
+    figure = interval(
+        [scores_part(values, first), scores_part(values, ~first)],
+        Units(np.arange(8)),
+        limits=(-1.0, 1.0),
+    )
+    assert figure.reason is None
+    assert -1.0 <= figure.low < figure.value < figure.high <= 1.0
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0), (0.0, 5.0)])
+def test_parts_that_balance_each_other_have_an_interval(limits):
+    """What one part gains the other loses, so that their mean does not vary."""
+    low, high = limits
+    right = np.arange(12) % 3 == 0
+    everywhere = np.ones(12, dtype=bool)
+    parts = [
+        scores_part(np.where(hits, high, low).astype(float), everywhere) for hits in (right, ~right)
+    ]
+    figure = interval(parts, Units(np.arange(12)), limits=limits)
+    assert figure.value == pytest.approx((low + high) / 2)
+    assert low < figure.low < figure.value < figure.high < high
+
+
+def test_a_mean_with_a_part_of_free_rows_has_a_width():
+    """The rows of a loss may each be worth any number of rows of a share."""
+    values = np.linspace(0.1, 1.9, 10)
+    part = replace(scores_part(values, np.ones(10, dtype=bool)), finer=np.inf)
+    figure = interval([part, part], Units(np.arange(10)), limits=(0.0, 2.0))
+    assert 0.0 <= figure.low < figure.value < figure.high <= 2.0
