@@ -1,10 +1,12 @@
 """What a normalisation made of an image, against counts in plain NumPy; on real images too."""
 
+import pickle
 import re
 
 import numpy as np
 import pytest
 from bchisto.stains import StainEstimate, check_stains, make_normalizer
+from bchisto.stains.check import DoubtReason, doubt_causes
 
 
 def lost(before, after):
@@ -76,3 +78,15 @@ def test_on_real_images_the_robust_estimate_loses_no_tissue(shared):
             flagged[method] += bool(check.reasons)
     assert flagged["macenko"] > 0
     assert flagged["macenko-robust"] == 0
+
+
+def test_a_reason_keeps_its_cause_between_processes():
+    """Worker processes send reasons by pickle; `doubt_causes` needs the cause."""
+    sent = pickle.loads(
+        pickle.dumps(DoubtReason("its eosin has the colour of an ink", "ink or black"))
+    )
+    assert sent == "its eosin has the colour of an ink"
+    assert list(doubt_causes([[sent], ["a stain vector is negative"]], stain="macenko")) == [
+        "ink or black",
+        "pale tissue",
+    ]

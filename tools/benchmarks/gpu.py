@@ -154,9 +154,7 @@ def encoders_alone(encoders, settings, *, rounds):
 
 def device_alone(records, settings, targets):
     """Return seconds a prepared image takes on the device, colours, crops and transfers included."""
-    describer = cached_describer(
-        tuple((name, *target) for name, target in targets.items()), settings
-    )
+    describer = cached_describer(tuple(targets.items()), settings)
     images = list(
         normalise_images(records, settings=settings, views=settings.views, skip_errors=False)
     )
