@@ -399,13 +399,14 @@ def _prepare(
     work: Work,
 ) -> _Prepared:
     """Read and decode the images, and divide them into folds; refuse what cannot be trained before they are decoded."""
+    skip_errors = work.skip_errors
     opened = selection.open(
         cache=folder / "images.csv",
         stain=settings.stain,
         colours="stain" in settings.augmentations,
         colours_off=Message("no {augmentations:stain}"),
         needs=(settings.rule,),
-        skip_errors=work.skip_errors,
+        skip_errors=skip_errors,
         keep_refused=True,
     )
     unique = opened.unique
@@ -422,7 +423,7 @@ def _prepare(
     # refuse fold lists that do not fit before images are decoded
     choice.plans_of(records, seed=settings.seed, known=opened.known(failed=0))
     bank, pixels, failures = prepare_images(
-        labelled, settings, digest=unique.digest, folder=folder, skip_errors=work.skip_errors
+        labelled, settings, digest=unique.digest, folder=folder, skip_errors=skip_errors
     )
     facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
     plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=facts)

@@ -6,6 +6,7 @@ import shutil
 import h5py
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
+from bchisto.boost.methods import _regions
 from bchisto.core import InputError, ReportError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
@@ -151,3 +152,18 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     monkeypatch.setattr(sections, "percent", whole)
     assert cli("boost", "--out", run, *options)[0] == 0
     assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("mode", "crops", "words"),
+    [
+        ("exact", 1, "1 random crop"),
+        ("exact", 1500, "1500 random crops"),
+        ("exact", 0, "as many as cover an image: evenly spaced crops"),
+        ("dense", 1, "1 window on the feature maps"),
+        ("dense", 20, "20 windows on the feature maps"),
+        ("dense", 0, "as many as cover an image: windows on the feature maps"),
+    ],
+)
+def test_regions_in_words(mode, crops, words):
+    assert _regions({"mode": mode, "crops": crops}) == words
