@@ -368,9 +368,9 @@ def train(
     choice = FeatureChoice.of(features)
     schemes = FoldChoice.of(folds)
     remarks = converted(notes, "notes", tuple[str, ...])  # refused before anything is read
-    settings = settings or BoostSettings()
-    work = work or Work()
-    view = view or TwoClassView()
+    settings = BoostSettings.of(settings)
+    work = Work.of(work)
+    view = TwoClassView.of(view)
     if "none" in schemes.folds:
         raise InputError(
             Message(

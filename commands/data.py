@@ -238,7 +238,7 @@ def folds(out: Path, **options: Any) -> None:
     dataset = from_options(ImageSelection, options).read()
     images = [record.path for record in dataset.records]
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *images])
-    labels = {record.image_id: record.label or "" for record in dataset.records}
+    labels = {record.image_id: record.label_text for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}
     plan = dataset_plan(
         dataset,

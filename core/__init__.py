@@ -29,6 +29,7 @@ from .errors import (
     output_error,
     printable,
     readable_name,
+    system_reason,
 )
 from .extensions import extension_names, load_extension, misnamed
 from .messages import (

@@ -336,6 +336,11 @@ def error_number(error: BaseException) -> int | None:
     return int(match[1])
 
 
+def system_reason(error: OSError) -> str:
+    """Return what the system says of an error, without the path."""
+    return error.strerror or str(error)
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of the message of an error from another package, or its class if it has no message."""
     lines = str(error).splitlines()

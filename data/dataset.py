@@ -88,6 +88,16 @@ class ImageRecord:
     columns: tuple[tuple[str, str], ...] = ()
     line: int = 0
 
+    @property
+    def label_text(self) -> str:
+        """The label as tables have it, empty if unknown."""
+        return self.label or ""
+
+    @property
+    def group_text(self) -> str:
+        """The patient or slide as tables have it, empty if unknown."""
+        return self.group or ""
+
     def sides(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of the image in pixels, given those of its file."""
         left, top, right, bottom = self.box or (0, 0, width, height)

@@ -9,7 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core import NOT_UTF_8, InputError, Message, MissingInputError, Parameter, few, readable_name
+from ..core import (
+    NOT_UTF_8,
+    InputError,
+    Message,
+    MissingInputError,
+    Parameter,
+    few,
+    readable_name,
+    system_reason,
+)
 from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
 from .classes import check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
@@ -223,7 +232,7 @@ def _check_root(root: Path) -> None:
         is_empty = root.is_dir() and not any(root.iterdir())
     except OSError as error:
         raise InputError(
-            "{}: cannot be read ({}); check {images}", root, error.strerror or error
+            "{}: cannot be read ({}); check {images}", root, system_reason(error)
         ) from error
     if not exists:
         raise MissingInputError("{}: no such folder or manifest; check {images}", root)
@@ -369,7 +378,7 @@ def _part(record: ImageRecord) -> str | None:
 
 def _unwritable(record: ImageRecord) -> str | None:
     """Return the reason why the ID, label or group of an image cannot be written to a table; None if they can."""
-    for text in (record.image_id, record.label or "", record.group or ""):
+    for text in (record.image_id, record.label_text, record.group_text):
         if "\0" in text:
             return "holds a null character; give it another name"
         if len(text) > limits.ID_LETTERS:

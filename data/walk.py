@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..core import InputError, few
+from ..core import InputError, few, system_reason
 from ..core.formats import SLIDE, SLIDE_SUFFIXES, limits
 from .dataset import IMAGE_KINDS, IMAGE_SUFFIXES, UNREAD
 from .findings import Finding, Level, has_errors
@@ -162,7 +162,7 @@ def _unreadable(name: str, error: OSError, *, link: bool = False) -> Finding:
         level = "warning"
     what = "a link that leads nowhere" if link else "cannot be read"
     return Finding(
-        level, name, f"{what} ({error.strerror or error}); correct it, or remove it from the images"
+        level, name, f"{what} ({system_reason(error)}); correct it, or remove it from the images"
     )
 
 

@@ -233,7 +233,7 @@ def compare_tables(
     units = Units.of(first)
     right_in_first = first.hits
     right_in_second = second.hits
-    parts = difference_parts(first, second, units, view or TwoClassView())
+    parts = difference_parts(first, second, units, TwoClassView.of(view))
     differences = {name: difference_interval(each, units) for name, each in parts.items()}
     comparison = {
         "differences": differences,

@@ -180,7 +180,7 @@ def evaluate(
     refuse_overwriting([folder / METRICS], inputs)
     refuse_overwriting([folder], [source for source in (*others, *sources) if source.is_dir()])
     ensure_folder(folder)
-    reader = _Reader(view or TwoClassView(), steps, bootstrap)
+    reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     panels = reader.panels(tables_of(sources), tables)
     result: Entry = {

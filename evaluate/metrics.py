@@ -284,7 +284,7 @@ def measure(
     ----------
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
-    view = TwoClassView(**(view or TwoClassView()).recorded(table.classes))
+    view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
     units = Units.of(table)
     metrics = _facts(table)
     specs = list_metrics()

@@ -130,8 +130,8 @@ def featurize(
     """
     run = converted(out, "out", Path)
     selection = ImageSelection.of(images)
-    settings = settings or FeaturizeSettings()
-    work = work or Work()
+    settings = FeaturizeSettings.of(settings)
+    work = Work.of(work)
     for choice in settings.encoders:
         check_encoder_name(choice)
     selection.refuse_as_run(run)

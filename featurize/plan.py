@@ -373,8 +373,7 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     labelled = zip(store.labels, store.groups, strict=True)
     before = dict(zip(store.image_ids, labelled, strict=True))
     now = {
-        record.image_id: (record.label or "", record.group or "")
-        for record in unique.dataset.records
+        record.image_id: (record.label_text, record.group_text) for record in unique.dataset.records
     }
     change = ImageChange.between(before, now)
     if change.removed:

@@ -356,8 +356,8 @@ def write_store(
     images = len(records)
     texts = {
         "image_id": [record.image_id for record in records],
-        "label": [record.label or "" for record in records],
-        "group": [record.group or "" for record in records],
+        "label": [record.label_text for record in records],
+        "group": [record.group_text for record in records],
     }
     letters = sum(_TEXT_BYTES + len(text.encode()) for column in texts.values() for text in column)
     size = augmentations * (4 * dim * images + letters)

@@ -182,7 +182,7 @@ class CnnTraining(Training):
         records = self.dataset.records
         settings = self.settings
         classes = self.dataset.classes
-        labels = tuple(classes.index(record.label or "") for record in records)
+        labels = tuple(classes.index(record.label_text) for record in records)
         source = Source.of(settings, ImageBank.open(self.bank), np.array(labels))
         factors = class_factors(settings.copies, classes)
 
@@ -339,8 +339,8 @@ def finetune(
     run = converted(out, "out", Path)
     selection = ImageSelection.of(images)
     choice = FoldChoice.of(folds)
-    work = work or Work()
-    view = view or TwoClassView()
+    work = Work.of(work)
+    view = TwoClassView.of(view)
     remarks = converted(notes, "notes", tuple[str, ...])
     selection.refuse_as_run(run)
     network_of(settings.network)
@@ -432,7 +432,7 @@ def _prepare(
         digest=unique.digest,
         dataset=dataset.name,
         classes=classes,
-        labels={record.image_id: record.label or "" for record in labelled},
+        labels={record.image_id: record.label_text for record in labelled},
         groups={record.image_id: record.group for record in labelled},
         failures=tuple(failures.items()),
         known=facts,

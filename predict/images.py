@@ -215,7 +215,7 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
             few(strange),
             unknown[0].image_id,
         )
-    return [replace(record, label=class_of.get(record.label or "")) for record in records]
+    return [replace(record, label=class_of.get(record.label_text)) for record in records]
 
 
 def notes_of_training(notes: Iterable[str]) -> tuple[str, ...]:

@@ -49,8 +49,7 @@ from .blocks import ImageUnit, PredictBlock, Predicted, Prediction, image_units,
 from .boosted import BoostedModel
 from .images import advised, check_sizes, new_images
 from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model
-from .output_files import OutputFiles
-from .outputs import PredictResult, failures_of, write_outputs
+from .outputs import OutputFiles, PredictResult, failures_of, write_outputs
 from .settings import OperatingPoint, PredictSettings, choose_point
 from .table import Tabulated, tabulate
 
@@ -146,8 +145,8 @@ def predict(
     ImageError
         An image cannot be decoded or used. Finished blocks stay saved.
     """
-    settings = settings or PredictSettings()
-    work = work or Work()
+    settings = PredictSettings.of(settings)
+    work = Work.of(work)
     inputs = _Inputs(
         converted(model, "model", Path),
         converted(images, "images", tuple[Path, ...]),

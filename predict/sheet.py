@@ -72,7 +72,7 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
     """
     rows = sheet_rows(shown, predicted)
     records = shown.table.records
-    columns = [*shown.table.further, ("label", [record.label or "" for record in records])]
+    columns = [*shown.table.further, ("label", [record.label_text for record in records])]
 
     def picture(row: SheetRow) -> str:
         return thumbnail(decode_record(records[row.place]), side=_PICTURE)

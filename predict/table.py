@@ -104,7 +104,7 @@ class Table:
             path,
             classes=self.classes,
             rows=[
-                (record.image_id, record.label or "", record.group, "") for record in self.records
+                (record.image_id, record.label_text, record.group, "") for record in self.records
             ],
             probabilities=self.probabilities,
             extra=[("predicted", self.predicted), *self.further],

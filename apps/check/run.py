@@ -234,7 +234,7 @@ class Preflight:
         counts: dict[str, Counter[str]] = {}
         for record in self.dataset.records:
             if record.group is not None:
-                counts.setdefault(record.group, Counter())[record.label or ""] += 1
+                counts.setdefault(record.group, Counter())[record.label_text] += 1
         return dict(sorted(counts.items(), key=lambda item: (-item[1].total(), item[0])))
 
     def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
@@ -282,7 +282,7 @@ def preflight(
     MissingInputError, InputError
         There are no images, or the layout does not exist. Problems of images do not raise; they are findings.
     """
-    requested = settings or FeaturizeSettings()
+    requested = FeaturizeSettings.of(settings)
     dataset = ImageSelection.of(images).table()
     survey = survey_dataset(dataset, decode=decode, copies=copies)
     dataset, sizes = measured(dataset, survey.headers)

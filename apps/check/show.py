@@ -158,8 +158,7 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
         renamed=_renamed(root),
     )
     rows = [
-        (number, record.image_id, record.label or "")
-        for number, record in enumerate(shown, start=1)
+        (number, record.image_id, record.label_text) for number, record in enumerate(shown, start=1)
     ]
     write_rows(key, ("picture", "image_id", "label"), rows)
     return [path, key]

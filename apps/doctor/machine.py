@@ -16,7 +16,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core import Message, how_to_install
+from ...core import Message, how_to_install, system_reason
 from ...core.jobs import default_jobs, write_json
 from .check import Check, Status
 
@@ -84,7 +84,7 @@ def check_folder(folder: Path) -> Iterator[Check]:
             yield from _file_size()
             yield from _free_space(Path(scratch))
     except OSError as error:
-        reason = error.strerror or error
+        reason = system_reason(error)
         yield Check(
             "folder",
             "failure",

@@ -142,7 +142,7 @@ def explain(
         sources = converted(images, "images", tuple[Path, ...])
         paths = sources
     weights_given = converted(weights, "weights", tuple[str, ...])
-    work = work or Work()
+    work = Work.of(work)
     bundle = find_bundle(converted(model, "model", Path))
     folder = converted(out, "out", Path)
     for path in paths:
@@ -446,7 +446,7 @@ def _row(unit: ExplainUnit, explanation: Explanation) -> list[str]:
     """Return the row of an explanation in the table."""
     label = ""
     if unit.record is not None:
-        label = unit.record.label or ""
+        label = unit.record.label_text
     return [
         explanation.image_id,
         label,

@@ -165,7 +165,7 @@ def _estimate_finetune(
     """Time a few training steps and scale them up; this is an upper limit, since training can stop early."""
     settings = step.settings
     copies_of = dict(settings.copies)
-    copies = sum(copies_of.get(item.label or "", 1.0) for item in records) / len(records)
+    copies = sum(copies_of.get(item.label_text, 1.0) for item in records) / len(records)
     cost = time_training(records[0], settings=settings, classes=classes)
     # Each fold is trained by one process, so a single fold takes as long with any number of processes. More threads
     # would make it faster, by a factor that depends on the network and is not included here.

@@ -13,7 +13,16 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ...core import DAMAGE, InputError, converted, extension_names, load_extension, misnamed, one_of
+from ...core import (
+    DAMAGE,
+    InputError,
+    converted,
+    extension_names,
+    load_extension,
+    misnamed,
+    one_of,
+    system_reason,
+)
 from ...core.formats import limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
 from ...core.models import fits
@@ -159,7 +168,7 @@ def _content(name: str, file: Traversable) -> Content:
         with file.open("rb") as handle:
             text = handle.read(limits.RECIPE_BYTES + 1)
     except OSError as error:
-        raise InputError(f"{name}: {file} cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{name}: {file} cannot be read ({system_reason(error)})") from error
     if len(text) > limits.RECIPE_BYTES:
         raise InputError(
             f"{name}: more than {limits.RECIPE_BYTES // 1024} KiB, too large for a recipe"

@@ -230,7 +230,7 @@ def write_quick(
     InputError
         Fewer than two folds would remain, or a class or part would have no image.
     """
-    labels = {record.image_id: record.label or "" for record in dataset.records}
+    labels = {record.image_id: record.label_text for record in dataset.records}
     listed = {
         name: [row for row in published_folds(name) if row[0] in labels] for name in protocols
     }

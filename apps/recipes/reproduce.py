@@ -206,7 +206,7 @@ def _prepared(
     request = ReproduceRequest(
         images=converted(images, "images", Path),
         run=converted(out, "out", Path),
-        work=work or Work(),
+        work=Work.of(work),
         **{**vars(scope or Scope()), "weights": converted(weights, "weights", tuple[str, ...])},
     )
     recipe = load_recipe(name)

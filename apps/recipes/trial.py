@@ -93,7 +93,7 @@ def demo(
         Fewer than five images per class.
     """
     run = converted(out, "out", Path)
-    work = work or Work()
+    work = Work.of(work)
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
     jobs = cpu_resources(work.jobs).processes
     images = make_bach(
@@ -192,7 +192,7 @@ def trial(
     """
     run = converted(out, "out", Path)
     selection = ImageSelection.of(images).read_once()
-    work = work or Work()
+    work = Work.of(work)
     selection.refuse_as_run(run)
     quick, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")

@@ -160,7 +160,7 @@ def serve(
     InputError
         The address is in use, or is not an address of this machine.
     """
-    settings = settings or ServeSettings()
+    settings = ServeSettings.of(settings)
     paths = converted(models, "models", tuple[Path, ...])
     options = converted(weights, "weights", tuple[str, ...])
     if not all(map(find_spec, ("fastapi", "uvicorn"))):

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import counted
+from ...core import counted, system_reason
 from ...core.formats import limits
 from ...core.jobs import ensure_folder
 from .engine import Answer, Engine, Task, free_memory
@@ -166,7 +166,7 @@ class Session:
                 raise HTTPException(408, f"{name}: did not arrive in time; try again") from error
             if isinstance(error, OSError):
                 raise HTTPException(
-                    507, f"{name}: cannot be stored ({error.strerror or error})"
+                    507, f"{name}: cannot be stored ({system_reason(error)})"
                 ) from error
             raise
         self._change()

@@ -233,9 +233,9 @@ def cut(
     ImageError
         A part of a slide is damaged; fields before it are kept.
     """
-    settings = settings or CutSettings()
+    settings = CutSettings.of(settings)
     # there are no shards or checks of slides
-    work = replace(work or Work(), checks=False, shard=None, dask=None)
+    work = replace(Work.of(work), checks=False, shard=None, dask=None)
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
     slides = files.list_slides(paths)

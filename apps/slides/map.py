@@ -114,8 +114,8 @@ def map_slides(
     ImageError
         A part of a slide is damaged, or a tile cannot be used. Finished blocks stay saved.
     """
-    settings = settings or MapSettings()
-    work = work or Work()
+    settings = MapSettings.of(settings)
+    work = Work.of(work)
     bundle = find_bundle(converted(model, "model", Path))
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import DAMAGE, BchistoError, ImageError, InputError
+from .. import DAMAGE, BchistoError, ImageError, InputError, system_reason
 from . import limits
 from .texts import check_zip
 
@@ -384,7 +384,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ImageError(f"{path}: cannot be read ({system_reason(error)})") from error
 
 
 @contextlib.contextmanager

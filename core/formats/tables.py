@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import DependencyError, InputError, how_to_install, unneutral
+from .. import DependencyError, InputError, how_to_install, system_reason, unneutral
 from . import limits
 from .files import mistaken, reading
 from .texts import check_zip, visible
@@ -90,7 +90,7 @@ def _text_rows(path: Path) -> Rows:
         if "\0" in text.partition("\n")[0]:
             raise ValueError("null characters in its header")  # noqa: TRY301
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InputError(f"{path}: cannot be read ({system_reason(error)})") from error
     except ValueError as error:
         no_text = (
             f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", its name in Excel'

@@ -18,7 +18,7 @@ from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .. import BchistoError, InputError, Message
+from .. import BchistoError, InputError, Message, system_reason
 from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
 from .processes import INTERRUPTS, hold_interrupts, prepare_worker, scratch_folder
@@ -295,7 +295,7 @@ def _in_processes(
             if started or error.filename is not None:
                 raise
             text = "worker processes cannot be started ({}); free /dev/shm, allow more (ulimit -u) or use {jobs:1}"
-            raise BchistoError(text, error.strerror or error) from error
+            raise BchistoError(text, system_reason(error)) from error
         except TerminatedWorkerError as error:
             # a signal to all processes is an interrupt, not a lack of memory
             time.sleep(_SIGNAL_SECONDS)

@@ -28,6 +28,7 @@ from .. import (
     neutral,
     output_error,
     readable_name,
+    system_reason,
 )
 from .guard import check_output, refuse_removing, remove_output
 from .processes import temporary_path
@@ -269,7 +270,7 @@ def set_aside(path: Path) -> None:
         return
     except OSError as error:
         text = "{}: cannot be renamed to be overwritten ({}); change the permissions of {} or choose another {out}"
-        raise OutputError(text, path, error.strerror or error, target.parent) from error
+        raise OutputError(text, path, system_reason(error), target.parent) from error
     remove_tree(aside)
 
 

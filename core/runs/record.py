@@ -208,7 +208,7 @@ def _beside(table: Path) -> Path:
 
 def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> dict[str, Any]:
     """Return the record of a command at its start."""
-    work = work or Work()
+    work = Work.of(work)
     record = {
         "command": "submit" if work.checks else command,
         "status": "running",

@@ -379,7 +379,7 @@ class FoldChoice(Settings):
         usable = [record for record in records if record.image_id not in failed]
         return self.plans(
             [record.image_id for record in usable],
-            labels=[record.label or "" for record in usable],
+            labels=[record.label_text for record in usable],
             groups=[record.group for record in usable],
             seed=seed,
             default="10",

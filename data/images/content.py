@@ -327,7 +327,7 @@ def compare_contents(
     identity = hashlib.sha256()
     for record in records:
         group = None if dataset.patients_apart else record.group
-        fields = (record.image_id, kept[record.image_id], record.label or "", group or "")
+        fields = (record.image_id, kept[record.image_id], record.label_text, group or "")
         identity.update("\0".join(fields).encode() + b"\n")
     unique = UniqueImages(
         replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated)

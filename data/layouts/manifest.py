@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import InputError, Message, Parameter, few
+from ...core import InputError, Message, Parameter, few, system_reason
 from ...core.formats import (
     GROUP,
     IMAGE,
@@ -344,7 +344,7 @@ def locate(folder: Path, name: str) -> tuple[str, str]:
             if (folder / text).is_file():
                 return text, ""
     except OSError as error:
-        return "", f"{folder / name} cannot be read ({error.strerror or error})"
+        return "", f"{folder / name} cannot be read ({system_reason(error)})"
     return "", f"there is no file {folder / name}"
 
 
