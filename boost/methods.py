@@ -96,7 +96,7 @@ def _described(headers: Mapping[str, Header], stains: Mapping[str, StainOutcome]
         if header["mode"] == IMPORTED:
             yield _embedded(header)
             continue
-        yield get_stain(header["stain"]).sentence
+        yield get_stain(header["stain"]).method
         for kind, text in _EXCEPTIONS.items():
             images = getattr(stains.get(name), kind, ())
             if images:

@@ -131,16 +131,6 @@ class PathRule:
         return [Finding("warning", few(without), Message("{} {}", fits, so))]
 
 
-def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, PathRule]:
-    """Return the rules that a user gave for ``group`` and ``label``."""
-    texts = {"group": group_from, "label": label_from}
-    return {
-        name: PathRule.of(text, name=f"{name}_from")
-        for name, text in texts.items()
-        if text is not None
-    }
-
-
 _SUFFIXES = IMAGE_SUFFIXES | {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".czi"}
 """Suffixes of pictures and whole slides, by which names in tables may differ from those of images."""
 

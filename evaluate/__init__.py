@@ -14,7 +14,7 @@ from .compare import (
     selection_notes,
     unlike_pairs,
 )
-from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, read_facts, tables_of
+from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .influence import Integers, Mask, Part, Values
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import (
@@ -36,6 +36,7 @@ from .panel import (
     images_tested,
     joined_versions,
     paper_table,
+    read_facts,
     rows_of,
     spread_sentence,
     variance_split,

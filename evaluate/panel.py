@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core import counted, listed, plural
+from ..core.formats import read_json
 from .metrics import TwoClassView, fold_accuracies
 from .predictions import PredictionTable
-from .variance import Entry, Figure, Metrics
+from .variance import Entry, Figure, Metrics, with_figures
+
+METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -274,3 +278,75 @@ class Panel:
     run: Metrics = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
     drawn: Entry = field(default_factory=dict, repr=False, compare=False)
+
+
+_OURS = ("predictions.csv", "predictions-by-patch.csv")
+"""Tables of a run; ``metrics.json`` in the same folder has what a reader must know of them."""
+
+
+class Facts(NamedTuple):
+    """What a run records of one of its tables; all empty for a table from elsewhere.
+
+    Attributes
+    ----------
+    run : dict
+        ``run`` of ``metrics.json``: ``protocol``, ``classes``, ``banners`` and more; with ``versions``, of the packages
+        that worked on the folder by its ``settings.json``.
+    metrics : dict
+        Those of the table, as `measure` returns them.
+    """
+
+    run: Entry
+    metrics: Entry
+
+    @property
+    def view(self) -> TwoClassView:
+        """The two-class view that the run used."""
+        return TwoClassView(**(self.run.get("two_class") or {}))
+
+    def described(self, table: PredictionTable) -> PredictionTable:
+        """Return the table with its protocol and the folds to be noted."""
+        if not self.run:
+            return table
+        protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
+        nouns = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
+        return replace(
+            table,
+            protocol=str(protocol),
+            trained=tuple(map(tuple, self.metrics.get("trained_per_fold") or ())),
+            **nouns,
+        )
+
+
+def read_facts(path: Path) -> Facts:
+    """Read what the run records of a predictions file.
+
+    Parameters
+    ----------
+    path : Path
+        ``predictions.csv`` or ``predictions-by-patch.csv``; beside any other file nothing is looked for.
+
+    Raises
+    ------
+    InputError
+        A ``metrics.json`` that is not JSON.
+    """
+    content = _read_if_there(path.with_name(METRICS)) if path.name in _OURS else {}
+    match content:
+        case {"run": dict(run), "tables": dict(tables)}:
+            settings = _read_if_there(path.with_name("settings.json"))
+            versions = joined_versions(settings.get("made_with", ()))
+            if versions:
+                run = {**run, "versions": versions}
+            of_patches = path.name == _OURS[1]
+            for name, metrics in tables.items():
+                if name.endswith(" (patch)") == of_patches:
+                    return Facts(run, with_figures(metrics))
+            return Facts(run, {})
+    return Facts({}, {})
+
+
+def _read_if_there(path: Path) -> Any:
+    if not path.is_file():
+        return {}
+    return read_json(path)

@@ -221,9 +221,8 @@ def write_predictions(
     def cells() -> Iterator[list[Any]]:
         numbered = enumerate(zip(rows, probabilities.tolist(), strict=True))
         for number, ((image, label, group, fold), values) in numbered:
-            yield [image, label, group or "", fold, *map(repr, values)] + [
-                column[number] for _, column in extra
-            ]
+            further = [column[number] for _, column in extra]
+            yield [image, label, group or "", fold, *map(repr, values), *further]
 
     write_rows(path, header, cells())
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import ImageError, InputError, converted
+from ..core import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 """RGB images and crops, of shape (height, width, 3)."""
@@ -106,15 +105,6 @@ def draw_augmentation(
 
 GRID = 0
 """Number of crops that means a grid."""
-
-
-def crop_count(value: Any, name: str) -> int:
-    """Return a number of crops; ``grid`` or 0 means as many as cover the image."""
-    if isinstance(value, str):
-        if value != "grid":
-            raise InputError("{crops} {}: give a whole number, or grid", value)
-        return GRID
-    return converted(value, name, int)
 
 
 def tile_starts(side: int, *, crop: int) -> list[int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ..core import InputError, Message, Settings, option
+from ..core import InputError, Message, Settings, converted, option
 from ..core.formats import limits, plausible_mpp
 from ..data import BACH_MPP, ImageRecord, scaled_side
 from ..encoders import (
@@ -18,7 +19,7 @@ from ..encoders import (
     weights_of,
 )
 from ..stains import STAIN_METHODS, get_stain, list_stains
-from .crops import crop_count
+from .crops import GRID
 from .pooling import NORM, CropDescription
 
 MODES = ("exact", "dense")
@@ -178,6 +179,15 @@ class View:
 
 DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
 """Rakhlin et al. 2018, sec. 2.3: half size, crops of 400 and 650 pixels."""
+
+
+def crop_count(value: Any, name: str) -> int:
+    """Return a number of crops; ``grid`` or 0 means as many as cover the image."""
+    if isinstance(value, str):
+        if value != "grid":
+            raise InputError("{crops} {}: give a whole number, or grid", value)
+        return GRID
+    return converted(value, name, int)
 
 
 @dataclass(frozen=True)

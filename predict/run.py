@@ -80,7 +80,10 @@ class _Inputs(NamedTuple):
     @property
     def files(self) -> list[Path]:
         """Files and folders that are read, apart from the model."""
-        return [*self.images, *files_of(self.features), *named_files(self.weights)]
+        files = [*self.images, *named_files(self.weights)]
+        if self.features:
+            files += files_of(self.features)
+        return files
 
     def check(self, settings: PredictSettings) -> None:
         """Refuse inputs and settings that cannot be combined."""

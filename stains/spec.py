@@ -73,7 +73,7 @@ class StainSpec:
     checked : bool
         Whether it normalises stains: `check_stains` checks its results, and images without a stain are refused.
     method : str
-        Its sentence in a methods section, with citations such as ``[@macenko2009]``.
+        Its sentence in a methods section, with citations such as ``[@macenko2009]``; by default that it was used.
 
     Raises
     ------
@@ -92,11 +92,8 @@ class StainSpec:
                 f"stain method {self.name!r}: its name must be lower-case letters, digits and -, at most 40, "
                 "a letter first"
             )
-
-    @property
-    def sentence(self) -> str:
-        """Its sentence in a methods section."""
-        return self.method or f"Images were treated by {self.name}."
+        if not self.method:
+            object.__setattr__(self, "method", f"Images were treated by {self.name}.")
 
     @property
     def cited(self) -> str:

@@ -16,7 +16,7 @@ from ...core import Message, Names, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding, Findings
-from ..names import PathRule, barcode_of, path_rules
+from ..names import PathRule, barcode_of
 from ..walk import list_images
 from .registry import LayoutSpec, known_classes
 
@@ -233,6 +233,16 @@ def _reading(levels: Sequence[Level], rule: PathRule | None) -> _Reading:
     label = _label_level(levels)
     number = 0 if label is None else label.number
     return _Reading(number, split, label, *map(first.get, ("patients", "folds", "sets")))
+
+
+def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, PathRule]:
+    """Return the rules that a user gave for ``group`` and ``label``."""
+    texts = {"group": group_from, "label": label_from}
+    return {
+        name: PathRule.of(text, name=f"{name}_from")
+        for name, text in texts.items()
+        if text is not None
+    }
 
 
 def read_folder(

@@ -27,8 +27,9 @@ from ...core.formats import (
 )
 from ..dataset import ImageRecord
 from ..findings import Finding, Findings, has_errors
-from ..names import PathRule, match_names, path_rules
+from ..names import PathRule, match_names
 from ..walk import list_images
+from .folder import path_rules
 from .registry import LayoutSpec
 
 

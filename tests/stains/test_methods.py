@@ -44,11 +44,11 @@ def test_treatments_and_none_are_not_checked():
 
 
 def test_sentences_cite_their_source():
-    assert get_stain("none").sentence == "Stains were not normalised."
-    assert get_stain("clahe").sentence == "Images were treated by clahe."
+    assert get_stain("none").method == "Stains were not normalised."
+    assert get_stain("clahe").method == "Images were treated by clahe."
     assert get_stain("clahe").cited == "clahe"
     assert get_stain("macenko-robust").cited == "macenko-robust [@macenko2009]"
-    assert "at least 0.15." in get_stain("macenko-robust").sentence
+    assert "at least 0.15." in get_stain("macenko-robust").method
     assert get_stain("staintools-reinhard").cited == "staintools-reinhard [@reinhard2001]"
 
 
