@@ -212,7 +212,7 @@ EDGES = {
     "featurize": ("bchisto.featurize.pipeline", "record_run"),
     "boost": ("bchisto.boost.training", "record_run"),
     "finetune": ("bchisto.finetune.training", "record_run"),
-    "predict": ("bchisto.predict.run", "record_table"),
+    "predict": ("bchisto.predict.outputs", "record_table"),
     "reproduce": ("bchisto.apps.recipes.reproduce", "record_run"),
 }
 

@@ -402,7 +402,7 @@ def test_the_references_are_those_that_the_code_cites():
     root = Path(bchisto.__file__).parent
     files = [
         file
-        for room in ("boost", "finetune", "stains", "evaluate/report")
+        for room in ("boost", "crossval", "finetune", "evaluate/report", "stains")
         for file in (root / room).rglob("*.*")
         if file.suffix in (".py", ".txt", ".html")
     ]

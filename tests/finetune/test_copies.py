@@ -107,7 +107,7 @@ def test_factors_stand_in_the_order_of_classes():
 
 
 def test_a_plan_counts_copies(monkeypatch):
-    records = [SimpleNamespace(label=label) for label in ("a",) * 8 + ("b",) * 2]
+    records = [SimpleNamespace(label_text=label) for label in ("a",) * 8 + ("b",) * 2]
     part = SimpleNamespace(
         read=lambda reading: SimpleNamespace(classes=("a", "b"), records=records),
         plans=lambda folds, **_: [SimpleNamespace(folds=[1])],
