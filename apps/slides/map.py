@@ -336,20 +336,15 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             if grid.corners:
                 label = self.labels.get(grid.name, "")
             rows.add((grid.name, label, self.patients[grid.name]))
-        return table == rows and all(self._is_mapped(grid, kept) for grid in self.grids)
+        return table == rows and all(map(self._is_mapped, self.grids))
 
-    def _is_mapped(self, grid: TileGrid, kept: Sequence[Results | None]) -> bool:
-        """Return whether the files of a slide are there, with exactly the tiles that can be used."""
+    def _is_mapped(self, grid: TileGrid) -> bool:
+        """Return whether the files of a slide are there, with its tiles apart from those that were left out."""
         folder = self.into / "maps" / grid.name
         mapped = {row["image_id"] for row in read_rows(folder / "tiles.csv")}
-        unused = {
-            name
-            for results in kept
-            for name, result in (results or {}).items()
-            if isinstance(result, str)
-        }
+        left_out = {row["image_id"] for row in read_rows(self.into / "failures.csv")}
         tiles = {tile.image_id for tile in grid.records}
-        return mapped == tiles - unused and all((folder / name).is_file() for name in FILES)
+        return mapped == tiles - left_out and all((folder / name).is_file() for name in FILES)
 
     def write(self, kept: Sequence[Results | None], made: Sequence[Results]) -> MapResult:
         """Write a map of each slide, the table of slides, and the list of what was left out.

@@ -172,7 +172,9 @@ class Computation(ABC, Generic[U, K, M, R]):
         """Write what a shard can tell before the outputs are written."""
 
     def is_written(self, kept: Sequence[K | None]) -> bool:
-        """Return whether all outputs are there and of exactly these inputs, given the kept results of all units.
+        """Return whether all outputs are there and of exactly these inputs.
+
+        It is given the kept results of all units; of a shard, whose units are only a part, nothing.
 
         By default that is not known, and outputs are written again.
         """

@@ -422,6 +422,8 @@ def test_a_damaged_tile_is_left_out(model, slide, tmp_path, cli):
     )
     page = (out / "maps" / "broken" / "index.html").read_text(encoding="utf-8")
     assert page.count("<li><strong>broken_") == len(failures)
+    # so `submit` has nothing to do
+    assert cli(*words, "--skip-errors", "--check", "--shard", "1/1")[0] == 4
 
 
 @pytest.fixture(scope="module")
