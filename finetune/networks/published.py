@@ -7,9 +7,11 @@ connected layers, and the residual CNN of ``breakhis-resnet`` with its variants)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from ...core.formats import published_rows
 from .layers import (
     NORM_MOMENTUM,
     CaffeLayers,
@@ -23,19 +25,6 @@ from .layers import (
     rescaled_input,
     residual_stages,
 )
-
-_MODULES = {
-    # filters: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection. Szegedy et al. 2015, Table 1.
-    "3a": (64, 96, 128, 16, 32, 32),
-    "3b": (128, 128, 192, 32, 96, 64),
-    "4a": (192, 96, 208, 16, 48, 64),
-    "4b": (160, 112, 224, 24, 64, 64),
-    "4c": (128, 128, 256, 24, 64, 64),
-    "4d": (112, 144, 288, 32, 64, 64),
-    "4e": (256, 160, 320, 32, 128, 128),
-    "5a": (256, 160, 320, 32, 128, 128),
-    "5b": (384, 192, 384, 48, 128, 128),
-}
 
 
 def _grouped(x: Any, filters: int, kernel: int, *, l2: float, name: str) -> Any:
@@ -93,6 +82,12 @@ _ALEXNET = CaffeLayers(
 """Layers of the published Caffe model bvlc_alexnet."""
 
 
+def _inception_filters() -> dict[str, dict[str, int]]:
+    """Return the filters of each convolution of each inception module (Szegedy et al. 2015, Table 1)."""
+    rows = published_rows(__package__, "googlenet.csv")
+    return {row.pop("module"): {name: int(text) for name, text in row.items()} for row in rows}
+
+
 def googlenet(
     *, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, convention: str = "signed"
 ) -> Any:
@@ -111,6 +106,19 @@ def googlenet(
     def pool(x: Any, name: str) -> Any:
         return layers.MaxPooling2D(3, strides=2, padding="same", name=name)(x)
 
+    def inception(x: Any, name: str, filters: Mapping[str, int]) -> Any:
+        def branch(x: Any, kernel: int, part: str) -> Any:
+            return conv_relu(x, filters[part], kernel, f"{name}_{part}")
+
+        pooled = layers.MaxPooling2D(3, strides=1, padding="same", name=f"{name}_pool")(x)
+        branches = [
+            branch(x, 1, "1x1"),
+            branch(branch(x, 1, "3x3_reduce"), 3, "3x3"),
+            branch(branch(x, 1, "5x5_reduce"), 5, "5x5"),
+            branch(pooled, 1, "project"),
+        ]
+        return layers.Concatenate(name=name)(branches)
+
     images, x = rescaled_input(size, convention)
     # three pixels on every side, as in Caffe; "same" padding of Keras is two and three
     x = layers.ZeroPadding2D(3, name="pad1")(x)
@@ -120,39 +128,22 @@ def googlenet(
         conv_relu(conv_relu(x, 64, 1, "conv2_reduce"), 192, 3, "conv2"), name="norm2"
     )
     x = pool(x, "pool2")
-    for name, (width1, reduce3, width3, reduce5, width5, project) in _MODULES.items():
-        inside = f"inception_{name}"
-        pooled = layers.MaxPooling2D(3, strides=1, padding="same", name=f"{inside}_pool")(x)
-        branches = [
-            conv_relu(x, width1, 1, f"{inside}_1x1"),
-            conv_relu(conv_relu(x, reduce3, 1, f"{inside}_3x3_reduce"), width3, 3, f"{inside}_3x3"),
-            conv_relu(conv_relu(x, reduce5, 1, f"{inside}_5x5_reduce"), width5, 5, f"{inside}_5x5"),
-            conv_relu(pooled, project, 1, f"{inside}_project"),
-        ]
-        x = layers.Concatenate(name=inside)(branches)
-        if name in ("3b", "4e"):
-            x = pool(x, f"pool{name[0]}")
+    for module, filters in _inception_filters().items():
+        x = inception(x, f"inception_{module}", filters)
+        if module in ("3b", "4e"):
+            x = pool(x, f"pool{module[0]}")
     x = layers.Dropout(dropout, seed=1, name="dropout")(
         layers.GlobalAveragePooling2D(name="average")(x)
     )
     return finish(x, images, classes=classes, name="googlenet")
 
 
-_BRANCHES = {
-    "1x1": "1x1",
-    "3x3_reduce": "3x3_reduce",
-    "3x3": "3x3",
-    "5x5_reduce": "5x5_reduce",
-    "5x5": "5x5",
-    "project": "pool_proj",
-}
-
 _GOOGLENET = CaffeLayers(
     {"conv1": "conv1/7x7_s2", "conv2_reduce": "conv2/3x3_reduce", "conv2": "conv2/3x3"}
     | {
-        f"inception_{module}_{branch}": f"inception_{module}/{layer}"
-        for module in _MODULES
-        for branch, layer in _BRANCHES.items()
+        f"inception_{module}_{branch}": f"inception_{module}/{branch.replace('project', 'pool_proj')}"
+        for module, filters in _inception_filters().items()
+        for branch in filters
     }
     | {"classes": "loss3/classifier"}
 )
