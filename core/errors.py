@@ -122,6 +122,11 @@ def how_to_install(extra: str) -> str:
     return shlex.join(["pip", "install", *needs])
 
 
+def letters_of(name: str) -> str:
+    """Return a name without case and characters between words."""
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
 def closest(name: str, names: Iterable[str]) -> str | None:
     """Return the most similar of `names`, for a "did you mean"; None if none is similar.
 
@@ -130,16 +135,11 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     >>> closest("ResNet-50", ["resnet50", "vgg16"])
     'resnet50'
     """
-    candidates = {_loose(candidate): candidate for candidate in names}
-    matches = difflib.get_close_matches(_loose(name), candidates, n=1, cutoff=0.7)
+    candidates = {letters_of(candidate): candidate for candidate in names}
+    matches = difflib.get_close_matches(letters_of(name), candidates, n=1, cutoff=0.7)
     if not matches:
         return None
     return candidates[matches[0]]
-
-
-def _loose(name: str) -> str:
-    """Return a name without case and characters between words."""
-    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 def one_of(name: str, names: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import json
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from ..core import (
     is_out_of_memory,
     printable,
 )
-from ..core.formats import check_zip, content_sha256, limits, number_of, plausible_mpp
+from ..core.formats import content_sha256, limits, number_of, open_zip, plausible_mpp
 from ..core.jobs import hushed_start, prepare_torch
 
 WeightArrays = dict[str, npt.NDArray[Any]]
@@ -157,9 +156,8 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
 def _refuse_endless(path: Path) -> None:
     """Refuse an archive that unpacks to more than a network can hold."""
     size = path.stat().st_size
-    check_zip(path, members=limits.WEIGHTS_ARRAYS)
     most = max(limits.WEIGHTS_SMALL, limits.WEIGHTS_RATIO * size)
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path, members=limits.WEIGHTS_ARRAYS) as archive:
         unpacked = sum(info.file_size for info in archive.infolist())
     if unpacked > min(limits.WEIGHTS_BYTES, most):
         raise WeightsError(f"{path}: unpacks to more than a network can hold; it is not read")

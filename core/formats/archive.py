@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from .. import DAMAGE, BundleError, InputError, first_line
 from . import limits
 from .files import mistaken
-from .texts import check_zip, parse_json
+from .texts import open_zip, parse_json
 
 BUNDLE_KIND = "bchisto model bundle"
 
@@ -64,8 +63,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         if not path.is_file():
             raise BundleError(f"{path}: no such model file")
         try:
-            check_zip(path, members=limits.ARCHIVE_MEMBERS)
-            self._zip = zipfile.ZipFile(path)
+            self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS)
             self.manifest = self._check()
         except BundleError:
             raise

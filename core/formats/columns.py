@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import InputError
+from ..errors import letters_of
 from .tables import BOOKS
 
 _PERSONS = ("patient", "subject", "participant", "case")
@@ -68,7 +69,7 @@ class Role(NamedTuple):
         accepted = {key for tier in self.tiers for key in tier}
         names_by_key: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
-            key = _loose(name)
+            key = letters_of(name)
             if key not in accepted:
                 key = key.removesuffix("s")
             names_by_key.setdefault(key, []).append(name)
@@ -148,10 +149,6 @@ PART = Role("part", "part of a split", (("part",), ("split", "subset", "partitio
 FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
 
 
-def _loose(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.casefold())
-
-
 def same_name(first: str, second: str) -> bool:
     """Whether two names are equal apart from case and characters between words.
 
@@ -160,7 +157,7 @@ def same_name(first: str, second: str) -> bool:
     >>> same_name("PatientID", "patient-id")
     True
     """
-    return _loose(first) == _loose(second) != ""
+    return letters_of(first) == letters_of(second) != ""
 
 
 def has_column(names: Sequence[str], column: Role | str) -> bool:
@@ -199,9 +196,9 @@ def choose_column(
     InputError
         Two columns of one tier that group the rows differently.
     """
-    if role is LABEL and "x" in map(_loose, names):
+    if role is LABEL and "x" in map(letters_of, names):
         # with a column x, y is the position of a tile, not a label
-        names = [name for name in names if _loose(name) != "y"]
+        names = [name for name in names if letters_of(name) != "y"]
     tiers = [tier for tier in role.matching(names) if tier]
     for tier in tiers:
         filled = tier
@@ -237,7 +234,7 @@ def may_hold_patients(names: Iterable[str]) -> list[str]:
     >>> may_hold_patients(["Patienten-Nr", "patient_age", "site"])
     ['Patienten-Nr']
     """
-    return [name for name in names if _MAY_BE_PATIENTS.fullmatch(_loose(name))]
+    return [name for name in names if _MAY_BE_PATIENTS.fullmatch(letters_of(name))]
 
 
 def is_missing(value: Any) -> bool:

@@ -12,7 +12,6 @@ import hashlib
 import re
 import struct
 import time
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import numpy.typing as npt
 
 from .. import DAMAGE, BchistoError, ImageError, InputError, system_reason
 from . import limits
-from .texts import check_zip
+from .texts import open_zip
 
 BROKEN = (
     ArithmeticError,
@@ -295,13 +294,11 @@ def _holds(path: Path, inside: str, text: str) -> bool:
     """Return whether a zip has a member of this name that begins with this text, as far as they are given."""
     if not inside:
         return True
-    with contextlib.suppress(*DAMAGE):
-        check_zip(path, members=limits.ARCHIVE_MEMBERS)
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if fnmatch(name, inside)]
-            if members and text:
-                return text.encode() in archive.open(members[0]).read(99)
-            return bool(members)
+    with contextlib.suppress(*DAMAGE), open_zip(path, members=limits.ARCHIVE_MEMBERS) as archive:
+        members = [name for name in archive.namelist() if fnmatch(name, inside)]
+        if members and text:
+            return text.encode() in archive.open(members[0]).read(99)
+        return bool(members)
     return False
 
 

@@ -11,7 +11,6 @@ import io
 import logging
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from .. import DependencyError, InputError, how_to_install, system_reason, unneutral
 from . import limits
 from .files import mistaken, reading
-from .texts import check_zip, visible
+from .texts import open_zip, visible
 
 _log = logging.getLogger(__name__)
 
@@ -132,8 +131,7 @@ def _check_parts(path: Path) -> None:
 
     openpyxl creates objects for all elements of a row, of which a few bytes could name millions.
     """
-    check_zip(path, members=limits.ARCHIVE_MEMBERS)
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path, members=limits.ARCHIVE_MEMBERS) as archive:
         members = archive.infolist()
         size = sum(member.file_size for member in members)
         elements = 0

@@ -66,8 +66,8 @@ def read_json(path: Path, *, record: bool = False) -> Any:
         raise InputError("{}: not a readable JSON file ({})", path, error) from error
 
 
-def check_zip(source: Path | IO[bytes], *, members: int) -> None:
-    """Refuse a zip with too many members, without reading its whole directory.
+def open_zip(source: Path | IO[bytes], *, members: int) -> zipfile.ZipFile:
+    """Open a zip for reading, after one with too many members was refused without reading its whole directory.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def check_zip(source: Path | IO[bytes], *, members: int) -> None:
     Raises
     ------
     zipfile.BadZipFile
-        Too many members.
+        Not a zip, or too many members.
     """
     if isinstance(source, Path):
         with source.open("rb") as handle:
@@ -87,6 +87,7 @@ def check_zip(source: Path | IO[bytes], *, members: int) -> None:
         record = zipfile._EndRecData(source)  # type: ignore[attr-defined]
     if record is not None and record[zipfile._ECD_SIZE] > members * limits.ZIP_MEMBER_BYTES:  # type: ignore[attr-defined]
         raise zipfile.BadZipFile(f"more than {members:,} members")
+    return zipfile.ZipFile(source)
 
 
 _DECIMAL = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|\d+[eE][+-]?\d+)", re.ASCII)

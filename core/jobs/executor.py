@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from operator import length_hint
 from pathlib import Path
 from typing import Any, TypeVar
@@ -282,12 +282,14 @@ def _in_processes(
             with hold_interrupts():
                 pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
                 # Not more than the pool accepts at once: its thread fails if it ends before it has accepted all units.
-                _submit(pool, call, itertools.islice(waiting, (1 + ahead) * jobs), underway)
+                for unit in itertools.islice(waiting, (1 + ahead) * jobs):
+                    underway.add(pool.submit(call, unit))
             started = True
             while underway and not (stop is not None and stop.is_set()):
                 done, underway = wait(underway, poll_seconds, FIRST_COMPLETED)
                 with hold_interrupts():
-                    _submit(pool, call, itertools.islice(waiting, len(done)), underway)
+                    for unit in itertools.islice(waiting, len(done)):
+                        underway.add(pool.submit(call, unit))
                 for future in done:
                     yield future.result()
             complete = not underway
@@ -307,17 +309,6 @@ def _in_processes(
         finally:
             if pool is not None:
                 _close(pool, complete=complete)
-
-
-def _submit(
-    pool: Executor,
-    call: Callable[[U], tuple[U, R]],
-    units: Iterable[U],
-    underway: set[Future[tuple[U, R]]],
-) -> None:
-    """Give units to workers."""
-    for unit in units:
-        underway.add(pool.submit(call, unit))
 
 
 def _close(pool: Any, *, complete: bool) -> None:

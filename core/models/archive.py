@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import DAMAGE, BundleError, first_line, printable, readable_name
-from ..formats import Array, check_zip, limits
+from ..formats import Array, limits, open_zip
 from ..jobs import save_arrays
 
 BUNDLE_SCHEMA = 4
@@ -209,8 +208,7 @@ def unpack_arrays(
 
 def _read_arrays(data: bytes, names: Collection[str]) -> dict[str, Array]:
     """Read the arrays of these names, and refuse others."""
-    check_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS)
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    with open_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS) as archive:
         # arrays are stored uncompressed, so together they cannot be larger than the file
         if sum(info.file_size for info in archive.infolist()) > len(data):
             raise BundleError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from ...core.formats import (
     GROUP,
     IMAGE,
     LABEL,
-    check_zip,
     choose_column,
     limits,
     may_hold_patients,
+    open_zip,
     parse_json,
     reading,
 )
@@ -79,8 +78,7 @@ def read_npz(path: Path) -> Embeddings:
 
 def _refuse_endless(path: Path) -> None:
     """Refuse an archive of too many arrays, or of more bytes than embeddings may have."""
-    check_zip(path, members=limits.EMBEDDING_ARRAYS)
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path, members=limits.EMBEDDING_ARRAYS) as archive:
         size = sum(info.file_size for info in archive.infolist())
     if size > limits.EMBEDDING_BYTES:
         raise InputError(
