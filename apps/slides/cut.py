@@ -313,7 +313,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     def cut(self) -> CutResult:
         """Cut the fields, and write the outputs."""
         result = compute(self).result
-        assert result is not None  # of a shard or a check only
+        assert result is not None  # it is None only of a shard or a check
         return result
 
     @functools.cached_property
@@ -422,15 +422,13 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         if self.keeps:
             manifest = Manifest.read(self.table, self.patients)
         rows = manifest.with_slides(usable)
-        labels_kept = sum(
-            row[_HEADER.index("label")] != row[_HEADER.index("drawn")] for row in rows
-        )
+        labels_kept = sum(row["label"] != row["drawn"] for row in rows)
         if labels_kept:
             text = "%s keeps what a person wrote there: %s"
             _log.info(text, self.table, counted(labels_kept, "label"))
         result = CutResult(self.into, [manifest.shown(slide) for slide in usable], self.failures)
         if self.writes:
-            write_rows(self.table, _HEADER, rows)
+            write_rows(self.table, _HEADER, [list(row.values()) for row in rows])
             files.write_failures(self.into, self.failures)
             render_page(
                 self.into / "overview.html",
@@ -467,13 +465,13 @@ class Manifest:
         Its folder.
     patients : mapping
         Patient by the name of the slide, of the slides that are cut now.
-    rows : sequence of sequence of str
-        Its rows, in the columns of `_HEADER`.
+    rows : sequence of mapping
+        Its rows: column to cell, in the order of `_HEADER`.
     """
 
     folder: Path
     patients: Mapping[str, str]
-    rows: Sequence[Sequence[str]] = ()
+    rows: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def read(cls, table: Path, patients: Mapping[str, str]) -> Manifest:
@@ -481,29 +479,28 @@ class Manifest:
         if not table.is_file():
             return cls(table.parent, patients)
         rows = read_csv(table, needed=_HEADER[:2], expected="path,label").rows
-        cells = [[row.get(name, "") for name in _HEADER] for _, row in rows]
+        cells = [{name: row.get(name, "") for name in _HEADER} for _, row in rows]
         return cls(table.parent, patients, cells)
 
     @functools.cached_property
     def typed(self) -> dict[str, str]:
         """Field to the label that a person wrote, which is not the one by the regions."""
-        rows = [dict(zip(_HEADER, row, strict=True)) for row in self.rows]
-        return {row["path"]: row["label"] for row in rows if row["label"] != row["drawn"]}
+        return {row["path"]: row["label"] for row in self.rows if row["label"] != row["drawn"]}
 
-    def with_slides(self, slides: Sequence[Content]) -> list[Sequence[Any]]:
+    def with_slides(self, slides: Sequence[Content]) -> list[Mapping[str, Any]]:
         """Return the rows of slides that are not cut now and whose fields exist, then those of `slides`."""
-        path_at, slide_at = _HEADER.index("path"), _HEADER.index("wsi")
-        rows: list[Sequence[Any]] = [
+        rows = [
             row
             for row in self.rows
-            if row[slide_at] not in self.patients and (self.folder / row[path_at]).is_file()
+            if row["wsi"] not in self.patients and (self.folder / row["path"]).is_file()
         ]
         for slide in slides:
             name = slide["name"]
             mpp = f"{slide['scale']:.6g}"
             for x, y, drawn, file in slide["fields"]:
                 label = self.typed.get(file, drawn)
-                rows.append([file, label, self.patients[name], name, x, y, mpp, drawn])
+                cells = (file, label, self.patients[name], name, x, y, mpp, drawn)
+                rows.append(dict(zip(_HEADER, cells, strict=True)))
         return rows
 
     def shown(self, slide: Content) -> Content:
