@@ -56,21 +56,30 @@ def named_files(*values: Any) -> Iterator[Path]:
                 yield from named_files(*item)
             elif isinstance(item, (str, os.PathLike)):
                 text = os.fspath(item)
-                prefixed = [text.partition(sign)[2] for sign in "=:"]
-                for path in map(
-                    Path, filter(None, [text, *prefixed, prefixed[0].partition(":")[2]])
-                ):
-                    if not os.path.exists(path):  # noqa: PTH110 - a text may be no path at all
-                        continue
+                for path in _paths_in(text):
                     yield path
-                    with contextlib.suppress(OSError):  # no permission to list the folder
-                        # run.json is a record, and does not describe weights
-                        if path.is_file() and path.stem != "run":
-                            yield path.with_suffix(".json")
-                        if path.suffix == ".onnx":
-                            yield from path.parent.glob(f"{glob.escape(path.name)}?*")
+                    # no permission to list the folder
+                    with contextlib.suppress(OSError):
+                        yield from _files_beside(path)
                         if path.is_dir() and str(path) != text:
                             yield from path.iterdir()
+
+
+def _paths_in(text: str) -> Iterator[Path]:
+    """Yield the existing paths that a text may name: all of it, and what follows ``NAME=``, ``kind:``, or both."""
+    _, _, value = text.partition("=")
+    for end in (text, value, text.partition(":")[2], value.partition(":")[2]):
+        if end and os.path.exists(end):  # noqa: PTH110 - a text may be no path at all
+            yield Path(end)
+
+
+def _files_beside(path: Path) -> Iterator[Path]:
+    """Yield the files that are read with a file, whether they exist or not."""
+    # run.json is a record, and does not describe weights
+    if path.is_file() and path.stem != "run":
+        yield path.with_suffix(".json")
+    if path.suffix == ".onnx":
+        yield from path.parent.glob(f"{glob.escape(path.name)}?*")
 
 
 def check_output(path: Path, *, name: str = "out") -> None:

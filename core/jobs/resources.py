@@ -135,7 +135,11 @@ class Resources:
         return seconds / self.processes + self.start * (self.processes > 1)
 
     def least(self, processes: int) -> float:
-        """Return the seconds of work from which on so many processes are worth their start, see `worth`."""
+        """Return the seconds of work from which on so many processes are worth their start, see `worth`.
+
+        With n processes instead of n - 1, the work ends ``seconds / (n (n - 1))`` earlier, which must be a start at
+        least. Two that are both started must save two starts, since this process would have begun at once.
+        """
         pairs = processes * (processes - 1)
         if self.here:
             return self.start * (1 + pairs)
