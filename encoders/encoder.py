@@ -73,10 +73,10 @@ class Backbone:
 def build_backbone(
     name: str,
     *,
-    layers: Many[TextInput] = (),
-    weights: TextInput = "imagenet",
+    layers: tuple[str, ...] = (),
+    weights: str = "imagenet",
     precision: str = "float32",
-    seed: SupportsIndex = 0,
+    seed: int = 0,
 ) -> Backbone:
     """Build a network and load its weights.
 
@@ -84,7 +84,7 @@ def build_backbone(
     ----------
     name : str
         One of `list_encoders`.
-    layers : sequence of str
+    layers : tuple of str
         Keras layer names as in a fresh process. Empty means the default: the last feature map, or four internal blocks
         for ``vgg16``.
     weights : str
@@ -105,9 +105,6 @@ def build_backbone(
     WeightsError
         The weights are not available, or belong to another network.
     """
-    layers = converted(layers, "layers", tuple[str, ...])
-    weights = converted(weights, "weights", str)
-    seed = converted(seed, "seed", int)
     prepare_backend()
     import keras
 
