@@ -209,7 +209,8 @@ class Encoder:
         self._backbone: Callable[[], Backbone] = functools.cache(build)
         kept: KeptNetwork | None = None
         if openvino:
-            kept, facts = self._kept_network(name, layers, weights, seed)
+            find_keys = functools.partial(_find_keys, name, layers, weights, seed)
+            kept, facts = self._kept_network(layers, find_keys)
         else:
             facts = self._built_facts()
         self.name: str = facts["name"]
@@ -237,22 +238,22 @@ class Encoder:
             self._compiled = compile_openvino(lambda: self._network, graph, precision=precision)
 
     def _kept_network(
-        self, name: str, layers: tuple[str, ...], weights: str, seed: int
+        self, layers: tuple[str, ...], find_keys: Callable[[], _Keys]
     ) -> tuple[KeptNetwork, dict[str, Any]]:
         """Return the network as this machine keeps it, or will keep it once it is converted, and its facts."""
-        keys = _find_keys(name, layers, weights, seed)
+        keys = find_keys()
         for key in dict.fromkeys(keys):
             kept = KeptNetwork(key)
             kept_facts = kept.facts()
+            # layers chosen by name may be the default ones, and then have their key
             if kept_facts and layers in ((), tuple(kept_facts["layers"])):
                 return kept, kept_facts
         facts = self._built_facts()
         refuse_other_backends()
-        # Keras may have fetched the weights only now, so that their keys are known only now
-        keys_now = _find_keys(name, layers, weights, seed)
-        if keys not in (keys_now, _UNKNOWN_KEYS):  # the weights were replaced while they were read
-            keys_now = _UNKNOWN_KEYS
-        return KeptNetwork(keys_now.default if facts["default_layers"] else keys_now.chosen), facts
+        keys = _settled_keys(keys, find_keys())
+        if facts["default_layers"]:
+            return KeptNetwork(keys.default), facts
+        return KeptNetwork(keys.chosen), facts
 
     def prepare(self, *, dense: bool) -> None:
         """Convert the network for frames (`dense`) or crops, if OpenVINO runs it: other processes then only read it."""
@@ -350,6 +351,14 @@ class _Keys(NamedTuple):
 
 
 _UNKNOWN_KEYS = _Keys("", "")
+
+
+def _settled_keys(before: _Keys, after: _Keys) -> _Keys:
+    """Return the keys of a network from those found before and after it was built."""
+    # Keras may have fetched the weights meanwhile, so that their keys are known only now
+    if before in (after, _UNKNOWN_KEYS):
+        return after
+    return _UNKNOWN_KEYS  # the weights were replaced while they were read
 
 
 def _find_keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> _Keys:
