@@ -401,11 +401,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
 
     def _targets(self, names: Iterable[str]) -> dict[str, tuple[CropEncoder, View]]:
         """Return the encoder and the view of feature files."""
-        plans = {name: self._plans_by_name[name] for name in names}
-        return {
-            name: (encoder_of(plan.choice, self.settings), plan.view)
-            for name, plan in plans.items()
-        }
+        return {name: self._plans_by_name[name].target(self.settings) for name in names}
 
     @property
     def packages(self) -> Iterable[str]:

@@ -128,6 +128,24 @@ class StorePlan:
         with open_store(self.path) as store:
             return self.is_whole(store)
 
+    def target(self, settings: FeaturizeSettings) -> tuple[CropEncoder, View]:
+        """Return the encoder and the view; refuse weights that changed since this was planned.
+
+        Raises
+        ------
+        WeightsError
+        """
+        encoder = encoder_of(self.choice, settings)
+        if encoder.weights_sha256 != self.parts.settings["weights_sha256"]:
+            source = self.choice.source or weights_of(settings.weights, self.choice.label)
+            raise WeightsError(
+                "{}: the weights of {} changed while the command ran; put back those it began with and run "
+                "it again, or use another {out}",
+                source,
+                encoder.name,
+            )
+        return encoder, self.view
+
 
 def plan_stores(
     unique: UniqueImages,

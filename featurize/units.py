@@ -19,16 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core import OutputError, OverwrittenError, StoreError, WeightsError
+from ..core import OutputError, OverwrittenError, StoreError
 from ..core.formats import parse_json
 from ..core.jobs import Resources, Ticker, key_of, read_pack, write_pack
 from ..core.runs import ImageChange
 from ..data import FINGERPRINT, Fingerprint, ImageRecord, UniqueImages
-from ..encoders import CropEncoder, weights_of
-from .plan import StorePlan, encoder_of, growth
+from .plan import StorePlan, growth
 from .pooling import Features
 from .prepare import ImageFailure
-from .settings import FeaturizeSettings, View
+from .settings import FeaturizeSettings
 from .store import PER_IMAGE, PIXELS, Columns, Rows, open_store, stain_columns
 from .stream import Described, ImageDescriptors, describe_images
 
@@ -417,7 +416,7 @@ def describe_units(
         items = describe_images(
             [record for alike in same_stores for record in alike.records],
             settings=settings,
-            targets={name: _target(plans[name], settings) for name in names},
+            targets={name: plans[name].target(settings) for name in names},
             ticker=ticker,
             skip_errors=plans[names[0]].skip_errors,
             helpers=helpers,
@@ -428,20 +427,6 @@ def describe_units(
                 for name in names:
                     rows = dict(zip(alike.keys[name], described, strict=True))
                     _keep_unless_finished(plans[name], rows)
-
-
-def _target(plan: StorePlan, settings: FeaturizeSettings) -> tuple[CropEncoder, View]:
-    """Return the encoder and the view of a feature file; refuse weights that changed since it was planned."""
-    encoder = encoder_of(plan.choice, settings)
-    if encoder.weights_sha256 != plan.parts.settings["weights_sha256"]:
-        source = plan.choice.source or weights_of(settings.weights, plan.choice.label)
-        raise WeightsError(
-            "{}: the weights of {} changed while the command ran; put back those it began with and run "
-            "it again, or use another {out}",
-            source,
-            encoder.name,
-        )
-    return encoder, plan.view
 
 
 def _keep_unless_finished(plan: StorePlan, described: Mapping[str, Described]) -> None:
