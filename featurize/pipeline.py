@@ -13,7 +13,6 @@ from ..core import (
     ImageError,
     Message,
     OutputError,
-    OverwrittenError,
     PathInput,
     StoreError,
     converted,
@@ -466,7 +465,8 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         fingerprints: dict[str, Fingerprint] = {}
         for plan in self.plans:
             if plan.name in self.finished:
-                fingerprints |= self._merge_unless_finished(plan)
+                with plan.unless_finished():
+                    fingerprints |= self._merge(plan)
             with open_store(plan.path) as store:
                 failures |= dict(store.header["failures"])
                 outcomes.append(store.stain_outcome())
@@ -484,16 +484,6 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         self._report(outcomes)
         self._write_failures(failures)
         return failures
-
-    def _merge_unless_finished(self, plan: StorePlan) -> dict[str, Fingerprint]:
-        """Write a feature file, see `_merge`, unless another process has meanwhile finished it."""
-        try:
-            return self._merge(plan)
-        except (OutputError, OverwrittenError, StoreError):
-            if not plan.is_finished():
-                raise
-            # that process has removed the packs
-            return {}
 
     def _merge(self, plan: StorePlan) -> dict[str, Fingerprint]:
         """Write a feature file from earlier rows and packs; return the fingerprints in these, by image."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import OutputError, OverwrittenError, StoreError
+from ..core import StoreError
 from ..core.formats import parse_json
 from ..core.jobs import Resources, Ticker, key_of, read_pack, write_pack
 from ..core.runs import ImageChange
@@ -425,17 +425,10 @@ def describe_units(
             for alike in same_stores:
                 described = list(itertools.islice(items, len(alike.records)))
                 for name in names:
+                    plan = plans[name]
                     rows = dict(zip(alike.keys[name], described, strict=True))
-                    _keep_unless_finished(plans[name], rows)
-
-
-def _keep_unless_finished(plan: StorePlan, described: Mapping[str, Described]) -> None:
-    """Write rows as a pack, unless another process has finished the feature file and removed its packs."""
-    try:
-        keep(plan.parts.folder, described, store=plan.name, dim=plan.dim)
-    except (OutputError, OverwrittenError, StoreError):
-        if not plan.is_finished():
-            raise
+                    with plan.unless_finished():
+                        keep(plan.parts.folder, rows, store=name, dim=plan.dim)
 
 
 def bundle_units(
