@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError, Many, TextInput, converted, extension_names
+from ..core.formats import Floats32, Integers, Pixels
 from ..core.jobs import prepare_backend
 from . import network
 from . import weights as weight_files
@@ -29,7 +29,7 @@ from .engines import (
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
-from .vectors import Crops, Floats, refuse_other_than_crops
+from .vectors import refuse_other_than_crops
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ class Encoder:
             "geometry": Geometry.of(backbone.model).plain,
         }
 
-    def encode(self, crops: Crops) -> Floats:
+    def encode(self, crops: Pixels) -> Floats32:
         """Encode crops.
 
         Parameters
@@ -311,7 +311,7 @@ class Encoder:
         refuse_other_than_crops(crops)
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
-    def encode_windows(self, frame: Crops, windows: npt.NDArray[np.int64]) -> Floats:
+    def encode_windows(self, frame: Pixels, windows: Integers) -> Floats32:
         """Encode a whole frame once and average its feature maps over windows.
 
         These are not the features of crops: a window is influenced by the pixels around it, and a crop by padded zeros.

@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from ..core.formats import Floats32, Integers
 
 _MOST_SIZES = 256
 """Sizes of frames and crops whose geometry is cached."""
@@ -167,9 +168,7 @@ class Geometry:
                 axes.append(step.after([axes[source] for source in step.sources], axis))
         return [axes[position] for position in self.outputs]
 
-    def places(
-        self, windows: npt.NDArray[np.int64], *, height: int, width: int
-    ) -> npt.NDArray[np.float32]:
+    def places(self, windows: Integers, *, height: int, width: int) -> Floats32:
         """Return windows of a frame in cells of each map.
 
         A window covers the cells that the feature map of a crop at this place would have, each one stride wide. So for

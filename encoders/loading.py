@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import (
     DAMAGE,
@@ -26,10 +25,10 @@ from ..core import (
     is_out_of_memory,
     printable,
 )
-from ..core.formats import check_zip, content_sha256, limits, number_of, plausible_mpp
+from ..core.formats import Array, check_zip, content_sha256, limits, number_of, plausible_mpp
 from ..core.jobs import hushed_start, prepare_torch
 
-WeightArrays = dict[str, npt.NDArray[Any]]
+WeightArrays = dict[str, Array]
 """Arrays of a weights file, by name."""
 
 

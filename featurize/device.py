@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..core.formats import Array, Pixels
 from ..encoders import Encoder, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
-from .crops import Augmentation, Crop, Pixels, crop_boxes
+from .crops import Augmentation, Crop, crop_boxes
 from .pooling import CropDescription, Features
 from .settings import FeaturizeSettings, View
 
@@ -158,9 +158,7 @@ class DeviceDescriber:
 
         return fetch
 
-    def _crop_maps(
-        self, view: View, shape: Sequence[int], drawn: Sequence[Augmentation]
-    ) -> npt.NDArray[Any]:
+    def _crop_maps(self, view: View, shape: Sequence[int], drawn: Sequence[Augmentation]) -> Array:
         """Return where the crops of each augmentation are in a frame, shape (augmentations, crops, 3)."""
         height, width = shape[:2]
         crop = view.crop
