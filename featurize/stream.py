@@ -274,9 +274,9 @@ def time_describing(
         The image cannot be used.
     """
     crops = min(settings.crops, settings.batch_size)
-    times = 1.0  # a grid, or a frame, is timed whole
-    if crops and settings.mode == "exact":
-        times = settings.crops / crops
+    passes = float(settings.augmentations)
+    if crops and settings.mode == "exact":  # a grid, or a frame, takes one pass whole
+        passes *= settings.crops / crops
 
     def describe(augmentations: int) -> float:
         small = replace(settings, augmentations=augmentations, crops=crops)
@@ -284,12 +284,12 @@ def time_describing(
         return timeit.timeit(lambda: list(described), number=1)
 
     describe(1)  # the first run compiles, so it is not timed
-    image = describe(1)
-    others = settings.augmentations * times - 1
-    if others:
-        image += max(0.0, describe(2) - image) * others
+    seconds = describe(1)
+    # the image with its first pass, and for each further pass what one more of them takes
+    if passes > 1:
+        seconds += max(0.0, describe(2) - seconds) * (passes - 1)
     return DescribingCost(
-        image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
+        seconds, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
     )
 
 
