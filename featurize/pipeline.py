@@ -276,24 +276,16 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     def units(self, *, merges: bool) -> Sequence[Unit]:
         """Return the blocks of images, each with the rows that it lacks; none if all feature files are complete.
 
-        Changes of the images since a feature file was finished are logged and recorded.
+        This sets `finished` and, also if all are complete, `blocks`.
 
         Parameters
         ----------
         merges : bool
             Whether the packs are merged. Otherwise a pack is trusted by its name, and not opened.
         """
+        self._find_finished(merges=merges)
         unique = self.opened.unique
         records = unique.dataset.records
-        changes: dict[str, ImageChange] = {}
-        for plan in self.plans:
-            blocks = [] if merges else self._keys_of_blocks(plan)
-            state = find_finished(plan, unique, blocks=blocks)
-            if state is not None:
-                self.finished[plan.name], change = state
-                if change != ImageChange():
-                    changes[plan.name] = change
-        self._note_changes(changes)
         self.blocks = make_units(records, self.finished, self.keys, size=self.size)
         self.record.note(
             images=len(records),
@@ -313,6 +305,18 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             complete = f"all {len(self.plans)} feature files are"
         _log.info("%s complete already", complete)
         return []
+
+    def _find_finished(self, *, merges: bool) -> None:
+        """Set `finished`; log and record how the images changed since feature files were finished."""
+        changes: dict[str, ImageChange] = {}
+        for plan in self.plans:
+            blocks = [] if merges else self._keys_of_blocks(plan)
+            state = find_finished(plan, self.opened.unique, blocks=blocks)
+            if state is not None:
+                self.finished[plan.name], change = state
+                if change != ImageChange():
+                    changes[plan.name] = change
+        self._note_changes(changes)
 
     def _keys_of_blocks(self, plan: StorePlan) -> list[list[str]]:
         """Return the keys of the images of each block."""
