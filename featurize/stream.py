@@ -275,7 +275,7 @@ def time_describing(
     """
     crops = min(settings.crops, settings.batch_size)
     passes = float(settings.augmentations)
-    if crops and settings.mode == "exact":  # a grid, or a frame, takes one pass whole
+    if crops and settings.mode == "exact":  # a grid, or a frame, is one pass
         passes *= settings.crops / crops
 
     def describe(augmentations: int) -> float:
