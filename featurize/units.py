@@ -256,18 +256,18 @@ class RowReader:
             A file is gone, cannot be read, or has no longer these rows.
         """
         sources: dict[Path, _RowSource] = {}
+        position = 0
         with contextlib.ExitStack() as opened:
-            for path, run in itertools.groupby(enumerate(keys), lambda item: self.files[item[1]]):
+            for path, group in itertools.groupby(keys, self.files.__getitem__):
                 if path not in sources:
                     _drop_packs(sources)
                     sources[path] = self._open(path, opened)
-                source = sources[path]
-                numbered = list(run)
-                if any(key not in source.positions for _, key in numbered):
+                keys_of_source = list(group)
+                if any(key not in sources[path].positions for key in keys_of_source):
                     raise _changed(path)
-                for start in range(0, len(numbered), _AT_ONCE):
-                    block = numbered[start : start + _AT_ONCE]
-                    yield block[0][0], source.rows(key for _, key in block)
+                for features, columns in sources[path].blocks(keys_of_source):
+                    yield position, (features, columns)
+                    position += len(features)
 
     def _open(self, path: Path, opened: contextlib.ExitStack) -> _RowSource:
         """Return a pack, whose fingerprints are noted, or a feature file, which stays open."""
@@ -304,10 +304,13 @@ class _RowSource:
     features: Callable[[list[int]], Features]
     columns: Columns
 
-    def rows(self, keys: Iterable[str]) -> Rows:
-        """Return the rows of images."""
-        images = [self.positions[key] for key in keys]
-        return self.features(images), {name: cells[images] for name, cells in self.columns.items()}
+    def blocks(self, keys: Sequence[str]) -> Iterator[Rows]:
+        """Yield the rows of images, of some images at a time."""
+        positions = [self.positions[key] for key in keys]
+        for start in range(0, len(positions), _AT_ONCE):
+            images = positions[start : start + _AT_ONCE]
+            columns = {name: cells[images] for name, cells in self.columns.items()}
+            yield self.features(images), columns
 
 
 def _positions(keys: Iterable[str]) -> dict[str, int]:
