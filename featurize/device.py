@@ -93,7 +93,9 @@ class DeviceDescriber:
         # JAX has 32-bit integers only; TensorFlow computes with 32-bit integers on the CPU, even if there is a GPU
         self._places = np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
         most = max(1, settings.batch_size // settings.crops)
-        self._at_once = math.ceil(settings.augmentations / math.ceil(settings.augmentations / most))
+        batches = math.ceil(settings.augmentations / most)
+        # an even split, since the last batch is padded to the size of the others
+        self._at_once = math.ceil(settings.augmentations / batches)
         self._views: dict[View, tuple[list[str], Callable[..., Any]]] = {}
         by_view: dict[View, dict[str, Encoder]] = {}
         for name, (encoder, view) in targets.items():
@@ -137,14 +139,18 @@ class DeviceDescriber:
         frames = {
             view: description.frame(images[view.level], crop=view.crop) for view in self._views
         }
-        # views of a scale share its pixels, unless they are padded
+        # views of a scale share its pixels, which go to the device once, unless they are padded
         pixels = {id(frame): ops.convert_to_tensor(_flat(frame)) for frame in frames.values()}
         by_store: dict[str, list[Any]] = {}
         for view, (names, function) in self._views.items():
             maps = self._crop_maps(view, frames[view].shape, drawn)
             for start in range(0, len(drawn), self._at_once):
-                batch = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
-                pooled = function(pixels[id(frames[view])], matrices[batch], maps[batch])
+                numbers = np.arange(start, start + self._at_once)
+                # the last augmentation again, since the function is compiled for one size
+                padded_batch = np.minimum(numbers, len(drawn) - 1)
+                pooled = function(
+                    pixels[id(frames[view])], matrices[padded_batch], maps[padded_batch]
+                )
                 for name, values in zip(names, pooled, strict=True):
                     by_store.setdefault(name, []).append(values)
 
