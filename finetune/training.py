@@ -38,7 +38,6 @@ from ..data import (
     inner_splits,
 )
 from ..evaluate import TwoClassView
-from .augment import Floats
 from .batches import Source
 from .fit import TrainingPlan
 from .images import ImageBank, prepare_images
@@ -145,17 +144,7 @@ class CnnTraining(Training):
 
     do = staticmethod(train_fold)
     read = staticmethod(read_fold)
-
-    def finish(
-        self,
-        result: CrossValidation,
-        units: Sequence[FoldUnit],
-        outcomes: Sequence[Floats],
-    ) -> CrossValidation:
-        """Write all outputs, see `write_outputs`."""
-        return write_outputs(
-            self, result, units, outcomes, dataset=self.dataset, reading=self.reading
-        )
+    finish = write_outputs
 
     def steps(self, unit: FoldUnit) -> int:
         """Return the largest number of epochs."""
