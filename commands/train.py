@@ -107,14 +107,11 @@ def _options() -> Iterator[click.Parameter]:
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
 
-    yield from options_of(ImageSelection, but=("only",))
+    yield from options_of(ImageSelection)
     yield out_flag("The run folder.")
     yield preset_option(", which is also the default.")
-    before = ("encoders", "views", "augmentations", "crops", "pool", "color_range", "pad")
-    yield from options_of(FeaturizeSettings, *before)
-    yield from options_of(ImageSelection, "only")
-    yield from options_of(FeaturizeSettings, but=before)
-    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
+    yield from options_of(FeaturizeSettings)
+    yield from options_of(Work, but=("threads",))
     yield yes_flag()
 
 
@@ -171,18 +168,15 @@ def _finetune_options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection, "images")
     yield out_flag("The run folder.")
     yield from options_of(FoldChoice, folds={"default": ("10",)})
-    yield from options_of(ImageSelection, "only")
-    yield from options_of(FinetuneSettings, but=("seed",))
+    yield from options_of(FinetuneSettings)
     yield flag(
         "--tensorboard",
         is_flag=True,
         help="Also write curves, weights and the graph for TensorBoard.",
     )
-    yield from options_of(FinetuneSettings, "seed")
-    yield from options_of(Work, "skip_errors")
     yield from options_of(TwoClassView)
-    yield from options_of(ImageSelection, but=("images", "only"))
-    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads", "checks")
+    yield from options_of(ImageSelection, but=("images",))
+    yield from options_of(Work)
 
 
 @click.command(
