@@ -7,19 +7,13 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.finetune import (
-    FinetuneSettings,
-    ImageBank,
-    PatchRule,
-    class_weights,
-    finetune,
-    sample_training,
-)
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, sample_training
 from bchisto.finetune.augment import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.fit import _EpochLog as epoch_log
 from bchisto.finetune.model import build_model
+from bchisto.finetune.settings import class_weights
 from written_tables import rows_of
 
 SMALL = FinetuneSettings(
