@@ -243,7 +243,7 @@ class BoostTraining(Training):
         )
         result = outputs.write(
             replace(result, banners=(*result.banners, *notices)),
-            bundle=functools.partial(self._save, result.model, units),
+            save=functools.partial(self._save, result.model, units),
         )
         assert result.panel is not None  # the fusion is a table
         table = replace(result.panel.table, name=result.folder.name)

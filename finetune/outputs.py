@@ -146,7 +146,7 @@ def write_outputs(
         facts={"curves": {fold: _curve(rows) for fold, rows in logs.items() if rows}},
         picture=lambda image: decode_record(records[image]),
     )
-    bundle = functools.partial(
+    save = functools.partial(
         CnnBundle.save,
         result.model,
         settings=settings,
@@ -154,7 +154,7 @@ def write_outputs(
         dataset=training.dataset.name,
         reading=training.reading,
     )
-    return outputs.write(result, bundle=bundle)
+    return outputs.write(result, save=save)
 
 
 def _table(
