@@ -13,7 +13,7 @@ from .head import TrainingPart
 from .kernel_head import squared_distances
 from .linear_head import ABSENT, LinearModel, StandardisedModel, held_out_loss, softmax
 from .training_part import array_head, inner_folds, out_of_fold, standardisation
-from .trees import Array, Arrays, Features, Floats, Places, Probabilities
+from .trees import Array, Arrays, Features, Floats, Integers, Probabilities
 
 _NEIGHBOURS = (1, 3, 5, 10, 20)
 """Numbers of neighbours that are tried; UNI (Chen et al. 2024) uses 20."""
@@ -93,12 +93,12 @@ class PrototypeModel(StandardisedModel):
         return a["intercepts"] - float(a["temperature"]) * far
 
 
-def _nearest(rows: Floats, vectors: Array) -> Places:
+def _nearest(rows: Floats, vectors: Array) -> Integers:
     """Return the positions of all vectors for each row, nearest first; at equal distance the earlier one first."""
     return np.argsort(squared_distances(rows, vectors.astype(np.float64)), axis=1, kind="stable")
 
 
-def _vote(votes: Array, order: Places, neighbours: int) -> Probabilities:
+def _vote(votes: Array, order: Integers, neighbours: int) -> Probabilities:
     """Return unnormalised log probabilities: votes of the nearest, plus one per class (Laplace's rule)."""
     return np.asarray(np.log(votes[order[:, :neighbours]].sum(axis=1, dtype=np.float64) + 1.0))
 
@@ -114,7 +114,7 @@ def fit_neighbours(part: TrainingPart) -> Arrays:
     rows, labels, mean, scale, prior = _prepared(part)
     votes = np.eye(part.classes, dtype=np.float32)[labels]
 
-    def held_out_by(neighbours: int) -> Callable[[Places, Places], Probabilities]:
+    def held_out_by(neighbours: int) -> Callable[[Integers, Integers], Probabilities]:
         return lambda train, held: softmax(
             _vote(votes[train], _nearest(rows[held], rows[train]), neighbours) + prior
         )
@@ -145,12 +145,12 @@ def fit_prototypes(part: TrainingPart) -> Arrays:
     """
     rows, labels, mean, scale, prior = _prepared(part)
 
-    def means(images: Places) -> Floats:
+    def means(images: Integers) -> Floats:
         of_class = np.eye(part.classes)[labels[images]]
         counts = of_class.sum(axis=0)[:, None]
         return of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0)
 
-    def held_out_by(temperature: float) -> Callable[[Places, Places], Probabilities]:
+    def held_out_by(temperature: float) -> Callable[[Integers, Integers], Probabilities]:
         return lambda train, held: softmax(
             prior - temperature * squared_distances(rows[held], means(train))
         )
@@ -166,7 +166,7 @@ def fit_prototypes(part: TrainingPart) -> Arrays:
 
 def _prepared(
     part: TrainingPart,
-) -> tuple[Array, Places, Features, Features, Floats]:
+) -> tuple[Array, Integers, Features, Features, Floats]:
     """Return rows, labels, mean and scale of a training part, and scores that exclude classes without images."""
     mean = part.features.mean(axis=1, dtype=np.float64).mean(axis=0).astype(np.float32)
     scale = np.ones_like(mean)
@@ -177,7 +177,7 @@ def _prepared(
 def _chosen(
     part: TrainingPart,
     tried: Sequence[Any],
-    held_out_by: Callable[[Any], Callable[[Places, Places], Probabilities]],
+    held_out_by: Callable[[Any], Callable[[Integers, Integers], Probabilities]],
 ) -> Any:
     """Return the value with the smallest loss on the images that inner folds hold out."""
     folds = inner_folds(part.labels, part.groups, seed=part.seed)

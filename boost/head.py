@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ..core import InputError
 from .presets import Preset
-from .trees import Features, Params, Places, Probabilities
+from .trees import Features, Integers, Params, Probabilities
 
 HEAD_NAME = r"[a-z][a-z0-9_]{0,31}"
 """Pattern of a classifier's name, which is part of names of folders."""
@@ -50,7 +50,7 @@ class TrainingPart:
     """
 
     features: Features
-    labels: Places
+    labels: Integers
     groups: Sequence[str | None]
     classes: int
     seed: int

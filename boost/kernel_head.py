@@ -18,7 +18,7 @@ from .training_part import (
     spaced_augmentations,
     standardisation,
 )
-from .trees import Array, Arrays, Features, Floats, Places, Probabilities
+from .trees import Array, Arrays, Features, Floats, Integers, Probabilities
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
@@ -89,7 +89,7 @@ def squared_distances(a: Array, b: Array) -> Floats:
     return np.asarray(np.maximum(squares - 2.0 * (a @ b.T), 0.0))
 
 
-def _fit_pairs(kernel: Floats, labels: Places, cost: float) -> tuple[Places, Floats, Floats]:
+def _fit_pairs(kernel: Floats, labels: Integers, cost: float) -> tuple[Integers, Floats, Floats]:
     """Fit scikit-learn's support-vector machine on a kernel matrix.
 
     Returns the support rows (m,) and, for each pair of classes in ascending order, the coefficients (p, m) and offset
@@ -111,7 +111,7 @@ def _fit_pairs(kernel: Floats, labels: Places, cost: float) -> tuple[Places, Flo
 
 
 def fit_probabilities(
-    decisions: Probabilities, labels: Places, *, classes: int
+    decisions: Probabilities, labels: Integers, *, classes: int
 ) -> tuple[Floats, Floats]:
     """Fit a multinomial logistic regression that turns decisions into probabilities.
 
@@ -175,13 +175,13 @@ def fit_svm(part: TrainingPart) -> Arrays:
     row_labels = np.repeat(labels, augmentations)
     present = len(np.unique(labels))
 
-    def rows_of(positions: Places) -> Places:
+    def rows_of(positions: Integers) -> Integers:
         return np.asarray((positions[:, None] * augmentations + np.arange(augmentations)).ravel())
 
     def evaluate(kernel: Floats, cost: float) -> tuple[float, Probabilities, Probabilities]:
         """Return the loss on held-out images, and the logistic regression on their decisions."""
 
-        def decide(train: Places, held: Places) -> Probabilities:
+        def decide(train: Integers, held: Integers) -> Probabilities:
             training = rows_of(train)
             support, pairs, offsets = _fit_pairs(
                 kernel[np.ix_(training, training)], row_labels[training], cost

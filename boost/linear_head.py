@@ -22,7 +22,7 @@ from .training_part import (
     spaced_augmentations,
     standardisation,
 )
-from .trees import Array, Arrays, Features, Floats, Places, Probabilities, check_length
+from .trees import Array, Arrays, Features, Floats, Integers, Probabilities, check_length
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried. They are small because there are
@@ -131,7 +131,7 @@ def softmax(scores: Floats) -> Probabilities:
     return np.asarray(special.softmax(scores, axis=1))
 
 
-def multinomial(rows: Array, labels: Places, *, C: float, classes: int) -> tuple[Floats, Floats]:
+def multinomial(rows: Array, labels: Integers, *, C: float, classes: int) -> tuple[Floats, Floats]:
     """Fit scikit-learn's logistic regression; return coefficients (classes, d) and intercepts (classes,).
 
     For two classes there are two rows as well, whose softmax is the logistic function. A class that is missing in
@@ -174,7 +174,7 @@ def fit_logistic(part: TrainingPart) -> Arrays:
     folds = inner_folds(labels, part.groups, seed=part.seed)
     augmentations, d = rows.shape[1:]
 
-    def fit(images: Places, C: float) -> Any:
+    def fit(images: Integers, C: float) -> Any:
         return multinomial(
             rows[images].reshape(-1, d),
             np.repeat(labels[images], augmentations),
@@ -183,7 +183,7 @@ def fit_logistic(part: TrainingPart) -> Arrays:
         )
 
     def loss(C: float) -> float:
-        def predict(train: Places, held: Places) -> Probabilities:
+        def predict(train: Integers, held: Integers) -> Probabilities:
             weights, offsets = fit(train, C)
             return softmax(rows[held].mean(axis=1) @ weights.T + offsets)
 
@@ -200,7 +200,7 @@ def fit_logistic(part: TrainingPart) -> Arrays:
     }
 
 
-def held_out_loss(probabilities: Probabilities, labels: Places) -> float:
+def held_out_loss(probabilities: Probabilities, labels: Integers) -> float:
     """Return the mean negative log-likelihood over the images that were held out, which have no NaN."""
     held_out = ~np.isnan(probabilities).any(axis=1)
     return negative_log_likelihood(probabilities[held_out], labels[held_out])

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import BundleError
 from ..core.models import pack_arrays, unpack_arrays
 from ..featurize import open_store
-from .trees import Arrays, Floats
+from .trees import Arrays, Features, Floats, Integers
 
 AXES = 64
 """Number of principal components that are kept; they take 128 bytes per feature. 8 detect outliers as well."""
@@ -21,7 +20,7 @@ _FOLDS = 5
 """Number of parts of the training images; each is left out once."""
 
 
-def left_out_distances(rows: Floats, units: npt.NDArray[np.int64]) -> Floats:
+def left_out_distances(rows: Floats, units: Integers) -> Floats:
     """Return the distance of each row to a distribution fitted without it, in folds that keep units together.
 
     Parameters
@@ -171,7 +170,7 @@ def parse_reference(data: bytes, *, classes: int) -> Arrays:
     return arrays
 
 
-def compare(reference: Arrays, features: Iterable[npt.NDArray[np.float32]]) -> Floats:
+def compare(reference: Arrays, features: Iterable[Features]) -> Floats:
     """Compare images with the training images.
 
     Parameters

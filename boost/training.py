@@ -10,9 +10,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..core import (
     ImageError,
     InputError,
@@ -24,7 +21,7 @@ from ..core import (
     converted,
     plain_options,
 )
-from ..core.formats import check_archive_size, read_rows
+from ..core.formats import Pixels, check_archive_size, read_rows
 from ..core.jobs import Resources, Work, cpu_resources, write_or_remove
 from ..core.models import BundleFacts, Member
 from ..core.runs import FolderSettings, record_run, versions_of
@@ -249,14 +246,14 @@ class BoostTraining(Training):
         table = replace(result.panel.table, name=result.folder.name)
         return replace(result, panel=replace(result.panel, table=table))
 
-    def _pictures(self) -> Callable[[str], npt.NDArray[np.uint8] | None]:
+    def _pictures(self) -> Callable[[str], Pixels | None]:
         """Return a function that decodes an image for the report, or returns None for embeddings, which have none."""
         paths = {
             row["sha256"]: Path(row["path"])
             for row in read_rows(self.run / "features" / "images.csv")
         }
 
-        def picture(image: str) -> npt.NDArray[np.uint8] | None:
+        def picture(image: str) -> Pixels | None:
             if not paths:
                 return None
             path = paths.get(self.images.files[image])

@@ -12,7 +12,7 @@ from ..core import InputError, Message
 from ..core.models import pack_arrays, unpack_arrays
 from ..data import inner_splits
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .trees import Arrays, Features, Params, Places, Probabilities
+from .trees import Arrays, Features, Integers, Params, Probabilities
 
 MOST_ROWS = 3000
 """Maximum number of rows on which a linear or kernel classifier is fitted: for 360 images, 8 augmentations each. A
@@ -23,7 +23,7 @@ INNER_FOLDS = 5
 
 _MORE = "add images (patients) of that class"
 
-Folds = Sequence[tuple[Places, Places]]
+Folds = Sequence[tuple[Integers, Integers]]
 """Positions of training images and of held-out images, for each inner fold."""
 
 
@@ -46,8 +46,8 @@ def spaced_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> F
 
 
 def few_images(
-    labels: Places, groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS
-) -> Places:
+    labels: Integers, groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS
+) -> Integers:
     """Select images at random if there are more than `most`.
 
     Every class keeps its share, but at least two images if it has them. Within a class, patients take turns: no patient
@@ -161,7 +161,7 @@ def standardisation(features: Features) -> tuple[Features, Features]:
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
-def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> Folds:
+def inner_folds(labels: Integers, groups: Sequence[str | None], *, seed: int) -> Folds:
     """Split training images into inner folds, which keep patients together if all are known.
 
     Parameters
@@ -192,7 +192,7 @@ def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> F
     return folds
 
 
-def check_held_out(folds: Folds, labels: Places) -> None:
+def check_held_out(folds: Folds, labels: Integers) -> None:
     """Refuse inner folds that never hold out a class, for example because all its images are of one patient.
 
     Raises
@@ -216,7 +216,7 @@ def check_held_out(folds: Folds, labels: Places) -> None:
 
 
 def out_of_fold(
-    folds: Folds, images: int, columns: int, predict: Callable[[Places, Places], Probabilities]
+    folds: Folds, images: int, columns: int, predict: Callable[[Integers, Integers], Probabilities]
 ) -> Probabilities:
     """Collect the predictions of held-out images that `predict(train, held)` returns for each inner fold.
 

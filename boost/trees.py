@@ -11,13 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError, DependencyError, InputError
-from ..core.formats import Array, Flags, Floats, Integers, limits
+from ..core.formats import Array, Flags, Floats, Floats32, Integers, limits
 from ..core.models import pack_arrays, unpack_arrays
 
-Places = npt.NDArray[np.int64]
-"""Positions of images, or class numbers."""
-
-Features = npt.NDArray[np.float32]
+Features = Floats32
 """Features of shape (images, augmentations, d)."""
 
 Probabilities = Floats
@@ -50,7 +47,7 @@ def import_lightgbm() -> Any:
 
 
 def fit_texts(
-    features: Features, labels: Places, *, params: Sequence[Params], rounds: int
+    features: Features, labels: Integers, *, params: Sequence[Params], rounds: int
 ) -> Iterator[str]:
     """Train models that differ only in seeds, so that they share LightGBM's bins, and yield the text of each.
 
@@ -80,7 +77,7 @@ def fit_texts(
         yield str(lightgbm.train(dict(of_model), data, num_boost_round=rounds).model_to_string())
 
 
-def fit_text(features: Features, labels: Places, *, params: Params, rounds: int) -> str:
+def fit_text(features: Features, labels: Integers, *, params: Params, rounds: int) -> str:
     """Train one model and return its text, see `fit_texts`."""
     return next(fit_texts(features, labels, params=[params], rounds=rounds))
 
@@ -400,7 +397,7 @@ def _refuse_if(wrong: bool | np.bool_, why: str) -> None:
         raise BundleError(f"not a complete model of trees ({why}); it was altered; train it again")
 
 
-def _links(leaves: Places, sides: Places) -> tuple[Places, Places, int]:
+def _links(leaves: Integers, sides: Integers) -> tuple[Integers, Integers, int]:
     """Return roots, children of splits (right, left) and depth; check that each node is reached exactly once."""
     splits = leaves - 1
     tree = np.repeat(np.arange(len(leaves)), splits)

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..core import BchistoError, public
+from ..core.formats import Pixels
 from ..core.jobs import write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
 from ..data import find_layout
@@ -90,7 +88,7 @@ class Outputs:
     tables: Sequence[PredictionTable]
     methods: Sequence[str]
     settings: Mapping[str, str]
-    picture: Callable[[str], npt.NDArray[np.uint8] | None]
+    picture: Callable[[str], Pixels | None]
     facts: Mapping[str, Any] = field(default_factory=dict)
     paper: PaperTable | None = None
     members: Sequence[PredictionTable] = ()

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import BchistoError, ReportError, SettingsConflictError, public
-from ..core.formats import read_rows
+from ..core.formats import Floats, read_rows
 from ..core.jobs import Computation, Share, Work, compute_all, set_aside
 from ..core.runs import (
     FolderSettings,
@@ -92,7 +91,7 @@ class LabelledImages:
         self,
         name: str,
         keys: Sequence[tuple[str, int]],
-        probabilities: npt.NDArray[np.float64],
+        probabilities: Floats,
         *,
         protocol: str,
         trained: Mapping[int, Sequence[int]],

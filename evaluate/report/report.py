@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import BchistoError, ImageError, ReportError
+from ...core.formats import Pixels
 from ...core.jobs import is_set_aside, refuse_overwriting, write_rows
 from .. import (
     Entry,
@@ -68,7 +68,7 @@ def reporting(path: Path, failed: list[str]) -> Iterator[None]:
         failed.append(f"this report could not be written: {' '.join(reason.split())}")
 
 
-def thumbnail(image: npt.NDArray[np.uint8], *, side: int = _THUMBNAIL) -> str:
+def thumbnail(image: Pixels, *, side: int = _THUMBNAIL) -> str:
     """Return a small JPEG of an image, of at most `side` pixels on its longest side, as a data address."""
     from PIL import Image
 
@@ -79,9 +79,7 @@ def thumbnail(image: npt.NDArray[np.uint8], *, side: int = _THUMBNAIL) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def choose_samples(
-    table: PredictionTable, show: Callable[[str], npt.NDArray[np.uint8] | None]
-) -> list[Sample]:
+def choose_samples(table: PredictionTable, show: Callable[[str], Pixels | None]) -> list[Sample]:
     """Choose right and wrong images of a table with probabilities; none of any other.
 
     Parameters
