@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError
+from ..core.formats import Pixels
 from ..stains import augment_he
 
 AUGMENTATIONS = {
@@ -53,13 +53,6 @@ The published system ``ddsm-masses``, sec. 4.2, computes them before training.""
 
 _COLOR_RANGE = (0.7, 1.3)
 """Range of the stain factors. Rakhlin et al. 2018, sec. 2.3; the other ranges are bchisto's choice."""
-
-Image = npt.NDArray[np.uint8]
-
-Floats = npt.NDArray[np.float64]
-
-Array = npt.NDArray[Any]
-"""Numbers of any type and shape."""
 
 
 def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
@@ -132,7 +125,7 @@ def plain_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def make_augmenter(
     names: Sequence[str], *, size: int
-) -> Callable[[Image, np.random.SeedSequence], Image]:
+) -> Callable[[Pixels, np.random.SeedSequence], Pixels]:
     """Return a function that augments an image (size, size, 3); its random choices depend only on a seed sequence.
 
     Parameters
@@ -151,7 +144,7 @@ def make_augmenter(
     colours = _composed(ranges, size=size, per_channel=True)
     grey = _composed(ranges, size=size, per_channel=False)
 
-    def augment(image: Image, sequence: np.random.SeedSequence) -> Image:
+    def augment(image: Pixels, sequence: np.random.SeedSequence) -> Pixels:
         words = sequence.generate_state(3)
         if "stain" in ranges:
             haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2).tolist()

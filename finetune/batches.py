@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .augment import OFFLINE, Array, Image, make_augmenter
+from ..core.formats import Array, Floats32, Integers, Pixels
+from .augment import OFFLINE, make_augmenter
 from .images import ImageBank
 from .model import resolved
-from .patches import EpochSamples, Indices, PatchRule, make_turner
+from .patches import EpochSamples, PatchRule, make_turner
 from .settings import FinetuneSettings
 
 _QUEUE = 16
@@ -38,7 +38,7 @@ class Source:
     """
 
     bank: ImageBank
-    labels: Indices
+    labels: Integers
     rule: PatchRule
     size: int
     seed: int
@@ -47,7 +47,7 @@ class Source:
 
     @classmethod
     def of(
-        cls, settings: FinetuneSettings, bank: ImageBank, labels: Indices, *, workers: int = 1
+        cls, settings: FinetuneSettings, bank: ImageBank, labels: Integers, *, workers: int = 1
     ) -> Source:
         """Return a source whose samples fit the network of these settings."""
         values = resolved(settings)
@@ -61,7 +61,7 @@ class Source:
             workers,
         )
 
-    def samples(self, positions: Indices, *, copies: int = 1) -> EpochSamples:
+    def samples(self, positions: Integers, *, copies: int = 1) -> EpochSamples:
         """Return every patch of these images as samples, each `copies` times."""
         return EpochSamples.of(positions, self.bank.counts(positions, self.rule), copies=copies)
 
@@ -82,7 +82,7 @@ class Source:
 
     def read(
         self, position: int, number: int, *, epoch: int | None = None, again: int = 0
-    ) -> Image:
+    ) -> Pixels:
         """Return one sample."""
         corner = self.corners(position, epoch=epoch, again=again)[number]
         return self.bank.patch(position, corner, rule=self.rule, size=self.size)
@@ -91,7 +91,7 @@ class Source:
 def _stack(
     source: Source,
     samples: EpochSamples,
-    order: Indices,
+    order: Integers,
     picture: Callable[[int], Array],
     weights: Mapping[int, float] | None = None,
 ) -> Any:
@@ -99,7 +99,7 @@ def _stack(
     import keras
 
     labels = source.labels[samples.images]
-    shares: npt.NDArray[np.float32] | None = None
+    shares: Floats32 | None = None
     if weights is not None:
         shares = np.array([weights[int(label)] for label in labels], dtype=np.float32)
 
@@ -145,7 +145,7 @@ def still_batches(
         Class to its weight in the loss.
     """
 
-    def picture(sample: int) -> Image:
+    def picture(sample: int) -> Pixels:
         return source.read(int(samples.images[sample]), int(samples.numbers[sample]))
 
     return _stack(source, samples, np.arange(len(samples)), picture, weights)
@@ -205,7 +205,7 @@ def training_batches(
     return batches
 
 
-def _times_before(samples: EpochSamples) -> Indices:
+def _times_before(samples: EpochSamples) -> Integers:
     """Return for each sample how often the same sample occurs before it; sampling can draw an image several times."""
     order = np.lexsort((samples.copies, samples.numbers, samples.images))
     ordered = np.stack([samples.images, samples.numbers, samples.copies])[:, order]

@@ -11,12 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core import BundleError, ImageError
-from ..core.formats import Archive, limits
+from ..core.formats import Archive, Floats, Pixels, limits
 from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
 from ..core.models import BundleFacts
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from ..stains import known_stain
-from .augment import Floats, Image
 from .batches import Source
 from .images import ImageBank, StainTreatment
 from .model import build_model, resolved, weights_bytes
@@ -251,7 +250,7 @@ class CnnModel:
         treatment = StainTreatment(settings.stain, settings.rule, resolved(settings)["size"])
         pixels: dict[str, str] = {}
 
-        def read(record: ImageRecord) -> tuple[Image, str] | ImageError:
+        def read(record: ImageRecord) -> tuple[Pixels, str] | ImageError:
             try:
                 image = decode_record(record)
                 patches = settings.rule.number(*image.shape[:2])

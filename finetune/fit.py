@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import InputError
+from ..core.formats import Array, Floats, Integers
 from ..core.jobs import read_pack, write_pack, write_rows
-from .augment import Array, Floats
 from .batches import Source, still_batches, training_batches
-from .patches import EpochSamples, Indices
+from .patches import EpochSamples
 from .settings import FinetuneSettings, class_weights, copy_classes, sample_training
 
 _log = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ class TrainingPlan:
     """
 
     settings: FinetuneSettings
-    train: Indices
-    validate: Indices
+    train: Integers
+    validate: Integers
     classes: int
     copies: tuple[float, ...] = ()
 

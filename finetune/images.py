@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..core import DAMAGE, ImageError, TissueError
+from ..core.formats import Array, Integers, Pixels
 from ..core.jobs import Progress, atomic_output, in_threads, one_thread_of_opencv
 from ..data import (
     ImageRecord,
@@ -24,9 +25,8 @@ from ..data import (
     report_findings,
 )
 from ..stains import check_stains, get_stain, make_normalizer, stain_notes
-from .augment import Array, Image
 from .model import resolved
-from .patches import ImageRegion, Indices, PatchRule, cut_region
+from .patches import ImageRegion, PatchRule, cut_region
 from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
@@ -66,13 +66,13 @@ class ImageBank:
         One entry per image: offset, size, seed, checksum and region.
     """
 
-    pixels: Image
+    pixels: Pixels
     index: Array
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def picture(self, position: int) -> Image:
+    def picture(self, position: int) -> Pixels:
         """Return an image, uint8 of shape (height, width, 3)."""
         return self._cut(int(self.index["offset"][position]), self.shape(position))
 
@@ -84,7 +84,7 @@ class ImageBank:
         pixels = self._cut(int(row["offset"]) + height * width * 3, shape)
         return ImageRegion(pixels, float(row["across"]), float(row["down"]), float(row["side"]))
 
-    def _cut(self, offset: int, shape: tuple[int, int]) -> Image:
+    def _cut(self, offset: int, shape: tuple[int, int]) -> Pixels:
         return self.pixels[offset : offset + shape[0] * shape[1] * 3].reshape(*shape, 3)
 
     def shape(self, position: int) -> tuple[int, int]:
@@ -95,13 +95,15 @@ class ImageBank:
         """Return the key of an image, which is derived from its name and seeds its random draws."""
         return int(self.index["key"][position])
 
-    def counts(self, positions: Indices, rule: PatchRule) -> Indices:
+    def counts(self, positions: Integers, rule: PatchRule) -> Integers:
         """Return how many patches each of these images has."""
         return np.array(
             [rule.number(*self.shape(position)) for position in positions], dtype=np.int64
         )
 
-    def patch(self, position: int, corner: tuple[int, int], *, rule: PatchRule, size: int) -> Image:
+    def patch(
+        self, position: int, corner: tuple[int, int], *, rule: PatchRule, size: int
+    ) -> Pixels:
         """Return a patch resized for a network, uint8 of shape (size, size, 3)."""
         import cv2
 
@@ -118,7 +120,7 @@ class ImageBank:
 
     @classmethod
     def of(
-        cls, images: Sequence[Image], names: Sequence[str], regions: Iterable[ImageRegion] = ()
+        cls, images: Sequence[Pixels], names: Sequence[str], regions: Iterable[ImageRegion] = ()
     ) -> ImageBank:
         """Return a bank in memory. `names`, such as image ids, seed the random draws."""
         buffer = io.BytesIO()
@@ -140,7 +142,7 @@ class ImageBank:
 
 def _write(
     handle: IO[bytes],
-    image: Image | None,
+    image: Pixels | None,
     name: str,
     region: ImageRegion | None = None,
     sha256: str = "",
@@ -188,7 +190,7 @@ class StainTreatment:
     def __post_init__(self) -> None:
         self._normalizer: Any = make_normalizer(self.method)
 
-    def __call__(self, image: Image, image_id: str = "") -> Image:
+    def __call__(self, image: Pixels, image_id: str = "") -> Pixels:
         """Return the treated image, or the image itself if it has too little tissue."""
         if is_blank(image):
             self.blank[image_id] = None
@@ -214,11 +216,11 @@ class StainTreatment:
         ):
             _log.warning("%s", note)
 
-    def read(self, record: ImageRecord) -> Image:
+    def read(self, record: ImageRecord) -> Pixels:
         """Decode an image, and return it as `treat` does."""
         return self.treat(record, decode_record(record))
 
-    def treat(self, record: ImageRecord, image: Image) -> Image:
+    def treat(self, record: ImageRecord, image: Pixels) -> Pixels:
         """Return a decoded image as training sees it, uint8 RGB.
 
         Raises
@@ -279,7 +281,7 @@ def prepare_images(
     # of the surroundings, whose problems are not reported
     around = StainTreatment(settings.stain, settings.rule, size)
 
-    def prepare(record: ImageRecord) -> tuple[Image, str, ImageRegion | None, str] | ImageError:
+    def prepare(record: ImageRecord) -> tuple[Pixels, str, ImageRegion | None, str] | ImageError:
         try:
             picture, box = decode_whole(record)
             left, top, right, bottom = box

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core import InputError
-from ..core.formats import read_rows
+from ..core.formats import Floats, read_rows
 from ..crossval import CrossValidation, Outputs, citation_of, write_table
 from ..data import decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate
 from ..stains import get_stain
-from .augment import AUGMENTATIONS, OFFLINE, Floats, augmentation_ranges
+from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .bundle import CnnBundle
 from .model import network_of, resolved
 from .settings import FinetuneSettings

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, Message
+from ..core.formats import Integers, Pixels
 from ..data import ImageRecord
-from .augment import RANGES, Image
+from .augment import RANGES
 
 Box = tuple[int, int, int, int]
-
-Indices = npt.NDArray[np.int64]
 
 
 class ImageRegion(NamedTuple):
@@ -37,12 +35,14 @@ class ImageRegion(NamedTuple):
         Side, in pixels, of the square with the same area as the image's box.
     """
 
-    pixels: Image
+    pixels: Pixels
     across: float
     down: float
     side: float
 
-    def turned(self, *, angle: float, share: float, shift: tuple[float, float], size: int) -> Image:
+    def turned(
+        self, *, angle: float, share: float, shift: tuple[float, float], size: int
+    ) -> Pixels:
         """Return a rotated square of the region, resized for a network with a single linear interpolation.
 
         Parameters
@@ -81,7 +81,7 @@ class ImageRegion(NamedTuple):
 
 
 def cut_region(
-    image: Image, box: Box, *, size: int, treat: Callable[[Image], Image]
+    image: Pixels, box: Box, *, size: int, treat: Callable[[Pixels], Pixels]
 ) -> ImageRegion:
     """Cut out the region in which the square of a box can be rotated.
 
@@ -127,7 +127,7 @@ def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, 
     return start, max(start + 1, end - (end - start) % factor)
 
 
-def make_turner(*, size: int, crops: int, seed: int) -> Callable[[ImageRegion, int, int], Image]:
+def make_turner(*, size: int, crops: int, seed: int) -> Callable[[ImageRegion, int, int], Pixels]:
     """Return a function that computes one of the variants of an image by ``rotations-crops``, within its region.
 
     Its arguments are the region, the key of the image, and the number of the variant. Variants ``0 ... crops - 1``
@@ -143,7 +143,7 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[ImageRegion, i
     seed : int
     """
 
-    def turned(region: ImageRegion, key: int, copy: int) -> Image:
+    def turned(region: ImageRegion, key: int, copy: int) -> Pixels:
         rotation = np.random.default_rng([seed, key, copy // crops, 0])
         crop = np.random.default_rng([seed, key, copy, 1])
         angle = float(rotation.uniform(-180.0, 180.0))
@@ -282,15 +282,15 @@ class EpochSamples:
         Number of the repeat of this patch.
     """
 
-    images: Indices
-    numbers: Indices
-    copies: Indices
+    images: Integers
+    numbers: Integers
+    copies: Integers
 
     def __len__(self) -> int:
         return len(self.images)
 
     @classmethod
-    def of(cls, images: Indices, counts: Indices, *, copies: int = 1) -> EpochSamples:
+    def of(cls, images: Integers, counts: Integers, *, copies: int = 1) -> EpochSamples:
         """Return every patch of these images `copies` times. `counts` is the number of patches of each image."""
         each = counts * copies
         within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import DAMAGE, WeightsError, printable
+from ..core.formats import Array, Floats32
 from ..core.models import unpack_arrays
 from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables_of
-from .augment import Array
 from .networks import NETWORKS
 from .networks.layers import CaffeLayers, NetworkSpec
 
@@ -92,7 +91,7 @@ def read_caffe(path: Path) -> WeightArrays:
     return arrays
 
 
-def _array(array: Any) -> npt.NDArray[np.float32]:
+def _array(array: Any) -> Floats32:
     parts = [np.frombuffer(part, "<f4") for part in array.floats]
     parts += [np.frombuffer(part, "<f8") for part in array.doubles]
     values = np.concatenate([np.empty(0, np.float32), *parts]).astype(np.float32, copy=False)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError, Parameter, Settings, converted, items_of, option
+from ..core.formats import Integers
 from ..stains import STAIN_METHODS, get_stain, list_stains
 from .augment import AUGMENTATIONS, OFFLINE, RANGES, plain_names
-from .patches import Indices, PatchRule, parse_patches
+from .patches import PatchRule, parse_patches
 
 SAMPLINGS = ("none", "under", "over", "under-over")
 """Sampling methods.
@@ -22,7 +23,7 @@ the largest; ``under-over`` does both to reach the geometric mean of the two. Th
 ``idc-patches``; the geometric mean is bchisto's choice."""
 
 
-def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
+def class_weights(labels: Integers, *, classes: int) -> dict[int, float]:
     """Return weights that give each class an equal part in the loss: images / (classes x images of the class).
 
     This is the formula of scikit-learn's ``class_weight="balanced"``.
@@ -40,7 +41,7 @@ def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
     return {label: float(len(labels) / (classes * count)) for label, count in enumerate(counts)}
 
 
-def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
+def sample_training(labels: Integers, *, method: str, seed: int) -> Integers:
     """Return positions of training images, sampled so that classes are balanced. Images may be dropped or repeated.
 
     Parameters
@@ -98,7 +99,7 @@ def class_factors(copies: Sequence[tuple[str, float]], classes: Sequence[str]) -
     return tuple(factors.get(name, 1.0) for name in classes)
 
 
-def copy_classes(labels: Indices, *, factors: Sequence[float], seed: int) -> Indices:
+def copy_classes(labels: Integers, *, factors: Sequence[float], seed: int) -> Integers:
     """Return positions of training images, repeated by a factor for each class.
 
     The number of images of a class becomes that number times the factor, rounded. If it is not a multiple, the seed

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, StoreError
+from ..core.formats import Array, Floats, Integers
 from ..core.jobs import Ticker, in_threads, read_pack, write_pack
 from ..core.models import pack_arrays
-from .augment import Array, Floats
 from .batches import Source, still_batches
 from .fit import (
     Epoch,
@@ -209,9 +208,7 @@ def release_network() -> None:
     _last.clear()
 
 
-def predict_samples(
-    model: Any, source: Source, positions: npt.NDArray[np.int64], *, classes: int
-) -> Floats:
+def predict_samples(model: Any, source: Source, positions: Integers, *, classes: int) -> Floats:
     """Return the predictions of every patch of these images, float64 of shape (patches, classes)."""
     if not len(positions):
         return np.empty((0, classes))

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import InputError
+from ...core.formats import Integers
 from ..findings import pairs_alike
 from .plans import Copies, FoldPlan, Row, ScarceError, join_units
 
@@ -27,8 +27,6 @@ _TRIES = 200
 
 _NEAR = 0.05
 """Largest deviation of a class from its share of test images without a warning, as a fraction of its images."""
-
-Indices = npt.NDArray[np.int64]
 
 
 class _Image(NamedTuple):
@@ -389,8 +387,8 @@ def _representatives(count: int, labels: Sequence[str], units: Sequence[str]) ->
 
 
 def inner_splits(
-    labels: Indices, groups: Sequence[str | None], *, count: int, seed: int
-) -> list[tuple[Indices, Indices]]:
+    labels: Integers, groups: Sequence[str | None], *, count: int, seed: int
+) -> list[tuple[Integers, Integers]]:
     """Split training images into inner folds, which keep groups together if all are known.
 
     Parameters
@@ -422,8 +420,8 @@ def inner_splits(
 
 
 def _stratified(
-    labels: Sequence[str] | Indices, groups: Sequence[str] | None, *, count: int, seed: int
-) -> Iterator[tuple[Indices, Indices]]:
+    labels: Sequence[str] | Integers, groups: Sequence[str] | None, *, count: int, seed: int
+) -> Iterator[tuple[Integers, Integers]]:
     """Yield splits by scikit-learn as positions that train and that are held out; groups are kept together if given."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
