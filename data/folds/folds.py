@@ -109,9 +109,10 @@ def fold_plan(
         grouped=_grouped(groups, group_by),
         copies=[pair for pair in facts.copies or () if images.issuperset(pair)],
         seed=seed,
+        failed={*facts.failed, *unlabelled},
     )
     try:
-        plan = _plan(folds, pool, facts, {*facts.failed, *unlabelled}, test_list)
+        plan = _plan(folds, pool, facts, test_list)
         _check_parts(plan, pool.label_of)
     except ScarceError as error:
         raise scarce(error, folds, pool) from error
@@ -122,16 +123,10 @@ def fold_plan(
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed_parts(plan, facts), *leaks))
 
 
-def _plan(
-    folds: str,
-    pool: Pool,
-    facts: DatasetFacts,
-    failed: Collection[str],
-    test_list: Path | None,
-) -> FoldPlan:
-    """Draw, look up or read the folds of a protocol; `failed` are images that a list may still contain."""
+def _plan(folds: str, pool: Pool, facts: DatasetFacts, test_list: Path | None) -> FoldPlan:
+    """Draw, look up or read the folds of a protocol."""
     if folds == "none":
-        return _all_train(pool.image_ids, test_list, failed)
+        return _all_train(pool, test_list)
     if (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
         return draw_folds(folds, pool)
     if folds == GIVEN:
@@ -140,13 +135,13 @@ def _plan(
         return site_plan(folds.removeprefix(SITES), image_ids=pool.image_ids, facts=facts)
     if folds in PUBLISHED_FOLDS:
         rows = published_folds(folds)
-        plan = _fit(folds, rows, pool.image_ids, failed, where=Message("{folds} {}", folds))
+        plan = _fit(folds, rows, pool, where=Message("{folds} {}", folds))
         return replace(plan, origin="published")
     if folds in SLIDE_FOLDS:
         return fit_slides(folds, pool.group_of)
     path = Path(folds)
     if path.is_file():
-        return _fit(name_of_list(path), read_fold_list(path), pool.image_ids, failed, where=folds)
+        return _fit(name_of_list(path), read_fold_list(path), pool, where=folds)
     names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
     text = (
         "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file"
@@ -189,18 +184,16 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
     return group_by == "group"
 
 
-def _all_train(
-    image_ids: Sequence[str], test_list: Path | None, failed: Collection[str]
-) -> FoldPlan:
+def _all_train(pool: Pool, test_list: Path | None) -> FoldPlan:
     """Create one fold that tests the images of a list and trains on all others."""
     tested = set()
     if test_list is not None:
         rows = [
             (image, 1, "test") for image in sorted(read_image_list(test_list, option="test_list"))
         ]
-        fitted = _fit("none", rows, image_ids, failed, where=Message("{test_list} {}", test_list))
+        fitted = _fit("none", rows, pool, where=Message("{test_list} {}", test_list))
         tested = {image for image, _, _ in fitted.rows}
-    parts = tuple((image, 1, "test" if image in tested else "train") for image in image_ids)
+    parts = tuple((image, 1, "test" if image in tested else "train") for image in pool.image_ids)
     return FoldPlan("none", parts, partition=False, origin="none")
 
 
@@ -248,17 +241,10 @@ def read_fold_list(path: Path) -> list[Row]:
     return rows
 
 
-def _fit(
-    name: str,
-    listed: Sequence[Row],
-    image_ids: Sequence[str],
-    failed: Collection[str],
-    *,
-    where: str,
-) -> FoldPlan:
+def _fit(name: str, listed: Sequence[Row], pool: Pool, *, where: str) -> FoldPlan:
     """Match the rows of a fold list to the images, see `match_names`; both must be complete."""
     names, findings = match_names(
-        (image for image, _, _ in listed), [*image_ids, *failed], where=where
+        (image for image, _, _ in listed), [*pool.image_ids, *pool.failed], where=where
     )
     report_findings(findings)
     partition = listed[0][2] == ""
@@ -271,12 +257,14 @@ def _fit(
             cure = "use the full dataset"
         text = "{}: {} of its {} rows name images that are missing, first {} (here they are named {}); {}"
         raise ScarceError(
-            text, where, len(absent), len(listed), absent[0], next(iter(image_ids), ""), cure
+            text, where, len(absent), len(listed), absent[0], next(iter(pool.image_ids), ""), cure
         )
     rows = [
-        (names[image], fold, part) for image, fold, part in listed if names[image] not in failed
+        (names[image], fold, part)
+        for image, fold, part in listed
+        if names[image] not in pool.failed
     ]
-    unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
+    unlisted = sorted(set(pool.image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
         raise InputError(
             "{}: {} images are in no fold, first {}; add them to the list",

@@ -49,6 +49,8 @@ class Pool(NamedTuple):
     copies : sequence of (str, str)
         Pairs of near-duplicates.
     seed : int
+    failed : collection of str
+        Images without a label, or that could not be used; a list may still contain them.
     """
 
     image_ids: Sequence[str]
@@ -57,6 +59,7 @@ class Pool(NamedTuple):
     grouped: bool
     copies: Copies
     seed: int
+    failed: Collection[str]
 
     @property
     def owners(self) -> Sequence[str | None]:
