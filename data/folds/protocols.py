@@ -87,7 +87,7 @@ def site_plan(column: str, *, image_ids: Sequence[str], facts: DatasetFacts) -> 
     )
 
 
-PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv", "thunder": "thunder.csv"}
+PUBLISHED_FOLDS = ("rakhlin10", "eva", "thunder")
 """Fold lists that ship with the package; ``published/SOURCES.md`` lists their sources."""
 
 SLIDE_FOLDS = {
@@ -124,7 +124,7 @@ def published_folds(name: str) -> list[Row]:
         )
     return [
         (row["image_id"], int(row["fold"]), row.get("part") or "")
-        for row in published_rows(__package__, PUBLISHED_FOLDS[name])
+        for row in published_rows(__package__, f"{name}.csv")
     ]
 
 
