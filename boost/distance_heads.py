@@ -111,20 +111,18 @@ def fit_neighbours(part: TrainingPart) -> Arrays:
     InputError
         See `inner_folds`.
     """
-    rows, labels, mean, scale, prior = _prepared(part)
-    votes = np.eye(part.classes, dtype=np.float32)[labels]
+    rows, arrays = _prepared(part)
+    prior = arrays["intercepts"]
+    votes = np.eye(part.classes, dtype=np.float32)[part.labels]
 
     def held_out_by(neighbours: int) -> Callable[[Integers, Integers], Probabilities]:
         return lambda train, held: softmax(
             _vote(votes[train], _nearest(rows[held], rows[train]), neighbours) + prior
         )
 
-    tried = [count for count in _NEIGHBOURS if count <= len(labels)]
+    tried = [count for count in _NEIGHBOURS if count <= len(rows)]
     best = _chosen(part, tried, held_out_by)
-    return {
-        "mean": mean,
-        "scale": scale,
-        "intercepts": prior,
+    return arrays | {
         "vectors": rows.astype(np.float32),
         "votes": votes,
         "neighbours": np.array(best),
@@ -143,10 +141,11 @@ def fit_prototypes(part: TrainingPart) -> Arrays:
     ----------
     Wang et al. 2019, SimpleShot, section 3: CL2N, features centred on the training set and normalised to length 1.
     """
-    rows, labels, mean, scale, prior = _prepared(part)
+    rows, arrays = _prepared(part)
+    prior = arrays["intercepts"]
 
     def means(images: Integers) -> Floats:
-        of_class = np.eye(part.classes)[labels[images]]
+        of_class = np.eye(part.classes)[part.labels[images]]
         counts = of_class.sum(axis=0)[:, None]
         return of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0)
 
@@ -155,23 +154,19 @@ def fit_prototypes(part: TrainingPart) -> Arrays:
             prior - temperature * squared_distances(rows[held], means(train))
         )
 
-    return {
-        "mean": mean,
-        "scale": scale,
-        "intercepts": prior,
-        "prototypes": means(np.arange(len(labels))),
+    return arrays | {
+        "prototypes": means(np.arange(len(rows))),
         "temperature": np.array(_chosen(part, _TEMPERATURES, held_out_by)),
     }
 
 
-def _prepared(
-    part: TrainingPart,
-) -> tuple[Array, Integers, Features, Features, Floats]:
-    """Return rows, labels, mean and scale of a training part, and scores that exclude classes without images."""
+def _prepared(part: TrainingPart) -> tuple[Floats, Arrays]:
+    """Return the `unit_rows` of a training part, and arrays of every model: intercepts exclude absent classes."""
     mean = part.features.mean(axis=1, dtype=np.float64).mean(axis=0).astype(np.float32)
     scale = np.ones_like(mean)
     prior = np.where(np.isin(np.arange(part.classes), part.labels), 0.0, ABSENT)
-    return unit_rows(part.features, mean, scale), part.labels, mean, scale, prior
+    arrays = {"mean": mean, "scale": scale, "intercepts": prior}
+    return unit_rows(part.features, mean, scale), arrays
 
 
 def _chosen(
