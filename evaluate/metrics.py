@@ -25,7 +25,7 @@ from .known_metrics import (
 )
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes
-from .variance import Entry, Figure, Units, interval
+from .variance import Entry, Units
 
 _BACH = ("Normal", "Benign", "InSitu", "Invasive")
 
@@ -325,20 +325,13 @@ def _facts(table: PredictionTable) -> Entry:
     }
 
 
-def _figure(part: Part | None, units: Units) -> Figure | None:
-    """Return the figure of a part; None where it is not defined."""
-    if part is None:
-        return None
-    return interval([part], units)
-
-
 def _per_class(table: PredictionTable, units: Units) -> dict[str, Entry]:
     """Return the figures of each class against the rest, and its rows."""
     counts = np.bincount(table.labels, minlength=len(table.classes))
     per_class: dict[str, Entry] = {}
     for k, name in enumerate(table.classes):
         per_class[name] = {
-            figure: _figure(part, units) for figure, part in class_parts(table, k).items()
+            figure: units.figure(part) for figure, part in class_parts(table, k).items()
         }
         per_class[name]["n"] = int(counts[k])
     return per_class
@@ -443,7 +436,7 @@ def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> Ent
     pooled = auc_part(sides.truth, sides.scores)
     aucs, _ = fold_curves(table, sides.truth, sides.scores)
     mean, std = mean_and_std(aucs)
-    figures: Entry = {"auc": _figure(within or pooled, units)}
+    figures: Entry = {"auc": units.figure(within or pooled)}
     if within and pooled and len(aucs) > 1:
         figures["auc_pooled"] = pooled.value
     return figures | {"auc_per_fold": aucs, "auc_mean": mean, "auc_std": std}

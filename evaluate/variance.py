@@ -243,7 +243,10 @@ class Units:
         """
         if inside is None:
             inside = np.ones(len(self.member), dtype=np.bool_)
-        part = share_part(hits, inside, predictive=predictive)
+        return self.figure(share_part(hits, inside, predictive=predictive), least=least)
+
+    def figure(self, part: Part | None, *, least: float = 1.0) -> Figure | None:
+        """Return a part with its interval, see `interval`; None where it is not defined."""
         if part is None:
             return None
         return interval([part], self, least=least)
