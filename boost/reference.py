@@ -170,6 +170,31 @@ def parse_reference(data: bytes, *, classes: int) -> Arrays:
     return arrays
 
 
+class Compared(NamedTuple):
+    """How images compare with the training images.
+
+    Attributes
+    ----------
+    percentiles : ndarray of float64, shape (n,)
+        The percentage of left-out training images with a smaller distance.
+    nearest : ndarray of int, shape (n, `NEAREST`)
+        Positions of the nearest training images.
+    distances : ndarray of float64, shape (n, `NEAREST`)
+        Their cosine distances.
+    """
+
+    percentiles: Floats
+    nearest: Integers
+    distances: Floats
+
+    @classmethod
+    def of(cls, rows: Sequence[Floats]) -> Compared:
+        """Return what rows of `compare` hold."""
+        columns = np.array(rows).reshape(-1, 1 + 2 * NEAREST)
+        percentiles, nearest, distances = np.split(columns, [1, 1 + NEAREST], axis=1)
+        return cls(percentiles[:, 0], nearest.astype(np.int64), distances)
+
+
 def compare(reference: Arrays, features: Iterable[Features]) -> Floats:
     """Compare images with the training images.
 
@@ -183,8 +208,7 @@ def compare(reference: Arrays, features: Iterable[Features]) -> Floats:
     Returns
     -------
     ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-        The percentage of left-out training images with a smaller distance, positions of the nearest training images,
-        and their cosine distances.
+        What `Compared` reads: percentile, positions and distances.
 
     Raises
     ------
@@ -205,7 +229,7 @@ def compare(reference: Arrays, features: Iterable[Features]) -> Floats:
 
 
 def nearest_names(
-    reference: Arrays, compared: Floats, *, classes: Sequence[str], names: Mapping[str, str]
+    reference: Arrays, compared: Compared, *, classes: Sequence[str], names: Mapping[str, str]
 ) -> list[str]:
     """Return for each image one line with its nearest training images, their classes and distances.
 
@@ -213,8 +237,7 @@ def nearest_names(
     ----------
     reference : dict of str to ndarray
         Result of `parse_reference`.
-    compared : ndarray of float64, shape (images, 1 + 2 * `NEAREST`)
-        Result of `compare`.
+    compared : Compared
     classes : sequence of str
     names : mapping
         SHA-256 of an image's pixels to its name. Other images appear as the first 12 digits of their SHA-256.
@@ -226,8 +249,8 @@ def nearest_names(
         for sha256, label in zip(hashes, labels, strict=True)
     ]
     lines = []
-    for row in compared:
-        nearest = zip(row[1 : 1 + NEAREST].astype(int), row[1 + NEAREST :], strict=True)
+    for places, distances in zip(compared.nearest, compared.distances, strict=True):
+        nearest = zip(places, distances, strict=True)
         lines.append("; ".join(f"{images[place]}, {distance:.2f})" for place, distance in nearest))
     return lines
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import MARKED, MEANING, NEAREST, TRAINING_NAMES, Bundle, nearest_names
+from ..boost import MARKED, MEANING, TRAINING_NAMES, Bundle, Compared, nearest_names
 from ..core import DAMAGE, BchistoError, OutputError, neutral
 from ..core.formats import file_sha256, read_rows
 from ..core.jobs import atomic_output
@@ -153,11 +153,11 @@ class Outliers:
         """
         if not isinstance(bundle, Bundle) or bundle.reference is None:
             return None
-        rows = np.array(compared).reshape(-1, 1 + 2 * NEAREST)
+        images = Compared.of(compared)
         nearest = nearest_names(
-            bundle.reference, rows, classes=bundle.classes, names=_names_beside(model)
+            bundle.reference, images, classes=bundle.classes, names=_names_beside(model)
         )
-        return cls(rows[:, 0], tuple(nearest))
+        return cls(images.percentiles, tuple(nearest))
 
     @property
     def marked(self) -> npt.NDArray[np.bool_]:
