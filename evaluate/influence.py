@@ -58,6 +58,11 @@ class Part:
     by_unit: bool = False
     predictive: bool = False
 
+    @property
+    def counts(self) -> bool:
+        """Whether rows are right or wrong, as those of shares and F1: not ranks (AUC) or distances (Brier score)."""
+        return self.finer < RANKED
+
 
 def share_part(hits: npt.ArrayLike, inside: Mask, *, predictive: bool = False) -> Part | None:
     """Return the mean of `hits` (bool or float, of all rows) over the rows `inside`; None where there are none."""
@@ -341,7 +346,6 @@ def unit_variation(
     *,
     least: float = 1.0,
     power: float = 1.0,
-    ranked: float = RANKED,
 ) -> Variation:
     """Return the variance of the mean of parts, summed by unit.
 
@@ -355,23 +359,21 @@ def unit_variation(
         The fewest degrees of freedom, if there are more units.
     power : float
         Of the correction for few units: 1 is the jackknife's (CR3), 1/2 is CR2.
-    ranked : float
-        Rows of a share that a case is worth in an AUC, at most.
 
     References
     ----------
     Bell & McCaffrey 2002 (CR3, the jackknife); Pan & Wall 2002 (degrees of freedom from the squares).
     """
-    each = [_part_variation(part, member, power=power, ranked=ranked) for part in parts]
+    each = [_part_variation(part, member, power) for part in parts]
     influence = np.zeros(int(member.max()) + 1)
     for of_part in each:
         influence += of_part.influence / len(parts)
     variance = float(np.square(influence).sum())
     inside = rows_inside(parts)
     units = len(np.unique(member[inside]))
-    in_ranks = any(part.finer >= RANKED for part in parts)
-    counted = bool(units == inside.sum()) and not in_ranks
-    most = units if not in_ranks and (counted or variance == 0.0) else np.inf
+    of_counts = all(part.counts for part in parts)
+    counted = of_counts and bool(units == inside.sum())
+    most = units if of_counts and (counted or variance == 0.0) else np.inf
     degrees = units - 1.0
     if len(parts) == 1:
         degrees = min(max(each[0].units - 1.0, least), degrees)
@@ -389,7 +391,9 @@ class PartVariation(NamedTuple):
         Of each unit, raised as the jackknife does.
     variance : float
     worth : float
-        Independent rows that it is worth, by how much more it varies over units than over rows.
+        Independent rows that it is worth, by how much more it varies over units than over rows: w = r v / V, with v
+        and V the sums of squared influences of rows and of units, and r what its rows are worth. At least what its
+        units are worth, at most r.
     bounds : (float, float)
         The fewest and the most rows of a share that it may be worth.
     units : float
@@ -403,7 +407,7 @@ class PartVariation(NamedTuple):
     units: float
 
 
-def _part_variation(part: Part, member: Integers, *, power: float, ranked: float) -> PartVariation:
+def _part_variation(part: Part, member: Integers, power: float) -> PartVariation:
     count = int(member.max()) + 1
     influence = np.zeros(count)
     rows_of_sides: list[float] = []
@@ -417,16 +421,15 @@ def _part_variation(part: Part, member: Integers, *, power: float, ranked: float
         others = 1.0 - sizes / sizes.sum()
         summed = np.bincount(member, np.where(side, part.effect, 0.0), count)
         influence += summed / (others + (others <= 0)) ** power  # a unit alone is not corrected
-    finer = ranked if part.finer == RANKED else part.finer
-    rows = _worth_of_sides(rows_of_sides, finer)
-    units = _worth_of_sides(units_of_sides, finer)
+    rows = _worth_of_sides(rows_of_sides, part.finer)
+    units = _worth_of_sides(units_of_sides, part.finer)
     variance = float(np.square(influence).sum())
     by_row = float(np.square(part.effect).sum())
     worth = units
     if variance > 1e-12 * by_row > 0.0:
         worth = min(max(rows * by_row / variance, units), rows)
-    most = worth if part.finer >= RANKED else rows
-    return PartVariation(influence, variance, worth, (units / finer, most), sum(units_of_sides))
+    bounds = (units / part.finer, rows if part.counts else worth)
+    return PartVariation(influence, variance, worth, bounds, sum(units_of_sides))
 
 
 def _worth_of_sides(sizes: Sequence[float], finer: float) -> float:

@@ -69,6 +69,10 @@ MODEL_VARIANCES = 4.0
 """How many times as large as that the sum of squared influences may be: without one image a threshold may separate the
 others, and it has no bound. Chosen as above."""
 
+_RANKED_IN_MEAN = 2.0 * RANKED
+"""The same as `RANKED` in differences of means over classes, of single images: the variance of a rank is taken as an
+eighth of that of a share, not as a quarter; see the constants in docs/evaluation.md."""
+
 _MOST_WORTH = 1e12
 """Rows that a part is worth whose rows may each be worth any number: with more there is no telling from none wrong."""
 
@@ -299,7 +303,7 @@ def _dominance(parts: Sequence[Part], units: Units) -> str | None:
             return reason
     if np.ptp(units.member[inside]) == 0 and not units.single:
         return f"only one {units.noun}"
-    if units.single and all(part.finer < RANKED for part in parts):
+    if units.single and all(part.counts for part in parts):
         return None  # of counts even a single row has an interval
     if any(np.ptp(units.member[side]) == 0 for part in parts for side in part.sides):
         return f"only one {units.noun} of a class"
@@ -506,16 +510,16 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     reason = _dominance(parts, units)
     if reason is not None:
         return Figure(mean, reason=reason)
-    # of single images a mean over classes takes an eighth as the variance of a rank, not a quarter: see `RANKED`, and
-    # the constants in docs/evaluation.md
-    ranked = 2.0 * RANKED if units.single and len(parts) > 1 else RANKED
+    valued = parts
+    if units.single and len(parts) > 1:
+        valued = [_ranked_in_mean(part) for part in parts]
     variation = unit_variation(
-        parts, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION, ranked=ranked
+        valued, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION
     )
     worth = np.array([part.worth for part in variation.each])
     moved = np.array([abs(part.value) if part.moved is None else part.moved for part in parts])
-    better = ((moved + values) * worth + 1.0) / (2.0 * worth + 2.0)
-    worse = ((moved - values) * worth + 1.0) / (2.0 * worth + 2.0)
+    better = _with_half_a_row(moved + values, worth)
+    worse = _with_half_a_row(moved - values, worth)
     least_of_each = (better + worse - np.square(better - worse)) / (worth + 1.0)
     widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
     variance = (variation.variance + _lacking_variance(least_of_each, variation)) * widen
@@ -526,3 +530,15 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     if low == -high == -1.0:
         reason = f"too few {plural(units.noun)}: it would be the whole range"
     return Figure(mean, low, high, method_name("influences of units, t", widen), reason)
+
+
+def _ranked_in_mean(part: Part) -> Part:
+    """Return a part, with ranks worth what they are in a mean over classes, of single images."""
+    if part.finer == RANKED:
+        return replace(part, finer=_RANKED_IN_MEAN)
+    return part
+
+
+def _with_half_a_row(twice: Values, worth: Values) -> Values:
+    """Return the shares of rows that are better, or worse, with half a row added; from twice the shares without it."""
+    return (twice * worth + 1.0) / (2.0 * worth + 2.0)

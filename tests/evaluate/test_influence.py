@@ -234,14 +234,14 @@ def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng, monkeypa
     ]
     images, pairs = Units(np.arange(92)), Units(np.r_[np.arange(90) // 2, 45, 46])
 
-    for of, units, ranked in ((parts, images, 8.0), (parts, pairs, 4.0), (parts[3:], images, 4.0)):
+    for of, units, finer in ((parts, images, 8.0), (parts, pairs, 4.0), (parts[3:], images, 4.0)):
         calls = []
         monkeypatch.setattr(
             "bchisto.evaluate.variance.unit_variation",
-            lambda *args, to=calls, **more: to.append(more) or unit_variation(*args, **more),
+            lambda of, *args, to=calls, **more: to.append(of) or unit_variation(of, *args, **more),
         )
         difference_interval(of, units)
-        assert [more["ranked"] for more in calls] == [ranked]
+        assert [{part.finer for part in of_call} for of_call in calls] == [{finer}]
 
 
 def scores_part(values, inside):
