@@ -133,16 +133,24 @@ def _ranks(scores: Values, folds: Integers, positive: Mask) -> list[tuple[Values
 
     Below are the rows of the side that score less, and half of those that score the same. All rows are sorted by fold
     and score.
+
+    Examples
+    --------
+    >>> scores = np.array([0.1, 0.2, 0.2, 0.4, 0.3])
+    >>> positive = np.array([False, True, False, True, True])
+    >>> negatives, lower = _ranks(scores, np.array([1, 1, 1, 1, 2]), positive)[0]
+    >>> negatives.tolist(), lower.tolist()
+    ([2.0, 2.0, 2.0, 2.0, 0.0], [0.5, 1.5, 1.5, 2.0, 0.0])
     """
-    fold_starts = np.diff(folds, prepend=folds[:1] - 1) != 0
-    starts = fold_starts | (np.diff(scores, prepend=np.nan) != 0)
-    fold = np.cumsum(fold_starts) - 1
-    tie = np.cumsum(starts) - 1
+    new_fold = np.diff(folds, prepend=folds[:1] - 1) != 0
+    new_score = new_fold | (np.diff(scores, prepend=np.nan) != 0)
+    fold = np.cumsum(new_fold) - 1
+    tie = np.cumsum(new_score) - 1
     ranks = []
     for side in (~positive, positive):
         in_folds = np.bincount(fold, side)
         tied = np.bincount(tie, side)
-        in_folds_before = (np.cumsum(in_folds) - in_folds)[fold[starts]]
+        in_folds_before = (np.cumsum(in_folds) - in_folds)[fold[new_score]]
         below = np.cumsum(tied) - tied / 2.0 - in_folds_before
         ranks.append((in_folds[fold], below[tie]))
     return ranks
