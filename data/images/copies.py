@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...core.formats import Integers, read_header
+from ...core.formats import Array, Integers, read_header
 from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
 from .aligned import (
@@ -68,9 +68,7 @@ FINGERPRINT = (2 + _MOST_POINTS, 2 + _CELLS**2)
 """Shape of a fingerprint."""
 
 Fingerprint = npt.NDArray[np.float16]
-"""The fingerprint of an image, one array so that it can be kept: reduction, cell, height and width after the reduction
-and number of points; the descriptor of the whole image, behind two zeros; row, column and descriptor of each point.
-Descriptors have unit length. Without tissue, height and width are 0. Float16 holds whole numbers up to 2,048."""
+"""The fingerprint of an image, one array so that it can be kept, see `_packed`."""
 
 _ALIKE_POINTS = 0.25
 """Largest distance between the descriptors, which have unit length, of two similar points."""
@@ -101,6 +99,52 @@ class Scale(NamedTuple):
 
     reduction: int
     cell: int
+
+
+class _Content(NamedTuple):
+    """What a fingerprint holds of an image with tissue. Descriptors have unit length.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Height and width after the reduction.
+    whole : ndarray of float16, shape (cells,)
+        Descriptor of the whole image.
+    points : ndarray of int or float16, shape (n, 2)
+        Rows and columns.
+    descriptors : ndarray of float16, shape (n, cells)
+        Of the points.
+    """
+
+    shape: tuple[int, ...]
+    whole: Array
+    points: Array
+    descriptors: Array
+
+
+def _packed(scale: Scale, content: _Content | None) -> Fingerprint:
+    """Return a fingerprint: reduction, cell, height, width and number of points; two zeros and the whole; the points.
+
+    Without tissue, height and width are 0. Float16 holds whole numbers up to 2,048.
+    """
+    result = np.zeros(FINGERPRINT, np.float16)
+    result[0, :2] = scale
+    if content is not None:
+        count = len(content.points)
+        result[0, 2:5] = *np.minimum(content.shape, 2048), count
+        result[1, 2:] = content.whole
+        result[2 : 2 + count, :2] = content.points
+        result[2 : 2 + count, 2:] = content.descriptors
+    return result
+
+
+def _unpacked(item: Fingerprint) -> _Content | None:
+    """Return what a fingerprint holds; None without tissue."""
+    height, width, count = item[0, 2:5].astype(int).tolist()
+    if height == 0:
+        return None
+    points = item[2 : 2 + count]
+    return _Content((height, width), item[1, 2:], points[:, :2], points[:, 2:])
 
 
 def grey_levels(image: RgbImage, scale: Scale) -> Grey:
@@ -134,10 +178,8 @@ def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
 
     scale = scale or _scale([image.shape[:2]])
     grey = grey_levels(image, scale)
-    result = np.zeros(FINGERPRINT, np.float16)
-    result[0, :2] = scale
     if grey.std() < LEAST_SPREAD:
-        return result
+        return _packed(scale, None)
     narrow, wide = (cv2.GaussianBlur(grey, (0, 0), sigma * scale.cell) for sigma in _SIGMAS)
     strength = cv2.absdiff(narrow, wide)
     side = scale.cell + 1
@@ -161,11 +203,7 @@ def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
     cells = np.concatenate(
         [np.sort(centred[:, orbit], axis=1) for orbit in _ORBITS], axis=1
     ).astype(np.float16)
-    points = points[has_tissue]
-    result[0, 2:5] = *np.minimum(grey.shape, 2048), len(points)
-    result[1, 2:] = cells[-1]
-    result[2 : 2 + len(points)] = np.concatenate([points, cells[:-1]], axis=1)
-    return result
+    return _packed(scale, _Content(grey.shape, cells[-1], points[has_tissue], cells[:-1]))
 
 
 class Copy(NamedTuple):
@@ -330,26 +368,20 @@ def _candidates(
     prints: Sequence[Fingerprint | None],
 ) -> Iterator[tuple[int, int, Alignment | None]]:
     """Yield pairs that are similar as a whole, then pairs whose points agree on an alignment."""
-    # an image without tissue has the height 0
-    described = [
-        (index, item) for index, item in enumerate(prints) if item is not None and item[0, 2]
-    ]
+    unpacked = [(index, _unpacked(item)) for index, item in enumerate(prints) if item is not None]
+    described = {index: content for index, content in unpacked if content is not None}
     if len(described) < 2:
         return
-    places = np.array([index for index, _ in described])
-    whole = np.stack([item[1, 2:] for _, item in described]).astype(np.float32)
+    places = np.array([*described])
+    contents = described.values()
+    whole = np.stack([content.whole for content in contents]).astype(np.float32)
     for top in range(0, len(whole), _ROWS):  # compares all pairs, since hash keys would miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
         for left, right in block[block[:, 0] + top < block[:, 1]].tolist():
             yield int(places[top + left]), int(places[right]), None
-    sizes = np.stack([item[0, 2:5] for _, item in described]).astype(int)
-    rows = np.concatenate(
-        [item[2 : 2 + count] for (_, item), count in zip(described, sizes[:, 2], strict=True)]
-    )
-    owner = np.repeat(places, sizes[:, 2])
-    points = rows[:, :2].astype(np.int32)
-    shapes = dict(zip(places.tolist(), sizes[:, :2].tolist(), strict=True))
-    pairs = _alike(rows[:, 2:], owner)
+    owner = np.repeat(places, [len(content.points) for content in contents])
+    points = np.concatenate([content.points for content in contents]).astype(np.int32)
+    pairs = _alike(np.concatenate([content.descriptors for content in contents]), owner)
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))
     pairs = pairs[order]
@@ -359,7 +391,7 @@ def _candidates(
         if stop - start >= LEAST_POINTS:
             group = pairs[start:stop]
             left, right = owner[group[0]].tolist()
-            aligned = align(points[group[:, 0]], points[group[:, 1]], shapes[right])
+            aligned = align(points[group[:, 0]], points[group[:, 1]], described[right].shape)
             if aligned is not None:
                 yield left, right, aligned
 
