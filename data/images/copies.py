@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import ImageError
-from ...core.formats import Array, Integers, read_header
+from ...core.formats import Array, Floats32, Integers, read_header
 from ...core.jobs import Progress, in_threads
 from ..dataset import ImageRecord
 from .aligned import (
@@ -396,31 +396,38 @@ def _candidates(
                 yield left, right, aligned
 
 
-def _alike(vectors: npt.NDArray[np.floating], owner: Integers) -> Integers:
+def _alike(vectors: Array, owner: Integers) -> Integers:
     """Find pairs of vectors of different owners within a distance of `_ALIKE_POINTS` by hash keys; shape (n, 2)."""
-    if len(vectors) < 2:
+    count = len(vectors)
+    if count < 2:
         return np.empty((0, 2), np.int64)
     rng = np.random.default_rng(_SEED)
+    coordinates = _coordinates(vectors, rng)
+    codes = [np.empty(0, np.int64)]  # a pair is one number, so that equal ones are found
+    for _ in range(_TABLES):
+        projected = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
+        for left, right in _neighbours(projected, owner):
+            distance = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
+            alike = distance <= _ALIKE_POINTS**2
+            codes.append((np.minimum(left, right) * count + np.maximum(left, right))[alike])
+    return np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
+
+
+def _coordinates(vectors: Array, rng: np.random.Generator) -> Floats32:
+    """Return the largest principal components of vectors, each of variance 1, fitted on a sample."""
     sample = vectors[rng.permutation(len(vectors))[:20_000]].astype(np.float32)
     centre = sample.mean(axis=0)
     spread, axes = np.linalg.eigh(np.cov((sample - centre).T) + 1e-6 * np.eye(_CELLS**2))
     basis = (axes[:, ::-1] / np.sqrt(spread[::-1]))[:, :_COMPONENTS].astype(np.float32)
-    coordinates = (vectors.astype(np.float32) - centre) @ basis
-    weights = 1 << np.arange(_BITS)
-    pairs = [np.empty(0, np.int64)]
-    for _ in range(_TABLES):
-        projected = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
-        keys = (projected[:, :_BITS] > 0) @ weights
-        order = np.lexsort((projected[:, _BITS], keys))
-        for step in range(1, _NEIGHBOURS + 1):
-            left = order[:-step]
-            right = order[step:]
-            near = (keys[left] == keys[right]) & (owner[left] != owner[right])
-            left = left[near]
-            right = right[near]
-            distance = np.square(vectors[left] - vectors[right], dtype=np.float32).sum(axis=1)
-            alike = distance <= _ALIKE_POINTS**2
-            left = left[alike]
-            right = right[alike]
-            pairs.append(np.minimum(left, right) * len(vectors) + np.maximum(left, right))
-    return np.stack(np.divmod(np.unique(np.concatenate(pairs)), len(vectors)), axis=1)
+    return np.asarray((vectors.astype(np.float32) - centre) @ basis)
+
+
+def _neighbours(projected: Floats32, owner: Integers) -> Iterator[tuple[Integers, Integers]]:
+    """Yield pairs of points of different owners that are close in a bucket: their signs are the key, the rest sorts."""
+    keys = (projected[:, :_BITS] > 0) @ (1 << np.arange(_BITS))
+    order = np.lexsort((projected[:, _BITS], keys))
+    for step in range(1, _NEIGHBOURS + 1):
+        left = order[:-step]
+        right = order[step:]
+        near = (keys[left] == keys[right]) & (owner[left] != owner[right])
+        yield left[near], right[near]
