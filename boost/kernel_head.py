@@ -11,6 +11,7 @@ from ..core import BundleError
 from .head import TrainingPart
 from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
 from .training_part import (
+    Folds,
     array_head,
     check_held_out,
     inner_folds,
@@ -172,38 +173,17 @@ def fit_svm(part: TrainingPart) -> Arrays:
     distances = squared_distances(rows, rows)
     folds = inner_folds(labels, part.groups, seed=part.seed)
     check_held_out(folds, labels)
-    row_labels = np.repeat(labels, augmentations)
-    present = len(np.unique(labels))
-
-    def rows_of(positions: Integers) -> Integers:
-        return np.asarray((positions[:, None] * augmentations + np.arange(augmentations)).ravel())
-
-    def evaluate(kernel: Floats, cost: float) -> tuple[float, Probabilities, Probabilities]:
-        """Return the loss on held-out images, and the logistic regression on their decisions."""
-
-        def decide(train: Integers, held: Integers) -> Probabilities:
-            training = rows_of(train)
-            support, pairs, offsets = _fit_pairs(
-                kernel[np.ix_(training, training)], row_labels[training], cost
-            )
-            decisions = kernel[np.ix_(rows_of(held), training[support])] @ pairs.T + offsets
-            return np.asarray(decisions.reshape(len(held), augmentations, -1).mean(axis=1))
-
-        decisions = out_of_fold(folds, images, present * (present - 1) // 2, decide)
-        held_out = ~np.isnan(decisions).any(axis=1)
-        weights, intercepts = fit_probabilities(
-            decisions[held_out], labels[held_out], classes=part.classes
-        )
-        loss = held_out_loss(softmax(decisions @ weights.T + intercepts), labels)
-        return loss, weights, intercepts
-
-    results: dict[tuple[float, float], tuple[float, Probabilities, Probabilities]] = {}
+    numbers = np.arange(len(rows)).reshape(images, -1)
+    trials = []
     for width in _WIDTHS:
         kernel = np.exp(-width / d * distances)
-        results |= {(width, cost): evaluate(kernel, cost) for cost in _COSTS}
-    width, cost = min(results, key=lambda pair: results[pair][0])
-    _, weights, intercepts = results[width, cost]
-    support, pairs, offsets = _fit_pairs(np.exp(-width / d * distances), row_labels, cost)
+        for cost in _COSTS:
+            machine = _Machine(kernel, cost, labels, numbers)
+            trials.append((*machine.probabilities(folds, part.classes), width, cost))
+    _, weights, intercepts, width, cost = min(trials, key=lambda trial: trial[0])
+    support, pairs, offsets = _fit_pairs(
+        np.exp(-width / d * distances), np.repeat(labels, augmentations), cost
+    )
     return {
         "mean": mean,
         "scale": scale,
@@ -215,6 +195,50 @@ def fit_svm(part: TrainingPart) -> Arrays:
         "gamma": np.array(width / d),
         "cost": np.array(cost),
     }
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """A support-vector machine that is tried on folds.
+
+    Attributes
+    ----------
+    kernel : ndarray of float64, shape (rows, rows)
+    cost : float
+    labels : ndarray of int, shape (images,)
+    rows : ndarray of int, shape (images, augmentations)
+        The row of each augmentation of an image.
+    """
+
+    kernel: Floats
+    cost: float
+    labels: Integers
+    rows: Integers
+
+    def probabilities(self, folds: Folds, classes: int) -> tuple[float, Floats, Floats]:
+        """Return the loss on images that folds hold out, and the logistic regression on their decisions."""
+        images = len(self.labels)
+        present = len(np.unique(self.labels))
+        decisions = out_of_fold(folds, images, present * (present - 1) // 2, self._decide)
+        held_out = ~np.isnan(decisions).any(axis=1)
+        weights, intercepts = fit_probabilities(
+            decisions[held_out], self.labels[held_out], classes=classes
+        )
+        loss = held_out_loss(softmax(decisions @ weights.T + intercepts), self.labels)
+        return loss, weights, intercepts
+
+    def _decide(self, train: Integers, held: Integers) -> Probabilities:
+        """Return the decisions on images that are held out, averaged over augmentations."""
+        augmentations = self.rows.shape[1]
+        training = self.rows[train].ravel()
+        support, pairs, offsets = _fit_pairs(
+            self.kernel[np.ix_(training, training)],
+            np.repeat(self.labels[train], augmentations),
+            self.cost,
+        )
+        shown = self.kernel[np.ix_(self.rows[held].ravel(), training[support])]
+        decisions = shown @ pairs.T + offsets
+        return np.asarray(decisions.reshape(len(held), augmentations, -1).mean(axis=1))
 
 
 SVM = array_head(
