@@ -27,13 +27,12 @@ Folds = Sequence[tuple[Integers, Integers]]
 """Positions of training images and of held-out images, for each inner fold."""
 
 
-def spaced_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> Features:
-    """Select evenly spaced augmentations, so that images x augmentations is at most `most_rows`.
+def spaced_augmentations(features: Features) -> Features:
+    """Select evenly spaced augmentations, so that images x augmentations is at most `MOST_ROWS`.
 
     Parameters
     ----------
     features : ndarray of float32, shape (images, augmentations, d)
-    most_rows : int
 
     Returns
     -------
@@ -41,14 +40,12 @@ def spaced_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> F
         At least one augmentation of each image.
     """
     images, augmentations, _ = features.shape
-    kept = max(1, min(augmentations, most_rows // images))
+    kept = max(1, min(augmentations, MOST_ROWS // images))
     return features[:, np.linspace(0, augmentations - 1, kept).round().astype(np.int64)]
 
 
-def few_images(
-    labels: Integers, groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS
-) -> Integers:
-    """Select images at random if there are more than `most`.
+def few_images(labels: Integers, groups: Sequence[str | None], *, seed: int) -> Integers:
+    """Select images at random if there are more than `MOST_ROWS`.
 
     Every class keeps its share, but at least two images if it has them. Within a class, patients take turns: no patient
     gets a second image before each has one.
@@ -58,14 +55,13 @@ def few_images(
     labels : ndarray of int, shape (images,)
     groups : sequence of str or None
     seed : int
-    most : int
 
     Returns
     -------
     ndarray of int64
-        Positions, ascending; all of them if there are at most `most`.
+        Positions, ascending; all of them if there are at most `MOST_ROWS`.
     """
-    if len(labels) <= most:
+    if len(labels) <= MOST_ROWS:
         return np.arange(len(labels))
     order = np.random.default_rng(np.random.SeedSequence([seed, len(labels)])).permutation(
         len(labels)
@@ -79,7 +75,7 @@ def few_images(
             patient = f"image {image}" if group is None else f"group {group}"
             turns[patient] = turns.get(patient, 0) + 1
             ranked.append((turns[patient], position, image))
-        share = max(min(2, len(ranked)), most * len(ranked) // len(labels))
+        share = max(min(2, len(ranked)), MOST_ROWS * len(ranked) // len(labels))
         kept += [image for _, _, image in sorted(ranked)[:share]]
     return np.sort(np.array(kept, dtype=np.int64))
 

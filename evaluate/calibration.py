@@ -47,12 +47,10 @@ def apply_temperature(probabilities: Values, temperature: float) -> Values:
     return np.asarray(softmax(np.log(np.maximum(probabilities, _LEAST)) / temperature, axis=1))
 
 
-def shrunk_temperature(
-    table: PredictionTable, *, averaged: bool = False, penalty: float = PENALTY
-) -> float | None:
+def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> float | None:
     """Return a temperature that a few images cannot drive far from 1.
 
-    To the negative log-likelihood ``penalty (log T)^2 / 2`` is added, over the number of units (patients if known, else
+    To the negative log-likelihood ``PENALTY (log T)^2 / 2`` is added, over the number of units (patients if known, else
     images): images that are all right would sink T to nothing, and one wrong new image would then cost all that was
     gained.
 
@@ -77,22 +75,20 @@ def shrunk_temperature(
     if table.probabilities is None or table.votes:
         return None
     units = sampling_units(table)[1]
-    temperature = _fitted_temperature(table.probabilities, table.labels, units, penalty)
+    temperature = _fitted_temperature(table.probabilities, table.labels, units)
     if averaged and temperature > 1:
         return max(1.0, temperature * float(np.exp(-_AVERAGING)))
     return temperature
 
 
-def _fitted_temperature(
-    probabilities: Values, labels: Integers, units: Integers, penalty: float = PENALTY
-) -> float:
+def _fitted_temperature(probabilities: Values, labels: Integers, units: Integers) -> float:
     """Return the temperature of the least penalised loss of some rows."""
     from scipy.optimize import minimize_scalar
 
     logs = np.log(np.maximum(probabilities, _LEAST)).T
     # of each class over the true one, of shape (classes, n)
     margins = logs - logs[labels, np.arange(len(labels))]
-    weight = penalty / len(np.unique(units))
+    weight = PENALTY / len(np.unique(units))
 
     def loss(log_temperature: float) -> float:
         """Return the penalised loss, in the logarithm, so that halving and doubling are steps of one size."""

@@ -129,12 +129,15 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     assert known_head("logistic").parse(fitted.data).predict_proba(part.features).shape == (24, 2)
 
 
-def test_rows_are_thinned_evenly(rng):
+@pytest.mark.parametrize(
+    ("most", "kept"), [(10, [0, 12, 24, 37, 49]), (1, [0]), (1000, list(range(50)))]
+)
+def test_rows_are_thinned_evenly(most, kept, monkeypatch):
+    monkeypatch.setattr("bchisto.boost.training_part.MOST_ROWS", most)
     features = np.arange(2 * 50)[None].reshape(2, 50, 1).astype(np.float32)
-    kept = spaced_augmentations(features, most_rows=10)
-    assert kept[0, :, 0].tolist() == [0, 12, 24, 37, 49]
-    assert spaced_augmentations(features, most_rows=1).shape == (2, 1, 1)
-    assert spaced_augmentations(features, most_rows=1000).shape == (2, 50, 1)
+    thinned = spaced_augmentations(features)
+    assert thinned.shape[::2] == (2, 1)
+    assert thinned[0, :, 0].tolist() == kept
 
 
 def test_constant_features_do_not_divide_by_zero(rng):
@@ -190,15 +193,16 @@ def test_the_features_of_test_images_change_no_model(every_head, run_copy):
         assert same == {name for name in theirs if name.endswith("fold1")}
 
 
-def test_few_images_keep_classes_and_groups():
+def test_few_images_keep_classes_and_groups(monkeypatch):
     labels = np.array([0] * 900 + [1] * 90 + [2] * 3)
     groups = [f"p{place % 30}" for place in range(900)] + [None] * 93
-    found = few_images(labels, groups, seed=0, most=100)
-    np.testing.assert_array_equal(found, few_images(labels, groups, seed=0, most=100))
-    assert not np.array_equal(found, few_images(labels, groups, seed=1, most=100))
+    np.testing.assert_array_equal(few_images(labels, groups, seed=0), np.arange(993))
+    monkeypatch.setattr("bchisto.boost.training_part.MOST_ROWS", 100)
+    found = few_images(labels, groups, seed=0)
+    np.testing.assert_array_equal(found, few_images(labels, groups, seed=0))
+    assert not np.array_equal(found, few_images(labels, groups, seed=1))
     assert np.bincount(labels[found]).tolist() == [90, 9, 2]
     assert {groups[place] for place in found if place < 900} == {f"p{place}" for place in range(30)}
-    np.testing.assert_array_equal(few_images(labels, groups, seed=0), np.arange(993))
 
 
 def test_svm_sees_no_more_rows_than_its_limit(rng):
