@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core.formats import Integers
+from ..core.formats import Flags, Floats, Integers
 
-Mask = npt.NDArray[np.bool_]
-Values = npt.NDArray[np.float64]
+Mask = Flags
+Values = Floats
 Ends = tuple[float, float]
 Formula = Callable[[Values], Values]
 
