@@ -64,7 +64,7 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
         There is no such encoder.
     """
     choice = EncoderChoice.parse(text)
-    if choice.runner in ("hub", "onnx"):
+    if choice.brings_weights:
         return _built_lines(open_encoder(choice))
     published = CATALOGUE.get(choice.name)
     if choice.runner == "timm":
@@ -144,7 +144,7 @@ def check_encoder(
     """
     choice = EncoderChoice.parse(encoder)
     source = weights_of([weights], choice.label)
-    if choice.runner in ("hub", "onnx") and source != "imagenet":
+    if choice.brings_weights and source != "imagenet":
         raise InputError("{weights} {}: {} brings its own; leave it out", source, choice.name)
     started = time.perf_counter()
     built = open_encoder(choice, weights=source, engine=engine, precision=precision)

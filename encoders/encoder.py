@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError, Many, TextInput, converted, extension_names
+from ..core.formats import Floats32, Integers, Pixels
 from ..core.jobs import prepare_backend
 from . import network
 from . import weights as weight_files
@@ -29,7 +29,7 @@ from .engines import (
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
-from .vectors import Crops, Floats, refuse_other_than_crops
+from .vectors import refuse_other_than_crops
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class Backbone:
 def build_backbone(
     name: str,
     *,
-    layers: Many[TextInput] = (),
-    weights: TextInput = "imagenet",
+    layers: tuple[str, ...] = (),
+    weights: str = "imagenet",
     precision: str = "float32",
-    seed: SupportsIndex = 0,
+    seed: int = 0,
 ) -> Backbone:
     """Build a network and load its weights.
 
@@ -84,7 +84,7 @@ def build_backbone(
     ----------
     name : str
         One of `list_encoders`.
-    layers : sequence of str
+    layers : tuple of str
         Keras layer names as in a fresh process. Empty means the default: the last feature map, or four internal blocks
         for ``vgg16``.
     weights : str
@@ -105,9 +105,6 @@ def build_backbone(
     WeightsError
         The weights are not available, or belong to another network.
     """
-    layers = converted(layers, "layers", tuple[str, ...])
-    weights = converted(weights, "weights", str)
-    seed = converted(seed, "seed", int)
     prepare_backend()
     import keras
 
@@ -212,7 +209,8 @@ class Encoder:
         self._backbone: Callable[[], Backbone] = functools.cache(build)
         kept: KeptNetwork | None = None
         if openvino:
-            kept, facts = self._kept_network(name, layers, weights, seed)
+            find_keys = functools.partial(_find_keys, name, layers, weights, seed)
+            kept, facts = self._kept_network(layers, find_keys)
         else:
             facts = self._built_facts()
         self.name: str = facts["name"]
@@ -240,22 +238,22 @@ class Encoder:
             self._compiled = compile_openvino(lambda: self._network, graph, precision=precision)
 
     def _kept_network(
-        self, name: str, layers: tuple[str, ...], weights: str, seed: int
+        self, layers: tuple[str, ...], find_keys: Callable[[], _Keys]
     ) -> tuple[KeptNetwork, dict[str, Any]]:
         """Return the network as this machine keeps it, or will keep it once it is converted, and its facts."""
-        keys = _find_keys(name, layers, weights, seed)
+        keys = find_keys()
         for key in dict.fromkeys(keys):
             kept = KeptNetwork(key)
             kept_facts = kept.facts()
+            # layers chosen by name may be the default ones, and then have their key
             if kept_facts and layers in ((), tuple(kept_facts["layers"])):
                 return kept, kept_facts
         facts = self._built_facts()
         refuse_other_backends()
-        # Keras may have fetched the weights only now, so that their keys are known only now
-        keys_now = _find_keys(name, layers, weights, seed)
-        if keys not in (keys_now, _UNKNOWN_KEYS):  # the weights were replaced while they were read
-            keys_now = _UNKNOWN_KEYS
-        return KeptNetwork(keys_now.default if facts["default_layers"] else keys_now.chosen), facts
+        keys = _settled_keys(keys, find_keys())
+        if facts["default_layers"]:
+            return KeptNetwork(keys.default), facts
+        return KeptNetwork(keys.chosen), facts
 
     def prepare(self, *, dense: bool) -> None:
         """Convert the network for frames (`dense`) or crops, if OpenVINO runs it: other processes then only read it."""
@@ -292,7 +290,7 @@ class Encoder:
             "geometry": Geometry.of(backbone.model).plain,
         }
 
-    def encode(self, crops: Crops) -> Floats:
+    def encode(self, crops: Pixels) -> Floats32:
         """Encode crops.
 
         Parameters
@@ -313,7 +311,7 @@ class Encoder:
         refuse_other_than_crops(crops)
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
-    def encode_windows(self, frame: Crops, windows: npt.NDArray[np.int64]) -> Floats:
+    def encode_windows(self, frame: Pixels, windows: Integers) -> Floats32:
         """Encode a whole frame once and average its feature maps over windows.
 
         These are not the features of crops: a window is influenced by the pixels around it, and a crop by padded zeros.
@@ -353,6 +351,14 @@ class _Keys(NamedTuple):
 
 
 _UNKNOWN_KEYS = _Keys("", "")
+
+
+def _settled_keys(before: _Keys, after: _Keys) -> _Keys:
+    """Return the keys of a network from those found before and after it was built."""
+    # Keras may have fetched the weights meanwhile, so that their keys are known only now
+    if before in (after, _UNKNOWN_KEYS):
+        return after
+    return _UNKNOWN_KEYS  # the weights were replaced while they were read
 
 
 def _find_keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> _Keys:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import (
     BchistoError,
@@ -23,6 +22,7 @@ from ..core import (
     how_to_install,
     is_out_of_memory,
 )
+from ..core.formats import Array, Floats32, Pixels
 from .loading import short_reason
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
@@ -32,8 +32,6 @@ _MOST_SHAPES = 4
 """Compiled shapes that are kept of each OpenVINO function. Four cover two views with a smaller last batch each, or two
 scales of frames in two orientations."""
 
-Crops = npt.NDArray[np.uint8]
-Windows = npt.NDArray[np.float32]
 Function = Callable[..., Any]
 """A function of tensors or arrays."""
 
@@ -53,8 +51,8 @@ class Compiled(NamedTuple):
         bottom and right in cells of each map, from the edge of its first cell.
     """
 
-    crops: Callable[[Crops], Any]
-    windows: Callable[[Crops, Windows], Any]
+    crops: Callable[[Pixels], Any]
+    windows: Callable[[Pixels, Floats32], Any]
 
 
 @dataclass(frozen=True)
@@ -365,7 +363,7 @@ class OpenvinoFunction:
         self._convert = convert
         self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
-    def __call__(self, *arrays: npt.NDArray[Any]) -> Any:
+    def __call__(self, *arrays: Array) -> Any:
         """Run the network on arrays of any shape that it accepts."""
         shapes = tuple(array.shape for array in arrays)
         ready = self._compiled.pop(shapes, None)

@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from ..core.formats import Floats32, Integers
 
 _MOST_SIZES = 256
 """Sizes of frames and crops whose geometry is cached."""
@@ -167,9 +168,7 @@ class Geometry:
                 axes.append(step.after([axes[source] for source in step.sources], axis))
         return [axes[position] for position in self.outputs]
 
-    def places(
-        self, windows: npt.NDArray[np.int64], *, height: int, width: int
-    ) -> npt.NDArray[np.float32]:
+    def places(self, windows: Integers, *, height: int, width: int) -> Floats32:
         """Return windows of a frame in cells of each map.
 
         A window covers the cells that the feature map of a crop at this place would have, each one stride wide. So for
@@ -189,15 +188,20 @@ class Geometry:
         """
         cells = np.empty((len(self.outputs), len(windows), 4))
         for axis, size in enumerate((height, width)):
+            ends = slice(axis, None, 2)  # top and bottom, or left and right
             for number, frame in enumerate(self.axes(size=size, axis=axis)):
                 for row, window in enumerate(windows):
-                    start = int(window[axis])
-                    stop = int(window[axis + 2])
+                    start, stop = window[ends].tolist()
                     crop = self.axes(size=stop - start, axis=axis)[number]
-                    low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
-                    for column, pixel in ((axis, start + low), (axis + 2, start + high)):
-                        cells[number, row, column] = (pixel - frame.edges[0]) / frame.stride
+                    cells[number, row, ends] = _ends_in_cells(start, stop, crop=crop, frame=frame)
         return cells.astype(np.float32)
+
+
+def _ends_in_cells(start: int, stop: int, *, crop: Axis, frame: Axis) -> tuple[float, float]:
+    """Return where the cells of a crop, which lies from start to stop in a frame, begin and end in the frame's map."""
+    low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
+    origin = frame.edges[0]
+    return (start + low - origin) / frame.stride, (start + high - origin) / frame.stride
 
 
 def _follow(model: Any, inputs: Sequence[int | None], steps: list[MapStep]) -> list[int | None]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import (
     DAMAGE,
@@ -25,10 +24,10 @@ from ..core import (
     is_out_of_memory,
     printable,
 )
-from ..core.formats import content_sha256, limits, number_of, open_zip, plausible_mpp
+from ..core.formats import Array, content_sha256, limits, number_of, open_zip, plausible_mpp
 from ..core.jobs import hushed_start, prepare_torch
 
-WeightArrays = dict[str, npt.NDArray[Any]]
+WeightArrays = dict[str, Array]
 """Arrays of a weights file, by name."""
 
 

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import InputError, MissingInputError, WeightsError
-from ..core.formats import limits
+from ..core.formats import Floats32, limits
 from .card import EncoderCard, treated_card
 from .engines import openvino_core
 from .loading import import_library, read_json_object, refused, side_of, stated_mpp, unchanged
-from .vectors import EncoderRequest, Floats, VectorEncoder, chosen_outputs, identity
+from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
 _DOMAINS = ("", "ai.onnx")  # of the operators that every runtime has
 
@@ -173,7 +173,7 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     )
     parts = tuple(pick[layer](trial).shape[1] for layer in layers)
 
-    def vectors(images: Floats) -> Floats:
+    def vectors(images: Floats32) -> Floats32:
         result = run(images)
         return np.concatenate([pick[layer](result) for layer in layers], axis=1)
 
@@ -204,8 +204,8 @@ def _image_input(path: Path, file: OnnxFile) -> tuple[str, tuple[int, ...]]:
 
 
 def _run(
-    network: Callable[[Floats], Any], shape: tuple[int, ...], path: Path, images: Floats
-) -> Floats:
+    network: Callable[[Floats32], Any], shape: tuple[int, ...], path: Path, images: Floats32
+) -> Floats32:
     """Run a network on images, float32 (n, side, side, 3), in the order of axes and the batches of its input."""
     batch = images
     if shape[1] == 3:
@@ -296,7 +296,7 @@ def _steps(sidecar: Path, content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: arguments.get(name, {}) for name in _STEPS}
 
 
-def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:
+def _picks(path: Path, trial: Floats32, prefix: int) -> dict[str, Callable[[Floats32], Floats32]]:
     """Return, by name of output, functions that turn what the network returns into vectors; the default is first."""
     if trial.ndim == 2:
         return {"vector": lambda output: output}
@@ -316,7 +316,7 @@ def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats
     )
 
 
-def _onnxruntime(path: Path, name: str, output: str) -> Callable[[Floats], Any]:
+def _onnxruntime(path: Path, name: str, output: str) -> Callable[[Floats32], Any]:
     # without this, loading it would write to the home folder and report usage over the network
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     onnxruntime = import_library("onnxruntime", path, extra="onnx")
@@ -336,7 +336,7 @@ def _onnxruntime(path: Path, name: str, output: str) -> Callable[[Floats], Any]:
     return lambda images: session.run([output], {name: images})[0]
 
 
-def _openvino(path: Path, name: str, output: str, precision: str) -> Callable[[Floats], Any]:
+def _openvino(path: Path, name: str, output: str, precision: str) -> Callable[[Floats32], Any]:
     core, settings = openvino_core(precision)
     with refused(WeightsError, f"{path}: OpenVINO cannot load it"):
         ready = core.compile_model(core.read_model(str(path)), "CPU", settings)

@@ -31,7 +31,7 @@ from .hub import open_hub
 from .kept import KeptNetwork, kept_key
 from .loading import joint_sha256, read_folder, read_json_object, side_of, stated_mpp
 from .onnx_encoder import open_onnx, read_onnx, read_sidecar
-from .registry import VECTOR_GROUP, EncoderChoice
+from .registry import VECTOR_GROUP, WITH_WEIGHTS, EncoderChoice
 from .timm_encoder import open_timm
 from .torch_network import openvino_run
 from .vectors import EncoderRequest, VectorEncoder, VectorSpec, from_facts, open_vectors
@@ -47,9 +47,6 @@ _ENGINES = {
     "package": ("keras",),
 }
 """Engines that run each kind of encoder. ``keras``, the default of feature extraction, means the first."""
-
-_WITH_WEIGHTS = ("hub", "onnx")
-"""Runners of encoders whose folder or file contains their weights."""
 
 
 def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
@@ -81,7 +78,7 @@ def stated_card(choice: EncoderChoice, weights: str) -> EncoderCard | None:
 
 def _path_of(choice: EncoderChoice, weights: str) -> Path:
     """Return the folder or file of an encoder's weights."""
-    if choice.runner in _WITH_WEIGHTS:
+    if choice.brings_weights:
         return Path(choice.source)
     return Path(weights)
 
@@ -231,7 +228,7 @@ def _refuse_removed() -> NoReturn:
 def cached_encoder(choice: EncoderChoice, *, weights: str, **settings: Any) -> CropEncoder:
     """Return an encoder; a process builds it only once for the same content of its weights. See `open_encoder`."""
     content = ""
-    if choice.runner in _WITH_WEIGHTS or weights not in ("imagenet", "random"):
+    if choice.brings_weights or weights not in ("imagenet", "random"):
         content = _content_of(_path_of(choice, weights))
     return _built(content, choice, weights=weights, **settings)
 
@@ -303,7 +300,7 @@ def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
         raise BundleError(
             f"{name[:60]}: is not the name of an encoder that a model file could name; it was altered"
         )
-    if runner in _WITH_WEIGHTS and name not in CATALOGUE:
+    if runner in WITH_WEIGHTS and name not in CATALOGUE:
         name = f"{runner}:{source}"
     return EncoderChoice(name, tuple(header["layers"]))
 
@@ -322,6 +319,6 @@ def recorded_source(text: str, folder: Path) -> tuple[str, Path] | None:
         choice = EncoderChoice.parse(text)
     except BchistoError:
         return None
-    if choice.runner not in _WITH_WEIGHTS:
+    if not choice.brings_weights:
         return None
     return choice.label, folder / choice.source

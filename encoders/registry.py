@@ -25,6 +25,9 @@ from .network import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213
 RUNNERS = ("hub", "onnx", "timm")
 """Prefixes for networks that are not registered: ``hub:DIR``, ``onnx:FILE`` and ``timm:NAME``."""
 
+WITH_WEIGHTS = ("hub", "onnx")
+"""Runners of encoders whose folder or file contains their weights."""
+
 _OUTPUT = r"(?:cls|mean|block[1-9]\d{0,2}|vector)"
 _OUTPUTS = re.compile(rf"(.+):({_OUTPUT}(?:\+{_OUTPUT})*)")
 
@@ -87,6 +90,11 @@ class EncoderChoice:
         """One of `RUNNERS`; empty for a registered encoder."""
         prefix, colon, _ = self.name.partition(":")
         return prefix if colon else ""
+
+    @property
+    def brings_weights(self) -> bool:
+        """Whether its folder or file contains its weights."""
+        return self.runner in WITH_WEIGHTS
 
     @property
     def source(self) -> str:

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..core import WeightsError
-from ..core.formats import limits
+from ..core.formats import Floats32, limits
 from ..core.jobs import hushed_start
 from .card import EncoderCard
 from .engines import OpenvinoFunction, openvino_core
 from .loading import WeightsFolder, import_library, refused, stated_mpp
 from .vectors import (
     EncoderRequest,
-    Floats,
     Run,
     VectorEncoder,
     chosen_outputs,
@@ -183,7 +182,7 @@ def _torch(network: TorchNetwork, outputs: tuple[str, ...], request: EncoderRequ
     network.module.to(device)
     half = request.precision == "bfloat16"
 
-    def run(images: Floats) -> Floats:
+    def run(images: Floats32) -> Floats32:
         batch = torch.from_numpy(_channels_first(images)).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             vectors = [value.float() for value in network.compute(batch, outputs)]
@@ -221,5 +220,5 @@ def _converted(network: TorchNetwork, outputs: tuple[str, ...]) -> Callable[[], 
     return convert
 
 
-def _channels_first(images: Floats) -> Floats:
+def _channels_first(images: Floats32) -> Floats32:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))

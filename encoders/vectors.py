@@ -9,21 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError, InputError, WeightsError
+from ..core.formats import Array, Floats32, Pixels
 from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
 from .kept import KeptNetwork
 from .loading import short_reason
 from .registry import EncoderChoice
 
-Crops = npt.NDArray[np.uint8]
-"""RGB crops, of shape (n, height, width, 3)."""
-
-Floats = npt.NDArray[np.float32]
-"""Normalised images, of shape (n, size, size, 3), or vectors, of shape (n, d)."""
-
-Run = Callable[[Floats], Floats]
+Run = Callable[[Floats32], Floats32]
 """Normalised images, float32 of shape (n, size, size, 3), to vectors, float32 of shape (n, d)."""
 
 
@@ -46,7 +40,7 @@ def identity(card: EncoderCard, **decisive: Any) -> str:
     ).hexdigest()
 
 
-def refuse_other_than_crops(crops: npt.NDArray[Any]) -> None:
+def refuse_other_than_crops(crops: Array) -> None:
     """Refuse an array that is not uint8 of shape (n, height, width, 3).
 
     Raises
@@ -59,7 +53,7 @@ def refuse_other_than_crops(crops: npt.NDArray[Any]) -> None:
         )
 
 
-def prepared(crops: Crops, card: EncoderCard) -> Floats:
+def prepared(crops: Pixels, card: EncoderCard) -> Floats32:
     """Return crops as an encoder takes them: resized by Pillow, cut down to their middle, with normalised pixels."""
     side = card.resize or card.size
     if side is not None and crops.shape[1:3] != (side, side):
@@ -122,7 +116,7 @@ class VectorEncoder:
         """Number of features."""
         return sum(self.parts)
 
-    def encode(self, crops: Crops) -> Floats:
+    def encode(self, crops: Pixels) -> Floats32:
         """Encode crops, preprocessed as in training, see `prepared`.
 
         Parameters

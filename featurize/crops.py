@@ -12,12 +12,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError
-
-Pixels = npt.NDArray[np.uint8]
-"""RGB images and crops, of shape (height, width, 3)."""
+from ..core.formats import Pixels
 
 _COLOUR_CHILD = 0
 _FRAME_CHILD = 1

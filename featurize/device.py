@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..core.formats import Array, Pixels
 from ..encoders import Encoder, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
-from .crops import Augmentation, Crop, Pixels, crop_boxes
+from .crops import Augmentation, Crop, crop_boxes
 from .pooling import CropDescription, Features
 from .settings import FeaturizeSettings, View
 
@@ -93,7 +93,9 @@ class DeviceDescriber:
         # JAX has 32-bit integers only; TensorFlow computes with 32-bit integers on the CPU, even if there is a GPU
         self._places = np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
         most = max(1, settings.batch_size // settings.crops)
-        self._at_once = math.ceil(settings.augmentations / math.ceil(settings.augmentations / most))
+        batches = math.ceil(settings.augmentations / most)
+        # an even split, since the last batch is padded to the size of the others
+        self._at_once = math.ceil(settings.augmentations / batches)
         self._views: dict[View, tuple[list[str], Callable[..., Any]]] = {}
         by_view: dict[View, dict[str, Encoder]] = {}
         for name, (encoder, view) in targets.items():
@@ -137,14 +139,18 @@ class DeviceDescriber:
         frames = {
             view: description.frame(images[view.level], crop=view.crop) for view in self._views
         }
-        # views of a scale share its pixels, unless they are padded
+        # views of a scale share its pixels, which go to the device once, unless they are padded
         pixels = {id(frame): ops.convert_to_tensor(_flat(frame)) for frame in frames.values()}
         by_store: dict[str, list[Any]] = {}
         for view, (names, function) in self._views.items():
             maps = self._crop_maps(view, frames[view].shape, drawn)
             for start in range(0, len(drawn), self._at_once):
-                batch = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
-                pooled = function(pixels[id(frames[view])], matrices[batch], maps[batch])
+                numbers = np.arange(start, start + self._at_once)
+                # the last augmentation again, since the function is compiled for one size
+                padded_batch = np.minimum(numbers, len(drawn) - 1)
+                pooled = function(
+                    pixels[id(frames[view])], matrices[padded_batch], maps[padded_batch]
+                )
                 for name, values in zip(names, pooled, strict=True):
                     by_store.setdefault(name, []).append(values)
 
@@ -158,9 +164,7 @@ class DeviceDescriber:
 
         return fetch
 
-    def _crop_maps(
-        self, view: View, shape: Sequence[int], drawn: Sequence[Augmentation]
-    ) -> npt.NDArray[Any]:
+    def _crop_maps(self, view: View, shape: Sequence[int], drawn: Sequence[Augmentation]) -> Array:
         """Return where the crops of each augmentation are in a frame, shape (augmentations, crops, 3)."""
         height, width = shape[:2]
         crop = view.crop

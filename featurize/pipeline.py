@@ -13,7 +13,6 @@ from ..core import (
     ImageError,
     Message,
     OutputError,
-    OverwrittenError,
     PathInput,
     StoreError,
     converted,
@@ -277,24 +276,16 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     def units(self, *, merges: bool) -> Sequence[Unit]:
         """Return the blocks of images, each with the rows that it lacks; none if all feature files are complete.
 
-        Changes of the images since a feature file was finished are logged and recorded.
+        This sets `finished` and, also if all are complete, `blocks`.
 
         Parameters
         ----------
         merges : bool
             Whether the packs are merged. Otherwise a pack is trusted by its name, and not opened.
         """
+        self._find_finished(merges=merges)
         unique = self.opened.unique
         records = unique.dataset.records
-        changes: dict[str, ImageChange] = {}
-        for plan in self.plans:
-            blocks = [] if merges else self._keys_of_blocks(plan)
-            state = find_finished(plan, unique, blocks=blocks)
-            if state is not None:
-                self.finished[plan.name], change = state
-                if change != ImageChange():
-                    changes[plan.name] = change
-        self._note_changes(changes)
         self.blocks = make_units(records, self.finished, self.keys, size=self.size)
         self.record.note(
             images=len(records),
@@ -314,6 +305,18 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             complete = f"all {len(self.plans)} feature files are"
         _log.info("%s complete already", complete)
         return []
+
+    def _find_finished(self, *, merges: bool) -> None:
+        """Set `finished`; log and record how the images changed since feature files were finished."""
+        changes: dict[str, ImageChange] = {}
+        for plan in self.plans:
+            blocks = [] if merges else self._keys_of_blocks(plan)
+            state = find_finished(plan, self.opened.unique, blocks=blocks)
+            if state is not None:
+                self.finished[plan.name], change = state
+                if change != ImageChange():
+                    changes[plan.name] = change
+        self._note_changes(changes)
 
     def _keys_of_blocks(self, plan: StorePlan) -> list[list[str]]:
         """Return the keys of the images of each block."""
@@ -401,11 +404,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
 
     def _targets(self, names: Iterable[str]) -> dict[str, tuple[CropEncoder, View]]:
         """Return the encoder and the view of feature files."""
-        plans = {name: self._plans_by_name[name] for name in names}
-        return {
-            name: (encoder_of(plan.choice, self.settings), plan.view)
-            for name, plan in plans.items()
-        }
+        return {name: self._plans_by_name[name].target(self.settings) for name in names}
 
     @property
     def packages(self) -> Iterable[str]:
@@ -470,7 +469,8 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         fingerprints: dict[str, Fingerprint] = {}
         for plan in self.plans:
             if plan.name in self.finished:
-                fingerprints |= self._merge_unless_finished(plan)
+                with plan.unless_finished():
+                    fingerprints |= self._merge(plan)
             with open_store(plan.path) as store:
                 failures |= dict(store.header["failures"])
                 outcomes.append(store.stain_outcome())
@@ -488,16 +488,6 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         self._report(outcomes)
         self._write_failures(failures)
         return failures
-
-    def _merge_unless_finished(self, plan: StorePlan) -> dict[str, Fingerprint]:
-        """Write a feature file, see `_merge`, unless another process has meanwhile finished it."""
-        try:
-            return self._merge(plan)
-        except (OutputError, OverwrittenError, StoreError):
-            if not plan.is_finished():
-                raise
-            # that process has removed the packs
-            return {}
 
     def _merge(self, plan: StorePlan) -> dict[str, Fingerprint]:
         """Write a feature file from earlier rows and packs; return the fingerprints in these, by image."""

@@ -6,9 +6,10 @@ when images are added. An existing feature file stays valid until a complete one
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from ..core import (
     DependencyError,
     InputError,
     Message,
+    OutputError,
+    OverwrittenError,
     SettingsConflictError,
+    StoreError,
     WeightsError,
     extension_names,
 )
@@ -127,6 +131,33 @@ class StorePlan:
             return False
         with open_store(self.path) as store:
             return self.is_whole(store)
+
+    @contextlib.contextmanager
+    def unless_finished(self) -> Iterator[None]:
+        """Let a write fail if another process has meanwhile finished the file, and removed its packs."""
+        try:
+            yield
+        except (OutputError, OverwrittenError, StoreError):
+            if not self.is_finished():
+                raise
+
+    def target(self, settings: FeaturizeSettings) -> tuple[CropEncoder, View]:
+        """Return the encoder and the view; refuse weights that changed since this was planned.
+
+        Raises
+        ------
+        WeightsError
+        """
+        encoder = encoder_of(self.choice, settings)
+        if encoder.weights_sha256 != self.parts.settings["weights_sha256"]:
+            source = self.choice.source or weights_of(settings.weights, self.choice.label)
+            raise WeightsError(
+                "{}: the weights of {} changed while the command ran; put back those it began with and run "
+                "it again, or use another {out}",
+                source,
+                encoder.name,
+            )
+        return encoder, self.view
 
 
 def plan_stores(

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError
-from ..core.formats import Array
+from ..core.formats import Array, Floats32, Pixels
 from ..encoders import CropEncoder
-from .crops import Pixels, pad_image
+from .crops import pad_image
 
-Features = npt.NDArray[np.float32]
+Features = Floats32
 """Features of crops or of images, of shape (..., d)."""
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError, Message, TissueError, message_of
-from ..core.formats import read_header
+from ..core.formats import Floats, Integers, Pixels, read_header
 from ..core.jobs import map_ahead
 from ..data import (
     Fingerprint,
@@ -35,7 +34,7 @@ from ..stains import (
     get_stain,
     make_normalizer,
 )
-from .crops import Pixels, crop_boxes, cut_crop, draw_augmentation
+from .crops import crop_boxes, cut_crop, draw_augmentation
 from .settings import FeaturizeSettings, View
 
 T = TypeVar("T")
@@ -70,7 +69,7 @@ class StainInfo:
         For the search for near-duplicates among training images, see `bchisto.data.fingerprint`.
     """
 
-    vectors: npt.NDArray[np.float64] | None
+    vectors: Floats | None
     tissue: float
     residual: float
     skipped: bool
@@ -122,7 +121,7 @@ class PreparedCrops:
     stain: StainInfo
     crops: dict[View, Pixels] = field(default_factory=dict)
     frames: dict[str, Pixels] = field(default_factory=dict)
-    windows: dict[View, npt.NDArray[np.int64]] = field(default_factory=dict)
+    windows: dict[View, Integers] = field(default_factory=dict)
 
 
 def normalise_images(

@@ -288,7 +288,7 @@ class FeaturizeSettings(Settings):
                 "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}",
                 choice.name,
             )
-        if choice.runner not in ("hub", "onnx"):
+        if not choice.brings_weights:
             return
         weights = weights_of(self.weights, choice.label)
         if weights != "imagenet":

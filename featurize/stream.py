@@ -63,7 +63,6 @@ def describe_images(
     ticker: Ticker,
     skip_errors: bool = False,
     crop_seed: str = "id",
-    on_device: bool | None = None,
     helpers: int = 1,
 ) -> Generator[Described, None, None]:
     """Compute the features of images one after the other.
@@ -82,8 +81,6 @@ def describe_images(
         Yield an `ImageFailure` for an image that cannot be used, instead of raising an error.
     crop_seed : {"id", "pixels"}
         Source of the random colours and crops: the image's id or its decoded pixels, see `bchisto.data.crop_key`.
-    on_device : bool, optional
-        Colour, crop and pool on the device of Keras's backend as well; by default if that is a GPU.
     helpers : int
         Processes that decode and normalise images ahead of a GPU; 1 means a thread of this process.
 
@@ -112,7 +109,7 @@ def describe_images(
         for name, (encoder, view) in targets.items()
         if isinstance(encoder, Encoder)
     }
-    if on_gpu(settings, [encoder for encoder, _ in targets.values()], on_device):
+    if on_gpu(settings, [encoder for encoder, _ in targets.values()]):
         images = prefetch(normalised, ahead=_AHEAD)
         described = _on_device(images, records, settings, with_maps, ticker)
     else:
@@ -142,19 +139,12 @@ def _not_finite(item: ImageDescriptors) -> str:
     return ""
 
 
-def on_gpu(
-    settings: FeaturizeSettings, encoders: Collection[CropEncoder], wanted: bool | None = None
-) -> bool:
-    """Return whether colours, crops and pooling are computed on the device of Keras's backend: if that is a GPU.
-
-    If settings and encoders allow it, `wanted` decides instead.
-    """
+def on_gpu(settings: FeaturizeSettings, encoders: Collection[CropEncoder]) -> bool:
+    """Return whether colours, crops and pooling are computed on the device of Keras's backend: if that is a GPU."""
     fits = settings.mode == "exact" and settings.engine == "keras" and settings.crops != GRID
     if not fits or not all(isinstance(encoder, Encoder) for encoder in encoders):
         return False
-    if wanted is None:
-        return bool(visible_gpus())
-    return wanted
+    return bool(visible_gpus())
 
 
 def _crop_by_crop(
@@ -284,9 +274,9 @@ def time_describing(
         The image cannot be used.
     """
     crops = min(settings.crops, settings.batch_size)
-    times = 1.0  # a grid, or a frame, is timed whole
-    if crops and settings.mode == "exact":
-        times = settings.crops / crops
+    passes = float(settings.augmentations)
+    if crops and settings.mode == "exact":  # a grid, or a frame, is one pass
+        passes *= settings.crops / crops
 
     def describe(augmentations: int) -> float:
         small = replace(settings, augmentations=augmentations, crops=crops)
@@ -294,12 +284,12 @@ def time_describing(
         return timeit.timeit(lambda: list(described), number=1)
 
     describe(1)  # the first run compiles, so it is not timed
-    image = describe(1)
-    others = settings.augmentations * times - 1
-    if others:
-        image += max(0.0, describe(2) - image) * others
+    seconds = describe(1)
+    # the image with its first pass, and for each further pass what one more of them takes
+    if passes > 1:
+        seconds += max(0.0, describe(2) - seconds) * (passes - 1)
     return DescribingCost(
-        image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
+        seconds, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
     )
 
 

@@ -19,16 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core import OutputError, OverwrittenError, StoreError, WeightsError
+from ..core import StoreError
 from ..core.formats import parse_json
 from ..core.jobs import Resources, Ticker, key_of, read_pack, write_pack
 from ..core.runs import ImageChange
 from ..data import FINGERPRINT, Fingerprint, ImageRecord, UniqueImages
-from ..encoders import CropEncoder, weights_of
-from .plan import StorePlan, encoder_of, growth
+from .plan import StorePlan, growth
 from .pooling import Features
 from .prepare import ImageFailure
-from .settings import FeaturizeSettings, View
+from .settings import FeaturizeSettings
 from .store import PER_IMAGE, PIXELS, Columns, Rows, open_store, stain_columns
 from .stream import Described, ImageDescriptors, describe_images
 
@@ -257,18 +256,18 @@ class RowReader:
             A file is gone, cannot be read, or has no longer these rows.
         """
         sources: dict[Path, _RowSource] = {}
+        position = 0
         with contextlib.ExitStack() as opened:
-            for path, run in itertools.groupby(enumerate(keys), lambda item: self.files[item[1]]):
+            for path, group in itertools.groupby(keys, self.files.__getitem__):
                 if path not in sources:
                     _drop_packs(sources)
                     sources[path] = self._open(path, opened)
-                source = sources[path]
-                numbered = list(run)
-                if any(key not in source.positions for _, key in numbered):
+                keys_of_source = list(group)
+                if any(key not in sources[path].positions for key in keys_of_source):
                     raise _changed(path)
-                for start in range(0, len(numbered), _AT_ONCE):
-                    block = numbered[start : start + _AT_ONCE]
-                    yield block[0][0], source.rows(key for _, key in block)
+                for features, columns in sources[path].blocks(keys_of_source):
+                    yield position, (features, columns)
+                    position += len(features)
 
     def _open(self, path: Path, opened: contextlib.ExitStack) -> _RowSource:
         """Return a pack, whose fingerprints are noted, or a feature file, which stays open."""
@@ -305,10 +304,13 @@ class _RowSource:
     features: Callable[[list[int]], Features]
     columns: Columns
 
-    def rows(self, keys: Iterable[str]) -> Rows:
-        """Return the rows of images."""
-        images = [self.positions[key] for key in keys]
-        return self.features(images), {name: cells[images] for name, cells in self.columns.items()}
+    def blocks(self, keys: Sequence[str]) -> Iterator[Rows]:
+        """Yield the rows of images, of some images at a time."""
+        positions = [self.positions[key] for key in keys]
+        for start in range(0, len(positions), _AT_ONCE):
+            images = positions[start : start + _AT_ONCE]
+            columns = {name: cells[images] for name, cells in self.columns.items()}
+            yield self.features(images), columns
 
 
 def _positions(keys: Iterable[str]) -> dict[str, int]:
@@ -417,7 +419,7 @@ def describe_units(
         items = describe_images(
             [record for alike in same_stores for record in alike.records],
             settings=settings,
-            targets={name: _target(plans[name], settings) for name in names},
+            targets={name: plans[name].target(settings) for name in names},
             ticker=ticker,
             skip_errors=plans[names[0]].skip_errors,
             helpers=helpers,
@@ -426,31 +428,10 @@ def describe_units(
             for alike in same_stores:
                 described = list(itertools.islice(items, len(alike.records)))
                 for name in names:
+                    plan = plans[name]
                     rows = dict(zip(alike.keys[name], described, strict=True))
-                    _keep_unless_finished(plans[name], rows)
-
-
-def _target(plan: StorePlan, settings: FeaturizeSettings) -> tuple[CropEncoder, View]:
-    """Return the encoder and the view of a feature file; refuse weights that changed since it was planned."""
-    encoder = encoder_of(plan.choice, settings)
-    if encoder.weights_sha256 != plan.parts.settings["weights_sha256"]:
-        source = plan.choice.source or weights_of(settings.weights, plan.choice.label)
-        raise WeightsError(
-            "{}: the weights of {} changed while the command ran; put back those it began with and run "
-            "it again, or use another {out}",
-            source,
-            encoder.name,
-        )
-    return encoder, plan.view
-
-
-def _keep_unless_finished(plan: StorePlan, described: Mapping[str, Described]) -> None:
-    """Write rows as a pack, unless another process has finished the feature file and removed its packs."""
-    try:
-        keep(plan.parts.folder, described, store=plan.name, dim=plan.dim)
-    except (OutputError, OverwrittenError, StoreError):
-        if not plan.is_finished():
-            raise
+                    with plan.unless_finished():
+                        keep(plan.parts.folder, rows, store=name, dim=plan.dim)
 
 
 def bundle_units(

@@ -3,7 +3,7 @@
 from .augment import AUGMENTATIONS
 from .batches import Source, training_batches
 from .bundle import CnnBundle, CnnModel
-from .images import ImageBank, make_reader
+from .images import ImageBank, StainTreatment
 from .model import build_model, network_of, resolved
 from .networks import NETWORKS, build_network, get_network, list_networks
 from .networks.layers import NetworkSpec

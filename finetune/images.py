@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -159,31 +159,9 @@ def _write(
     return (offset, *shape, key, sha256, *around)
 
 
-def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord], Image]:
-    """Return a function that decodes an image and preprocesses it as in training.
-
-    Parameters
-    ----------
-    stain : str
-        One of `bchisto.stains.STAIN_METHODS`. An image with too little tissue stays unchanged, as in feature extraction
-        by default.
-    rule : PatchRule
-    size : int
-        Side to which a whole image is resized by area averaging, in pixels. Patches are cut at full resolution.
-
-    Returns
-    -------
-    callable
-        Function from an image record to uint8 RGB. It raises `ImageError` if the image cannot be decoded or is smaller
-        than a patch.
-    """
-    treatment = StainTreatment(stain, rule, size)
-    return lambda record: treatment.treat(record, decode_record(record))
-
-
 @dataclass
 class StainTreatment:
-    """A stain normalisation or treatment, and a list of the images for which it failed or is doubtful.
+    """How training prepares images: their stains and size, and a list of the images whose stains are doubtful.
 
     Attributes
     ----------
@@ -191,7 +169,7 @@ class StainTreatment:
         One of `bchisto.stains.STAIN_METHODS`.
     rule : PatchRule
     size : int
-        Side to which a whole image is resized, in pixels.
+        Side to which a whole image is resized by area averaging, in pixels. Patches are cut at full resolution.
     skipped, doubtful, blank : dict of str to None
         Ids of images with too little tissue, which stay unchanged, of images with doubtful stain estimates, and of
         images that show nothing.
@@ -236,8 +214,18 @@ class StainTreatment:
         ):
             _log.warning("%s", note)
 
+    def read(self, record: ImageRecord) -> Image:
+        """Decode an image, and return it as `treat` does."""
+        return self.treat(record, decode_record(record))
+
     def treat(self, record: ImageRecord, image: Image) -> Image:
-        """Return a decoded image as `make_reader` does."""
+        """Return a decoded image as training sees it, uint8 RGB.
+
+        Raises
+        ------
+        ImageError
+            It is smaller than a patch.
+        """
         import cv2
 
         misfit = self.rule.misfit(record, height=image.shape[0], width=image.shape[1])

@@ -7,17 +7,14 @@ pixel. The optical density is computed once per image.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import ImageError
+from ..core.formats import Array, Floats, Floats32, Pixels
 
-Image = npt.NDArray[np.uint8]
-
-Floats = npt.NDArray[np.float32]
-"""Optical densities, of shape (..., 3), and what is computed of them."""
+Image = Pixels
 
 TRANSMITTED_LIGHT: Final = 240.0
 """Intensity of light through empty glass, grey levels. Rakhlin et al. 2018, published code."""
@@ -26,7 +23,7 @@ _ROWS: Final = 64
 """Rows that are changed at a time: their densities stay in the cache of a core."""
 
 
-def check_rgb(image: npt.NDArray[Any]) -> Image:
+def check_rgb(image: Array) -> Image:
     """Return `image` unchanged after checking that it is a uint8 RGB image.
 
     Raises
@@ -41,12 +38,12 @@ def check_rgb(image: npt.NDArray[Any]) -> Image:
     return image
 
 
-def density_table(light: float = TRANSMITTED_LIGHT) -> npt.NDArray[np.float64]:
+def density_table(light: float = TRANSMITTED_LIGHT) -> Floats:
     """Return the natural-log optical density of each of the 256 grey levels, float64."""
     return -np.log((np.arange(256, dtype=np.float64) + 1.0) / light)
 
 
-def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> Floats:
+def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> Floats32:
     """Return the natural-log optical density of each channel.
 
     Parameters
@@ -137,7 +134,7 @@ class HeAugmenter:
         return augmented
 
 
-def augmentation_matrix(*, hematoxylin: float, eosin: float) -> npt.NDArray[np.float64]:
+def augmentation_matrix(*, hematoxylin: float, eosin: float) -> Floats:
     """Return the matrix that combines the three linear steps of an augmentation.
 
     Parameters

@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..core.formats import Array
+from ..core.formats import Array, Flags, Floats32
 from .colours import Image, check_rgb, optical_density
 
-Mask = npt.NDArray[np.bool_]
+Mask = Flags
 
 _INK: Final = (0.28, 0.2, 0.22, 0.85, 0.45)
 """Densities beyond the cone, in the order of `beyond_tissue`, from which a pixel is ink. No area of `_LEAST_SHARE` of
@@ -172,7 +172,7 @@ def _may_have_areas(
     return any(_components(hint)[1].max() * step**2 >= smallest / 2 for hint, smallest in hints)
 
 
-def _strength(image: Image) -> npt.NDArray[np.float32]:
+def _strength(image: Image) -> Floats32:
     """Return how far each pixel is beyond tissue, as a share of `_INK`: 1 is ink; shape (height, width)."""
     scales = np.array([[[1 / ink]] for ink in _INK], np.float32)
     return np.asarray((beyond_tissue(optical_density(image)) * scales).max(axis=0))

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import TissueError
-from .colours import TRANSMITTED_LIGHT, Floats, Image, check_rgb, density_table, optical_density
+from ..core.formats import Floats, Floats32
+from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 from .foreign import Mask, beside, foreign_pixels
 from .spec import StainEstimate, StainSpec
-
-Array = npt.NDArray[np.float64]
 
 MACENKO_BETA: Final = 0.15
 """A pixel is tissue if its three optical densities (natural log) all reach this value. Macenko et al. 2009, sec. 2;
@@ -89,8 +87,8 @@ class MacenkoNormalizer:
     light: float = TRANSMITTED_LIGHT
     beta: float = MACENKO_BETA
     alpha: float = MACENKO_ALPHA
-    stains: Array = field(default_factory=REFERENCE_STAINS.copy)
-    maxima: Array = field(default_factory=REFERENCE_MAXIMA.copy)
+    stains: Floats = field(default_factory=REFERENCE_STAINS.copy)
+    maxima: Floats = field(default_factory=REFERENCE_MAXIMA.copy)
     robust: bool = False
     published: bool = False
 
@@ -209,7 +207,7 @@ class MacenkoNormalizer:
             )
         return stained_pixels(image, "RGB", light=self.light, beta=self.beta) > 0
 
-    def _extreme_stains(self, density: Floats) -> Array:
+    def _extreme_stains(self, density: Floats32) -> Floats:
         import cv2
 
         count = len(density)
@@ -248,7 +246,7 @@ def stained_pixels(
     *,
     light: float = TRANSMITTED_LIGHT,
     beta: float = MACENKO_BETA,
-) -> npt.NDArray[np.uint8]:
+) -> Image:
     """Return a mask that is 255 if the optical densities of all these channels (letters of RGB) reach beta.
 
     By default it is that of green, which both stains absorb.
@@ -263,14 +261,14 @@ def stained_pixels(
     )
 
 
-def _transform(od: Floats, matrix: Array, *, offset: float = 0.0) -> Floats:
+def _transform(od: Floats32, matrix: Floats, *, offset: float = 0.0) -> Floats32:
     import cv2
 
     affine = np.column_stack([matrix, np.full(len(matrix), offset)]).astype(np.float32)
     return np.asarray(cv2.transform(od, affine), dtype=np.float32)
 
 
-def upper_percentile(values: Floats, percent: float) -> float:
+def upper_percentile(values: Floats32, percent: float) -> float:
     """Return a percentile by linear interpolation, as `numpy.percentile` does.
 
     It is faster than NumPy: a sample shows where the upper tail begins, and only the tail is partially sorted.

@@ -13,7 +13,7 @@ import numpy as np
 from ...core import ImageError, InputError, Message, message_of
 from ...core.jobs import Ticker
 from ...data import ImageRecord
-from ...finetune import CnnModel, ImageBank, PatchRule, make_reader
+from ...finetune import CnnModel, ImageBank, PatchRule, StainTreatment
 from ...predict import Model, ModelFile, load_alike, load_model
 from .boosted import explain_boosted
 from .explanation import Explanation, Tiles
@@ -190,7 +190,7 @@ class NetworkExplainer:
         """Return the patches of an image, shape (n, size, size, 3), and their boxes. A grid replaces random patches."""
         bundle = self.model.bundle
         rule = bundle.settings.rule
-        image = make_reader(stain=bundle.settings.stain, rule=rule, size=self._size)(record)
+        image = StainTreatment(bundle.settings.stain, rule, self._size).read(record)
         height, width = image.shape[:2]
         if rule.kind == "random":
             rule = PatchRule("sliding", rule.side)

@@ -18,9 +18,9 @@ from ...finetune import (
     FinetuneSettings,
     ImageBank,
     Source,
+    StainTreatment,
     build_model,
     cut_region,
-    make_reader,
     resolved,
     training_batches,
 )
@@ -222,7 +222,7 @@ def time_training(
     settings = untrained(settings)
     size = resolved(settings)["size"]
     started = time.perf_counter()
-    image = make_reader(stain=settings.stain, rule=settings.rule, size=size)(record)
+    image = StainTreatment(settings.stain, settings.rule, size).read(record)
     read = time.perf_counter() - started
     batch = min(resolved(settings)["batch_size"], most)
     regions = []

@@ -32,6 +32,7 @@ from .files import (
     Floats32,
     ImageHeader,
     Integers,
+    Pixels,
     content_sha256,
     file_identity,
     file_sha256,

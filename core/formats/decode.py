@@ -32,12 +32,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import ImageError, PathInput, converted, first_line
 from . import files
 from .dicom import DICOM_SUFFIXES, read_dicom
-from .files import BROKEN, SLIDE, SLIDE_SUFFIXES, Array, Container, ImageHeader, Remark, Samples
+from .files import (
+    BROKEN,
+    SLIDE,
+    SLIDE_SUFFIXES,
+    Array,
+    Container,
+    ImageHeader,
+    Pixels,
+    Remark,
+    Samples,
+)
 from .pictures import JPEG_BEGIN, LJPEG_SUFFIX, PNG_BEGIN, read_jpeg, read_ljpeg, read_picture
 from .tiff import TIFF_BEGINS, read_tiff
 
@@ -142,7 +151,7 @@ def as_stored(x: float, y: float, *, header: ImageHeader) -> tuple[float, float]
     return x, y
 
 
-def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[np.uint8]:
+def decode_image(path: PathInput, *, stretch_deep: bool = False) -> Pixels:
     """Decode an image file to RGB by the rules of this module.
 
     Parameters

@@ -129,11 +129,12 @@ def plausible_mpp(value: Any) -> float | None:
 
 
 Array = npt.NDArray[Any]
+Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-"""Arrays of numbers in double and single precision, of whole numbers, and of truths."""
+"""Arrays of any type, of grey levels, of numbers in double and single precision, of whole numbers, and of truths."""
 
 
 class Samples(NamedTuple):
@@ -227,9 +228,7 @@ def exif_orientation(block: bytes) -> int:
     return 1
 
 
-def stretch_to_eight_bits(
-    values: Array, ends: tuple[float, float] | None = None
-) -> npt.NDArray[np.uint8]:
+def stretch_to_eight_bits(values: Array, ends: tuple[float, float] | None = None) -> Pixels:
     """Map the smallest value of an image to 0 and the largest to 255; an image of one value becomes 0.
 
     Parameters

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import ImageError
 from . import files, limits
-from .files import Container, ImageHeader, Samples
+from .files import Container, ImageHeader, Pixels, Samples
 
 PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 
@@ -216,7 +215,7 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
         raise files.truncated(path, f"a JPEG in it, {type(error).__name__}") from error
 
 
-def _jpeg_pixels(path: Path, data: bytes, area: int) -> npt.NDArray[np.uint8]:
+def _jpeg_pixels(path: Path, data: bytes, area: int) -> Pixels:
     """Decode a JPEG twice, and refuse it if that gives different pixels."""
     from PIL import Image
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from .. import InputError, Message, OverwrittenError, SettingsConflictError, counted, few
 from ..formats import read_json
-from ..jobs import ensure_folder, remove_leftovers, set_aside, write_json
+from ..jobs import ensure_folder, remove_leftovers, write_json
 
 LabelAndGroup = tuple[str, str]
 """Label and group of an image; empty if unknown."""
@@ -252,8 +252,8 @@ class FolderSettings:
         if differences:
             raise other_settings(self.folder, differences, otherwise=self.otherwise)
 
-    def begin(self, *, overwrite: bool = False) -> None:
-        """Check the folder, or remove its contents if `overwrite` is set; then write the settings.
+    def begin(self) -> None:
+        """Check the folder, then write the settings.
 
         Raises
         ------
@@ -262,12 +262,9 @@ class FolderSettings:
         OutputError
             Something cannot be removed or written.
         """
-        if overwrite:
-            set_aside(self.folder)
-        else:
-            self.check()
+        self.check()
         remove_leftovers(self.folder)
-        # of a link, this creates the target that was set aside
+        # of a link, this creates the target, which may have been set aside
         ensure_folder(Path(os.path.realpath(self.folder)))
         content = self._read_begun()
         settings = json.loads(json.dumps(self.settings))  # with tuples as lists

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import InputError, StoreError, counted, few
-from ...core.formats import checked_dataset, limits, open_for_reading, reading, refuse_deadly
+from ...core.formats import (
+    Floats32,
+    checked_dataset,
+    limits,
+    open_for_reading,
+    reading,
+    refuse_deadly,
+)
 from .table import Embeddings
 
 _log = logging.getLogger(__name__)
@@ -42,7 +48,7 @@ class SlideEmbedding(NamedTuple):
         Name of the network; empty if it is not named.
     """
 
-    row: npt.NDArray[np.float32]
+    row: Floats32
     tiles: int
     encoder: str
 

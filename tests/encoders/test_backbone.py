@@ -18,7 +18,7 @@ def nothing_compiled(monkeypatch):
 
 def test_it_says_of_itself_what_its_encoder_says():
     encoder = Encoder("inceptionv3", layers=["mixed0", "mixed1"], weights="random", seed=4)
-    backbone = build_backbone("inceptionv3", layers=["mixed0", "mixed1"], weights="random", seed=4)
+    backbone = build_backbone("inceptionv3", layers=("mixed0", "mixed1"), weights="random", seed=4)
     for name in (
         "layers",
         "default_layers",

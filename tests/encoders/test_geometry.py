@@ -48,7 +48,7 @@ def centre_of_gradient(model, size, cell, *, seed):
 )
 def test_gradients_have_their_centre_where_the_cell_looks(name, layer, size, cells):
     pytest.importorskip("tensorflow")
-    model = build_backbone(name, layers=[] if layer is None else [layer], weights="random").model
+    model = build_backbone(name, layers=() if layer is None else (layer,), weights="random").model
     rows, columns = (Geometry.of(model).axes(size=size, axis=axis)[0] for axis in (0, 1))
     assert rows == columns
     assert rows.cells == model.compute_output_shape((1, size, size, 3))[0][1]

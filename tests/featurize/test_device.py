@@ -51,6 +51,12 @@ def test_lists_of_pixels_have_few_lengths(rng):
     assert len(lengths) <= 4 * 17 + 4
 
 
+def show_gpus(patch, on_device):
+    """Let stage 1 see a GPU, or none; what computes is the device of Keras's backend in any case."""
+    gpus = ("0",) if on_device else ()
+    patch.setattr("bchisto.featurize.stream.visible_gpus", lambda: gpus)
+
+
 def described(tissue, settings, on_device, count=3, helpers=1):
     encoder = Encoder("convs", weights="random")
     targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in settings.views}
@@ -59,16 +65,13 @@ def described(tissue, settings, on_device, count=3, helpers=1):
         ImageRecord(image_id=p.name, path=p, label=None)
         for p in sorted(tissue.rglob("*.png"))[:count]
     ]
-    return list(
-        describe_images(
-            records,
-            settings=settings,
-            targets=targets,
-            ticker=Ticker(None),
-            on_device=on_device,
-            helpers=helpers,
+    with pytest.MonkeyPatch.context() as patch:
+        show_gpus(patch, on_device)
+        return list(
+            describe_images(
+                records, settings=settings, targets=targets, ticker=Ticker(None), helpers=helpers
+            )
         )
-    )
 
 
 def test_descriptors_equal_those_of_the_cpu_road(tissue):
@@ -168,11 +171,11 @@ def test_an_error_comes_in_its_place(tissue, tmp_path, monkeypatch, on_device, c
         ImageRecord(image_id=p.name, path=p, label=None) for p in [*paths[:3], broken, paths[3]]
     ]
     (counts := tmp_path / "counts").mkdir()
+    show_gpus(monkeypatch, on_device)
     options = {
         "settings": SETTINGS,
         "targets": {"a": (Encoder("convs", weights="random"), SETTINGS.views[0])},
         "ticker": Ticker(counts),
-        "on_device": on_device,
         "helpers": cores,
     }
     items = describe_images(records, **options)

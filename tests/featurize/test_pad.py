@@ -41,13 +41,15 @@ def test_as_opencv_mirrors(rng, size):
 
 def described(path, settings, on_device=False):
     encoder = Encoder("convs", weights="random")
-    (item,) = describe_images(
-        [ImageRecord("one", path, None)],
-        settings=settings,
-        ticker=Ticker(None),
-        on_device=on_device,
-        targets={str(view.crop): (encoder, view) for view in settings.views},
-    )
+    gpus = ("0",) if on_device else ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bchisto.featurize.stream.visible_gpus", lambda: gpus)
+        (item,) = describe_images(
+            [ImageRecord("one", path, None)],
+            settings=settings,
+            ticker=Ticker(None),
+            targets={str(view.crop): (encoder, view) for view in settings.views},
+        )
     return item.features
 
 

@@ -88,7 +88,7 @@ def test_the_robust_method_treats_them_and_is_a_setting_of_the_store(
     assert "stain" in err
 
 
-def test_a_device_checks_as_the_cpu_does(hard, tiny_settings):
+def test_a_device_checks_as_the_cpu_does(hard, tiny_settings, monkeypatch):
     from bchisto.core.jobs import Ticker
     from bchisto.data import read_dataset
     from bchisto.encoders import Encoder
@@ -96,8 +96,9 @@ def test_a_device_checks_as_the_cpu_does(hard, tiny_settings):
 
     targets = {"tiny": (Encoder("convs", weights="random"), View(1.0, 64))}
     records = [record for record in read_dataset(hard).records if "pale" in record.image_id]
+    monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
     (found,) = describe_images(
-        records, settings=tiny_settings, targets=targets, ticker=Ticker(None), on_device=True
+        records, settings=tiny_settings, targets=targets, ticker=Ticker(None)
     )
     assert found.stain.doubtful
     assert found.stain.whitened > 0.3

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from bchisto.core.jobs import Ticker, network_resources, prepare_backend
@@ -188,16 +189,17 @@ def featurize_part(names, *, batch_size, scale, resources):
     helpers = resources.helpers(1)
 
     def describe(records):
-        return list(
-            describe_images(
-                records,
-                settings=settings,
-                targets=targets,
-                ticker=Ticker(None),
-                on_device=True,
-                helpers=helpers,
+        # without a GPU, too, this measures what runs on one
+        with mock.patch("bchisto.featurize.stream.visible_gpus", return_value=("0",)):
+            return list(
+                describe_images(
+                    records,
+                    settings=settings,
+                    targets=targets,
+                    ticker=Ticker(None),
+                    helpers=helpers,
+                )
             )
-        )
 
     with tempfile.TemporaryDirectory() as folder:
         records = write_images(folder, scale)

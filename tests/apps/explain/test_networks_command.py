@@ -19,7 +19,7 @@ from bchisto.apps.recipes.pictures import RECIPE_METHODS
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
-from bchisto.finetune import CnnBundle, FinetuneSettings, finetune, make_reader
+from bchisto.finetune import CnnBundle, FinetuneSettings, StainTreatment, finetune
 from bchisto.predict import find_bundle
 from bchisto.stains import MacenkoNormalizer
 
@@ -195,9 +195,8 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
             tuned / "whole", [image], out=tmp_path / target, settings=asked, methods=RECIPE_METHODS
         )
     bundle = CnnBundle.load(find_bundle(tuned / "whole"))
-    pixels = make_reader(stain="none", rule=bundle.settings.rule, size=32)(
-        ImageRecord("i", image, None)
-    )
+    reader = StainTreatment("none", bundle.settings.rule, 32)
+    pixels = reader.read(ImageRecord("i", image, None))
     graphs = [Graph(model) for model in bundle.models.values()]
     scores = np.mean(
         [

@@ -2,6 +2,7 @@
 
 import pytest
 from bchisto.core import InputError, OverwrittenError, SettingsConflictError
+from bchisto.core.jobs import set_aside
 from bchisto.core.runs import FolderSettings
 
 
@@ -45,7 +46,8 @@ def test_overwriting_empties_the_folder_and_is_noticed(tmp_path):
     folder = tmp_path / "work"
     folder.mkdir()
     first = begin(folder, {"seed": 0})
-    settings_of(folder, {"seed": 1}).begin(overwrite=True)
+    set_aside(folder)
+    settings_of(folder, {"seed": 1}).begin()
     assert [path.name for path in folder.iterdir()] == ["settings.json"]
     with pytest.raises(
         OverwrittenError, match="another command has overwritten this folder meanwhile"
