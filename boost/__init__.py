@@ -7,7 +7,7 @@ which the image is tested, and a model file.
 from .bundle import Bundle
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads
-from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params, parse_params
+from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params
 from .reference import MARKED, MEANING, NEAREST, NOT_COMPARED, TRAINING_NAMES, nearest_names
 from .settings import BoostSettings, FeatureChoice
 from .training import default_folds, train

@@ -136,8 +136,9 @@ class BoostTraining(Training):
                 " and ".join(larger),
             )
 
-    def make_folder(self) -> FolderSettings:
-        """Return the folder with the settings of its models. Further feature files extend it."""
+    @functools.cached_property
+    def folder_settings(self) -> FolderSettings:
+        """The folder with the settings of its models. Further feature files extend it."""
         name = "-".join(filter(None, (self.plan.name, self.spec.name, self.settings.name)))
         return FolderSettings(
             folder=self.run / self.command / name,
@@ -165,8 +166,9 @@ class BoostTraining(Training):
         """One process per core, because no network runs."""
         return cpu_resources(self.work.jobs)
 
-    def make_units(self) -> Sequence[ModelUnit]:
-        """Return all models, ordered by feature file, seed and fold."""
+    @functools.cached_property
+    def all_units(self) -> Sequence[ModelUnit]:
+        """All models, ordered by feature file, seed and fold."""
         units = []
         for store in self.sources.paths:
             for seed, (position, part) in product(range(self.seeds), enumerate(self._parts[store])):
@@ -241,7 +243,7 @@ class BoostTraining(Training):
         )
         result = outputs.write(
             replace(result, banners=(*result.banners, *notices)),
-            bundle=functools.partial(self._save, result.model, units),
+            save=functools.partial(self._save, result.model, units),
         )
         assert result.panel is not None  # the fusion is a table
         table = replace(result.panel.table, name=result.folder.name)

@@ -254,23 +254,28 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
 
 
 def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
-    """Return a value of a file as the command line would pass it; an option of several values accepts a single one."""
-    several = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1
-    wants_list = several or parameter.nargs > 1
-    is_list = isinstance(value, list)
-    typed: Any = [_word(item, what) for item in (value if is_list else [value])]
-    if parameter.callback is split_names:
-        typed = ",".join(typed)
-    elif is_list != wants_list and not several:
-        needed = f"a list of {parameter.nargs} values" if wants_list else "one value"
-        raise InputError(f"{what} takes {needed}")
-    elif not wants_list:
-        typed = typed[0]
+    """Return a value of a file as the command line would pass it."""
+    typed = _typed_words(parameter, value, what)
     try:
         parameter.type_cast_value(context, typed)
     except click.BadParameter as error:
         raise InputError(f"{what}: {error.message}") from error
     return typed
+
+
+def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | list[str]:
+    """Return the words of a value; an option that can be repeated accepts a single one."""
+    is_list = isinstance(value, list)
+    words = [_word(item, what) for item in (value if is_list else [value])]
+    if parameter.callback is split_names:
+        return ",".join(words)
+    if parameter.multiple or parameter.nargs == -1 or (is_list and parameter.nargs > 1):
+        return words
+    if parameter.nargs > 1:
+        raise InputError(f"{what} takes a list of {parameter.nargs} values")
+    if is_list:
+        raise InputError(f"{what} takes one value")
+    return words[0]
 
 
 def _word(value: Any, what: str) -> str:

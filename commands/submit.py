@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import BchistoError
+from ..core import BchistoError, from_options
 from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 from .ending import done, echo, given_options, quoted
 from .options import Command, Output, argument, flag
@@ -105,16 +105,15 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
         if not alone:
             raise UnderWayError(f"{out}: another submit works on it at this moment; let it end")
         given = given_options(context, context.command, but=("force",))
-        plan = Plan(
-            new_folder(run),
-            options["scheduler"],
+        plan = from_options(
+            Plan,
+            options,
+            folder=new_folder(run),
             line=f"bchisto submit{given} -- {shlex.join(words)}",
             cwd=str(Path.cwd()),
             python=options["python"] or quoted(sys.executable),
-            before=list(options["before"]),
-            at_once=options["at_once"],
         )
-        asked = TaskOptions(options["tasks"], options["time"], options["gpus"], options["sbatch"])
+        asked = from_options(TaskOptions, options)
         echo(*plan_chain(plan, commands, asked, warn=functools.partial(echo, err=True)))
         if not plan.stages:
             echo("nothing is missing")

@@ -14,12 +14,12 @@ from ..core import counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, end_check, fewer_folds, print_results, quoted, typed_names
-from .help import GroupedOption
 from .options import (
     OUT_FILE,
     PATH,
     Command,
     Group,
+    argument,
     flag,
     options_of,
     out_flag,
@@ -36,14 +36,13 @@ def features() -> None:
     """Export features, or show what a file of embeddings holds."""
 
 
-@features.command()
-@click.argument("source", type=PATH)
-@click.option(
-    "--out", cls=GroupedOption, group="Output", type=OUT_FILE, required=True, help="An .npz file."
-)
-@click.option(
-    "--overwrite", cls=GroupedOption, group="Output", is_flag=True, help="Replace an existing file."
-)
+def _export_options() -> Iterator[click.Parameter]:
+    yield argument("source", type=PATH)
+    yield out_flag("An .npz file.", type=OUT_FILE)
+    yield flag("--overwrite", group="Output", is_flag=True, help="Replace an existing file.")
+
+
+@features.command(options=_export_options)
 def export(source: Path, out: Path, overwrite: bool) -> None:
     """Write the features of SOURCE, a feature file or embeddings of any format, into an .npz file.
 
@@ -108,15 +107,11 @@ def _options() -> Iterator[click.Parameter]:
     from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
 
-    yield from options_of(ImageSelection, "images")
+    yield from options_of(ImageSelection)
     yield out_flag("The run folder.")
     yield preset_option(", which is also the default.")
-    yield from options_of(ImageSelection, but=("images", "only"))
-    before = ("encoders", "views", "augmentations", "crops", "pool", "color_range", "pad")
-    yield from options_of(FeaturizeSettings, *before)
-    yield from options_of(ImageSelection, "only")
-    yield from options_of(FeaturizeSettings, but=before)
-    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
+    yield from options_of(FeaturizeSettings)
+    yield from options_of(Work, but=("threads",))
     yield yes_flag()
 
 
@@ -172,22 +167,16 @@ def _finetune_options() -> Iterator[click.Parameter]:
 
     yield from options_of(ImageSelection, "images")
     yield out_flag("The run folder.")
-    yield from options_of(FinetuneSettings, "network")
-    yield from options_of(
-        FoldChoice, "folds", "test_list", "repeats", "group_by", folds={"default": ("10",)}
-    )
-    yield from options_of(ImageSelection, "only")
-    yield from options_of(FinetuneSettings, but=("network", "seed"))
+    yield from options_of(FoldChoice, folds={"default": ("10",)})
+    yield from options_of(FinetuneSettings)
     yield flag(
         "--tensorboard",
         is_flag=True,
         help="Also write curves, weights and the graph for TensorBoard.",
     )
-    yield from options_of(FinetuneSettings, "seed")
-    yield from options_of(Work, "skip_errors")
     yield from options_of(TwoClassView)
-    yield from options_of(ImageSelection, but=("images", "only"))
-    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads", "checks")
+    yield from options_of(ImageSelection, but=("images",))
+    yield from options_of(Work)
 
 
 @click.command(

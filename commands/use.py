@@ -45,25 +45,24 @@ def explain(model: Path, **options: Any) -> None:
     from ..apps.explain import default_method, settings_of
     from ..apps.explain import explain as run
 
-    out = options["out"]
     methods = options["method"] or (default_method(model),)
     fields = {name: options[name] for name in ("layer", "target", "mpp", "window")}
     settings = settings_of(methods, **fields)
     work = from_options(Work, options)
-    results = run(
+    explained = run(
         model,
         images_of(options),
-        out=out,
+        out=options["out"],
         settings=settings,
         weights=options["weights"],
         work=work,
     )
-    end_check(work, unchanged=all(result.unchanged for result in results))
-    echo(*results[0].banners)
-    for method, result in zip(dict.fromkeys(methods), results, strict=True):
+    end_check(work, unchanged=all(result.unchanged for result in explained))
+    echo(*explained[0].banners)
+    for method, result in zip(dict.fromkeys(methods), explained, strict=True):
         echo(f"{counted(result.images, 'image')} of the method {method}")
-    failed = max(results, key=lambda result: len(result.failures))
-    outputs = [path for result in results for path in (result.page, result.folder / "arrays")]
+    failed = max(explained, key=lambda result: len(result.failures))
+    outputs = [path for result in explained for path in (result.page, result.folder / "arrays")]
     done(outputs, failures=len(failed.failures), listed=failed.folder / "failures.csv")
 
 

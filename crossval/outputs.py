@@ -97,7 +97,7 @@ class Outputs:
     shown: int | None = None
 
     def write(
-        self, result: CrossValidation, *, bundle: Callable[[BundleFacts], BundleFacts]
+        self, result: CrossValidation, *, save: Callable[[BundleFacts], BundleFacts]
     ) -> CrossValidation:
         """Write all outputs.
 
@@ -108,7 +108,7 @@ class Outputs:
         ----------
         result : CrossValidation
             The result so far.
-        bundle : callable
+        save : callable
             Writes the model file with the given facts, and returns the facts that were read back.
 
         Returns
@@ -119,24 +119,25 @@ class Outputs:
         folder = result.folder
         result = self._with_warning(result)
         failed: list[str] = []
-        facts = self._facts(result)
-        kinds = {f"{unit}_is": name for unit, name in facts["names"].items()}
+        run = self._run_facts(result)
+        kinds = {f"{unit}_is": name for unit, name in run["names"].items()}
         tables = [replace(table, **kinds) for table in self.tables]
         metrics = {table.name: measure(table, self.training.view) for table in tables}
-        bundle_facts = self._bundle_facts(metrics, result)
-        facts["bundle"] = self._calibration(bundle_facts, facts["names"])
-        measured = {"schema_version": SCHEMA, "tables": metrics, "run": facts}
+        bundle = self._bundle_facts(metrics, result)
+        run["bundle"] = self._calibration(bundle, run["names"])
+        measured = {"schema_version": SCHEMA, "tables": metrics, "run": run}
         write_json(folder / "metrics.json", as_json(measured))
-        bundle_facts = bundle(bundle_facts)
+        saved = save(bundle)
         with reporting(folder / CARD, failed):
-            write_card(folder / CARD, model=result.model, bundle=bundle_facts, metrics=measured)
+            write_card(folder / CARD, model=result.model, bundle=saved, metrics=measured)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
                 header, *rows = self.paper.lines()
                 write_rows(folder / "table.csv", header, rows)
-        run = read_facts(folder / "predictions.csv").run
+        # as `evaluate` and later reports read it, from the files that are written by now
+        run_as_read = read_facts(folder / "predictions.csv").run
         panels = [
-            Panel(table, metrics[table.name], run=run, view=self.training.view)
+            Panel(table, metrics[table.name], run=run_as_read, view=self.training.view)
             for table in tables[: self.shown]
         ]
         if panels:
@@ -163,6 +164,7 @@ class Outputs:
     def _bundle_facts(
         self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation
     ) -> BundleFacts:
+        """Return what the model file is to keep, apart from the models."""
         plan = self.training.plan
         images = self.training.images
         trained = {
@@ -209,7 +211,8 @@ class Outputs:
             "trained": facts.training and {"images": facts.training.count},
         }
 
-    def _facts(self, result: CrossValidation) -> dict[str, Any]:
+    def _run_facts(self, result: CrossValidation) -> dict[str, Any]:
+        """Return the entry ``run`` of ``metrics.json``, apart from its entry ``bundle``."""
         plan = self.training.plan
         images = self.training.images
         facts = {

@@ -158,13 +158,15 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
     tables: ClassVar[tuple[str, ...]] = ()
     """Files that it writes beside those of every cross-validation."""
 
+    @property
     @abstractmethod
-    def make_folder(self) -> FolderSettings:
-        """Return the folder, with the settings that determine its content."""
+    def folder_settings(self) -> FolderSettings:
+        """The folder, with the settings that determine its content."""
 
+    @property
     @abstractmethod
-    def make_units(self) -> Sequence[Any]:
-        """Return all units."""
+    def all_units(self) -> Sequence[Any]:
+        """All units, also for a shard."""
 
     @abstractmethod
     def finish(
@@ -180,11 +182,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
     @property
     def folder(self) -> Path:
         """The folder of the units and outputs."""
-        return self._folder.folder
-
-    @functools.cached_property
-    def _folder(self) -> FolderSettings:
-        return self.make_folder()
+        return self.folder_settings.folder
 
     @functools.cached_property
     def checked_folder(self) -> FolderSettings:
@@ -195,7 +193,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         SettingsConflictError
             See `check`.
         """
-        folder = self._folder
+        folder = self.folder_settings
         if not folder.begun:
             return folder
         change = self._image_change()
@@ -214,7 +212,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
     @property
     def packages(self) -> Iterable[str]:
         """The packages that train."""
-        return self._folder.made_with
+        return self.folder_settings.made_with
 
     def image_settings(self) -> dict[str, Any]:
         """Return the settings of a folder that depend on the images and may change with them."""
@@ -268,11 +266,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         """Return all units, and log the warnings of their folds."""
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
-        return self._units
-
-    @functools.cached_property
-    def _units(self) -> Sequence[Any]:
-        return self.make_units()
+        return self.all_units
 
     def describe(self, units: Sequence[Any]) -> None:
         """Write the fold list; of changed images, first that the outputs are to be made again."""
@@ -322,18 +316,18 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         """
         self.checked_folder.hold()
         outcomes = []
-        for unit, outcome in zip(self._units, kept, strict=True):
+        for unit, outcome in zip(self.all_units, kept, strict=True):
             if outcome is None:
                 # trained just now
                 outcome = self.read(unit)
             if outcome is not None:
                 outcomes.append(outcome)
-        missing = len(self._units) - len(outcomes)
+        missing = len(self.all_units) - len(outcomes)
         if missing:
             raise BchistoError(
-                f"{self.folder}: {missing} of {len(self._units)} {self.unit} are missing; run the same command again"
+                f"{self.folder}: {missing} of {len(self.all_units)} {self.unit} are missing; run the same command again"
             )
-        result = self.finish(self.result(finished=True), self._units, outcomes)
+        result = self.finish(self.result(finished=True), self.all_units, outcomes)
         remove_listing(self.folder)
         return result
 
@@ -352,7 +346,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         return CrossValidation(
             folder=self.folder,
             protocol=protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset),
-            models=len(self._units),
+            models=len(self.all_units),
             unit=self.unit,
             finished=finished,
             banners=tuple(map(public, (*self.notes, *unknown, *self.plan.warnings))),

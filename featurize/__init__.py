@@ -4,7 +4,7 @@ It reads the images of a `bchisto.data.Dataset` and writes one HDF5 file per enc
 float32 of shape (images x augmentations, d).
 """
 
-from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
+from .crops import crop_boxes, cut_crop, draw_augmentation
 from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, settled_facts
 from .embeddings.files import export_features, files_of, read_embeddings
 from .embeddings.imported import import_features
@@ -26,7 +26,7 @@ from .presets import (
 from .settings import FeaturizeSettings, View, images_per_block, recorded_seconds
 from .store import StainOutcome, Store, open_store
 from .stored import settings_from
-from .stream import ImageDescriptors, describe_images, rehearse, time_describing
+from .stream import describe_images, rehearse, time_describing
 
 __all__ = [
     "Embeddings",

@@ -7,9 +7,8 @@ from .images import ImageBank, StainTreatment
 from .model import build_model, network_of, resolved
 from .networks import NETWORKS, build_network, get_network, list_networks
 from .networks.layers import NetworkSpec
-from .patches import EpochSamples, PatchRule, cut_region, parse_patches
-from .pretrained import CAFFE_LAYERS
-from .settings import FinetuneSettings, class_weights, sample_training
+from .patches import PatchRule, cut_region, parse_patches, window_starts
+from .settings import FinetuneSettings, sample_training
 from .training import finetune
 
 __all__ = [

@@ -103,28 +103,33 @@ def _stack(
     if weights is not None:
         shares = np.array([weights[int(label)] for label in labels], dtype=np.float32)
 
+    count = -(-len(order) // source.batch_size)
+
+    def batch(number: int) -> tuple[Any, ...]:
+        drawn = order[number * source.batch_size : (number + 1) * source.batch_size]
+        # pixels stay bytes: the network converts them to floats on its device
+        pictures = np.stack([picture(sample) for sample in drawn.tolist()])
+        if shares is None:
+            return pictures, labels[drawn]
+        return pictures, labels[drawn], shares[drawn]
+
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __init__(self, *given: Any) -> None:
+        def __init__(self, read: Any) -> None:
             super().__init__(workers=source.workers, max_queue_size=_QUEUE)
-            self.given: Any = given
+            self.read = read
 
         def __len__(self) -> int:
-            return -(-len(self.given[0]) // source.batch_size)
+            return count
 
-        def __getitem__(self, number: int) -> tuple[Any, ...]:
-            order, labels, shares, picture = self.given
-            drawn = order[number * source.batch_size : (number + 1) * source.batch_size]
-            # pixels stay bytes: the network converts them to floats on its device
-            pictures = np.stack([picture(sample) for sample in drawn.tolist()])
-            if shares is None:
-                return pictures, labels[drawn]
-            return pictures, labels[drawn], shares[drawn]
+        def __getitem__(self, number: int) -> Any:
+            return self.read(number)
 
         def release(self) -> None:
             """Release the content of the batches, since TensorFlow keeps every data set that it has read."""
-            self.given = None
+            self.read = None
 
-    return Batches(order, labels, shares, picture)
+    # nothing else refers to what the function reads, so that `release` frees it
+    return Batches(batch)
 
 
 def still_batches(

@@ -238,18 +238,15 @@ def copied_weights(model: Any) -> list[Array]:
 
 @dataclass(frozen=True)
 class _EpochLog:
-    """What is told of the epochs of a training: the rows of its log, its curves, and a text for the progress bar."""
+    """What is told of the epochs of a training: the rows of its log, and its curves."""
 
     path: Path
-    on_epoch: Callable[[str], None]
     curves: EventLog | None
 
     def repeat(self, epochs: Sequence[Epoch]) -> None:
         """Tell of the epochs that an earlier run trained, whose curves are written already."""
         if epochs:
             write_rows(self.path, Epoch._fields, epochs)
-        for epoch in epochs:
-            self.on_epoch(str(epoch))
 
     def begin(self, model: Any) -> None:
         """Write what TensorBoard shows of an untrained network."""
@@ -265,7 +262,6 @@ class _EpochLog:
             values = epoch._asdict()
             self.curves.write(model, values, step=values.pop("epoch"))
         _log.debug("%s: epoch %d, %s", self.path.stem, epoch.epoch, epoch)
-        self.on_epoch(str(epoch))
 
 
 def train_model(
@@ -275,8 +271,7 @@ def train_model(
     *,
     state: Path,
     log: Path,
-    on_epoch: Callable[[str], None],
-    on_saved: Callable[[int], None] = lambda epochs: None,
+    on_saved: Callable[[Sequence[Epoch]], None] = lambda epochs: None,
     events: Path | None = None,
     key: str = "",
 ) -> None:
@@ -295,11 +290,9 @@ def train_model(
     log : Path
         CSV file: epoch, loss, accuracy, and both on the validation images. It is rewritten from the saved history, so
         that it always agrees with the state.
-    on_epoch : callable
-        Called after each epoch with a short text, also for epochs that an earlier run trained.
     on_saved : callable
-        Called first with the number of epochs that an earlier run saved, then with the number of each newly saved, and
-        at the end with that of the others.
+        Called with all epochs so far: first with those that an earlier run saved, then whenever they are saved, and at
+        the end.
     events : Path, optional
         Folder for TensorBoard.
     key : str
@@ -318,12 +311,11 @@ def train_model(
     )
     state_file = StateFile(state, model, key)
     fit_state = state_file.restore()
-    saved_epochs = fit_state.done
     held = source.samples(plan.validate)
     validation = still_batches(source, held, weights=weights)
-    epoch_log = _EpochLog(log, on_epoch, None if events is None else EventLog(events))
+    epoch_log = _EpochLog(log, None if events is None else EventLog(events))
     epoch_log.repeat(fit_state.rows)
-    on_saved(saved_epochs)
+    on_saved(fit_state.rows)
     if not fit_state.done:
         epoch_log.begin(model)
     stops = len(held) > 0 and settings.patience > 0
@@ -345,9 +337,8 @@ def train_model(
         was_saved = state_file.save(fit_state)
         epoch_log.add(fit_state.rows, model)
         if was_saved:
-            on_saved(fit_state.done - saved_epochs)
-            saved_epochs = fit_state.done
-    on_saved(fit_state.done - saved_epochs)
+            on_saved(fit_state.rows)
+    on_saved(fit_state.rows)
     validation.release()
     model.set_weights(fit_state.kept)
 

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..core import InputError
 from ..core.formats import read_rows
-from ..crossval import CrossValidation, Outputs, Training, citation_of, write_table
-from ..data import Dataset, decode_record
+from ..crossval import CrossValidation, Outputs, citation_of, write_table
+from ..data import decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate
 from ..stains import get_stain
 from .augment import AUGMENTATIONS, OFFLINE, Floats, augmentation_ranges
@@ -23,6 +23,9 @@ from .bundle import CnnBundle
 from .model import network_of, resolved
 from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
+
+if TYPE_CHECKING:
+    from .training import CnnTraining
 
 _WORDS = {
     "adam": "Adam",
@@ -109,17 +112,14 @@ _FoldRows = tuple[tuple[tuple[str, str], ...], Floats]
 
 
 def write_outputs(
-    training: Training,
+    training: CnnTraining,
     result: CrossValidation,
     units: Sequence[FoldUnit],
     outcomes: Sequence[Floats],
-    *,
-    dataset: Dataset,
-    reading: Mapping[str, Any],
 ) -> CrossValidation:
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
-    settings = units[0].plan.settings
-    records = {record.image_id: record for record in dataset.records}
+    settings = training.settings
+    records = {record.image_id: record for record in training.dataset.records}
     tested: list[_FoldRows] = []
     held: list[_FoldRows] = []
     for unit, rows in zip(units, outcomes, strict=True):
@@ -146,19 +146,19 @@ def write_outputs(
         facts={"curves": {fold: _curve(rows) for fold, rows in logs.items() if rows}},
         picture=lambda image: decode_record(records[image]),
     )
-    bundle = functools.partial(
+    save = functools.partial(
         CnnBundle.save,
         result.model,
         settings=settings,
         models={unit.fold: functools.partial(read_network, unit) for unit in units},
-        dataset=dataset.name,
-        reading=reading,
+        dataset=training.dataset.name,
+        reading=training.reading,
     )
-    return outputs.write(result, bundle=bundle)
+    return outputs.write(result, save=save)
 
 
 def _table(
-    training: Training,
+    training: CnnTraining,
     units: Sequence[FoldUnit],
     folds: Sequence[_FoldRows],
     result: CrossValidation,
@@ -170,7 +170,7 @@ def _table(
         for image, _ in names
     ]
     trained = {unit.fold: [unit.labels[position] for position in unit.plan.train] for unit in units}
-    settings = units[0].plan.settings
+    settings = training.settings
     table = training.images.table(
         settings.network,
         keys,
@@ -185,7 +185,7 @@ def _table(
 
 
 def _tables(
-    training: Training,
+    training: CnnTraining,
     units: Sequence[FoldUnit],
     folds: Sequence[_FoldRows],
     result: CrossValidation,

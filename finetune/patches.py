@@ -216,9 +216,21 @@ class PatchRule:
         return name if self.kind == "sliding" else f"{number}_{name}"
 
     def _starts(self, length: int) -> list[int]:
-        step = max(1, round(self.side * (1.0 - self.overlap)))
-        starts = list(range(0, length - self.side + 1, step))
-        return starts if starts[-1] == length - self.side else [*starts, length - self.side]
+        return window_starts(length, self.side, round(self.side * (1.0 - self.overlap)))
+
+
+def window_starts(length: int, side: int, step: int) -> list[int]:
+    """Return the starts of windows that cover a length, at least a pixel apart; the last ends flush with it.
+
+    Examples
+    --------
+    >>> window_starts(10, side=4, step=4)
+    [0, 4, 6]
+    """
+    starts = list(range(0, length - side + 1, max(1, step)))
+    if starts[-1] != length - side:
+        starts.append(length - side)
+    return starts
 
 
 def parse_patches(text: str) -> PatchRule:

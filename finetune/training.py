@@ -38,7 +38,6 @@ from ..data import (
     inner_splits,
 )
 from ..evaluate import TwoClassView
-from .augment import Floats
 from .batches import Source
 from .fit import TrainingPlan
 from .images import ImageBank, prepare_images
@@ -110,8 +109,9 @@ class CnnTraining(Training):
             values["weights"] = file_sha256(weights)
         return {**values, "backend": prepare_backend()}
 
-    def make_folder(self) -> FolderSettings:
-        """Return the folder, with the settings that determine its networks."""
+    @functools.cached_property
+    def folder_settings(self) -> FolderSettings:
+        """The folder, with the settings that determine its networks."""
         versions = versions_of(("bchisto", "keras", "numpy", prepare_backend()))
         settings = self.settings
         name = "-".join(filter(None, (self.plan.name, settings.network, settings.name)))
@@ -139,23 +139,14 @@ class CnnTraining(Training):
             )
         return resources
 
-    def make_units(self) -> Sequence[FoldUnit]:
-        """Return all folds."""
+    @functools.cached_property
+    def all_units(self) -> Sequence[FoldUnit]:
+        """All folds."""
         return self._folds(self.folder, workers=self.resources.helpers(len(self.plan.folds)))
 
     do = staticmethod(train_fold)
     read = staticmethod(read_fold)
-
-    def finish(
-        self,
-        result: CrossValidation,
-        units: Sequence[FoldUnit],
-        outcomes: Sequence[Floats],
-    ) -> CrossValidation:
-        """Write all outputs, see `write_outputs`."""
-        return write_outputs(
-            self, result, units, outcomes, dataset=self.dataset, reading=self.reading
-        )
+    finish = write_outputs
 
     def steps(self, unit: FoldUnit) -> int:
         """Return the largest number of epochs."""

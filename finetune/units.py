@@ -16,7 +16,14 @@ from ..core.jobs import Ticker, in_threads, read_pack, write_pack
 from ..core.models import pack_arrays
 from .augment import Array, Floats
 from .batches import Source, still_batches
-from .fit import TrainingPlan, loss_weights, train_model, training_samples, training_variables
+from .fit import (
+    Epoch,
+    TrainingPlan,
+    loss_weights,
+    train_model,
+    training_samples,
+    training_variables,
+)
 from .images import ImageBank
 from .model import build_model, resolved
 from .pretrained import network_arrays
@@ -144,12 +151,13 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
     source = unit.source()
     classes = unit.plan.classes
     model = network_of_fold(settings, classes=classes, fold=unit.fold)
-    saved: list[int] = []
-    words: list[str] = []
+    saved = 0
 
-    def on_saved(epochs: int) -> None:
-        saved.append(epochs)
-        ticker.tick(epochs, note=f"fold {unit.fold}: {words[-1]}" if words else "", kept=True)
+    def on_saved(epochs: Sequence[Epoch]) -> None:
+        nonlocal saved
+        note = f"fold {unit.fold}: {epochs[-1]}" if epochs else ""
+        ticker.tick(len(epochs) - saved, note=note, kept=True)
+        saved = len(epochs)
 
     events = None
     if unit.tensorboard:
@@ -160,12 +168,11 @@ def train_fold(units: Sequence[FoldUnit], ticker: Ticker) -> None:
         unit.plan,
         state=unit.state,
         log=unit.log,
-        on_epoch=words.append,
         on_saved=on_saved,
         events=events,
         key=unit.key,
     )
-    ticker.tick(settings.epochs - sum(saved))  # a training that stopped early is complete, too
+    ticker.tick(settings.epochs - saved)  # a training that stopped early is complete, too
     positions = np.array((*unit.test, *unit.plan.validate), dtype=np.int64)
     predicted = predict_samples(model, source, positions, classes=classes)
     write_pack(unit.file, unit.key, {"predicted": predicted, **network_arrays(model)})

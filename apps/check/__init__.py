@@ -4,8 +4,8 @@ The input is a `bchisto.data.ImageSelection` and the planned settings. The resul
 that fit, near-duplicates, protocols with the classes that each fold lacks, and estimates of time and disk space.
 """
 
-from .plan import ViewFit, fit_views, fitted, fitting_views, plan_describing, unscaled
-from .protocols import ProtocolCheck, check_protocols, recommended
+from .plan import ViewFit, fitted, plan_describing, unscaled
+from .protocols import ProtocolCheck
 from .run import Preflight, StainSurvey, preflight
 from .show import preflight_text, write_preflight
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...finetune import window_starts
 from .explanation import Picture, UnitPictures
 from .graph import Floats, Graph
 
@@ -94,20 +95,14 @@ def occlusion(graph: Graph, images: Floats, target: int, tensor: int | None = No
     side = max(2, height // _COVERS)
     before = np.asarray(graph.model.predict_on_batch(images))[:, target]
     mean = images.mean(axis=(1, 2), keepdims=True)
-    for top, left in product(_starts(height, side), _starts(width, side)):
+    tops = window_starts(height, side, side // 2)
+    for top, left in product(tops, window_starts(width, side, side // 2)):
         covered = images.copy()
         covered[:, top : top + side, left : left + side] = mean
         fall = before - np.asarray(graph.model.predict_on_batch(covered))[:, target]
         total[:, top : top + side, left : left + side] += fall[:, np.newaxis, np.newaxis]
         times[top : top + side, left : left + side] += 1
     return np.asarray(total / times, np.float32)
-
-
-def _starts(length: int, side: int) -> list[int]:
-    starts = list(range(0, length - side + 1, max(1, side // 2)))
-    if starts[-1] != length - side:
-        starts.append(length - side)
-    return starts
 
 
 def feature_maps(graph: Graph, images: Floats, target: int, tensor: int) -> UnitPictures:

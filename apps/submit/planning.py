@@ -132,20 +132,24 @@ def plan_chain(
     for number, command in enumerate(commands):
         stage = _stage_of(command, plan.stages, asked)
         earlier = submitted.get((stage.command, stage.run))
+        # with the options of the last submission: its list of units and its memory hold
         repeats = False
         if earlier is not None and earlier.words in (stage.words, [*stage.words, "--overwrite"]):
             repeats = True
             stage.megabytes = earlier.megabytes
+        # for a stage before it: what that makes is not there, so only options and paths are checked
         waits = any(is_made(path, plan.stages) for path in command.inputs)
         with reworded(command.reword):
             stage.words += _replacing(command, repeats=repeats, waits=waits)
             if waits:
                 _check_waiting(command, plan.stages, commands[:number])
-        # what it waits for is not there to be checked
-        has_work = waits or _check(stage, warn, repeats=repeats)
+        is_complete = False
+        if not waits:
+            has_work = _check(stage, warn, repeats=repeats)
+            is_complete = _is_complete(stage, earlier, has_work=has_work)
         stage.options += memory(cluster, stage)
         stage.seen = next((entry.started for entry in reversed(stage.records())), "")
-        if not waits and _is_complete(stage, earlier, has_work=has_work):
+        if is_complete:
             continue
         if stage.command in STAGES:
             divide(stage, most_shards, listed=not waits)

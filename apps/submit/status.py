@@ -237,7 +237,17 @@ class _Work:
         return "interrupted", self.queued.failure(task)
 
     def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
-        """Return the state of all work, and the reason."""
+        """Return the state of all work, and the reason.
+
+        It follows from the first of these that holds:
+
+        1. a task runs, or waits as far as the queue tells;
+        2. the outputs are there: done;
+        3. Slurm does not answer: failed if the log of `MERGE` says so, else unknown;
+        4. a task failed;
+        5. no job is left, and no call ended well: failed if a log says so, else interrupted;
+        6. what the files of units show: ready to merge, interrupted, or not started.
+        """
         if shards:
             last_state, reason = self.queued.tasks.get(MERGE, ("", ""))
             if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
@@ -252,7 +262,7 @@ class _Work:
             if failure:
                 return "failed", failure
             return "unknown", NOT_ASKED
-        is_stuck = self.queued.over and state not in ("running", "failed")
+        is_stuck = self.queued.is_abandoned and state not in ("running", "failed")
         if not is_stuck or any(entry.outcome == "ok" for entry in self.entries):
             return state, reason
         state = "failed" if self.queued.failure() else "interrupted"

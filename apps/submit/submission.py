@@ -216,7 +216,7 @@ class Queued:
         By shard or ``merge``, the state (running or queued) and the scheduler's reason.
     answered : bool or None
         Whether Slurm answered, so that only `tasks` run or wait; None if it got no job of it.
-    over : bool
+    is_abandoned : bool
         Whether it is its turn, but none of the tasks of its plan is in the queue any more, so that nothing continues.
     logs : tuple of Path
     """
@@ -225,7 +225,7 @@ class Queued:
     plan: Plan | None = None
     tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     answered: bool | None = None
-    over: bool = False
+    is_abandoned: bool = False
     logs: tuple[Path, ...] = ()
 
     @property
@@ -293,9 +293,9 @@ def _queued_of(
     answered: bool | None = None
     if plan.scheduler == "slurm":
         answered = jobs is not None
-        over = answered and bool(plan.jobs) and not jobs_of_plan
+        is_abandoned = answered and bool(plan.jobs) and not jobs_of_plan
     else:
-        over = not is_worked_on
+        is_abandoned = not is_worked_on
     for position, stage in enumerate(plan.stages, start=1):
         if last[stage.command, stage.run] is not stage:
             continue
@@ -303,8 +303,9 @@ def _queued_of(
         if is_worked_on and not tasks and not stage.is_done():
             tasks = {MERGE: ("queued", "")}
         logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
-        yield Queued(stage, plan, tasks, answered, over, logs)
-        over = over and stage.is_done()
+        yield Queued(stage, plan, tasks, answered, is_abandoned, logs)
+        # it is the turn of the next stage only if this one is done
+        is_abandoned = is_abandoned and stage.is_done()
 
 
 def _tasks_of(jobs: Iterable[scheduler.Job]) -> dict[str, tuple[str, str]]:

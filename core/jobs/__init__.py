@@ -12,7 +12,6 @@ from .backend import (
     prepare_torch,
     visible_gpus,
 )
-from .cluster import ask_workers
 from .computation import Computation, Computed, compute, compute_all
 from .executor import in_threads, map_ahead, run_units
 from .guard import (

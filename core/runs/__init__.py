@@ -3,7 +3,6 @@
 from .folder import (
     FolderSettings,
     ImageChange,
-    LabelAndGroup,
     describe_differences,
     differences,
     other_settings,

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from bchisto.boost import PRESETS, fit_text, fit_texts, model_params, parse_params
+from bchisto.boost import PRESETS, fit_text, fit_texts, model_params
+from bchisto.boost.presets import parse_params
 from bchisto.boost.trees import import_lightgbm
 from bchisto.core import DependencyError, InputError
 

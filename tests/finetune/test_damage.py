@@ -22,10 +22,6 @@ SMALL = FinetuneSettings(
 )
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.fixture(scope="module", autouse=True)
 def every_epoch():
     """A state is saved after every epoch."""
@@ -47,27 +43,12 @@ def work():
     return source, TrainingPlan(replace(SMALL, patience=9), np.arange(8), np.arange(8, 16), 2)
 
 
-def train(work, folder, stop_after=None):
-    source, plan = work
-    model = build_model(SMALL, classes=2, fold=1)
-    seen = []
-
-    def on_epoch(words):
-        seen.append(words)
-        if len(seen) == stop_after:
-            raise Killed
-
-    folder.mkdir(exist_ok=True)
-    train_model(
-        model, source, plan, state=folder / "state.npz", log=folder / "log.csv", on_epoch=on_epoch
-    )
-    return model, seen
-
-
 @pytest.fixture(scope="module")
 def whole(work, tmp_path_factory):
+    source, plan = work
     folder = tmp_path_factory.mktemp("whole")
-    model, _ = train(work, folder)
+    model = build_model(SMALL, classes=2, fold=1)
+    train_model(model, source, plan, state=folder / "state.npz", log=folder / "log.csv")
     return folder, model
 
 

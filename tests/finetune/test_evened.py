@@ -44,7 +44,6 @@ def train(source, plan, folder):
         plan,
         state=folder / "s.npz",
         log=folder / "l.csv",
-        on_epoch=lambda words: None,
     )
     return model, rows_of(folder / "l.csv")
 

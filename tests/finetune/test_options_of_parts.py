@@ -95,7 +95,7 @@ def test_training_that_drops_without_a_seed_is_repeatable(rng, tmp_path, droppin
             tmp_path / f"{name}.npz",
             tmp_path / f"{name}.csv",
         )
-        train_model(model, source, plan, state=state, log=log, on_epoch=lambda words: None)
+        train_model(model, source, plan, state=state, log=log)
         return model.get_weights()
 
     for one, two in zip(train("first"), train("again"), strict=True):

@@ -10,8 +10,9 @@ import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
-from bchisto.finetune import EpochSamples, FinetuneSettings, ImageBank, finetune, parse_patches
+from bchisto.finetune import FinetuneSettings, ImageBank, finetune, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
+from bchisto.finetune.patches import EpochSamples
 from written_tables import rows_of
 
 OPTIONS = (

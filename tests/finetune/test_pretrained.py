@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from bchisto.core import InputError, WeightsError
-from bchisto.finetune import CAFFE_LAYERS, FinetuneSettings, build_network
+from bchisto.finetune import FinetuneSettings, build_network
 from bchisto.finetune.model import build_model
+from bchisto.finetune.pretrained import CAFFE_LAYERS
 from safetensors.numpy import save_file
 
 pytestmark = pytest.mark.slow

@@ -53,7 +53,6 @@ def train(
     folder,
     *,
     validate=range(12, 16),
-    on_epoch=lambda words: None,
     on_saved=lambda epochs: None,
 ):
     model = units.network_of_fold(SPECK, classes=2, fold=1)  # compiled once for all
@@ -64,7 +63,6 @@ def train(
         plan,
         state=folder / "fold1.state.npz",
         log=folder / "l.csv",
-        on_epoch=on_epoch,
         on_saved=on_saved,
     )
     return model.get_weights()
@@ -82,20 +80,21 @@ def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(
 
     monkeypatch.setattr(state, "write_pack", slow)
 
-    def on_epoch(words):
+    def add(*_):
         at.append(seconds[0])
         seconds[0] += 8.0
 
-    train(source, tmp_path, validate=(), on_epoch=on_epoch, on_saved=saved.append)
+    monkeypatch.setattr(state._EpochLog, "add", add)
+    train(source, tmp_path, validate=(), on_saved=lambda epochs: saved.append(len(epochs)))
     # the first at once; the next when 30 s have passed since, that is before the sixth epoch
     assert at == [3.0, 11.0, 19.0, 27.0, 38.0, 46.0]
     assert names == ["fold1.state.npz"] * 2
-    assert saved == [0, 1, 4, 1]
+    assert saved == [0, 1, 5, 6]
     names.clear()
     monkeypatch.setattr(state, "_TIMES_ITS_COST", 1e9)
     monkeypatch.setattr(state, "_MOST_SECONDS", 7.0)
     (tmp_path / "fold1.state.npz").unlink()
-    train(source, tmp_path, validate=(), on_epoch=on_epoch)
+    train(source, tmp_path, validate=())
     assert len(names) == EPOCHS
 
 
@@ -117,7 +116,7 @@ def test_gone_on_from_any_state(source, tmp_path, monkeypatch, seconds, saves):
         with pytest.raises(Killed):
             train(source, tmp_path)
     seen = []
-    again = train(source, tmp_path, on_saved=seen.append)
+    again = train(source, tmp_path, on_saved=lambda epochs: seen.append(len(epochs)))
     assert seen[0] == saves
     for one, two in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one, two)

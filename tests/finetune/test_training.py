@@ -7,18 +7,13 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.finetune import (
-    FinetuneSettings,
-    ImageBank,
-    PatchRule,
-    class_weights,
-    finetune,
-    sample_training,
-)
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, sample_training
 from bchisto.finetune.augment import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune.fit import _EpochLog as epoch_log
 from bchisto.finetune.model import build_model
+from bchisto.finetune.settings import class_weights
 from written_tables import rows_of
 
 SMALL = FinetuneSettings(
@@ -95,24 +90,25 @@ def toy(rng):
 def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
     source, plan = task(*toy, **{"train": range(28), "validate": range(28, 40), **changes})
     model = build_model(settings, classes=2, fold=1)
-    seen = []
+    real = epoch_log.add
 
-    def on_epoch(words):
-        seen.append(1)
-        if stop_after is not None and len(seen) == stop_after:
+    def add(log, epochs, model):
+        real(log, epochs, model)
+        if len(epochs) == stop_after:
             raise KeyboardInterrupt
 
-    try:
-        train_model(
-            model,
-            source,
-            plan,
-            state=tmp_path / f"{name}.npz",
-            log=tmp_path / f"{name}.csv",
-            on_epoch=on_epoch,
-        )
-    except KeyboardInterrupt:
-        return None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(epoch_log, "add", add)
+        try:
+            train_model(
+                model,
+                source,
+                plan,
+                state=tmp_path / f"{name}.npz",
+                log=tmp_path / f"{name}.csv",
+            )
+        except KeyboardInterrupt:
+            return None
     return model
 
 
@@ -209,9 +205,7 @@ def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, me
 
     source = replace(source, bank=Watched(source.bank.pixels, source.bank.index))
     model = build_model(SPECK, classes=2, fold=1)
-    train_model(
-        model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=print
-    )
+    train_model(model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv")
     counts = np.bincount(seen, minlength=40)
     assert counts[30:].sum() == 0  # nothing of the test part
     assert (counts[20:30] > 0).all()  # the validation part as it is

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.apps.check import check_protocols, fit_views, fitting_views, preflight, recommended
+from bchisto.apps.check import preflight
+from bchisto.apps.check.plan import fit_views, fitting_views
+from bchisto.apps.check.protocols import check_protocols, recommended
 from bchisto.apps.check.show import choose_records
 from bchisto.cli import cli as command_line
 from bchisto.data import Dataset, FoldChoice, ImageRecord, ImageSelection, published_folds

@@ -9,8 +9,8 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from bchisto.apps.doctor import Check, as_lines, machine, named, run_checks
-from bchisto.apps.doctor.check import private_texts
+from bchisto.apps.doctor import Check, as_lines, machine, named
+from bchisto.apps.doctor.check import private_texts, run_checks
 from bchisto.core import InputError, in_python
 from bchisto.encoders import get_spec, published_file
 
