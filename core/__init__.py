@@ -24,6 +24,7 @@ from .errors import (
     first_line,
     how_to_install,
     is_out_of_memory,
+    letters_of,
     one_of,
     os_error,
     output_error,

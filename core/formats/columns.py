@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import InputError
-from ..errors import letters_of
+from .. import InputError, letters_of
 from .tables import BOOKS
 
 _PERSONS = ("patient", "subject", "participant", "case")

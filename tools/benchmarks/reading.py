@@ -69,9 +69,9 @@ def read(source: str, flags: set[str] | None = None) -> Reading:
     tree = ast.parse(source)
     if flags is None:
         flags = flags_of([tree])
-    tokens, lines = code_of(source, tree)
     nodes = list(ast.walk(tree))
-    asked = asked_in(tree)
+    tokens, lines = code_of(source, nodes)
+    asked = asked_in(nodes)
     return Reading(
         tokens=tokens,
         lines=lines,
@@ -81,13 +81,13 @@ def read(source: str, flags: set[str] | None = None) -> Reading:
         by_index=sum(chooses_by_index(node, flags) for node in nodes),
         by_repetition=sum(chooses_by_repetition(node, flags) for node in nodes),
         by_and_or=sum(chooses_by_and_or(node, flags, asked) for node in nodes),
-        functions=tuple(functions_of(tree)),
+        functions=tuple(functions_of(nodes)),
     )
 
 
-def code_of(source: str, tree: ast.Module) -> tuple[int, int]:
+def code_of(source: str, nodes: Iterable[ast.AST]) -> tuple[int, int]:
     """Return the number of tokens of code, and of the lines that they stand in."""
-    texts = lines_of_texts(tree)
+    texts = lines_of_texts(nodes)
     tokens = 0
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -97,27 +97,28 @@ def code_of(source: str, tree: ast.Module) -> tuple[int, int]:
     return tokens, len(lines)
 
 
-def lines_of_texts(tree: ast.Module) -> set[int]:
+def lines_of_texts(nodes: Iterable[ast.AST]) -> set[int]:
     """Return the lines of docstrings, also of those below attributes and constants."""
     lines: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Expr(value=ast.Constant(value=str())):
                 lines.update(range(node.lineno, node.end_lineno + 1))
     return lines
 
 
-def functions_of(tree: ast.Module) -> Iterator[Function]:
+def functions_of(nodes: Iterable[ast.AST]) -> Iterator[Function]:
     """Yield every function, also those inside of others."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, FUNCTIONS):
-            yield Function(node.name, node.lineno, branches(node), statements(node))
+            within = list(ast.walk(node))
+            yield Function(node.name, node.lineno, branches(within), statements(within))
 
 
-def branches(function: ast.AST) -> int:
+def branches(nodes: Iterable[ast.AST]) -> int:
     """Return the number of branches of a function."""
     total = 0
-    for node in ast.walk(function):
+    for node in nodes:
         if isinstance(node, DECISIONS):
             total += 1
         if isinstance(node, ast.comprehension):
@@ -127,9 +128,9 @@ def branches(function: ast.AST) -> int:
     return total
 
 
-def statements(function: ast.AST) -> int:
+def statements(nodes: Iterable[ast.AST]) -> int:
     """Return the number of statements in a function, without its own."""
-    return sum(isinstance(node, ast.stmt) for node in ast.walk(function)) - 1
+    return sum(isinstance(node, ast.stmt) for node in nodes) - 1
 
 
 def is_pair(node: ast.AST) -> bool:
@@ -201,9 +202,9 @@ def chooses_by_and_or(node: ast.AST, flags: set[str], asked: set[ast.AST]) -> bo
     return isinstance(node, ast.BoolOp) and node not in asked and not is_condition(node, flags)
 
 
-def asked_in(tree: ast.Module) -> set[ast.AST]:
+def asked_in(nodes: Iterable[ast.AST]) -> set[ast.AST]:
     """Return the expressions that are only asked whether they are true, and the operands of these."""
-    waiting = [expression for node in ast.walk(tree) for expression in asked_by(node)]
+    waiting = [expression for node in nodes for expression in asked_by(node)]
     asked: set[ast.AST] = set()
     while waiting:
         expression = waiting.pop()
