@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.jobs import default_jobs, in_threads
 from ..data import decode_record
-from ..evaluate import apply_temperature
 from ..evaluate.report import render_page, thumbnail
 from .blocks import Predicted
 from .table import Tabulated
@@ -43,24 +43,27 @@ class SheetRow(NamedTuple):
     next_class: str
 
 
-def sheet_rows(shown: Tabulated, predicted: Predicted) -> list[SheetRow]:
+def sheet_rows(shown: Tabulated) -> list[SheetRow]:
     """Return a row for each predicted image, the least confident first."""
-    bundle = predicted.bundle
+    answers = shown.table.answers
+    unsure: Sequence[bool | None] = [None] * len(answers.numbers)
+    if answers.unsure is not None:
+        unsure = answers.unsure.tolist()
+    said = zip(
+        answers.predicted, answers.confidence.tolist(), unsure, shown.calibrated, strict=True
+    )
     rows = []
-    probabilities = shown.raw
-    if bundle.temperature is not None:
-        probabilities = apply_temperature(shown.raw, bundle.temperature)
-    for place, shares in enumerate(probabilities):
-        first, second = sorted(range(len(shares)), key=lambda number: -shares[number])[:2]
-        confidence = float(shares[first])
-        unsure = confidence < bundle.unsure["below"] if bundle.unsure is not None else None
-        next_class = f"{bundle.classes[second]} {100 * shares[second]:.1f} %"
-        rows.append(SheetRow(place, bundle.classes[first], confidence, unsure, next_class))
+    for place, (predicted, confidence, mark, shares) in enumerate(said):
+        share_of = dict(zip(shown.table.classes, shares, strict=True))
+        del share_of[predicted]
+        second = max(share_of, key=share_of.__getitem__)
+        next_class = f"{second} {100 * share_of[second]:.1f} %"
+        rows.append(SheetRow(place, predicted, confidence, mark, next_class))
     return sorted(rows, key=lambda row: row.confidence)
 
 
-def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str) -> int | None:
-    """Write the prediction report; return how many images it marks as uncertain, None without a rule.
+def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str) -> None:
+    """Write the prediction report.
 
     Parameters
     ----------
@@ -70,7 +73,7 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
     title : str
         Name of the table.
     """
-    rows = sheet_rows(shown, predicted)
+    rows = sheet_rows(shown)
     records = shown.table.records
     columns = [*shown.table.further, ("label", [record.label_text for record in records])]
 
@@ -91,6 +94,3 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),
         day=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
-    if predicted.bundle.unsure is None:
-        return None
-    return sum(bool(row.unsure) for row in rows)
