@@ -71,11 +71,7 @@ class PredictResult:
     unchanged: bool = False
 
     def _repr_html_(self) -> str:
-        lines = [
-            *self.banners,
-            *filter(None, (self.called, self.outliers)),
-            f"table: {self.path}",
-        ]
+        lines = [*self.banners, *filter(None, (self.called, self.outliers)), f"table: {self.path}"]
         with self.path.open(newline="", encoding="utf-8") as handle:
             rows = list(read_cells(handle))
         header = ["image_id", "predicted"]  # rows for the challenge have none
@@ -143,17 +139,16 @@ def write_outputs(
         called=shown.called,
         sheet=html,
         unsure=unsure,
-        sureness="; ".join(_sureness(shown, html)),
+        sureness="; ".join(_sureness(shown, unsure, html)),
         outliers="" if shown.outliers is None else shown.outliers.summary,
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
 
 
-def _sureness(shown: Tabulated, html: Path | None) -> Iterator[str]:
+def _sureness(shown: Tabulated, unsure: int | None, html: Path | None) -> Iterator[str]:
     """Yield how many images are uncertain and where they are marked, and what the confidence is worth."""
-    unsure = shown.table.answers.unsure
     if unsure is not None:
-        yield f"uncertain: {int(unsure.sum())} of {counted(len(unsure), 'image')}"
+        yield f"uncertain: {unsure} of {counted(len(shown.trained), 'image')}"
         if shown.table.format == "bchisto":
             yield "column uncertain"
         if html is not None:

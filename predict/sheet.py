@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -46,19 +45,18 @@ class SheetRow(NamedTuple):
 def sheet_rows(shown: Tabulated) -> list[SheetRow]:
     """Return a row for each predicted image, the least confident first."""
     answers = shown.table.answers
-    unsure: Sequence[bool | None] = [None] * len(answers.numbers)
-    if answers.unsure is not None:
-        unsure = answers.unsure.tolist()
-    said = zip(
-        answers.predicted, answers.confidence.tolist(), unsure, shown.calibrated, strict=True
-    )
+    classes = shown.table.classes
     rows = []
-    for place, (predicted, confidence, mark, shares) in enumerate(said):
-        share_of = dict(zip(shown.table.classes, shares, strict=True))
-        del share_of[predicted]
-        second = max(share_of, key=share_of.__getitem__)
-        next_class = f"{second} {100 * share_of[second]:.1f} %"
-        rows.append(SheetRow(place, predicted, confidence, mark, next_class))
+    for place, number in enumerate(answers.numbers):
+        shares = shown.calibrated[place]
+        order = (-shares).argsort(kind="stable")
+        second = order[order != number][0]
+        unsure = None
+        if answers.unsure is not None:
+            unsure = bool(answers.unsure[place])
+        confidence = float(answers.confidence[place])
+        next_class = f"{classes[second]} {100 * shares[second]:.1f} %"
+        rows.append(SheetRow(place, classes[number], confidence, unsure, next_class))
     return sorted(rows, key=lambda row: row.confidence)
 
 

@@ -136,6 +136,17 @@ def test_a_tie_of_another_table_goes_to_the_class_that_it_names(tmp_path):
     assert metrics["two_class"]["accuracy"]["value"] == metrics["accuracy"]["value"] == 0.0
 
 
+def test_a_tie_of_a_patient_is_what_the_images_are_predicted(tmp_path, completed):
+    """One patient of a tied image, and one of two that are tied together; without the column, the first class."""
+    lines = ["image_id,label,group,predicted,p_a,p_b"]
+    lines += ["x,b,P1,b,0.5,0.5", "y,b,P2,b,0.5,0.5", "z,b,P2,b,0.5,0.5"]
+    lines += ["v,a,P3,a,0.5,0.5"]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    completed("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--level", "group")
+    tables = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]
+    assert [table["accuracy"]["value"] for table in tables.values()] == [1.0]
+
+
 def test_a_fitted_threshold_is_no_tie():
     """It promises that positive images reach it; that a class is named at 0.5 would break this."""
     table = predictions([0.5] * 40, [0, 1] * 20, folds=[k // 8 for k in range(40)])
