@@ -139,22 +139,20 @@ def write_outputs(
         called=shown.called,
         sheet=html,
         unsure=unsure,
-        sureness="; ".join(_sureness(shown, unsure, html)),
+        sureness="; ".join(filter(None, (", ".join(_marked(shown, unsure, html)), shown.mixed))),
         outliers="" if shown.outliers is None else shown.outliers.summary,
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
 
 
-def _sureness(shown: Tabulated, unsure: int | None, html: Path | None) -> Iterator[str]:
-    """Yield how many images are uncertain and where they are marked, and what the confidence is worth."""
+def _marked(shown: Tabulated, unsure: int | None, html: Path | None) -> Iterator[str]:
+    """Yield how many images are uncertain, and where they are marked."""
     if unsure is not None:
         yield f"uncertain: {unsure} of {counted(len(shown.trained), 'image')}"
         if shown.table.format == "bchisto":
             yield "column uncertain"
         if html is not None:
             yield f"see {html}"
-    if shown.mixed:
-        yield shown.mixed
 
 
 class Earlier(NamedTuple):
