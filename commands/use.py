@@ -165,12 +165,7 @@ def predict(model: Path, **options: Any) -> None:
     echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")
-    if result.called:
-        echo(result.called)
-    if result.outliers:
-        echo(result.outliers)
-    if result.unsure is not None:
-        echo(f"uncertain: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
+    echo(*filter(None, (result.called, result.outliers, result.sureness)))
     outputs = [result.path]
     if result.sheet:
         outputs.append(result.sheet)

@@ -168,7 +168,8 @@ def _predict(
     if rule == "vote":
         # A tie in votes goes to the higher mean probability, which is too small to overturn a vote.
         return shares, (shares + 1e-9 * means).argmax(axis=1)
-    return means, means.argmax(axis=1)
+    # a tie of means goes to what the rows are predicted
+    return means, (means + 1e-9 * shares).argmax(axis=1)
 
 
 def _called_positive(

@@ -34,7 +34,6 @@ from ...core.formats import read_json
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores, bundle_view
 from ...data import ImageRecord, ImageSelection, read_headers
-from ...evaluate import apply_temperature
 from ...evaluate.report import measured
 from ...predict import (
     Model,
@@ -234,9 +233,7 @@ def _predict(task: Task) -> Answer:
     path = Path(task["model"]["path"])
     predicted = Predicted([record], {record.image_id: result}, model.bundle, path, file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
-    (row,) = sheet_rows(shown, predicted)
-    temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
-    (calibrated,) = apply_temperature(result.probabilities[None], temperature)
+    (row,) = sheet_rows(shown)
     return {
         "kept": [result.probabilities.tolist(), result.trained, result.compared.tolist()],
         "predicted": row.predicted,
@@ -246,7 +243,7 @@ def _predict(task: Task) -> Answer:
         "probabilities": dict(
             zip(model.bundle.classes, shown.table.probabilities[0].tolist(), strict=True)
         ),
-        "calibrated": dict(zip(model.bundle.classes, calibrated.tolist(), strict=True)),
+        "calibrated": dict(zip(model.bundle.classes, shown.calibrated[0].tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},
     }
 
