@@ -46,6 +46,8 @@ class ImageAnswer:
         Whether a person has looked at the answer.
     label : str
         The class that this person gives; empty for none of the model's.
+    reviews : int
+        How often the review was changed.
     """
 
     number: int
@@ -65,6 +67,7 @@ class ImageAnswer:
     further: dict[str, str] | None = None
     reviewed: bool = False
     label: str = ""
+    reviews: int = 0
 
 
 @dataclass(eq=False)
@@ -118,6 +121,7 @@ class Item(ImageAnswer):
             "path": str(self.path),
             "mpp": self.given,
             "beside": self.beside,
+            "label": self.label,
         }
 
 
