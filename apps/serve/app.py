@@ -94,8 +94,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def queue() -> dict[str, int | float | None]:
         """Return the number of images in each state, and how many seconds those that wait will take, if that is known.
 
-        `version` changes when anything has changed; `restarts` counts how often the process that reads images was
-        stopped or crashed.
+        `version` changes when anything has changed; `restarts` counts how often another process was started to
+        read images, since one was stopped or crashed.
         """
         facts = {
             "seconds": session.seconds(),

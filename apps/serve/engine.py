@@ -44,11 +44,11 @@ class Engine:
     Attributes
     ----------
     restarts : int
-        How often a worker has crashed or was stopped.
+        How often another worker was started, since one had crashed or was stopped.
     """
 
     def __init__(self) -> None:
-        self.restarts = 0
+        self.restarts = -1  # the first start makes it 0
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
@@ -59,25 +59,20 @@ class Engine:
             try:
                 async with asyncio.timeout(limits.SERVED_WORK_SECONDS):
                     answers = await self._given(task)
-                    line = await answers.readline()
+                    return dict(json.loads(await answers.readline()))
             except TimeoutError:
                 minutes = limits.SERVED_WORK_SECONDS // 60
-                return await self._died(
-                    f"{doing} took longer than {minutes} minutes, so it was ended"
-                )
-            except OSError as error:
-                return await self._died(
-                    f"the process that reads images does not start ({system_reason(error)})"
-                )
+                error = f"{doing} took longer than {minutes} minutes, so it was ended"
+            except OSError as fault:
+                error = f"the process that reads images does not start ({system_reason(fault)})"
+            except ValueError:  # no whole line
+                error = f"{doing} ended the process that reads images, as for lack of memory"
             except asyncio.CancelledError:
                 # otherwise its answer would be read as that of the next task
-                await self._died("was removed")
+                await self.stop()
                 raise
-            if not line.endswith(b"\n"):
-                return await self._died(
-                    f"{doing} ended the process that reads images, as for lack of memory"
-                )
-            return dict(json.loads(line))
+            await self.stop()
+            return {"error": error, "notes": []}
 
     async def _given(self, task: Task) -> asyncio.StreamReader:
         """Give a task to the worker, and return its answers once it has begun; start another if that one is dead."""
@@ -90,17 +85,12 @@ class Engine:
                 await process.stdin.drain()
                 if await process.stdout.readline():
                     return process.stdout
-            await self._died("")
+            await self.stop()
         raise OSError("it ends at once")
-
-    async def _died(self, what: str) -> Answer:
-        await self.stop()
-        self.restarts += 1
-        return {"error": what, "notes": []}
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
-            self.restarts += self._process is not None
+            self.restarts += 1
             self._process = await start_process(
                 sys.executable,
                 "-m",
@@ -118,10 +108,9 @@ class Engine:
         process = self._process
         self._process = None
         if process is not None and process.returncode is None:
+            # its own `kill` would take the exit status from asyncio
             with suppress(ProcessLookupError):
-                os.kill(
-                    process.pid, signal.SIGKILL
-                )  # its own `kill` takes the exit status from asyncio
+                os.kill(process.pid, signal.SIGKILL)
             await process.wait()
 
 

@@ -114,10 +114,9 @@ class Item(ImageAnswer):
     @property
     def task(self) -> dict[str, Any]:
         """The image as a part of a task for the worker."""
-        dropped = self.folder / "files" / self.name.rpartition("/")[0].partition("/")[0]
         return {
             "name": self.name,
-            "folder": str(dropped),
+            "dropped": self.name.rpartition("/")[0].partition("/")[0],
             "path": str(self.path),
             "mpp": self.given,
             "beside": self.beside,

@@ -172,22 +172,12 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
 
 def _with_published_mpp(record: ImageRecord, image: Task, model: Model) -> ImageRecord:
     """Return a record with the micrometres of a published data set, which `predict` knows by names of files."""
-    roots = [Path(image["folder"])]
-    if image["beside"]:  # BACH is known by its folders
-        _make_beside(record.path, image)
-        roots.append(record.path.parents[1])
-    for root in roots:
-        with suppress(BchistoError):
-            (published,) = ImageSelection(root, **model.bundle.reading).table().records
-            record = replace(record, mpp=record.mpp or published.mpp)
+    name = image["name"]
+    for dropped in (image["dropped"], ""):  # several folders may have been dropped
+        listed = _read_as_folder([image], dropped, model)
+        if name in listed:
+            record = replace(record, mpp=record.mpp or listed[name].mpp)
     return record
-
-
-def _make_beside(path: Path, image: Task) -> None:
-    """Make the folders beside that of an image, empty if they are not there."""
-    with suppress(OSError, ValueError):  # names that no folder can have
-        for name in image["beside"]:
-            (path.parents[1] / Path(name).name).mkdir(exist_ok=True)
 
 
 def _facts(task: Task) -> Answer:
@@ -272,15 +262,17 @@ def _result(image: Task) -> Prediction | str:
 def _read_as_folder(images: Sequence[Task], dropped: str, model: Model) -> dict[str, ImageRecord]:
     """Return the images that `predict` lists of a dropped folder, by their names on the page."""
     with TemporaryDirectory() as folder, suppress(BchistoError):
+        root = Path(folder, "images")
         for image in images:
-            link = Path(folder, image["name"])
+            link = root / image["name"]
             with suppress(OSError):  # a file and a folder of one name are not listed
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(image["path"])
-            if link.parent != Path(folder):
-                _make_beside(link, image)
-        records = ImageSelection(Path(folder, dropped), **model.bundle.reading).table().records
-        return {record.path.relative_to(folder).as_posix(): record for record in records}
+            with suppress(OSError, ValueError):  # names that no folder can have
+                for name in image["beside"]:  # BACH is known by its folders
+                    (link.parents[1] / Path(name).name).mkdir(exist_ok=True)
+        records = ImageSelection(root / dropped, **model.bundle.reading).table().records
+        return {record.path.relative_to(root).as_posix(): record for record in records}
     return {}
 
 
@@ -316,23 +308,20 @@ def _records(images: Sequence[Task], model: Model) -> list[ImageRecord]:
 
     It would list the folder that was dropped on the page; of several, or of files, the folder that holds them.
     """
-    folders = {image["name"].rpartition("/")[0].partition("/")[0] for image in images}
+    folders = {image["dropped"] for image in images}
     dropped = ""
     if len(folders) == 1:
         (dropped,) = folders
-    ids = {image["name"]: image["name"].removeprefix(f"{dropped}/") for image in images}
-    listed = _read_as_folder(images, dropped, model)
-    groups = {name: record.group for name, record in listed.items()}
-    ids |= {name: record.image_id for name, record in listed.items()}
-    if len({*ids.values()}) < len(ids):  # `predict` refuses two images of one id
-        ids = {name: name for name in ids}
+    names = [image["name"] for image in images]
+    listed = {
+        name: ImageRecord(name.removeprefix(f"{dropped}/"), Path(name), None) for name in names
+    }
+    listed |= _read_as_folder(images, dropped, model)
+    if len({record.image_id for record in listed.values()}) < len(listed):
+        # `predict` refuses two images of one id
+        listed = {name: replace(record, image_id=name) for name, record in listed.items()}
     return in_order(
-        ImageRecord(
-            ids[image["name"]],
-            Path(image["path"]),
-            label=image["label"] or None,
-            group=groups.get(image["name"]),
-        )
+        replace(listed[image["name"]], path=Path(image["path"]), label=image["label"] or None)
         for image in images
     )
 

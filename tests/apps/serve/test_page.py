@@ -514,13 +514,13 @@ def test_tables_that_are_asked_for_at_once_while_there_are_none(page):
 @pytest.mark.parametrize(
     ("worker", "do", "said", "restarts"),
     [
-        (None, "read", "the process that reads images does not start (No such file or dir", 1),
-        ("exit", "read", "the process that reads images does not start (it ends at once)", 3),
-        ("read task; echo", "facts", "loading the model ended the process that reads images", 1),
-        ("read task; echo", "read", "reading this image ended the process that reads images", 1),
-        ("read task; echo", "map", "drawing this picture ended the process that reads images", 1),
-        ("read task; echo", "write", "writing the table ended the process that reads images", 1),
-        ("read task; echo; sleep 9", "predict", "predicting this image took longer than 0 min", 1),
+        (None, "read", "the process that reads images does not start (No such file or dir", 0),
+        ("exit", "read", "the process that reads images does not start (it ends at once)", 1),
+        ("read task; echo", "facts", "loading the model ended the process that reads images", 0),
+        ("read task; echo", "read", "reading this image ended the process that reads images", 0),
+        ("read task; echo", "map", "drawing this picture ended the process that reads images", 0),
+        ("read task; echo", "write", "writing the table ended the process that reads images", 0),
+        ("read task; echo; sleep 9", "predict", "predicting this image took longer than 0 min", 0),
     ],
 )
 def test_a_worker_that_ends(monkeypatch, tmp_path, worker, do, said, restarts):
