@@ -1,6 +1,7 @@
 """The page in a browser: images in, results, maps, errors; by keyboard, on a phone, for a screen reader."""
 
 import contextlib
+import csv
 import http.server
 import os
 import re
@@ -53,8 +54,9 @@ def tab(chrome, page):
     yield opened
     for context in contexts:
         context.close()
-    # the browser also tells of an answer that somebody else's label stands there
-    assert [text for text in said if "status of 409 (Conflict)" not in text] == []
+    # the browser also tells that somebody else's label stands there, and that there is no network
+    expected = ("status of 409 (Conflict)", "net::ERR_INTERNET_DISCONNECTED")
+    assert [text for text in said if not any(words in text for words in expected)] == []
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,74 @@ def test_dropped_folders_keep_their_names(tab, files, page, tmp_path, together):
     window.set_input_files("#folder", str(folders[0]))
     window.wait_for_selector("text=2 images were sent")
     assert sorted(page.wait()) == names
+
+
+def test_a_dropped_tree_has_the_ids_of_predict(tab, files, page, run_folders, tmp_path):
+    """So that both tables can be joined; `path` is the name on the page."""
+    from bchisto.core.jobs import Work
+    from bchisto.predict import predict
+    from PIL import Image
+
+    names = [
+        f"benign/SOB/F/SOB_B_F-14-1459{n}/400X/SOB_B_F-14-1459{n}-400-00{n}.png" for n in (1, 2)
+    ]
+    for name, path in zip(names, files, strict=False):
+        (tmp_path / "breast" / name).parent.mkdir(parents=True)
+        Image.open(path).save(tmp_path / "breast" / name)
+    window = tab()
+    dropped(window, tmp_path / "breast")
+    listed(window, 2)
+    predict(
+        run_folders / "first run", tmp_path / "breast", out=tmp_path / "own.csv", work=Work(jobs=1)
+    )
+    with window.expect_download() as download:
+        window.click("text=Table (CSV)")
+    tables = []
+    for path in (download.value.path(), tmp_path / "own.csv"):
+        rows = list(csv.DictReader(Path(path).read_text().splitlines()))
+        tables.append([(row["image_id"], row["group"], row["p_benign"]) for row in rows])
+    assert tables[0] == tables[1]
+    assert sorted(page.wait()) == [f"breast/{name}" for name in names]
+
+
+def test_without_the_network(tab, files, page):
+    """What was not stored is told, and can be stored later; a filter stays as it was chosen."""
+    window, other = tab(), tab()
+    opened_image(window, page, files, 2)
+    listed(other, 2)
+    other.select_option("#of-mark", "new")
+    window.select_option("#label", "malignant")
+    window.context.set_offline(True)
+    window.click("#review")
+    window.wait_for_selector("text=The page does not answer")
+    assert chosen(window) == "malignant"
+    window.context.set_offline(False)
+    window.click("#review")
+    window.wait_for_selector("text=Reviewed.")
+    other.wait_for_selector("text=1 of 2 images shown")
+    assert other.input_value("#of-mark") == "new"
+
+
+def test_without_javascript(chrome, page, files):
+    """A person can read everything, and no class is chosen for her."""
+    number = page.add(files[0].name, files[0].read_bytes()).json()["number"]
+    page.wait()
+    context = chrome.new_context(java_script_enabled=False)
+    window = context.new_page()
+    window.goto(page.address)
+    window.click("#images a")
+    assert window.locator("#label option").all_inner_texts() == [
+        "choose ...",
+        "benign",
+        "malignant",
+        "none of these",
+    ]
+    page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+    window.reload()
+    assert window.locator("#label option[selected]").all_inner_texts() == ["malignant"]
+    window.click("summary:has-text('cautions')")
+    assert window.locator("text=RANDOM WEIGHTS: tiny").is_visible()
+    context.close()
 
 
 def test_leaving_while_images_are_sent(tab, files, page, tmp_path):
