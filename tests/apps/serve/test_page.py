@@ -672,6 +672,7 @@ def test_what_is_kept_is_written_by_another_worker(start, run_folders, content, 
         page.wait()
         while not (kept / "predictions.html").is_file():
             time.sleep(0.1)
+        assert "a.png" in page.client.get("/api/predictions.csv").text  # once that was written
         os.kill(worker_of(page.process), signal.SIGSTOP)
         page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
         time.sleep(1)
