@@ -248,10 +248,13 @@ class Session:
 
     def check_seen(self, item: Item, seen: int | None) -> None:
         """Refuse to change an image whose label somebody has given since its review number `seen`; None for any."""
+        label = item.label
+        if not label:
+            label = "none of these"
         if item.reviewed and seen not in (None, item.reviews):
             raise HTTPException(
                 409,
-                f"{item.name}: has the label {item.label or 'none of these'} since this page was opened",
+                f"{item.name}: has the label {label} since this page was opened",
                 {"x-seen": str(item.reviews)},
             )
 
