@@ -245,6 +245,9 @@ def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str
 BARCODE = re.compile(
     r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE
 )
+NO_GROUPS = "none"
+"""Value of the option ``group_from`` with which no patient is read from paths."""
+
 _END = r"(?:[-_ .][A-Za-z]{0,6}\d{1,2}|[-_ .][A-Za-z]|(?<=\d)[A-Za-z])"
 """End of a name by which slides of one patient may differ."""
 
@@ -267,7 +270,7 @@ def barcode_of(text: str) -> str | None:
 def settle_groups(
     records: Sequence[ImageRecord], *, root: Path, options: Container[str]
 ) -> tuple[list[ImageRecord], list[Finding]]:
-    """Join the groups, see `join_groups`; if no image has one, TCGA barcodes in the paths name the patients.
+    """Join the groups, see `join_groups`.
 
     Parameters
     ----------
@@ -284,15 +287,6 @@ def settle_groups(
         Also a warning of groups that may be slides of one patient.
     """
     findings = Findings(_slides(records, root, ruled="group_from" in options))
-    is_named = "group_from" in options or "group_column" in options
-    if not is_named and not any(record.group for record in records):
-        records = [replace(record, group=barcode_of(record.path.as_posix())) for record in records]
-        patients = [record.group for record in records if record.group]
-        if patients:
-            text = "TCGA barcodes name the patient of {} of {} images{}"
-            names = Names(f": {few(dict.fromkeys(patients))}")
-            message = Message(text, len(patients), len(records), names)
-            findings.note(root.name, message, labels_only=True)
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     settled = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
     return settled, findings + joined

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ from ..core import (
     InputError,
     Message,
     MissingInputError,
+    Names,
     Parameter,
+    counted,
     few,
+    listed,
     readable_name,
     system_reason,
 )
@@ -26,13 +31,14 @@ from .findings import Finding, Findings
 from .layouts import (
     BESIDE,
     LayoutSpec,
-    built_in_layouts,
+    find_layout,
     join_classes,
+    known_layouts,
     order_classes,
     recognise_layout,
     show_context,
 )
-from .names import BARCODE, settle_groups
+from .names import NO_GROUPS, barcode_of, settle_groups
 
 _log = logging.getLogger(__name__)
 
@@ -66,17 +72,20 @@ def read_images(
     MissingInputError, InputError
         See `bchisto.data.read_dataset`.
     """
+    names_patients = further.get("group_from") != NO_GROUPS
+    if not names_patients:
+        further = {**further, "group_from": None}
     options = {"classes": classes, "label_level": label_level, "context": context, **further}
     given = {name: value for name, value in options.items() if value != _DEFAULTS.get(name)}
     layout = _choose_layout(root, dataset, given)
     table = Path(given.get("labels", root))  # whose lines are named
     records, layout_findings = layout.read(root, **_accepted(options, layout))
     findings = Findings((*layout_findings, *_refused(given, layout, root)))
+    if not names_patients:
+        records = [record if record.line else replace(record, group=None) for record in records]
     if "context" in given and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings += unseen
-    if dataset is None and layout.fallback and not layout.manifest:
-        findings += _named_as_published(records, root)
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
 
@@ -85,11 +94,13 @@ def read_images(
         records = _with_patients(records, layout)
     # before IDs are joined, which refuses different labels or patients of one image: spellings are not such
     records = _settle_labels(records, classes, table, findings)
-    # before barcodes name patients, which are a part of the names of the images
+    # before names name patients, which are a part of the identity of the images as it is
     patients_apart = _patients_apart(layout, records, given)
-    if "group_from" in layout.options and _has_groups(records):
+    if "group_from" in layout.options:
         records, joined = settle_groups(records, root=root, options=given)
         findings += joined
+        if names_patients and not any(record.group for record in records):
+            records = _patients_in_names(records, root, given, findings)
     files = len(records)
     records = _join_ids(records, table, findings)
 
@@ -151,12 +162,6 @@ def _patients_apart(
         return True
     in_column = layout.manifest and any(record.group for record in records)
     return layout.fallback and not in_column
-
-
-def _has_groups(records: Iterable[ImageRecord]) -> bool:
-    return any(
-        record.group is not None or BARCODE.search(record.path.as_posix()) for record in records
-    )
 
 
 def _unlabelled(records: Sequence[ImageRecord]) -> list[Finding]:
@@ -263,19 +268,77 @@ def _check_file(root: Path) -> None:
         raise InputError(trouble)
 
 
-def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Finding]:
-    """Note the use of file names of a published layout, since its reader could take labels and patients from them."""
-    text = "{} files are named as those of {}, but are not in its folders, so your own folders are read"
-    findings = Findings()
-    for layout in built_in_layouts():
-        if layout.recognise_name is None:
-            continue
-        count = sum(layout.recognise_name(record.path.name) for record in records)
-        if count:
-            remedy = Message("{dataset:{}} takes classes and patients from the names", layout.name)
-            message = Message(text, count, layout.name, remedies=[remedy])
-            findings.note(str(root), message)
-    return findings
+def _patients_in_names(
+    records: list[ImageRecord], root: Path, given: Container[str], findings: Findings
+) -> list[ImageRecord]:
+    """Set the patients that names of published data sets hold, and note it, unless the user names patients."""
+    if "group_from" in given or "group_column" in given:
+        return records
+    patterns = {layout.name: layout.patient_in for layout in known_layouts()}
+    found = [_patient_in(_below(root, record.path), patterns) for record in records]
+    sources = Counter(source for source, _ in found if source)
+    if not sources:
+        return records
+    owners = Counter(patient for _, patient in {*found})
+    named = []
+    for record, (source, patient) in zip(records, found, strict=True):
+        if patient and owners[patient] > 1:
+            # two data sets number their patients alike
+            patient = f"{source} {patient}"
+        named.append(replace(record, group=patient))
+    findings.note(str(root), _names_used(named, sources, given), labels_only=True)
+    return named
+
+
+def _below(root: Path, path: Path) -> str:
+    """Return the path of an image below the folder of the images or of the manifest, else the whole path."""
+    folder = root
+    if root.is_file():
+        folder = root.parent
+    if path.is_relative_to(folder):
+        path = path.relative_to(folder)
+    return path.as_posix()
+
+
+def _patient_in(
+    path: str, patterns: Mapping[str, re.Pattern[str] | None]
+) -> tuple[str, str | None]:
+    """Return the data set whose names an image has, and its patient."""
+    barcode = barcode_of(path)
+    if barcode is not None:
+        return "TCGA", barcode
+    for name, pattern in patterns.items():
+        if pattern is not None:
+            patients = [match[1] for match in pattern.finditer(path)]
+            if patients:
+                return name, patients[-1].upper()
+    return "", None
+
+
+def _names_used(
+    records: Sequence[ImageRecord], sources: Mapping[str, int], given: Container[str]
+) -> Message:
+    counts = [
+        f"{count} of {len(records)} names are those of {name}" for name, count in sources.items()
+    ]
+    classes = ""
+    if any(record.line for record in records):
+        classes = "classes from the table, "
+    elif "label_from" not in given:
+        classes = "classes from the folders, "
+    remedies = [Message("{group_from:none} ignores them")]
+    if all(record.label is None for record in records):
+        classes = ""
+        remedies += [
+            Message("{dataset:{}} takes classes from the names, too", name)
+            for name in sources
+            if find_layout(name) is not None
+        ]
+    patients = dict.fromkeys(record.group for record in records if record.group)
+    text = "{}: {}{} from the names{}"
+    names = Names(f" ({few(patients)})")
+    number = counted(len(patients), "patient")
+    return Message(text, listed(counts), classes, number, names, remedies=remedies)
 
 
 def _settle_labels(

@@ -114,6 +114,9 @@ LAYOUT = LayoutSpec(
     recognise=lambda root: any(root.glob("SOB_*.png")) and _is_flat(root),
     recognise_name=lambda name: BREAKHIS_NAME.fullmatch(name) is not None,
     in_place=_in_place,
+    patient_in=re.compile(
+        r"SOB_[BM]_[A-Z]+-(\d{2}-[0-9A-Z]+)-(?:40|100|200|400)-\d{3}(?!\d)", re.IGNORECASE
+    ),
     group_is="patient",
     classes=("benign", "malignant"),
     types=BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"],

@@ -81,6 +81,7 @@ LAYOUT = LayoutSpec(
     read=read_idc,
     recognise_name=lambda name: IDC_NAME.fullmatch(name) is not None,
     in_place=_in_place,
+    patient_in=re.compile(r"(\d+)_idx5_x\d+_y\d+_class[01]", re.IGNORECASE),
     image_is="patch",
     group_is="slide",
     classes=IDC_CLASSES,
