@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +16,9 @@ from .findings import Finding, Findings
 
 _LONGEST = 200
 """Largest number of characters of a pattern."""
+
+NO_GROUPS = "none"
+"""Value of the option ``group_from`` with which no patient is taken from paths."""
 
 
 @dataclass(frozen=True)
@@ -245,9 +248,6 @@ def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str
 BARCODE = re.compile(
     r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE
 )
-NO_GROUPS = "none"
-"""Value of the option ``group_from`` with which no patient is read from paths."""
-
 _END = r"(?:[-_ .][A-Za-z]{0,6}\d{1,2}|[-_ .][A-Za-z]|(?<=\d)[A-Za-z])"
 """End of a name by which slides of one patient may differ."""
 
@@ -268,7 +268,7 @@ def barcode_of(text: str) -> str | None:
 
 
 def settle_groups(
-    records: Sequence[ImageRecord], *, root: Path, options: Container[str]
+    records: Sequence[ImageRecord], *, root: Path, ruled: bool
 ) -> tuple[list[ImageRecord], list[Finding]]:
     """Join the groups, see `join_groups`.
 
@@ -277,8 +277,8 @@ def settle_groups(
     records : sequence of ImageRecord
     root : Path
         The folder or manifest.
-    options : container of str
-        Names of the options that the user gave.
+    ruled : bool
+        Whether the user gave a rule for groups.
 
     Returns
     -------
@@ -286,7 +286,7 @@ def settle_groups(
     list of Finding
         Also a warning of groups that may be slides of one patient.
     """
-    findings = Findings(_slides(records, root, ruled="group_from" in options))
+    findings = Findings(_slides(records, root, ruled=ruled))
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     settled = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
     return settled, findings + joined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import logging
-import re
+import os
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +16,6 @@ from ..core import (
     InputError,
     Message,
     MissingInputError,
-    Names,
     Parameter,
     counted,
     few,
@@ -31,7 +30,6 @@ from .findings import Finding, Findings
 from .layouts import (
     BESIDE,
     LayoutSpec,
-    find_layout,
     join_classes,
     known_layouts,
     order_classes,
@@ -72,34 +70,32 @@ def read_images(
     MissingInputError, InputError
         See `bchisto.data.read_dataset`.
     """
-    names_patients = further.get("group_from") != NO_GROUPS
-    if not names_patients:
-        further = {**further, "group_from": None}
+    ignored = further["group_from"] == NO_GROUPS
+    if ignored:
+        further["group_from"] = None
     options = {"classes": classes, "label_level": label_level, "context": context, **further}
     given = {name: value for name, value in options.items() if value != _DEFAULTS.get(name)}
     layout = _choose_layout(root, dataset, given)
     table = Path(given.get("labels", root))  # whose lines are named
     records, layout_findings = layout.read(root, **_accepted(options, layout))
     findings = Findings((*layout_findings, *_refused(given, layout, root)))
-    if not names_patients:
-        records = [record if record.line else replace(record, group=None) for record in records]
     if "context" in given and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings += unseen
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
 
-    synthetic = _is_synthetic(root)
-    if not synthetic:
-        records = _with_patients(records, layout)
     # before IDs are joined, which refuses different labels or patients of one image: spellings are not such
     records = _settle_labels(records, classes, table, findings)
-    # before names name patients, which are a part of the identity of the images as it is
-    patients_apart = _patients_apart(layout, records, given)
+    if ignored:
+        records = _without_groups(records)
+    is_ruled = ignored or "group_from" in given or "group_column" in given
+    # before names give patients, which are not a part of the identity of the images
+    patients_apart = is_ruled or _patients_apart(layout, records)
     if "group_from" in layout.options:
-        records, joined = settle_groups(records, root=root, options=given)
+        records, joined = settle_groups(records, root=root, ruled="group_from" in given)
         findings += joined
-        if names_patients and not any(record.group for record in records):
+        if not is_ruled:
             records = _patients_in_names(records, root, given, findings)
     files = len(records)
     records = _join_ids(records, table, findings)
@@ -111,7 +107,7 @@ def read_images(
         root=root,
         records=tuple(sorted(records, key=lambda record: record.image_id)),
         classes=(),
-        synthetic=synthetic,
+        synthetic=_is_synthetic(records),
         patients_apart=patients_apart,
         repeated=files - len(records),
     ).with_classes(_class_order(records, layout, classes, label_level))
@@ -135,33 +131,17 @@ def _refused(given: Mapping[str, Any], layout: LayoutSpec, root: Path) -> list[F
     ]
 
 
-def _is_synthetic(root: Path) -> bool:
-    folder = root if root.is_dir() else root.parent
-    places = (folder, folder.parent, folder / "ICIAR2018_BACH_Challenge")
-    return any((place / SYNTHETIC_MARK).is_file() for place in places)
+def _without_groups(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """Return the records without the groups that no table names."""
+    return [record if record.line else replace(record, group=None) for record in records]
 
 
-def _with_patients(records: list[ImageRecord], layout: LayoutSpec) -> list[ImageRecord]:
-    """Set patients that were published separately from the images."""
-    if layout.patients is None:
-        return records
-    patient_of = layout.patients()
-    return [
-        record
-        if record.group is not None
-        else replace(record, group=patient_of.get(record.path.name))
-        for record in records
-    ]
-
-
-def _patients_apart(
-    layout: LayoutSpec, records: Sequence[ImageRecord], given: Mapping[str, Any]
-) -> bool:
-    """Whether the groups come from another source than the images, see `Dataset`."""
-    if layout.patients is not None or "group_from" in given or "group_column" in given:
-        return True
-    in_column = layout.manifest and any(record.group for record in records)
-    return layout.fallback and not in_column
+def _is_synthetic(records: Iterable[ImageRecord]) -> bool:
+    """Return whether an image is one of those that `make_bach` wrote, wherever the table of the images is."""
+    folders = {record.path.absolute().parent.parent for record in records}
+    return any(
+        folder.name == "Photos" and (folder.parent / SYNTHETIC_MARK).is_file() for folder in folders
+    )
 
 
 def _unlabelled(records: Sequence[ImageRecord]) -> list[Finding]:
@@ -268,17 +248,20 @@ def _check_file(root: Path) -> None:
         raise InputError(trouble)
 
 
+def _patients_apart(layout: LayoutSpec, records: Iterable[ImageRecord]) -> bool:
+    """Whether the groups come from another source than the images, see `Dataset`."""
+    in_column = layout.manifest and any(record.group for record in records)
+    return layout.patients_apart or (layout.fallback and not in_column)
+
+
 def _patients_in_names(
     records: list[ImageRecord], root: Path, given: Container[str], findings: Findings
 ) -> list[ImageRecord]:
-    """Set the patients that names of published data sets hold, and note it, unless the user names patients."""
-    if "group_from" in given or "group_column" in given:
+    """Set the patients that names of published data sets hold, with a note, if no patient is known."""
+    if any(record.group for record in records):
         return records
-    patterns = {layout.name: layout.patient_in for layout in known_layouts()}
-    found = [_patient_in(_below(root, record.path), patterns) for record in records]
-    sources = Counter(source for source, _ in found if source)
-    if not sources:
-        return records
+    # below the folder that was given, so that it does not matter where that is
+    found = [_patient_in(os.path.relpath(record.path, root)) for record in records]
     owners = Counter(patient for _, patient in {*found})
     named = []
     for record, (source, patient) in zip(records, found, strict=True):
@@ -286,59 +269,39 @@ def _patients_in_names(
             # two data sets number their patients alike
             patient = f"{source} {patient}"
         named.append(replace(record, group=patient))
-    findings.note(str(root), _names_used(named, sources, given), labels_only=True)
+    sources = Counter(source for source, _ in found if source)
+    if sources:
+        findings.note(str(root), _names_used(sources, named, given), labels_only=True)
     return named
 
 
-def _below(root: Path, path: Path) -> str:
-    """Return the path of an image below the folder of the images or of the manifest, else the whole path."""
-    folder = root
-    if root.is_file():
-        folder = root.parent
-    if path.is_relative_to(folder):
-        path = path.relative_to(folder)
-    return path.as_posix()
+def _names_used(
+    sources: Mapping[str, int], records: Sequence[ImageRecord], given: Container[str]
+) -> Message:
+    """Return a note on names that gave patients; `sources` has the number of images of each data set."""
+    counts = [
+        f"{count} of {len(records)} names are those of {name}" for name, count in sources.items()
+    ]
+    classes = "classes from the folders, "
+    if any(record.line for record in records):
+        classes = "classes from the table, "
+    if "label_from" in given or not any(record.label for record in records):
+        classes = ""
+    patients = {record.group for record in records if record.group}
+    text = f"{listed(counts)}: {classes}{counted(len(patients), 'patient')} from the names"
+    return Message("{}", text, remedies=[Message("{group_from:none} ignores them")])
 
 
-def _patient_in(
-    path: str, patterns: Mapping[str, re.Pattern[str] | None]
-) -> tuple[str, str | None]:
+def _patient_in(path: str) -> tuple[str, str | None]:
     """Return the data set whose names an image has, and its patient."""
     barcode = barcode_of(path)
     if barcode is not None:
         return "TCGA", barcode
-    for name, pattern in patterns.items():
-        if pattern is not None:
-            patients = [match[1] for match in pattern.finditer(path)]
-            if patients:
-                return name, patients[-1].upper()
+    for layout in known_layouts():
+        if layout.patient_in is not None:
+            for match in layout.patient_in.finditer(path):
+                return layout.name, match[1].upper()
     return "", None
-
-
-def _names_used(
-    records: Sequence[ImageRecord], sources: Mapping[str, int], given: Container[str]
-) -> Message:
-    counts = [
-        f"{count} of {len(records)} names are those of {name}" for name, count in sources.items()
-    ]
-    classes = ""
-    if any(record.line for record in records):
-        classes = "classes from the table, "
-    elif "label_from" not in given:
-        classes = "classes from the folders, "
-    remedies = [Message("{group_from:none} ignores them")]
-    if all(record.label is None for record in records):
-        classes = ""
-        remedies += [
-            Message("{dataset:{}} takes classes from the names, too", name)
-            for name in sources
-            if find_layout(name) is not None
-        ]
-    patients = dict.fromkeys(record.group for record in records if record.group)
-    text = "{}: {}{} from the names{}"
-    names = Names(f" ({few(patients)})")
-    number = counted(len(patients), "patient")
-    return Message(text, listed(counts), classes, number, names, remedies=remedies)
 
 
 def _settle_labels(

@@ -57,7 +57,7 @@ class LayoutSpec:
         not, the file does not count for recognition. By default, all folders are accepted.
     patient_in : re.Pattern, optional
         Finds the patient in the path of an image wherever it lies, if names of the dataset hold one: the first group of
-        the last match. It is used for images in folders or manifests of the user's own.
+        the first match. It is used for images in folders or manifests of the user's own.
     unopened : mapping of str to str
         Names of folders, in lower case, that must not be listed or opened during recognition, with the reason.
     classes : tuple of str
@@ -81,10 +81,9 @@ class LayoutSpec:
         Whether it is read from a file instead of a folder.
     fallback : bool
         Whether it is used if no other layout is recognised.
-    patients : callable, optional
-        Returns a mapping from file name to patient, if patients were published separately from the images. They are
-        set after reading, unless the images are synthetic. They are not a part of the identity of a dataset, so that
-        existing features stay usable when patients become known.
+    patients_apart : bool
+        Whether patients were published separately from the images. They are then not a part of the identity of a
+        dataset, so that existing features stay usable when patients become known.
     """
 
     name: str
@@ -104,7 +103,7 @@ class LayoutSpec:
     group_is: str = "group"
     manifest: bool = False
     fallback: bool = False
-    patients: Callable[[], Mapping[str, str]] | None = None
+    patients_apart: bool = False
 
 
 CONTEXTS = ("tight", "small", "large")

@@ -75,7 +75,7 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         findings.error(f"{table.name}: {number}", message)
     if len(records) != INBREAST_IMAGES:
         message = f"{len(records)} of the {INBREAST_IMAGES} published images are present"
-        findings.note(str(root), message)
+        findings.note(str(root), message, labels_only=True)
     return records, findings
 
 
