@@ -1,6 +1,7 @@
 """Patients whom names of published data sets hold: whatever the folders, unless the user says where patients are."""
 
 import csv
+import io
 import json
 import shutil
 
@@ -252,14 +253,16 @@ def test_none_is_recorded_and_read_from_a_file_of_options(tmp_path, completed, t
 def photos(root, *, count=8, size=(2048, 1536), truth=True):
     """Write images named as those of BACH in its folders; one of 40 is of a published patient."""
     label_of = {}
+    blank = io.BytesIO()
+    Image.new("P", size).save(blank, "TIFF", compression="tiff_lzw")
     for name, prefix in (("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv"), ("Normal", "n")):
         folder = root / "Photos" / name
         folder.mkdir(parents=True)
         numbers = [32, 33, *(n for n in range(1, 101) if n not in (32, 33))][: count // 4]
         for number in numbers:
-            picture = Image.new("P", size, number + 100 * len(label_of) % 7)
-            picture.save(folder / f"{prefix}{number:03d}.tif", compression="tiff_lzw")
-            label_of[f"{prefix}{number:03d}.tif"] = name
+            file = f"{prefix}{number:03d}.tif"
+            (folder / file).write_bytes(blank.getvalue() + file.encode())
+            label_of[file] = name
     if truth:
         rows = "".join(f"{name},{label}\n" for name, label in label_of.items())
         (root / "Photos" / "microscopy_ground_truth.csv").write_text(rows)
@@ -286,8 +289,8 @@ def test_the_published_list_of_bach(options, known, tmp_path, cli):
     count = len(rows)
     said = f"{count} of {count} images are only named as those of BACH"
     assert (said in err, "--dataset folder reads folders of your own" in err) == (not known,) * 2
-    assert set(listed(cli, root, "--group-from", "none")[0].values()) == {""}
-    assert set(listed(cli, root, "--dataset", "folder")[0].values()) == {""}
+    for others in ({"group_from": "none"}, {"dataset": "folder"}):
+        assert {record.group for record in read_dataset(root, **others).records} == {None}
 
 
 def test_a_truth_that_contradicts_and_one_image_of_another_size(tmp_path):
@@ -348,8 +351,8 @@ def test_a_flat_folder_of_breakhis_is_not_misplaced(tmp_path, cli):
     assert "its magnification is that of its name, not its folder" in listed(cli, wrong)[2]
 
 
-def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, completed):
-    pale = sorted((shared / "data" / "breakhis").rglob("*-40-*.png"))
+def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, cli):
+    pale = sorted((shared / "data" / "breakhis").rglob("SOB_M_MC-14-*-40-*.png"))[:8]
     for number, path in enumerate(pale):
         folder = tmp_path / "images" / "xy"[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
@@ -363,12 +366,14 @@ def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, c
         "--group-from",
         "none",
     )
-    out, _ = completed(*check)
+    _, out, _ = cli(*check, "--encoder", "tiny", "--view", "1.0:224")
     assert "use --stain macenko-robust" in out
     following = out.partition("\nNEXT\n")[2].splitlines()
-    assert following[0].endswith(" --group-from none --stain macenko-robust")
-    for preset in ((), ("--view", "1.0:224", "--mode", "dense", "--stain", "macenko")):
-        found = json.loads(completed(*check, *preset, "--json")[0])
-        assert found["next"][0].count("--stain") == 1
-        assert "--stain macenko-robust" in found["next"][0]
-        assert "--group-from none" in found["next"][0]
+    assert following[0].count("--stain") == 1
+    assert "--group-from none" in following[0]
+    assert following[0].endswith(" --stain macenko-robust")
+    # also in place of what was typed
+    words = ("--encoder", "tiny", "--view", "1.0:230", "--stain", "macenko", "--json")
+    found = json.loads(cli(*check, *words)[1])
+    assert found["next"][0].count("--stain") == 1
+    assert "--stain macenko-robust" in found["next"][0]

@@ -128,8 +128,7 @@ def test_a_trial_of_breakhis_in_class_folders_answers_by_patient(shared, complet
     assert "PATIENTS UNKNOWN" not in out + err
     results = [json.loads(path.read_text()) for path in run.glob("boost/*/metrics.json")]
     assert len(results) == 3
-    for metrics in results:
-        units = metrics["units"]
+    for units in (table["units"] for each in results for table in each["tables"].values()):
         assert (units["kind"], units["count"], units["divided"]) == ("group", 19, 0)
 
 
