@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -265,12 +265,13 @@ def next_commands(
         return [f"bchisto data check {source}{options}"]
     if not result.planned_views or result.untrainable:
         return []
+    recommended = dict(option for finding in result.findings for option in finding.options)
     preset_option = "" if preset is None else f" --preset {preset}"
-    but = ["images", "preset"]
-    fitted = ""
+    but = ["images", "preset", *recommended]
+    fitted = "".join(f" --{name} {shlex.quote(value)}" for name, value in recommended.items())
     if not automatic:
         # what was asked for is replaced by what fits the images
-        fitted = _fitted_options(result)
+        fitted += _fitted_options(result, but=recommended)
         but += ["views", "stain"]
         if result.planned.encoders != result.requested.encoders:
             but.append("encoders")
@@ -300,7 +301,7 @@ def _protocol_options(dataset: Dataset, protocol: ProtocolCheck) -> str:
     return line
 
 
-def _fitted_options(result: Preflight) -> str:
+def _fitted_options(result: Preflight, *, but: Container[str]) -> str:
     """Return the options that change the requested settings to the planned ones."""
     planned = result.planned
     line = ""
@@ -308,7 +309,7 @@ def _fitted_options(result: Preflight) -> str:
         line += "".join(f" --encoder {shlex.quote(str(choice))}" for choice in planned.encoders)
     if planned.views != type(planned)().views:
         line += "".join(f" --view {view}" for view in planned.views)
-    if planned.stain != "macenko":
+    if planned.stain != "macenko" and "stain" not in but:
         line += f" --stain {planned.stain}"
     if planned.color_range != result.requested.color_range:
         line += " --color-range " + " ".join(f"{factor:g}" for factor in planned.color_range)
