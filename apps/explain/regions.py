@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def hottest_regions(
     Parameters
     ----------
     explanation : Explanation
-        An explanation with a map. The map is slightly smoothed, and only values above its centre are outlined.
+        An explanation with a map. The map is slightly smoothed, and only values above its base are outlined.
     width, height : int
         Size of the area that the map covers, in pixels of the image.
     left, top : int
@@ -100,7 +101,8 @@ def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags
     import cv2
 
     smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
-    low, high = colour_limits(explanation)
+    # of the probabilities, whatever is coloured
+    low, high = colour_limits(replace(explanation, leads=None))
     if np.ptp(smooth) <= _FLAT * (high - low):
         return np.zeros(values.shape, np.bool_)
     # a little more than the quantile, which excludes ties, also after rounding
