@@ -39,7 +39,7 @@ _LINE = 18
 
 _LARGE = 24
 _APART = 29
-"""Size of the font of numbers on the colour bar, and their least distance; the page shows them three times smaller."""
+"""Size of the font of numbers on the colour bar, which the page shows three times smaller, and their least distance."""
 
 _INK = (28, 31, 36)
 _PAPER = (255, 255, 255)
@@ -64,8 +64,6 @@ Without it, the narrow side above a threshold of 0.95 would be drawn as intensel
 
 def colour_limits(explanation: Explanation) -> tuple[float, float]:
     """Return the values at the ends of the colour bar."""
-    if explanation.leads is not None:
-        return -1.0, 1.0
     if explanation.limits is not None:
         return explanation.limits
     white = explanation.white
@@ -113,13 +111,13 @@ def draw(explanation: Explanation) -> Image:
     """Draw an explanation: panels and colour bar, and small pictures. Its words are for the page."""
     pictures = []
     if explanation.values is not None:
-        pictures.append(beside(explanation))
+        pictures.append(_beside(explanation))
     if explanation.tiles:
         pictures.append(_tiles(explanation))
     return _grid([[picture] for picture in pictures], border=_GAP)
 
 
-def beside(explanation: Explanation) -> Image:
+def _beside(explanation: Explanation) -> Image:
     """Draw image, overlay and colour bar side by side."""
     from PIL import Image
 
@@ -136,34 +134,30 @@ def beside(explanation: Explanation) -> Image:
 
 
 def _colour_bar(explanation: Explanation, height: int) -> Image:
-    """Draw the colours of a map from its highest value down, with the numbers of the ends, of white and of the base."""
+    """Draw the colours of a map from its highest value down, with numbers of ends and white, and a tick at the base."""
     from PIL import Image, ImageDraw
 
     low, high = colour_limits(explanation)
-    ticks = [(high, ""), (low, "")]
+    height = max(height, 3 * _APART)
+    step = (height - 1) / max(high - low, 1e-30)
+    tops = {}
     if explanation.signed:
-        ticks.append((explanation.white, ""))
-    if explanation.base:
-        ticks.append((explanation.tick, " base"))
-    ticks.sort(reverse=True)
-    height = max(height, len(ticks) * _APART)
-    downs = [round((high - value) / max(high - low, 1e-30) * (height - 1)) for value, _ in ticks]
-    # each number stands beside its value, or as near as the numbers above and below leave room
-    order = np.arange(len(ticks))
-    tops = np.maximum.accumulate(np.array(downs) - _LARGE * 0.7 - order * _APART) + order * _APART
-    tops = np.clip(tops, order * _APART, height - (len(ticks) - order) * _APART)
-    numbers = [f"{value:.3g}{word}" for value, word in ticks]
+        # clear of the numbers at the ends, which replace it where they are equal
+        middle = (high - explanation.white) * step - _APART / 2
+        tops[explanation.white] = min(max(_APART, middle), height - 2 * _APART)
+    tops |= {high: 0.0, low: height - _APART}
     font = font_of(_LARGE)
-    widest = round(max(map(font.getlength, numbers)))
+    widest = round(max(font.getlength(f"{value:.3g}") for value in tops))
     bar = Image.new("RGB", (_GAP + _BAR + widest, height), _PAPER)
+    drawing = ImageDraw.Draw(bar)
     ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
     grey = np.full((height, _BAR, 1), 255.0)
     bar.paste(Image.fromarray(_blend(grey, ramp, explanation)), (0, 0))
-    drawing = ImageDraw.Draw(bar)
-    for number, down, top, (_, word) in zip(numbers, downs, tops, ticks, strict=True):
-        if word:
-            drawing.line([(0, down), (_BAR + 3, down)], fill=_INK, width=2)
-        drawing.text((_BAR + 5, top), number, fill=_INK, font=font)
+    for value, top in tops.items():
+        drawing.text((_BAR + 5, top), f"{value:.3g}", fill=_INK, font=font)
+    if explanation.base:
+        down = (high - explanation.tick) * step
+        drawing.line([(0, down), (_BAR - 1, down)], fill=_INK, width=4)
     return bar
 
 
@@ -251,7 +245,7 @@ def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str
         "explanation": explanation,
         "source": thumbnail(np.asarray(picture), side=_PICTURE),
         "link": quote(link),
-        "alt": f"{explanation.image_id}: {where_highest(explanation)}".rstrip(": "),
+        "alt": f"{explanation.image_id}: {where_highest(explanation)}",
     }
 
 

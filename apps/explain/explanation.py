@@ -246,6 +246,7 @@ class Explanation:
         unit = self.unit
         tick = base[target]
         leads = None
+        limits = (0.0, 1.0)
         if len(classes) == 2:
             over[target] += 1 - 2 * self.white
         else:
@@ -254,6 +255,7 @@ class Explanation:
             if target == called:
                 rivals = np.delete(np.arange(len(classes)), target)
                 rival = "the next class"
+            limits = (-1.0, 1.0)
             leads = (maps[target] - maps[rivals].max(axis=0)).astype(np.float32)
             tick = base[target] - base[rivals].max()
             unit = f"{self.unit} less that of {rival}"
@@ -263,7 +265,7 @@ class Explanation:
         return replace(
             self,
             values=maps[target].astype(np.float32),
-            limits=(0.0, 1.0),
+            limits=limits,
             centre=float(base[target]),
             overall=overall,
             base=base_is,

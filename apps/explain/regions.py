@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +100,7 @@ def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags
     import cv2
 
     smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
-    # of the probabilities, whatever is coloured
-    low, high = colour_limits(replace(explanation, leads=None))
+    low, high = colour_limits(explanation)
     if np.ptp(smooth) <= _FLAT * (high - low):
         return np.zeros(values.shape, np.bool_)
     # a little more than the quantile, which excludes ties, also after rounding

@@ -14,6 +14,7 @@ from bchisto.apps.explain.boosted import _side, explain_boosted
 from bchisto.apps.explain.draw import _colour_bar, colour_limits
 from bchisto.apps.explain.methods import class_of
 from bchisto.boost import TrainingPart, get_head
+from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
@@ -494,6 +495,45 @@ def stretched():
     for _ in range(4):
         x = keras.layers.Conv2D(1, 3, strides=3)(x)
     return keras.Model(inputs, x)
+
+
+def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, refused):
+    """That of the command, else that of the model, for whichever class is mapped; the call follows it."""
+    call = ("explain", boosted, "--images", tissue, "--method", "map")
+    for target, white in (("malignant", 0.03), ("benign", 0.97)):
+        out = tmp_path / target
+        completed(*call, "--out", out, "--target", target, "--threshold", 0.03)
+        for found in arrays_of(out / "map").values():
+            assert (float(found["white"]), str(found["called"])) == (
+                pytest.approx(white),
+                "malignant",
+            )
+        page = (out / "map" / "index.html").read_text(encoding="utf-8")
+        assert "predicted benign, called malignant by the threshold, probability of " in page
+        assert f"white: probability of {target} {white};" in page
+    err = refused(*call, "--out", tmp_path / "no", "--threshold", 1.5)
+    assert "--threshold" in err
+    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    wanted = [{"sensitivity": 0.9, "threshold": 0.98, "enough": True}]
+    record = ImageRecord("i.png", sorted(tissue.rglob("*.png"))[0], None)
+    for view, white in (
+        ({"thresholds": [0.5], "wanted": wanted}, 0.98),
+        ({"thresholds": [0.98], "wanted": []}, 0.98),
+        ({"thresholds": [0.3, 0.5], "wanted": []}, 0.5),
+    ):
+        of_benign = {"positive": ["benign"], "rule": "sum", **view}
+        made = replace(model, bundle=replace(model.bundle, two_class=of_benign))
+        found = explain_boosted(made, record, settings=ExplainSettings("map"), target=0)
+        assert found.white == white
+        assert found.called == ("benign" if found.score >= white else "malignant")
+
+
+def test_a_threshold_is_refused_if_no_class_is_positive():
+    settings = ExplainSettings("map", threshold=0.3)
+    with pytest.raises(InputError, match="has no positive classes, so no threshold applies"):
+        class_of(settings, ("cat", "dog"), None)
+    with pytest.raises(InputError, match="`threshold`: is of two classes; leave it out"):
+        class_of(settings, ("a", "b", "c"), None)
 
 
 def test_a_map_of_two_classes_is_of_the_positive_one():
