@@ -46,7 +46,7 @@ def explain(model: Path, **options: Any) -> None:
     from ..apps.explain import explain as run
 
     methods = options["method"] or (default_method(model),)
-    fields = {name: options[name] for name in ("layer", "target", "mpp", "window")}
+    fields = {name: options[name] for name in ("layer", "target", "threshold", "mpp", "window")}
     settings = settings_of(methods, **fields)
     work = from_options(Work, options)
     explained = run(
