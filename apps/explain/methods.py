@@ -365,11 +365,10 @@ def answered(
     if len(shares) == 2:
         white = 0.5
         point = _point(bundle.classes, bundle.two_class, threshold)
-        # at one half, both thresholds and equal probabilities included, the call is the predicted class
-        if point is not None and point.threshold != white:
+        if point is not None:
             positive = bundle.classes.index(point.positive[0])
             called = 1 - positive
-            if point.is_positive(shares[np.newaxis])[0]:
+            if point.is_positive(shares[np.newaxis], np.array([predicted]))[0]:
                 called = positive
             white = point.threshold
             if index != positive:
