@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -29,7 +29,7 @@ from ..core.jobs import Resources, Work, cpu_resources, write_or_remove
 from ..core.models import BundleFacts, Member
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import FoldChoice, decode_image
+from ..data import FoldChoice, FoldPlan, decode_image
 from ..evaluate import TwoClassView
 from ..featurize import import_features
 from .bundle import Bundle
@@ -120,27 +120,12 @@ class BoostTraining(Training):
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
         super().check()
-        rows = list(read_rows(self.folder / "predictions-by-model.csv"))
-        seeds = 1 + max((int(row["seed"]) for row in rows), default=-1)
-        lost = sorted({row["store"] for row in rows}.difference(self.sources.paths))
-        larger = []
-        if lost:
-            larger.append(f"{len(lost)} more feature files ({', '.join(lost)})")
-        if seeds > self.settings.seeds:
-            larger.append(f"{seeds} seeds, not {self.settings.seeds}")
-        if larger:
-            raise SettingsConflictError(
-                "{}: holds a larger result: {}; ask for all of it, or use another {out}, or {overwrite} "
-                "to replace it by this smaller one",
-                self.folder,
-                " and ".join(larger),
-            )
+        _refuse_larger(self.folder, self.sources.paths, self.settings)
 
     def make_folder(self) -> FolderSettings:
         """Return the folder with the settings of its models. Further feature files extend it."""
-        name = "-".join(filter(None, (self.plan.name, self.spec.name, self.settings.name)))
         return FolderSettings(
-            folder=self.run / self.command / name,
+            folder=_folder_of(self.run, self.plan, self.spec.name, self.settings),
             settings={
                 "head": self.spec.name,
                 "seed": self.settings.seed,
@@ -317,6 +302,38 @@ class BoostTraining(Training):
         ]
 
 
+def _folder_of(run: Path, plan: FoldPlan, head: str, settings: BoostSettings) -> Path:
+    """Return the folder of a classifier and its folds."""
+    return run / "boost" / "-".join(filter(None, (plan.name, head, settings.name)))
+
+
+def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings) -> None:
+    """Refuse a folder that holds a result of more feature files or seeds."""
+    rows = list(read_rows(folder / "predictions-by-model.csv"))
+    seeds = 1 + max((int(row["seed"]) for row in rows), default=-1)
+    lost = sorted({row["store"] for row in rows if row["store"] not in stores})
+    larger = []
+    if lost:
+        larger.append(f"{len(lost)} more feature files ({', '.join(lost)})")
+    if seeds > settings.seeds:
+        larger.append(f"{seeds} seeds, not {settings.seeds}")
+    if larger:
+        raise SettingsConflictError(
+            "{}: holds a larger result: {}; ask for all of it, or use another {name} or another {out}, or "
+            "{overwrite} to replace it by this smaller one",
+            folder,
+            " and ".join(larger),
+        )
+
+
+def refuse_results(
+    run: Path, plans: Sequence[FoldPlan], settings: BoostSettings, stores: Container[str]
+) -> None:
+    """Refuse a run that holds results of other feature files, before these files are there."""
+    for plan, head in product(plans, settings.heads):
+        _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
+
+
 def train(
     *,
     out: PathInput,
@@ -392,6 +409,9 @@ def train(
                 classes=choice.classes,
                 overwrite=work.overwrite,
             )
+            imported = [f"features/{path.name}" for path in stores if path not in choice.features]
+            if imported:
+                record.note(stores=imported)
         sources = read_sources(stores or [run / "features"], classes=choice.classes)
         images = sources.images
         view.check(images.classes)

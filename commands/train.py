@@ -159,6 +159,8 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
             then += f" --preset {preset}"
+        if {*(out / "features").glob("*.h5")}.difference(result.stores):
+            then += "".join(f" --features {quoted(path)}" for path in result.stores)
         then += fewer_folds(selection.table())
         if brought:
             then += LINEAR
