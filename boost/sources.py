@@ -255,9 +255,9 @@ def _dataset_of(headers: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _no_labels(count: int, facts: DatasetFacts, *, imported: bool) -> InputError:
-    cure: str | Message = (
+    cure = Message(
         "put the images into a folder for each class, or name the column of their manifest that holds them by "
-        "bchisto featurize --label-column NAME, which extracts nothing again"
+        "{featurize.label-column:NAME}, which extracts nothing again"
     )
     further = ""
     if imported:
@@ -371,7 +371,7 @@ def _check_name(path: Path) -> None:
 def _no_files(source: str | Path) -> InputError:
     """Return the error about a folder without feature files, with where they seem to be."""
     folder = Path(source)
-    how = "`bchisto featurize --images DIR --out RUN` makes them in RUN/features"
+    how = str(Message("`{featurize.images:DIR --out RUN}` makes them in RUN/features"))
     for path in (folder / "features", *folder.glob("*.npz")):
         if path.exists():
             how = f"give {path}"

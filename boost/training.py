@@ -319,10 +319,15 @@ def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings
         larger.append(f"{seeds} seeds, not {settings.seeds}")
     if larger:
         raise SettingsConflictError(
-            "{}: holds a larger result: {}; ask for all of it, or use another {name} or another {out}, or "
-            "{overwrite} to replace it by this smaller one",
+            "{}: holds a larger result: {}",
             folder,
             " and ".join(larger),
+            remedies=[
+                "ask for all of it",
+                Message("use another {name}"),
+                Message("another {out}"),
+                Message("{overwrite} to replace it by this smaller one"),
+            ],
         )
 
 
@@ -396,7 +401,7 @@ def train(
         )
     if not choice.features and not (run / "features").is_dir():
         what = "a folder without features" if run.is_dir() else "no such run folder"
-        raise InputError(f"{run}: {what}; run bchisto featurize --images DIR --out {run} first")
+        raise InputError("{}: {}; run {featurize.images:DIR --out {}} first", run, what, run)
     preset = settings.lightgbm
     config = {"out": str(run), **plain_options(choice, settings, schemes, view)}
     with record_run(run, command="boost", config=config, work=work) as record:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import counted, from_options
+from ..core import Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, end_check, fewer_folds, print_results, quoted, typed_names
@@ -149,8 +149,8 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     listed = out / "failures.csv"
     if not result.merged:
         echo(str(result.share))
-        then = "the other shards, then the same command without --shard, which merges"
-        done([], then=then, failures=failures, listed=listed)
+        others = Message("the other shards, then the same command without {shard}, which merges")
+        done([], then=others, failures=failures, listed=listed)
         return
     described = counted(result.images - failures, "image")
     echo(f"{described} with features in {counted(len(result.stores), 'file')}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core import BchistoError, Message, StoreError, Write, counted, in_python, message_of
+from ...core.formats import refuse_deadly
 from ...core.jobs import prepare_backend, visible_gpus
 from . import machine
 from .check import Check, Status, private_texts, run_checks
@@ -85,7 +86,7 @@ def check_dataset(images: Path) -> Iterator[Check]:
         ]
         if messages:
             line = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
-            yield Check("dataset", status, line, "bchisto data check --images IMAGES lists all")
+            yield Check("dataset", status, line, Message("{data check.images:IMAGES} lists all"))
             return
     yield Check("dataset", "ok", f"{text}; `bchisto data check` decodes its images")
 
@@ -130,6 +131,7 @@ def _check_store(path: Path) -> Iterator[Check]:
     from ...featurize import open_store
 
     try:
+        refuse_deadly([path])
         with open_store(path) as store:
             count = len(store.image_ids)
             for start in range(0, count, _IMAGES):
