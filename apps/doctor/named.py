@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core import BchistoError, Message, StoreError, Write, counted, in_python, message_of
-from ...core.formats import refuse_deadly
 from ...core.jobs import prepare_backend, visible_gpus
 from . import machine
 from .check import Check, Status, private_texts, run_checks
@@ -128,6 +127,7 @@ def _check_outcome(entry: RunEntry) -> Check:
 
 def _check_store(path: Path) -> Iterator[Check]:
     """Read a feature file whole; yield what is wrong with it."""
+    from ...core.formats import refuse_deadly
     from ...featurize import open_store
 
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -226,7 +227,8 @@ def trial(
     _log.info("3/3 training")
     results: list[CrossValidation] = []
     try:
-        _train(run, described.stores, folds, work, results)
+        fit = functools.partial(train, out=run, features=described.stores, folds=folds, work=work)
+        _train(fit, results)
     except ReportError as error:
         trained = best_first([*results, *error.results])
         raise ReportError(str(error), TrialResult(check, trained, standard)) from error
@@ -260,27 +262,21 @@ def _standard_seconds(check: Preflight, spent: float) -> float:
     return spent * recorded_seconds(planned) / recorded_seconds(check.planned)
 
 
-def _train(
-    run: Path,
-    stores: Sequence[Path],
-    folds: FoldChoice,
-    work: Work,
-    results: list[CrossValidation],
-) -> None:
+def _train(fit: Callable[..., list[CrossValidation]], results: list[CrossValidation]) -> None:
     """Train the classifiers, the fastest first, and add each to the results as soon as it is trained."""
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
     logistic = replace(settings, heads=("logistic",))
     try:
-        results += train(out=run, features=stores, settings=logistic, folds=folds, work=work)
+        results += fit(settings=logistic)
         _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
-        results += train(out=run, features=stores, settings=settings, folds=folds, work=work)
+        results += fit(settings=settings)
     except SettingsConflictError:
         raise
     except InputError as error:
         # too few patients for folds within the training part, which LightGBM does not need
         _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
         lightgbm = replace(settings, heads=("lightgbm",))
-        results += train(out=run, features=stores, settings=lightgbm, folds=folds, work=work)
+        results += fit(settings=lightgbm)
 
 
 def _figures(result: CrossValidation) -> str:
