@@ -5,6 +5,7 @@ The texts of the package are read from its syntax trees. A text names an option 
 """
 
 import ast
+import logging
 import re
 import string
 from functools import cache
@@ -175,3 +176,54 @@ def test_every_placeholder_renders_for_every_command(command):
                 assert shown.startswith("--") != lacks or "no-" in shown, (name, shown)
                 remedy = Message(f"do it by {{{name}}}")
                 assert write.can_follow(remedy) != lacks
+
+
+@pytest.mark.parametrize(
+    ("command", "cure"),
+    [("featurize", "give --weights resnet50=PATH, or --weights random for a trial"), ("demo", "")],
+)
+def test_an_error_in_a_log_has_the_words_of_its_command(command, cure):
+    """`demo` has no option for weights, so it names only the file and its folder."""
+    from bchisto.cli import _Formatter
+    from bchisto.encoders.weights import _not_fetched
+
+    error = _not_fetched("resnet50", url="https://host/resnet50.h5", reason="no route")
+    record = logging.LogRecord("bchisto", logging.WARNING, "", 0, "%s", (error,), None)
+    text = _Formatter([command]).format(record)
+    assert "put resnet50.h5 from https://host/resnet50.h5 into" in text
+    assert "weights=" not in text
+    assert text.partition(", or ")[2] == cure
+
+
+def test_nothing_learnt_names_the_option_of_boost_wherever_it_is_printed():
+    from bchisto.boost.units import learning_banner
+
+    facts = {"models": 3, "without_split": 3, "training_rows": 8, "min_data_in_leaf": 20}
+    banner = learning_banner({**facts, "suggested_min_data_in_leaf": 2})
+    for shown in (banner, banner.written(in_flags(commands()["evaluate"]))):
+        assert "use bchisto boost --param min_data_in_leaf=2, or more augmentations" in shown
+
+
+def test_a_damaged_library_of_a_package_is_installed_again():
+    from bchisto.apps.doctor.machine import _fix
+    from packaging.requirements import Requirement
+
+    need = Requirement("openslide-python>=1")
+    reason = (
+        "OSError: /env/lib/python3/site-packages/openslide_bin/libopenslide.so.1: file too short"
+    )
+    assert _fix(need, reason) == "pip install --force-reinstall --no-deps openslide-bin"
+    missing = "OSError: libopenslide.so.1: cannot open shared object file"
+    assert _fix(need, missing) == "install the system's library libopenslide"
+
+
+def test_a_feature_file_on_which_hdf5_does_not_end_is_named(monkeypatch, tmp_path):
+    from bchisto.apps.doctor.named import _check_store
+    from bchisto.core import StoreError
+
+    def refuse(paths):
+        raise StoreError(f"{paths[0]}: HDF5 is ended by signal 24 when it reads it")
+
+    monkeypatch.setattr("bchisto.core.formats.refuse_deadly", refuse)
+    (check,) = _check_store(tmp_path / "a.h5")
+    assert (check.status, "HDF5 is ended" in check.finding) == ("failure", True)
