@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..core import ReportError, counted, items_of, printable
+from ..core import Message, ReportError, counted, items_of, printable, written
 from ..core.jobs import NOTHING_NEW, Work
 from .options import PRESET
-from .terminal import count_repeated, option_words, put, shows_colour
+from .terminal import count_repeated, in_flags, option_words, put, shows_colour
 
 if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
@@ -90,7 +90,8 @@ def done(
         if command.startswith("bchisto "):
             show_commands([command], label="next: ", err=True)
         else:
-            echo(f"next: {command}", err=True)
+            write = in_flags(click.get_current_context().command)
+            echo(f"next: {written(command, write)}", err=True)
     if failures:
         was = "was" if failures == 1 else "were"
         echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
@@ -148,7 +149,7 @@ def print_results(
     failures = len(trained[0].failures)
     assembled = [result for result in best_first(trained) if result.assembled]
     if not assembled:
-        following = "the other shards, then the same command without --shard"
+        following = Message("the other shards, then the same command without {shard}")
         done([], then=following, failures=failures, listed=listed)
         return
     best = assembled[0]

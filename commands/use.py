@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core import OutputError, counted, from_options, plain_value
+from ..core import InputError, Message, OutputError, counted, from_options, plain_value
 from ..core.jobs import NOTHING_NEW, Work
 from .ending import done, echo, end_check, quoted, reported_last, results
 from .options import (
@@ -146,7 +146,7 @@ def predict(model: Path, **options: Any) -> None:
 
     images = images_of(options)
     if not images and not options["features"]:
-        raise click.UsageError("give --images DIR or image files, or --features FILE")
+        raise InputError(Message("give {images:DIR} or image files, or {features:FILE}"))
     settings = from_options(PredictSettings, options)
     work = from_options(Work, options)
     result = run(
@@ -228,9 +228,8 @@ def evaluate(
     )
 
     if not overwrite and is_evaluated(out):
-        raise OutputError(
-            f"{out / 'metrics.json'}: exists already; use --overwrite or another --out"
-        )
+        text = "{}: exists already; use {overwrite} or another {out}"
+        raise OutputError(text, out / "metrics.json")
     values = {"sources": sources, "out": out, **options}
     recorded = RecordedEvaluation(
         sources,

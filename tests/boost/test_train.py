@@ -175,7 +175,7 @@ def test_features_that_cannot_train(described, run_copy):
     with pytest.raises(
         InputError, match=r"the second: 1 label changed \(benign/benign00\.png\); run bchisto"
     ):
-        train(out=run, folds=["3"])
+        train(out=run, features=[store, other], folds=["3"])
     other.unlink()
     with h5py.File(store, "a") as file:
         file["label"][:] = ""
