@@ -57,9 +57,10 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
         # without locks or write permission, several processes do the same work
         alone = True
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
             until = time.monotonic() + seconds
             while True:
+                # each time: a process that leaves removes the folder if nothing else is in it
+                folder.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context((folder / _TURN).open("ab"))
                 alone = _lock(file)
                 if alone or time.monotonic() >= until:
