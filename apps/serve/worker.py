@@ -263,7 +263,12 @@ def _result(image: Task) -> Prediction | str:
 
 
 def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
-    """Return the patient of each image, as `predict` reads them from the names of all images."""
+    """Return the patient of each image, as `predict` reads them from the names of all images.
+
+    Each file lies in a folder of its own, so `predict` reads a temporary folder with links that are named as on the
+    page. If it refuses that folder, such as for another layout than the model's, no patient is known: the error is
+    suppressed, since a table can do without.
+    """
     with TemporaryDirectory() as folder, suppress(BchistoError):
         for name, image in images.items():
             link = Path(folder, name)
@@ -277,6 +282,7 @@ def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
             root = Path(folder, *dropped)
         records = ImageSelection(root, **model.bundle.reading).table().records
         return {record.path.relative_to(folder).as_posix(): record.group for record in records}
+    # only after an error that was suppressed
     return {}
 
 
