@@ -225,7 +225,7 @@ def _means_nothing(kind: str, number: int, deeper: Sequence[Level]) -> bool:
     if kind in (_OTHER, _PERHAPS_SETS, _NUMBERS, PATIENTS):
         # my study/benign/; P01/benign/, where all images are of one patient
         return True
-    # cancer/benign/, cancer/malignant/; but of benign/grade1/ alone, benign is the class
+    # cancer/benign/, cancer/malignant/; but if there is only benign/grade1/, benign is the class
     return kind == deeper[0].kind == CLASSES and len(deeper[0].names) > 1
 
 
