@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +100,6 @@ def write_outputs(
     *,
     html: Path | None,
     overwrite: bool,
-    known: Collection[str],
 ) -> PredictResult:
     """Write the table, its failures, and a report at `html`.
 
@@ -111,7 +110,7 @@ def write_outputs(
     shown : Tabulated
     predicted : Predicted
     html : Path or None
-    overwrite, known
+    overwrite
         As of `Table.finish`.
 
     Raises
@@ -122,7 +121,7 @@ def write_outputs(
     bundle = predicted.bundle
     table = shown.table
     answers = table.answers
-    table.finish(path, overwrite=overwrite, known=known)
+    table.finish(path, overwrite=overwrite)
     write_or_remove(failures_of(path), ["image_id", "error"], shown.failures.items())
     if html is not None:
         write_html(html, shown, predicted, title=path.name)
@@ -155,55 +154,70 @@ def _marked(shown: Tabulated, unsure: int | None, html: Path | None) -> Iterator
             yield f"see {html}"
 
 
-class Earlier(NamedTuple):
+class History(NamedTuple):
     """What earlier calls left at the outputs.
 
     Attributes
     ----------
     written : dict of str to list of str
-        Of each output the keys of its content, of which it has several until it is complete.
+        Of each output the keys of its content, see `OutputFiles`.
     empty : list of str
         Folders that were empty.
-    goes_on : bool
-        Whether the last call had the same options and did not end.
-    overwrote : bool
-        Whether that call was to replace what was there, as this one then is.
+    resumed : bool
+        Whether this call goes on with the last one, which had the same options and did not end.
+    overwriting : bool
+        Whether that call was one with ``--overwrite``, as this one then is too.
     """
 
     written: dict[str, list[str]]
     empty: list[str]
-    goes_on: bool
-    overwrote: bool
+    resumed: bool
+    overwriting: bool
 
     @classmethod
-    def of(cls, table: Path, config: Mapping[str, object]) -> Earlier:
+    def of(cls, table: Path, config: Mapping[str, object]) -> History:
         """Read the record beside a table."""
         record = record_of_table(table)
         notes = record["notes"]
-        goes_on = record.get("config") == config and record.get("status") != "ok"
-        overwrote = goes_on and record.get("overwrite") is True
-        return cls(notes["written"], notes["empty"], goes_on, overwrote)
+        resumed = record.get("config") == config and record.get("status") != "ok"
+        overwriting = resumed and record.get("overwrite") is True
+        return cls(notes["written"], notes["empty"], resumed, overwriting)
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The outputs of a prediction.
+    """The outputs of a prediction, of which a call replaces only those of earlier calls that it goes on with.
+
+    It knows them by the entry ``written`` of the record beside the table: name of an output to the keys of what may
+    stand there. The key of a table is its SHA-256, that of a report is of all that the report shows.
+
+    - Before it writes, a call keeps the entry as it is.
+    - While it writes, each output has its earlier keys and the new one: ``{"p.csv": ["3f0c...", "91ab..."]}``. That is
+      saved before the first output is written.
+    - After it has written, each output has only the new key. An output with several keys is thus not complete.
+    - After a kill, the same command finds old or new content at each output, and goes on with both. A call with other
+      options, or after one that ended, refuses what is there: ``exists already``.
+    - With ``--update``, a call goes on with any earlier one. It writes nothing if all outputs are there and the only
+      key of each is that of what it would write.
+
+    A call that goes on refuses a table whose SHA-256 is none of its keys, since somebody has changed it. One with
+    ``--overwrite`` compares nothing.
 
     Attributes
     ----------
     paths : dict of str to Path
         The table as ``out``, and the report as ``html`` if it is asked for.
-    earlier : Earlier
-    replaces : bool
-        Whether outputs that this command did not write are replaced.
-    ours : mapping
-        Name of an output to the keys of content that this command may have written there.
+    history : History
+    overwriting : bool
+        Whether any output is replaced, whoever wrote it.
+    replaceable : mapping
+        Name to keys as in ``written``, if this call goes on with earlier ones; otherwise empty.
     """
 
     paths: Mapping[str, Path]
-    earlier: Earlier
-    replaces: bool
-    ours: Mapping[str, Sequence[str]]
+    history: History
+    overwriting: bool
+    replaceable: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(
@@ -212,7 +226,7 @@ class OutputFiles:
         config: Mapping[str, object],
         *,
         updates: bool,
-        replaces: bool,
+        overwriting: bool,
     ) -> OutputFiles:
         """Read what earlier calls left at the outputs.
 
@@ -223,15 +237,15 @@ class OutputFiles:
             All options.
         updates : bool
             Whether a table of earlier calls is brought up to date.
-        replaces : bool
+        overwriting : bool
             Whether this call is to replace what is there. One that goes on with such a call does the same.
         """
-        earlier = Earlier.of(paths["out"], config)
-        replaces = replaces or earlier.overwrote
-        ours: Mapping[str, Sequence[str]] = {}
-        if (earlier.goes_on or updates) and not replaces:
-            ours = earlier.written
-        return cls(paths, earlier, replaces, ours)
+        history = History.of(paths["out"], config)
+        overwriting = overwriting or history.overwriting
+        replaceable: Mapping[str, Sequence[str]] = {}
+        if (history.resumed or updates) and not overwriting:
+            replaceable = history.written
+        return cls(paths, history, overwriting, replaceable)
 
     @property
     def table(self) -> Path:
@@ -246,6 +260,16 @@ class OutputFiles:
     def name(self, path: Path) -> str:
         """Return the name of an output, which is its path from the folder of the table."""
         return os.path.relpath(path, self.table.parent)
+
+    def may_replace(self, path: Path) -> bool:
+        """Return whether an output that exists may be replaced."""
+        if self.overwriting:
+            return True
+        name = self.name(path)
+        if name in self.replaceable and path == self.table and path.is_file():
+            return file_sha256(path) in self.replaceable[name]
+        # the key of a report is not of its file, so only its name tells whether it is one of earlier calls
+        return name in self.replaceable
 
     def check(self, inputs: Iterable[Path], images: Sequence[Path]) -> None:
         """Refuse to overwrite inputs, and outputs of others.
@@ -291,7 +315,7 @@ class OutputFiles:
             # nothing is there, which changes nothing
             return empty
         for path in empty:
-            if self.table.exists() and str(path.absolute()) not in self.earlier.empty:
+            if self.table.exists() and str(path.absolute()) not in self.history.empty:
                 raise InputError(
                     "{images} {}: is empty, so its rows would go; mount its disk or leave it out",
                     path,
@@ -303,7 +327,7 @@ class OutputFiles:
     ) -> contextlib.AbstractContextManager[RunRecord]:
         """Record the command beside the table, with what later ones need: what was written, and empty folders."""
         notes = {
-            "written": self.earlier.written,
+            "written": self.history.written,
             "empty": [str(path.absolute()) for path in empty],
         }
         return record_table(
@@ -311,33 +335,29 @@ class OutputFiles:
             command="predict",
             config=config,
             work=work,
-            overwrite=self.replaces,
+            overwrite=self.overwriting,
             notes=notes,
         )
 
     def _refuse_others(self) -> None:
         """Refuse outputs that exist and that this command did not write, or that were changed since."""
-        table = self.table
-        if (
-            table.name in self.ours
-            and table.is_file()
-            and file_sha256(table) not in self.ours[table.name]
-        ):
-            raise OutputError(
-                "{}: was changed since bchisto wrote it; move it away, or use {overwrite} once",
-                table,
-            )
         for name, path in self.paths.items():
-            if name != "out" and path.absolute() == table.absolute():
+            if name != "out" and path.absolute() == self.table.absolute():
                 raise InputError(
                     "{} {}: is the table of {out}; give the report another name",
                     Parameter(name),
                     path,
                 )
-            if path.exists() and not self.replaces and self.name(path) not in self.ours:
+            if not path.exists() or self.may_replace(path):
+                continue
+            if self.name(path) in self.replaceable:
                 raise OutputError(
-                    "{}: exists already; use {overwrite} or another {}", path, Parameter(name)
+                    "{}: was changed since bchisto wrote it; move it away, or use {overwrite} once",
+                    path,
                 )
+            raise OutputError(
+                "{}: exists already; use {overwrite} or another {}", path, Parameter(name)
+            )
 
 
 def _is_empty(path: Path) -> bool:

@@ -157,8 +157,8 @@ def predict(
         converted(weights, "weights", tuple[str, ...]),
     )
     inputs.check(settings)
-    replaces = work.overwrite
-    if settings.update and replaces:
+    overwriting = work.overwrite
+    if settings.update and overwriting:
         raise InputError(
             Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out")
         )
@@ -172,7 +172,7 @@ def predict(
     with contextlib.ExitStack() as stack:
         if settings.update and not work.checks:
             stack.enter_context(_only_update(paths["out"]))
-        outputs = OutputFiles.of(paths, config, updates=settings.update, replaces=replaces)
+        outputs = OutputFiles.of(paths, config, updates=settings.update, overwriting=overwriting)
         bundle = find_bundle(inputs.model)
         outputs.check([bundle, *inputs.files], inputs.images)
         outputs.create_folders()
@@ -286,8 +286,9 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         predicted = self.predicted(kept, ())
         shown = self.tabulate(predicted)
         outputs = self.call.outputs
-        written = self.call.outputs.earlier.written
-        same = written | self._content_keys(predicted, shown) == written
+        written = outputs.history.written
+        keys = self._content_keys(predicted, shown)
+        same = all(written.get(name) == key for name, key in keys.items())
         complete = same and all(path.exists() for path in outputs.paths.values())
         return complete and not shown.failures and not failures_of(outputs.table).exists()
 
@@ -296,7 +297,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         return tabulate(predicted, settings=self.call.settings, point=self.call.point)
 
     def _content_keys(self, predicted: Predicted, shown: Tabulated) -> dict[str, list[str]]:
-        """Return the name of each output with the key of what it shows."""
+        """Return the name of each output with its only key once it is complete, see `OutputFiles`."""
         outputs = self.call.outputs
         images = self.call.record.content["notes"].get("images_sha256")
         content = [shown.table.sha256, shown.called, shown.failures, predicted.sha256, images]
@@ -324,19 +325,18 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
                     f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
                 )
             self.tidy(predicted)
-        # until all outputs are written, each may have its earlier content or the new one
-        written = self.call.outputs.earlier.written
+        written = outputs.history.written
         keys = self._content_keys(predicted, shown)
-        both = {name: sorted({*written.get(name, []), *new}) for name, new in keys.items()}
-        record.note(written=written | both)
+        # a call that is killed while it writes leaves some outputs as they were and some new, see `OutputFiles`
+        possible = {name: sorted({*written.get(name, []), *key}) for name, key in keys.items()}
+        record.note(written=written | possible)
         record.save()
         result = write_outputs(
             outputs.table,
             shown,
             predicted,
             html=settings.html,
-            overwrite=outputs.replaces,
-            known=outputs.ours.get(outputs.table.name, ()),
+            overwrite=outputs.may_replace(outputs.table),
         )
         if not settings.update:
             set_aside(outputs.parts)

@@ -9,7 +9,7 @@ import csv
 import functools
 import logging
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,22 +58,21 @@ class Table:
     answers: Answers
     further: Sequence[tuple[str, Sequence[str]]] = ()
 
-    def finish(self, path: Path, *, overwrite: bool, known: Collection[str] = ()) -> None:
+    def finish(self, path: Path, *, overwrite: bool) -> None:
         """Write the table. If another process has written the same table meanwhile, keep that one.
 
         Parameters
         ----------
         path : Path
         overwrite : bool
-        known : collection of str
-            Checksums of tables that are replaced anyway.
+            Whether a table that exists is replaced, see `OutputFiles.may_replace`.
 
         Raises
         ------
         OutputError
             Somebody has written a different table, or the table cannot be written.
         """
-        if overwrite or not path.exists() or file_sha256(path) in known:
+        if overwrite or not path.exists():
             self._write(path)
         elif file_sha256(path) == self.sha256:
             _log.info("%s: another process finished the same table meanwhile; it is kept", path)

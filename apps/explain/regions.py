@@ -31,7 +31,10 @@ _FLAT = 0.01
 _BORDER = 1 / 16
 """Width of the border, as a fraction of each side, that is not outlined if padding makes maps bright there."""
 
-Ring = list[tuple[int, int]]
+Point = tuple[int, int]
+"""Steps to the right and down: of a corner of pixels from the origin, or, as the way of an edge, to its other end."""
+
+Ring = list[Point]
 
 
 def hottest_regions(
@@ -117,42 +120,59 @@ def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags
 def outline(inside: Flags) -> list[Ring]:
     """Return the outline of an edge-connected region, then those of its holes, as closed rings along pixel edges.
 
-    If two pixels touch only at a corner, the ring turns towards the background there, so that no ring meets itself.
+    Each edge has the region on its right and the background on its left: outlines run clockwise on screen, holes the
+    other way. If two pixels touch only at a corner, the ring turns towards the background there, so that no ring meets
+    itself.
     """
     padded = np.pad(inside, 1)
-    steps: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    # clockwise on screen: neighbour (right, down) of a pixel, and the ends of the edge between them
-    for neighbour, begin, end in (
-        ((0, -1), (0, 0), (1, 0)),
-        ((1, 0), (1, 0), (1, 1)),
-        ((0, 1), (1, 1), (0, 1)),
-        ((-1, 0), (0, 1), (0, 0)),
+    ways: dict[Point, list[Point]] = {}
+    # where each edge of a pixel begins, and its way, clockwise
+    for begin, way in (
+        ((0, 0), (1, 0)),
+        ((1, 0), (0, 1)),
+        ((1, 1), (-1, 0)),
+        ((0, 1), (0, -1)),
     ):
-        outside = ~np.roll(padded, (-neighbour[1], -neighbour[0]), axis=(0, 1))[1:-1, 1:-1]
+        right, down = _left_of(way)
+        outside = ~np.roll(padded, (-down, -right), axis=(0, 1))[1:-1, 1:-1]
         for y, x in np.argwhere(inside & outside).tolist():
-            steps.setdefault((x + begin[0], y + begin[1]), []).append((x + end[0], y + end[1]))
+            ways.setdefault((x + begin[0], y + begin[1]), []).append(way)
     rings = []
-    while steps:
-        start = min(steps)
+    while ways:
+        # of the corners that are left, the upper one on the far left: no hole is as far left as the outline around it,
+        # only one edge begins there, and it does not go straight on
+        start = min(ways)
         ring = [start]
         way = (0, 0)
         while len(ring) == 1 or ring[-1] != start:
             x, y = ring[-1]
-            ends = steps[x, y]
-            end = ends[0]
-            turned = (x + way[1], y - way[0])
-            if turned in ends:
-                end = turned
-            ends.remove(end)
-            if not ends:
-                del steps[x, y]
             before = way
-            way = (end[0] - x, end[1] - y)
+            way = _next_way(ways[x, y], before)
+            ways[x, y].remove(way)
+            if not ways[x, y]:
+                del ways[x, y]
             if way == before:
                 ring.pop()  # straight on: one longer edge
-            ring.append(end)
+            ring.append((x + way[0], y + way[1]))
         rings.append(ring)
     return rings
+
+
+def _next_way(ways: list[Point], before: Point) -> Point:
+    """Return the way on from a corner, of one or two; two begin where two pixels of the region touch only there.
+
+    The turn to the left then goes over to the other pixel. The turn to the right would stay at this one, and the ring
+    would come back to the corner by the other.
+    """
+    left = _left_of(before)
+    if left in ways:
+        return left
+    return ways[0]
+
+
+def _left_of(way: Point) -> Point:
+    """Return the way to the left, where the background is; up is negative."""
+    return way[1], -way[0]
 
 
 def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> None:

@@ -158,10 +158,8 @@ class Session:
                 ensure_folder(target.parent)
                 await asyncio.to_thread(shutil.copyfile, item.path, target)
         except BaseException as error:
-            if self._items.pop(item.number, None) is not None:
-                with contextlib.suppress(OSError):
-                    self._kept(item).unlink()
-            self._discard(item)
+            # also if the upload is cancelled, as at the end of the server
+            self._withdraw(item)
             if isinstance(error, TimeoutError):
                 raise HTTPException(408, f"{name}: did not arrive in time; try again") from error
             if isinstance(error, OSError):
@@ -219,6 +217,14 @@ class Session:
     def _discard(self, item: Item) -> None:
         self._held -= item.size
         shutil.rmtree(item.folder, ignore_errors=True)
+
+    def _withdraw(self, item: Item) -> None:
+        """Undo what `add` did for an image until it failed."""
+        # an image that is not listed yet was not copied either: the file of its name may be that of another image
+        if self._items.pop(item.number, None) is not None:
+            with contextlib.suppress(OSError):
+                self._kept(item).unlink()
+        self._discard(item)
 
     def _kept(self, item: Item) -> Path:
         return self._keep[item.model] / "images" / item.name
@@ -278,9 +284,11 @@ class Session:
         while True:
             self._changed.clear()
             waiting = [item for item in self._items.values() if item.state == "waiting"]
-            if waiting and not (bool(self._keep) and time.monotonic() > self._due):
-                # all are read before one is predicted
-                await self._try(min(waiting, key=lambda item: bool(item.width)))
+            is_due = bool(self._keep) and time.monotonic() > self._due
+            if waiting and not is_due:
+                # all are read, which tells their width, before one is predicted
+                unread_first = sorted(waiting, key=lambda item: item.width > 0)
+                await self._try(unread_first[0])
             else:
                 await self._try_to_keep()
             if not waiting:

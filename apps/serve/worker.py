@@ -257,7 +257,12 @@ def _result(image: Task) -> Prediction | str:
 
 
 def _read_as_folder(images: Sequence[Task], dropped: str, model: Model) -> dict[str, ImageRecord]:
-    """Return the images that `predict` lists of a dropped folder, by their names on the page."""
+    """Return the images that `predict` lists of a dropped folder, by their names on the page.
+
+    Each file lies in a folder of its own, so `predict` reads a temporary folder with links that are named as on the
+    page. If it refuses that folder, such as for another layout than the model's, nothing is known of the images: the
+    error is suppressed, since a table can do without.
+    """
     with TemporaryDirectory() as folder, suppress(BchistoError):
         root = Path(folder, "images")
         for image in images:
@@ -270,6 +275,7 @@ def _read_as_folder(images: Sequence[Task], dropped: str, model: Model) -> dict[
                     (link.parents[1] / Path(name).name).mkdir(exist_ok=True)
         records = ImageSelection(root / dropped, **model.bundle.reading).table().records
         return {record.path.relative_to(root).as_posix(): record for record in records}
+    # only after an error that was suppressed
     return {}
 
 

@@ -262,6 +262,18 @@ def cut(
 class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     """Fields of slides, with their manifest; a unit is a slide.
 
+    Its values change only in these calls, in this order:
+
+    1. `open` fills `slides` and `failures`, before anything is recorded or written;
+    2. `cut` runs the `Computation`. Its `check` compares the slides with `earlier`, and takes those that do not fit out
+       of `slides`; instead, if all is cut anew, `discard` clears `keeps`, and `earlier`, which nothing has read yet, is
+       empty;
+    3. `read` finds finished slides in `earlier`, and `do` cuts the others, which changes nothing here;
+    4. `write` adds what could not be cut to `failures`.
+
+    A dry run takes the same steps, so that it counts what would be cut. It asks `writes` only where something would be
+    written or set aside, or refused since the folder has fields of other settings.
+
     Attributes
     ----------
     into : Path
@@ -273,8 +285,9 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     writes : bool
         Whether fields and the manifest are written, and not only counted.
     slides : list of SlideUnit
+        Slides that can be used.
     failures : list of (str, str)
-        Slides that cannot be used, and why.
+        Slides and fields that cannot be used, and why.
     keeps : bool
         Whether what earlier runs cut is kept, and what a person wrote into the manifest.
     """
@@ -294,7 +307,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     finished_clause = "slides are cut"
 
     def open(self, slides: Sequence[SlideFile], outlines: Mapping[str, Path]) -> None:
-        """Open the slides and their annotations.
+        """Open the slides and their annotations: fill `slides`, and `failures` if errors are skipped.
 
         Raises
         ------
@@ -307,6 +320,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                 unit = SlideUnit.of(
                     slide, outlines.get(slide.name), self.into / "fields", self.settings
                 )
+                # here, since `check` is not called if all is cut anew
                 _check_name(unit, names)
                 self.slides.append(unit)
 
@@ -318,7 +332,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
 
     @functools.cached_property
     def earlier(self) -> dict[str, Content]:
-        """What earlier runs cut, by the name of the slide."""
+        """What earlier runs cut, by the name of the slide; read once, after `discard` if that is called."""
         if not self.keeps:
             return {}
         return {
@@ -343,7 +357,10 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         return FolderSettings(folder=self.into / "fields", settings=settings, work=("*/*",))
 
     def check(self) -> None:
-        """Refuse fields of other settings, and slides that have the name of another that was cut earlier."""
+        """Refuse fields of other settings, and slides that have the name of another that was cut earlier.
+
+        If errors are skipped, such slides are taken out of `slides`.
+        """
         if self.writes:
             self.fields_folder.check()
         names = {content["digest"]: name for name, content in self.earlier.items()}
@@ -366,7 +383,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             )
 
     def discard(self) -> None:
-        """Set aside the fields; without writing, only take no notice of them."""
+        """Set aside the fields; without writing, only take no notice of them. Called before `earlier` is read."""
         self.keeps = False
         if self.writes:
             set_aside(self.fields_folder.folder)

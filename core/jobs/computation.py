@@ -34,14 +34,33 @@ _log = logging.getLogger(__name__)
 class Computation(ABC, Generic[U, K, M, R]):
     """What a command computes, in units that are kept, and the outputs that are written from all of them.
 
-    A subclass opens and refuses its inputs before `compute_all`, which then calls, in this order:
+    A subclass opens and refuses its inputs before `compute_all`, which then calls these members from top to bottom. All
+    others are asked about the work wherever an answer is needed, and change nothing.
 
-    1. `check` of every computation, so that nothing has changed if one is refused; instead, if earlier results are
-       overwritten, `discard` of every computation;
-    2. `begin` of every computation;
-    3. for each computation in turn `units`, `describe`, and `read` of each unit of this shard;
-    4. `note_work` and `list_units` if a unit is missing, then `do` in this process or in others;
-    5. `write`; instead, `end_shard` of a shard, and `rehearse` and `is_written` of a check.
+    ===================  ===============  ================  ======================  ==============================
+    Called               Run              Run, overwriting  Shard                   Check
+    ===================  ===============  ================  ======================  ==============================
+    `check`              yes              no                yes                     yes
+    `discard`            no               yes               no                      no
+    `begin`              yes              yes               yes                     yes
+    `units`, `describe`  yes              yes               yes                     yes
+    `read`               all units        all units         units of the shard      as a run or a shard
+    `note_work`          if any missing   if any missing    if any missing          if any missing
+    `list_units`         if any missing   if any missing    if any missing          if any missing, else see below
+    `do`                 missing units    missing units     missing units           no
+    `rehearse`           no               no                no                      missing units
+    `end_shard`          no               no                yes                     no
+    `is_written`         see below        see below         always, without `kept`  if none missing
+    `write`              see below        see below         no                      no
+    ===================  ===============  ================  ======================  ==============================
+
+    - The first three are each called of every computation of a command before the next member is called: nothing has
+      changed if any is refused, and all earlier results are set aside before any work begins. The other members are
+      called of one computation after the other.
+    - A run writes its outputs, unless `rewrites` is false, no unit was missing, and `is_written` then says yes.
+    - If `is_written` says no, a check calls `list_units` after it: others read from the list that there is work.
+    - A check with overwriting calls nothing but `rehearse` of every computation, with None for its units: what is there
+      must be neither removed nor looked at.
     """
 
     work: Work
@@ -174,9 +193,13 @@ class Computation(ABC, Generic[U, K, M, R]):
     def is_written(self, kept: Sequence[K | None]) -> bool:
         """Return whether all outputs are there and of exactly these inputs.
 
-        It is given the kept results of all units; of a shard, whose units are only a part, nothing.
-
         By default that is not known, and outputs are written again.
+
+        Parameters
+        ----------
+        kept : sequence
+            The result of each unit, of which none is missing. Empty for a shard, which reads only its own units: there
+            the outputs alone must tell, and units of other shards may be missing.
         """
         return False
 

@@ -199,33 +199,42 @@ def _here_first(
 
         this process   unit 0 | unit 1 | unit 4 | ...   one iterator gives each unit to one of the two
         the thread     waits  |  starts workers: unit 2, unit 3 | ...
+
+    The two share the iterator without a lock, since it is one of a list: its next item and its length hint, which is
+    the number of units that nobody has taken, are each a single step under the GIL. Two threads cannot share a
+    generator, which fails if it is asked while it runs.
     """
-    waiting = iter(list(units))
+    queue = iter(list(units))
     outcomes: collections.deque[tuple[U, R]] = collections.deque()
     errors: list[BaseException] = []
     began = time.monotonic()
     first_done = threading.Event()
     stop = threading.Event()
 
-    def others() -> None:
-        # of the workers too, until they can ignore them
+    def start_workers() -> None:
+        # interrupts are for the main thread; workers inherit this until they ignore them, see `prepare_worker`
         signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-        first_done.wait(resources.least(2) / (len(units) - 1))
+        # once the first unit has taken so long, the others, of the same duration, are worth a second process
+        longest_wait = resources.least(2) / (len(units) - 1)
+        first_done.wait(longest_wait)
         worth = resources
         if first_done.is_set():
-            worth = resources.worth((time.monotonic() - began) * length_hint(waiting))
-        workers = min(worth.processes - 1, length_hint(waiting))
+            unit_seconds = time.monotonic() - began
+            worth = resources.worth(unit_seconds * length_hint(queue))
+        # this process is one of those that are worth it
+        workers = min(worth.processes - 1, length_hint(queue))
         if workers <= 0 or stop.is_set():
             return
         try:
-            outcomes.extend(in_workers(waiting, jobs=workers, ahead=0, stop=stop))
+            # a unit that a worker takes ahead would be lost to this process
+            outcomes.extend(in_workers(queue, jobs=workers, ahead=0, stop=stop))
         except BaseException as error:  # noqa: BLE001 - raised below
             errors.append(error)
 
-    thread = threading.Thread(target=others, name="bchisto-workers")
+    thread = threading.Thread(target=start_workers, name="bchisto-workers")
     thread.start()
     try:
-        for unit in waiting:
+        for unit in queue:
             result = call(unit)
             first_done.set()
             yield result

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from .backend import asked_threads, visible_gpus
 
@@ -52,33 +53,42 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
     bool
         False if another process was still in the block after that time.
     """
-    import fcntl
-
     with contextlib.ExitStack() as stack:
-        busy = False
         # without locks or write permission, several processes do the same work
+        alone = True
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
             until = time.monotonic() + seconds
             while True:
-                lock = stack.enter_context((folder / _TURN).open("ab"))
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    # another process has just removed it
-                    busy = not os.fstat(lock.fileno()).st_nlink
-                except BlockingIOError:
-                    busy = True
-                if not busy or time.monotonic() >= until:
+                # each time: a process that leaves removes the folder if nothing else is in it
+                folder.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context((folder / _TURN).open("ab"))
+                alone = _lock(file)
+                if alone or time.monotonic() >= until:
                     break
-                lock.close()
+                # if the other process has removed this file, the next one to be opened is a new one
+                file.close()
                 time.sleep(0.05)
         try:
-            yield not busy
+            yield alone
         finally:
-            if not busy:
+            if alone:
                 with contextlib.suppress(OSError):
                     (folder / _TURN).unlink(missing_ok=True)
                     folder.rmdir()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Lock an open file; return False if another process has locked it, or has removed it after its own turn.
+
+    A lock on a removed file keeps nobody out, since others open the file that has its name now.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(file.fileno()).st_nlink > 0
 
 
 @dataclass(frozen=True)

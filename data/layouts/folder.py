@@ -16,6 +16,7 @@ from ...core import Message, Names, few
 from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding, Findings
+from ..findings import Level as Severity
 from ..names import PathRule, barcode_of
 from ..walk import list_images
 from .registry import LayoutSpec, known_classes
@@ -39,12 +40,43 @@ _PATIENT = re.compile(
     r"\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
 )
 _COLLECTION = frozenset({"set", "sets", "dataset", "datasets", "cohort", "images", "data"})
+
+# the kinds of levels, which are what their folders are taken for, in the words of the messages
 SPLIT = "parts of a split"
-UNCLEAR = "perhaps classes"
+"""``train``, ``test``; also ``lung_val``."""
+
+FOLDS = "folds"
+"""``fold_0``, ``cv3``."""
+
+SETS = "sets"
+"""Sites, magnifications and years: ``site_A``, ``40X``, ``2019``."""
+
+PATIENTS = "patients"
+"""``P01``, ``case 7``, ``14-2523``."""
+
 AROUND = "one folder around all"
+"""The only folder of its level, if its name means nothing there: ``my study``."""
+
+_OUTER = (SPLIT, FOLDS, SETS, PATIENTS, AROUND)
+"""What is above the classes; the first level of another kind is the labels."""
+
+CLASSES = "classes"
+"""``benign``, ``grade1``, ``0``; in the end also the labels of any other name, if no other level may be the classes."""
+
 _MIXED = "parts beside classes"
-_OUTER = (SPLIT, "folds", "sets", "patients", AROUND)
-"""Kinds of levels that are above the classes."""
+"""``train`` and ``control``: one part of a split, or parts without folders in them, beside other names."""
+
+_PERHAPS_SETS = "perhaps sets"
+"""Names with a word for images or their sets: ``lung_images``."""
+
+_NUMBERS = "numbers"
+"""Other names that all hold two digits, as numbers of slides do: ``he01``."""
+
+_OTHER = ""
+"""Names that tell nothing."""
+
+UNCLEAR = "perhaps classes"
+"""Each of the two levels that may be the classes."""
 
 
 class Level(NamedTuple):
@@ -57,11 +89,10 @@ class Level(NamedTuple):
     names : tuple of str
         Sorted.
     kind : str
-        What they are taken for: one of `_OUTER`; ``classes``; ``perhaps classes``, of two levels; or ``parts beside
-        classes``. Before, in this module: ``perhaps sets`` (``lung_images``); ``numbers``, other names that all hold
-        two digits; or empty.
+        What they are taken for, one of the constants above: as judged by the names, or as `levels_of` settles it.
     recurs : bool
-        Whether at least half of two or more names are those of folders below several others.
+        Whether at least half of two or more names are those of folders below several others, as those of classes are
+        below patients: ``P1/benign``, ``P1/malignant``, ``P2/benign``.
     parts : mapping of str to str
         Folder to the part of a split that it names.
     """
@@ -97,35 +128,46 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     outer = levels[: label.number - 1]
     deeper = levels[label.number :]
     other = next((level for level in deeper if _may_be_classes(level, label)), None)
-    if other is None and label.kind != "classes" and outer and _rivals(outer[-1], label):
+    if other is None and label.kind != CLASSES and outer and _rivals(outer[-1], label):
         other = label
         label = outer.pop()
     if other is not None:
         return [*outer, label._replace(kind=UNCLEAR), other._replace(kind=UNCLEAR)]
     if label.kind != _MIXED:
-        label = label._replace(kind="classes", parts={})
+        label = label._replace(kind=CLASSES, parts={})
+    # benign/train/: of what is below the classes, only a split matters
     return [*outer, label, *[level for level in deeper if level.kind == SPLIT][:1]]
 
 
 def _label_level(levels: Iterable[Level]) -> Level | None:
+    """Return the first level that is not of a kind above the classes."""
     return next((level for level in levels if level.kind not in _OUTER), None)
 
 
 def _may_be_classes(level: Level, label: Level) -> bool:
     """Whether a level may be the classes, although one above it is taken for them."""
-    sure = label.kind == "classes"
-    if level.kind == "classes":
-        return level.recurs or not sure
-    if level.kind == "" and level.recurs:
-        return not sure
-    return level.kind == "" and label.kind in (_MIXED, "perhaps sets")
+    if label.kind == CLASSES:
+        # tumor/0/, tumor/1/, normal/0/, normal/1/; not malignant/ductal_carcinoma/, a subtype of only one class
+        return level.kind == CLASSES and level.recurs
+    if level.kind == CLASSES:
+        # Ann/benign/, Bob/malignant/: a known name is the better reason
+        return True
+    # A/ADI/, A/LYM/, B/ADI/, B/LYM/; or lung_images/aca/, colon_images/scc/; or train/a/ beside control/b/
+    return level.kind == _OTHER and (level.recurs or label.kind in (_MIXED, _PERHAPS_SETS))
 
 
 def _rivals(above: Level, label: Level) -> bool:
-    """Whether the level above unclear classes may be the classes instead: two of three signs."""
+    """Whether the level above unclear classes may be the classes instead: two of three signs.
+
+    One sign alone does not tell: a class may be missing in a part (train/x/, test/y/), classes may have numbers
+    (train/he01/, train/he02/, test/he01/, test/he02/), and sets may hold them (site_A/x/, site_A/y/, site_B/x/).
+    """
     signs = (
+        # P1/x/, P1/y/, P2/z/: most are below only one folder, as patients or lesions are below their class
         not label.recurs and len(above.names) > 1,
-        label.kind == "numbers",
+        # P1/he01/, P2/he01/: named as slides are
+        label.kind == _NUMBERS,
+        # the names of a split are hardly those of classes
         above.kind != SPLIT,
     )
     return above.kind != AROUND and sum(signs) >= 2
@@ -144,13 +186,16 @@ def _levels(folders: Sequence[Sequence[str]], class_words: Container[str]) -> li
         filled = (folder[number - 1] in parts for folder in folders if len(folder) > number)
         if not parts:
             kind = _kind(names, class_words)
+        # train/a/, test/b/, also beside masks/: what is next to two parts with folders is left out
         elif len(parts) == len(names) or (len(set(parts.values())) > 1 and any(filled)):
             kind = SPLIT
         else:
+            # train/a/, control/b/: one part beside others is no split
             kind = _MIXED
         if len(names) == 1 and _means_nothing(kind, number, levels):
             kind = AROUND
         repeated = sum(len(folders_above) > 1 for folders_above in parents.values())
+        # half are enough: a class may be missing below some folders
         recurs = len(names) > 1 and 2 * repeated >= len(names)
         levels.insert(0, Level(number, names, kind, recurs, parts))
     return levels
@@ -173,28 +218,35 @@ def _parts(names: Iterable[str]) -> dict[str, str]:
 
 
 def _means_nothing(kind: str, number: int, deeper: Sequence[Level]) -> bool:
-    """Whether the only folder of a level is just around others, or around all images, such as P01/images."""
+    """Whether the only folder of a level is just around others, or around all images."""
     if not deeper:
-        return number > 1 and not kind
-    if kind in ("", "perhaps sets", "numbers", "patients"):
+        # P01/crops/, P02/crops/; but in crops/1.png the folder is a class
+        return number > 1 and kind == _OTHER
+    if kind in (_OTHER, _PERHAPS_SETS, _NUMBERS, PATIENTS):
+        # my study/benign/; P01/benign/, where all images are of one patient
         return True
-    return kind == deeper[0].kind == "classes" and len(deeper[0].names) > 1
+    # cancer/benign/, cancer/malignant/; but if there is only benign/grade1/, benign is the class
+    return kind == deeper[0].kind == CLASSES and len(deeper[0].names) > 1
 
 
 def _kind(names: Iterable[str], class_words: Container[str]) -> str:
+    """Return the kind that the names of a level tell, if none is a part of a split; the first that fits."""
     plain = [name.strip().casefold() for name in names]
     if all(map(_SET.fullmatch, plain)):
-        return "folds" if all(re.match(_FOLD, name) for name in plain) else "sets"
+        return FOLDS if all(re.match(_FOLD, name) for name in plain) else SETS
     words = [_words(name) for name in plain]
     classes = sum(parts[-1] in class_words or any(map(_CLASS.fullmatch, parts)) for parts in words)
+    # classes that are numbers begin with 0; 1, 2, 7 may be anything
     digits = "0" in plain and all(re.fullmatch(r"\d", name) for name in plain)
+    # benign, hyperplasia: half are enough, since not all names of classes are known
     if digits or 2 * classes >= len(plain):
-        return "classes"
+        return CLASSES
     if all(map(_PATIENT.fullmatch, plain)):
-        return "patients"
+        return PATIENTS
+    # lung_images, colon_images: such a word is in each name
     if not any(map(_COLLECTION.isdisjoint, words)):
-        return "perhaps sets"
-    return "numbers" if all(re.search(r"\d.*\d", name) for name in plain) else ""
+        return _PERHAPS_SETS
+    return _NUMBERS if all(re.search(r"\d.*\d", name) for name in plain) else _OTHER
 
 
 def _words(name: str) -> list[str]:
@@ -232,7 +284,7 @@ def _reading(levels: Sequence[Level], rule: PathRule | None) -> _Reading:
         return _Reading(rule.level, split)
     label = _label_level(levels)
     number = 0 if label is None else label.number
-    return _Reading(number, split, label, *map(first.get, ("patients", "folds", "sets")))
+    return _Reading(number, split, label, *map(first.get, (PATIENTS, FOLDS, SETS)))
 
 
 def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, PathRule]:
@@ -279,7 +331,7 @@ def read_folder(
         for name, message in _left_out(files, reading.split).items():
             findings.warning(name, message)
             del files[name]
-        if [level.kind for level in levels] != ["classes"]:
+        if [level.kind for level in levels] != [CLASSES]:
             findings += _meaning(root, levels)
     if "group" not in rules:
         findings += _deeper(files, reading)
@@ -350,22 +402,22 @@ def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
         for level in levels
     ]
     text = f"folders are taken for {', '.join(['{}'] * len(roles))}"
-    outside = [level.number for level in levels if level.kind not in ("classes", AROUND)]
+    outside = [level.number for level in levels if level.kind not in (CLASSES, AROUND)]
     remedies = [
         Message("{label_from:{}} takes level {} for the classes", number, number)
         for number in outside[:1]
     ]
-    if any(level.kind == "classes" for level in levels):
-        message = Message(text, *roles, remedies=remedies)
-        return [Finding("note", str(root), message, labels_only=True)]
-    text += ", not for classes, so images have no label"
-    remedies = [
-        Message("make a folder for each class"),
-        Message("{labels:TABLE} takes them from a table"),
-        *remedies,
-    ]
+    severity: Severity = "note"
+    if not any(level.kind == CLASSES for level in levels):
+        severity = "warning"
+        text += ", not for classes, so images have no label"
+        remedies = [
+            Message("make a folder for each class"),
+            Message("{labels:TABLE} takes them from a table"),
+            *remedies,
+        ]
     message = Message(text, *roles, remedies=remedies)
-    return [Finding("warning", str(root), message, labels_only=True)]
+    return [Finding(severity, str(root), message, labels_only=True)]
 
 
 def _both_readings(first: Level, second: Level) -> Message:

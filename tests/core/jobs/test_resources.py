@@ -4,6 +4,8 @@ its devices is replaced, and the test says so."""
 import os
 import subprocess
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +15,7 @@ from bchisto.core.jobs import (
     Work,
     cpu_resources,
     default_jobs,
+    in_turn,
     network_resources,
     run_units,
 )
@@ -206,3 +209,22 @@ def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
     )
     assert done.stdout.strip() == "ok", done.stderr
+
+
+def test_who_waits_has_its_turn_although_the_other_removed_the_folder(tmp_path):
+    folder = tmp_path / "turns"
+    turns = []
+
+    def wait():
+        with in_turn(folder, seconds=20) as alone:
+            turns.append((alone, folder.is_dir()))
+
+    waiter = threading.Thread(target=wait)
+    with in_turn(folder) as alone:
+        assert alone
+        waiter.start()
+        time.sleep(0.2)
+        assert turns == []
+    waiter.join()
+    assert turns == [(True, True)]
+    assert not folder.exists()
