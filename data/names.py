@@ -294,7 +294,10 @@ def settle_groups(
             message = Message(text, len(patients), len(records), names)
             findings.note(root.name, message, labels_only=True)
     group_of, joined = join_groups((record.group for record in records), where=root.name)
-    settled = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
+    settled = [
+        record if record.group is None else replace(record, group=group_of[record.group])
+        for record in records
+    ]
     return settled, findings + joined
 
 
