@@ -99,10 +99,10 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     out = commands[0].out
     # predict makes a table in the run
     run = out.parent if commands[0].name == "predict" else out
-    with in_turn(Path(f"{out.absolute()}.submit"), seconds=0) as alone:
+    with in_turn(Path(f"{out.absolute()}.submit"), seconds=0) as has_turn:
         if not options["force"]:
             refuse_live(run, [path for each in commands for path in (*each.inputs, each.out)])
-        if not alone:
+        if not has_turn:
             raise UnderWayError(f"{out}: another submit works on it at this moment; let it end")
         given = given_options(context, context.command, but=("force",))
         plan = from_options(
@@ -137,8 +137,8 @@ def _cancel(words: Sequence[str]) -> None:
         return
     run = Path(words[0]).resolve()
     for lock in (Path(f"{run}.submit"), *run.glob("*.submit")):
-        with in_turn(lock, seconds=0) as alone:
-            if not alone:
+        with in_turn(lock, seconds=0) as has_turn:
+            if not has_turn:
                 raise UnderWayError(
                     f"{words[0]}: a submit works on it at this moment; let it end, then cancel"
                 )

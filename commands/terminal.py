@@ -59,7 +59,7 @@ def option_words(option: click.Option, values: Iterable[str]) -> list[str]:
 
 
 def _typed(option: click.Option, value: str) -> str:
-    """Return an option with its value as one types them; without a value, the flag alone."""
+    """Return an option with its value as one types them; without a value, only the flag."""
     if option.is_flag and value == "False":
         # without a flag for False there is nothing to type
         return next(iter(option.secondary_opts), f"{option.name} False")

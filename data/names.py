@@ -288,7 +288,10 @@ def settle_groups(
     """
     findings = Findings(_slides(records, root, ruled=ruled))
     group_of, joined = join_groups((record.group for record in records), where=root.name)
-    settled = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
+    settled = [
+        record if record.group is None else replace(record, group=group_of[record.group])
+        for record in records
+    ]
     return settled, findings + joined
 
 

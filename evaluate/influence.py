@@ -334,7 +334,7 @@ class Variation(NamedTuple):
         Of the mean of the parts.
     each : list of PartVariation
     counted : bool
-        Whether every row is a unit, and counts alone make the variance.
+        Whether every row is a unit, and only counts make the variance.
     most : float
         The most rows of a share that the mean may be worth.
     freedom : float
@@ -428,7 +428,7 @@ def _part_variation(part: Part, member: Integers, power: float) -> PartVariation
         units_of_sides.append(kish(sizes))
         others = 1.0 - sizes / sizes.sum()
         summed = np.bincount(member, np.where(side, part.effect, 0.0), count)
-        influence += summed / (others + (others <= 0)) ** power  # a unit alone is not corrected
+        influence += summed / (others + (others <= 0)) ** power  # a single unit is not corrected
     rows = _worth_of_sides(rows_of_sides, part.finer)
     units = _worth_of_sides(units_of_sides, part.finer)
     variance = float(np.square(influence).sum())

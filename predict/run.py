@@ -207,8 +207,8 @@ def predict(
 @contextlib.contextmanager
 def _only_update(table: Path) -> Iterator[None]:
     """Refuse to update a table while another call does."""
-    with in_turn(table.with_name(f"{table.name}.parts"), seconds=0) as alone:
-        if not alone:
+    with in_turn(table.with_name(f"{table.name}.parts"), seconds=0) as has_turn:
+        if not has_turn:
             raise UnderWayError(
                 "{}: another {update} works on it at this moment; let it end", table
             )

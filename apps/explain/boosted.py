@@ -173,7 +173,11 @@ def _by_place(
     # without a requested side, micrometres per pixel need not be known
     asked = round(window * view.factor(record.mpp)) if window else 0
     side = _side(
-        encoder, asked, crop=view.crop, shorter=min(frame.shape[:2]), alone=settings.mode != "dense"
+        encoder,
+        asked,
+        crop=view.crop,
+        shorter=min(frame.shape[:2]),
+        separately=settings.mode != "dense",
     )
     steps = _STEPS[settings.mode]
     height, width = frame.shape[:2]
@@ -195,13 +199,13 @@ def _by_place(
     ]
 
 
-def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: bool) -> int:
+def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, separately: bool) -> int:
     """Return the side of a window: the requested one or a default, but no smaller than the network needs.
 
-    If each window is encoded `alone`, the default is the size of a crop. In a smaller window more cells are at the
+    If each window is encoded `separately`, the default is the size of a crop. In a smaller window more cells are at the
     border, and if the encoder resizes it, it is magnified, so it would not resemble the crops of training.
     """
-    default = crop if alone else min(crop, shorter // 3)
+    default = crop if separately else min(crop, shorter // 3)
     side = min(max(_LEAST, window or default), shorter)
     # an encoder without feature maps has no geometry, and resizes its crops
     geometry = getattr(encoder, "geometry", None)

@@ -199,7 +199,7 @@ class Computation(ABC, Generic[U, K, M, R]):
         ----------
         kept : sequence
             The result of each unit, of which none is missing. Empty for a shard, which reads only its own units: there
-            the outputs alone must tell, and units of other shards may be missing.
+            only the outputs can tell, and units of other shards may be missing.
         """
         return False
 

@@ -55,23 +55,23 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
     """
     with contextlib.ExitStack() as stack:
         # without locks or write permission, several processes do the same work
-        alone = True
+        has_turn = True
         with contextlib.suppress(OSError):
             until = time.monotonic() + seconds
             while True:
                 # each time: a process that leaves removes the folder if nothing else is in it
                 folder.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context((folder / _TURN).open("ab"))
-                alone = _lock(file)
-                if alone or time.monotonic() >= until:
+                has_turn = _lock(file)
+                if has_turn or time.monotonic() >= until:
                     break
                 # if the other process has removed this file, the next one to be opened is a new one
                 file.close()
                 time.sleep(0.05)
         try:
-            yield alone
+            yield has_turn
         finally:
-            if alone:
+            if has_turn:
                 with contextlib.suppress(OSError):
                     (folder / _TURN).unlink(missing_ok=True)
                     folder.rmdir()

@@ -159,7 +159,7 @@ def _may_be_classes(level: Level, label: Level) -> bool:
 def _rivals(above: Level, label: Level) -> bool:
     """Whether the level above unclear classes may be the classes instead: two of three signs.
 
-    One sign alone does not tell: a class may be missing in a part (train/x/, test/y/), classes may have numbers
+    A single sign does not tell: a class may be missing in a part (train/x/, test/y/), classes may have numbers
     (train/he01/, train/he02/, test/he01/, test/he02/), and sets may hold them (site_A/x/, site_A/y/, site_B/x/).
     """
     signs = (
@@ -387,7 +387,7 @@ def _folder(name: str, level: Level | None) -> str | None:
 
 
 def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
-    """Return what the folders are taken for, if not for classes alone: a note, both readings, or that none is one."""
+    """Return what the folders are taken for, if not only for classes: a note, both readings, or that none is one."""
     unclear = [level for level in levels if level.kind == UNCLEAR]
     if unclear:
         message = _both_readings(*unclear)

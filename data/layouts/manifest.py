@@ -273,7 +273,7 @@ def _row_errors(table: Path, rows: Iterable[_Row]) -> list[Finding]:
 
 
 def _cells(rows: Iterable[_Row], column: str) -> list[str | None]:
-    """Return the cells of a column, None where it is empty or there is no such column."""
+    """Return the cells of a column, None if it is empty or there is no such column."""
     return [row.cells.get(column) or None for row in rows]
 
 

@@ -477,13 +477,17 @@ def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
 def test_a_window_is_as_large_as_the_network_needs():
     """The crop, of a frame a third of its shorter side at most, at least 32, doubled until the last map has a cell."""
     tiny = Encoder("convs", weights="random")
-    for alone in (False, True):
-        assert _side(tiny, 0, crop=64, shorter=300, alone=alone) == 64
-        assert _side(tiny, 0, crop=200, shorter=300, alone=alone) == (200 if alone else 100)
-        assert _side(tiny, 0, crop=64, shorter=48, alone=alone) == (48 if alone else 32)
-        assert _side(tiny, 500, crop=64, shorter=300, alone=alone) == 300
+    for separately in (False, True):
+        assert _side(tiny, 0, crop=64, shorter=300, separately=separately) == 64
+        assert _side(tiny, 0, crop=200, shorter=300, separately=separately) == (
+            200 if separately else 100
+        )
+        assert _side(tiny, 0, crop=64, shorter=48, separately=separately) == (
+            48 if separately else 32
+        )
+        assert _side(tiny, 500, crop=64, shorter=300, separately=separately) == 300
         narrow = type("Narrow", (), {"geometry": Geometry.of(stretched())})
-        assert _side(narrow, 0, crop=64, shorter=300, alone=alone) == 128
+        assert _side(narrow, 0, crop=64, shorter=300, separately=separately) == 128
 
 
 def stretched():
