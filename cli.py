@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
             put(_usage(error), err=True)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
-            status = _interrupted(stop, outcome)
+            status = _interrupted(stop, outcome, words)
         except BrokenPipeError:
             sys.stderr.close()
             status = 1
@@ -164,7 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
             if stop.received is None:
                 status = _failed(error, words)
             else:
-                status = _interrupted(stop, outcome)
+                status = _interrupted(stop, outcome, words)
         finally:
             count_repeated()
     if not isinstance(status, int):  # what a command returns is not an exit code otherwise
@@ -172,12 +172,12 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
-def _interrupted(stop: _Stop, outcome: Mapping[str, Any]) -> int:
+def _interrupted(stop: _Stop, outcome: Mapping[str, Any], words: Sequence[str]) -> int:
     """Print how to resume, and return the exit code."""
-    advice = "again to resume"
+    line = "interrupted; run the same command again to resume"
     if outcome.get("overwrite"):
-        advice = "without --overwrite to resume"
-    put(f"interrupted; run the same command {advice}", err=True)
+        line = Message("interrupted; run the same command without {overwrite} to resume")
+    put(_spoken(line, words), err=True)
     if stop.received in (None, signal.SIGINT):
         return _INTERRUPTED
     return Terminated.exit_code
@@ -197,7 +197,9 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _spoken(text: Any, words: Sequence[str]) -> Any:
-    """Return a message with parameters written as flags of the command in `words`."""
+    """Return a message, or that of an error, with parameters written as flags of the command in `words`."""
+    if isinstance(text, BchistoError):
+        text = message_of(text)
     if isinstance(text, Message):
         return text.written(in_flags(invoked(cli, words)))
     return text
@@ -222,8 +224,9 @@ def _described(error: Exception) -> tuple[str, int]:
     ):
         return message_of(error), error.exit_code
     if is_for_memory:
-        line = "out of memory, or of processes (ulimit -v, -u); what is done is kept, run it again with fewer --jobs"
-        return line, 1
+        line = "out of memory, or of processes (ulimit -v, -u); what is done is kept"
+        again = ["run it again when less else runs", Message("with fewer {jobs}")]
+        return Message(line, remedies=again), 1
     if isinstance(error, OSError):
         return os_error(error)
     if isinstance(error, ImportError):
@@ -332,7 +335,7 @@ class _Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Message):
             record.message = _spoken(record.msg, self._words)
-        elif isinstance(record.args, tuple) and any(isinstance(x, Message) for x in record.args):
+        elif isinstance(record.args, tuple) and record.args:
             record.message = record.msg % tuple(_spoken(item, self._words) for item in record.args)
         is_foreign = record.name.partition(".")[0] != "bchisto"
         return printable(super().formatMessage(record), lines=is_foreign)

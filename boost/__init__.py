@@ -10,7 +10,7 @@ from .heads import HEADS, get_head, list_heads
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params
 from .reference import MARKED, MEANING, NOT_COMPARED, TRAINING_NAMES, Compared, nearest_names
 from .settings import BoostSettings, FeatureChoice
-from .training import default_folds, train
+from .training import default_folds, refuse_results, train
 from .trees import fit_text, fit_texts, pack_text, parse_model
 
 __all__ = [

@@ -21,8 +21,8 @@ class FeatureChoice(Settings):
     features: tuple[Path, ...] = option(
         (),
         group="Input",
-        help="Feature files or folders of them; default: RUN/features. Or embeddings of other programs: .npz, .h5, "
-        "or a folder of .h5, one a slide.",
+        help="Feature files or folders of them; default: RUN/features, if one featurize made it. Or embeddings of "
+        "other programs: .npz, .h5, or a folder of .h5, one a slide.",
     )
     labels: Path | None = option(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core import InputError, Message, MissingInputError, StoreError, few
-from ..core.runs import ImageChange
+from ..core.runs import ImageChange, read_records
 from ..crossval import LabelledImages
 from ..data import (
     FACTS_FILE,
@@ -254,9 +255,9 @@ def _dataset_of(headers: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _no_labels(count: int, facts: DatasetFacts, *, imported: bool) -> InputError:
-    cure: str | Message = (
+    cure = Message(
         "put the images into a folder for each class, or name the column of their manifest that holds them by "
-        "bchisto featurize --label-column NAME, which extracts nothing again"
+        "{featurize.label-column:NAME}, which extracts nothing again"
     )
     further = ""
     if imported:
@@ -330,7 +331,32 @@ def _files_of(source: Path) -> list[Path]:
             "same bchisto featurize again to add them",
             parts,
         )
-    return sorted(source.glob("*.h5"))
+    files = sorted(source.glob("*.h5"))
+    _refuse_history(source, files)
+    return files
+
+
+def _refuse_history(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse a folder with files beside those that were made last, which the same commands in a new run do not make."""
+    maker = ""
+    made: list[str] = []
+    with contextlib.suppress(InputError):  # of a folder that is not in a run, nothing is known
+        for entry in read_records(folder.resolve().parent / "run.json"):
+            stores = entry.notes.get("stores")
+            # a check, which is recorded as submit, makes nothing
+            if isinstance(stores, list) and entry.status == "ok" and entry.command != "submit":
+                maker = entry.command
+                made = stores
+    last = [str(path) for path in files if f"features/{path.name}" in made]
+    others = [str(path) for path in files if str(path) not in last]
+    if last and others:
+        raise InputError(
+            "the last bchisto {} made {}, and not {}; name those to train on with {features}, or give {} another {out}",
+            maker,
+            few(last),
+            few(others),
+            maker,
+        )
 
 
 def _check_name(path: Path) -> None:
@@ -345,7 +371,7 @@ def _check_name(path: Path) -> None:
 def _no_files(source: str | Path) -> InputError:
     """Return the error about a folder without feature files, with where they seem to be."""
     folder = Path(source)
-    how = "`bchisto featurize --images DIR --out RUN` makes them in RUN/features"
+    how = str(Message("`{featurize.images:DIR --out RUN}` makes them in RUN/features"))
     for path in (folder / "features", *folder.glob("*.npz")):
         if path.exists():
             how = f"give {path}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..core.jobs import Resources, Work, cpu_resources, write_or_remove
 from ..core.models import BundleFacts, Member
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import FoldChoice, decode_image
+from ..data import FoldChoice, FoldPlan, decode_image
 from ..evaluate import TwoClassView
 from ..featurize import import_features
 from .bundle import Bundle
@@ -117,28 +117,13 @@ class BoostTraining(Training):
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
         super().check()
-        rows = list(read_rows(self.folder / "predictions-by-model.csv"))
-        seeds = 1 + max((int(row["seed"]) for row in rows), default=-1)
-        lost = sorted({row["store"] for row in rows}.difference(self.sources.paths))
-        larger = []
-        if lost:
-            larger.append(f"{len(lost)} more feature files ({', '.join(lost)})")
-        if seeds > self.settings.seeds:
-            larger.append(f"{seeds} seeds, not {self.settings.seeds}")
-        if larger:
-            raise SettingsConflictError(
-                "{}: holds a larger result: {}; ask for all of it, or use another {out}, or {overwrite} "
-                "to replace it by this smaller one",
-                self.folder,
-                " and ".join(larger),
-            )
+        _refuse_larger(self.folder, self.sources.paths, self.settings)
 
     @functools.cached_property
     def folder_settings(self) -> FolderSettings:
         """The folder with the settings of its models. Further feature files extend it."""
-        name = "-".join(filter(None, (self.plan.name, self.spec.name, self.settings.name)))
         return FolderSettings(
-            folder=self.run / self.command / name,
+            folder=_folder_of(self.run, self.plan, self.spec.name, self.settings),
             settings={
                 "head": self.spec.name,
                 "seed": self.settings.seed,
@@ -316,6 +301,43 @@ class BoostTraining(Training):
         ]
 
 
+def _folder_of(run: Path, plan: FoldPlan, head: str, settings: BoostSettings) -> Path:
+    """Return the folder of a classifier and its folds."""
+    return run / "boost" / "-".join(filter(None, (plan.name, head, settings.name)))
+
+
+def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings) -> None:
+    """Refuse a folder that holds a result of more feature files or seeds."""
+    rows = list(read_rows(folder / "predictions-by-model.csv"))
+    seeds = 1 + max((int(row["seed"]) for row in rows), default=-1)
+    lost = sorted({row["store"] for row in rows if row["store"] not in stores})
+    larger = []
+    if lost:
+        larger.append(f"{len(lost)} more feature files ({', '.join(lost)})")
+    if seeds > settings.seeds:
+        larger.append(f"{seeds} seeds, not {settings.seeds}")
+    if larger:
+        raise SettingsConflictError(
+            "{}: holds a larger result: {}",
+            folder,
+            " and ".join(larger),
+            remedies=[
+                "ask for all of it",
+                Message("use another {name}"),
+                Message("another {out}"),
+                Message("{overwrite} to replace it by this smaller one"),
+            ],
+        )
+
+
+def refuse_results(
+    run: Path, plans: Sequence[FoldPlan], settings: BoostSettings, stores: Container[str]
+) -> None:
+    """Refuse a run that holds results of other feature files, before these files are there."""
+    for plan, head in product(plans, settings.heads):
+        _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
+
+
 def train(
     *,
     out: PathInput,
@@ -378,7 +400,7 @@ def train(
         )
     if not choice.features and not (run / "features").is_dir():
         what = "a folder without features" if run.is_dir() else "no such run folder"
-        raise InputError(f"{run}: {what}; run bchisto featurize --images DIR --out {run} first")
+        raise InputError("{}: {}; run {featurize.images:DIR --out {}} first", run, what, run)
     preset = settings.lightgbm
     config = {"out": str(run), **plain_options(choice, settings, schemes, view)}
     with record_run(run, command="boost", config=config, work=work) as record:
@@ -391,6 +413,9 @@ def train(
                 classes=choice.classes,
                 overwrite=work.overwrite,
             )
+            imported = [f"features/{path.name}" for path in stores if path not in choice.features]
+            if imported:
+                record.note(stores=imported)
         sources = read_sources(stores or [run / "features"], classes=choice.classes)
         images = sources.images
         view.check(images.classes)

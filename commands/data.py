@@ -87,7 +87,7 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
 
     width, _, height = size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise InputError(f"--size {size}: write WIDTHxHEIGHT, for example 2048x1536")
+        raise InputError("{size} {}: write WIDTHxHEIGHT, for example 2048x1536", size)
     root = make_bach(
         out,
         images_per_class=images_per_class,

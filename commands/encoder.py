@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core import counted, reworded, written
+from ..core import InputError, Message, counted, reworded, written
 from .ending import echo
 from .options import Group, argument, flag, options_of
 from .terminal import in_flags
@@ -30,7 +30,7 @@ def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> 
     def agrees(offer: str) -> bool:
         echo(offer, err=True)
         if not yes and not sys.stdin.isatty():
-            raise click.UsageError("no terminal to confirm licence and size; add --yes")
+            raise InputError(Message("no terminal to confirm licence and size; add {yes}"))
         return yes or click.confirm("Fetch it?", err=True)
 
     echo(f"{name} is in {fetch_encoder(name, agrees=agrees, revision=revision)}", err=True)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from ..core import ReportError, counted, items_of, printable
+from ..core import Message, ReportError, counted, items_of, printable, written
 from ..core.jobs import NOTHING_NEW, Work
 from .options import PRESET
-from .terminal import count_repeated, option_words, put, shows_colour
+from .terminal import count_repeated, in_flags, option_words, put, shows_colour
 
 if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
@@ -90,7 +90,8 @@ def done(
         if command.startswith("bchisto "):
             show_commands([command], label="next: ", err=True)
         else:
-            echo(f"next: {command}", err=True)
+            write = in_flags(click.get_current_context().command)
+            echo(f"next: {written(command, write)}", err=True)
     if failures:
         was = "was" if failures == 1 else "were"
         echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
@@ -148,7 +149,7 @@ def print_results(
     failures = len(trained[0].failures)
     assembled = [result for result in best_first(trained) if result.assembled]
     if not assembled:
-        following = "the other shards, then the same command without --shard"
+        following = Message("the other shards, then the same command without {shard}")
         done([], then=following, failures=failures, listed=listed)
         return
     best = assembled[0]
@@ -265,12 +266,13 @@ def next_commands(
         return [f"bchisto data check {source}{options}"]
     if not result.planned_views or result.untrainable:
         return []
+    recommended = dict(option for finding in result.findings for option in finding.options)
     preset_option = "" if preset is None else f" --preset {preset}"
-    but = ["images", "preset"]
-    fitted = ""
+    but = ["images", "preset", *recommended]
+    fitted = "".join(f" --{name} {shlex.quote(value)}" for name, value in recommended.items())
     if not automatic:
         # what was asked for is replaced by what fits the images
-        fitted = _fitted_options(result)
+        fitted += _fitted_options(result, but=recommended)
         but += ["views", "stain"]
         if result.planned.encoders != result.requested.encoders:
             but.append("encoders")
@@ -300,7 +302,7 @@ def _protocol_options(dataset: Dataset, protocol: ProtocolCheck) -> str:
     return line
 
 
-def _fitted_options(result: Preflight) -> str:
+def _fitted_options(result: Preflight, *, but: Container[str]) -> str:
     """Return the options that change the requested settings to the planned ones."""
     planned = result.planned
     line = ""
@@ -308,7 +310,7 @@ def _fitted_options(result: Preflight) -> str:
         line += "".join(f" --encoder {shlex.quote(str(choice))}" for choice in planned.encoders)
     if planned.views != type(planned)().views:
         line += "".join(f" --view {view}" for view in planned.views)
-    if planned.stain != "macenko":
+    if planned.stain != "macenko" and "stain" not in but:
         line += f" --stain {planned.stain}"
     if planned.color_range != result.requested.color_range:
         line += " --color-range " + " ".join(f"{factor:g}" for factor in planned.color_range)

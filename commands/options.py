@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ..core import InputError, Option, declared_options, plain_value, readable_name
+from ..core import InputError, Message, Option, declared_options, plain_value, readable_name
 from ..core.jobs import check_output, named_files, reading, scratch_folder, use_scratch
 from .help import EAGER, GroupedOption, HelpfulCommand, help_all
 from .help import flag as flag  # commands import it from this module
@@ -245,11 +245,17 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     if unknown:
         names = ", ".join(sorted(parameters.keys() - {"config", "quiet", "verbose"}))
         raise InputError(
-            f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}"
+            "{config} {}: no option {} in `bchisto {}`; it takes {}",
+            value,
+            unknown[0],
+            context.info_name,
+            names,
         )
     defaults = dict(context.default_map or {})
     for name, setting in options.items():
-        defaults[name] = _as_typed(context, parameters[name], setting, f"--config {value}: {name}")
+        defaults[name] = _as_typed(
+            context, parameters[name], setting, Message("{config} {}: {}", value, name)
+        )
     context.default_map = defaults
 
 
@@ -259,7 +265,7 @@ def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, wh
     try:
         parameter.type_cast_value(context, typed)
     except click.BadParameter as error:
-        raise InputError(f"{what}: {error.message}") from error
+        raise InputError("{}: {}", what, error.message) from error
     return typed
 
 
@@ -272,9 +278,9 @@ def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | lis
     if parameter.multiple or parameter.nargs == -1 or (is_list and parameter.nargs > 1):
         return words
     if parameter.nargs > 1:
-        raise InputError(f"{what} takes a list of {parameter.nargs} values")
+        raise InputError("{} takes a list of {} values", what, parameter.nargs)
     if is_list:
-        raise InputError(f"{what} takes one value")
+        raise InputError("{} takes one value", what)
     return words[0]
 
 
@@ -285,10 +291,10 @@ def _word(value: Any, what: str) -> str:
     if not isinstance(value, str | int | float):
         kinds = {dict: "a mapping", list: "a list in a list", type(None): "empty"}
         kind = kinds.get(type(value), "of another kind")
-        raise InputError(f"{what} is {kind}; give a value or a list of them")
+        raise InputError("{} is {}; give a value or a list of them", what, kind)
     text = str(value)
     if text != readable_name(text) or "\0" in text:
-        raise InputError(f"{what} holds characters that no command line can hold; remove them")
+        raise InputError("{} holds characters that no command line can hold; remove them", what)
     return text
 
 

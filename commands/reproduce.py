@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core import from_options
+from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
 from .ending import done, echo, given_options, quoted, reported_last, results
@@ -155,7 +155,7 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
         echo(*describe_recipe(name, scope=scope, weights=options["weights"]), lines=True)
         return
     if options["images"] is None:
-        raise click.UsageError("give --images, the dataset in its official layout")
+        raise InputError(Message("give {images}, the dataset in its official layout"))
     work = from_options(Work, options)
     fetch_missing(
         [EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes
@@ -167,7 +167,7 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
         echo(estimate_text(stages, jobs=network_resources(work.jobs).processes), lines=True)
         return
     if options["out"] is None:
-        raise click.UsageError("give --out, the run folder")
+        raise InputError(Message("give {out}, the run folder"))
     result, failed = reported_last(
         lambda: run(
             name,
@@ -179,7 +179,7 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
         )
     )
     if not result.merged:
-        done([], then="the other shards, then the same command without --shard")
+        done([], then=Message("the other shards, then the same command without {shard}"))
         return
     echo(*result.banners)
     results(summary_of(result.protocols, options["out"]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core import counted, from_options
+from ..core import Message, counted, from_options
 from ..core.jobs import Work
 from .ending import done, echo, end_check, quoted
 from .options import PATH, Group, argument, flag, options_of, out_flag, weights_flag
@@ -50,9 +50,9 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
     echo(str(result))
     manifest = out / "manifest.csv"
     outputs = [] if dry_run else [manifest, out / "overview.html"]
-    then = []
+    then: list[str] = []
     if result.classes and dry_run:
-        then.append("the same command without --dry-run")
+        then.append(Message("the same command without {dry_run}"))
     elif len({*result.classes} - {""}) > 1:
         then.append(f"bchisto trial --images {quoted(manifest)} --out RUN")
     elif result.classes:

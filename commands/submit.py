@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import BchistoError, from_options
+from ..core import BchistoError, InputError, from_options
 from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 from .ending import done, echo, given_options, quoted
 from .options import Command, Output, argument, flag
@@ -130,7 +130,7 @@ def _cancel(words: Sequence[str]) -> None:
     from ..apps.submit import cancel
 
     if len(words) > 1:
-        raise click.UsageError(f"{words[1]!r}: --cancel takes one run; leave it out")
+        raise InputError("{!r}: {cancel} takes one run; leave it out", words[1])
     jobs = cancel(Path(words[0]))
     if jobs:
         echo(f"cancelled: {', '.join(jobs)}")
@@ -198,7 +198,7 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
                 f"{name} {parameter.opts[0]}: does not go with submit; leave it out"
             )
     if parsed.params["out"] is None:
-        raise click.UsageError(f"{name}: give --out")
+        raise InputError("{}: give {out}", name)
     return StageCommand(name, rest, parsed.params, [*_inputs(parsed)], in_flags(command))
 
 

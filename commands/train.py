@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import counted, from_options
+from ..core import Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, end_check, fewer_folds, print_results, quoted, typed_names
@@ -144,8 +144,8 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     listed = out / "failures.csv"
     if not result.merged:
         echo(str(result.share))
-        then = "the other shards, then the same command without --shard, which merges"
-        done([], then=then, failures=failures, listed=listed)
+        others = Message("the other shards, then the same command without {shard}, which merges")
+        done([], then=others, failures=failures, listed=listed)
         return
     described = counted(result.images - failures, "image")
     echo(f"{described} with features in {counted(len(result.stores), 'file')}")
@@ -154,6 +154,8 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
             then += f" --preset {preset}"
+        if {*(out / "features").glob("*.h5")}.difference(result.stores):
+            then += "".join(f" --features {quoted(path)}" for path in result.stores)
         then += fewer_folds(selection.table())
         if brought:
             then += LINEAR

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core import OutputError, counted, from_options, plain_value
+from ..core import InputError, Message, OutputError, counted, from_options, plain_value
 from ..core.jobs import NOTHING_NEW, Work
 from .ending import done, echo, end_check, quoted, reported_last, results
 from .options import (
@@ -46,7 +46,7 @@ def explain(model: Path, **options: Any) -> None:
     from ..apps.explain import explain as run
 
     methods = options["method"] or (default_method(model),)
-    fields = {name: options[name] for name in ("layer", "target", "mpp", "window")}
+    fields = {name: options[name] for name in ("layer", "target", "threshold", "mpp", "window")}
     settings = settings_of(methods, **fields)
     work = from_options(Work, options)
     explained = run(
@@ -146,7 +146,7 @@ def predict(model: Path, **options: Any) -> None:
 
     images = images_of(options)
     if not images and not options["features"]:
-        raise click.UsageError("give --images DIR or image files, or --features FILE")
+        raise InputError(Message("give {images:DIR} or image files, or {features:FILE}"))
     settings = from_options(PredictSettings, options)
     work = from_options(Work, options)
     result = run(
@@ -165,12 +165,7 @@ def predict(model: Path, **options: Any) -> None:
     echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")
-    if result.called:
-        echo(result.called)
-    if result.outliers:
-        echo(result.outliers)
-    if result.unsure is not None:
-        echo(f"uncertain: {result.unsure} of {counted(result.images, 'image')}, see {result.sheet}")
+    echo(*filter(None, (result.called, result.outliers, result.sureness)))
     outputs = [result.path]
     if result.sheet:
         outputs.append(result.sheet)
@@ -233,9 +228,8 @@ def evaluate(
     )
 
     if not overwrite and is_evaluated(out):
-        raise OutputError(
-            f"{out / 'metrics.json'}: exists already; use --overwrite or another --out"
-        )
+        text = "{}: exists already; use {overwrite} or another {out}"
+        raise OutputError(text, out / "metrics.json")
     values = {"sources": sources, "out": out, **options}
     recorded = RecordedEvaluation(
         sources,

@@ -397,7 +397,8 @@ def os_error(error: OSError) -> tuple[str, int]:
     elif number is not None and error.strerror:  # a library may say more than the system
         line = error.strerror.splitlines()[0]
     if number == errno.EMFILE:
-        line = Message("{}; allow more open files (ulimit -n) or use fewer {jobs}", line)
+        remedies = ["allow more open files (ulimit -n)", Message("use fewer {jobs}")]
+        line = Message("{}", line, remedies=remedies)
     elif number in _FIXES and (names or number != errno.ENOENT):
         line += f"; {_FIXES[number]}"
     if names and number in _REFUSED:

@@ -89,6 +89,7 @@ class Message(str):
     ----------
     template : str
         ``{}`` is the next value, ``{name}`` a parameter, and ``{name:value}`` a parameter with a value, as typed.
+        ``{command.flag:words}`` is the line of another command, ``bchisto command --flag words``.
     values : tuple
         Values to fill in: any object, another message, an error with a message, or a `Parameter`.
     remedies : tuple of str
@@ -242,7 +243,12 @@ def _filled(
         value = Parameter(name) if name else _parts_of(next(upcoming))
         while "{}" in form:  # as in {dataset:{}}
             form = form.replace("{}", str(next(upcoming)), 1)
-        if isinstance(value, Parameter) and parameters is not None and value.name not in parameters:
+        if name and "." in name:
+            command, _, flag = name.partition(".")
+            pieces.append(f"bchisto {command} --{flag} {form}".rstrip())
+        elif (
+            isinstance(value, Parameter) and parameters is not None and value.name not in parameters
+        ):
             pieces.append(f"this model's {value.name} {form}".rstrip())
         elif isinstance(value, Parameter):
             pieces.append(write(value.name, form))

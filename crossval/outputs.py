@@ -18,6 +18,7 @@ from ..evaluate import (
     Panel,
     PaperTable,
     PredictionTable,
+    answers_by_fold,
     as_json,
     constant_folds,
     measure,
@@ -268,14 +269,16 @@ def _two_class_facts(view: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def write_table(path: Path, table: PredictionTable) -> None:
-    """Write the predictions of tested images, see `write_predictions`; of patches, also their names.
+    """Write the predictions of tested images with `answers_by_fold`; of patches, with their names instead.
 
     This is the only writer of what a cross-validation predicted, apart from the predictions of single models.
     """
     assert table.probabilities is not None  # models and networks always predict probabilities
-    further: list[tuple[str, Sequence[str]]] = []
-    if table.patches is not None:
-        further.append(("patch", table.patches))
+    further: Sequence[tuple[str, Sequence[str]]]
+    if table.patches is None:
+        further = answers_by_fold(table).columns
+    else:
+        further = [("patch", table.patches)]
     write_predictions(
         path,
         classes=table.classes,

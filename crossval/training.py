@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import BchistoError, ReportError, SettingsConflictError, public
+from ..core import BchistoError, Message, ReportError, SettingsConflictError, public
 from ..core.formats import Floats, read_rows
 from ..core.jobs import Computation, Share, Work, compute_all, set_aside
 from ..core.runs import (
@@ -247,9 +247,10 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         change = ImageChange.between(old, new)
         if len(change.removed) > _MOST_REMOVED * len(old):
             raise SettingsConflictError(
-                "{}: trained on other images: {}; use another {out}, or {overwrite}",
+                "{}: trained on other images: {}",
                 self.folder,
                 change,
+                remedies=["use the same images", Message("another {out}"), Message("{overwrite}")],
             )
         return change
 

@@ -22,7 +22,7 @@ from .dataset import (
 )
 from .findings import Finding, grouped, report_findings
 from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
-from .folds.plans import FoldPlan, split_groups, unknown_groups
+from .folds.plans import FoldPlan, mixes_patients, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .images import ImageFiles, is_blank, read_headers
@@ -49,7 +49,7 @@ from .layouts.registry import (
     list_layouts,
     order_classes,
 )
-from .names import PathRule, join_groups, match_names
+from .names import NO_GROUPS, PathRule, join_groups, match_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import SYSTEM, list_images, walk_files

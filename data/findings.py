@@ -35,6 +35,8 @@ class Finding:
         The problem, and how to fix it.
     labels_only : bool
         Whether it concerns only labels and groups, so that work without them can continue.
+    options : tuple of (str, str)
+        Options that it recommends for what follows, each with its value as typed.
     kind : str
         Common message for several findings whose messages differ, such as in the names of files.
     """
@@ -44,6 +46,7 @@ class Finding:
     message: str
     labels_only: bool = False
     kind: str = ""
+    options: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         # a name that is not UTF-8 cannot be printed or written

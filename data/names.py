@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +16,9 @@ from .findings import Finding, Findings
 
 _LONGEST = 200
 """Largest number of characters of a pattern."""
+
+NO_GROUPS = "none"
+"""Value of the option ``group_from`` with which no patient is taken from paths."""
 
 
 @dataclass(frozen=True)
@@ -265,17 +268,17 @@ def barcode_of(text: str) -> str | None:
 
 
 def settle_groups(
-    records: Sequence[ImageRecord], *, root: Path, options: Container[str]
+    records: Sequence[ImageRecord], *, root: Path, ruled: bool
 ) -> tuple[list[ImageRecord], list[Finding]]:
-    """Join the groups, see `join_groups`; if no image has one, TCGA barcodes in the paths name the patients.
+    """Join the groups, see `join_groups`.
 
     Parameters
     ----------
     records : sequence of ImageRecord
     root : Path
         The folder or manifest.
-    options : container of str
-        Names of the options that the user gave.
+    ruled : bool
+        Whether the user gave a rule for groups.
 
     Returns
     -------
@@ -283,16 +286,7 @@ def settle_groups(
     list of Finding
         Also a warning of groups that may be slides of one patient.
     """
-    findings = Findings(_slides(records, root, ruled="group_from" in options))
-    is_named = "group_from" in options or "group_column" in options
-    if not is_named and not any(record.group for record in records):
-        records = [replace(record, group=barcode_of(record.path.as_posix())) for record in records]
-        patients = [record.group for record in records if record.group]
-        if patients:
-            text = "TCGA barcodes name the patient of {} of {} images{}"
-            names = Names(f": {few(dict.fromkeys(patients))}")
-            message = Message(text, len(patients), len(records), names)
-            findings.note(root.name, message, labels_only=True)
+    findings = Findings(_slides(records, root, ruled=ruled))
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     settled = [
         record if record.group is None else replace(record, group=group_of[record.group])

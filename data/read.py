@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from ..core import (
     Message,
     MissingInputError,
     Parameter,
+    counted,
     few,
+    listed,
     readable_name,
     system_reason,
 )
@@ -26,13 +30,13 @@ from .findings import Finding, Findings
 from .layouts import (
     BESIDE,
     LayoutSpec,
-    built_in_layouts,
     join_classes,
+    known_layouts,
     order_classes,
     recognise_layout,
     show_context,
 )
-from .names import BARCODE, settle_groups
+from .names import NO_GROUPS, barcode_of, settle_groups
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +70,9 @@ def read_images(
     MissingInputError, InputError
         See `bchisto.data.read_dataset`.
     """
+    ignored = further["group_from"] == NO_GROUPS
+    if ignored:
+        further["group_from"] = None
     options = {"classes": classes, "label_level": label_level, "context": context, **further}
     given = {name: value for name, value in options.items() if value != _DEFAULTS.get(name)}
     layout = _choose_layout(root, dataset, given)
@@ -75,21 +82,21 @@ def read_images(
     if "context" in given and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings += unseen
-    if dataset is None and layout.fallback and not layout.manifest:
-        findings += _named_as_published(records, root)
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
 
-    synthetic = _is_synthetic(root)
-    if not synthetic:
-        records = _with_patients(records, layout)
     # before IDs are joined, which refuses different labels or patients of one image: spellings are not such
     records = _settle_labels(records, classes, table, findings)
-    # before barcodes name patients, which are a part of the names of the images
-    patients_apart = _patients_apart(layout, records, given)
-    if "group_from" in layout.options and _has_groups(records):
-        records, joined = settle_groups(records, root=root, options=given)
+    if ignored:
+        records = _without_groups(records)
+    is_ruled = ignored or "group_from" in given or "group_column" in given
+    # before names give patients, which are not a part of the identity of the images
+    patients_apart = is_ruled or _patients_apart(layout, records)
+    if "group_from" in layout.options:
+        records, joined = settle_groups(records, root=root, ruled="group_from" in given)
         findings += joined
+        if not is_ruled:
+            records = _patients_in_names(records, root, given, findings)
     files = len(records)
     records = _join_ids(records, table, findings)
 
@@ -100,7 +107,7 @@ def read_images(
         root=root,
         records=tuple(sorted(records, key=lambda record: record.image_id)),
         classes=(),
-        synthetic=synthetic,
+        synthetic=_is_synthetic(records),
         patients_apart=patients_apart,
         repeated=files - len(records),
     ).with_classes(_class_order(records, layout, classes, label_level))
@@ -124,38 +131,16 @@ def _refused(given: Mapping[str, Any], layout: LayoutSpec, root: Path) -> list[F
     ]
 
 
-def _is_synthetic(root: Path) -> bool:
-    folder = root if root.is_dir() else root.parent
-    places = (folder, folder.parent, folder / "ICIAR2018_BACH_Challenge")
-    return any((place / SYNTHETIC_MARK).is_file() for place in places)
+def _without_groups(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """Return the records without the groups that no table names."""
+    return [record if record.line else replace(record, group=None) for record in records]
 
 
-def _with_patients(records: list[ImageRecord], layout: LayoutSpec) -> list[ImageRecord]:
-    """Set patients that were published separately from the images."""
-    if layout.patients is None:
-        return records
-    patient_of = layout.patients()
-    return [
-        record
-        if record.group is not None
-        else replace(record, group=patient_of.get(record.path.name))
-        for record in records
-    ]
-
-
-def _patients_apart(
-    layout: LayoutSpec, records: Sequence[ImageRecord], given: Mapping[str, Any]
-) -> bool:
-    """Whether the groups come from another source than the images, see `Dataset`."""
-    if layout.patients is not None or "group_from" in given or "group_column" in given:
-        return True
-    in_column = layout.manifest and any(record.group for record in records)
-    return layout.fallback and not in_column
-
-
-def _has_groups(records: Iterable[ImageRecord]) -> bool:
+def _is_synthetic(records: Iterable[ImageRecord]) -> bool:
+    """Return whether an image is one of those that `make_bach` wrote, wherever the table of the images is."""
+    folders = {record.path.absolute().parent.parent for record in records}
     return any(
-        record.group is not None or BARCODE.search(record.path.as_posix()) for record in records
+        folder.name == "Photos" and (folder.parent / SYNTHETIC_MARK).is_file() for folder in folders
     )
 
 
@@ -263,19 +248,60 @@ def _check_file(root: Path) -> None:
         raise InputError(trouble)
 
 
-def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Finding]:
-    """Note the use of file names of a published layout, since its reader could take labels and patients from them."""
-    text = "{} files are named as those of {}, but are not in its folders, so your own folders are read"
-    findings = Findings()
-    for layout in built_in_layouts():
-        if layout.recognise_name is None:
-            continue
-        count = sum(layout.recognise_name(record.path.name) for record in records)
-        if count:
-            remedy = Message("{dataset:{}} takes classes and patients from the names", layout.name)
-            message = Message(text, count, layout.name, remedies=[remedy])
-            findings.note(str(root), message)
-    return findings
+def _patients_apart(layout: LayoutSpec, records: Iterable[ImageRecord]) -> bool:
+    """Whether the groups come from another source than the images, see `Dataset`."""
+    in_column = layout.manifest and any(record.group for record in records)
+    return layout.patients_apart or (layout.fallback and not in_column)
+
+
+def _patients_in_names(
+    records: list[ImageRecord], root: Path, given: Container[str], findings: Findings
+) -> list[ImageRecord]:
+    """Set the patients that names of published data sets hold, with a note, if no patient is known."""
+    if any(record.group for record in records):
+        return records
+    # below the folder that was given, so that it does not matter where that is
+    found = [_patient_in(os.path.relpath(record.path, root)) for record in records]
+    owners = Counter(patient for _, patient in {*found})
+    named = []
+    for record, (source, patient) in zip(records, found, strict=True):
+        if patient and owners[patient] > 1:
+            # two data sets number their patients alike
+            patient = f"{source} {patient}"
+        named.append(replace(record, group=patient))
+    sources = Counter(source for source, _ in found if source)
+    if sources:
+        findings.note(str(root), _names_used(sources, named, given), labels_only=True)
+    return named
+
+
+def _names_used(
+    sources: Mapping[str, int], records: Sequence[ImageRecord], given: Container[str]
+) -> Message:
+    """Return a note on names that gave patients; `sources` has the number of images of each data set."""
+    counts = [
+        f"{count} of {len(records)} names are those of {name}" for name, count in sources.items()
+    ]
+    classes = "classes from the folders, "
+    if any(record.line for record in records):
+        classes = "classes from the table, "
+    if "label_from" in given or not any(record.label for record in records):
+        classes = ""
+    patients = {record.group for record in records if record.group}
+    text = f"{listed(counts)}: {classes}{counted(len(patients), 'patient')} from the names"
+    return Message("{}", text, remedies=[Message("{group_from:none} ignores them")])
+
+
+def _patient_in(path: str) -> tuple[str, str | None]:
+    """Return the data set whose names an image has, and its patient."""
+    barcode = barcode_of(path)
+    if barcode is not None:
+        return "TCGA", barcode
+    for layout in known_layouts():
+        if layout.patient_in is not None:
+            for match in layout.patient_in.finditer(path):
+                return layout.name, match[1].upper()
+    return "", None
 
 
 def _settle_labels(

@@ -203,7 +203,7 @@ class ImageSelection(Settings):
         group="Input",
         metavar="LEVEL|PATTERN",
         help="Patient or slide by the path of an image: a level of folders (1 is the first, -1 the one that holds the "
-        "image), or a regular expression, whose first group counts.",
+        "image), a regular expression, whose first group counts, or none. Default: published names (BreakHis, TCGA).",
     )
     label_from: str | None = option(
         None, metavar="LEVEL|PATTERN", help="The same for labels; default: the class folder."

@@ -199,7 +199,7 @@ def overview(report, sheet, heat_map):
         ),
         (sheet.crop((16, 245, 572, 548)).resize((418, 228), Image.Resampling.LANCZOS), (768, 0)),
         (
-            heat_map.crop((8, 52, 1288, 432)).resize((418, 124), Image.Resampling.LANCZOS),
+            heat_map.crop((8, 15, 1260, 386)).resize((418, 124), Image.Resampling.LANCZOS),
             (768, 236),
         ),
     ]

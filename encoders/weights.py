@@ -19,7 +19,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import DAMAGE, BchistoError, ImageError, StoreError, WeightsError, is_out_of_memory
+from ..core import (
+    DAMAGE,
+    BchistoError,
+    ImageError,
+    Message,
+    StoreError,
+    WeightsError,
+    is_out_of_memory,
+)
 from ..core.formats import Floats32, check_tree, content_sha256
 from .loading import short_reason, unchanged
 from .network import variables_of
@@ -204,12 +212,13 @@ def load_imagenet(spec: EncoderSpec) -> Any:
         if not isinstance(error, (OSError, ValueError)):
             raise
         raise WeightsError(
-            "the ImageNet weights of {} cannot be loaded ({}); remove the cached file below {}, "
-            "or give {weights:{}=PATH}",
+            "the ImageNet weights of {} cannot be loaded ({})",
             spec.name,
             short_reason(error),
-            weights_folder() or "the folder of KERAS_HOME",
-            spec.name,
+            remedies=[
+                f"remove the cached file below {weights_folder() or 'the folder of KERAS_HOME'}",
+                Message("give {weights:{}=PATH}", spec.name),
+            ],
         ) from error
 
 
@@ -218,14 +227,14 @@ def _not_fetched(name: str, *, url: str, reason: str) -> WeightsError:
         weights_folder() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
     )
     return WeightsError(
-        "the ImageNet weights of {} cannot be fetched: no network ({}). Put {} from {} into {}, "
-        "or give {weights:{}=PATH} (or {weights:random} for a trial)",
+        "the ImageNet weights of {} cannot be fetched: no network ({})",
         name,
         reason,
-        url.rsplit("/")[-1],
-        url,
-        folder,
-        name,
+        remedies=[
+            f"put {url.rsplit('/')[-1]} from {url} into {folder}",
+            Message("give {weights:{}=PATH}", name),
+            Message("{weights:random} for a trial"),
+        ],
     )
 
 

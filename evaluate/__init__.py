@@ -5,7 +5,13 @@ class or a predicted class.
 """
 
 from .aggregate import AGGREGATIONS, Aggregation, aggregate
-from .calibration import apply_temperature, negative_log_likelihood, shrunk_temperature, unsure_rule
+from .calibration import (
+    answers_by_fold,
+    apply_temperature,
+    negative_log_likelihood,
+    shrunk_temperature,
+    unsure_rule,
+)
 from .compare import (
     compare_pairs,
     compare_tables,
@@ -20,6 +26,7 @@ from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import (
     ESTIMAND,
     TwoClassView,
+    asks_for_class,
     default_positive,
     measure,
     positive_mask,
@@ -43,6 +50,7 @@ from .panel import (
 )
 from .predictions import (
     NOTHING_LEARNT,
+    Answers,
     PredictionTable,
     as_frame,
     constant_folds,

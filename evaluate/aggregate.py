@@ -89,7 +89,7 @@ def aggregate(
     if rule not in AGGREGATIONS:
         raise InputError("{rule} {}: no such rule; choose one of {}", rule, ", ".join(AGGREGATIONS))
     if level not in LEVELS[1:]:
-        raise InputError("{level} {}: no such level; choose one of {}", level, ", ".join(LEVELS))
+        raise InputError("{levels} {}: no such level; choose one of {}", level, ", ".join(LEVELS))
     if rule in ("average", "sum") and table.probabilities is None:
         raise InputError(
             "{}: {rule:{}} needs probabilities; this table holds predicted classes only",
@@ -106,7 +106,7 @@ def aggregate(
     ]
     if ungrouped:
         raise InputError(
-            "{}: {} rows name no group, first {}; {level:group} needs them",
+            "{}: {} rows name no group, first {}; the level group needs them",
             table.name,
             len(ungrouped),
             ungrouped[0],
@@ -168,7 +168,8 @@ def _predict(
     if rule == "vote":
         # A tie in votes goes to the higher mean probability, which is too small to overturn a vote.
         return shares, (shares + 1e-9 * means).argmax(axis=1)
-    return means, means.argmax(axis=1)
+    # a tie of means goes to what the rows are predicted
+    return means, (means + 1e-9 * shares).argmax(axis=1)
 
 
 def _called_positive(

@@ -8,7 +8,7 @@ import numpy as np
 
 from .influence import Integers, Mask, Part, Values
 from .operating import fold_rest
-from .predictions import PredictionTable, sampling_units
+from .predictions import Answers, PredictionTable, sampling_units
 from .variance import Entry, Figure, Units, interval, normal_interval
 
 _BOUNDS = (0.05, 20.0)
@@ -408,12 +408,8 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
     """
     if table.probabilities is None or not len(table):
         return None
-    probabilities = table.probabilities
-    scaled = fold_temperatures(table)
-    if scaled is not None:
-        _, probabilities = scaled
-    confidence = probabilities[np.arange(len(table)), table.predicted]
-    below = round(float(np.sort(confidence)[int(share * len(table))]), 3)
+    confidence, calibrated = _confidence_by_fold(table)
+    below = _limit(confidence, share)
     unsure = confidence < below
     if not unsure.any() or unsure.all():
         return None
@@ -430,8 +426,40 @@ def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry
     return {
         "below": below,
         "share": share,
-        "calibrated": scaled is not None,
+        "calibrated": calibrated,
         "unit": units.kind,
         "sure": side(~unsure),
         "unsure": side(unsure),
     }
+
+
+def answers_by_fold(table: PredictionTable) -> Answers:
+    """Return what the models of each fold say, calibrated and marked by what the other folds show.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        Out-of-fold predictions with probabilities. Without a rule by `unsure_rule`, or other folds, no row is marked.
+    """
+    confidence, calibrated = _confidence_by_fold(table)
+    unsure = None
+    if calibrated and len(np.unique(confidence < _limit(confidence))) == 2:
+        unsure = np.zeros(len(table), dtype=np.bool_)
+        for _, inside, rest in fold_rest(table):
+            unsure[inside] = confidence[inside] < _limit(confidence[rest])
+    return Answers(table.classes, table.predicted, confidence, unsure)
+
+
+def _confidence_by_fold(table: PredictionTable) -> tuple[Values, bool]:
+    """Return the confidence of each row of a table with probabilities, and whether `fold_temperatures` scale it."""
+    probabilities = table.probabilities
+    scaled = fold_temperatures(table)
+    if scaled is not None:
+        _, probabilities = scaled
+    assert probabilities is not None
+    return probabilities[np.arange(len(table)), table.predicted], scaled is not None
+
+
+def _limit(confidence: Values, share: float = UNSURE_SHARE) -> float:
+    """Return the confidence below which the least sure rows lie."""
+    return round(float(np.sort(confidence)[int(share * len(confidence))]), 3)

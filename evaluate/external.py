@@ -166,7 +166,7 @@ def _carried(table: PredictionTable, view: Metrics) -> Iterator[Entry]:
         return
     sides = two_sides(table, view["positive"], view["rule"])
     for point in view["wanted"]:
-        called = sides.scores >= point["threshold"]
+        called = sides.scores >= point["threshold"]  # it was fitted, so it is no tie
         yield {
             "wanted": point["wanted"],
             **called_point(table, sides.truth, called, point["threshold"]),

@@ -190,21 +190,22 @@ class TwoSides(NamedTuple):
         Which rows are truly positive.
     scores : ndarray of float64, shape (n,)
         1 or 0 if only the predicted class is known.
-    tied : ndarray of bool, shape (n,)
-        Rows of two classes with the score 0.5 that are predicted negative.
+    predicted : ndarray of bool, shape (n,)
+        Whether the predicted class is positive.
+    by_class : bool
+        Whether 0.5 asks for the predicted class, see `asks_for_class`.
     """
 
     truth: Mask
     scores: Values
-    tied: Mask
+    predicted: Mask
+    by_class: bool
 
     def called(self, threshold: float = 0.5) -> Mask:
-        """Return which rows are positive: those with at least this score.
-
-        Of two classes with the same probability the predicted one holds, so that the operating point 0.5 calls every
-        row as the confusion matrix does.
-        """
-        return np.asarray((self.scores >= threshold) & ~(self.tied & (threshold == 0.5)))
+        """Return which rows are positive: those with at least this score, or at 0.5 perhaps by their class."""
+        if self.by_class and threshold == 0.5:
+            return self.predicted
+        return np.asarray(self.scores >= threshold)
 
     @property
     def right(self) -> Mask:
@@ -215,13 +216,20 @@ class TwoSides(NamedTuple):
 def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None) -> TwoSides:
     """Return the two-class view of a table."""
     mask = positive_mask(table.classes, positive)
-    called = mask[table.predicted]
-    if table.probabilities is None:
-        return TwoSides(
-            mask[table.labels], called.astype(np.float64), np.zeros(len(table), dtype=np.bool_)
-        )
-    scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
-    return TwoSides(mask[table.labels], scores, ~called & (scores == 0.5) & (len(mask) == 2))
+    predicted = mask[table.predicted]
+    scores = predicted.astype(np.float64)
+    if table.probabilities is not None:
+        scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
+    return TwoSides(mask[table.labels], scores, predicted, asks_for_class(mask, rule))
+
+
+def asks_for_class(positive: Mask, rule: str | None) -> bool:
+    """Return whether the threshold 0.5 asks which class is predicted, so that this one decides a tie.
+
+    It does of two classes, and of the largest of each side: a row is called as the confusion matrix has it, whatever
+    the digits to which a table was rounded. A sum of classes has no class, and a fitted threshold is no tie.
+    """
+    return len(positive) == 2 or rule == "max"
 
 
 def two_class_scores(probabilities: Values, positive: Mask, *, rule: str = "sum") -> Values:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -191,6 +191,43 @@ class PredictionTable:
             predicted=probabilities.argmax(axis=1),
             **fields,
         )
+
+
+class Answers(NamedTuple):
+    """What the models say of each row beside the probabilities: one answer for all outputs.
+
+    Attributes
+    ----------
+    classes : sequence of str
+    numbers : ndarray of int, shape (n,)
+        Position of the predicted class.
+    confidence : ndarray of float64, shape (n,)
+        Its calibrated probability.
+    unsure : ndarray of bool, shape (n,), or None
+        Whether the row is uncertain; None if there is no rule for it.
+    """
+
+    classes: Sequence[str]
+    numbers: Integers
+    confidence: Values
+    unsure: Mask | None
+
+    @property
+    def predicted(self) -> list[str]:
+        """The predicted classes."""
+        return [self.classes[number] for number in self.numbers]
+
+    @property
+    def columns(self) -> list[tuple[str, list[str]]]:
+        """Names and cells of the columns of a table."""
+        marks = [""] * len(self.numbers)
+        if self.unsure is not None:
+            marks = ["yes" if unsure else "no" for unsure in self.unsure]
+        return [
+            ("predicted", self.predicted),
+            ("confidence", list(map(repr, self.confidence.tolist()))),
+            ("uncertain", marks),
+        ]
 
 
 def write_predictions(

@@ -399,8 +399,18 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     _refuse_other_content(store, unique)
     present = sum(image in unique.sha256 for image in store.image_ids)
     if present < _LEAST_LEFT * len(store.image_ids):
-        text = "{}: has features of {} images, {} of them present; use the same images, another {out}, or {overwrite}"
-        raise SettingsConflictError(text, store.path, len(store.image_ids), present)
+        raise SettingsConflictError(
+            "{}: has features of {} images, and only {} of their names are among these; other options may name them "
+            "otherwise",
+            store.path,
+            len(store.image_ids),
+            present,
+            remedies=[
+                "use the same images and options",
+                Message("another {out}"),
+                Message("{overwrite}"),
+            ],
+        )
     labelled = zip(store.labels, store.groups, strict=True)
     before = dict(zip(store.image_ids, labelled, strict=True))
     now = {
@@ -439,9 +449,13 @@ def _refuse_other_content(store: Store, unique: UniqueImages) -> None:
         return
     more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
     raise SettingsConflictError(
-        "{}: {}{} has other content than when its features were extracted; restore the old file, give the "
-        "new one another name, or use {overwrite} to extract all features again",
+        "{}: {}{} has other content than when its features were extracted",
         store.path,
         other[0],
         more,
+        remedies=[
+            "restore the old file",
+            "give the new one another name",
+            Message("use {overwrite} to extract all features again"),
+        ],
     )

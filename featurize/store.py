@@ -25,7 +25,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..core import PathInput, StoreError, converted, few, printable
+from ..core import Message, PathInput, StoreError, converted, few, printable
 from ..core.formats import Array, checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
 from ..data import ImageRecord
@@ -52,7 +52,7 @@ _IMAGE_BYTES = 512
 _TEXT_BYTES = 48
 """Measured overhead of a text in bytes."""
 
-_AGAIN = "make it again with bchisto featurize --overwrite"
+_AGAIN = str(Message("make it again with {featurize.overwrite}"))
 """Remedy of a feature file."""
 
 _NUMBER: tuple[str, tuple[int, ...]] = ("float", ())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core import InputError, OutputError, Parameter, html_lines, html_table
+from ..core import InputError, OutputError, Parameter, counted, html_lines, html_table
 from ..core.formats import file_sha256, read_cells
 from ..core.jobs import Work, ensure_folder, refuse_among, refuse_overwriting, write_or_remove
 from ..core.runs import RunRecord, record_of_table, record_table
@@ -45,7 +45,9 @@ class PredictResult:
     sheet : Path or None
         The prediction report, if one was written.
     unsure : int or None
-        Number of images that the report marks as uncertain; None without a report, or if the model has no rule for it.
+        Number of images that are marked as uncertain; None if the model has no rule for it.
+    sureness : str
+        Number of uncertain images, where they are marked, and what the confidence is worth if patients were mixed.
     labelled : int
         Number of images whose label is a class of the model.
     outliers : str
@@ -63,6 +65,7 @@ class PredictResult:
     called: str = ""
     sheet: Path | None = None
     unsure: int | None = None
+    sureness: str = ""
     labelled: int = 0
     outliers: str = ""
     unchanged: bool = False
@@ -117,21 +120,38 @@ def write_outputs(
     """
     bundle = predicted.bundle
     table = shown.table
+    answers = table.answers
     table.finish(path, overwrite=overwrite)
     write_or_remove(failures_of(path), ["image_id", "error"], shown.failures.items())
+    if html is not None:
+        write_html(html, shown, predicted, title=path.name)
+    unsure = None
+    if answers.unsure is not None:
+        unsure = int(answers.unsure.sum())
     return PredictResult(
         path,
         images=len(shown.trained),
-        counts={name: table.predicted.count(name) for name in bundle.classes},
+        counts={name: answers.predicted.count(name) for name in bundle.classes},
         failures=tuple(shown.failures.items()),
         banners=shown.banners,
         trained=None if bundle.training is None else sum(shown.trained),
         called=shown.called,
         sheet=html,
-        unsure=(None if html is None else write_html(html, shown, predicted, title=path.name)),
+        unsure=unsure,
+        sureness="; ".join(filter(None, (", ".join(_marked(shown, unsure, html)), shown.mixed))),
         outliers="" if shown.outliers is None else shown.outliers.summary,
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
+
+
+def _marked(shown: Tabulated, unsure: int | None, html: Path | None) -> Iterator[str]:
+    """Yield how many images are uncertain, and where they are marked."""
+    if unsure is not None:
+        yield f"uncertain: {unsure} of {counted(len(shown.trained), 'image')}"
+        if shown.table.format == "bchisto":
+            yield "column uncertain"
+        if html is not None:
+            yield f"see {html}"
 
 
 class History(NamedTuple):

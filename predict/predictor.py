@@ -25,12 +25,12 @@ from ..core import (
 )
 from ..core.jobs import Ticker
 from ..data import ImageRecord
-from ..evaluate import apply_temperature, as_frame
+from ..evaluate import Answers, as_frame
 from .blocks import Prediction, predict_records
 from .boosted import Floats
 from .images import advised, check_sizes, new_images, notes_of_training
 from .model_file import find_bundle, ready_model
-from .table import Outliers
+from .table import Outliers, answers_of
 
 Image = PathInput | npt.NDArray[np.uint8]
 
@@ -46,6 +46,8 @@ class Predictions:
     classes : tuple of str
         Order of the probabilities.
     probabilities : ndarray of float64, shape (n, classes)
+    answers : Answers
+        What the columns ``predicted``, ``confidence`` and ``uncertain`` of the table of ``bchisto predict`` say.
     trained : tuple of bool or None
         Whether each image trained the models; None if the model file does not record its training images.
     banners : tuple of str
@@ -57,6 +59,7 @@ class Predictions:
     image_ids: tuple[str, ...]
     classes: tuple[str, ...]
     probabilities: Floats
+    answers: Answers
     trained: tuple[bool, ...] | None = None
     banners: tuple[str, ...] = ()
     outliers: Outliers | None = None
@@ -67,12 +70,12 @@ class Predictions:
     @property
     def predicted(self) -> tuple[str, ...]:
         """The most probable class of each image."""
-        return tuple(self.classes[index] for index in self.probabilities.argmax(axis=1))
+        return tuple(self.answers.predicted)
 
     @property
     def confidence(self) -> Floats:
-        """The probability of the predicted class, float64 of shape (n,)."""
-        return np.asarray(self.probabilities.max(axis=1))
+        """The calibrated probability of the predicted class, float64 of shape (n,)."""
+        return self.answers.confidence
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with the same columns as the table of ``bchisto predict``.
@@ -85,7 +88,8 @@ class Predictions:
         columns: dict[str, Any] = {"image_id": list(self.image_ids)}
         for index, name in enumerate(self.classes):
             columns[f"p_{name}"] = self.probabilities[:, index]
-        columns["predicted"] = list(self.predicted)
+        columns |= dict(self.answers.columns)
+        columns["confidence"] = self.confidence
         if self.trained is not None:
             columns["trained"] = list(self.trained)
         if self.outliers is not None:
@@ -136,7 +140,7 @@ class Predictor:
         bundle = self._model.bundle
         if calibrated and bundle.temperature is None:
             raise BundleError("{}: has no temperature; leave out {calibrated}", self.path)
-        self._temperature = bundle.temperature if calibrated else None
+        self._calibrated = calibrated
         self.classes = tuple(bundle.classes)
         self.banners = notes_of_training(bundle.banners)
 
@@ -178,14 +182,16 @@ class Predictor:
                 results |= predict_records(model, block, ticker=Ticker(None), skip_errors=False)
         predictions = [result for result in results.values() if isinstance(result, Prediction)]
         probabilities = np.array([prediction.probabilities for prediction in predictions])
-        if self._temperature is not None:
-            probabilities = apply_temperature(probabilities, self._temperature)
+        calibrated, answers = answers_of(model.bundle, probabilities)
+        if self._calibrated:
+            probabilities = calibrated
         trained = tuple(prediction.trained for prediction in predictions)
         compared = [prediction.compared for prediction in predictions]
         return Predictions(
             image_ids=tuple(record.image_id for record in records),
             classes=self.classes,
             probabilities=probabilities,
+            answers=answers,
             trained=trained if model.bundle.training is not None else None,
             banners=self.banners,
             outliers=Outliers.of(model.bundle, compared, model=self.path),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..core import InputError, Message, Settings, option
 from ..core.formats import limits
-from ..evaluate import default_positive, positive_mask, two_class_scores
+from ..evaluate import asks_for_class, default_positive, positive_mask, two_class_scores
 
 FORMATS = ("bchisto", "iciar2018")
 """Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""
@@ -88,10 +88,11 @@ class OperatingPoint:
     rule : {"sum", "max"}
         How the score follows from the probabilities, see `bchisto.evaluate.two_class_scores`.
     threshold : float
-        An image is predicted positive if its score is at least the threshold.
+        An image is predicted positive if its score is at least the threshold, or at 0.5 by its class if
+        `bchisto.evaluate.asks_for_class`.
     sensitivity : float or None
         Target sensitivity for which the threshold was fitted. Such a threshold applies to uncalibrated probabilities,
-        even if the table shows calibrated ones.
+        even if the table shows calibrated ones, and is no tie.
     """
 
     classes: tuple[str, ...]
@@ -100,9 +101,13 @@ class OperatingPoint:
     threshold: float
     sensitivity: float | None = None
 
-    def is_positive(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """Return which rows are positive, bool of shape (n,)."""
+    def is_positive(
+        self, probabilities: npt.NDArray[np.float64], predicted: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Return which rows are positive, bool of shape (n,); `predicted` are the positions of their classes."""
         mask = positive_mask(self.classes, self.positive)
+        if self.sensitivity is None and self.threshold == 0.5 and asks_for_class(mask, self.rule):
+            return mask[predicted]
         return two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold
 
     def __str__(self) -> str:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from ..core.jobs import default_jobs, in_threads
 from ..data import decode_record
-from ..evaluate import apply_temperature
 from ..evaluate.report import render_page, thumbnail
 from .blocks import Predicted
 from .table import Tabulated
@@ -43,24 +42,26 @@ class SheetRow(NamedTuple):
     next_class: str
 
 
-def sheet_rows(shown: Tabulated, predicted: Predicted) -> list[SheetRow]:
+def sheet_rows(shown: Tabulated) -> list[SheetRow]:
     """Return a row for each predicted image, the least confident first."""
-    bundle = predicted.bundle
+    answers = shown.table.answers
+    classes = shown.table.classes
     rows = []
-    probabilities = shown.raw
-    if bundle.temperature is not None:
-        probabilities = apply_temperature(shown.raw, bundle.temperature)
-    for place, shares in enumerate(probabilities):
-        first, second = sorted(range(len(shares)), key=lambda number: -shares[number])[:2]
-        confidence = float(shares[first])
-        unsure = confidence < bundle.unsure["below"] if bundle.unsure is not None else None
-        next_class = f"{bundle.classes[second]} {100 * shares[second]:.1f} %"
-        rows.append(SheetRow(place, bundle.classes[first], confidence, unsure, next_class))
+    for place, number in enumerate(answers.numbers):
+        shares = shown.calibrated[place]
+        order = (-shares).argsort(kind="stable")
+        second = order[order != number][0]
+        unsure = None
+        if answers.unsure is not None:
+            unsure = bool(answers.unsure[place])
+        confidence = float(answers.confidence[place])
+        next_class = f"{classes[second]} {100 * shares[second]:.1f} %"
+        rows.append(SheetRow(place, classes[number], confidence, unsure, next_class))
     return sorted(rows, key=lambda row: row.confidence)
 
 
-def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str) -> int | None:
-    """Write the prediction report; return how many images it marks as uncertain, None without a rule.
+def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str) -> None:
+    """Write the prediction report.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
     title : str
         Name of the table.
     """
-    rows = sheet_rows(shown, predicted)
+    rows = sheet_rows(shown)
     records = shown.table.records
     columns = [*shown.table.further, ("label", [record.label_text for record in records])]
 
@@ -91,6 +92,3 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),
         day=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
-    if predicted.bundle.unsure is None:
-        return None
-    return sum(bool(row.unsure) for row in rows)

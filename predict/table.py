@@ -22,8 +22,8 @@ from ..core import DAMAGE, BchistoError, OutputError, neutral
 from ..core.formats import file_sha256, read_rows
 from ..core.jobs import atomic_output
 from ..core.models import BundleFacts
-from ..data import ImageRecord
-from ..evaluate import NOTHING_LEARNT, apply_temperature, write_predictions
+from ..data import ImageRecord, mixes_patients
+from ..evaluate import NOTHING_LEARNT, Answers, apply_temperature, write_predictions
 from .blocks import Predicted
 from .boosted import Floats
 from .images import notes_of_training
@@ -46,22 +46,17 @@ class Table:
     records : sequence of ImageRecord
     probabilities : ndarray of float64, shape (n, classes)
     classes : tuple of str
+    answers : Answers
     further : sequence of (str, sequence of str)
-        Names and cells of further columns, after the predicted class.
+        Names and cells of further columns, after those of the answers.
     """
 
     format: str
     records: Sequence[ImageRecord]
     probabilities: Floats
     classes: Sequence[str]
+    answers: Answers
     further: Sequence[tuple[str, Sequence[str]]] = ()
-
-    @property
-    def predicted(self) -> list[str]:
-        """The most probable class of each image."""
-        if not self.records:
-            return []
-        return [self.classes[number] for number in self.probabilities.argmax(axis=1)]
 
     def finish(self, path: Path, *, overwrite: bool) -> None:
         """Write the table. If another process has written the same table meanwhile, keep that one.
@@ -106,12 +101,12 @@ class Table:
                 (record.image_id, record.label_text, record.group, "") for record in self.records
             ],
             probabilities=self.probabilities,
-            extra=[("predicted", self.predicted), *self.further],
+            extra=[*self.answers.columns, *self.further],
         )
 
     def _write_challenge(self, path: Path) -> None:
         """Write the rows of the challenge: name and class, without a header."""
-        rows = zip(self.records, self.predicted, strict=True)
+        rows = zip(self.records, self.answers.predicted, strict=True)
         with (
             atomic_output(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as handle,
@@ -208,6 +203,8 @@ class Tabulated:
     table : Table
     raw : ndarray of float64, shape (n, classes)
         Probabilities before calibration.
+    calibrated : ndarray of float64, shape (n, classes)
+        The same after it; of a model without a temperature the same.
     failures : dict of str to str
         Images that cannot be used, with the reason.
     banners : tuple of str
@@ -217,15 +214,19 @@ class Tabulated:
     outliers : Outliers or None
     called : str
         Number of images predicted positive, with the operating point; empty without an operating point.
+    mixed : str
+        What the confidence is worth if patients of the model's folds were mixed; else empty.
     """
 
     table: Table
     raw: Floats
+    calibrated: Floats
     failures: dict[str, str]
     banners: tuple[str, ...]
     trained: tuple[bool, ...]
     outliers: Outliers | None
     called: str
+    mixed: str
 
 
 def tabulate(
@@ -246,28 +247,55 @@ def tabulate(
     raw = np.array([prediction.probabilities for prediction in predictions]).reshape(
         -1, len(bundle.classes)
     )
+    calibrated, answers = answers_of(bundle, raw)
     probabilities = raw
-    if settings.calibrated and bundle.temperature:
-        probabilities = apply_temperature(raw, bundle.temperature)
+    if settings.calibrated:
+        probabilities = calibrated
     trained = tuple(prediction.trained for prediction in predictions)
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
     columns = _columns(bundle, trained, outliers)
+    mixed = ""
+    if mixes_patients(bundle.banners):
+        mixed = "the folds mixed patients, or may have: of new patients expect fewer right than the confidence says"
     called = ""
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
-        positive = point.is_positive(probabilities if point.sensitivity is None else raw)
+        scored = probabilities if point.sensitivity is None else raw
+        positive = point.is_positive(scored, answers.numbers)
         columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
         called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
     return Tabulated(
-        Table(settings.format, records, probabilities, bundle.classes, columns),
+        Table(settings.format, records, probabilities, bundle.classes, answers, columns),
         raw,
+        calibrated,
         predicted.failures,
         _banners(bundle, trained),
         trained,
         outliers,
         called,
+        mixed,
     )
+
+
+def answers_of(bundle: BundleFacts, raw: Floats) -> tuple[Floats, Answers]:
+    """Return calibrated probabilities, and what the models say of images, whatever a table shows.
+
+    Parameters
+    ----------
+    bundle : BundleFacts
+    raw : ndarray of float64, shape (n, classes)
+        Their probabilities. Calibrating may make two of them equal, and is not to choose another class.
+    """
+    calibrated = raw
+    if bundle.temperature is not None:
+        calibrated = apply_temperature(raw, bundle.temperature)
+    numbers = raw.argmax(axis=1)
+    confidence = calibrated[np.arange(len(raw)), numbers]
+    unsure = None
+    if bundle.unsure is not None:
+        unsure = confidence < bundle.unsure["below"]
+    return calibrated, Answers(bundle.classes, numbers, confidence, unsure)
 
 
 def _banners(bundle: BundleFacts, trained: Sequence[bool]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ...core import ImageError, Message, PathInput, TissueError
+from ...core import ImageError, Message, PathInput, TissueError, written
 from ...core.jobs import Progress, in_threads
 from ...data import (
     Dataset,
@@ -161,7 +161,12 @@ def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
     ]
     text = "{stain:{}} gives doubtful stains in {} of {} images. " + "; ".join(["{}"] * len(parts))
     message = Message(text, survey.stain, len(survey.doubtful), survey.checked, *parts)
-    return [Finding("note" if mild else "warning", root, message)]
+    options: dict[str, str] = {}
+    for _, remedy in causes.values():
+        # of several values of an option, the one that helps most images comes first
+        written(remedy, options.setdefault)
+    recommended = tuple(options.items())
+    return [Finding("note" if mild else "warning", root, message, options=recommended)]
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,7 @@ Status = Literal["ok", "note", "warning", "failure"]
 _MOST_SECONDS = 180
 """Maximum wait for a check in a process of its own. Libraries on a slow network disk take a minute to load."""
 
-_BROKEN = (
-    "more memory (ulimit -v); if there is enough, install the packages again that are named here"
-)
+_BROKEN = "more memory (ulimit -v); if there is enough, install the package again that is named here, or bchisto"
 """What helps if a library fails in a way of its own."""
 
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")

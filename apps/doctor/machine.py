@@ -278,14 +278,17 @@ def _fix(need: Requirement, reason: str) -> str:
     if need.name.startswith("opencv"):
         return _opencv_fix()
     library = re.search(r"\b(lib[\w+-]+)\.so\S*: ", reason)
-    if library is None:
-        return shlex.join(
-            ["pip", "install", "--force-reinstall", "--no-deps", f"{need.name}{need.specifier}"]
-        )
-    remedy = f"install the system's library {library[1]}"
-    if library[1] == "libgomp":
-        remedy += " (Debian: apt-get install libgomp1)"
-    return remedy
+    wanted = f"{need.name}{need.specifier}"
+    of_package = re.search(r"(?:site|dist)-packages/(\w+)/\S*\.so\S*: ", reason)
+    if of_package is not None:
+        # a library that came with a package, as that of openslide-bin
+        (wanted,) = metadata.packages_distributions().get(of_package[1], [wanted])[:1]
+    elif library is not None:
+        remedy = f"install the system's library {library[1]}"
+        if library[1] == "libgomp":
+            remedy += " (Debian: apt-get install libgomp1)"
+        return remedy
+    return shlex.join(["pip", "install", "--force-reinstall", "--no-deps", wanted])
 
 
 def check_opencv() -> Iterator[Check]:

@@ -85,7 +85,7 @@ def check_dataset(images: Path) -> Iterator[Check]:
         ]
         if messages:
             line = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
-            yield Check("dataset", status, line, "bchisto data check --images IMAGES lists all")
+            yield Check("dataset", status, line, Message("{data check.images:IMAGES} lists all"))
             return
     yield Check("dataset", "ok", f"{text}; `bchisto data check` decodes its images")
 
@@ -127,9 +127,11 @@ def _check_outcome(entry: RunEntry) -> Check:
 
 def _check_store(path: Path) -> Iterator[Check]:
     """Read a feature file whole; yield what is wrong with it."""
+    from ...core.formats import refuse_deadly
     from ...featurize import open_store
 
     try:
+        refuse_deadly([path])
         with open_store(path) as store:
             count = len(store.image_ids)
             for start in range(0, count, _IMAGES):

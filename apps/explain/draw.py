@@ -33,15 +33,20 @@ MAX_PICTURES = 200
 _TILE = 176
 _GAP = 16
 _BAR = 22
-_SMALL = 15
-_LARGE = 19
+_SMALL = 13
+_LINE = 18
+"""Size of the font of captions, and distance of their lines, in pixels."""
+
+_LARGE = 24
+_APART = 29
+"""Size of the font of numbers on the colour bar, which the page shows three times smaller, and their least distance."""
+
 _INK = (28, 31, 36)
-_FAINT = (90, 96, 106)
 _PAPER = (255, 255, 255)
 
 _RED = np.array([178.0, 12.0, 36.0])
 _BLUE = np.array([18.0, 72.0, 168.0])
-"""Ends of the two-sided colour scale: more likely and less likely."""
+"""Ends of the two-sided colour scale: for the class that is called, and for another."""
 
 _HOT = np.array(
     [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float64
@@ -54,21 +59,21 @@ _NEARLY_ALL = 99.5
 _SHORTEST = 0.25
 """Smallest fraction of the colour bar over which a side reaches its full colour.
 
-Without it, the narrow side above a base of 0.95 would be drawn as intensely as the other."""
+Without it, the narrow side above a threshold of 0.95 would be drawn as intensely as the other."""
 
 
 def colour_limits(explanation: Explanation) -> tuple[float, float]:
     """Return the values at the ends of the colour bar."""
     if explanation.limits is not None:
         return explanation.limits
-    centre = explanation.centre
-    distances = np.abs(np.asarray(explanation.values, np.float64) - centre)
+    white = explanation.white
+    distances = np.abs(np.asarray(explanation.values, np.float64) - white)
     reach = explanation.floor
     if distances.size:
         reach = max(float(np.percentile(distances, _NEARLY_ALL)), reach)
     reach = reach or float(distances.max(initial=0.0)) or 1.0
-    low = centre - reach if explanation.signed else centre
-    return low, centre + reach
+    low = white - reach if explanation.signed else white
+    return low, white + reach
 
 
 def lay_over(explanation: Explanation) -> Picture:
@@ -80,18 +85,18 @@ def lay_over(explanation: Explanation) -> Picture:
     """
     assert explanation.picture is not None
     grey = explanation.picture.mean(axis=2)[..., np.newaxis]
-    return _blend(grey, np.asarray(explanation.values, np.float64), explanation)
+    return _blend(grey, np.asarray(explanation.drawn, np.float64), explanation)
 
 
 def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
     low, high = colour_limits(explanation)
-    centre = explanation.centre
+    white = explanation.white
     if explanation.signed:
         least = max(_SHORTEST * (high - low), 1e-30)
-        up = np.clip((values - centre) / max(high - centre, least), 0, 1)[..., np.newaxis]
-        down = np.clip((centre - values) / max(centre - low, least), 0, 1)[..., np.newaxis]
+        up = np.clip((values - white) / max(high - white, least), 0, 1)[..., np.newaxis]
+        down = np.clip((white - values) / max(white - low, least), 0, 1)[..., np.newaxis]
         strength = 0.8 * np.sqrt(up + down)
-        colour = np.where(up > 0, _RED, _BLUE)
+        colour = np.where((up > 0) == explanation.warm_above, _RED, _BLUE)
     else:
         share = np.clip((values - low) / max(high - low, 1e-30), 0, 1)
         places = share * (len(_HOT) - 1)
@@ -103,20 +108,17 @@ def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
 
 
 def draw(explanation: Explanation) -> Image:
-    """Draw an explanation: title, pictures, and the limitations below them."""
+    """Draw an explanation: panels and colour bar, and small pictures. Its words are for the page."""
     pictures = []
     if explanation.values is not None:
-        pictures.append(beside(explanation))
+        pictures.append(_beside(explanation))
     if explanation.tiles:
-        pictures += _tiles(explanation)
-    width = max(picture.width for picture in pictures)
-    head = _text(f"{explanation.image_id}: {explanation.title}", width, size=_LARGE)
-    caution = _text(f"Limitations: {explanation.caution}", width, colour=_FAINT)
-    return _grid([[picture] for picture in (head, *pictures, caution)], border=_GAP)
+        pictures.append(_tiles(explanation))
+    return _grid([[picture] for picture in pictures], border=_GAP)
 
 
-def beside(explanation: Explanation) -> Image:
-    """Draw image, overlay and colour bar side by side, without the name of the image."""
+def _beside(explanation: Explanation) -> Image:
+    """Draw image, overlay and colour bar side by side."""
     from PIL import Image
 
     assert explanation.picture is not None
@@ -124,50 +126,49 @@ def beside(explanation: Explanation) -> Image:
     width, height = picture.size
     bar = _colour_bar(explanation, height)
     left = 2 * (width + _GAP)
-    page = Image.new("RGB", (left + bar.width, height), _PAPER)
+    page = Image.new("RGB", (left + bar.width, bar.height), _PAPER)
     page.paste(picture, (0, 0))
     page.paste(_sized(lay_over(explanation), _SIDE), (width + _GAP, 0))
     page.paste(bar, (left, 0))
-    return _grid([[page], [_text("; ".join(explanation.margin), page.width)]], gap=4)
+    return page
 
 
 def _colour_bar(explanation: Explanation, height: int) -> Image:
-    """Draw the colours of a map from its highest value down, with the numbers of the ends and of the centre."""
+    """Draw the colours of a map from its highest value down, with numbers of ends and white, and a tick at the base."""
     from PIL import Image, ImageDraw
 
     low, high = colour_limits(explanation)
-    # where each number may stand: that of the base keeps clear of those at the ends
-    anywhere = (0.0, height - 1.2 * _SMALL)
-    ticks = [(high, anywhere), (low, anywhere)]
+    height = max(height, 3 * _APART)
+    step = (height - 1) / max(high - low, 1e-30)
+    tops = {}
     if explanation.signed:
-        ticks.insert(1, (explanation.centre, (1.2 * _SMALL, height - 2.4 * _SMALL)))
-    numbers = [f"{value:.3g}" for value, _ in ticks]
-    if explanation.base:
-        numbers[1] += " base"
-    font = font_of(_SMALL)
-    widest = round(max(map(font.getlength, numbers)))
+        # clear of the numbers at the ends, which replace it where they are equal
+        middle = (high - explanation.white) * step - _APART / 2
+        tops[explanation.white] = min(max(_APART, middle), height - 2 * _APART)
+    tops |= {high: 0.0, low: height - _APART}
+    font = font_of(_LARGE)
+    widest = round(max(font.getlength(f"{value:.3g}") for value in tops))
     bar = Image.new("RGB", (_GAP + _BAR + widest, height), _PAPER)
+    drawing = ImageDraw.Draw(bar)
     ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
-    grey = np.full((height, _BAR, 1), 225.0)
+    grey = np.full((height, _BAR, 1), 255.0)
     bar.paste(Image.fromarray(_blend(grey, ramp, explanation)), (0, 0))
-    for number, (value, (first, last)) in zip(numbers, ticks, strict=True):
-        down = (high - value) / (high - low) * (height - 1) if high > low else 0.0
-        top = min(max(first, down - _SMALL * 0.7), last)
-        ImageDraw.Draw(bar).text((_BAR + 5, top), number, fill=_INK, font=font)
+    for value, top in tops.items():
+        drawing.text((_BAR + 5, top), f"{value:.3g}", fill=_INK, font=font)
+    if explanation.base:
+        down = (high - explanation.tick) * step
+        drawing.line([(0, down), (_BAR - 1, down)], fill=_INK, width=4)
     return bar
 
 
-def _tiles(explanation: Explanation) -> list[Image]:
-    """Draw small pictures with captions, and the margin text below them unless it is already below a map."""
+def _tiles(explanation: Explanation) -> Image:
+    """Draw small pictures with captions."""
     across = min(len(explanation.tiles), max(3, (2 * _SIDE) // (_TILE + _GAP)))
     tiles = [
-        _grid([[_sized(tile, _TILE)], [_text(caption, _TILE, size=_SMALL - 2)]], gap=1)
+        _grid([[_sized(tile, _TILE)], [_text(caption, _TILE)]], gap=1)
         for caption, tile in explanation.tiles
     ]
-    page = _grid([tiles[start : start + across] for start in range(0, len(tiles), across)])
-    if explanation.values is not None:
-        return [page]
-    return [page, _text("; ".join(explanation.margin), page.width)]
+    return _grid([tiles[start : start + across] for start in range(0, len(tiles), across)])
 
 
 def write_png(path: Path, picture: Image) -> None:
@@ -195,22 +196,19 @@ def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) 
     return page
 
 
-def _text(
-    text: str, width: int, *, size: int = _SMALL, colour: tuple[int, int, int] = _INK
-) -> Image:
+def _text(text: str, width: int) -> Image:
     """Draw a text in lines of at most `width` pixels, broken between words if possible."""
     from PIL import Image, ImageDraw
 
-    font = font_of(size)
-    columns = max(1, min(len(text), round(4 * width / size)))
-    lines = textwrap.wrap(text, columns)
+    font = font_of(_SMALL)
+    columns = len(text)
+    lines = [text]
     while columns > 1 and any(font.getlength(line) > width for line in lines):
         columns -= 1
         lines = textwrap.wrap(text, columns)
-    step = round(1.4 * size)
-    page = Image.new("RGB", (width, max(1, step * len(lines))), _PAPER)
+    page = Image.new("RGB", (width, max(1, _LINE * len(lines))), _PAPER)
     for index, line in enumerate(lines):
-        ImageDraw.Draw(page).text((0, index * step), line, fill=colour, font=font)
+        ImageDraw.Draw(page).text((0, index * _LINE), line, fill=_INK, font=font)
     return page
 
 
@@ -241,24 +239,21 @@ def font_of(size: int) -> FreeTypeFont:
     )
 
 
-def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str, str]:
+def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str, Any]:
     """Return what the page shows of an explanation and its drawing, whose file is at `link` from the page."""
-    title = ", ".join(filter(None, [explanation.title, explanation.means]))
-    title = "; ".join(filter(None, [title, *explanation.notes, explanation.contradiction]))
     return {
-        "image": explanation.image_id,
-        "title": title,
+        "explanation": explanation,
         "source": thumbnail(np.asarray(picture), side=_PICTURE),
         "link": quote(link),
-        "alt": f"{explanation.image_id}: {title}. {where_highest(explanation)}".rstrip(),
+        "alt": f"{explanation.image_id}: {where_highest(explanation)}",
     }
 
 
 def where_highest(explanation: Explanation) -> str:
     """Describe a map in words: its range, and where it is highest. Empty without a map."""
-    values = explanation.values
-    if values is None:
+    if explanation.values is None:
         return ""
+    values = explanation.drawn
     row, column = np.unravel_index(int(values.argmax()), values.shape)
     across = column / values.shape[1]
     down = row / values.shape[0]
@@ -268,7 +263,7 @@ def where_highest(explanation: Explanation) -> str:
     )
 
 
-def write_page(path: Path, rows: Sequence[dict[str, str]], *, count: int, **values: Any) -> None:
+def write_page(path: Path, rows: Sequence[dict[str, Any]], *, count: int, **values: Any) -> None:
     """Write the page of all explanations.
 
     Parameters

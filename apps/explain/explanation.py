@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core import DAMAGE
-from ...core.formats import Array, Floats32
+from ...core.formats import Array, Floats, Floats32
 from ...core.jobs import atomic_output, save_arrays
 from ...data import ImageRecord, decode_record, shrink_image
 
@@ -25,7 +25,7 @@ Tiles = tuple[tuple[str, Picture], ...]
 Arrays = Mapping[str, Array]
 
 _SAME = 1e-6
-"""Difference from the base up to which a mean equals it: float32 rounds to 6e-8."""
+"""Difference up to which the means of a map are equal: float32 rounds to 6e-8."""
 
 _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
@@ -35,6 +35,7 @@ _SCALARS = (
     "method",
     "target",
     "predicted",
+    "called",
     "caution",
     "unit",
     "base",
@@ -45,12 +46,14 @@ _SCALARS = (
     "padded",
     "floor",
     "centre",
+    "white",
+    "tick",
 )
-_KEPT = (*_SCALARS, "picture", "values", "limits")
+_KEPT = (*_SCALARS, "picture", "values", "leads", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
 
 EVEN = "even shares of all classes"
-"""Description of the centre of a map if no base is known."""
+"""Description of the base of a map if none is known."""
 
 
 class UnitPictures(NamedTuple):
@@ -92,26 +95,34 @@ class Explanation:
         The image as it is displayed, at most 1,024 pixels on its longest side.
     values : ndarray of float32, shape (height, width), optional
         The heat map, one value for each pixel of `picture`.
+    called : str
+        The class that the image is called by the threshold; without one, `predicted`.
     signed : bool
-        Whether values above and below `centre` have opposite meanings; otherwise values start at 0.
+        Whether values above and below `white` have opposite meanings; otherwise values start at 0.
     padded : bool
         Whether padding in the network makes the map bright along the border.
     floor : float
-        Smallest reach of the colour bar to either side of the centre.
+        Smallest reach of the colour bar to either side of white.
     centre : float
-        The neutral value; for ``map``, the prediction of the models without any image content.
+        For ``map`` the base: the prediction of the models without any image content.
+    white : float
+        The value without colour; for ``map`` the decision.
+    tick : float
+        The base on the colour bar.
+    leads : ndarray of float32, shape (height, width), optional
+        What is coloured if it is not `values`: over two classes, how far the class is above its rival.
     limits : tuple of float, optional
         Ends of the colour bar; by default they cover nearly all values.
     unit : str
         What the values of the map are.
     base : str
-        What the centre is; only for ``map``.
+        What the base is; only for ``map``.
     overall : str
-        The most probable class by the mean of the map; only for ``map``.
+        The class that the mean of the map would be called; only for ``map``.
     calibrated : float
         The calibrated probability of `target`; NaN if the model has no temperature.
     notes : tuple of str
-        Further lines for the margin text.
+        Further facts about the image, for readers.
     tiles : tuple of (str, ndarray of uint8)
         Captions and small pictures.
     arrays : dict of str to ndarray
@@ -126,10 +137,14 @@ class Explanation:
     caution: str
     picture: Picture | None = None
     values: Floats32 | None = None
+    called: str = ""
     signed: bool = False
     padded: bool = False
     floor: float = 0.0
     centre: float = 0.0
+    white: float = 0.0
+    tick: float = 0.0
+    leads: Floats32 | None = None
     limits: tuple[float, float] | None = None
     unit: str = ""
     base: str = ""
@@ -147,62 +162,118 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The method, the explained class, and the prediction."""
+        """The method, the explained class, and the answer."""
         title = self.method
         if self.target:
             title += f" of {self.target}"
-        if self.predicted:
-            title += f"; predicted {self.predicted}"
-        if self.predicted and self.target and not math.isnan(self.score):
-            title += f", probability of {self.target} {self.score:.3f}"
-        if not math.isnan(self.calibrated):
-            title += f" (calibrated {self.calibrated:.3f})"
-        return title
+        return "; ".join(filter(None, [title, self.answer]))
 
     @property
-    def means(self) -> str:
-        """For ``map``, the mean of the map, and the probability of the whole image if known; otherwise empty."""
-        if self.method != "map" or self.values is None:
+    def answer(self) -> str:
+        """The prediction; empty without an image."""
+        if not self.predicted:
             return ""
-        means = f"mean of the map {self.values.mean():.3f}"
-        if not math.isnan(self.score):
-            means += f", of the whole image {self.score:.3f}"
-        return means
+        answer = f"predicted {self.predicted}"
+        if self.called != self.predicted:
+            answer += f", called {self.called} by the threshold"
+        if self.target:
+            answer += f", probability of {self.target} {self.score:.3f}"
+        calibrated = f"{self.calibrated:.3f}"
+        if calibrated not in {"nan", f"{self.score:.3f}"}:
+            answer += f" (calibrated {calibrated})"
+        return answer
 
     @property
-    def ends(self) -> str:
-        """The smallest and largest value of the map, which the colour bar may not show if several pictures share it."""
-        if self.values is None:
-            return ""
-        low = float(self.values.min())
-        high = float(self.values.max())
-        if self.method == "occlusion":
-            return f"largest fall {100 * max(high, 0):.1f} points, largest rise {100 * max(-low, 0):.1f}"
-        return f"in this image {low:.3g} to {high:.3g}"
+    def drawn(self) -> Floats32:
+        """The values that are coloured."""
+        if self.leads is not None:
+            return self.leads
+        assert self.values is not None
+        return self.values
+
+    @property
+    def warm_above(self) -> bool:
+        """Whether values above white are warm: warm speaks for the class that is called."""
+        return self.called in {"", self.target}
 
     @property
     def contradiction(self) -> str:
-        """A warning in words if the mean of the map contradicts the prediction; otherwise empty."""
-        if not self.overall or not self.predicted or self.values is None:
+        """A warning in words if the map contradicts what the image is called; otherwise empty."""
+        if not self.overall:
             return ""
-        if self.overall != self.predicted:
-            mean = f"its mean is of {self.overall}, the prediction is {self.predicted}"
+        if self.overall != self.called:
+            mean = f"its mean is of {self.overall}, the prediction is {self.called}"
             return f"THE MAP CONTRADICTS THE PREDICTION: {mean}"
-        difference = float(self.values.mean()) - self.centre
-        if abs(difference) < _SAME or (difference > 0) == (self.predicted == self.target):
+        difference = float(self.drawn.mean()) - self.white
+        if abs(difference) < _SAME or (difference > 0) == self.warm_above:
             return ""
-        direction = "above" if difference > 0 else "below"
-        mean = f"its mean is {direction} the base, though the prediction is {self.predicted}"
-        return f"{mean}: the colours do not show why"
+        return f"its mean is of {self.called}, but more of it is blue: the colours do not show why"
 
     @property
-    def margin(self) -> list[str]:
-        """The lines below the map: unit, base, mean, ends, notes, and the warning of a contradiction."""
-        lines = [self.unit]
+    def margin(self) -> str:
+        """The line on the colours: the warning of a contradiction, what they are, the base, and the values."""
+        if self.values is None:
+            return ""
+        colours = self.unit
+        if self.signed:
+            colours = f"red: {self.called}, blue: other, white: {self.unit} {self.white:.3g}"
+        values = f"{self.drawn.min():.3g} to {self.drawn.max():.3g}"
         if self.base:
-            lines.append(f"base {self.centre:.3f}: {self.base}")
-        lines += [self.means, self.ends, *self.notes, self.contradiction]
-        return [line for line in lines if line]
+            values = f"base {self.tick:.3g}; mean {self.drawn.mean():.3f}"
+        return "; ".join(filter(None, [self.contradiction, colours, values]))
+
+    def about_decision(
+        self, maps: Floats, base: Floats, *, classes: Sequence[str], base_is: str, caution: str
+    ) -> Explanation:
+        """Return it with the map of its class, and with colours that are white where the classes are called alike.
+
+        Of two classes that is the threshold. Over two, the class equals its rival there: the most probable other
+        class, or the class that is called if the map is of another.
+
+        Parameters
+        ----------
+        maps : ndarray, shape (classes, height, width)
+            The probability of each class at each position.
+        base : ndarray, shape (classes,)
+            Probabilities without any image content.
+        classes : sequence of str
+        base_is, caution : str
+            What the base is, and the limitations.
+        """
+        target = classes.index(self.target)
+        called = classes.index(self.called)
+        over = maps.mean(axis=(1, 2))
+        unit = self.unit
+        tick = base[target]
+        leads = None
+        limits = (0.0, 1.0)
+        if len(classes) == 2:
+            over[target] += 1 - 2 * self.white
+        else:
+            rivals = np.array([called])
+            rival = self.called
+            if target == called:
+                rivals = np.delete(np.arange(len(classes)), target)
+                rival = "the next class"
+            limits = (-1.0, 1.0)
+            leads = (maps[target] - maps[rivals].max(axis=0)).astype(np.float32)
+            tick = base[target] - base[rivals].max()
+            unit = f"{self.unit} less that of {rival}"
+        overall = self.called
+        if over.max() - over[called] > _SAME:
+            overall = classes[int(over.argmax())]
+        return replace(
+            self,
+            values=maps[target].astype(np.float32),
+            limits=limits,
+            centre=float(base[target]),
+            overall=overall,
+            base=base_is,
+            caution=f"{caution} The tick on the colour bar is the base: {base_is}.",
+            tick=float(tick),
+            leads=leads,
+            unit=unit,
+        )
 
     def save(self, path: Path, *, work: str) -> None:
         """Write all that is needed to draw the explanation again, as ``.npz`` without pickles.
@@ -245,6 +316,7 @@ class Explanation:
                 notes=tuple(arrays.pop("notes").tolist()),
                 picture=arrays.pop("picture", None),
                 values=arrays.pop("values", None),
+                leads=arrays.pop("leads", None),
                 limits=limits,
                 tiles=tuple(
                     (caption, arrays.pop(f"tile_{number:03d}"))

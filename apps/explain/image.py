@@ -98,11 +98,17 @@ class NetworkExplainer:
         if isinstance(shares, str):
             raise ImageError(shares)
         blank, index = answered(
-            self.method, self.model, record, shares=shares, pixels=pixels, target=self.target
+            self.method,
+            self.model,
+            record,
+            shares=shares,
+            pixels=pixels,
+            target=self.target,
+            threshold=self.settings.threshold,
         )
         patches, boxes = self._patches(record)
         if self.method.name == "map":
-            return self._map(blank, patches, boxes, index)
+            return self._map(blank, patches, boxes)
         if self.method.of_patch is not None:
             return self._of_patch(self.method.of_patch, blank, patches, boxes, index)
         map_of = self.method.values
@@ -134,8 +140,8 @@ class NetworkExplainer:
             [np.mean([function(graph, batch) for graph in self.graphs], axis=0) for batch in parts]
         )
 
-    def _map(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
-        """Map the probability of a class in each patch. The centre is the probability of a patch of the mean colour."""
+    def _map(self, blank: Explanation, patches: Floats, boxes: Boxes) -> Explanation:
+        """Map the probability of a class in each patch. The base is the probability of a patch of the mean colour."""
         classes = self.model.bundle.classes
 
         def shares(graph: Graph, batch: Floats) -> Floats:
@@ -143,20 +149,17 @@ class NetworkExplainer:
 
         probabilities = self._over_models(patches, shares)
         empty = np.broadcast_to(mean_colour(patches).mean(axis=0), patches[:1].shape)
-        base = self._over_models(np.asarray(empty, np.float32), shares)[0, target]
+        base = self._over_models(np.asarray(empty, np.float32), shares)[0]
         maps = [
             _together(probabilities[:, [[index]]], boxes, blank.shape)
             for index in range(len(classes))
         ]
-        overall = classes[int(np.argmax([values.mean() for values in maps]))]
-        return replace(
-            blank,
-            values=maps[target],
-            limits=(0.0, 1.0),
+        return blank.about_decision(
+            np.stack(maps),
+            base,
+            classes=classes,
             caution=_OF_PATCHES,
-            overall=overall,
-            centre=float(base),
-            base="what the networks answer to only the mean colour of the image",
+            base_is="what the networks answer to only the mean colour of the image",
         )
 
     def _of_patch(

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, Settings, converted, one_of, option
+from ...core import InputError, Message, Settings, converted, one_of, option
 from ...core.models import bundle_kind
 from ...data import ImageRecord, match_class
 from ...evaluate import NOTHING_LEARNT, apply_temperature
-from ...predict import Model, find_bundle, new_images_mpp
+from ...predict import Model, OperatingPoint, choose_point, find_bundle, new_images_mpp
 from .explanation import Explanation, UnitPictures, shown_picture
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
 from .graph import Floats, Graph
@@ -43,7 +43,7 @@ class Method:
     kinds : tuple of str
         Kinds of model that it can explain: ``boosted``, ``cnn``.
     signed : bool
-        Whether values above and below the centre have opposite meanings.
+        Whether values above and below white have opposite meanings.
     layered : bool
         Whether it accepts a layer.
     default_layer : bool
@@ -53,7 +53,7 @@ class Method:
     shares : bool
         Whether its values sum to the score, over the whole image or over each patch.
     floor : float
-        Smallest reach of the colour bar to either side of the centre, so that negligible values stay pale.
+        Smallest reach of the colour bar to either side of white, so that negligible values stay pale.
     values : callable, optional
         ``values(graph, patches, target, tensor)`` returns a map of each patch, shape (n, rows, columns), which is
         averaged over the networks.
@@ -114,9 +114,9 @@ _ALL = (
     Method(
         "map",
         "probability of {target}",
-        "Each position shows what the model would predict if the image held only its surroundings; it was trained "
-        "on whole images, so this is not a segmentation or a probability of a lesion. The mean of the map is not "
-        "the probability of the whole image; if the two differ much, trust the map less.",
+        "Each position shows what the model would predict if the image held only its surroundings, averaged with what "
+        "it predicts of all positions together; it was trained on whole images, so this is not a segmentation or a "
+        "probability of a lesion. If the mean of the map is far from the probability of the image, trust the map less.",
         kinds=("boosted", "cnn"),
         signed=True,
     ),
@@ -215,6 +215,14 @@ class ExplainSettings(Settings):
         metavar="CLASS",
         help="Class to explain; default: the most probable; of map, the positive one of two.",
     )
+    threshold: float | None = option(
+        None,
+        group="Evaluation",
+        least=0,
+        most=1,
+        help="Of two classes, score from which an image is called positive, and which is white in a map; default: as "
+        "for predict.",
+    )
     mpp: float | None = new_images_mpp()
     window: int = option(
         0,
@@ -272,11 +280,11 @@ def default_method(model: Path) -> str:
 
 
 def class_of(
-    settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None
+    settings: ExplainSettings, classes: Sequence[str], two_class: dict[str, Any] | None
 ) -> int | None:
     """Return the index of the class to explain; None for the most probable class of each image.
 
-    With two classes, the default of ``map`` is the positive one, so that red means the same in every picture.
+    With two classes, the default of ``map`` is the positive one, so that numbers mean the same in every picture.
 
     Parameters
     ----------
@@ -289,8 +297,14 @@ def class_of(
     Raises
     ------
     InputError
-        The model has no such class.
+        The model has no such class, or no threshold applies to its classes.
     """
+    if settings.threshold is not None:
+        if len(classes) != 2:
+            raise InputError(
+                Message("{threshold}: is of two classes; leave it out, maps compare each class")
+            )
+        _point(classes, two_class, settings.threshold)
     if not settings.target:
         if two_class is None or settings.method != "map" or len(classes) != 2:
             return None
@@ -308,6 +322,15 @@ def class_of(
     return list(classes).index(name)
 
 
+def _point(
+    classes: Sequence[str], two_class: dict[str, Any] | None, threshold: float | None
+) -> OperatingPoint | None:
+    """Return the operating point of `choose_point`; a model without positive classes refuses a threshold."""
+    return choose_point(
+        tuple(classes), two_class, threshold=threshold, sensitivity=None, bundle="the model"
+    )
+
+
 def answered(
     method: Method,
     model: Model,
@@ -316,6 +339,7 @@ def answered(
     shares: npt.NDArray[np.float64],
     pixels: str,
     target: int | None,
+    threshold: float | None,
 ) -> tuple[Explanation, int]:
     """Return an explanation with the prediction but without a map, and the index of the explained class.
 
@@ -330,10 +354,27 @@ def answered(
         Checksum of the pixels of the image; empty if the model file does not record its training images.
     target : int or None
         Index of the class; None for the most probable one.
+    threshold : float or None
+        As in `ExplainSettings`.
     """
     bundle = model.bundle
     predicted = int(shares.argmax())
     index = predicted if target is None else target
+    called = predicted
+    white = 0.0
+    if len(shares) == 2:
+        white = 0.5
+        point = _point(bundle.classes, bundle.two_class, threshold)
+        if point is not None:
+            positive = bundle.classes.index(point.positive[0])
+            called = 1 - positive
+            if point.is_positive(shares[np.newaxis], np.array([predicted]))[0]:
+                called = positive
+            white = point.threshold
+            if index != positive:
+                white = 1 - white
+    if method.name != "map":
+        white = 0.0
     calibrated = math.nan
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
@@ -346,6 +387,8 @@ def answered(
         predicted=bundle.classes[predicted],
         score=float(shares[index]),
         calibrated=calibrated,
+        called=bundle.classes[called],
+        white=white,
         picture=shown_picture(record),
         notes=tuple(notes),
     )

@@ -45,7 +45,7 @@ def hottest_regions(
     Parameters
     ----------
     explanation : Explanation
-        An explanation with a map. The map is slightly smoothed, and only values above its centre are outlined.
+        An explanation with a map. The map is slightly smoothed, and only values above its base are outlined.
     width, height : int
         Size of the area that the map covers, in pixels of the image.
     left, top : int

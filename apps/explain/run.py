@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...core import (
     ImageError,
@@ -333,7 +333,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 3", settings=dict(self.into.settings), image=content)
+            key = key_of("explanation 4", settings=dict(self.into.settings), image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 
@@ -388,7 +388,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             )
         limits = _colour_limits(units)
         rows: list[list[str]] = []
-        shown: list[dict[str, str]] = []
+        shown: list[dict[str, Any]] = []
         for unit in units:
             explanation = _saved(unit)
             row = _row(unit, explanation)

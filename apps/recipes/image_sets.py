@@ -241,7 +241,7 @@ def write_quick(
         if not _can_train(quick_rows, labels):
             raise InputError(
                 "{}: too few images of the list {} are present for {quick} ({}); give more of the published images "
-                "(bchisto data make --images-per-class 100 writes enough synthetic ones)",
+                "({data make.images-per-class:100} writes enough synthetic ones)",
                 dataset.root,
                 name,
                 len(rows),

@@ -131,18 +131,15 @@ class BoostStep:
         )
 
     def _stores_in(self, folder: Path) -> list[Path]:
-        """Return the feature files of the previous step, if there are also files of other variants; else none."""
+        """Return the feature files of the previous step; there may also be files of other variants."""
         planned = set(
             product((choice.label for choice in self.features.encoders), self.features.views)
         )
-        paths = sorted(folder.glob("*.h5"))
         stores = []
-        for path in paths:
+        for path in sorted(folder.glob("*.h5")):
             with open_store(path) as store:
                 if (store.header["encoder"], *settings_from(store.header).views) in planned:
                     stores.append(path)
-        if len(stores) == len(paths):
-            return []
         return stores
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,7 @@ from ...core import (
     Message,
     PathInput,
     ReportError,
+    SettingsConflictError,
     TextInput,
     WeightsError,
     converted,
@@ -101,12 +104,16 @@ def demo(
     )
     weights = _weights(seed)
     _log.info("2/3 extracting features with %s weights", weights)
-    featurize(
+    described = featurize(
         images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), work=work
     )
     _log.info("3/3 training the cross-validated ensemble")
     (result,) = train(
-        out=run, settings=BoostSettings(seeds=_SEEDS, seed=seed), folds=_FOLDS, work=work
+        out=run,
+        features=described.stores,
+        settings=BoostSettings(seeds=_SEEDS, seed=seed),
+        folds=_FOLDS,
+        work=work,
     )
     return DemoResult(images, weights, result)
 
@@ -213,14 +220,15 @@ def trial(
     )
     is_new = not (run / "features").exists()
     started = time.monotonic()
-    featurize(selection, out=run, settings=check.planned, work=work)
+    described = featurize(selection, out=run, settings=check.planned, work=work)
     standard = None
     if is_new and not encoders:
         standard = _standard_seconds(check, time.monotonic() - started)
     _log.info("3/3 training")
     results: list[CrossValidation] = []
     try:
-        _train(run, folds, work, results)
+        fit = functools.partial(train, out=run, features=described.stores, folds=folds, work=work)
+        _train(fit, results)
     except ReportError as error:
         trained = best_first([*results, *error.results])
         raise ReportError(str(error), TrialResult(check, trained, standard)) from error
@@ -254,19 +262,21 @@ def _standard_seconds(check: Preflight, spent: float) -> float:
     return spent * recorded_seconds(planned) / recorded_seconds(check.planned)
 
 
-def _train(run: Path, folds: FoldChoice, work: Work, results: list[CrossValidation]) -> None:
+def _train(fit: Callable[..., list[CrossValidation]], results: list[CrossValidation]) -> None:
     """Train the classifiers, the fastest first, and add each to the results as soon as it is trained."""
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
     logistic = replace(settings, heads=("logistic",))
     try:
-        results += train(out=run, settings=logistic, folds=folds, work=work)
+        results += fit(settings=logistic)
         _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
-        results += train(out=run, settings=settings, folds=folds, work=work)
+        results += fit(settings=settings)
+    except SettingsConflictError:
+        raise
     except InputError as error:
         # too few patients for folds within the training part, which LightGBM does not need
         _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
         lightgbm = replace(settings, heads=("lightgbm",))
-        results += train(out=run, settings=lightgbm, folds=folds, work=work)
+        results += fit(settings=lightgbm)
 
 
 def _figures(result: CrossValidation) -> str:

@@ -94,8 +94,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def queue() -> dict[str, int | float | None]:
         """Return the number of images in each state, and how many seconds those that wait will take, if that is known.
 
-        `version` changes when anything has changed; `restarts` counts how often the process that reads images was
-        stopped or crashed.
+        `version` changes when anything has changed; `restarts` counts how often another process was started to
+        read images, since one was stopped or crashed.
         """
         facts = {
             "seconds": session.seconds(),
@@ -137,14 +137,20 @@ def _add_images(app: FastAPI, session: Session) -> None:
         return _answer(session.item(number))
 
     @app.put("/api/images/{number}/review")
-    async def review(number: int, label: str = "", reviewed: bool = True) -> ImageAnswer:
-        """Mark an image as reviewed, or not; `label` is its class, or empty for none of the model's."""
-        return _answer(session.review(number, label if reviewed else None))
+    async def review(
+        number: int, label: str = "", reviewed: bool = True, seen: int | None = None
+    ) -> ImageAnswer:
+        """Mark an image as reviewed, or not; `label` is its class, or empty for none of the model's.
+
+        `seen` is the number `reviews` of the image as you know it: status 409 if it has another label since then.
+        """
+        return _answer(session.review(number, label if reviewed else None, seen))
 
     # response_model=None: FastAPI 0.115 takes the annotation `None` for a body, which a 204 cannot have
     @app.delete("/api/images/{number}", status_code=204, response_model=None)
-    async def remove_image(number: int) -> None:
-        session.remove(session.item(number).number)
+    async def remove_image(number: int, seen: int | None = None) -> None:
+        session.check_seen(session.item(number), seen)
+        session.remove(number)
 
     @app.delete("/api/images", status_code=204, response_model=None)
     async def remove_images(model: int | None = None) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio import create_subprocess_exec as start_process
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from ...core import BchistoError, InputError, Message
+from ...core import BchistoError, InputError, Message, system_reason
 from ...core.formats import limits
 from ...core.jobs import THREADS
 
@@ -21,6 +23,13 @@ TABLES = ("predictions.csv", "predictions.html", "failures.csv")
 MARKS = ("\x02", "\x03")
 """Characters around a parameter in a worker's message, which cannot occur in file names."""
 
+_DOING = {
+    "facts": "loading the model",
+    "read": "reading this image",
+    "predict": "predicting this image",
+    "write": "writing the table",
+}
+"""Tasks in messages; any other task draws a picture."""
 
 Task = Mapping[str, Any]
 """A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""
@@ -35,48 +44,53 @@ class Engine:
     Attributes
     ----------
     restarts : int
-        How often a worker has crashed or was stopped.
+        How often another worker was started, since one had crashed or was stopped.
     """
 
     def __init__(self) -> None:
-        self.restarts = 0
+        self.restarts = -1  # the first start makes it 0
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
     async def ask(self, task: Task) -> Answer:
         """Run a task in the worker and return its answer, which has an ``error`` if the task failed."""
+        doing = _DOING.get(task["do"], "drawing this picture")
         async with self._lock:
             try:
-                process = await self._started()
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write(json.dumps(task).encode() + b"\n")
-                await process.stdin.drain()
-                line = await asyncio.wait_for(process.stdout.readline(), limits.SERVED_WORK_SECONDS)
+                async with asyncio.timeout(limits.SERVED_WORK_SECONDS):
+                    answers = await self._given(task)
+                    return dict(json.loads(await answers.readline()))
             except TimeoutError:
-                return await self._died(
-                    f"took longer than {limits.SERVED_WORK_SECONDS // 60} minutes and was stopped"
-                )
-            except OSError:
-                line = b""
+                minutes = limits.SERVED_WORK_SECONDS // 60
+                error = f"{doing} took longer than {minutes} minutes, so it was ended"
+            except OSError as fault:
+                error = f"the process that reads images does not start ({system_reason(fault)})"
+            except ValueError:  # no whole line
+                error = f"{doing} ended the process that reads images, as for lack of memory"
             except asyncio.CancelledError:
                 # otherwise its answer would be read as that of the next task
-                await self._died("was removed")
+                await self.stop()
                 raise
-            if not line.endswith(b"\n"):
-                return await self._died(
-                    "ended the process that reads images, as for lack of memory"
-                )
-            return dict(json.loads(line))
+            await self.stop()
+            return {"error": error, "notes": []}
 
-    async def _died(self, what: str) -> Answer:
-        await self.stop()
-        self.restarts += 1
-        return {"error": f"this image {what}; it is left out, and the page continues", "notes": []}
+    async def _given(self, task: Task) -> asyncio.StreamReader:
+        """Give a task to the worker, and return its answers once it has begun; start another if that one is dead."""
+        for _ in range(2):
+            process = await self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(ConnectionError):
+                process.stdin.write(json.dumps(task).encode() + b"\n")
+                await process.stdin.drain()
+                if await process.stdout.readline():
+                    return process.stdout
+            await self.stop()
+        raise OSError("it ends at once")
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
-            self.restarts += self._process is not None
+            self.restarts += 1
             self._process = await start_process(
                 sys.executable,
                 "-m",
@@ -94,7 +108,9 @@ class Engine:
         process = self._process
         self._process = None
         if process is not None and process.returncode is None:
-            process.kill()
+            # its own `kill` would take the exit status from asyncio
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
             await process.wait()
 
 

@@ -46,6 +46,8 @@ class ImageAnswer:
         Whether a person has looked at the answer.
     label : str
         The class that this person gives; empty for none of the model's.
+    reviews : int
+        How often the review was changed.
     """
 
     number: int
@@ -65,6 +67,7 @@ class ImageAnswer:
     further: dict[str, str] | None = None
     reviewed: bool = False
     label: str = ""
+    reviews: int = 0
 
 
 @dataclass(eq=False)
@@ -111,13 +114,13 @@ class Item(ImageAnswer):
     @property
     def task(self) -> dict[str, Any]:
         """The image as a part of a task for the worker."""
-        dropped = self.folder / "files" / self.name.rpartition("/")[0].partition("/")[0]
         return {
             "name": self.name,
-            "folder": str(dropped),
+            "dropped": self.name.rpartition("/")[0].partition("/")[0],
             "path": str(self.path),
             "mpp": self.given,
             "beside": self.beside,
+            "label": self.label,
         }
 
 

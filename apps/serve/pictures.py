@@ -87,12 +87,10 @@ def draw_map(
     write_regions(path.with_suffix(".geojson"), explanation, record)
     low, high = colour_limits(explanation)
     write_picture(lay_over(explanation), path)
-    ends = {"low": low, "high": high, "centre": explanation.centre, "signed": explanation.signed}
-    facts = {name: getattr(explanation, name) for name in ("title", "target", "margin", "caution")}
-    return facts | {
-        "alt": where_highest(explanation),
-        "ends": {name: float(value) for name, value in ends.items()},
-    }
+    shown = ("title", "target", "margin", "notes", "caution", "contradiction")
+    coloured = ("signed", "warm_above", "white", "base", "tick")
+    facts = {name: getattr(explanation, name) for name in shown + coloured}
+    return facts | {"alt": where_highest(explanation), "low": low, "high": high}
 
 
 def write_picture(image: Picture, path: Path) -> None:

@@ -75,7 +75,7 @@ class ServeSettings(Settings):
             )
         if self.slides is not None and not (self.slides / "maps").is_dir():
             raise InputError(
-                "{slides} {}: holds no maps; give the folder of bchisto slides map --out",
+                "{slides} {}: holds no maps; give the folder that bchisto slides map made",
                 self.slides,
             )
         local = self.host == "localhost"

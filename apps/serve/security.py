@@ -18,12 +18,15 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ...core import Message as Advice
 from ...core.formats import limits
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+_PROXY = str(Advice("{serve.public-url:URL}"))
 
 _HEADERS = {
     "content-security-policy": _POLICY,
@@ -114,7 +117,7 @@ class Guard:
         headers = Headers(scope=scope)
         if not self._knows(headers.get("host", "")):
             return PlainTextResponse(
-                "This name is not one of this page; ask 127.0.0.1, or give --public-url.\n", 421
+                f"This name is not one of this page; ask 127.0.0.1, or give {_PROXY}.\n", 421
             )
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         if kind.casefold() == "bearer" and _same(bearer.strip(), self._token):
@@ -125,7 +128,7 @@ class Guard:
             if _same(headers.get("x-csrf", ""), self._csrf) and self._is_own(headers):
                 return None
             return PlainTextResponse(
-                "Not asked by the page itself; behind a proxy, give --public-url.\n", 403
+                f"Not asked by the page itself; behind a proxy, give {_PROXY}.\n", 403
             )
         form = await _form(scope, headers, receive)
         if _same(parse_qs(form.decode("latin-1")).get("token", [""])[0], self._token):

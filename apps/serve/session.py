@@ -252,15 +252,30 @@ class Session:
                 path.unlink(missing_ok=True)
                 self._removed.discard(path)
 
-    def review(self, number: int, label: str | None) -> Item:
-        """Mark an image as reviewed, with the class that a person gives; with None, as not reviewed."""
+    def check_seen(self, item: Item, seen: int | None) -> None:
+        """Refuse to change an image whose label somebody has given since its review number `seen`; None for any."""
+        label = item.label
+        if not label:
+            label = "none of these"
+        if item.reviewed and seen not in (None, item.reviews):
+            raise HTTPException(
+                409,
+                f"{item.name}: has the label {label} since this page was opened",
+                {"x-seen": str(item.reviews)},
+            )
+
+    def review(self, number: int, label: str | None, seen: int | None = None) -> Item:
+        """Mark an image as reviewed, with the class that a person gives, or with None as not; see `check_seen`."""
         item = self.item(number)
         if item.state != "done":
             raise HTTPException(409, f"{item.name}: is not predicted")
         if label and label not in self.models[item.model]["classes"]:
             raise HTTPException(404, f"{label}: is not a class of this model")
+        if label != item.label:
+            self.check_seen(item, seen)
         item.reviewed = label is not None
         item.label = label or ""
+        item.reviews += 1
         self._change()
         return item
 
@@ -414,7 +429,6 @@ class Session:
                 "known_mpp": item.mpp,
                 "notes": item.notes,
                 "reviewed": item.reviewed,
-                "label": item.label,
                 "listed": prefix + item.name,
             }
             for item in ended
@@ -423,6 +437,7 @@ class Session:
             "do": "write",
             "model": self.models[model],
             "images": images,
+            "all": [item.task for item in self.items(model)],
             "folder": str(folder),
             "html": html,
         }

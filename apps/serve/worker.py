@@ -1,7 +1,8 @@
 """The worker process that reads images and predicts them. If it crashes, the server reports this and starts another.
 
-A task is a line of JSON on standard input, and its answer a line of JSON on the original standard output. Images are
-passed by their paths, so the lines contain no pixels. The worker never runs code from its input.
+A task is a line of JSON on standard input, and its answer an empty line when it begins, then a line of JSON, on the
+original standard output. Images are passed by their paths, so the lines contain no pixels. The worker never runs code
+from its input.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from ...core.formats import read_json
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores, bundle_view
 from ...data import ImageRecord, ImageSelection, read_headers
-from ...evaluate import apply_temperature
 from ...evaluate.report import measured
 from ...predict import (
     Model,
@@ -64,6 +64,8 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # so that output of libraries does not mix with answers
     for line in sys.stdin:
+        answers.write("\n")  # the task has begun
+        answers.flush()
         answers.write(json.dumps(_answer(json.loads(line))) + "\n")
         answers.flush()
     return 0
@@ -169,17 +171,11 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
 
 def _with_published_mpp(record: ImageRecord, image: Task, model: Model) -> ImageRecord:
     """Return a record with the micrometres of a published data set, which `predict` knows by names of files."""
-    roots = [Path(image["folder"])]
-    if image["beside"]:  # BACH is known by its folders
-        above = record.path.parents[1]
-        with suppress(OSError, ValueError):  # names that no folder can have
-            for name in image["beside"]:
-                (above / Path(name).name).mkdir(exist_ok=True)
-        roots.append(above)
-    for root in roots:
-        with suppress(BchistoError):
-            (published,) = ImageSelection(root, **model.bundle.reading).table().records
-            record = replace(record, mpp=record.mpp or published.mpp)
+    name = image["name"]
+    for dropped in (image["dropped"], ""):  # several folders may have been dropped
+        listed = _read_as_folder([image], dropped, model)
+        if name in listed:
+            record = replace(record, mpp=record.mpp or listed[name].mpp)
     return record
 
 
@@ -234,9 +230,7 @@ def _predict(task: Task) -> Answer:
     path = Path(task["model"]["path"])
     predicted = Predicted([record], {record.image_id: result}, model.bundle, path, file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
-    (row,) = sheet_rows(shown, predicted)
-    temperature = model.bundle.temperature or 1.0  # the same calibration as the confidence
-    (calibrated,) = apply_temperature(result.probabilities[None], temperature)
+    (row,) = sheet_rows(shown)
     return {
         "kept": [result.probabilities.tolist(), result.trained, result.compared.tolist()],
         "predicted": row.predicted,
@@ -246,7 +240,7 @@ def _predict(task: Task) -> Answer:
         "probabilities": dict(
             zip(model.bundle.classes, shown.table.probabilities[0].tolist(), strict=True)
         ),
-        "calibrated": dict(zip(model.bundle.classes, calibrated.tolist(), strict=True)),
+        "calibrated": dict(zip(model.bundle.classes, shown.calibrated[0].tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},
     }
 
@@ -262,26 +256,25 @@ def _result(image: Task) -> Prediction | str:
     return Prediction(np.array(probabilities), trained, np.array(compared))
 
 
-def _groups(images: Mapping[str, Task], model: Model) -> dict[str, str | None]:
-    """Return the patient of each image, as `predict` reads them from the names of all images.
+def _read_as_folder(images: Sequence[Task], dropped: str, model: Model) -> dict[str, ImageRecord]:
+    """Return the images that `predict` lists of a dropped folder, by their names on the page.
 
     Each file lies in a folder of its own, so `predict` reads a temporary folder with links that are named as on the
-    page. If it refuses that folder, such as for another layout than the model's, no patient is known: the error is
-    suppressed, since a table can do without.
+    page. If it refuses that folder, such as for another layout than the model's, nothing is known of the images: the
+    error is suppressed, since a table can do without.
     """
     with TemporaryDirectory() as folder, suppress(BchistoError):
-        for name, image in images.items():
-            link = Path(folder, name)
-            with suppress(OSError):  # a file and a folder of one name have no patient
+        root = Path(folder, "images")
+        for image in images:
+            link = root / image["name"]
+            with suppress(OSError):  # a file and a folder of one name are not listed
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(image["path"])
-        # the folder that was dropped on the page, empty for a file by itself, is the folder of the images
-        dropped = {name.rpartition("/")[0].partition("/")[0] for name in images}
-        root = Path(folder)
-        if len(dropped) == 1:
-            root = Path(folder, *dropped)
-        records = ImageSelection(root, **model.bundle.reading).table().records
-        return {record.path.relative_to(folder).as_posix(): record.group for record in records}
+            with suppress(OSError, ValueError):  # names that no folder can have
+                for name in image["beside"]:  # BACH is known by its folders
+                    (link.parents[1] / Path(name).name).mkdir(exist_ok=True)
+        records = ImageSelection(root / dropped, **model.bundle.reading).table().records
+        return {record.path.relative_to(root).as_posix(): record for record in records}
     # only after an error that was suppressed
     return {}
 
@@ -290,16 +283,16 @@ def _write(task: Task) -> Answer:
     """Write the table, the report and the table of failures of images that were predicted or could not be."""
     file, model = _model(task)
     folder = Path(task["folder"])
-    images = {image["name"]: image for image in task["images"]}
+    images = {image["path"]: image for image in task["images"]}
     if task["html"] and not images:
         for name in TABLES:
             remove_output(folder / name)
         return {}
-    records = _records(images, model)
-    results = {record.image_id: _result(images[record.image_id]) for record in records}
+    records = [record for record in _records(task["all"], model) if str(record.path) in images]
+    results = {record.image_id: _result(images[str(record.path)]) for record in records}
     predicted = Predicted(records, results, model.bundle, Path(task["model"]["path"]), file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
-    listed = [images[record.image_id] for record in shown.table.records]
+    listed = [images[str(record.path)] for record in shown.table.records]
     page_columns = _page_columns(listed)
     paths = ("path", [image["listed"] for image in listed])
     table = replace(shown.table, further=[*shown.table.further, *page_columns, paths])
@@ -313,12 +306,26 @@ def _write(task: Task) -> Answer:
     return {}
 
 
-def _records(images: Mapping[str, Task], model: Model) -> list[ImageRecord]:
-    """Return the images as `predict` would list them, with the classes that a person gave."""
-    groups = _groups(images, model)
+def _records(images: Sequence[Task], model: Model) -> list[ImageRecord]:
+    """Return the images as `predict` would list them, with the classes that a person gave.
+
+    It would list the folder that was dropped on the page; of several, or of files, the folder that holds them.
+    """
+    folders = {image["dropped"] for image in images}
+    dropped = ""
+    if len(folders) == 1:
+        (dropped,) = folders
+    names = [image["name"] for image in images]
+    listed = {
+        name: ImageRecord(name.removeprefix(f"{dropped}/"), Path(name), None) for name in names
+    }
+    listed |= _read_as_folder(images, dropped, model)
+    if len({record.image_id for record in listed.values()}) < len(listed):
+        # `predict` refuses two images of one id
+        listed = {name: replace(record, image_id=name) for name, record in listed.items()}
     return in_order(
-        ImageRecord(name, Path(image["path"]), label=image["label"] or None, group=groups.get(name))
-        for name, image in images.items()
+        replace(listed[image["name"]], path=Path(image["path"]), label=image["label"] or None)
+        for image in images
     )
 
 

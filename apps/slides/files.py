@@ -21,16 +21,14 @@ import numpy as np
 from ...core import ImageError, InputError, Message, Settings, counted, few, option, readable_name
 from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Floats, Role, read_csv, read_json
 from ...core.jobs import write_or_remove
-from ...data import PathRule, match_names
+from ...data import NO_GROUPS, PathRule, match_names
 from .slide import Slide
 
 _log = logging.getLogger(__name__)
 
 Failures = list[tuple[str, str]]
 
-_RULE = (
-    "Patient by the path inside a folder, or the name of a file: a level, or a regular expression."
-)
+_RULE = "Patient by the path inside a folder, or the name of a file: a level, a regular expression, or none."
 
 _SUFFIXES = SLIDE_SUFFIXES | {".tif", ".tiff"}
 
@@ -197,6 +195,8 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
     """
     table = settings.patients
     rule = settings.group_from
+    if rule == NO_GROUPS:
+        rule = None
     if table is not None and rule is not None:
         raise InputError(Message("{patients} and {group_from}: give one of them"))
     if table is not None:

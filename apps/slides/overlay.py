@@ -93,16 +93,16 @@ class TileMap:
     @property
     def shares(self) -> dict[str, float]:
         """Share of the tiles of each class, 0 to 1."""
-        predicted = self.shown.table.predicted
+        predicted = self.shown.table.answers.predicted
         return {name: predicted.count(name) / max(1, len(predicted)) for name in self.colours}
 
     @property
     def marks(self) -> dict[str, list[bool]]:
         """Whether each tile is ``uncertain``, and ``unlike training``; only what the model has rules for."""
         marks = {}
-        # a model has the rule for all tiles, or for none
-        if any(tile.unsure is not None for tile in self.tiles):
-            marks["uncertain"] = [bool(tile.unsure) for tile in self.tiles]
+        unsure = self.shown.table.answers.unsure
+        if self.tiles and unsure is not None:
+            marks["uncertain"] = unsure.tolist()
         if self.tiles and self.shown.outliers is not None:
             marks["unlike training"] = self.shown.outliers.marked.tolist()
         return marks
@@ -145,7 +145,7 @@ class TileMap:
         import cv2
 
         lattice = self.lattice
-        predicted = np.array(self.shown.table.predicted)
+        predicted = np.array(self.shown.table.answers.predicted)
         for column, name in enumerate(self.colours):
             is_of_class = np.isin(lattice, np.flatnonzero(predicted == name)).astype(np.uint8)
             count, numbers = cv2.connectedComponents(is_of_class, connectivity=4)
@@ -198,7 +198,7 @@ class TileMap:
         sides = [np.where(side, mean + 1e-12, 0.0) for side in (mask, ~mask)]
         positive, negative = (side / side.sum() for side in sides)
         of_tiles = two_class_scores(raw, mask, rule=point.rule)
-        share = point.is_positive(raw).mean()
+        share = point.is_positive(raw, self.shown.table.answers.numbers).mean()
         peak = self._neighbour_means(of_tiles).max()
         for rule, score in (("share", share), ("peak", peak)):
             scores[rule] = score * positive + (1 - score) * negative
@@ -266,15 +266,8 @@ class TileMap:
         """Write the predictions of the tiles as a table, with their places."""
         table = self.shown.table
         corners = self.grid.corners
-        unsure = []
-        for tile in self.tiles:
-            if tile.unsure is None:
-                unsure.append("")
-            else:
-                unsure.append("yes" if tile.unsure else "no")
         further = [
             *table.further,
-            ("uncertain", unsure),
             ("x", [str(x) for x, _ in corners]),
             ("y", [str(y) for _, y in corners]),
             ("size", [f"{self.side:.6g}"] * len(corners)),
@@ -302,7 +295,7 @@ def write_map(
         records=grid.records, results={name: results[name] for name in names}
     )
     shown = _tabulate(predicted, grid.name, point)
-    tiles = sorted(predict.sheet_rows(shown, predicted), key=lambda tile: tile.place)
+    tiles = sorted(predict.sheet_rows(shown), key=lambda tile: tile.place)
     usable = [
         corner
         for corner, name in zip(grid.corners, names, strict=True)

@@ -157,6 +157,8 @@ class JobStage:
         Number of units that were done at the last submission, and of submissions in sequence that added none.
     seen : str or None
         Start of its last record when it was submitted, which may be empty; None if it was not.
+    stores : list of str
+        Of `featurize`, the feature files that it makes, relative to the run.
     rank : int
         Number of stages of the same command and output before it in the plan.
     """
@@ -173,6 +175,7 @@ class JobStage:
     done: int = 0
     idle: int = 0
     seen: str | None = None
+    stores: list[str] = field(default_factory=list)
     rank: int = 0
 
     @property

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...core import (
     BchistoError,
@@ -27,6 +27,7 @@ from ...core import (
     written,
 )
 from ...core.jobs import NOTHING_NEW
+from ...core.runs import read_records
 from ...evaluate.report import is_evaluated
 from .plan import SINGLE, STAGES, JobStage, Plan, Unit, is_made, last_stages, read_plans, typed
 from .scheduler import memory, settings
@@ -34,6 +35,9 @@ from .submission import describe, divide, options_of, refuse_full
 
 if TYPE_CHECKING:
     from ...data import Dataset
+
+Made: TypeAlias = dict[Path, list[Path]]
+"""Folder of features to the files in it that the `featurize` of a chain makes."""
 
 _ROW_BYTES = 100
 """What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
@@ -129,24 +133,27 @@ def plan_chain(
     submitted = last_stages(read_plans(plan.run))
     lines = []
     size = 0.0
+    made: Made = {}
     for number, command in enumerate(commands):
-        stage = _stage_of(command, plan.stages, asked)
+        stage = _stage_of(command, plan.stages, asked, made)
         earlier = submitted.get((stage.command, stage.run))
         # with the options of the last submission: its list of units and its memory hold
         repeats = False
         if earlier is not None and earlier.words in (stage.words, [*stage.words, "--overwrite"]):
             repeats = True
             stage.megabytes = earlier.megabytes
+            stage.stores = earlier.stores
         # for a stage before it: what that makes is not there, so only options and paths are checked
         waits = any(is_made(path, plan.stages) for path in command.inputs)
         with reworded(command.reword):
             stage.words += _replacing(command, repeats=repeats, waits=waits)
             if waits:
-                _check_waiting(command, plan.stages, commands[:number])
+                _check_waiting(command, plan.stages, commands[:number], made)
         is_complete = False
         if not waits:
             has_work = _check(stage, warn, repeats=repeats)
             is_complete = _is_complete(stage, earlier, has_work=has_work)
+        made[stage.output] = [Path(stage.run, name) for name in sorted(stage.stores)]
         stage.options += memory(cluster, stage)
         stage.seen = next((entry.started for entry in reversed(stage.records())), "")
         if is_complete:
@@ -163,13 +170,47 @@ def plan_chain(
     return lines
 
 
-def _stage_of(command: StageCommand, stages: Sequence[JobStage], asked: TaskOptions) -> JobStage:
+def _stage_of(
+    command: StageCommand, stages: Sequence[JobStage], asked: TaskOptions, made: Made
+) -> JobStage:
     """Return a command as the stage that follows others, not divided yet."""
     run = str(command.out.absolute())
-    stage = JobStage(command.name, [*command.words], run, cpus=command.options.get("jobs"))
+    words = _naming(command, made)
+    stage = JobStage(command.name, words, run, cpus=command.options.get("jobs"))
     stage.options = options_of(stage, asked.sbatch, asked.time, asked.gpus)
     stage.rank = sum((other.command, other.run) == (command.name, run) for other in stages)
     return stage
+
+
+def _naming(command: StageCommand, made: Made) -> list[str]:
+    """Return the words of a command; those of `boost` name the feature files of a folder that the chain fills.
+
+    The folder may also hold files of earlier commands.
+    """
+    features = _features_of(command, made)
+    if not features:
+        return [*command.words]
+    words: list[str] = []
+    for word in command.words:
+        if words[-1:] == ["--features"]:
+            words.pop()
+        elif not word.startswith("--features="):
+            words.append(word)
+    for path in features:
+        words += ["--features", str(path)]
+    return words
+
+
+def _features_of(command: StageCommand, made: Made) -> list[Path]:
+    """Return the features that `boost` is to read, if the chain makes some of them; else none."""
+    if command.name != "boost":
+        return []
+    given = command.options["features"]
+    if not given:
+        given = [command.out / "features"]
+    if not any(made.get(path.absolute()) for path in given):
+        return []
+    return [file for path in given for file in made.get(path.absolute(), [path])]
 
 
 def _replacing(command: StageCommand, *, repeats: bool, waits: bool) -> list[str]:
@@ -239,6 +280,13 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
         raise error(f"{stage.command}: {cause}")
     for line in lines:
         warn(line)
+    if stage.command == "featurize":
+        checks = [
+            entry
+            for entry in read_records(Path(stage.run, "run.json"))
+            if entry.command == "submit"
+        ]
+        stage.stores = checks[-1].notes["stores"]
     stage.megabytes = 0
     if stage.command in ("featurize", "predict"):
         stage.megabytes = used.ru_maxrss // 1000
@@ -246,7 +294,10 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
 
 
 def _check_waiting(
-    command: StageCommand, stages: Sequence[JobStage], earlier: Sequence[StageCommand]
+    command: StageCommand,
+    stages: Sequence[JobStage],
+    earlier: Sequence[StageCommand],
+    made: Made,
 ) -> None:
     """Check paths and options of a command without what the stages of the plan before it make.
 
@@ -257,6 +308,8 @@ def _check_waiting(
         The stages of the plan before it.
     earlier : sequence of StageCommand
         The commands before it.
+    made : mapping
+        The feature files that they make, by folder.
     """
     from ...predict import PredictSettings
     from ..explain import settings_of
@@ -269,7 +322,7 @@ def _check_waiting(
     options = command.options
     last = {each.name: each for each in earlier}
     if command.name == "boost" and "featurize" in last:
-        _check_boost(options, last["featurize"].images)
+        _check_boost(options, last["featurize"].images, _features_of(command, made))
     elif command.name == "evaluate":
         _check_evaluate(options, stages, last.get("featurize", last.get("finetune")))
     elif command.name == "predict":
@@ -279,9 +332,9 @@ def _check_waiting(
         settings_of(options["method"], **{name: options[name] for name in names})
 
 
-def _check_boost(options: Mapping[str, Any], images: Dataset) -> None:
+def _check_boost(options: Mapping[str, Any], images: Dataset, features: Sequence[Path]) -> None:
     """Check options of `boost` on images that have no features yet."""
-    from ...boost import BoostSettings, FeatureChoice
+    from ...boost import BoostSettings, FeatureChoice, refuse_results
     from ...data import FoldChoice
     from ...evaluate import TwoClassView
 
@@ -294,7 +347,9 @@ def _check_boost(options: Mapping[str, Any], images: Dataset) -> None:
         raise InputError(Message(text))
     from_options(TwoClassView, options).check(images.classes)
     labelled = [record for record in images.records if record.label is not None]
-    choice.plans_of(labelled, seed=boost_settings.seed)
+    plans = choice.plans_of(labelled, seed=boost_settings.seed)
+    if features:
+        refuse_results(options["out"], plans, boost_settings, {path.stem for path in features})
 
 
 def _check_evaluate(

@@ -134,7 +134,7 @@ def _submit_stage(plan: Plan, position: int, after: str | None) -> str:
             stage.jobs.append(number)
             plan.write()
         if (plan.folder / CANCELLED).is_file():
-            raise BchistoError(f"{plan.folder}: submit --cancel cancelled it meanwhile")
+            raise BchistoError(f"{plan.folder}: it was cancelled meanwhile")
     return number
 
 

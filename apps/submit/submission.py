@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core import BchistoError, InputError, MissingInputError, counted
+from ...core import BchistoError, InputError, Message, MissingInputError, counted
 from ...core.jobs import UnderWayError, is_running, this_process, write_json
 from . import scheduler
 from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, units_of
@@ -257,7 +257,9 @@ class Queued:
         if line:
             return f"{ENDS} {line}"
         if self.plan is not None and self.plan.before:
-            return "no job is left that does it; a line of --before may have ended it"
+            return Message(
+                "no job is left that does it; a line of {submit.before:LINE} may have ended it"
+            )
         return "no job is left that does it"
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from ...core import Terminated, few
+from ...core import Message, Terminated, few
 from ...core.jobs import NOTHING_NEW, UnderWayError, when_orphaned, write_json
 from .plan import MERGE, STAGES, JobStage, Plan, read_plan, typed
 from .scheduler import AGAIN, CANCELLED, cancel, requeue, submit
@@ -31,7 +31,7 @@ def main(words: Sequence[str]) -> int:
     stage = plan.stages[position]
     # also of a submit that was killed before its job was in the queue
     if (folder / CANCELLED).is_file():
-        _print("submit --cancel cancelled this chain")
+        _print("this chain was cancelled")
         return 1
     if task == MERGE and stage.shards:
         missing = stage.missing_shards()
@@ -86,7 +86,9 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
     if code < 0:
         advice = ""
         if code == -signal.SIGKILL:
-            advice = "; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G"
+            advice = Message(
+                "; often for lack of memory: ask for more, {submit.sbatch:mem-per-cpu=4G}"
+            )
         _print(f"error: ended by {signal.Signals(-code).name}{advice}")
         return 128 - code, False
     # later stages go on with the images that were not left out

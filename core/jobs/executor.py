@@ -39,7 +39,8 @@ _TAKEN_SECONDS = 0.1
 """Time within which the pool's thread accepts the units that were submitted."""
 
 _KILLED = Message(
-    "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer {jobs}"
+    "a worker process was killed, most often for lack of memory; what is done is kept",
+    remedies=["run it again when less else runs", Message("with fewer {jobs}")],
 )
 
 _TICKS = "ticks"
@@ -305,15 +306,18 @@ def _in_processes(
         except OSError as error:
             if started or error.filename is not None:
                 raise
-            text = "worker processes cannot be started ({}); free /dev/shm, allow more (ulimit -u) or use {jobs:1}"
-            raise BchistoError(text, system_reason(error)) from error
+            remedies = ["free /dev/shm", "allow more (ulimit -u)", Message("use {jobs:1}")]
+            text = "worker processes cannot be started ({})"
+            raise BchistoError(text, system_reason(error), remedies=remedies) from error
         except TerminatedWorkerError as error:
             # a signal to all processes is an interrupt, not a lack of memory
             time.sleep(_SIGNAL_SECONDS)
             raise BchistoError(_KILLED) from error
         except BrokenProcessPool as error:
             raise BchistoError(
-                "worker processes fail ({}); try {jobs:1}", error.__cause__ or error
+                "worker processes fail ({})",
+                error.__cause__ or error,
+                remedies=["run it again", Message("try {jobs:1}")],
             ) from error
         finally:
             if pool is not None:

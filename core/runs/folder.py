@@ -376,10 +376,10 @@ def other_settings(
 ) -> SettingsConflictError:
     """Return the error for a file or folder that was made with other settings."""
     return SettingsConflictError(
-        "{}: made with other settings: {}; use the same settings, {}, or {overwrite}",
+        "{}: made with other settings: {}",
         path,
         differences,
-        otherwise,
+        remedies=["use the same settings", otherwise, Message("{overwrite}")],
     )
 
 

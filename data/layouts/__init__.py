@@ -18,6 +18,7 @@ from .registry import (
     check_stain,
     find_layout,
     join_classes,
+    known_layouts,
     list_layouts,
     order_classes,
     recognise_layout,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ...core import InputError
+from ...core import InputError, Message
 from ...core.formats import published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
 from ..findings import Finding, Findings
+from ..images import read_headers
 from ..walk import is_folder, walk_files
 from .registry import LayoutSpec
 
@@ -25,6 +27,8 @@ BACH_SIZE = (2048, 1536)
 
 GROUND_TRUTH = "microscopy_ground_truth.csv"
 _BESIDE = frozenset({GROUND_TRUTH, SYNTHETIC_MARK})
+_ENOUGH = 360
+"""Number of the 400 names, 90 %, from which images are taken for those of BACH without the ground truth."""
 PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
 
 
@@ -37,14 +41,14 @@ def find_photos(root: Path) -> Path | None:
 
 
 def _official(photos: Path) -> Iterator[Path]:
-    """Yield the files with an official name in the folder of their class."""
+    """Yield the files with one of the 400 names in the folder of their class."""
     for name, prefix in PREFIX.items():
         folder = photos / name
         with contextlib.suppress(OSError):  # the reader will report a folder that cannot be listed
             yield from (
                 path
                 for path in folder.iterdir()
-                if re.fullmatch(rf"{prefix}\d{{3}}\.tif", path.name)
+                if re.fullmatch(rf"{prefix}(?!000)(0\d\d|100)\.tif", path.name)
             )
 
 
@@ -85,6 +89,8 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
             f"in {GROUND_TRUTH} but there is no such image; download it again or remove the row"
         )
         findings.error(name, message)
+    if not (photos.parent / SYNTHETIC_MARK).is_file():
+        records = _published(records, truth, photos, findings)
     labels = {record.label for record in records}
     for name in BACH_CLASSES:
         if name not in labels and is_folder(photos / name):
@@ -112,11 +118,39 @@ def _record(
     )
 
 
-def _patients() -> dict[str, str]:
-    """Return image ID to patient for the 145 of 400 images with published patients, see ``published/SOURCES.md``."""
-    return {
+def _published(
+    records: Sequence[ImageRecord], truth: Mapping[str, str], photos: Path, findings: Findings
+) -> list[ImageRecord]:
+    """Return the records with published patients, or without micrometres if they are not known to be those of BACH.
+
+    Names like ``b001.tif`` are also those of other images. The patients of 145 of the 400 images were published, see
+    ``published/SOURCES.md``.
+    """
+    agrees = all(truth.get(record.image_id) == record.label for record in records)
+    is_complete = len([*_official(photos)]) >= _ENOUGH
+    sizes = {
+        image: (header.width, header.height) for image, header in read_headers(records).items()
+    }
+    patient_of = {
         row["image_id"]: row["patient"] for row in published_rows(__package__, "bach_patients.csv")
     }
+    known = []
+    for record in records:
+        # an image that cannot be read is an error of its own
+        if (agrees or is_complete) and sizes.get(record.image_id, BACH_SIZE) == BACH_SIZE:
+            known.append(replace(record, group=patient_of.get(record.image_id)))
+        else:
+            known.append(replace(record, mpp=None, magnification=None))
+    unknown = sum(record.mpp is None for record in known)
+    if unknown:
+        text = (
+            f"{unknown} of {len(records)} images are only named as those of BACH, without its size (2048x1536), or "
+            f"{_ENOUGH} of its 400 names or a {GROUND_TRUTH} that agrees: they get neither its patients nor its "
+            "micrometres per pixel"
+        )
+        remedy = Message("{dataset:folder} reads folders of your own")
+        findings.note(str(photos), Message("{}", text, remedies=[remedy]))
+    return known
 
 
 def _read_truth(path: Path, findings: Findings) -> dict[str, str]:
@@ -135,18 +169,13 @@ def _read_truth(path: Path, findings: Findings) -> dict[str, str]:
     return truth
 
 
-_MARKS = frozenset(map(str.casefold, (*BACH_CLASSES, "Photos", "ICIAR2018_BACH_Challenge")))
-"""A folder without any of these needs no further look."""
-
 LAYOUT = LayoutSpec(
     name="bach",
     read=read_bach,
-    recognise=lambda root: (
-        any(path.name.casefold() in _MARKS for path in root.iterdir()) and bool(find_photos(root))
-    ),
+    recognise=lambda root: find_photos(root) is not None,
     group_is="patient",
     classes=BACH_CLASSES,
     positive=("InSitu", "Invasive"),  # carcinoma: Rakhlin et al. 2018, sec. 3
     size=BACH_SIZE,
-    patients=_patients,
+    patients_apart=True,
 )

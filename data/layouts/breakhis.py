@@ -70,7 +70,7 @@ def read_breakhis(
             findings.warning(path.name, "not a BreakHis file name, left out")
             continue
         total += 1
-        if not _in_place(root, path):
+        if re.fullmatch(rf"(?!{match[5]}X)\d+X", path.absolute().parent.name):
             findings.warning(path.name, "its magnification is that of its name, not its folder")
         magnification = int(match[5])
         if selected and magnification not in selected:
@@ -89,6 +89,7 @@ def read_breakhis(
         findings.note(
             str(root),
             f"{total} of the {BREAKHIS_IMAGES:,} published images are present",
+            labels_only=True,
         )
     return records, findings
 
@@ -111,9 +112,12 @@ def _is_flat(root: Path) -> bool:
 LAYOUT = LayoutSpec(
     name="breakhis",
     read=read_breakhis,
-    recognise=lambda root: any(root.glob("SOB_*.png")) and _is_flat(root),
+    recognise=_is_flat,
     recognise_name=lambda name: BREAKHIS_NAME.fullmatch(name) is not None,
     in_place=_in_place,
+    patient_in=re.compile(
+        r"SOB_[BM]_[A-Z]+-(\d{2}-[0-9A-Z]+)-(?:40|100|200|400)-\d{3}(?!\d)", re.IGNORECASE
+    ),
     group_is="patient",
     classes=("benign", "malignant"),
     types=BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"],

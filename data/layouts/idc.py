@@ -66,7 +66,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         )
     if (present := len({record.image_id for record in records})) != IDC_PATCHES:
         message = f"{present:,} of the {IDC_PATCHES:,} published patches are present"
-        findings.note(str(root), message)
+        findings.note(str(root), message, labels_only=True)
     return records, findings
 
 
@@ -81,6 +81,7 @@ LAYOUT = LayoutSpec(
     read=read_idc,
     recognise_name=lambda name: IDC_NAME.fullmatch(name) is not None,
     in_place=_in_place,
+    patient_in=re.compile(r"(\d+)_idx5_x\d+_y\d+_class[01]", re.IGNORECASE),
     image_is="patch",
     group_is="slide",
     classes=IDC_CLASSES,

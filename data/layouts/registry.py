@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,9 @@ class LayoutSpec:
     in_place : callable, optional
         ``in_place(root, path)``: whether a file with such a name is in the same folders as in the published dataset. If
         not, the file does not count for recognition. By default, all folders are accepted.
+    patient_in : re.Pattern, optional
+        Finds the patient in the path of an image wherever it lies, if names of the dataset hold one: the first group of
+        the first match. It is used for images in folders or manifests of the user's own.
     unopened : mapping of str to str
         Names of folders, in lower case, that must not be listed or opened during recognition, with the reason.
     classes : tuple of str
@@ -77,10 +81,9 @@ class LayoutSpec:
         Whether it is read from a file instead of a folder.
     fallback : bool
         Whether it is used if no other layout is recognised.
-    patients : callable, optional
-        Returns a mapping from file name to patient, if patients were published separately from the images. They are
-        set after reading, unless the images are synthetic. They are not a part of the identity of a dataset, so that
-        existing features stay usable when patients become known.
+    patients_apart : bool
+        Whether patients were published separately from the images. They are then not a part of the identity of a
+        dataset, so that existing features stay usable when patients become known.
     """
 
     name: str
@@ -88,6 +91,7 @@ class LayoutSpec:
     recognise: Callable[[Path], bool] | None = None
     recognise_name: Callable[[str], bool] | None = None
     in_place: Callable[[Path, Path], bool] = lambda root, path: True
+    patient_in: re.Pattern[str] | None = None
     unopened: Mapping[str, str] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
@@ -99,7 +103,7 @@ class LayoutSpec:
     group_is: str = "group"
     manifest: bool = False
     fallback: bool = False
-    patients: Callable[[], Mapping[str, str]] | None = None
+    patients_apart: bool = False
 
 
 CONTEXTS = ("tight", "small", "large")
@@ -250,16 +254,19 @@ def added_layouts() -> list[LayoutSpec]:
     return _ADDED[path]
 
 
+def known_layouts() -> tuple[LayoutSpec, ...]:
+    """Return all layouts, built-in ones first."""
+    return (*built_in_layouts(), *added_layouts())
+
+
 def known_classes() -> tuple[tuple[str, ...], ...]:
     """Return the class orders of all layouts, built-in ones first."""
-    specs = (*built_in_layouts(), *added_layouts())
-    return tuple(dict.fromkeys(spec.classes for spec in specs if spec.classes))
+    return tuple(dict.fromkeys(spec.classes for spec in known_layouts() if spec.classes))
 
 
 def known_positive() -> tuple[tuple[str, ...], ...]:
     """Return the positive classes of the two-class view of all layouts, built-in ones first."""
-    specs = (*built_in_layouts(), *added_layouts())
-    return tuple(dict.fromkeys(spec.positive for spec in specs if spec.positive))
+    return tuple(dict.fromkeys(spec.positive for spec in known_layouts() if spec.positive))
 
 
 def order_classes(labels: Sequence[str]) -> tuple[str, ...]:

@@ -180,4 +180,5 @@ LAYOUT = replace(
     name="cbis-ddsm",
     read=read_cbis_ddsm,
     recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None,
+    patient_in=re.compile(r"(P_\d{5})_(?:LEFT|RIGHT)_(?:CC|MLO)", re.IGNORECASE),
 )

@@ -331,6 +331,7 @@ LAYOUT = LayoutSpec(
     name="ddsm",
     read=read_ddsm,
     recognise_name=lambda name: name.endswith(".ics"),
+    patient_in=re.compile(r"([A-D]_\d{4}_\d)\.(?:LEFT|RIGHT)_(?:CC|MLO)", re.IGNORECASE),
     group_is="patient",
     classes=PATHOLOGY_CLASSES,
     positive=("malignant",),

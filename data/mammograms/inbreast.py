@@ -75,7 +75,7 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         findings.error(f"{table.name}: {number}", message)
     if len(records) != INBREAST_IMAGES:
         message = f"{len(records)} of the {INBREAST_IMAGES} published images are present"
-        findings.note(str(root), message)
+        findings.note(str(root), message, labels_only=True)
     return records, findings
 
 
@@ -122,6 +122,7 @@ LAYOUT = LayoutSpec(
     name="inbreast",
     read=read_inbreast,
     recognise_name=lambda name: bool(INBREAST_NAME.fullmatch(name) or name.casefold() == _TABLE),
+    patient_in=re.compile(r"\d{8}_([0-9a-f]+)_MG_[LR]_(?:CC|ML|FB)_ANON", re.IGNORECASE),
     unopened=PRIVATE_FOLDERS,
     group_is="patient",
     classes=BIRADS_CLASSES,

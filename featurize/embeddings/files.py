@@ -47,6 +47,10 @@ def read_embeddings(path: PathInput) -> Embeddings:
             raise MissingInputError(
                 f"{path}: no embeddings (*.h5, a file for each slide) in this folder; {remedy}"
             )
+        if all(map(_is_store, files)):
+            raise InputError(
+                f"{path}: a folder of feature files; give one of them, such as {files[0]}"
+            )
         return read_slides(path, files)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file or folder of embeddings")

@@ -13,6 +13,7 @@ from bchisto.boost.training_part import (
 )
 from bchisto.core import InputError
 from packs import packs_in, train_small
+from written_tables import HEADER
 
 
 def blobs(rng, images=60, augmentations=3, d=12, classes=3, spread=1.2):
@@ -161,7 +162,7 @@ def test_heads_share_folds_and_tables(every_head):
     assert len(folds) == 1
     for head, folder in folders.items():
         lines = (folder / "predictions.csv").read_text().splitlines()
-        assert lines[0] == "image_id,label,group,fold,p_benign,p_malignant"
+        assert lines[0] == HEADER
         assert len(lines) == 13
         assert results[head].models == {"lightgbm": 6, "logistic": 3, "svm": 3}[head]
     report = (run / "report.html").read_text()

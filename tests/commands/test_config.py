@@ -120,7 +120,7 @@ REQUIRED = "images: images\nout: run\n"
 def test_a_value_is_what_one_would_type(text, name, value, tmp_path):
     text = text if text.startswith("{") else f"{'' if name == 'out' else REQUIRED}{text}"
     if isinstance(value, str):
-        with pytest.raises(BchistoError, match=f"^--config .*c.yaml: {re.escape(value)}"):
+        with pytest.raises(BchistoError, match=f"^`config` .*c.yaml: {re.escape(value)}"):
             options_of("featurize", text, tmp_path)
     else:
         assert options_of("featurize", text, tmp_path)[name] == value

@@ -199,7 +199,7 @@ def test_values_of_few_bits_are_looked_for_in_a_sample_before_work(tmp_path):
 
 
 def test_files_of_breakhis_in_folders_of_ones_own(tmp_path, completed):
-    """They are read as a folder per class, without a warning about folders; a note tells of the names."""
+    """They are read as a folder per class, without a warning about folders; a note tells whose patients they are."""
     root = write_tissue(tmp_path / "images", per_class=4, size=(70, 46))
     for number, path in enumerate(sorted(root.rglob("*.png"))):
         kind, tumour = ("B", "A") if path.parent.name == "benign" else ("M", "DC")
@@ -208,5 +208,5 @@ def test_files_of_breakhis_in_folders_of_ones_own(tmp_path, completed):
     assert (dataset.name, dataset.class_counts()) == ("folder", {"benign": 4, "malignant": 4})
     assert [finding.level for finding in dataset.findings] == ["note"]
     out, _ = completed("data", "check", "--images", root, "--no-copies")
-    assert "8 files are named as those of breakhis, but are not in its folders" in out
-    assert "--dataset breakhis takes classes and patients from the names" in out
+    assert "8 of 8 names are those of breakhis: classes from the folders, 8 patients from" in out
+    assert "--dataset" not in out

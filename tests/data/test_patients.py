@@ -17,7 +17,7 @@ from bchisto.data import (
 )
 from bchisto.data.folds.folds import write_fold_list
 from bchisto.data.folds.plans import unknown_groups
-from sample_trees import tree
+from PIL import Image
 
 
 def published_patients():
@@ -28,9 +28,16 @@ def published_patients():
 
 
 def bach_tree(root, names=("b032", "b033", "b001", "n001", "n002", "n003", "is001", "iv001")):
-    """Write small images under official names."""
+    """Write images of the official size under official names, with the ground truth."""
     label = {"b": "Benign", "n": "Normal", "is": "InSitu", "iv": "Invasive"}
-    return tree(root, *(f"Photos/{label[name[:-3]]}/{name}.tif" for name in names))
+    rows = {f"{name}.tif": label[name[:-3]] for name in names}
+    for number, (name, folder) in enumerate(rows.items()):
+        path = root / "Photos" / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (2048, 1536), number).save(path)
+    truth = "".join(f"{name},{folder}\n" for name, folder in rows.items())
+    (root / "Photos" / "microscopy_ground_truth.csv").write_text(truth)
+    return root
 
 
 def bach(groups):
@@ -61,6 +68,8 @@ def test_a_copy_under_another_name_has_the_patient_of_the_image(tmp_path):
     root = bach_tree(tmp_path / "bach")
     benign = root / "Photos" / "Benign"
     (benign / "b000.tif").write_bytes((benign / "b032.tif").read_bytes())
+    with (root / "Photos" / "microscopy_ground_truth.csv").open("a") as truth:
+        truth.write("b000.tif,Benign\n")
     unique = unique_images(read_dataset(root))
     assert unique.repeated == (("b032.tif", "b000.tif"),)
     assert {r.image_id: r.group for r in unique.dataset.records}["b000.tif"] == "11"

@@ -152,7 +152,7 @@ def test_breakhis_names_carry_everything(tmp_path):
 
 def test_breakhis_strays_and_misplaced_files_are_named(tmp_path):
     picture(breakhis_path(tmp_path, "SOB_M_DC-14-2523-40-001"))
-    picture(tmp_path / "histology_slides" / "SOB_M_DC-14-2523-100-001.png", 1)
+    picture(tmp_path / "histology_slides" / "40X" / "SOB_M_DC-14-2523-100-001.png", 1)
     picture(tmp_path / "histology_slides" / "SOB_M_XX-14-2523-100-001.png", 2)
     findings = [str(finding) for finding in read_dataset(tmp_path).findings]
     assert any("not a BreakHis file name" in text for text in findings)

@@ -272,7 +272,7 @@ def test_no_network_names_file_address_place_and_parameter(keras_server):
     with pytest.raises(WeightsError) as failed:
         Encoder("mobilenetv2")
     text = str(failed.value)
-    assert f"Put {PUBLISHED} from http://127.0.0.1" in text
+    assert f"put {PUBLISHED} from http://127.0.0.1" in text
     assert str(cache) in text
     assert 'give `weights="mobilenetv2=PATH"`' in text
 

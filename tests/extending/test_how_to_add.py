@@ -248,7 +248,7 @@ def test_a_column_of_predictions(copy_with, images):
     folder = copy.work / "run" / "boost" / "3-logistic"
     copy.bchisto(f"predict {folder / 'model.bchisto'} --images {images} --out new.csv --jobs 1")
     for path in (folder / "predictions.csv", copy.work / "new.csv"):
-        assert columns_of(path)[4:7] == ["p_normal", "p_tumour", "confidence"]
+        assert columns_of(path)[4:8] == ["p_normal", "p_tumour", "margin", "predicted"]
 
 
 @pytest.mark.parametrize("change", EVERY, ids=lambda path: path.stem)

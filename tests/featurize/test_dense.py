@@ -151,7 +151,7 @@ def test_modes_are_never_mixed_in_a_model(both):
     with pytest.raises(
         InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): do not mix features"
     ):
-        train(out=both, folds=["3"])
+        train(out=both, features=sorted((both / "features").glob("*.h5")), folds=["3"])
 
 
 def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, completed, monkeypatch):

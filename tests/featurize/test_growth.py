@@ -135,7 +135,7 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
         path.unlink()
     with pytest.raises(
         SettingsConflictError,
-        match="has features of 9 images, 4 of them present; use the same images",
+        match="has features of 9 images, and only 4 of their names are among these",
     ):
         featurize(images, out=run, settings=tiny_settings, work=ONE)
     assert (run / STORE).read_bytes() == before

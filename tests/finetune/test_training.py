@@ -14,7 +14,7 @@ from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.fit import _EpochLog as epoch_log
 from bchisto.finetune.model import build_model
 from bchisto.finetune.settings import class_weights
-from written_tables import rows_of
+from written_tables import HEADER, rows_of
 
 SMALL = FinetuneSettings(
     "patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=()
@@ -244,7 +244,7 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
     folder = run / "finetune" / "3-speck"
     assert result.folder == folder
     lines = (folder / "predictions.csv").read_text().splitlines()
-    assert lines[0] == "image_id,label,group,fold,p_benign,p_malignant"
+    assert lines[0] == HEADER
     assert len(lines) == 13
     assert (folder / "folds.csv").read_text().startswith("image_id,label,group,fold")
     assert len(list((folder / "models").glob("fold*.npz"))) == 3

@@ -5,6 +5,9 @@ import io
 
 import numpy as np
 
+HEADER = "image_id,label,group,fold,p_benign,p_malignant,predicted,confidence,uncertain"
+"""Columns of what a cross-validation of two classes predicted."""
+
 
 def table(folder, kind, rows, merge=()):
     """Write rows of texts, numbers or dates as a table of a kind; `merge` has (column, first line, last line)."""

@@ -10,6 +10,7 @@ from bchisto.core import BundleError, InputError
 from bchisto.core.jobs import Work
 from bchisto.data import decode_image
 from bchisto.predict import Predictor, predict
+from written_tables import rows_of
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,11 @@ def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue,
     assert found.predicted == tuple(
         found.classes[place] for place in found.probabilities.argmax(axis=1)
     )
-    np.testing.assert_array_equal(found.confidence, found.probabilities.max(axis=1))
+    said = {row["image_id"]: row for row in rows_of(tmp_path / "p.csv")}
+    for place, file in enumerate((files[1], files[0], files[3])):
+        row = said[file.relative_to(tissue).as_posix()]
+        assert found.confidence[place] == float(row["confidence"])
+        assert {True: "yes", False: "no"}[found.answers.unsure[place]] == row["uncertain"]
 
 
 def test_one_many_folders_and_stacks(predictor, tissue):
@@ -127,7 +132,9 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     pandas = pytest.importorskip("pandas")
     found = predictor.predict(tissue)
     frame = found.to_pandas()
-    assert list(frame) == ["image_id", "p_benign", "p_malignant", "predicted", "trained"]
+    shares = ["p_benign", "p_malignant"]
+    said = ["predicted", "confidence", "uncertain"]
+    assert list(frame) == ["image_id", *shares, *said, "trained"]
     np.testing.assert_array_equal(
         frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities
     )

@@ -21,14 +21,51 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-path]");
     if (!button || (button.dataset.confirm && !window.confirm(button.dataset.confirm))) return;
-    const value = button.dataset.with ? encodeURIComponent(byId(button.dataset.with).value) : "";
+    const chosen = button.dataset.with ? label.selectedOptions[0] : null;
+    if (chosen && chosen.disabled) {
+      status.textContent = "Choose your label first.";
+      label.focus();
+      return;
+    }
+    const path = button.dataset.path + (chosen ? encodeURIComponent(chosen.value) : "");
+    const goal = chosen ? "Replace it by " + chosen.text + "?" : button.textContent + "?";
     try {
-      const answer = await ask(button.dataset.path + value, { method: button.dataset.method });
-      if (!answer.ok) status.textContent = await reason(answer);
+      let answer, agreed = true;
+      for (let seen = button.dataset.seen; agreed;) {
+        answer = await ask(path + (seen ? (path.includes("?") ? "&" : "?") + "seen=" + seen : ""), { method: button.dataset.method });
+        seen = answer.headers.get("x-seen"); // somebody has given a label meanwhile
+        if (!seen) break;
+        agreed = window.confirm(await reason(answer) + ". " + goal);
+      }
+      if (agreed && !answer.ok) status.textContent = await reason(answer);
       else if (results) await show();
-      else location.href = button.dataset.then || location.href;
+      else if (agreed && button.dataset.then) location.href = button.dataset.then;
+      else location.reload(); // an address with a fragment would only scroll
     } catch (error) { status.textContent = trouble(error); }
   });
+  const label = byId("label");
+  if (label) {
+    // a key is the digit of a class, as of "grade 2", if digits tell classes apart, or else the place of the class
+    const given = [...label.options].filter((option) => !option.disabled), none = given.pop();
+    let keys = given.map((option) => option.value.replace(/[^0-9]/g, ""));
+    const digits = keys.filter(Boolean);
+    if (!digits.length || new Set(digits).size < digits.length) keys = given.map((_, at) => String(at + 1));
+    given.push(none);
+    keys.push(keys.includes("0") ? "" : "0");
+    const told = given.map((option, at) => keys[at] + " = " + option.text).filter((_, at) => keys[at].length === 1);
+    byId("keys").textContent = "Keys: " + told.join(", ");
+    const tell = () => { status.textContent = "Chosen, not stored yet: " + label.selectedOptions[0].text; };
+    label.addEventListener("change", tell);
+    document.addEventListener("keydown", (event) => {
+      const at = keys.indexOf(event.key), elsewhere = event.target !== label && event.target.matches("input, select");
+      if (at < 0 || elsewhere || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      given[at].selected = true;
+      tell();
+      byId("review").focus();
+    });
+    window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // back to an older state
+  }
   document.querySelectorAll("figure img").forEach((image) => image.decode().catch(async () => {
     const answer = await ask(image.getAttribute("src"));
     if (!answer.ok) image.alt = await reason(answer);

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 
 import lightgbm
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from bchisto.apps.explain import ExplainSettings, Explanation, explain, lay_over
 from bchisto.apps.explain.boosted import _side, explain_boosted
-from bchisto.apps.explain.draw import colour_limits
+from bchisto.apps.explain.draw import _colour_bar, colour_limits
 from bchisto.apps.explain.methods import class_of
 from bchisto.boost import TrainingPart, get_head
+from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder, EncoderChoice
@@ -166,7 +168,38 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
         assert found.score == pytest.approx(by_hand, abs=1e-5)
         np.testing.assert_allclose(found.values, by_hand, atol=1e-5)
         assert found.values.shape == shape
-        assert found.means == f"mean of the map {by_hand:.3f}, of the whole image {by_hand:.3f}"
+        assert found.margin.endswith(f"; mean {by_hand:.3f}")
+
+
+def test_half_of_a_map_is_of_the_position_and_half_of_all_positions(boosted, tmp_path):
+    """By hand; positions also give the image another class here, so that the map is taken back."""
+    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    ((store, one),) = model.settings.items()
+    made = replace(
+        model,
+        encoders={store: Bordered()},
+        bundle=replace(model.bundle, models={store: [Counting()]}),
+        settings={store: replace(one, stain="none", color_range=(1.0, 1.0))},
+    )
+    Image.fromarray(np.full((96, 96, 3), 120, np.uint8)).save(tmp_path / "i.png")
+    record = ImageRecord("i.png", tmp_path / "i.png", None)
+    found = explain_boosted(made, record, settings=ExplainSettings("map"), target=1)
+    np.testing.assert_allclose(found.values, (0.2 + 0.9) / 2, atol=1e-6)
+    assert (found.predicted, found.called, round(found.score, 3)) == ("benign", "benign", 0.1)
+    assert found.margin.startswith("THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant,")
+
+
+class Counting:
+    """Calls one image benign, and positions malignant, but all of them together, which come first, benign."""
+
+    base = np.array([0.05, 0.95])
+
+    def predict_proba(self, features):
+        share = np.full(len(features), 0.9)
+        share[0] = 0.2
+        if len(features) == 1:
+            share[0] = 0.1
+        return np.stack([1 - share, share], axis=1)
 
 
 def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
@@ -204,43 +237,106 @@ def test_the_base_of_each_head(head, rng):
     np.testing.assert_allclose(model.base, expected, atol=1e-5)
 
 
-def test_a_map_on_another_side_than_the_call():
-    """By hand: a benign call under a map that is malignant, a call that only the base explains, and one that agrees."""
+def about(shares, called, target, *, white=0.5, base=None, classes=("benign", "malignant")):
+    """A map of one row, whose columns have these probabilities of the classes."""
+    maps = np.array(shares, np.float64).T[:, np.newaxis]
+    blank = Explanation(
+        "i",
+        "map",
+        target,
+        called,
+        0.4,
+        "Careful.",
+        np.full((1, maps.shape[2], 3), 100, np.uint8),
+        called=called,
+        signed=True,
+        white=white,
+        unit=f"probability of {target}",
+    )
+    base = np.full(len(classes), 1 / len(classes)) if base is None else np.array(base)
+    return blank.about_decision(maps, base, classes=classes, base_is="b", caution="Careful.")
 
-    def of(values, predicted, overall, centre=0.5):
-        return Explanation(
-            "i",
-            "map",
-            "malignant",
-            predicted,
-            0.4,
-            "",
-            values=np.full((2, 2), values, np.float32),
-            signed=True,
-            centre=centre,
-            limits=(0.0, 1.0),
-            base="b",
-            overall=overall,
+
+def tones(explanation):
+    """Of each pixel of a map whether it is warm, cool or without colour."""
+    found = []
+    for red, _, blue in lay_over(explanation)[0].astype(int).tolist():
+        found.append({0: "white", 1: "warm", -1: "cool"}[int(np.sign(red - blue))])
+    return found
+
+
+@pytest.mark.parametrize("target", ["benign", "malignant"])
+@pytest.mark.parametrize("white", [0.2, 0.5, 0.7])
+def test_of_two_classes_the_threshold_is_white_and_the_called_one_warm(target, white):
+    """Whichever of the two is mapped, and whichever is called."""
+    shares = [(1 - p, p) for p in (white, white + 0.1, white - 0.1)]
+    own = white if target == "malignant" else 1 - white
+    malignant = about(shares, "malignant", target, white=own)
+    assert tones(malignant) == ["white", "warm", "cool"]
+    assert tones(about(shares, "benign", target, white=own)) == ["white", "cool", "warm"]
+    assert f"red: malignant, blue: other, white: probability of {target} {own:.3g};" in (
+        malignant.margin
+    )
+
+
+@pytest.mark.parametrize(
+    ("called", "target", "expected", "rival"),
+    [
+        ("a", "a", ["white", "warm", "cool", "cool"], "the next class"),
+        ("a", "b", ["white", "warm", "cool", "warm"], "a"),
+        ("c", "b", ["cool", "cool", "cool", "warm"], "c"),
+    ],
+)
+def test_over_two_classes_a_class_that_equals_its_rival_is_white(called, target, expected, rival):
+    """The next class at that position, whichever; of a map of another class than the called one, the called one."""
+    shares = [(0.4, 0.4, 0.2), (0.5, 0.3, 0.2), (0.1, 0.6, 0.3), (0.3, 0.2, 0.5)]
+    found = about(shares, called, target, white=0.0, base=(0.6, 0.3, 0.1), classes=("a", "b", "c"))
+    assert tones(found) == expected
+    assert colour_limits(found) == (-1.0, 1.0)
+    index = "abc".index(target)
+    np.testing.assert_allclose(found.values[0], [row[index] for row in shares], rtol=1e-6)
+    assert found.centre == (0.6, 0.3, 0.1)[index]
+    assert found.unit == f"probability of {target} less that of {rival}"
+    assert found.tick == pytest.approx({"aa": 0.3, "ab": -0.3, "cb": 0.2}[called + target])
+
+
+def test_a_map_is_taken_back_if_it_contradicts_the_call_and_only_then():
+    """The base has no say, nor has a tie; over two classes the next one may be another everywhere."""
+    for base in (0.02, 0.943):
+        right = about([(0.3, 0.7), (0.6, 0.4)], "malignant", "malignant", base=(1 - base, base))
+        assert right.contradiction == ""
+        wrong = about([(0.3, 0.7), (0.6, 0.4)], "benign", "malignant", base=(1 - base, base))
+        assert wrong.contradiction == (
+            "THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant, the prediction is benign"
         )
+        assert wrong.margin.startswith(wrong.contradiction)
+        # the same map under a threshold of 0.6 is benign, whichever class is mapped
+        for target, white in (("malignant", 0.6), ("benign", 0.4)):
+            assert about([(0.45, 0.55)], "benign", target, white=white).contradiction == ""
+            assert about([(0.45, 0.55)], "malignant", target, white=white).contradiction
+    for called in ("benign", "malignant"):
+        assert about([(0.5 + 1e-8, 0.5 - 1e-8)], called, "malignant").contradiction == ""
+        assert (
+            about([(0.4, 0.4, 0.2)], called[0], "b", white=0.0, classes="bmx").overall == called[0]
+        )
+    three = [(0.4, 0.6, 0.0), (0.4, 0.0, 0.6)]
+    found = about(three, "a", "a", white=0.0, classes=("a", "b", "c"))
+    assert found.contradiction.endswith("more of it is blue: the colours do not show why")
+    assert "IS OF" not in found.contradiction.upper().replace("ITS MEAN IS OF A,", "")
 
-    assert of(0.594, "benign", "malignant").contradiction == (
-        "THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant, the prediction is benign"
-    )
-    assert (
-        "is below the base, though the prediction is malignant"
-        in of(0.8, "malignant", "malignant", 0.9).contradiction
-    )
-    assert (
-        "is above the base, though the prediction is benign"
-        in of(0.4, "benign", "benign", 0.2).contradiction
-    )
-    assert (
-        of(0.8, "malignant", "malignant").contradiction
-        == of(0.2, "benign", "benign").contradiction
-        == ""
-    )
-    assert of(0.5 + 1e-7, "benign", "benign").contradiction == ""
-    assert of(0.594, "benign", "malignant").contradiction in of(0.594, "benign", "malignant").margin
+
+@pytest.mark.parametrize("height", [40, 560])
+def test_the_base_is_a_tick_on_the_bar(height):
+    """A dark line at its height, and its number; without a base there is none. At the white value the bar is white."""
+    found = about([(0.3, 0.7)], "malignant", "malignant", base=(0.1, 0.9))
+    column = np.asarray(_colour_bar(found, height))[:, 5].astype(int)
+    (dark,) = np.nonzero(column.sum(axis=1) < 150)
+    assert len(column) >= height
+    assert abs(dark.mean() / len(column) - 0.1) < 0.04
+    assert column[len(column) // 2].min() > 200
+    assert column[0, 0] > column[0, 2]
+    plain = np.asarray(_colour_bar(replace(found, base=""), height))[:, 5].astype(int)
+    assert plain.sum(axis=1).min() >= 150
 
 
 def test_colours_that_mean_next_to_nothing_stay_pale():
@@ -259,7 +355,7 @@ def test_colours_that_mean_next_to_nothing_stay_pale():
         picture,
         np.array([[1.0, 0.0]], np.float32),
         signed=True,
-        centre=0.98,
+        white=0.98,
         limits=(0.0, 1.0),
     )
     red, blue = lay_over(near)[0].astype(int)
@@ -269,7 +365,7 @@ def test_colours_that_mean_next_to_nothing_stay_pale():
     )
     np.testing.assert_array_equal(blue, np.round(0.2 * 100 + 0.8 * np.array([18, 72, 168])))
     (middle, full), *_ = lay_over(
-        replace(near, values=np.array([[0.5, 1.0]], np.float32), centre=0.5)
+        replace(near, values=np.array([[0.5, 1.0]], np.float32), white=0.5)
     ).astype(int)
     assert middle.tolist() == [100, 100, 100]
     np.testing.assert_array_equal(full, np.round(0.2 * 100 + 0.8 * np.array([178, 12, 36])))
@@ -289,9 +385,19 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     assert page.count('src="data:image/jpeg') == 2
     assert "<b>" not in page.partition("<main")[2]
     assert "Limitations." in page
+    # each picture has panels and bar; the words stand once, on the page: two lines, and notes that open
     for path in (out / "map" / "pictures").iterdir():
         with Image.open(path) as picture:
-            assert min(picture.size) > 100
+            assert 560 < picture.height < 600
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page, re.DOTALL)
+    for name, caption in zip(("two.png", "é &lt;b&gt;&amp;.png"), captions, strict=True):
+        first, second = caption.partition("<details>")[0].split("<br>")
+        assert first.startswith(f"{name}: predicted ")
+        assert ", probability of malignant 0." in first
+        assert "red: " in second
+        assert "white: probability of malignant 0.5; base 0." in second
+        assert page.count(first) == page.count(caption) == 1
+    assert page.count("The tick on the colour bar is the base: ") == 1
     first = next((out / "map" / "arrays").iterdir())
     stamp = first.stat().st_mtime_ns
     (out / "map" / "index.html").unlink()
@@ -393,6 +499,45 @@ def stretched():
     for _ in range(4):
         x = keras.layers.Conv2D(1, 3, strides=3)(x)
     return keras.Model(inputs, x)
+
+
+def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, refused):
+    """That of the command, else that of the model, for whichever class is mapped; the call follows it."""
+    call = ("explain", boosted, "--images", tissue, "--method", "map")
+    for target, white in (("malignant", 0.03), ("benign", 0.97)):
+        out = tmp_path / target
+        completed(*call, "--out", out, "--target", target, "--threshold", 0.03)
+        for found in arrays_of(out / "map").values():
+            assert (float(found["white"]), str(found["called"])) == (
+                pytest.approx(white),
+                "malignant",
+            )
+        page = (out / "map" / "index.html").read_text(encoding="utf-8")
+        assert "predicted benign, called malignant by the threshold, probability of " in page
+        assert f"white: probability of {target} {white};" in page
+    err = refused(*call, "--out", tmp_path / "no", "--threshold", 1.5)
+    assert "--threshold" in err
+    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    wanted = [{"sensitivity": 0.9, "threshold": 0.98, "enough": True}]
+    record = ImageRecord("i.png", sorted(tissue.rglob("*.png"))[0], None)
+    for view, white in (
+        ({"thresholds": [0.5], "wanted": wanted}, 0.98),
+        ({"thresholds": [0.98], "wanted": []}, 0.98),
+        ({"thresholds": [0.3, 0.5], "wanted": []}, 0.5),
+    ):
+        of_benign = {"positive": ["benign"], "rule": "sum", **view}
+        made = replace(model, bundle=replace(model.bundle, two_class=of_benign))
+        found = explain_boosted(made, record, settings=ExplainSettings("map"), target=0)
+        assert found.white == white
+        assert found.called == ("benign" if found.score >= white else "malignant")
+
+
+def test_a_threshold_is_refused_if_no_class_is_positive():
+    settings = ExplainSettings("map", threshold=0.3)
+    with pytest.raises(InputError, match="has no positive classes, so no threshold applies"):
+        class_of(settings, ("cat", "dog"), None)
+    with pytest.raises(InputError, match="`threshold`: is of two classes; leave it out"):
+        class_of(settings, ("a", "b", "c"), None)
 
 
 def test_a_map_of_two_classes_is_of_the_positive_one():

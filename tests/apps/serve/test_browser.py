@@ -1,9 +1,11 @@
 """The page in a browser: images in, results, maps, errors; by keyboard, on a phone, for a screen reader."""
 
 import contextlib
+import csv
 import http.server
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -52,7 +54,9 @@ def tab(chrome, page):
     yield opened
     for context in contexts:
         context.close()
-    assert not said
+    # the browser also tells that somebody else's label stands there, and that there is no network
+    expected = ("status of 409 (Conflict)", "net::ERR_INTERNET_DISCONNECTED")
+    assert [text for text in said if not any(words in text for words in expected)] == []
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +239,74 @@ def test_dropped_folders_keep_their_names(tab, files, page, tmp_path, together):
     assert sorted(page.wait()) == names
 
 
+def test_a_dropped_tree_has_the_ids_of_predict(tab, files, page, run_folders, tmp_path):
+    """So that both tables can be joined; `path` is the name on the page."""
+    from bchisto.core.jobs import Work
+    from bchisto.predict import predict
+    from PIL import Image
+
+    names = [
+        f"benign/SOB/F/SOB_B_F-14-1459{n}/400X/SOB_B_F-14-1459{n}-400-00{n}.png" for n in (1, 2)
+    ]
+    for name, path in zip(names, files, strict=False):
+        (tmp_path / "breast" / name).parent.mkdir(parents=True)
+        Image.open(path).save(tmp_path / "breast" / name)
+    window = tab()
+    dropped(window, tmp_path / "breast")
+    listed(window, 2)
+    predict(
+        run_folders / "first run", tmp_path / "breast", out=tmp_path / "own.csv", work=Work(jobs=1)
+    )
+    with window.expect_download() as download:
+        window.click("text=Table (CSV)")
+    tables = []
+    for path in (download.value.path(), tmp_path / "own.csv"):
+        rows = list(csv.DictReader(Path(path).read_text().splitlines()))
+        tables.append([(row["image_id"], row["group"], row["p_benign"]) for row in rows])
+    assert tables[0] == tables[1]
+    assert sorted(page.wait()) == [f"breast/{name}" for name in names]
+
+
+def test_without_the_network(tab, files, page):
+    """What was not stored is told, and can be stored later; a filter stays as it was chosen."""
+    window, other = tab(), tab()
+    opened_image(window, page, files, 2)
+    listed(other, 2)
+    other.select_option("#of-mark", "new")
+    window.select_option("#label", "malignant")
+    window.context.set_offline(True)
+    window.click("#review")
+    window.wait_for_selector("text=The page does not answer")
+    assert chosen(window) == "malignant"
+    window.context.set_offline(False)
+    window.click("#review")
+    window.wait_for_selector("text=Reviewed.")
+    other.wait_for_selector("text=1 of 2 images shown")
+    assert other.input_value("#of-mark") == "new"
+
+
+def test_without_javascript(chrome, page, files):
+    """A person can read everything, and no class is chosen for her."""
+    number = page.add(files[0].name, files[0].read_bytes()).json()["number"]
+    page.wait()
+    context = chrome.new_context(java_script_enabled=False)
+    window = context.new_page()
+    window.goto(page.address)
+    window.click("#images a")
+    assert window.locator("#label option").all_inner_texts() == [
+        "choose ...",
+        "benign",
+        "malignant",
+        "none of these",
+    ]
+    page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+    window.reload()
+    assert window.locator("#label option[selected]").all_inner_texts() == ["malignant"]
+    window.click("summary:has-text('cautions')")
+    assert window.locator("text=RANDOM WEIGHTS: tiny").is_visible()
+    context.close()
+
+
 def test_leaving_while_images_are_sent(tab, files, page, tmp_path):
     """The page warns before it loses anything; what was sent stays on the server."""
     names = folders_of(files, tmp_path, 30)
@@ -314,6 +386,209 @@ def test_a_review_from_image_to_image(tab, files, page):
     assert len(page.wait()) == 3
 
 
+def opened_image(window, page, files, count=1):
+    """Open the least confident of the first images."""
+    send(window, files[:count], expected=count)
+    window.locator("#images a").first.click()
+    window.wait_for_selector("#label")
+    window.wait_for_load_state()
+
+
+def chosen(window):
+    """The label that the page shows as chosen."""
+    return window.locator("#label").evaluate("label => label.selectedOptions[0].text")
+
+
+def test_a_label_is_only_what_a_person_chooses(tab, files, page):
+    """Neither the model's class nor what another state of the page had is chosen; keys choose, and store nothing."""
+    window = tab()
+    opened_image(window, page, files)
+    number = page.client.get("/api/images").json()[0]["number"]
+
+    def stored():
+        image = page.client.get(f"/api/images/{number}").json()
+        return image["reviewed"] and image["label"]
+
+    assert chosen(window) == "choose ..."
+    assert window.inner_text("#keys") == "Keys: 1 = benign, 2 = malignant, 0 = none of these"
+    window.click("#review")
+    assert window.inner_text("#status") == "Choose your label first."
+    assert window.evaluate("document.activeElement.id") == "label"
+    assert stored() is False
+    for key, name, label in (
+        ("1", "benign", "benign"),
+        ("2", "malignant", "malignant"),
+        ("0", "none of these", ""),
+    ):
+        window.keyboard.press("3")
+        window.keyboard.press("Control+1")
+        window.keyboard.press(key)
+        assert chosen(window) == name
+        assert window.inner_text("#status") == f"Chosen, not stored yet: {name}"
+        assert stored() != label
+        window.keyboard.press("Enter")
+        window.wait_for_selector("text=Reviewed.")
+        window.wait_for_load_state()
+        assert (stored(), chosen(window)) == (label, name)
+    window.select_option("#label", "benign")
+    window.reload()
+    assert chosen(window) == "none of these"
+    window.focus("select[name=target]")
+    window.keyboard.press("1")
+    assert chosen(window) == "none of these"
+    window.select_option("#label", "benign")
+    window.goto("about:blank")
+    page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+    window.go_back()
+    window.wait_for_selector("text=Reviewed.")
+    assert chosen(window) == "malignant"
+    window.click("#unreview")
+    window.wait_for_selector("text=Mark as reviewed")
+    assert (stored(), chosen(window)) == (False, "choose ...")
+
+
+def test_two_browsers_label_one_image(tab, files, page):
+    """The later one is told what stands there and asked; who says no sees it, and has changed nothing."""
+    window, other = tab(), tab()
+    opened_image(window, page, files)
+    other.goto(window.url)
+    number, asked, answers = page.client.get("/api/images").json()[0]["number"], [], []
+
+    def answer(dialog):
+        asked.append(dialog.message)
+        dialog.accept() if answers.pop() else dialog.dismiss()
+
+    other.on("dialog", answer)
+
+    def label(tab, name):
+        tab.select_option("#label", name)
+        tab.click("#review")
+
+    def stands():
+        return page.client.get(f"/api/images/{number}").json()["label"]
+
+    def until(found, expected):
+        end = time.monotonic() + 20
+        while found() != expected:
+            assert time.monotonic() < end
+            window.wait_for_timeout(50)  # which answers dialogs, as `time.sleep` does not
+
+    label(window, "malignant")
+    window.wait_for_selector("text=Reviewed.")
+    answers[:] = [False]
+    label(other, "benign")
+    other.wait_for_selector("text=Reviewed.")
+    said = f"{files[0].name}: has the label malignant since this page was opened. "
+    assert asked == [f"{said}Replace it by benign?"]
+    assert (stands(), chosen(other)) == ("malignant", "malignant")
+    label(other, "benign")  # which this one has seen now
+    until(lambda: chosen(other), "benign")
+    until(stands, "benign")
+    other.wait_for_load_state()
+    assert len(asked) == 1
+    label(window, "benign")  # the same
+    window.wait_for_load_state()
+    label(window, "malignant")
+    until(stands, "malignant")
+    answers[:] = [False]
+    other.click("#unreview")
+    until(lambda: chosen(other), "malignant")
+    assert asked[1:] == [f"{said}Not reviewed?"]
+    label(window, "")
+    until(stands, "")
+    answers[:] = [True]
+    label(other, "benign")
+    until(stands, "benign")
+    assert asked[2:] == [f"{said.replace('malignant', 'none of these')}Replace it by benign?"]
+    window.reload()
+    label(window, "malignant")
+    until(stands, "malignant")
+    answers[:] = [False, True]
+    other.click("text=Remove this image")
+    until(lambda: chosen(other), "malignant")
+    assert asked[3:] == [f"Remove {files[0].name}?", f"{said}Remove this image?"]
+    assert stands() == "malignant"
+
+
+def test_actions_after_the_skip_link(tab, files, page):
+    """The fragment of the address changes nothing: the page shows what was stored, and an image that is predicted."""
+    window = tab()
+    opened_image(window, page, files, 2)
+    for button, said in (("#review", "Reviewed."), ("#unreview", "Mark as reviewed")):
+        window.focus(".skip")
+        window.keyboard.press("Enter")
+        assert window.url.endswith("#content")
+        window.keyboard.press("2")
+        window.click(button)
+        window.wait_for_selector(f"text={said}", timeout=10_000)
+    window.on("dialog", lambda dialog: dialog.accept())
+    window.focus(".skip")
+    window.keyboard.press("Enter")
+    window.click("text=Remove this image")
+    listed(window, 1)
+    worker = int(Path(f"/proc/{page.process.pid}/task/{page.process.pid}/children").read_text())
+    os.kill(worker, signal.SIGSTOP)
+    number = page.add("waits.tif", files[3].read_bytes()).json()["number"]
+    window.goto(f"{window.url.partition('?')[0]}image?number={number}#content")
+    window.wait_for_selector("text=This image is waiting.")
+    os.kill(worker, signal.SIGCONT)
+    window.wait_for_selector("#label", timeout=20_000)
+
+
+ODD = (
+    "a b  c",
+    'it\'s "quoted"',
+    "<b>x<&y",
+    "\u00dcbergang \u00df \u764c",
+    "grade 2",
+    "grade 3",
+    "L" * 120,
+)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory, tiny_settings):
+    """A page whose classes have odd names."""
+    from bchisto.core.jobs import Work
+    from bchisto.featurize import featurize
+    from conftest import write_tissue
+    from packs import train_small
+
+    root = tmp_path_factory.mktemp("odd")
+    write_tissue(root / "images", per_class=3, classes=ODD)
+    featurize(root / "images", out=root / "run", settings=tiny_settings, work=Work(jobs=1))
+    train_small(root / "run", seeds=1)
+    return root / "run"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_odd_names_of_classes(tab, start, odd, files, width):
+    """Each can be chosen, is stored as it is, and makes the page no wider than a phone."""
+    with serving(start, odd) as page:
+        window = tab(width=width, served=page)
+        opened_image(window, page, files)
+        assert fits(window)
+        for name in ODD:
+            window.select_option("#label", name)
+            window.click("#review")
+            window.wait_for_selector("text=Reviewed.")
+            window.wait_for_load_state()
+            (image,) = page.client.get("/api/images").json()
+            assert (image["label"], fits(window)) == (name, True)
+            assert window.evaluate("document.getElementById('label').value") == name
+        for key, name in (("3", "grade 3"), ("2", "grade 2"), ("0", "")):
+            window.keyboard.press("1")
+            window.keyboard.press(key)
+            assert window.evaluate("document.getElementById('label').value") == name
+        window.click("#draw")
+        window.wait_for_selector("text=Limitations:")
+        assert fits(window)
+        assert not serious(window)
+        window.click("text=All images")
+        listed(window, 1)
+        assert fits(window)
+
+
 class Proxy(http.server.BaseHTTPRequestHandler):
     """A reverse proxy as clusters and hospitals have them: below a path that it removes, and with another Host."""
 
@@ -371,6 +646,7 @@ def test_behind_a_proxy_and_below_a_path(tab, chrome, start, run_folders, files,
             window.click("#draw")
             window.wait_for_selector("text=Limitations:")
             shown(window)
+            window.select_option("#label", "benign")
             window.click("#review")
             window.wait_for_selector("text=Reviewed.")
             window.goto("about:blank")

@@ -103,6 +103,89 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
     assert without_pictures(shown) == without_pictures((tmp_path / "sheet.html").read_text())
 
 
+BREAKHIS = ["SOB_B_A-14-22549AB-40-001.png", "SOB_B_A-14-22549AB-40-002.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "dropped"),
+    [
+        (
+            [
+                f"BreaKHis_v1/breast/benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/{name}"
+                for name in BREAKHIS
+            ]
+            + ["BreaKHis_v1/breast/malignant/SOB/DC/14-2523/400X/SOB_M_DC-14-2523-400-009.png"],
+            "BreaKHis_v1",
+        ),
+        ([f"40X/{name}" for name in BREAKHIS], "40X"),
+        ([f"{folder}/40X/{BREAKHIS[at]}" for at, folder in enumerate("AB")], ""),
+        ([f"bach/Photos/{name}" for name in ("Normal/n001.tif", "Benign/b001.tif")], "bach"),
+        (
+            [
+                f"IDC/{slide}/{label}/{slide}_idx5_x1_y1_class{label}.png"
+                for slide in (8863, 8864)
+                for label in (0, 1)
+            ],
+            "IDC",
+        ),
+        (["my own/benign/é 1.png", "my own/malignant/é 1.png", "my own/beside.png"], "my own"),
+        ([f"study/P{n}/{name}/1.png" for n in (1, 2) for name in ("benign", "malignant")], "study"),
+        (["a/a/x.png", "a/x.png", "a/a/a/x.png"], "a"),
+        (["P1/img10.png", "P1/img9.png", "P2/img9.png"], ""),
+        (["x.png", "d/x.png"], ""),
+        (["TCGA/TCGA-A1-A0S1-01Z/t.png", "TCGA/TCGA-A1-A0S2-01Z/t.png"], "TCGA"),
+    ],
+)
+def test_ids_and_patients_are_those_of_predict(page, run_folders, tissue, tmp_path, names, dropped):
+    """Of the folder that was dropped; of several, of the one that holds them; also while others wait."""
+    files = dict(zip(names, sorted(tissue.rglob("*.png")), strict=False))
+    numbers = []
+    for name, path in files.items():
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).save(tmp_path / "all" / name)
+        content = (tmp_path / "all" / name).read_bytes()
+        folders = [other.rpartition("/")[0] for other in names]
+        above = name.rpartition("/")[0].rpartition("/")[0]
+        beside = {one.rpartition("/")[2] for one in folders if one.rpartition("/")[0] == above}
+        numbers += [page.add(name, content, beside=sorted(beside)).json()["number"]]
+    page.wait()
+    out = tmp_path / "predictions.csv"
+    predict(run_folders / "first run", tmp_path / "all" / dropped, out=out, work=Work(jobs=1))
+    columns = ("image_id", "group", "p_benign")
+
+    def cells(text):
+        return [[row[name] for name in columns] for row in rows_of(text)]
+
+    def table():
+        return cells(page.client.get("/api/predictions.csv").text)
+
+    expected = cells(out.read_text())
+    assert table() == expected
+    page.client.delete(f"/api/images/{numbers[0]}")
+    worker = worker_of(page.process)
+    os.kill(worker, signal.SIGSTOP)
+    page.add(names[0], (tmp_path / "all" / names[0]).read_bytes())
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        early = pool.submit(table)
+        time.sleep(0.5)
+        os.kill(worker, signal.SIGCONT)
+    assert len(early.result()) >= len(names) - 1
+    assert [row for row in early.result() if row not in expected] == []
+
+
+@pytest.mark.parametrize("folders", [("A/40X/", "A/more/40X/"), ("A/40X/", "A/"), ("", "A/40X/")])
+def test_two_images_of_one_id_are_both_in_the_table(page, tissue, folders):
+    """`predict` refuses them; the page tells them apart by their folders."""
+    paths = sorted(tissue.rglob("*.png"))
+    for folder, path in zip(folders, paths[:2], strict=True):
+        page.add(f"{folder}{BREAKHIS[0]}", path.read_bytes())
+    shown = page.wait()
+    rows = rows_of(page.client.get("/api/predictions.csv").text)
+    assert len({row["image_id"] for row in rows}) == 2
+    for row in rows:
+        assert row["p_benign"] == repr(shown[row["path"]]["probabilities"]["benign"])
+
+
 def test_names_of_folders_are_no_labels(page, content):
     """Of a dropped folder with class folders, nothing is compared with them."""
     for label in ("benign", "malignant"):
@@ -137,6 +220,25 @@ def test_pictures_of_an_image(page, tissue):
         assert f"Map of {target or page.wait()[name]['predicted']}; predicted" in shown
         assert "Limitations:" in shown
         assert html.escape(name) in shown
+        caption = shown.partition("Heat map: ")[2].partition("<figcaption>")[2]
+        assert caption.count("; mean 0.") == 1
+        # the bar: the called class is warm, white at the threshold, the base a tick at its place
+        called = page.wait()[name]["predicted"]
+        assert f"red: {called}, blue: other, white: probability of " in caption.replace(
+            "Red", "red"
+        )
+        ends = [
+            '"0.0" stop-color="#1248a8"',
+            '"0.5" stop-color="#ffffff"',
+            '"1.0" stop-color="#b20c24"',
+        ]
+        if (target or called) != called:
+            ends = ['"0.0" stop-color="#b20c24"', ends[1], '"1.0" stop-color="#1248a8"']
+        assert re.findall(r'offset=("[\d.]+" stop-color="#\w+")', caption) == ends
+        base = float(re.search(r"base ([\d.]+)", caption)[1])
+        assert float(re.search(r'id="base" x="([\d.]+)"', caption)[1]) == pytest.approx(
+            99.2 * base, abs=0.1
+        )
         assert name not in shown + page.client.get("/").text
         assert "(malignant at 0.5)" in shown
     assert (
@@ -152,6 +254,23 @@ def test_what_the_model_is_stands_on_each_page(page, content):
         text = page.client.get(path).text
         for said in ("Research use only", "12 images", "right", "RANDOM WEIGHTS"):
             assert said in text, (path, said)
+
+
+def test_cautions_of_training_are_named_so(page, content):
+    """They are folded below the answer, so that nobody takes them for cautions about the own images."""
+    number = page.add("a.png", content).json()["number"]
+    page.wait()
+    (model,) = page.client.get("/api/models").json()
+    for path in ("/", f"/image?number={number}"):
+        text = html.unescape(page.client.get(path).text)
+        before, box, after = re.split(r'<details class="banner">(.*?)</details>', text, flags=re.S)
+        summary = re.search("<summary>(.*)</summary>", box)[1]
+        count = len(model["banners"])
+        assert summary.startswith(f"{count} cautions about the model's training: RANDOM WEIGHTS")
+        assert "confidence 5" in before or "7 of 12 images right" in before
+        for banner in model["banners"]:
+            assert box.count(f"<li>{banner}</li>") == 1
+            assert banner not in before + after
 
 
 def test_who_is_let_in(page):
@@ -314,7 +433,8 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
         }
         listed = page.client.get("/results").text
     assert shown["SOB_B_A-14-22549AB-40-001.png"]["mpp"] == pytest.approx(0.4924, abs=1e-4)
-    assert shown["n001.tif"]["mpp"] == 0.42
+    # of a name like those of BACH it is not known
+    assert shown["n001.tif"]["mpp"] is None
     assert shown["a.png"]["mpp"] is None
     assert shown["given.png"]["mpp"] == 0.45
     small = shown.pop("SOB_B_A-14-22549AB-400-002.png")
@@ -328,8 +448,10 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
         )
     assert table["given.png"]["mpp"] == "0.45"
     unknown = "not known, and are taken for those of training (0.49)"
-    assert [name for name in table if unknown in table[name]["warnings"]] == ["b003.tif", "a.png"]
-    assert listed.count(unknown) == 2
+    assert {name for name in table if unknown in table[name]["warnings"]} == {
+        *("n001.tif", "b001.tif", "b003.tif", "a.png")
+    }
+    assert listed.count(unknown) == 4
 
 
 def test_what_cannot_be_used_gets_its_line(page, content):
@@ -411,11 +533,34 @@ def test_tables_that_are_asked_for_at_once_while_there_are_none(page):
         assert {answer.status_code for answer in answers} == {200, 404}
 
 
-def test_a_worker_that_cannot_start(monkeypatch):
+@pytest.mark.parametrize(
+    ("worker", "do", "said", "restarts"),
+    [
+        (None, "read", "the process that reads images does not start (No such file or dir", 0),
+        ("exit", "read", "the process that reads images does not start (it ends at once)", 1),
+        ("read task; echo", "facts", "loading the model ended the process that reads images", 0),
+        ("read task; echo", "read", "reading this image ended the process that reads images", 0),
+        ("read task; echo", "map", "drawing this picture ended the process that reads images", 0),
+        ("read task; echo", "write", "writing the table ended the process that reads images", 0),
+        ("read task; echo; sleep 9", "predict", "predicting this image took longer than 0 min", 0),
+    ],
+)
+def test_a_worker_that_ends(monkeypatch, tmp_path, worker, do, said, restarts):
+    """Only the work that it had begun is said to have ended it; nothing else is said to be left out."""
     from bchisto.apps.serve.engine import Engine
+    from bchisto.core.formats import limits
 
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
-    assert "the page continues" in asyncio.run(Engine().ask({"do": "facts"}))["error"]
+    script = tmp_path / "worker"
+    if worker is not None:
+        script.write_text(f"#!/bin/sh\n{worker}\n")
+        script.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr(limits, "SERVED_WORK_SECONDS", 2)
+    engine = Engine()
+    answer = asyncio.run(engine.ask({"do": do}))
+    assert answer["error"].startswith(said)
+    assert answer["notes"] == []
+    assert engine.restarts == restarts
 
 
 def test_removing_the_image_in_work(page, content):
@@ -466,6 +611,38 @@ def test_a_review(page, tissue):
     )
 
 
+def test_a_label_that_somebody_else_has_given_meanwhile(page, content):
+    """Who has not seen it is told and changes nothing; who names what stands there, or sets the same, is not asked."""
+    number = page.add("a b.png", content).json()["number"]
+    page.wait()
+    address = f"/api/images/{number}/review"
+
+    def put(**params):
+        answer = page.client.put(address, params=params)
+        image = page.client.get(f"/api/images/{number}").json()
+        return answer.status_code, image["reviewed"] and image["label"], image["reviews"]
+
+    assert put(label="malignant", seen=0) == (200, "malignant", 1)
+    assert put(label="malignant", seen=0) == (200, "malignant", 2)
+    assert put(label="benign", seen=0) == (409, "malignant", 2)
+    assert put(label="", seen=1) == (409, "malignant", 2)
+    assert put(reviewed=False, seen=1) == (409, "malignant", 2)
+    refused = page.client.put(address, params={"label": "benign", "seen": 0})
+    said = "a b.png: has the label malignant since this page was opened"
+    assert (refused.json()["detail"], refused.headers["x-seen"]) == (said, "2")
+    refused = page.client.delete(f"/api/images/{number}", params={"seen": 1})
+    assert (refused.status_code, refused.json()["detail"]) == (409, said)
+    assert put(label="", seen=2) == (200, "", 3)
+    assert (
+        "has the label none of these"
+        in page.client.put(address, params={"label": "benign", "seen": 2}).text
+    )
+    assert put(reviewed=False, seen=3) == (200, False, 4)
+    assert put(label="benign", seen=1) == (200, "benign", 5)  # no label stood there
+    assert put(label="malignant") == (200, "malignant", 6)  # a program that does not ask
+    assert page.client.delete(f"/api/images/{number}", params={"seen": 6}).status_code == 204
+
+
 def test_only_failed_images(page):
     number = page.add("a.png", b"not an image").json()["number"]
     page.wait()
@@ -494,19 +671,39 @@ def test_a_refusal_for_a_person_is_a_page(page, path, status, said):
     assert '<a href="./">All images</a>' in answer.text
 
 
-def test_a_killed_worker(page, content):
-    """The image that was being read gets its answer, and the page continues."""
-    worker, restarts = worker_of(page.process), page.client.get("/api/queue").json()["restarts"]
-    os.kill(worker, signal.SIGSTOP)
-    for number in range(3):
-        page.add(f"{number}.png", content)
-    time.sleep(1)  # until it is asked to read the first
-    os.kill(worker, signal.SIGKILL)
-    images = page.wait()
-    assert images["0.png"]["state"] == "failed"
-    assert "the page continues" in images["0.png"]["error"]
-    assert [images[f"{number}.png"]["state"] for number in (1, 2)] == ["done", "done"]
-    assert page.client.get("/api/queue").json()["restarts"] == restarts + 1
+def test_a_worker_killed_while_it_has_nothing_to_do(page, content):
+    """No image is left out, whether the page has noticed its end before it asks for the next one or not."""
+    for at, kind in enumerate((signal.SIGSTOP, signal.SIGKILL)):
+        worker, restarts = worker_of(page.process), page.client.get("/api/queue").json()["restarts"]
+        os.kill(worker, kind)
+        for number in range(3):
+            page.add(f"{at}-{number}.png", content)
+        time.sleep(1)  # until it is asked to read the first
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+        images = page.wait()
+        assert {image["state"] for image in images.values()} == {"done"}
+        assert page.client.get("/api/queue").json()["restarts"] == restarts + 1
+
+
+def test_what_is_kept_is_written_by_another_worker(start, run_folders, content, tmp_path):
+    """It was killed while it had nothing to do, and the page asks it before it has noticed that."""
+    kept = tmp_path / "kept"
+    with serving(start, run_folders / "first run", "--keep", kept) as page:
+        number = page.add("a.png", content).json()["number"]
+        page.wait()
+        while not (kept / "predictions.html").is_file():
+            time.sleep(0.1)
+        assert "a.png" in page.client.get("/api/predictions.csv").text  # once that was written
+        os.kill(worker_of(page.process), signal.SIGSTOP)
+        page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+        time.sleep(1)
+        os.kill(worker_of(page.process), signal.SIGKILL)
+        while "malignant,," not in (kept / "predictions.csv").read_text():
+            time.sleep(0.1)
+        code, _, err = page.stop()
+    assert code == 0
+    assert "warning" not in err
 
 
 def start_with(**values):

@@ -246,6 +246,15 @@ def test_one_line_and_nothing_lost(study, tmp_path, completed, refused):
     ):
         assert why in refused("slides", "cut", "--out", out, *words)
     assert not out.exists()
+    ignored = tmp_path / "ignored"
+    words = ("--group-from", "none", "--field", 200, "--out", ignored)
+    completed("slides", "cut", folder, *words)
+    assert {row["group"] for row in table(ignored / "manifest.csv")} == {
+        row["wsi"] for row in table(ignored / "manifest.csv")
+    }
+    shutil.rmtree(ignored)
+    completed("slides", "cut", one, *words, "--patients", patients)
+    assert {row["group"] for row in table(ignored / "manifest.csv")} == {"07"}
     words = ("--field", 200, "--out", out, "--jpeg")
     completed("slides", "cut", one, *words, "--patients", patients)
     completed("slides", "cut", slides[2], *words, "--patients", patients)  # slides may join later

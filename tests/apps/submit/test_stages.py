@@ -90,7 +90,7 @@ def test_a_chain_goes_on_after_growth(cli, completed, tissue, boosted, tmp_path)
     # a round that fails after one that was done
     assert cli(LOCAL[0], "--before", "exit 3", *words[1:])[0] == 1
     assert (
-        "(no job is left that does it; a line of --before may have ended it)"
+        "(no job is left that does it; a line of bchisto submit --before LINE may have ended it)"
         in cli("status", run)[1]
     )
     assert cli(*words)[0] == 0
@@ -161,7 +161,7 @@ def test_what_a_kill_leaves_of_a_local_submit(cli, start, tissue, tmp_path):
     assert process.returncode == 0, ended
     logs = "".join(path.read_text() for path in run.glob("jobs/*/logs/1-featurize-?.log"))
     assert (
-        "error: ended by SIGKILL; often for lack of memory: ask for more, as by --sbatch mem-per-cpu=4G\n"
+        "error: ended by SIGKILL; often for lack of memory: ask for more, bchisto submit --sbatch mem-per-cpu=4G\n"
         in logs
     )
 

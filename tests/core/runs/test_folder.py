@@ -22,7 +22,7 @@ def test_other_settings_are_refused_with_the_differences(tmp_path):
     settings_of(tmp_path, {"seed": 0, "view": [0.5, 400]}).begin()
     with pytest.raises(
         SettingsConflictError,
-        match=r"seed 0 -> 1; use the same settings, another `out`, or `overwr",
+        match=r"seed 0 -> 1; use the same settings, or another `out`, or `overwr",
     ):
         settings_of(tmp_path, {"seed": 1, "view": (0.5, 400)}).begin()
 

@@ -1,0 +1,196 @@
+"""What `boost` trains on follows from what was typed, not from what a run holds of earlier commands."""
+
+import json
+import shutil
+
+import pytest
+from bchisto.boost import BoostSettings, train
+from bchisto.core import InputError
+from bchisto.core.formats import read_json
+from bchisto.core.jobs import Work
+from bchisto.featurize import export_features
+
+BOOST = ("--folds", "3", "--head", "prototype", "--jobs", 1)
+
+
+@pytest.fixture
+def featurized(completed, tissue, tiny_options):
+    def featurized(run, *views, more=()):
+        options = list(tiny_options)
+        at = options.index("--view")
+        options[at : at + 2] = [word for view in views for word in ("--view", view)]
+        return completed("featurize", "--images", tissue, "--out", run, *options, *more)
+
+    return featurized
+
+
+def stores_of(run, folder="3-prototype"):
+    return sorted(read_json(run / "boost" / folder / "settings.json")["settings"]["stores"])
+
+
+def test_files_of_two_commands_are_refused_and_named(featurized, cli, completed, tmp_path):
+    """The cures of the message help: files are named, or featurize gets a folder of its own."""
+    run = tmp_path / "a run"
+    featurized(run, "1.0:64")
+    _, err = featurized(run, "1.5:64")
+    one, two = (run / "features" / f"tiny-{scale}-64.h5" for scale in ("1.5", "1.0"))
+    # what is printed next can be typed
+    assert f"next: bchisto boost --out '{run}' --features '{one}'" in err
+    for words in (
+        ("--out", run),
+        ("--out", tmp_path / "other", "--features", run / "features"),
+    ):
+        code, _, err = cli("boost", *words, *BOOST)
+        assert (code, err.splitlines()[-1]) == (
+            2,
+            f"error: the last bchisto featurize made {one}, and not {two}; name those to train on with --features, "
+            "or give featurize another --out",
+        )
+    completed("boost", "--out", run, "--features", one, *BOOST)
+    assert stores_of(run) == ["tiny-1.5-64"]
+    both = ("--features", one, "--features", two)
+    completed("boost", "--out", run, *both, *BOOST)
+    assert stores_of(run) == ["tiny-1.0-64", "tiny-1.5-64"]
+    other = tmp_path / "its own"
+    _, err = featurized(other, "1.5:64")
+    assert f"next: bchisto boost --out '{other}'\n" in err.replace(" --folds 6", "")
+    completed("boost", "--out", other, *BOOST)
+
+
+def test_an_earlier_command_that_made_both_does_not_count(featurized, cli, tmp_path):
+    featurized(tmp_path / "run", "1.0:64", "1.5:64")
+    featurized(tmp_path / "run", "1.0:64")
+    code, _, err = cli("boost", "--out", tmp_path / "run", *BOOST)
+    assert (code, "and not" in err) == (2, True), err
+    featurized(tmp_path / "run", "1.0:64", "1.5:64")
+    assert cli("boost", "--out", tmp_path / "run", *BOOST)[0] == 0
+
+
+def test_one_command_in_parts_is_one_command(featurized, cli, tissue, tiny_options, tmp_path):
+    """Shards, repetition, more views, more augmentations."""
+    run = tmp_path / "run"
+    for shard in ("1/2", "2/2"):
+        featurized(run, "1.0:64", more=("--shard", shard))
+    featurized(run, "1.0:64")
+    featurized(run, "1.0:64", "1.5:64", more=("--shard", "1/1"))
+    featurized(run, "1.0:64", "1.5:64")
+    assert cli("boost", "--out", run, *BOOST)[0] == 0
+    assert stores_of(run) == ["tiny-1.0-64", "tiny-1.5-64"]
+    # a refused or only checked command makes nothing
+    cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--check")
+    assert cli("featurize", "--images", tmp_path / "none", "--out", run)[0] == 2
+    assert cli("boost", "--out", run, *BOOST)[0] == 0
+
+
+@pytest.mark.parametrize("record", ["", "{}", "[", '{"records": 3}', "without stores"])
+def test_nothing_is_known_of_files_without_a_record(featurized, cli, tmp_path, record):
+    featurized(tmp_path / "run", "1.0:64")
+    featurized(tmp_path / "run", "1.5:64")
+    folder = tmp_path / "copied" / "features"
+    shutil.copytree(tmp_path / "run" / "features", folder)
+    if record == "without stores":
+        content = json.loads((tmp_path / "run" / "run.json").read_text())
+        for entry in content["records"]:
+            entry["notes"]["stores"] = 3
+        record = json.dumps(content)
+    if record:
+        (tmp_path / "copied" / "run.json").write_text(record)
+    assert cli("boost", "--out", tmp_path / "new", "--features", folder, *BOOST)[0] == 0
+    assert stores_of(tmp_path / "new") == ["tiny-1.0-64", "tiny-1.5-64"]
+
+
+def test_embeddings_of_other_programs_are_made_by_the_last_boost(featurized, cli, tmp_path):
+    featurized(tmp_path / "run", "1.0:64")
+    store = tmp_path / "run" / "features" / "tiny-1.0-64.h5"
+    for name in ("one", "two"):
+        export_features(store, tmp_path / f"{name}.npz")
+    new = tmp_path / "new"
+    given = ("--features", tmp_path / "one.npz")
+    assert cli("boost", "--out", new, *given, *BOOST)[0] == 0
+    assert cli("boost", "--out", new, *BOOST)[0] == 0
+    assert (
+        cli("boost", "--out", new, "--features", tmp_path / "two.npz", *BOOST, "--name", "b")[0]
+        == 0
+    )
+    code, _, err = cli("boost", "--out", new, *BOOST)
+    assert code == 2
+    assert "the last bchisto boost made" in err
+    assert "two.h5, and not" in err
+
+
+def test_in_python_the_parameter_is_named(featurized, tmp_path):
+    featurized(tmp_path / "run", "1.0:64")
+    featurized(tmp_path / "run", "1.5:64")
+    with pytest.raises(
+        InputError, match="train on with `features`, or give featurize another `out`"
+    ):
+        train(
+            out=tmp_path / "run",
+            folds="3",
+            settings=BoostSettings(["prototype"]),
+            work=Work(jobs=1),
+        )
+
+
+def test_a_repeated_record_does_not_take_what_was_added_later(featurized, cli, tmp_path):
+    run = tmp_path / "run"
+    featurized(run, "1.0:64")
+    assert cli("boost", "--out", run, *BOOST)[0] == 0
+    featurized(run, "1.5:64")
+    code, _, err = cli("boost", "--config", run / "run.json", "--out", tmp_path / "again")
+    assert (code, "and not" in err) == (2, True), err
+
+
+CHAIN = ("submit", "--scheduler", "local", "--tasks", 1, "--")
+
+
+def featurizing(tissue, run, tiny_options, view):
+    """The first command of a chain, of one view."""
+    options = list(tiny_options)
+    options[options.index("--view") + 1] = view
+    return ("featurize", "--images", tissue, "--out", run, *options, "then")
+
+
+@pytest.mark.slow
+def test_a_chain_trains_on_what_its_featurize_makes(
+    cli, completed, tissue, tiny_options, tmp_path, monkeypatch
+):
+    """A result of the features of an earlier chain is neither joined nor replaced."""
+    monkeypatch.chdir(tmp_path)
+    boost = ("boost", "--out", "run", *BOOST)
+    first = featurizing(tissue, "run", tiny_options, "1.0:64")
+    second = featurizing(tissue, tmp_path / "run", tiny_options, "1.5:64")
+    completed(*CHAIN, *first, *boost)
+    assert stores_of(tmp_path / "run") == ["tiny-1.0-64"]
+    code, _, err = cli(*CHAIN, *second, *boost)
+    assert code == 2
+    assert (
+        "boost: run/boost/3-prototype: holds a larger result: 1 more feature files (tiny-1.0-64)"
+        in err
+    )
+    assert not (tmp_path / "run/features/tiny-1.5-64.h5").exists()
+    completed(*CHAIN, *second, *boost, "--name", "two")
+    assert stores_of(tmp_path / "run", "3-prototype-two") == ["tiny-1.5-64"]
+    # what is complete already, and a folder that is typed
+    assert cli(*CHAIN, *second, *boost, "--name", "two")[0] == 4
+    for typed in (("--features", "run/features/"), (f"--features={tmp_path / 'run/features'}",)):
+        words = ("boost", "--out", f"other{len(typed)}", *typed, *BOOST)
+        completed(*CHAIN, *first, *words)
+        assert stores_of(tmp_path / words[2]) == ["tiny-1.0-64"]
+
+
+@pytest.mark.slow
+def test_a_trial_trains_on_what_its_featurize_makes(cli, completed, tissue, tmp_path):
+    words = ("trial", "--images", tissue, "--weights", "random", "--jobs", 1)
+    completed(*words, "--out", tmp_path / "run", "--encoder", "tiny")
+    shutil.rmtree(tmp_path / "run" / "boost")
+    completed(*words, "--out", tmp_path / "run", "--encoder", "convs")
+    found = {
+        name
+        for path in (tmp_path / "run").glob("boost/*/settings.json")
+        for name in read_json(path)["settings"]["stores"]
+    }
+    assert [name.partition("-")[0] for name in found] == ["convs"]
+    # what an earlier trial made is not replaced
+    code, _, err = cli(*words, "--out", tmp_path / "run", "--encoder", "tiny")
+    assert (code, "holds a larger result" in err, "going on" in err) == (2, True, False), err

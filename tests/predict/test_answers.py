@@ -1,0 +1,357 @@
+"""Of each image there is one answer: its class, how sure that is, and whether it is uncertain, in every output."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from archives import altered
+from bchisto.boost import Bundle
+from bchisto.core.formats import file_sha256
+from bchisto.data import mixes_patients
+from bchisto.data.folds.plans import unknown_groups
+from bchisto.evaluate import TwoClassView, measure, read_predictions, two_sides
+from bchisto.evaluate.calibration import fold_temperatures
+from bchisto.predict import OperatingPoint
+from bchisto.predict.table import answers_of
+from written_tables import predictions, rows_of, saved
+
+ALIKE = ("Zeta ü", "alpha")
+"""Classes whose order is not that of the alphabet's letters, since a capital comes first."""
+
+RULE = {
+    "below": 0.6,
+    "share": 0.2,
+    "calibrated": True,
+    "unit": "image",
+    "sure": {"n": 80, "right": 72, "interval": [0.81, 0.95]},
+    "unsure": {"n": 20, "right": 11, "interval": [0.32, 0.77]},
+}
+MIXED = "the folds mixed patients, or may have: of new patients expect fewer right than the confidence says"
+
+
+def embeddings(path, count, *, seed=0):
+    """Write embeddings that say nothing; return names and classes of their images."""
+    path.parent.mkdir(exist_ok=True)
+    names = [f"{path.parent.name} {number}.png" for number in range(count)]
+    labels = [ALIKE[number % 2] for number in range(count)]
+    rows = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
+    np.savez(path, features=rows, image_id=np.array(names))
+    return list(zip(names, labels, strict=True))
+
+
+def listed(path, rows, *, patients):
+    """Write a table of labels, of two images a patient or without patients."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["image_id", "label", *["patient"] * patients])
+        for number, row in enumerate(rows):
+            writer.writerow([*row, *[f"P{number // 2}"] * patients])
+    return path
+
+
+@pytest.fixture(scope="module")
+def indifferent(tmp_path_factory):
+    """A folder with embeddings, their labels with and without patients, and embeddings of new images."""
+    folder = tmp_path_factory.mktemp("indifferent")
+    rows = embeddings(folder / "old" / "emb.npz", 12)
+    for patients in (False, True):
+        listed(folder / f"labels-{patients}.csv", rows, patients=patients)
+    embeddings(folder / "new" / "emb.npz", 5, seed=1)
+    return folder
+
+
+@pytest.mark.parametrize("positive", ALIKE)
+def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, completed, positive):
+    """LightGBM learns nothing of twelve images, and gives both classes one half."""
+    completed(
+        *("boost", "--features", indifferent / "old" / "emb.npz", "--out", tmp_path / "run"),
+        *("--labels", indifferent / "labels-True.csv", "--folds", 3),
+        *("--positive", positive.upper(), "--seeds", 1),
+    )
+    new = indifferent / "new" / "emb.npz"
+    for more in ((), ("--calibrated",), ("--threshold", 0.5)):
+        out = tmp_path / f"p{len(more)}{more[-1:] == (0.5,)}.csv"
+        said, _ = completed("predict", tmp_path / "run", "--features", new, "--out", out, *more)
+        rows = rows_of(out)
+        assert {row[f"p_{name}"] for row in rows for name in ALIKE} == {"0.5"}
+        assert {row["predicted"] for row in rows} == {ALIKE[0]}
+        assert {row["called"] for row in rows} == {
+            "positive" if positive == ALIKE[0] else "negative"
+        }
+        called = 5 * (positive == ALIKE[0])
+        assert f"predicted positive: {called} of 5" in said
+        with_labels = out.read_text(encoding="utf-8").splitlines()
+        assert with_labels[0].split(",")[6:9] == ["predicted", "confidence", "uncertain"]
+        known = out.with_suffix(".known.csv")
+        with known.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, rows[0])
+            writer.writeheader()
+            for number, row in enumerate(rows):
+                writer.writerow({**row, "label": ALIKE[number % 2]})
+        folder = out.with_suffix(".evaluation")
+        completed("evaluate", known, "--out", folder, "--positive", positive)
+        (table,) = json.loads((folder / "metrics.json").read_text())["tables"].values()
+        (point,) = table["two_class"]["thresholds"]
+        assert sum(row[1] for row in point["confusion"]) == called
+
+
+TIED = np.array([[0.5, 0.5], [0.67, 0.33], [0.4, 0.6], [0.5004, 0.5001], [0.4996, 0.5]])
+FOUR = np.array(
+    [[0.4, 0.1, 0.4, 0.1], [0.5, 0.0, 0.25, 0.25], [0.1, 0.4, 0.1, 0.4], [0.34, 0.33, 0.17, 0.16]]
+)
+
+
+@pytest.mark.parametrize("threshold", [0.33, 0.5, 0.6])
+@pytest.mark.parametrize("rule", ["sum", "max"])
+@pytest.mark.parametrize(
+    ("classes", "positive", "shares"),
+    [
+        (ALIKE, ALIKE[0], TIED),
+        (ALIKE, ALIKE[1], TIED),
+        (("N", "B", "I", "V"), ("I", "V"), FOUR),
+        (("N", "B", "I", "V"), ("N", "B"), FOUR),
+    ],
+)
+def test_predict_calls_as_evaluate(classes, positive, shares, rule, threshold):
+    """A threshold that is hit exactly, ties of classes and of sums of them, and probabilities that were rounded."""
+    positive = (positive,) if isinstance(positive, str) else positive
+    table = predictions(shares, [0] * len(shares), classes)
+    called = two_sides(table, positive, rule).called(threshold)
+    point = OperatingPoint(classes, positive, rule, threshold)
+    np.testing.assert_array_equal(point.is_positive(shares, table.predicted), called)
+    if threshold == 0.5 and (len(classes) == 2 or rule == "max"):
+        by_class = [classes[number] in positive for number in table.predicted]
+        assert called.tolist() == by_class
+
+
+def test_a_tie_of_another_table_goes_to_the_class_that_it_names(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("image_id,label,predicted,p_a,p_b\nx,a,b,0.5,0.5\ny,b,a,0.4999,0.4999\n")
+    (table,) = read_predictions(path)
+    metrics = measure(table, TwoClassView("b"))
+    assert metrics["confusion"] == metrics["two_class"]["thresholds"][0]["confusion"]
+    assert metrics["two_class"]["accuracy"]["value"] == metrics["accuracy"]["value"] == 0.0
+
+
+def test_a_tie_of_a_patient_is_what_the_images_are_predicted(tmp_path, completed):
+    """One patient of a tied image, and one of two that are tied together; without the column, the first class."""
+    lines = ["image_id,label,group,predicted,p_a,p_b"]
+    lines += ["x,b,P1,b,0.5,0.5", "y,b,P2,b,0.5,0.5", "z,b,P2,b,0.5,0.5"]
+    lines += ["v,a,P3,a,0.5,0.5"]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    completed("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--level", "group")
+    tables = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]
+    assert [table["accuracy"]["value"] for table in tables.values()] == [1.0]
+
+
+def test_a_fitted_threshold_is_no_tie():
+    """It promises that positive images reach it; that a class is named at 0.5 would break this."""
+    table = predictions([0.5] * 40, [0, 1] * 20, folds=[k // 8 for k in range(40)])
+    (wanted,) = measure(table, TwoClassView("malignant", sensitivities=0.9))["two_class"]["wanted"]
+    assert wanted["threshold"] == 0.5
+    assert wanted["sensitivity"]["value"] == 1.0
+    point = OperatingPoint(table.classes, ("malignant",), "sum", 0.5, sensitivity=0.9)
+    assert point.is_positive(table.probabilities, table.predicted).all()
+
+
+def test_calibration_chooses_no_other_class(boosted):
+    """Two probabilities that differ by rounding are equal after calibration."""
+    facts = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    close = np.array([[np.nextafter(0.5, 0), np.nextafter(0.5, 1)]])
+    calibrated, answers = answers_of(replace(facts, temperature=20.0), close)
+    assert calibrated.tolist() == [[0.5, 0.5]]
+    assert answers.predicted == ["malignant"]
+    assert answers.confidence.tolist() == [0.5]
+
+
+def cells(page):
+    """Name, class, confidence and mark of each image of a prediction report."""
+    body = page.partition('<table id="images">')[2]
+    return re.findall(
+        r"<tr[^>]*><th scope=\"row\">.*?<span>(.*?)</span></th><td.*?>(.*?)</td>"
+        r"<td[^>]*data-value=\"(.*?)\">.*?</td><td.*?>(.*?)</td>",
+        body,
+    )
+
+
+@pytest.mark.parametrize("more", [(), ("--calibrated",)])
+def test_the_table_says_what_the_report_shows(boosted, tissue, tmp_path, completed, more):
+    model = altered(
+        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        tmp_path / "model.bchisto",
+        unsure=RULE,
+        calibration={"temperature": 1.7},
+    )
+    words = ("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
+    said, _ = completed(*words, "--html", tmp_path / "p.html", "--jobs", 1, *more)
+    rows = {row["image_id"]: row for row in rows_of(tmp_path / "p.csv")}
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    shown = cells(page)
+    assert len(shown) == len(rows) == 12
+    for name, kind, confidence, mark in shown:
+        assert rows[name]["predicted"] == kind
+        assert rows[name]["confidence"] == confidence
+        assert rows[name]["uncertain"] == {"uncertain": "yes", "": "no"}[mark]
+    uncertain = [row["uncertain"] for row in rows.values()].count("yes")
+    assert 0 < uncertain < 12
+    marked = f"uncertain: {uncertain} of 12 images, column uncertain, see {tmp_path / 'p.html'}"
+    assert f"{marked}; {MIXED}" in " ".join(said.split())
+    assert MIXED[1:] in page
+    said, _ = completed(*words[:-1], tmp_path / "q.csv", "--jobs", 1)
+    assert f"uncertain: {uncertain} of 12 images, column uncertain; {MIXED}" in " ".join(
+        said.split()
+    )
+    said, _ = completed(*words[:-1], tmp_path / "r.csv", "--jobs", 1, "--format", "iciar2018")
+    assert f"uncertain: {uncertain} of 12 images; {MIXED}" in " ".join(said.split())
+
+
+def test_a_model_without_a_rule_marks_nothing(boosted, tissue, tmp_path, completed):
+    model = altered(
+        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        tmp_path / "model.bchisto",
+        unsure=None,
+        banners=[],
+    )
+    said, _ = completed(
+        "predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+    )
+    assert {row["uncertain"] for row in rows_of(tmp_path / "p.csv")} == {""}
+    assert "uncertain" not in said
+    assert "confidence" not in said
+
+
+def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
+    """Patients that are whole, unknown, known of some images, and divided by folds of a file."""
+    rows = rows_of(indifferent / "labels-True.csv")
+    some = tmp_path / "some.csv"
+    known = "".join(
+        f"{row['image_id']},{row['label']},{row['patient'] if number > 1 else ''}\n"
+        for number, row in enumerate(rows)
+    )
+    some.write_text("image_id,label,patient\n" + known, encoding="utf-8")
+    divided = tmp_path / "folds.csv"
+    divided.write_text(
+        "image_id,fold\n"
+        + "".join(f"{row['image_id']},{1 + (n + n // 2) % 2}\n" for n, row in enumerate(rows)),
+        encoding="utf-8",
+    )
+    whole = indifferent / "labels-True.csv"
+    cases = (
+        (whole, 3, False),
+        (indifferent / "labels-False.csv", 3, True),
+        (some, 3, True),
+        (whole, divided, True),
+    )
+    for number, (labels, folds, is_mixed) in enumerate(cases):
+        run = tmp_path / f"run{number}"
+        completed(
+            *("boost", "--features", indifferent / "old" / "emb.npz", "--labels", labels),
+            *("--out", run, "--folds", folds, "--head", "logistic"),
+        )
+        new = indifferent / "new" / "emb.npz"
+        said, _ = completed("predict", run, "--features", new, "--out", tmp_path / f"{number}.csv")
+        assert (MIXED in " ".join(said.split())) == is_mixed, labels
+
+
+def test_the_signs_are_those_of_the_warnings():
+    assert mixes_patients(unknown_groups([None, None]))
+    assert mixes_patients(unknown_groups([None, "p"]))
+    assert not mixes_patients(unknown_groups(["p", "q"]))
+
+
+def test_a_cross_validation_is_marked_by_its_other_folds(tmp_path):
+    """Each confidence and limit is computed again, from the rows of the other folds only."""
+    from bchisto.crossval import write_table
+
+    rng = np.random.default_rng(3)
+    shares = rng.dirichlet([2, 1, 1], size=60)
+    labels = [int(share.argmax()) if rng.random() < 0.6 else 2 for share in shares]
+    folds = [1 + k % 4 for k in range(60)]
+    table = predictions(shares, labels, ("x", "y", "z"), folds=folds)
+    write_table(tmp_path / "p.csv", table)
+    rows = rows_of(tmp_path / "p.csv")
+    assert list(rows[0])[-3:] == ["predicted", "confidence", "uncertain"]
+    _, scaled = fold_temperatures(table)
+    sure = scaled.max(axis=1)
+    for fold in (1, 2, 3, 4):
+        others = np.sort(sure[np.array(folds) != fold])
+        for row, confidence in zip(rows, sure, strict=True):
+            if row["fold"] == str(fold):
+                assert float(row["confidence"]) == confidence
+                unsure = confidence < round(others[len(others) // 5], 3)
+                assert row["uncertain"] == ("yes" if unsure else "no")
+    assert {row["uncertain"] for row in rows} == {"yes", "no"}
+    first = predictions(shares[:15], labels[:15], ("x", "y", "z"), folds=[1] * 15)
+    write_table(tmp_path / "one.csv", first)
+    for row, share in zip(rows_of(tmp_path / "one.csv"), shares, strict=False):
+        assert (float(row["confidence"]), row["uncertain"]) == (share.max(), "")
+
+
+def test_the_columns_are_no_classes_and_change_no_figure(tmp_path, completed):
+    """A table with them is evaluated as one without them, and by them if somebody asks for it."""
+    from bchisto.crossval import write_table
+
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 2, 60)
+    scores = np.clip(labels * 0.4 + rng.random(60) * 0.6, 0.01, 0.99)
+    table = predictions(scores, labels.tolist(), ALIKE, folds=[k % 3 for k in range(60)])
+    (tmp_path / "a").mkdir()
+    saved(table, tmp_path / "a" / "t.csv")
+    write_table(tmp_path / "t.csv", table)
+    found = []
+    for number, path in enumerate((tmp_path / "a" / "t.csv", tmp_path / "t.csv")):
+        completed("evaluate", path, "--out", tmp_path / f"e{number}", "--bootstrap", 0)
+        found.append(json.loads((tmp_path / f"e{number}" / "metrics.json").read_text())["tables"])
+    assert found[0] == found[1]
+    (metrics,) = found[0].values()
+    assert metrics["classes"] == list(ALIKE)
+    words = ("evaluate", tmp_path / "t.csv", "--by", "uncertain", "--out", tmp_path / "by")
+    completed(*words, "--bootstrap", 0)
+    (by,) = json.loads((tmp_path / "by" / "metrics.json").read_text())["tables"].values()
+    assert [entry["value"] for entry in by["subgroups"]["uncertain"]] == ["no", "yes"]
+
+
+def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
+    boosted, tissue, tmp_path, completed
+):
+    """As the page writes it; the label is the person's, and not what is predicted or how surely."""
+    completed("predict", boosted, "--images", tissue, "--jobs", 1, "--out", tmp_path / "p.csv")
+    rows = rows_of(tmp_path / "p.csv")
+    with (tmp_path / "m.csv").open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, [*rows[0], "path"])
+        writer.writeheader()
+        for number, row in enumerate(rows):
+            path = tissue / row["image_id"]
+            writer.writerow({**row, "path": path, "label": ALIKE[number % 2]})
+    said, _ = completed("data", "list", "--images", tmp_path / "m.csv")
+    listed_rows = list(csv.DictReader(said.splitlines()))
+    assert {row["label"] for row in listed_rows} == set(ALIKE)
+    assert [row["image_id"] for row in listed_rows] == [row["image_id"] for row in rows]
+
+
+def test_a_table_of_an_older_version_gets_the_columns(boosted, tissue, tmp_path, cli):
+    """An update writes it anew, as long as nobody has changed it."""
+    out = tmp_path / "p.csv"
+    words = ("predict", boosted, "--images", tissue, "--out", out, "--update", "--jobs", 1)
+    assert cli(*words)[0] == 0
+    written = out.read_bytes()
+    rows = rows_of(out)
+    old = [name for name in rows[0] if name not in ("confidence", "uncertain")]
+    with out.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, old, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    older = out.read_bytes()
+    assert cli(*words)[0] == 2  # it was changed since
+    assert out.read_bytes() == older
+    record = tmp_path / "p.csv.run.json"
+    content = json.loads(record.read_text())
+    content["records"][0]["notes"]["written"]["p.csv"] = [file_sha256(out)]
+    record.write_text(json.dumps(content))
+    code, said, _ = cli(*words)
+    assert code == 0, said
+    assert out.read_bytes() == written
+    assert cli(*words)[0] == 4
