@@ -66,7 +66,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     Example: bchisto trial --images DIR --out trial
     """
     from ..apps.recipes import trial as run
-    from ..crossval import summary_of
+    from ..crossval import offered, summary_of
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
 
@@ -83,7 +83,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     results(summary_of(outcome.results))
     if failed is not None:
         raise failed
-    then = []
+    then: list[str] = []
     if not encoders and not weights:
         if outcome.standard is not None:
             duration = rough_duration(outcome.standard)
@@ -91,7 +91,11 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
         given = given_options(context, featurize, but=("out",))
         standard = quoted(f"{out}-standard")
         then.append(f"bchisto featurize{given} --out {standard} --preset standard")
-    then.append(f"bchisto predict {quoted(first.model)} --images DIR --out predictions.csv")
+    best = offered(outcome.results)
+    if best is None:
+        then.append(advice(outcome.results))
+    else:
+        then.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
     done(
         [out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv"
     )
