@@ -11,7 +11,7 @@ import click
 from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
-from .ending import done, echo, given_options, quoted, reported_last, results
+from .ending import advice, done, echo, given_options, quoted, reported_last, results
 from .options import PATH, Command, argument, flag, options_of, out_flag
 from .train import featurize
 
