@@ -188,7 +188,7 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
         "both train and test in a fold, so these",
         "train and validate in a fold, so training",
         "in test sets; these results",
-        "1 group is in both training and test sets",
+        "With 1 group in both training and test sets",
     ):
         assert said in text
 
