@@ -25,12 +25,14 @@ from .influence import (
     Part,
     agreement,
     all_or_none,
+    auc_in_folds,
     auc_part,
     confusion,
     f1_part,
     least_agreement,
     matrix_part,
     matthews,
+    pooled_auc,
     share_part,
 )
 from .predictions import PredictionTable, take_rows
@@ -182,7 +184,7 @@ def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Pa
         within = [auc_part(truth, scores, table.fold_array) for truth, scores in sides]
         if pooled is False or None not in within:
             return within
-    return [auc_part(truth, scores) for truth, scores in sides]
+    return [pooled_auc(truth, scores, table.fold_array) for truth, scores in sides]
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
@@ -192,8 +194,7 @@ def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
     auc = None
     if table.probabilities is not None:
         scores = table.probabilities[:, k]
-        # of pairs within folds; of all pairs if no fold holds a pair
-        auc = auc_part(true, scores, table.fold_array) or auc_part(true, scores)
+        auc = auc_in_folds(true, scores, table.fold_array)
     return {
         "precision": share_part(true, called, predictive=True),
         "recall": share_part(called, true),
