@@ -199,7 +199,8 @@ class Outputs:
             single = shrunk_temperature(self.tables[0])
             unit, _ = sampling_units(self.tables[0])
             text = (
-                f"temperature {facts.temperature:.3f} for new images, which the mean of all fold models predicts; "
+                f"temperature {facts.temperature:.3f} for the confidence of new images, which the mean of all fold "
+                "models predicts; their probabilities are scaled only if predict is asked to calibrate them; "
                 f"{single:.3f} was fitted on out-of-fold predictions, with a penalty that weighs as much as five "
                 f"{names.get(unit, unit)}s for being far from 1. No labelled image is left to test it"
             )

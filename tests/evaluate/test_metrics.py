@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,3 +281,17 @@ def test_a_pooled_auc_is_named_wherever_it_stands(tmp_path, completed):
     assert "of pairs of all folds, since no fold tests each class beside another" in report
     assert "Forman G" in report
     assert "of pairs within a fold" not in report
+
+
+def test_what_a_table_without_an_error_may_still_hide():
+    """The sentence of docs/report.md: of 20 images, all right, in a cross-validation."""
+    labels = [k % 2 for k in range(20)]
+    scores = [0.9 if label else 0.1 for label in labels]
+    crossed = measure(predictions(scores, labels, folds=[k // 4 + 1 for k in range(20)]))
+    low = f"{100 * crossed['accuracy'].low:.0f} %"
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    assert (
+        f"With 20 of 20 images right in a cross-validation, the true value may still be {low}"
+        in text
+    )
+    assert measure(predictions(scores, labels))["accuracy"].low > crossed["accuracy"].low + 0.04
