@@ -14,7 +14,7 @@ from typing import Any
 
 from ...core import counted, listed, plural, public
 from ...core.jobs import atomic_output
-from .. import Figure, figures_of, images_tested, rows_of, spread_sentence
+from .. import Figure, figures_of, images_tested, informs, rows_of, spread_sentence
 
 NOTHING = "–"
 
@@ -125,6 +125,22 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     return figure.replace("_", " ").replace("auc", "AUC")
 
 
+_HEADING = re.compile(r"\b(?=[A-Z -]*[A-Z]{4})[A-Z]{2,}(?:[ -][A-Z]{2,})*\b|image-level folds")
+"""What a folded caution is called: its words in capitals, or folds that divide patients."""
+
+
+def headings(texts: Sequence[str]) -> list[str]:
+    """Return what must be seen of cautions that are folded.
+
+    Examples
+    --------
+    >>> headings(["a: PATIENTS UNKNOWN: no patient", "20 pairs", "NON-COMMERCIAL WEIGHTS: x", "b: PATIENTS UNKNOWN: y"])
+    ['PATIENTS UNKNOWN', 'NON-COMMERCIAL WEIGHTS']
+    """
+    found = (_HEADING.search(text) for text in texts)
+    return list(dict.fromkeys(match[0] for match in found if match))
+
+
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "span": span,
@@ -142,6 +158,8 @@ FORMS: dict[str, Callable[..., Any]] = {
     "images_tested": images_tested,
     "figures_of": figures_of,
     "spread_sentence": spread_sentence,
+    "headings": headings,
+    "informs": informs,
 }
 """The filters of templates."""
 
@@ -242,6 +260,7 @@ def write_page(
     banners: Sequence[str] = (),
     renamed: Mapping[str, str] | None = None,
     first: Sequence[Block] = (),
+    glance: Sequence[Section] = (),
 ) -> None:
     """Write a page that may be passed on: it names no folder of this machine, and nobody whom a message names.
 
@@ -253,11 +272,13 @@ def write_page(
     sections : sequence of Section
         Those without a block are left out.
     banners : sequence of str
-        What a reader must know first.
+        What a reader must know, folded below the answer.
     renamed : mapping of str to str, optional
         What texts say otherwise here.
     first : sequence of Block
-        What stands before the list of sections.
+        The answer.
+    glance : sequence of Section
+        What stands before the list of sections, on the first page that is printed.
     """
     longest_first = sorted((renamed or {}).items(), key=lambda pair: -len(pair[0]))
     render_page(
@@ -270,6 +291,7 @@ def write_page(
         goal="content",
         banners=list(banners),
         first=list(first),
+        glance=list(glance),
         sections=[section for section in sections if section.blocks],
     )
 
