@@ -36,6 +36,7 @@ from ..core.formats import (
     decimal_of,
     limits,
     read_csv,
+    unit_named,
 )
 from ..data import (
     join_groups,
@@ -136,7 +137,8 @@ def read_predictions(
     tables = []
     for model, rows in rows_of_model.items():
         title = f"{stem}: {model}" if model else stem
-        tables.append(_table(path, title, order, rows, unlabelled[model]))
+        read = _table(path, title, order, rows, unlabelled[model])
+        tables.append(replace(read, group_is=columns.group_is))
     return tables
 
 
@@ -149,6 +151,8 @@ class _Columns(NamedTuple):
         Columns of probabilities, ``p_<class>``.
     image, label, predicted, fold, group : str
         Names of columns; empty where there is none.
+    group_is : str
+        What the column of groups calls one.
     """
 
     scores: list[str]
@@ -157,6 +161,7 @@ class _Columns(NamedTuple):
     predicted: str
     fold: str
     group: str
+    group_is: str
 
     @classmethod
     def of(cls, path: Path, table: CsvTable) -> _Columns:
@@ -175,7 +180,8 @@ class _Columns(NamedTuple):
                 f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
                 "probabilities of a class p_ and its name"
             )
-        return cls(scores, *column_of.values())
+        group_is = unit_named(table.columns.get(column_of[GROUP], ""))
+        return cls(scores, *column_of.values(), group_is)
 
     @property
     def class_names(self) -> list[str]:

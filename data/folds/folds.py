@@ -119,7 +119,8 @@ def fold_plan(
     group_of = pool.group_of
     if group_by == "group":
         _check_whole(plan, group_of)
-    leaks = (*split_groups(plan, group_of), *split_copies(plan, facts.copies or ()))
+    divided = split_groups(plan, group_of, group_is=facts.group_is)
+    leaks = (*divided, *split_copies(plan, facts.copies or ()))
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed_parts(plan, facts), *leaks))
 
 
