@@ -134,11 +134,12 @@ def read_predictions(
     _refuse_more(path, len(rows_of_model), limits.EVALUATED_MODELS, "models")
     _refuse_two_patients(path, itertools.chain.from_iterable(rows_of_model.values()))
     stem = name or path.stem
+    group_is = unit_named(table.columns.get(columns.group, ""))
     tables = []
     for model, rows in rows_of_model.items():
         title = f"{stem}: {model}" if model else stem
         read = _table(path, title, order, rows, unlabelled[model])
-        tables.append(replace(read, group_is=columns.group_is))
+        tables.append(replace(read, group_is=group_is))
     return tables
 
 
@@ -151,8 +152,6 @@ class _Columns(NamedTuple):
         Columns of probabilities, ``p_<class>``.
     image, label, predicted, fold, group : str
         Names of columns; empty where there is none.
-    group_is : str
-        What the column of groups calls one.
     """
 
     scores: list[str]
@@ -161,7 +160,6 @@ class _Columns(NamedTuple):
     predicted: str
     fold: str
     group: str
-    group_is: str
 
     @classmethod
     def of(cls, path: Path, table: CsvTable) -> _Columns:
@@ -180,8 +178,7 @@ class _Columns(NamedTuple):
                 f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
                 "probabilities of a class p_ and its name"
             )
-        group_is = unit_named(table.columns.get(column_of[GROUP], ""))
-        return cls(scores, *column_of.values(), group_is)
+        return cls(scores, *column_of.values())
 
     @property
     def class_names(self) -> list[str]:
