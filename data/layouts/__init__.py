@@ -17,6 +17,7 @@ from .registry import (
     built_in_layouts,
     check_stain,
     find_layout,
+    get_layout,
     join_classes,
     known_layouts,
     list_layouts,

@@ -75,8 +75,8 @@ class LayoutSpec:
         images, ``labels``, ``group_from``, ``label_from``, ``path_column``, ``label_column`` and ``group_column`` that
         the layout accepts. Others are refused; of a prediction, whose model brings its own, they are a warning.
     image_is, group_is : str
-        Names of an image and a group in reports: ``image`` or ``patch``; ``patient``, ``slide``, or ``group`` if
-        unknown.
+        Names of an image and a group in reports: ``image`` or ``patch``; ``patient`` or ``slide``. A manifest's column
+        names groups itself.
     manifest : bool
         Whether it is read from a file instead of a folder.
     fallback : bool
@@ -100,7 +100,7 @@ class LayoutSpec:
     stained: bool = True
     options: frozenset[str] = frozenset()
     image_is: str = "image"
-    group_is: str = "group"
+    group_is: str = "patient"
     manifest: bool = False
     fallback: bool = False
     patients_apart: bool = False

@@ -18,6 +18,7 @@ from .. import (
     Figure,
     figures_of,
     images_tested,
+    informs,
     pooled_auc,
     positives_needed,
     power_note,
@@ -139,6 +140,22 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     return figure.replace("_", " ").replace("auc", "AUC")
 
 
+_HEADING = re.compile(r"\b(?=[A-Z -]*[A-Z]{4})[A-Z]{2,}(?:[ -][A-Z]{2,})*\b|image-level folds")
+"""What a folded caution is called: its words in capitals, or folds that divide patients."""
+
+
+def headings(texts: Sequence[str]) -> list[str]:
+    """Return what must be seen of cautions that are folded.
+
+    Examples
+    --------
+    >>> headings(["a: PATIENTS UNKNOWN: no patient", "20 pairs", "NON-COMMERCIAL WEIGHTS: x", "b: PATIENTS UNKNOWN: y"])
+    ['PATIENTS UNKNOWN', 'NON-COMMERCIAL WEIGHTS']
+    """
+    found = (_HEADING.search(text) for text in texts)
+    return list(dict.fromkeys(match[0] for match in found if match))
+
+
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "span": span,
@@ -160,6 +177,8 @@ FORMS: dict[str, Callable[..., Any]] = {
     "power_note": power_note,
     "positives_needed": positives_needed,
     "widened": widened,
+    "headings": headings,
+    "informs": informs,
 }
 """The filters of templates."""
 
@@ -260,6 +279,7 @@ def write_page(
     banners: Sequence[str] = (),
     renamed: Mapping[str, str] | None = None,
     first: Sequence[Block] = (),
+    glance: Sequence[Section] = (),
 ) -> None:
     """Write a page that may be passed on: it names no folder of this machine, and nobody whom a message names.
 
@@ -271,11 +291,13 @@ def write_page(
     sections : sequence of Section
         Those without a block are left out.
     banners : sequence of str
-        What a reader must know first.
+        What a reader must know, folded below the answer.
     renamed : mapping of str to str, optional
         What texts say otherwise here.
     first : sequence of Block
-        What stands before the list of sections.
+        The answer.
+    glance : sequence of Section
+        What stands before the list of sections, on the first page that is printed.
     """
     longest_first = sorted((renamed or {}).items(), key=lambda pair: -len(pair[0]))
     render_page(
@@ -288,6 +310,7 @@ def write_page(
         goal="content",
         banners=list(banners),
         first=list(first),
+        glance=list(glance),
         sections=[section for section in sections if section.blocks],
     )
 
