@@ -18,9 +18,9 @@ from .registry import (
     check_stain,
     find_layout,
     join_classes,
-    known_layouts,
     list_layouts,
     order_classes,
+    patient_in,
     recognise_layout,
     show_context,
 )
