@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import BchistoError, public
+from ..core import public
 from ..core.formats import Pixels
 from ..core.jobs import write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
-from ..data import find_layout
+from ..data import unit_names
 from ..evaluate import (
     NOTHING_LEARNT,
     SCHEMA,
@@ -217,7 +217,7 @@ class Outputs:
         facts = {
             "command": self.training.command,
             "dataset": images.dataset,
-            "names": _names_of(images.dataset),
+            "names": unit_names(images.dataset, images.known.columns, images.known.groups),
             "methods": list(self.methods),
             "settings": dict(self.settings),
             "protocol": result.protocol,
@@ -236,17 +236,6 @@ class Outputs:
             if variance is not None:
                 facts["variance"] = variance
         return {**facts, **self.facts}
-
-
-def _names_of(dataset: str) -> dict[str, str]:
-    """Return what an image and a group of a dataset layout are called; empty if the layout is not known."""
-    try:
-        layout = find_layout(dataset)
-    except BchistoError:  # of another package, missing or broken by now
-        layout = None
-    if not layout:
-        return {}
-    return {"image": layout.image_is, "group": layout.group_is}
 
 
 def _two_class_facts(view: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -28,9 +28,11 @@ from ...data import (
     SYNTHETIC_BANNER,
     ImageRecord,
     decode_record,
+    further_columns,
     get_layout,
     grouped,
     resize_image,
+    unit_names,
     unknown_groups,
 )
 from ...evaluate.report import (
@@ -94,8 +96,7 @@ def preflight_text(
         labels.append(_NO_LABEL)
     label_of = {record.image_id: labels.index(record.label or _NO_LABEL) for record in records}
     group_of = {record.image_id: record.group for record in records}
-    layout = get_layout(result.dataset.name)
-    words = {"image": layout.image_is, "group": layout.group_is}
+    words = unit_names(result.dataset.name, further_columns(result.dataset), group_of)
     environment = page_templates(__package__, autoescape=False)
     environment.filters["json"] = lambda value: json.dumps(value, default=asdict)
     text = environment.get_template(f"check.{form}").render(

@@ -9,6 +9,7 @@ built-in layout of the same name.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import re
 import sys
@@ -18,7 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core import ImageError, InputError, Message, extension_names, load_extension, one_of
+from ...core import (
+    BchistoError,
+    ImageError,
+    InputError,
+    Message,
+    extension_names,
+    letters_of,
+    load_extension,
+    one_of,
+)
 from ...core.formats import decode_image, read_header
 from ...core.jobs import Progress
 from ...stains import TREATMENTS, get_stain
@@ -76,8 +86,7 @@ class LayoutSpec:
         images, ``labels``, ``group_from``, ``label_from``, ``path_column``, ``label_column`` and ``group_column`` that
         the layout accepts. Others are refused; of a prediction, whose model brings its own, they are a warning.
     image_is, group_is : str
-        Names of an image and a group in reports: ``image`` or ``patch``; ``patient``, ``slide``, or ``group`` if
-        unknown.
+        Names of an image and a group in reports: ``image`` or ``patch``; ``patient`` or ``slide``.
     manifest : bool
         Whether it is read from a file instead of a folder.
     fallback : bool
@@ -101,7 +110,7 @@ class LayoutSpec:
     stained: bool = True
     options: frozenset[str] = frozenset()
     image_is: str = "image"
-    group_is: str = "group"
+    group_is: str = "patient"
     manifest: bool = False
     fallback: bool = False
     patients_apart: bool = False
@@ -235,6 +244,40 @@ def get_layout(name: str) -> LayoutSpec:
     if spec is None:
         raise InputError("{dataset} {}: no such layout; {}", name, one_of(name, list_layouts()))
     return spec
+
+
+_UNITS = ("patient", "subject", "participant", "case", "animal", "slide")
+"""What groups are called if the name of their column begins so."""
+
+
+def unit_names(
+    dataset: str, columns: Mapping[str, Mapping[str, str]], groups: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Return what an image and a group are called; empty if the layout is not known.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the layout.
+    columns, groups : mapping
+        See `DatasetFacts`. Groups of a column are called as the column is.
+
+    Examples
+    --------
+    >>> unit_names("csv", {"case_id": {"a.png": "7"}}, {"a.png": "7"})
+    {'image': 'image', 'group': 'case'}
+    """
+    try:
+        layout = find_layout(dataset)
+    except BchistoError:  # of another package, missing or broken by now
+        layout = None
+    if layout is None:
+        return {}
+    names = {"image": layout.image_is, "group": layout.group_is}
+    for unit, (column, cells) in itertools.product(_UNITS, columns.items()):
+        if letters_of(column).startswith(unit) and cells.items() & groups.items():
+            return names | {"group": unit}
+    return names
 
 
 _ADDED: dict[tuple[str, ...], list[LayoutSpec]] = {}
