@@ -1331,11 +1331,11 @@ def values_right(situation, said):
             yield f"the verdict is {verdict.kind!r}, not {wanted!r}"
         if wanted not in ("", "not estimable") and verdict.by != figures[situation.by]:
             yield f"the verdict is by {verdict.by!r}"
-        if not situation.of_new and (conclusion.unknown is None or conclusion.expectation):
+        if not situation.of_new and (conclusion.unknown is None):
             yield "something is expected of new patients"
-        if THRESHOLD in situation.says and verdict.unusable_threshold is None:
+        if THRESHOLD in situation.says and verdict.ranking is None:
             yield "the threshold is not wrong"
-        if THRESHOLD in situation.never and verdict.unusable_threshold is not None:
+        if THRESHOLD in situation.never and verdict.ranking is not None:
             yield "the threshold is wrong"
 
 
