@@ -34,8 +34,8 @@ from situation_tables import (
 )
 from sklearn.metrics import accuracy_score, recall_score
 
-# Words of a verdict. A table of results explains its mark "best" by the same words, after a colon.
-BETTER = r"(?<!not shown to be )(?<!only if )(?<!none is )(?<!no table is )better than chance"
+# Words of a verdict. Scores may rank better than chance although calls are not better.
+BETTER = r"(?<!not shown to be )(?<!rank )better than chance(?! cannot be estimated)"
 NOT_SHOWN = r"not shown to be better than chance"
 WORSE = r"worse than chance"
 OLD = r"(?:better|worse) than predicting"
@@ -87,12 +87,16 @@ class Situation:
         Whether the verdict follows from a jackknife with a wide margin; otherwise `why` gives the reason.
     says, never : sequence of str
         Patterns in the terminal and in the first part of the report; in no output at all.
+    lines : sequence of str
+        Patterns in the terminal.
     page : sequence of str
         Patterns anywhere in the report.
     values : dict of str to object
         Of `metrics.json`, by the path in it.
     best : sequence of str
         Names of tables that may be called the best, of which one is; none may be if empty.
+    order : sequence of str
+        Names of tables as the terminal has them.
     options : sequence of str
         Of the command line.
     typed : bool
@@ -107,13 +111,13 @@ class Situation:
     clear: bool = True
     says: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
     page: tuple[str, ...] = ()
     values: dict = field(default_factory=dict)
     best: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     typed: bool = False
-    waits: str = ""
 
     @property
     def verdicts(self):
@@ -354,7 +358,6 @@ PATIENTS = {
     "one patient of each class": one(
         "two patients, all right: whether the class or the patient was recognised cannot be known",
         calls(images((20, 20), per=20, folds=0), (1, 1)),
-        verdict="not estimable",
         values={"balanced_accuracy.interval": None},
         never=(BETTER,),
         clear=False,
@@ -565,7 +568,7 @@ CLASSES = {
         "every malignant image is a tie and named benign: sensitivity is 0, not 100 %",
         tied(calls(HALF, (1, 1)), range(160, 320), 0),
         verdict="not shown",
-        says=(r"sensitivity 0\.0 %",),
+        lines=(r"sensitivity 0\.0 %",),
         never=(r"sensitivity 100",),
         options=("--positive", "malignant"),
         typed=True,
@@ -574,7 +577,7 @@ CLASSES = {
         "every malignant image is a tie and named malignant: sensitivity is 100 %",
         tied(calls(HALF, (1, 1)), range(160, 320), 1),
         verdict="better",
-        says=(r"sensitivity 100\.0 %",),
+        lines=(r"sensitivity 100\.0 %",),
         options=("--positive", "malignant"),
         typed=True,
     ),
@@ -664,14 +667,14 @@ RANKS = {
         "at .2 the same scores call nearly all rightly: the sensitivity at that threshold is printed",
         ranked(HALF, low=0.02, high=0.45, overlap=0.0),
         verdict="not shown",
-        says=(r"operating point 0\.235: sensitivity 100\.0 %",),
+        lines=(r"operating point 0\.235: sensitivity 100\.0 %",),
         options=("--positive", "malignant", "--threshold", "0.235"),
         typed=True,
     ),
     "a target sensitivity of few patients": one(
         "95 % take 19 positive patients outside each fold, and there are 5: nothing is guaranteed",
         calls(images((160, 20), per=4), (0.9, 0.9)),
-        says=(r"too few positive",),
+        lines=(r"too few positive",),
         options=("--positive", "malignant", "--sensitivity", "0.95"),
         clear=False,
         typed=True,
@@ -680,7 +683,7 @@ RANKS = {
         "the threshold was fitted on the rows that it is tested on",
         calls(NEW_SITE, (0.9, 0.9)),
         verdict="better",
-        says=(r"same rows",),
+        lines=(r"same rows",),
         options=("--positive", "malignant", "--sensitivity", "0.9"),
         typed=True,
     ),
@@ -836,7 +839,6 @@ SEVERAL = {
         ),
         verdict="better",
         says=(r"not compared|other folds",),
-        best=("a",),
         never=(r"\bb against a\b", r"\ba against b\b"),
     ),
     "the first by images is the last by patient": several(
@@ -859,11 +861,10 @@ SEVERAL = {
         best=(),
     ),
     "the better has no interval": several(
-        "the first table names one patient for all images and so has no interval: it cannot be called the best",
+        "all images of the first are of one patient, so it has no interval: it cannot be called the best",
         calls(replace(images((40, 40), per=2, patients="one"), folds=None), (1, 1), name="a"),
         calls(images((40, 40), per=2, folds=0), (0.8, 0.8), seed=2, name="b"),
         verdict=("not estimable", "better"),
-        best=("b",),
         clear=False,
         never=(r"best\s+a\b", r"\ba \(best\)"),
     ),
@@ -897,7 +898,7 @@ SEVERAL = {
         ),
         verdict="better",
         options=("--against",),
-        says=(r"a drop of \+?2[12]\.\d points",),
+        lines=(r"a drop of \+?2[12]\.\d points",),
         typed=True,
     ),
 }
@@ -907,7 +908,8 @@ NAMES = {
         "names are shown as they are",
         called_so(calls(HALF, (0.9, 0.9)), "a <b>", "50 %"),
         verdict="better",
-        says=(r"a <b>", r"50 %"),
+        says=(r"Predicting a <b> for every image",),
+        page=(r"a <b>", r"\b50 %"),
         typed=True,
     ),
     "a class called better than chance": one(
@@ -945,7 +947,7 @@ NAMES = {
             "Invasive",
         ),
         verdict="better",
-        says=(r"operating point 0\.33", r"operating point 0\.5"),
+        lines=(r"operating point 0\.33", r"operating point 0\.5"),
     ),
     "tested twice": one(
         "every image in two divisions into folds: 80 patients, not 160",
@@ -1207,6 +1209,9 @@ def verdicts_said(situation, said):
     never = [OLD]
     if alike:
         never += [pattern for verdict in verdicts for pattern in VERDICTS[verdict][1]]
+    if len(situation.tables) > 1 and NOT_SHOWN in never:
+        # "none is the best: ... not shown" is true of tables that are worse, too
+        never.remove(NOT_SHOWN)
     if alike and must:
         must.append(NAMED[situation.by])
     for output, text in said.outputs.items():
@@ -1221,6 +1226,8 @@ def sentences_said(situation, said):
     for pattern in situation.says:
         yield from lacking(pattern, said.terminal, "terminal")
         yield from lacking(pattern, said.report, "report")
+    for pattern in situation.lines:
+        yield from lacking(pattern, said.terminal, "terminal")
     for pattern in situation.page:
         yield from lacking(pattern, said.page, "whole report")
     for pattern in situation.never:
@@ -1254,7 +1261,7 @@ def figures_right(situation, said):
             "accuracy": accuracy_score(table.truth, table.predicted),
             "balanced_accuracy": balanced(table),
         }
-        if any(table.units):
+        if any(table.units) and metrics["units"]["kind"] == "group":
             right["patient_recognition_rate"] = over_patients(table, hits)
         if table.shares is not None and len(table.classes) == 2:
             right["auc"] = auc_within(table)
@@ -1304,7 +1311,23 @@ def readable(situation, said):
     for output, text in {**said.outputs, "whole report": said.page}.items():
         for pattern in (r"\bnan\b", r"\bNone\b(?! of)", r"\binf\b", r"\{\{|\}\}|\{%", r"Undefined"):
             yield from saying(pattern, text, output)
-    yield from saying("95 % CIs throughout", said.page, "whole report")
+
+
+WORDS = {"patient": "patient", "case": "case", "subject_id": "subject"}
+"""What is said of a column of patients, by its name."""
+
+
+def patients_called(situation, said):
+    """The word of the user's column stands in every sentence; only an option is called group."""
+    columns = {table.column for table in situation.tables}
+    if len(columns) > 1 or not columns <= WORDS.keys():
+        return
+    for output, text in said.outputs.items():
+        yield from saying(r"(?<!by )\bgroups?\b", text, output)
+    for table in situation.tables:
+        count = len(set(table.units) - {None})
+        if count > 1:
+            yield from lacking(rf"\b{count} {WORDS[table.column]}s\b", said.report, "report")
 
 
 def decided(situation, said):
@@ -1346,6 +1369,7 @@ CHECKS = (
     figures_right,
     best_said,
     readable,
+    patients_called,
     decided,
     values_right,
 )
@@ -1356,6 +1380,13 @@ def test_what_is_said_is_true(name, tmp_path, cli):
     said = told(name, tmp_path, cli)
     complaints = [text for check in CHECKS for text in check(SITUATIONS[name], said)]
     assert not complaints, "\n\n".join([SITUATIONS[name].why, *complaints])
+
+
+def test_intervals_are_not_claimed_where_there_are_none(tmp_path):
+    """The expected calibration error has no interval, so a form may not say that all figures have one."""
+    table = calls(HALF, (0.9, 0.9)).write(tmp_path)
+    evaluated([table], tmp_path / "out")
+    assert "95 % CIs throughout" not in shown((tmp_path / "out" / "report.html").read_text())
 
 
 def test_there_are_enough():
