@@ -190,6 +190,67 @@ def ranked(table, *, low, high, overlap, seed=0, name=None):
     return replace(table, predicted=shares.argmax(axis=1), shares=shares, name=name or table.name)
 
 
+def scored(table, middles, *, high):
+    """Return a table of two classes with a score near one of two numbers.
+
+    Parameters
+    ----------
+    middles : (float, float)
+        Of benign and malignant images.
+    high : (float, float)
+        The share of benign images whose score is near the second number instead.
+    """
+    scores = np.take(middles, table.truth)
+    rows = np.flatnonzero(table.truth == 0)
+    scores[rows[: round(high[0] * len(rows))]] = high[1]
+    scores = (
+        scores + np.linspace(-0.05, 0.05, len(scores))[(7 * np.arange(len(scores))) % len(scores)]
+    ).round(6)
+    shares = np.stack([1 - scores, scores], axis=1)
+    return replace(table, predicted=shares.argmax(axis=1), shares=shares)
+
+
+def fair(table, count):
+    """Return a table of two classes of equal size, ranked fairly, of which no threshold calls more than .5 does.
+
+    Scores stand in five steps, of which each holds a share of the images of each class: 75 % are right at .5.
+    """
+    shares = {0: (8, 9, 4, 2, 1), 1: (1, 2, 4, 9, 8)}
+    steps = np.array([0.1, 0.3, 0.45, 0.7, 0.9])
+    scores = np.zeros(count)
+    for label, weights in shares.items():
+        rows = np.flatnonzero(table.truth == label)
+        ends = np.round(np.cumsum(weights) / sum(weights) * len(rows)).astype(int)
+        order = np.random.default_rng(label).permutation(rows)
+        scores[order] = np.repeat(steps, np.diff(ends, prepend=0))
+    middle = np.flatnonzero(scores == steps[2])
+    scores[middle] = np.where(np.arange(len(middle)) % 2, 0.45, 0.55)
+    shares_of = np.stack([1 - scores, scores], axis=1)
+    return replace(table, predicted=shares_of.argmax(axis=1), shares=shares_of)
+
+
+def blocks(table, patients, *, name):
+    """Return a table in which some patients, of both classes in turn, are wholly right and all others wholly wrong."""
+    known = list(dict.fromkeys(table.units))
+    half = len(known) // 2
+    turns = [unit for pair in zip(known[:half], known[half:], strict=True) for unit in pair]
+    right = turns[:patients]
+    predicted = np.where([unit in right for unit in table.units], table.truth, 1 - table.truth)
+    shares = np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)
+    return replace(table, predicted=predicted, shares=shares, name=name)
+
+
+def relabelled(table, count):
+    """Return a table in which the first images of each class, so many, have the other class."""
+    truth = table.truth.copy()
+    for label in (0, 1):
+        rows = np.flatnonzero(table.truth == label)[:count]
+        truth[rows] = 1 - label
+    return replace(
+        table, truth=truth, predicted=np.where(truth != table.truth, truth, table.predicted)
+    )
+
+
 def guessed(table, *, seed, name=None):
     """Return a table of probabilities by chance."""
     rng = np.random.default_rng(seed)
