@@ -13,12 +13,13 @@ from .calibration import (
     unsure_rule,
 )
 from .compare import (
+    Choice,
     compare_pairs,
     compare_tables,
     holm,
     precision_difference,
-    selection_notes,
     unlike_pairs,
+    with_choices,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .influence import Integers, Mask, Part, Values

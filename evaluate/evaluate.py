@@ -12,7 +12,7 @@ from ..core import InputError, Many, PathInput, converted, counted
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files
 from .aggregate import Aggregation, aggregate
-from .compare import compare_pairs, selection_notes, unlike_pairs
+from .compare import compare_pairs, unlike_pairs, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
 from .panel import METRICS, Facts, Panel, read_facts
@@ -127,7 +127,7 @@ def evaluate(
     if len(unlike) > _MOST_NOTES:
         further = len(unlike) - _MOST_NOTES
         unlike[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
-    result["notes"] = [*reader.banners, *not_external, *selection_notes(compared), *unlike]
+    result["notes"] = [*reader.banners, *not_external, *unlike]
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)

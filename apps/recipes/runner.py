@@ -14,7 +14,7 @@ from ...core import DAMAGE, InputError, ReportError, SettingsConflictError
 from ...core.formats import read_rows
 from ...core.jobs import scratch_folder, write_rows
 from ...crossval import CrossValidation
-from ...evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
+from ...evaluate import Panel, PredictionTable, compare_pairs, holm, unlike_pairs
 from ...evaluate.report import PublishedTable
 from ...finetune import build_model
 from .estimate import Estimate, estimate_step, time_training, untrained
