@@ -13,13 +13,27 @@ from .calibration import (
     unsure_rule,
 )
 from .compare import (
-    Choice,
+    choice_of,
     compare_pairs,
     compare_tables,
     holm,
     precision_difference,
     unlike_pairs,
+    with_choice,
     with_choices,
+)
+from .conclusions import (
+    Advice,
+    Conclusion,
+    Ranking,
+    Verdict,
+    advice_of,
+    conclude,
+    pooled_auc,
+    positives_needed,
+    power_note,
+    rankings,
+    verdict_of,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .influence import Integers, Mask, Part, Values
@@ -36,6 +50,7 @@ from .metrics import (
 )
 from .operating import fold_curves
 from .panel import (
+    METRICS,
     Panel,
     PaperTable,
     Sample,
@@ -43,6 +58,7 @@ from .panel import (
     fold_error,
     images_tested,
     joined_versions,
+    name_in,
     paper_table,
     read_facts,
     rows_of,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core import InputError, Message, Names
+from .conclusions import ranking_figure, verdict_of
 from .influence import (
     LEVEL,
     Integers,
@@ -46,10 +47,10 @@ BOOTSTRAPS = 1000
 _EQUAL = 1e-12
 """Figures that differ by less than this differ only by rounding."""
 
-RATES = ("accuracy", "balanced_accuracy", "patient_recognition_rate")
+_RATES = ("accuracy", "balanced_accuracy", "patient_recognition_rate")
 """The figures that are corrected for the choice of the best."""
 
-CHOSEN = "_chosen"
+_CHOSEN = "_chosen"
 """What the name of a figure ends with that is corrected for the choice."""
 
 
@@ -126,78 +127,67 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
 
 @dataclass(frozen=True)
 class Choice:
-    """Of how many tables of the same images and folds the best was chosen, and what is then left of its figures.
+    """Of how many tables of the same images and folds one was chosen, and what is then left of its figures.
 
     Attributes
     ----------
+    kind : {"best", "highest", "unranked", "single"}
+        The best, which is better than chance after the correction; else only the highest; no figure has an interval in
+        all tables, so none was chosen; there is only this table.
     count : int
         How many were compared.
     chosen : str
-        Name of the best; empty if no figure ranks them.
+        Name of the best or the highest; else empty.
     by : str
-        The figure that ranks them, see `ranking_figure`.
+        The figure that ranks them, of `ranking_figure`.
     figures : dict of str to Figure
-        Those of the chosen one, corrected, see `corrected_figures`; empty for the others, or if none was chosen.
+        Those of the chosen one, corrected, see `corrected_figures`.
     elsewhere : int
         How many further results were not compared, since they are of other images or folds.
     """
 
+    kind: str
     count: int
     chosen: str = ""
     by: str = ""
     figures: Mapping[str, Figure] = field(default_factory=dict)
     elsewhere: int = 0
 
-    @classmethod
-    def of(cls, metrics: Metrics) -> Choice | None:
-        """Return the choice that the metrics of a table hold; None if nothing was chosen."""
-        if "choice" not in metrics:
-            return None
-        figures = {name: metrics[name + CHOSEN] for name in RATES if name + CHOSEN in metrics}
-        return cls(**metrics["choice"], figures=figures)
-
     def added(self, metrics: Metrics, name: str) -> Entry:
-        """Return metrics of a table of this name with this choice, and without an older one."""
-        entry = without_choice(metrics)
-        entry["choice"] = {
-            "count": self.count,
-            "chosen": self.chosen,
-            "by": self.by,
-            "elsewhere": self.elsewhere,
-        }
+        """Return metrics of a table of this name with this choice."""
+        facts = {key: getattr(self, key) for key in ("kind", "count", "chosen", "by", "elsewhere")}
+        figures = {}
         if name == self.chosen:
-            entry |= {figure + CHOSEN: value for figure, value in self.figures.items()}
-        return entry
+            figures = {figure + _CHOSEN: value for figure, value in self.figures.items()}
+        return {**metrics, "choice": facts, **figures}
 
 
-def without_choice(metrics: Metrics) -> Entry:
-    """Return the metrics of a table without what a choice added."""
-    added = {"choice", *(name + CHOSEN for name in RATES)}
-    return {name: value for name, value in metrics.items() if name not in added}
+def choice_of(metrics: Metrics) -> Entry:
+    """Return what a choice added to the metrics of a table; empty if nothing did."""
+    added = {"choice", *(name + _CHOSEN for name in _RATES)}
+    return {name: value for name, value in metrics.items() if name in added}
 
 
-def ranking_figure(metrics: Sequence[Metrics]) -> str:
-    """Return the figure by which tables are ranked: the first that has an interval in all; empty if none has."""
-    for name in ("balanced_accuracy", "patient_recognition_rate"):
-        figures = [of_table[name] for of_table in metrics]
-        if all(figure is not None and figure.interval for figure in figures):
-            return name
-    return ""
+def with_choice(metrics: Metrics, choice: Metrics) -> Entry:
+    """Return the metrics of a table with what `choice_of` returned in place of an older one."""
+    old = choice_of(metrics)
+    kept = {name: value for name, value in metrics.items() if name not in old}
+    return {**kept, **choice}
 
 
 def with_choices(
-    tables: Sequence[PredictionTable], metrics: Sequence[Metrics], *, elsewhere: int = 0
+    tables: Sequence[PredictionTable], metrics: Sequence[Metrics], *, results: int = 0
 ) -> list[Entry]:
     """Return the metrics of tables, of which the best may be chosen, with what that choice leaves of them.
 
     Parameters
     ----------
     tables : sequence of PredictionTable
-        Those of the same images, folds, classes, true classes and groups are compared; a single one is not chosen.
+        Those of the same images, folds, classes, true classes and groups are compared.
     metrics : sequence of mapping
         Of `measure`, of each table; what an older choice added is left out.
-    elsewhere : int
-        Results that are not among the tables, since they are of other images.
+    results : int
+        How many results there are, those of other images too; 0 if the others need not be counted.
     """
     alike: list[list[int]] = []
     for place, table in enumerate(tables):
@@ -207,29 +197,34 @@ def with_choices(
                 break
         else:
             alike.append([place])
-    added = [without_choice(of_table) for of_table in metrics]
+    measured = [with_choice(each, {}) for each in metrics]
+    added = list(measured)
     for places in alike:
-        if len(places) > 1:
-            compared = [tables[place] for place in places]
-            choice = choose(compared, [metrics[place] for place in places])
-            others = elsewhere + len(tables) - len(places)
-            choice = replace(choice, elsewhere=others)
-            for place in places:
-                added[place] = choice.added(metrics[place], tables[place].name)
+        elsewhere = max(0, results - len(places))
+        if len(places) == 1 and not elsewhere:
+            continue
+        compared = [tables[place] for place in places]
+        choice = choose(compared, [measured[place] for place in places])
+        choice = replace(choice, elsewhere=elsewhere)
+        for place in places:
+            added[place] = choice.added(measured[place], tables[place].name)
     return added
 
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Choice:
     """Return the choice of the best of tables that can be compared, with their metrics.
 
-    One whose models learnt nothing in a fold is not chosen if another's did.
+    One whose models learnt nothing in a fold is not chosen if those of another did.
     """
+    count = len(tables)
+    if count == 1:
+        return Choice("single", count)
     by = ranking_figure(metrics)
     if not by:
-        return Choice(len(tables))
+        return Choice("unranked", count)
     places = [place for place, table in enumerate(tables) if constant_folds(table) is None]
     if not places:
-        places = [*range(len(tables))]
+        places = [*range(count)]
     best = max(places, key=lambda place: metrics[place][by].value)
     corrected = corrected_figures([tables[place] for place in places], by=by)
     figures = {}
@@ -237,7 +232,11 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Cho
         figure = metrics[best][name]
         if figure is not None:
             figures[name] = _moved(figure, value)
-    return Choice(len(tables), tables[best].name, by, figures)
+    name = tables[best].name
+    choice = Choice("highest", count, name, by, figures)
+    if verdict_of(choice.added(metrics[best], name)).kind == "better":
+        return replace(choice, kind="best")
+    return choice
 
 
 def _moved(figure: Figure, value: float) -> Figure:

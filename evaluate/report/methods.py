@@ -11,9 +11,9 @@ from ...core.formats import file_sha256
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import ESTIMAND, Entry, Metrics, Panel, joined_versions, with_figures
-from .answer import answer, sentences, warnings_of
-from .page import Block, render, template_text
+from .. import ESTIMAND, Entry, Metrics, Panel, conclude, joined_versions, with_figures
+from .answer import sentences, warnings_of
+from .page import Block, render, renew_answer, template_text
 
 _PACKAGES = {
     "bchisto": "bchisto",
@@ -111,6 +111,10 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     return text.replace(" .", "."), [REFERENCES[key] for key in order]
 
 
+CARD = "model-card.md"
+"""File name of the model card."""
+
+
 def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Metrics | None) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
@@ -138,6 +142,12 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Metrics
     card = render("card.md", **values, **measured(name, metrics), methods=text, sources=sources)
     with atomic_output(path) as temporary:
         temporary.write_text(card, encoding="utf-8")
+
+
+def renew_card(path: Path, *, name: str, metrics: Metrics) -> None:
+    """Write the figures of a card anew, from what ``metrics.json`` holds."""
+    lines = render("lines.md", **measured(name, metrics))
+    renew_answer(path, f"\n{lines}")
 
 
 def measured(name: str, metrics: Metrics | None) -> Entry:
@@ -169,7 +179,7 @@ def measured(name: str, metrics: Metrics | None) -> Entry:
     if entry:
         table = with_figures(entry)
         facts["lines"] = sentences(
-            "terminal.txt", name=name, a=answer(table), warnings=warnings_of(table)
+            "terminal.txt", name=name, a=conclude(table), warnings=warnings_of(table)
         )
         facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
     return facts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,18 @@ from typing import Any
 
 from ...core import counted, listed, plural, public
 from ...core.jobs import atomic_output
-from .. import Figure, figures_of, images_tested, rows_of, spread_sentence
+from .. import (
+    Figure,
+    figures_of,
+    images_tested,
+    pooled_auc,
+    positives_needed,
+    power_note,
+    rows_of,
+    spread_sentence,
+)
+
+_log = logging.getLogger(__name__)
 
 NOTHING = "–"
 
@@ -100,6 +112,11 @@ def p_value(p: float, sign: bool = True) -> str:
     return f"= {p:.3f}"
 
 
+def widened(factor: float) -> str:
+    """Write the factor of a variance; nothing for 1."""
+    return "" if factor == 1 else f", variance times {factor:g}"
+
+
 def sentence(text: str) -> str:
     """Begin a text with a capital and end it with a full stop.
 
@@ -142,6 +159,10 @@ FORMS: dict[str, Callable[..., Any]] = {
     "images_tested": images_tested,
     "figures_of": figures_of,
     "spread_sentence": spread_sentence,
+    "pooled_auc": pooled_auc,
+    "power_note": power_note,
+    "positives_needed": positives_needed,
+    "widened": widened,
 }
 """The filters of templates."""
 
@@ -325,6 +346,37 @@ def render_page(
     html = page.render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+_BEGIN = b"<!-- answer -->"
+_END = b"<!-- end of answer -->"
+
+
+def answer_text(first: Sequence[Block]) -> str:
+    """Return the answer that `write_page` would begin a page with."""
+    template = page_templates(__package__, passed_on=True).get_template("blocks.html")
+    page = template.render(first=list(first), renamed=[])
+    _, _, behind = page.partition(_BEGIN.decode())
+    answer, _, _ = behind.partition(_END.decode())
+    return str(answer)
+
+
+def renew_answer(path: Path, answer: str) -> None:
+    """Replace the answer of a report or card, between the two comments that mark it, and nothing else.
+
+    A file without these comments is left as it is, with a warning.
+    """
+    page = path.read_bytes()
+    before, _, behind = page.partition(_BEGIN)
+    _, end, after = behind.partition(_END)
+    if not end:
+        _log.warning(
+            "%s: the comments around its answer are gone, so that is not renewed; metrics.json has the choice",
+            path,
+        )
+        return
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(b"".join([before, _BEGIN, answer.encode(), end, after]))
 
 
 def style_of(package: str | None, style: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Entry, Panel, PredictionTable, Sample
-from .answer import answer, findings, ranked, side_by_side, warnings, warnings_of
+from .. import Entry, Panel, PredictionTable, Sample, conclude, rankings
+from .answer import findings, side_by_side, warnings, warnings_of
 from .drawings import calibration_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
@@ -22,10 +22,10 @@ def first_block(panels: Sequence[Panel], banners: Sequence[str]) -> Block:
     if len(panels) == 1:
         notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
         return answer_block(panels[0], warnings_of(panels[0].metrics, notes), single=True)
-    protocols = ranked(panels)
+    ranked = rankings(panels)
     values = {
-        "rows": side_by_side(protocols),
-        "findings": findings(protocols),
+        "rows": side_by_side(ranked),
+        "findings": findings(ranked),
         "warnings": warnings(panels, banners),
     }
     return Block(template="answers.html", values=values)
@@ -33,7 +33,12 @@ def first_block(panels: Sequence[Panel], banners: Sequence[str]) -> Block:
 
 def answer_block(panel: Panel, warnings: Sequence[str] = (), *, single: bool = False) -> Block:
     """Return the answer of one table, with its confusion matrix."""
-    values = {"a": answer(panel.metrics), "warnings": warnings, "single": single, "run": panel.run}
+    values = {
+        "a": conclude(panel.metrics),
+        "warnings": warnings,
+        "single": single,
+        "run": panel.run,
+    }
     return Block(template="answer.html", values=values)
 
 

@@ -47,7 +47,7 @@ def test_folds_that_split_patients_are_named(tmp_path, patches):
     (note,) = notes(tmp_path, rows)
     assert "t: image-level folds on grouped data, 3 groups are " + LEAK in note
     (table,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"].values()
-    text = "3 groups are in both training and test sets, so this does not show what to expect of a new group"
+    text = "With 3 groups in both training and test sets, this does not show what to expect of a new group"
     assert text in " ".join(headline("t", table))
 
 
