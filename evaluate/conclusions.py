@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from .panel import Panel, images_tested
-from .predictions import constant_folds
 from .variance import Figure, Metrics
 
 BALANCED = "balanced_accuracy"
@@ -227,7 +226,7 @@ class Ranking:
     Attributes
     ----------
     panels : tuple of Panel
-        The highest figure first, after that tables that learnt nothing in a fold; as they came if none decides.
+        The highest figure first; as they came if none decides.
     by : {"balanced_accuracy", "patient_recognition_rate", ""}
         The figure, which is the first of these that has an interval in every table; empty if none has.
     leaders : int
@@ -272,13 +271,14 @@ def _ranked(panels: Sequence[Panel]) -> Ranking:
     if not by:
         return Ranking(tuple(panels), by, 0)
 
-    def place(panel: Panel) -> tuple[bool, float]:
-        return constant_folds(panel.table) is None, panel.metrics[by].value
+    def value(panel: Panel) -> float:
+        share: float = panel.metrics[by].value
+        return share
 
-    ordered = tuple(sorted(panels, key=place, reverse=True))
+    ordered = tuple(sorted(panels, key=value, reverse=True))
     leaders = 0
     if verdict_of(ordered[0].metrics).kind == "better":
-        leaders = sum(place(panel) == place(ordered[0]) for panel in panels)
+        leaders = sum(value(panel) == value(ordered[0]) for panel in panels)
     return Ranking(ordered, by, leaders)
 
 

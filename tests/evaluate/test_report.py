@@ -303,7 +303,7 @@ def test_what_learnt_nothing_is_not_the_best():
     tables = [predictions(score, labels, name=name, folds=folds) for name, score in scores.items()]
     panels = [Panel(table, measure(table, bootstrap=0)) for table in tables]
     rows = side_by_side(rankings(panels), brief=True)
-    assert [row[:2] for row in rows[2:]] == [["", "wrong"], ["", "constant"], ["", "chance"]]
+    assert [row[:2] for row in rows[2:]] == [["", "constant"], ["", "wrong"], ["", "chance"]]
 
 
 def test_classes_and_patients_are_counted_by_hand(tmp_path):
