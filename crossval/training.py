@@ -37,7 +37,7 @@ from ..data import (
     write_fold_list,
 )
 from ..evaluate import PredictionTable, TwoClassView, read_facts
-from ..evaluate.report import write_run_report
+from ..evaluate.report import reporting, write_run_report
 from .outputs import CrossValidation, chosen_anew
 
 _log = logging.getLogger(__name__)
@@ -427,7 +427,8 @@ def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> li
     failed = [line for result in results for line in result.unreported]
     made = {result.folder: result.panel for result in results if result.panel is not None}
     if made:
-        write_run_report(run, images=images, made=made, failed=failed)
+        with reporting(run / "report.html", failed):
+            write_run_report(run, images=images, made=made, failed=failed)
         results = chosen_anew(results)
     if failed:
         folders = ", ".join(str(result.folder) for result in results if result.assembled)

@@ -24,7 +24,7 @@ from .influence import (
 )
 from .known_metrics import class_aucs, unit_mean
 from .metrics import TwoClassView, default_positive, positive_mask, two_sides
-from .predictions import PredictionTable, constant_folds, sampling_units, take_rows
+from .predictions import PredictionTable, sampling_units, take_rows
 from .variance import Entry, Figure, Metrics, Units, difference_interval
 
 FOLDS = 1.155
@@ -212,23 +212,16 @@ def with_choices(
 
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Choice:
-    """Return the choice of the best of tables that can be compared, with their metrics.
-
-    One whose models learnt nothing in a fold is not chosen if those of another did.
-    """
+    """Return the choice of the best of tables that can be compared, with their metrics."""
     count = len(tables)
     if count == 1:
         return Choice("single", count)
     by = ranking_figure(metrics)
     if not by:
         return Choice("unranked", count)
-    places = [place for place, table in enumerate(tables) if constant_folds(table) is None]
-    if not places:
-        places = [*range(count)]
-    best = max(places, key=lambda place: metrics[place][by].value)
-    corrected = corrected_figures([tables[place] for place in places], by=by)
+    best = max(range(count), key=lambda place: metrics[place][by].value)
     figures = {}
-    for name, value in corrected.items():
+    for name, value in corrected_figures(tables, by=by).items():
         figure = metrics[best][name]
         if figure is not None:
             figures[name] = _moved(figure, value)

@@ -247,7 +247,7 @@ def write_run_report(
     made : mapping of Path to Panel
         Folders that the call that asks has made, which need not be read.
     failed : list of str
-        Gets a line for what could not be written, see `reporting`.
+        Gets a line for each folder in which the choice could not be written, see `reporting`.
     """
     panels: dict[Path, Panel] = {}
     banners: list[str] = []
@@ -277,9 +277,7 @@ def write_run_report(
     tables = [panel.table for panel in shown]
     pairs = compare_pairs(tables, views=[panel.view for panel in shown])
     banners += unlike_pairs(tables, rows=False)
-    report = run / "report.html"
-    with reporting(report, failed):
-        write_report(report, title=title, panels=shown, banners=banners, pairs=pairs)
+    write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
 
 
 def _chosen(panels: Mapping[Path, Panel], digests: Mapping[Path, str]) -> dict[Path, Panel]:

@@ -8,8 +8,16 @@ from time import perf_counter
 
 import numpy as np
 import pytest
-from bchisto.evaluate import Figure, as_json, measure, with_choices, with_figures
-from bchisto.evaluate.compare import Choice, choose, corrected_figures
+from bchisto.evaluate import (
+    Figure,
+    as_json,
+    choice_of,
+    measure,
+    verdict_of,
+    with_choices,
+    with_figures,
+)
+from bchisto.evaluate.compare import choose, corrected_figures
 from bchisto.evaluate.conclusions import ranking_figure
 from bchisto.evaluate.predictions import take_rows
 from sklearn.metrics import accuracy_score, recall_score
@@ -198,21 +206,37 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
     tables = candidates(rng, 3)
     other = replace(candidates(rng, 1, rows=20)[0], name="other")
     metrics = [measure(table) for table in (*tables, other)]
-    chosen = with_choices([*tables, other], metrics, elsewhere=1)
-    kept = {"count": 3, "by": "balanced_accuracy", "elsewhere": 2}
-    (best,) = [m for m in chosen[:3] if "accuracy_chosen" in m]
-    for found in chosen[:3]:
-        assert {name: found["choice"][name] for name in kept} == kept
-    assert best["accuracy"].value > best["accuracy_chosen"].value
-    assert "patient_recognition_rate_chosen" not in best
-    assert "choice" not in chosen[3]
-    read = Choice.of(with_figures(as_json(best)))
-    assert read.figures["accuracy"] == best["accuracy_chosen"]
-    assert read.count == 3
-    # the others are gone
-    alone = with_choices(tables[:1], chosen[:1])
-    assert alone == [metrics[0]]
-    assert Choice.of(alone[0]) is None
+    added = with_choices([*tables, other], metrics, results=5)
+    choice = choose(tables, metrics[:3])
+    kept = {"kind": "highest", "count": 3, "chosen": choice.chosen, "by": "balanced_accuracy"}
+    for table, before, found in zip(tables, metrics, added, strict=False):
+        figures = {}
+        if table.name == choice.chosen:
+            figures = {f"{name}_chosen": figure for name, figure in choice.figures.items()}
+            assert list(figures) == ["accuracy_chosen", "balanced_accuracy_chosen"]
+        assert found == before | {"choice": kept | {"elsewhere": 2}} | figures
+        assert choice_of(with_figures(as_json(found))) == choice_of(found)
+    single = {"kind": "single", "count": 1, "chosen": "", "by": "", "elsewhere": 4}
+    assert added[3] == metrics[3] | {"choice": single}
+    assert with_choices(tables[:1], added[:1]) == metrics[:1]
+
+
+def test_the_best_is_better_than_chance_after_the_correction(rng):
+    tables = candidates(rng, 3, rows=100, skill=[0.9, 0.8, 0.6])
+    assert choose(tables, [measure(table) for table in tables]).kind == "best"
+    # equal ones, of which the best is no better: a verdict that the correction takes back
+    tables = []
+    for number in range(9):
+        right = np.zeros((50, 2), dtype=bool)
+        for k in range(2):
+            right[rng.permutation(50)[: 32 + (number == 0)], k] = True
+        labels = np.arange(100) % 2
+        scores = np.where(right.ravel() == (labels == 1), 0.8, 0.2)
+        tables.append(predictions(scores, labels, "ab", name=f"t{number}"))
+    metrics = [measure(table) for table in tables]
+    assert [verdict_of(each).kind for each in metrics] == ["better"] * 9
+    choice = choose(tables, metrics)
+    assert (choice.kind, choice.chosen) == ("highest", "t0")
 
 
 @pytest.mark.parametrize("what", ["folds", "labels", "classes", "rows"])
@@ -228,19 +252,6 @@ def test_only_tables_of_the_same_images_folds_and_classes_are_a_choice(rng, what
     assert with_choices([a, other], metrics) == metrics
 
 
-def test_tables_that_learnt_nothing_are_not_chosen(rng):
-    good, bad = candidates(rng, 2, skill=[0.4, 0.4])
-    constant = replace(
-        bad, name="constant", probabilities=np.full((40, 2), 0.5), predicted=bad.labels
-    )
-    metrics = [measure(table) for table in (good, constant)]
-    assert metrics[1]["balanced_accuracy"].value == 1.0
-    assert choose([good, constant], metrics).chosen == "t0"
-    assert (
-        choose([constant, replace(constant, name="second")], metrics[1:] * 2).chosen == "constant"
-    )
-
-
 def test_the_figure_that_ranks_has_an_interval_in_all(rng):
     figure, none = Figure(0.5, 0.4, 0.6, "x"), Figure(0.5, reason="one patient")
     both = {"balanced_accuracy": figure, "patient_recognition_rate": figure}
@@ -252,5 +263,6 @@ def test_the_figure_that_ranks_has_an_interval_in_all(rng):
     a, b = candidates(rng, 2, groups=["p"] * 30 + [f"q{k % 2}" for k in range(10)])
     metrics = [dict(measure(table), patient_recognition_rate=None) for table in (a, b)]
     chosen = with_choices([a, b], metrics)
-    assert [m["choice"]["chosen"] for m in chosen] == ["", ""]
+    assert [m["choice"]["kind"] for m in chosen] == ["unranked"] * 2
+    assert [m["choice"]["chosen"] for m in chosen] == [""] * 2
     assert all("accuracy_chosen" not in m for m in chosen)
