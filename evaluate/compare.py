@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 
@@ -75,7 +74,7 @@ def compare_pairs(
     Returns
     -------
     list of dict
-        Of `compare_tables`, with ``first``, ``second`` and ``p_holm``, see `holm`.
+        Of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
     """
     pairs = []
     of_each = list(views) or [TwoClassView()] * len(tables)
@@ -101,12 +100,18 @@ def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], 
 
 
 def holm(pairs: Sequence[Entry]) -> list[Entry]:
-    """Correct the tests of all comparisons for their number: each with its ``p_holm``.
+    """Correct the tests of all comparisons for their number.
 
     Parameters
     ----------
     pairs : sequence of dict
-        With ``p``.
+        Of `compare_tables`.
+
+    Returns
+    -------
+    list of dict
+        Each with its ``p_holm``; the ``verdict`` of that on the accuracy of the second table: ``better``, ``worse`` or
+        ``not shown``; and whether the interval of the difference would ``disagree``.
 
     References
     ----------
@@ -114,56 +119,33 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
 
     Examples
     --------
-    >>> [pair["p_holm"] for pair in holm([{"p": 0.04}, {"p": 0.01}])]
-    [0.04, 0.02]
+    >>> gain = {"differences": {"accuracy": Figure(0.1, -0.01, 0.2, "t")}}
+    >>> [(pair["p_holm"], pair["disagree"]) for pair in holm([{"p": 0.06} | gain, {"p": 0.01} | gain])]
+    [(0.06, False), (0.02, True)]
     """
     p = np.array([pair["p"] for pair in pairs], dtype=np.float64)
     order = np.argsort(p, kind="stable")
     p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
     return [
-        {**pair, "p_holm": corrected} for pair, corrected in zip(pairs, p.tolist(), strict=True)
+        {**pair, "p_holm": corrected, **_verdict(pair["differences"]["accuracy"], corrected)}
+        for pair, corrected in zip(pairs, p.tolist(), strict=True)
     ]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Of how many tables of the same images and folds one was chosen, and what is then left of its figures.
-
-    Attributes
-    ----------
-    kind : {"best", "highest", "unranked", "single"}
-        The best, which is better than chance after the correction; else only the highest; no figure has an interval in
-        all tables, so none was chosen; there is only this table.
-    count : int
-        How many were compared.
-    chosen : str
-        Name of the best or the highest; else empty.
-    by : str
-        The figure that ranks them, of `ranking_figure`.
-    figures : dict of str to Figure
-        Those of the chosen one, corrected, see `corrected_figures`.
-    elsewhere : int
-        How many further results were not compared, since they are of other images or folds.
-    """
-
-    kind: str
-    count: int
-    chosen: str = ""
-    by: str = ""
-    figures: Mapping[str, Figure] = field(default_factory=dict)
-    elsewhere: int = 0
-
-    def added(self, metrics: Metrics, name: str) -> Entry:
-        """Return metrics of a table of this name with this choice."""
-        facts = {key: getattr(self, key) for key in ("kind", "count", "chosen", "by", "elsewhere")}
-        figures = {}
-        if name == self.chosen:
-            figures = {figure + _CHOSEN: value for figure, value in self.figures.items()}
-        return {**metrics, "choice": facts, **figures}
+def _verdict(change: Figure, p: float) -> Entry:
+    """Return what p says of a difference, and whether its interval says otherwise."""
+    shown = p <= 2.0 * (1.0 - LEVEL)
+    verdict = "not shown"
+    if shown and change.value > 0.0:
+        verdict = "better"
+    elif shown:
+        verdict = "worse"
+    holds_zero = change.low <= 0.0 <= change.high
+    return {"verdict": verdict, "disagree": bool(change.interval) and shown == holds_zero}
 
 
 def choice_of(metrics: Metrics) -> Entry:
-    """Return what a choice added to the metrics of a table; empty if nothing did."""
+    """Return what a choice added to the metrics of a table, see `with_choices`; empty if nothing did."""
     added = {"choice", *(name + _CHOSEN for name in _RATES)}
     return {name: value for name, value in metrics.items() if name in added}
 
@@ -188,6 +170,14 @@ def with_choices(
         Of `measure`, of each table; what an older choice added is left out.
     results : int
         How many results there are, those of other images too; 0 if the others need not be counted.
+
+    Returns
+    -------
+    list of dict
+        ``choice`` has the ``kind`` (``best``: the highest, which is better than chance after the correction;
+        ``highest``: it is not; ``unranked``: no figure has an interval in all tables; ``single``: nothing to compare);
+        the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many results are
+        ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such as ``accuracy_chosen``.
     """
     alike: list[list[int]] = []
     for place, table in enumerate(tables):
@@ -197,39 +187,39 @@ def with_choices(
                 break
         else:
             alike.append([place])
-    measured = [with_choice(each, {}) for each in metrics]
-    added = list(measured)
+    added = [with_choice(each, {}) for each in metrics]
     for places in alike:
         elsewhere = max(0, results - len(places))
         if len(places) == 1 and not elsewhere:
             continue
-        compared = [tables[place] for place in places]
-        choice = choose(compared, [measured[place] for place in places])
-        choice = replace(choice, elsewhere=elsewhere)
+        chosen = choose([tables[place] for place in places], [added[place] for place in places])
+        choice = {**chosen["choice"], "elsewhere": elsewhere}
         for place in places:
-            added[place] = choice.added(measured[place], tables[place].name)
+            added[place]["choice"] = choice
+            if tables[place].name == choice["chosen"]:
+                added[place] |= {**chosen, "choice": choice}
     return added
 
 
-def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Choice:
-    """Return the choice of the best of tables that can be compared, with their metrics."""
-    count = len(tables)
-    if count == 1:
-        return Choice("single", count)
-    by = ranking_figure(metrics)
+def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:
+    """Return what the choice of the best of tables that can be compared adds to the metrics of the chosen one."""
+    choice = {"kind": "single", "count": len(tables), "chosen": "", "by": ""}
+    if len(tables) == 1:
+        return {"choice": choice}
+    choice["kind"] = "unranked"
+    choice["by"] = by = ranking_figure(metrics)
     if not by:
-        return Choice("unranked", count)
-    best = max(range(count), key=lambda place: metrics[place][by].value)
-    figures = {}
+        return {"choice": choice}
+    best = max(range(len(tables)), key=lambda place: metrics[place][by].value)
+    chosen: Entry = {"choice": choice}
     for name, value in corrected_figures(tables, by=by).items():
-        figure = metrics[best][name]
-        if figure is not None:
-            figures[name] = _moved(figure, value)
-    name = tables[best].name
-    choice = Choice("highest", count, name, by, figures)
-    if verdict_of(choice.added(metrics[best], name)).kind == "better":
-        return replace(choice, kind="best")
-    return choice
+        if metrics[best][name] is not None:
+            chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
+    choice["chosen"] = tables[best].name
+    choice["kind"] = "highest"
+    if verdict_of({**metrics[best], **chosen}).kind == "better":
+        choice["kind"] = "best"
+    return chosen
 
 
 def _moved(figure: Figure, value: float) -> Figure:
@@ -268,88 +258,52 @@ def corrected_figures(tables: Sequence[PredictionTable], *, by: str) -> dict[str
     ----------
     Tsamardinos, Greasidou & Borboudakis 2018, sec. 4 (with 1,000 bootstraps in sec. 5).
     """
-    sums = _UnitSums.of(tables)
-    generator = np.random.default_rng(0)
-    inside = []
-    outside = []
-    for _ in range(BOOTSTRAPS):
-        drawn = generator.integers(sums.units, size=sums.units)
-        times = np.bincount(drawn, minlength=sums.units)
-        inside.append(times @ sums.columns)
-        outside.append((times == 0) @ sums.columns)
-    ranked = sums.figures(np.array(inside))[by]
-    highest = ranked >= ranked.max(axis=1, keepdims=True) - _EQUAL
-    corrected = {}
-    for name, values in sums.figures(np.array(outside)).items():
+    first = tables[0]
+    aligned = [first]
+    for table in tables[1:]:
+        # each adds the groups that only it names
+        first, other = _aligned(first, table)
+        aligned.append(other)
+    _, member = sampling_units(first)
+    units = int(member.max()) + 1
+    # of each unit: its rows by class, the right ones of each table, whether it is a group, the shares that are right
+    rows = _by_unit(first, member, np.ones(len(first)))
+    right = np.stack([_by_unit(first, member, table.hits) for table in aligned], axis=1)
+    is_group = np.zeros(units)
+    is_group[member] = [group is not None for group in first.groups]
+    shares = is_group[:, None] * right.sum(axis=2) / rows.sum(axis=1)[:, None]
+
+    def figures(times: Integers | Mask) -> dict[str, Values]:
+        """Return the figures of each table, of units that count as many times."""
+        of_class = times @ rows
+        right_of_class = np.tensordot(times, right, axes=1)
         with np.errstate(invalid="ignore"):
-            of_chosen = np.where(highest, values, 0.0).sum(axis=1) / highest.sum(axis=1)
-        known = of_chosen[np.isfinite(of_chosen)]
-        if len(known):
-            corrected[name] = float(known.mean())
-    return corrected
-
-
-class _UnitSums(NamedTuple):
-    """What tables of the same rows have right in each unit, as columns whose sums over units give their figures.
-
-    Attributes
-    ----------
-    columns : ndarray of float64, shape (units, columns)
-        Rows of each class; right ones of each table and class; 1 for a group; share that each table has right of it.
-    tables, classes : int
-        How many there are.
-    """
-
-    columns: Values
-    tables: int
-    classes: int
-
-    @classmethod
-    def of(cls, tables: Sequence[PredictionTable]) -> _UnitSums:
-        """Return the sums of tables, whose rows may stand in another order."""
-        first = tables[0]
-        aligned = [first]
-        for table in tables[1:]:
-            # each adds the groups that only it names
-            first, other = _aligned(first, table)
-            aligned.append(other)
-        _, member = sampling_units(first)
-        classes = len(first.classes)
-        units = int(member.max()) + 1
-        cells = member * classes + first.labels
-
-        def by_class(weights: Values | None = None) -> Values:
-            counts = np.bincount(cells, weights, minlength=units * classes)
-            return counts.reshape(units, classes).astype(np.float64)
-
-        rows = by_class()
-        right = [by_class(table.hits.astype(np.float64)) for table in aligned]
-        is_group = np.zeros((units, 1))
-        is_group[member, 0] = [group is not None for group in first.groups]
-        shares = [
-            is_group * each.sum(1, keepdims=True) / rows.sum(1, keepdims=True) for each in right
-        ]
-        return cls(np.hstack([rows, *right, is_group, *shares]), len(tables), classes)
-
-    @property
-    def units(self) -> int:
-        """How many units there are."""
-        return len(self.columns)
-
-    def figures(self, sums: Values) -> dict[str, Values]:
-        """Return the figures of each table, float64 of shape (draws, tables), from sums over drawn units."""
-        per_class = self.classes * self.tables
-        ends = np.cumsum([self.classes, per_class, 1])
-        rows, right, groups, shares = np.split(sums, ends, axis=1)
-        right = right.reshape(len(sums), self.tables, self.classes)
-        with np.errstate(invalid="ignore"):
-            recalls = np.nan_to_num(right / rows[:, None, :])
-            present = (rows > 0).sum(axis=1, keepdims=True)
+            recalls = right_of_class[:, of_class > 0] / of_class[of_class > 0]
             return {
-                "accuracy": right.sum(axis=2) / rows.sum(axis=1, keepdims=True),
-                "balanced_accuracy": recalls.sum(axis=2) / present,
-                "patient_recognition_rate": shares / groups,
+                "accuracy": right_of_class.sum(axis=1) / of_class.sum(),
+                "balanced_accuracy": recalls.sum(axis=1) / np.count_nonzero(of_class),
+                "patient_recognition_rate": times @ shares / (times @ is_group),
             }
+
+    generator = np.random.default_rng(0)
+    found: dict[str, list[float]] = {}
+    for _ in range(BOOTSTRAPS):
+        times = np.bincount(generator.integers(units, size=units), minlength=units)
+        ranked = figures(times)[by]
+        highest = ranked >= ranked.max() - _EQUAL
+        for name, values in figures(times == 0).items():
+            of_chosen = float(values @ highest / max(1, highest.sum()))
+            if np.isfinite(of_chosen) and highest.any():
+                found.setdefault(name, []).append(of_chosen)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def _by_unit(table: PredictionTable, member: Integers, weights: Mask | Values) -> Values:
+    """Return the sum of weights of the rows of each unit and class, float64 of shape (units, classes)."""
+    classes = len(table.classes)
+    cells = member * classes + table.labels
+    sums = np.bincount(cells, weights, minlength=(int(member.max()) + 1) * classes)
+    return sums.astype(np.float64).reshape(-1, classes)
 
 
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:

@@ -107,7 +107,9 @@ def evaluate(
     ensure_folder(folder)
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
-    panels = _chosen(reader.panels(tables_of(sources), tables), levels=len(steps))
+    panels = reader.panels(tables_of(sources), tables)
+    added = with_choices([panel.table for panel in panels], [panel.metrics for panel in panels])
+    panels = [replace(panel, metrics=metrics) for panel, metrics in zip(panels, added, strict=True)]
     result: Entry = {
         "schema_version": SCHEMA,
         "tables": {panel.table.name: panel.metrics for panel in panels},
@@ -131,19 +133,6 @@ def evaluate(
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
-
-
-def _chosen(panels: Sequence[Panel], *, levels: int) -> list[Panel]:
-    """Return panels, every so many of which are of one level, with the choice of the best at each level."""
-    chosen = list(panels)
-    for level in range(levels):
-        places = range(level, len(panels), levels)
-        added = with_choices(
-            [panels[place].table for place in places], [panels[place].metrics for place in places]
-        )
-        for place, metrics in zip(places, added, strict=True):
-            chosen[place] = replace(panels[place], metrics=metrics)
-    return chosen
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:

@@ -13,8 +13,8 @@ from typing import Any
 from ...core import DAMAGE, InputError, ReportError, SettingsConflictError
 from ...core.formats import read_rows
 from ...core.jobs import scratch_folder, write_rows
-from ...crossval import CrossValidation
-from ...evaluate import Panel, compare_pairs, holm, unlike_pairs, with_choices
+from ...crossval import CrossValidation, chosen_anew
+from ...evaluate import Panel, compare_pairs, holm, unlike_pairs
 from ...evaluate.report import PublishedTable
 from ...finetune import build_model
 from .estimate import Estimate, estimate_step, time_training, untrained
@@ -132,7 +132,7 @@ class RecipeRun:
     def compare(self, others: Sequence[RecipeRun], test_images: Mapping[str, Path]) -> None:
         """Compare the figures with the published ones, also by the runs of other seeds; predict the test images."""
         recipe = self._recipe
-        self._choose()
+        self.results = chosen_anew(self.results)
         # times are of this machine, so a quick run does not measure them
         timed = (
             {} if self._request.quick else {name: self.variants[name] for name, _ in self.obtained}
@@ -160,22 +160,6 @@ class RecipeRun:
         note = comparable_note(self.banners)
         self.published = compare_published(recipe.published, runs, note=note)
         self.failed += [line for other in others for line in other.failed]
-
-    def _choose(self) -> None:
-        """Add to all results, which are named after their variants, the choice of the best of them."""
-        panels = [result.panel for result in self.results if result.panel is not None]
-        added = with_choices([panel.table for panel in panels], [panel.metrics for panel in panels])
-        chosen = {
-            id(panel): replace(panel, metrics=metrics)
-            for panel, metrics in zip(panels, added, strict=True)
-        }
-        self.results = [
-            replace(result, panel=chosen.get(id(result.panel))) for result in self.results
-        ]
-        self.obtained = {
-            key: replace(obtained, panel=chosen[id(obtained.panel)])
-            for key, obtained in self.obtained.items()
-        }
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""

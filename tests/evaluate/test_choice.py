@@ -157,7 +157,7 @@ def test_the_bias_of_the_best_goes(rng):
         choice = choose(tables, metrics)
         shown = {m["balanced_accuracy"].value for m in metrics}
         uncorrected.append(max(shown))
-        corrected.append(choice.figures["balanced_accuracy"].value)
+        corrected.append(choice["balanced_accuracy_chosen"].value)
     assert np.mean(uncorrected) > 0.59
     assert abs(np.mean(corrected) - 0.5) < 0.03
 
@@ -166,10 +166,10 @@ def test_the_best_of_unequal_tables_is_hardly_corrected(rng):
     """One is far better than the others, so the choice is no choice: its figures stay within two points."""
     tables = candidates(rng, 9, rows=200, skill=[0.95, *[0.6] * 8])
     choice = choose(tables, [measure(table) for table in tables])
-    assert choice.chosen == "t0"
+    assert choice["choice"]["chosen"] == "t0"
     for name in ("accuracy", "balanced_accuracy"):
         value = measure(tables[0])[name].value
-        assert value - 0.02 < choice.figures[name].value <= value
+        assert value - 0.02 < choice[f"{name}_chosen"].value <= value
 
 
 def test_the_interval_is_the_frozen_one_moved_by_as_much(rng):
