@@ -21,7 +21,6 @@ from ..evaluate import (
     PredictionTable,
     answers_by_fold,
     as_json,
-    choice_of,
     constant_folds,
     measure,
     rankings,
@@ -30,7 +29,6 @@ from ..evaluate import (
     shrunk_temperature,
     unsure_rule,
     variance_split,
-    with_choice,
     write_predictions,
 )
 from ..evaluate.report import (
@@ -157,8 +155,7 @@ def chosen_anew(results: Sequence[CrossValidation]) -> list[CrossValidation]:
     for result in results:
         panel = result.panel
         if panel is not None:
-            choice = choice_of(read_facts(result.folder / "predictions.csv").metrics)
-            panel = replace(panel, metrics=with_choice(panel.metrics, choice))
+            panel = replace(panel, metrics=read_facts(result.folder / "predictions.csv").metrics)
         chosen.append(replace(result, panel=panel))
     return chosen
 

@@ -158,7 +158,7 @@ def with_choice(metrics: Metrics, choice: Metrics) -> Entry:
 
 
 def with_choices(
-    tables: Sequence[PredictionTable], metrics: Sequence[Metrics], *, results: int = 0
+    tables: Sequence[PredictionTable], metrics: Sequence[Metrics], *, images: Sequence[str] = ()
 ) -> list[Entry]:
     """Return the metrics of tables, of which the best may be chosen, with what that choice leaves of them.
 
@@ -168,8 +168,8 @@ def with_choices(
         Those of the same images, folds, classes, true classes and groups are compared.
     metrics : sequence of mapping
         Of `measure`, of each table; what an older choice added is left out.
-    results : int
-        How many results there are, those of other images too; 0 if the others need not be counted.
+    images : sequence of str
+        Identity of the images of each table, if all are of one run: then tables that are not compared are counted.
 
     Returns
     -------
@@ -182,43 +182,43 @@ def with_choices(
     alike: list[list[int]] = []
     for place, table in enumerate(tables):
         for places in alike:
-            if _unlike(tables[places[0]], table) is None:
+            same = [*images[place : place + 1], *images[places[0] : places[0] + 1]]
+            if len(set(same)) < 2 and _unlike(tables[places[0]], table) is None:
                 places.append(place)
                 break
         else:
             alike.append([place])
     added = [with_choice(each, {}) for each in metrics]
     for places in alike:
-        elsewhere = max(0, results - len(places))
+        elsewhere = max(0, len(images) - len(places))
         if len(places) == 1 and not elsewhere:
             continue
         chosen = choose([tables[place] for place in places], [added[place] for place in places])
         choice = {**chosen["choice"], "elsewhere": elsewhere}
         for place in places:
-            added[place]["choice"] = choice
             if tables[place].name == choice["chosen"]:
-                added[place] |= {**chosen, "choice": choice}
+                added[place] |= chosen
+            added[place]["choice"] = choice
     return added
 
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:
     """Return what the choice of the best of tables that can be compared adds to the metrics of the chosen one."""
     choice = {"kind": "single", "count": len(tables), "chosen": "", "by": ""}
-    if len(tables) == 1:
-        return {"choice": choice}
-    choice["kind"] = "unranked"
-    choice["by"] = by = ranking_figure(metrics)
-    if not by:
-        return {"choice": choice}
-    best = max(range(len(tables)), key=lambda place: metrics[place][by].value)
     chosen: Entry = {"choice": choice}
+    if len(tables) == 1:
+        return chosen
+    choice["kind"] = "unranked"
+    by = ranking_figure(metrics)
+    if not by:
+        return chosen
+    best = max(range(len(tables)), key=lambda place: metrics[place][by].value)
     for name, value in corrected_figures(tables, by=by).items():
-        if metrics[best][name] is not None:
-            chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
-    choice["chosen"] = tables[best].name
-    choice["kind"] = "highest"
+        chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
+    kind = "highest"
     if verdict_of({**metrics[best], **chosen}).kind == "better":
-        choice["kind"] = "best"
+        kind = "best"
+    choice |= {"kind": kind, "chosen": tables[best].name, "by": by}
     return chosen
 
 
@@ -252,58 +252,50 @@ def corrected_figures(tables: Sequence[PredictionTable], *, by: str) -> dict[str
     Returns
     -------
     dict of str to float
-        ``accuracy``, ``balanced_accuracy`` and ``patient_recognition_rate``; one that is never defined is left out.
+        ``accuracy``, ``balanced_accuracy``, and if groups are known ``patient_recognition_rate``.
 
     References
     ----------
     Tsamardinos, Greasidou & Borboudakis 2018, sec. 4 (with 1,000 bootstraps in sec. 5).
     """
     first = tables[0]
-    aligned = [first]
+    hits = [first.hits]
     for table in tables[1:]:
         # each adds the groups that only it names
-        first, other = _aligned(first, table)
-        aligned.append(other)
+        first, aligned = _aligned(first, table)
+        hits.append(aligned.hits)
     _, member = sampling_units(first)
     units = int(member.max()) + 1
-    # of each unit: its rows by class, the right ones of each table, whether it is a group, the shares that are right
-    rows = _by_unit(first, member, np.ones(len(first)))
-    right = np.stack([_by_unit(first, member, table.hits) for table in aligned], axis=1)
-    is_group = np.zeros(units)
-    is_group[member] = [group is not None for group in first.groups]
-    shares = is_group[:, None] * right.sum(axis=2) / rows.sum(axis=1)[:, None]
+    truth = np.eye(len(first.classes))[first.labels]
+    right = np.array(hits).T[:, :, None] * truth[:, None, :]
+    # what a row is of its patient, so that all patients weigh the same
+    share = np.array([group is not None for group in first.groups]) / np.bincount(member)[member]
 
     def figures(times: Integers | Mask) -> dict[str, Values]:
-        """Return the figures of each table, of units that count as many times."""
-        of_class = times @ rows
-        right_of_class = np.tensordot(times, right, axes=1)
-        with np.errstate(invalid="ignore"):
-            recalls = right_of_class[:, of_class > 0] / of_class[of_class > 0]
-            return {
-                "accuracy": right_of_class.sum(axis=1) / of_class.sum(),
-                "balanced_accuracy": recalls.sum(axis=1) / np.count_nonzero(of_class),
-                "patient_recognition_rate": times @ shares / (times @ is_group),
-            }
+        """Return the figures of each table, of units that count so many times."""
+        weights = times[member].astype(np.float64)
+        of_class = weights @ truth
+        right_of_class = np.tensordot(weights, right, axes=1)
+        recalls = right_of_class[:, of_class > 0] / of_class[of_class > 0]
+        found = {
+            "accuracy": right_of_class.sum(axis=1) / of_class.sum(),
+            "balanced_accuracy": recalls.sum(axis=1) / np.count_nonzero(of_class),
+        }
+        if share.any():
+            by_patient = np.tensordot(weights * share, right, axes=1).sum(axis=1)
+            found["patient_recognition_rate"] = by_patient / (weights @ share)
+        return found
 
     generator = np.random.default_rng(0)
-    found: dict[str, list[float]] = {}
-    for _ in range(BOOTSTRAPS):
-        times = np.bincount(generator.integers(units, size=units), minlength=units)
-        ranked = figures(times)[by]
-        highest = ranked >= ranked.max() - _EQUAL
-        for name, values in figures(times == 0).items():
-            of_chosen = float(values @ highest / max(1, highest.sum()))
-            if np.isfinite(of_chosen) and highest.any():
-                found.setdefault(name, []).append(of_chosen)
-    return {name: float(np.mean(values)) for name, values in found.items()}
-
-
-def _by_unit(table: PredictionTable, member: Integers, weights: Mask | Values) -> Values:
-    """Return the sum of weights of the rows of each unit and class, float64 of shape (units, classes)."""
-    classes = len(table.classes)
-    cells = member * classes + table.labels
-    sums = np.bincount(cells, weights, minlength=(int(member.max()) + 1) * classes)
-    return sums.astype(np.float64).reshape(-1, classes)
+    drawn = []
+    with np.errstate(invalid="ignore"):
+        for _ in range(BOOTSTRAPS):
+            times = np.bincount(generator.integers(units, size=units), minlength=units)
+            ranked = figures(times)[by]
+            highest = ranked >= ranked.max() - _EQUAL
+            outside = figures(times == 0)
+            drawn.append([values @ highest / highest.sum() for values in outside.values()])
+    return dict(zip(outside, np.nanmean(drawn, axis=0).tolist(), strict=True))
 
 
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:

@@ -146,8 +146,7 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Metrics
 
 def renew_card(path: Path, *, name: str, metrics: Metrics) -> None:
     """Write the figures of a card anew, from what ``metrics.json`` holds."""
-    lines = render("lines.md", **measured(name, metrics))
-    renew_answer(path, f"\n{lines}")
+    renew_answer(path, render("lines.md", **measured(name, metrics)))
 
 
 def measured(name: str, metrics: Metrics | None) -> Entry:

@@ -348,35 +348,22 @@ def render_page(
         temporary.write_text(html, encoding="utf-8")
 
 
-_BEGIN = b"<!-- answer -->"
-_END = b"<!-- end of answer -->"
+_ANSWER = re.compile(rb"<!-- answer -->.*?<!-- end of answer -->", re.DOTALL)
 
 
-def answer_text(first: Sequence[Block]) -> str:
-    """Return the answer that `write_page` would begin a page with."""
-    template = page_templates(__package__, passed_on=True).get_template("blocks.html")
-    page = template.render(first=list(first), renamed=[])
-    _, _, behind = page.partition(_BEGIN.decode())
-    answer, _, _ = behind.partition(_END.decode())
-    return str(answer)
-
-
-def renew_answer(path: Path, answer: str) -> None:
-    """Replace the answer of a report or card, between the two comments that mark it, and nothing else.
+def renew_answer(path: Path, page: str) -> None:
+    """Replace the answer of a report or card, with the comments around it, by that of another, and nothing else.
 
     A file without these comments is left as it is, with a warning.
     """
-    page = path.read_bytes()
-    before, _, behind = page.partition(_BEGIN)
-    _, end, after = behind.partition(_END)
-    if not end:
-        _log.warning(
-            "%s: the comments around its answer are gone, so that is not renewed; metrics.json has the choice",
-            path,
-        )
+    old = path.read_bytes()
+    new = _ANSWER.findall(page.encode())
+    if not _ANSWER.search(old):
+        text = "%s: the comments around its answer are gone, so it does not say the choice of the best"
+        _log.warning(text, path)
         return
     with atomic_output(path) as temporary:
-        temporary.write_bytes(b"".join([before, _BEGIN, answer.encode(), end, after]))
+        temporary.write_bytes(_ANSWER.sub(lambda _: new[0], old, count=1))
 
 
 def style_of(package: str | None, style: str) -> str:

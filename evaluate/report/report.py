@@ -38,7 +38,7 @@ from .. import (
 )
 from .drawings import learning_drawing
 from .methods import CARD, method_blocks, renew_card
-from .page import Block, Section, answer_text, renew_answer, write_page
+from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import answer_block, first_block, image_blocks, panel_sections, picture_blocks
 from .tables import TABLES, PublishedTable, write_tables
 
@@ -262,14 +262,18 @@ def write_run_report(
             panels[path] = replace(panel, table=table, samples=())
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
-    digests = {path: str(panel.run["images_sha256"]) or images for path, panel in panels.items()}
-    panels = _chosen(panels, digests)
-    for path, panel in panels.items():
+    digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]
+    added = with_choices(
+        [panel.table for panel in panels.values()],
+        [panel.metrics for panel in panels.values()],
+        images=digests,
+    )
+    shown = []
+    for (path, panel), metrics, digest in zip(panels.items(), added, digests, strict=True):
+        panel = replace(panel, metrics=metrics)
         with reporting(path.with_name(METRICS), failed):
             _renew(path, panel)
-    shown = []
-    for path, panel in panels.items():
-        if digests[path] == images:
+        if digest == images:
             shown.append(panel)
         else:
             banners.append(f"{_name(path, run)} is not shown: it is about other images")
@@ -278,21 +282,6 @@ def write_run_report(
     pairs = compare_pairs(tables, views=[panel.view for panel in shown])
     banners += unlike_pairs(tables, rows=False)
     write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
-
-
-def _chosen(panels: Mapping[Path, Panel], digests: Mapping[Path, str]) -> dict[Path, Panel]:
-    """Return the results of a run, whose images have these digests, with the choice of the best of those alike."""
-    chosen = dict(panels)
-    for digest in set(digests.values()):
-        about = [path for path in panels if digests[path] == digest]
-        added = with_choices(
-            [panels[path].table for path in about],
-            [panels[path].metrics for path in about],
-            results=len(panels),
-        )
-        for path, metrics in zip(about, added, strict=True):
-            chosen[path] = replace(panels[path], metrics=metrics)
-    return chosen
 
 
 def _renew(path: Path, panel: Panel) -> None:
@@ -314,7 +303,7 @@ def _renew(path: Path, panel: Panel) -> None:
         panels.append(_panel(of_patches, name=name_in(content["tables"], of_patches)))
     report = path.with_name("report.html")
     if report.is_file():
-        renew_answer(report, answer_text([first_block(panels, ())]))
+        renew_answer(report, page_text([first_block(panels, ())]))
     card = path.with_name(CARD)
     if card.is_file():
         renew_card(card, name=path.absolute().parent.name, metrics=content)

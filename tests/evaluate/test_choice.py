@@ -176,14 +176,17 @@ def test_the_interval_is_the_frozen_one_moved_by_as_much(rng):
     tables = candidates(rng, 9, groups=[f"p{k // 4}" for k in range(40)])
     metrics = [measure(table) for table in tables]
     choice = choose(tables, metrics)
-    frozen = next(m for t, m in zip(tables, metrics, strict=True) if t.name == choice.chosen)
-    assert list(choice.figures) == RATES
-    for name, figure in choice.figures.items():
+    chosen = choice["choice"]["chosen"]
+    frozen = next(m for t, m in zip(tables, metrics, strict=True) if t.name == chosen)
+    assert list(choice) == ["choice", *(f"{name}_chosen" for name in RATES)]
+    for name in RATES:
+        figure = choice[f"{name}_chosen"]
         moved = frozen[name].value - figure.value
         assert moved >= 0
         low, high = frozen[name].interval
         assert figure.interval == pytest.approx([max(0, low - moved), high - moved])
-    assert choice.figures["balanced_accuracy"].value < frozen["balanced_accuracy"].value - 0.03
+    shown = frozen["balanced_accuracy"].value
+    assert choice["balanced_accuracy_chosen"].value < shown - 0.03
 
 
 def test_a_figure_that_does_not_rank_is_not_raised_to_that_of_other_tables(rng):
@@ -197,9 +200,9 @@ def test_a_figure_that_does_not_rank_is_not_raised_to_that_of_other_tables(rng):
     ]
     metrics = [measure(table) for table in tables]
     choice = choose(tables, metrics)
-    assert choice.chosen == "balanced"
+    assert choice["choice"]["chosen"] == "balanced"
     assert corrected_figures(tables, by="balanced_accuracy")["accuracy"] > 0.66
-    assert choice.figures["accuracy"] == metrics[0]["accuracy"]
+    assert choice["accuracy_chosen"] == metrics[0]["accuracy"]
 
 
 def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
@@ -208,11 +211,12 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
     metrics = [measure(table) for table in (*tables, other)]
     added = with_choices([*tables, other], metrics, results=5)
     choice = choose(tables, metrics[:3])
-    kept = {"kind": "highest", "count": 3, "chosen": choice.chosen, "by": "balanced_accuracy"}
+    kept = {"kind": "highest", "count": 3, "by": "balanced_accuracy"}
+    kept["chosen"] = chosen = choice["choice"]["chosen"]
     for table, before, found in zip(tables, metrics, added, strict=False):
         figures = {}
-        if table.name == choice.chosen:
-            figures = {f"{name}_chosen": figure for name, figure in choice.figures.items()}
+        if table.name == chosen:
+            figures = {name: figure for name, figure in choice.items() if name != "choice"}
             assert list(figures) == ["accuracy_chosen", "balanced_accuracy_chosen"]
         assert found == before | {"choice": kept | {"elsewhere": 2}} | figures
         assert choice_of(with_figures(as_json(found))) == choice_of(found)
@@ -223,7 +227,8 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
 
 def test_the_best_is_better_than_chance_after_the_correction(rng):
     tables = candidates(rng, 3, rows=100, skill=[0.9, 0.8, 0.6])
-    assert choose(tables, [measure(table) for table in tables]).kind == "best"
+    found = choose(tables, [measure(table) for table in tables])
+    assert found["choice"]["kind"] == "best"
     # equal ones, of which the best is no better: a verdict that the correction takes back
     tables = []
     for number in range(9):
@@ -236,7 +241,12 @@ def test_the_best_is_better_than_chance_after_the_correction(rng):
     metrics = [measure(table) for table in tables]
     assert [verdict_of(each).kind for each in metrics] == ["better"] * 9
     choice = choose(tables, metrics)
-    assert (choice.kind, choice.chosen) == ("highest", "t0")
+    assert choice["choice"] == {
+        "kind": "highest",
+        "count": 9,
+        "chosen": "t0",
+        "by": "balanced_accuracy",
+    }
 
 
 @pytest.mark.parametrize("what", ["folds", "labels", "classes", "rows"])
