@@ -96,7 +96,7 @@ def _summary(embeddings: Embeddings) -> str:
         summary += f", {embeddings.pooled}"
     return (
         f"{summary}, encoder {embeddings.encoder}, {labelled} with a label, "
-        f"{counted(groups, 'group')}"
+        f"{counted(groups, 'patient')}"
     )
 
 

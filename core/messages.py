@@ -10,6 +10,7 @@ a text that begins with apostrophes and then like a formula. Reading removes one
 from __future__ import annotations
 
 import contextlib
+import re
 import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -289,9 +290,19 @@ def counted(number: int, name: str) -> str:
 
 
 def plural(name: str) -> str:
-    """Return the plural of an English noun."""
-    if name.endswith(("ch", "ss")):
+    """Return the plural of an English noun.
+
+    Examples
+    --------
+    >>> plural("patient"), plural("patch"), plural("biopsy"), plural("mouse")
+    ('patients', 'patches', 'biopsies', 'mice')
+    """
+    if name.endswith("mouse"):
+        return f"{name.removesuffix('ouse')}ice"
+    if name.endswith(("ch", "ss", "x")):
         return f"{name}es"
+    if re.search("[^aeiou]y$", name):
+        return f"{name[:-1]}ies"
     return f"{name}s"
 
 

@@ -43,7 +43,7 @@ from ..evaluate.report import (
 )
 
 if TYPE_CHECKING:
-    from .training import Training
+    from .training import LabelledImages, Training
 
 _CITED = {
     "alexnet": "krizhevsky2012",
@@ -367,7 +367,7 @@ class Outputs:
         facts = {
             "command": self.training.command,
             "dataset": images.dataset,
-            "names": _names_of(images.dataset),
+            "names": _names_of(images),
             "methods": list(self.methods),
             "settings": dict(self.settings),
             "protocol": result.protocol,
@@ -388,15 +388,18 @@ class Outputs:
         return {**facts, **self.facts}
 
 
-def _names_of(dataset: str) -> dict[str, str]:
-    """Return what an image and a group of a dataset layout are called; empty if the layout is not known."""
+def _names_of(images: LabelledImages) -> dict[str, str]:
+    """Return what an image and a group are called, as far as that is known."""
+    names = {}
     try:
-        layout = find_layout(dataset)
+        layout = find_layout(images.dataset)
     except BchistoError:  # of another package, missing or broken by now
         layout = None
-    if not layout:
-        return {}
-    return {"image": layout.image_is, "group": layout.group_is}
+    if layout:
+        names = {"image": layout.image_is, "group": layout.group_is}
+    if images.known.group_is:
+        names["group"] = images.known.group_is
+    return names
 
 
 def _two_class_facts(view: Mapping[str, Any] | None) -> dict[str, Any] | None:

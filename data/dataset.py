@@ -72,6 +72,8 @@ class ImageRecord:
         Further non-empty cells of a manifest: column key, see `column_key`, and value.
     line : int
         Line in the manifest; 0 without a manifest.
+    group_is : str
+        What the column of the manifest calls the group; empty if there is none.
     """
 
     image_id: str
@@ -87,6 +89,7 @@ class ImageRecord:
     stretch: bool = False
     columns: tuple[tuple[str, str], ...] = ()
     line: int = 0
+    group_is: str = ""
 
     @property
     def label_text(self) -> str:
@@ -149,6 +152,11 @@ class Dataset:
         """Return the number of images of each class, in class order."""
         counts = Counter(record.label for record in self.records)
         return {name: counts[name] for name in self.classes}
+
+    @property
+    def group_is(self) -> str:
+        """What the table of the images calls a group; empty if it does not."""
+        return next((record.group_is for record in self.records if record.group_is), "")
 
     @property
     def untrainable(self) -> str:
@@ -232,6 +240,8 @@ class DatasetFacts:
         Pairs of image IDs of near-duplicates, see `find_copies`; None if they were not searched for.
     failed : collection of str
         Images that could not be used in this run. They are not written to the file.
+    group_is : str
+        What a group is called; empty if that is not known.
     """
 
     flow: Mapping[str, int | None] = field(default_factory=lambda: dict(NO_FLOW))
@@ -239,6 +249,7 @@ class DatasetFacts:
     groups: Mapping[str, str] = field(default_factory=dict)
     copies: tuple[tuple[str, str], ...] | None = None
     failed: Collection[str] = ()
+    group_is: str = ""
 
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""
@@ -283,7 +294,13 @@ def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
             return DatasetFacts()
         pairs = content["copies"]
         copies = None if pairs is None else tuple((first, second) for first, second in pairs)
-        return DatasetFacts(content["flow"], content["columns"], content["groups"], copies)
+        return DatasetFacts(
+            content["flow"],
+            content["columns"],
+            content["groups"],
+            copies,
+            group_is=str(content.get("group_is", "")),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             "{}: damaged ({}); remove it and run bchisto featurize again", path, error

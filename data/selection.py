@@ -49,6 +49,7 @@ from .layouts import (
     built_in_layouts,
     check_stain,
     find_layout,
+    get_layout,
     list_layouts,
 )
 from .names import only_listed
@@ -145,7 +146,9 @@ class OpenedImages(NamedTuple):
             for record in self.unique.dataset.records
             if record.group is not None
         }
-        return DatasetFacts(flow, further_columns(self.unique.dataset), groups)
+        dataset = self.unique.dataset
+        group_is = dataset.group_is or get_layout(dataset.name).group_is
+        return DatasetFacts(flow, further_columns(dataset), groups, group_is=group_is)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from .aggregate import AGGREGATIONS, Aggregation, aggregate
 from .calibration import (
     answers_by_fold,
     apply_temperature,
+    informs,
     negative_log_likelihood,
     shrunk_temperature,
     unsure_rule,

@@ -381,6 +381,13 @@ def _solved(matrices: Values, vectors: Values) -> Values:
     return np.asarray(np.linalg.solve(matrices + least * np.eye(size), vectors[..., None])[..., 0])
 
 
+def informs(rule: Entry) -> bool:
+    """Return whether images below the confidence of `unsure_rule` were wrong more often than the others."""
+    sure = rule["sure"]
+    unsure = rule["unsure"]
+    return bool(unsure["right"] * sure["n"] < sure["right"] * unsure["n"])
+
+
 def unsure_rule(table: PredictionTable, *, share: float = UNSURE_SHARE) -> Entry | None:
     """Return the confidence below which the least sure predictions of a table lie, and how many are right on each side.
 

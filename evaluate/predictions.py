@@ -81,7 +81,7 @@ class PredictionTable:
     protocol: str = ""
     patches: tuple[str, ...] | None = None
     image_is: str = "image"
-    group_is: str = "group"
+    group_is: str = "patient"
     trained: tuple[tuple[int, ...], ...] = ()
     votes: bool = False
     not_new: frozenset[str] = frozenset()

@@ -36,6 +36,7 @@ from ..core.formats import (
     decimal_of,
     limits,
     read_csv,
+    unit_named,
 )
 from ..data import (
     join_groups,
@@ -133,10 +134,12 @@ def read_predictions(
     _refuse_more(path, len(rows_of_model), limits.EVALUATED_MODELS, "models")
     _refuse_two_patients(path, itertools.chain.from_iterable(rows_of_model.values()))
     stem = name or path.stem
+    group_is = unit_named(table.columns.get(columns.group, ""))
     tables = []
     for model, rows in rows_of_model.items():
         title = f"{stem}: {model}" if model else stem
-        tables.append(_table(path, title, order, rows, unlabelled[model]))
+        read = _table(path, title, order, rows, unlabelled[model])
+        tables.append(replace(read, group_is=group_is))
     return tables
 
 

@@ -3,6 +3,7 @@
 import atexit
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -215,6 +216,43 @@ def no_first_look(request, monkeypatch):
     ):
         stand_in = types.SimpleNamespace(run=_no_process, TimeoutExpired=subprocess.TimeoutExpired)
         monkeypatch.setattr(probe, "subprocess", stand_in)
+
+
+def empty_tables(page):
+    """Return the tables of a page that have no row, each by its caption."""
+    empty = []
+    for table in re.findall(r"<table.*?</table>", page, flags=re.DOTALL):
+        body = table.partition("<tbody>")[2]
+        if "<tr" not in body or "<thead><tr></tr></thead>" in table:
+            empty.append(table[:300])
+    return empty
+
+
+@pytest.fixture(scope="session")
+def rendered():
+    """Keep each table without a row of any page that a template makes in this process."""
+    from jinja2 import Template
+
+    empty = []
+    render = Template.render
+
+    def checked(self, *arguments, **values):
+        page = render(self, *arguments, **values)
+        empty.extend(f"{self.name}: {table}" for table in empty_tables(page))
+        return page
+
+    Template.render = checked
+    yield empty
+    Template.render = render
+
+
+@pytest.fixture(autouse=True)
+def no_table_is_empty(rendered):
+    """Fail a test that makes a page with a table without a row."""
+    yield
+    empty = rendered.copy()
+    rendered.clear()
+    assert empty == []
 
 
 @pytest.fixture

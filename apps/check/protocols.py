@@ -220,7 +220,7 @@ class _Trial:
             return "given list"
         layout = get_layout(self.dataset.name)
         if plan.name.endswith("-grouped"):
-            return f"by {layout.group_is}"
+            return f"by {self.dataset.group_is or layout.group_is}"
         return f"by {layout.image_is}"
 
 

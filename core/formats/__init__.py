@@ -20,6 +20,7 @@ from .columns import (
     choose_column,
     is_missing,
     may_hold_patients,
+    unit_named,
 )
 from .csvtable import CsvTable, column_key, read_cells, read_csv, read_records, read_rows
 from .decode import as_stored, decode_image, largest_sample, read_header

@@ -148,6 +148,27 @@ PART = Role("part", "part of a split", (("part",), ("split", "subset", "partitio
 FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
 
 
+def unit_named(column: str) -> str:
+    """Return what the name of a column calls a group; a patient if it says nothing.
+
+    Examples
+    --------
+    >>> [unit_named(name) for name in ("PatientID", "case_no", "Slides", "Mouse nr.", "group", "")]
+    ['patient', 'case', 'slide', 'mouse', 'patient', 'patient']
+    """
+    letters = letters_of(column)
+    for known in (*_PERSONS, "slide"):
+        if letters.startswith(known):
+            return known
+    words = [word for word in re.findall(r"[^\W\d_]+", column.casefold()) if word not in _NUMBERS]
+    name = " ".join(words)
+    if not name or letters.startswith("group"):
+        return _PERSONS[0]
+    if name.endswith("s") and not name.endswith("ss"):
+        return name[:-1]
+    return name
+
+
 def same_name(first: str, second: str) -> bool:
     """Whether two names are equal apart from case and characters between words.
 

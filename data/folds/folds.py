@@ -122,7 +122,7 @@ def fold_plan(
     further = (
         *mixed_parts(plan, facts),
         *ranked_together(plan, pool),
-        *split_groups(plan, group_of),
+        *split_groups(plan, group_of, group_is=facts.group_is),
         *split_copies(plan, facts.copies or ()),
     )
     return replace(plan, warnings=(*absent, *plan.warnings, *further))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ...core import InputError, Message, Names, few
+from ...core import InputError, Message, Names, counted, few, plural
 from ..findings import pairs_alike
 
 Row = tuple[str, int, str]
@@ -221,13 +221,18 @@ def mixes_patients(warnings: Iterable[str]) -> bool:
 
 
 def split_groups(
-    plan: FoldPlan, group_of: Mapping[str, str | None], *, named: bool = False
+    plan: FoldPlan,
+    group_of: Mapping[str, str | None],
+    *,
+    named: bool = False,
+    group_is: str = "",
 ) -> tuple[str, ...]:
     """Return warnings with the number of groups that are in two parts of a fold.
 
     Only with `named` do they contain names of groups. Other warnings are written to all outputs of a protocol, also to
     model files, which must not contain names of patients.
     """
+    unit = group_is or "patient"
     parts: dict[tuple[str, int], set[str]] = {}
     for image, fold, part in plan.rows:
         group = group_of[image]
@@ -245,18 +250,19 @@ def split_groups(
     if tested:
         warnings.append(
             Message(
-                "image-level folds on grouped data: {} of {} patients or slides with several images both train and "
-                "test in a fold{}, so these numbers are too high for new patients",
+                "image-level folds on grouped data: {} of {} with several images both train and test in a fold{}, so "
+                "these numbers are too high for new {}",
                 len(tested),
-                several,
+                counted(several, unit),
                 which(tested),
+                plural(unit),
             )
         )
     if stopped:
         warnings.append(
             Message(
-                "{} patients or slides both train and validate in a fold{}, so training may stop too late",
-                len(stopped),
+                "{} in both the training and the validation part of a fold{}, so training may stop too late",
+                counted(len(stopped), unit),
                 which(stopped),
             )
         )

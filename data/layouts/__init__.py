@@ -17,10 +17,11 @@ from .registry import (
     built_in_layouts,
     check_stain,
     find_layout,
+    get_layout,
     join_classes,
-    known_layouts,
     list_layouts,
     order_classes,
+    patient_in,
     recognise_layout,
     show_context,
 )

@@ -11,8 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import Mask, Metrics, PredictionTable, Values, fold_curves, rows_of, two_sides
-from .page import Drawing, percent
+from .. import (
+    Figure,
+    Mask,
+    Metrics,
+    Panel,
+    PredictionTable,
+    Values,
+    fold_curves,
+    rows_of,
+    two_sides,
+)
+from .page import Drawing, cell, percent
 
 _FEWEST_ROWS = 100
 """Fewest rows of which curves of single folds are drawn (bchisto's choice)."""
@@ -41,7 +51,7 @@ def _drawn(
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Sheet
     from matplotlib.font_manager import findfont, get_font
     from matplotlib.text import Text
 
@@ -50,7 +60,7 @@ def _drawn(
     with mpl.rc_context(
         {"text.parse_math": False, "svg.hashsalt": "bchisto", "svg.fonttype": "path"}
     ):
-        figure = Figure(figsize=(width, height))
+        figure = Sheet(figsize=(width, height))
         FigureCanvasAgg(figure)
         draw(figure.subplots(1, columns))
         signs = {sign for text in figure.findobj(Text) for sign in text.get_text()} - {"\n"}
@@ -60,6 +70,83 @@ def _drawn(
                 warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+_FIGURES = {
+    "accuracy": ("accuracy", "largest_class"),
+    "balanced_accuracy": ("balanced accuracy", "balanced"),
+    "patient_recognition_rate": ("accuracy by {}", "by_group"),
+}
+"""Figures that are drawn of a table, to their name and that of their chance."""
+
+_MOST_TABLES = 24
+"""Most tables of which a figure is drawn: more do not fit on a page."""
+
+
+class _Bar(NamedTuple):
+    """A figure with its 95 % interval, if it has one, and what chance reaches."""
+
+    title: str
+    figure: Figure
+    chance: float
+
+    @property
+    def text(self) -> str:
+        """Its numbers."""
+        return f"{self.title} {cell(self.figure, between=' ')}, chance {percent(self.chance)}"
+
+
+def results_drawing(panels: Sequence[Panel]) -> Drawing:
+    """Draw the figures of a table, or one figure of several, with their intervals and what chance reaches.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+        In the order of the rows.
+    """
+    if len(panels) == 1:
+        metrics = panels[0].metrics
+        bars = [_bar(metrics, key) for key in _FIGURES if metrics.get(key)]
+        caption = f"Results of {rows_of(metrics)}"
+    else:
+        key = _shared_figure(panels)
+        shown = panels[:_MOST_TABLES]
+        bars = [_bar(panel.metrics, key)._replace(title=panel.table.name) for panel in shown]
+        caption = f"{_bar(panels[0].metrics, key).title.capitalize()} of each table"
+        if len(shown) < len(panels):
+            caption += f"; the first {len(shown)} of {len(panels)}"
+
+    def draw(axes: Any) -> None:
+        for place, bar in enumerate(bars):
+            if bar.figure.interval:
+                ends = [100 * end for end in bar.figure.interval]
+                axes.plot(ends, [place, place], color=_BLUE, linewidth=2.5, solid_capstyle="butt")
+            axes.plot(100 * bar.figure.value, place, "o", color=_BLUE, markersize=7)
+            axes.plot(100 * bar.chance, place, "|", color="black", markersize=16, markeredgewidth=2)
+        axes.set_yticks(range(len(bars)), [bar.title for bar in bars], fontsize=9)
+        axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(bars) - 0.4, -0.6))
+        axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+
+    caption += ": point and line are the figure and its 95 % CI, the upright tick is chance."
+    if any(not bar.figure.interval for bar in bars):
+        caption += " Without a line, the CI cannot be estimated."
+    alt = f"Results: {'; '.join(bar.text for bar in bars)}."
+    return Drawing(_drawn(draw, 6.0, 0.55 + 0.34 * len(bars)), alt, caption)
+
+
+def _bar(metrics: Metrics, key: str) -> _Bar:
+    title, chance = _FIGURES[key]
+    return _Bar(title.format(metrics["names"]["group"]), metrics[key], metrics["chance"][chance])
+
+
+def _shared_figure(panels: Sequence[Panel]) -> str:
+    """Return the first figure that has an interval in all tables, balanced accuracy before that by patient."""
+    for key in ("balanced_accuracy", "patient_recognition_rate"):
+        figures = [panel.metrics.get(key) for panel in panels]
+        if all(figure is not None and figure.interval for figure in figures):
+            return key
+    return "accuracy"
 
 
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:

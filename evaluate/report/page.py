@@ -19,6 +19,7 @@ from .. import (
     Figure,
     figures_of,
     images_tested,
+    informs,
     pooled_auc,
     positives_needed,
     power_note,
@@ -142,6 +143,22 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     return figure.replace("_", " ").replace("auc", "AUC")
 
 
+_HEADING = re.compile(r"\b(?=[A-Z -]*[A-Z]{4})[A-Z]{2,}(?:[ -][A-Z]{2,})*\b|image-level folds")
+"""What a folded caution is called: its words in capitals, or folds that divide patients."""
+
+
+def headings(texts: Sequence[str]) -> list[str]:
+    """Return what must be seen of cautions that are folded.
+
+    Examples
+    --------
+    >>> headings(["a: PATIENTS UNKNOWN: no patient", "20 pairs", "NON-COMMERCIAL WEIGHTS: x", "b: PATIENTS UNKNOWN: y"])
+    ['PATIENTS UNKNOWN', 'NON-COMMERCIAL WEIGHTS']
+    """
+    found = (_HEADING.search(text) for text in texts)
+    return list(dict.fromkeys(match[0] for match in found if match))
+
+
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "span": span,
@@ -163,6 +180,8 @@ FORMS: dict[str, Callable[..., Any]] = {
     "power_note": power_note,
     "positives_needed": positives_needed,
     "widened": widened,
+    "headings": headings,
+    "informs": informs,
 }
 """The filters of templates."""
 
@@ -263,6 +282,7 @@ def write_page(
     banners: Sequence[str] = (),
     renamed: Mapping[str, str] | None = None,
     first: Sequence[Block] = (),
+    glance: Sequence[Section] = (),
 ) -> None:
     """Write a page that may be passed on: it names no folder of this machine, and nobody whom a message names.
 
@@ -274,11 +294,13 @@ def write_page(
     sections : sequence of Section
         Those without a block are left out.
     banners : sequence of str
-        What a reader must know first.
+        What a reader must know, folded below the answer.
     renamed : mapping of str to str, optional
         What texts say otherwise here.
     first : sequence of Block
-        What stands before the list of sections.
+        The answer.
+    glance : sequence of Section
+        What stands before the list of sections, on the first page that is printed.
     """
     longest_first = sorted((renamed or {}).items(), key=lambda pair: -len(pair[0]))
     render_page(
@@ -291,6 +313,7 @@ def write_page(
         goal="content",
         banners=list(banners),
         first=list(first),
+        glance=list(glance),
         sections=[section for section in sections if section.blocks],
     )
 
@@ -351,6 +374,13 @@ def render_page(
 _ANSWER = re.compile(rb"<!-- answer -->.*?<!-- end of answer -->", re.DOTALL)
 
 
+def page_text(first: Sequence[Block]) -> str:
+    """Return a page that holds only its answer."""
+    template = page_templates(__package__, passed_on=True).get_template("blocks.html")
+    page: str = template.render(title="", renamed=[], banners=[], first=list(first), sections=[])
+    return page
+
+
 def renew_answer(path: Path, page: str) -> None:
     """Replace the answer of a report or card, with the comments around it, by that of another, and nothing else.
 
@@ -359,7 +389,9 @@ def renew_answer(path: Path, page: str) -> None:
     old = path.read_bytes()
     new = _ANSWER.findall(page.encode())
     if not _ANSWER.search(old):
-        text = "%s: the comments around its answer are gone, so it does not say the choice of the best"
+        text = (
+            "%s: the comments around its answer are gone, so it does not say the choice of the best"
+        )
         _log.warning(text, path)
         return
     with atomic_output(path) as temporary:

@@ -39,8 +39,16 @@ from .. import (
 from .drawings import learning_drawing
 from .methods import CARD, method_blocks, renew_card
 from .page import Block, Section, page_text, renew_answer, write_page
-from .sections import answer_block, first_block, image_blocks, panel_sections, picture_blocks
-from .tables import TABLES, PublishedTable, write_tables
+from .sections import (
+    answer_block,
+    cautions,
+    first_block,
+    glance_section,
+    image_blocks,
+    panel_sections,
+    picture_blocks,
+)
+from .tables import TABLES, PublishedTable, interval_text, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +56,10 @@ _THUMBNAIL = 240
 """Longest side of a thumbnail, in pixels."""
 
 _SAMPLES = 8
-"""Images shown per heading: the most confident right ones of each class, and the most confident wrong ones of all."""
+"""Right images that are shown, the most confident of each class."""
+
+_ERRORS = 5
+"""Wrong images that are shown, the most confident of all: a row on the first printed page."""
 
 
 @contextmanager
@@ -102,7 +113,7 @@ def choose_samples(table: PredictionTable, show: Callable[[str], Pixels | None])
     per_class = max(1, _SAMPLES // len(table.classes))
     for k in range(len(table.classes)):
         rows += surest(table, table.hits & (table.labels == k))[:per_class]
-    rows += surest(table, ~table.hits)[:_SAMPLES]
+    rows += surest(table, ~table.hits)[:_ERRORS]
     samples = []
     for row in rows:
         picture = ""
@@ -176,13 +187,19 @@ def write_report(
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
     """
-    values = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
+    values = {
+        "panels": panels,
+        "settings": settings,
+        "external": external,
+        "pairs": pairs,
+        "intervals": interval_text([panel.metrics for panel in panels]),
+    }
 
     def section(title: str, template: str, *, shown: bool) -> Section:
         """Return the section that a template makes of all tables; an empty one, which is left out, if not shown."""
         return Section(title, [Block(template=template, values=values)] if shown else [])
 
-    pictures, keys = picture_blocks(panels)
+    errors, pictures, keys = picture_blocks(panels)
     if keys:
         header = ("picture", "image_id", "label", "predicted", "confidence")
         write_rows(path.with_name("pictures.csv"), header, keys)
@@ -193,8 +210,8 @@ def write_report(
             Section(table.title, [Block(template="published.html", values={"table": table})])
             for table in published
         ),
-        section("Comparisons", "comparisons.html", shown=bool(pairs)),
         *_table_sections(panels, pictures),
+        section("Comparisons", "comparisons.html", shown=bool(pairs)),
         *_learning_sections(panels),
         section("Subgroups", "subgroups.html", shown=subgroups),
         section("External validation", "external.html", shown=bool(external)),
@@ -203,7 +220,14 @@ def write_report(
         section("Reporting form (TRIPOD+AI)", "tripod.html", shown=bool(panels)),
         section("Settings and versions", "settings.html", shown=bool(settings) or recorded),
     ]
-    write_page(path, title=title, first=[first_block(panels, banners)], sections=sections)
+    write_page(
+        path,
+        title=title,
+        first=[first_block(panels)],
+        banners=cautions(panels, banners),
+        glance=[glance_section(panels, errors)] if panels else [],
+        sections=sections,
+    )
 
 
 def _table_sections(
@@ -303,7 +327,7 @@ def _renew(path: Path, panel: Panel) -> None:
         panels.append(_panel(of_patches, name=name_in(content["tables"], of_patches)))
     report = path.with_name("report.html")
     if report.is_file():
-        renew_answer(report, page_text([first_block(panels, ())]))
+        renew_answer(report, page_text([first_block(panels)]))
     card = path.with_name(CARD)
     if card.is_file():
         renew_card(card, name=path.absolute().parent.name, metrics=content)

@@ -12,33 +12,37 @@ import numpy as np
 from ...core import counted, plural
 from .. import Entry, Panel, PredictionTable, Sample, conclude, rankings
 from .answer import findings, side_by_side, warnings, warnings_of
-from .drawings import calibration_drawing, roc_drawing
+from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
 
-def first_block(panels: Sequence[Panel], banners: Sequence[str]) -> Block:
-    """Return the first answer of a report, which is how good, how sure and for whom, with all warnings."""
+def first_block(panels: Sequence[Panel]) -> Block:
+    """Return the first answer of a report, which is how good, how sure and for whom."""
     if len(panels) == 1:
-        notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
-        return answer_block(panels[0], warnings_of(panels[0].metrics, notes), single=True)
+        return answer_block(panels[0], single=True)
     ranked = rankings(panels)
-    values = {
-        "rows": side_by_side(ranked),
-        "findings": findings(ranked),
-        "warnings": warnings(panels, banners),
-    }
+    values = {"rows": side_by_side(ranked), "findings": findings(ranked)}
     return Block(template="answers.html", values=values)
 
 
-def answer_block(panel: Panel, warnings: Sequence[str] = (), *, single: bool = False) -> Block:
+def cautions(panels: Sequence[Panel], banners: Sequence[str]) -> list[str]:
+    """Return what a reader must know of the tables of a report, the most important first."""
+    if len(panels) != 1:
+        return warnings(panels, banners)
+    notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
+    return warnings_of(panels[0].metrics, notes)
+
+
+def glance_section(panels: Sequence[Panel], errors: Sequence[Block]) -> Section:
+    """Return what the first printed page shows below the answer: the figures drawn, and the worst errors."""
+    drawing = results_drawing([panel for ranking in rankings(panels) for panel in ranking.panels])
+    return Section("At a glance", [Block(drawings=[drawing]), *errors])
+
+
+def answer_block(panel: Panel, *, single: bool = False) -> Block:
     """Return the answer of one table, with its confusion matrix."""
-    values = {
-        "a": conclude(panel.metrics),
-        "warnings": warnings,
-        "single": single,
-        "run": panel.run,
-    }
+    values = {"a": conclude(panel.metrics), "single": single, "run": panel.run}
     return Block(template="answer.html", values=values)
 
 
@@ -67,19 +71,21 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
         )
 
 
-def picture_blocks(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any]]]:
-    """Return the pictures of each panel, numbered, and what they are."""
-    blocks = []
+def picture_blocks(
+    panels: Sequence[Panel],
+) -> tuple[list[Block], list[list[Block]], list[list[Any]]]:
+    """Return the errors of all panels, the other pictures of each, all numbered, and what they are."""
     keys: list[list[Any]] = []
+    errors = []
+    for panel in panels:
+        wrong = [sample for sample in panel.samples if sample.label != sample.predicted]
+        if wrong:
+            errors.append(_sample_block("Wrongly classified", wrong, keys))
+    others: list[list[Block]] = []
     for panel in panels:
         right = [sample for sample in panel.samples if sample.label == sample.predicted]
-        wrong = [sample for sample in panel.samples if sample.label != sample.predicted]
-        shown = []
-        for heading, samples in (("Wrongly classified", wrong), ("Correctly classified", right)):
-            if samples:
-                shown.append(_sample_block(heading, samples, keys))
-        blocks.append(shown)
-    return blocks, keys
+        others.append([_sample_block("Correctly classified", right, keys)] if right else [])
+    return errors, others, keys
 
 
 def _sample_block(heading: str, samples: Sequence[Sample], keys: list[list[Any]]) -> Block:

@@ -113,9 +113,11 @@ def page(tmp_path_factory):
 def test_it_is_read_from_the_answer_to_the_versions(page):
     titles = re.findall(r"<h2>(.*?)</h2>", page.read_text())
     assert titles == [
-        "Comparisons",
+        "At a glance",
+        "For the methods section",
         "a/predictions",
         "b/predictions",
+        "Comparisons",
         "How the network learnt",
         "Images",
         "Methods",
@@ -123,8 +125,8 @@ def test_it_is_read_from_the_answer_to_the_versions(page):
         "Settings and versions",
     ]
     assert re.findall(r"<h3>(.*?)</h3>", page.read_text()) == [
-        "Classes and errors",
         "Wrongly classified",
+        "Classes and errors",
         "Calibration and operating points",
         "Classes and errors",
         "Calibration and operating points",
@@ -242,7 +244,8 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     assert f"benign and malignant: {n} images of {units} patients" in text
     majority = max(metrics["confusion"], key=sum)
     assert f"would be right in {100 * sum(majority) / n:.1f} %" in text
-    assert '<p class="banner" role="note">LEAKING folds</p>' in screen
+    assert "2 cautions: LEAKING</summary><ul><li>LEAKING folds</li><li>a note</li>" in screen
+    assert screen.index(sentence[first]) < screen.index("<details")
     assert "On average over new patients like these, expect about " in text
     for count in np.ravel(metrics["confusion"]):
         assert f"<td>{count}</td>" in screen
@@ -433,7 +436,7 @@ def test_on_a_screen_and_on_a_phone(seen):
     width, said = seen
     assert said["wide"] <= width
     assert said["beyond"] == 0
-    assert said["pictures"] == said["decoded"] == 6
+    assert said["pictures"] == said["decoded"] == 7
     if width == PAPER:
         assert said["tablewide"] == 0  # nobody can scroll on paper
 

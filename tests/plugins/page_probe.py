@@ -14,7 +14,7 @@ said.beyond = outside.filter(e => e.getBoundingClientRect().right > f.clientWidt
   .length;
 said.tablewide = all('table').filter(e => e.getBoundingClientRect().right > f.clientWidth + 1).length;
 said.levels = all('h1, h2, h3, h4').map(e => +e.tagName[1]);
-said.landmarks = ['header', 'nav', 'main'].map(e => all('body > ' + e).length);
+said.landmarks = ['body > header', 'main nav', 'body > main'].map(e => all(e).length);
 said.named = all('section, nav, [role=region]').every(e => e.getAttribute('aria-label'));
 said.pictures = all('img').length;
 said.decoded = all('img').filter(e => e.naturalWidth > 0).length;

@@ -83,7 +83,7 @@ def test_what_stands_on_the_sheet(made, model):
         "RANDOM WEIGHTS",
         "SEEN IN TRAINING: 6 of 6 images",
         "not a medical device",
-        "1 image was not predicted",
+        "1 image not predicted",
         "<strong>zz.tif</strong>: not a TIFF, PNG or JPEG image",
         hashlib.sha256(model.read_bytes()).hexdigest(),
     ):

@@ -46,7 +46,7 @@ def tab(chrome, page):
         )
         window.on("pageerror", lambda error: said.append(str(error)))
         window.goto((served or page).address)
-        window.wait_for_selector("#files")
+        window.wait_for_selector("#files", state="attached")
         window.wait_for_load_state()  # with its script
         assert "token" not in window.url
         return window
@@ -693,7 +693,7 @@ def test_a_page_that_was_started_again(chrome, start, run_folders, files, tmp_pa
         assert window.goto(page.address).status == 401
         window.fill("input[name=token]", token.read_text())
         window.click("button")
-        window.wait_for_selector("#files")
+        window.wait_for_selector("#files", state="attached")
 
     with serving(start, run_folders / "first run", "--token-file", token) as page:
         enter(page)
@@ -714,7 +714,7 @@ def test_the_server_that_is_gone(chrome, start, run_folders, files):
     with serving(start, run_folders / "first run") as page:
         window = chrome.new_page()
         window.goto(page.address)
-        window.wait_for_selector("#files")
+        window.wait_for_selector("#files", state="attached")
         page.stop()
         window.set_input_files("#files", str(files[0]))
         window.wait_for_selector("text=does not answer", timeout=120_000)

@@ -1,0 +1,141 @@
+"""The pages as a whole: the answer on the first screen, one folded box below it, and no table without a row."""
+
+import pytest
+from conftest import empty_tables
+
+SCREENS = ((1280, 800), (390, 844))
+"""Of a laptop and a phone, in CSS pixels."""
+PAPER = (718, 1047)
+"""The text of an A4 page with margins of 10 mm, in CSS pixels."""
+
+
+@pytest.fixture(scope="module")
+def pages(boosted, every_head, tissue, tmp_path_factory):
+    """Reports of a folder, a run of several, an evaluation and a comparison, and the pages of the other commands."""
+    from bchisto.cli import main
+
+    out = tmp_path_factory.mktemp("pages")
+    run, results = every_head
+    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    for words in (
+        ("evaluate", boosted / "boost" / "3-lightgbm", "--out", out / "one"),
+        ("evaluate", run, "--out", out / "several"),
+        ("predict", model, "--images", tissue, "--out", out / "p.csv", "--html", out / "p.html"),
+        ("explain", model, "--images", tissue, "--method", "map", "--out", out / "maps"),
+        ("data", "check", "--images", tissue, "--html", out / "check.html"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words)])
+        assert ended.value.code in (0, 1), words
+    found = {
+        "folder": boosted / "boost" / "3-lightgbm" / "report.html",
+        "run": run / "report.html",
+        "of a head": results["logistic"].folder / "report.html",
+        "evaluation": out / "one" / "report.html",
+        "comparison": out / "several" / "report.html",
+        "predictions": out / "p.html",
+        "heat maps": out / "maps" / "map" / "index.html",
+        "check": out / "check.html",
+    }
+    return found
+
+
+def test_tables_without_a_row_are_found():
+    head = "<table><thead><tr><th>x</th></tr></thead><tbody>"
+    assert empty_tables(f"{head}</tbody></table>")
+    assert not empty_tables(f"{head}<tr><td>1</td></tr></tbody></table>")
+
+
+def test_no_table_of_any_page_is_empty(pages):
+    for name, page in pages.items():
+        text = page.read_text(encoding="utf-8")
+        assert empty_tables(text) == [], name
+        assert "<table" in text or name in ("heat maps", "check"), name
+
+
+def test_the_box_of_cautions_stands_below_the_title_and_is_folded(pages):
+    for name, page in pages.items():
+        text = page.read_text(encoding="utf-8")
+        assert text.count('id="cautions"') <= 1, name
+        assert text.count('class="banner"') == text.count('id="cautions"'), name
+        head = text.partition('id="cautions"')[0]
+        assert "<h1>" in head, name
+        assert "<details open" not in text, name
+    summary = pages["folder"].read_text().partition("<summary>")[2].partition("</summary>")[0]
+    assert "RANDOM WEIGHTS, PATIENTS UNKNOWN" in summary
+
+
+ANSWERS = {
+    "folder": ".answer > div:first-child",
+    "of a head": ".answer > div:first-child",
+    "evaluation": ".answer > div:first-child",
+    "run": "header table",
+    "comparison": "header table",
+    "predictions": "header > p strong",
+    "heat maps": ".lead",
+}
+"""The element that ends with the answer of each page."""
+
+
+@pytest.fixture(scope="module")
+def chrome(browser):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=browser, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield launched
+        launched.close()
+
+
+def check_first_screen(tab, name, answer):
+    """Check that the answer ends on the first screen, and that cautions, if there are any, come after it."""
+    box = tab.locator(answer).first.bounding_box()
+    height = tab.viewport_size["height"]
+    assert box["y"] + box["height"] <= height, (name, box, height)
+    cautions = tab.locator("#cautions")
+    assert cautions.count() <= 1
+    if cautions.count():
+        assert cautions.bounding_box()["y"] >= box["y"] + box["height"], name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), SCREENS)
+def test_the_answer_is_on_the_first_screen(pages, chrome, width, height):
+    for name, answer in ANSWERS.items():
+        tab = chrome.new_page(viewport={"width": width, "height": height})
+        tab.goto(pages[name].as_uri())
+        check_first_screen(tab, name, answer)
+        tab.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), SCREENS)
+def test_the_page_of_the_server_answers_first(page, tissue, chrome, width, height):
+    for path in sorted(tissue.rglob("*.png"))[:3]:
+        page.add(path.name, path.read_bytes())
+    page.wait()
+    tab = chrome.new_page(viewport={"width": width, "height": height})
+    tab.goto(page.address)
+    tab.wait_for_selector("#images")
+    check_first_screen(tab, "serve", "#results table")
+    assert empty_tables(tab.content()) == []
+    tab.locator("#images a").first.click()
+    tab.wait_for_selector(".lead")
+    check_first_screen(tab, "image", ".lead")
+    assert empty_tables(tab.content()) == []
+    tab.close()
+
+
+@pytest.mark.slow
+def test_what_a_pathologist_reads_is_one_printed_page(pages, chrome):
+    width, height = PAPER
+    for name in ("folder", "run", "of a head", "evaluation", "comparison"):
+        tab = chrome.new_page(viewport={"width": width, "height": height})
+        tab.emulate_media(media="print")
+        tab.goto(pages[name].as_uri())
+        methods = tab.locator(".methods")
+        assert methods.bounding_box()["y"] <= height, name
+        assert methods.evaluate("one => getComputedStyle(one).breakBefore") == "page"
+        tab.close()
