@@ -14,12 +14,14 @@ from .calibration import (
     unsure_rule,
 )
 from .compare import (
+    choice_of,
     compare_pairs,
     compare_tables,
     holm,
     precision_difference,
-    selection_notes,
     unlike_pairs,
+    with_choice,
+    with_choices,
 )
 from .conclusions import (
     Advice,
@@ -49,6 +51,7 @@ from .metrics import (
 )
 from .operating import fold_curves
 from .panel import (
+    METRICS,
     Panel,
     PaperTable,
     Sample,
@@ -56,6 +59,7 @@ from .panel import (
     fold_error,
     images_tested,
     joined_versions,
+    name_in,
     paper_table,
     read_facts,
     rows_of,
