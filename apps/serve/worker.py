@@ -47,6 +47,7 @@ from ...predict import (
     choose_point,
     find_bundle,
     in_order,
+    mixed_note,
     predict_records,
     ready_model,
     recorded_weights,
@@ -204,6 +205,7 @@ def _facts(task: Task) -> Answer:
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
         "rule": bundle.unsure,
         "calibrated": bundle.temperature is not None,
+        "mixed": mixed_note(bundle),
         "known": measured(path.parent.name or path.stem, metrics),
         "stain": own_stain(model),
         "point": "" if point is None else str(point),
@@ -246,7 +248,7 @@ def _predict(task: Task) -> Answer:
 
 
 def _point(file: ModelFile) -> Any:
-    return choose_point(*bundle_view(file.path), threshold=None, sensitivity=None, bundle=file.path)
+    return choose_point(*bundle_view(file.path), bundle=file.path)
 
 
 def _result(image: Task) -> Prediction | str:
