@@ -169,6 +169,14 @@ def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
     return [Finding("note" if mild else "warning", root, message, options=recommended)]
 
 
+def known_doubts(check: Preflight, doubtful: Collection[str]) -> list[Finding]:
+    """Return the finding on stains if features show a tenth of the images or more to be doubtful."""
+    records = [record for record in check.dataset.records if record.image_id in doubtful]
+    if len(records) < _MANY * len(check.dataset):
+        return []
+    return doubt_findings(survey_stains(records, check.planned), str(check.dataset.root))
+
+
 @dataclass(frozen=True)
 class Preflight:
     """The result of a pre-flight, which text, JSON and the page show.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,17 +25,18 @@ from ...core import (
 )
 from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation, best_first
-from ...data import FoldChoice, ImageSelection, make_bach
+from ...data import Finding, FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
 from ...featurize import (
     FeaturizeSettings,
     best_engine,
     choose_settings,
     featurize,
+    open_store,
     preset_options,
     recorded_seconds,
 )
-from ..check import Preflight, fitted, preflight, unscaled
+from ..check import Preflight, fitted, known_doubts, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class TrialResult:
     Attributes
     ----------
     check : Preflight
-        Pre-flight of the images.
+        Pre-flight of the images; with the stains that the features show to be doubtful.
     results : tuple of CrossValidation
         One for each classifier, first the one with the highest balanced accuracy. Only those that need no folds within
         the training part if there are too few patients for such.
@@ -171,7 +172,7 @@ def trial(
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> TrialResult:
-    """Check images, extract features with the preset ``quick``, and train two classifiers on suitable folds.
+    """Check images, extract features with the preset ``quick``, and train three classifiers on suitable folds.
 
     Parameters
     ----------
@@ -224,6 +225,7 @@ def trial(
     standard = None
     if is_new and not encoders:
         standard = _standard_seconds(check, time.monotonic() - started)
+    check = replace(check, findings=(*check.findings, *_doubts(check, described.stores)))
     _log.info("3/3 training")
     results: list[CrossValidation] = []
     try:
@@ -255,6 +257,15 @@ def _quick_settings(
     return settings, keep
 
 
+def _doubts(check: Preflight, stores: Sequence[Path]) -> list[Finding]:
+    """Return the finding of the pre-flight on stains, which it has not looked at: features show doubtful ones."""
+    doubtful: set[str] = set()
+    for path in stores:
+        with open_store(path) as store:
+            doubtful.update(store.stain_outcome().doubtful)
+    return known_doubts(check, doubtful)
+
+
 def _standard_seconds(check: Preflight, spent: float) -> float:
     """Return the time that features of the preset ``standard`` would take, from that of the trial's."""
     standard, _, _ = choose_settings(preset_options("standard"), keep=())
@@ -268,7 +279,7 @@ def _train(fit: Callable[..., list[CrossValidation]], results: list[CrossValidat
     logistic = replace(settings, heads=("logistic",))
     try:
         results += fit(settings=logistic)
-        _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
+        _log.info("logistic regression is trained; others follow")
         results += fit(settings=settings)
     except SettingsConflictError:
         raise
@@ -277,15 +288,6 @@ def _train(fit: Callable[..., list[CrossValidation]], results: list[CrossValidat
         _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
         lightgbm = replace(settings, heads=("lightgbm",))
         results += fit(settings=lightgbm)
-
-
-def _figures(result: CrossValidation) -> str:
-    if result.metrics is None:
-        return "no figures"
-    accuracy, balanced = (
-        f"{100 * result.metrics[name]['value']:.1f} %" for name in ("accuracy", "balanced_accuracy")
-    )
-    return f"{accuracy} of the images right, balanced accuracy {balanced}"
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:

@@ -455,7 +455,15 @@ def _deeper(names: Iterable[str], reading: _Reading) -> list[Finding]:
     message = Message(
         "these folders below the classes are not taken for patients", remedies=[remedy]
     )
-    return [Finding("note", few(deeper), message)]
+    return [
+        Finding(
+            "note",
+            few(deeper),
+            message,
+            options=(("group-from", str(level + 1)),),
+            condition=f"folders at level {level + 1} are patients",
+        )
+    ]
 
 
 LAYOUT = LayoutSpec(
