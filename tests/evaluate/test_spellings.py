@@ -67,7 +67,7 @@ def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, caplog, n
     assert found["tables"]["t"]["units"]["count"] == 10
     assert "PATIENTS UNKNOWN" not in err
     if (said := SPELLED[name].get("group", "group")) != "group":
-        assert f"the group is taken from the column {said}" in err
+        assert f"the patient or slide is taken from the column {said}" in err
 
 
 def test_a_workbook(cells, plain, tmp_path, caplog):
