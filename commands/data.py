@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ..core import InputError, counted, from_options, neutral, written
-from .ending import done, echo, next_commands, quoted, show_commands, typed_names, typed_options
+from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .options import (
     OUT_FILE,
     PATH,
@@ -207,9 +207,8 @@ def check(context: click.Context, /, **options: Any) -> None:
             echo("\nNEXT", lines=True)
             show_commands(then)
             for finding in result.findings:
-                if finding.condition and finding.options:
-                    added = "".join(typed_options(finding).values())
-                    echo(f"If {finding.condition}, add{added} to the first.")
+                if finding.perhaps:
+                    echo(f"{finding.file}: {say(finding.perhaps)}")
     done(outputs)
     context.exit(1 if result.wrong else 0)
 

@@ -232,18 +232,13 @@ def _words(option: click.Option, value: object) -> list[str]:
     return option_words(option, [shlex.quote(str(item)) for item in values])
 
 
-def typed_options(finding: Finding) -> dict[str, str]:
-    """Return the options of a finding, each as it is typed, with a space in front, by their names."""
-    return {name: f" --{name} {shlex.quote(value)}" for name, value in finding.options}
-
-
 def recommended_options(findings: Iterable[Finding]) -> dict[str, str]:
-    """Return what findings recommend, see `typed_options`, without what depends on a condition."""
-    options: dict[str, str] = {}
-    for finding in findings:
-        if not finding.condition:
-            options |= typed_options(finding)
-    return options
+    """Return the options that findings recommend by their names, each as it is typed, with a space in front."""
+    return {
+        name: f" --{name} {shlex.quote(value)}"
+        for finding in findings
+        for name, value in finding.options
+    }
 
 
 def next_commands(

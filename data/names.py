@@ -309,23 +309,13 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
     if not same_stem:
         return []
     cure = Message("name the patients by {group_from}, or in the column group of a manifest")
-    options: tuple[tuple[str, str], ...] = ()
     if columns:
-        stem = f"^(.+?){_END}?$"
-        options = (("group-column", columns[0]), ("group-from", stem))
-        cure = Message("{group_column:{}} with {group_from:{}} joins them", columns[0], stem)
-    text = "names of groups differ only in their end{}; if they are slides of one patient, {}"
-    message = Message(text, Names(f" ({few(same_stem)})"), cure)
-    return [
-        Finding(
-            "warning",
-            root.name,
-            message,
-            labels_only=True,
-            options=options,
-            condition="groups whose names differ only in their end are slides of one patient",
-        )
-    ]
+        text = "{group_column:{}} with {group_from:{}} joins them"
+        cure = Message(text, columns[0], f"^(.+?){_END}?$")
+    advice = Message("if such groups are slides of one patient, {}", cure)
+    text = "names of groups differ only in their end{}; {}"
+    message = Message(text, Names(f" ({few(same_stem)})"), advice)
+    return [Finding("warning", root.name, message, labels_only=True, perhaps=advice)]
 
 
 def _with_one_stem(names: Iterable[str]) -> list[str]:

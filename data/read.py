@@ -264,17 +264,14 @@ def _patients_in_names(
     # below the folder that was given, so that it does not matter where that is
     found = [patient_in(os.path.relpath(record.path, root)) for record in records]
     if any(record.group for record in records):
-        without = [
-            record.image_id
-            for record, (_, patient) in zip(records, found, strict=True)
-            if patient and not record.group
-        ]
-        if without:
+        pairs = zip(records, found, strict=True)
+        apart = [record.image_id for record, (_, patient) in pairs if patient and not record.group]
+        if apart:
             text = (
-                f"{counted(len(without), 'image')} without a patient hold one in their names (first {without[0]}), "
-                "which is not taken beside the given ones; fill it in, or give none, and all are taken from the names"
+                "names of images without a patient hold one, which is not taken beside the given ones; fill it in, or "
+                "give none, and all are taken from the names"
             )
-            findings.warning(str(root), text, labels_only=True)
+            findings.warning(few(apart), text, labels_only=True)
         return records
     owners = Counter(patient for _, patient in {*found})
     named = []

@@ -169,14 +169,6 @@ def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
     return [Finding("note" if mild else "warning", root, message, options=recommended)]
 
 
-def known_doubts(check: Preflight, doubtful: Collection[str]) -> list[Finding]:
-    """Return the finding on stains if features show a tenth of the images or more to be doubtful."""
-    records = [record for record in check.dataset.records if record.image_id in doubtful]
-    if len(records) < _MANY * len(check.dataset):
-        return []
-    return doubt_findings(survey_stains(records, check.planned), str(check.dataset.root))
-
-
 @dataclass(frozen=True)
 class Preflight:
     """The result of a pre-flight, which text, JSON and the page show.
@@ -262,7 +254,6 @@ def preflight(
     folds: FoldChoice | None = None,
     decode: bool = False,
     copies: bool = True,
-    stains: bool = True,
     timed: bool = False,
     keep: Collection[str] = (),
 ) -> Preflight:
@@ -279,8 +270,6 @@ def preflight(
         Also decode every image, which finds truncated files.
     copies : bool
         Search for near-duplicates, for which every image is decoded.
-    stains : bool
-        Decode a sample of the images, and check their stains.
     timed : bool
         Open the encoders, and measure the time of an image.
     keep : collection of str
@@ -313,7 +302,7 @@ def preflight(
     untrainable = dataset.untrainable or unfoldable(dataset, protocols)
     if untrainable:
         findings.append(Finding("warning", root, untrainable))
-    stain_survey = survey_stains(once.records, planned) if stains else None
+    stain_survey = survey_stains(once.records, planned)
     findings += doubt_findings(stain_survey, root)
     estimate = None
     if timed and fits and once.records:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,18 +25,17 @@ from ...core import (
 )
 from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation, best_first
-from ...data import Finding, FoldChoice, ImageSelection, make_bach
+from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
 from ...featurize import (
     FeaturizeSettings,
     best_engine,
     choose_settings,
     featurize,
-    open_store,
     preset_options,
     recorded_seconds,
 )
-from ..check import Preflight, fitted, known_doubts, preflight, unscaled
+from ..check import Preflight, fitted, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +149,7 @@ class TrialResult:
     Attributes
     ----------
     check : Preflight
-        Pre-flight of the images; with the stains that the features show to be doubtful.
+        Pre-flight of the images.
     results : tuple of CrossValidation
         One for each classifier, first the one with the highest balanced accuracy. Only those that need no folds within
         the training part if there are too few patients for such.
@@ -205,7 +204,7 @@ def trial(
     quick, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")
     # not decoded here: featurize decodes every image anyway, and prints its findings
-    check = preflight(selection, settings=quick, copies=False, stains=False, keep=keep)
+    check = preflight(selection, settings=quick, copies=False, keep=keep)
     folds = _usable(check, work)
     small = sorted(check.left_out)
     if small:
@@ -225,16 +224,13 @@ def trial(
     standard = None
     if is_new and not encoders:
         standard = _standard_seconds(check, time.monotonic() - started)
-    check = replace(check, findings=(*check.findings, *_doubts(check, described.stores)))
     _log.info("3/3 training")
-    results: list[CrossValidation] = []
     try:
         fit = functools.partial(train, out=run, features=described.stores, folds=folds, work=work)
-        _train(fit, results)
+        return TrialResult(check, best_first(_train(fit)), standard)
     except ReportError as error:
-        trained = best_first([*results, *error.results])
+        trained = best_first(error.results)
         raise ReportError(str(error), TrialResult(check, trained, standard)) from error
-    return TrialResult(check, best_first(results), standard)
 
 
 def _quick_settings(
@@ -257,15 +253,6 @@ def _quick_settings(
     return settings, keep
 
 
-def _doubts(check: Preflight, stores: Sequence[Path]) -> list[Finding]:
-    """Return the finding of the pre-flight on stains, which it has not looked at: features show doubtful ones."""
-    doubtful: set[str] = set()
-    for path in stores:
-        with open_store(path) as store:
-            doubtful.update(store.stain_outcome().doubtful)
-    return known_doubts(check, doubtful)
-
-
 def _standard_seconds(check: Preflight, spent: float) -> float:
     """Return the time that features of the preset ``standard`` would take, from that of the trial's."""
     standard, _, _ = choose_settings(preset_options("standard"), keep=())
@@ -273,21 +260,17 @@ def _standard_seconds(check: Preflight, spent: float) -> float:
     return spent * recorded_seconds(planned) / recorded_seconds(check.planned)
 
 
-def _train(fit: Callable[..., list[CrossValidation]], results: list[CrossValidation]) -> None:
-    """Train the classifiers, the fastest first, and add each to the results as soon as it is trained."""
+def _train(fit: Callable[..., list[CrossValidation]]) -> list[CrossValidation]:
+    """Train the classifiers of the preset, and logistic regression."""
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
-    logistic = replace(settings, heads=("logistic",))
     try:
-        results += fit(settings=logistic)
-        _log.info("logistic regression is trained; others follow")
-        results += fit(settings=settings)
+        return fit(settings=replace(settings, heads=("logistic", *settings.heads)))
     except SettingsConflictError:
         raise
     except InputError as error:
         # too few patients for folds within the training part, which LightGBM does not need
         _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
-        lightgbm = replace(settings, heads=("lightgbm",))
-        results += fit(settings=lightgbm)
+        return fit(settings=replace(settings, heads=("lightgbm",)))
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:
