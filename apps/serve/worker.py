@@ -163,21 +163,14 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
         image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"]
     )
     if record.mpp is None:
-        record = _with_published_mpp(record, image, model)
+        # those of a published data set, which `predict` knows by names of files
+        listed = _read_as_folder([image], image["dropped"], model)
+        if record.image_id in listed:
+            record = replace(record, mpp=listed[record.image_id].mpp)
     record = record.scaled_by(read_headers([record]).get(record.image_id))
     with advised():
         (usable,), _ = check_sizes([record], model=model, skip_errors=False)
     return usable, record.mpp
-
-
-def _with_published_mpp(record: ImageRecord, image: Task, model: Model) -> ImageRecord:
-    """Return a record with the micrometres of a published data set, which `predict` knows by names of files."""
-    name = image["name"]
-    for dropped in (image["dropped"], ""):  # several folders may have been dropped
-        listed = _read_as_folder([image], dropped, model)
-        if name in listed:
-            record = replace(record, mpp=record.mpp or listed[name].mpp)
-    return record
 
 
 def _facts(task: Task) -> Answer:
