@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import BchistoError, as_fact
+from ..core import BchistoError, public
 from ..core.formats import Pixels
 from ..core.jobs import write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -225,7 +225,7 @@ class Outputs:
             "classes": list(images.classes),
             "banners": list(result.banners),
             "folds": plan.name,
-            "fold_warnings": list(map(as_fact, plan.warnings)),
+            "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
             "flow": images.known.used(len({image for image, _, _ in plan.rows})),
             "two_class": self.training.view.recorded(images.classes),

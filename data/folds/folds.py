@@ -299,11 +299,10 @@ def _check_parts(plan: FoldPlan, classes: dict[str, str]) -> None:
         (f"no image of class {', '.join(names)} trains in", fold)
         for fold, names in plan.untrained(classes).items()
     ]
-    tested = {fold for _, fold, part in plan.rows if part == "test"}
     gaps += [
         ("no image tests in", fold)
-        for fold in plan.folds
-        if fold not in tested and plan.name != "none"
+        for fold, tested in plan.classes_in("test", classes).items()
+        if not tested and plan.name != "none"
     ]
     if gaps:
         cure = Message(_CURES.get(plan.origin, "use the full dataset"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from ...core import InputError, Message, Names, listed
+from ...core import InputError, Message, Names
 from .plans import FoldPlan, ScarceError
 from .split import HOLDOUT, Pool, draw_folds
 
@@ -46,33 +46,22 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
 
 
 def ranked_together(plan: FoldPlan, pool: Pool) -> tuple[str, ...]:
-    """Return a warning, with what can be done instead, if no fold tests a class beside another; else nothing.
+    """Return a warning, with what can be done instead, if each of several folds tests only one class; else nothing.
 
     References
     ----------
     Forman & Scholz 2010; Airola et al. 2011.
     """
-    tested = plan.tested_classes(pool.label_of).values()
-    classes = set().union(*tested)
-    lone = classes.difference(*(labels for labels in tested if len(labels) > 1))
-    if len(tested) < 2 or len(classes) < 2 or not lone:
+    tested = plan.classes_in("test", pool.label_of).values()
+    if len(set().union(*tested)) < 2 or max(map(len, tested)) > 1:
         return ()
-    what = f"no fold tests {listed(sorted(lone))} beside another class"
-    if lone == classes:
-        what = "each fold tests only one class"
-    remedies = [Message("use {folds:{}}", spec) for spec in _with_pairs(pool)]
-    text = "{}: scores of different models are ranked together, and AUC and accuracy may be far too low"
-    return (Message(text, what, remedies=remedies),)
-
-
-def _with_pairs(pool: Pool) -> Iterator[str]:
-    """Yield the first number of folds that can be drawn so that each tests several classes, if there is one."""
-    for spec in ("10", "5", "3", "2"):
-        with contextlib.suppress(InputError):
-            tested = draw_folds(spec, pool).tested_classes(pool.label_of)
-            if all(len(labels) > 1 for labels in tested.values()):
-                yield spec
-                return
+    drawn = _first_drawn(("10", "5", "3", "2"), pool)
+    remedies = [Message("use {folds:{}}", drawn)] * bool(drawn)
+    text = (
+        "each fold tests only one class: scores of different models are ranked together, and AUC and accuracy may be "
+        "far too low"
+    )
+    return (Message(text, remedies=remedies),)
 
 
 def _nearest(spec: str, pool: Pool) -> list[str]:
@@ -86,11 +75,12 @@ def _nearest(spec: str, pool: Pool) -> list[str]:
 
 
 def _first_drawn(specs: Iterable[str], pool: Pool) -> str:
-    """Return the first specification by which folds can be drawn; empty if there is none."""
+    """Return the first specification by which folds that test several classes each can be drawn; else nothing."""
     for spec in specs:
         with contextlib.suppress(ScarceError):
-            draw_folds(spec, pool)
-            return spec
+            tested = draw_folds(spec, pool).classes_in("test", pool.label_of).values()
+            if min(map(len, tested)) > 1:
+                return spec
     return ""
 
 
