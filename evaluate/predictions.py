@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..core import DependencyError, few
+from ..core import DependencyError, listed
 from ..core.jobs import write_rows
 from .influence import Integers, Mask, Values
 
@@ -376,7 +376,7 @@ def fold_notes(table: PredictionTable) -> list[str]:
         if scant:
             right = 100 * float(table.hits[inside].mean())
             scarce.append(
-                f"Fold {fold} trained on {few(scant)}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
+                f"Fold {fold} trained on {listed(scant[:_MOST])}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
             )
             continue
         away = np.array(counts) / max(sum(counts), 1) - shares

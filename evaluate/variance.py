@@ -299,7 +299,7 @@ def _not_estimable(parts: Sequence[Part], units: Units) -> str | None:
 
     Folds are ranked together, or one unit holds over half of the rows or all rows of a side.
     """
-    if any(part.pooled for part in parts):
+    if parts[0].pooled:
         return "scores of models of different folds are ranked together"
     inside = rows_inside(parts)
     if not any(part.by_unit for part in parts):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ...core import InputError, Message, Names
-from .plans import FoldPlan, ScarceError
+from .plans import ScarceError
 from .split import HOLDOUT, Pool, draw_folds
 
 _MOST_TRIED = 20
@@ -27,7 +27,7 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     """
     remedies: list[str] = []
     if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
-        drawn = _first_drawn("5432", pool)
+        drawn = first_drawn("5432", pool)
         if drawn:
             remedies.append(Message("or draw folds, such as {folds:{}}", drawn))
         return InputError("{}", error, remedies=remedies)
@@ -38,30 +38,11 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     lone = [label for label, groups in owners.items() if len(groups) == 1 and None not in groups]
     if pool.grouped and lone:
         return _lone_patient(spec, specs, pool, lone[0])
-    drawn = _first_drawn(specs, pool)
+    drawn = first_drawn(specs, pool)
     if drawn:
         remedies.append(Message("use {folds:{}}", drawn))
     remedies.append("add images of other patients" if pool.grouped else "add images")
     return InputError("{}", error, remedies=remedies)
-
-
-def ranked_together(plan: FoldPlan, pool: Pool) -> tuple[str, ...]:
-    """Return a warning, with what can be done instead, if each of several folds tests only one class; else nothing.
-
-    References
-    ----------
-    Forman & Scholz 2010; Airola et al. 2011.
-    """
-    tested = plan.classes_in("test", pool.label_of).values()
-    if len(set().union(*tested)) < 2 or max(map(len, tested)) > 1:
-        return ()
-    drawn = _first_drawn(("10", "5", "3", "2"), pool)
-    remedies = [Message("use {folds:{}}", drawn)] * bool(drawn)
-    text = (
-        "each fold tests only one class: scores of different models are ranked together, and AUC and accuracy may be "
-        "far too low"
-    )
-    return (Message(text, remedies=remedies),)
 
 
 def _nearest(spec: str, pool: Pool) -> list[str]:
@@ -74,7 +55,7 @@ def _nearest(spec: str, pool: Pool) -> list[str]:
     return list(map(str, numbers))
 
 
-def _first_drawn(specs: Iterable[str], pool: Pool) -> str:
+def first_drawn(specs: Iterable[str], pool: Pool) -> str:
     """Return the first specification by which folds that test several classes each can be drawn; else nothing."""
     for spec in specs:
         with contextlib.suppress(ScarceError):
@@ -91,7 +72,7 @@ def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> In
     if len(groups) > 1:
         what = f"all {len(groups)} images of class {label} are"
     cures = [f"add images of a second patient with class {label}"]
-    drawn = _first_drawn([spec, *specs], pool._replace(grouped=False))
+    drawn = first_drawn([spec, *specs], pool._replace(grouped=False))
     if drawn:
         more = "" if drawn == spec else Message(" and {folds:{}}", drawn)
         text = "use {group_by:none}{}, with results that are too high for new patients"
