@@ -376,7 +376,8 @@ def fold_notes(table: PredictionTable) -> list[str]:
         if scant:
             right = 100 * float(table.hits[inside].mean())
             scarce.append(
-                f"Fold {fold} trained on {listed(scant[:_MOST])}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
+                f"Fold {fold} trained on {listed(scant[:_MOST])}, fewer than {FEW_IMAGES}: "
+                f"its {right:.1f} % means little"
             )
             continue
         away = np.array(counts) / max(sum(counts), 1) - shares
