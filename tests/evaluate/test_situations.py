@@ -477,15 +477,15 @@ PATIENTS = {
         "a column `case` names what is independent: the word of the user's column is used",
         calls(images((160, 160), column="case"), (0.9, 0.9)),
         verdict="better",
-        says=(r"80 cases",),
-        never=(r"\bgroups?\b(?! of)", UNKNOWN),
+        says=(r"new cases like these",),
+        never=(r"\bpatients?\b", UNKNOWN),
         typed=True,
     ),
     "subjects": one(
         "the same of `subject_id`",
         calls(images((160, 160), column="subject_id"), (0.9, 0.9)),
         verdict="better",
-        says=(r"80 subjects",),
+        says=(r"new subjects like these",),
         never=(UNKNOWN,),
     ),
     "animals": one(
@@ -879,12 +879,13 @@ SEVERAL = {
         best=("good",),
         says=(r"chosen among 9",),
     ),
-    "nine, all are good": several(
+    "three, all are good": several(
         "rates of 88 to 92 %: whichever is chosen is better than chance",
-        *candidates(QUARTER, *[(0.88 + 0.01 * (k % 5),) * 2 for k in range(9)]),
+        *candidates(QUARTER, (0.88, 0.88), (0.92, 0.92), (0.9, 0.9)),
         verdict="better",
-        best=tuple("abcdefghi"),
-        says=(r"chosen among 9",),
+        best=("b",),
+        order=("b", "c", "a"),
+        says=(r"chosen among 3",),
     ),
     "different images": several(
         "tables of other images cannot be ranked together: neither is the best",
@@ -980,16 +981,16 @@ SEVERAL = {
         best=("", "b"),
         clear=False,
     ),
-    "patients unknown, nine": several(
+    "patients unknown, three": several(
         "nothing is known of new patients of any of them",
         *[
             guessed(images((30, 30), patients="unknown"), seed=40 + k, name=name)
-            for k, name in enumerate("abcdefghi")
+            for k, name in enumerate("abc")
         ],
         verdict="not shown",
         best=(),
         of_new=False,
-        says=(UNKNOWN, r"chosen among 9"),
+        says=(UNKNOWN, r"chosen among 3"),
         clear=False,
     ),
     "rare, a constant and a useful one": several(
@@ -1065,7 +1066,7 @@ NAMES = {
         "every image in two divisions into folds: 80 patients, not 160",
         repeated(calls(HALF, (0.9, 0.9)), calls(HALF, (0.88, 0.88), seed=1)),
         verdict="better",
-        says=(r"80 patients",),
+        page=(r"80 patients",),
     ),
     "by site": one(
         "a subgroup is exploratory",
@@ -1160,32 +1161,29 @@ def above_chance(table, by):
     return (value - chance) / max(1.25 * error, 1 / (fewest + 2))
 
 
-def chosen_value(tables, draws=1000):
-    """Return the balanced accuracy of the chosen one by the bootstrap of Tsamardinos et al. 2018 (BBC-CV).
+def chosen_values(tables, draws=1000):
+    """Return balanced accuracy and accuracy of the chosen one by the bootstrap of Tsamardinos et al. 2018 (BBC-CV).
 
-    Patients are drawn whole; the table that has most right among those drawn is tested by those that were not.
+    Patients are drawn whole; the table with the highest balanced accuracy among those drawn is tested by the others.
     """
     rng = np.random.default_rng(0)
-    truth = tables[0].truth
     _, member = np.unique(units_of(tables[0]), return_inverse=True)
     count = member.max() + 1
     hits = np.array([hits_of(table) for table in tables])
-    of_class = [truth == label for label in np.unique(truth)]
+    classes = np.eye(len(tables[0].classes))[tables[0].truth].T
 
-    def recalls(weights):
-        shares = [
-            (hits[:, rows] * weights[rows]).sum(axis=1) / weights[rows].sum() for rows in of_class
-        ]
-        return np.mean(shares, axis=0)
+    def figures(weights):
+        rows = classes * weights
+        return (hits @ rows.T / rows.sum(axis=1)).mean(axis=1), hits @ weights / weights.sum()
 
     values = []
     for _ in range(draws):
         drawn = np.bincount(rng.integers(count, size=count), minlength=count)[member]
         left = (drawn == 0) * 1.0
-        if all(drawn[rows].sum() and left[rows].sum() for rows in of_class):
-            inside = recalls(drawn)
-            values.append(recalls(left)[inside == inside.max()].mean())
-    return float(np.mean(values))
+        if (classes @ drawn).all() and (classes @ left).all():
+            inside, _ = figures(drawn)
+            values.append([of.compress(inside == inside.max()).mean() for of in figures(left)])
+    return np.mean(values, axis=0)
 
 
 CLEAR = [
@@ -1463,7 +1461,7 @@ def patients_called(situation, said):
     if len(columns) > 1 or not columns <= WORDS.keys():
         return
     for output, text in said.outputs.items():
-        yield from saying(r"(?<!by )\bgroups?\b", text, output)
+        yield from saying(r"(?<!by )(?<!the )\bgroups?\b", text, output)
     for table in situation.tables:
         count = len(set(table.units) - {None})
         if count > 1:
@@ -1491,9 +1489,13 @@ def choice_right(situation, said):
         yield f"metrics.json has a choice among {chosen[0]['choice']['count']}"
     if before["value"] < max(map(balanced, situation.tables)) - 1e-9:
         yield "the chosen one is not the first"
-    wanted = chosen_value(situation.tables)
+    wanted, accuracy = chosen_values(situation.tables)
     if abs(figure["value"] - wanted) > 0.02:
         yield f"the chosen one has {figure['value']} after the choice, not {wanted}"
+    for output, text in said.outputs.items():
+        for number in re.findall(rf"{EXPECTED} (\d+)", text):
+            if abs(int(number) - 100 * accuracy) > 2.5:
+                yield f"{output} expects {number}, not {100 * accuracy} of the chosen one"
     moved = figure["value"] - before["value"]
     if moved > 0.005 or np.ptp(np.subtract(figure["interval"], before["interval"])) > 1e-9:
         yield f"the interval {figure['interval']} is not {before['interval']} moved down by {-moved}"
@@ -1537,7 +1539,35 @@ CHECKS = (
 )
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+OTHER_STUDY = (
+    "`best` is marked among tables that `unlike_pairs` does not compare (conclusions._protocol)"
+)
+FEW_ROWS = "the AUC of few images is surer than their calls: that does not make the threshold wrong"
+
+WAITS = {
+    "different images, as many": OTHER_STUDY,
+    "different folds, as many": OTHER_STUDY,
+    "other labels": OTHER_STUDY,
+    "one of two has seen the images": OTHER_STUDY,
+    "fair ranks, few images, no better threshold": FEW_ROWS,
+    "fair ranks, fewer images, no better threshold": FEW_ROWS,
+    "one patient a fold, models that call the larger class": "what constant models have right is no estimate",
+    "a target sensitivity of few patients": "the terminal leaves out the point that was asked for",
+    "the better has no interval": "`not compared` speaks of groups, where the column is called patient",
+}
+"""Situations of which a false sentence is still said, and what has to change."""
+
+
+def waiting(name):
+    """Return a situation, which is to fail for as long as it waits for a change."""
+    reason = WAITS.get(name, "")
+    if any(CHOSEN in pattern for pattern in SITUATIONS[name].says):
+        reason = "the branch `choice` is not merged"
+    marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", map(waiting, SITUATIONS))
 def test_what_is_said_is_true(name, tmp_path, cli):
     said = told(name, tmp_path, cli)
     complaints = [text for check in CHECKS for text in check(SITUATIONS[name], said)]
