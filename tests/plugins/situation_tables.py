@@ -202,7 +202,7 @@ def scored(table, middles, *, high):
     """
     scores = np.take(middles, table.truth)
     rows = np.flatnonzero(table.truth == 0)
-    scores[rows[np.arange(len(rows)) % 20 < 20 * high[0]]] = high[1]
+    scores[rows[7 * np.arange(len(rows)) % 20 < 20 * high[0]]] = high[1]
     scores = (
         scores + np.linspace(-0.05, 0.05, len(scores))[(7 * np.arange(len(scores))) % len(scores)]
     ).round(6)
