@@ -18,7 +18,6 @@ from .compare import (
     compare_tables,
     holm,
     precision_difference,
-    selection_notes,
     unlike_pairs,
 )
 from .conclusions import (
@@ -27,12 +26,15 @@ from .conclusions import (
     Ranking,
     Verdict,
     advice_of,
+    choice_of,
     conclude,
     pooled_auc,
     positives_needed,
     power_note,
     rankings,
     verdict_of,
+    with_choice,
+    with_choices,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .influence import Integers, Mask, Part, Values
@@ -49,6 +51,7 @@ from .metrics import (
 )
 from .operating import fold_curves
 from .panel import (
+    METRICS,
     Panel,
     PaperTable,
     Sample,
@@ -56,6 +59,7 @@ from .panel import (
     fold_error,
     images_tested,
     joined_versions,
+    name_in,
     paper_table,
     read_facts,
     rows_of,
