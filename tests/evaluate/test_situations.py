@@ -587,9 +587,9 @@ CLASSES = {
         verdict="better",
     ),
     "all rows have one class": one(
-        "all malignant, all right: whoever says malignant does as well, and there is nothing to rank",
+        "all malignant, all right: whoever says malignant does as well, and nothing is ranked; 100 % is not too low",
         calls(images((0, 160)), (1, 1)),
-        never=(BETTER, THRESHOLD, AUC),
+        never=(BETTER, THRESHOLD, AUC, r"too low"),
         clear=False,
         typed=True,
     ),
@@ -1459,7 +1459,14 @@ def best_said(situation, said):
 def readable(situation, said):
     """Nothing that was not filled in is shown, and no fixed sentence that this table makes false."""
     for output, text in {**said.outputs, "whole report": said.page}.items():
-        for pattern in (r"\bnan\b", r"\bNone\b(?! of)", r"\binf\b", r"\{\{|\}\}|\{%", r"Undefined"):
+        for pattern in (
+            r"\bnan\b",
+            r"\bNone\b(?! of)",
+            r"\binf\b",
+            r"\{\{|\}\}|\{%",
+            r"Undefined",
+            r"\b1 (?:patient|image|case)s\b",
+        ):
             yield from saying(pattern, text, output)
 
 
@@ -1558,6 +1565,9 @@ WAITS = {
     "fair ranks, fewer images, no better threshold": FEW_ROWS,
     "a target sensitivity of few patients": "the terminal leaves out the point that was asked for",
     "the better has no interval": "`not compared` speaks of groups, where the column is called patient",
+    "all rows have one class": "folds of one class make little right only if the table has two",
+    "all images of one patient": "`images of 1 patients`",
+    "one patient holds two thirds, the others are unknown": "`images of 1 patients`",
     "patients unknown, three": "the sentence on the choice expects something though no patient is known",
 }
 """Situations of which a false sentence is still said, and what has to change."""
