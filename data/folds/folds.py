@@ -155,7 +155,9 @@ def dataset_plan(
 ) -> FoldPlan:
     """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `FoldChoice`."""
     facts = DatasetFacts(
-        columns=further_columns(dataset), copies=tuple((copy.first, copy.second) for copy in copies)
+        columns=further_columns(dataset),
+        copies=tuple((copy.first, copy.second) for copy in copies),
+        group_is=dataset.group_is,
     )
     return FoldChoice((folds,), group_by=group_by).plans_of(
         dataset.records, seed=seed, known=facts
