@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..core import Message, ReportError, counted, items_of, printable, written
+from ..core import Message, ReportError, counted, items_of, plural, printable, written
 from ..core.jobs import NOTHING_NEW, Work
 from .options import PRESET
 from .terminal import count_repeated, in_flags, option_words, put, shows_colour
@@ -131,7 +131,7 @@ def print_results(
     shown : Path
         The report of the run, which exists if anything was tested.
     then : callable
-        Returns the commands to run next, from the model file of the best result.
+        Returns the commands to run next, from the model file of the best result, if that is better than chance.
     listed : Path or str
         File that lists images that were left out.
 
@@ -140,26 +140,51 @@ def print_results(
     ReportError
         A report could not be written; the results are printed first.
     """
-    from ..crossval import best_first, summary_of
+    from ..crossval import in_order, offered, summary_of
 
     trained, failed = reported_last(train)
     results(summary_of(trained))
     if failed is not None:
         raise failed
     failures = len(trained[0].failures)
-    assembled = [result for result in best_first(trained) if result.assembled]
+    assembled = [result for result in in_order(trained) if result.assembled]
+    following: str | Sequence[str] = Message(
+        "the other shards, then the same command without {shard}"
+    )
     if not assembled:
-        following = Message("the other shards, then the same command without {shard}")
         done([], then=following, failures=failures, listed=listed)
         return
-    best = assembled[0]
-    outputs: list[Path | str] = [best.model, best.report]
+    first = assembled[0]
+    outputs: list[Path | str] = [first.model, first.report]
     if len(assembled) > 1:
-        parent = best.folder.parent
+        parent = first.folder.parent
         outputs = [f"{parent}: of each result a folder with model.bchisto and report.html"]
     if any(result.panel is not None for result in assembled):
         outputs.append(shown)
-    done(outputs, then=then(best.model), failures=failures, listed=listed)
+    best = offered(assembled)
+    if best is None:
+        following = advice(assembled)
+    else:
+        following = then(best.model)
+    done(outputs, then=following, failures=failures, listed=listed)
+
+
+_HELP = {
+    "weights": "weights that were trained, {featurize.weights:NAME=PATH}",
+    "threshold": "another threshold, {evaluate.sensitivity:0.9}",
+    "images": "more labelled images of more {}, or another encoder, {featurize.encoder:NAME}",
+}
+"""What would help if nothing is shown to be better than chance, by the kind of `Advice`."""
+
+
+def advice(results: Sequence[CrossValidation]) -> Message:
+    """Return what would help, of results none of which is shown to be better than chance."""
+    from ..evaluate import advice_of
+
+    given = advice_of([result.panel for result in results if result.panel is not None])
+    assert given is not None  # else one would be offered
+    text = "no model is offered, since none is shown to be better than chance; what may help: "
+    return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
 
 
 def fewer_folds(dataset: Dataset) -> str:

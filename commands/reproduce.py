@@ -11,7 +11,7 @@ import click
 from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
-from .ending import done, echo, given_options, quoted, reported_last, results
+from .ending import advice, done, echo, given_options, quoted, reported_last, results
 from .options import PATH, Command, argument, flag, options_of, out_flag
 from .train import featurize
 
@@ -66,7 +66,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     Example: bchisto trial --images DIR --out trial
     """
     from ..apps.recipes import trial as run
-    from ..crossval import summary_of
+    from ..crossval import offered, summary_of
     from ..data import ImageSelection
     from ..encoders import EncoderChoice
 
@@ -83,7 +83,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     results(summary_of(outcome.results))
     if failed is not None:
         raise failed
-    then = []
+    then: list[str] = []
     if not encoders and not weights:
         if outcome.standard is not None:
             duration = rough_duration(outcome.standard)
@@ -91,7 +91,11 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
         given = given_options(context, featurize, but=("out",))
         standard = quoted(f"{out}-standard")
         then.append(f"bchisto featurize{given} --out {standard} --preset standard")
-    then.append(f"bchisto predict {quoted(first.model)} --images DIR --out predictions.csv")
+    best = offered(outcome.results)
+    if best is None:
+        then.append(advice(outcome.results))
+    else:
+        then.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
     done(
         [out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv"
     )

@@ -40,6 +40,7 @@ from .messages import (
     Write,
     Writer,
     aligned,
+    as_fact,
     counted,
     html_lines,
     html_table,

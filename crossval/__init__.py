@@ -5,7 +5,7 @@ share: shards, resuming, outputs and reports.
 """
 
 from .outputs import Outputs, citation_of, table_rows, write_table
-from .result import CrossValidation, best_first, summary_of
+from .result import CrossValidation, in_order, offered, summary_of
 from .training import LabelledImages, Training, cross_validate
 
 __all__ = ["CrossValidation"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import BchistoError, public
+from ..core import BchistoError, as_fact
 from ..core.formats import Pixels
 from ..core.jobs import write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -199,7 +199,8 @@ class Outputs:
             single = shrunk_temperature(self.tables[0])
             unit, _ = sampling_units(self.tables[0])
             text = (
-                f"temperature {facts.temperature:.3f} for new images, which the mean of all fold models predicts; "
+                f"temperature {facts.temperature:.3f} for the confidence of new images, which the mean of all fold "
+                "models predicts; their probabilities are scaled only if predict is asked to calibrate them; "
                 f"{single:.3f} was fitted on out-of-fold predictions, with a penalty that weighs as much as five "
                 f"{names.get(unit, unit)}s for being far from 1. No labelled image is left to test it"
             )
@@ -224,7 +225,7 @@ class Outputs:
             "classes": list(images.classes),
             "banners": list(result.banners),
             "folds": plan.name,
-            "fold_warnings": list(map(public, plan.warnings)),
+            "fold_warnings": list(map(as_fact, plan.warnings)),
             "images_sha256": images.digest,
             "flow": images.known.used(len({image for image, _, _ in plan.rows})),
             "two_class": self.training.view.recorded(images.classes),

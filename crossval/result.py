@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ..core import html_lines
 from ..core.jobs import Share
-from ..evaluate import Panel
+from ..evaluate import Panel, rankings
 from ..evaluate.report import headline, overview, warnings
 
 
@@ -93,16 +94,30 @@ class CrossValidation:
         return headline(name, self.panel.metrics, banners=self.banners)
 
 
-def best_first(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
-    """Return results, those of the first one's protocol before the others, and of these the best first."""
+def in_order(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
+    """Return results as `rankings` puts them, those of the first one's protocol before the others."""
+    panels = [result.panel for result in results if result.panel is not None]
+    ordered = chain.from_iterable(ranking.panels for ranking in rankings(panels))
+    place = {id(panel): number for number, panel in enumerate(ordered)}
+    return tuple(sorted(results, key=lambda result: place.get(id(result.panel), len(place))))
 
-    def place(result: CrossValidation) -> tuple[bool, float]:
-        balanced = 0.0
-        if result.metrics is not None:
-            balanced = result.metrics["balanced_accuracy"]["value"]
-        return result.protocol != results[0].protocol, -balanced
 
-    return tuple(sorted(results, key=place))
+def offered(results: Sequence[CrossValidation]) -> CrossValidation | None:
+    """Return the result to go on with: the first in order that is better than chance, or that nothing was tested of.
+
+    Returns
+    -------
+    CrossValidation or None
+        None if nothing is shown to be better than chance.
+    """
+    panels = [result.panel for result in results if result.panel is not None]
+    if not panels:
+        return results[0]
+    leaders = {id(ranking.panels[0]) for ranking in rankings(panels) if ranking.leaders}
+    for result in results:
+        if id(result.panel) in leaders:
+            return result
+    return None
 
 
 def summary_of(results: Sequence[CrossValidation], above: Path | None = None) -> list[str]:

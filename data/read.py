@@ -31,12 +31,12 @@ from .layouts import (
     BESIDE,
     LayoutSpec,
     join_classes,
-    known_layouts,
     order_classes,
+    patient_in,
     recognise_layout,
     show_context,
 )
-from .names import NO_GROUPS, barcode_of, settle_groups
+from .names import NO_GROUPS, settle_groups
 
 _log = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ def _patients_in_names(
     if any(record.group for record in records):
         return records
     # below the folder that was given, so that it does not matter where that is
-    found = [_patient_in(os.path.relpath(record.path, root)) for record in records]
+    found = [patient_in(os.path.relpath(record.path, root)) for record in records]
     owners = Counter(patient for _, patient in {*found})
     named = []
     for record, (source, patient) in zip(records, found, strict=True):
@@ -290,18 +290,6 @@ def _names_used(
     patients = {record.group for record in records if record.group}
     text = f"{listed(counts)}: {classes}{counted(len(patients), 'patient')} from the names"
     return Message("{}", text, remedies=[Message("{group_from:none} ignores them")])
-
-
-def _patient_in(path: str) -> tuple[str, str | None]:
-    """Return the data set whose names an image has, and its patient."""
-    barcode = barcode_of(path)
-    if barcode is not None:
-        return "TCGA", barcode
-    for layout in known_layouts():
-        if layout.patient_in is not None:
-            for match in layout.patient_in.finditer(path):
-                return layout.name, match[1].upper()
-    return "", None
 
 
 def _settle_labels(

@@ -21,6 +21,19 @@ from .compare import (
     selection_notes,
     unlike_pairs,
 )
+from .conclusions import (
+    Advice,
+    Conclusion,
+    Ranking,
+    Verdict,
+    advice_of,
+    conclude,
+    pooled_auc,
+    positives_needed,
+    power_note,
+    rankings,
+    verdict_of,
+)
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .influence import Integers, Mask, Part, Values
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics

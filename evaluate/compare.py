@@ -62,7 +62,7 @@ def compare_pairs(
     Returns
     -------
     list of dict
-        Of `compare_tables`, with ``first``, ``second`` and ``p_holm``, see `holm`.
+        Of `compare_tables`, with ``first``, ``second``, and what `holm` adds.
     """
     pairs = []
     of_each = list(views) or [TwoClassView()] * len(tables)
@@ -88,12 +88,18 @@ def _sides(table: PredictionTable, view: TwoClassView) -> tuple[frozenset[str], 
 
 
 def holm(pairs: Sequence[Entry]) -> list[Entry]:
-    """Correct the tests of all comparisons for their number: each with its ``p_holm``.
+    """Correct the tests of all comparisons for their number.
 
     Parameters
     ----------
     pairs : sequence of dict
-        With ``p``.
+        Of `compare_tables`.
+
+    Returns
+    -------
+    list of dict
+        Each with its ``p_holm``; the ``verdict`` of that on the accuracy of the second table: ``better``, ``worse`` or
+        ``not shown``; and whether the interval of the difference would ``disagree``.
 
     References
     ----------
@@ -101,15 +107,29 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
 
     Examples
     --------
-    >>> [pair["p_holm"] for pair in holm([{"p": 0.04}, {"p": 0.01}])]
-    [0.04, 0.02]
+    >>> gain = {"differences": {"accuracy": Figure(0.1, -0.01, 0.2, "t")}}
+    >>> [(pair["p_holm"], pair["disagree"]) for pair in holm([{"p": 0.06} | gain, {"p": 0.01} | gain])]
+    [(0.06, False), (0.02, True)]
     """
     p = np.array([pair["p"] for pair in pairs], dtype=np.float64)
     order = np.argsort(p, kind="stable")
     p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
     return [
-        {**pair, "p_holm": corrected} for pair, corrected in zip(pairs, p.tolist(), strict=True)
+        {**pair, "p_holm": corrected, **_verdict(pair["differences"]["accuracy"], corrected)}
+        for pair, corrected in zip(pairs, p.tolist(), strict=True)
     ]
+
+
+def _verdict(change: Figure, p: float) -> Entry:
+    """Return what p says of a difference, and whether its interval says otherwise."""
+    shown = p <= 2.0 * (1.0 - LEVEL)
+    verdict = "not shown"
+    if shown and change.value > 0.0:
+        verdict = "better"
+    elif shown:
+        verdict = "worse"
+    holds_zero = change.low <= 0.0 <= change.high
+    return {"verdict": verdict, "disagree": bool(change.interval) and shown == holds_zero}
 
 
 def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:

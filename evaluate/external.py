@@ -177,11 +177,11 @@ def independent_difference(first: Figure, second: Figure) -> Figure:
     """Return the first less the second, which are independent.
 
     Of d = a - b the ends are d - sqrt((a - low of a)^2 + (high of b - b)^2) and d + sqrt((high of a - a)^2 +
-    (b - low of b)^2) (MOVER).
+    (b - low of b)^2) (MOVER). Without one of their intervals it has the reason of that.
     """
     apart = first.value - second.value
     if first.interval is None or second.interval is None:
-        return Figure(apart)
+        return Figure(apart, reason=first.reason or second.reason)
     down = float(np.hypot(first.value - first.low, second.high - second.value))
     up = float(np.hypot(first.high - first.value, second.value - second.low))
     return Figure(apart, apart - down, apart + up, "of both figures, unpaired")

@@ -25,12 +25,14 @@ from .influence import (
     Part,
     agreement,
     all_or_none,
+    auc_in_folds,
     auc_part,
     confusion,
     f1_part,
     least_agreement,
     matrix_part,
     matthews,
+    pooled_auc,
     share_part,
 )
 from .predictions import PredictionTable, take_rows
@@ -163,14 +165,14 @@ def _spec(
     return MetricSpec(name, title, value, lambda table: all_or_none(parts(table)), **more)
 
 
-def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Part | None]:
+def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:
     """Return the AUC of each class against the rest; one of two classes.
 
     Parameters
     ----------
     table : PredictionTable
-    pooled : bool, optional
-        Whether pairs of different folds count too. By default they do where the folds of some class hold no pair.
+    pooled : bool
+        Whether pairs of different folds count too, as they do if the folds of some class hold no pair.
     """
     if table.probabilities is None:
         return [None]
@@ -178,11 +180,11 @@ def class_aucs(table: PredictionTable, *, pooled: bool | None = None) -> list[Pa
     if len(table.classes) <= 2:
         classes = (1,)
     sides = [(table.labels == k, table.probabilities[:, k]) for k in classes]
-    if not pooled and len(table.fold_numbers) > 1:
-        within = [auc_part(truth, scores, table.fold_array) for truth, scores in sides]
-        if pooled is False or None not in within:
-            return within
-    return [auc_part(truth, scores) for truth, scores in sides]
+    folds = table.fold_array
+    within = [auc_part(truth, scores, folds) for truth, scores in sides]
+    if pooled or None in within:
+        return [pooled_auc(truth, scores, folds) for truth, scores in sides]
+    return within
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
@@ -192,8 +194,7 @@ def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
     auc = None
     if table.probabilities is not None:
         scores = table.probabilities[:, k]
-        # of pairs within folds; of all pairs if no fold holds a pair
-        auc = auc_part(true, scores, table.fold_array) or auc_part(true, scores)
+        auc = auc_in_folds(true, scores, table.fold_array)
     return {
         "precision": share_part(true, called, predictive=True),
         "recall": share_part(called, true),

@@ -12,7 +12,17 @@ import numpy as np
 from ..core import InputError, Message, Parameter, Settings, converted, option, plural
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
-from .influence import LEVEL, Mask, Part, Values, auc_part, confusion, unit_variation
+from .influence import (
+    LEVEL,
+    Mask,
+    Part,
+    Values,
+    all_or_none,
+    auc_in_folds,
+    confusion,
+    pooled_auc,
+    unit_variation,
+)
 from .known_metrics import (
     MetricSpec,
     by_patient,
@@ -361,10 +371,11 @@ def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
 
 def _pooled_auc(table: PredictionTable) -> dict[str, float]:
     """Return the AUC over pairs of all folds, where that of pairs within folds is another."""
-    if len(table.fold_numbers) < 2 or None in class_aucs(table, pooled=False):
-        return {}  # pairs of all folds are ranked in any case
-    values = [part.value for part in class_aucs(table, pooled=True) if part]
-    return {"auc_pooled": float(np.mean(values))}
+    within = all_or_none(class_aucs(table))
+    pooled = all_or_none(class_aucs(table, pooled=True))
+    if within[0].pooled == pooled[0].pooled:
+        return {}
+    return {"auc_pooled": float(np.mean([part.value for part in pooled]))}
 
 
 def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
@@ -441,11 +452,11 @@ def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> Ent
     if table.probabilities is None:
         per_fold = [None] * len(table.fold_numbers)
         return {"auc": None, "auc_per_fold": per_fold, "auc_mean": None, "auc_std": None}
-    within = auc_part(sides.truth, sides.scores, table.fold_array)
-    pooled = auc_part(sides.truth, sides.scores)
+    part = auc_in_folds(sides.truth, sides.scores, table.fold_array)
+    pooled = pooled_auc(sides.truth, sides.scores, table.fold_array)
     aucs, _ = fold_curves(table, sides.truth, sides.scores)
     mean, std = mean_and_std(aucs)
-    figures: Entry = {"auc": units.figure(within or pooled)}
-    if within and pooled and len(aucs) > 1:
+    figures: Entry = {"auc": units.figure(part)}
+    if part and pooled and part.pooled != pooled.pooled:
         figures["auc_pooled"] = pooled.value
     return figures | {"auc_per_fold": aucs, "auc_mean": mean, "auc_std": std}

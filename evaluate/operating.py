@@ -87,11 +87,12 @@ def _quotient_ends(over: Figure, under: Figure) -> Ends:
 def sensitive_threshold(
     scores: Values, wanted: float, *, units: Integers | None = None
 ) -> tuple[float, bool]:
-    """Return the highest threshold that calls a new positive row with at least the wanted probability.
+    """Return the highest threshold that calls a positive row of a new unit with at least the wanted probability.
 
-    Of m positive scores in ascending order it is the one at place (1 - wanted)(m + 1), rounded down: a new one lies
-    below that with at most this probability, if it is exchangeable with them. The sensitivity on the rows themselves
-    would promise too much.
+    Each of K units weighs 1, shared by its rows. Below the threshold lies a weight of at most (1 - wanted)(K + 1) - 1,
+    so that, if the new unit is exchangeable with these, a row of it lies there with at most the probability
+    1 - wanted. Of units with one row it is the usual conformal rule. The sensitivity on the rows themselves would
+    promise too much, and so would rows that count as if each were of another patient.
 
     Parameters
     ----------
@@ -99,31 +100,32 @@ def sensitive_threshold(
         Of positive rows, at least one.
     wanted : float
     units : ndarray of int, shape (m,), optional
-        The unit of each row (its patient where known, else its image); by default each is one of its own. Rows of one
-        patient are not exchangeable with those of a new one, so the promise takes enough of these.
+        The unit of each row (its patient where known, else its image); by default each is one of its own.
 
     Returns
     -------
     (float, bool)
-        The threshold, and whether there are enough units for the promise. With too few rows it is the least score.
+        The threshold, and whether there are enough units for the promise. With too few it is the least score.
 
     References
     ----------
-    Vovk, Gammerman & Shafer 2005, ch. 2 (conformal prediction).
+    Dunn, Wasserman & Ramdas 2022 (repeated subsampling of a row of each unit; this is its limit); Lee, Barber & Willett
+    2023 (hierarchical conformal prediction: the promise); of single rows Vovk, Gammerman & Shafer 2005, ch. 2.
 
     Examples
     --------
     >>> sensitive_threshold(np.arange(1, 20) / 20, 0.9), sensitive_threshold(np.array([0.4, 0.7]), 0.9)
     ((0.1, True), (0.4, False))
     """
-    count = len(np.unique(units)) if units is not None else len(scores)
-    rank = _place(wanted, len(scores))
-    return float(np.sort(scores)[max(rank, 1) - 1]), _place(wanted, count) > 0
-
-
-def _place(wanted: float, count: int) -> int:
-    """Return the place (1 - wanted)(m + 1) among so many, rounded down; 0.1 * 10 is not quite 1."""
-    return int((1 - wanted) * (count + 1) + 1e-9)
+    if units is None:
+        units = np.arange(len(scores))
+    _, member, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    order = np.argsort(scores, kind="stable")
+    weights = 1.0 / sizes[member[order]]
+    below = np.cumsum(weights) - weights
+    allowed = (1.0 - wanted) * (len(sizes) + 1) - 1.0 + 1e-9  # 0.1 * 10 is not quite 1
+    place = int(np.searchsorted(below, allowed, side="right")) - 1
+    return float(scores[order][max(place, 0)]), allowed >= 0.0
 
 
 def wanted_point(

@@ -76,6 +76,9 @@ eighth of that of a share, not as a quarter; see the constants in docs/evaluatio
 _MOST_WORTH = 1e12
 """Rows that a part is worth whose rows may each be worth any number: with more there is no telling from none wrong."""
 
+RANKED_TOGETHER = "scores of models of different folds are ranked together"
+"""Why a pooled AUC has no interval, see `influence.pooled_auc`."""
+
 WILSON = "Wilson, effective rows, t"
 EXACT = "Clopper-Pearson"
 EFFECTIVE = "Clopper-Pearson, effective rows"
@@ -294,8 +297,13 @@ def normal_interval(
     return Figure(value, value - half, value + half, method_name("influences of units, t", widen))
 
 
-def _dominance(parts: Sequence[Part], units: Units) -> str | None:
-    """Return why an interval cannot be estimated: one unit holds over half of the rows, or all rows of a side."""
+def _not_estimable(parts: Sequence[Part], units: Units) -> str | None:
+    """Return why an interval cannot be estimated.
+
+    Folds are ranked together, or one unit holds over half of the rows or all rows of a side.
+    """
+    if any(part.pooled for part in parts):
+        return RANKED_TOGETHER
     inside = rows_inside(parts)
     if not any(part.by_unit for part in parts):
         reason = units.outweighed(inside)
@@ -368,7 +376,7 @@ def interval(
     from scipy.special import stdtrit
 
     value = float(np.mean([part.value for part in parts]))
-    reason = _dominance(parts, units)
+    reason = _not_estimable(parts, units)
     if reason is not None:
         return Figure(value, reason=reason)
     if limits == (0.0, 1.0) and _are_of_single_rows(parts, units):
@@ -507,7 +515,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
 
     values = np.array([part.value for part in parts])
     mean = float(values.mean())
-    reason = _dominance(parts, units)
+    reason = _not_estimable(parts, units)
     if reason is not None:
         return Figure(mean, reason=reason)
     valued = parts

@@ -93,6 +93,8 @@ class OperatingPoint:
     sensitivity : float or None
         Target sensitivity for which the threshold was fitted. Such a threshold applies to uncalibrated probabilities,
         even if the table shows calibrated ones, and is no tie.
+    enough : bool
+        Whether it was fitted on enough positive patients (or images) for that.
     """
 
     classes: tuple[str, ...]
@@ -100,6 +102,7 @@ class OperatingPoint:
     rule: str
     threshold: float
     sensitivity: float | None = None
+    enough: bool = True
 
     def is_positive(
         self, probabilities: npt.NDArray[np.float64], predicted: npt.NDArray[np.int64]
@@ -116,6 +119,8 @@ class OperatingPoint:
             text += f" (rule {self.rule})"
         if self.sensitivity is not None:
             text += f", fitted for a sensitivity of {100 * self.sensitivity:g} %"
+            if not self.enough:
+                text += " on too few positives to guarantee it"
         return text
 
 
@@ -155,7 +160,7 @@ def choose_point(
         "wanted": [],
     }
     positive = tuple(view["positive"])
-    fitted = {point["sensitivity"]: point["threshold"] for point in view["wanted"]}
+    fitted = {point["sensitivity"]: point for point in view["wanted"]}
     if not positive and (threshold, sensitivity) != (None, None):
         raise InputError(
             f"{bundle}: has no positive classes, so no threshold applies; bchisto boost takes them"
@@ -170,11 +175,13 @@ def choose_point(
         )
     if threshold is None and sensitivity is None:
         sensitivity = next(iter(fitted), None)
+    enough = True
     if sensitivity is not None:
-        threshold = fitted[sensitivity]
+        threshold = fitted[sensitivity]["threshold"]
+        enough = fitted[sensitivity].get("enough", True)
     elif threshold is None:
         measured = view["thresholds"]
         if not measured:
             return None
         threshold = 0.5 if 0.5 in measured else measured[0]
-    return OperatingPoint(classes, positive, view["rule"], threshold, sensitivity)
+    return OperatingPoint(classes, positive, view["rule"], threshold, sensitivity, enough)

@@ -24,7 +24,7 @@ from ...core import (
     from_options,
 )
 from ...core.jobs import Work, cpu_resources
-from ...crossval import CrossValidation, best_first
+from ...crossval import CrossValidation, in_order
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
 from ...featurize import (
@@ -151,7 +151,7 @@ class TrialResult:
     check : Preflight
         Pre-flight of the images.
     results : tuple of CrossValidation
-        One for each classifier, first the one with the highest balanced accuracy. Only those that need no folds within
+        One for each classifier, in the order of the report. Only those that need no folds within
         the training part if there are too few patients for such.
     standard : float or None
         Seconds that the features of the preset ``standard`` would take, from the time that those of the trial took;
@@ -230,9 +230,9 @@ def trial(
         fit = functools.partial(train, out=run, features=described.stores, folds=folds, work=work)
         _train(fit, results)
     except ReportError as error:
-        trained = best_first([*results, *error.results])
+        trained = in_order([*results, *error.results])
         raise ReportError(str(error), TrialResult(check, trained, standard)) from error
-    return TrialResult(check, best_first(results), standard)
+    return TrialResult(check, in_order(results), standard)
 
 
 def _quick_settings(

@@ -37,7 +37,7 @@ from .protocols import (
     published_folds,
     site_plan,
 )
-from .refusal import scarce
+from .refusal import ranked_together, scarce
 from .split import HOLDOUT, Pool, draw_folds
 
 GROUPINGS = ("group", "none")
@@ -119,9 +119,13 @@ def fold_plan(
     group_of = pool.group_of
     if group_by == "group":
         _check_whole(plan, group_of)
-    divided = split_groups(plan, group_of, group_is=facts.group_is)
-    leaks = (*divided, *split_copies(plan, facts.copies or ()))
-    return replace(plan, warnings=(*absent, *plan.warnings, *mixed_parts(plan, facts), *leaks))
+    further = (
+        *mixed_parts(plan, facts),
+        *ranked_together(plan, pool),
+        *split_groups(plan, group_of, group_is=facts.group_is),
+        *split_copies(plan, facts.copies or ()),
+    )
+    return replace(plan, warnings=(*absent, *plan.warnings, *further))
 
 
 def _plan(folds: str, pool: Pool, facts: DatasetFacts, test_list: Path | None) -> FoldPlan:

@@ -77,6 +77,14 @@ class FoldPlan:
             fold: sorted(classes - trained[fold]) for fold in self.folds if classes - trained[fold]
         }
 
+    def tested_classes(self, label_of: Mapping[str, str]) -> dict[int, set[str]]:
+        """Return the folds that test, each with the classes of its test images."""
+        tested: dict[int, set[str]] = {}
+        for image, fold, part in self.rows:
+            if part == "test":
+                tested.setdefault(fold, set()).add(label_of[image])
+        return tested
+
     def kept_whole(
         self, image_ids: Sequence[str], groups: Sequence[str | None]
     ) -> tuple[str | None, ...]:

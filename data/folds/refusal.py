@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from ...core import InputError, Message, Names
-from .plans import ScarceError
+from ...core import InputError, Message, Names, listed
+from .plans import FoldPlan, ScarceError
 from .split import HOLDOUT, Pool, draw_folds
 
 _MOST_TRIED = 20
@@ -43,6 +43,36 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
         remedies.append(Message("use {folds:{}}", drawn))
     remedies.append("add images of other patients" if pool.grouped else "add images")
     return InputError("{}", error, remedies=remedies)
+
+
+def ranked_together(plan: FoldPlan, pool: Pool) -> tuple[str, ...]:
+    """Return a warning, with what can be done instead, if no fold tests a class beside another; else nothing.
+
+    References
+    ----------
+    Forman & Scholz 2010; Airola et al. 2011.
+    """
+    tested = plan.tested_classes(pool.label_of).values()
+    classes = set().union(*tested)
+    lone = classes.difference(*(labels for labels in tested if len(labels) > 1))
+    if len(tested) < 2 or len(classes) < 2 or not lone:
+        return ()
+    what = f"no fold tests {listed(sorted(lone))} beside another class"
+    if lone == classes:
+        what = "each fold tests only one class"
+    remedies = [Message("use {folds:{}}", spec) for spec in _with_pairs(pool)]
+    text = "{}: scores of different models are ranked together, and AUC and accuracy may be far too low"
+    return (Message(text, what, remedies=remedies),)
+
+
+def _with_pairs(pool: Pool) -> Iterator[str]:
+    """Yield the first number of folds that can be drawn so that each tests several classes, if there is one."""
+    for spec in ("10", "5", "3", "2"):
+        with contextlib.suppress(InputError):
+            tested = draw_folds(spec, pool).tested_classes(pool.label_of)
+            if all(len(labels) > 1 for labels in tested.values()):
+                yield spec
+                return
 
 
 def _nearest(spec: str, pool: Pool) -> list[str]:

@@ -19,9 +19,9 @@ from .registry import (
     find_layout,
     get_layout,
     join_classes,
-    known_layouts,
     list_layouts,
     order_classes,
+    patient_in,
     recognise_layout,
     show_context,
 )

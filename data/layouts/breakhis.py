@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ...core import InputError
-from ..dataset import IMAGE_SUFFIXES, ImageRecord
+from ...core import InputError, Message
+from ...core.formats import ImageHeader
+from ..dataset import IMAGE_SUFFIXES, ImageRecord, part_of
 from ..findings import Finding, Findings, has_errors
+from ..images import headers_of
 from ..walk import walk_files
 from .registry import LayoutSpec
 
@@ -33,6 +36,9 @@ sec. II."""
 
 _CLASS = {"B": "benign", "M": "malignant"}
 
+_SLIDE = re.compile(r"SOB_[BM]_[A-Z]+[_-]\d{2}-[0-9A-Z]+")
+"""Name of the folder of a slide."""
+
 
 def read_breakhis(
     root: Path, *, label_level: str = "class", magnifications: Iterable[int] = ()
@@ -52,6 +58,7 @@ def read_breakhis(
     -------
     list of ImageRecord, list of Finding
         The group is the patient ID in the file name (``14-2523``). It is the same for the two slides of 14-13412.
+        Images of another size than the published have no micrometres per pixel.
 
     Raises
     ------
@@ -91,13 +98,40 @@ def read_breakhis(
             f"{total} of the {BREAKHIS_IMAGES:,} published images are present",
             labels_only=True,
         )
-    return records, findings
+    return _scaled(root, records, findings), findings
+
+
+def _scaled(root: Path, records: Sequence[ImageRecord], findings: Findings) -> list[ImageRecord]:
+    """Return the records, of which resized images have no micrometres per pixel."""
+    scaled = []
+    resized = 0
+    for record, header in zip(records, headers_of(records), strict=True):
+        # an image that cannot be read is an error of its own
+        if isinstance(header, ImageHeader) and (header.width, header.height) != BREAKHIS_SIZE:
+            resized += 1
+            record = replace(record, mpp=None)
+        scaled.append(record)
+    if resized:
+        text = (
+            f"{resized} of {len(records)} images have not the published size (700x460), so their micrometres per "
+            "pixel are not taken from their names"
+        )
+        findings.note(str(root), Message("{}", text, remedies=[Message("{mpp} states them")]))
+    return scaled
 
 
 def _in_place(root: Path, path: Path) -> bool:
-    """Whether a file is in the folder of its magnification."""
+    """Whether a file is in the folder of its magnification, below that of a slide or where no folder may be a class.
+
+    The authors' folds are ``fold1/train/40X/``; ``cases/40X/`` is a layout of the user.
+    """
     match = BREAKHIS_NAME.fullmatch(path.name)
-    return match is not None and path.absolute().parent.name == f"{match[5]}X"
+    if match is None or path.absolute().parent.name != f"{match[5]}X":
+        return False
+    above = path.relative_to(root).parts[:-2]
+    if above and _SLIDE.fullmatch(above[-1]):
+        return True
+    return all(part_of(name) or re.fullmatch(r"(mk)?folds?[\W_]?\d*", name) for name in above)
 
 
 def _is_flat(root: Path) -> bool:

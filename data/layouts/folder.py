@@ -17,9 +17,9 @@ from ...core.formats import PART
 from ..dataset import ImageRecord, part_of
 from ..findings import Finding, Findings
 from ..findings import Level as Severity
-from ..names import PathRule, barcode_of
+from ..names import PathRule
 from ..walk import list_images
-from .registry import LayoutSpec, known_classes
+from .registry import LayoutSpec, known_classes, patient_in
 
 _CLASS = re.compile(
     r"benign|malignant|norm(al)?|healthy|tum(ou?rs?)?|cancer(ous)?|(adeno)?carcinoma|idc|ilc|dcis|insitu|invasive|"
@@ -447,7 +447,7 @@ def _deeper(names: Iterable[str], reading: _Reading) -> list[Finding]:
         return []
     deep = [name for name in names if name.count("/") > level > 0]
     deeper = dict.fromkeys(
-        "/".join(name.split("/")[: level + 1]) for name in deep if not barcode_of(name)
+        "/".join(name.split("/")[: level + 1]) for name in deep if not patient_in(name)[1]
     )
     if not deeper:
         return []

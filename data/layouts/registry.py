@@ -25,6 +25,7 @@ from ...stains import TREATMENTS, get_stain
 from ..classes import join_labels, loosely
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding, Findings
+from ..names import barcode_of
 from ..walk import walk_files
 
 LABEL_LEVELS = ("class", "type")
@@ -257,6 +258,18 @@ def added_layouts() -> list[LayoutSpec]:
 def known_layouts() -> tuple[LayoutSpec, ...]:
     """Return all layouts, built-in ones first."""
     return (*built_in_layouts(), *added_layouts())
+
+
+def patient_in(path: str) -> tuple[str, str | None]:
+    """Return the data set whose names an image has, and its patient."""
+    barcode = barcode_of(path)
+    if barcode is not None:
+        return "TCGA", barcode
+    for spec in known_layouts():
+        if spec.patient_in is not None:
+            for match in spec.patient_in.finditer(path):
+                return spec.name, match[1].upper()
+    return "", None
 
 
 def known_classes() -> tuple[tuple[str, ...], ...]:

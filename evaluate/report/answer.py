@@ -12,12 +12,9 @@ from os.path import commonprefix
 from typing import Any
 
 from ...core import Message, aligned, counted, printable
-from .. import Entry, Metrics, Panel, constant_folds, images_tested, selection_notes, with_figures
+from .. import Metrics, Panel, Ranking, conclude, rankings, selection_notes, with_figures
 from .page import render
 from .tables import further_figures
-
-_LARGE = 0.2
-"""If one unit holds more than this share of the rows, the figure by unit comes first."""
 
 _WIDTH = 100
 """Characters of a line that does not go to a narrower terminal."""
@@ -25,46 +22,8 @@ _WIDTH = 100
 _LINES = 11
 """Number of lines of a table."""
 
-_LEGEND = (
-    "best: the highest balanced accuracy, in which a large class cannot hide errors in the others"
-)
-
 LOUD = re.compile(r"\b[A-Z]{4,}\b")
 """A word in capitals, as the most important warnings have."""
-
-
-def answer(metrics: Metrics) -> Entry:
-    """Return what the first sentences on a table are made of.
-
-    Parameters
-    ----------
-    metrics : mapping
-        Of `measure`.
-
-    Returns
-    -------
-    dict
-        ``m``, the metrics; ``right``, how many rows are; ``rows``, what they are and how many; ``grouped``, whether
-        their groups are the units; ``by_unit``, the accuracy by group, None if it adds nothing; ``leads``, whether that
-        comes first; ``expected``, the figure of a new unit; ``majority``, the largest class.
-    """
-    units = metrics["units"]
-    counts = [sum(row) for row in metrics["confusion"]]
-    grouped = units["kind"] == "group" and metrics["names"]["row"] != metrics["names"]["group"]
-    by_unit = metrics["patient_recognition_rate"]
-    # equal if patients are of equal size
-    if not grouped or not by_unit or by_unit.value == metrics["accuracy"].value:
-        by_unit = None
-    return {
-        "m": metrics,
-        "right": sum(line[column] for column, line in enumerate(metrics["confusion"])),
-        "rows": images_tested(metrics),
-        "grouped": grouped,
-        "by_unit": by_unit,
-        "leads": by_unit is not None and units["largest"] > _LARGE,
-        "expected": by_unit or metrics["accuracy"],
-        "majority": metrics["classes"][counts.index(max(counts))],
-    }
 
 
 def warnings_of(metrics: Metrics, banners: Sequence[str] = ()) -> list[str]:
@@ -102,7 +61,7 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> lis
     warned = warnings_of(metrics, banners)
     lines: list[str] = []
     indent = ""
-    for sentence in sentences("terminal.txt", name=name, a=answer(metrics), warnings=warned):
+    for sentence in sentences("terminal.txt", name=name, a=conclude(metrics), warnings=warned):
         more = wrapped(sentence, indent)
         indent = "  "
         if len(lines) + len(more) > _LINES and sentence not in warned:
@@ -136,29 +95,6 @@ def wrapped(sentence: str, indent: str = "") -> list[str]:
     return [line.replace("\u00a0", " ") for line in lines]
 
 
-def ranked(panels: Sequence[Panel]) -> list[list[Panel]]:
-    """Return tables of one protocol about as many images together, and of these the best first.
-
-    The best has the highest balanced accuracy, of those that learnt something in all folds if there are any.
-    """
-    protocols: dict[str, list[Panel]] = {_protocol(panel): [] for panel in panels}
-    for panel in sorted(panels, key=_rank, reverse=True):
-        protocols[_protocol(panel)].append(panel)
-    return list(protocols.values())
-
-
-def _protocol(panel: Panel) -> str:
-    """Return what tables that are compared have in common: folds, images, groups and classes."""
-    m = panel.metrics
-    return repr(
-        (m["protocol"], images_tested(m), m["units"]["groups"], sorted(m["classes"]), m["chance"])
-    )
-
-
-def _rank(panel: Panel) -> tuple[bool, float]:
-    return constant_folds(panel.table) is None, panel.metrics["balanced_accuracy"].value
-
-
 def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
     """Return what several names begin with, up to a hyphen, and the rest of each, without signs that end a cell."""
     names = [printable(name).replace("\t", " ") for name in names]
@@ -168,13 +104,12 @@ def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
     return begin, [name.removeprefix(begin + hyphen) for name in names]
 
 
-def side_by_side(protocols: Sequence[Sequence[Panel]], *, brief: bool = False) -> list[list[str]]:
+def side_by_side(rankings: Sequence[Ranking], *, brief: bool = False) -> list[list[str]]:
     """Return the figures of tables as rows of cells.
 
     Parameters
     ----------
-    protocols : sequence of sequence of Panel
-        Of `ranked`.
+    rankings : sequence of Ranking
     brief : bool
         Leave out figures that chance is not known of.
 
@@ -184,11 +119,15 @@ def side_by_side(protocols: Sequence[Sequence[Panel]], *, brief: bool = False) -
         First the header. Of each protocol a row of one cell with what it is, a row for each table, of which the first
         cell marks the best, and what chance reaches.
     """
-    further: dict[str, list[str]] = {}
-    if not brief:
-        further = further_figures([panel.metrics for panel in chain.from_iterable(protocols)])
+    tables = [panel.metrics for ranking in rankings for panel in ranking.panels]
+    answers = [conclude(metrics) for metrics in tables]
     return _rows(
-        "side_by_side.txt", together=protocols, further=further, answer=answer, shared=_shared
+        "side_by_side.txt",
+        rankings=rankings,
+        answers=answers,
+        by_unit=any(answer.by_unit for answer in answers),
+        further={} if brief else further_figures(tables),
+        shared=_shared,
     )
 
 
@@ -197,16 +136,15 @@ def _rows(template: str, **values: Any) -> list[list[str]]:
     return [line.split("\t") for line in render(template, **values).split("\n") if line]
 
 
-def findings(protocols: Sequence[Sequence[Panel]]) -> list[str]:
-    """Return what the figures of several tables, of `ranked`, mean, each sentence once."""
+def findings(rankings: Sequence[Ranking]) -> list[str]:
+    """Return what the figures of several tables mean, each sentence once."""
     pairs = []
-    if any(len(compared) > 1 for compared in protocols):
-        pairs.append(("", _LEGEND))
-    for compared in protocols:
-        for panel in compared:
-            texts = sentences("several.txt", a=answer(panel.metrics), best=panel is compared[0])
+    for ranking in rankings:
+        pairs += [("", text) for text in sentences("ranking.txt", ranking=ranking)]
+        for mark, panel in zip(ranking.marks, ranking.panels, strict=True):
+            texts = sentences("several.txt", a=conclude(panel.metrics), best=mark)
             pairs += [(panel.table.name, text) for text in texts]
-    return _once(pairs, protocols)
+    return _once(pairs, rankings)
 
 
 def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
@@ -230,23 +168,23 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
             pairs.append(("", note))
     pairs.sort(key=lambda pair: not LOUD.search(pair[1]))
     pairs += [(panel.table.name, text) for panel in panels for text in warnings_of(panel.metrics)]
-    return _once(pairs, ranked(panels))
+    return _once(pairs, rankings(panels))
 
 
-def _once(pairs: Iterable[tuple[str, str]], protocols: Sequence[Sequence[Panel]]) -> list[str]:
+def _once(pairs: Iterable[tuple[str, str]], ranked: Sequence[Ranking]) -> list[str]:
     """Return each sentence once, after the names of the tables that it is about unless these are all.
 
     Parameters
     ----------
     pairs : iterable of (str, str)
         The name of a table, empty for all of them, and a sentence.
-    protocols : sequence of sequence of Panel
-        All tables, as `ranked` returns them.
+    ranked : sequence of Ranking
+        All tables.
     """
     tables_of: dict[str, dict[str, None]] = {}
     for name, text in pairs:
         tables_of.setdefault(text, {})[name] = None
-    names_of = [[panel.table.name for panel in compared] for compared in protocols]
+    names_of = [[panel.table.name for panel in ranking.panels] for ranking in ranked]
     everything = set(chain.from_iterable(names_of))
     texts = []
     for text, names in tables_of.items():
@@ -269,12 +207,12 @@ def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[st
 
 def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
     """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings."""
-    protocols = ranked(panels)
-    lines = in_lines(side_by_side(protocols, brief=True))
+    ranked = rankings(panels)
+    lines = in_lines(side_by_side(ranked, brief=True))
     points = _rows("points.txt", panels=panels)
     if points:
         lines += in_lines(points)
-    texts = [*findings(protocols), "The report has further results.", *warned]
+    texts = [*findings(ranked), "The report has further results.", *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 
@@ -292,9 +230,17 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
     result = with_figures(result)
     pairs = result["comparisons"]
     if len(pairs) > 1:
-        best = {compared[0].table.name for compared in ranked(panels)}
+        ranked = rankings(panels)
+        best = {ranking.panels[0].table.name for ranking in ranked}
         shown = [pair for pair in pairs if {pair["first"], pair["second"]} & best]
-        lines = in_lines(_rows("compared.txt", pairs=shown, result=result, shared=_shared))
+        values = {
+            "pairs": shown,
+            "result": result,
+            "shared": _shared,
+            "with": "the best" if all(ranking.best for ranking in ranked) else "the first",
+            "by_unit": any("by_unit" in pair["differences"] for pair in shown),
+        }
+        lines = in_lines(_rows("compared.txt", **values))
         result = {**result, "comparisons": [], "shown": shown}
     if len(result.get("external", ())) > 1:
         lines += in_lines(_rows("dropped.txt", external=result["external"]))

@@ -11,8 +11,8 @@ from ...core.formats import file_sha256
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import ESTIMAND, Entry, Metrics, Panel, joined_versions, with_figures
-from .answer import answer, sentences, warnings_of
+from .. import ESTIMAND, Entry, Metrics, Panel, conclude, joined_versions, with_figures
+from .answer import sentences, warnings_of
 from .page import Block, render, template_text
 
 _PACKAGES = {
@@ -169,7 +169,7 @@ def measured(name: str, metrics: Metrics | None) -> Entry:
     if entry:
         table = with_figures(entry)
         facts["lines"] = sentences(
-            "terminal.txt", name=name, a=answer(table), warnings=warnings_of(table)
+            "terminal.txt", name=name, a=conclude(table), warnings=warnings_of(table)
         )
         facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
     return facts

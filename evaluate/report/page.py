@@ -14,7 +14,17 @@ from typing import Any
 
 from ...core import counted, listed, plural, public
 from ...core.jobs import atomic_output
-from .. import Figure, figures_of, images_tested, informs, rows_of, spread_sentence
+from .. import (
+    Figure,
+    figures_of,
+    images_tested,
+    informs,
+    pooled_auc,
+    positives_needed,
+    power_note,
+    rows_of,
+    spread_sentence,
+)
 
 NOTHING = "–"
 
@@ -100,6 +110,11 @@ def p_value(p: float, sign: bool = True) -> str:
     return f"= {p:.3f}"
 
 
+def widened(factor: float) -> str:
+    """Write the factor of a variance; nothing for 1."""
+    return "" if factor == 1 else f", variance times {factor:g}"
+
+
 def sentence(text: str) -> str:
     """Begin a text with a capital and end it with a full stop.
 
@@ -158,6 +173,10 @@ FORMS: dict[str, Callable[..., Any]] = {
     "images_tested": images_tested,
     "figures_of": figures_of,
     "spread_sentence": spread_sentence,
+    "pooled_auc": pooled_auc,
+    "power_note": power_note,
+    "positives_needed": positives_needed,
+    "widened": widened,
     "headings": headings,
     "informs": informs,
 }

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Entry, Panel, PredictionTable, Sample
-from .answer import answer, findings, ranked, side_by_side, warnings, warnings_of
+from .. import Entry, Panel, PredictionTable, Sample, conclude, rankings
+from .answer import findings, side_by_side, warnings, warnings_of
 from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
@@ -21,8 +21,8 @@ def first_block(panels: Sequence[Panel]) -> Block:
     """Return the first answer of a report, which is how good, how sure and for whom."""
     if len(panels) == 1:
         return answer_block(panels[0], single=True)
-    protocols = ranked(panels)
-    values = {"rows": side_by_side(protocols), "findings": findings(protocols)}
+    ranked = rankings(panels)
+    values = {"rows": side_by_side(ranked), "findings": findings(ranked)}
     return Block(template="answers.html", values=values)
 
 
@@ -36,13 +36,13 @@ def cautions(panels: Sequence[Panel], banners: Sequence[str]) -> list[str]:
 
 def glance_section(panels: Sequence[Panel], errors: Sequence[Block]) -> Section:
     """Return what the first printed page shows below the answer: the figures drawn, and the worst errors."""
-    drawing = results_drawing([panel for compared in ranked(panels) for panel in compared])
+    drawing = results_drawing([panel for ranking in rankings(panels) for panel in ranking.panels])
     return Section("At a glance", [Block(drawings=[drawing]), *errors])
 
 
 def answer_block(panel: Panel, *, single: bool = False) -> Block:
     """Return the answer of one table, with its confusion matrix."""
-    values = {"a": answer(panel.metrics), "single": single, "run": panel.run}
+    values = {"a": conclude(panel.metrics), "single": single, "run": panel.run}
     return Block(template="answer.html", values=values)
 
 

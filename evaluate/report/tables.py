@@ -22,6 +22,8 @@ _TESTED = (
     "test",
     "p",
     "p_holm",
+    "verdict",
+    "disagree",
     "least_p",
     "detectable",
     "units_needed",

@@ -101,6 +101,53 @@ def test_whatever_the_class_folders(name, folders, tmp_path, cli):
     ) in err
 
 
+BREAKHIS_TREES = {
+    # folder -> whether the names tell the classes
+    "BreaKHis_v1/breast/{kind}/SOB/x/SOB_{B}_A_14-22549AB/40X": True,
+    "SOB_{B}_A_14-22549AB/SOB_{B}_F-14-25197/40X": True,
+    "40X": True,
+    "train/40X": True,
+    "mkfold/fold1/test/40X": True,
+    "": True,
+    "{kind}/40X": False,
+    "40X/{kind}": False,
+    "SOB_{B}/40X": False,
+    "train/{kind}/40X": False,
+    "{kind}": False,
+}
+
+
+@pytest.mark.parametrize("pattern", BREAKHIS_TREES)
+@pytest.mark.parametrize("size", [(700, 460), (350, 230)])
+def test_which_trees_of_breakhis_are_the_published_one(pattern, size, shared, tmp_path, cli):
+    """In others classes are those of the folders; micrometres are of the published tree and size only."""
+    real = sorted((shared / "data" / "breakhis").rglob("*-40-*.png"))
+    files = [next(path for path in real if f"SOB_{kind}" in path.name) for kind in "BM"]
+    for path, letter, kind in zip(files, "BM", ("gut", "böse"), strict=True):
+        folder = tmp_path / "images" / pattern.format(kind=kind, B=letter)
+        folder.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as image:
+            image.resize(size).save(folder / path.name)
+    groups, rows, err = listed(cli, tmp_path / "images")
+    is_published = BREAKHIS_TREES[pattern]
+    assert set(groups.values()) == {"-".join(path.name.split("-")[1:3]) for path in files}
+    labels = {row["label"] for row in rows.values()}
+    if is_published:
+        assert labels == {"benign", "malignant"}
+    elif pattern.startswith("SOB"):
+        assert labels == {"SOB_B", "SOB_M"}
+    else:
+        assert labels == {"gut", "böse"}
+    has_scale = is_published and size == (700, 460)
+    assert {row["mpp"][:5] for row in rows.values()} == {"0.492" if has_scale else ""}
+    assert ("--mpp states them" in err) == (is_published and not has_scale)
+    # a folder that names give a patient is not asked for one
+    assert "not taken for patients" not in err
+    read = read_dataset(tmp_path / "images", dataset="breakhis")
+    assert {record.label for record in read.records} == {"benign", "malignant"}
+    assert {record.mpp is not None for record in read.records} == {size == (700, 460)}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_none_ignores_them(name, tmp_path, cli):
     patients = written(NAMES[name], ("a", "b"), "{}.png")

@@ -1,3 +1,5 @@
+import html
+import json
 from dataclasses import replace
 from itertools import product
 
@@ -5,6 +7,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import (
+    Figure,
     compare_pairs,
     compare_tables,
     measure,
@@ -16,7 +19,7 @@ from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
 from bchisto.evaluate.report.methods import methods_text
 from scipy.stats import binom, norm, t
-from written_tables import predictions
+from written_tables import predictions, saved
 
 
 def table(name, hits, *, folds=5, groups=None):
@@ -82,11 +85,76 @@ def test_the_sign_flip_test_by_counting_patterns(rng, units):
     )
 
 
+def gain(change, low=-1.0, high=1.0):
+    return {"differences": {"accuracy": Figure(change, low, high, "t")}}
+
+
+def test_what_p_and_the_interval_of_a_comparison_say():
+    """Holm's p decides, whatever the interval; where that holds 0 although p is small, or not, they disagree."""
+    cases = [
+        ("better", False, 0.01, gain(0.1, 0.05, 0.2)),
+        ("better", True, 0.01, gain(0.1, -0.05, 0.2)),
+        ("worse", False, 0.01, gain(-0.1, -0.2, -0.05)),
+        ("worse", True, 0.01, gain(-0.1, -0.2, 0.05)),
+        ("not shown", False, 0.2, gain(0.1, -0.05, 0.2)),
+        ("not shown", True, 0.2, gain(0.1, 0.05, 0.2)),
+        ("not shown", False, 0.2, {"differences": {"accuracy": Figure(0.1, reason="one patient")}}),
+        ("better", False, 0.01, {"differences": {"accuracy": Figure(0.1, reason="one patient")}}),
+    ]
+    for verdict, disagree, p, differences in cases:
+        (found,) = holm([{"p": p, **differences}])
+        assert (found["verdict"], found["disagree"]) == (verdict, disagree)
+    first, second = holm([{"p": 0.03, **gain(0.1, 0.05, 0.2)}, {"p": 0.04, **gain(0.1, 0.05, 0.2)}])
+    assert (first["p_holm"], first["verdict"], first["disagree"]) == (0.06, "not shown", True)
+    assert second["disagree"]
+
+
+def unequal(seed):
+    """Return two tables of the same patients, of very unequal size, of which the second is better."""
+    rng = np.random.default_rng(seed)
+    sizes = np.exp(rng.normal(1.5, 1.2, 20)).astype(int) + 1
+    owner = np.repeat(np.arange(20), sizes)
+    hard = rng.normal(size=20)[owner]
+    hits = [rng.random(len(owner)) < 1 / (1 + np.exp(-better - hard)) for better in (0.3, 0.9)]
+    labels = rng.integers(0, 2, len(owner))
+    return [
+        predictions(
+            np.where(right == (labels == 1), 0.8, 0.2),
+            labels,
+            name=name,
+            groups=[f"p{k}" for k in owner],
+        )
+        for name, right in zip("xyz", (*hits, hits[0]), strict=True)
+    ]
+
+
+def test_lines_whose_p_and_interval_disagree_say_which_decides(tmp_path, completed):
+    tables = next(
+        tables for tables in map(unequal, range(200)) if compare_pairs(tables[:2])[0]["disagree"]
+    )
+    paths = [saved(table, tmp_path / f"{table.name}.csv") for table in tables]
+    decides = "95 % CI and p disagree, and Holm's p decides: "
+    for names in (paths[:2], paths):
+        out, _ = completed("evaluate", *names, "--out", tmp_path / f"e{len(names)}")
+        written = json.loads((tmp_path / f"e{len(names)}" / "metrics.json").read_text())
+        pairs = [pair for pair in written["comparisons"] if pair["disagree"]]
+        report = (tmp_path / f"e{len(names)}" / "report.html").read_text(encoding="utf-8")
+        said = {"better": "better", "worse": "worse", "not shown": "no difference is shown"}
+        for pair in pairs:
+            line = decides + said[pair["verdict"]]
+            assert f"{pair['second']} against {pair['first']}: {line}." in html.unescape(report)
+            assert line in " ".join(out.split())
+        assert out.count("Holm's p decides") <= len(pairs)
+        assert html.unescape(report).count(decides) == len(pairs)
+    (pair,) = compare_pairs(tables[:2])
+    assert pair["verdict"] == ("better" if pair["p"] <= 0.05 else "not shown")
+
+
 def test_holm_equals_statsmodels(rng):
     from statsmodels.stats.multitest import multipletests
 
     p = rng.random(7) ** 3
-    corrected = [pair["p_holm"] for pair in holm([{"p": value} for value in p])]
+    corrected = [pair["p_holm"] for pair in holm([{"p": value, **gain(0.1)} for value in p])]
     np.testing.assert_allclose(corrected, multipletests(p, method="holm")[1])
     assert holm([]) == []
 

@@ -1,16 +1,20 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import (
+    Panel,
     PredictionTable,
     TwoClassView,
+    compare_pairs,
     default_positive,
     measure,
     two_class_scores,
 )
-from written_tables import predictions
+from bchisto.evaluate.external import external_validation
+from written_tables import predictions, saved
 
 
 def table(rng, count=120, classes=("a", "b", "c"), folds=4, sharp=1.5):
@@ -163,3 +167,131 @@ def test_macro_f1_counts_a_class_that_is_only_predicted():
     found = measure(t)["macro_f1"]
     assert found["value"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert found["interval"][0] < found["value"] < found["interval"][1]
+
+
+TOGETHER = "scores of models of different folds are ranked together"
+
+
+def by_patient(classes, patients=12, images=6, seed=0, folds=None):
+    """Return a table of patients of one class each, one a fold unless the folds of patients are given."""
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(patients), images)
+    labels = owner % len(classes)
+    shares = rng.dirichlet(np.ones(len(classes)), len(owner))
+    fold_of = folds or list(range(1, patients + 1))
+    return predictions(
+        shares,
+        labels,
+        classes,
+        folds=[fold_of[p] for p in owner],
+        groups=[f"p{p}" for p in owner],
+    )
+
+
+def all_aucs(found):
+    """Yield each AUC of a table, of its view and of its classes."""
+    yield found["auc"]
+    yield found["two_class"]["auc"]
+    yield from (of_class["auc"] for of_class in found["per_class"].values())
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+def test_a_pooled_auc_has_no_interval_and_is_named(classes):
+    """One patient a fold, one image a fold, and both repeated: no fold holds a pair."""
+    table = by_patient(classes)
+    single = replace(table, groups=(None,) * len(table), folds=tuple(range(len(table))))
+    twice = [*range(1, 13), *range(13, 25)]
+    repeated = replace(
+        by_patient(classes, patients=24, folds=twice),
+        image_ids=table.image_ids * 2,
+        groups=table.groups * 2,
+    )
+    for t in (table, single, repeated):
+        found = measure(t, TwoClassView("b"))
+        for figure in all_aucs(found):
+            assert figure.reason == TOGETHER
+            assert figure.interval is None
+            assert 0 < figure.value < 1
+        assert "auc_pooled" not in found
+        assert "auc_pooled" not in found["two_class"]
+    whole = measure(replace(table, folds=(None,) * len(table)), TwoClassView("b"))
+    one_fold = measure(replace(table, folds=(1,) * len(table)), TwoClassView("b"))
+    pairs = measure(by_patient(classes, folds=[1, 1, 1, 2, 2, 2] * 2), TwoClassView("b"))
+    for found in (whole, one_fold, pairs):
+        assert all(figure.interval for figure in all_aucs(found))
+
+
+def test_a_class_that_is_tested_by_itself_makes_the_mean_a_pooled_one():
+    """Class c stands in folds of its own: only the AUC of a and b rank within a fold, and the mean does not."""
+    folds = [2 if patient % 3 == 2 else 1 + 2 * (patient % 2) for patient in range(12)]
+    table = by_patient(("a", "b", "c"), folds=folds)
+    found = measure(table, TwoClassView("c"))
+    assert found["auc"].reason == TOGETHER
+    assert found["two_class"]["auc"].reason == TOGETHER
+    of_class = {name: figures["auc"] for name, figures in found["per_class"].items()}
+    assert of_class["c"].reason == TOGETHER
+    assert of_class["a"].interval
+    assert of_class["b"].interval
+
+
+def test_what_is_made_of_a_pooled_auc_has_no_interval_either():
+    first = by_patient(("a", "b"))
+    second = replace(by_patient(("a", "b"), seed=1), name="u")
+    (pair,) = compare_pairs([first, second])
+    assert pair["differences"]["auc"].reason == TOGETHER
+    assert pair["differences"]["accuracy"].interval
+    fixed = replace(second, folds=(None,) * len(second))
+    inside, outside = (Panel(t, measure(t, TwoClassView("b"))) for t in (first, fixed))
+    drops = external_validation(outside, inside)["figures"]
+    assert drops["auc"]["drop"].reason == TOGETHER
+    assert drops["two_class_auc"]["drop"].interval is None
+    assert drops["accuracy"]["drop"].interval
+
+
+def test_the_pooled_auc_of_noise_lies_below_one_half():
+    """Why it is named: models that saw fewer positive rows score lower, and test more of them."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    found = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        owner = np.repeat(np.arange(12), 6)
+        truth = owner % 2
+        scores = np.empty(len(owner))
+        features = rng.normal(size=(len(owner), 4))
+        for fold in range(12):
+            rest = owner != fold
+            model = LinearDiscriminantAnalysis().fit(features[rest], truth[rest])
+            scores[~rest] = model.predict_proba(features[~rest])[:, 1]
+        table = predictions(scores, truth, folds=list(owner), groups=[f"p{p}" for p in owner])
+        found.append(measure(table)["auc"])
+    assert np.mean([figure.value for figure in found]) < 0.45
+    assert {figure.reason for figure in found} == {TOGETHER}
+
+
+def test_a_pooled_auc_is_named_wherever_it_stands(tmp_path, completed):
+    saved(by_patient(("a", "b", "c")), tmp_path / "alone.csv")
+    out, _ = completed(
+        "evaluate", tmp_path / "alone.csv", "--out", tmp_path / "e", "--positive", "b"
+    )
+    said = f"(95 % CI not estimable: {TOGETHER})"
+    assert said in " ".join(out.split())
+    report = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
+    assert f"* 95 % CI not estimable: {TOGETHER}" in report
+    assert "of pairs of all folds, since no fold tests each class beside another" in report
+    assert "Forman G" in report
+    assert "of pairs within a fold" not in report
+
+
+def test_what_a_table_without_an_error_may_still_hide():
+    """The sentence of docs/report.md: of 20 images, all right, in a cross-validation."""
+    labels = [k % 2 for k in range(20)]
+    scores = [0.9 if label else 0.1 for label in labels]
+    crossed = measure(predictions(scores, labels, folds=[k // 4 + 1 for k in range(20)]))
+    low = f"{100 * crossed['accuracy'].low:.0f} %"
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    assert (
+        f"With 20 of 20 images right in a cross-validation, the true value may still be {low}"
+        in text
+    )
+    assert measure(predictions(scores, labels))["accuracy"].low > crossed["accuracy"].low + 0.04

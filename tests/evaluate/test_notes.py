@@ -47,7 +47,7 @@ def test_folds_that_split_patients_are_named(tmp_path, patches):
     (note,) = notes(tmp_path, rows)
     assert "t: image-level folds on grouped data, with 3 patients " + LEAK in note
     (table,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"].values()
-    text = "3 patients are in both training and test sets, so this does not show what to expect of a new patient"
+    text = "With 3 patients in both training and test sets, this does not show what to expect of a new patient"
     assert text in " ".join(map(str.strip, headline("t", table)))
 
 

@@ -8,6 +8,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import TwoClassView, measure
 from bchisto.evaluate.operating import called_point, sensitive_threshold
+from scipy.stats import norm
 from written_tables import predictions, saved
 
 CLASSES = ("benign", "malignant")
@@ -50,6 +51,45 @@ def test_a_threshold_promises_new_positives_what_was_wanted(rng):
     assert sensitive_threshold(np.array([0.4, 0.7]), 0.9) == (0.4, False)
     assert sensitive_threshold(np.arange(1, 10) / 10, 0.9) == (0.1, True)  # 0.1 x 10 is not quite 1
     assert sensitive_threshold(np.arange(1, 10) / 10, 1.0) == (0.1, False)
+
+
+@pytest.mark.parametrize(
+    ("patients", "wanted", "seen"),
+    [(10, 0.9, 0.7), (20, 0.9, 0.85), (40, 0.9, 0.9), (40, 0.95, 0.75)],
+)
+def test_a_threshold_keeps_its_promise_to_new_patients(patients, wanted, seen):
+    """Patients of very unequal size: images that count as patients promise too much; not all specificity is lost."""
+    rng = np.random.default_rng(0)
+    new = rng.standard_t(3, size=4000)  # what images of a new patient share
+    reached = {"patients": [], "images": []}
+    specificity = []
+    for _ in range(400):
+        sizes = np.maximum(1, np.exp(rng.normal(1.5, 1.2, patients)).astype(int))
+        owner = np.repeat(np.arange(patients), sizes)
+        scores = rng.standard_t(3, size=patients)[owner] + rng.normal(size=len(owner))
+        for name, units in (("patients", owner), ("images", None)):
+            threshold, enough = sensitive_threshold(scores, wanted, units=units)
+            reached[name].append(norm.sf(threshold - new).mean())
+            assert enough or name == "patients"
+            if name == "patients":
+                assert enough == (patients >= wanted / (1 - wanted) - 1e-9)
+                specificity.append(norm.cdf(threshold + 8 - new).mean())
+    error = 2 * np.std(reached["patients"]) / 20
+    assert wanted - error <= np.mean(reached["patients"]) <= wanted + 2 / (patients + 1) + error
+    assert np.mean(reached["images"]) < wanted - 0.005
+    assert np.mean(specificity) > seen
+
+
+def test_the_threshold_of_unequal_patients_by_hand():
+    """Of 10 patients a weight of 0.1 may lie below: 2 of the 20 images of one, none of those who have one."""
+    scores = np.r_[np.arange(20) / 100, np.full(9, 0.9)]
+    owner = np.r_[np.zeros(20, int), np.arange(1, 10)]
+    assert sensitive_threshold(scores, 0.9, units=owner) == (0.02, True)
+    assert sensitive_threshold(scores, 0.9) == (0.02, True)
+    lone_low = np.r_[np.full(20, 0.9), np.arange(9) / 100]
+    assert sensitive_threshold(lone_low, 0.9, units=owner) == (0.0, True)
+    assert sensitive_threshold(lone_low, 0.9) == (0.02, True)
+    assert sensitive_threshold(scores[::-1], 0.9, units=owner[::-1]) == (0.02, True)
 
 
 def test_each_fold_is_called_by_the_threshold_of_the_others(rng):
@@ -142,7 +182,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, refused, completed
         0.02,
     )
     assert (
-        "target sensitivity 90.0 %, thresholds fitted on the other folds: sensitivity"
+        "target sensitivity 90.0 % by image, thresholds fitted on the other folds: sensitivity"
         in " ".join(out.split())
     )
     found = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"]

@@ -18,9 +18,10 @@ from bchisto.evaluate import (
     compare_pairs,
     evaluate,
     measure,
+    rankings,
 )
 from bchisto.evaluate.report import headline, warnings, write_evaluation, write_report
-from bchisto.evaluate.report.answer import ranked, side_by_side
+from bchisto.evaluate.report.answer import side_by_side
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
 from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks
@@ -189,7 +190,7 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
         "both train and test in a fold, so these",
         "both the training and the validation part of a fold, so training",
         "in test sets; these results",
-        "1 patient is in both training and test sets",
+        "With 1 patient in both training and test sets",
     ):
         assert said in text
 
@@ -270,7 +271,7 @@ def test_what_is_not_known_is_said(tmp_path):
 
 
 def test_several_are_told_at_a_glance():
-    """Those of a protocol under its name, equal ones both the best; a sentence once, with those that it is about."""
+    """Those of a protocol under its name, equal good ones both the best; a sentence once, with its tables."""
     panels = []
     for name, seed in {"5-ü%s": 1, "5-b\t{}": 1, "5-c": 2, "9-a": 3}.items():
         table = replace(table_of(np.random.default_rng(seed), name=name), protocol=name[0])
@@ -281,7 +282,7 @@ def test_several_are_told_at_a_glance():
                 run={"banners": ["SYNTHETIC", "odd"][: len(name) - 2]},
             )
         )
-    _, *rows = side_by_side(ranked(panels), brief=True)
+    _, *rows = side_by_side(rankings(panels), brief=True)
     assert [row[:2] if row[1:] else row[0][:4] for row in rows] == [
         "5: 5",
         ["best", "ü%s"],
@@ -304,8 +305,8 @@ def test_what_learnt_nothing_is_not_the_best():
     scores = {"t-wrong": 0.2 + 0.6 * (1 - labels), "t-constant": np.full(8, 0.6)}
     tables = [predictions(score, labels, name=name, folds=folds) for name, score in scores.items()]
     panels = [Panel(table, measure(table, bootstrap=0)) for table in tables]
-    rows = side_by_side(ranked(panels), brief=True)
-    assert [row[1] for row in rows if row[0] == "best"] == ["wrong"]
+    rows = side_by_side(rankings(panels), brief=True)
+    assert [row[:2] for row in rows[2:]] == [["", "constant"], ["", "wrong"], ["", "chance"]]
 
 
 def test_classes_and_patients_are_counted_by_hand(tmp_path):
