@@ -274,8 +274,7 @@ def write_page(path: Path, rows: Sequence[dict[str, Any]], *, count: int, **valu
     count : int
         Number of explanations.
     **values
-        The title, how many images are ``predicted`` to be of each class, ``banners``, ``failures`` and ``facts`` about
-        the model.
+        The title, ``banners``, ``failures`` and ``facts`` about the model.
     """
     render_page(
         path,

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -406,13 +405,11 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             rows.append(row)
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))
-        predicted = (row[_HEADER.index("predicted")] for row in rows)
         write_page(
             result.page,
             shown,
             title=f"Explanations: {self.explain.method.name}",
             count=len(rows),
-            predicted=Counter(filter(None, predicted)),
             banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
             facts=bundle_lines(self.model.bundle, self.explain.file.sha256),
