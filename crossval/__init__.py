@@ -4,8 +4,17 @@
 share: shards, resuming, outputs and reports.
 """
 
-from .outputs import Outputs, citation_of, table_rows, write_table
-from .result import CrossValidation, in_order, offered, summary_of
+from .outputs import (
+    CrossValidation,
+    Outputs,
+    chosen_anew,
+    citation_of,
+    in_order,
+    offered,
+    summary_of,
+    table_rows,
+    write_table,
+)
 from .training import LabelledImages, Training, cross_validate
 
 __all__ = ["CrossValidation"]

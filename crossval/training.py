@@ -38,7 +38,7 @@ from ..data import (
 )
 from ..evaluate import PredictionTable, TwoClassView, read_facts
 from ..evaluate.report import reporting, write_run_report
-from .result import CrossValidation
+from .outputs import CrossValidation, chosen_anew
 
 _log = logging.getLogger(__name__)
 
@@ -406,8 +406,7 @@ def cross_validate(
             for result in results
         }
     )
-    _report(results, run=run, images=images.digest)
-    return results
+    return _report(results, run=run, images=images.digest)
 
 
 def _accuracy(result: CrossValidation) -> float | None:
@@ -417,20 +416,22 @@ def _accuracy(result: CrossValidation) -> float | None:
     return accuracy
 
 
-def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> None:
-    """Write the report of the run.
+def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> list[CrossValidation]:
+    """Write the report of the run, and return the results with the choice among all results of the run.
 
     Raises
     ------
     ReportError
-        This report, or one of a training, could not be written.
+        A report, of the run or of a training, could not be written.
     """
     failed = [line for result in results for line in result.unreported]
-    panels = {result.folder: result.panel for result in results if result.panel is not None}
-    if panels:
+    made = {result.folder: result.panel for result in results if result.panel is not None}
+    if made:
         with reporting(run / "report.html", failed):
-            write_run_report(run, images=images, made=panels)
+            write_run_report(run, images=images, made=made, failed=failed)
+        results = chosen_anew(results)
     if failed:
         folders = ", ".join(str(result.folder) for result in results if result.assembled)
         text = f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {folders}"
         raise ReportError(text, results)
+    return list(results)

@@ -18,7 +18,6 @@ from .compare import (
     compare_tables,
     holm,
     precision_difference,
-    selection_notes,
     unlike_pairs,
 )
 from .conclusions import (
@@ -27,6 +26,7 @@ from .conclusions import (
     Ranking,
     Verdict,
     advice_of,
+    choice_of,
     conclude,
     pooled_auc,
     positives_needed,
@@ -34,6 +34,8 @@ from .conclusions import (
     ranking_figure,
     rankings,
     verdict_of,
+    with_choice,
+    with_choices,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .influence import Integers, Mask, Part, Values
@@ -50,6 +52,7 @@ from .metrics import (
 )
 from .operating import fold_curves
 from .panel import (
+    METRICS,
     Panel,
     PaperTable,
     Sample,
@@ -57,6 +60,7 @@ from .panel import (
     fold_error,
     images_tested,
     joined_versions,
+    name_in,
     paper_table,
     read_facts,
     rows_of,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import combinations
@@ -67,7 +66,7 @@ def compare_pairs(
     pairs = []
     of_each = list(views) or [TwoClassView()] * len(tables)
     for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, of_each, strict=True), 2):
-        if _unlike(a, b) is not None:
+        if unlike(a, b) is not None:
             continue
         pair: Entry = {"first": a.name, "second": b.name}
         pair |= compare_tables(a, b, view=view_of_a, margin=margin)
@@ -132,17 +131,6 @@ def _verdict(change: Figure, p: float) -> Entry:
     return {"verdict": verdict, "disagree": bool(change.interval) and shown == holds_zero}
 
 
-def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:
-    """Return a sentence on how many tables of the same images are shown, because a reader would pick the best."""
-    alike = Counter(frozenset((image, patch) for image, patch, _ in table.keys) for table in tables)
-    return [
-        f"{count} tables of the same images were looked at: the best of them looks better than it is, the more so the "
-        "more there are; choose on other images than those that are reported, and read comparisons by Holm's p"
-        for count in alike.values()
-        if count > 2
-    ]
-
-
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:
     """Return which two tables cannot be compared, and why: their images, folds, classes, true classes or groups differ.
 
@@ -156,13 +144,13 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
     for a, b in combinations(tables, 2):
         if not rows and _keys(a, b).keys() != _keys(b, a).keys():
             continue
-        reason = _unlike(a, b)
+        reason = unlike(a, b)
         if reason is not None:
             notes.append(Message("{} and {} are not compared: {}", a.name, b.name, reason))
     return notes
 
 
-def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
+def unlike(first: PredictionTable, second: PredictionTable) -> str | None:
     """Return why two tables cannot be compared."""
     rows_of_first = _keys(first, second)
     rows_of_second = _keys(second, first)
@@ -245,11 +233,11 @@ def compare_tables(
     ----------
     McNemar 1947; Fagerland, Lydersen & Laake 2013 (mid-p); Fisher 1935, sec. 21 (signs).
     """
-    reason = _unlike(first, second)
+    reason = unlike(first, second)
     if reason is not None:
         text = "{} and {} cannot be compared: {}; give tables of the same rows and classes"
         raise InputError(text, first.name, second.name, reason)
-    first, second = _aligned(first, second)
+    first, second = paired_rows(first, second)
     units = Units.of(first)
     right_in_first = first.hits
     right_in_second = second.hits
@@ -271,7 +259,7 @@ def compare_tables(
     return comparison | {"margin": margin, "not_inferior": not_inferior}
 
 
-def _aligned(
+def paired_rows(
     first: PredictionTable, second: PredictionTable
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return two tables with rows in the order of the first, and with the folds and the groups that either names."""

@@ -12,7 +12,8 @@ from ..core import InputError, Many, PathInput, converted, counted
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files
 from .aggregate import Aggregation, aggregate
-from .compare import compare_pairs, selection_notes, unlike_pairs
+from .compare import compare_pairs, unlike_pairs
+from .conclusions import with_choices
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
 from .panel import METRICS, Facts, Panel, read_facts
@@ -108,6 +109,8 @@ def evaluate(
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     panels = reader.panels(tables_of(sources), tables)
+    added = with_choices([panel.table for panel in panels], [panel.metrics for panel in panels])
+    panels = [replace(panel, metrics=metrics) for panel, metrics in zip(panels, added, strict=True)]
     result: Entry = {
         "schema_version": SCHEMA,
         "tables": {panel.table.name: panel.metrics for panel in panels},
@@ -127,7 +130,7 @@ def evaluate(
     if len(unlike) > _MOST_NOTES:
         further = len(unlike) - _MOST_NOTES
         unlike[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
-    result["notes"] = [*reader.banners, *not_external, *selection_notes(compared), *unlike]
+    result["notes"] = [*reader.banners, *not_external, *unlike]
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)

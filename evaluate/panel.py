@@ -340,12 +340,15 @@ def read_facts(path: Path) -> Facts:
             versions = joined_versions(settings.get("made_with", ()))
             if versions:
                 run = {**run, "versions": versions}
-            of_patches = path.name == _OURS[1]
-            for name, metrics in tables.items():
-                if name.endswith(" (patch)") == of_patches:
-                    return Facts(run, with_figures(metrics))
-            return Facts(run, {})
+            name = name_in(tables, path)
+            return Facts(run, with_figures(tables.get(name, {})))
     return Facts({}, {})
+
+
+def name_in(tables: Iterable[str], path: Path) -> str:
+    """Return what ``metrics.json`` calls the table of a predictions file; empty if it has none."""
+    of_patches = path.name == _OURS[1]
+    return next((name for name in tables if name.endswith(" (patch)") == of_patches), "")
 
 
 def _read_if_there(path: Path) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 from ...core import DAMAGE, InputError, ReportError, SettingsConflictError
 from ...core.formats import read_rows
 from ...core.jobs import scratch_folder, write_rows
-from ...crossval import CrossValidation
-from ...evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
+from ...crossval import CrossValidation, chosen_anew
+from ...evaluate import Panel, compare_pairs, holm, unlike_pairs
 from ...evaluate.report import PublishedTable
 from ...finetune import build_model
 from .estimate import Estimate, estimate_step, time_training, untrained
@@ -132,7 +132,7 @@ class RecipeRun:
     def compare(self, others: Sequence[RecipeRun], test_images: Mapping[str, Path]) -> None:
         """Compare the figures with the published ones, also by the runs of other seeds; predict the test images."""
         recipe = self._recipe
-        self.notes += self._selection_notes()
+        self.results = chosen_anew(self.results)
         # times are of this machine, so a quick run does not measure them
         timed = (
             {} if self._request.quick else {name: self.variants[name] for name, _ in self.obtained}
@@ -160,13 +160,6 @@ class RecipeRun:
         note = comparable_note(self.banners)
         self.published = compare_published(recipe.published, runs, note=note)
         self.failed += [line for other in others for line in other.failed]
-
-    def _selection_notes(self) -> list[str]:
-        """Return notes on the choice among the variants of a magnification."""
-        tables: dict[int | None, list[PredictionTable]] = {}
-        for (_, magnification), obtained in self.obtained.items():
-            tables.setdefault(magnification, []).append(obtained.panel.table)
-        return [note for compared in tables.values() for note in selection_notes(compared)]
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""

@@ -24,7 +24,7 @@ from ...core import (
     from_options,
 )
 from ...core.jobs import Work, cpu_resources
-from ...crossval import CrossValidation, in_order
+from ...crossval import CrossValidation, chosen_anew, in_order
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
 from ...featurize import (
@@ -230,9 +230,9 @@ def trial(
         fit = functools.partial(train, out=run, features=described.stores, folds=folds, work=work)
         _train(fit, results)
     except ReportError as error:
-        trained = in_order([*results, *error.results])
+        trained = in_order(chosen_anew([*results, *error.results]))
         raise ReportError(str(error), TrialResult(check, trained, standard)) from error
-    return TrialResult(check, in_order(results), standard)
+    return TrialResult(check, in_order(chosen_anew(results)), standard)
 
 
 def _quick_settings(

@@ -12,7 +12,7 @@ from os.path import commonprefix
 from typing import Any
 
 from ...core import Message, aligned, counted, printable
-from .. import Metrics, Panel, Ranking, conclude, rankings, selection_notes, with_figures
+from .. import Metrics, Panel, Ranking, conclude, rankings, with_figures
 from .page import render
 from .tables import further_figures
 
@@ -159,7 +159,7 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
     names = tuple(panel.table.name for panel in panels)
     pairs = [(panel.table.name, text) for panel in panels for text in panel.run.get("banners", ())]
     banners = {text for _, text in pairs}
-    for note in (*notes, *selection_notes([panel.table for panel in panels])):
+    for note in notes:
         name, _, text = note.partition(": ")
         # a message of the library names its tables itself
         if not isinstance(note, Message) and text and name.startswith(names):

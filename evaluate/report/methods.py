@@ -13,7 +13,7 @@ from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
 from .. import ESTIMAND, Entry, Metrics, Panel, conclude, joined_versions, with_figures
 from .answer import sentences, warnings_of
-from .page import Block, render, template_text
+from .page import Block, render, renew_answer, template_text
 
 _PACKAGES = {
     "bchisto": "bchisto",
@@ -111,6 +111,10 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     return text.replace(" .", "."), [REFERENCES[key] for key in order]
 
 
+CARD = "model-card.md"
+"""File name of the model card."""
+
+
 def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Metrics | None) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
@@ -138,6 +142,11 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Metrics
     card = render("card.md", **values, **measured(name, metrics), methods=text, sources=sources)
     with atomic_output(path) as temporary:
         temporary.write_text(card, encoding="utf-8")
+
+
+def renew_card(path: Path, *, name: str, metrics: Metrics) -> None:
+    """Write the figures of a card anew, from what ``metrics.json`` holds."""
+    renew_answer(path, render("lines.md", **measured(name, metrics)))
 
 
 def measured(name: str, metrics: Metrics | None) -> Entry:

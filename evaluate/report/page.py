@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from .. import (
     rows_of,
     spread_sentence,
 )
+
+_log = logging.getLogger(__name__)
 
 NOTHING = "–"
 
@@ -366,6 +369,33 @@ def render_page(
     html = page.render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+_ANSWER = re.compile(rb"<!-- answer -->.*?<!-- end of answer -->", re.DOTALL)
+
+
+def page_text(first: Sequence[Block]) -> str:
+    """Return a page that holds only its answer."""
+    template = page_templates(__package__, passed_on=True).get_template("blocks.html")
+    page: str = template.render(title="", renamed=[], banners=[], first=list(first), sections=[])
+    return page
+
+
+def renew_answer(path: Path, page: str) -> None:
+    """Replace the answer of a report or card, with the comments around it, by that of another, and nothing else.
+
+    A file without these comments is left as it is, with a warning.
+    """
+    old = path.read_bytes()
+    new = _ANSWER.findall(page.encode())
+    if not _ANSWER.search(old):
+        text = (
+            "%s: the comments around its answer are gone, so it does not say the choice of the best"
+        )
+        _log.warning(text, path)
+        return
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(_ANSWER.sub(lambda _: new[0], old, count=1))
 
 
 def style_of(package: str | None, style: str) -> str:

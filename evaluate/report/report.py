@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ...core import BchistoError, ImageError, ReportError
-from ...core.formats import Pixels
-from ...core.jobs import is_set_aside, refuse_overwriting, write_rows
+from ...core.formats import Pixels, read_json
+from ...core.jobs import is_set_aside, refuse_overwriting, write_json, write_rows
 from .. import (
+    METRICS,
     Entry,
     Evaluation,
     Mask,
@@ -24,16 +25,21 @@ from .. import (
     PaperTable,
     PredictionTable,
     Sample,
+    as_json,
+    choice_of,
     compare_pairs,
+    name_in,
     read_facts,
     read_predictions,
     unlike_pairs,
+    with_choice,
+    with_choices,
     with_figures,
 )
 from .answer import warnings
 from .drawings import learning_drawing
-from .methods import method_blocks
-from .page import Block, Section, write_page
+from .methods import CARD, method_blocks, renew_card
+from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import (
     answer_block,
     first_block,
@@ -247,60 +253,110 @@ def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
         yield Section(f"How {name} learnt", [Block(drawings=drawings)])
 
 
-def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel] | None = None) -> None:
+def write_run_report(
+    run: Path, *, images: str, made: Mapping[Path, Panel], failed: list[str]
+) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
-    It does not matter which call made a folder: its files hold what a panel does.
+    It does not matter which call made a folder: its files hold what a panel does. What the choice of the best among all
+    of them leaves of the best is written anew in the metrics, report and card of each.
 
     Parameters
     ----------
     run : Path
         The run folder.
     images : str
-        Identity of the images of the call that asks; folders about others are named and left out.
-    made : mapping of Path to Panel, optional
+        Identity of the images of the call that asks; folders about others are named and not compared.
+    made : mapping of Path to Panel
         Folders that the call that asks has made, which need not be read.
+    failed : list of str
+        Gets a line for each folder in which the choice could not be written, see `reporting`.
     """
-    panels: list[Panel] = []
+    panels: dict[Path, Panel] = {}
     banners: list[str] = []
     paths = [*run.glob("boost/*/predictions.csv"), *run.glob("finetune/*/predictions.csv")]
     for path in sorted(paths):
         if is_set_aside(path):
             continue
-        panel = (made or {}).get(path.parent) or _read(path, run, images)
+        panel = made.get(path.parent) or _read(path, run)
         if isinstance(panel, Panel):
             table = replace(panel.table, name=path.parent.name)
             # pictures stand in the folder's own report
-            panels.append(replace(panel, table=table, samples=()))
+            panels[path] = replace(panel, table=table, samples=())
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
-    title = f"Results of {panels[0].table.name}" if len(panels) == 1 else "All results of this run"
-    tables = [panel.table for panel in panels]
-    pairs = compare_pairs(tables, views=[panel.view for panel in panels])
+    digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]
+    added = with_choices(
+        [panel.table for panel in panels.values()],
+        [panel.metrics for panel in panels.values()],
+        images=digests,
+    )
+    shown = []
+    for (path, panel), metrics, digest in zip(panels.items(), added, digests, strict=True):
+        panel = replace(panel, metrics=metrics)
+        with reporting(path.with_name(METRICS), failed):
+            _renew(path, panel)
+        if digest == images:
+            shown.append(panel)
+        else:
+            banners.append(f"{_name(path, run)} is not shown: it is about other images")
+    title = f"Results of {shown[0].table.name}" if len(shown) == 1 else "All results of this run"
+    tables = [panel.table for panel in shown]
+    pairs = compare_pairs(tables, views=[panel.view for panel in shown])
     banners += unlike_pairs(tables, rows=False)
-    write_report(run / "report.html", title=title, panels=panels, banners=banners, pairs=pairs)
+    write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
+
+
+def _renew(path: Path, panel: Panel) -> None:
+    """Write the choice of the best into the report, card and metrics of a folder, if it is another than they hold.
+
+    The metrics are last, so that an interrupted call is repeated.
+    """
+    recorded = path.with_name(METRICS)
+    content = read_json(recorded)
+    name = name_in(content["tables"], path)
+    choice = as_json(choice_of(panel.metrics))
+    old = content["tables"][name]
+    if choice == choice_of(old):
+        return
+    content["tables"][name] = with_choice(old, choice)
+    panels = [replace(panel, table=replace(panel.table, name=name))]
+    of_patches = path.with_name("predictions-by-patch.csv")
+    if of_patches.is_file():
+        panels.append(_panel(of_patches, name=name_in(content["tables"], of_patches)))
+    report = path.with_name("report.html")
+    if report.is_file():
+        renew_answer(report, page_text([first_block(panels)]))
+    card = path.with_name(CARD)
+    if card.is_file():
+        renew_card(card, name=path.absolute().parent.name, metrics=content)
+    write_json(recorded, content)
 
 
 def _name(path: Path, run: Path) -> str:
     return path.parent.relative_to(run).as_posix()
 
 
-def _read(path: Path, run: Path, images: str) -> Panel | str:
-    """Return the panel of a folder about these images, or why none is shown; empty if it is unfinished, or not ours."""
+def _read(path: Path, run: Path) -> Panel | str:
+    """Return the panel of a folder, or why none is shown; empty if it is unfinished, or not ours."""
     try:
         facts = read_facts(path)
         if not facts.metrics:
             return ""
-        (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
-        paper = PaperTable(**facts.run["paper"]) if "paper" in facts.run else None
-        panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
-        if str(facts.run["images_sha256"]) not in ("", images):
-            return "it is about other images"
+        _ = facts.run["images_sha256"]
+        return _panel(path, name=path.parent.name)
     except (BchistoError, KeyError, TypeError, ValueError) as error:
         report = run / "report.html"
         _log.warning("%s is left out of %s: %s", _name(path, run), report, error)
         return "its files cannot be read"
-    return panel
+
+
+def _panel(path: Path, *, name: str) -> Panel:
+    """Return the panel of a table of a finished folder."""
+    facts = read_facts(path)
+    (table,) = read_predictions(path, classes=facts.run["classes"], name=name)
+    paper = PaperTable(**facts.run["paper"]) if "paper" in facts.run else None
+    return Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
 
 
 def write_evaluation(evaluation: Evaluation) -> Entry:

@@ -5,7 +5,15 @@ import re
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Panel, Sample, evaluate, measure, paper_table
+from bchisto.evaluate import (
+    Panel,
+    Sample,
+    as_json,
+    evaluate,
+    measure,
+    paper_table,
+    read_predictions,
+)
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 from written_tables import predictions
@@ -169,7 +177,8 @@ def recorded(folder, rng, *, positive, rule="max"):
         "command": "finetune",
         "two_class": {"positive": positive, "rule": rule, "thresholds": [0.5]},
     }
-    content = {"tables": {folder.name: {"two_class": {}}}, "run": run}
+    (table,) = read_predictions(folder / "predictions.csv", classes=classes)
+    content = {"tables": {folder.name: as_json(measure(table))}, "run": run}
     (folder / "metrics.json").write_text(json.dumps(content))
     return folder / "predictions.csv"
 
@@ -181,7 +190,7 @@ def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monke
     first, second = (one["two_class"]["thresholds"][0] for one in result["tables"].values())
     shown = {}
     monkeypatch.setattr(run_report, "write_report", lambda *_, **given: shown.update(given))
-    run_report.write_run_report(tmp_path / "run", images="x")
+    run_report.write_run_report(tmp_path / "run", images="x", made={}, failed=[])
     for pairs in (result["comparisons"], shown["pairs"]):
         for name in ("sensitivity", "specificity"):
             found = pairs[0]["differences"][name]["value"]

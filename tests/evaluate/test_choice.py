@@ -1,0 +1,277 @@
+"""What the choice of the best of several tables leaves of its figures (BBC-CV).
+
+The paper: Tsamardinos, Greasidou & Borboudakis 2018, Machine Learning 107:1895.
+"""
+
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+import pytest
+from bchisto.evaluate import (
+    Figure,
+    as_json,
+    choice_of,
+    measure,
+    verdict_of,
+    with_choices,
+    with_figures,
+)
+from bchisto.evaluate.conclusions import choose, corrected_figures, ranking_figure
+from bchisto.evaluate.predictions import take_rows
+from sklearn.metrics import accuracy_score, recall_score
+from written_tables import predictions
+
+RATES = ["accuracy", "balanced_accuracy", "patient_recognition_rate"]
+
+
+def candidates(rng, count, *, rows=40, skill=0.5, classes="ab", groups=None, repeats=1, folds=5):
+    """Return tables of the same images: each is right with its probability, whatever its class."""
+    labels = np.arange(rows) % len(classes)
+    tables = []
+    for number in range(count):
+        right = rng.random(rows * repeats) < np.broadcast_to(skill, count)[number]
+        truth = np.tile(labels, repeats)
+        others = (truth + rng.integers(1, len(classes), len(truth))) % len(classes)
+        called = np.where(right, truth, others)
+        scores = np.full((len(truth), len(classes)), 0.4 / len(classes))
+        scores[np.arange(len(truth)), called] += 0.6
+        tables.append(
+            predictions(
+                scores,
+                truth,
+                classes,
+                name=f"t{number}",
+                image_ids=[f"i{k}" for k in range(rows)] * repeats,
+                folds=[k % folds + 1 + folds * (k // rows) for k in range(rows * repeats)],
+                groups=(groups or [None] * rows) * repeats,
+            )
+        )
+    return tables
+
+
+def by_hand(tables, by, draws, seed=1):
+    """Return the corrected figures by a plain loop, from the names of patients and images and by scikit-learn."""
+    rng = np.random.default_rng(seed)
+    first = tables[0]
+    units = [group or image for group, image in zip(first.groups, first.image_ids, strict=True)]
+    names = sorted(set(units))
+
+    def figures(table, rows):
+        truth, called = table.labels[rows], table.predicted[rows]
+        found = {"accuracy": accuracy_score(truth, called)}
+        recalls = recall_score(truth, called, labels=sorted(set(truth)), average=None)
+        found["balanced_accuracy"] = recalls.mean()
+        shares = {}
+        for row in rows:
+            if table.groups[row]:
+                shares.setdefault(table.groups[row], []).append(
+                    table.predicted[row] == table.labels[row]
+                )
+        weights = [rows.count(next(r for r in rows if table.groups[r] == name)) for name in shares]
+        if shares:
+            found["patient_recognition_rate"] = np.average(
+                [np.mean(s) for s in shares.values()], weights=weights
+            )
+        return found
+
+    outside = {name: [] for name in RATES}
+    for _ in range(draws):
+        drawn = rng.choice(names, len(names)).tolist()
+        bag = [row for name in drawn for row, unit in enumerate(units) if unit == name]
+        out = [row for row, unit in enumerate(units) if unit not in drawn]
+        if not out:
+            continue
+        scores = [figures(table, bag)[by] for table in tables]
+        best = [t for t, score in zip(tables, scores, strict=True) if score > max(scores) - 1e-9]
+        for name in RATES:
+            of_best = [figures(table, out).get(name, np.nan) for table in best]
+            outside[name].append(np.mean(of_best))
+    return {
+        name: np.nanmean(values) for name, values in outside.items() if not np.isnan(values).all()
+    }
+
+
+PATIENTS = [f"p{k // 3}" for k in range(24)]
+UNEQUAL = [f"p{min(k // 2, 7)}" for k in range(24)]
+SOME = [f"p{k // 4}" if k < 16 else None for k in range(24)]
+
+
+@pytest.mark.parametrize(
+    ("known", "by"),
+    [
+        ({}, "balanced_accuracy"),
+        ({"groups": PATIENTS}, "balanced_accuracy"),
+        ({"groups": UNEQUAL}, "patient_recognition_rate"),
+        ({"groups": SOME}, "balanced_accuracy"),
+        ({"groups": PATIENTS, "repeats": 2}, "balanced_accuracy"),
+        ({"classes": "abc", "repeats": 3}, "balanced_accuracy"),
+        ({"count": 2}, "balanced_accuracy"),
+    ],
+    ids=["images", "patients", "by patient", "some patients", "repeated", "three classes", "two"],
+)
+def test_the_corrected_figures_equal_those_of_a_plain_loop(rng, known, by):
+    tables = candidates(rng, **{"count": 4, "rows": 24, "skill": 0.7} | known)
+    found = corrected_figures(tables, by=by)
+    expected = by_hand(tables, by, 200)
+    if known.get("groups") is None:
+        expected.pop("patient_recognition_rate", None)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        # of 200 and 1,000 draws, whose values spread by 0.15 at most
+        assert found[name] == pytest.approx(value, abs=4 * 0.15 * (1 / 200 + 1 / 1000) ** 0.5), name
+    best = max(measure(table)[by].value for table in tables)
+    assert found[by] < best
+
+
+def test_the_same_draws_give_the_same_figures_in_any_order(rng):
+    tables = candidates(rng, 5, groups=[f"p{k // 4}" for k in range(40)])
+    found = corrected_figures(tables, by="balanced_accuracy")
+    shuffled = take_rows(tables[0], rng.permutation(40))
+    for others in (tables, tables[::-1], [tables[1], shuffled, *tables[2:]]):
+        again = corrected_figures(others, by="balanced_accuracy")
+        assert again == pytest.approx(found, abs=1e-12)
+
+
+def test_a_group_that_one_table_lacks_is_taken_from_another(rng):
+    named = candidates(rng, 3, groups=[f"p{k // 4}" for k in range(40)])
+    lacking = [replace(named[0], groups=(None,) * 40), *named[1:]]
+    found = corrected_figures(lacking, by="balanced_accuracy")
+    assert found == pytest.approx(corrected_figures(named, by="balanced_accuracy"))
+
+
+def test_nine_tables_of_many_images_take_a_moment(rng):
+    tables = candidates(rng, 9, rows=2000, skill=0.7)
+    begin = perf_counter()
+    corrected_figures(tables, by="balanced_accuracy")
+    assert perf_counter() - begin < 5
+
+
+def test_the_bias_of_the_best_goes(rng):
+    """Nine tables of chance: the best shows 10 points too many, and after the correction about none."""
+    uncorrected, corrected = [], []
+    for _ in range(25):
+        tables = candidates(rng, 9)
+        metrics = [measure(table) for table in tables]
+        choice = choose(tables, metrics)
+        shown = {m["balanced_accuracy"].value for m in metrics}
+        uncorrected.append(max(shown))
+        corrected.append(choice["balanced_accuracy_chosen"].value)
+    assert np.mean(uncorrected) > 0.59
+    assert abs(np.mean(corrected) - 0.5) < 0.03
+
+
+def test_the_best_of_unequal_tables_is_hardly_corrected(rng):
+    """One is far better than the others, so the choice is no choice: its figures stay within two points."""
+    tables = candidates(rng, 9, rows=200, skill=[0.95, *[0.6] * 8])
+    choice = choose(tables, [measure(table) for table in tables])
+    assert choice["choice"]["chosen"] == "t0"
+    for name in ("accuracy", "balanced_accuracy"):
+        value = measure(tables[0])[name].value
+        assert value - 0.02 < choice[f"{name}_chosen"].value <= value
+
+
+def test_the_interval_is_the_frozen_one_moved_by_as_much(rng):
+    tables = candidates(rng, 9, groups=[f"p{k // 4}" for k in range(40)])
+    metrics = [measure(table) for table in tables]
+    choice = choose(tables, metrics)
+    chosen = choice["choice"]["chosen"]
+    frozen = next(m for t, m in zip(tables, metrics, strict=True) if t.name == chosen)
+    assert list(choice) == ["choice", *(f"{name}_chosen" for name in RATES)]
+    for name in RATES:
+        figure = choice[f"{name}_chosen"]
+        moved = frozen[name].value - figure.value
+        assert moved >= 0
+        low, high = frozen[name].interval
+        assert figure.interval == pytest.approx([max(0, low - moved), high - moved])
+    shown = frozen["balanced_accuracy"].value
+    assert choice["balanced_accuracy_chosen"].value < shown - 0.03
+
+
+def test_a_figure_that_does_not_rank_is_not_raised_to_that_of_other_tables(rng):
+    """The best by balanced accuracy has few right, and the second many; no choice makes the first one right more."""
+    labels = [0] * 90 + [1] * 10
+    right = np.r_[np.arange(90) < 54, np.ones(10, dtype=bool)]
+    often = np.r_[np.ones(90, dtype=bool), np.arange(10) < 5]
+    tables = [
+        predictions(np.abs(np.array(labels) - np.where(hits, 0.2, 0.8)), labels, "ab", name=name)
+        for name, hits in (("balanced", right), ("often", often))
+    ]
+    metrics = [measure(table) for table in tables]
+    choice = choose(tables, metrics)
+    assert choice["choice"]["chosen"] == "balanced"
+    assert corrected_figures(tables, by="balanced_accuracy")["accuracy"] > 0.66
+    assert choice["accuracy_chosen"] == metrics[0]["accuracy"]
+
+
+def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
+    tables = candidates(rng, 3)
+    other = replace(candidates(rng, 1, rows=20)[0], name="other")
+    metrics = [measure(table) for table in (*tables, other)]
+    added = with_choices([*tables, other], metrics, results=5)
+    choice = choose(tables, metrics[:3])
+    kept = {"kind": "highest", "count": 3, "by": "balanced_accuracy"}
+    kept["chosen"] = chosen = choice["choice"]["chosen"]
+    for table, before, found in zip(tables, metrics, added, strict=False):
+        figures = {}
+        if table.name == chosen:
+            figures = {name: figure for name, figure in choice.items() if name != "choice"}
+            assert list(figures) == ["accuracy_chosen", "balanced_accuracy_chosen"]
+        assert found == before | {"choice": kept | {"elsewhere": 2}} | figures
+        assert choice_of(with_figures(as_json(found))) == choice_of(found)
+    single = {"kind": "single", "count": 1, "chosen": "", "by": "", "elsewhere": 4}
+    assert added[3] == metrics[3] | {"choice": single}
+    assert with_choices(tables[:1], added[:1]) == metrics[:1]
+
+
+def test_the_best_is_better_than_chance_after_the_correction(rng):
+    tables = candidates(rng, 3, rows=100, skill=[0.9, 0.8, 0.6])
+    found = choose(tables, [measure(table) for table in tables])
+    assert found["choice"]["kind"] == "best"
+    # equal ones, of which the best is no better: a verdict that the correction takes back
+    tables = []
+    for number in range(9):
+        right = np.zeros((50, 2), dtype=bool)
+        for k in range(2):
+            right[rng.permutation(50)[: 32 + (number == 0)], k] = True
+        labels = np.arange(100) % 2
+        scores = np.where(right.ravel() == (labels == 1), 0.8, 0.2)
+        tables.append(predictions(scores, labels, "ab", name=f"t{number}"))
+    metrics = [measure(table) for table in tables]
+    assert [verdict_of(each).kind for each in metrics] == ["better"] * 9
+    choice = choose(tables, metrics)
+    assert choice["choice"] == {
+        "kind": "highest",
+        "count": 9,
+        "chosen": "t0",
+        "by": "balanced_accuracy",
+    }
+
+
+@pytest.mark.parametrize("what", ["folds", "labels", "classes", "rows"])
+def test_only_tables_of_the_same_images_folds_and_classes_are_a_choice(rng, what):
+    a, b = candidates(rng, 2)
+    other = {
+        "folds": lambda: replace(b, folds=b.folds[::-1]),
+        "labels": lambda: replace(b, labels=1 - b.labels),
+        "classes": lambda: replace(b, classes=("a", "c")),
+        "rows": lambda: take_rows(b, np.arange(39)),
+    }[what]()
+    metrics = [measure(table) for table in (a, other)]
+    assert with_choices([a, other], metrics) == metrics
+
+
+def test_the_figure_that_ranks_has_an_interval_in_all(rng):
+    figure, none = Figure(0.5, 0.4, 0.6, "x"), Figure(0.5, reason="one patient")
+    both = {"balanced_accuracy": figure, "patient_recognition_rate": figure}
+    assert ranking_figure([both, both]) == "balanced_accuracy"
+    assert ranking_figure([both, both | {"balanced_accuracy": none}]) == "patient_recognition_rate"
+    assert (
+        ranking_figure([both, {"balanced_accuracy": none, "patient_recognition_rate": None}]) == ""
+    )
+    a, b = candidates(rng, 2, groups=["p"] * 30 + [f"q{k % 2}" for k in range(10)])
+    metrics = [dict(measure(table), patient_recognition_rate=None) for table in (a, b)]
+    chosen = with_choices([a, b], metrics)
+    assert [m["choice"]["kind"] for m in chosen] == ["unranked"] * 2
+    assert [m["choice"]["chosen"] for m in chosen] == [""] * 2
+    assert all("accuracy_chosen" not in m for m in chosen)
