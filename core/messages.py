@@ -10,7 +10,6 @@ a text that begins with apostrophes and then like a formula. Reading removes one
 from __future__ import annotations
 
 import contextlib
-import re
 import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -280,15 +279,13 @@ def plural(name: str) -> str:
 
     Examples
     --------
-    >>> plural("patient"), plural("patch"), plural("biopsy"), plural("mouse")
-    ('patients', 'patches', 'biopsies', 'mice')
+    >>> plural("patient"), plural("patch"), plural("mouse")
+    ('patients', 'patches', 'mice')
     """
-    if name.endswith("mouse"):
-        return f"{name.removesuffix('ouse')}ice"
-    if name.endswith(("ch", "ss", "x")):
+    if name == "mouse":
+        return "mice"
+    if name.endswith(("ch", "ss")):
         return f"{name}es"
-    if re.search("[^aeiou]y$", name):
-        return f"{name[:-1]}ies"
     return f"{name}s"
 
 

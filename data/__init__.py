@@ -15,7 +15,7 @@ from .dataset import (
     DatasetFacts,
     ImageRecord,
     facts_files,
-    further_columns,
+    facts_of,
     given_parts,
     read_dataset_facts,
     write_dataset_facts,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError
-from ..core.formats import PART, ImageHeader, read_json
+from ..core.formats import PART, ImageHeader, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import spell_labels
 from .findings import Finding, has_errors, raise_errors
@@ -72,8 +72,6 @@ class ImageRecord:
         Further non-empty cells of a manifest: column key, see `column_key`, and value.
     line : int
         Line in the manifest; 0 without a manifest.
-    group_is : str
-        What the column of the manifest calls the group; empty if there is none.
     """
 
     image_id: str
@@ -89,7 +87,6 @@ class ImageRecord:
     stretch: bool = False
     columns: tuple[tuple[str, str], ...] = ()
     line: int = 0
-    group_is: str = ""
 
     @property
     def label_text(self) -> str:
@@ -152,11 +149,6 @@ class Dataset:
         """Return the number of images of each class, in class order."""
         counts = Counter(record.label for record in self.records)
         return {name: counts[name] for name in self.classes}
-
-    @property
-    def group_is(self) -> str:
-        """What the table of the images calls a group; empty if it does not."""
-        return next((record.group_is for record in self.records if record.group_is), "")
 
     @property
     def untrainable(self) -> str:
@@ -240,8 +232,6 @@ class DatasetFacts:
         Pairs of image IDs of near-duplicates, see `find_copies`; None if they were not searched for.
     failed : collection of str
         Images that could not be used in this run. They are not written to the file.
-    group_is : str
-        What a group is called; empty if that is not known.
     """
 
     flow: Mapping[str, int | None] = field(default_factory=lambda: dict(NO_FLOW))
@@ -249,20 +239,32 @@ class DatasetFacts:
     groups: Mapping[str, str] = field(default_factory=dict)
     copies: tuple[tuple[str, str], ...] | None = None
     failed: Collection[str] = ()
-    group_is: str = ""
+
+    @property
+    def group_is(self) -> str:
+        """What the column that holds the groups calls one; empty if none does."""
+        shared = {
+            column: len(cells.items() & self.groups.items())
+            for column, cells in self.columns.items()
+        }
+        column = max(shared, key=shared.__getitem__, default="")
+        return unit_named(column) if shared.get(column) else ""
 
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""
         return {**NO_FLOW, **self.flow, "used": images}
 
 
-def further_columns(dataset: Dataset) -> dict[str, dict[str, str]]:
-    """Return the further columns of a manifest: column key to image ID to value."""
+def facts_of(dataset: Dataset, **further: Any) -> DatasetFacts:
+    """Return the columns and groups that the records of a dataset have, and further facts."""
     columns: dict[str, dict[str, str]] = {}
+    groups = {}
     for record in dataset.records:
         for name, value in record.columns:
             columns.setdefault(name, {})[record.image_id] = value
-    return columns
+        if record.group is not None:
+            groups[record.image_id] = record.group
+    return DatasetFacts(columns=columns, groups=groups, **further)
 
 
 def write_dataset_facts(path: Path, facts: DatasetFacts, *, images_sha256: str) -> None:
@@ -294,13 +296,7 @@ def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
             return DatasetFacts()
         pairs = content["copies"]
         copies = None if pairs is None else tuple((first, second) for first, second in pairs)
-        return DatasetFacts(
-            content["flow"],
-            content["columns"],
-            content["groups"],
-            copies,
-            group_is=str(content.get("group_is", "")),
-        )
+        return DatasetFacts(content["flow"], content["columns"], content["groups"], copies)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             "{}: damaged ({}); remove it and run bchisto featurize again", path, error

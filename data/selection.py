@@ -29,7 +29,7 @@ from .dataset import (
     Dataset,
     DatasetFacts,
     ImageRecord,
-    further_columns,
+    facts_of,
     read_dataset_facts,
     write_dataset_facts,
 )
@@ -49,7 +49,6 @@ from .layouts import (
     built_in_layouts,
     check_stain,
     find_layout,
-    get_layout,
     list_layouts,
 )
 from .names import only_listed
@@ -141,14 +140,7 @@ class OpenedImages(NamedTuple):
         unlabelled = sum(record.label is None for record in self.unique.dataset.records)
         if unlabelled:
             flow["unlabelled"] = unlabelled
-        groups = {
-            record.image_id: record.group
-            for record in self.unique.dataset.records
-            if record.group is not None
-        }
-        dataset = self.unique.dataset
-        group_is = dataset.group_is or get_layout(dataset.name).group_is
-        return DatasetFacts(flow, further_columns(dataset), groups, group_is=group_is)
+        return facts_of(self.unique.dataset, flow=flow)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from .conclusions import (
     pooled_auc,
     positives_needed,
     power_note,
+    ranking_figure,
     rankings,
     verdict_of,
     with_choice,

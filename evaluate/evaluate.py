@@ -237,7 +237,7 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
         )
     if table.divided:
         yield (
-            f"{table.name}: image-level folds on grouped data, {counted(table.divided, table.group_is)} in both "
+            f"{table.name}: image-level folds on grouped data, with {counted(table.divided, table.group_is)} in both "
             "training and test sets; these results are too high for new patients"
         )
     if table.not_new:

@@ -380,6 +380,7 @@ def _pooled_auc(
 def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
     """Return what of the rows is independent, and how many units the first figures of a report would need."""
     of_groups = units.kind == "group"
+    unit = table.group_is if of_groups else units.kind
     ungrouped = [row for row in table.first_rows if of_groups and table.groups[row] is None]
     return {
         "kind": units.kind,
@@ -390,7 +391,7 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "one_class_folds": _tests_single_classes(table),
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": len(ungrouped),
-        "estimand": ESTIMAND.format(units=plural(units.kind)),
+        "estimand": ESTIMAND.format(units=plural(unit)),
         "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }
 

@@ -180,6 +180,8 @@ def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
                 yield from figures_of(figures, "of a class: ")
         elif name == "two_class":
             yield from figures_of({key: value[key] for key in ("accuracy", "auc")}, "two classes: ")
+        elif name == "calibration":
+            yield from figures_of(value or {}, "calibration: ")
         elif isinstance(value, Figure):
             yield of + name.replace("_", " "), value
 

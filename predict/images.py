@@ -221,14 +221,12 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
 def notes_of_training(notes: Iterable[str]) -> tuple[str, ...]:
     """Return the notes of a model file, worded so that readers do not apply them to the new images.
 
-    Notes that begin with a title in capitals are the same in every output and stay unchanged.
-
     Examples
     --------
-    >>> notes_of_training(["RANDOM WEIGHTS: vgg16 ran untrained.", "3 pairs of images seem to show the same pixels"])
-    ('RANDOM WEIGHTS: vgg16 ran untrained.', "the model's training: 3 pairs of images seem to show the same pixels")
+    >>> notes_of_training(["PATIENTS UNKNOWN: no image names its patient"])
+    ("the model's training: PATIENTS UNKNOWN: no image names its patient",)
     """
-    return tuple(note if note[:2].isupper() else f"the model's training: {note}" for note in notes)
+    return tuple(f"the model's training: {note}" for note in notes)
 
 
 def advised(*further: str) -> AbstractContextManager[None]:

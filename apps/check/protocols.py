@@ -13,11 +13,10 @@ from ...data import (
     PUBLISHED_FOLDS,
     Copy,
     Dataset,
-    DatasetFacts,
     FoldChoice,
     FoldPlan,
     dataset_plan,
-    further_columns,
+    facts_of,
     get_layout,
     given_parts,
     split_groups,
@@ -171,8 +170,9 @@ class _Trial:
 
     def schemes(self) -> list[tuple[str, str | None]]:
         """Return what may fit: values of the options ``folds`` and ``group_by``."""
-        columns = further_columns(self.dataset)
-        split = given_parts(DatasetFacts(columns=columns))
+        facts = facts_of(self.dataset)
+        columns = facts.columns
+        split = given_parts(facts)
         names = [*_PUBLISHED.get(self.dataset.name, ()), *_SPLIT]
         if split:
             names.insert(0, GIVEN)
@@ -220,7 +220,7 @@ class _Trial:
             return "given list"
         layout = get_layout(self.dataset.name)
         if plan.name.endswith("-grouped"):
-            return f"by {self.dataset.group_is or layout.group_is}"
+            return f"by {facts_of(self.dataset).group_is or layout.group_is}"
         return f"by {layout.image_is}"
 
 

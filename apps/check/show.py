@@ -28,6 +28,7 @@ from ...data import (
     SYNTHETIC_BANNER,
     ImageRecord,
     decode_record,
+    facts_of,
     get_layout,
     grouped,
     resize_image,
@@ -95,7 +96,10 @@ def preflight_text(
     label_of = {record.image_id: labels.index(record.label or _NO_LABEL) for record in records}
     group_of = {record.image_id: record.group for record in records}
     layout = get_layout(result.dataset.name)
-    words = {"image": layout.image_is, "group": result.dataset.group_is or layout.group_is}
+    words = {
+        "image": layout.image_is,
+        "group": facts_of(result.dataset).group_is or layout.group_is,
+    }
     environment = page_templates(__package__, autoescape=False)
     environment.filters["json"] = lambda value: json.dumps(value, default=asdict)
     text = environment.get_template(f"check.{form}").render(

@@ -410,8 +410,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             shown,
             title=f"Explanations: {self.explain.method.name}",
             count=len(rows),
-            caution=explanation.caution,
-            banners=result.banners,
+            banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
             facts=bundle_lines(self.model.bundle, self.explain.file.sha256),
         )

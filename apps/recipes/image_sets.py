@@ -14,11 +14,10 @@ from ...core import InputError, from_options
 from ...core.jobs import ensure_folder, write_rows
 from ...data import (
     Dataset,
-    DatasetFacts,
     FoldChoice,
     FoldPlan,
     ImageSelection,
-    further_columns,
+    facts_of,
     published_folds,
 )
 from .recipe import Recipe, ReproduceRequest
@@ -113,7 +112,7 @@ class ImageSet:
             The images do not fit a scheme.
         """
         dataset = self.read(reading)
-        facts = DatasetFacts(columns=further_columns(dataset))
+        facts = facts_of(dataset)
         return self.folds(choice).plans_of(dataset.records, seed=seed, known=facts)
 
 

@@ -16,6 +16,8 @@ from .. import InputError, letters_of
 from .tables import BOOKS
 
 _PERSONS = ("patient", "subject", "participant", "case")
+_UNITS = (*_PERSONS, "slide", "animal", "mouse", "rat", "donor", "specimen", "block")
+"""What groups are called, if the name of their column begins so."""
 _NUMBERS = ("", "id", "no", "nr", "num", "number", "code", "key", "uid", "barcode")
 
 _MAY_BE_PATIENTS = re.compile(
@@ -157,16 +159,7 @@ def unit_named(column: str) -> str:
     ['patient', 'case', 'slide', 'mouse', 'patient', 'patient']
     """
     letters = letters_of(column)
-    for known in (*_PERSONS, "slide"):
-        if letters.startswith(known):
-            return known
-    words = [word for word in re.findall(r"[^\W\d_]+", column.casefold()) if word not in _NUMBERS]
-    name = " ".join(words)
-    if not name or letters.startswith("group"):
-        return _PERSONS[0]
-    if name.endswith("s") and not name.endswith("ss"):
-        return name[:-1]
-    return name
+    return next((word for word in _UNITS if letters.startswith(word)), "patient")
 
 
 def same_name(first: str, second: str) -> bool:

@@ -21,7 +21,7 @@ from ...core import (
 )
 from ...core.formats import FOLD, IMAGE, PART, read_csv
 from ...core.jobs import write_rows
-from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, ImageRecord, further_columns, part_of
+from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, ImageRecord, facts_of, part_of
 from ..findings import report_findings
 from ..images import Copy
 from ..names import match_names, read_image_list
@@ -158,9 +158,7 @@ def dataset_plan(
     dataset: Dataset, folds: str, *, copies: Iterable[Copy], group_by: str | None, seed: int
 ) -> FoldPlan:
     """Create the folds of a protocol for the images of a dataset, with its near-duplicates; see `FoldChoice`."""
-    facts = DatasetFacts(
-        columns=further_columns(dataset), copies=tuple((copy.first, copy.second) for copy in copies)
-    )
+    facts = facts_of(dataset, copies=tuple((copy.first, copy.second) for copy in copies))
     return FoldChoice((folds,), group_by=group_by).plans_of(
         dataset.records, seed=seed, known=facts
     )[0]

@@ -17,7 +17,6 @@ from .registry import (
     built_in_layouts,
     check_stain,
     find_layout,
-    get_layout,
     join_classes,
     list_layouts,
     order_classes,

@@ -24,7 +24,6 @@ from ...core.formats import (
     limits,
     plausible_mpp,
     read_csv,
-    unit_named,
 )
 from ..dataset import ImageRecord
 from ..findings import Finding, Findings, has_errors
@@ -132,7 +131,6 @@ def read_manifest(
     if "label" in rules:
         labels = _find(rules["label"], "label", usable, table, label_column, findings)
     folder = images or path.parent
-    group_is = unit_named(table.columns[columns["group"]]) if columns["group"] else ""
     used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
     records = [
         ImageRecord(
@@ -144,7 +142,6 @@ def read_manifest(
             source="csv",
             columns=_further_cells(row, used),
             line=row.line,
-            group_is=group_is,
         )
         for row, label, group in zip(usable, labels, groups, strict=True)
     ]

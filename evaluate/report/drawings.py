@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import (
-    Figure,
     Mask,
     Metrics,
     Panel,
     PredictionTable,
     Values,
     fold_curves,
+    ranking_figure,
     rows_of,
     two_sides,
 )
@@ -79,21 +79,8 @@ _FIGURES = {
 }
 """Figures that are drawn of a table, to their name and that of their chance."""
 
-_MOST_TABLES = 24
+_MOST_BARS = 24
 """Most tables of which a figure is drawn: more do not fit on a page."""
-
-
-class _Bar(NamedTuple):
-    """A figure with its 95 % interval, if it has one, and what chance reaches."""
-
-    title: str
-    figure: Figure
-    chance: float
-
-    @property
-    def text(self) -> str:
-        """Its numbers."""
-        return f"{self.title} {cell(self.figure, between=' ')}, chance {percent(self.chance)}"
 
 
 def results_drawing(panels: Sequence[Panel]) -> Drawing:
@@ -104,49 +91,40 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     panels : sequence of Panel
         In the order of the rows.
     """
-    if len(panels) == 1:
-        metrics = panels[0].metrics
-        bars = [_bar(metrics, key) for key in _FIGURES if metrics.get(key)]
-        caption = f"Results of {rows_of(metrics)}"
-    else:
-        key = _shared_figure(panels)
-        shown = panels[:_MOST_TABLES]
-        bars = [_bar(panel.metrics, key)._replace(title=panel.table.name) for panel in shown]
-        caption = f"{_bar(panels[0].metrics, key).title.capitalize()} of each table"
-        if len(shown) < len(panels):
-            caption += f"; the first {len(shown)} of {len(panels)}"
+    tables = [panel.metrics for panel in panels]
+    group = tables[0]["names"]["group"]
+    names = {key: name.format(group) for key, (name, _) in _FIGURES.items()}
+    rows = [(tables[0], key, name) for key, name in names.items() if tables[0].get(key)]
+    caption = "Results"
+    if len(panels) > 1:
+        key = ranking_figure(tables) or "accuracy"
+        rows = [(panel.metrics, key, panel.table.name) for panel in panels[:_MOST_BARS]]
+        caption = f"{names[key].capitalize()} of {len(rows)} tables"
+    titles = [title for _, _, title in rows]
+    # corrected for the choice if the table was chosen
+    figures = [metrics.get(f"{key}_chosen") or metrics[key] for metrics, key, _ in rows]
+    chances = [metrics["chance"][_FIGURES[key][1]] for metrics, key, _ in rows]
 
     def draw(axes: Any) -> None:
-        for place, bar in enumerate(bars):
-            if bar.figure.interval:
-                ends = [100 * end for end in bar.figure.interval]
-                axes.plot(ends, [place, place], color=_BLUE, linewidth=2.5, solid_capstyle="butt")
-            axes.plot(100 * bar.figure.value, place, "o", color=_BLUE, markersize=7)
-            axes.plot(100 * bar.chance, place, "|", color="black", markersize=16, markeredgewidth=2)
-        axes.set_yticks(range(len(bars)), [bar.title for bar in bars], fontsize=9)
-        axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(bars) - 0.4, -0.6))
+        places = range(len(rows))
+        for place, figure in zip(places, figures, strict=True):
+            ends = 100 * np.array(figure.interval or [np.nan, np.nan])
+            axes.plot(ends, [place, place], color=_BLUE, linewidth=2.5)
+        axes.plot([100 * figure.value for figure in figures], places, "o", color=_BLUE)
+        axes.plot(100 * np.array(chances), places, "k|", markersize=16, markeredgewidth=2)
+        axes.set_yticks(places, titles, fontsize=9)
+        axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
 
-    caption += ": point and line are the figure and its 95 % CI, the upright tick is chance."
-    if any(not bar.figure.interval for bar in bars):
-        caption += " Without a line, the CI cannot be estimated."
-    alt = f"Results: {'; '.join(bar.text for bar in bars)}."
-    return Drawing(_drawn(draw, 6.0, 0.55 + 0.34 * len(bars)), alt, caption)
-
-
-def _bar(metrics: Metrics, key: str) -> _Bar:
-    title, chance = _FIGURES[key]
-    return _Bar(title.format(metrics["names"]["group"]), metrics[key], metrics["chance"][chance])
-
-
-def _shared_figure(panels: Sequence[Panel]) -> str:
-    """Return the first figure that has an interval in all tables, balanced accuracy before that by patient."""
-    for key in ("balanced_accuracy", "patient_recognition_rate"):
-        figures = [panel.metrics.get(key) for panel in panels]
-        if all(figure is not None and figure.interval for figure in figures):
-            return key
-    return "accuracy"
+    texts = [
+        f"{title} {cell(figure, between=' ')}, chance {percent(chance)}"
+        for title, figure, chance in zip(titles, figures, chances, strict=True)
+    ]
+    return Drawing(
+        _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
+        f"{caption}: {'; '.join(texts)}.",
+        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance",
+    )
 
 
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:

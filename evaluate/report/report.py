@@ -36,19 +36,19 @@ from .. import (
     with_choices,
     with_figures,
 )
+from .answer import warnings
 from .drawings import learning_drawing
 from .methods import CARD, method_blocks, renew_card
 from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import (
     answer_block,
-    cautions,
     first_block,
     glance_section,
     image_blocks,
     panel_sections,
     picture_blocks,
 )
-from .tables import TABLES, PublishedTable, interval_text, write_tables
+from .tables import TABLES, PublishedTable, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -192,7 +192,6 @@ def write_report(
         "settings": settings,
         "external": external,
         "pairs": pairs,
-        "intervals": interval_text([panel.metrics for panel in panels]),
     }
 
     def section(title: str, template: str, *, shown: bool) -> Section:
@@ -224,7 +223,7 @@ def write_report(
         path,
         title=title,
         first=[first_block(panels)],
-        banners=cautions(panels, banners),
+        banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
     )

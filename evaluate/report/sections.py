@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from ...core import counted, plural
 from .. import Entry, Panel, PredictionTable, Sample, conclude, rankings
-from .answer import findings, side_by_side, warnings, warnings_of
+from .answer import findings, side_by_side
 from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
@@ -26,18 +27,10 @@ def first_block(panels: Sequence[Panel]) -> Block:
     return Block(template="answers.html", values=values)
 
 
-def cautions(panels: Sequence[Panel], banners: Sequence[str]) -> list[str]:
-    """Return what a reader must know of the tables of a report, the most important first."""
-    if len(panels) != 1:
-        return warnings(panels, banners)
-    notes = list(dict.fromkeys((*panels[0].run.get("banners", ()), *banners)))
-    return warnings_of(panels[0].metrics, notes)
-
-
-def glance_section(panels: Sequence[Panel], errors: Sequence[Block]) -> Section:
+def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
     """Return what the first printed page shows below the answer: the figures drawn, and the worst errors."""
     drawing = results_drawing([panel for ranking in rankings(panels) for panel in ranking.panels])
-    return Section("At a glance", [Block(drawings=[drawing]), *errors])
+    return Section("At a glance", [Block(drawings=[drawing]), *chain.from_iterable(errors)])
 
 
 def answer_block(panel: Panel, *, single: bool = False) -> Block:
@@ -73,19 +66,20 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
 
 def picture_blocks(
     panels: Sequence[Panel],
-) -> tuple[list[Block], list[list[Block]], list[list[Any]]]:
-    """Return the errors of all panels, the other pictures of each, all numbered, and what they are."""
+) -> tuple[list[list[Block]], list[list[Block]], list[list[Any]]]:
+    """Return the errors of each panel, its right images, all numbered, and what the pictures are."""
     keys: list[list[Any]] = []
-    errors = []
-    for panel in panels:
-        wrong = [sample for sample in panel.samples if sample.label != sample.predicted]
-        if wrong:
-            errors.append(_sample_block("Wrongly classified", wrong, keys))
-    others: list[list[Block]] = []
-    for panel in panels:
-        right = [sample for sample in panel.samples if sample.label == sample.predicted]
-        others.append([_sample_block("Correctly classified", right, keys)] if right else [])
-    return errors, others, keys
+    errors, right = (
+        [_sample_blocks(panel, heading, hits, keys) for panel in panels]
+        for heading, hits in (("Wrongly classified", False), ("Correctly classified", True))
+    )
+    return errors, right, keys
+
+
+def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]) -> list[Block]:
+    """Return the pictures of right or of wrong images; nothing if there are none."""
+    samples = [each for each in panel.samples if (each.label == each.predicted) == hits]
+    return [_sample_block(heading, samples, keys)] if samples else []
 
 
 def _sample_block(heading: str, samples: Sequence[Sample], keys: list[list[Any]]) -> Block:

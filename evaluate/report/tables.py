@@ -9,9 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ...core import aligned, counted, listed
+from ...core import aligned, counted
 from ...core.jobs import check_file_name, write_rows
-from .. import CLASS_METRICS, HEADLINE, Figure, Metrics, MetricSpec, figures_of, list_metrics
+from .. import CLASS_METRICS, HEADLINE, Figure, Metrics, MetricSpec, list_metrics
 from .page import NOTHING, cell, number, percent, written
 
 NOT_PRINTED = "not printed"
@@ -191,15 +191,6 @@ def shown_metrics(tables: Collection[Metrics]) -> list[MetricSpec]:
     return [spec for spec in list_metrics() if spec.shown and spec.name in defined]
 
 
-_CALIBRATED = {
-    "ece": "expected calibration error",
-    "brier": "Brier score",
-    "nll": "negative log-likelihood",
-    "slope": "calibration slope",
-    "intercept": "calibration intercept",
-}
-"""Figures of the calibration, as they are called."""
-
 _FIRST = (HEADLINE, "patient_recognition_rate", "balanced_accuracy")
 """Figures that a report names first."""
 
@@ -218,27 +209,6 @@ def further_figures(tables: Sequence[Metrics]) -> dict[str, list[str]]:
                 _fold_spread(spec, metrics) for metrics in tables
             ]
     return {title: cells for title, cells in columns.items() if {*cells} != {NOTHING}}
-
-
-def interval_text(tables: Sequence[Metrics]) -> str:
-    """Return which figures of tables have a 95 % interval and which have none, in words."""
-    with_interval: dict[str, None] = {}
-    without: dict[str, None] = {}
-    for metrics in tables:
-        calibration = metrics.get("calibration") or {}
-        named = [*figures_of(metrics), *((key, calibration.get(key)) for key in _CALIBRATED)]
-        for name, figure in named:
-            if figure is None:
-                continue
-            group = with_interval if isinstance(figure, Figure) and figure.interval else without
-            group[_CALIBRATED.get(name, name)] = None
-    texts = []
-    if with_interval:
-        texts.append(f"with 95 % CI: {listed([*with_interval])}")
-    if without:
-        partly = " in some or all tables" if with_interval.keys() & without.keys() else ""
-        texts.append(f"without{partly}: {listed([*without])}")
-    return "; ".join(texts)
 
 
 def _has_folds(spec: MetricSpec) -> bool:

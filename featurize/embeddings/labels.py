@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core import InputError, MissingInputError, counted, few
-from ...core.formats import GROUP, IMAGE, LABEL, read_csv, unit_named
+from ...core.formats import GROUP, IMAGE, LABEL, read_csv
 from ...data import Finding, join_groups, match_names, report_findings
 from .table import Embeddings
 
@@ -33,13 +33,10 @@ class LabelTable:
     path : Path
     rows : mapping of str to LabelRow
         The row of each image.
-    group_is : str
-        What the column of groups calls one.
     """
 
     path: Path
     rows: Mapping[str, LabelRow]
-    group_is: str = ""
 
     @classmethod
     def read(cls, path: Path) -> LabelTable:
@@ -87,14 +84,14 @@ class LabelTable:
             rows[image] = LabelRow(row[label], names.get(row.get(group, "")) or "", cells)
         if not rows:
             raise InputError(f"{path}: the table has no rows ({few(table.columns.values())})")
-        return cls(path, rows, unit_named(table.columns.get(group, "")))
+        return cls(path, rows)
 
     def renamed(self, images: Sequence[str]) -> LabelTable:
         """Return the table with the ids that images have, as far as its names mean one of them."""
         names, findings = match_names(self.rows, images, where=str(self.path))
         report_findings(findings)
         rows = {names.get(name, name): row for name, row in self.rows.items()}
-        return dataclasses.replace(self, rows=rows)
+        return LabelTable(self.path, rows)
 
     def label(self, embeddings: Embeddings) -> Embeddings:
         """Return embeddings with the labels of this table, and with its groups where it has them.

@@ -192,7 +192,7 @@ def test_the_official_folds_of_breakhis(shared):
         assert plan.images(fold, "test") == expected
         assert len(plan.images(fold, "train")) == 7909 - len(expected)
     assert plan.warnings == (
-        "image-level folds on grouped data: 1 of 81 patients or slides with several images both train and test in a "
+        "image-level folds on grouped data: 1 of 81 patients with several images both train and test in a "
         "fold, so these numbers are too high for new patients",
     )
 
@@ -508,7 +508,7 @@ def test_what_is_said_of_folds_that_mix():
     assert plan("2", parts=["left", "right"] * 4).warnings == ()
     groups = ["p"] * 8
     assert (
-        "image-level folds on grouped data: 1 of 1 patients"
+        "image-level folds on grouped data: 1 of 1 patient "
         in plan(parts=parts, groups=groups).warnings[0]
     )
     known = DatasetFacts(columns={"part": dict(zip(IDS, parts, strict=True))})

@@ -87,7 +87,7 @@ def test_published_folds_of_bach_say_which_patients_they_split():
     assert (len(patients), len(images), split, len(several)) == (145, 29, 23, 24)
     plan = fold_plan("rakhlin10", **data)
     assert any(
-        f"{split} of {len(several)} patients or slides with several images both train" in w
+        f"{split} of {len(several)} patients with several images both train" in w
         for w in plan.warnings
     )
     assert plan.sha256 == fold_plan("rakhlin10", **bach({})).sha256
@@ -216,10 +216,10 @@ def test_leave_one_site_out():
         "site-home_town: one site left out after the other by the column home_town, each fold tests one (1 A, 2 B, 3 C)"
     )
     assert (
-        "3 of 3 patients or slides with several images both train and test in a fold, "
+        "3 of 3 patients with several images both train and test in a fold, "
         in plan.warnings[0]
     )
-    with pytest.raises(InputError, match="patients or slides with several images both train"):
+    with pytest.raises(InputError, match="patients with several images both train"):
         fold_plan("site:home_town", **data, known=known, group_by="group")
 
 

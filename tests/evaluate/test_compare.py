@@ -327,10 +327,10 @@ def test_by_unit_patients_weigh_the_same():
             "comparisons": [{"first": "a", "second": "b", **found}],
         }
     )
-    assert "not estimable: one group holds 60 % of the 100 images); by patient +25.0" in " ".join(
+    assert "not estimable: one patient holds 60 % of the 100 images); by patient +25.0" in " ".join(
         map(str.strip, lines)
     )
-    assert found["differences"]["accuracy"]["reason"] == "one group holds 60 % of the 100 images"
+    assert found["differences"]["accuracy"]["reason"] == "one patient holds 60 % of the 100 images"
     assert found["differences"]["by_unit"]["value"] == pytest.approx(0.25)
     assert found["differences"]["by_unit"]["interval"]
 

@@ -165,8 +165,8 @@ def test_images_that_both_tables_hold_are_named(tmp_path):
     inside = patches(tmp_path / "in.csv")
     result = evaluate([inside], out=tmp_path / "e", against=[inside], bootstrap=0).result
     (row,) = result["external"]
-    assert row["shared"] == {"image": 20, "group": 10}
-    said = "20 images and 10 groups named alike in both"
+    assert row["shared"] == {"image": 20, "patient": 10}
+    said = "20 images and 10 patients named alike in both"
     assert any(said in note for note in result["notes"])
     outside = patches(tmp_path / "out.csv", extra="x")
     result = evaluate([outside], out=tmp_path / "f", against=[inside], bootstrap=0).result

@@ -45,10 +45,10 @@ def test_folds_that_split_patients_are_named(tmp_path, patches):
         for patch in patches
     ]
     (note,) = notes(tmp_path, rows)
-    assert "t: image-level folds on grouped data, 3 groups are " + LEAK in note
+    assert "t: image-level folds on grouped data, with 3 patients " + LEAK in note
     (table,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"].values()
-    text = "With 3 groups in both training and test sets, this does not show what to expect of a new group"
-    assert text in " ".join(headline("t", table))
+    text = "With 3 patients in both training and test sets, this does not show what to expect of a new patient"
+    assert text in " ".join(map(str.strip, headline("t", table)))
 
 
 def test_rows_without_a_group_are_said(tmp_path):
@@ -56,7 +56,7 @@ def test_rows_without_a_group_are_said(tmp_path):
     evaluation = evaluate([written(tmp_path / "t.csv", rows)], out=tmp_path / "out")
     (table,) = evaluation.result["tables"].values()
     assert table["units"]["ungrouped"] == 1
-    assert "1 image names no group: each image of these is a unit of its own" in " ".join(
+    assert "1 image names no patient: each image of these is a unit of its own" in " ".join(
         headline("t", table)
     )
     (note,) = notes(tmp_path, [(*row[:4], "", "") for row in rows])

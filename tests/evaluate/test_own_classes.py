@@ -45,7 +45,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     assert ("two_class" in result["tables"]["t"]) == known
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in text
-    assert text.count("data:image/svg+xml") == 1 + known
+    assert text.count("data:image/svg+xml") == 2 + known
     with (tmp_path / "out" / "per-class.csv").open(encoding="utf-8", newline="") as handle:
         named = [row["class"] for row in csv.DictReader(handle)]
     assert [name.removeprefix("'") for name in named] == list(classes)

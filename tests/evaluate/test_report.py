@@ -188,9 +188,9 @@ def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
     assert re.findall(r".{30}(?:Hans|Müller|Roe|Bob|Zoë|\(é|[.]png).{30}", text) == []
     for said in (
         "both train and test in a fold, so these",
-        "train and validate in a fold, so training",
+        "both the training and the validation part of a fold, so training",
         "in test sets; these results",
-        "With 1 group in both training and test sets",
+        "With 1 patient in both training and test sets",
     ):
         assert said in text
 

@@ -185,7 +185,7 @@ def fold_list(tmp_path, names, parts):
     return path
 
 
-BOTH = "1 of 6 patients or slides with several images both"
+BOTH = "1 of 6 patients with several images both"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ BOTH = "1 of 6 patients or slides with several images both"
         (["train"] * 4 + ["val", "test"] + ["train"] * 6, f"{BOTH} train and test in a fold (p2)"),
         (
             ["test"] * 2 + ["train", "val"] + ["train"] * 8,
-            "1 patients or slides both train and validate in a fold (p1)",
+            "1 patient in both the training and the validation part of a fold (p1)",
         ),
     ],
 )

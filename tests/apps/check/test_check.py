@@ -111,7 +111,7 @@ def test_each_fold_says_which_class_it_lacks():
     (by_image,) = check_protocols(dataset(*rows), FoldChoice(("4",), group_by="none"))
     assert (by_image.kept, by_image.lacking) == ("by image", [])
     assert (
-        "4 of 4 patients or slides with several images both train and test" in by_image.warnings[0]
+        "4 of 4 patients with several images both train and test" in by_image.warnings[0]
     )
 
 

@@ -389,7 +389,7 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     page = (out / "map" / "index.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/jpeg') == 2
     assert "<b>" not in page.partition("<main")[2]
-    assert "Limitations." in page
+    assert "<li>limitations: " in page
     # each picture has panels and bar; the words stand once, on the page: two lines, and notes that open
     for path in (out / "map" / "pictures").iterdir():
         with Image.open(path) as picture:

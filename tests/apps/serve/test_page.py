@@ -253,7 +253,7 @@ def test_what_the_model_is_stands_on_each_page(page, content):
     page.wait()
     for path in ("/", f"/image?number={number}"):
         text = page.client.get(path).text
-        for said in ("Research use only", "12 images", "right", "RANDOM WEIGHTS"):
+        for said in ("For research: ", "12 images", "right", "RANDOM WEIGHTS"):
             assert said in text, (path, said)
         # its images have no patients
         mixed = "The folds mixed patients, or may have: of new patients expect fewer right than the confidence says."
