@@ -183,7 +183,7 @@ def advice(results: Sequence[CrossValidation]) -> Message:
 
     given = advice_of([result.panel for result in results if result.panel is not None])
     assert given is not None  # else one would be offered
-    text = "no model is offered, since none is shown to be better than chance; what may help: "
+    text = "no model is offered: not shown to be better than chance; what may help: "
     return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
 
 

@@ -14,14 +14,11 @@ from .calibration import (
     unsure_rule,
 )
 from .compare import (
-    choice_of,
     compare_pairs,
     compare_tables,
     holm,
     precision_difference,
     unlike_pairs,
-    with_choice,
-    with_choices,
 )
 from .conclusions import (
     Advice,
@@ -29,12 +26,15 @@ from .conclusions import (
     Ranking,
     Verdict,
     advice_of,
+    choice_of,
     conclude,
     pooled_auc,
     positives_needed,
     power_note,
     rankings,
     verdict_of,
+    with_choice,
+    with_choices,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .influence import Integers, Mask, Part, Values

@@ -9,7 +9,6 @@ from itertools import combinations
 import numpy as np
 
 from ..core import InputError, Message, Names
-from .conclusions import ranking_figure, verdict_of
 from .influence import (
     LEVEL,
     Integers,
@@ -23,8 +22,8 @@ from .influence import (
 )
 from .known_metrics import class_aucs, unit_mean
 from .metrics import TwoClassView, default_positive, positive_mask, two_sides
-from .predictions import PredictionTable, sampling_units, take_rows
-from .variance import Entry, Figure, Metrics, Units, difference_interval
+from .predictions import PredictionTable, take_rows
+from .variance import Entry, Figure, Units, difference_interval
 
 FOLDS = 1.155
 """Factor of the variance of a test over folds, of independent rows: bchisto's choice, the least with which tests of
@@ -39,18 +38,6 @@ Key = tuple[str, str, int | None]
 
 POWER = 0.8
 """Power at which a difference counts as detectable: a convention (Cohen 1988, sec. 2.4)."""
-
-BOOTSTRAPS = 1000
-"""As Tsamardinos et al. 2018 take, see `corrected_figures`."""
-
-_EQUAL = 1e-12
-"""Figures that differ by less than this differ only by rounding."""
-
-_RATES = ("accuracy", "balanced_accuracy", "patient_recognition_rate")
-"""The figures that are corrected for the choice of the best."""
-
-_CHOSEN = "_chosen"
-"""What the name of a figure ends with that is corrected for the choice."""
 
 
 def compare_pairs(
@@ -79,7 +66,7 @@ def compare_pairs(
     pairs = []
     of_each = list(views) or [TwoClassView()] * len(tables)
     for (a, view_of_a), (b, view_of_b) in combinations(zip(tables, of_each, strict=True), 2):
-        if _unlike(a, b) is not None:
+        if unlike(a, b) is not None:
             continue
         pair: Entry = {"first": a.name, "second": b.name}
         pair |= compare_tables(a, b, view=view_of_a, margin=margin)
@@ -144,160 +131,6 @@ def _verdict(change: Figure, p: float) -> Entry:
     return {"verdict": verdict, "disagree": bool(change.interval) and shown == holds_zero}
 
 
-def choice_of(metrics: Metrics) -> Entry:
-    """Return what a choice added to the metrics of a table, see `with_choices`; empty if nothing did."""
-    added = {"choice", *(name + _CHOSEN for name in _RATES)}
-    return {name: value for name, value in metrics.items() if name in added}
-
-
-def with_choice(metrics: Metrics, choice: Metrics) -> Entry:
-    """Return the metrics of a table with what `choice_of` returned in place of an older one."""
-    old = choice_of(metrics)
-    kept = {name: value for name, value in metrics.items() if name not in old}
-    return {**kept, **choice}
-
-
-def with_choices(
-    tables: Sequence[PredictionTable], metrics: Sequence[Metrics], *, images: Sequence[str] = ()
-) -> list[Entry]:
-    """Return the metrics of tables, of which the best may be chosen, with what that choice leaves of them.
-
-    Parameters
-    ----------
-    tables : sequence of PredictionTable
-        Those of the same images, folds, classes, true classes and groups are compared.
-    metrics : sequence of mapping
-        Of `measure`, of each table; what an older choice added is left out.
-    images : sequence of str
-        Identity of the images of each table, if all are of one run: then tables that are not compared are counted.
-
-    Returns
-    -------
-    list of dict
-        ``choice`` has the ``kind`` (``best``: the highest, which is better than chance after the correction;
-        ``highest``: it is not; ``unranked``: no figure has an interval in all tables; ``single``: nothing to compare);
-        the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many results are
-        ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such as ``accuracy_chosen``.
-    """
-    alike: list[list[int]] = []
-    for place, table in enumerate(tables):
-        for places in alike:
-            same = [*images[place : place + 1], *images[places[0] : places[0] + 1]]
-            if len(set(same)) < 2 and _unlike(tables[places[0]], table) is None:
-                places.append(place)
-                break
-        else:
-            alike.append([place])
-    added = [with_choice(each, {}) for each in metrics]
-    for places in alike:
-        elsewhere = max(0, len(images) - len(places))
-        if len(places) == 1 and not elsewhere:
-            continue
-        chosen = choose([tables[place] for place in places], [added[place] for place in places])
-        choice = {**chosen["choice"], "elsewhere": elsewhere}
-        for place in places:
-            if tables[place].name == choice["chosen"]:
-                added[place] |= chosen
-            added[place]["choice"] = choice
-    return added
-
-
-def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:
-    """Return what the choice of the best of tables that can be compared adds to the metrics of the chosen one."""
-    choice = {"kind": "single", "count": len(tables), "chosen": "", "by": ""}
-    chosen: Entry = {"choice": choice}
-    if len(tables) == 1:
-        return chosen
-    choice["kind"] = "unranked"
-    by = ranking_figure(metrics)
-    if not by:
-        return chosen
-    best = max(range(len(tables)), key=lambda place: metrics[place][by].value)
-    for name, value in corrected_figures(tables, by=by).items():
-        chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
-    kind = "highest"
-    if verdict_of({**metrics[best], **chosen}).kind == "better":
-        kind = "best"
-    choice |= {"kind": kind, "chosen": tables[best].name, "by": by}
-    return chosen
-
-
-def _moved(figure: Figure, value: float) -> Figure:
-    """Return a figure at a lower value, with its interval moved by as much; as it is if the value is not lower.
-
-    In expectation no bootstrap of the figure that ranks is above the best one's, since what is chosen for the rows in a
-    bag has fewer right ones left outside of it; a higher value is an error of drawing. A figure that does not rank may
-    be higher for the other tables, but it is not the chosen one's.
-    """
-    moved = max(0.0, figure.value - value)
-    low = max(0.0, figure.low - moved)
-    high = max(0.0, figure.high - moved)
-    return replace(figure, value=figure.value - moved, low=low, high=high)
-
-
-def corrected_figures(tables: Sequence[PredictionTable], *, by: str) -> dict[str, float]:
-    """Return what to expect of the best of several tables (BBC-CV): the choice is made anew on bootstraps.
-
-    Units are drawn whole, with replacement. The table with the highest figure among those drawn is chosen, and its
-    figures are those of the units that were not drawn. Tables with equal figures count the same. The mean over
-    bootstraps is returned; one in which a figure is not defined is left out of its mean.
-
-    Parameters
-    ----------
-    tables : sequence of PredictionTable
-        Of the same rows and classes.
-    by : {"balanced_accuracy", "patient_recognition_rate", "accuracy"}
-        The figure that is to be highest. Balanced accuracy is over the classes that are drawn.
-
-    Returns
-    -------
-    dict of str to float
-        ``accuracy``, ``balanced_accuracy``, and if groups are known ``patient_recognition_rate``.
-
-    References
-    ----------
-    Tsamardinos, Greasidou & Borboudakis 2018, sec. 4 (with 1,000 bootstraps in sec. 5).
-    """
-    first = tables[0]
-    hits = [first.hits]
-    for table in tables[1:]:
-        # each adds the groups that only it names
-        first, aligned = _aligned(first, table)
-        hits.append(aligned.hits)
-    _, member = sampling_units(first)
-    units = int(member.max()) + 1
-    truth = np.eye(len(first.classes))[first.labels]
-    right = np.array(hits).T[:, :, None] * truth[:, None, :]
-    # what a row is of its patient, so that all patients weigh the same
-    share = np.array([group is not None for group in first.groups]) / np.bincount(member)[member]
-
-    def figures(times: Integers | Mask) -> dict[str, Values]:
-        """Return the figures of each table, of units that count so many times."""
-        weights = times[member].astype(np.float64)
-        of_class = weights @ truth
-        right_of_class = np.tensordot(weights, right, axes=1)
-        recalls = right_of_class[:, of_class > 0] / of_class[of_class > 0]
-        found = {
-            "accuracy": right_of_class.sum(axis=1) / of_class.sum(),
-            "balanced_accuracy": recalls.sum(axis=1) / np.count_nonzero(of_class),
-        }
-        if share.any():
-            by_patient = np.tensordot(weights * share, right, axes=1).sum(axis=1)
-            found["patient_recognition_rate"] = by_patient / (weights @ share)
-        return found
-
-    generator = np.random.default_rng(0)
-    drawn = []
-    with np.errstate(invalid="ignore"):
-        for _ in range(BOOTSTRAPS):
-            times = np.bincount(generator.integers(units, size=units), minlength=units)
-            ranked = figures(times)[by]
-            highest = ranked >= ranked.max() - _EQUAL
-            outside = figures(times == 0)
-            drawn.append([values @ highest / highest.sum() for values in outside.values()])
-    return dict(zip(outside, np.nanmean(drawn, axis=0).tolist(), strict=True))
-
-
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:
     """Return which two tables cannot be compared, and why: their images, folds, classes, true classes or groups differ.
 
@@ -311,13 +144,13 @@ def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> lis
     for a, b in combinations(tables, 2):
         if not rows and _keys(a, b).keys() != _keys(b, a).keys():
             continue
-        reason = _unlike(a, b)
+        reason = unlike(a, b)
         if reason is not None:
             notes.append(Message("{} and {} are not compared: {}", a.name, b.name, reason))
     return notes
 
 
-def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
+def unlike(first: PredictionTable, second: PredictionTable) -> str | None:
     """Return why two tables cannot be compared."""
     rows_of_first = _keys(first, second)
     rows_of_second = _keys(second, first)
@@ -400,11 +233,11 @@ def compare_tables(
     ----------
     McNemar 1947; Fagerland, Lydersen & Laake 2013 (mid-p); Fisher 1935, sec. 21 (signs).
     """
-    reason = _unlike(first, second)
+    reason = unlike(first, second)
     if reason is not None:
         text = "{} and {} cannot be compared: {}; give tables of the same rows and classes"
         raise InputError(text, first.name, second.name, reason)
-    first, second = _aligned(first, second)
+    first, second = paired_rows(first, second)
     units = Units.of(first)
     right_in_first = first.hits
     right_in_second = second.hits
@@ -426,7 +259,7 @@ def compare_tables(
     return comparison | {"margin": margin, "not_inferior": not_inferior}
 
 
-def _aligned(
+def paired_rows(
     first: PredictionTable, second: PredictionTable
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return two tables with rows in the order of the first, and with the folds and the groups that either names."""

@@ -12,7 +12,8 @@ from ..core import InputError, Many, PathInput, converted, counted
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files
 from .aggregate import Aggregation, aggregate
-from .compare import compare_pairs, unlike_pairs, with_choices
+from .compare import compare_pairs, unlike_pairs
+from .conclusions import with_choices
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
 from .panel import METRICS, Facts, Panel, read_facts

@@ -388,11 +388,18 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "groups": len({group for group in table.groups if group is not None}),
         "divided": table.divided,
         "trained": len(table.not_new),
+        "one_class_folds": _tests_single_classes(table),
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": len(ungrouped),
         "estimand": ESTIMAND.format(units=plural(units.kind)),
         "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }
+
+
+def _tests_single_classes(table: PredictionTable) -> bool:
+    """Return whether there are several folds, and each tests only one class."""
+    folds = [inside for _, inside in table.fold_rows()]
+    return len(folds) > 1 and all(np.ptp(table.labels[inside]) == 0 for inside in folds)
 
 
 def units_needed(part: Part, units: Units) -> int | None:

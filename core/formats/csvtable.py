@@ -25,6 +25,7 @@ from .columns import (
     may_hold_patients,
     same_name,
     spoiled_cell,
+    unit_named,
 )
 from .tables import table_rows
 
@@ -156,10 +157,13 @@ class CsvTable(NamedTuple):
         for role, column in chosen.items():
             if not column:
                 continue
-            text = f"the {role.means} is taken from the column {self.columns.get(column)}"
+            title = self.columns.get(column, "")
+            meaning = role.means
             others = []
             if role is GROUP:
+                meaning = unit_named(title)
                 others = [unused[name] for tier in role.matching(unused) for name in tier]
+            text = f"the {meaning} is taken from the column {title}"
             if others:
                 yield "warning", f"{text}; not used: {', '.join(others)}"
             elif not role.is_plain(column):

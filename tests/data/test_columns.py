@@ -1,6 +1,7 @@
 """Columns by whatever name: every spelling gives the same images, labels and patients; what is in doubt is refused."""
 
 import json
+import re
 
 import pytest
 from bchisto.core import InputError
@@ -26,6 +27,7 @@ def told(dataset):
 
 EXPECTED = list(zip(NAMES, LABELS, PATIENTS, strict=True))
 
+WORDS = ("patient", "case", "slide", "subject", "animal", "participant")
 GROUPS = [
     "group",
     "Group",
@@ -44,6 +46,12 @@ GROUPS = [
 ]
 
 
+def called(name):
+    """What a column calls its groups: a word that it begins with, else a patient."""
+    letters = re.sub("[^a-z]", "", name.casefold())
+    return next((word for word in WORDS if letters.startswith(word)), "patient")
+
+
 @pytest.mark.parametrize("name", GROUPS)
 def test_patients(tmp_path, name):
     dataset = read_dataset(manifest(tmp_path, f"path,label,{name}", LABELS, PATIENTS))
@@ -53,7 +61,7 @@ def test_patients(tmp_path, name):
     assert (
         findings(dataset, "note") == []
         if plain
-        else [f"m.csv: the group is taken from the column {name}"]
+        else [f"m.csv: the {called(name)} is taken from the column {name}"]
     )
 
 

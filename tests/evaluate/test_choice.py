@@ -17,8 +17,7 @@ from bchisto.evaluate import (
     with_choices,
     with_figures,
 )
-from bchisto.evaluate.compare import choose, corrected_figures
-from bchisto.evaluate.conclusions import ranking_figure
+from bchisto.evaluate.conclusions import choose, corrected_figures, ranking_figure
 from bchisto.evaluate.predictions import take_rows
 from sklearn.metrics import accuracy_score, recall_score
 from written_tables import predictions
