@@ -227,6 +227,18 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
     assert [found["choice"]["count"] for found in changed] == [2, 1, 2]
 
 
+def test_patches_of_known_patients_have_no_figure_by_patient(rng):
+    tables = candidates(rng, 2, groups=[f"p{k // 4}" for k in range(40)])
+    tables = [
+        replace(table, image_ids=("i",) * 40, patches=table.image_ids, groups=tuple(table.groups))
+        for table in tables
+    ]
+    metrics = [measure(table) for table in tables]
+    assert metrics[0]["patient_recognition_rate"] is None
+    names = ["choice", "accuracy_chosen", "balanced_accuracy_chosen"]
+    assert list(choose(tables, metrics)) == names
+
+
 def test_the_best_is_better_than_chance_after_the_correction(rng):
     tables = candidates(rng, 3, rows=100, skill=[0.9, 0.8, 0.6])
     found = choose(tables, [measure(table) for table in tables])
