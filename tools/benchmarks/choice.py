@@ -119,10 +119,12 @@ def summary_of(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=100, help="data sets")
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--out", type=Path, help="file for the figures of each")
     arguments = parser.parse_args()
     started = time.monotonic()
-    rows = [row for number in range(arguments.sets) for row in rows_of(number)]
+    numbers = range(arguments.first, arguments.first + arguments.sets)
+    rows = [row for number in numbers for row in rows_of(number)]
     if arguments.out is not None:
         with arguments.out.open("w", newline="", encoding="utf-8") as handle:
             csv.writer(handle, lineterminator="\n").writerows([HEADER, *rows])
