@@ -128,8 +128,8 @@ def choose_point(
     classes: tuple[str, ...],
     view: dict[str, Any] | None,
     *,
-    threshold: float | None,
-    sensitivity: float | None,
+    threshold: float | None = None,
+    sensitivity: float | None = None,
     bundle: object,
 ) -> OperatingPoint | None:
     """Return the operating point from which a model predicts images positive.

@@ -180,7 +180,7 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
     missing = sum(group is None for group in groups)
     if group_by == "group" and missing == len(groups):
         raise InputError(
-            "{group_by:group}: {} of {} images name no group; use {group_by:none}",
+            "{group_by:group}: {} of {} images name no patient; use {group_by:none}",
             missing,
             len(groups),
         )

@@ -203,7 +203,7 @@ def write_report(
 
     errors, pictures, keys = picture_blocks(panels)
     if keys:
-        header = ("picture", "image_id", "label", "predicted", "confidence")
+        header = ("picture", "image_id", "label", "predicted", "probability")
         write_rows(path.with_name("pictures.csv"), header, keys)
     subgroups = any(panel.metrics.get("subgroups") for panel in panels)
     recorded = any(panel.run.get("settings") or panel.run.get("versions") for panel in panels)

@@ -27,7 +27,7 @@ def pages(boosted, every_head, tissue, tmp_path_factory):
         with pytest.raises(SystemExit) as ended:
             main([*map(str, words)])
         assert ended.value.code in (0, 1), words
-    found = {
+    return {
         "folder": boosted / "boost" / "3-lightgbm" / "report.html",
         "run": run / "report.html",
         "of a head": results["logistic"].folder / "report.html",
@@ -37,7 +37,6 @@ def pages(boosted, every_head, tissue, tmp_path_factory):
         "heat maps": out / "maps" / "map" / "index.html",
         "check": out / "check.html",
     }
-    return found
 
 
 def test_tables_without_a_row_are_found():
