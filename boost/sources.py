@@ -338,6 +338,8 @@ def _files_of(source: Path) -> list[Path]:
 
 def _refuse_history(folder: Path, files: Sequence[Path]) -> None:
     """Refuse a folder with files beside those that were made last, which the same commands in a new run do not make."""
+    if len(files) < 2:
+        return
     maker = ""
     made: list[str] = []
     with contextlib.suppress(InputError):  # of a folder that is not in a run, nothing is known

@@ -20,9 +20,9 @@ from .dataset import (
     read_dataset_facts,
     write_dataset_facts,
 )
-from .findings import Finding, grouped, report_findings
+from .findings import Finding, grouped, mixes_patients, report_findings
 from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
-from .folds.plans import FoldPlan, mixes_patients, split_groups, unknown_groups
+from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .images import ImageFiles, is_blank, read_headers

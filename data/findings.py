@@ -151,3 +151,13 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
                 len(lines) - _LINES,
                 levels[-1],
             )
+
+
+def mixes_patients(warnings: Iterable[str]) -> bool:
+    """Return whether warnings of a protocol say that patients were, or may have been, in training and test sets."""
+    signs = (
+        "PATIENTS UNKNOWN",
+        "images name no patient or slide",
+        "image-level folds on grouped data",
+    )
+    return any(sign in warning for warning in warnings for sign in signs)

@@ -93,8 +93,9 @@ def read_images(
     # before names give patients, which are not a part of the identity of the images
     patients_apart = is_ruled or _patients_apart(layout, records)
     if "group_from" in layout.options:
-        records, joined = settle_groups(records, root=root, ruled="group_from" in given)
-        findings += joined
+        if any(record.group for record in records):
+            records, joined = settle_groups(records, root=root, ruled="group_from" in given)
+            findings += joined
         if not is_ruled:
             records = _patients_in_names(records, root, given, findings)
     files = len(records)
@@ -262,9 +263,9 @@ def _patients_in_names(
     If some are known, those in names may be the same patients under other names; these are not taken, with a warning.
     """
     # below the folder that was given, so that it does not matter where that is
-    found = [patient_in(os.path.relpath(record.path, root)) for record in records]
+    patients = [patient_in(os.path.relpath(record.path, root)) for record in records]
     if any(record.group for record in records):
-        pairs = zip(records, found, strict=True)
+        pairs = zip(records, patients, strict=True)
         apart = [record.image_id for record, (_, patient) in pairs if patient and not record.group]
         if apart:
             text = (
@@ -273,14 +274,14 @@ def _patients_in_names(
             )
             findings.warning(few(apart), text, labels_only=True)
         return records
-    owners = Counter(patient for _, patient in {*found})
+    owners = Counter(patient for _, patient in {*patients})
     named = []
-    for record, (source, patient) in zip(records, found, strict=True):
+    for record, (source, patient) in zip(records, patients, strict=True):
         if patient and owners[patient] > 1:
             # two data sets number their patients alike
             patient = f"{source} {patient}"
         named.append(replace(record, group=patient))
-    sources = Counter(source for source, _ in found if source)
+    sources = Counter(source for source, _ in patients if source)
     if sources:
         findings.note(str(root), _names_used(sources, named, given), labels_only=True)
     return named

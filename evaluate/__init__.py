@@ -7,7 +7,6 @@ class or a predicted class.
 from .aggregate import AGGREGATIONS, Aggregation, aggregate
 from .calibration import (
     answers_by_fold,
-    apply_temperature,
     informs,
     negative_log_likelihood,
     shrunk_temperature,
@@ -71,6 +70,7 @@ from .predictions import (
     NOTHING_LEARNT,
     Answers,
     PredictionTable,
+    apply_temperature,
     as_frame,
     constant_folds,
     nothing_learnt,

@@ -8,14 +8,12 @@ import numpy as np
 
 from .influence import Integers, Mask, Part, Values
 from .operating import fold_rest
-from .predictions import Answers, PredictionTable, sampling_units
+from .predictions import LEAST, Answers, PredictionTable, apply_temperature, sampling_units
 from .variance import Entry, Figure, Units, interval, normal_interval
 
 _BOUNDS = (0.05, 20.0)
 """Range of the temperatures that are searched."""
 
-_LEAST = 1e-12
-"""Least probability: the logarithm of 0 has no temperature."""
 
 _MOST_WORK = 3_000_000
 """Maximum of folds times rows for which temperatures of folds are fitted: about ten seconds."""
@@ -26,25 +24,6 @@ simulated data (docs/evaluation.md)."""
 
 _AVERAGING = 0.3
 """By how much log T may fall if the models of the folds are averaged, chosen on simulated data (docs/evaluation.md)."""
-
-
-def apply_temperature(probabilities: Values, temperature: float) -> Values:
-    """Divide the logarithms of probabilities by a temperature and normalise again; keeps the predicted class.
-
-    Parameters
-    ----------
-    probabilities : ndarray of float64, shape (n, classes)
-    temperature : float
-        Above 1 makes them less sure.
-
-    Examples
-    --------
-    >>> apply_temperature(np.array([[0.8, 0.2]]), 2.0).round(3)
-    array([[0.667, 0.333]])
-    """
-    from scipy.special import softmax
-
-    return np.asarray(softmax(np.log(np.maximum(probabilities, _LEAST)) / temperature, axis=1))
 
 
 def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> float | None:
@@ -85,7 +64,7 @@ def _fitted_temperature(probabilities: Values, labels: Integers, units: Integers
     """Return the temperature of the least penalised loss of some rows."""
     from scipy.optimize import minimize_scalar
 
-    logs = np.log(np.maximum(probabilities, _LEAST)).T
+    logs = np.log(np.maximum(probabilities, LEAST)).T
     # of each class over the true one, of shape (classes, n)
     margins = logs - logs[labels, np.arange(len(labels))]
     weight = PENALTY / len(np.unique(units))
@@ -94,7 +73,7 @@ def _fitted_temperature(probabilities: Values, labels: Integers, units: Integers
         """Return the penalised loss, in the logarithm, so that halving and doubling are steps of one size."""
         # no margin over the least temperature is too large for the exponential function
         sums = np.exp(margins / np.exp(log_temperature)).sum(axis=0)
-        losses = np.minimum(np.log(sums), -np.log(_LEAST))
+        losses = np.minimum(np.log(sums), -np.log(LEAST))
         return float(losses.mean() + weight * log_temperature**2 / 2)
 
     optimum = minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded")
@@ -138,7 +117,7 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values]
 def negative_log_likelihood(probabilities: Values, labels: Integers) -> float:
     """Return the mean over rows of minus the logarithm of the true class's probability."""
     of_true_class = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(of_true_class, _LEAST)).mean())
+    return float(-np.log(np.maximum(of_true_class, LEAST)).mean())
 
 
 CALIBRATION_BINS = 15

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ..core import InputError, Message, Names, counted
+from ..core import InputError, Message, Names, counted, plural
 from .influence import (
     LEVEL,
     Integers,
@@ -165,7 +165,11 @@ def unlike(first: PredictionTable, second: PredictionTable) -> str | None:
                 "they name different true classes for the same row{}", Names(f", {key[0]}")
             )
         if len({first.groups[row], second.groups[other]} - {None}) > 1:
-            return Message("they name different groups for the same row{}", Names(f", {key[0]}"))
+            return Message(
+                "they name different {} for the same row{}",
+                plural(first.group_is),
+                Names(f", {key[0]}"),
+            )
     return None
 
 

@@ -57,8 +57,8 @@ class Verdict:
     chance : float
         What it is by chance.
     ranking : Figure or None
-        The AUC of two classes, if its interval lies above one half though calls are not better: then the threshold is
-        wrong.
+        The AUC of two classes, if its interval lies above one half, and above the balanced accuracy, though calls are
+        not better: then the threshold is wrong.
     """
 
     kind: str
@@ -222,7 +222,10 @@ def _against(figure: Figure, chance: float) -> str:
 def _ranking(metrics: Metrics) -> Figure | None:
     """Return the AUC of two classes, if it is shown to be above that of chance."""
     auc: Figure | None = metrics["auc"]
-    if len(metrics["classes"]) > 2 or auc is None or not auc.interval or auc.low <= 0.5:
+    if len(metrics["classes"]) > 2 or auc is None or not auc.interval:
+        return None
+    # of the ROC through the single point of the calls the area is their balanced accuracy
+    if auc.low <= max(0.5, metrics[BALANCED].value):
         return None
     return auc
 

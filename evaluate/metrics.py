@@ -397,9 +397,11 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
 
 
 def _tests_single_classes(table: PredictionTable) -> bool:
-    """Return whether there are several folds, and each tests only one class."""
+    """Return whether there are several folds and classes, and each fold tests only one class."""
     folds = [inside for _, inside in table.fold_rows()]
-    return len(folds) > 1 and all(np.ptp(table.labels[inside]) == 0 for inside in folds)
+    if len(folds) < 2 or np.ptp(table.labels) == 0:
+        return False
+    return all(np.ptp(table.labels[inside]) == 0 for inside in folds)
 
 
 def units_needed(part: Part, units: Units) -> int | None:

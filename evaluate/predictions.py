@@ -16,6 +16,9 @@ from .influence import Integers, Mask, Values
 
 T = TypeVar("T")
 
+LEAST = 1e-12
+"""Least probability: the logarithm of 0 has no temperature."""
+
 
 def as_frame(columns: Mapping[str, Any]) -> Any:
     """Return columns as a `pandas.DataFrame`.
@@ -399,3 +402,22 @@ def fold_notes(table: PredictionTable) -> list[str]:
 def _count_of_class(count: int, name: str) -> str:
     noun = "images" if count > 1 else "image"
     return f"{count or 'no'} {noun} of {name}"
+
+
+def apply_temperature(probabilities: Values, temperature: float) -> Values:
+    """Divide the logarithms of probabilities by a temperature and normalise again; keeps the predicted class.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (n, classes)
+    temperature : float
+        Above 1 makes them less sure.
+
+    Examples
+    --------
+    >>> apply_temperature(np.array([[0.8, 0.2]]), 2.0).round(3)
+    array([[0.667, 0.333]])
+    """
+    from scipy.special import softmax
+
+    return np.asarray(softmax(np.log(np.maximum(probabilities, LEAST)) / temperature, axis=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -205,16 +205,6 @@ def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
         f"{missing} of {len(groups)} images name no patient or slide; each counts as a unit of its own, so patients "
         "among them may be in both training and test sets",
     )
-
-
-def mixes_patients(warnings: Iterable[str]) -> bool:
-    """Return whether warnings of a protocol say that patients were, or may have been, in training and test sets."""
-    signs = (
-        "PATIENTS UNKNOWN",
-        "images name no patient or slide",
-        "image-level folds on grouped data",
-    )
-    return any(sign in warning for warning in warnings for sign in signs)
 
 
 def split_groups(

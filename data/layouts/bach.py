@@ -166,10 +166,15 @@ def _read_truth(path: Path, findings: Findings) -> dict[str, str]:
     return truth
 
 
+_MARKS = frozenset(map(str.casefold, (*BACH_CLASSES, "Photos", "ICIAR2018_BACH_Challenge")))
+"""A folder without any of these needs no further look."""
+
 LAYOUT = LayoutSpec(
     name="bach",
     read=read_bach,
-    recognise=lambda root: find_photos(root) is not None,
+    recognise=lambda root: (
+        any(path.name.casefold() in _MARKS for path in root.iterdir()) and bool(find_photos(root))
+    ),
     group_is="patient",
     classes=BACH_CLASSES,
     positive=("InSitu", "Invasive"),  # carcinoma: Rakhlin et al. 2018, sec. 3

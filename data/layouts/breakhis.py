@@ -130,7 +130,7 @@ def _is_flat(root: Path) -> bool:
 LAYOUT = LayoutSpec(
     name="breakhis",
     read=read_breakhis,
-    recognise=_is_flat,
+    recognise=lambda root: any(root.glob("SOB_*.png")) and _is_flat(root),
     recognise_name=lambda name: BREAKHIS_NAME.fullmatch(name) is not None,
     in_place=_in_place,
     patient_in=re.compile(

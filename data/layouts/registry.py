@@ -25,7 +25,7 @@ from ...stains import TREATMENTS, get_stain
 from ..classes import join_labels, loosely
 from ..dataset import Dataset, ImageRecord
 from ..findings import Finding, Findings
-from ..names import barcode_of
+from ..names import BARCODE, barcode_of
 from ..walk import walk_files
 
 LABEL_LEVELS = ("class", "type")
@@ -262,9 +262,8 @@ def known_layouts() -> tuple[LayoutSpec, ...]:
 
 def patient_in(path: str) -> tuple[str, str | None]:
     """Return the data set whose names an image has, and its patient."""
-    barcode = barcode_of(path)
-    if barcode is not None:
-        return "TCGA", barcode
+    if BARCODE.search(path):
+        return "TCGA", barcode_of(path)
     for spec in known_layouts():
         if spec.patient_in is not None:
             for match in spec.patient_in.finditer(path):

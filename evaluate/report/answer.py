@@ -55,19 +55,23 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> lis
     Returns
     -------
     list of str
-        Eleven lines of 100 signs, more only where warnings take them; the report has the rest.
+        Eleven lines of 100 signs, more only for warnings and operating points; the report has the rest.
     """
     metrics = with_figures(metrics)
     warned = warnings_of(metrics, banners)
+    conclusion = conclude(metrics)
+    kept = {*warned, *sentences("operating.txt", a=conclusion)}
     lines: list[str] = []
+    further: list[str] = []
     indent = ""
-    for sentence in sentences("terminal.txt", name=name, a=conclude(metrics), warnings=warned):
+    for sentence in sentences("terminal.txt", name=name, a=conclusion, warnings=warned):
         more = wrapped(sentence, indent)
         indent = "  "
-        if len(lines) + len(more) > _LINES and sentence not in warned:
-            return [*lines, "  The report has further results."]
-        lines += more
-    return lines
+        if len(lines) + len(more) > _LINES and sentence not in kept:
+            further = ["  The report has further results."]
+        else:
+            lines += more
+    return [*lines, *further]
 
 
 def sentences(template: str, **values: Any) -> list[str]:

@@ -1560,28 +1560,7 @@ CHECKS = (
 
 FEW_ROWS = "the AUC of few images is surer than their calls: that does not make the threshold wrong"
 
-WAITS = {
-    "fair ranks, few images, no better threshold": FEW_ROWS,
-    "fair ranks, fewer images, no better threshold": FEW_ROWS,
-    "a target sensitivity of few patients": "the terminal leaves out the point that was asked for",
-    "the better has no interval": "`not compared` speaks of groups, where the column is called patient",
-    "all rows have one class": "folds of one class make little right only if the table has two",
-    "all images of one patient": "`images of 1 patients`",
-    "one patient holds two thirds, the others are unknown": "`images of 1 patients`",
-    "patients unknown, three": "the sentence on the choice expects something though no patient is known",
-}
-"""Situations of which a false sentence is still said, and what has to change."""
-
-
-def waiting(name):
-    """Return a situation, which is to fail for as long as it waits for a change."""
-    marks = []
-    if name in WAITS:
-        marks.append(pytest.mark.xfail(reason=WAITS[name], strict=True))
-    return pytest.param(name, marks=marks)
-
-
-@pytest.mark.parametrize("name", [*map(waiting, SITUATIONS)])
+@pytest.mark.parametrize("name", SITUATIONS)
 def test_what_is_said_is_true(name, tmp_path, cli):
     said = told(name, tmp_path, cli)
     complaints = [text for check in CHECKS for text in check(SITUATIONS[name], said)]
