@@ -1558,8 +1558,6 @@ CHECKS = (
 )
 
 
-FEW_ROWS = "the AUC of few images is surer than their calls: that does not make the threshold wrong"
-
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_what_is_said_is_true(name, tmp_path, cli):
     said = told(name, tmp_path, cli)
