@@ -206,6 +206,9 @@ def check(context: click.Context, /, **options: Any) -> None:
         if then:
             echo("\nNEXT", lines=True)
             show_commands(then)
+            for finding in result.findings:
+                if finding.perhaps:
+                    echo(f"{finding.file}: {say(finding.perhaps)}")
     done(outputs)
     context.exit(1 if result.wrong else 0)
 

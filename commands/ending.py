@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ from .terminal import count_repeated, in_flags, option_words, put, shows_colour
 if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
     from ..crossval import CrossValidation
-    from ..data import Dataset
+    from ..data import Dataset, Finding
 
 R = TypeVar("R")
 
@@ -257,6 +257,15 @@ def _words(option: click.Option, value: object) -> list[str]:
     return option_words(option, [shlex.quote(str(item)) for item in values])
 
 
+def recommended_options(findings: Iterable[Finding]) -> dict[str, str]:
+    """Return the options that findings recommend by their names, each as it is typed, with a space in front."""
+    return {
+        name: f" --{name} {shlex.quote(value)}"
+        for finding in findings
+        for name, value in finding.options
+    }
+
+
 def next_commands(
     context: click.Context,
     featurize: click.Command,
@@ -291,10 +300,10 @@ def next_commands(
         return [f"bchisto data check {source}{options}"]
     if not result.planned_views or result.untrainable:
         return []
-    recommended = dict(option for finding in result.findings for option in finding.options)
+    recommended = recommended_options(result.findings)
     preset_option = "" if preset is None else f" --preset {preset}"
     but = ["images", "preset", *recommended]
-    fitted = "".join(f" --{name} {shlex.quote(value)}" for name, value in recommended.items())
+    fitted = "".join(recommended.values())
     if not automatic:
         # what was asked for is replaced by what fits the images
         fitted += _fitted_options(result, but=recommended)

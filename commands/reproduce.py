@@ -11,7 +11,16 @@ import click
 from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
-from .ending import advice, done, echo, given_options, quoted, reported_last, results
+from .ending import (
+    advice,
+    done,
+    echo,
+    given_options,
+    quoted,
+    recommended_options,
+    reported_last,
+    results,
+)
 from .options import PATH, Command, argument, flag, options_of, out_flag
 from .train import featurize
 
@@ -89,6 +98,7 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
             duration = rough_duration(outcome.standard)
             echo(f"The features of the preset standard take about {duration} here.", err=True)
         given = given_options(context, featurize, but=("out",))
+        given += "".join(recommended_options(outcome.check.findings).values())
         standard = quoted(f"{out}-standard")
         then.append(f"bchisto featurize{given} --out {standard} --preset standard")
     best = offered(outcome.results)

@@ -199,7 +199,10 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
             )
     if parsed.params["out"] is None:
         raise InputError("{}: give {out}", name)
-    return StageCommand(name, rest, parsed.params, [*_inputs(parsed)], in_flags(command))
+    # what is refused here is no remedy
+    usable = [parameter for parameter in command.params if parameter.name not in refused]
+    write = in_flags(click.Command(name, params=usable))
+    return StageCommand(name, rest, parsed.params, [*_inputs(parsed)], write)
 
 
 def _stage_name(words: list[str]) -> tuple[str, list[str]]:

@@ -40,7 +40,6 @@ from .messages import (
     Write,
     Writer,
     aligned,
-    as_fact,
     counted,
     html_lines,
     html_table,

@@ -178,20 +178,6 @@ def public(text: str) -> str:
     return Message(text.template, *values, remedies=text.remedies, parameters=text.parameters)
 
 
-def as_fact(text: str) -> str:
-    """Return a text for an output: as `public` has it, without remedies, which are for the one who runs a command.
-
-    Examples
-    --------
-    >>> as_fact(Message("each fold tests only one class", remedies=[Message("use {folds:5}")]))
-    'each fold tests only one class'
-    """
-    text = public(text)
-    if isinstance(text, Message):
-        return Message(text.template, *text.values, parameters=text.parameters)
-    return text
-
-
 def limited(text: str, parameters: Collection[str]) -> str:
     """Return a text; if it is a `Message`, for a caller that has only these parameters, see `Message.limited`."""
     if isinstance(text, Message):

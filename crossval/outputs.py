@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import BchistoError, as_fact, html_lines
+from ..core import BchistoError, html_lines, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -374,7 +374,7 @@ class Outputs:
             "classes": list(images.classes),
             "banners": list(result.banners),
             "folds": plan.name,
-            "fold_warnings": list(map(as_fact, plan.warnings)),
+            "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
             "flow": images.known.used(len({image for image, _, _ in plan.rows})),
             "two_class": self.training.view.recorded(images.classes),

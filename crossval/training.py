@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import BchistoError, Message, ReportError, SettingsConflictError, as_fact
+from ..core import BchistoError, Message, ReportError, SettingsConflictError, limited, public
 from ..core.formats import Floats, read_rows
 from ..core.jobs import Computation, Share, Work, compute_all, set_aside
 from ..core.runs import (
@@ -349,7 +349,9 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             models=len(self.all_units),
             unit=self.unit,
             finished=finished,
-            banners=tuple(map(as_fact, (*self.notes, *unknown, *self.plan.warnings))),
+            banners=tuple(
+                limited(public(text), ()) for text in (*self.notes, *unknown, *self.plan.warnings)
+            ),
             failures=self.images.failures,
             share=share,
         )

@@ -37,6 +37,8 @@ class Finding:
         Whether it concerns only labels and groups, so that work without them can continue.
     options : tuple of (str, str)
         Options that it recommends for what follows, each with its value as typed.
+    perhaps : str
+        What it advises for what follows if something is so that only the user knows.
     kind : str
         Common message for several findings whose messages differ, such as in the names of files.
     """
@@ -47,6 +49,7 @@ class Finding:
     labels_only: bool = False
     kind: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    perhaps: str = ""
 
     def __post_init__(self) -> None:
         # a name that is not UTF-8 cannot be printed or written

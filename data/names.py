@@ -312,9 +312,10 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
     if columns:
         text = "{group_column:{}} with {group_from:{}} joins them"
         cure = Message(text, columns[0], f"^(.+?){_END}?$")
-    text = "names of groups differ only in their end{}; if they are slides of one patient, {}"
-    message = Message(text, Names(f" ({few(same_stem)})"), cure)
-    return [Finding("warning", root.name, message, labels_only=True)]
+    advice = Message("if such groups are slides of one patient, {}", cure)
+    text = "names of groups differ only in their end{}; {}"
+    message = Message(text, Names(f" ({few(same_stem)})"), advice)
+    return [Finding("warning", root.name, message, labels_only=True, perhaps=advice)]
 
 
 def _with_one_stem(names: Iterable[str]) -> list[str]:

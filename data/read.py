@@ -257,11 +257,22 @@ def _patients_apart(layout: LayoutSpec, records: Iterable[ImageRecord]) -> bool:
 def _patients_in_names(
     records: list[ImageRecord], root: Path, given: Container[str], findings: Findings
 ) -> list[ImageRecord]:
-    """Set the patients that names of published data sets hold, with a note, if no patient is known."""
-    if any(record.group for record in records):
-        return records
+    """Set the patients that names of published data sets hold, with a note, if no patient is known.
+
+    If some are known, those in names may be the same patients under other names; these are not taken, with a warning.
+    """
     # below the folder that was given, so that it does not matter where that is
     found = [patient_in(os.path.relpath(record.path, root)) for record in records]
+    if any(record.group for record in records):
+        pairs = zip(records, found, strict=True)
+        apart = [record.image_id for record, (_, patient) in pairs if patient and not record.group]
+        if apart:
+            text = (
+                "names of images without a patient hold one, which is not taken beside the given ones; fill it in, or "
+                "give none, and all are taken from the names"
+            )
+            findings.warning(few(apart), text, labels_only=True)
+        return records
     owners = Counter(patient for _, patient in {*found})
     named = []
     for record, (source, patient) in zip(records, found, strict=True):

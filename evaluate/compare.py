@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ..core import InputError, Message, Names
+from ..core import InputError, Message, Names, counted
 from .influence import (
     LEVEL,
     Integers,
@@ -175,8 +175,7 @@ def _unlike_rows(
     """Return in which rows two tables differ."""
     if {key[:2] for key in keys} != {key[:2] for key in others}:
         only_first = len(keys - others)
-        noun = "row" if only_first == 1 else "rows"
-        return f"{only_first} {noun} only in the first, {len(others - keys)} only in the second"
+        return f"{counted(only_first, 'row')} only in the first, {len(others - keys)} only in the second"
     if first.fold_numbers and second.fold_numbers:
         return "they test the same images in other folds"
     return "one of them tests an image in several folds, and the other names no folds"

@@ -399,7 +399,8 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
         return chosen
     best = max(range(len(tables)), key=lambda place: metrics[place][by].value)
     for name, value in corrected_figures(tables, by=by).items():
-        chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
+        if metrics[best][name] is not None:
+            chosen[name + _CHOSEN] = _moved(metrics[best][name], value)
     kind = "highest"
     if verdict_of({**metrics[best], **chosen}).kind == "better":
         kind = "best"

@@ -131,28 +131,25 @@ def auc_part(truth: Mask, scores: Values, folds: Integers | None = None) -> Part
     return Part(value, effect, (truth & paired, ~truth & paired), finer=RANKED)
 
 
-def pooled_auc(truth: Mask, scores: Values, folds: Integers) -> Part | None:
-    """Return the AUC over pairs of all folds, which is named as such if there are several; None without a pair.
+def auc_in_folds(
+    truth: Mask, scores: Values, folds: Integers, *, pooled: bool = False
+) -> Part | None:
+    """Return the AUC of pairs within folds; over pairs of all folds with `pooled`, or if no fold holds a pair.
 
     The folds of a cross-validation differ in what their models learnt: a model that saw fewer positive rows scores
-    lower, and tests more of them. This AUC is therefore too low, of noise far below one half.
+    lower, and tests more of them. A pooled AUC of several folds is therefore too low, of noise far below one half.
 
     References
     ----------
     Forman & Scholz 2010; Airola et al. 2011.
     """
+    within = auc_part(truth, scores, folds)
+    if within is not None and not pooled:
+        return within
     part = auc_part(truth, scores)
     if part is None:
         return None
     return replace(part, pooled=len(np.unique(folds)) > 1)
-
-
-def auc_in_folds(truth: Mask, scores: Values, folds: Integers) -> Part | None:
-    """Return the AUC of pairs within folds; the pooled one if no fold holds a pair."""
-    within = auc_part(truth, scores, folds)
-    if within is None:
-        return pooled_auc(truth, scores, folds)
-    return within
 
 
 def _ranks(scores: Values, folds: Integers, positive: Mask) -> list[tuple[Values, Values]]:

@@ -32,7 +32,6 @@ from .influence import (
     least_agreement,
     matrix_part,
     matthews,
-    pooled_auc,
     share_part,
 )
 from .predictions import PredictionTable, take_rows
@@ -183,7 +182,7 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
     folds = table.fold_array
     within = [auc_part(truth, scores, folds) for truth, scores in sides]
     if pooled or None in within:
-        return [pooled_auc(truth, scores, folds) for truth, scores in sides]
+        return [auc_in_folds(truth, scores, folds, pooled=True) for truth, scores in sides]
     return within
 
 

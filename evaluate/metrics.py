@@ -20,7 +20,6 @@ from .influence import (
     all_or_none,
     auc_in_folds,
     confusion,
-    pooled_auc,
     unit_variation,
 )
 from .known_metrics import (
@@ -312,8 +311,7 @@ def measure(
     if view.positive:
         metrics["two_class"] = _two_class(table, view, units)
     metrics["chance"] = _chance(table, by_group=metrics["patient_recognition_rate"] is not None)
-    if metrics["auc"] is not None:
-        metrics |= _pooled_auc(table)
+    metrics |= _pooled_auc(class_aucs(table), class_aucs(table, pooled=True))
     headlines = [
         spec
         for spec in specs
@@ -369,13 +367,14 @@ def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
     return chance
 
 
-def _pooled_auc(table: PredictionTable) -> dict[str, float]:
-    """Return the AUC over pairs of all folds, where that of pairs within folds is another."""
-    within = all_or_none(class_aucs(table))
-    pooled = all_or_none(class_aucs(table, pooled=True))
-    if within[0].pooled == pooled[0].pooled:
+def _pooled_auc(
+    aucs: Sequence[Part | None], of_all_pairs: Sequence[Part | None]
+) -> dict[str, float]:
+    """Return the AUC over pairs of all folds, where `aucs` are of pairs within folds."""
+    pooled = [part.value for part in all_or_none(of_all_pairs) if part.pooled]
+    if not pooled or any(part.pooled for part in all_or_none(aucs)):
         return {}
-    return {"auc_pooled": float(np.mean([part.value for part in pooled]))}
+    return {"auc_pooled": float(np.mean(pooled))}
 
 
 def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
@@ -456,14 +455,18 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> Entr
 
 def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> Entry:
     """Return the AUC of the scores of a view: of pairs within folds, else of all pairs; of each fold; and of all."""
-    if table.probabilities is None:
-        per_fold = [None] * len(table.fold_numbers)
-        return {"auc": None, "auc_per_fold": per_fold, "auc_mean": None, "auc_std": None}
-    part = auc_in_folds(sides.truth, sides.scores, table.fold_array)
-    pooled = pooled_auc(sides.truth, sides.scores, table.fold_array)
-    aucs, _ = fold_curves(table, sides.truth, sides.scores)
+    part = None
+    pooled = None
+    aucs: list[float | None] = [None] * len(table.fold_numbers)
+    if table.probabilities is not None:
+        part = auc_in_folds(sides.truth, sides.scores, table.fold_array)
+        pooled = auc_in_folds(sides.truth, sides.scores, table.fold_array, pooled=True)
+        aucs, _ = fold_curves(table, sides.truth, sides.scores)
     mean, std = mean_and_std(aucs)
-    figures: Entry = {"auc": units.figure(part)}
-    if part and pooled and part.pooled != pooled.pooled:
-        figures["auc_pooled"] = pooled.value
-    return figures | {"auc_per_fold": aucs, "auc_mean": mean, "auc_std": std}
+    return {
+        "auc": units.figure(part),
+        **_pooled_auc([part], [pooled]),
+        "auc_per_fold": aucs,
+        "auc_mean": mean,
+        "auc_std": std,
+    }

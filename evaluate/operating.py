@@ -84,9 +84,7 @@ def _quotient_ends(over: Figure, under: Figure) -> Ends:
         return float(np.exp(first - second - down)), float(np.exp(first - second + up))
 
 
-def sensitive_threshold(
-    scores: Values, wanted: float, *, units: Integers | None = None
-) -> tuple[float, bool]:
+def sensitive_threshold(scores: Values, wanted: float, *, units: Integers) -> tuple[float, bool]:
     """Return the highest threshold that calls a positive row of a new unit with at least the wanted probability.
 
     Each of K units weighs 1, shared by its rows. Below the threshold lies a weight of at most (1 - wanted)(K + 1) - 1,
@@ -99,8 +97,8 @@ def sensitive_threshold(
     scores : ndarray of float64, shape (m,)
         Of positive rows, at least one.
     wanted : float
-    units : ndarray of int, shape (m,), optional
-        The unit of each row (its patient where known, else its image); by default each is one of its own.
+    units : ndarray of int, shape (m,)
+        The unit of each row: its patient where known, else its image.
 
     Returns
     -------
@@ -114,11 +112,10 @@ def sensitive_threshold(
 
     Examples
     --------
-    >>> sensitive_threshold(np.arange(1, 20) / 20, 0.9), sensitive_threshold(np.array([0.4, 0.7]), 0.9)
-    ((0.1, True), (0.4, False))
+    >>> scores = np.arange(1, 20) / 20
+    >>> sensitive_threshold(scores, 0.9, units=np.arange(19)), sensitive_threshold(scores, 0.9, units=np.arange(19) % 2)
+    ((0.1, True), (0.05, False))
     """
-    if units is None:
-        units = np.arange(len(scores))
     _, member, sizes = np.unique(units, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
     weights = 1.0 / sizes[member[order]]
@@ -161,7 +158,8 @@ def wanted_point(
     called = scores >= threshold
     fitted = "same rows"
     per_fold: list[Entry] = []
-    if _has_positives_outside(table, truth):
+    known = None not in table.folds
+    if known and all((rest & truth).any() for _, _, rest in fold_rest(table)):
         fitted = "other folds"
         for fold, inside, rest in fold_rest(table):
             outside = rest & truth
@@ -183,13 +181,6 @@ def wanted_point(
         "per_fold": per_fold,
         **called_point(table, truth, called, threshold, prevalences),
     }
-
-
-def _has_positives_outside(table: PredictionTable, truth: Mask) -> bool:
-    """Return whether rows have folds, and each of these leaves positive rows to fit a threshold on."""
-    if not table.fold_numbers or None in table.folds:
-        return False
-    return all((rest & truth).any() for _, _, rest in fold_rest(table))
 
 
 def _share(hits: Mask) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..core import DependencyError
+from ..core import DependencyError, listed
 from ..core.jobs import write_rows
 from .influence import Integers, Mask, Values
 
@@ -368,15 +368,16 @@ def fold_notes(table: PredictionTable) -> list[str]:
     counts_of_all = np.bincount(list(label_of_image.values()), minlength=len(table.classes))
     shares = counts_of_all / max(len(label_of_image), 1)
     for (fold, inside), counts in zip(table.fold_rows(), table.trained, strict=False):
-        few = [
+        scant = [
             _count_of_class(count, name)
             for name, count in zip(table.classes, counts, strict=True)
             if count < FEW_IMAGES
         ]
-        if few:
+        if scant:
             right = 100 * float(table.hits[inside].mean())
             scarce.append(
-                f"Fold {fold} trained on {_listing(few)}, fewer than {FEW_IMAGES}: its {right:.1f} % means little"
+                f"Fold {fold} trained on {listed(scant[:_MOST])}, fewer than {FEW_IMAGES}: "
+                f"its {right:.1f} % means little"
             )
             continue
         away = np.array(counts) / max(sum(counts), 1) - shares
@@ -398,9 +399,3 @@ def fold_notes(table: PredictionTable) -> list[str]:
 def _count_of_class(count: int, name: str) -> str:
     noun = "images" if count > 1 else "image"
     return f"{count or 'no'} {noun} of {name}"
-
-
-def _listing(texts: Sequence[str]) -> str:
-    """Return some texts, the first of them if there are many."""
-    further = " and further classes" if len(texts) > _MOST else ""
-    return ", ".join(texts[:_MOST]) + further

@@ -76,9 +76,6 @@ eighth of that of a share, not as a quarter; see the constants in docs/evaluatio
 _MOST_WORTH = 1e12
 """Rows that a part is worth whose rows may each be worth any number: with more there is no telling from none wrong."""
 
-RANKED_TOGETHER = "scores of models of different folds are ranked together"
-"""Why a pooled AUC has no interval, see `influence.pooled_auc`."""
-
 WILSON = "Wilson, effective rows, t"
 EXACT = "Clopper-Pearson"
 EFFECTIVE = "Clopper-Pearson, effective rows"
@@ -302,8 +299,8 @@ def _not_estimable(parts: Sequence[Part], units: Units) -> str | None:
 
     Folds are ranked together, or one unit holds over half of the rows or all rows of a side.
     """
-    if any(part.pooled for part in parts):
-        return RANKED_TOGETHER
+    if parts[0].pooled:
+        return "scores of models of different folds are ranked together"
     inside = rows_inside(parts)
     if not any(part.by_unit for part in parts):
         reason = units.outweighed(inside)

@@ -142,12 +142,12 @@ def seen_scales(records: Iterable[ImageRecord], settings: FeaturizeSettings) -> 
         warning = ""
         if any(_is_far(bound, card) for bound in bounds):
             warning = Message(
-                "{} was trained at {} micrometres per pixel, and sees {} at {views:{}}; use {views:{}}",
+                "{} was trained at {} micrometres per pixel, and sees {} at {views:{}}",
                 choice.label,
                 ", ".join(f"{mpp:g}" for mpp in card.mpp),
                 seen,
                 view,
-                suited_view(card),
+                remedies=[Message("use {views:{}}", suited_view(card))],
             )
         scales.append(SeenScale(choice.label, view, seen, card.mpp, warning))
     return scales

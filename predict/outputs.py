@@ -18,7 +18,7 @@ from .blocks import Predicted
 from .sheet import write_html
 from .table import Tabulated
 
-_SHOWN = ("image_id", "label", "predicted", "trained", "outlier")
+_SHOWN = ("image_id", "label", "predicted", "confidence", "uncertain", "trained", "outlier")
 """Columns of the table that a notebook shows, in addition to probabilities."""
 
 
@@ -71,7 +71,8 @@ class PredictResult:
     unchanged: bool = False
 
     def _repr_html_(self) -> str:
-        lines = [*self.banners, *filter(None, (self.called, self.outliers)), f"table: {self.path}"]
+        known = filter(None, (self.called, self.sureness, self.outliers))
+        lines = [*self.banners, *known, f"table: {self.path}"]
         with self.path.open(newline="", encoding="utf-8") as handle:
             rows = list(read_cells(handle))
         header = ["image_id", "predicted"]  # rows for the challenge have none
@@ -82,7 +83,7 @@ class PredictResult:
         for row in rows:
             cell_of = dict(zip(header, row, strict=True))
             for name in shown:
-                if name.startswith("p_"):
+                if name.startswith("p_") or name == "confidence":
                     cell_of[name] = f"{float(cell_of[name]):.3f}"
             cells.append([cell_of[name] for name in shown])
         return html_lines(lines) + html_table(f"{self.images} images", shown, cells)

@@ -30,7 +30,7 @@ from .blocks import Prediction, predict_records
 from .boosted import Floats
 from .images import advised, check_sizes, new_images, notes_of_training
 from .model_file import find_bundle, ready_model
-from .table import Outliers, answers_of
+from .table import Outliers, answers_of, mixed_note
 
 Image = PathInput | npt.NDArray[np.uint8]
 
@@ -54,6 +54,8 @@ class Predictions:
         Warnings that every reader must see.
     outliers : Outliers or None
         Distance of each image from the training images; None if the model file has no reference for it.
+    mixed : str
+        What the confidence is worth if patients of the model's folds were mixed; else empty.
     """
 
     image_ids: tuple[str, ...]
@@ -63,6 +65,7 @@ class Predictions:
     trained: tuple[bool, ...] | None = None
     banners: tuple[str, ...] = ()
     outliers: Outliers | None = None
+    mixed: str = ""
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -100,9 +103,7 @@ class Predictions:
         confidence = (f"{100 * share:.1f} %" for share in self.confidence)
         rows = zip(self.image_ids, self.predicted, confidence, strict=True)
         table = html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
-        if not self.banners:
-            return table
-        return html_lines(self.banners) + table
+        return html_lines([*self.banners, *filter(None, [self.mixed])]) + table
 
 
 class Predictor:
@@ -195,6 +196,7 @@ class Predictor:
             trained=trained if model.bundle.training is not None else None,
             banners=self.banners,
             outliers=Outliers.of(model.bundle, compared, model=self.path),
+            mixed=mixed_note(model.bundle),
         )
 
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:

@@ -128,8 +128,8 @@ def choose_point(
     classes: tuple[str, ...],
     view: dict[str, Any] | None,
     *,
-    threshold: float | None,
-    sensitivity: float | None,
+    threshold: float | None = None,
+    sensitivity: float | None = None,
     bundle: object,
 ) -> OperatingPoint | None:
     """Return the operating point from which a model predicts images positive.
@@ -175,13 +175,12 @@ def choose_point(
         )
     if threshold is None and sensitivity is None:
         sensitivity = next(iter(fitted), None)
-    enough = True
     if sensitivity is not None:
         threshold = fitted[sensitivity]["threshold"]
-        enough = fitted[sensitivity].get("enough", True)
     elif threshold is None:
         measured = view["thresholds"]
         if not measured:
             return None
         threshold = 0.5 if 0.5 in measured else measured[0]
+    enough = fitted.get(sensitivity, {}).get("enough", True)
     return OperatingPoint(classes, positive, view["rule"], threshold, sensitivity, enough)

@@ -215,7 +215,7 @@ class Tabulated:
     called : str
         Number of images predicted positive, with the operating point; empty without an operating point.
     mixed : str
-        What the confidence is worth if patients of the model's folds were mixed; else empty.
+        The return value of `mixed_note`.
     """
 
     table: Table
@@ -255,9 +255,6 @@ def tabulate(
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
     columns = _columns(bundle, trained, outliers)
-    mixed = ""
-    if mixes_patients(bundle.banners):
-        mixed = "the folds mixed patients, or may have: of new patients expect fewer right than the confidence says"
     called = ""
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
@@ -274,8 +271,15 @@ def tabulate(
         trained,
         outliers,
         called,
-        mixed,
+        mixed_note(bundle),
     )
+
+
+def mixed_note(bundle: BundleFacts) -> str:
+    """Return what the confidence is worth if patients of the model's folds were mixed; else an empty text."""
+    if not mixes_patients(bundle.banners):
+        return ""
+    return "the folds mixed patients, or may have: of new patients expect fewer right than the confidence says"
 
 
 def answers_of(bundle: BundleFacts, raw: Floats) -> tuple[Floats, Answers]:

@@ -246,7 +246,7 @@ def stain_notes(
     >>> stain_notes(["a.png", "b.png"], [], images=None, stain="macenko")
     ['2 images: too little tissue, used without stain normalisation: a.png, b.png']
     """
-    notes = []
+    notes: list[str] = []
 
     def counted(names: Collection[str]) -> str:
         if images is None:
@@ -258,16 +258,15 @@ def stain_notes(
             f"{counted(skipped)}: too little tissue, used without stain normalisation: {few(skipped)}"
         )
     if doubtful:
-        other = ""
+        remedies = []
         if images is not None and stain != ROBUST.name:
-            other = (
-                f"; the stain method {ROBUST.name} estimates from all of the stained tissue, and none is for "
-                "other stains"
-            )
-        notes.append(
+            text = "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
+            remedies.append(Message(text))
+        doubt = (
             f"{counted(doubtful)}: {stain} turned tissue white, or rests on few pixels or implausible "
-            f"stains: {few(doubtful)}{other}"
+            f"stains: {few(doubtful)}"
         )
+        notes.append(Message("{}", doubt, remedies=remedies))
     if foreign:
         notes.append(
             f"{counted(foreign)}: ink, black or single-coloured areas are left as they are, "

@@ -254,7 +254,6 @@ def preflight(
     folds: FoldChoice | None = None,
     decode: bool = False,
     copies: bool = True,
-    stains: bool = True,
     timed: bool = False,
     keep: Collection[str] = (),
 ) -> Preflight:
@@ -271,8 +270,6 @@ def preflight(
         Also decode every image, which finds truncated files.
     copies : bool
         Search for near-duplicates, for which every image is decoded.
-    stains : bool
-        Decode a sample of the images, and check their stains.
     timed : bool
         Open the encoders, and measure the time of an image.
     keep : collection of str
@@ -305,7 +302,7 @@ def preflight(
     untrainable = dataset.untrainable or unfoldable(dataset, protocols)
     if untrainable:
         findings.append(Finding("warning", root, untrainable))
-    stain_survey = survey_stains(once.records, planned) if stains else None
+    stain_survey = survey_stains(once.records, planned)
     findings += doubt_findings(stain_survey, root)
     estimate = None
     if timed and fits and once.records:

@@ -122,7 +122,7 @@ def explain_boosted(
         raise ImageError(features)
     method = METHODS[settings.method]
     shares = model.bundle.predict(features)[0]
-    blank, _ = answered(
+    blank = answered(
         method,
         model,
         record,
@@ -134,25 +134,31 @@ def explain_boosted(
     outliers = Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)
     if outliers is not None:
         blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
-    return _map(model, record, blank, window=settings.window)
+    return _map(model, record, blank, shares, window=settings.window)
 
 
 def _map(
-    model: BoostedModel, record: ImageRecord, blank: Explanation, *, window: int
+    model: BoostedModel, record: ImageRecord, blank: Explanation, shares: Floats, *, window: int
 ) -> Explanation:
+    """Return it with its map: at each position the mean of two predictions, of the position and of the image.
+
+    Windows that are alike have other features than the crops of training, which are from all over an image: by itself
+    the prediction of a position is off by more, and maps more often are of another class than the image.
+    """
     bundle = model.bundle
     shape = blank.shape[:2]
     classes = bundle.classes
     maps = np.zeros((len(classes), *shape))
     for store in bundle.models:
-        shares, places = _by_place(model, record, store, window=window)
-        maps += [interpolated(of_class, places, shape) for of_class in np.moveaxis(shares, 2, 0)]
+        grid, places = _by_place(model, record, store, window=window)
+        maps += [interpolated(of_class, places, shape) for of_class in np.moveaxis(grid, 2, 0)]
+    maps = (maps + shares[:, np.newaxis, np.newaxis]) / 2
     base = bundle.base
     meaning = "the prediction without any feature"
     if base is None:
         base = np.full(len(classes), 1 / len(classes))
         meaning = EVEN
-    return blank.about_decision(maps, base, classes=classes, base_is=meaning, caution=blank.caution)
+    return blank.about_decision(maps, base, classes=classes, base_is=meaning)
 
 
 def _by_place(
@@ -161,8 +167,7 @@ def _by_place(
     """Return the probabilities by the models of one feature file at each grid position, and the positions.
 
     Probabilities have the shape (rows, columns, classes). The features of a position are pooled from the windows around
-    it, in the same way as the crops of an image. Windows that are alike have other features than the crops of training,
-    which are from all over an image, so half of each probability is that for all windows together.
+    it, in the same way as the crops of an image.
     """
     settings = model.settings[store]
     encoder = model.encoders[store]
@@ -190,10 +195,9 @@ def _by_place(
         crops = [frame[top:bottom, left:right] for top, left, bottom, right in corners]
         descriptors = description.encode(encoder, crops)
     grid = descriptors.reshape(len(tops), len(lefts), -1)
-    rows = [description.pool(descriptors), *map(description.pool, around(grid, steps // 4))]
-    shares = model.bundle.store_share(store, np.stack(rows)[:, np.newaxis])
-    together = (shares[0] + shares[1:]) / 2
-    return together.reshape(*grid.shape[:2], -1), [
+    pooled = np.stack([description.pool(rows) for rows in around(grid, steps // 4)])
+    shares = model.bundle.store_share(store, pooled[:, np.newaxis])
+    return shares.reshape(*grid.shape[:2], -1), [
         (starts + side / 2 - (padded - length) // 2) / length
         for starts, padded, length in zip((tops, lefts), frame.shape, image.shape, strict=False)
     ]

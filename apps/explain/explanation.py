@@ -223,7 +223,7 @@ class Explanation:
         return "; ".join(filter(None, [self.contradiction, colours, values]))
 
     def about_decision(
-        self, maps: Floats, base: Floats, *, classes: Sequence[str], base_is: str, caution: str
+        self, maps: Floats, base: Floats, *, classes: Sequence[str], base_is: str
     ) -> Explanation:
         """Return it with the map of its class, and with colours that are white where the classes are called alike.
 
@@ -237,8 +237,8 @@ class Explanation:
         base : ndarray, shape (classes,)
             Probabilities without any image content.
         classes : sequence of str
-        base_is, caution : str
-            What the base is, and the limitations.
+        base_is : str
+            What the base is.
         """
         target = classes.index(self.target)
         called = classes.index(self.called)
@@ -269,7 +269,7 @@ class Explanation:
             centre=float(base[target]),
             overall=overall,
             base=base_is,
-            caution=f"{caution} The tick on the colour bar is the base: {base_is}.",
+            caution=f"{self.caution} The tick on the colour bar is the base: {base_is}.",
             tick=float(tick),
             leads=leads,
             unit=unit,

@@ -97,7 +97,7 @@ class NetworkExplainer:
         )
         if isinstance(shares, str):
             raise ImageError(shares)
-        blank, index = answered(
+        blank = answered(
             self.method,
             self.model,
             record,
@@ -106,6 +106,7 @@ class NetworkExplainer:
             target=self.target,
             threshold=self.settings.threshold,
         )
+        index = self.model.bundle.classes.index(blank.target)
         patches, boxes = self._patches(record)
         if self.method.name == "map":
             return self._map(blank, patches, boxes)
@@ -154,11 +155,10 @@ class NetworkExplainer:
             _together(probabilities[:, [[index]]], boxes, blank.shape)
             for index in range(len(classes))
         ]
-        return blank.about_decision(
+        return replace(blank, caution=_OF_PATCHES).about_decision(
             np.stack(maps),
             base,
             classes=classes,
-            caution=_OF_PATCHES,
             base_is="what the networks answer to only the mean colour of the image",
         )
 

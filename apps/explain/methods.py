@@ -115,7 +115,7 @@ _ALL = (
         "map",
         "probability of {target}",
         "Each position shows what the model would predict if the image held only its surroundings, averaged with what "
-        "it predicts of all positions together; it was trained on whole images, so this is not a segmentation or a "
+        "it predicts of the image; it was trained on whole images, so this is not a segmentation or a "
         "probability of a lesion. If the mean of the map is far from the probability of the image, trust the map less.",
         kinds=("boosted", "cnn"),
         signed=True,
@@ -326,9 +326,7 @@ def _point(
     classes: Sequence[str], two_class: dict[str, Any] | None, threshold: float | None
 ) -> OperatingPoint | None:
     """Return the operating point of `choose_point`; a model without positive classes refuses a threshold."""
-    return choose_point(
-        tuple(classes), two_class, threshold=threshold, sensitivity=None, bundle="the model"
-    )
+    return choose_point(tuple(classes), two_class, threshold=threshold, bundle="the model")
 
 
 def answered(
@@ -340,8 +338,8 @@ def answered(
     pixels: str,
     target: int | None,
     threshold: float | None,
-) -> tuple[Explanation, int]:
-    """Return an explanation with the prediction but without a map, and the index of the explained class.
+) -> Explanation:
+    """Return an explanation with the prediction but without a map.
 
     Parameters
     ----------
@@ -381,7 +379,7 @@ def answered(
     notes = [banner for banner in bundle.banners if banner.startswith(NOTHING_LEARNT)]
     if bundle.training is not None and pixels in bundle.training.hashes:
         notes.append(_TRAINED)
-    blank = method.explanation(
+    return method.explanation(
         record.image_id,
         bundle.classes[index],
         predicted=bundle.classes[predicted],
@@ -392,4 +390,3 @@ def answered(
         picture=shown_picture(record),
         notes=tuple(notes),
     )
-    return blank, index

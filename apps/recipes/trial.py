@@ -24,7 +24,7 @@ from ...core import (
     from_options,
 )
 from ...core.jobs import Work, cpu_resources
-from ...crossval import CrossValidation, chosen_anew, in_order
+from ...crossval import CrossValidation, in_order
 from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
 from ...featurize import (
@@ -171,7 +171,7 @@ def trial(
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> TrialResult:
-    """Check images, extract features with the preset ``quick``, and train two classifiers on suitable folds.
+    """Check images, extract features with the preset ``quick``, and train three classifiers on suitable folds.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def trial(
     quick, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")
     # not decoded here: featurize decodes every image anyway, and prints its findings
-    check = preflight(selection, settings=quick, copies=False, stains=False, keep=keep)
+    check = preflight(selection, settings=quick, copies=False, keep=keep)
     folds = _usable(check, work)
     small = sorted(check.left_out)
     if small:
@@ -225,14 +225,12 @@ def trial(
     if is_new and not encoders:
         standard = _standard_seconds(check, time.monotonic() - started)
     _log.info("3/3 training")
-    results: list[CrossValidation] = []
     try:
         fit = functools.partial(train, out=run, features=described.stores, folds=folds, work=work)
-        _train(fit, results)
+        return TrialResult(check, in_order(_train(fit)), standard)
     except ReportError as error:
-        trained = in_order(chosen_anew([*results, *error.results]))
+        trained = in_order(error.results)
         raise ReportError(str(error), TrialResult(check, trained, standard)) from error
-    return TrialResult(check, in_order(chosen_anew(results)), standard)
 
 
 def _quick_settings(
@@ -262,30 +260,17 @@ def _standard_seconds(check: Preflight, spent: float) -> float:
     return spent * recorded_seconds(planned) / recorded_seconds(check.planned)
 
 
-def _train(fit: Callable[..., list[CrossValidation]], results: list[CrossValidation]) -> None:
-    """Train the classifiers, the fastest first, and add each to the results as soon as it is trained."""
+def _train(fit: Callable[..., list[CrossValidation]]) -> list[CrossValidation]:
+    """Train the classifiers of the preset, and logistic regression."""
     settings = BoostSettings(preset="quick", **PRESET_OPTIONS["quick"])
-    logistic = replace(settings, heads=("logistic",))
     try:
-        results += fit(settings=logistic)
-        _log.info("first, logistic regression: %s; others follow", _figures(results[0]))
-        results += fit(settings=settings)
+        return fit(settings=replace(settings, heads=("logistic", *settings.heads)))
     except SettingsConflictError:
         raise
     except InputError as error:
         # too few patients for folds within the training part, which LightGBM does not need
         _log.warning(Message("{}; going on with lightgbm only", error).limited(()))
-        lightgbm = replace(settings, heads=("lightgbm",))
-        results += fit(settings=lightgbm)
-
-
-def _figures(result: CrossValidation) -> str:
-    if result.metrics is None:
-        return "no figures"
-    accuracy, balanced = (
-        f"{100 * result.metrics[name]['value']:.1f} %" for name in ("accuracy", "balanced_accuracy")
-    )
-    return f"{accuracy} of the images right, balanced accuracy {balanced}"
+        return fit(settings=replace(settings, heads=("lightgbm",)))
 
 
 def _usable(check: Preflight, work: Work) -> FoldChoice:

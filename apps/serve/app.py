@@ -153,9 +153,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
         session.remove(number)
 
     @app.delete("/api/images", status_code=204, response_model=None)
-    async def remove_images(model: int | None = None) -> None:
-        for item in session.items(model):
-            session.remove(item.number)
+    async def remove_images(model: int | None = None, seen: int | None = None) -> None:
+        session.remove_all(model, seen)
 
 
 def _answer(item: Item) -> ImageAnswer:

@@ -10,6 +10,9 @@ from typing import Any
 
 from ...core import printable
 
+STATES = ("waiting", "working", "done", "failed")
+"""What becomes of an image, in this order; it fails at any time."""
+
 
 @dataclass
 class ImageAnswer:
@@ -21,7 +24,7 @@ class ImageAnswer:
     name : str
     model : int
     state : str
-        waiting, working, done or failed.
+        One of `STATES`.
     error : str
         The reason why it cannot be used; empty if it can.
     notes : list of str

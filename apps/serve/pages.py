@@ -129,7 +129,6 @@ class Pages:
 
     def _results(self, session: Session, model: int) -> Answer:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""
-        items = session.items(model)
         done = session.done(model)
         seconds = session.seconds()
         by_class = Counter(item.predicted for item in done)
@@ -138,13 +137,14 @@ class Pages:
             "model": self._models[model],
             "number": model,
             "counts": session.counts(model),
-            "total": len(items),
+            "total": len(session.items(model)),
+            "reviews": session.reviews(model),
             "wait": format_seconds(seconds) if seconds else "",
             "rows": [(item, _marks(item)) for item in done[:_MOST_ROWS]],
             "left_out": max(0, len(done) - _MOST_ROWS),
-            "failed": [item for item in items if item.state == "failed"],
-            "working": [item for item in items if item.state == "working"],
-            "waiting": [item for item in items if item.state == "waiting"][:_MOST_ROWS],
+            "failed": session.items(model, ["failed"]),
+            "working": session.items(model, ["working"]),
+            "waiting": session.items(model, ["waiting"])[:_MOST_ROWS],
             "by_class": [
                 (name, by_class[name], uncertain[name]) for name in self._models[model]["classes"]
             ],

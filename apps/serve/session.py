@@ -18,7 +18,7 @@ from ...core import counted, system_reason
 from ...core.formats import limits
 from ...core.jobs import ensure_folder
 from .engine import Answer, Engine, Task, free_memory
-from .item import Item, readable
+from .item import STATES, Item, readable
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class Session:
         elif keep is not None:
             self._keep = [keep / f"model-{number + 1}" for number in range(len(models))]
         self._removed: set[Path] = set()  # images to be removed there
+        self._copying = asyncio.Lock()
         self._due = time.monotonic() + _KEEP_SECONDS
         self._written = 0  # the version that was kept
         self._items: dict[int, Item] = {}
@@ -81,14 +82,14 @@ class Session:
         self._pixels = 0  # of predicted images
         self._seconds = 0.0  # that they took
 
-    def items(self, model: int | None = None) -> list[Item]:
-        """Return the images of a model, or all images, in the order in which they were added."""
-        return [item for item in self._items.values() if model in (None, item.model)]
+    def items(self, model: int | None = None, states: Sequence[str] = STATES) -> list[Item]:
+        """Return the images of a model, or of all, in some states, in the order in which they were added."""
+        images = self._items.values()
+        return [item for item in images if model in (None, item.model) and item.state in states]
 
     def done(self, model: int) -> list[Item]:
         """Return the predicted images of a model, the least confident first."""
-        done = [item for item in self.items(model) if item.state == "done"]
-        return sorted(done, key=lambda item: item.confidence or 0.0)
+        return sorted(self.items(model, ["done"]), key=lambda item: item.confidence or 0.0)
 
     def item(self, number: int) -> Item:
         """Return an image by its number; refuse one that does not exist."""
@@ -103,16 +104,12 @@ class Session:
 
     def counts(self, model: int | None = None) -> dict[str, int]:
         """Return the number of images in each state."""
-        states = [item.state for item in self.items(model)]
-        return {state: states.count(state) for state in ("waiting", "working", "done", "failed")}
+        return {state: len(self.items(model, [state])) for state in STATES}
 
     def seconds(self) -> float | None:
         """Return how long all images that wait will take, at the speed of the others; None if nothing is known."""
-        pixels = sum(
-            item.width * item.height
-            for item in self._items.values()
-            if item.state in ("waiting", "working")
-        )
+        waiting = self.items(states=["waiting", "working"])
+        pixels = sum(item.width * item.height for item in waiting)
         if not self._pixels:
             return None
         return round(self._seconds / self._pixels * pixels, 1)
@@ -153,13 +150,11 @@ class Session:
                 return twin
             self._items[item.number] = item
             if self._keep:
-                target = self._kept(item)
-                self._removed.discard(target)
-                ensure_folder(target.parent)
-                await asyncio.to_thread(shutil.copyfile, item.path, target)
+                await self._copy_to_kept(item)
         except BaseException as error:
             # also if the upload is cancelled, as at the end of the server
-            self._withdraw(item)
+            self._items.pop(number, None)
+            self._discard(item)
             if isinstance(error, TimeoutError):
                 raise HTTPException(408, f"{name}: did not arrive in time; try again") from error
             if isinstance(error, OSError):
@@ -169,6 +164,23 @@ class Session:
             raise
         self._change()
         return item
+
+    async def _copy_to_kept(self, item: Item) -> None:
+        """Copy an image to what is kept; refuse one that is removed meanwhile.
+
+        Copies are made one after the other: an image that got the name of a removed one waits for that one's end.
+        """
+        async with self._copying:
+            target = self._kept(item)
+            self._removed.discard(target)
+            try:
+                ensure_folder(target.parent)
+                await asyncio.to_thread(shutil.copyfile, item.path, target)
+                self.item(item.number)
+            except BaseException:
+                self._remove_kept(target)
+                self.item(item.number)  # its file is gone if it was removed
+                raise
 
     def _twin(self, item: Item) -> Item | None:
         """Return the same image, if it was added before; refuse another one of its name."""
@@ -216,15 +228,8 @@ class Session:
 
     def _discard(self, item: Item) -> None:
         self._held -= item.size
+        item.size = 0  # it may be discarded twice
         shutil.rmtree(item.folder, ignore_errors=True)
-
-    def _withdraw(self, item: Item) -> None:
-        """Undo what `add` did for an image until it failed."""
-        # an image that is not listed yet was not copied either: the file of its name may be that of another image
-        if self._items.pop(item.number, None) is not None:
-            with contextlib.suppress(OSError):
-                self._kept(item).unlink()
-        self._discard(item)
 
     def _kept(self, item: Item) -> Path:
         return self._keep[item.model] / "images" / item.name
@@ -244,6 +249,22 @@ class Session:
             self._removed.add(kept)
             self._remove_kept(kept)
         self._change()
+
+    def remove_all(self, model: int | None, seen: int | None) -> None:
+        """Remove all images of a model, or all; refuse it if `reviews` is not `seen` any more; None for any."""
+        reviews = self.reviews(model)
+        if seen not in (None, reviews):
+            raise HTTPException(
+                409,
+                "labels were given or images removed since this page was opened",
+                {"x-seen": str(reviews)},
+            )
+        for item in self.items(model):
+            self.remove(item.number)
+
+    def reviews(self, model: int | None) -> int:
+        """Return how often reviews of the images of a model were changed."""
+        return sum(item.reviews for item in self.items(model))
 
     def _remove_kept(self, *paths: Path) -> None:
         """Remove what is kept of removed images, as far as it can be removed now."""
@@ -283,7 +304,7 @@ class Session:
         """Read and predict images, until cancelled; write what is kept whenever nothing waits, and every minute."""
         while True:
             self._changed.clear()
-            waiting = [item for item in self._items.values() if item.state == "waiting"]
+            waiting = self.items(states=["waiting"])
             is_due = bool(self._keep) and time.monotonic() > self._due
             if waiting and not is_due:
                 # all are read, which tells their width, before one is predicted
@@ -420,7 +441,7 @@ class Session:
         html : bool
             Whether to write the report.
         """
-        ended = [item for item in self.items(model) if item.state in ("done", "failed")]
+        ended = self.items(model, ["done", "failed"])
         images = [
             {
                 **item.task,

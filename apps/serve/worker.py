@@ -47,6 +47,7 @@ from ...predict import (
     choose_point,
     find_bundle,
     in_order,
+    mixed_note,
     predict_records,
     ready_model,
     recorded_weights,
@@ -162,21 +163,14 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
         image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"]
     )
     if record.mpp is None:
-        record = _with_published_mpp(record, image, model)
+        # those of a published data set, which `predict` knows by names of files
+        listed = _read_as_folder([image], image["dropped"], model)
+        if record.image_id in listed:
+            record = replace(record, mpp=listed[record.image_id].mpp)
     record = record.scaled_by(read_headers([record]).get(record.image_id))
     with advised():
         (usable,), _ = check_sizes([record], model=model, skip_errors=False)
     return usable, record.mpp
-
-
-def _with_published_mpp(record: ImageRecord, image: Task, model: Model) -> ImageRecord:
-    """Return a record with the micrometres of a published data set, which `predict` knows by names of files."""
-    name = image["name"]
-    for dropped in (image["dropped"], ""):  # several folders may have been dropped
-        listed = _read_as_folder([image], dropped, model)
-        if name in listed:
-            record = replace(record, mpp=record.mpp or listed[name].mpp)
-    return record
 
 
 def _facts(task: Task) -> Answer:
@@ -204,6 +198,7 @@ def _facts(task: Task) -> Answer:
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
         "rule": bundle.unsure,
         "calibrated": bundle.temperature is not None,
+        "mixed": mixed_note(bundle),
         "known": measured(path.parent.name or path.stem, metrics),
         "stain": own_stain(model),
         "point": "" if point is None else str(point),
@@ -246,7 +241,7 @@ def _predict(task: Task) -> Answer:
 
 
 def _point(file: ModelFile) -> Any:
-    return choose_point(*bundle_view(file.path), threshold=None, sensitivity=None, bundle=file.path)
+    return choose_point(*bundle_view(file.path), bundle=file.path)
 
 
 def _result(image: Task) -> Prediction | str:

@@ -359,7 +359,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         for predictions in (*kept, *made):
             results |= predictions or {}
         bundle = self.file.path
-        point = choose_point(*bundle_view(bundle), threshold=None, sensitivity=None, bundle=bundle)
+        point = choose_point(*bundle_view(bundle), bundle=bundle)
         model = Predicted((), {}, self.model.bundle, bundle, self.file.sha256)
         maps = tuple(
             write_map(self.into / "maps" / grid.name, grid, results, model, point)

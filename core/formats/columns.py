@@ -131,7 +131,7 @@ LABEL = Role(
 )
 GROUP = Role(
     "group",
-    "group",
+    "patient or slide",
     (
         ("group", "groupid", *map("".join, itertools.product(_PERSONS, _NUMBERS))),
         ("slide", "slideid"),

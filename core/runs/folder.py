@@ -328,12 +328,13 @@ class FolderSettings:
         """Log a warning if a package of the first work has another minor version now."""
         first = {name: version for name, version in old.items() if name in new}
         if any(_minor(version) != _minor(new[name]) for name, version in first.items()):
-            text = (
-                "{}: started with other package versions ({}); results may be mixed, and "
-                "{overwrite} computes all of it again"
-            )
+            text = "{}: started with other package versions ({}), so results may be mixed"
+            remedies = [
+                Message("another {out} keeps them apart"),
+                Message("{overwrite} computes all of it again"),
+            ]
             changes = describe_differences(first, {name: new[name] for name in first})
-            _log.warning(Message(text, self.folder, changes))
+            _log.warning(Message(text, self.folder, changes, remedies=remedies))
 
     def _differences(self, old: Mapping[str, Any]) -> str:
         """Describe how the settings of the folder differ from these; empty if they are the same."""
@@ -363,9 +364,8 @@ class FolderSettings:
         if content is None:
             return {}
         if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
-            raise InputError(
-                "{}: not a file of settings; use {overwrite} to begin this folder again", path
-            )
+            remedies = [Message("use another {out}"), Message("{overwrite} to begin it again")]
+            raise InputError("{}: not a file of settings", path, remedies=remedies)
         if content.get("schema_version", _SCHEMA) > _SCHEMA:
             raise InputError(f"{path}: written by a newer bchisto; update this one")
         return content

@@ -37,7 +37,7 @@ from .protocols import (
     published_folds,
     site_plan,
 )
-from .refusal import ranked_together, scarce
+from .refusal import first_drawn, scarce
 from .split import HOLDOUT, Pool, draw_folds
 
 GROUPINGS = ("group", "none")
@@ -121,7 +121,7 @@ def fold_plan(
         _check_whole(plan, group_of)
     further = (
         *mixed_parts(plan, facts),
-        *ranked_together(plan, pool),
+        *_ranked_together(plan, pool),
         *split_groups(plan, group_of, group_is=facts.group_is),
         *split_copies(plan, facts.copies or ()),
     )
@@ -164,6 +164,25 @@ def dataset_plan(
     )[0]
 
 
+def _ranked_together(plan: FoldPlan, pool: Pool) -> tuple[str, ...]:
+    """Return a warning, with what can be done instead, if each of several folds tests only one class; else nothing.
+
+    References
+    ----------
+    Forman & Scholz 2010; Airola et al. 2011.
+    """
+    tested = plan.classes_in("test", pool.label_of).values()
+    if len(set().union(*tested)) < 2 or max(map(len, tested)) > 1:
+        return ()
+    drawn = first_drawn(("10", "5", "3", "2"), pool)
+    remedies = [Message("use {folds:{}}", drawn)] * bool(drawn)
+    text = (
+        "each fold tests only one class: scores of different models are ranked together, and AUC and accuracy may be "
+        "far too low"
+    )
+    return (Message(text, remedies=remedies),)
+
+
 def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
     """Return a warning that names images that are in no fold; nothing if there are none."""
     if not images:
@@ -178,7 +197,7 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
     missing = sum(group is None for group in groups)
     if group_by == "group" and missing == len(groups):
         raise InputError(
-            "{group_by:group}: {} of {} images name no group; use {group_by:none}",
+            "{group_by:group}: {} of {} images name no patient; use {group_by:none}",
             missing,
             len(groups),
         )
@@ -297,11 +316,10 @@ def _check_parts(plan: FoldPlan, classes: dict[str, str]) -> None:
         (f"no image of class {', '.join(names)} trains in", fold)
         for fold, names in plan.untrained(classes).items()
     ]
-    tested = {fold for _, fold, part in plan.rows if part == "test"}
     gaps += [
         ("no image tests in", fold)
-        for fold in plan.folds
-        if fold not in tested and plan.name != "none"
+        for fold, tested in plan.classes_in("test", classes).items()
+        if not tested and plan.name != "none"
     ]
     if gaps:
         cure = Message(_CURES.get(plan.origin, "use the full dataset"))

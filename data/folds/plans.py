@@ -65,25 +65,22 @@ class FoldPlan:
         """Return the sorted image ids of a part (``train``, ``val``, ``test``) in a fold."""
         return sorted(image for image, number, role in self.rows if number == fold and role == part)
 
+    def classes_in(self, part: str, label_of: Mapping[str, str]) -> dict[int, set[str]]:
+        """Return for each fold the classes of its images of a part."""
+        found: dict[int, set[str]] = {fold: set() for fold in self.folds}
+        for image, fold, role in self.rows:
+            if role == part:
+                found[fold].add(label_of[image])
+        return found
+
     def untrained(self, label_of: Mapping[str, str]) -> dict[int, list[str]]:
         """Return the folds in which a class has no training image, each with these classes (sorted)."""
-        trained: dict[int, set[str]] = {}
-        for image, fold, part in self.rows:
-            labels = trained.setdefault(fold, set())
-            if part == "train":
-                labels.add(label_of[image])
         classes = {label_of[image] for image, _, _ in self.rows}
         return {
-            fold: sorted(classes - trained[fold]) for fold in self.folds if classes - trained[fold]
+            fold: sorted(classes - trained)
+            for fold, trained in self.classes_in("train", label_of).items()
+            if classes - trained
         }
-
-    def tested_classes(self, label_of: Mapping[str, str]) -> dict[int, set[str]]:
-        """Return the folds that test, each with the classes of its test images."""
-        tested: dict[int, set[str]] = {}
-        for image, fold, part in self.rows:
-            if part == "test":
-                tested.setdefault(fold, set()).add(label_of[image])
-        return tested
 
     def kept_whole(
         self, image_ids: Sequence[str], groups: Sequence[str | None]

@@ -191,9 +191,8 @@ def _slide_warnings(
     strange = sorted(images_of.keys() - published)
     if strange:
         count = sum(len(images_of[slide]) for slide in strange)
-        names = ", ".join(strange[:5]) + (" ..." if len(strange) > 5 else "")
         text = "{} images of {} slides in no published list are left out{}"
-        warnings.append(Message(text, count, len(strange), Names(f" ({names})")))
+        warnings.append(Message(text, count, len(strange), Names(f" ({few(strange, most=5)})")))
     present = len(published & images_of.keys())
     if present < len(published):
         warnings.append(f"{present} of the {len(published)} published slides are present")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from ...core import InputError, Message, Names, listed
-from .plans import FoldPlan, ScarceError
+from ...core import InputError, Message, Names
+from .plans import ScarceError
 from .split import HOLDOUT, Pool, draw_folds
 
 _MOST_TRIED = 20
@@ -27,7 +27,7 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     """
     remedies: list[str] = []
     if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
-        drawn = _first_drawn("5432", pool)
+        drawn = first_drawn("5432", pool)
         if drawn:
             remedies.append(Message("or draw folds, such as {folds:{}}", drawn))
         return InputError("{}", error, remedies=remedies)
@@ -38,41 +38,11 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     lone = [label for label, groups in owners.items() if len(groups) == 1 and None not in groups]
     if pool.grouped and lone:
         return _lone_patient(spec, specs, pool, lone[0])
-    drawn = _first_drawn(specs, pool)
+    drawn = first_drawn(specs, pool)
     if drawn:
         remedies.append(Message("use {folds:{}}", drawn))
     remedies.append("add images of other patients" if pool.grouped else "add images")
     return InputError("{}", error, remedies=remedies)
-
-
-def ranked_together(plan: FoldPlan, pool: Pool) -> tuple[str, ...]:
-    """Return a warning, with what can be done instead, if no fold tests a class beside another; else nothing.
-
-    References
-    ----------
-    Forman & Scholz 2010; Airola et al. 2011.
-    """
-    tested = plan.tested_classes(pool.label_of).values()
-    classes = set().union(*tested)
-    lone = classes.difference(*(labels for labels in tested if len(labels) > 1))
-    if len(tested) < 2 or len(classes) < 2 or not lone:
-        return ()
-    what = f"no fold tests {listed(sorted(lone))} beside another class"
-    if lone == classes:
-        what = "each fold tests only one class"
-    remedies = [Message("use {folds:{}}", spec) for spec in _with_pairs(pool)]
-    text = "{}: scores of different models are ranked together, and AUC and accuracy may be far too low"
-    return (Message(text, what, remedies=remedies),)
-
-
-def _with_pairs(pool: Pool) -> Iterator[str]:
-    """Yield the first number of folds that can be drawn so that each tests several classes, if there is one."""
-    for spec in ("10", "5", "3", "2"):
-        with contextlib.suppress(InputError):
-            tested = draw_folds(spec, pool).tested_classes(pool.label_of)
-            if all(len(labels) > 1 for labels in tested.values()):
-                yield spec
-                return
 
 
 def _nearest(spec: str, pool: Pool) -> list[str]:
@@ -85,12 +55,13 @@ def _nearest(spec: str, pool: Pool) -> list[str]:
     return list(map(str, numbers))
 
 
-def _first_drawn(specs: Iterable[str], pool: Pool) -> str:
-    """Return the first specification by which folds can be drawn; empty if there is none."""
+def first_drawn(specs: Iterable[str], pool: Pool) -> str:
+    """Return the first specification by which folds that test several classes each can be drawn; else nothing."""
     for spec in specs:
         with contextlib.suppress(ScarceError):
-            draw_folds(spec, pool)
-            return spec
+            tested = draw_folds(spec, pool).classes_in("test", pool.label_of).values()
+            if min(map(len, tested)) > 1:
+                return spec
     return ""
 
 
@@ -101,7 +72,7 @@ def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> In
     if len(groups) > 1:
         what = f"all {len(groups)} images of class {label} are"
     cures = [f"add images of a second patient with class {label}"]
-    drawn = _first_drawn([spec, *specs], pool._replace(grouped=False))
+    drawn = first_drawn([spec, *specs], pool._replace(grouped=False))
     if drawn:
         more = "" if drawn == spec else Message(" and {folds:{}}", drawn)
         text = "use {group_by:none}{}, with results that are too high for new patients"

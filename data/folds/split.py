@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...core import InputError
+from ...core import InputError, counted
 from ...core.formats import Integers
 from ..findings import pairs_alike
 from .plans import Copies, FoldPlan, Row, ScarceError, join_units
@@ -343,7 +343,7 @@ def _stratified_plan(spec: str, pool: Pool, units: Sequence[str]) -> FoldPlan:
         raise InputError("{folds} {}: give at least 2 folds", count)
     for label, images in sorted(Counter(pool.labels).items()):
         if images < count:
-            held = "1 image" if images == 1 else f"{images} images"
+            held = counted(images, "image")
             raise ScarceError("class {} has {}, fewer than the {} folds", label, held, count)
     drawn: Sequence[int] = range(len(units))
     if not pool.grouped:

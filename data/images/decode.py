@@ -114,6 +114,12 @@ def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
     }
 
 
+def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[str]:
+    """Return the IDs of images of another width or height; one that cannot be read is an error of its own."""
+    headers = read_headers(records).items()
+    return {image for image, header in headers if (header.width, header.height) != size}
+
+
 def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
     """Return an iterator over the header of each image, or why it cannot be read; several files are read at a time."""
 

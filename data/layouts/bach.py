@@ -13,7 +13,7 @@ from ...core.formats import published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
 from ..findings import Finding, Findings
-from ..images import read_headers
+from ..images import other_sizes
 from ..walk import is_folder, walk_files
 from .registry import LayoutSpec
 
@@ -128,16 +128,13 @@ def _published(
     """
     agrees = all(truth.get(record.image_id) == record.label for record in records)
     is_complete = len([*_official(photos)]) >= _ENOUGH
-    sizes = {
-        image: (header.width, header.height) for image, header in read_headers(records).items()
-    }
+    resized = other_sizes(records, BACH_SIZE)
     patient_of = {
         row["image_id"]: row["patient"] for row in published_rows(__package__, "bach_patients.csv")
     }
     known = []
     for record in records:
-        # an image that cannot be read is an error of its own
-        if (agrees or is_complete) and sizes.get(record.image_id, BACH_SIZE) == BACH_SIZE:
+        if (agrees or is_complete) and record.image_id not in resized:
             known.append(replace(record, group=patient_of.get(record.image_id)))
         else:
             known.append(replace(record, mpp=None, magnification=None))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ...core import InputError, Message
-from ...core.formats import ImageHeader
+from ...core import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord, part_of
 from ..findings import Finding, Findings, has_errors
-from ..images import headers_of
+from ..images import other_sizes
 from ..walk import walk_files
 from .registry import LayoutSpec
 
@@ -98,26 +97,11 @@ def read_breakhis(
             f"{total} of the {BREAKHIS_IMAGES:,} published images are present",
             labels_only=True,
         )
-    return _scaled(root, records, findings), findings
-
-
-def _scaled(root: Path, records: Sequence[ImageRecord], findings: Findings) -> list[ImageRecord]:
-    """Return the records, of which resized images have no micrometres per pixel."""
-    scaled = []
-    resized = 0
-    for record, header in zip(records, headers_of(records), strict=True):
-        # an image that cannot be read is an error of its own
-        if isinstance(header, ImageHeader) and (header.width, header.height) != BREAKHIS_SIZE:
-            resized += 1
-            record = replace(record, mpp=None)
-        scaled.append(record)
-    if resized:
-        text = (
-            f"{resized} of {len(records)} images have not the published size (700x460), so their micrometres per "
-            "pixel are not taken from their names"
-        )
-        findings.note(str(root), Message("{}", text, remedies=[Message("{mpp} states them")]))
-    return scaled
+    resized = other_sizes(records, BREAKHIS_SIZE)
+    for number, record in enumerate(records):
+        if record.image_id in resized:
+            records[number] = replace(record, mpp=None)
+    return records, findings
 
 
 def _in_place(root: Path, path: Path) -> bool:

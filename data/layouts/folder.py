@@ -451,11 +451,12 @@ def _deeper(names: Iterable[str], reading: _Reading) -> list[Finding]:
     )
     if not deeper:
         return []
-    remedy = Message("if the path names them, use {group_from:{}}", level + 1)
+    text = "if folders at level {} are patients, use {group_from:{}}"
+    remedy = Message(text, level + 1, level + 1)
     message = Message(
         "these folders below the classes are not taken for patients", remedies=[remedy]
     )
-    return [Finding("note", few(deeper), message)]
+    return [Finding("note", few(deeper), message, perhaps=remedy)]
 
 
 LAYOUT = LayoutSpec(

@@ -306,7 +306,7 @@ def _ungrouped(table: Path, records: Sequence[ImageRecord]) -> list[Finding]:
     if not without or len(without) == len(records):
         return []
     message = (
-        f"{len(without)} of {len(records)} images name no group (first {without[0]}), "
+        f"{len(without)} of {len(records)} images name no patient (first {without[0]}), "
         "so folds cannot keep patients whole; fill it in"
     )
     return [Finding("warning", table.name, message)]

@@ -221,8 +221,6 @@ class _Roc(NamedTuple):
             rates = curves[0] if curves else pooled_rates
             label = f"AUC {view['auc'].value:.3f}"
             kind = "ROC"
-            if not curves and len(table.fold_numbers) > 1:
-                kind = "ROC of all folds: scores of different models are ranked together"
         else:
             mean = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
             rates = (_GRID, mean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,7 @@ from .. import (
     PaperTable,
     PredictionTable,
     Sample,
+    aggregate,
     as_json,
     choice_of,
     compare_pairs,
@@ -200,7 +202,7 @@ def write_report(
 
     errors, pictures, keys = picture_blocks(panels)
     if keys:
-        header = ("picture", "image_id", "label", "predicted", "confidence")
+        header = ("picture", "image_id", "label", "predicted", "probability")
         write_rows(path.with_name("pictures.csv"), header, keys)
     subgroups = any(panel.metrics.get("subgroups") for panel in panels)
     recorded = any(panel.run.get("settings") or panel.run.get("versions") for panel in panels)
@@ -320,10 +322,7 @@ def _renew(path: Path, panel: Panel) -> None:
     if choice == choice_of(old):
         return
     content["tables"][name] = with_choice(old, choice)
-    panels = [replace(panel, table=replace(panel.table, name=name))]
-    of_patches = path.with_name("predictions-by-patch.csv")
-    if of_patches.is_file():
-        panels.append(_panel(of_patches, name=name_in(content["tables"], of_patches)))
+    panels = list(_shown(path, panel, content["tables"]))
     report = path.with_name("report.html")
     if report.is_file():
         renew_answer(report, page_text([first_block(panels)]))
@@ -331,6 +330,30 @@ def _renew(path: Path, panel: Panel) -> None:
     if card.is_file():
         renew_card(card, name=path.absolute().parent.name, metrics=content)
     write_json(recorded, content)
+
+
+_AGGREGATED = re.compile(r" \((image|group), ([\w-]+)\)$")
+"""How the name of a table ends whose rows are of several patches or images: its level and rule."""
+
+
+def _shown(path: Path, panel: Panel, tables: Mapping[str, Metrics]) -> Iterator[Panel]:
+    """Yield the panels of the report of a folder: its images, and of a network its patches and what both make."""
+    source = panel.table
+    of_patches = path.with_name("predictions-by-patch.csv")
+    if of_patches.is_file():
+        source = _panel(of_patches, name="").table
+    for name, metrics in tables.items():
+        aggregated = _AGGREGATED.search(name)
+        table = panel.table
+        if aggregated:
+            level, rule = aggregated.groups()
+            table = aggregate(source, rule=rule, level=level, positive=panel.view.positive)
+        elif name == name_in(tables, of_patches):
+            table = source
+        elif name != name_in(tables, path):
+            continue
+        table = replace(table, name=name)
+        yield replace(panel, table=table, metrics=with_figures(metrics))
 
 
 def _name(path: Path, run: Path) -> str:

@@ -319,3 +319,49 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     )
     err = refused("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
     assert "was made of images, or of other embeddings than" in err
+
+
+def aucs(folder):
+    """Return the AUC of each table of a result."""
+    tables = json.loads((folder / "metrics.json").read_text())["tables"]
+    return [table["auc"] for table in tables.values()]
+
+
+def test_one_patient_a_fold_is_warned_of_before_it_trains_and_followed(tmp_path, completed):
+    """Noise of patients of one class each; the number of folds that the warning names ranks within folds."""
+    rng = np.random.default_rng(0)
+    names = [f"p{k // 3:02d}-{k % 3}" for k in range(36)]
+    np.savez(
+        tmp_path / "noise.npz",
+        features=rng.normal(size=(36, 4)).astype(np.float32),
+        image_id=names,
+        label=["benign" if k // 3 % 2 else "malignant" for k in range(36)],
+        group=[name[:3] for name in names],
+    )
+    run = tmp_path / "run"
+    features = ("--features", tmp_path / "noise.npz", "--head", "lda", "--sensitivity", 0.95)
+    _, err = completed("boost", "--out", run, *features, "--folds", 12)
+    said = "each fold tests only one class: scores of different models are ranked together"
+    (line,) = [line for line in err.splitlines() if said in line]
+    assert line.endswith("AUC and accuracy may be far too low; use --folds 5")
+    folder = run / "boost" / "12-grouped-lda"
+    card, report = (
+        (folder / name).read_text(encoding="utf-8") for name in ("model-card.md", "report.html")
+    )
+    for text in (card, report):
+        assert said in text
+        assert "use `folds" not in text
+    auc, *_ = aucs(folder)
+    assert auc["interval"] is None
+    assert auc["reason"] == "scores of models of different folds are ranked together"
+    out, err = completed("boost", "--out", run, *features, "--folds", 5)
+    assert said not in err
+    five = run / "boost" / "5-grouped-lda"
+    assert all(auc["interval"] for auc in aucs(five))
+    model = five / "model.bchisto"
+    out, _ = completed(
+        "predict", model, "--features", tmp_path / "noise.npz", "--out", tmp_path / "p.csv"
+    )
+    assert "fitted for a sensitivity of 95 % on too few positives to guarantee it" in " ".join(
+        out.split()
+    )

@@ -168,6 +168,8 @@ def test_a_chain_trains_on_what_its_featurize_makes(
         "boost: run/boost/3-prototype: holds a larger result: 1 more feature files (tiny-1.0-64)"
         in err
     )
+    # which submit refuses
+    assert "--overwrite" not in err
     assert not (tmp_path / "run/features/tiny-1.5-64.h5").exists()
     completed(*CHAIN, *second, *boost, "--name", "two")
     assert stores_of(tmp_path / "run", "3-prototype-two") == ["tiny-1.5-64"]

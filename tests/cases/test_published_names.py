@@ -140,7 +140,6 @@ def test_which_trees_of_breakhis_are_the_published_one(pattern, size, shared, tm
         assert labels == {"gut", "böse"}
     has_scale = is_published and size == (700, 460)
     assert {row["mpp"][:5] for row in rows.values()} == {"0.492" if has_scale else ""}
-    assert ("--mpp states them" in err) == (is_published and not has_scale)
     # a folder that names give a patient is not asked for one
     assert "not taken for patients" not in err
     read = read_dataset(tmp_path / "images", dataset="breakhis")
@@ -224,6 +223,8 @@ def test_a_column_of_patients_is_never_replaced(column, cells, expected, tmp_pat
         assert {name.removeprefix("images/"): group for name, group in found.items()} == groups
         is_said = "classes from the table, 3 patients from the names" in err
         assert is_said is (expected is None and not options)
+        is_partial = "" in [*(expected or "x")] and not options
+        assert ("names of images without a patient hold one" in err) is is_partial
         assert listed(cli, tmp_path / "images", "--labels", manifest, *options)[0] == groups
 
 
@@ -428,3 +429,62 @@ def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, c
     found = json.loads(cli(*check, *words)[1])
     assert found["next"][0].count("--stain") == 1
     assert "--stain macenko-robust" in found["next"][0]
+
+
+@pytest.mark.parametrize(
+    ("column", "options", "unit"),
+    [
+        ("patient", (), "patient"),
+        ("Case_ID", (), "case"),
+        ("slide", (), "slide"),
+        ("subject no", (), "subject"),
+        ("group", (), "patient"),
+        ("animal", ("--group-column", "animal"), "animal"),
+        ("who", ("--group-column", "who"), "patient"),
+        ("", (), "patient"),  # names hold them
+    ],
+)
+def test_groups_are_called_as_their_column(
+    column, options, unit, tmp_path, cli, completed, tiny_options
+):
+    """In `data check`, and in what all outputs of a result are made of."""
+    names = [f"SOB_B_A-14-{n}-40-00{k}" for n in range(101, 105) for k in (1, 2)]
+    files = {f"{'ab'[n % 2]}/{name}.png": "" for n, name in enumerate(names)}
+    tree(tmp_path / "images", *files, size=(80, 80))
+    cells = [f"P{n // 2}" for n in range(8)]
+    if not column:
+        cells = ()
+    manifest = write_table(tmp_path / "m.csv", files, column=column, cells=cells)
+    _, out, _ = cli("data", "check", "--images", manifest, *options, "--no-copies")
+    assert f"Largest of 4 {unit}s by class" in out
+    assert f"by {unit} " in out
+    assert "group " not in out.replace("group by none", "")
+    run = tmp_path / "run"
+    words = ("--images", manifest, *options, "--out", run, *tiny_options, "--stain", "none")
+    completed("featurize", *words)
+    completed("boost", "--out", run, "--head", "prototype", "--folds", 2)
+    (metrics,) = run.glob("boost/*/metrics.json")
+    assert json.loads(metrics.read_text())["run"]["names"] == {"image": "image", "group": unit}
+
+
+def test_what_depends_on_the_user_stands_below_the_commands(tmp_path, cli):
+    files = [
+        f"{label}/rot{n}/{n}{k}.png" for label in ("tumor", "normal") for n in "xyz" for k in (1, 2)
+    ]
+    tree(tmp_path / "images", *files, size=(80, 80))
+    check = ("data", "check", "--no-copies", "--stain", "none", "--images")
+    _, out, _ = cli(*check, tmp_path / "images")
+    following = out.partition("\nNEXT\n")[2].splitlines()
+    assert "--group-from" not in following[0]
+    assert following[2].endswith("if folders at level 2 are patients, use --group-from 2")
+    rows = [f"images/{name},{name[0]},K{n // 4}{'ab'[n // 2 % 2]}" for n, name in enumerate(files)]
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("\n".join(["path,label,slide", *rows]) + "\n")
+    _, out, _ = cli(*check, manifest)
+    last = out.partition("\nNEXT\n")[2].splitlines()[-1]
+    words = shlex.split(last.partition("of one patient, ")[2].removesuffix(" joins them"))
+    words.remove("with")
+    assert words[:3] == ["--group-column", "slide", "--group-from"]
+    assert set(listed(cli, manifest, *words)[0].values()) == {"K0", "K1", "K2"}
+    _, out, _ = cli(*check, manifest, *words)
+    assert "of one patient" not in out

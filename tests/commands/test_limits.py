@@ -91,7 +91,7 @@ def test_worker_processes_without_shared_memory(on_small_disk, tmp_path):
         assert (done.returncode, done.stdout) == (code, ""), done.stderr
         if code:
             assert done.stderr == (
-                "error: worker processes cannot be started (No space left on device); free /dev/shm, allow more "
-                "(ulimit -u) or use --jobs 1\n"
+                "error: worker processes cannot be started (No space left on device); free /dev/shm, or allow more "
+                "(ulimit -u), or use --jobs 1\n"
             )
     assert len(list(tmp_path.rglob("*.tif"))) == 4

@@ -119,18 +119,20 @@ def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
         (
             "path,label,patient,case_id",
             (LABELS, PATIENTS, list("123456")),
-            "the columns patient and case_id may both hold the group, and differ; name the one that does with "
+            "the columns patient and case_id may both hold the patient or slide, and differ; name the one that does "
+            "with "
             "--group-column",
         ),
         (
             "path,label,group,patient",
             (LABELS, ["x"] * 3 + ["y"] * 3, PATIENTS),
-            "the columns group and patient may both hold the group, and differ",
+            "the columns group and patient may both hold the patient or slide, and differ",
         ),
         (
             "path,class,diagnosis,group",
             (LABELS, ["c"] * 5 + ["d"], PATIENTS),
-            "the columns class and diagnosis may both hold the label, and differ; name the one that does with "
+            "the columns class and diagnosis may both hold the label, and differ; name the one that does "
+            "with "
             "--label-column",
         ),
     ],
@@ -176,7 +178,7 @@ def test_what_is_missing_is_no_patient(tmp_path, missing):
         manifest(tmp_path, "path,label,patient", LABELS, [missing] * 3 + ["p", "q", "q"])
     )
     assert [r.group for r in dataset.records] == [None, None, None, "p", "q", "q"]
-    assert "3 of 6 images name no group" in findings(dataset, "warning")[0]
+    assert "3 of 6 images name no patient" in findings(dataset, "warning")[0]
 
 
 @pytest.mark.parametrize("missing", ["NA", "nan", "N/A", "null", "None"])

@@ -208,7 +208,7 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
     tables = candidates(rng, 3)
     other = replace(candidates(rng, 1, rows=20)[0], name="other")
     metrics = [measure(table) for table in (*tables, other)]
-    added = with_choices([*tables, other], metrics, results=5)
+    added = with_choices([*tables, other], metrics, images=["x"] * 4)
     choice = choose(tables, metrics[:3])
     kept = {"kind": "highest", "count": 3, "by": "balanced_accuracy"}
     kept["chosen"] = chosen = choice["choice"]["chosen"]
@@ -217,11 +217,26 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
         if table.name == chosen:
             figures = {name: figure for name, figure in choice.items() if name != "choice"}
             assert list(figures) == ["accuracy_chosen", "balanced_accuracy_chosen"]
-        assert found == before | {"choice": kept | {"elsewhere": 2}} | figures
+        assert found == before | {"choice": kept | {"elsewhere": 1}} | figures
         assert choice_of(with_figures(as_json(found))) == choice_of(found)
-    single = {"kind": "single", "count": 1, "chosen": "", "by": "", "elsewhere": 4}
+    single = {"kind": "single", "count": 1, "chosen": "", "by": "", "elsewhere": 3}
     assert added[3] == metrics[3] | {"choice": single}
     assert with_choices(tables[:1], added[:1]) == metrics[:1]
+    # of equal names, but other pixels
+    changed = with_choices(tables, metrics[:3], images=["x", "y", "x"])
+    assert [found["choice"]["count"] for found in changed] == [2, 1, 2]
+
+
+def test_patches_of_known_patients_have_no_figure_by_patient(rng):
+    tables = candidates(rng, 2, groups=[f"p{k // 4}" for k in range(40)])
+    tables = [
+        replace(table, image_ids=("i",) * 40, patches=table.image_ids, groups=tuple(table.groups))
+        for table in tables
+    ]
+    metrics = [measure(table) for table in tables]
+    assert metrics[0]["patient_recognition_rate"] is None
+    names = ["choice", "accuracy_chosen", "balanced_accuracy_chosen"]
+    assert list(choose(tables, metrics)) == names
 
 
 def test_the_best_is_better_than_chance_after_the_correction(rng):

@@ -44,13 +44,19 @@ def test_a_threshold_promises_new_positives_what_was_wanted(rng):
     """As many as wanted lie above it on the average; the share of the rows themselves would promise too much."""
     new = rng.normal(size=20_000)
     for count, wanted in ((40, 0.9), (100, 0.95)):
-        found = [sensitive_threshold(rng.normal(size=count), wanted) for _ in range(400)]
+        found = [
+            sensitive_threshold(rng.normal(size=count), wanted, units=np.arange(count))
+            for _ in range(400)
+        ]
         assert all(enough for _, enough in found)
         reached = np.mean([(new >= threshold).mean() for threshold, _ in found])
         assert wanted - 0.005 < reached < wanted + 0.03
-    assert sensitive_threshold(np.array([0.4, 0.7]), 0.9) == (0.4, False)
-    assert sensitive_threshold(np.arange(1, 10) / 10, 0.9) == (0.1, True)  # 0.1 x 10 is not quite 1
-    assert sensitive_threshold(np.arange(1, 10) / 10, 1.0) == (0.1, False)
+    assert sensitive_threshold(np.array([0.4, 0.7]), 0.9, units=np.arange(2)) == (0.4, False)
+    assert sensitive_threshold(np.arange(1, 10) / 10, 0.9, units=np.arange(9)) == (
+        0.1,
+        True,
+    )  # 0.1 x 10 is not quite 1
+    assert sensitive_threshold(np.arange(1, 10) / 10, 1.0, units=np.arange(9)) == (0.1, False)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_a_threshold_keeps_its_promise_to_new_patients(patients, wanted, seen):
         sizes = np.maximum(1, np.exp(rng.normal(1.5, 1.2, patients)).astype(int))
         owner = np.repeat(np.arange(patients), sizes)
         scores = rng.standard_t(3, size=patients)[owner] + rng.normal(size=len(owner))
-        for name, units in (("patients", owner), ("images", None)):
+        for name, units in (("patients", owner), ("images", np.arange(len(owner)))):
             threshold, enough = sensitive_threshold(scores, wanted, units=units)
             reached[name].append(norm.sf(threshold - new).mean())
             assert enough or name == "patients"
@@ -85,10 +91,10 @@ def test_the_threshold_of_unequal_patients_by_hand():
     scores = np.r_[np.arange(20) / 100, np.full(9, 0.9)]
     owner = np.r_[np.zeros(20, int), np.arange(1, 10)]
     assert sensitive_threshold(scores, 0.9, units=owner) == (0.02, True)
-    assert sensitive_threshold(scores, 0.9) == (0.02, True)
+    assert sensitive_threshold(scores, 0.9, units=np.arange(29)) == (0.02, True)
     lone_low = np.r_[np.full(20, 0.9), np.arange(9) / 100]
     assert sensitive_threshold(lone_low, 0.9, units=owner) == (0.0, True)
-    assert sensitive_threshold(lone_low, 0.9) == (0.02, True)
+    assert sensitive_threshold(lone_low, 0.9, units=np.arange(29)) == (0.02, True)
     assert sensitive_threshold(scores[::-1], 0.9, units=owner[::-1]) == (0.02, True)
 
 
@@ -212,7 +218,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, refused, completed
 def test_patients_are_what_a_promise_rests_on():
     """Two patients of 50 images each say no more of new patients than two images do."""
     scores = np.linspace(0.3, 0.9, 100)
-    assert sensitive_threshold(scores, 0.9)[1]
+    assert sensitive_threshold(scores, 0.9, units=np.arange(100))[1]
     assert not sensitive_threshold(scores, 0.9, units=np.repeat([4, 7], 50))[1]
     table = predictions(np.tile(scores, 2), [1, 0] * 100, groups=[f"p{k % 4}" for k in range(200)])
     (point,) = view(table, sensitivities=[0.9])["wanted"]

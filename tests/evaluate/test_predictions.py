@@ -103,7 +103,8 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
         ),
         (
             "image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
-            "the columns patient and case_id may both hold the group, and differ; call one group, or remove one",
+            "the columns patient and case_id may both hold the patient or slide, and differ; "
+            "call one group, or remove one",
         ),
         (
             "image_id,label,score\nx,a,0.5\n",

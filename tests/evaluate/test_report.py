@@ -146,7 +146,7 @@ def test_nobody_is_named_in_what_is_passed_on(page):
         "image_id": "Jane Doe 03.png",
         "label": "Invasive",
         "predicted": "Benign",
-        "confidence": "0.9",
+        "probability": "0.9",
     }
     assert 'alt="Image 1: true Invasive, predicted Benign (90.0 %)"' in text
 

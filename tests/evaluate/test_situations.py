@@ -5,6 +5,7 @@ here by hand or by scikit-learn, and each situation is so clear that any valid m
 (`test_a_situation_is_clear`).
 """
 
+import csv
 import html
 import json
 import re
@@ -24,10 +25,10 @@ from situation_tables import (
     called_so,
     calls,
     exchanged,
-    fair,
     guessed,
     images,
     only_classes,
+    overlapping,
     ranked,
     relabelled,
     repeated,
@@ -37,17 +38,17 @@ from situation_tables import (
     trained_on,
     with_class,
 )
-from sklearn.metrics import accuracy_score, recall_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
 # Words of a verdict. Scores may rank better than chance although calls are not better.
-BETTER = r"(?<!not shown to be )(?<!rank )better than chance(?! cannot be estimated)"
+BETTER = r"(?<!shown to be )(?<!rank )better than chance(?! cannot be estimated)"
 NOT_SHOWN = r"not shown to be better than chance"
 WORSE = r"worse than chance"
 OLD = r"(?:better|worse) than predicting"
 BY_BALANCED = r"by balanced accuracy"
 BY_MEAN = r"by the mean over "
 # Words on new patients.
-EXPECTED = r"expect about"
+EXPECTED = r"expect (?:about|accuracy)"
 NOT_OF_NEW = r"not show what to expect of (?:a )?new|cannot be estimated|not estimable"
 UNKNOWN = r"PATIENTS UNKNOWN"
 SEEN = r"SEEN IN TRAINING"
@@ -59,7 +60,9 @@ POOLED = r"different models|pairs of all folds|pooled"
 AUC = r"\bAUC (?:is )?0?\.\d"
 NO_CI = r"95 % CI not estimable|no 95 % CI|without (?:a )?(?:95 % )?(?:CI|interval)|\*"
 # Words on the choice of one of several.
-CHOSEN = r"chosen among"
+CHOSEN = r"[Cc]hosen among"
+
+BALANCED = "balanced_accuracy"
 
 VERDICTS = {
     "better": ([BETTER], [NOT_SHOWN, WORSE]),
@@ -147,6 +150,7 @@ def candidates(base, *rights, names="abcdefghi"):
 
 RARE = images((380, 20), per=4)
 HALF = images((160, 160), per=4)
+QUARTER = images((80, 80), per=4)
 STRANGERS = images((100, 100), patients="unknown")
 MIXED = images((160, 160), per=4, patients="divided")
 DOMINATED = images((60, 60), per=4, big=240)
@@ -474,15 +478,15 @@ PATIENTS = {
         "a column `case` names what is independent: the word of the user's column is used",
         calls(images((160, 160), column="case"), (0.9, 0.9)),
         verdict="better",
-        says=(r"80 cases",),
-        never=(r"\bgroups?\b(?! of)", UNKNOWN),
+        says=(r"new cases like these",),
+        never=(r"\bpatients?\b", UNKNOWN),
         typed=True,
     ),
     "subjects": one(
         "the same of `subject_id`",
         calls(images((160, 160), column="subject_id"), (0.9, 0.9)),
         verdict="better",
-        says=(r"80 subjects",),
+        says=(r"new subjects like these",),
         never=(UNKNOWN,),
     ),
     "animals": one(
@@ -583,9 +587,9 @@ CLASSES = {
         verdict="better",
     ),
     "all rows have one class": one(
-        "all malignant, all right: whoever says malignant does as well, and there is nothing to rank",
+        "all malignant, all right: whoever says malignant does as well, and nothing is ranked; 100 % is not too low",
         calls(images((0, 160)), (1, 1)),
-        never=(BETTER, THRESHOLD, AUC),
+        never=(BETTER, THRESHOLD, AUC, r"too low"),
         clear=False,
         typed=True,
     ),
@@ -692,20 +696,20 @@ RANKS = {
     ),
     "good ranks, calls below chance": one(
         "no malignant image reaches .5 but some benign do: worse than chance at .5, and good at .3",
-        scored(HALF, (0.1, 0.4), high=(0.3, 0.9)),
+        scored(HALF, (0.1, 0.4), high=(0.35, 0.9)),
         verdict="worse",
         says=(THRESHOLD, CURE),
     ),
     "fair ranks, few images, no better threshold": one(
-        "18 of 24 are right at .5, the best threshold there is: few images are the reason, and not the threshold",
-        fair(images((12, 12), per=1), 24),
+        "25 of 36 are right at .5 and 26 at the best threshold there is: few images are the reason, not the threshold",
+        overlapping(images((18, 18), per=1), apart=1.3, seed=31),
         verdict="not shown",
         never=(THRESHOLD,),
         clear=False,
     ),
-    "fair ranks, few patients, no better threshold": one(
-        "77 % of 60 images of 20 patients, and 78 % at the best threshold",
-        fair(images((30, 30), per=3), 60),
+    "fair ranks, fewer images, no better threshold": one(
+        "the same of other images, with an AUC of .83",
+        overlapping(images((18, 18), per=1), apart=1.3, seed=19),
         verdict="not shown",
         never=(THRESHOLD,),
         clear=False,
@@ -833,7 +837,7 @@ SEVERAL = {
         *TRIO,
         verdict=("better", "not shown", "not shown"),
         best=("a",),
-        says=(r"chosen among 3",),
+        says=(r"[Cc]hosen among 3",),
         typed=True,
     ),
     "all at chance": several(
@@ -864,24 +868,36 @@ SEVERAL = {
         *NOISE,
         verdict="not shown",
         best=(),
-        says=(r"chosen among 9",),
+        says=(r"[Cc]hosen among 9",),
         clear=False,
         typed=True,
     ),
+    "nine by chance, of which the first looks sure": several(
+        "29 of 40 by the luckiest of nine who guess: above chance by itself, and not after the choice among nine",
+        *[
+            guessed(images((20, 20), per=1), seed=1080 + k, name=name)
+            for k, name in enumerate("abcdefghi")
+        ],
+        verdict="not shown",
+        best=(),
+        says=(r"[Cc]hosen among 9",),
+        clear=False,
+    ),
     "nine, one is good": several(
         "a difference of 40 points is no accident of nine tries",
-        calls(HALF, (0.9, 0.9), name="good"),
-        *candidates(HALF, *[(0.5, 0.5)] * 8, names="bcdefghi"),
+        calls(QUARTER, (0.9, 0.9), name="good"),
+        *candidates(QUARTER, *[(0.5, 0.5)] * 8, names="bcdefghi"),
         verdict=("better", *["not shown"] * 8),
         best=("good",),
-        says=(r"chosen among 9",),
+        says=(r"[Cc]hosen among 9",),
     ),
-    "nine, all are good": several(
+    "three, all are good": several(
         "rates of 88 to 92 %: whichever is chosen is better than chance",
-        *candidates(HALF, *[(0.88 + 0.01 * (k % 5),) * 2 for k in range(9)]),
+        *candidates(QUARTER, (0.88, 0.88), (0.92, 0.92), (0.9, 0.9)),
         verdict="better",
-        best=tuple("abcdefghi"),
-        says=(r"chosen among 9",),
+        best=("b",),
+        order=("b", "c", "a"),
+        says=(r"[Cc]hosen among 3",),
     ),
     "different images": several(
         "tables of other images cannot be ranked together: neither is the best",
@@ -893,7 +909,7 @@ SEVERAL = {
         verdict="better",
         best=(),
         says=(r"not compared",),
-        never=(r"chosen among 2", r"\bb against a\b"),
+        never=(r"[Cc]hosen among 2", r"\bb against a\b"),
     ),
     "different folds": several(
         "the same images in other folds are tested by other models: not compared in pairs",
@@ -956,7 +972,7 @@ SEVERAL = {
     "other labels": several(
         "40 images have another true class in the second table: the tables are of different questions",
         calls(HALF, (0.9, 0.9), name="a"),
-        relabelled(calls(HALF, (0.9, 0.9), seed=1, name="b"), 20),
+        calls(relabelled(HALF, 20), (0.9, 0.9), seed=1, name="b"),
         verdict="better",
         says=(r"not compared",),
         never=(CHOSEN,),
@@ -977,16 +993,16 @@ SEVERAL = {
         best=("", "b"),
         clear=False,
     ),
-    "patients unknown, nine": several(
+    "patients unknown, three": several(
         "nothing is known of new patients of any of them",
         *[
             guessed(images((30, 30), patients="unknown"), seed=40 + k, name=name)
-            for k, name in enumerate("abcdefghi")
+            for k, name in enumerate("abc")
         ],
         verdict="not shown",
         best=(),
         of_new=False,
-        says=(UNKNOWN, r"chosen among 9"),
+        says=(UNKNOWN, r"[Cc]hosen among 3"),
         clear=False,
     ),
     "rare, a constant and a useful one": several(
@@ -1062,7 +1078,7 @@ NAMES = {
         "every image in two divisions into folds: 80 patients, not 160",
         repeated(calls(HALF, (0.9, 0.9)), calls(HALF, (0.88, 0.88), seed=1)),
         verdict="better",
-        says=(r"80 patients",),
+        page=(r"80 patients",),
     ),
     "by site": one(
         "a subgroup is exploratory",
@@ -1155,6 +1171,31 @@ def above_chance(table, by):
         chance = 1 / len(recalls)
         fewest = min(patients) * len(recalls)
     return (value - chance) / max(1.25 * error, 1 / (fewest + 2))
+
+
+def chosen_values(tables, draws=1000):
+    """Return balanced accuracy and accuracy of the chosen one by the bootstrap of Tsamardinos et al. 2018 (BBC-CV).
+
+    Patients are drawn whole; the table with the highest balanced accuracy among those drawn is tested by the others.
+    """
+    rng = np.random.default_rng(0)
+    _, member = np.unique(units_of(tables[0]), return_inverse=True)
+    count = member.max() + 1
+    hits = np.array([hits_of(table) for table in tables])
+    classes = np.eye(len(tables[0].classes))[tables[0].truth].T
+
+    def figures(weights):
+        rows = classes * weights
+        return (hits @ rows.T / rows.sum(axis=1)).mean(axis=1), hits @ weights / weights.sum()
+
+    values = []
+    for _ in range(draws):
+        drawn = np.bincount(rng.integers(count, size=count), minlength=count)[member]
+        left = (drawn == 0) * 1.0
+        if (classes @ drawn).all() and (classes @ left).all():
+            inside, _ = figures(drawn)
+            values.append([of.compress(inside == inside.max()).mean() for of in figures(left)])
+    return np.mean(values, axis=0)
 
 
 CLEAR = [
@@ -1368,7 +1409,7 @@ def figures_right(situation, said):
         hits = hits_of(table)
         right = {
             "accuracy": accuracy_score(table.truth, table.predicted),
-            "balanced_accuracy": balanced(table),
+            BALANCED: balanced(table),
         }
         if metrics["units"]["kind"] == "group" and "patch" not in table.more:
             right["patient_recognition_rate"] = over_patients(table, hits)
@@ -1418,7 +1459,14 @@ def best_said(situation, said):
 def readable(situation, said):
     """Nothing that was not filled in is shown, and no fixed sentence that this table makes false."""
     for output, text in {**said.outputs, "whole report": said.page}.items():
-        for pattern in (r"\bnan\b", r"\bNone\b(?! of)", r"\binf\b", r"\{\{|\}\}|\{%", r"Undefined"):
+        for pattern in (
+            r"\bnan\b",
+            r"\bNone\b(?! of)",
+            r"\binf\b",
+            r"\{\{|\}\}|\{%",
+            r"Undefined",
+            r"\b1 (?:patient|image|case)s\b",
+        ):
             yield from saying(pattern, text, output)
 
 
@@ -1432,7 +1480,7 @@ def patients_called(situation, said):
     if len(columns) > 1 or not columns <= WORDS.keys():
         return
     for output, text in said.outputs.items():
-        yield from saying(r"(?<!by )\bgroups?\b", text, output)
+        yield from saying(r"(?<!by )(?<!the )\bgroups?\b", text, output)
     for table in situation.tables:
         count = len(set(table.units) - {None})
         if count > 1:
@@ -1447,13 +1495,38 @@ def decided(situation, said):
             yield from lacking(r"p (?:after Holm )?decides", said.page, "whole report")
 
 
+def choice_right(situation, said):
+    """The figure of the best of several is that of another bootstrap, and its interval is moved by as much."""
+    if not any("hosen among" in pattern for pattern in situation.says):
+        return
+    chosen = [entry for entry in said.result["tables"].values() if f"{BALANCED}_chosen" in entry]
+    if len(chosen) != 1:
+        yield f"metrics.json has the figure of a choice in {len(chosen)} tables"
+        return
+    figure, before = chosen[0][f"{BALANCED}_chosen"], chosen[0][BALANCED]
+    if chosen[0]["choice"]["count"] != len(situation.tables):
+        yield f"metrics.json has a choice among {chosen[0]['choice']['count']}"
+    if before["value"] < max(map(balanced, situation.tables)) - 1e-9:
+        yield "the chosen one is not the first"
+    wanted, accuracy = chosen_values(situation.tables)
+    if abs(figure["value"] - wanted) > 0.02:
+        yield f"the chosen one has {figure['value']} after the choice, not {wanted}"
+    for output, text in said.outputs.items():
+        for number in re.findall(rf"{EXPECTED} (\d+)", text):
+            if abs(int(number) - 100 * accuracy) > 2.5:
+                yield f"{output} expects {number}, not {100 * accuracy} of the chosen one"
+    moved = figure["value"] - before["value"]
+    if moved > 0.005 or np.ptp(np.subtract(figure["interval"], before["interval"])) > 1e-9:
+        yield f"the interval {figure['interval']} is not {before['interval']} moved down by {-moved}"
+
+
 def values_right(situation, said):
     """The conclusion is a value, and the same as the words."""
     from bchisto.evaluate import with_figures
     from bchisto.evaluate.conclusions import conclude
 
     figures = {
-        "balanced accuracy": "balanced_accuracy",
+        "balanced accuracy": BALANCED,
         "mean over patients": "patient_recognition_rate",
     }
     for wanted, metrics in zip(situation.verdicts, said.result["tables"].values(), strict=True):
@@ -1480,64 +1553,42 @@ CHECKS = (
     readable,
     patients_called,
     decided,
+    choice_right,
     values_right,
 )
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+FEW_ROWS = "the AUC of few images is surer than their calls: that does not make the threshold wrong"
+
+WAITS = {
+    "fair ranks, few images, no better threshold": FEW_ROWS,
+    "fair ranks, fewer images, no better threshold": FEW_ROWS,
+    "a target sensitivity of few patients": "the terminal leaves out the point that was asked for",
+    "the better has no interval": "`not compared` speaks of groups, where the column is called patient",
+    "all rows have one class": "folds of one class make little right only if the table has two",
+    "all images of one patient": "`images of 1 patients`",
+    "one patient holds two thirds, the others are unknown": "`images of 1 patients`",
+    "patients unknown, three": "the sentence on the choice expects something though no patient is known",
+}
+"""Situations of which a false sentence is still said, and what has to change."""
+
+
+def waiting(name):
+    """Return a situation, which is to fail for as long as it waits for a change."""
+    marks = []
+    if name in WAITS:
+        marks.append(pytest.mark.xfail(reason=WAITS[name], strict=True))
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", [*map(waiting, SITUATIONS)])
 def test_what_is_said_is_true(name, tmp_path, cli):
     said = told(name, tmp_path, cli)
     complaints = [text for check in CHECKS for text in check(SITUATIONS[name], said)]
     assert not complaints, "\n\n".join([SITUATIONS[name].why, *complaints])
 
 
-# The choice among several, and what to do next.
-
-
-def chosen_value(tables, draws=2000):
-    """Return the balanced accuracy of the chosen one by the bootstrap of Tsamardinos et al. 2018 (BBC-CV).
-
-    Patients are drawn whole; the table that has most right among those drawn is tested by those that were not.
-    """
-    rng = np.random.default_rng(0)
-    truth = tables[0].truth
-    _, member = np.unique(units_of(tables[0]), return_inverse=True)
-    count = member.max() + 1
-    hits = np.array([hits_of(table) for table in tables])
-    of_class = [truth == label for label in np.unique(truth)]
-
-    def recalls(weights):
-        shares = [
-            (hits[:, rows] * weights[rows]).sum(axis=1) / weights[rows].sum() for rows in of_class
-        ]
-        return np.mean(shares, axis=0)
-
-    values = []
-    for _ in range(draws):
-        drawn = np.bincount(rng.integers(count, size=count), minlength=count)[member]
-        left = (drawn == 0) * 1.0
-        if all(drawn[rows].sum() and left[rows].sum() for rows in of_class):
-            inside = recalls(drawn)
-            values.append(recalls(left)[inside == inside.max()].mean())
-    return float(np.mean(values))
-
-
-@pytest.mark.parametrize("name", ["nine by chance", "nine, one is good", "nine, all are good"])
-def test_the_chosen_of_nine_has_the_figure_of_another_bootstrap(name, tmp_path):
-    """The choice is repeated among the patients that are drawn, and tested by the others."""
-    pytest.importorskip("bchisto.evaluate.compare").Choice  # noqa: B018 - of the branch `choice`
-    tables = SITUATIONS[name].tables
-    evaluated([table.write(tmp_path) for table in tables], tmp_path / "out")
-    result = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]
-    (chosen,) = [metrics for metrics in result.values() if "balanced_accuracy_chosen" in metrics]
-    figure = chosen["balanced_accuracy_chosen"]
-    assert chosen["choice"]["count"] == 9
-    assert chosen["balanced_accuracy"]["value"] == max(map(balanced, tables))
-    assert figure["value"] == pytest.approx(chosen_value(tables), abs=0.02)
-    moved = figure["value"] - chosen["balanced_accuracy"]["value"]
-    assert moved < 0.005
-    ends, before = figure["interval"], chosen["balanced_accuracy"]["interval"]
-    assert np.subtract(ends, before) == pytest.approx([moved, moved], abs=1e-9)
+# What a run offers next.
 
 
 @pytest.fixture(scope="module")
@@ -1581,6 +1632,17 @@ def run_texts(folder):
         yield f"{model.name}/model-card.md", words(card.partition("## How good it is")[2])
 
 
+def figures_of_run(folder):
+    """Return the balanced accuracy of each result of a run, of its table of predictions."""
+    figures = {}
+    for path in (folder / "boost").glob("*/predictions.csv"):
+        with path.open(newline="") as handle:
+            rows = [(row["label"], row["predicted"]) for row in csv.DictReader(handle)]
+        truth, predicted = zip(*rows, strict=True)
+        figures[path.parent.name] = balanced_accuracy_score(truth, predicted)
+    return figures
+
+
 def test_a_run_on_noise_offers_no_model(runs, cli):
     """Features that say nothing of the class: nothing is the best, and nothing is to be used next."""
     folder, lines = runs(NOISE_FEATURES, cli)
@@ -1598,12 +1660,7 @@ def test_a_run_that_learnt_offers_its_best_model(runs, cli):
     folder, lines = runs(GOOD_FEATURES, cli)
     (best,) = [line for line in lines if re.match("best {2,}", line)]
     (following,) = [line for line in lines if line.startswith("next: ")]
-    right = {
-        path.parent.name: json.loads(path.read_text())["tables"]["fusion"]["balanced_accuracy"][
-            "value"
-        ]
-        for path in (folder / "boost").glob("*/metrics.json")
-    }
+    right = figures_of_run(folder)
     first = max(right, key=right.get)
     assert best.split()[1] in first
     assert f"bchisto predict {folder / 'boost' / first}" in following
@@ -1611,12 +1668,15 @@ def test_a_run_that_learnt_offers_its_best_model(runs, cli):
         assert re.search(BETTER, text), name
 
 
-@pytest.mark.xfail(reason="the branch `choice` is not merged", strict=True)
 @pytest.mark.parametrize("apart", [NOISE_FEATURES, GOOD_FEATURES])
-def test_every_output_of_a_run_says_among_how_many_was_chosen(apart, runs, cli):
+def test_a_run_says_among_how_many_its_best_was_chosen(apart, runs, cli):
+    """The terminal, the report of the run, and report and card of the chosen one, which has the highest figure."""
     folder, lines = runs(apart, cli)
-    texts = [("terminal", words(" ".join(lines))), *run_texts(folder)]
-    assert not [name for name, text in texts if not re.search(r"chosen among 3", text)]
+    right = figures_of_run(folder)
+    first = max(right, key=right.get)
+    for name, text in [("terminal", words(" ".join(lines))), *run_texts(folder)]:
+        said = re.search(r"[Cc]hosen among 3", text) is not None
+        assert said == ("/" not in name or name.startswith(f"{first}/")), name
 
 
 def test_intervals_are_not_claimed_where_there_are_none(tmp_path):

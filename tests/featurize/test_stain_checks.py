@@ -52,7 +52,10 @@ def test_featurize_counts_and_names_them_in_one_line(completed, hard, tiny_optio
     assert SKIPPED in err
     assert err.count("pale.png") == 1
     assert "malignant/blank.png: white, black or of another single colour" in err
-    assert "the stain method macenko-robust estimates from all of the stained tissue" in err
+    assert (
+        "--stain macenko-robust takes all of the stained tissue, and --stain none is for other stains"
+        in err
+    )
     with open_store(next((tmp_path / "run" / "features").glob("*.h5"))) as store:
         outcome = store.stain_outcome()
         assert outcome.images == 14

@@ -1,6 +1,7 @@
 """Patches: their places, their tables, and the three levels of metrics."""
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -10,11 +11,13 @@ import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
+from bchisto.evaluate.report import write_run_report
 from bchisto.finetune import FinetuneSettings, ImageBank, finetune, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.patches import EpochSamples
 from written_tables import rows_of
 
+ANSWER = "<!-- (?:end of )?answer -->"
 OPTIONS = (
     "--network",
     "speck",
@@ -237,3 +240,25 @@ def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_pat
     )
     assert "96x96 is smaller than patches of 128; use --patches resize or smaller ones" in err
     assert not list((tmp_path / "run" / "finetune").glob("images-*.bin"))
+
+
+def test_reports_of_patches_say_of_how_many_networks_one_was_chosen(cut, tmp_path):
+    """The answer on all its tables is written anew when another network is trained, and is else the same."""
+    run = tmp_path / "run"
+    shutil.copytree(cut.parent.parent, run)
+    first = run / "finetune" / cut.name
+    before = re.split(ANSWER, (first / "report.html").read_text(encoding="utf-8"))
+    shutil.copytree(first, run / "finetune" / "other")
+    run_facts = json.loads((first / "metrics.json").read_text())["run"]
+    failed = []
+    write_run_report(run, images=run_facts["images_sha256"], made={}, failed=failed)
+    assert failed == []
+    after = re.split(ANSWER, (first / "report.html").read_text(encoding="utf-8"))
+    assert [after[0], after[2]] == [before[0], before[2]]
+    cells = r"<t[hd].*?</t[hd]>"
+    assert len(re.findall(cells, after[1])) == len(re.findall(cells, before[1])) > 30
+    tables = json.loads((first / "metrics.json").read_text())["tables"]
+    assert tables["speck"]["choice"]["count"] == 2
+    assert [name for name, table in tables.items() if "choice" in table] == ["speck"]
+    card = (first / "model-card.md").read_text(encoding="utf-8")
+    assert "2 results on the same images and folds" in card

@@ -202,7 +202,7 @@ def scored(table, middles, *, high):
     """
     scores = np.take(middles, table.truth)
     rows = np.flatnonzero(table.truth == 0)
-    scores[rows[: round(high[0] * len(rows))]] = high[1]
+    scores[rows[7 * np.arange(len(rows)) % 20 < 20 * high[0]]] = high[1]
     scores = (
         scores + np.linspace(-0.05, 0.05, len(scores))[(7 * np.arange(len(scores))) % len(scores)]
     ).round(6)
@@ -210,23 +210,13 @@ def scored(table, middles, *, high):
     return replace(table, predicted=shares.argmax(axis=1), shares=shares)
 
 
-def fair(table, count):
-    """Return a table of two classes of equal size, ranked fairly, of which no threshold calls more than .5 does.
-
-    Scores stand in five steps, of which each holds a share of the images of each class: 75 % are right at .5.
-    """
-    shares = {0: (8, 9, 4, 2, 1), 1: (1, 2, 4, 9, 8)}
-    steps = np.array([0.1, 0.3, 0.45, 0.7, 0.9])
-    scores = np.zeros(count)
-    for label, weights in shares.items():
-        rows = np.flatnonzero(table.truth == label)
-        ends = np.round(np.cumsum(weights) / sum(weights) * len(rows)).astype(int)
-        order = np.random.default_rng(label).permutation(rows)
-        scores[order] = np.repeat(steps, np.diff(ends, prepend=0))
-    middle = np.flatnonzero(scores == steps[2])
-    scores[middle] = np.where(np.arange(len(middle)) % 2, 0.45, 0.55)
-    shares_of = np.stack([1 - scores, scores], axis=1)
-    return replace(table, predicted=shares_of.argmax(axis=1), shares=shares_of)
+def overlapping(table, *, apart, seed):
+    """Return a table of two classes with normal scores so many standard deviations apart, cut in the middle."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=len(table.truth)) + apart * (table.truth - 0.5)
+    scores = (1 / (1 + np.exp(-scores))).round(4)
+    shares = np.stack([1 - scores, scores], axis=1)
+    return replace(table, predicted=shares.argmax(axis=1), shares=shares)
 
 
 def blocks(table, patients, *, name):

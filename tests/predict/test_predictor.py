@@ -110,11 +110,16 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
     assert "&lt;i&gt;&amp;.png" in shown
     assert "<i>" not in shown
     assert "RANDOM WEIGHTS" in shown
+    mixed = "the folds mixed patients, or may have: of new patients expect fewer right"
+    assert shown.count(mixed) == 1
     assert "classes=('benign', 'malignant')" in repr(predictor)
     result = predict(boosted, [name], out=tmp_path / "p.csv", work=Work(jobs=1))
     shown = result._repr_html_()
     assert "&lt;i&gt;&amp;.png" in shown
     assert "p_malignant" in shown
+    assert shown.count(mixed) == 1
+    for column in ("predicted", "confidence", "uncertain"):
+        assert f">{column}</th>" in shown
     assert str(tmp_path / "p.csv") in shown
 
 

@@ -159,7 +159,10 @@
     const focused = results.contains(document.activeElement) ? document.activeElement.id : "";
     const chosen = CHOICES.map(choice);
     results.innerHTML = text;
-    CHOICES.forEach((id, at) => { if (byId(id) && chosen[at]) byId(id).value = chosen[at]; });
+    CHOICES.forEach((id, at) => {
+      if (byId(id) && chosen[at]) byId(id).value = chosen[at];
+      if (byId(id) && byId(id).selectedIndex < 0) byId(id).selectedIndex = 0; // the last image of that class is gone
+    });
     arrange();
     if (focused && byId(focused)) byId(focused).focus();
   }

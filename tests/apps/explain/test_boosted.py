@@ -9,7 +9,13 @@ from dataclasses import replace
 import lightgbm
 import numpy as np
 import pytest
-from bchisto.apps.explain import ExplainSettings, Explanation, explain, lay_over
+from bchisto.apps.explain import (
+    ExplainSettings,
+    Explanation,
+    explain,
+    explain_image,
+    lay_over,
+)
 from bchisto.apps.explain.boosted import _side, explain_boosted
 from bchisto.apps.explain.draw import _colour_bar, colour_limits
 from bchisto.apps.explain.methods import class_of
@@ -171,7 +177,7 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
         assert found.margin.endswith(f"; mean {by_hand:.3f}")
 
 
-def test_half_of_a_map_is_of_the_position_and_half_of_all_positions(boosted, tmp_path):
+def test_half_of_a_map_is_of_the_position_and_half_of_the_image(boosted, tmp_path):
     """By hand; positions also give the image another class here, so that the map is taken back."""
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     ((store, one),) = model.settings.items()
@@ -184,19 +190,18 @@ def test_half_of_a_map_is_of_the_position_and_half_of_all_positions(boosted, tmp
     Image.fromarray(np.full((96, 96, 3), 120, np.uint8)).save(tmp_path / "i.png")
     record = ImageRecord("i.png", tmp_path / "i.png", None)
     found = explain_boosted(made, record, settings=ExplainSettings("map"), target=1)
-    np.testing.assert_allclose(found.values, (0.2 + 0.9) / 2, atol=1e-6)
+    np.testing.assert_allclose(found.values, (0.1 + 0.95) / 2, atol=1e-6)
     assert (found.predicted, found.called, round(found.score, 3)) == ("benign", "benign", 0.1)
     assert found.margin.startswith("THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant,")
 
 
 class Counting:
-    """Calls one image benign, and positions malignant, but all of them together, which come first, benign."""
+    """Calls one image benign, and positions malignant."""
 
     base = np.array([0.05, 0.95])
 
     def predict_proba(self, features):
-        share = np.full(len(features), 0.9)
-        share[0] = 0.2
+        share = np.full(len(features), 0.95)
         if len(features) == 1:
             share[0] = 0.1
         return np.stack([1 - share, share], axis=1)
@@ -254,7 +259,7 @@ def about(shares, called, target, *, white=0.5, base=None, classes=("benign", "m
         unit=f"probability of {target}",
     )
     base = np.full(len(classes), 1 / len(classes)) if base is None else np.array(base)
-    return blank.about_decision(maps, base, classes=classes, base_is="b", caution="Careful.")
+    return blank.about_decision(maps, base, classes=classes, base_is="b")
 
 
 def tones(explanation):
@@ -528,7 +533,8 @@ def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, r
         of_benign = {"positive": ["benign"], "rule": "sum", **view}
         made = replace(model, bundle=replace(model.bundle, two_class=of_benign))
         found = explain_boosted(made, record, settings=ExplainSettings("map"), target=0)
-        assert found.white == white
+        of_page = explain_image(made, record, file=tmp_path / "m.bchisto", target="benign")
+        assert found.white == of_page.white == white
         assert found.called == ("benign" if found.score >= white else "malignant")
 
 

@@ -12,6 +12,7 @@ from bchisto.apps.explain import (
     Graph,
     draw,
     explain,
+    lay_over,
     to_numpy,
 )
 from bchisto.apps.explain.draw import colour_limits
@@ -83,6 +84,39 @@ def test_every_method(tuned, image, method, tmp_path, completed):
         assert np.isfinite(found["values"]).all()
     else:
         assert "tile_000" in found
+
+
+@pytest.mark.parametrize("target", ["benign", "malignant"])
+@pytest.mark.parametrize("method", OF_NETWORKS)
+def test_what_is_white(tuned, image, method, target, tmp_path):
+    """Of `map` the threshold; of a fall of the probability 0; maps of one side begin at 0, and units have none.
+
+    Red is what speaks for the class that the threshold calls, whichever is explained.
+    """
+    for threshold, called in ((0.001, "malignant"), (0.999, "benign")):
+        asked = ExplainSettings(method, target=target, threshold=threshold)
+        out = tmp_path / called
+        explain(tuned / "patches", [image], out=out, settings=asked)
+        (path,) = (out / method / "arrays").iterdir()
+        found = Explanation.load(path, work=str(arrays_in(out / method)["work"]))
+        assert found.called == called
+        if method == "activations":
+            assert found.values is None
+            continue
+        expected = {("map", "malignant"): threshold, ("map", "benign"): 1 - threshold}
+        white = expected.get((method, target), 0)
+        assert found.white == pytest.approx(white)
+        if method in ("gradient", "gradcam"):
+            assert colour_limits(found)[0] == 0
+            continue
+        low, high = colour_limits(found)
+        assert low <= white <= high
+        values = np.array([[low, white, high]], np.float32)
+        drawn = lay_over(
+            replace(found, values=values, limits=(low, high), picture=np.full((1, 3, 3), 99, "u1"))
+        )
+        tones = [int(np.sign(int(red) - int(blue))) for red, _, blue in drawn[0]]
+        assert tones == ([-1, 0, 1] if called == target else [1, 0, -1])
 
 
 def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, completed):

@@ -292,7 +292,19 @@ def test_without_javascript(chrome, page, files):
     context = chrome.new_context(java_script_enabled=False)
     window = context.new_page()
     window.goto(page.address)
+    needed = "Adding, removing, labelling, filtering and sorting images needs JavaScript."
+    assert needed in window.locator("noscript p").inner_text()
+    assert window.locator("noscript p").is_visible()
+    assert window.locator("#choose").is_hidden()
+    window.click("text=Table (CSV)")
     window.click("#images a")
+    window.click("#draw")
+    window.wait_for_selector("text=Limitations:")
+    needed = window.locator("noscript p")
+    assert (needed.inner_text(), needed.is_visible()) == (
+        "Labelling and removing images needs JavaScript.",
+        True,
+    )
     assert window.locator("#label option").all_inner_texts() == [
         "choose ...",
         "benign",
@@ -384,6 +396,70 @@ def test_a_review_from_image_to_image(tab, files, page):
     listed(other, 3)
     other.wait_for_selector("text=malignant")
     assert len(page.wait()) == 3
+
+
+def test_removing_all_asks_again_if_a_label_was_given_meanwhile(tab, files, page):
+    """As here while the question is open; who then says no has removed nothing."""
+    window, asked = tab(), []
+    send(window, files[:2], expected=2)
+    number = page.client.get("/api/images").json()[0]["number"]
+
+    def answer(dialog):
+        asked.append(dialog.message)
+        if len(asked) == 1:
+            page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+        dialog.accept() if len(asked) != 2 else dialog.dismiss()
+
+    window.on("dialog", answer)
+    window.click("#remove")
+    window.wait_for_selector("[data-head='Your label']:has-text('malignant')")
+    assert asked == [
+        "Remove all images of this model from the page?",
+        "labels were given or images removed since this page was opened. Remove all images?",
+    ]
+    assert len(page.wait()) == 2
+    window.click("#remove")
+    window.wait_for_selector("text=None yet.")
+    assert len(asked) == 3
+    assert page.wait() == {}
+
+
+def test_a_filter_of_a_class_whose_last_image_goes(tab, files, page):
+    """It shows what it does: all images."""
+    window = tab()
+    send(window, files, expected=len(files))
+    found = page.wait()
+    first = next(iter(found.values()))["predicted"]
+    rest = [image for image in found.values() if image["predicted"] != first]
+    if not rest:  # this model knows one of its classes here: nothing is left to be shown
+        pytest.skip("all images are of one class")
+    window.select_option("#of-class", first)
+    for image in found.values():
+        if image["predicted"] == first:
+            page.client.delete(f"/api/images/{image['number']}")
+    listed(window, len(rest))
+    assert window.locator("#of-class").evaluate("field => field.selectedOptions[0].text") == "all"
+    assert len(confidences(window)) == len(rest)
+    assert window.inner_text("#shown") == ""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_results_stand_above_what_adds_images(tab, files, page, width):
+    """Once there are some: that is one line then, and files that are dropped or chosen are taken as before."""
+    window = tab(width=width, height=844)
+    assert window.locator("#files").is_visible()
+    send(window, files[:2], expected=2)
+    window.reload()
+    shown(window)
+    assert window.locator("#files").is_hidden()
+    assert window.locator("#drop").bounding_box()["height"] < 90
+    assert not serious(window)
+    assert fits(window)
+    dropped(window, files[2])
+    listed(window, 3)
+    window.click("summary:has-text('Add images')")
+    assert window.locator("#files").is_visible()
+    send(window, files[3:], expected=4)
 
 
 def opened_image(window, page, files, count=1):

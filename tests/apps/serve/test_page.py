@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -254,6 +255,9 @@ def test_what_the_model_is_stands_on_each_page(page, content):
         text = page.client.get(path).text
         for said in ("For research: ", "12 images", "right", "RANDOM WEIGHTS"):
             assert said in text, (path, said)
+        # its images have no patients
+        mixed = "The folds mixed patients, or may have: of new patients expect fewer right than the confidence says."
+        assert text.count(mixed) == 1
 
 
 def test_cautions_of_training_are_named_so(page, content):
@@ -412,7 +416,10 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
         ]
     ):
         (tmp_path / folder).mkdir(exist_ok=True, parents=True)
-        Image.open(paths[at]).save(tmp_path / folder / name)
+        picture = Image.open(paths[at])
+        if folder == "published":
+            picture = picture.resize((700, 460))
+        picture.save(tmp_path / folder / name)
     rows = {}
     with serving(start, scaled) as page:
         for folder in ("published", "bach", "mine", "own"):
@@ -641,6 +648,86 @@ def test_a_label_that_somebody_else_has_given_meanwhile(page, content):
     assert put(label="benign", seen=1) == (200, "benign", 5)  # no label stood there
     assert put(label="malignant") == (200, "malignant", 6)  # a program that does not ask
     assert page.client.delete(f"/api/images/{number}", params={"seen": 6}).status_code == 204
+
+
+def test_removing_all_after_somebody_else_has_given_a_label(page, content):
+    """Who has not seen that label is told, and removes nothing; a program that does not ask removes all."""
+    number = page.add("a.png", content).json()["number"]
+    page.wait()
+
+    def seen():
+        text = page.client.get("/").text
+        return int(re.search('id="remove" data-seen="([0-9]+)"', text)[1])
+
+    before = seen()
+    page.client.put(f"/api/images/{number}/review", params={"label": "benign"})
+    refused = page.client.delete("/api/images", params={"model": 0, "seen": before})
+    said = "labels were given or images removed since this page was opened"
+    assert (refused.status_code, refused.json()["detail"]) == (409, said)
+    assert refused.headers["x-seen"] == str(seen()) != str(before)
+    assert len(page.client.get("/api/images").json()) == 1
+    query = {"model": 0, "seen": seen()}
+    assert page.client.delete("/api/images", params=query).status_code == 204
+    assert page.client.get("/api/images").json() == []
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_an_image_that_is_removed_while_it_is_copied(tmp_path, monkeypatch, opened):
+    """It is refused, nothing of it stays, its bytes count once, and one that gets its name meanwhile is kept whole."""
+    from bchisto.apps.serve.session import Session
+    from fastapi import HTTPException
+
+    begun, go, copy = threading.Event(), threading.Event(), shutil.copyfile
+
+    def slowly(source, target):
+        content = Path(source).read_bytes()
+        begun.set()
+        go.wait(20)
+        if opened:
+            Path(target).write_bytes(content)
+        else:
+            copy(source, target)
+
+    async def sent(text):
+        yield text
+
+    def add(session, text):
+        facts = {"model": 0, "given": None, "beside": ()}
+        return asyncio.create_task(session.add("a.png", sent(text), **facts))
+
+    async def work():
+        session = Session(None, [{}], tmp_path, keep=tmp_path / "kept")
+        kept = tmp_path / "kept" / "images" / "a.png"
+        first = add(session, b"the first")
+        await asyncio.to_thread(begun.wait, 20)
+        session.remove(1)
+        second = add(session, b"next")
+        await asyncio.sleep(0.2)
+        go.set()
+        refused, item = await asyncio.gather(first, second, return_exceptions=True)
+        assert isinstance(refused, HTTPException)
+        assert refused.status_code == 404
+        assert session.items() == [item]
+        assert kept.read_bytes() == b"next"
+        assert session._held == 4
+        begun.clear()
+        go.clear()
+        third = add(session, b"next")  # the same is not added twice
+        assert await third is item
+        session.remove(item.number)
+        last = add(session, b"the last")
+        await asyncio.to_thread(begun.wait, 20)
+        number = session._last_number
+        session.remove(number)
+        go.set()
+        assert [type(error) for error in await asyncio.gather(last, return_exceptions=True)] == [
+            HTTPException
+        ]
+        assert (session.items(), session._held, kept.exists()) == ([], 0, False)
+        assert not (tmp_path / str(number)).exists()
+
+    monkeypatch.setattr(shutil, "copyfile", slowly)
+    asyncio.run(work())
 
 
 def test_only_failed_images(page):

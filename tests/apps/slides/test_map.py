@@ -19,7 +19,7 @@ from bchisto.apps.slides.tiles import TileGrid
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
-from bchisto.evaluate import TwoClassView
+from bchisto.evaluate import Answers, TwoClassView
 from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
 from engine_jobs import contents
@@ -282,10 +282,10 @@ def test_regions_are_those_of_the_tiles_as_qupath_reads_them(mapped):
 
 
 def overlay_of(raw, places, names, side=SIDE, size=(9999, 9999)):
-    predicted = [names[place] for place in raw.argmax(axis=1)]
-    tiles = [SimpleNamespace(predicted=name, unsure=None) for name in predicted]
+    answers = Answers(names, raw.argmax(axis=1), raw.max(axis=1), None)
+    tiles = [SimpleNamespace(predicted=name, unsure=None) for name in answers.predicted]
     shown = SimpleNamespace(
-        table=SimpleNamespace(classes=names, predicted=predicted), raw=raw, outliers=None
+        table=SimpleNamespace(classes=names, answers=answers), raw=raw, outliers=None
     )
     grid = TileGrid(
         "s", Path(), None, 0.5, 100, [(round(x * side), round(y * side)) for x, y in places]

@@ -504,7 +504,7 @@ def test_what_an_interrupted_submit_sent_is_taken_back_or_found_later(
     merge = subprocess.run(
         ["bash", mark.parent / "1-featurize.sh", "merge"], stdout=subprocess.PIPE, check=False
     )
-    assert (merge.returncode, merge.stdout[:9]) == (1, b"submit --"), merge
+    assert (merge.returncode, merge.stdout[:9]) == (1, b"this chai"), merge
     assert cli(*later[:3], *words)[0] == 0
     wait(lambda: cli("status", run)[0] == 0, 120)
     logs = {path.name: path.read_text() for path in run.glob("jobs/*/logs/1-featurize-*.log")}

@@ -88,7 +88,7 @@ def test_spellings_of_patients(tmp_path, caplog):
         ),
         (
             {"ids": IDS, "labels": LABELS, "patient": PATIENTS, "case": IDS},
-            "patient and case may both hold the group",
+            "patient and case may both hold the patient or slide",
         ),
         ({"ids": IDS, "labels": ["x", "\ud800", "x", "y"]}, "a label is not a name"),
     ],
