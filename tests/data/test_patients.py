@@ -215,10 +215,7 @@ def test_leave_one_site_out():
     assert said == (
         "site-home_town: one site left out after the other by the column home_town, each fold tests one (1 A, 2 B, 3 C)"
     )
-    assert (
-        "3 of 3 patients with several images both train and test in a fold, "
-        in plan.warnings[0]
-    )
+    assert "3 of 3 patients with several images both train and test in a fold, " in plan.warnings[0]
     with pytest.raises(InputError, match="patients with several images both train"):
         fold_plan("site:home_town", **data, known=known, group_by="group")
 

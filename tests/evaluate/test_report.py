@@ -223,8 +223,10 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
         for name, key in (("image", "accuracy"), ("patient", "patient_recognition_rate"))
     }
     by_patient = 100 * (units - 1 / sizes[-1]) / units
+    # named where no figure by patient stands beside it
+    of_units = f" of {units} patients" * (first == "image")
     sentence = {
-        "image": f"{n - 1} of {n} images right: {100 * (n - 1) / n:.1f} % (95 % CI {ends['image']})",
+        "image": f"{n - 1} of {n} images{of_units} right: {100 * (n - 1) / n:.1f} % (95 % CI {ends['image']})",
         "patient": f"{by_patient:.1f} % right on average over {units} patients, each counting the same "
         f"(95 % CI {ends['patient']})",
     }
@@ -263,7 +265,7 @@ def test_what_is_not_known_is_said(tmp_path):
     held = metrics | {"units": metrics["units"] | {"largest": 0.64}}
     for name in ("accuracy", "patient_recognition_rate"):
         held[name] = replace(metrics[name], reason="one patient holds 64 % of the images")
-    said = " ".join(headline("t", held))
+    said = " ".join(map(str.strip, headline("t", held)))
     assert "(95 % CI not estimable: one patient holds 64 % of the images)" in said
     assert "on a new patient cannot be estimated" in said
     write_report(tmp_path / "r.html", title="x", panels=[Panel(table, held)])

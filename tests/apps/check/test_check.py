@@ -110,9 +110,7 @@ def test_each_fold_says_which_class_it_lacks():
     assert len(found.lacking) == 4
     (by_image,) = check_protocols(dataset(*rows), FoldChoice(("4",), group_by="none"))
     assert (by_image.kept, by_image.lacking) == ("by image", [])
-    assert (
-        "4 of 4 patients with several images both train and test" in by_image.warnings[0]
-    )
+    assert "4 of 4 patients with several images both train and test" in by_image.warnings[0]
 
 
 def test_what_cannot_be_done_says_why_with_the_callers_names():
