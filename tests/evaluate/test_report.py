@@ -505,3 +505,40 @@ def test_colours_have_the_contrast_that_wcag_asks_for(page):
         for front, back in (("ink", "paper"), ("link", "paper"), ("warn-ink", "warn")):
             dark, bright = sorted(luminance(colours[one]) for one in (front, back))
             assert (bright + 0.05) / (dark + 0.05) >= 4.5, (front, back, scheme)
+
+
+def test_the_form_says_which_figures_have_an_interval(tmp_path):
+    """One patient with most of the images: only the mean over patients has one."""
+    table, metrics = answered(sizes=(2, 20, 2, 2, 2))
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)])
+    said = text_of(tmp_path / "r.html")
+    form = said.partition("Model performance ")[2].partition("24 Model updating")[0]
+    bounded, _, bare = form.partition("Without, at least in part: ")
+    assert metrics["accuracy"].interval is None
+    assert "patient recognition rate" in bounded
+    assert "patient recognition rate" not in bare
+    assert "accuracy" not in bounded.replace("balanced accuracy", "")
+    for name in ("accuracy", "balanced accuracy", "expected calibration error"):
+        assert name in bare
+    assert "throughout" not in form
+
+
+def test_the_plot_tells_its_numbers(tmp_path):
+    table, metrics = answered()
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)])
+    (alt,) = re.findall('alt="(Results: .*?)"', (tmp_path / "r.html").read_text())
+    low, high = metrics["accuracy"].interval
+    share = 100 * metrics["accuracy"].value
+    assert f"accuracy {share:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), chance 50.0 %" in alt
+
+
+def test_a_temperature_is_said_as_it_is_used(tmp_path):
+    table, metrics = answered()
+    run = {"bundle": {"temperature": 1.772}}
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics, run=run)])
+    said = text_of(tmp_path / "r.html")
+    assert (
+        "For new images the temperature is 1.772: pages show the confidence that it gives" in said
+    )
+    assert "tables the probabilities without it, unless bchisto predict has --calibrated" in said
+    assert "is scaled by a temperature of 1.772" not in said
