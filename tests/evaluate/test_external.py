@@ -105,7 +105,7 @@ def test_images_that_trained_are_named(tmp_path, completed):
         "--bootstrap",
         0,
     )
-    said = "t: SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
+    said = "SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
     assert said in err
     text = " ".join(
         headline("t", json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"])

@@ -223,8 +223,10 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
         for name, key in (("image", "accuracy"), ("patient", "patient_recognition_rate"))
     }
     by_patient = 100 * (units - 1 / sizes[-1]) / units
+    # named where no figure by patient stands beside it
+    of_units = f" of {units} patients" * (first == "image")
     sentence = {
-        "image": f"{n - 1} of {n} images right: {100 * (n - 1) / n:.1f} % (95 % CI {ends['image']})",
+        "image": f"{n - 1} of {n} images{of_units} right: {100 * (n - 1) / n:.1f} % (95 % CI {ends['image']})",
         "patient": f"{by_patient:.1f} % right on average over {units} patients, each counting the same "
         f"(95 % CI {ends['patient']})",
     }
@@ -263,7 +265,7 @@ def test_what_is_not_known_is_said(tmp_path):
     held = metrics | {"units": metrics["units"] | {"largest": 0.64}}
     for name in ("accuracy", "patient_recognition_rate"):
         held[name] = replace(metrics[name], reason="one patient holds 64 % of the images")
-    said = " ".join(headline("t", held))
+    said = " ".join(map(str.strip, headline("t", held)))
     assert "(95 % CI not estimable: one patient holds 64 % of the images)" in said
     assert "on a new patient cannot be estimated" in said
     write_report(tmp_path / "r.html", title="x", panels=[Panel(table, held)])
@@ -503,3 +505,40 @@ def test_colours_have_the_contrast_that_wcag_asks_for(page):
         for front, back in (("ink", "paper"), ("link", "paper"), ("warn-ink", "warn")):
             dark, bright = sorted(luminance(colours[one]) for one in (front, back))
             assert (bright + 0.05) / (dark + 0.05) >= 4.5, (front, back, scheme)
+
+
+def test_the_form_says_which_figures_have_an_interval(tmp_path):
+    """One patient with most of the images: only the mean over patients has one."""
+    table, metrics = answered(sizes=(2, 20, 2, 2, 2))
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)])
+    said = text_of(tmp_path / "r.html")
+    form = said.partition("Model performance ")[2].partition("24 Model updating")[0]
+    bounded, _, bare = form.partition("Without, at least in part: ")
+    assert metrics["accuracy"].interval is None
+    assert "patient recognition rate" in bounded
+    assert "patient recognition rate" not in bare
+    assert "accuracy" not in bounded.replace("balanced accuracy", "")
+    for name in ("accuracy", "balanced accuracy", "expected calibration error"):
+        assert name in bare
+    assert "throughout" not in form
+
+
+def test_the_plot_tells_its_numbers(tmp_path):
+    table, metrics = answered()
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)])
+    (alt,) = re.findall('alt="(Results: .*?)"', (tmp_path / "r.html").read_text())
+    low, high = metrics["accuracy"].interval
+    share = 100 * metrics["accuracy"].value
+    assert f"accuracy {share:.1f} % ({100 * low:.1f} to {100 * high:.1f} %), chance 50.0 %" in alt
+
+
+def test_a_temperature_is_said_as_it_is_used(tmp_path):
+    table, metrics = answered()
+    run = {"bundle": {"temperature": 1.772}}
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics, run=run)])
+    said = text_of(tmp_path / "r.html")
+    assert (
+        "For new images the temperature is 1.772: pages show the confidence that it gives" in said
+    )
+    assert "tables the probabilities without it, unless bchisto predict has --calibrated" in said
+    assert "is scaled by a temperature of 1.772" not in said

@@ -267,7 +267,9 @@ def test_cautions_of_training_are_named_so(page, content):
     (model,) = page.client.get("/api/models").json()
     for path in ("/", f"/image?number={number}"):
         text = html.unescape(page.client.get(path).text)
-        before, box, after = re.split(r'<details class="banner">(.*?)</details>', text, flags=re.S)
+        before, box, after = re.split(
+            r'<details class="banner" id="cautions">(.*?)</details>', text, flags=re.S
+        )
         summary = re.search("<summary>(.*)</summary>", box)[1]
         count = len(model["banners"])
         assert summary.startswith(f"{count} cautions about the model's training: RANDOM WEIGHTS")
