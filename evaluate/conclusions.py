@@ -23,7 +23,7 @@ BALANCED = "balanced_accuracy"
 BY_UNIT = "patient_recognition_rate"
 
 BOOTSTRAPS = 1000
-"""As Tsamardinos et al. 2018 take, see `corrected_figures`."""
+"""As many as in the simulations of the authors, see `corrected_figures`."""
 
 _EQUAL = 1e-12
 """Figures that differ by less than this differ only by rounding."""
@@ -445,7 +445,7 @@ def corrected_figures(tables: Sequence[PredictionTable], *, by: str) -> dict[str
 
     References
     ----------
-    Tsamardinos, Greasidou & Borboudakis 2018, sec. 4 (with 1,000 bootstraps in sec. 5).
+    Tsamardinos, Greasidou & Borboudakis 2018 (BBC-CV).
     """
     first = tables[0]
     hits = [first.hits]
