@@ -207,7 +207,7 @@ class Encoder:
             seed=seed,
         )
         self._backbone: Callable[[], Backbone] = functools.cache(build)
-        kept: KeptNetwork | None = None
+        kept = None
         if openvino:
             find_keys = functools.partial(_find_keys, name, layers, weights, seed)
             kept, facts = self._kept_network(layers, find_keys)

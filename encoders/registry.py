@@ -133,7 +133,7 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
     """
     encoder = encoder.casefold()
     weights = "imagenet"
-    weights_by_encoder: dict[str, str] = {}
+    weights_by_encoder = {}
     for option in options:
         match = re.fullmatch(r"([A-Za-z0-9_-]+)=(.+)", option)
         if match is None:

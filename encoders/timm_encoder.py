@@ -141,7 +141,7 @@ def timm_network(
     timm = _imported(source, architecture)
     options = _options(timm, source, arguments)
     known_config = timm.get_pretrained_cfg(architecture)
-    config: dict[str, Any] = {}
+    config = {}
     if published:
         config = dict(published)
     elif known_config is not None:

@@ -308,7 +308,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
 
     def _find_finished(self, *, merges: bool) -> None:
         """Set `finished`; log and record how the images changed since feature files were finished."""
-        changes: dict[str, ImageChange] = {}
+        changes = {}
         for plan in self.plans:
             blocks = [] if merges else self._keys_of_blocks(plan)
             state = find_finished(plan, self.opened.unique, blocks=blocks)
@@ -465,7 +465,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             Image id to the reason why it is left out; also in ``RUN/failures.csv``.
         """
         failures = dict(self.opened.refused)
-        outcomes: list[StainOutcome] = []
+        outcomes = []
         fingerprints: dict[str, Fingerprint] = {}
         for plan in self.plans:
             if plan.name in self.finished:

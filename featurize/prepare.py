@@ -183,7 +183,7 @@ def _normalise(
 ) -> NormalisedImage | ImageFailure:
     """Decode an image, given with its position, and normalise it at each scale; see `normalise_images`."""
     index, record = numbered
-    scales: dict[str, _Scaled] = {}
+    scales = {}
     try:
         image = decode_record(record)
         if record.mpp is None and any(view.unit for view in views):

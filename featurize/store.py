@@ -299,7 +299,7 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
         See `checked_dataset`; or the column does not have `count` texts, or they are too long.
     """
     dataset = checked_dataset(file, name, holds="text", shape=(count,))
-    texts: list[str] = []
+    texts = []
     letters = 0
     for start in range(0, dataset.shape[0], _AT_ONCE * step):
         block = [text.decode() for text in dataset[start : start + _AT_ONCE * step : step]]

@@ -99,7 +99,7 @@ def _stack(
     import keras
 
     labels = source.labels[samples.images]
-    shares: Floats32 | None = None
+    shares = None
     if weights is not None:
         shares = np.array([weights[int(label)] for label in labels], dtype=np.float32)
 

@@ -299,8 +299,8 @@ def prepare_images(
         failed = [records[position] for position in empty]
         reasons = {record.image_id: str(prepare(record)) for record in failed}
         return path, _hashes(records, bank.index), reasons
-    rows: list[tuple[Any, ...]] = []
-    failures: dict[str, str] = {}
+    rows = []
+    failures = {}
     with (
         atomic_output(path) as temporary,
         temporary.open("wb") as handle,

@@ -111,7 +111,7 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
         A training part is empty, or lacks a class that is weighted or sampled.
     """
     batch_size = int(resolved(settings)["batch_size"])
-    counts: dict[int, int] = {}
+    counts = {}
     for unit in units:
         try:
             source = unit.source()

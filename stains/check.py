@@ -154,7 +154,7 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
 
 
 def _implausible(stains: Array) -> list[str]:
-    reasons: list[str] = []
+    reasons = []
     if stains.min() < LEAST_COMPONENT:
         reasons.append("a stain vector is negative")
     vectors = np.vstack([stains.T, RUIFROK_FROM_HED[:2]])
