@@ -186,7 +186,7 @@ def _torch(network: TorchNetwork, outputs: tuple[str, ...], request: EncoderRequ
         batch = torch.from_numpy(_channels_first(images)).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             vectors = [value.float() for value in network.compute(batch, outputs)]
-        return np.asarray(torch.cat(vectors, dim=1).cpu().numpy(), np.float32)
+        return np.asarray(torch.cat(vectors, dim=1).cpu().numpy())
 
     return run
 

@@ -50,11 +50,11 @@ class Augmentation:
         turns, flip = (int(value) for value in rng.integers([4, 2]))
         # a transposition with one flip at most, faster than np.rot90
         if turns % 2:
-            image = np.asarray(cv2.transpose(image), dtype=np.uint8)
+            image = cv2.transpose(image)
         axes = _FLIPS[flip][turns]
         if axes is None:
             return image
-        return np.asarray(cv2.flip(image, axes), dtype=np.uint8)
+        return np.asarray(cv2.flip(image, axes))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.formats import Array, Floats32, Integers, Pixels
+from ..core.formats import Array, Integers, Pixels
 from .augment import OFFLINE, make_augmenter
 from .images import ImageBank
 from .model import resolved

@@ -114,9 +114,7 @@ class ImageBank:
         if image.shape[:2] == (size, size):
             return image
         interpolation = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
-        return np.asarray(
-            cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8
-        )
+        return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation))
 
     @classmethod
     def of(

@@ -65,7 +65,7 @@ def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> Floats
     import cv2
 
     table = density_table(light).astype(np.float32)
-    return np.asarray(cv2.LUT(check_rgb(image), table), dtype=np.float32)
+    return np.asarray(cv2.LUT(check_rgb(image), table))
 
 
 RUIFROK_TO_HED: Final = np.array([[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]])

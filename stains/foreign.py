@@ -318,7 +318,7 @@ def large_areas(mask: Mask, least: float) -> Mask:
     if np.count_nonzero(mask) < least:
         return np.zeros_like(mask)
     labels, areas, _ = _components(mask)
-    return np.asarray((areas >= least)[labels])
+    return (areas >= least)[labels]
 
 
 def _touched(core: Mask, others: Mask) -> Mask:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from ..core import TissueError
-from ..core.formats import Floats, Floats32
+from ..core.formats import Array, Floats, Floats32
 from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 from .foreign import Mask, beside, foreign_pixels
 from .spec import StainEstimate, StainSpec
@@ -126,7 +126,7 @@ class MacenkoNormalizer:
                 f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
             )
         stains = self._extreme_stains(np.compress(tissue.ravel(), od.reshape(-1, 3), axis=0))
-        unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
+        unmixing = np.linalg.pinv(stains)
         concentrations = _transform(kept, unmixing).reshape(-1, 2)
         maxima = np.array(
             [upper_percentile(column, MACENKO_MAX_PERCENTILE) for column in concentrations.T.copy()]
@@ -165,9 +165,7 @@ class MacenkoNormalizer:
         )
         # The published code truncates; this cast rounds, so 0.5 is subtracted. The call returns absolute values, which
         # is harmless: no value is below -0.5, so negative values also round to 0.
-        recoloured = np.asarray(
-            cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8
-        )
+        recoloured = np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5))
         if estimate.foreign is None:
             return recoloured
         return np.where(estimate.foreign[..., np.newaxis], image, recoloured)
@@ -201,10 +199,7 @@ class MacenkoNormalizer:
     def tissue(self, image: Image) -> Mask:
         """Return which pixels are tissue, from which stains are estimated; shape (height, width)."""
         if self.robust:
-            return np.asarray(
-                _transform(optical_density(image, light=self.light), _MEAN) >= self.beta,
-                dtype=np.bool_,
-            )
+            return _transform(optical_density(image, light=self.light), _MEAN) >= self.beta
         return stained_pixels(image, "RGB", light=self.light, beta=self.beta) > 0
 
     def _extreme_stains(self, density: Floats32) -> Floats:
@@ -256,16 +251,14 @@ def stained_pixels(
     # od falls with the grey level, so "reaches beta" is a bound on the grey level
     brightest = int(np.count_nonzero(density_table(light) >= beta)) - 1
     bounds = [brightest if channel in channels else 255 for channel in "RGB"]
-    return np.asarray(
-        cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)), dtype=np.uint8
-    )
+    return np.asarray(cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)))
 
 
-def _transform(od: Floats32, matrix: Floats, *, offset: float = 0.0) -> Floats32:
+def _transform(od: Floats32, matrix: Array, *, offset: float = 0.0) -> Floats32:
     import cv2
 
     affine = np.column_stack([matrix, np.full(len(matrix), offset)]).astype(np.float32)
-    return np.asarray(cv2.transform(od, affine), dtype=np.float32)
+    return np.asarray(cv2.transform(od, affine))
 
 
 def upper_percentile(values: Floats32, percent: float) -> float:
