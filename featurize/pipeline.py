@@ -509,7 +509,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             )
         if plan.parts.begun:
             plan.parts.hold()
-        reader = RowReader(files, plan.augmentations, plan.dim)
+        reader = RowReader(files, plan)
         write_store(
             plan.path,
             records,
@@ -531,7 +531,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
                 if plan.name not in alike.keys:
                     continue
                 path = pack_path(plan.parts.folder, alike.keys[plan.name])
-                pack = read_kept(path, augmentations=plan.augmentations, dim=plan.dim)
+                pack = read_kept(path, plan)
                 if pack is not None:
                     take_over(self.finished[plan.name], path, pack)
 
