@@ -359,19 +359,16 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     @property
     def do(self) -> Callable[[tuple[Unit, ...], Ticker], None]:
         """Describes blocks, and keeps the rows in packs."""
+        helpers = 1
+        if self.resources.gpus:
+            # that prepare images for a process that has a GPU, as if all blocks were missing
+            helpers = self.resources.helpers(len(self.bundles(self.blocks)))
         return functools.partial(
             describe_units,
             plans=self._plans_by_name,
             settings=self.settings,
-            helpers=self._helpers,
+            helpers=helpers,
         )
-
-    @property
-    def _helpers(self) -> int:
-        """Processes that prepare images for one that has a GPU, as if all blocks were missing."""
-        if not self.resources.gpus:
-            return 1
-        return self.resources.helpers(len(self.bundles(self.blocks)))
 
     @functools.cached_property
     def _plans_by_name(self) -> dict[str, StorePlan]:

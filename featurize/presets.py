@@ -77,16 +77,11 @@ def resolve_settings(
         See `FeaturizeSettings`.
     """
     fields = {**options}
-    automatic = is_automatic(options)
-    if automatic:
-        fields["views"] = AUTO[options["views"][0]]
-    return from_options(FeaturizeSettings, {**fields, **brought}), automatic
-
-
-def is_automatic(options: Mapping[str, Any]) -> bool:
-    """Return whether the option ``views`` is a name of `AUTO`."""
     views = options.get("views", ())
-    return len(views) == 1 and views[0] in AUTO
+    automatic = len(views) == 1 and views[0] in AUTO
+    if automatic:
+        fields["views"] = AUTO[views[0]]
+    return from_options(FeaturizeSettings, {**fields, **brought}), automatic
 
 
 FAR = 1.3
