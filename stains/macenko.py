@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
@@ -15,27 +14,27 @@ from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical
 from .foreign import Mask, beside, foreign_pixels
 from .spec import StainEstimate, StainSpec
 
-MACENKO_BETA: Final = 0.15
+MACENKO_BETA = 0.15
 """A pixel is tissue if its three optical densities (natural log) all reach this value. Macenko et al. 2009, sec. 2;
 Rakhlin et al. 2018, published code."""
 
-MACENKO_ALPHA: Final = 1.0
+MACENKO_ALPHA = 1.0
 """This percentile of the angle, and 100 minus it, define the two stains. Macenko et al. 2009, sec. 2."""
 
-MACENKO_MAX_PERCENTILE: Final = 99.0
+MACENKO_MAX_PERCENTILE = 99.0
 """Percentile of a stain's concentration that is used as its maximum. Macenko et al. 2009, sec. 2."""
 
-REFERENCE_STAINS: Final = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
+REFERENCE_STAINS = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
 """Reference stain matrix: rows red, green, blue; columns haematoxylin, eosin (natural-log optical density).
 Rakhlin et al. 2018, published code, after the reference implementation of Macenko et al. 2009."""
 
-REFERENCE_MAXIMA: Final = np.array([1.9705, 1.0308])
+REFERENCE_MAXIMA = np.array([1.9705, 1.0308])
 """Reference 99th percentiles of the haematoxylin and eosin concentrations. Source as `REFERENCE_STAINS`."""
 
-MIN_TISSUE_PIXELS: Final = 100
+MIN_TISSUE_PIXELS = 100
 """Smallest number of tissue pixels from which stains are estimated. With fewer, the 1st percentile is the minimum."""
 
-RANK_TOLERANCE: Final = 1e-6
+RANK_TOLERANCE = 1e-6
 """The tissue covariance is rank deficient if its second eigenvalue is below this share of the first. A uint8 image of
 one flat colour with rounding noise is below it."""
 

@@ -33,7 +33,7 @@ def test_it_says_of_itself_what_its_encoder_says():
 
 def test_nothing_is_compiled_for_it(nothing_compiled):
     backbone = build_backbone("convs", weights="random")
-    assert backbone.model.output.shape[-1] == 16
+    assert backbone.model.outputs[0].shape[-1] == 16
     assert (backbone.default_layers, backbone.weights) == (True, "random")
     assert not backbone.model.trainable
     with pytest.raises(AssertionError, match="a function was compiled"):
