@@ -60,11 +60,6 @@ class NamedEncoder:
         """Repository of the weights on Hugging Face."""
         return self.card.source.removeprefix("https://huggingface.co/")
 
-    @property
-    def tested(self) -> str:
-        """How bchisto tested this encoder."""
-        return f"network built by {self.library} and compared with it by random weights; not tested with its weights"
-
     def download(self) -> Message:
         """Return one line on how to get the weights."""
         if self.pickled:

@@ -181,7 +181,7 @@ def training_batches(
     pipeline = Pipeline() if online else None
 
     def batches(epoch: int) -> Any:
-        rng = np.random.default_rng(np.random.SeedSequence([source.seed, epoch]))
+        rng = np.random.default_rng([source.seed, epoch])
         order = rng.permutation(len(samples))
 
         def picture(sample: int) -> Any:

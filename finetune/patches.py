@@ -195,7 +195,7 @@ class PatchRule:
             return [(0, 0)]
         if self.kind == "sliding":
             return [(top, left) for top in self._starts(height) for left in self._starts(width)]
-        rng = np.random.default_rng(np.random.SeedSequence(entropy))
+        rng = np.random.default_rng(entropy)
         tops = rng.integers(0, height - self.side, self.count, endpoint=True)
         lefts = rng.integers(0, width - self.side, self.count, endpoint=True)
         return list(zip(tops.tolist(), lefts.tolist(), strict=True))
