@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import Message
 from ..core.formats import published_rows
@@ -19,8 +18,7 @@ from .card import EncoderCard
 _OF_TRANSFORMERS = ("dinov2", "vit")
 
 
-@dataclass(frozen=True)
-class NamedEncoder:
+class NamedEncoder(NamedTuple):
     """A published encoder.
 
     Attributes

@@ -82,8 +82,7 @@ class StainInfo:
     fingerprint: Fingerprint | None = None
 
 
-@dataclass(frozen=True)
-class ImageFailure:
+class ImageFailure(NamedTuple):
     """An image that could not be used, and the reason."""
 
     record: ImageRecord

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import InputError, Message, from_options, items_of, one_of
 from ..data import ImageRecord
@@ -92,8 +91,7 @@ Accuracy differs by up to four points between the usual scales of slides (arXiv 
 """
 
 
-@dataclass(frozen=True)
-class SeenScale:
+class SeenScale(NamedTuple):
     """Micrometres per pixel at which an encoder sees images with a view.
 
     Attributes

@@ -18,9 +18,8 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -82,8 +81,7 @@ Rows = tuple[Features, Columns]
 """Rows of images, float32 of shape (images, augmentations, d), and the columns of `PER_IMAGE` with `PIXELS`."""
 
 
-@dataclass(frozen=True)
-class StainOutcome:
+class StainOutcome(NamedTuple):
     """Result of the stain normalisation of a feature file's images.
 
     Attributes

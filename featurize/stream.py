@@ -7,7 +7,8 @@ import functools
 import math
 import timeit
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,8 +44,7 @@ Encode = Callable[[PreparedCrops], dict[str, Features]]
 """Returns the features of the crops, or windows, of an augmentation by the name of the feature file."""
 
 
-@dataclass(frozen=True)
-class ImageDescriptors:
+class ImageDescriptors(NamedTuple):
     """Pooled features of an image: name of the feature file to float32 of shape (augmentations computed, d)."""
 
     record: ImageRecord
@@ -247,8 +247,7 @@ def _encode_frames(
     return encoded
 
 
-@dataclass(frozen=True)
-class DescribingCost:
+class DescribingCost(NamedTuple):
     """Cost of one image: seconds of one process, and numbers in its rows of all feature files."""
 
     seconds: float

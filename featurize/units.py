@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,8 +113,7 @@ def keep(plan: StorePlan, described: Mapping[str, Described]) -> None:
     write_pack(path, path.stem, arrays)
 
 
-@dataclass(frozen=True)
-class Pack:
+class Pack(NamedTuple):
     """The content of a pack.
 
     Attributes
@@ -282,8 +281,7 @@ def _changed(path: Path) -> StoreError:
     return StoreError(f"{path}: changed meanwhile; run the same command again")
 
 
-@dataclass(frozen=True)
-class _RowSource:
+class _RowSource(NamedTuple):
     """A pack or a feature file whose rows are read by key.
 
     Attributes
@@ -320,8 +318,7 @@ def _drop_packs(sources: dict[Path, _RowSource]) -> None:
             del sources[path]
 
 
-@dataclass(frozen=True)
-class Alike:
+class Alike(NamedTuple):
     """Images that lack rows in the same feature files, so that each is decoded only once.
 
     Attributes
