@@ -289,7 +289,7 @@ def prepare_crops(
                     corners = [
                         (box.top, box.left, box.top + crop, box.left + crop) for box in boxes
                     ]
-                    item.windows[view] = np.array(corners, dtype=np.int64)
+                    item.windows[view] = np.array(corners)
                 else:
                     item.crops[view] = np.stack([cut_crop(frame, box, crop=crop) for box in boxes])
             yield item

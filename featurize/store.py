@@ -54,7 +54,7 @@ _TEXT_BYTES = 48
 _AGAIN = str(Message("make it again with {featurize.overwrite}"))
 """Remedy of a feature file."""
 
-_NUMBER: tuple[str, tuple[int, ...]] = ("float", ())
+_NUMBER = ("float", ())
 PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "stains": ("float", (3, 2)),
     "tissue": _NUMBER,
@@ -71,7 +71,7 @@ PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
 _OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
 """Columns whose attribute of `StainInfo` has another name."""
 
-_DTYPES: Mapping[str, type[np.generic]] = {"truth": np.bool_, "float": np.float32}
+_DTYPES = {"truth": np.bool_, "float": np.float32}
 """Types in which the kinds of columns are written."""
 
 Columns = Mapping[str, Array]

@@ -18,7 +18,7 @@ from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables
 from .networks import NETWORKS
 from .networks.layers import CaffeLayers, NetworkSpec
 
-_FIELDS: dict[str, dict[int, tuple[str, str]]] = {
+_FIELDS = {
     "Network": {2: ("older", "Older"), 100: ("newer", "Newer")},
     "Older": {4: ("name", "bytes"), 6: ("arrays", "Array")},
     "Newer": {1: ("name", "bytes"), 7: ("arrays", "Array")},

@@ -63,7 +63,7 @@ _INK = "ink or black"
 _OTHER_STAIN = "another stain"
 
 _NONE = Message("use {stain:none}")
-_REMEDIES: Mapping[str, str] = {
+_REMEDIES = {
     _GREY: _NONE,
     _INK: "crop it away, or leave these images out",
     _OTHER_STAIN: _NONE,
