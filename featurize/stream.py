@@ -30,9 +30,6 @@ from .prepare import (
 )
 from .settings import FeaturizeSettings, View
 
-_AHEAD = 2
-"""Items prepared ahead of the encoder: one is being encoded and one is ready. More would only need more memory."""
-
 _LARGEST = 4
 """Sizes of images that decide the memory of a process: an encoder keeps its network compiled for so many shapes."""
 
@@ -110,12 +107,12 @@ def describe_images(
         if isinstance(encoder, Encoder)
     }
     if on_gpu(settings, [encoder for encoder, _ in targets.values()]):
-        images = prefetch(normalised, ahead=_AHEAD)
+        images = prefetch(normalised)
         described = _on_device(images, records, settings, with_maps, ticker)
     else:
         crops = prepare_crops(normalised, settings=settings, views=views)
         if default_jobs() > 1:  # on a single core, a thread would only take the cache
-            crops = prefetch(crops, ahead=_AHEAD)
+            crops = prefetch(crops)
         encode = functools.partial(_encode_crops, targets, settings.description)
         if settings.mode == "dense":
             encode = functools.partial(_encode_frames, with_maps)
