@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import Message
 from ..core.formats import published_rows
@@ -19,8 +18,7 @@ from .card import EncoderCard
 _OF_TRANSFORMERS = ("dinov2", "vit")
 
 
-@dataclass(frozen=True)
-class NamedEncoder:
+class NamedEncoder(NamedTuple):
     """A published encoder.
 
     Attributes
@@ -59,11 +57,6 @@ class NamedEncoder:
     def repository(self) -> str:
         """Repository of the weights on Hugging Face."""
         return self.card.source.removeprefix("https://huggingface.co/")
-
-    @property
-    def tested(self) -> str:
-        """How bchisto tested this encoder."""
-        return f"network built by {self.library} and compared with it by random weights; not tested with its weights"
 
     def download(self) -> Message:
         """Return one line on how to get the weights."""

@@ -89,7 +89,10 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
         ("outputs", f"cls, mean, block1 and so on; by default {'+'.join(published.outputs)}"),
         ("parameters", f"about {published.parameters} million"),
         ("weights", published.download()),
-        ("tested", published.tested),
+        (
+            "tested",
+            f"network built by {published.library} and compared with it by random weights; not tested with its weights",
+        ),
     ]
 
 

@@ -59,16 +59,6 @@ class Backbone:
     weights: str
     weights_file_sha256: str
 
-    @property
-    def dim(self) -> int:
-        """Number of features of all layers together."""
-        return sum(int(output.shape[-1]) for output in self.model.outputs)
-
-    @functools.cached_property
-    def weights_sha256(self) -> str:
-        """SHA-256 of the weights, independent of the file format. Computed once, on first use."""
-        return weight_files.weights_sha256(self.model)
-
 
 def build_backbone(
     name: str,
@@ -207,7 +197,7 @@ class Encoder:
             seed=seed,
         )
         self._backbone: Callable[[], Backbone] = functools.cache(build)
-        kept: KeptNetwork | None = None
+        kept = None
         if openvino:
             find_keys = functools.partial(_find_keys, name, layers, weights, seed)
             kept, facts = self._kept_network(layers, find_keys)
@@ -283,7 +273,7 @@ class Encoder:
             "layers": backbone.layers,
             "default_layers": backbone.default_layers,
             "weights": backbone.weights,
-            "weights_sha256": backbone.weights_sha256,
+            "weights_sha256": weight_files.weights_sha256(backbone.model),
             "weights_file_sha256": backbone.weights_file_sha256,
             "parts": [int(output.shape[-1]) for output in backbone.model.outputs],
             "parameters": int(backbone.model.count_params()),

@@ -201,36 +201,33 @@ def refuse_other_backends() -> None:
         )
 
 
-def compile_function(function: Function, specs: Specs | None = None) -> Function:
+def compile_function(function: Function, specs: Specs) -> Function:
     """Compile a function of tensors for Keras's backend.
 
     Parameters
     ----------
     function : callable
         Written in ``keras.ops``.
-    specs : sequence of (dtype, shape), optional
-        Types of its arguments, with None for sizes that vary. TensorFlow then compiles once for all sizes. Without
-        `specs` it compiles for each new shape, as JAX always does.
+    specs : sequence of (dtype, shape)
+        Types of its arguments, with None for sizes that vary. TensorFlow compiles once for all sizes; JAX compiles for
+        each new shape.
 
     Returns
     -------
     callable
-        Accepts arrays and returns an array, or a list of arrays.
+        Accepts arrays and returns an array.
     """
     compiled = compile_tensors(function, specs)
 
     def run(*arrays: Any) -> Any:
         from keras import ops
 
-        outputs = compiled(*arrays)
-        if isinstance(outputs, (list, tuple)):
-            return [ops.convert_to_numpy(output) for output in outputs]
-        return ops.convert_to_numpy(outputs)
+        return ops.convert_to_numpy(compiled(*arrays))
 
     return run
 
 
-def compile_tensors(function: Function, specs: Specs | None = None) -> Function:
+def compile_tensors(function: Function, specs: Specs) -> Function:
     """Compile as `compile_function` does, but return tensors on their device instead of arrays."""
     import keras
 
@@ -252,10 +249,10 @@ def _overlap(start: Any, stop: Any, cells: Any) -> Any:
     return ops.maximum(ops.minimum(stop, edges + 1.0) - ops.maximum(start, edges), 0.0)
 
 
-def _tensorflow(function: Function, specs: Specs | None) -> Function:
+def _tensorflow(function: Function, specs: Specs) -> Function:
     import tensorflow as tf
 
-    signature = None if specs is None else [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
+    signature = [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
     compiled = tf.function(function, input_signature=signature)
 
     def run(*arrays: Any) -> Any:
@@ -264,14 +261,14 @@ def _tensorflow(function: Function, specs: Specs | None) -> Function:
     return run
 
 
-def _jax(function: Function, specs: Specs | None) -> Function:
+def _jax(function: Function, specs: Specs) -> Function:
     import jax
 
     compiled: Function = jax.jit(function)
     return compiled
 
 
-def _torch(function: Function, specs: Specs | None) -> Function:
+def _torch(function: Function, specs: Specs) -> Function:
     import torch
     from keras import ops
 

@@ -158,7 +158,7 @@ class Geometry:
 
     def _axes(self, *, size: int, axis: int) -> list[Axis]:
         """Compute `axes`."""
-        axes: list[Axis] = []
+        axes = []
         for step in self.steps:
             if step.kind == "image":
                 axes.append(Axis(0.5, 1.0, size))

@@ -98,9 +98,10 @@ def _of_catalogue(folder: WeightsFolder, published: NamedEncoder) -> TorchNetwor
         # transformers interpolates the position embeddings to the size of the images
         config["image_size"] = round((_tokens(tensors) - 1) ** 0.5) * config["patch_size"]
         network = _built(config, tensors, published.card, published.name, folder.path)
-    card = dataclasses.replace(published.card, outputs=network.card.outputs)
     decisive = {"architecture": published.architecture, "arguments": dict(published.arguments)}
-    return dataclasses.replace(network, card=card, default=published.outputs, decisive=decisive)
+    return dataclasses.replace(
+        network, card=published.card, default=published.outputs, decisive=decisive
+    )
 
 
 def _tokens(tensors: Mapping[str, Any]) -> int:
@@ -201,7 +202,7 @@ def _with_outputs(model: Any, settings: Any, card: EncoderCard, prefix: int | No
         result = model(images, output_hidden_states=any(name.startswith("block") for name in names))
         return [vector_of(result, output) for output in names]
 
-    return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
+    return TorchNetwork(model, card, outputs, compute)
 
 
 def _with_maps(model: Any, card: EncoderCard) -> TorchNetwork:
@@ -216,7 +217,7 @@ def _with_maps(model: Any, card: EncoderCard) -> TorchNetwork:
         }
         return [vectors[output]() for output in names]
 
-    return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
+    return TorchNetwork(model, card, outputs, compute)
 
 
 def _transformers(source: str) -> Any:

@@ -41,7 +41,7 @@ def canonical_names(model: Any) -> dict[str, str]:
     the start of the model.
     """
     automatic: dict[str, list[tuple[int, str]]] = {}
-    names: dict[str, str] = {}
+    names = {}
     for layer in model.layers:
         prefix = _snake(type(layer).__name__)
         match = re.fullmatch(rf"{re.escape(prefix)}(?:_(\d+))?", layer.name)

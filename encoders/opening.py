@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 from ..core import (
     DAMAGE,
@@ -36,7 +36,7 @@ from .timm_encoder import open_timm
 from .torch_network import openvino_run
 from .vectors import EncoderRequest, VectorEncoder, VectorSpec, from_facts, open_vectors
 
-CropEncoder: TypeAlias = Encoder | VectorEncoder
+CropEncoder = Encoder | VectorEncoder
 """Every encoder, as feature extraction, `predict` and `explain` use it."""
 
 _ENGINES = {

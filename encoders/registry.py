@@ -133,7 +133,7 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
     """
     encoder = encoder.casefold()
     weights = "imagenet"
-    weights_by_encoder: dict[str, str] = {}
+    weights_by_encoder = {}
     for option in options:
         match = re.fullmatch(r"([A-Za-z0-9_-]+)=(.+)", option)
         if match is None:
@@ -170,26 +170,17 @@ VGG16_LAYERS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
 """Global average pooling of four internal blocks, after ReLU and before pooling (128 + 256 + 512 + 512
 features). Rakhlin et al. 2018, sec. 2.4."""
 
-_MACS_PER_PIXEL = {
-    "resnet50": 82e3,
-    RESNET50_KERAS213: 82e3,
-    "inceptionv3": 64e3,
-    "vgg16": 306e3,
-    "mobilenetv2": 6e3,
+_KNOWN = {
+    "resnet50": (82e3, 2048),
+    RESNET50_KERAS213: (82e3, 2048),
+    "inceptionv3": (64e3, 2048),
+    "vgg16": (306e3, 1408),
+    "mobilenetv2": (6e3, 1280),
 }
-"""Multiply-accumulates per input pixel, from the published counts at the published input sizes. They only determine
-the size of a work unit."""
+"""Multiply-accumulates per input pixel, from the published counts at the published input sizes, which only determine
+the size of a work unit; and number of features, with the default layers."""
 
 _UNKNOWN_MACS_PER_PIXEL = 60e3
-
-_DIMS = {
-    "resnet50": 2048,
-    RESNET50_KERAS213: 2048,
-    "inceptionv3": 2048,
-    "vgg16": 1408,
-    "mobilenetv2": 1280,
-}
-"""Number of features, with the default layers."""
 
 _LEAST = {
     "inceptionv3": 75,
@@ -224,7 +215,7 @@ class EncoderSpec:
     layers : tuple of str
         Default layers; empty means the model's output.
     macs_per_pixel : float
-        Multiply-accumulates per input pixel, for the size of a work unit.
+        Multiply-accumulates per input pixel of an encoder of another package, for the size of a work unit.
     """
 
     name: str
@@ -314,9 +305,7 @@ def get_spec(name: str) -> EncoderSpec:
     applications = _applications()
     if name == RESNET50_KERAS213:
         preprocess = applications["resnet50"][0].preprocess_input
-        return EncoderSpec(
-            name, build_resnet50_keras213, preprocess, macs_per_pixel=_MACS_PER_PIXEL[name]
-        )
+        return EncoderSpec(name, build_resnet50_keras213, preprocess)
     if name not in applications:  # an encoder without feature maps
         raise InputError(
             "{encoders} {}: no such encoder with feature maps; {}",
@@ -334,13 +323,7 @@ def get_spec(name: str) -> EncoderSpec:
     layers: tuple[str, ...] = ()
     if name == "vgg16":
         layers = VGG16_LAYERS
-    return EncoderSpec(
-        name,
-        build,
-        module.preprocess_input,
-        layers,
-        _MACS_PER_PIXEL.get(name, _UNKNOWN_MACS_PER_PIXEL),
-    )
+    return EncoderSpec(name, build, module.preprocess_input, layers)
 
 
 LEAST_OF_PARTIAL = {EncoderChoice(RESNET50_KERAS213): LEAST_KERAS213}
@@ -388,8 +371,9 @@ def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
     offered = load_extension(ENTRY_POINT_GROUP, choice.name, EncoderSpec, what="encoder")
     if offered is not None:
         return EncoderFacts(offered.macs_per_pixel, None, least)
-    macs_per_pixel = _MACS_PER_PIXEL.get(choice.name, _UNKNOWN_MACS_PER_PIXEL)
-    dim = None if choice.layers else _DIMS.get(choice.name)
+    macs_per_pixel, dim = _KNOWN.get(choice.name, (_UNKNOWN_MACS_PER_PIXEL, None))
+    if choice.layers:
+        dim = None
     return EncoderFacts(macs_per_pixel, dim, least)
 
 

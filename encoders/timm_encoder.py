@@ -141,7 +141,7 @@ def timm_network(
     timm = _imported(source, architecture)
     options = _options(timm, source, arguments)
     known_config = timm.get_pretrained_cfg(architecture)
-    config: dict[str, Any] = {}
+    config = {}
     if published:
         config = dict(published)
     elif known_config is not None:
@@ -229,7 +229,7 @@ def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
                 vectors[f"block{block}"] = patches.mean(1)
         return [vectors[name] for name in names]
 
-    return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
+    return TorchNetwork(model, card, outputs, compute)
 
 
 def _outputs(model: Any) -> tuple[str, ...]:

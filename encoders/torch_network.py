@@ -35,21 +35,24 @@ class TorchNetwork:
     ----------
     module : torch.nn.Module
     card : EncoderCard
-        Its ``outputs`` are those that can be chosen.
-    default : tuple of str
-        Outputs that are used if none is chosen.
+        Without its outputs.
+    outputs : tuple of str
+        Those that can be chosen.
     compute : callable
         ``compute(images, outputs)``: normalised images, a tensor of shape (n, 3, size, size), and names of outputs.
         Returns one tensor of shape (n, d) per output.
     decisive : mapping
         Settings, besides weights and preprocessing, that change the vectors; they enter the encoder's checksum.
+    default : tuple of str
+        Outputs that are used if none is chosen; empty for the first.
     """
 
     module: Any
     card: EncoderCard
-    default: tuple[str, ...]
+    outputs: tuple[str, ...]
     compute: Callable[[Any, tuple[str, ...]], list[Any]]
     decisive: Mapping[str, Any] = field(default_factory=dict)
+    default: tuple[str, ...] = ()
 
 
 def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
@@ -129,11 +132,13 @@ def torch_encoder(
         The network cannot run on images of the size that its card states.
     """
     source = request.choice.name
-    card = dataclasses.replace(
-        network.card, mpp=stated_mpp(folder.config, folder.path) or network.card.mpp
-    )
+    mpp = stated_mpp(folder.config, folder.path) or network.card.mpp
+    card = dataclasses.replace(network.card, outputs=network.outputs, mpp=mpp)
+    default = network.default
+    if not default:
+        default = network.outputs[:1]
     layers = chosen_outputs(
-        request.choice.layers, default=network.default, offered=card.outputs, encoder=source
+        request.choice.layers, default=default, offered=network.outputs, encoder=source
     )
     import torch
 
@@ -150,7 +155,7 @@ def torch_encoder(
         "name": request.choice.label,
         "layers": layers,
         "parts": parts,
-        "default_layers": layers == network.default,
+        "default_layers": layers == default,
         "card": dataclasses.asdict(card),
         "runner": runner,
         "weights_sha256": identity(card, weights=sha256, **network.decisive),
@@ -186,7 +191,7 @@ def _torch(network: TorchNetwork, outputs: tuple[str, ...], request: EncoderRequ
         batch = torch.from_numpy(_channels_first(images)).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
             vectors = [value.float() for value in network.compute(batch, outputs)]
-        return np.asarray(torch.cat(vectors, dim=1).cpu().numpy(), np.float32)
+        return np.asarray(torch.cat(vectors, dim=1).cpu().numpy())
 
     return run
 

@@ -177,7 +177,7 @@ def randomize(model: Any, *, seed: int) -> None:
 
 def _he_normal(layer: str, name: str, shape: tuple[int, ...], *, seed: int) -> Floats32:
     words = np.frombuffer(hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4").tolist()
-    rng = np.random.default_rng(np.random.SeedSequence([seed, *words]))
+    rng = np.random.default_rng([seed, *words])
     inputs = shape[:-1]
     if "depthwise" in name or "depthwise" in layer:
         inputs = shape[:2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ _FLIPS = ((None, 0, -1, 1), (1, -1, 0, None))
 after it was transposed if the number of turns is odd."""
 
 
-@dataclass(frozen=True)
-class Augmentation:
+class Augmentation(NamedTuple):
     """The random numbers of one augmentation of one image.
 
     Attributes
@@ -50,15 +49,14 @@ class Augmentation:
         turns, flip = (int(value) for value in rng.integers([4, 2]))
         # a transposition with one flip at most, faster than np.rot90
         if turns % 2:
-            image = np.asarray(cv2.transpose(image), dtype=np.uint8)
+            image = cv2.transpose(image)
         axes = _FLIPS[flip][turns]
         if axes is None:
             return image
-        return np.asarray(cv2.flip(image, axes), dtype=np.uint8)
+        return np.asarray(cv2.flip(image, axes))
 
 
-@dataclass(frozen=True)
-class Crop:
+class Crop(NamedTuple):
     """Position and orientation of a crop: top and left in pixels, quarter turns, and flips after the turn."""
 
     top: int

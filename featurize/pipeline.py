@@ -308,7 +308,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
 
     def _find_finished(self, *, merges: bool) -> None:
         """Set `finished`; log and record how the images changed since feature files were finished."""
-        changes: dict[str, ImageChange] = {}
+        changes = {}
         for plan in self.plans:
             blocks = [] if merges else self._keys_of_blocks(plan)
             state = find_finished(plan, self.opened.unique, blocks=blocks)
@@ -359,19 +359,16 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
     @property
     def do(self) -> Callable[[tuple[Unit, ...], Ticker], None]:
         """Describes blocks, and keeps the rows in packs."""
+        helpers = 1
+        if self.resources.gpus:
+            # that prepare images for a process that has a GPU, as if all blocks were missing
+            helpers = self.resources.helpers(len(self.bundles(self.blocks)))
         return functools.partial(
             describe_units,
             plans=self._plans_by_name,
             settings=self.settings,
-            helpers=self._helpers,
+            helpers=helpers,
         )
-
-    @property
-    def _helpers(self) -> int:
-        """Processes that prepare images for one that has a GPU, as if all blocks were missing."""
-        if not self.resources.gpus:
-            return 1
-        return self.resources.helpers(len(self.bundles(self.blocks)))
 
     @functools.cached_property
     def _plans_by_name(self) -> dict[str, StorePlan]:
@@ -465,7 +462,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             Image id to the reason why it is left out; also in ``RUN/failures.csv``.
         """
         failures = dict(self.opened.refused)
-        outcomes: list[StainOutcome] = []
+        outcomes = []
         fingerprints: dict[str, Fingerprint] = {}
         for plan in self.plans:
             if plan.name in self.finished:
@@ -509,7 +506,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             )
         if plan.parts.begun:
             plan.parts.hold()
-        reader = RowReader(files, plan.augmentations, plan.dim)
+        reader = RowReader(files, plan)
         write_store(
             plan.path,
             records,
@@ -531,7 +528,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
                 if plan.name not in alike.keys:
                     continue
                 path = pack_path(plan.parts.folder, alike.keys[plan.name])
-                pack = read_kept(path, augmentations=plan.augmentations, dim=plan.dim)
+                pack = read_kept(path, plan)
                 if pack is not None:
                     take_over(self.finished[plan.name], path, pack)
 

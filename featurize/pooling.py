@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,8 +78,7 @@ def _norm_pool_tensors(descriptors: Any, p: float) -> Any:
     return ops.sign(mean) * ops.power(ops.abs(mean), 1.0 / p) * scale[:, 0]
 
 
-@dataclass(frozen=True)
-class Pooling:
+class Pooling(NamedTuple):
     """A way to pool the features of crops to one vector; both functions must compute the same.
 
     Attributes
@@ -113,8 +111,7 @@ NORM = Pooling(
 """The signed norm; at p = 3 it is the pooling of Rakhlin et al. 2018."""
 
 
-@dataclass(frozen=True)
-class CropDescription:
+class CropDescription(NamedTuple):
     """How the crops of an image are described, by the settings of feature extraction.
 
     Attributes

@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -82,8 +82,7 @@ class StainInfo:
     fingerprint: Fingerprint | None = None
 
 
-@dataclass(frozen=True)
-class ImageFailure:
+class ImageFailure(NamedTuple):
     """An image that could not be used, and the reason."""
 
     record: ImageRecord
@@ -183,7 +182,7 @@ def _normalise(
 ) -> NormalisedImage | ImageFailure:
     """Decode an image, given with its position, and normalise it at each scale; see `normalise_images`."""
     index, record = numbered
-    scales: dict[str, _Scaled] = {}
+    scales = {}
     try:
         image = decode_record(record)
         if record.mpp is None and any(view.unit for view in views):
@@ -290,23 +289,27 @@ def prepare_crops(
                     corners = [
                         (box.top, box.left, box.top + crop, box.left + crop) for box in boxes
                     ]
-                    item.windows[view] = np.array(corners, dtype=np.int64)
+                    item.windows[view] = np.array(corners)
                 else:
                     item.crops[view] = np.stack([cut_crop(frame, box, crop=crop) for box in boxes])
             yield item
 
 
-def prefetch(items: Iterable[T], *, ahead: int) -> Iterator[T]:
-    """Yield `items`, which a thread computes up to `ahead` in advance. Its errors are raised here, in order."""
+_AHEAD = 2
+"""Items prepared ahead of the encoder: one is being encoded and one is ready. More would only need more memory."""
+
+
+def prefetch(items: Iterable[T]) -> Iterator[T]:
+    """Yield `items`, which a thread computes up to `_AHEAD` in advance. Its errors are raised here, in order."""
     iterator = iter(items)
-    end = object()
+    end: Any = object()
     thread = ThreadPoolExecutor(1, thread_name_prefix="bchisto-prepare")
     try:
-        waiting = collections.deque(thread.submit(next, iterator, end) for _ in range(ahead))
+        waiting = collections.deque(thread.submit(next, iterator, end) for _ in range(_AHEAD))
         item = waiting.popleft().result()
         while item is not end:
             waiting.append(thread.submit(next, iterator, end))
-            yield cast("T", item)
+            yield item
             item = waiting.popleft().result()
     finally:
         thread.shutdown(cancel_futures=True)

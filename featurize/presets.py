@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import InputError, Message, from_options, items_of, one_of
 from ..data import ImageRecord
@@ -77,16 +76,11 @@ def resolve_settings(
         See `FeaturizeSettings`.
     """
     fields = {**options}
-    automatic = is_automatic(options)
-    if automatic:
-        fields["views"] = AUTO[options["views"][0]]
-    return from_options(FeaturizeSettings, {**fields, **brought}), automatic
-
-
-def is_automatic(options: Mapping[str, Any]) -> bool:
-    """Return whether the option ``views`` is a name of `AUTO`."""
     views = options.get("views", ())
-    return len(views) == 1 and views[0] in AUTO
+    automatic = len(views) == 1 and views[0] in AUTO
+    if automatic:
+        fields["views"] = AUTO[views[0]]
+    return from_options(FeaturizeSettings, {**fields, **brought}), automatic
 
 
 FAR = 1.3
@@ -97,8 +91,7 @@ Accuracy differs by up to four points between the usual scales of slides (arXiv 
 """
 
 
-@dataclass(frozen=True)
-class SeenScale:
+class SeenScale(NamedTuple):
     """Micrometres per pixel at which an encoder sees images with a view.
 
     Attributes

@@ -155,26 +155,19 @@ class View:
             )
         if min(across, down) >= self.crop:
             return None
-        pad = Message("{pad:reflect}")
-        if self.unit:
-            largest = replace(self, crop=min(across, down))
-            remedies = [
-                Message("the largest field that fits is {} ({views:{}})", largest.field, largest),
-                pad,
-            ]
-            size = f"{across * self.scale:.3g} x {down * self.scale:.3g} um"
-            return Message(
-                "{}: {} is smaller than the field of {}",
-                record.path,
-                size,
-                self.field,
-                remedies=remedies,
-            )
         size = f"{across}x{down} at scale {self.scale}"
-        remedies = [Message("use a smaller {views}"), pad]
-        return Message(
-            "{}: {} is smaller than the crop of {}", record.path, size, self.crop, remedies=remedies
-        )
+        needed = f"crop of {self.crop}"
+        smaller = Message("use a smaller {views}")
+        if self.unit:
+            size = f"{across * self.scale:.3g} x {down * self.scale:.3g} um"
+            needed = f"field of {self.field}"
+            largest = replace(self, crop=min(across, down))
+            smaller = Message(
+                "the largest field that fits is {} ({views:{}})", largest.field, largest
+            )
+        text = "{}: {} is smaller than the {}"
+        remedies = [smaller, Message("{pad:reflect}")]
+        return Message(text, record.path, size, needed, remedies=remedies)
 
 
 DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))

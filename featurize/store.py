@@ -18,9 +18,8 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -55,7 +54,7 @@ _TEXT_BYTES = 48
 _AGAIN = str(Message("make it again with {featurize.overwrite}"))
 """Remedy of a feature file."""
 
-_NUMBER: tuple[str, tuple[int, ...]] = ("float", ())
+_NUMBER = ("float", ())
 PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "stains": ("float", (3, 2)),
     "tissue": _NUMBER,
@@ -72,7 +71,7 @@ PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
 _OTHER_NAMES = {"stains": "vectors", "normalisation_skipped": "skipped"}
 """Columns whose attribute of `StainInfo` has another name."""
 
-_DTYPES: Mapping[str, type[np.generic]] = {"truth": np.bool_, "float": np.float32}
+_DTYPES = {"truth": np.bool_, "float": np.float32}
 """Types in which the kinds of columns are written."""
 
 Columns = Mapping[str, Array]
@@ -82,8 +81,7 @@ Rows = tuple[Features, Columns]
 """Rows of images, float32 of shape (images, augmentations, d), and the columns of `PER_IMAGE` with `PIXELS`."""
 
 
-@dataclass(frozen=True)
-class StainOutcome:
+class StainOutcome(NamedTuple):
     """Result of the stain normalisation of a feature file's images.
 
     Attributes
@@ -299,7 +297,7 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
         See `checked_dataset`; or the column does not have `count` texts, or they are too long.
     """
     dataset = checked_dataset(file, name, holds="text", shape=(count,))
-    texts: list[str] = []
+    texts = []
     letters = 0
     for start in range(0, dataset.shape[0], _AT_ONCE * step):
         block = [text.decode() for text in dataset[start : start + _AT_ONCE * step : step]]

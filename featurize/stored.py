@@ -29,7 +29,7 @@ TEXT = h5py.string_dtype("utf-8")
 _OF_MANY = ("encoders", "weights", "views", "augmentations")
 """Fields that cover several feature files, or do not change a row (`augmentations`). A header has its own values."""
 
-_ORIGIN: dict[str, type] = {
+_ORIGIN = {
     "weights": str,
     "weights_file_sha256": str,
     "dataset": str,
@@ -61,7 +61,7 @@ _NOT_ALWAYS = ("runner", "card", "network", "mpp_sha256", "mpp_least", "mpp_most
 """Optional attributes: those of encoders other than Keras networks, and those on micrometres per pixel."""
 
 
-_BOUNDS: dict[str, tuple[float, float]] = {
+_BOUNDS = {
     "scale": (0.01, limits.MOST_MPP),
     "crop": (32, 8192),
     "crops": (GRID, limits.CROPS),

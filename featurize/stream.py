@@ -7,7 +7,8 @@ import functools
 import math
 import timeit
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,9 +30,6 @@ from .prepare import (
 )
 from .settings import FeaturizeSettings, View
 
-_AHEAD = 2
-"""Items prepared ahead of the encoder: one is being encoded and one is ready. More would only need more memory."""
-
 _LARGEST = 4
 """Sizes of images that decide the memory of a process: an encoder keeps its network compiled for so many shapes."""
 
@@ -43,8 +41,7 @@ Encode = Callable[[PreparedCrops], dict[str, Features]]
 """Returns the features of the crops, or windows, of an augmentation by the name of the feature file."""
 
 
-@dataclass(frozen=True)
-class ImageDescriptors:
+class ImageDescriptors(NamedTuple):
     """Pooled features of an image: name of the feature file to float32 of shape (augmentations computed, d)."""
 
     record: ImageRecord
@@ -110,12 +107,12 @@ def describe_images(
         if isinstance(encoder, Encoder)
     }
     if on_gpu(settings, [encoder for encoder, _ in targets.values()]):
-        images = prefetch(normalised, ahead=_AHEAD)
+        images = prefetch(normalised)
         described = _on_device(images, records, settings, with_maps, ticker)
     else:
         crops = prepare_crops(normalised, settings=settings, views=views)
         if default_jobs() > 1:  # on a single core, a thread would only take the cache
-            crops = prefetch(crops, ahead=_AHEAD)
+            crops = prefetch(crops)
         encode = functools.partial(_encode_crops, targets, settings.description)
         if settings.mode == "dense":
             encode = functools.partial(_encode_frames, with_maps)
@@ -247,8 +244,7 @@ def _encode_frames(
     return encoded
 
 
-@dataclass(frozen=True)
-class DescribingCost:
+class DescribingCost(NamedTuple):
     """Cost of one image: seconds of one process, and numbers in its rows of all feature files."""
 
     seconds: float

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,26 +81,23 @@ def pack_path(folder: Path, keys: Sequence[str]) -> Path:
     return folder / f"{key_of('pack of rows 2', keys=sorted(keys))}.npz"
 
 
-def keep(folder: Path, described: Mapping[str, Described], *, store: str, dim: int) -> None:
+def keep(plan: StorePlan, described: Mapping[str, Described]) -> None:
     """Write the rows of some images of one feature file as a pack, atomically.
 
     Parameters
     ----------
-    folder : Path
+    plan : StorePlan
+        Of the feature file.
     described : mapping
         Key to the features of an image, or to the failure if it could not be used.
-    store : str
-        Name of the feature file, which selects among the features of an image.
-    dim : int
-        Number of features.
     """
     images = {key: image for key, image in described.items() if isinstance(image, ImageDescriptors)}
     failures = {
         key: image.message for key, image in described.items() if isinstance(image, ImageFailure)
     }
-    features = np.empty((0, 0, dim), np.float32)
+    features = np.empty((0, 0, plan.dim), np.float32)
     if images:
-        features = np.stack([image.features[store] for image in images.values()])
+        features = np.stack([image.features[plan.name] for image in images.values()])
     stains = [image.stain for image in images.values()]
     columns = stain_columns(stains)
     prints = np.array([stain.fingerprint for stain in stains], np.float16)
@@ -112,12 +109,11 @@ def keep(folder: Path, described: Mapping[str, Described], *, store: str, dim: i
         **columns,
         PIXELS: columns[PIXELS].astype("S64"),
     }
-    path = pack_path(folder, list(described))
+    path = pack_path(plan.parts.folder, list(described))
     write_pack(path, path.stem, arrays)
 
 
-@dataclass(frozen=True)
-class Pack:
+class Pack(NamedTuple):
     """The content of a pack.
 
     Attributes
@@ -140,7 +136,7 @@ class Pack:
     fingerprints: dict[str, Fingerprint]
 
 
-def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
+def read_kept(path: Path, plan: StorePlan) -> Pack | None:
     """Return the content of a pack; None if the file is gone, or (with a warning) if it is damaged."""
     shapes = {
         **dict.fromkeys(("keys", "failures", PIXELS), (None,)),
@@ -156,7 +152,7 @@ def read_kept(path: Path, *, augmentations: int, dim: int) -> Pack | None:
     features = arrays["features"]
     columns = {name: arrays[name] for name in (*PER_IMAGE, PIXELS)}
     fault = ""
-    if keys and features.shape != (len(keys), augmentations, dim):
+    if keys and features.shape != (len(keys), plan.augmentations, plan.dim):
         fault = "is of another shape"
     elif not np.isfinite(features).all():
         fault = "holds values that are not finite"
@@ -202,7 +198,7 @@ def find_finished(
         if path in keys_by_pack:
             finished.update(dict.fromkeys(keys_by_pack[path], path))
             continue
-        pack = read_kept(path, augmentations=plan.augmentations, dim=plan.dim)
+        pack = read_kept(path, plan)
         if pack is None:
             damaged.append(path)
         else:
@@ -236,15 +232,14 @@ class RowReader:
     ----------
     files : mapping
         Key to the pack or feature file with its rows.
-    augmentations, dim : int
-        Rows per image, and number of features.
+    plan : StorePlan
+        Of the feature file.
     fingerprints : dict of str to ndarray
         Key to the fingerprint of an image, of the packs that were read so far.
     """
 
     files: Mapping[str, Path]
-    augmentations: int
-    dim: int
+    plan: StorePlan
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
 
     def read(self, keys: Sequence[str]) -> Iterator[tuple[int, Rows]]:
@@ -272,7 +267,7 @@ class RowReader:
     def _open(self, path: Path, opened: contextlib.ExitStack) -> _RowSource:
         """Return a pack, whose fingerprints are noted, or a feature file, which stays open."""
         if path.suffix == ".npz":
-            pack = read_kept(path, augmentations=self.augmentations, dim=self.dim)
+            pack = read_kept(path, self.plan)
             if pack is None:
                 raise _changed(path)
             self.fingerprints.update(pack.fingerprints)
@@ -286,8 +281,7 @@ def _changed(path: Path) -> StoreError:
     return StoreError(f"{path}: changed meanwhile; run the same command again")
 
 
-@dataclass(frozen=True)
-class _RowSource:
+class _RowSource(NamedTuple):
     """A pack or a feature file whose rows are read by key.
 
     Attributes
@@ -324,8 +318,7 @@ def _drop_packs(sources: dict[Path, _RowSource]) -> None:
             del sources[path]
 
 
-@dataclass(frozen=True)
-class Alike:
+class Alike(NamedTuple):
     """Images that lack rows in the same feature files, so that each is decoded only once.
 
     Attributes
@@ -431,7 +424,7 @@ def describe_units(
                     plan = plans[name]
                     rows = dict(zip(alike.keys[name], described, strict=True))
                     with plan.unless_finished():
-                        keep(plan.parts.folder, rows, store=name, dim=plan.dim)
+                        keep(plan, rows)
 
 
 def bundle_units(

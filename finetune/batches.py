@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.formats import Array, Floats32, Integers, Pixels
+from ..core.formats import Array, Integers, Pixels
 from .augment import OFFLINE, make_augmenter
 from .images import ImageBank
 from .model import resolved
@@ -99,7 +99,7 @@ def _stack(
     import keras
 
     labels = source.labels[samples.images]
-    shares: Floats32 | None = None
+    shares = None
     if weights is not None:
         shares = np.array([weights[int(label)] for label in labels], dtype=np.float32)
 
@@ -181,7 +181,7 @@ def training_batches(
     pipeline = Pipeline() if online else None
 
     def batches(epoch: int) -> Any:
-        rng = np.random.default_rng(np.random.SeedSequence([source.seed, epoch]))
+        rng = np.random.default_rng([source.seed, epoch])
         order = rng.permutation(len(samples))
 
         def picture(sample: int) -> Any:

@@ -112,7 +112,7 @@ class CnnBundle(BundleFacts):
             )
         members = _folds(path, archive)
         _check_members(path, archive, members.values(), settings, classes=classes)
-        models: dict[int, Any] = {}
+        models = {}
         if parse:
             for fold, name in members.items():
                 models[fold] = _parse(path, archive, name, settings, classes=classes)
@@ -172,7 +172,7 @@ def _parse(
 
 def _folds(path: Path, archive: Archive) -> dict[int, str]:
     """Return the archive member of each fold."""
-    folds: dict[int, str] = {}
+    folds = {}
     for name in archive.members:
         match = _MEMBER.fullmatch(name)
         if match is None:
@@ -248,7 +248,7 @@ class CnnModel:
         """
         settings = self.bundle.settings
         treatment = StainTreatment(settings.stain, settings.rule, resolved(settings)["size"])
-        pixels: dict[str, str] = {}
+        pixels = {}
 
         def read(record: ImageRecord) -> tuple[Pixels, str] | ImageError:
             try:
@@ -274,7 +274,7 @@ class CnnModel:
         }
         ticker.tick(self.steps * (len(records) - len(usable)))
         treatment.warn(images=None)
-        mean: dict[str, Floats] = {}
+        mean = {}
         if usable:
             images, keys = zip(*usable.values(), strict=True)
             bank = ImageBank.of(images, keys)

@@ -32,8 +32,7 @@ _MOST_SECONDS = 60.0
 """Longest time between two saves, in seconds. An interruption loses at most that, or the running epoch."""
 
 
-@dataclass(frozen=True)
-class TrainingPlan:
+class TrainingPlan(NamedTuple):
     """How a fold is trained.
 
     Attributes
@@ -236,8 +235,7 @@ def copied_weights(model: Any) -> list[Array]:
     return [np.array(value) for value in model.get_weights()]
 
 
-@dataclass(frozen=True)
-class _EpochLog:
+class _EpochLog(NamedTuple):
     """What is told of the epochs of a training: the rows of its log, and its curves."""
 
     path: Path

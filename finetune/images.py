@@ -114,9 +114,7 @@ class ImageBank:
         if image.shape[:2] == (size, size):
             return image
         interpolation = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
-        return np.asarray(
-            cv2.resize(image, (size, size), interpolation=interpolation), dtype=np.uint8
-        )
+        return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation))
 
     @classmethod
     def of(
@@ -299,8 +297,8 @@ def prepare_images(
         failed = [records[position] for position in empty]
         reasons = {record.image_id: str(prepare(record)) for record in failed}
         return path, _hashes(records, bank.index), reasons
-    rows: list[tuple[Any, ...]] = []
-    failures: dict[str, str] = {}
+    rows = []
+    failures = {}
     with (
         atomic_output(path) as temporary,
         temporary.open("wb") as handle,

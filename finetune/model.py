@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,8 +39,8 @@ def network_of(name: str) -> NetworkSpec:
     if name in list_networks():
         return get_network(name)
     if name in list_encoders():
-        build = functools.partial(_plain_encoder, name)
-        return NetworkSpec(name, build, _ENCODER_SIZE, learning_rate=1e-4, weights="imagenet")
+        # its options are those of its top, which `_encoder_with_top` adds
+        return NetworkSpec(name, add_top, _ENCODER_SIZE, learning_rate=1e-4, weights="imagenet")
     raise InputError("{network} {}: {}", name, one_of(name, [*list_networks(), *list_encoders()]))
 
 
@@ -192,14 +191,6 @@ def seed_generators(part: Any, entropy: Sequence[int]) -> None:
     for number, state in enumerate(states):
         rng = np.random.default_rng([*entropy, number])
         state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
-
-
-def _plain_encoder(
-    name: str, *, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0
-) -> Any:
-    """Build an encoder with a top; this is the `build` of its `NetworkSpec`."""
-    settings = FinetuneSettings(name, dropout=dropout, l2=l2, size=size, weights="imagenet")
-    return _encoder_with_top(replace(settings, **resolved(settings)), classes=classes, fold=0)
 
 
 def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:

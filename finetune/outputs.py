@@ -120,8 +120,8 @@ def write_outputs(
     """Write all outputs, and return the result with the predictions and metrics of images, if any were tested."""
     settings = training.settings
     records = {record.image_id: record for record in training.dataset.records}
-    tested: list[_FoldRows] = []
-    held: list[_FoldRows] = []
+    tested = []
+    held = []
     for unit, rows in zip(units, outcomes, strict=True):
         count = len(unit.test_names)
         tested.append((unit.test_names, rows[:count]))
@@ -209,7 +209,7 @@ def _tables(
 
 def _curve(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float | None]]:
     """Return loss and accuracy per epoch, and both on the validation images, if any."""
-    curves: dict[str, list[float | None]] = {}
+    curves = {}
     for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
         if any(row[name] for row in rows):
             curves[name] = [float(row[name]) if row[name] else None for row in rows]

@@ -77,7 +77,7 @@ class ImageRegion(NamedTuple):
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-        return np.asarray(turned, dtype=np.uint8)
+        return np.asarray(turned)
 
 
 def cut_region(
@@ -112,9 +112,7 @@ def cut_region(
     pixels = treat(np.ascontiguousarray(image[y0:y1, x0:x1]))
     if factor > 1:
         reduced = (max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor))
-        pixels = np.asarray(
-            cv2.resize(pixels, reduced, interpolation=cv2.INTER_AREA), dtype=np.uint8
-        )
+        pixels = cv2.resize(pixels, reduced, interpolation=cv2.INTER_AREA)
     across = ((left + right) / 2 - x0) / factor
     down = ((top + bottom) / 2 - y0) / factor
     return ImageRegion(pixels, across, down, side / factor)
@@ -197,7 +195,7 @@ class PatchRule:
             return [(0, 0)]
         if self.kind == "sliding":
             return [(top, left) for top in self._starts(height) for left in self._starts(width)]
-        rng = np.random.default_rng(np.random.SeedSequence(entropy))
+        rng = np.random.default_rng(entropy)
         tops = rng.integers(0, height - self.side, self.count, endpoint=True)
         lefts = rng.integers(0, width - self.side, self.count, endpoint=True)
         return list(zip(tops.tolist(), lefts.tolist(), strict=True))

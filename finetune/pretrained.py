@@ -18,7 +18,7 @@ from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables
 from .networks import NETWORKS
 from .networks.layers import CaffeLayers, NetworkSpec
 
-_FIELDS: dict[str, dict[int, tuple[str, str]]] = {
+_FIELDS = {
     "Network": {2: ("older", "Older"), 100: ("newer", "Newer")},
     "Older": {4: ("name", "bytes"), 6: ("arrays", "Array")},
     "Newer": {1: ("name", "bytes"), 7: ("arrays", "Array")},
@@ -72,7 +72,7 @@ def read_caffe(path: Path) -> WeightArrays:
     """
     from google.protobuf.message import DecodeError
 
-    arrays: WeightArrays = {}
+    arrays = {}
     try:
         network = _caffe_network().FromString(path.read_bytes())
         for layer in (*network.older, *network.newer):
@@ -242,7 +242,7 @@ def _from_caffe(
     arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tuple[int, ...]]
 ) -> WeightArrays:
     """Return the arrays of a Caffe model with bchisto's names and in Keras's order of axes."""
-    converted: WeightArrays = {}
+    converted = {}
     for key, shape in shapes.items():
         layer, _, name = key.rpartition("/")
         grouped = re.sub("_[ab]$", "", layer)  # the layer itself, unless it is half of one

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -346,8 +346,7 @@ def finetune(
     config["folds"] = list(choice.folds or ("10",))
     folder = run / "finetune"
     with record_run(run, command="finetune", config=config, work=work) as record:
-        prepared = _prepare(selection, settings, choice, view, folder, work)
-        labelled = prepared.images
+        dataset, bank, labelled, plans = _prepare(selection, settings, choice, view, folder, work)
         record.note(flow=dict(labelled.known.flow), failures=len(labelled.failures))
         trainings = [
             # refuses settings that do not fit before anything is written
@@ -358,27 +357,18 @@ def finetune(
                 notes=remarks,
                 work=work,
                 networks=folder,
-                dataset=prepared.dataset,
-                bank=prepared.bank,
+                dataset=dataset,
+                bank=bank,
                 settings=settings,
                 reading=selection.reading,
                 tensorboard=tensorboard,
             ).with_fitting_batches()
-            for plan in prepared.plans
+            for plan in plans
         ]
         try:
             return cross_validate(trainings, run=run, record=record)
         finally:
             release_network()
-
-
-class _Prepared(NamedTuple):
-    """The labelled images of a dataset, decoded into the file `bank`, and their folds."""
-
-    dataset: Dataset
-    bank: Path
-    images: LabelledImages
-    plans: list[FoldPlan]
 
 
 def _prepare(
@@ -388,8 +378,14 @@ def _prepare(
     view: TwoClassView,
     folder: Path,
     work: Work,
-) -> _Prepared:
-    """Read and decode the images, and divide them into folds; refuse what cannot be trained before they are decoded."""
+) -> tuple[Dataset, Path, LabelledImages, list[FoldPlan]]:
+    """Read and decode the images, and divide them into folds; refuse what cannot be trained before they are decoded.
+
+    Returns
+    -------
+    tuple
+        The dataset of the labelled images, the file of their pixels, what training knows of them, and their folds.
+    """
     skip_errors = work.skip_errors
     opened = selection.open(
         cache=folder / "images.csv",
@@ -430,4 +426,4 @@ def _prepare(
         pixels=pixels,
         files=unique.sha256,
     )
-    return _Prepared(dataset, bank, images, plans)
+    return dataset, bank, images, plans

@@ -69,9 +69,9 @@ class FoldUnit:
     test_names: tuple[tuple[str, str], ...]
     held_names: tuple[tuple[str, str], ...]
     folder: Path
-    workers: int = 1
-    tensorboard: bool = False
-    key: str = ""
+    workers: int
+    tensorboard: bool
+    key: str
 
     @property
     def file(self) -> Path:
@@ -90,7 +90,7 @@ class FoldUnit:
 
     def source(self) -> Source:
         """Return the images as samples for the network."""
-        labels = np.array(self.labels, dtype=np.int64)
+        labels = np.array(self.labels)
         return Source.of(
             self.plan.settings, ImageBank.open(self.images), labels, workers=self.workers
         )
@@ -111,7 +111,7 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
         A training part is empty, or lacks a class that is weighted or sampled.
     """
     batch_size = int(resolved(settings)["batch_size"])
-    counts: dict[int, int] = {}
+    counts = {}
     for unit in units:
         try:
             source = unit.source()

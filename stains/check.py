@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -20,51 +19,51 @@ from .foreign import beyond_tissue, foreign_pixels
 from .macenko import ROBUST, stained_pixels
 from .spec import StainEstimate
 
-WHITE: Final = 235
+WHITE = 235
 """A pixel is white if all its channels reach this grey level. It then absorbs less than 2 % of the light that
 passes empty glass (240)."""
 
-MOST_WHITENED: Final = 0.05
+MOST_WHITENED = 0.05
 """Largest acceptable share of stained pixels that turn white. From one in twenty on, the loss is visible."""
 
-LEAST_BASIS: Final = 0.05
+LEAST_BASIS = 0.05
 """Smallest acceptable share of stained pixels from which stains are estimated. Below it, 74 of 86 images lost more
 than `MOST_WHITENED`. With a share of at least one half, none of 540 images did (docs/methods.md)."""
 
-LEAST_COMPONENT: Final = -0.05
+LEAST_COMPONENT = -0.05
 """Smallest acceptable component of a stain vector. Stains absorb light, so only noise makes a component slightly
 negative."""
 
-LEAST_ANGLE: Final = 8.0
+LEAST_ANGLE = 8.0
 """Smallest acceptable angle between the two stains, degrees. The condition number of the stain matrix is the cotangent
 of half the angle, here 14. Errors of a density grow by this factor. 99 of 100 BreakHis images have more than 14
 degrees."""
 
-FARTHEST: Final = 45.0
+FARTHEST = 45.0
 """Largest acceptable angle between a stain and Ruifrok's haematoxylin or eosin, degrees. 99 of 100 BreakHis images
 are within 23 and 36 degrees."""
 
 
-BLUE_INK: Final = 0.35
+BLUE_INK = 0.35
 """Excess of a stain vector towards blue or green, see `beyond_tissue`, from which it is an ink. Of 104 BreakHis images,
 the largest is 0.32, and blue pens have 0.4 to 0.9."""
 
-RED_INK: Final = 0.1
+RED_INK = 0.1
 """Red component below which a stain vector is a red ink, if green and blue are alike; eosin absorbs far more green."""
 
-ALIKE: Final = 0.85
+ALIKE = 0.85
 """Ratio of components of a stain vector from which they are alike: those of black pens have 0.87 or more."""
 
-MOST_DIFFERENCE: Final = 8
+MOST_DIFFERENCE = 8
 """Largest difference of the channels of a grey picture in grey levels, as JPEG makes it."""
 
-PALE: Final = "pale tissue"
-_GREY: Final = "grey pictures"
-_INK: Final = "ink or black"
-_OTHER_STAIN: Final = "another stain"
+PALE = "pale tissue"
+_GREY = "grey pictures"
+_INK = "ink or black"
+_OTHER_STAIN = "another stain"
 
-_NONE: Final = Message("use {stain:none}")
-_REMEDIES: Final[Mapping[str, str]] = {
+_NONE = Message("use {stain:none}")
+_REMEDIES = {
     _GREY: _NONE,
     _INK: "crop it away, or leave these images out",
     _OTHER_STAIN: _NONE,
@@ -85,7 +84,7 @@ class DoubtReason(str):
         return reason
 
 
-GREY_PICTURE: Final = DoubtReason("it is a grey picture, without stain", _GREY)
+GREY_PICTURE = DoubtReason("it is a grey picture, without stain", _GREY)
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
 
 
 def _implausible(stains: Array) -> list[str]:
-    reasons: list[str] = []
+    reasons = []
     if stains.min() < LEAST_COMPONENT:
         reasons.append("a stain vector is negative")
     vectors = np.vstack([stains.T, RUIFROK_FROM_HED[:2]])

@@ -7,8 +7,6 @@ pixel. The optical density is computed once per image.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from ..core import ImageError
@@ -16,10 +14,10 @@ from ..core.formats import Array, Floats, Floats32, Pixels
 
 Image = Pixels
 
-TRANSMITTED_LIGHT: Final = 240.0
+TRANSMITTED_LIGHT = 240.0
 """Intensity of light through empty glass, grey levels. Rakhlin et al. 2018, published code."""
 
-_ROWS: Final = 64
+_ROWS = 64
 """Rows that are changed at a time: their densities stay in the cache of a core."""
 
 
@@ -65,14 +63,14 @@ def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> Floats
     import cv2
 
     table = density_table(light).astype(np.float32)
-    return np.asarray(cv2.LUT(check_rgb(image), table), dtype=np.float32)
+    return np.asarray(cv2.LUT(check_rgb(image), table))
 
 
-RUIFROK_TO_HED: Final = np.array([[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]])
+RUIFROK_TO_HED = np.array([[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]])
 """Deconvolution matrix D: c = od D^T with od a row (log10). Ruifrok & Johnston 2001, sec. "Color
 deconvolution", rounded to two decimals as in the published code of Rakhlin et al. 2018."""
 
-RUIFROK_FROM_HED: Final = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+RUIFROK_FROM_HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 """Stain matrix M: rows haematoxylin, eosin, residual. It inverts D^T only to two decimals, so factors of 1 change an
 image slightly. Source as `RUIFROK_TO_HED`."""
 

@@ -5,8 +5,6 @@ All tissue of haematoxylin and eosin lies in a cone of optical densities. Ink an
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
@@ -15,68 +13,68 @@ from .colours import Image, check_rgb, optical_density
 
 Mask = Flags
 
-_INK: Final = (0.28, 0.2, 0.22, 0.85, 0.45)
+_INK = (0.28, 0.2, 0.22, 0.85, 0.45)
 """Densities beyond the cone, in the order of `beyond_tissue`, from which a pixel is ink. No area of `_LEAST_SHARE` of
 104 BreakHis images exceeds 0.18, 0.15, 0.14, 0.38 and 0.39. Red is higher, so that blood stays tissue: in IDC, 3
 patches of 2,564 exceed it."""
 
-_WEAK: Final = 0.5
+_WEAK = 0.5
 """Share of `_INK` from which a pixel near ink is ink too: edges of a stroke are half as dense as the stroke."""
 
-_PALER: Final = 0.7
-_LARGER: Final = 10
+_PALER = 0.7
+_LARGER = 10
 """Share of `_INK` that is enough for an area this many times as large, as of translucent ink. So large areas of
 BreakHis reach 0.64 in one image and 0.57 in the others."""
 
-_LEAST: Final = 24
-_LEAST_SHARE: Final = 2e-4
+_LEAST = 24
+_LEAST_SHARE = 2e-4
 """Smallest area of ink in pixels, and of any area as a share of the image, so that noise and specks of pigment stay
 tissue."""
 
-_LEAST_FLAT: Final = 150
-_DARK: Final = 160
-_PALE_SHARE: Final = 2e-2
+_LEAST_FLAT = 150
+_DARK = 160
+_PALE_SHARE = 2e-2
 """Smallest single-coloured area in pixels: a stroke in a JPEG is of one colour only inside blocks of 16 pixels. If no
 channel is darker than `_DARK`, it must fill a side or this share of the image. Equal JPEG blocks of BreakHis images at
 quality 75 have up to 112 pixels of dark tissue, and up to 1.8 % of the image of pale tissue."""
 
-_REACH: Final = 16
+_REACH = 16
 """Distance in pixels over which JPEG spreads the colour of an edge: its blocks of halved colour are 16 pixels wide."""
 
-_LEAST_KEPT: Final = 0.8
+_LEAST_KEPT = 0.8
 """Share of the other pixels that must be farther than `_REACH` so that those near are left out of the statistics."""
 
-_APART: Final = 0.56
+_APART = 0.56
 """Share of the pixels of a colour and of those around it that have this colour, from which it may be an ink or padding,
 though a mixture of stains could have it. Colours of tissue pass into one another: 101 of 104 BreakHis images have at
 most 0.4, the others specks of pigment and pale tissue."""
 
-_TOGETHER: Final = 0.9
-_FEW_AREAS: Final = 6
+_TOGETHER = 0.9
+_FEW_AREAS = 6
 """This share of the pixels of such colours must lie in so few areas: in inks 0.93 or more do, also in JPEG, but nuclei
 of one colour are many."""
 
-_LEAST_APART: Final = 400
-_LEAST_APART_SHARE: Final = 1.2e-3
-_MOST_APART_SHARE: Final = 0.25
+_LEAST_APART = 400
+_LEAST_APART_SHARE = 1.2e-3
+_MOST_APART_SHARE = 0.25
 """Bounds of all these areas in pixels, and as shares of the image: pigment has less, glass and even tissue more."""
 
-_COLOURS: Final = 32
+_COLOURS = 32
 """Values of a channel into which colours are counted. A colour is three of them wide, with those around it seven."""
 
-_JPEG_NOISE: Final = 24
+_JPEG_NOISE = 24
 """Difference in grey levels of JPEG noise from the single colour beside it, at quality 75."""
 
-_ROWS: Final = 32
+_ROWS = 32
 """Rows whose densities are computed at a time."""
 
-_EDGE: Final = 2
+_EDGE = 2
 """Width in pixels of the edge that antialiasing or a lens mixes with tissue."""
 
-_GLASS: Final = 205
+_GLASS = 205
 """If all channels are brighter (density below 0.15), a single colour is glass, unless it fills a side of the image."""
 
-_SAMPLED: Final = 100
+_SAMPLED = 100
 """Rows or columns of the shorter side that show whether an image has such pixels at all: one in `_LEAST_SHARE` is two
 pixels of them, and an image without such pixels is normalised nearly as fast."""
 
@@ -318,7 +316,7 @@ def large_areas(mask: Mask, least: float) -> Mask:
     if np.count_nonzero(mask) < least:
         return np.zeros_like(mask)
     labels, areas, _ = _components(mask)
-    return np.asarray((areas >= least)[labels])
+    return (areas >= least)[labels]
 
 
 def _touched(core: Mask, others: Mask) -> Mask:

@@ -5,37 +5,36 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
 from ..core import TissueError
-from ..core.formats import Floats, Floats32
+from ..core.formats import Array, Floats, Floats32
 from .colours import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 from .foreign import Mask, beside, foreign_pixels
 from .spec import StainEstimate, StainSpec
 
-MACENKO_BETA: Final = 0.15
+MACENKO_BETA = 0.15
 """A pixel is tissue if its three optical densities (natural log) all reach this value. Macenko et al. 2009, sec. 2;
 Rakhlin et al. 2018, published code."""
 
-MACENKO_ALPHA: Final = 1.0
+MACENKO_ALPHA = 1.0
 """This percentile of the angle, and 100 minus it, define the two stains. Macenko et al. 2009, sec. 2."""
 
-MACENKO_MAX_PERCENTILE: Final = 99.0
+MACENKO_MAX_PERCENTILE = 99.0
 """Percentile of a stain's concentration that is used as its maximum. Macenko et al. 2009, sec. 2."""
 
-REFERENCE_STAINS: Final = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
+REFERENCE_STAINS = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
 """Reference stain matrix: rows red, green, blue; columns haematoxylin, eosin (natural-log optical density).
 Rakhlin et al. 2018, published code, after the reference implementation of Macenko et al. 2009."""
 
-REFERENCE_MAXIMA: Final = np.array([1.9705, 1.0308])
+REFERENCE_MAXIMA = np.array([1.9705, 1.0308])
 """Reference 99th percentiles of the haematoxylin and eosin concentrations. Source as `REFERENCE_STAINS`."""
 
-MIN_TISSUE_PIXELS: Final = 100
+MIN_TISSUE_PIXELS = 100
 """Smallest number of tissue pixels from which stains are estimated. With fewer, the 1st percentile is the minimum."""
 
-RANK_TOLERANCE: Final = 1e-6
+RANK_TOLERANCE = 1e-6
 """The tissue covariance is rank deficient if its second eigenvalue is below this share of the first. A uint8 image of
 one flat colour with rounding noise is below it."""
 
@@ -126,7 +125,7 @@ class MacenkoNormalizer:
                 f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
             )
         stains = self._extreme_stains(np.compress(tissue.ravel(), od.reshape(-1, 3), axis=0))
-        unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
+        unmixing = np.linalg.pinv(stains)
         concentrations = _transform(kept, unmixing).reshape(-1, 2)
         maxima = np.array(
             [upper_percentile(column, MACENKO_MAX_PERCENTILE) for column in concentrations.T.copy()]
@@ -165,9 +164,7 @@ class MacenkoNormalizer:
         )
         # The published code truncates; this cast rounds, so 0.5 is subtracted. The call returns absolute values, which
         # is harmless: no value is below -0.5, so negative values also round to 0.
-        recoloured = np.asarray(
-            cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8
-        )
+        recoloured = np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5))
         if estimate.foreign is None:
             return recoloured
         return np.where(estimate.foreign[..., np.newaxis], image, recoloured)
@@ -201,10 +198,7 @@ class MacenkoNormalizer:
     def tissue(self, image: Image) -> Mask:
         """Return which pixels are tissue, from which stains are estimated; shape (height, width)."""
         if self.robust:
-            return np.asarray(
-                _transform(optical_density(image, light=self.light), _MEAN) >= self.beta,
-                dtype=np.bool_,
-            )
+            return _transform(optical_density(image, light=self.light), _MEAN) >= self.beta
         return stained_pixels(image, "RGB", light=self.light, beta=self.beta) > 0
 
     def _extreme_stains(self, density: Floats32) -> Floats:
@@ -256,16 +250,14 @@ def stained_pixels(
     # od falls with the grey level, so "reaches beta" is a bound on the grey level
     brightest = int(np.count_nonzero(density_table(light) >= beta)) - 1
     bounds = [brightest if channel in channels else 255 for channel in "RGB"]
-    return np.asarray(
-        cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)), dtype=np.uint8
-    )
+    return np.asarray(cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)))
 
 
-def _transform(od: Floats32, matrix: Floats, *, offset: float = 0.0) -> Floats32:
+def _transform(od: Floats32, matrix: Array, *, offset: float = 0.0) -> Floats32:
     import cv2
 
     affine = np.column_stack([matrix, np.full(len(matrix), offset)]).astype(np.float32)
-    return np.asarray(cv2.transform(od, affine), dtype=np.float32)
+    return np.asarray(cv2.transform(od, affine))
 
 
 def upper_percentile(values: Floats32, percent: float) -> float:

@@ -40,7 +40,7 @@ def _clahe(image: Image) -> Image:
     lab[:, :, 0] = cv2.createCLAHE(clipLimit=_CLIP, tileGridSize=(_TILES, _TILES)).apply(
         lab[:, :, 0]
     )
-    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
 
 
 def _whitening(image: Image) -> Image:

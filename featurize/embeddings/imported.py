@@ -114,7 +114,7 @@ def _with_classes(embeddings: Embeddings, classes: Sequence[str], where: Path) -
 
 def _write_facts(folder: Path, embeddings: Embeddings, table: LabelTable | None) -> None:
     """Write what is known about the images: their groups, and the other columns of their table."""
-    columns: dict[str, dict[str, str]] = {}
+    columns = {}
     if table is not None:
         columns = table.columns(embeddings.image_ids)
     groups = {

@@ -71,7 +71,7 @@ class LabelTable:
             (row.get(group) or None for _, row in table.rows), where=str(path)
         )
         report_findings(findings)
-        rows: dict[str, LabelRow] = {}
+        rows = {}
         lines: dict[str, int] = {}
         for number, row in table.rows:
             image = row[ids]

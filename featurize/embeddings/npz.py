@@ -88,7 +88,7 @@ def _refuse_endless(path: Path) -> None:
 
 def _read_columns(path: Path, file: Any, features: str) -> tuple[dict[str, list[str]], list[str]]:
     """Return the cells of the arrays that hold ids, labels and groups, and the names of the arrays that are left."""
-    columns: dict[str, list[str]] = {}
+    columns = {}
     unread = [name for name in file.files if name not in (features, _FACTS)]
     for role in (IMAGE, LABEL, GROUP):
         name = choose_column(unread, role, where=path, values=lambda name: _column(file, name))

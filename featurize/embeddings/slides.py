@@ -62,8 +62,8 @@ def read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
         Slides are of different lengths or encoders; or a file is damaged, or not that of a slide.
     """
     refuse_deadly(files)
-    slides: dict[str, SlideEmbedding] = {}
-    empty: list[str] = []  # as TRIDENT writes for slides without tissue
+    slides = {}
+    empty = []  # as TRIDENT writes for slides without tissue
     for source in files:
         with open_for_reading(source) as file, reading(source):
             slide = _read_slide(file)

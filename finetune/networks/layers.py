@@ -138,12 +138,12 @@ def add_top(
     images: Any,
     *,
     classes: int,
-    top: str,
+    top: str = "average",
     dropout: float = 0.0,
     l2: float = 0.0,
     name: str,
 ) -> Any:
-    """Return a model from images to probabilities, with a top on the last feature map of an encoder.
+    """Return a model from images to probabilities, with a top on the last feature map of a network.
 
     Parameters
     ----------

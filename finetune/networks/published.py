@@ -16,6 +16,7 @@ from .layers import (
     NORM_MOMENTUM,
     CaffeLayers,
     NetworkSpec,
+    add_top,
     conv,
     conv_norm,
     finish,
@@ -221,8 +222,7 @@ def breakhis_resnet(
     for number in range(pools_of(size, variant)):
         x = layers.MaxPooling2D(2, name=f"pool{number + 1}")(x)
     x = residual_stages(x, filters, blocks=_BLOCKS, l2=l2, momentum=norm_momentum)
-    x = layers.GlobalAveragePooling2D(name="average")(x)
-    return finish(x, images, classes=classes, dropout=dropout, name="breakhis-resnet")
+    return add_top(x, images, classes=classes, dropout=dropout, name="breakhis-resnet")
 
 
 def _spec(variant: str) -> NetworkSpec:
@@ -242,13 +242,10 @@ def patch_resnet(
     norm_momentum: float = NORM_MOMENTUM,
 ) -> Any:
     """Build a residual network of 20 layers, as in He et al. 2016, sec. 4.2, for images of 32 pixels."""
-    from keras import layers
-
     images, x = rescaled_input(size)
     x = conv_norm(x, 16, 3, l2=l2, momentum=norm_momentum, name="first")
     x = residual_stages(x, (16, 32, 64), blocks=3, l2=l2, momentum=norm_momentum)
-    x = layers.GlobalAveragePooling2D(name="average")(x)
-    return finish(x, images, classes=classes, dropout=dropout, name="patch-resnet")
+    return add_top(x, images, classes=classes, dropout=dropout, name="patch-resnet")
 
 
 def patch_densenet(
@@ -275,8 +272,8 @@ def patch_densenet(
         if block < 3:
             x = norm_conv(x, x.shape[-1] // 2, 1, f"transition{block}")
             x = layers.AveragePooling2D(2, name=f"transition{block}_pool")(x)
-    x = layers.GlobalAveragePooling2D(name="average")(norm(x, momentum=norm_momentum, name="last"))
-    return finish(x, images, classes=classes, dropout=dropout, name="patch-densenet")
+    x = norm(x, momentum=norm_momentum, name="last")
+    return add_top(x, images, classes=classes, dropout=dropout, name="patch-densenet")
 
 
 def ddsm_baseline(

@@ -123,17 +123,18 @@ def test_encoders_of_pytorch_do_not_change_each_others_crops():
 
 @pytest.mark.parametrize("darker", [1, 20])
 def test_colours_are_those_of_the_augmenter(he_image, darker):
-    from bchisto.encoders.engines import compile_function
+    from bchisto.encoders import compile_tensors
     from bchisto.featurize.device import _describe
     from bchisto.stains import augmentation_matrix
 
-    seen = compile_function(
+    seen = compile_tensors(
         _describe(
             [lambda crops: crops.__getitem__((slice(None), 0, 0))],
             crop=1,
             description=FeaturizeSettings(pool=1.0).description,
             colours=True,
-        )
+        ),
+        [("uint8", (None, 3)), ("float32", (1, 3, 3)), ("int64", (1, 1, 3))],
     )
     he_image = he_image // np.uint8(darker)
     matrix = augmentation_matrix(hematoxylin=1.2, eosin=0.8).astype(np.float32)[None]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,21 +116,22 @@ def few(rng):
 
 
 def test_a_pack_gives_back_rows_columns_and_failures_of_its_file(few, tmp_path):
-    keep(tmp_path, few, store="s", dim=4)
+    plan = {"name": "s", "augmentations": 2, "dim": 4, "parts": SimpleNamespace(folder=tmp_path)}
+    keep(SimpleNamespace(**plan), few)
     path = pack_path(tmp_path, list(few)[::-1])  # the name follows from the keys in any order
-    pack = read_kept(path, augmentations=2, dim=4)
+    pack = read_kept(path, SimpleNamespace(**plan))
     images = {key: image for key, image in few.items() if isinstance(image, ImageDescriptors)}
     assert (pack.keys, pack.failures) == (tuple(images), {f"{1:064x}": "why"})
     np.testing.assert_array_equal(pack.features, [image.features["s"] for image in images.values()])
     np.testing.assert_allclose(pack.columns["tissue"], [0, 0.5])
-    reader = RowReader(dict.fromkeys(images, path), augmentations=2, dim=4)
+    reader = RowReader(dict.fromkeys(images, path), SimpleNamespace(**plan))
     read = reader.read(list(images)[::-1])
     places = [(place, rows.tolist()) for place, (rows, _) in read]
     prints = {key: kept.max() for key, kept in reader.fingerprints.items()}
     assert prints == {f"{n:064x}": n for n in (0, 2)}
     assert places == [(0, [image.features["s"].tolist() for image in list(images.values())[::-1]])]
-    assert read_kept(path, augmentations=3, dim=4) is None
-    assert read_kept(path, augmentations=2, dim=5) is None
+    for other in ({"augmentations": 3}, {"dim": 5}):
+        assert read_kept(path, SimpleNamespace(**plan | other)) is None
 
 
 @pytest.mark.parametrize("fails", [False, True])
