@@ -137,13 +137,9 @@ class Computation(ABC, Generic[U, K, M, R]):
         """Return the number of progress steps of a unit."""
         return 1
 
-    def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
-        """Return the units in groups that belong to the same shard."""
-        return [(unit,) for unit in units]
-
     def bundles(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
         """Return missing units in the groups that one call of `do` gets."""
-        return self.groups(units)
+        return [(unit,) for unit in units]
 
     @property
     @abstractmethod
@@ -305,7 +301,7 @@ class _Units(Generic[U, K]):
             kept = [computation.read(unit) for unit in units]
             missing = [unit for unit, result in zip(units, kept, strict=True) if result is None]
             return cls(units, units, kept, missing)
-        here = [unit for group in shard.select(computation.groups(units)) for unit in group]
+        here = shard.select(units)
         return cls(units, here, (), [unit for unit in here if computation.read(unit) is None])
 
 
