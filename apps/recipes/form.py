@@ -301,11 +301,12 @@ def _check_steps(recipe: Recipe) -> None:
     for variant in recipe.variants:
         _check_variant(recipe, variant)
     changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
-    _check_names(recipe.quick, changes, f"recipe {recipe.name}: quick")
-    _check_names(recipe.full_scale, {"source", "views"}, f"recipe {recipe.name}: full_scale")
+    check_names(recipe.quick, changes, f"recipe {recipe.name}: quick")
+    check_names(recipe.full_scale, {"source", "views"}, f"recipe {recipe.name}: full_scale")
 
 
-def _check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
+def check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
+    """Refuse settings of a part of a recipe that there are not."""
     unknown = sorted(part.keys() - names)
     if unknown:
         raise InputError(f"{where}.{unknown[0]}: no such setting")
