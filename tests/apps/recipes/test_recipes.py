@@ -191,7 +191,7 @@ def test_further_seeds_of_the_ensemble_draw_features_anew_for_the_same_classifie
     """As docs/elements.md and docs/reproduce.md state: the published rule has no other seed than member and fold."""
     recipe = load_recipe("rakhlin2018")
     describe, boost = steps_of(recipe, "published")
-    again, boosted = steps_of(recipe.reseeded(2), "published")
+    again, boosted = steps_of(replace(recipe, raised=2), "published")
     assert (describe.settings.seed, again.settings.seed) == (0, 2)
     params = [
         model_params(step.settings.lightgbm, classes=4, seed=3, fold_position=7)
@@ -326,10 +326,10 @@ def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
     assert [order.at_seed(place).run.name for place in range(3)] == ["run", "seed-1", "seed-2"]
     recipe = load_recipe("breakhis-resnet")
     for name in recipe.variants:
-        first, third = (found.steps_of(name) for found in (recipe, recipe.reseeded(2)))
+        first, third = (found.steps_of(name) for found in (recipe, replace(recipe, raised=2)))
         for (step, values), (again, raised) in zip(first, third, strict=True):
             assert (again, raised) == (step, {**values, "seed": int(values["seed"]) + 2})
-    (step,) = steps_of(load_recipe("inbreast-inception").reseeded(2), "all-data")
+    (step,) = steps_of(replace(load_recipe("inbreast-inception"), raised=2), "all-data")
     assert (step.settings.seed, step.test.seed) == (2, 0)  # tested on the same list
 
 
