@@ -48,8 +48,8 @@ class RunEntry(NamedTuple):
     config: dict[str, Any]
     notes: dict[str, Any]
     versions: dict[str, str]
-    error: str = ""
-    shard: str = ""
+    error: str
+    shard: str
 
     @property
     def outcome(self) -> str:
@@ -84,10 +84,7 @@ def read_records(path: Path) -> list[RunEntry]:
     InputError
         The file was not written by bchisto.
     """
-    try:
-        content = read_json(path, record=True)
-    except RecursionError as error:
-        raise InputError(f"{path}: not a run.json of bchisto") from error
+    content = read_json(path, record=True)
     records = None
     if isinstance(content, dict):
         records = content.get("records")
