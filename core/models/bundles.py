@@ -15,7 +15,7 @@ from ... import __version__
 from .. import DAMAGE, BchistoError, BundleError, OutputError, printable
 from ..formats import BUNDLE_KIND, MANIFEST, Archive, check_archive_size
 from ..jobs import atomic_output
-from .archive import BUNDLE_SCHEMA, check_manifest
+from .archive import BUNDLE_SCHEMA, check_manifest, fits
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""
@@ -301,12 +301,8 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
     """
     with open_bundle(path) as archive:
         stores = archive.manifest.get("stores", {})
-        if not isinstance(stores, dict) or not all(map(_names_encoder, stores.values())):
+        if not fits(stores, dict) or not fits([*stores.values()], [{"encoder": str}]):
             raise BundleError(
                 f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt"
             )
         return stores
-
-
-def _names_encoder(settings: Any) -> bool:
-    return isinstance(settings, dict) and isinstance(settings.get("encoder"), str)
