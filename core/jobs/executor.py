@@ -102,14 +102,12 @@ def run_units(
     total = sum(map(steps, units))
     each = total / max(len(units), 1) * min(resources.processes, len(units))
     with contextlib.ExitStack() as stack:
+        ticker = Ticker(None)
         folder = None  # stays None if there is no room for temporary files; only the progress bar needs them
         with contextlib.suppress(OSError):
             folder = stack.enter_context(scratch_folder())
+            ticker = Ticker(folder / _TICKS)
             (folder / _TICKS).mkdir()
-        ticks = None
-        if folder is not None:
-            ticks = folder / _TICKS
-        ticker = Ticker(ticks)
 
         def between() -> float:
             steps_kept = ticker.read()[1]
