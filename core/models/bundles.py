@@ -301,7 +301,7 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
     """
     with open_bundle(path) as archive:
         stores = archive.manifest.get("stores", {})
-        if not fits(stores, dict) or not fits([*stores.values()], [{"encoder": str}]):
+        if not isinstance(stores, dict) or not fits([*stores.values()], [{"encoder": str}]):
             raise BundleError(
                 f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt"
             )
