@@ -146,7 +146,7 @@ def load_recipe(name: str) -> Recipe:
     if name in files:
         return parse_recipe(_content(name, files[name]))
     if name in extension_names(ENTRY_POINT_GROUP):
-        source = load_extension(ENTRY_POINT_GROUP, name, (Traversable,), what="recipe")
+        source: Any = load_extension(ENTRY_POINT_GROUP, name, Traversable, what="recipe")
         recipe = parse_recipe(_content(f"recipe {name}", source))
         if recipe.name.casefold() != name.casefold():
             raise misnamed(recipe.name, name, what="recipe")
