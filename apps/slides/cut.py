@@ -528,9 +528,7 @@ class Manifest:
         return {**slide, "group": self.patients[slide["name"]], "fields": fields}
 
 
-def cut_slide(
-    units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool
-) -> dict[str, Any]:
+def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool) -> Content:
     """Cut a slide: choose fields, write those that do not exist, then the list of all, which is returned.
 
     Parameters
@@ -550,7 +548,7 @@ def cut_slide(
     """
     (unit,) = units
     failures = Failures()
-    content: dict[str, Any] = {**unit.content, "fields": [], "failures": failures}
+    content: Content = {**unit.content, "fields": [], "failures": failures}
     with (
         leaving_out(unit.slide.name, failures, skip=skip),
         Slide(unit.slide.path, mpp=unit.settings.mpp) as slide,
