@@ -67,13 +67,12 @@ class FeaturizeStep:
         """Extract features, with a shard only its share; the last shard combines the results into feature files."""
         if self.brought:
             _log.info("%s", defaults_text(self.brought, self.settings))
+        images = image_set.selection(self.reading)
         for settings in self._drawn():
-            images = image_set.selection(self.reading)
             share = featurize(images, out=image_set.run, settings=settings, work=work).share
             if share is not None and share.done == share.units and not work.checks:
                 # this was the last shard
                 everything = replace(work, shard=None)
-                images = image_set.selection(self.reading)
                 featurize(images, out=image_set.run, settings=settings, work=everything)
         return []
 
