@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -53,8 +53,8 @@ class FeaturizeStep:
 
     reading: Reading
     settings: FeaturizeSettings
-    fresh: bool = False
-    brought: Mapping[str, Any] = field(default_factory=dict)
+    fresh: bool
+    brought: Mapping[str, Any]
 
     kind = "featurize"
 
@@ -249,9 +249,9 @@ class FinetuneStep:
     settings: FinetuneSettings
     folds: FoldChoice
     view: TwoClassView
-    extras: NetworkExtras = field(default_factory=NetworkExtras)
-    remarks: tuple[str, ...] = ()
-    test: FixedTest | None = None
+    extras: NetworkExtras
+    remarks: tuple[str, ...]
+    test: FixedTest | None
 
     kind = "finetune"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,12 +190,12 @@ class Runs:
     """
 
     first: str
-    obtained: Results = field(default_factory=dict)
-    magnifications: Sequence[int | None] = (None,)
-    further: Sequence[Results] = ()
-    times: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    tested: Mapping[str, str] = field(default_factory=dict)
+    obtained: Results
+    magnifications: Sequence[int | None]
+    further: Sequence[Results]
+    times: Mapping[str, Sequence[float]]
+    sizes: Mapping[str, int]
+    tested: Mapping[str, str]
 
     @property
     def seeds(self) -> list[Results]:
