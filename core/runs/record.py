@@ -163,7 +163,7 @@ def _take_back(run: Path, record: RunRecord) -> None:
 
 @contextlib.contextmanager
 def record_table(
-    table: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None, **kept: Any
+    table: Path, *, command: str, config: Mapping[str, Any], work: Work, **kept: Any
 ) -> Iterator[RunRecord]:
     """Record a command that writes one table in ``<table>.run.json``, as `record_run` does for a folder.
 
@@ -182,7 +182,7 @@ def record_table(
     RunRecord
     """
     write = _write_alone
-    if work is not None and work.checks:
+    if work.checks:
         write = _leave
     record = RunRecord(_beside(table), {**_opened(command, config, work), **kept}, write)
     with _closed(record):
