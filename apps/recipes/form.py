@@ -205,7 +205,7 @@ def parse_recipe(content: Content) -> Recipe:
         ) from error
 
 
-def _typed(value: Any, name: str = "") -> Any:
+def _typed(value: Any, name: str) -> Any:
     """Convert texts of a recipe's part to numbers; names and sentences stay texts."""
     if isinstance(value, Mapping):
         return {key: _typed(item, key) for key, item in value.items()}

@@ -31,7 +31,7 @@ from ...featurize import (
     settings_from,
 )
 from ...finetune import FinetuneSettings, finetune, sample_training
-from .image_sets import ImageSet, Reading, write_list
+from .image_sets import FoldRow, ImageSet, Reading, write_list
 
 _log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class FixedTest(NamedTuple):
         if folds.folds == ("none",):
             return replace(folds, test_list=listed)
         other_parts = [part for part in plan.folds if part != self.fold]
-        rows: list[tuple[str, int, str]] = []
+        rows: list[FoldRow] = []
         for number, held_out in enumerate(other_parts, start=1):
             rows += [(image, number, "test") for image in tested]
             if held:
