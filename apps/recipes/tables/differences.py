@@ -91,14 +91,6 @@ class Interval(NamedTuple):
         """The upper end."""
         return self.middle + self.half
 
-    def is_inside(self, contrast: Contrast) -> bool:
-        """Return whether all of it is between the bounds of a conclusion."""
-        return self.low > contrast.least and self.high < contrast.most
-
-    def is_outside(self, contrast: Contrast) -> bool:
-        """Return whether nothing of it is between the bounds of a conclusion."""
-        return self.high < contrast.least or self.low > contrast.most
-
 
 class Shown(NamedTuple):
     """The predictions and the value of a row of a table.
