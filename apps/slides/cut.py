@@ -367,20 +367,16 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         slides = []
         for unit in self.slides:
             with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
-                self._check_slide(unit)
+                earlier = self.earlier.get(unit.slide.name, unit.content)
+                if earlier["digest"] != unit.content["digest"]:
+                    raise InputError(
+                        "{}: another slide was cut into {}; give another {out}",
+                        unit.slide.path,
+                        unit.folder,
+                    )
                 _check_name(unit, names)
                 slides.append(unit)
         self.slides = slides
-
-    def _check_slide(self, unit: SlideUnit) -> None:
-        """Refuse another slide than the one that was cut under its name."""
-        earlier = self.earlier.get(unit.slide.name)
-        if earlier is not None and earlier["digest"] != unit.content["digest"]:
-            raise InputError(
-                "{}: another slide was cut into {}; give another {out}",
-                unit.slide.path,
-                unit.folder,
-            )
 
     def discard(self) -> None:
         """Set aside the fields; without writing, only take no notice of them. Called before `earlier` is read."""
