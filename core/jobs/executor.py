@@ -156,13 +156,13 @@ def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U) -> tuple[U, R
 
 
 def _results(
-    call: Callable[..., tuple[U, R]],
+    call: Callable[..., R],
     units: Sequence[U],
     *,
     resources: Resources,
     dask: str | None,
     folder: Path | None,
-) -> Generator[tuple[U, R]]:
+) -> Generator[R]:
     if not units:
         return
     jobs = min(resources.processes, len(units))
@@ -185,11 +185,11 @@ def _results(
 
 
 def _here_first(
-    call: Callable[[U], tuple[U, R]],
+    call: Callable[[U], R],
     units: Sequence[U],
     resources: Resources,
     in_workers: Callable[..., Iterator[Any]],
-) -> Generator[tuple[U, R]]:
+) -> Generator[R]:
     """Do units in this process, and in workers if the others are worth their start.
 
     That is known from the time of the first unit, or as soon as this takes so long that they must be. Then a thread
@@ -203,7 +203,7 @@ def _here_first(
     generator, which fails if it is asked while it runs.
     """
     queue = iter(list(units))
-    outcomes: collections.deque[tuple[U, R]] = collections.deque()
+    outcomes: collections.deque[R] = collections.deque()
     errors: list[BaseException] = []
     began = time.monotonic()
     first_done = threading.Event()
@@ -258,7 +258,7 @@ def _begin(parent: int, folder: Path | None, resources: Resources) -> None:
 
 
 def _in_processes(
-    call: Callable[[U], tuple[U, R]],
+    call: Callable[[U], R],
     units: Iterable[U],
     *,
     jobs: int,
@@ -266,7 +266,7 @@ def _in_processes(
     env: dict[str, str],
     ahead: int = 1,
     stop: threading.Event | None = None,
-) -> Iterator[tuple[U, R]]:
+) -> Iterator[R]:
     """Do units in workers, of which each has `ahead` more to do next, until the event `stop`, if it is set."""
     # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script,
     # and are replaced if their memory grows.
@@ -282,7 +282,7 @@ def _in_processes(
         started = False
         complete = False
         waiting = iter(units)
-        underway: set[Future[tuple[U, R]]] = set()
+        underway: set[Future[R]] = set()
         poll_seconds = None
         if stop is not None:
             poll_seconds = _POLL_SECONDS
