@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .errors import BchistoError, InputError, is_out_of_memory
+from .options import by_key
 
 T = TypeVar("T")
 
@@ -89,10 +90,7 @@ def misnamed(given: str, name: str, *, what: str, package: str = "") -> InputErr
 
 
 @functools.lru_cache(maxsize=32)
-def _offers(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
+def _offers(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[metadata.EntryPoint]]:
     """Return the entry points of a group by name; they are read again only if Python's search path changes."""
-    offers: dict[str, tuple[metadata.EntryPoint, ...]] = {}
-    for entry in metadata.entry_points(group=group):
-        name = entry.name.casefold()
-        offers[name] = (*offers.get(name, ()), entry)
-    return MappingProxyType(offers)
+    entries = metadata.entry_points(group=group)
+    return MappingProxyType(by_key(entries, lambda entry: entry.name.casefold()))
