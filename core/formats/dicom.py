@@ -296,7 +296,7 @@ def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
     """Refuse compressed pixels of another size, before they are decoded, and a JPEG with missing pixels."""
     from pydicom.encaps import get_frame
 
-    syntax = getattr(getattr(elements, "file_meta", None), "TransferSyntaxUID", None)
+    syntax = elements.file_meta.get("TransferSyntaxUID")
     try:
         if syntax is None or not syntax.is_encapsulated:
             return
