@@ -60,13 +60,12 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             raise MissingInputError(f"{path}: no such slide")
         self._open()
         properties = dict(self._slide.properties)
-        bounds = [
+        bounds: list[Any] = [
             properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
         ]
-        rectangle: list[Any] = bounds
         if None in bounds:
-            rectangle = [0, 0, *self._slide.dimensions]
-        self._left, self._top, self.width, self.height = map(int, rectangle)
+            bounds = [0, 0, *self._slide.dimensions]
+        self._left, self._top, self.width, self.height = map(int, bounds)
         pixels = math.prod(self._slide.level_dimensions[-1])
         if pixels > _LARGEST:
             raise InputError(

@@ -394,6 +394,6 @@ def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, most: int
             future.cancel()
 
 
-def _alone(function: Callable[..., R], *given: Any) -> R:
+def _alone(function: Callable[[U], R], item: U) -> R:
     with one_thread_of_opencv():
-        return function(*given)
+        return function(item)
