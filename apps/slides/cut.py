@@ -181,7 +181,7 @@ class CutResult(NamedTuple):
     """
 
     folder: Path
-    slides: Sequence[Mapping[str, Any]]
+    slides: Sequence[Content]
     failures: Failures
 
     @property

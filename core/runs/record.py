@@ -200,7 +200,7 @@ def record_of_table(table: Path) -> Content:
         notes = no_notes | record.get("notes", {})
         written = {name: [str(key) for key in keys] for name, keys in notes["written"].items()}
         notes |= {"written": written, "empty": list(notes["empty"])}
-    except (InputError, AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return {"notes": no_notes}
     return {**record, "notes": notes}
 
@@ -291,7 +291,7 @@ def _read_records(folder: Path) -> Iterator[tuple[Path, Content]]:
         try:
             content = read_json(path, record=True)
             json.dumps(content, allow_nan=False)
-        except (InputError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             if path.is_file():
                 _log.warning(
                     "%s: left out of run.json, since it is not a readable record (%s)", path, error
