@@ -282,7 +282,10 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
 
     def list_units(self, units: Sequence[Any]) -> None:
         """Write the list of the files of all units."""
-        files = [[unit.file.relative_to(self.folder).as_posix()] for unit in units]
+        files = [
+            [unit.file.relative_to(self.folder).as_posix() for unit in group]
+            for group in self.groups(units)
+        ]
         write_listing(self.folder, self.unit, files)
 
     def is_written(self, kept: Sequence[Any]) -> bool:

@@ -390,7 +390,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         """Return blocks in groups; a GPU gets several at a time."""
         if self.resources.gpus:
             return bundle_units(units, resources=self.resources, size=self.size)
-        return super().bundles(units)
+        return self.groups(units)
 
     def seconds(self, unit: Unit) -> float:
         """Return the seconds of a block, as the first of its images takes them in this process."""

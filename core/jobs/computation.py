@@ -137,9 +137,13 @@ class Computation(ABC, Generic[U, K, M, R]):
         """Return the number of progress steps of a unit."""
         return 1
 
+    def groups(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
+        """Return the units in groups that belong to the same shard."""
+        return [(unit,) for unit in units]
+
     def bundles(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
         """Return missing units in the groups that one call of `do` gets."""
-        return [(unit,) for unit in units]
+        return self.groups(units)
 
     @property
     @abstractmethod
@@ -298,7 +302,8 @@ class _Run(Generic[U, K, M, R]):
             results = zip(self.units, self.kept, strict=True)
             self.missing = [unit for unit, result in results if result is None]
         else:
-            self.here = shard.select(self.units)
+            groups = shard.select(computation.groups(self.units))
+            self.here = [unit for group in groups for unit in group]
             self.missing = [unit for unit in self.here if computation.read(unit) is None]
 
     def compute(self) -> Computed[R]:

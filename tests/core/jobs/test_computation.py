@@ -18,7 +18,7 @@ class Letters(Computation):
     root: Path
     work: Work = field(default_factory=Work)
     suffix: str = ""
-
+    together: bool = False
     in_one: bool = False
     calls: list = field(default_factory=list)
     steps_of_run: list = field(default_factory=list)
@@ -69,10 +69,15 @@ class Letters(Computation):
             ticker.tick()
         return len(units)
 
+    def groups(self, units):
+        if not self.together:
+            return super().groups(units)
+        return [tuple(unit for unit in units if unit[0] == group) for group in "abc"]
+
     def bundles(self, units):
         if self.in_one:
             return [tuple(units)]
-        return super().bundles(units)
+        return [group for group in self.groups(units) if group]
 
     def note_work(self, units, environments):
         self.steps_of_run.append(f"note {list(environments)}")
@@ -143,21 +148,21 @@ def test_outputs_that_are_kept_are_not_written_again(tmp_path):
     assert stale.calls == []
 
 
-def test_shards_are_dealt_in_turn(tmp_path):
+def test_shards_are_dealt_by_what_belongs_together(tmp_path):
     """Before finished units are looked for, so that a share is the same whatever is there."""
     (tmp_path / "a0").write_text("made before")
-    first = Letters(tmp_path, Work(shard=Shard(1, 2)))
+    first = Letters(tmp_path, Work(shard=Shard(1, 2)), together=True)
     computed = compute(first)
     assert computed.result is None
-    assert computed.share == Share(Shard(1, 2), own=3, done=3, units=6, unit="units")
-    assert first.calls == [["b0"], ["c0"]]
+    assert computed.share == Share(Shard(1, 2), own=4, done=4, units=6, unit="units")
+    assert first.calls == [["a1"], ["c0", "c1"]]
     assert first.steps_of_run[-1] == "end shard"
     assert "units merges=False" in first.steps_of_run
-    second = Letters(tmp_path, Work(shard="2/2"))
+    second = Letters(tmp_path, Work(shard="2/2"), together=True)
     assert compute(second).share.done == 6
-    assert second.calls == [["a1"], ["b1"], ["c1"]]
+    assert second.calls == [["b0", "b1"]]
     assert not (tmp_path / "table").exists()
-    merge = Letters(tmp_path)
+    merge = Letters(tmp_path, together=True)
     assert compute(merge).result is not None
     assert merge.calls == []
     assert compute(Letters(tmp_path, Work(shard="2/2"))).unchanged
