@@ -352,7 +352,7 @@ def first_line(error: BaseException) -> str:
 def _reason(error: BaseException, number: int | None) -> str:
     """Return why the system refused something."""
     if number is None:
-        return str(error).splitlines()[0]
+        return first_line(error)
     return os.strerror(number)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
+from importlib.resources.abc import Traversable
 from types import MappingProxyType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from .errors import BchistoError, InputError, is_out_of_memory
+from .options import by_key
 
 T = TypeVar("T")
 
@@ -23,11 +25,7 @@ def extension_names(group: str) -> list[str]:
     return sorted(_offers(group, tuple(sys.path)))
 
 
-@overload
-def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | None: ...
-@overload
-def load_extension(group: str, name: str, kind: tuple[type[Any], ...], *, what: str) -> Any: ...
-def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
+def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | None:
     """Load the entry point that another package provides under a name.
 
     Parameters
@@ -36,9 +34,9 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         Group of entry points, for example ``bchisto.encoders``.
     name : str
         Name of the entry point; upper and lower case are the same.
-    kind : type or tuple of type
+    kind : type
         Type of the entry point, or of the return value of its function. A specification must have the name of its entry
-        point.
+        point; the caller compares that in a file.
     what : str
         A word for messages, such as "encoder".
 
@@ -63,7 +61,7 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         )
     package = packages[0]
     try:
-        offer = offered[0].load()
+        offer: Any = offered[0].load()
         if not isinstance(offer, kind):
             offer = offer()
     except BchistoError:
@@ -74,13 +72,12 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         text = "{} {}: its entry point cannot be loaded ({}: {}); report this to its package, {}"
         raise InputError(text, what, name, type(error).__name__, error, package) from error
     if not isinstance(offer, kind):
-        types = kind if isinstance(kind, tuple) else (kind,)
-        names = " or ".join(expected.__name__ for expected in types)
         raise InputError(
-            f"{what} {name}: its entry point gives no {names}; report this to its package, {package}"
+            f"{what} {name}: its entry point gives no {kind.__name__}; report this to its package, {package}"
         )
-    if isinstance(kind, type) and offer.name.casefold() != name.casefold():
-        raise misnamed(offer.name, name, what=what, package=package)
+    given: Any = offer
+    if kind is not Traversable and given.name.casefold() != name.casefold():
+        raise misnamed(given.name, name, what=what, package=package)
     return offer
 
 
@@ -93,10 +90,7 @@ def misnamed(given: str, name: str, *, what: str, package: str = "") -> InputErr
 
 
 @functools.lru_cache(maxsize=32)
-def _offers(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
+def _offers(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[metadata.EntryPoint]]:
     """Return the entry points of a group by name; they are read again only if Python's search path changes."""
-    offers: dict[str, tuple[metadata.EntryPoint, ...]] = {}
-    for entry in metadata.entry_points(group=group):
-        name = entry.name.casefold()
-        offers[name] = (*offers.get(name, ()), entry)
-    return MappingProxyType(offers)
+    entries = metadata.entry_points(group=group)
+    return MappingProxyType(by_key(entries, lambda entry: entry.name.casefold()))

@@ -54,7 +54,7 @@ class ViewFit:
     view: View
     fits: int
     too_small: tuple[str, ...]
-    problem: str = ""
+    problem: str
 
 
 def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[ViewFit, ...]:
@@ -106,9 +106,7 @@ def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | Non
     return view.misfit(record, width=1, height=1)
 
 
-def measured(
-    dataset: Dataset, headers: Mapping[str, ImageHeader]
-) -> tuple[Dataset, dict[str, tuple[int, int]]]:
+def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, Sizes]:
     """Return the dataset with micrometres per pixel from the headers, and the sizes of images with a known header."""
     sizes = {}
     records = []

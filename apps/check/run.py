@@ -34,6 +34,7 @@ from ...stains import (
 )
 from .plan import (
     DescribingEstimate,
+    Sizes,
     ViewFit,
     fit_views,
     fitted,
@@ -202,7 +203,7 @@ class Preflight:
 
     dataset: Dataset
     survey: DatasetSurvey
-    sizes: Mapping[str, tuple[int, int]]
+    sizes: Sizes
     requested: FeaturizeSettings
     planned: FeaturizeSettings
     views: tuple[ViewFit, ...]

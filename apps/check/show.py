@@ -6,7 +6,7 @@ import functools
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ...core import (
     PathInput,
     TissueError,
     aligned,
+    by_key,
     converted,
     counted,
     few,
@@ -244,11 +245,14 @@ def _pictures(
 
 def choose_records(records: Sequence[ImageRecord]) -> list[ImageRecord]:
     """Choose images of one class, from as many different patients as possible; the choice is deterministic."""
-    by_group: dict[str, list[ImageRecord]] = {}
-    for record in sorted(records, key=lambda member: member.image_id):
-        by_group.setdefault(record.group or record.image_id, []).append(record)
-    turns = itertools.zip_longest(*by_group.values())  # one of each patient, then a second of each
-    return [record for turn in turns for record in turn if record is not None][:_MOST]
+    return one_of_each(sorted(records, key=lambda record: record.image_id))[:_MOST]
+
+
+def one_of_each(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """Return one image of each patient, then a second of each, and so on."""
+    by_group = by_key(records, lambda record: record.group or record.image_id)
+    turns = itertools.zip_longest(*by_group.values())
+    return [record for turn in turns for record in turn if record is not None]
 
 
 def _draw(record: ImageRecord, normalizer: Normalizer | None, scale: float) -> tuple[str, str]:

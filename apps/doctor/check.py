@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from ... import __version__
 from ...core import BchistoError, Write, counted, in_python, message_of, public, written
@@ -60,8 +60,12 @@ class Check:
     remedy: str = ""
 
 
+Examination: TypeAlias = Callable[[], Iterable[Check]]
+"""Checks one thing, and may find several."""
+
+
 def run_checks(
-    checks: Mapping[str, Callable[[], Iterable[Check]]],
+    checks: Mapping[str, Examination],
     *,
     apart: Collection[str] = (),
     hide: Mapping[str, str],
@@ -115,7 +119,7 @@ def _in_words(checks: Iterable[Check], write: Write) -> Iterator[Check]:
         yield Check(check.name, check.status, finding, written(public(check.remedy), write))
 
 
-def _outcome(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
+def _outcome(name: str, check: Examination) -> list[Check]:
     try:
         return [*check()]
     except BchistoError as error:
@@ -124,7 +128,7 @@ def _outcome(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
         return [Check(name, "failure", f"{type(error).__name__}: {error}", _BROKEN)]
 
 
-def _apart(name: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
+def _apart(name: str, check: Examination) -> list[Check]:
     """Run a check in a new process, since a library may end the process that loads it, as TensorFlow without memory."""
     context = multiprocessing.get_context("spawn")
     outcomes, sender = context.Pipe(duplex=False)
@@ -152,9 +156,7 @@ def _ended(code: int, trace: str) -> str:
     return f"its process ended with {end} in {package[1]}"
 
 
-def _send(
-    sender: Connection, tracer: Connection, name: str, check: Callable[[], Iterable[Check]]
-) -> None:
+def _send(sender: Connection, tracer: Connection, name: str, check: Examination) -> None:
     faulthandler.enable(tracer.fileno())
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there from C
     sender.send(_outcome(name, check))

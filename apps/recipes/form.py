@@ -146,7 +146,7 @@ def load_recipe(name: str) -> Recipe:
     if name in files:
         return parse_recipe(_content(name, files[name]))
     if name in extension_names(ENTRY_POINT_GROUP):
-        source = load_extension(ENTRY_POINT_GROUP, name, (Traversable,), what="recipe")
+        source: Any = load_extension(ENTRY_POINT_GROUP, name, Traversable, what="recipe")
         recipe = parse_recipe(_content(f"recipe {name}", source))
         if recipe.name.casefold() != name.casefold():
             raise misnamed(recipe.name, name, what="recipe")
@@ -205,7 +205,7 @@ def parse_recipe(content: Content) -> Recipe:
         ) from error
 
 
-def _typed(value: Any, name: str = "") -> Any:
+def _typed(value: Any, name: str) -> Any:
     """Convert texts of a recipe's part to numbers; names and sentences stay texts."""
     if isinstance(value, Mapping):
         return {key: _typed(item, key) for key, item in value.items()}
@@ -301,11 +301,12 @@ def _check_steps(recipe: Recipe) -> None:
     for variant in recipe.variants:
         _check_variant(recipe, variant)
     changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
-    _check_names(recipe.quick, changes, f"recipe {recipe.name}: quick")
-    _check_names(recipe.full_scale, {"source", "views"}, f"recipe {recipe.name}: full_scale")
+    check_names(recipe.quick, changes, f"recipe {recipe.name}: quick")
+    check_names(recipe.full_scale, {"source", "views"}, f"recipe {recipe.name}: full_scale")
 
 
-def _check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
+def check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
+    """Refuse settings of a part of a recipe that there are not."""
     unknown = sorted(part.keys() - names)
     if unknown:
         raise InputError(f"{where}.{unknown[0]}: no such setting")

@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ...data import (
     facts_of,
     published_folds,
 )
+from ..check import one_of_each
 from .recipe import Recipe, ReproduceRequest
 
 _log = logging.getLogger(__name__)
@@ -297,13 +297,9 @@ def choose_few(dataset: Dataset, *, count: int) -> list[str]:
     """
     images: list[str] = []
     for label in dataset.classes:
-        images_of: dict[str, list[str]] = {}
-        for record in dataset.records:
-            if record.label == label:
-                images_of.setdefault(record.group or record.image_id, []).append(record.image_id)
-        if not images_of:
+        records = [record for record in dataset.records if record.label == label]
+        if not records:
             raise InputError(f"{dataset.root}: no image of class {label} is present")
-        # one image of each group, then a second of each, and so on
-        turns = zip_longest(*(images_of[group] for group in sorted(images_of)))
-        images += [image for turn in turns for image in turn if image is not None][:count]
+        records.sort(key=lambda record: record.group or record.image_id)
+        images += [record.image_id for record in one_of_each(records)[:count]]
     return images

@@ -161,7 +161,7 @@ def _table_of(network: Trained, pictures: Pictures) -> PredictionTable | None:
 
 def _surest(table: PredictionTable, count: int) -> list[str]:
     """Return the images of each class with the most confident predictions, right and wrong ones in turn."""
-    right = table.predicted == table.labels
+    right = table.hits
     images: list[str] = []
     for label in range(len(table.classes)):
         sides = (surest(table, (table.labels == label) & (right == hit)) for hit in (True, False))

@@ -70,7 +70,7 @@ class Recipe:
     variants: dict[str, Values]
     quick: Values
     published: list[Values]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
     raised: int = 0
 
     @property
@@ -108,10 +108,6 @@ class Recipe:
     def values(self, section: str) -> Values:
         """Return the settings of a step without their sources."""
         return {name: setting.value for name, setting in self.sections.get(section, {}).items()}
-
-    def reseeded(self, number: int) -> Recipe:
-        """Return the recipe with a number added to all seeds."""
-        return replace(self, raised=number)
 
     def steps_of(
         self, variant: str, *, quick: bool = False, full_scale: bool = False

@@ -47,7 +47,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     """
     test_images = find_test_images(recipe, request.test_images)  # before work of days
     first, *others = [
-        RecipeRun(recipe.reseeded(number), request.at_seed(number))
+        RecipeRun(replace(recipe, raised=number), request.at_seed(number))
         for number in range(request.seeds)
     ]
     for seed in (first, *others):

@@ -14,6 +14,7 @@ from ...encoders import weights_of
 from ...evaluate import TwoClassView
 from ...featurize import FeaturizeSettings, encoder_defaults
 from ...finetune import FinetuneSettings, list_networks, resolved
+from .form import check_names
 from .image_sets import READING, reading_of
 from .recipe import Recipe, ReproduceRequest, Values
 from .steps import (
@@ -47,7 +48,7 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
         for kind, values in recipe.steps_of(
             variant, quick=request.quick, full_scale=request.full_scale
         ):
-            _check_names(recipe, kind, values)
+            check_names(values, _names_of(kind), f"recipe {recipe.name}: {kind}")
             if kind == "featurize":
                 steps.append(_featurize_step(recipe, values, request))
             elif kind == "boost":
@@ -66,13 +67,11 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     return steps
 
 
-def _check_names(recipe: Recipe, kind: str, values: Values) -> None:
+def _names_of(kind: str) -> set[str]:
     names = {*READING}
     for settings_class in _SETTINGS_OF[kind]:
         names |= {field.name for field, _, _ in declared_options(settings_class)}
-    unknown = sorted(values.keys() - names)
-    if unknown:
-        raise InputError(f"recipe {recipe.name}: {kind}.{unknown[0]}: no such setting")
+    return names
 
 
 def _featurize_step(recipe: Recipe, values: Values, request: ReproduceRequest) -> FeaturizeStep:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -31,7 +31,7 @@ from ...featurize import (
     settings_from,
 )
 from ...finetune import FinetuneSettings, finetune, sample_training
-from .image_sets import ImageSet, Reading, write_list
+from .image_sets import FoldRow, ImageSet, Reading, write_list
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ class FeaturizeStep:
 
     reading: Reading
     settings: FeaturizeSettings
-    fresh: bool = False
-    brought: Mapping[str, Any] = field(default_factory=dict)
+    fresh: bool
+    brought: Mapping[str, Any]
 
     kind = "featurize"
 
@@ -67,13 +67,12 @@ class FeaturizeStep:
         """Extract features, with a shard only its share; the last shard combines the results into feature files."""
         if self.brought:
             _log.info("%s", defaults_text(self.brought, self.settings))
+        images = image_set.selection(self.reading)
         for settings in self._drawn():
-            images = image_set.selection(self.reading)
             share = featurize(images, out=image_set.run, settings=settings, work=work).share
             if share is not None and share.done == share.units and not work.checks:
                 # this was the last shard
                 everything = replace(work, shard=None)
-                images = image_set.selection(self.reading)
                 featurize(images, out=image_set.run, settings=settings, work=everything)
         return []
 
@@ -188,7 +187,7 @@ class FixedTest(NamedTuple):
         if folds.folds == ("none",):
             return replace(folds, test_list=listed)
         other_parts = [part for part in plan.folds if part != self.fold]
-        rows: list[tuple[str, int, str]] = []
+        rows: list[FoldRow] = []
         for number, held_out in enumerate(other_parts, start=1):
             rows += [(image, number, "test") for image in tested]
             if held:
@@ -250,9 +249,9 @@ class FinetuneStep:
     settings: FinetuneSettings
     folds: FoldChoice
     view: TwoClassView
-    extras: NetworkExtras = field(default_factory=NetworkExtras)
-    remarks: tuple[str, ...] = ()
-    test: FixedTest | None = None
+    extras: NetworkExtras
+    remarks: tuple[str, ...]
+    test: FixedTest | None
 
     kind = "finetune"
 

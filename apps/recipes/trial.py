@@ -160,7 +160,7 @@ class TrialResult:
 
     check: Preflight
     results: tuple[CrossValidation, ...]
-    standard: float | None = None
+    standard: float | None
 
 
 def trial(

@@ -203,7 +203,7 @@ _BLUR = 0.8
 """Standard deviation of the blur, in pixels."""
 
 
-def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Floats:
+def excite(graph: Graph, *, tensor: int, units: list[int]) -> Floats:
     """Return pictures that maximise units or classes: float32 of shape (units, size, size, 3) in 0..255.
 
     The method is gradient ascent from grey noise, with jitter and blur.
@@ -214,7 +214,6 @@ def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Flo
     tensor : int
         A feature map, or `Graph.logits` for classes.
     units : list of int
-    seed : int
 
     References
     ----------
@@ -225,7 +224,7 @@ def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Flo
     from keras import ops
 
     _, height, width, _ = graph.shapes[graph.entry]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     pictures = (128 + rng.normal(0, 8, (len(units), height, width, 3))).astype(np.float32)
     weights = np.zeros((len(units), graph.shapes[tensor][-1]), np.float32)
     weights[range(len(units)), units] = 1.0

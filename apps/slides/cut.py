@@ -181,7 +181,7 @@ class CutResult(NamedTuple):
     """
 
     folder: Path
-    slides: Sequence[Mapping[str, Any]]
+    slides: Sequence[Content]
     failures: Failures
 
     @property
@@ -367,20 +367,16 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         slides = []
         for unit in self.slides:
             with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
-                self._check_slide(unit)
+                earlier = self.earlier.get(unit.slide.name, unit.content)
+                if earlier["digest"] != unit.content["digest"]:
+                    raise InputError(
+                        "{}: another slide was cut into {}; give another {out}",
+                        unit.slide.path,
+                        unit.folder,
+                    )
                 _check_name(unit, names)
                 slides.append(unit)
         self.slides = slides
-
-    def _check_slide(self, unit: SlideUnit) -> None:
-        """Refuse another slide than the one that was cut under its name."""
-        earlier = self.earlier.get(unit.slide.name)
-        if earlier is not None and earlier["digest"] != unit.content["digest"]:
-            raise InputError(
-                "{}: another slide was cut into {}; give another {out}",
-                unit.slide.path,
-                unit.folder,
-            )
 
     def discard(self) -> None:
         """Set aside the fields; without writing, only take no notice of them. Called before `earlier` is read."""
@@ -528,9 +524,7 @@ class Manifest:
         return {**slide, "group": self.patients[slide["name"]], "fields": fields}
 
 
-def cut_slide(
-    units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool
-) -> dict[str, Any]:
+def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool) -> Content:
     """Cut a slide: choose fields, write those that do not exist, then the list of all, which is returned.
 
     Parameters
@@ -550,7 +544,7 @@ def cut_slide(
     """
     (unit,) = units
     failures = Failures()
-    content: dict[str, Any] = {**unit.content, "fields": [], "failures": failures}
+    content: Content = {**unit.content, "fields": [], "failures": failures}
     with (
         leaving_out(unit.slide.name, failures, skip=skip),
         Slide(unit.slide.path, mpp=unit.settings.mpp) as slide,

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from ...core.formats import Array, Flags, Integers
+from ...core.formats import Array, Flags, Floats, Integers, Pixels
 from ...stains import foreign_pixels, large_areas
 from .files import Annotation
-from .slide import Picture, Slide
+from .slide import Slide
 
-Positions: TypeAlias = npt.NDArray[np.int64]
+Positions: TypeAlias = Integers
 """x and y of left upper corners, pixels of level 0; shape (fields, 2)."""
 
 _RASTER = 64
@@ -54,7 +53,7 @@ class Tissue(NamedTuple):
         Of the tissue, mm2.
     """
 
-    picture: Picture
+    picture: Pixels
     mask: Flags
     factor: float
     area: float
@@ -126,7 +125,7 @@ def positions(
     return np.stack([np.tile(columns, len(rows)), np.repeat(rows, len(columns))], axis=1)
 
 
-def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> npt.NDArray[np.float64]:
+def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> Floats:
     """Return the share of tissue in squares, 0 to 1.
 
     Parameters

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import predict
-from ...core.formats import Floats, Integers
+from ...core.formats import Floats, Integers, Pixels
 from ...core.jobs import atomic_output, write_json
 from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
 from ..explain import font_of, outline
 from .grid import Tissue, find_tissue
-from .slide import Picture, Slide
+from .slide import Slide
 from .tiles import Results, TileGrid
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class TileMap:
             page.save(temporary, format="PNG")
         return thumbnail(np.asarray(page), side=_PICTURE)
 
-    def _coloured(self, tissue: Tissue) -> Picture:
+    def _coloured(self, tissue: Tissue) -> Pixels:
         """Return a picture of the slide in which each tile has the colour of its class."""
         from PIL import Image
 
@@ -240,7 +240,7 @@ class TileMap:
             covered += share * (np.array(self.colours[tile.predicted]) - covered)
         return np.rint(pixels).astype(np.uint8)
 
-    def _with_legend(self, pixels: Picture) -> Image.Image:
+    def _with_legend(self, pixels: Pixels) -> Image.Image:
         """Return a picture with the share of the tiles of each class below."""
         from PIL import Image, ImageDraw
 

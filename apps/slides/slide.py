@@ -11,13 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...core import DependencyError, ImageError, InputError, MissingInputError, how_to_install
-from ...core.formats import plausible_mpp
-
-Picture = npt.NDArray[np.uint8]
-"""RGB, shape (height, width, 3)."""
+from ...core.formats import Pixels, plausible_mpp
 
 ALIKE = 0.02
 """Scales that differ by no more are one scale: 0.4990 and 0.5 micrometres per pixel need no resampling."""
@@ -64,13 +60,12 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             raise MissingInputError(f"{path}: no such slide")
         self._open()
         properties = dict(self._slide.properties)
-        bounds = [
+        bounds: list[Any] = [
             properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
         ]
-        rectangle: list[Any] = bounds
         if None in bounds:
-            rectangle = [0, 0, *self._slide.dimensions]
-        self._left, self._top, self.width, self.height = map(int, rectangle)
+            bounds = [0, 0, *self._slide.dimensions]
+        self._left, self._top, self.width, self.height = map(int, bounds)
         pixels = math.prod(self._slide.level_dimensions[-1])
         if pixels > _LARGEST:
             raise InputError(
@@ -124,7 +119,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             raise InputError(text, self.path, f"{self.mpp:.3g}", f"{scale:g}")
         return near
 
-    def read(self, x: float, y: float, width: int, height: int, scale: float) -> Picture:
+    def read(self, x: float, y: float, width: int, height: int, scale: float) -> Pixels:
         """Read a rectangle.
 
         Parameters
@@ -164,7 +159,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             parts.append(pixels)
         return np.concatenate(parts)
 
-    def _read_level(self, x: int, y: int, level: int, size: tuple[int, int]) -> Picture:
+    def _read_level(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
         """Read pixels of a level. After an error OpenSlide refuses everything, so the slide is opened anew."""
         from openslide import OpenSlideError
         from PIL import Image

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ...core import InputError, Message, limited, option
+from ...core.formats import Pixels
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
 from ...data import BACH_MPP, BACH_SIZE, ImageRecord
 from ...predict import BoostedModel, Model, PredictBlock, Prediction, load_alike, predict_records
 from .cut import CutSettings
 from .files import Failures, SlideFile, SlideSettings, leaving_out
 from .grid import find_tissue, positions, tissue_shares
-from .slide import ALIKE, Picture, Slide
+from .slide import ALIKE, Slide
 
 if TYPE_CHECKING:
     from ...featurize import View
@@ -203,7 +204,7 @@ class TileGrid:
             for x, y in self.corners
         ]
 
-    def read(self, slide: Slide, number: int) -> Picture:
+    def read(self, slide: Slide, number: int) -> Pixels:
         """Return the pixels of a tile.
 
         Raises

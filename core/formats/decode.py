@@ -91,6 +91,7 @@ def _open(path: Path) -> Container:
         with path.open("rb") as handle:
             read = _reader(handle.read(_BEGIN_BYTES), suffix)
             if read is not None:
+                handle.seek(0)
                 container = read(path, handle)
     except ImageError:
         raise

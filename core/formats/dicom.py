@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .. import ImageError
+from .. import ImageError, first_line
 from . import files, limits
 from .files import BROKEN, SLIDE, Container, Floats, ImageHeader, Samples
 from .pictures import JPEG_BEGIN, check_jpeg
@@ -279,9 +279,8 @@ def _decode(path: Path, header: ImageHeader) -> Samples:
             levels = values
             ends = np.array([values.min(), values.max()])
     except _broken() as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(
-            f"{path}: cannot be decoded ({reason}); download it again or save it uncompressed"
+            f"{path}: cannot be decoded ({first_line(error)}); download it again or save it uncompressed"
         ) from error
     if not np.isfinite([*ends, levels.min(), levels.max()]).all():
         raise ImageError(
@@ -297,7 +296,7 @@ def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
     """Refuse compressed pixels of another size, before they are decoded, and a JPEG with missing pixels."""
     from pydicom.encaps import get_frame
 
-    syntax = getattr(getattr(elements, "file_meta", None), "TransferSyntaxUID", None)
+    syntax = elements.file_meta.get("TransferSyntaxUID")
     try:
         if syntax is None or not syntax.is_encapsulated:
             return

@@ -99,7 +99,6 @@ def read_picture(path: Path, handle: BinaryIO) -> Container:
     ImageError
         The file is too large, cut off or damaged, or of a kind that Pillow does not read.
     """
-    handle.seek(0)
     head = handle.read(34).ljust(34, b"\0")
     kind = "WebP"
     if head.startswith(PNG_BEGIN):
@@ -181,7 +180,6 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
         The header is damaged or of a kind that is not read. Decoding raises it for too many scans, or if pixels or the
         end are missing.
     """
-    handle.seek(0)
     files.check_bytes(path)
     begin = handle.read(_HEAD)
     try:
@@ -288,7 +286,6 @@ def read_ljpeg(path: Path, handle: BinaryIO) -> Container:
     ImageError
         The file is not a lossless JPEG with one component. Decoding raises it if the file is truncated or damaged.
     """
-    handle.seek(0)
     frame = _SOF3.search(handle.read(_HEAD))
     if frame is None:
         raise ImageError(

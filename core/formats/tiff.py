@@ -78,7 +78,6 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         All pages are thumbnails of another image in the file, or the file is a whole slide, a stack, a time series or
         fluorescence, has a damaged directory or impossible sizes, or has samples of a kind that is refused.
     """
-    handle.seek(0)  # tifffile assumes that the file begins at the current position
     with _opened(handle, name=path.name) as file:
         used = _used_pages(path, file)
         candidates = used or [0]

@@ -106,9 +106,7 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
     return environments
 
 
-def run_on_dask(
-    call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str
-) -> Iterator[tuple[U, R]]:
+def run_on_dask(call: Callable[[U], R], units: Sequence[U], *, address: str) -> Iterator[R]:
     """Yield the result of a call for each unit, in the order in which the workers finish.
 
     Raises
@@ -140,7 +138,7 @@ def run_on_dask(
             ) from error
 
 
-def _in_folder(folder: str, call: Callable[[U], tuple[U, R]], unit: U) -> tuple[U, R]:
+def _in_folder(folder: str, call: Callable[[U], R], unit: U) -> R:
     """Do a unit in the working folder of the command, so that relative paths mean the same; units may do so at once."""
     # the worker does not see this folder, so only absolute paths can work
     with contextlib.suppress(OSError):

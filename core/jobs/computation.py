@@ -265,7 +265,7 @@ def compute_all(computations: Sequence[Computation[U, K, M, R]]) -> list[Compute
             computation.discard()
     for computation in computations:
         computation.begin()
-    return [_compute(computation) for computation in computations]
+    return [_Run(computation).compute() for computation in computations]
 
 
 def compute(computation: Computation[U, K, M, R]) -> Computed[R]:
@@ -274,124 +274,122 @@ def compute(computation: Computation[U, K, M, R]) -> Computed[R]:
     return computed
 
 
-@dataclass(frozen=True)
-class _Units(Generic[U, K]):
-    """The units of a computation, and which of them were finished when it started.
+class _Run(Generic[U, K, M, R]):
+    """A run of a computation: its units, and which of them were finished when it started.
 
     Attributes
     ----------
+    computation : Computation
     units : sequence
         All units.
     here : sequence
-        Those of this shard; without a shard, all.
+        Those of this shard, which are dealt before finished ones are looked for; without a shard, all.
     kept : sequence
         For each of all units its kept result, None if it was not finished; empty for a shard.
-    missing : sequence
+    missing : list
         Those of this shard that were not finished.
     """
 
-    units: Sequence[U]
-    here: Sequence[U]
-    kept: Sequence[K | None]
-    missing: Sequence[U]
-
-    @classmethod
-    def of(cls, computation: Computation[U, K, M, R]) -> _Units[U, K]:
-        """Read which units are finished; of a shard, which are dealt before that, only its own."""
+    def __init__(self, computation: Computation[U, K, M, R]) -> None:
+        self.computation = computation
         shard = computation.work.shard
-        units = computation.units(merges=shard is None)
-        computation.describe(units)
+        self.units = computation.units(merges=shard is None)
+        computation.describe(self.units)
+        self.here = self.units
+        self.kept: Sequence[K | None] = ()
         if shard is None:
-            kept = [computation.read(unit) for unit in units]
-            missing = [unit for unit, result in zip(units, kept, strict=True) if result is None]
-            return cls(units, units, kept, missing)
-        here = [unit for group in shard.select(computation.groups(units)) for unit in group]
-        return cls(units, here, (), [unit for unit in here if computation.read(unit) is None])
+            self.kept = [computation.read(unit) for unit in self.units]
+            results = zip(self.units, self.kept, strict=True)
+            self.missing = [unit for unit, result in results if result is None]
+        else:
+            groups = shard.select(computation.groups(self.units))
+            self.here = [unit for group in groups for unit in group]
+            self.missing = [unit for unit in self.here if computation.read(unit) is None]
 
+    def compute(self) -> Computed[R]:
+        """Do the missing units of this shard, then write the outputs, or tell how much is done."""
+        computation = self.computation
+        work = computation.work
+        finished = len(self.here) - len(self.missing)
+        if finished:
+            _log.info(
+                "%s: %d of %d %s already",
+                computation.label,
+                finished,
+                len(self.here),
+                computation.finished_clause,
+            )
+        if self.missing:
+            self._note_work()
+        if work.checks:
+            return self._check()
+        made = self._do()
+        if work.shard is not None:
+            computation.end_shard()
+            # another process may have written the outputs meanwhile
+            unchanged = computation.is_written(self.kept)
+            return Computed(None, self._share(), unchanged)
+        if not computation.rewrites and self._is_unchanged():
+            return Computed(None, unchanged=True)
+        return Computed(computation.write(self.kept, made))
 
-def _compute(computation: Computation[U, K, M, R]) -> Computed[R]:
-    """Do the missing units of this shard, then write the outputs, or tell how much is done."""
-    work = computation.work
-    units = _Units.of(computation)
-    finished = len(units.here) - len(units.missing)
-    if finished:
-        _log.info(
-            "%s: %d of %d %s already",
-            computation.label,
-            finished,
-            len(units.here),
-            computation.finished_clause,
+    def _check(self) -> Computed[R]:
+        """Tell what is to be done, and do nothing."""
+        self.computation.rehearse(self.missing)
+        unchanged = self._is_unchanged()
+        if not self.missing and not unchanged:
+            # all units are finished, but others read from the list that outputs are to be written
+            self.computation.list_units(self.units)
+        return Computed(None, self._share(), unchanged)
+
+    def _is_unchanged(self) -> bool:
+        """Return whether nothing was to be done: no unit was missing, and the outputs are of exactly these inputs."""
+        return not self.missing and self.computation.is_written(self.kept)
+
+    def _note_work(self) -> None:
+        """Ask the workers of Dask for their versions, and record what begins."""
+        computation = self.computation
+        environments: Sequence[Mapping[str, str]] = [{}]
+        dask = computation.work.dask
+        if dask is not None:
+            environments = ask_workers(
+                dask, folder=computation.folder, packages=computation.packages
+            )
+        computation.note_work(self.units, environments)
+        computation.list_units(self.units)
+
+    def _do(self) -> list[M]:
+        """Do missing units with as many processes as they are worth; return what was made."""
+        computation = self.computation
+        missing = self.missing
+        if not missing:
+            return []
+        work = computation.work
+        resources = computation.resources
+        if len(missing) > 1 and work.dask is None:
+            seconds = computation.seconds(missing[0])
+            if seconds:
+                steps = computation.steps
+                seconds *= sum(map(steps, missing)) / steps(missing[0])
+                if work.jobs is None:
+                    resources = resources.worth(seconds)
+                duration = rough_duration(resources.clock(seconds))
+                _log.info("%s: about %s", computation.label, duration)
+        return run_units(
+            computation.do,
+            computation.bundles(missing),
+            steps=lambda group: sum(map(computation.steps, group)),
+            resources=resources,
+            dask=work.dask,
+            label=computation.label,
+            step_name=computation.step_name,
         )
-    if units.missing:
-        _note_work(computation, units.units)
-    if work.checks:
-        return _check(computation, units)
-    made = _do(computation, units.missing)
-    if work.shard is not None:
-        computation.end_shard()
-        # another process may have written the outputs meanwhile
-        unchanged = computation.is_written(units.kept)
-        return Computed(None, _share(computation, units), unchanged)
-    if not computation.rewrites and _is_unchanged(computation, units):
-        return Computed(None, unchanged=True)
-    return Computed(computation.write(units.kept, made))
 
-
-def _check(computation: Computation[U, K, M, R], units: _Units[U, K]) -> Computed[R]:
-    """Tell what is to be done, and do nothing."""
-    computation.rehearse(units.missing)
-    unchanged = _is_unchanged(computation, units)
-    if not units.missing and not unchanged:
-        # all units are finished, but others read from the list that outputs are to be written
-        computation.list_units(units.units)
-    return Computed(None, _share(computation, units), unchanged)
-
-
-def _is_unchanged(computation: Computation[U, K, M, R], units: _Units[U, K]) -> bool:
-    """Return whether nothing was to be done: no unit was missing, and the outputs are of exactly these inputs."""
-    return not units.missing and computation.is_written(units.kept)
-
-
-def _note_work(computation: Computation[U, K, M, R], units: Sequence[U]) -> None:
-    """Ask the workers of Dask for their versions, and record what begins."""
-    environments: Sequence[Mapping[str, str]] = [{}]
-    dask = computation.work.dask
-    if dask is not None:
-        environments = ask_workers(dask, folder=computation.folder, packages=computation.packages)
-    computation.note_work(units, environments)
-    computation.list_units(units)
-
-
-def _do(computation: Computation[U, K, M, R], missing: Sequence[U]) -> list[M]:
-    """Do missing units with as many processes as they are worth; return what was made."""
-    if not missing:
-        return []
-    work = computation.work
-    resources = computation.resources
-    if len(missing) > 1 and work.dask is None:
-        seconds = computation.seconds(missing[0])
-        if seconds:
-            steps = computation.steps
-            seconds *= sum(map(steps, missing)) / steps(missing[0])
-            if work.jobs is None:
-                resources = resources.worth(seconds)
-            duration = rough_duration(resources.clock(seconds))
-            _log.info("%s: about %s", computation.label, duration)
-    return run_units(
-        computation.do,
-        computation.bundles(missing),
-        steps=lambda group: sum(map(computation.steps, group)),
-        resources=resources,
-        dask=work.dask,
-        label=computation.label,
-        step_name=computation.step_name,
-    )
-
-
-def _share(computation: Computation[U, K, M, R], units: _Units[U, K]) -> Share | None:
-    """Return the share of a shard, and how much all shards have finished."""
-    shard = computation.work.shard
-    if shard is None:
-        return None
-    finished = computation.count_finished(units.units)
-    return Share(shard, len(units.here), finished, len(units.units), computation.unit)
+    def _share(self) -> Share | None:
+        """Return the share of a shard, and how much all shards have finished."""
+        computation = self.computation
+        shard = computation.work.shard
+        if shard is None:
+            return None
+        finished = computation.count_finished(self.units)
+        return Share(shard, len(self.here), finished, len(self.units), computation.unit)

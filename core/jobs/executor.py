@@ -102,14 +102,12 @@ def run_units(
     total = sum(map(steps, units))
     each = total / max(len(units), 1) * min(resources.processes, len(units))
     with contextlib.ExitStack() as stack:
+        ticker = Ticker(None)
         folder = None  # stays None if there is no room for temporary files; only the progress bar needs them
         with contextlib.suppress(OSError):
             folder = stack.enter_context(scratch_folder())
+            ticker = Ticker(folder / _TICKS)
             (folder / _TICKS).mkdir()
-        ticks = None
-        if folder is not None:
-            ticks = folder / _TICKS
-        ticker = Ticker(ticks)
 
         def between() -> float:
             steps_kept = ticker.read()[1]
@@ -158,13 +156,13 @@ def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U) -> tuple[U, R
 
 
 def _results(
-    call: Callable[..., tuple[U, R]],
+    call: Callable[..., R],
     units: Sequence[U],
     *,
     resources: Resources,
     dask: str | None,
     folder: Path | None,
-) -> Generator[tuple[U, R]]:
+) -> Generator[R]:
     if not units:
         return
     jobs = min(resources.processes, len(units))
@@ -187,11 +185,11 @@ def _results(
 
 
 def _here_first(
-    call: Callable[[U], tuple[U, R]],
+    call: Callable[[U], R],
     units: Sequence[U],
     resources: Resources,
     in_workers: Callable[..., Iterator[Any]],
-) -> Generator[tuple[U, R]]:
+) -> Generator[R]:
     """Do units in this process, and in workers if the others are worth their start.
 
     That is known from the time of the first unit, or as soon as this takes so long that they must be. Then a thread
@@ -205,7 +203,7 @@ def _here_first(
     generator, which fails if it is asked while it runs.
     """
     queue = iter(list(units))
-    outcomes: collections.deque[tuple[U, R]] = collections.deque()
+    outcomes: collections.deque[R] = collections.deque()
     errors: list[BaseException] = []
     began = time.monotonic()
     first_done = threading.Event()
@@ -260,7 +258,7 @@ def _begin(parent: int, folder: Path | None, resources: Resources) -> None:
 
 
 def _in_processes(
-    call: Callable[[U], tuple[U, R]],
+    call: Callable[[U], R],
     units: Iterable[U],
     *,
     jobs: int,
@@ -268,7 +266,7 @@ def _in_processes(
     env: dict[str, str],
     ahead: int = 1,
     stop: threading.Event | None = None,
-) -> Iterator[tuple[U, R]]:
+) -> Iterator[R]:
     """Do units in workers, of which each has `ahead` more to do next, until the event `stop`, if it is set."""
     # joblib does not tell a killed worker from a failed one. Workers of loky are new interpreters, work in any script,
     # and are replaced if their memory grows.
@@ -284,7 +282,7 @@ def _in_processes(
         started = False
         complete = False
         waiting = iter(units)
-        underway: set[Future[tuple[U, R]]] = set()
+        underway: set[Future[R]] = set()
         poll_seconds = None
         if stop is not None:
             poll_seconds = _POLL_SECONDS
@@ -396,6 +394,6 @@ def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, most: int
             future.cancel()
 
 
-def _alone(function: Callable[..., R], *given: Any) -> R:
+def _alone(function: Callable[[U], R], item: U) -> R:
     with one_thread_of_opencv():
-        return function(*given)
+        return function(item)

@@ -120,18 +120,23 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         Name of the task, e.g. ``"featurize"``.
     unit : str
         Name of a step, in the plural, e.g. ``"descriptors"``.
-    between : callable
+    between : callable, optional
         Returns the number of steps that all processes do between two moments at which their work is kept. If these are
         more than a minute apart, a line informs of it once. 0 prints nothing.
     """
 
     def __init__(
-        self, *, total: int | None, label: str, unit: str, between: Callable[[], float] = lambda: 0
+        self,
+        *,
+        total: int | None,
+        label: str,
+        unit: str,
+        between: Callable[[], float] | None = None,
     ) -> None:
         self._total = total
         self._label = label
         self._unit = unit
-        self._between: Callable[[], float] | None = between
+        self._between = between
         self._began = self._last_line = time.monotonic()
         self._done = 0
         self._looks: list[tuple[float, int]] = []

@@ -15,7 +15,7 @@ from ... import __version__
 from .. import DAMAGE, BchistoError, BundleError, OutputError, printable
 from ..formats import BUNDLE_KIND, MANIFEST, Archive, check_archive_size
 from ..jobs import atomic_output
-from .archive import BUNDLE_SCHEMA, check_manifest
+from .archive import BUNDLE_SCHEMA, check_manifest, fits
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""
@@ -24,6 +24,9 @@ _HEAD = {"kind": BUNDLE_KIND, "schema_version": BUNDLE_SCHEMA, "bchisto_version"
 """First entries of a manifest."""
 
 _KINDS = {"boosted": "boosted models", "cnn": "CNNs"}
+
+Content = dict[str, Any]
+"""A part of a manifest, as JSON."""
 
 Member = tuple[str, Callable[[], bytes]]
 """Name of a member, and a function that returns its bytes."""
@@ -82,10 +85,10 @@ class BundleFacts:
     protocol: str
     banners: tuple[str, ...] = ()
     temperature: float | None = None
-    two_class: dict[str, Any] | None = None
+    two_class: Content | None = None
     training: TrainingImages | None = None
-    unsure: dict[str, Any] | None = None
-    reading: dict[str, Any] = field(default_factory=dict)
+    unsure: Content | None = None
+    reading: Content = field(default_factory=dict)
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -144,7 +147,7 @@ class BundleFacts:
             **further,
         )
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> Content:
         """Return the entries for the manifest."""
         calibration = None
         if self.temperature is not None:
@@ -279,7 +282,7 @@ def bundle_kind(path: Path) -> str:
         return str(archive.manifest["models"])
 
 
-def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
+def bundle_view(path: Path) -> tuple[tuple[str, ...], Content | None]:
     """Return the classes of a model file and its ``two_class`` entry. Only the manifest is read.
 
     Raises
@@ -291,7 +294,7 @@ def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
         return tuple(archive.manifest["classes"]), archive.manifest["two_class"]
 
 
-def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
+def bundle_stores(path: Path) -> dict[str, Content]:
     """Return the settings of each feature file by name, empty for CNNs. Only the manifest is read.
 
     Raises
@@ -301,12 +304,8 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
     """
     with open_bundle(path) as archive:
         stores = archive.manifest.get("stores", {})
-        if not isinstance(stores, dict) or not all(map(_names_encoder, stores.values())):
+        if not isinstance(stores, dict) or not fits([*stores.values()], [{"encoder": str}]):
             raise BundleError(
                 f"{path}: its manifest lacks the settings of its feature sets; the model file is corrupt"
             )
         return stores
-
-
-def _names_encoder(settings: Any) -> bool:
-    return isinstance(settings, dict) and isinstance(settings.get("encoder"), str)

@@ -17,11 +17,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from .. import InputError, Message, OverwrittenError, SettingsConflictError, counted, few
 from ..formats import read_json
 from ..jobs import ensure_folder, remove_leftovers, write_json
+
+Values: TypeAlias = Mapping[str, Any]
+"""Settings and the like, by name."""
+
+Versions: TypeAlias = Mapping[str, str]
+"""Package or circumstance to its version."""
 
 LabelAndGroup = tuple[str, str]
 """Label and group of an image; empty if unknown."""
@@ -89,7 +95,7 @@ class ImageChange:
 _HASH = "_sha256"
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differences(old: Values, new: Values) -> dict[str, tuple[Any, Any]]:
     """Return the keys whose values differ, each with the old and the new value (``None`` if missing).
 
     Examples
@@ -102,8 +108,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 
 
 def describe_differences(
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
+    old: Values,
+    new: Values,
     *,
     texts: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
@@ -226,9 +232,9 @@ class FolderSettings:
     """
 
     folder: Path
-    settings: Mapping[str, Any]
+    settings: Values
     work: Sequence[str]
-    made_with: Mapping[str, str] = field(default_factory=dict)
+    made_with: Versions = field(default_factory=dict)
     loose: frozenset[str] = frozenset()
     otherwise: str = Message("another {out}")
 
@@ -304,7 +310,7 @@ class FolderSettings:
             return ""
         return str(environments[0].get(name, ""))
 
-    def note_work(self, environments: Iterable[Mapping[str, str]], **circumstances: str) -> None:
+    def note_work(self, environments: Iterable[Versions], **circumstances: str) -> None:
         """Record the environment of the work: versions of this process, or of workers, and circumstances.
 
         A warning is logged if a package has another minor version than in the first work of the folder.
@@ -324,7 +330,7 @@ class FolderSettings:
                 self.folder / _FILE, {**content, "schema_version": _SCHEMA, "made_with": recorded}
             )
 
-    def _warn_of_other_versions(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    def _warn_of_other_versions(self, old: Versions, new: Versions) -> None:
         """Log a warning if a package of the first work has another minor version now."""
         first = {name: version for name, version in old.items() if name in new}
         if any(_minor(version) != _minor(new[name]) for name, version in first.items()):
@@ -336,13 +342,15 @@ class FolderSettings:
             changes = describe_differences(first, {name: new[name] for name in first})
             _log.warning(Message(text, self.folder, changes, remedies=remedies))
 
-    def _differences(self, old: Mapping[str, Any]) -> str:
+    def _differences(self, old: Values) -> str:
         """Describe how the settings of the folder differ from these; empty if they are the same."""
         new = json.loads(json.dumps(self.settings))
         clashes = []
         left_out = {_STORES, *self.loose}
-        old_settings = {name: value for name, value in old.items() if name not in left_out}
-        new_settings = {name: value for name, value in new.items() if name not in left_out}
+        old_settings, new_settings = (
+            {name: value for name, value in settings.items() if name not in left_out}
+            for settings in (old, new)
+        )
         if old_settings != new_settings:
             clashes.append(describe_differences(old_settings, new_settings))
         new_stores = new.get(_STORES, {})

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .. import InputError, MissingInputError
 from ..formats import read_json
 from .folder import differences
-from .record import process_runs
+from .record import Content, process_runs
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +45,11 @@ class RunEntry(NamedTuple):
     status: str
     started: str
     seconds: float | None
-    config: dict[str, Any]
-    notes: dict[str, Any]
+    config: Content
+    notes: Content
     versions: dict[str, str]
-    error: str = ""
-    shard: str = ""
+    error: str
+    shard: str
 
     @property
     def outcome(self) -> str:
@@ -84,10 +84,7 @@ def read_records(path: Path) -> list[RunEntry]:
     InputError
         The file was not written by bchisto.
     """
-    try:
-        content = read_json(path, record=True)
-    except RecursionError as error:
-        raise InputError(f"{path}: not a run.json of bchisto") from error
+    content = read_json(path, record=True)
     records = None
     if isinstance(content, dict):
         records = content.get("records")
@@ -114,7 +111,7 @@ def _is_complete(record: Any) -> bool:
 def _entry(run: Path, record: Mapping[str, Any]) -> RunEntry:
     """Return a record as an entry, without invalid values."""
 
-    def table(name: str) -> dict[str, Any]:
+    def table(name: str) -> Content:
         value = record.get(name)
         return dict(value) if isinstance(value, Mapping) else {}
 
@@ -179,7 +176,7 @@ def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any,
         yield name, *sides
 
 
-def _facts(entries: list[RunEntry]) -> dict[str, Any]:
+def _facts(entries: list[RunEntry]) -> Content:
     """Return what can be compared; later entries of the same command replace earlier ones."""
     facts = {}
     for entry in entries:
@@ -192,7 +189,7 @@ def _facts(entries: list[RunEntry]) -> dict[str, Any]:
     return facts
 
 
-def _results(notes: Mapping[str, Any]) -> dict[str, Any]:
+def _results(notes: Mapping[str, Any]) -> Content:
     """Return the accuracies that a command notes, and what it noted of images and weights."""
     results = {}
     folders = notes.get("results")

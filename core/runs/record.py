@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ... import __version__
 from .. import BchistoError, InputError, MissingInputError
@@ -78,13 +78,17 @@ _PACKAGES = (
 )
 
 
+Content: TypeAlias = dict[str, Any]
+"""What a record holds, as JSON."""
+
+
 @dataclass
 class RunRecord:
     """The record of one command; `note` adds results to it while the command runs, `save` writes it with them."""
 
     path: Path
-    content: dict[str, Any]
-    write: Callable[[Path, dict[str, Any]], None]
+    content: Content
+    write: Callable[[Path, Content], None]
 
     def save(self) -> None:
         """Write the record as it is now."""
@@ -159,7 +163,7 @@ def _take_back(run: Path, record: RunRecord) -> None:
 
 @contextlib.contextmanager
 def record_table(
-    table: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None, **kept: Any
+    table: Path, *, command: str, config: Mapping[str, Any], work: Work, **kept: Any
 ) -> Iterator[RunRecord]:
     """Record a command that writes one table in ``<table>.run.json``, as `record_run` does for a folder.
 
@@ -178,14 +182,14 @@ def record_table(
     RunRecord
     """
     write = _write_alone
-    if work is not None and work.checks:
+    if work.checks:
         write = _leave
     record = RunRecord(_beside(table), {**_opened(command, config, work), **kept}, write)
     with _closed(record):
         yield record
 
 
-def record_of_table(table: Path) -> dict[str, Any]:
+def record_of_table(table: Path) -> Content:
     """Return the record next to a table; only its notes, which are empty, if there is none that bchisto wrote."""
     path = _beside(table)
     no_notes: dict[str, Any] = {"written": {}, "empty": []}
@@ -196,7 +200,7 @@ def record_of_table(table: Path) -> dict[str, Any]:
         notes = no_notes | record.get("notes", {})
         written = {name: [str(key) for key in keys] for name, keys in notes["written"].items()}
         notes |= {"written": written, "empty": list(notes["empty"])}
-    except (InputError, AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return {"notes": no_notes}
     return {**record, "notes": notes}
 
@@ -206,7 +210,7 @@ def _beside(table: Path) -> Path:
     return table.with_name(f"{table.name}.run.json")
 
 
-def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> dict[str, Any]:
+def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> Content:
     """Return the record of a command at its start."""
     work = Work.of(work)
     record = {
@@ -264,7 +268,7 @@ def _closed(record: RunRecord) -> Iterator[None]:
             record.save()
 
 
-def _write_in_run(path: Path, content: dict[str, Any]) -> None:
+def _write_in_run(path: Path, content: Content) -> None:
     """Write a record of a run folder, and ``run.json`` with all of them."""
     write_json(path, content)
     records = [record for _, record in _read_records(path.parent)]
@@ -272,22 +276,22 @@ def _write_in_run(path: Path, content: dict[str, Any]) -> None:
     write_json(run / "run.json", {"schema_version": SCHEMA_VERSION, "records": records})
 
 
-def _write_alone(path: Path, content: dict[str, Any]) -> None:
+def _write_alone(path: Path, content: Content) -> None:
     """Write the record of a table, which replaces that of an earlier command."""
     write_json(path, {"schema_version": SCHEMA_VERSION, "records": [content]})
 
 
-def _leave(path: Path, content: dict[str, Any]) -> None:
+def _leave(path: Path, content: Content) -> None:
     """Write nothing: a command that only checks must not replace the record of the table."""
 
 
-def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _read_records(folder: Path) -> Iterator[tuple[Path, Content]]:
     """Yield the path and content of each readable record; for any other, log only a warning."""
     for path in sorted(folder.glob("*.json")):
         try:
             content = read_json(path, record=True)
             json.dumps(content, allow_nan=False)
-        except (InputError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             if path.is_file():
                 _log.warning(
                     "%s: left out of run.json, since it is not a readable record (%s)", path, error

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bchisto.apps.recipes import estimate
-from bchisto.apps.recipes.steps import FinetuneStep
+from bchisto.apps.recipes.steps import FinetuneStep, NetworkExtras
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice
@@ -118,7 +118,9 @@ def test_a_plan_counts_copies(monkeypatch):
 
     def seconds(*copies):
         settings = FinetuneSettings("speck", epochs=1, copies=copies)
-        step = FinetuneStep({}, settings, FoldChoice("2"), TwoClassView())
+        step = FinetuneStep(
+            {}, settings, FoldChoice("2"), TwoClassView(), NetworkExtras(), (), None
+        )
         return estimate.estimate_step(step, [part], work=Work(jobs=1), before=[]).seconds
 
     assert seconds(("a", 1.5), ("b", 4)) == 2 * seconds()  # 20 in the place of 10

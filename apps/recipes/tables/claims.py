@@ -161,9 +161,15 @@ def _verdict(
 
 def _judged(contrasts: Sequence[Contrast], intervals: Sequence[Interval]) -> str:
     pairs = list(zip(contrasts, intervals, strict=True))
-    if all(interval.is_inside(contrast) for contrast, interval in pairs):
+    # all of each interval is between the bounds of the conclusion
+    if all(
+        interval.low > bounds.least and interval.high < bounds.most for bounds, interval in pairs
+    ):
         return "holds"
-    if any(interval.is_outside(contrast) for contrast, interval in pairs):
+    # nothing of one is between them
+    if any(
+        interval.high < bounds.least or interval.low > bounds.most for bounds, interval in pairs
+    ):
         return "does not hold"
     return "not settled"
 

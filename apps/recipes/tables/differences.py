@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ....core.formats import Flags
 from ....evaluate import (
     PredictionTable,
     aggregate,
@@ -89,14 +90,6 @@ class Interval(NamedTuple):
     def high(self) -> float:
         """The upper end."""
         return self.middle + self.half
-
-    def is_inside(self, contrast: Contrast) -> bool:
-        """Return whether all of it is between the bounds of a conclusion."""
-        return self.low > contrast.least and self.high < contrast.most
-
-    def is_outside(self, contrast: Contrast) -> bool:
-        """Return whether nothing of it is between the bounds of a conclusion."""
-        return self.high < contrast.least or self.low > contrast.most
 
 
 class Shown(NamedTuple):
@@ -270,7 +263,7 @@ def _pairs(
     if metric != "auc_mean" and not unlike_pairs([first, second]):
         return [(first, second)]
     folds_of_first, folds_of_second = (
-        [_fold(table, number) for number in table.fold_numbers] for table in (first, second)
+        [_fold(table, rows) for _, rows in table.fold_rows()] for table in (first, second)
     )
     if not folds_of_first or not folds_of_second:
         return []
@@ -283,9 +276,9 @@ def _pairs(
     return []
 
 
-def _fold(table: PredictionTable, number: int) -> PredictionTable:
-    rows = take_rows(table, np.flatnonzero(table.fold_array == number))
-    return replace(rows, folds=(None,) * len(rows), trained=())
+def _fold(table: PredictionTable, rows: Flags) -> PredictionTable:
+    fold = take_rows(table, np.flatnonzero(rows))
+    return replace(fold, folds=(None,) * len(fold), trained=())
 
 
 def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> float | None:

@@ -117,7 +117,7 @@ def _right(run: Obtained, *, two_class: bool) -> Floats | None:
     """Return 1 for each row that the ensemble predicts correctly, else 0; None without a two-class view."""
     predictions = run.panel.table
     if not two_class:
-        return np.asarray(predictions.predicted == predictions.labels, dtype=np.float64)
+        return predictions.hits.astype(np.float64)
     view = run.panel.metrics.get("two_class")
     if view is None:
         return None

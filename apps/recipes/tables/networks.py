@@ -225,5 +225,5 @@ def training_time(runs: Runs, _: int | None, table: Published) -> Figures:
 def parameters(runs: Runs, _: int | None, table: Published) -> Figures:
     """Compare the number of parameters of each network, in millions."""
     for name, published in table["rows"].items():
-        value: Value = (runs.sizes.get(name), None)
-        yield figure_of(name, value, published, digits=table["digits"], times=1e-6)
+        size = runs.sizes.get(name)
+        yield figure_of(name, (size, None), published, digits=table["digits"], times=1e-6)

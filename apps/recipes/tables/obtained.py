@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,9 @@ Published = Mapping[str, Any]
 
 Figures = Iterator[PublishedFigure]
 """Rows of a table at one magnification."""
+
+Metrics = dict[str, Any]
+"""The figures of a table, as in ``metrics.json``."""
 
 PATIENTS = "group, average"
 """Name of the table of patients, each with the mean of its images."""
@@ -95,13 +98,13 @@ class Obtained:
         """The content of ``metrics.json``."""
         return dict(read_json(self.folder / "metrics.json"))
 
-    def table(self, suffix: str = "") -> dict[str, Any] | None:
+    def table(self, suffix: str = "") -> Metrics | None:
         """Return the metrics of another level, such as ``image, vote``; None if there are none."""
         if not suffix:
             return self.panel.metrics
         if suffix == VALIDATED:
             return self._of_validated
-        tables: dict[str, dict[str, Any]] = self.files["tables"]
+        tables: dict[str, Metrics] = self.files["tables"]
         for name, metrics in tables.items():
             if name.endswith(f" ({suffix})"):
                 return metrics
@@ -118,13 +121,13 @@ class Obtained:
         return read_predictions(path, classes=self.panel.table.classes)[0]
 
     @functools.cached_property
-    def _of_validated(self) -> dict[str, Any] | None:
+    def _of_validated(self) -> Metrics | None:
         if self.validated is None:
             return None
         return measure(self.validated)
 
     @functools.cached_property
-    def _patients(self) -> dict[str, Any] | None:
+    def _patients(self) -> Metrics | None:
         """The metrics of patients, which ``metrics.json`` of an ensemble does not contain."""
         with contextlib.suppress(InputError):  # groups are unknown, or have images of two classes
             return measure(aggregate(self.panel.table))
@@ -190,12 +193,12 @@ class Runs:
     """
 
     first: str
-    obtained: Results = field(default_factory=dict)
-    magnifications: Sequence[int | None] = (None,)
-    further: Sequence[Results] = ()
-    times: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    tested: Mapping[str, str] = field(default_factory=dict)
+    obtained: Results
+    magnifications: Sequence[int | None]
+    further: Sequence[Results]
+    times: Mapping[str, Sequence[float]]
+    sizes: Mapping[str, int]
+    tested: Mapping[str, str]
 
     @property
     def seeds(self) -> list[Results]:

@@ -37,6 +37,10 @@ from statsmodels.stats.proportion import proportion_confint
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
 
 
+def runs_of(first, obtained, magnifications=(None,), further=(), sizes=()):
+    return Runs(first, obtained, magnifications, further, times={}, sizes=dict(sizes), tested={})
+
+
 def steps_of(recipe, variant, **order):
     return build_steps(
         recipe, ReproduceRequest(images=Path("images"), run=Path("run"), **order), variant
@@ -167,7 +171,7 @@ def test_the_steps_of_the_published_ensemble():
         stain="macenko-published",
         weights=("imagenet", "random"),
     )
-    assert describe == FeaturizeStep({}, published)
+    assert describe == FeaturizeStep({}, published, fresh=False, brought={})
     assert boost == BoostStep(
         {}, BoostSettings(), describe.settings, FoldChoice(("rakhlin10",)), TwoClassView(rule="max")
     )
@@ -191,7 +195,7 @@ def test_further_seeds_of_the_ensemble_draw_features_anew_for_the_same_classifie
     """As docs/elements.md and docs/reproduce.md state: the published rule has no other seed than member and fold."""
     recipe = load_recipe("rakhlin2018")
     describe, boost = steps_of(recipe, "published")
-    again, boosted = steps_of(recipe.reseeded(2), "published")
+    again, boosted = steps_of(replace(recipe, raised=2), "published")
     assert (describe.settings.seed, again.settings.seed) == (0, 2)
     params = [
         model_params(step.settings.lightgbm, classes=4, seed=3, fold_position=7)
@@ -275,7 +279,7 @@ def concluded(*seeds, note=""):
     recipe = load_recipe("breakhis-resnet")
     (table,) = (t for t in recipe.published if t["key"] == "networks")
     (found,) = compare_published(
-        [table], Runs(recipe.first, seeds[0], recipe.magnifications, seeds[1:]), note=note
+        [table], runs_of(recipe.first, seeds[0], recipe.magnifications, seeds[1:]), note=note
     )
     return found
 
@@ -326,10 +330,10 @@ def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
     assert [order.at_seed(place).run.name for place in range(3)] == ["run", "seed-1", "seed-2"]
     recipe = load_recipe("breakhis-resnet")
     for name in recipe.variants:
-        first, third = (found.steps_of(name) for found in (recipe, recipe.reseeded(2)))
+        first, third = (found.steps_of(name) for found in (recipe, replace(recipe, raised=2)))
         for (step, values), (again, raised) in zip(first, third, strict=True):
             assert (again, raised) == (step, {**values, "seed": int(values["seed"]) + 2})
-    (step,) = steps_of(load_recipe("inbreast-inception").reseeded(2), "all-data")
+    (step,) = steps_of(replace(load_recipe("inbreast-inception"), raised=2), "all-data")
     assert (step.settings.seed, step.test.seed) == (2, 0)  # tested on the same list
 
 
@@ -338,7 +342,7 @@ def test_precision_and_recall_by_hand(tmp_path):
     recipe = type(recipe)(
         **{**vars(recipe), "published": [t for t in recipe.published if t["key"] == "test"]}
     )
-    runs = Runs(recipe.first, {("baseline", None): fake(tmp_path, "baseline", 15)})
+    runs = runs_of(recipe.first, {("baseline", None): fake(tmp_path, "baseline", 15)})
     (found,) = compare_published(recipe.published, runs, note="")
     by_name = {figure.name: figure for figure in found.figures}
     # images 15 to 19 are called wrong: malignant 15, 17, 19 missed, benign 16, 18 called malignant
@@ -363,7 +367,7 @@ def judged(kind, rows, runs, **more):
         "digits": 1,
         **more,
     }
-    (found,) = compare_published([table], Runs("a", runs[0], (None,), runs[1:]), note="")
+    (found,) = compare_published([table], runs_of("a", runs[0], (None,), runs[1:]), note="")
     return found.note.partition("Here: ")[2]
 
 
@@ -436,7 +440,7 @@ def test_a_validation_part_is_judged(tmp_path):
                 "digits": 0,
             }
         ],
-        Runs("a", runs[0]),
+        runs_of("a", runs[0]),
         note="",
     )
     assert [(one.published, round(one.obtained)) for one in table.figures] == [(90, 100), (66, 30)]
@@ -519,7 +523,7 @@ def test_a_row_at_other_magnifications_has_an_interval_of_its_own(tmp_path):
     table = {"key": "x", "title": "x", "source": "x", "kind": "levels", "variant": "v"}
     claims = [claim, {**claim, "better_at": [200, 400]}, {**claim, "better_at": [100]}]
     (found,) = compare_published(
-        [{**table, "claims": claims}], Runs("v", runs[0], (40, 100, 200, 400), runs[1:]), note=""
+        [{**table, "claims": claims}], runs_of("v", runs[0], (40, 100, 200, 400), runs[1:]), note=""
     )
     # 0.2 against (0.1 ** 2 + 0.1 ** 2) ** 0.5 = 0.14; 0.05 against the same
     assert found.note == (

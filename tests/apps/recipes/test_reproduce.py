@@ -151,7 +151,15 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     (folder / "metrics.json").write_text(
         json.dumps({"tables": {"fusion": metrics}}, default=Figure.json)
     )
-    runs = Runs("published", {("published", None): Obtained(folder, Panel(table, metrics))})
+    runs = Runs(
+        "published",
+        {("published", None): Obtained(folder, Panel(table, metrics))},
+        magnifications=(None,),
+        further=(),
+        times={},
+        sizes={},
+        tested={},
+    )
     found = {
         c.key: c for c in compare_published(load_recipe("rakhlin2018").published, runs, note="")
     }

@@ -17,6 +17,10 @@ GRADES = {"1": 67, "2": 220, "3": 23, "4a": 13, "4b": 8, "4c": 22, "5": 49, "6":
 """The column Bi-Rads of INbreast.csv as released, 410 rows."""
 
 
+def runs_of(first, obtained, magnifications=(None,), further=(), sizes=()):
+    return Runs(first, obtained, magnifications, further, times={}, sizes=dict(sizes), tested={})
+
+
 @pytest.fixture(scope="module")
 def mammograms(tmp_path_factory):
     """How many images of each class the recipe's own rule gives of the full release."""
@@ -127,7 +131,7 @@ def ensemble(folder, right):
 
 def test_gains_and_spreads_by_hand(tmp_path):
     one, two, fusion = [6, 7, 8, 6, 7, 8, 6, 7, 8, 7], [8] * 10, [9, 9, 9, 9, 8, 9, 9, 9, 9, 9]
-    runs = Runs(
+    runs = runs_of(
         "v", {("v", None): ensemble(tmp_path / "x", {"one": one, "two": two, "fusion": fusion})}
     )
     claims = [
@@ -237,7 +241,7 @@ def test_a_comparison_is_judged_by_f1_and_by_patients(tmp_path):
         (name, 40): patients(tmp_path / name, name, right)
         for name, right in (("best", 39), ("decaf", 16))
     }
-    for table in compare_published(tables, Runs("best", seed, (40, 100), [seed, seed]), note=""):
+    for table in compare_published(tables, runs_of("best", seed, (40, 100), [seed, seed]), note=""):
         said = [line.partition("Here: ")[2] for line in table.note.splitlines()]
         assert said == ["holds at 40x; not run at 100x."] * 2, table.key
         by_name = {figure.name: figure.obtained for figure in table.figures}
@@ -255,7 +259,7 @@ def test_parameters_are_counted(tmp_path):
     seed = {(name, None): patients(tmp_path / name, name, 30) for name in names}
     sizes = {"alexnet": 56_876_418, "resnet": 273_522, "densenet": 163_298, "googlenet": 5_975_602}
     few, fewer = compare_published(
-        tables, Runs("resnet", seed, sizes=sizes), note="Not comparable (quick)."
+        tables, runs_of("resnet", seed, sizes=sizes), note="Not comparable (quick)."
     )
     assert few.note.startswith("Conclusion: DenseNet has fewer parameters. Here: holds.")
     assert [figure.obtained for figure in few.figures] == pytest.approx(
