@@ -35,9 +35,9 @@ def tiles(tmp_path):
     [
         (("Photos/Benign/b001.tif", "Photos/Normal/n001.tif", BREAKHIS), "bach"),
         (("a/x.ics", "b/100X/" + BREAKHIS), "ddsm"),  # the first file that is known decides
-        (("b/100X/" + BREAKHIS, "c/x.ics"), "breakhis"),
+        (("SOB_M_DC_14-2523/100X/" + BREAKHIS, "c/x.ics"), "breakhis"),
         (
-            ("a/tile-p1-1-calm.png", "b/100X/" + BREAKHIS),
+            ("a/tile-p1-1-calm.png", "SOB_M_DC_14-2523/100X/" + BREAKHIS),
             "breakhis",
         ),
         ((BREAKHIS,), "breakhis"),  # in no folder, its name is all there is

@@ -216,7 +216,7 @@ def test_tables_that_contradict_each_other_are_named_and_not_compared(rng):
     grouped = replace(a, groups=("p",) * 20)
     for first, second, said in (
         (a, replace(b, labels=np.where(np.arange(20) < 5, 1, b.labels)), "true classes {}i0"),
-        (grouped, replace(b, groups=("p",) * 19 + ("q",)), "groups {}i19"),
+        (grouped, replace(b, groups=("p",) * 19 + ("q",)), "patients {}i19"),
     ):
         said = said.format("for the same row, ")
         assert compare_pairs((first, second)) == []
