@@ -202,7 +202,7 @@ class Bundle(BundleFacts):
         reference : bytes, optional
             Result of `fit_reference`, with the feature files in the order of `stores`.
         """
-        entries: dict[str, Any] = {
+        entries = {
             "head": head,
             "stores": {name: dict(header) for name, header in stores.items()},
         }

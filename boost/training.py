@@ -8,7 +8,6 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from ..core import (
     ImageError,
@@ -198,7 +197,7 @@ class BoostTraining(Training):
         gathered = gather(
             units, fitted, images=self.images, protocol=result.protocol, folder=result.folder
         )
-        facts: dict[str, Any] = {"head": self.spec.name, "paper": asdict(gathered.paper)}
+        facts = {"head": self.spec.name, "paper": asdict(gathered.paper)}
         notice = self.spec.notice(self.terms)
         notices = [notice] if notice else []
         augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}

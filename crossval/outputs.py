@@ -180,10 +180,7 @@ def offered(results: Sequence[CrossValidation]) -> CrossValidation | None:
     if not panels:
         return results[0]
     leaders = {id(ranking.panels[0]) for ranking in rankings(panels) if ranking.leaders}
-    for result in results:
-        if id(result.panel) in leaders:
-            return result
-    return None
+    return next((result for result in results if id(result.panel) in leaders), None)
 
 
 def summary_of(results: Sequence[CrossValidation], above: Path | None = None) -> list[str]:

@@ -290,7 +290,7 @@ def read_dataset_facts(path: Path, *, images_sha256: str) -> DatasetFacts:
     """
     if not path.is_file():
         return DatasetFacts()
-    content: Any = read_json(path)
+    content = read_json(path)
     try:
         if content["images_sha256"] != images_sha256:
             return DatasetFacts()

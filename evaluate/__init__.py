@@ -20,10 +20,7 @@ from .compare import (
     unlike_pairs,
 )
 from .conclusions import (
-    Advice,
-    Conclusion,
     Ranking,
-    Verdict,
     advice_of,
     choice_of,
     conclude,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import combinations
 
@@ -387,7 +387,7 @@ def difference_parts(
     """
     hits = [table.hits.astype(np.float64) for table in (first, second)]
     everywhere = np.ones(len(first), dtype=np.bool_)
-    parts: dict[str, list[Part | None]] = {
+    parts = {
         "accuracy": [_change(hits, everywhere)],
         "balanced_accuracy": [
             _change(hits, first.labels == label) for label in np.unique(first.labels)
@@ -456,7 +456,7 @@ def precision_difference(
     called = [positive_mask(table.classes, positive)[table.predicted] for table in (first, second)]
     if not all(side.any() for side in called):
         return None
-    figure_part: Callable[[Mask, Mask], Part | None] = f1_part if f1 else share_part
+    figure_part = f1_part if f1 else share_part
     change = difference(*(figure_part(truth, side) for side in called))
     if change is None:
         return None

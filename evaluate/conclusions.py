@@ -15,7 +15,7 @@ import numpy as np
 
 from .compare import paired_rows, unlike
 from .influence import Integers, Mask, Values
-from .panel import Panel, images_tested
+from .panel import Panel
 from .predictions import PredictionTable, sampling_units
 from .variance import Entry, Figure, Metrics
 
@@ -96,10 +96,8 @@ class Conclusion:
     ----------
     m : mapping
         The metrics, of `measure`.
-    right : float
+    right : int
         How many rows are right.
-    rows : str
-        What they are and how many.
     grouped : bool
         Whether rows belong to patients, or to what else groups are called.
     by_unit : Figure or None
@@ -119,8 +117,7 @@ class Conclusion:
     """
 
     m: Metrics
-    right: float
-    rows: str
+    right: int
     grouped: bool
     by_unit: Figure | None
     leads: bool
@@ -146,7 +143,6 @@ def conclude(metrics: Metrics) -> Conclusion:
         Of `measure`, or as ``metrics.json`` holds them, read by `with_figures`.
     """
     units = metrics["units"]
-    chance = metrics["chance"]
     counts = [sum(row) for row in metrics["confusion"]]
     grouped = units["kind"] == "group" and metrics["names"]["row"] != metrics["names"]["group"]
     by_unit = metrics[BY_UNIT]
@@ -165,13 +161,12 @@ def conclude(metrics: Metrics) -> Conclusion:
         needed = None
     return Conclusion(
         m=metrics,
-        right=sum(line[column] for column, line in enumerate(metrics["confusion"])),
-        rows=images_tested(metrics),
+        right=int(np.trace(metrics["confusion"])),
         grouped=grouped,
         by_unit=by_unit,
         leads=by_unit is not None and units["largest"] > _LARGE,
         majority=metrics["classes"][counts.index(max(counts))],
-        has_majority=chance["largest_class"] > chance["balanced"],
+        has_majority=max(counts) > min(filter(None, counts)),
         verdict=verdict,
         unknown=_unknown(metrics, verdict, expected),
         expected=expected,
@@ -265,16 +260,10 @@ class Ranking:
     leaders: int
 
     @property
-    def best(self) -> tuple[Panel, ...]:
-        """The leaders, if there are other tables."""
-        if len(self.panels) == 1:
-            return ()
-        return self.panels[: self.leaders]
-
-    @property
     def marks(self) -> list[str]:
-        """What stands before each table: ``best`` or nothing."""
-        return ["best" * (place < len(self.best)) for place in range(len(self.panels))]
+        """What stands before each table: ``best`` for leaders that have others beside them, else nothing."""
+        count = len(self.panels)
+        return ["best" * (count > 1 and place < self.leaders) for place in range(count)]
 
 
 def rankings(panels: Sequence[Panel]) -> list[Ranking]:

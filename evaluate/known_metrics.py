@@ -336,7 +336,7 @@ def metric_values(
         The figure, and where it is wanted the value per fold, their mean and their standard deviation; None where it is
         not defined.
     """
-    values: dict[str, Any] = {spec.name: _figure(spec, table, units, draws=draws)}
+    values = {spec.name: _figure(spec, table, units, draws=draws)}
     if not spec.per_fold:
         return values
     per_fold = [

@@ -323,7 +323,7 @@ def measure(
 
 def _facts(table: PredictionTable) -> Entry:
     """Return what a table is, its confusion matrix and its calibration."""
-    facts: Entry = {"n": len(table)}
+    facts = {"n": len(table)}
     if table.unlabelled:
         facts["unlabelled"] = table.unlabelled
     matrix = confusion(table.labels, table.predicted, len(table.classes)).astype(np.int64)
@@ -398,10 +398,8 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
 
 def _tests_single_classes(table: PredictionTable) -> bool:
     """Return whether there are several folds and classes, and each fold tests only one class."""
-    folds = [inside for _, inside in table.fold_rows()]
-    if len(folds) < 2 or np.ptp(table.labels) == 0:
-        return False
-    return all(np.ptp(table.labels[inside]) == 0 for inside in folds)
+    single = [np.ptp(table.labels[inside]) == 0 for _, inside in table.fold_rows()]
+    return len(single) > 1 and all(single) and bool(np.ptp(table.labels) > 0)
 
 
 def units_needed(part: Part, units: Units) -> int | None:

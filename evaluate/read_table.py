@@ -221,7 +221,7 @@ def _report_spellings(
     path: Path, names_by_role: Mapping[str, Sequence[str]], order: tuple[str, ...], *, fixed: bool
 ) -> None:
     """Report spellings of one class, and names that are like one of a fixed order of classes."""
-    prescribed: Sequence[str] = order if fixed or order in known_classes() else ()
+    prescribed = order if fixed or order in known_classes() else ()
     _, findings = join_labels(itertools.chain(*names_by_role.values()), classes=prescribed)
     report_findings([replace(finding, file=f"{path}: {finding.file}") for finding in findings])
 
@@ -282,7 +282,7 @@ def _class_order(
     path: Path, names_by_role: Mapping[str, Iterable[str]], class_names: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
-    columns: list[Iterable[str]] = [class_names] if class_names else list(names_by_role.values())
+    columns = [class_names] if class_names else list(names_by_role.values())
     for classes in known_classes():
         if _are_named(columns, classes):
             return classes
@@ -466,7 +466,7 @@ def _table(
 
 def _refuse_repeated(path: Path, rows: Iterable[_Row]) -> None:
     """Refuse two rows about one image, or one patch of it, in one fold."""
-    keys: set[tuple[str, str, int | None]] = set()
+    keys = set()
     for row in rows:
         key = (row.image, row.patch, row.fold)
         if key in keys:

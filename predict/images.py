@@ -81,7 +81,7 @@ def _records_of(source: Path, reading: Mapping[str, Any]) -> list[ImageRecord]:
     """Return the images of a folder or manifest, and tell of what is wrong with it."""
     table = ImageSelection(source, **reading).table()
     records = list(table.records)
-    beside: set[str] = set()
+    beside = set()
     if table.name == "folder":
         # images beside folders of classes cannot train, but are new images as all others
         files = list_images(source, [])

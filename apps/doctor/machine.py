@@ -181,7 +181,7 @@ def check_packages() -> Iterator[Check]:
         )
         return
     requirements = [Requirement(line) for line in lines]
-    modules: dict[str, set[str]] = {
+    modules = {
         module: {canonicalize_name(package) for package in packages}
         for module, packages in metadata.packages_distributions().items()
         if not module.startswith("_")

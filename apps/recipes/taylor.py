@@ -165,7 +165,7 @@ def _shared(
 
 def _by_strength(step: LayerStep, tensor: Floats, ahead: Floats) -> Floats:
     """Distribute the relevance of means over the values in each by their size."""
-    strength: Floats = np.asarray(np.abs(tensor) + _TINY, np.float32)
+    strength = np.asarray(np.abs(tensor) + _TINY, np.float32)
     (behind,) = pull_back(lambda x: step(x)[0], [strength], (ahead / to_numpy(step(strength)[0])))
     return np.asarray(strength * behind, np.float32)
 

@@ -544,7 +544,7 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
     """
     (unit,) = units
     failures = Failures()
-    content: Content = {**unit.content, "fields": [], "failures": failures}
+    content = {**unit.content, "fields": [], "failures": failures}
     with (
         leaving_out(unit.slide.name, failures, skip=skip),
         Slide(unit.slide.path, mpp=unit.settings.mpp) as slide,

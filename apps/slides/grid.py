@@ -80,7 +80,7 @@ def find_tissue(slide: Slide) -> Tissue:
     foreign = foreign_pixels(picture)
     if foreign is None:
         foreign = np.zeros(saturation.shape, bool)
-    threshold: float = _STRONGEST
+    threshold = _STRONGEST
     if not foreign.all():
         otsu, _ = cv2.threshold(saturation[~foreign], 0, 255, cv2.THRESH_OTSU)
         threshold = min(max(otsu, _PALEST), _STRONGEST)

@@ -232,7 +232,7 @@ class TileGrid:
         arrays = read_pack(self.file, self.file.stem, {"trained": (None,), "unused": (None,)})
         if arrays is None:
             return None
-        unused: dict[str, str] = json.loads(arrays["unused"].tobytes())
+        unused = json.loads(arrays["unused"].tobytes())
         if unused and not skip_errors:
             return None
         predictions = zip(*(arrays[name] for name in Prediction._fields), strict=True)

@@ -82,7 +82,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         used = _used_pages(path, file)
         candidates = used or [0]
         number = candidates[0]
-        page: Any = file.pages.get(number)
+        page = file.pages.get(number)
         header = _page_header(path, page, pages=len(file.pages), number=number)
         stated = describe(
             str(page.description),

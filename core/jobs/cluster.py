@@ -84,7 +84,7 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
     shared = str(folder.absolute())
     ours = answer()[1]
     with _connected(address) as client:
-        answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
+        answers = client.run(answer)
     for worker, (sees, versions) in answers.items():
         lacking = sorted(ours.keys() - versions.keys())
         if lacking:

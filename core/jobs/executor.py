@@ -282,7 +282,7 @@ def _in_processes(
         started = False
         complete = False
         waiting = iter(units)
-        underway: set[Future[R]] = set()
+        underway = set()
         poll_seconds = None
         if stop is not None:
             poll_seconds = _POLL_SECONDS
@@ -349,7 +349,7 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
     from loky import get_reusable_executor
     from loky.process_executor import TerminatedWorkerError
 
-    executor: Any = get_reusable_executor(
+    executor = get_reusable_executor(
         max_workers=processes,
         timeout=_IDLE_SECONDS,
         initializer=prepare_worker,

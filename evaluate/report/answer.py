@@ -241,7 +241,7 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
             "pairs": shown,
             "result": result,
             "shared": _shared,
-            "with": "the best" if all(ranking.best for ranking in ranked) else "the first",
+            "with": "the best" if all(ranking.leaders for ranking in ranked) else "the first",
             "by_unit": any("by_unit" in pair["differences"] for pair in shown),
         }
         lines = in_lines(_rows("compared.txt", **values))

@@ -167,7 +167,7 @@ def measured(name: str, metrics: Metrics | None) -> Entry:
     """
     run = (metrics or {}).get("run", {})
     tables = (metrics or {}).get("tables", {})
-    facts: Entry = {
+    facts = {
         "lines": [],
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Entry, Panel, PredictionTable, Sample, conclude, rankings
+from .. import Panel, PredictionTable, Sample, conclude, rankings
 from .answer import findings, side_by_side
 from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
@@ -50,7 +50,7 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     """
     metrics = panel.metrics
     view = metrics.get("two_class")
-    values: Entry = {"panel": panel, "figures": further_figures([metrics])}
+    values = {"panel": panel, "figures": further_figures([metrics])}
     yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
         drawn = panel.drawn  # a run has a report of all its tables, too
@@ -124,7 +124,7 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
     table : PredictionTable
         One row per patch or image; a row per group has nothing to add.
     """
-    labels: dict[str, int] = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
+    labels = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
     owner = dict(zip(table.image_ids, table.groups, strict=True))
     grid = class_grid(table.classes, labels, owner, image=table.image_is, group=table.group_is)
     if table.patches is not None:

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
+from bchisto.commands.train import _new
 from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
 from written_tables import rows_of as rows
@@ -65,7 +66,7 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
     """Models and predictions equal those of the store."""
     store, file = boosted / "features" / "tiny-1.0-64.h5", tmp_path / "tiny-1.0-64.npz"
     out, _ = completed("features", "export", store, "--out", file)
-    assert out == "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 groups\n"
+    assert out == "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 patients\n"
     completed("boost", "--out", tmp_path / "run", "--features", file, *SMALL)
     for name in ("predictions.csv", "predictions-by-model.csv", "folds.csv"):
         assert (tmp_path / "run" / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes()
@@ -126,7 +127,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     assert "features" in json.dumps(record)
     out, _ = completed("features", "show", slides / "features_uni_v1")
     assert out.splitlines() == [
-        "24 images, 6 numbers, mean of 3 to 6 tiles, encoder uni_v1, 0 with a label, 0 groups",
+        "24 images, 6 numbers, mean of 3 to 6 tiles, encoder uni_v1, 0 with a label, 0 patients",
         "encoder: uni_v1",
     ]
 
@@ -195,7 +196,10 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
         "boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site"
     )
     assert "UNKNOWN ENCODER: small are embeddings" in out
-    assert "--features FILE --features FILE" in err
+    (model,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
+    assert _new(model) == "--features FILE --features FILE"
+    # of numbers without a meaning
+    assert "next: no model is offered: not shown to be better than chance" in err
     (bundle,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
     again = ("predict", bundle, "--out", tmp_path / "p.csv")
     err = refused(*again, "--features", slides / "features_uni_v1")

@@ -378,7 +378,7 @@ def test_the_table_of_the_tutorial(measured):
     assert found == [*models[:2], chances[0], *models[2:], chances[1]]
     for protocol, table in (("rakhlin10", tables[0]), ("eva", tables[2])):
         images, groups = table["n"], table["units"]["groups"]
-        assert f"{protocol}: {table['protocol']}, {images} images of {groups} groups" in text
+        assert f"{protocol}: {table['protocol']}, {images} images of {groups} patients" in text
 
 
 def test_the_picture_draws_the_accuracies(measured):
