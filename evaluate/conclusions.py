@@ -297,7 +297,7 @@ def studies(tables: Sequence[PredictionTable], images: Sequence[str] = ()) -> li
 
 
 def _is_alike(first: PredictionTable, table: PredictionTable) -> bool:
-    if first.protocol != table.protocol or bool(first.not_new) != bool(table.not_new):
+    if first.protocol != table.protocol or first.not_new != table.not_new:
         return False
     parts = ("image_ids", "patches", "folds", "groups", "classes")
     if all(getattr(first, part) == getattr(table, part) for part in parts):
