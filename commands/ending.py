@@ -148,11 +148,9 @@ def print_results(
         raise failed
     failures = len(trained[0].failures)
     assembled = [result for result in in_order(trained) if result.assembled]
-    following: str | Sequence[str] = Message(
-        "the other shards, then the same command without {shard}"
-    )
     if not assembled:
-        done([], then=following, failures=failures, listed=listed)
+        others = Message("the other shards, then the same command without {shard}")
+        done([], then=others, failures=failures, listed=listed)
         return
     first = assembled[0]
     outputs: list[Path | str] = [first.model, first.report]
@@ -162,10 +160,7 @@ def print_results(
     if any(result.panel is not None for result in assembled):
         outputs.append(shown)
     best = offered(assembled)
-    if best is None:
-        following = advice(assembled)
-    else:
-        following = then(best.model)
+    following = [advice(assembled)] if best is None else then(best.model)
     done(outputs, then=following, failures=failures, listed=listed)
 
 

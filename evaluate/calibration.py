@@ -14,7 +14,6 @@ from .variance import Entry, Figure, Units, interval, normal_interval
 _BOUNDS = (0.05, 20.0)
 """Range of the temperatures that are searched."""
 
-
 _MOST_WORK = 3_000_000
 """Maximum of folds times rows for which temperatures of folds are fitted: about ten seconds."""
 
