@@ -173,11 +173,10 @@ _HELP = {
 
 
 def advice(results: Sequence[CrossValidation]) -> Message:
-    """Return what would help, of results none of which is shown to be better than chance."""
+    """Return what would help, of results in order of which none is offered."""
     from ..evaluate import advice_of
 
-    given = advice_of([result.panel for result in results if result.panel is not None])
-    assert given is not None  # else one would be offered
+    given = advice_of(next(result.panel for result in results if result.panel is not None))
     text = "no model is offered: not shown to be better than chance; what may help: "
     return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
 

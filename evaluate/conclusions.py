@@ -7,7 +7,7 @@ its kind into words, and compare no numbers themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -492,15 +492,10 @@ class Advice:
     unit: str
 
 
-def advice_of(panels: Iterable[Panel]) -> Advice | None:
-    """Return what would help if no table is shown to be better than chance; None if one is."""
-    advice = None
-    for panel in panels:
-        verdict = verdict_of(panel.metrics)
-        if verdict.kind == "better":
-            return None
-        advice = advice or Advice(_help_of(panel.run, verdict), panel.metrics["names"]["group"])
-    return advice
+def advice_of(panel: Panel) -> Advice:
+    """Return what would help if a table, the first of several in order, is not shown to be better than chance."""
+    kind = _help_of(panel.run, verdict_of(panel.metrics))
+    return Advice(kind, panel.metrics["names"]["group"])
 
 
 def _help_of(run: Mapping[str, Any], verdict: Verdict) -> str:

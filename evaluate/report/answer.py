@@ -146,7 +146,12 @@ def findings(rankings: Sequence[Ranking]) -> list[str]:
     for ranking in rankings:
         pairs += [("", text) for text in sentences("ranking.txt", ranking=ranking)]
         for mark, panel in zip(ranking.marks, ranking.panels, strict=True):
-            texts = sentences("several.txt", a=conclude(panel.metrics), best=mark)
+            texts = sentences(
+                "several.txt",
+                a=conclude(panel.metrics),
+                best=mark,
+                first=panel is ranking.panels[0],
+            )
             pairs += [(panel.table.name, text) for text in texts]
     return _once(pairs, rankings)
 

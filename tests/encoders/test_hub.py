@@ -1,6 +1,5 @@
 """Folders of networks: each gives what its own library gives, and what cannot be read safely is refused in a line."""
 
-import dataclasses
 import importlib.util
 import json
 import shutil
@@ -467,7 +466,7 @@ def narrowed(named, **further):
         {"embed_dim": 96, "num_heads": 3} if timm else {"hidden_size": 96, "num_attention_heads": 3}
     )
     size |= {"intermediate_size": 192} if "intermediate_size" in named.arguments else {}
-    return dataclasses.replace(named, arguments={**named.arguments, **size, **further})
+    return named._replace(arguments={**named.arguments, **size, **further})
 
 
 @pytest.fixture

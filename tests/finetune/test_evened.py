@@ -49,12 +49,12 @@ def train(source, plan, folder):
 
 
 def test_sampled_classes_are_not_weighted_again(source, tmp_path):
-    even = replace(PLAN, settings=replace(TRAINED, sampling="over"))
+    even = PLAN._replace(settings=replace(TRAINED, sampling="over"))
     assert loss_weights(source, training_samples(source, even), even) == {0: 1.0, 1: 1.0}
     weighted, rows = train(source, even, tmp_path / "weighted")
     plain, others = train(
         source,
-        replace(even, settings=replace(even.settings, class_weights=False)),
+        even._replace(settings=replace(even.settings, class_weights=False)),
         tmp_path / "plain",
     )
     for one, two in zip(weighted.get_weights(), plain.get_weights(), strict=True):
@@ -64,13 +64,13 @@ def test_sampled_classes_are_not_weighted_again(source, tmp_path):
 
 def test_weights_follow_from_what_is_not_sampled(source):
     assert loss_weights(source, training_samples(source, PLAN), PLAN) == {0: 16 / 24, 1: 16 / 8}
-    unweighted = replace(PLAN, settings=replace(TRAINED, class_weights=False))
+    unweighted = PLAN._replace(settings=replace(TRAINED, class_weights=False))
     assert loss_weights(source, training_samples(source, PLAN), unweighted) is None
 
 
 def test_the_validation_loss_is_weighted_as_the_training_loss(source, tmp_path):
     model, rows = train(
-        source, replace(PLAN, settings=replace(TRAINED, epochs=1)), tmp_path / "run"
+        source, PLAN._replace(settings=replace(TRAINED, epochs=1)), tmp_path / "run"
     )
     images = np.stack([source.read(place, 0) for place in PLAN.validate]).astype(np.float32)
     found, labels = np.asarray(model(images)), source.labels[PLAN.validate]
