@@ -2,9 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from bchisto.commands.ending import advice
 from bchisto.core.runs import record_run
+from bchisto.crossval import CrossValidation, in_order, offered
+from bchisto.evaluate import Panel, measure
+from written_tables import predictions
 
 
 @pytest.fixture
@@ -86,3 +93,23 @@ def test_windows_is_refused_in_one_line(cli, monkeypatch):
     code, out, err = cli("data", "check", "--images", ".")
     assert (code, out) == (2, "")
     assert err == "error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)\n"
+
+
+def test_nothing_is_offered_if_the_first_is_not_shown_to_be_better_though_another_is():
+    """The second was looked at, too, so it is no more offered than the first."""
+    panels = []
+    for name, wrong in (("first", 4), ("second", 6)):
+        labels = np.arange(40) % 2
+        scores = np.where(np.arange(40) < wrong, 0.8 - 0.6 * labels, 0.2 + 0.6 * labels)
+        folds = [k // 2 % 5 for k in range(40)]
+        table = predictions(scores, labels, name=name, folds=folds, protocol="p")
+        panels.append(Panel(table, measure(table, bootstrap=0)))
+    results = [
+        CrossValidation(Path(panel.table.name), "p", 1, "models", True, (), panel, assembled=True)
+        for panel in panels
+    ]
+    assert offered(in_order(results)).panel is panels[0]
+    figure = panels[0].metrics["balanced_accuracy"]
+    panels[0].metrics["balanced_accuracy"] = replace(figure, low=0.4)
+    assert offered(in_order(results)) is None
+    assert "more labelled images of more patients" in advice(in_order(results))
