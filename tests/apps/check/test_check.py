@@ -526,7 +526,7 @@ def test_a_bare_check_names_the_quick_commands(shared, cli, tmp_path):
     assert code == 0
     assert [one["view"] for one in said["planned_views"]] == ["1.0:230"]
     featurize, boost = said["next"]
-    assert featurize.endswith("--out run --preset quick")
+    assert featurize.endswith("--out run --preset quick --stain macenko-robust")
     # grouped folds of scikit-learn 1.6 lack a class here, and then the official ones are named
     assert boost in {
         f"bchisto boost --out run --preset quick --folds {folds}" for folds in ("5", "official")
