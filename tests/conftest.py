@@ -155,6 +155,19 @@ def browser():
     return command
 
 
+@pytest.fixture(scope="module")
+def chrome(browser):
+    """The browser, with which tests open pages."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=browser, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield launched
+        launched.close()
+
+
 @pytest.fixture(scope="session")
 def slurm():
     """Skip, or fail where required, without a running Slurm."""

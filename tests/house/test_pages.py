@@ -76,18 +76,6 @@ ANSWERS = {
 """The element that ends with the answer of each page."""
 
 
-@pytest.fixture(scope="module")
-def chrome(browser):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=browser, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield launched
-        launched.close()
-
-
 def check_first_screen(tab, name, answer):
     """Check that the answer ends on the first screen, and that cautions, if there are any, come after it."""
     box = tab.locator(answer).first.bounding_box()

@@ -21,18 +21,6 @@ PICTURES = os.environ.get("BCHISTO_PICTURES")
 """A folder for what the documents show."""
 
 
-@pytest.fixture(scope="module")
-def chrome(browser):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=browser, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield launched
-        launched.close()
-
-
 @pytest.fixture
 def tab(chrome, page):
     """Return a function that opens the page in a window of that width; at the end nothing may be on its console."""
