@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import BchistoError, html_lines, public
+from ..core import html_lines, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
-from ..data import find_layout
+from ..data import unit_names
 from ..evaluate import (
     NOTHING_LEARNT,
     SCHEMA,
@@ -43,7 +43,7 @@ from ..evaluate.report import (
 )
 
 if TYPE_CHECKING:
-    from .training import LabelledImages, Training
+    from .training import Training
 
 _CITED = {
     "alexnet": "krizhevsky2012",
@@ -364,7 +364,7 @@ class Outputs:
         facts = {
             "command": self.training.command,
             "dataset": images.dataset,
-            "names": _names_of(images),
+            "names": unit_names(images.dataset, images.known),
             "methods": list(self.methods),
             "settings": dict(self.settings),
             "protocol": result.protocol,
@@ -383,20 +383,6 @@ class Outputs:
             if variance is not None:
                 facts["variance"] = variance
         return {**facts, **self.facts}
-
-
-def _names_of(images: LabelledImages) -> dict[str, str]:
-    """Return what an image and a group are called, as far as that is known."""
-    names = {}
-    try:
-        layout = find_layout(images.dataset)
-    except BchistoError:  # of another package, missing or broken by now
-        layout = None
-    if layout:
-        names = {"image": layout.image_is, "group": layout.group_is}
-    if images.known.group_is:
-        names["group"] = images.known.group_is
-    return names
 
 
 def _two_class_facts(view: Mapping[str, Any] | None) -> dict[str, Any] | None:

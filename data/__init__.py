@@ -41,13 +41,13 @@ from .layouts.bach import BACH_MPP, BACH_SIZE
 from .layouts.manifest import spacing_of
 from .layouts.registry import (
     LayoutSpec,
-    find_layout,
     get_layout,
     join_classes,
     known_classes,
     known_positive,
     list_layouts,
     order_classes,
+    unit_names,
 )
 from .names import NO_GROUPS, PathRule, join_groups, match_names
 from .selection import ImageSelection, LeastSize, OpenedImages, check_headers, read_dataset

@@ -262,11 +262,13 @@ def _patients_in_names(
 
     If some are known, those in names may be the same patients under other names; these are not taken, with a warning.
     """
-    # below the folder that was given, so that it does not matter where that is
-    patients = [patient_in(os.path.relpath(record.path, root)) for record in records]
+
+    def named(record: ImageRecord) -> tuple[str, str | None]:
+        # below the folder that was given, so that it does not matter where that is
+        return patient_in(os.path.relpath(record.path, root))
+
     if any(record.group for record in records):
-        pairs = zip(records, patients, strict=True)
-        apart = [record.image_id for record, (_, patient) in pairs if patient and not record.group]
+        apart = [record.image_id for record in records if not record.group and named(record)[1]]
         if apart:
             text = (
                 "names of images without a patient hold one, which is not taken beside the given ones; fill it in, or "
@@ -274,17 +276,18 @@ def _patients_in_names(
             )
             findings.warning(few(apart), text, labels_only=True)
         return records
+    patients = [named(record) for record in records]
     owners = Counter(patient for _, patient in {*patients})
-    named = []
+    owned = []
     for record, (source, patient) in zip(records, patients, strict=True):
         if patient and owners[patient] > 1:
             # two data sets number their patients alike
             patient = f"{source} {patient}"
-        named.append(replace(record, group=patient))
+        owned.append(replace(record, group=patient))
     sources = Counter(source for source, _ in patients if source)
     if sources:
-        findings.note(str(root), _names_used(sources, named, given), labels_only=True)
-    return named
+        findings.note(str(root), _names_used(sources, owned, given), labels_only=True)
+    return owned
 
 
 def _names_used(

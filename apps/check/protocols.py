@@ -17,9 +17,9 @@ from ...data import (
     FoldPlan,
     dataset_plan,
     facts_of,
-    get_layout,
     given_parts,
     split_groups,
+    unit_names,
 )
 
 _PUBLISHED = {
@@ -218,10 +218,10 @@ class _Trial:
             return _KEPT[plan.origin]
         if plan.origin == "file":
             return "given list"
-        layout = get_layout(self.dataset.name)
+        names = unit_names(self.dataset.name, facts_of(self.dataset))
         if plan.name.endswith("-grouped"):
-            return f"by {facts_of(self.dataset).group_is or layout.group_is}"
-        return f"by {layout.image_is}"
+            return f"by {names['group']}"
+        return f"by {names['image']}"
 
 
 def _parts(plan: FoldPlan, dataset: Dataset) -> tuple[dict[str, Any], ...]:

@@ -33,6 +33,7 @@ from ...data import (
     get_layout,
     grouped,
     resize_image,
+    unit_names,
     unknown_groups,
 )
 from ...evaluate.report import (
@@ -96,11 +97,7 @@ def preflight_text(
         labels.append(_NO_LABEL)
     label_of = {record.image_id: labels.index(record.label or _NO_LABEL) for record in records}
     group_of = {record.image_id: record.group for record in records}
-    layout = get_layout(result.dataset.name)
-    words = {
-        "image": layout.image_is,
-        "group": facts_of(result.dataset).group_is or layout.group_is,
-    }
+    words = unit_names(result.dataset.name, facts_of(result.dataset))
     environment = page_templates(__package__, autoescape=False)
     environment.filters["json"] = lambda value: json.dumps(value, default=asdict)
     text = environment.get_template(f"check.{form}").render(

@@ -203,7 +203,7 @@ def trial(
     selection.refuse_as_run(run)
     quick, keep = _quick_settings(encoders, weights)
     _log.info("1/3 checking the images")
-    # not decoded here: featurize decodes every image anyway, and prints its findings
+    # only a sample is decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick, copies=False, keep=keep)
     folds = _usable(check, work)
     small = sorted(check.left_out)

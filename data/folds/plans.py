@@ -67,11 +67,11 @@ class FoldPlan:
 
     def classes_in(self, part: str, label_of: Mapping[str, str]) -> dict[int, set[str]]:
         """Return for each fold the classes of its images of a part."""
-        found: dict[int, set[str]] = {fold: set() for fold in self.folds}
+        classes: dict[int, set[str]] = {fold: set() for fold in self.folds}
         for image, fold, role in self.rows:
             if role == part:
-                found[fold].add(label_of[image])
-        return found
+                classes[fold].add(label_of[image])
+        return classes
 
     def untrained(self, label_of: Mapping[str, str]) -> dict[int, list[str]]:
         """Return the folds in which a class has no training image, each with these classes (sorted)."""

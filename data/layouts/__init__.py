@@ -23,4 +23,5 @@ from .registry import (
     patient_in,
     recognise_layout,
     show_context,
+    unit_names,
 )

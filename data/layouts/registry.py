@@ -18,12 +18,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core import ImageError, InputError, Message, extension_names, load_extension, one_of
+from ...core import (
+    BchistoError,
+    ImageError,
+    InputError,
+    Message,
+    extension_names,
+    load_extension,
+    one_of,
+)
 from ...core.formats import decode_image, read_header
 from ...core.jobs import Progress
 from ...stains import TREATMENTS, get_stain
 from ..classes import join_labels, loosely
-from ..dataset import Dataset, ImageRecord
+from ..dataset import Dataset, DatasetFacts, ImageRecord
 from ..findings import Finding, Findings
 from ..names import BARCODE, barcode_of
 from ..walk import walk_files
@@ -258,6 +266,20 @@ def added_layouts() -> list[LayoutSpec]:
 def known_layouts() -> tuple[LayoutSpec, ...]:
     """Return all layouts, built-in ones first."""
     return (*built_in_layouts(), *added_layouts())
+
+
+def unit_names(dataset: str, facts: DatasetFacts) -> dict[str, str]:
+    """Return what an image and a group of a dataset are called, as far as that is known."""
+    names = {}
+    try:
+        layout = find_layout(dataset)
+    except BchistoError:  # of another package, missing or broken by now
+        layout = None
+    if layout:
+        names = {"image": layout.image_is, "group": layout.group_is}
+    if facts.group_is:
+        names["group"] = facts.group_is
+    return names
 
 
 def patient_in(path: str) -> tuple[str, str | None]:
