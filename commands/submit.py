@@ -199,7 +199,7 @@ def _parsed(context: click.Context, words: list[str]) -> StageCommand:
             )
     if parsed.params["out"] is None:
         raise InputError("{}: give {out}", name)
-    # what is refused here is no remedy
+    # what is refused here is not a remedy
     usable = [parameter for parameter in command.params if parameter.name not in refused]
     write = in_flags(click.Command(name, params=usable))
     return StageCommand(name, rest, parsed.params, [*_inputs(parsed)], write)

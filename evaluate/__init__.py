@@ -24,6 +24,7 @@ from .conclusions import (
     advice_of,
     choice_of,
     conclude,
+    corrected,
     pooled_auc,
     positives_needed,
     power_note,
@@ -49,6 +50,7 @@ from .metrics import (
 from .operating import fold_curves
 from .panel import (
     METRICS,
+    Facts,
     Panel,
     PaperTable,
     Sample,

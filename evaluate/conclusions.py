@@ -28,7 +28,7 @@ BOOTSTRAPS = 1000
 _EQUAL = 1e-12
 """Figures that differ by less than this differ only by rounding."""
 
-_RATES = ("accuracy", "balanced_accuracy", "patient_recognition_rate")
+_RATES = ("accuracy", BALANCED, BY_UNIT)
 """The figures that are corrected for the choice of the best."""
 
 _CHOSEN = "_chosen"
@@ -43,7 +43,7 @@ class Verdict:
     """Whether calls are shown to be better than chance.
 
     The balanced accuracy decides, in which a large class cannot hide errors in the others: whatever a model calls every
-    row, it is one over the number of classes. Where that has no interval, the mean over patients does.
+    row, it is one over the number of classes. If that has no interval, the mean over patients decides.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class Conclusion:
     @property
     def chosen(self) -> bool:
         """Whether the figures are corrected, since this table was chosen among several."""
-        return "accuracy_chosen" in self.m
+        return "accuracy" + _CHOSEN in self.m
 
 
 def conclude(metrics: Metrics) -> Conclusion:
@@ -154,7 +154,7 @@ def conclude(metrics: Metrics) -> Conclusion:
     if by_unit is not None:
         name = BY_UNIT
         known = units["groups"]
-    expected = _corrected(metrics, name)
+    expected = corrected(metrics, name)
     verdict = verdict_of(metrics)
     needed = units["needed"].get(name)
     if needed is not None and needed <= known:
@@ -174,9 +174,9 @@ def conclude(metrics: Metrics) -> Conclusion:
     )
 
 
-def _corrected(metrics: Metrics, name: str) -> Figure:
+def corrected(metrics: Metrics, name: str) -> Figure:
     """Return a figure, corrected for the choice if the table was chosen among several."""
-    figure: Figure = metrics.get(f"{name}_chosen") or metrics[name]
+    figure: Figure = metrics.get(name + _CHOSEN) or metrics[name]
     return figure
 
 
@@ -193,7 +193,7 @@ def verdict_of(metrics: Metrics) -> Verdict:
         # rows of only one class leave nothing to be told apart
         if chance is None or chance == 1.0:
             continue
-        figure = _corrected(metrics, by)
+        figure = corrected(metrics, by)
         if figure.interval:
             kind = _against(figure, chance)
             if kind == "worse" and metrics["units"]["one_class_folds"]:
@@ -311,14 +311,11 @@ def _ranked(panels: Sequence[Panel]) -> Ranking:
     if not by:
         return Ranking(tuple(panels), by, 0)
 
-    def value(panel: Panel) -> float:
-        share: float = panel.metrics[by].value
-        return share
-
-    ordered = tuple(sorted(panels, key=value, reverse=True))
+    ordered = tuple(sorted(panels, key=lambda panel: -panel.metrics[by].value))
+    highest = ordered[0].metrics
     leaders = 0
-    if verdict_of(ordered[0].metrics).kind == "better":
-        leaders = sum(value(panel) == value(ordered[0]) for panel in panels)
+    if verdict_of(highest).kind == "better":
+        leaders = sum(panel.metrics[by].value == highest[by].value for panel in panels)
     return Ranking(ordered, by, leaders)
 
 
@@ -455,14 +452,14 @@ def corrected_figures(tables: Sequence[PredictionTable], *, by: str) -> dict[str
         of_class = weights @ truth
         right_of_class = np.tensordot(weights, right, axes=1)
         recalls = right_of_class[:, of_class > 0] / of_class[of_class > 0]
-        found = {
+        rates = {
             "accuracy": right_of_class.sum(axis=1) / of_class.sum(),
-            "balanced_accuracy": recalls.sum(axis=1) / np.count_nonzero(of_class),
+            BALANCED: recalls.sum(axis=1) / np.count_nonzero(of_class),
         }
         if share.any():
             by_patient = np.tensordot(weights * share, right, axes=1).sum(axis=1)
-            found["patient_recognition_rate"] = by_patient / (weights @ share)
-        return found
+            rates[BY_UNIT] = by_patient / (weights @ share)
+        return rates
 
     generator = np.random.default_rng(0)
     drawn = []

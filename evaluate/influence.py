@@ -143,9 +143,10 @@ def auc_in_folds(
     ----------
     Forman & Scholz 2010; Airola et al. 2011.
     """
-    within = auc_part(truth, scores, folds)
-    if within is not None and not pooled:
-        return within
+    if not pooled:
+        within = auc_part(truth, scores, folds)
+        if within is not None:
+            return within
     part = auc_part(truth, scores)
     if part is None:
         return None

@@ -180,10 +180,11 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
         classes = (1,)
     sides = [(table.labels == k, table.probabilities[:, k]) for k in classes]
     folds = table.fold_array
-    within = [auc_part(truth, scores, folds) for truth, scores in sides]
-    if pooled or None in within:
-        return [auc_in_folds(truth, scores, folds, pooled=True) for truth, scores in sides]
-    return within
+    if not pooled:
+        within = [auc_part(truth, scores, folds) for truth, scores in sides]
+        if None not in within:
+            return within
+    return [auc_in_folds(truth, scores, folds, pooled=True) for truth, scores in sides]
 
 
 def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:

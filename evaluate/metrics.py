@@ -311,7 +311,8 @@ def measure(
     if view.positive:
         metrics["two_class"] = _two_class(table, view, units)
     metrics["chance"] = _chance(table, by_group=metrics["patient_recognition_rate"] is not None)
-    metrics |= _pooled_auc(class_aucs(table), class_aucs(table, pooled=True))
+    if np.ptp(table.fold_array) > 0:
+        metrics |= _pooled_auc(class_aucs(table), class_aucs(table, pooled=True))
     headlines = [
         spec
         for spec in specs

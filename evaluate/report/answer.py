@@ -108,12 +108,12 @@ def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
     return begin, [name.removeprefix(begin + hyphen) for name in names]
 
 
-def side_by_side(rankings: Sequence[Ranking], *, brief: bool = False) -> list[list[str]]:
+def side_by_side(ranked: Sequence[Ranking], *, brief: bool = False) -> list[list[str]]:
     """Return the figures of tables as rows of cells.
 
     Parameters
     ----------
-    rankings : sequence of Ranking
+    ranked : sequence of Ranking
     brief : bool
         Leave out figures that chance is not known of.
 
@@ -123,11 +123,11 @@ def side_by_side(rankings: Sequence[Ranking], *, brief: bool = False) -> list[li
         First the header. Of each protocol a row of one cell with what it is, a row for each table, of which the first
         cell marks the best, and what chance reaches.
     """
-    tables = [panel.metrics for ranking in rankings for panel in ranking.panels]
+    tables = [panel.metrics for ranking in ranked for panel in ranking.panels]
     answers = [conclude(metrics) for metrics in tables]
     return _rows(
         "side_by_side.txt",
-        rankings=rankings,
+        rankings=ranked,
         answers=answers,
         by_unit=any(answer.by_unit for answer in answers),
         further={} if brief else further_figures(tables),
@@ -140,10 +140,10 @@ def _rows(template: str, **values: Any) -> list[list[str]]:
     return [line.split("\t") for line in render(template, **values).split("\n") if line]
 
 
-def findings(rankings: Sequence[Ranking]) -> list[str]:
+def findings(ranked: Sequence[Ranking]) -> list[str]:
     """Return what the figures of several tables mean, each sentence once."""
     pairs = []
-    for ranking in rankings:
+    for ranking in ranked:
         pairs += [("", text) for text in sentences("ranking.txt", ranking=ranking)]
         for mark, panel in zip(ranking.marks, ranking.panels, strict=True):
             texts = sentences(
@@ -153,7 +153,7 @@ def findings(rankings: Sequence[Ranking]) -> list[str]:
                 first=panel is ranking.panels[0],
             )
             pairs += [(panel.table.name, text) for text in texts]
-    return _once(pairs, rankings)
+    return _once(pairs, ranked)
 
 
 def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:

@@ -17,6 +17,7 @@ from .. import (
     Panel,
     PredictionTable,
     Values,
+    corrected,
     fold_curves,
     ranking_figure,
     rows_of,
@@ -102,7 +103,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
         caption = f"{names[key].capitalize()} of {len(rows)} tables"
     titles = [title for _, _, title in rows]
     # corrected for the choice if the table was chosen
-    figures = [metrics.get(f"{key}_chosen") or metrics[key] for metrics, key, _ in rows]
+    figures = [corrected(metrics, key) for metrics, key, _ in rows]
     chances = [metrics["chance"][_FIGURES[key][1]] for metrics, key, _ in rows]
 
     def draw(axes: Any) -> None:

@@ -155,8 +155,8 @@ def headings(texts: Sequence[str]) -> list[str]:
     >>> headings(["a: PATIENTS UNKNOWN: no patient", "20 pairs", "NON-COMMERCIAL WEIGHTS: x", "b: PATIENTS UNKNOWN: y"])
     ['PATIENTS UNKNOWN', 'NON-COMMERCIAL WEIGHTS']
     """
-    found = (_HEADING.search(text) for text in texts)
-    return list(dict.fromkeys(match[0] for match in found if match))
+    matches = (_HEADING.search(text) for text in texts)
+    return list(dict.fromkeys(match[0] for match in matches if match))
 
 
 FORMS: dict[str, Callable[..., Any]] = {

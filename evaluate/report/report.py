@@ -20,6 +20,7 @@ from .. import (
     METRICS,
     Entry,
     Evaluation,
+    Facts,
     Mask,
     Metrics,
     Panel,
@@ -189,12 +190,7 @@ def write_report(
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
     """
-    values = {
-        "panels": panels,
-        "settings": settings,
-        "external": external,
-        "pairs": pairs,
-    }
+    values = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
 
     def section(title: str, template: str, *, shown: bool) -> Section:
         """Return the section that a template makes of all tables; an empty one, which is left out, if not shown."""
@@ -341,7 +337,7 @@ def _shown(path: Path, panel: Panel, tables: Mapping[str, Metrics]) -> Iterator[
     source = panel.table
     of_patches = path.with_name("predictions-by-patch.csv")
     if of_patches.is_file():
-        source = _panel(of_patches, name="").table
+        source = _panel(of_patches, read_facts(of_patches), name="").table
     for name, metrics in tables.items():
         aggregated = _AGGREGATED.search(name)
         table = panel.table
@@ -367,16 +363,15 @@ def _read(path: Path, run: Path) -> Panel | str:
         if not facts.metrics:
             return ""
         _ = facts.run["images_sha256"]
-        return _panel(path, name=path.parent.name)
+        return _panel(path, facts, name=path.parent.name)
     except (BchistoError, KeyError, TypeError, ValueError) as error:
         report = run / "report.html"
         _log.warning("%s is left out of %s: %s", _name(path, run), report, error)
         return "its files cannot be read"
 
 
-def _panel(path: Path, *, name: str) -> Panel:
-    """Return the panel of a table of a finished folder."""
-    facts = read_facts(path)
+def _panel(path: Path, facts: Facts, *, name: str) -> Panel:
+    """Return the panel of a table of a finished folder, from what the run records of it."""
     (table,) = read_predictions(path, classes=facts.run["classes"], name=name)
     paper = PaperTable(**facts.run["paper"]) if "paper" in facts.run else None
     return Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
