@@ -8,10 +8,13 @@ from bchisto.evaluate.report.page import page_templates
 from jinja2 import nodes
 
 ROOT = Path(bchisto.__file__).parent
+ROOMS = [path.parent for path in ROOT.glob("*/__init__.py")]
+"""Only these: beside them stands an environment, whose packages have templates, too."""
 TEMPLATES = sorted(
     path
-    for path in ROOT.glob("**/templates/*")
-    if path.suffix in (".html", ".txt", ".md", ".json") and "tests" not in path.parts
+    for room in ROOMS
+    for path in room.glob("**/templates/*")
+    if path.suffix in (".html", ".txt", ".md", ".json")
 )
 ORDERS = {"lt", "lteq", "gt", "gteq", "lessthan", "greaterthan", "le", "ge", "divisibleby"}
 """Operators of comparisons, and tests of Jinja with the same meaning."""
