@@ -251,8 +251,6 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
         }
         lines = in_lines(_rows("compared.txt", **values))
         result = {**result, "comparisons": [], "shown": shown}
-    if len(result.get("external", ())) > 1:
-        lines += in_lines(_rows("dropped.txt", external=result["external"]))
     return lines + [
         line for text in render("lines.txt", **result).splitlines() for line in wrapped(text)
     ]

@@ -23,7 +23,7 @@ from .. import (
     rows_of,
     two_sides,
 )
-from .page import Drawing, cell, percent
+from .page import Drawing, cell, named, percent
 
 _FEWEST_ROWS = 100
 """Fewest rows of which curves of single folds are drawn (bchisto's choice)."""
@@ -74,11 +74,11 @@ def _drawn(
 
 
 _FIGURES = {
-    "accuracy": ("accuracy", "largest_class"),
-    "balanced_accuracy": ("balanced accuracy", "balanced"),
-    "patient_recognition_rate": ("accuracy by {}", "by_group"),
+    "accuracy": "largest_class",
+    "balanced_accuracy": "balanced",
+    "patient_recognition_rate": "by_group",
 }
-"""Figures that are drawn of a table, to their name and that of their chance."""
+"""Figures that are drawn of a table, to the name of their chance."""
 
 _MOST_BARS = 24
 """Most tables of which a figure is drawn: more do not fit on a page."""
@@ -93,8 +93,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
         In the order of the rows.
     """
     tables = [panel.metrics for panel in panels]
-    group = tables[0]["names"]["group"]
-    names = {key: name.format(group) for key, (name, _) in _FIGURES.items()}
+    names = {key: named(key, tables[0]["names"]) for key in _FIGURES}
     rows = [(tables[0], key, name) for key, name in names.items() if tables[0].get(key)]
     caption = "Results"
     if len(panels) > 1:
@@ -104,7 +103,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     titles = [title for _, _, title in rows]
     # corrected for the choice if the table was chosen
     figures = [corrected(metrics, key) for metrics, key, _ in rows]
-    chances = [metrics["chance"][_FIGURES[key][1]] for metrics, key, _ in rows]
+    chances = [metrics["chance"][_FIGURES[key]] for metrics, key, _ in rows]
 
     def draw(axes: Any) -> None:
         places = range(len(rows))

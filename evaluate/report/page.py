@@ -140,6 +140,8 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     """Return what a figure is called in a table, whose units have these names."""
     if figure == "by_unit" and names:
         return f"accuracy by {names['group']}"
+    if figure == "patient_recognition_rate" and names:
+        return f"mean over {plural(names['group'])}"
     return figure.replace("_", " ").replace("auc", "AUC")
 
 
