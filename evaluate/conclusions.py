@@ -359,8 +359,9 @@ def with_choices(
     list of dict
         ``choice`` has the ``kind`` (``best``: the highest, which is better than chance after the correction;
         ``highest``: it is not; ``unranked``: no figure has an interval in all tables; ``single``: nothing to compare);
-        the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many results are
-        ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such as ``accuracy_chosen``.
+        the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many others are ``equal`` by
+        it; how many results are ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such
+        as ``accuracy_chosen``.
     """
     added = [with_choice(each, {}) for each in metrics]
     for places in studies(tables, images):
@@ -378,7 +379,7 @@ def with_choices(
 
 def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Entry:
     """Return what the choice of the best of tables that can be compared adds to the metrics of the chosen one."""
-    choice = {"kind": "single", "count": len(tables), "chosen": "", "by": ""}
+    choice = {"kind": "single", "count": len(tables), "chosen": "", "by": "", "equal": 0}
     chosen: Entry = {"choice": choice}
     if len(tables) == 1:
         return chosen
@@ -393,7 +394,8 @@ def choose(tables: Sequence[PredictionTable], metrics: Sequence[Metrics]) -> Ent
     kind = "highest"
     if verdict_of({**metrics[best], **chosen}).kind == "better":
         kind = "best"
-    choice |= {"kind": kind, "chosen": tables[best].name, "by": by}
+    equal = sum(each[by].value == metrics[best][by].value for each in metrics) - 1
+    choice |= {"kind": kind, "chosen": tables[best].name, "by": by, "equal": equal}
     return chosen
 
 

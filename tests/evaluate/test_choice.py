@@ -210,7 +210,7 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
     metrics = [measure(table) for table in (*tables, other)]
     added = with_choices([*tables, other], metrics, images=["x"] * 4)
     choice = choose(tables, metrics[:3])
-    kept = {"kind": "highest", "count": 3, "by": "balanced_accuracy"}
+    kept = {"kind": "highest", "count": 3, "by": "balanced_accuracy", "equal": 0}
     kept["chosen"] = chosen = choice["choice"]["chosen"]
     for table, before, found in zip(tables, metrics, added, strict=False):
         figures = {}
@@ -219,7 +219,7 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
             assert list(figures) == ["accuracy_chosen", "balanced_accuracy_chosen"]
         assert found == before | {"choice": kept | {"elsewhere": 1}} | figures
         assert choice_of(with_figures(as_json(found))) == choice_of(found)
-    single = {"kind": "single", "count": 1, "chosen": "", "by": "", "elsewhere": 3}
+    single = {"kind": "single", "count": 1, "chosen": "", "by": "", "equal": 0, "elsewhere": 3}
     assert added[3] == metrics[3] | {"choice": single}
     assert with_choices(tables[:1], added[:1]) == metrics[:1]
     # of equal names, but other pixels
@@ -260,7 +260,15 @@ def test_the_best_is_better_than_chance_after_the_correction(rng):
         "count": 9,
         "chosen": "t0",
         "by": "balanced_accuracy",
+        "equal": 0,
     }
+
+
+def test_others_that_are_equal_are_counted(rng):
+    a, b, c = candidates(rng, 3, rows=100, skill=[0.9, 0.6, 0.6])
+    tables = [a, b, replace(a, name="copy"), c]
+    choice = choose(tables, [measure(table) for table in tables])["choice"]
+    assert (choice["chosen"], choice["equal"], choice["count"]) == ("t0", 1, 4)
 
 
 @pytest.mark.parametrize("what", ["folds", "labels", "classes", "rows"])

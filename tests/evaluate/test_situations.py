@@ -861,7 +861,7 @@ SEVERAL = {
         calls(HALF, (0.9, 0.9), name="b"),
         verdict="better",
         best=("a", "b"),
-        says=(r"[+±]?0\.0",),
+        says=(r"[+±]?0\.0", r"\(equal: 1 other\)"),
     ),
     "nine by chance": several(
         "40 images: the highest of nine shows more than it is",
