@@ -25,7 +25,8 @@
     });
     const by = table.querySelector("[aria-sort]"), at = heads.indexOf(by), sort = by.getAttribute("aria-sort");
     const sign = sort === "ascending" ? 1 : -1;
-    rows.sort((one, other) => sign * order.compare(one.cells[at].textContent, other.cells[at].textContent));
+    const key = (row) => row.cells[at].dataset.value || row.cells[at].textContent;
+    rows.sort((one, other) => sign * (key(one) - key(other) || order.compare(key(one), key(other))));
     table.tBodies[0].append(...rows);
     table.caption.textContent = rows.filter((row) => !row.hidden).length + " of " + rows.length + " images, by "
       + by.textContent.toLowerCase() + ", " + sort + ".";

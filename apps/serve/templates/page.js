@@ -31,7 +31,7 @@
     const goal = chosen ? "Replace it by " + chosen.text + "?" : button.textContent + "?";
     try {
       let answer, agreed = true;
-      for (let seen = button.dataset.seen; agreed;) {
+      for (let { seen } = button.closest("[data-seen]").dataset; agreed;) {
         answer = await ask(path + (seen ? (path.includes("?") ? "&" : "?") + "seen=" + seen : ""), { method: button.dataset.method });
         seen = answer.headers.get("x-seen"); // somebody has given a label meanwhile
         if (!seen) break;
@@ -150,7 +150,7 @@
     results.innerHTML = text;
     chosen.forEach((old) => { if (byId(old.id)) byId(old.id).replaceWith(old); });
     window.arrange();
-    if (!focused.isConnected) (byId(focused.id) || document.body).focus();
+    (focused.isConnected ? focused : byId(focused.id) || document.body).focus();
   }
 
   const system = new RegExp("^(\\.|(" + drop.dataset.system + ")$)", "i"); // what `predict` leaves out of a folder, too

@@ -430,8 +430,14 @@ def test_a_filter_of_a_class_whose_last_image_goes(tab, files, page):
     window.wait_for_selector(f"#images caption:has-text('{len(rest)} of {len(rest)} images')")
     assert len(confidences(window)) == len(rest)
     window.click("#heads button:has-text('Image')")
+    window.locator("#find").press_sequentially("TIF")
     page.add("another.tif", files[0].read_bytes())
     listed(window, len(rest) + 1)
+    window.keyboard.type("F")  # where she was
+    assert window.input_value("#find") == "TIFF"
+    assert confidences(window) == []
+    window.keyboard.press("Backspace")
+    assert len(confidences(window)) == len(rest) + 1
     assert caption.inner_text().endswith(" images, by image, ascending.")
     names = window.locator("#images th span").all_inner_texts()
     assert names == sorted(names)
