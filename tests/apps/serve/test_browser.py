@@ -375,7 +375,7 @@ def test_a_review_from_image_to_image(tab, files, page):
     window.check("#new")
     assert len(confidences(window)) == 3
     window.on("dialog", lambda dialog: dialog.accept())
-    window.locator("#images tr:not([hidden]) button").first.click()
+    window.locator("#images tbody tr:not([hidden]) button").first.click()
     listed(window, 3)
     listed(other, 3)
     other.wait_for_selector("text=malignant")
