@@ -197,7 +197,7 @@ def overview(report, sheet, heat_map):
             .resize((760, 360), Image.Resampling.LANCZOS),
             (0, 0),
         ),
-        (sheet.crop((16, 245, 572, 548)).resize((418, 228), Image.Resampling.LANCZOS), (768, 0)),
+        (sheet.crop((16, 172, 572, 475)).resize((418, 228), Image.Resampling.LANCZOS), (768, 0)),
         (
             heat_map.crop((8, 15, 1260, 386)).resize((418, 124), Image.Resampling.LANCZOS),
             (768, 236),

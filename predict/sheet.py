@@ -29,7 +29,7 @@ class SheetRow(NamedTuple):
     predicted : str
     confidence : float
         Probability of the predicted class.
-    unsure : bool or None
+    uncertain : bool or None
         Whether the image is marked uncertain; None if the model has no rule for it.
     next_class : str
         The second most probable class with its probability.
@@ -38,7 +38,7 @@ class SheetRow(NamedTuple):
     place: int
     predicted: str
     confidence: float
-    unsure: bool | None
+    uncertain: bool | None
     next_class: str
 
 
@@ -55,7 +55,7 @@ def sheet_rows(shown: Tabulated) -> list[SheetRow]:
         if answers.unsure is not None:
             unsure = bool(answers.unsure[place])
         confidence = float(answers.confidence[place])
-        next_class = f"{classes[second]} {100 * shares[second]:.1f} %"
+        next_class = f"{classes[second]} {100 * shares[second]:.1f}\N{NO-BREAK SPACE}%"
         rows.append(SheetRow(place, classes[number], confidence, unsure, next_class))
     return sorted(rows, key=lambda row: row.confidence)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from mimetypes import guess_type
 from pathlib import Path
@@ -15,7 +14,7 @@ from fastapi.responses import HTMLResponse, Response
 from ...core.formats import limits
 from ...core.jobs import format_seconds
 from ...data import SYSTEM
-from ...evaluate.report import page_templates, style_of
+from ...evaluate.report import page_templates, style_of, template_text
 from ..slides import FILES
 from .engine import Answer
 from .session import Item, Session
@@ -28,8 +27,9 @@ _MAP_POLICY = (
 )
 """Content security policy of the page of a map, which holds its style."""
 
-_NAMES = {"trained": "Seen in training", "called": "Result at the threshold"}
-"""Columns of the table with another title on the page."""
+
+_PREDICT = "bchisto.predict"
+"""The room of the prediction report, whose table of images the page shares."""
 
 
 class Pages:
@@ -50,11 +50,9 @@ class Pages:
         self._csrf = csrf
         self._slides = slides
         self._templates = page_templates(__package__)
-        source = self._templates.loader.get_source(self._templates, "page.js")[0]
-        self._static = {
-            "page.css": (style_of(__package__, "page.css"), "css"),
-            "page.js": (source, "javascript"),
-        }
+        style = style_of(_PREDICT, "sheet.css") + template_text(__package__, "page.css")
+        script = template_text(_PREDICT, "sheet.js") + template_text(__package__, "page.js")
+        self._static = {"page.css": (style, "css"), "page.js": (script, "javascript")}
 
     def add(self, app: FastAPI, session: Session) -> None:
         """Add the routes of the pages to an app. Links are relative, so all pages are in one folder."""
@@ -87,7 +85,6 @@ class Pages:
                 model=self._models[item.model],
                 map=drawn,
                 target=target or item.predicted,
-                columns=_columns(item),
                 place=place + 1,
                 total=len(done),
                 before=done[place - 1 : place],
@@ -131,8 +128,6 @@ class Pages:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""
         done = session.done(model)
         seconds = session.seconds()
-        by_class = Counter(item.predicted for item in done)
-        uncertain = Counter(item.predicted for item in done if item.uncertain)
         return {
             "model": self._models[model],
             "number": model,
@@ -141,13 +136,10 @@ class Pages:
             "reviews": session.reviews(model),
             "wait": format_seconds(seconds) if seconds else "",
             "rows": [(item, _marks(item)) for item in done[:_MOST_ROWS]],
-            "left_out": max(0, len(done) - _MOST_ROWS),
+            "done": done,
             "failed": session.items(model, ["failed"]),
             "working": session.items(model, ["working"]),
             "waiting": session.items(model, ["waiting"])[:_MOST_ROWS],
-            "by_class": [
-                (name, by_class[name], uncertain[name]) for name in self._models[model]["classes"]
-            ],
             "version": session.version,
         }
 
@@ -163,15 +155,6 @@ def _marks(item: Item) -> list[str]:
     if further.get("trained") == "yes":
         marks.append("seen in training")
     return marks
-
-
-def _columns(item: Item) -> list[tuple[str, str]]:
-    """Return the further cells of the table, with readable titles."""
-    return [
-        (_NAMES.get(name, name.replace("_", " ").capitalize()), cell)
-        for name, cell in (item.further or {}).items()
-        if cell
-    ]
 
 
 async def file_response(path: Path, headers: Mapping[str, str] | None = None) -> Response:

@@ -230,7 +230,7 @@ def _predict(task: Task) -> Answer:
         "kept": [result.probabilities.tolist(), result.trained, result.compared.tolist()],
         "predicted": row.predicted,
         "confidence": row.confidence,
-        "uncertain": row.unsure,
+        "uncertain": row.uncertain,
         "next_class": row.next_class,
         "probabilities": dict(
             zip(model.bundle.classes, shown.table.probabilities[0].tolist(), strict=True)

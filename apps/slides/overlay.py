@@ -236,7 +236,7 @@ class TileMap:
             ends = (*self.point(x, y), *self.point(x + 1, y + 1))
             left, top, right, bottom = (round(end * zoom / tissue.factor) for end in ends)
             covered = pixels[top:bottom, left:right]
-            share = _UNSURE if tile.unsure else _SURE
+            share = _UNSURE if tile.uncertain else _SURE
             covered += share * (np.array(self.colours[tile.predicted]) - covered)
         return np.rint(pixels).astype(np.uint8)
 

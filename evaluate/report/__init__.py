@@ -5,7 +5,16 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 
 from .answer import comparison_lines, headline, overview, warnings, wrapped
 from .methods import CARD, measured, write_card
-from .page import Block, Drawing, Section, page_templates, render_page, style_of, write_page
+from .page import (
+    Block,
+    Drawing,
+    Section,
+    page_templates,
+    render_page,
+    style_of,
+    template_text,
+    write_page,
+)
 from .recorded import RecordedEvaluation, is_evaluated
 from .report import (
     choose_samples,

@@ -1,49 +1,46 @@
-(function () {
+(() => {
   "use strict";
-  var table = document.getElementById("images"), body = table.tBodies[0];
-  var rows = Array.prototype.slice.call(body.rows), heads = Array.prototype.slice.call(table.tHead.rows[0].cells);
-  var find = document.getElementById("find"), kind = document.getElementById("class");
-  var unsure = document.getElementById("unsure"), form = document.getElementById("filters");
-  var count = document.getElementById("count"), order = new Intl.Collator(undefined, { numeric: true });
+  const byId = (id) => document.getElementById(id), order = new Intl.Collator(undefined, { numeric: true });
 
-  function key(row, place) {
-    var cell = row.cells[place];
-    return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value);
-  }
-  function sort(place) {
-    var up = heads[place].getAttribute("aria-sort") !== "ascending";
-    heads.forEach(function (head) { head.removeAttribute("aria-sort"); });
-    heads[place].setAttribute("aria-sort", up ? "ascending" : "descending");
-    rows.sort(function (a, b) {
-      var x = key(a, place), y = key(b, place);
-      var found = typeof x === "number" ? x - y : order.compare(x, y);
-      return up ? found : -found;
+  // shows the rows that fit the fields, in the order that a head tells; the page of `serve` calls it when rows are new
+  window.arrange = () => {
+    const table = byId("images");
+    if (!table) return;
+    const form = byId("filters"), heads = [...table.tHead.rows[0].cells], rows = [...table.tBodies[0].rows];
+    if (form.hidden) {
+      form.hidden = false;
+      heads.forEach((head, at) => {
+        if (rows[0].cells[at].querySelector("button")) return; // such a column has no order
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = head.textContent;
+        head.replaceChildren(button);
+      });
+    }
+    const text = byId("find").value.trim().toLowerCase(), kind = byId("class").value;
+    const marks = [...form.querySelectorAll(":checked[type=checkbox]")];
+    rows.forEach((row) => {
+      row.hidden = !(row.textContent.toLowerCase().includes(text) && (!kind || row.cells[1].textContent === kind)
+        && marks.every((mark) => row.classList.contains(mark.id)));
     });
-    body.append.apply(body, rows);
-    filter();
-  }
-  function filter() {
-    var text = find.value.trim().toLowerCase(), shown = 0;
-    rows.forEach(function (row) {
-      var fits = (!text || row.textContent.toLowerCase().indexOf(text) >= 0)
-        && (!kind.value || row.cells[1].textContent === kind.value)
-        && (!unsure || !unsure.checked || row.classList.contains("unsure"));
-      row.hidden = !fits;
-      shown += fits ? 1 : 0;
-    });
-    var by = heads.filter(function (head) { return head.hasAttribute("aria-sort"); })[0];
-    count.textContent = shown + " of " + rows.length + " images, by " + by.textContent.toLowerCase()
-      + (by.getAttribute("aria-sort") === "ascending" ? ", ascending." : ", descending.");
-  }
-  heads.forEach(function (head, place) {
-    var button = document.createElement("button");
-    button.type = "button";
-    button.textContent = head.textContent;
-    button.addEventListener("click", function () { sort(place); });
-    head.replaceChildren(button);
+    const by = table.querySelector("[aria-sort]"), at = heads.indexOf(by), sort = by.getAttribute("aria-sort");
+    const sign = sort === "ascending" ? 1 : -1;
+    const key = (row) => row.cells[at].dataset.value || row.cells[at].textContent;
+    rows.sort((one, other) => sign * (key(one) - key(other) || order.compare(key(one), key(other))));
+    table.tBodies[0].append(...rows);
+    table.caption.textContent = rows.filter((row) => !row.hidden).length + " of " + rows.length + " images, by "
+      + by.textContent.toLowerCase() + ", " + sort + ".";
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("#heads button");
+    if (!button) return;
+    const head = button.parentElement;
+    const sort = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+    head.parentElement.querySelector("[aria-sort]").removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", sort);
+    window.arrange();
   });
-  form.addEventListener("input", filter);
-  form.addEventListener("reset", function () { setTimeout(filter); });
-  form.addEventListener("submit", function (event) { event.preventDefault(); });
-  form.hidden = false;
+  document.addEventListener("input", (event) => { if (event.target.closest("#filters")) window.arrange(); });
+  document.addEventListener("reset", () => setTimeout(window.arrange));
+  window.arrange();
 })();

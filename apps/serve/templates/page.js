@@ -31,7 +31,7 @@
     const goal = chosen ? "Replace it by " + chosen.text + "?" : button.textContent + "?";
     try {
       let answer, agreed = true;
-      for (let seen = button.dataset.seen; agreed;) {
+      for (let { seen } = button.closest("[data-seen]").dataset; agreed;) {
         answer = await ask(path + (seen ? (path.includes("?") ? "&" : "?") + "seen=" + seen : ""), { method: button.dataset.method });
         seen = answer.headers.get("x-seen"); // somebody has given a label meanwhile
         if (!seen) break;
@@ -70,14 +70,6 @@
     const answer = await ask(image.getAttribute("src"));
     if (!answer.ok) image.alt = await reason(answer);
   }));
-  const link = byId("pixels");
-  if (link) link.addEventListener("click", (event) => {
-    event.preventDefault();
-    const image = link.firstElementChild, box = image.getBoundingClientRect(), all = link.classList.toggle("all");
-    const place = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    image.onload = () => link.scrollTo(place[0] * image.width - link.clientWidth / 2, place[1] * image.height - link.clientHeight / 2);
-    image.src = all ? link.href : link.dataset.small;
-  });
   const form = byId("mapped");
   if (form) form.addEventListener("submit", () => { status.textContent = "Drawing the heat map."; });
   if (!drop) return;
@@ -92,9 +84,8 @@
   function add(all) {
     const given = mpp.value.trim().replace(",", "."), { least, most } = mpp.dataset;
     if (given && !(Number(given) >= least && Number(given) <= most)) {
-      mpp.setCustomValidity("Nothing was added: give micrometres per pixel from " + least + " to " + most + ", such as 0.42, or nothing.");
-      mpp.reportValidity();
-      status.textContent = mpp.validationMessage;
+      status.textContent = "Nothing was added: give micrometres per pixel from " + least + " to " + most + ", such as 0.42, or nothing.";
+      mpp.focus();
       return;
     }
     if (!sending) refused.replaceChildren();
@@ -109,7 +100,6 @@
     });
     send();
   }
-  mpp.addEventListener("input", () => mpp.setCustomValidity(""));
   async function send() {
     if (sending) return;
     for (sending = true; files.length;) {
@@ -156,37 +146,12 @@
   async function show() {
     const text = await (await ask("results?model=" + model)).text();
     if (!text.includes("data-version=")) throw new Error("not the page");
-    const focused = results.contains(document.activeElement) ? document.activeElement.id : "";
-    const chosen = CHOICES.map(choice);
+    const focused = document.activeElement, chosen = results.querySelectorAll("#filters, #heads");
     results.innerHTML = text;
-    CHOICES.forEach((id, at) => {
-      if (byId(id) && chosen[at]) byId(id).value = chosen[at];
-      if (byId(id) && byId(id).selectedIndex < 0) byId(id).selectedIndex = 0; // the last image of that class is gone
-    });
-    arrange();
-    if (focused && byId(focused)) byId(focused).focus();
+    chosen.forEach((old) => { if (byId(old.id)) byId(old.id).replaceWith(old); });
+    window.arrange();
+    (focused.isConnected ? focused : byId(focused.id) || document.body).focus();
   }
-
-  const CHOICES = ["of-class", "of-mark", "order"], choice = (id) => byId(id) ? byId(id).value : "";
-  function arrange() {
-    const body = document.querySelector("#images tbody"), order = choice("order");
-    if (!body) return;
-    byId("choose").hidden = false;
-    const rows = [...body.rows];
-    rows.forEach((row, at) => { row.dataset.rank ||= at; });
-    rows.sort((first, second) => order === "name"
-      ? first.dataset.name.localeCompare(second.dataset.name, undefined, { numeric: true })
-      : (order === "most" ? -1 : 1) * (first.dataset.rank - second.dataset.rank));
-    rows.forEach((row) => {
-      row.hidden = Boolean((choice("of-class") && row.dataset.class !== choice("of-class"))
-        || (choice("of-mark") && !row.classList.contains(choice("of-mark"))));
-      body.append(row);
-    });
-    const shown = rows.filter((row) => !row.hidden).length;
-    byId("shown").textContent = shown === rows.length ? "" : shown + " of " + rows.length + " images shown";
-  }
-  results.addEventListener("change", (event) => { if (CHOICES.includes(event.target.id)) arrange(); });
-  arrange();
 
   const system = new RegExp("^(\\.|(" + drop.dataset.system + ")$)", "i"); // what `predict` leaves out of a folder, too
   const isImage = ([name]) => !name.includes("/") || (!name.split("/").some((part) => system.test(part)) && known.some((suffix) => name.toLowerCase().endsWith(suffix)));

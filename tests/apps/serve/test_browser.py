@@ -134,15 +134,11 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     window.click("#draw")
     window.wait_for_selector("text=Map of malignant")
     assert not serious(window)
-    window.locator("#pixels").click()
-    window.wait_for_selector("#pixels.all")
-    shown(window)
-    assert window.evaluate("[document.images[0].width, document.images[0].naturalWidth]") == [
-        512,
-        512,
-    ]
-    window.locator("#pixels").click()
-    assert "picture.jpg" in window.locator("#pixels img").get_attribute("src")
+    with window.expect_popup() as opened:
+        window.click("a:has(img[alt='The image'])")
+    opened.value.wait_for_load_state()
+    pixels = "[document.images[0].naturalWidth, document.images[0].naturalHeight]"
+    assert opened.value.evaluate(pixels) == [512, 384]
 
 
 def test_on_a_phone(tab, files):
@@ -260,7 +256,7 @@ def test_without_the_network(tab, files, page):
     window, other = tab(), tab()
     opened_image(window, page, files, 2)
     listed(other, 2)
-    other.select_option("#of-mark", "new")
+    other.check("#new")
     window.select_option("#label", "malignant")
     window.context.set_offline(True)
     window.click("#review")
@@ -269,8 +265,8 @@ def test_without_the_network(tab, files, page):
     window.context.set_offline(False)
     window.click("#review")
     window.wait_for_selector("text=Reviewed.")
-    other.wait_for_selector("text=1 of 2 images shown")
-    assert other.input_value("#of-mark") == "new"
+    other.wait_for_selector("text=1 of 2 images, by confidence, ascending.")
+    assert other.is_checked("#new")
 
 
 def test_without_javascript(chrome, page, files):
@@ -283,7 +279,7 @@ def test_without_javascript(chrome, page, files):
     needed = "Adding, removing, labelling, filtering and sorting images needs JavaScript."
     assert needed in window.locator("noscript p").inner_text()
     assert window.locator("noscript p").is_visible()
-    assert window.locator("#choose").is_hidden()
+    assert window.locator("#filters").is_hidden()
     window.click("text=Table (CSV)")
     window.click("#images a")
     window.click("#draw")
@@ -376,10 +372,10 @@ def test_a_review_from_image_to_image(tab, files, page):
         .inner_text()
         == "malignant"
     )
-    window.select_option("#of-mark", "new")
+    window.check("#new")
     assert len(confidences(window)) == 3
     window.on("dialog", lambda dialog: dialog.accept())
-    window.locator("#images tr:not([hidden]) button").first.click()
+    window.locator("#images tbody tr:not([hidden]) button").first.click()
     listed(window, 3)
     listed(other, 3)
     other.wait_for_selector("text=malignant")
@@ -413,7 +409,7 @@ def test_removing_all_asks_again_if_a_label_was_given_meanwhile(tab, files, page
 
 
 def test_a_filter_of_a_class_whose_last_image_goes(tab, files, page):
-    """It shows what it does: all images."""
+    """It stays as it was chosen, and the table says that it shows none."""
     window = tab()
     send(window, files, expected=len(files))
     found = page.wait()
@@ -421,14 +417,30 @@ def test_a_filter_of_a_class_whose_last_image_goes(tab, files, page):
     rest = [image for image in found.values() if image["predicted"] != first]
     if not rest:  # this model knows one of its classes here: nothing is left to be shown
         pytest.skip("all images are of one class")
-    window.select_option("#of-class", first)
+    window.select_option("#class", first)
     for image in found.values():
         if image["predicted"] == first:
             page.client.delete(f"/api/images/{image['number']}")
     listed(window, len(rest))
-    assert window.locator("#of-class").evaluate("field => field.selectedOptions[0].text") == "all"
+    assert window.input_value("#class") == first
+    assert confidences(window) == []
+    caption = window.locator("#images caption")
+    assert caption.inner_text() == f"0 of {len(rest)} images, by confidence, ascending."
+    window.click("text=Show all")
+    window.wait_for_selector(f"#images caption:has-text('{len(rest)} of {len(rest)} images')")
     assert len(confidences(window)) == len(rest)
-    assert window.inner_text("#shown") == ""
+    window.click("#heads button:has-text('Image')")
+    window.locator("#find").press_sequentially("TIF")
+    page.add("another.tif", files[0].read_bytes())
+    listed(window, len(rest) + 1)
+    window.keyboard.type("F")  # where she was
+    assert window.input_value("#find") == "TIFF"
+    assert confidences(window) == []
+    window.keyboard.press("Backspace")
+    assert len(confidences(window)) == len(rest) + 1
+    assert caption.inner_text().endswith(" images, by image, ascending.")
+    names = window.locator("#images th span").all_inner_texts()
+    assert names == sorted(names)
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -283,7 +283,7 @@ def test_regions_are_those_of_the_tiles_as_qupath_reads_them(mapped):
 
 def overlay_of(raw, places, names, side=SIDE, size=(9999, 9999)):
     answers = Answers(names, raw.argmax(axis=1), raw.max(axis=1), None)
-    tiles = [SimpleNamespace(predicted=name, unsure=None) for name in answers.predicted]
+    tiles = [SimpleNamespace(predicted=name, uncertain=None) for name in answers.predicted]
     shown = SimpleNamespace(
         table=SimpleNamespace(classes=names, answers=answers), raw=raw, outliers=None
     )
