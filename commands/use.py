@@ -166,6 +166,8 @@ def predict(model: Path, **options: Any) -> None:
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")
     echo(*filter(None, (result.called, result.outliers, result.sureness)))
+    if result.meaning:
+        echo(f"the model's training: {result.meaning}")
     outputs = [result.path]
     if result.sheet:
         outputs.append(result.sheet)

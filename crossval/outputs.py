@@ -270,11 +270,11 @@ class Outputs:
         metrics = {table.name: measure(table, self.training.view) for table in tables}
         bundle = self._bundle_facts(metrics, result)
         run["bundle"] = self._calibration(bundle, run["names"])
-        measured = {"schema_version": SCHEMA, "tables": metrics, "run": run}
-        write_json(folder / "metrics.json", as_json(measured))
+        content = {"schema_version": SCHEMA, "tables": metrics, "run": run}
+        write_json(folder / "metrics.json", as_json(content))
         saved = save(bundle)
         with reporting(folder / CARD, failed):
-            write_card(folder / CARD, model=result.model, bundle=saved, metrics=measured)
+            write_card(folder / CARD, model=result.model, bundle=saved)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
                 header, *rows = self.paper.lines()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from ..core import InputError, PathInput, converted
-from ..core.formats import file_sha256, read_json
+from ..core.formats import file_sha256
 from ..core.jobs import atomic_output, ensure_folder
 from ..evaluate.report import write_card
 from .model_file import find_bundle, load_bundle
@@ -39,7 +38,7 @@ def export(model: PathInput, *, to: PathInput) -> Path:
     BundleError, MissingInputError
         The model is missing or damaged.
     InputError
-        The folder exists and contains other files.
+        ``metrics.json`` beside the model is damaged, or the folder exists and contains other files.
     OutputError
         The folder cannot be written.
     """
@@ -52,15 +51,11 @@ def export(model: PathInput, *, to: PathInput) -> Path:
         raise InputError("{to} {}: holds other files; give a new folder", folder)
     if copy.is_file() and file_sha256(copy) != sha256:
         raise InputError("{to} {}: holds another model; give a new folder", folder)
-    metrics: dict[str, Any] | None = None
-    metrics_file = source.with_name("metrics.json")
-    if metrics_file.is_file():
-        metrics = read_json(metrics_file)
     ensure_folder(folder)
     if not copy.is_file():
         with atomic_output(copy) as temporary:
             shutil.copyfile(source, temporary)
     card = folder / CARD
     if not card.exists():  # the author may have filled in the blanks of an existing one
-        write_card(card, model=source, bundle=bundle, metrics=metrics)
+        write_card(card, model=source, bundle=bundle)
     return card

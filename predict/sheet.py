@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..core.jobs import default_jobs, in_threads
 from ..data import decode_record
-from ..evaluate.report import render_page, thumbnail
+from ..evaluate.report import known_of, render_page, thumbnail
 from .blocks import Predicted
 from .table import Tabulated
 
@@ -88,6 +88,7 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         rows=rows,
         shown=shown,
         predicted=predicted,
+        known=known_of(predicted.model),
         columns=[column for column in columns if {*column[1]} - {"", "no"}],
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),
         day=datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -274,7 +274,7 @@ def write_page(path: Path, rows: Sequence[dict[str, Any]], *, count: int, **valu
     count : int
         Number of explanations.
     **values
-        The title, ``banners``, ``failures`` and ``facts`` about the model.
+        The title, ``banners``, ``failures``, and about the model what is ``known`` of its results and ``facts``.
     """
     render_page(
         path,

@@ -38,6 +38,7 @@ from ...core.jobs import (
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
+from ...evaluate.report import known_of
 from ...predict import (
     Model,
     ModelFile,
@@ -412,6 +413,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             count=len(rows),
             banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
+            known=known_of(self.explain.file.path),
             facts=bundle_lines(self.model.bundle, self.explain.file.sha256),
         )
         # last, since it tells that all else is written

@@ -31,11 +31,10 @@ from ...core import (
     printable,
     written,
 )
-from ...core.formats import read_json
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores, bundle_view
 from ...data import ImageRecord, ImageSelection, read_headers
-from ...evaluate.report import measured
+from ...evaluate.report import known_of
 from ...predict import (
     Model,
     ModelFile,
@@ -188,8 +187,6 @@ def _facts(task: Task) -> Answer:
     file, model = _model({"model": {"copy": str(copy), "weights": weights}})
     bundle = model.bundle
     point = _point(file)
-    metrics_file = path.parent / "metrics.json"
-    metrics = read_json(metrics_file) if metrics_file.is_file() else None
     return {
         "path": str(path),
         "weights": weights,
@@ -199,7 +196,7 @@ def _facts(task: Task) -> Answer:
         "rule": bundle.unsure,
         "calibrated": bundle.temperature is not None,
         "mixed": mixed_note(bundle),
-        "known": measured(path.parent.name or path.stem, metrics),
+        "known": known_of(path),
         "stain": own_stain(model),
         "point": "" if point is None else str(point),
     }

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...core import counted, plural
-from ...core.formats import file_sha256
+from ...core import InputError, counted, plural
+from ...core.formats import file_sha256, read_json
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
@@ -115,7 +115,7 @@ CARD = "model-card.md"
 """File name of the model card."""
 
 
-def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Metrics | None) -> None:
+def write_card(path: Path, *, model: Path, bundle: BundleFacts) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
     What only the author knows is a marked blank.
@@ -125,21 +125,21 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, metrics: Metrics
     path : Path
         The card to write.
     model : Path
-        The model file.
+        The model file; ``metrics.json`` beside it tells how good it is.
     bundle : BundleFacts
         Facts from the model file.
-    metrics : mapping or None
-        Content of the ``metrics.json`` next to it.
     """
-    name = model.absolute().parent.name or model.stem
-    text, sources = cite(" ".join((metrics or {}).get("run", {}).get("methods", ())))
+    known = known_of(model)
+    text, sources = cite(" ".join(known["methods"]))
     values = {
-        "name": name,
+        **known,
         "file": model.name,
         "bundle": bundle,
         "facts": bundle_lines(bundle, file_sha256(model)),
+        "methods": text,
+        "sources": sources,
     }
-    card = render("card.md", **values, **measured(name, metrics), methods=text, sources=sources)
+    card = render("card.md", **values)
     with atomic_output(path) as temporary:
         temporary.write_text(card, encoding="utf-8")
 
@@ -149,25 +149,46 @@ def renew_card(path: Path, *, name: str, metrics: Metrics) -> None:
     renew_answer(path, render("lines.md", **measured(name, metrics)))
 
 
-def measured(name: str, metrics: Metrics | None) -> Entry:
+def known_of(model: Path) -> Entry:
+    """Return what ``metrics.json`` beside a model file tells of the model, as `measured` does.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or of another version.
+    """
+    path = model.absolute().with_name("metrics.json")
+    content = read_json(path) if path.is_file() else {}
+    try:
+        return measured(path.parent.name or model.stem, content)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(
+            "{}: not as this version of bchisto writes it; move it away, or train the model again",
+            path,
+        ) from None
+
+
+def measured(name: str, metrics: Metrics) -> Entry:
     """Return what is known of how good a model is, and of the images that it was trained on.
 
     Parameters
     ----------
     name : str
         What the model is called.
-    metrics : mapping or None
-        What ``metrics.json`` beside it holds.
+    metrics : mapping
+        What ``metrics.json`` beside it holds; empty if there is none.
 
     Returns
     -------
     dict
-        ``lines``, sentences; ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``counts``, of
-        each class.
+        Its ``name``; ``lines``, sentences, first the answer and then what it means; ``protocol``, how it was measured;
+        ``used``, how many images; ``dataset``; ``counts``, of each class; ``methods``, sentences on what was trained.
     """
-    run = (metrics or {}).get("run", {})
-    tables = (metrics or {}).get("tables", {})
+    run = metrics.get("run", {})
+    tables = metrics.get("tables", {})
     facts = {
+        "name": name,
+        "methods": run.get("methods", ()),
         "lines": [],
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),

@@ -1281,7 +1281,8 @@ def card_of(metrics, name, folder):
     model.write_bytes(b"only its checksum is asked for")
     facts = BundleFacts(classes=tuple(metrics["classes"]), protocol=metrics["protocol"])
     known = {"tables": {name: metrics}, "run": {}}
-    write_card(folder / "card.md", model=model, bundle=facts, metrics=known)
+    (folder / "metrics.json").write_text(json.dumps(known))
+    write_card(folder / "card.md", model=model, bundle=facts)
     text = (folder / "card.md").read_text()
     return words(text.partition("## How good it is")[2].partition("\n## ")[0])
 

@@ -5,6 +5,7 @@ import hashlib
 import html
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +118,46 @@ def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
     assert "No image is marked uncertain: this model has no rule" in page
     assert [mark for *_, mark in cells(page)] == ["no rule"]
     assert "only uncertain" not in page
+
+
+def test_what_a_model_means_for_new_patients_is_that_of_its_card(
+    boosted, tissue, tmp_path, completed
+):
+    """The report, the terminal and the heat maps take it from the run, and say so if the model stands by itself."""
+    folder = boosted / "boost" / "3-lightgbm"
+    one = sorted(tissue.rglob("*.png"))[0]
+    card = re.findall(r"^- (.*)$", (folder / "model-card.md").read_text(), flags=re.MULTILINE)
+    start = next(place for place, line in enumerate(card) if " right: " in line)
+    answer, meaning = card[start : start + 2]
+    assert "calls are not shown to be better than chance" in meaning
+    moved = tmp_path / "moved" / "model.bchisto"
+    moved.parent.mkdir()
+    shutil.copy(folder / "model.bchisto", moved)
+    for model in (folder / "model.bchisto", moved):
+        out = tmp_path / model.parent.name
+        terminal, _ = completed(
+            "predict", model, "--images", one, "--out", f"{out}.csv", "--html", f"{out}.html"
+        )
+        completed("explain", model, "--images", one, "--out", f"{out}-maps", "--method", "map")
+        assert (f"the model's training: {meaning}" in terminal) == (model != moved)
+        for file in (Path(f"{out}.html"), tmp_path / f"{out}-maps" / "map" / "index.html"):
+            text = html.unescape(file.read_text())
+            assert (answer in text, meaning in text) == (model != moved, model != moved)
+            assert ("on new patients is not known" in text) == (model == moved)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"tables": 3}', '{"tables": {"fusion": {"n": 1}}}']
+)
+def test_damaged_metrics_are_named(boosted, tissue, tmp_path, completed, refused, content):
+    model = tmp_path / "model.bchisto"
+    shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", model)
+    (tmp_path / "metrics.json").write_text(content)
+    one = sorted(tissue.rglob("*.png"))[0]
+    words = ["predict", model, "--images", one, "--out", tmp_path / "p.csv", "--jobs", 1]
+    assert f"{tmp_path / 'metrics.json'}: not " in refused(*words)
+    (tmp_path / "metrics.json").unlink()
+    completed(*words)
 
 
 def test_training_leaves_a_rule(boosted):
