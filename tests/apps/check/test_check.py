@@ -447,6 +447,15 @@ def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
     assert "no image has a label" in (tmp_path / "p.html").read_text()
 
 
+def test_images_that_are_all_damaged_are_not_called_unlabelled(tmp_path, cli):
+    for label in ("a", "b"):
+        (tmp_path / "t" / label).mkdir(parents=True)
+        (tmp_path / "t" / label / "1.png").write_bytes(b"x")
+    code, out, _ = cli("data", "check", "--images", tmp_path / "t")
+    assert code == 1
+    assert "No folds can be made: no image that can be used has a label." in out
+
+
 def test_mammograms_get_no_stain(tmp_path, cli):
     write_inbreast(tmp_path / "inbreast", ["2", "5", "1", "4a"])
     code, out, err = cli(
