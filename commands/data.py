@@ -168,7 +168,7 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
-    from ..apps.check import preflight, preflight_text, write_preflight
+    from ..apps.check import preflight, preflight_json, preflight_text, write_preflight
     from ..data import FoldChoice, ImageSelection
     from ..featurize import choose_settings, preset_options
 
@@ -200,7 +200,7 @@ def check(context: click.Context, /, **options: Any) -> None:
     if options["html"] is not None:
         outputs = write_preflight(options["html"], result, say=say)
     if options["as_json"]:
-        echo(preflight_text(result, say=say, form="json", then=then), lines=True)
+        echo(preflight_json(result, say=say, then=then), lines=True)
     else:
         echo(preflight_text(result, say=say), lines=True)
         if then:

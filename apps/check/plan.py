@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,9 +30,6 @@ _SMALLEST = 32
 _ODD_ONES = 0.05
 """Fraction of images that may be left out so that two views fit the others; otherwise one view is used."""
 
-NO_SCALE = "needs micrometres per pixel, which are not known"
-"""Problem of a view in micrometres, if the scale of an image is unknown."""
-
 Sizes = Mapping[str, tuple[int, int]]
 """Image ID to width and height in pixels."""
 
@@ -42,16 +40,17 @@ class ViewFit:
 
     Attributes
     ----------
-    view : View
+    view : str
+        As the option has it: scale and crop.
     fits : int
         Number of images that are large enough at its scale.
     too_small : tuple of str
-        IDs of the other images.
+        IDs of the other images, in the order of the sizes.
     problem : str
         The reason why it cannot be used at all; empty if it can.
     """
 
-    view: View
+    view: str
     fits: int
     too_small: tuple[str, ...]
     problem: str
@@ -64,7 +63,9 @@ def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tu
     fits = []
     for view in settings.views:
         if view.unit and None in map(mpp.get, sizes):
-            fits.append(ViewFit(view, 0, (), NO_SCALE))
+            fits.append(
+                ViewFit(str(view), 0, (), "needs micrometres per pixel, which are not known")
+            )
             continue
         small = [
             image for image, size in sizes.items() if _short(view, size, mpp.get(image)) < view.crop
@@ -74,15 +75,8 @@ def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tu
             for name, side in least.items()
             if side > view.crop
         )
-        fits.append(
-            ViewFit(view, len(sizes) - len(small), tuple(sorted(small)), next(problems, ""))
-        )
+        fits.append(ViewFit(str(view), len(sizes) - len(small), tuple(small), next(problems, "")))
     return tuple(fits)
-
-
-def too_small(fits: Iterable[ViewFit]) -> set[str]:
-    """Return the IDs of images that are too small for any of some views."""
-    return {image for fit in fits for image in fit.too_small}
 
 
 def _short(view: View, size: tuple[int, int], mpp: float | None) -> int:
@@ -99,11 +93,10 @@ def shown_factor(view: View, record: ImageRecord) -> float:
 
 def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | None:
     """Return a message on the first image without micrometres per pixel, if a view needs them; else None."""
-    view = next((view for view in views if view.unit), None)
-    record = next((record for record in records if record.mpp is None), None)
-    if view is None or record is None:
-        return None
-    return view.misfit(record, width=1, height=1)
+    for view, record in itertools.product(views, records):
+        if view.unit and record.mpp is None:
+            return view.misfit(record, width=1, height=1)
+    return None
 
 
 def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, Sizes]:

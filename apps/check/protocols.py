@@ -39,7 +39,12 @@ _FEWER = ("3", "2")
 _MOST_SITES = 20
 """Largest number of values for which a column is treated as sites."""
 
-_KEPT = {"given": "as they came", "site": "one site out", "published": "published"}
+_KEPT = {
+    "given": "as they came",
+    "site": "one site out",
+    "published": "published",
+    "file": "given list",
+}
 """How images are kept together, by the origin of folds that are not drawn."""
 
 
@@ -118,7 +123,7 @@ def check_protocols(
     records = tuple(record for record in dataset.records if record.label)
     if not records:
         return []
-    trial = _Trial(replace(dataset, records=records), tuple(copies), seed)
+    trial = _Trial(replace(dataset, records=records), copies, seed)
     if choice.folds or choice.group_by is not None:
         return [
             trial.check(name, choice.group_by) for name in dict.fromkeys(choice.folds or _SPLIT)
@@ -133,23 +138,14 @@ class _Trial:
     Attributes
     ----------
     dataset : Dataset
-    copies : tuple of Copy
+    copies : sequence of Copy
         Near-duplicates.
     seed : int
     """
 
     dataset: Dataset
-    copies: tuple[Copy, ...]
+    copies: Sequence[Copy]
     seed: int
-
-    @property
-    def group_of(self) -> dict[str, str]:
-        """The patient or slide of each image of which it is known."""
-        return {
-            record.image_id: record.group
-            for record in self.dataset.records
-            if record.group is not None
-        }
 
     def protocols(self) -> list[ProtocolCheck]:
         """Try what may fit, and fewer folds if none of it has every class in every part."""
@@ -171,19 +167,22 @@ class _Trial:
     def schemes(self) -> list[tuple[str, str | None]]:
         """Return what may fit: values of the options ``folds`` and ``group_by``."""
         facts = facts_of(self.dataset)
-        columns = facts.columns
         split = given_parts(facts)
         names = [*_PUBLISHED.get(self.dataset.name, ()), *_SPLIT]
         if split:
             names.insert(0, GIVEN)
         schemes: list[tuple[str, str | None]] = [(name, None) for name in names]
-        group_of = self.group_of
+        group_of = {
+            record.image_id: record.group
+            for record in self.dataset.records
+            if record.group is not None
+        }
         if group_of:  # also with the setting that is not the default
             other = "none" if len(group_of) == len(self.dataset.records) else "group"
             schemes.append((_SPLIT[0], other))
         # the place of a tile, and the split, are not sites
         not_sites = {"x", "y", *(split or ())[:1]}
-        for name, values in columns.items():
+        for name, values in facts.columns.items():
             several = 2 <= len(set(values.values())) <= _MOST_SITES
             if several and values != group_of and name not in not_sites:
                 schemes.append((f"site:{name}", None))
@@ -200,8 +199,8 @@ class _Trial:
             return ProtocolCheck(name, group_by, refused=message_of(error))
         splits_patients = False
         if plan.origin == "site":
-            owner: dict[str, str | None] = {record.image_id: None for record in dataset.records}
-            splits_patients = bool(split_groups(plan, owner | self.group_of))
+            owner = {record.image_id: record.group for record in dataset.records}
+            splits_patients = bool(split_groups(plan, owner))
         return ProtocolCheck(
             name,
             group_by,
@@ -216,8 +215,6 @@ class _Trial:
         """Return how a plan keeps images together, as `ProtocolCheck.kept` has it."""
         if plan.origin in _KEPT:
             return _KEPT[plan.origin]
-        if plan.origin == "file":
-            return "given list"
         names = unit_names(self.dataset.name, facts_of(self.dataset))
         if plan.name.endswith("-grouped"):
             return f"by {names['group']}"
@@ -234,11 +231,10 @@ def _parts(plan: FoldPlan, dataset: Dataset) -> tuple[dict[str, Any], ...]:
         images = {}
         missing = {}
         for part in ("train", "val", "test"):
-            images_of_class = {name: counts[fold, part, name] for name in present}
-            if not any(images_of_class.values()):
+            lacking = [name for name in present if not counts[fold, part, name]]
+            if lacking == present:
                 continue
-            images[part] = sum(images_of_class.values())
-            lacking = [name for name, count in images_of_class.items() if not count]
+            images[part] = sum(counts[fold, part, name] for name in present)
             if lacking:
                 missing[part] = lacking
         parts.append({"fold": fold, "images": images, "missing": missing})
@@ -256,7 +252,7 @@ def recommended(protocols: Sequence[ProtocolCheck]) -> ProtocolCheck | None:
         check for check in protocols if not (check.refused or check.compared or check.hopeless)
     ]
 
-    def rank(check: ProtocolCheck) -> tuple[bool, bool, bool, bool]:
+    def rank(check: ProtocolCheck) -> tuple[bool, ...]:
         # a published list of slides can be used with some of them, unlike a list of images
         of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
         came = check.folds == GIVEN or (

@@ -41,7 +41,6 @@ from .plan import (
     measure_describing,
     measured,
     shown_factor,
-    too_small,
 )
 from .protocols import ProtocolCheck, check_protocols, recommended, unfoldable
 
@@ -166,8 +165,7 @@ def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
     for _, remedy in causes.values():
         # of several values of an option, the one that helps most images comes first
         written(remedy, options.setdefault)
-    recommended = tuple(options.items())
-    return [Finding("note" if mild else "warning", root, message, options=recommended)]
+    return [Finding("note" if mild else "warning", root, message, options=tuple(options.items()))]
 
 
 @dataclass(frozen=True)
@@ -228,7 +226,7 @@ class Preflight:
     @property
     def left_out(self) -> set[str]:
         """Images that are too small for the planned views."""
-        return too_small(self.planned_views)
+        return {image for fit in self.planned_views for image in fit.too_small}
 
     @property
     def skips(self) -> bool:
@@ -243,9 +241,13 @@ class Preflight:
                 counts.setdefault(record.group, Counter())[record.label_text] += 1
         return dict(sorted(counts.items(), key=lambda item: (-item[1].total(), item[0])))
 
-    def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
-        """Return each size (width, height in pixels) with its number of images, the most frequent first."""
-        return sorted(Counter(self.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
+    def distinct_sizes(self) -> list[dict[str, int]]:
+        """Return each width and height in pixels, with the number of its images, the most frequent first."""
+        counts = sorted(Counter(self.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
+        return [
+            {"width": width, "height": height, "images": images}
+            for (width, height), images in counts
+        ]
 
 
 def preflight(
@@ -291,7 +293,9 @@ def preflight(
     dataset, sizes = measured(dataset, survey.headers)
     usable = {image: size for image, size in sizes.items() if image not in survey.broken}
     planned, fits = fitted(dataset, usable, requested, keep=keep)
-    left_out = survey.broken.union((image for image, _ in survey.repeated), too_small(fits))
+    left_out = survey.broken.union(
+        (image for image, _ in survey.repeated), *(fit.too_small for fit in fits)
+    )
     once = replace(
         dataset, records=tuple(image for image in dataset.records if image.image_id not in left_out)
     )

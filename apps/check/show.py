@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -75,51 +72,74 @@ _GAP = 6
 """Gap between a picture and the one below, in pixels."""
 
 
-def preflight_text(
-    result: Preflight, *, say: Say = str, form: str = "txt", then: Sequence[str] = ()
-) -> str:
-    """Return a pre-flight as text.
-
-    Parameters
-    ----------
-    result : Preflight
-    say : callable
-    form : {"txt", "json"}
-        Tables and findings for a terminal, or everything as JSON.
-    then : sequence of str
-        The commands to run next, for JSON.
-    """
+def preflight_text(result: Preflight, *, say: Say = str) -> str:
+    """Return the tables and findings of a pre-flight for a terminal."""
     records = result.dataset.records
-    requested = result.requested
-    planned = result.planned
     labels = list(result.dataset.classes)
     if any(record.label is None for record in records):
         labels.append(_NO_LABEL)
     label_of = {record.image_id: labels.index(record.label or _NO_LABEL) for record in records}
     group_of = {record.image_id: record.group for record in records}
     words = unit_names(result.dataset.name, facts_of(result.dataset))
-    environment = page_templates(__package__, autoescape=False)
-    environment.filters["json"] = lambda value: json.dumps(value, default=asdict)
-    text = environment.get_template(f"check.{form}").render(
-        it=result,
-        say=say,
-        then=then,
-        aligned=aligned,
-        few=few,
-        Message=Message,
-        **words,
-        classes=class_grid(labels, label_of, group_of, **words),
-        unknown=unknown_groups(list(group_of.values())),
-        seen=seen_scales(records, planned),
-        unscaled=unscaled(records, requested.views),
-        dropped=[choice.label for choice in requested.encoders if choice not in planned.encoders],
-        stain_notes=stain_notes,
-        rough_duration=rough_duration,
-        findings=grouped(result.findings),
-    )
-    if form == "json":
-        return json_text(json.loads(text))
-    return str(text).rstrip()
+    template = page_templates(__package__, autoescape=False).get_template("check.txt")
+    return str(
+        template.render(
+            it=result,
+            say=say,
+            aligned=aligned,
+            few=few,
+            Message=Message,
+            **words,
+            classes=class_grid(labels, label_of, group_of, **words),
+            unknown=unknown_groups(list(group_of.values())),
+            seen=seen_scales(records, result.planned),
+            unscaled=unscaled(records, result.requested.views),
+            stain_notes=stain_notes,
+            rough_duration=rough_duration,
+            findings=grouped(result.findings),
+        )
+    ).rstrip()
+
+
+def preflight_json(result: Preflight, *, say: Say = str, then: Sequence[str] = ()) -> str:
+    """Return all of a pre-flight as JSON, with the commands to run next."""
+    dataset = result.dataset
+    content = {
+        "dataset": dataset.name,
+        "images": len(dataset),
+        "classes": dataset.class_counts(),
+        "synthetic": dataset.synthetic,
+        "findings": [
+            {"level": finding.level, "file": finding.file, "message": say(finding.message)}
+            for finding in result.findings
+        ],
+        "class_by_patient": {"patients": result.groups()},
+        "sizes": result.distinct_sizes(),
+        "views": result.views,
+        "planned_views": result.planned_views,
+        "copies": {
+            "same_file": result.survey.repeated,
+            "same_pixels": result.survey.copies,
+        },
+        "protocols": [
+            {
+                "folds": protocol.folds,
+                "group_by": protocol.group_by,
+                "kept": protocol.kept,
+                "feasible": not protocol.refused,
+                "refused": say(protocol.refused),
+                "parts": protocol.parts,
+                "warnings": list(map(say, protocol.warnings)),
+                "compared": protocol.compared,
+                "splits_patients": protocol.splits_patients,
+            }
+            for protocol in result.protocols
+        ],
+        "estimate": result.estimate,
+        "stains": result.stains,
+        "next": then,
+    }
+    return json_text(content, vars)
 
 
 def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> list[Path]:
@@ -169,8 +189,10 @@ def write_preflight(path: PathInput, result: Preflight, *, say: Say = str) -> li
 def _finding_blocks(result: Preflight, say: Say) -> Iterator[Block]:
     groups = grouped(result.findings)
     for level, message, names in groups[:_MOST_FINDINGS]:
-        lead = f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:"
-        yield Block(lead=lead, text=say(public(message)))
+        yield Block(
+            lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:",
+            text=say(public(message)),
+        )
     further = len(groups) - _MOST_FINDINGS
     if further > 0:
         yield Block(note=f"And {further:,} further ones, which `bchisto data check` prints.")
@@ -192,27 +214,26 @@ def _renamed(root: Path) -> dict[str, str]:
 
 def _contact_sheet(result: Preflight, shown: list[ImageRecord]) -> Iterator[Block]:
     """Yield pictures of each class and of images with doubtful stains, and append their images to `shown`."""
-    readable = [
-        record for record in result.dataset.records if record.image_id not in result.survey.broken
-    ]
+    of_label = by_key(result.dataset.records, lambda record: record.label or _NO_LABEL)
     stain = result.planned.stain
     normalizer = None if stain == "none" else make_normalizer(stain)
     draw = functools.partial(_pictures, result.planned.views[0], normalizer, shown)
-    totals = Counter(record.label or _NO_LABEL for record in result.dataset.records)
     names = dict.fromkeys((*result.dataset.classes, _NO_LABEL))
-    classes = [name for name in names if totals[name]]
+    classes = [name for name in names if name in of_label]
     for name in classes[:_MOST_CLASSES]:
-        of_class = [record for record in readable if (record.label or _NO_LABEL) == name]
-        of_all = counted(totals[name], get_layout(result.dataset.name).image_is)
-        pictures = draw(choose_records(of_class))
+        of_all = counted(len(of_label[name]), get_layout(result.dataset.name).image_is)
+        readable = [
+            record for record in of_label[name] if record.image_id not in result.survey.broken
+        ]
+        pictures = draw(one_of_each(readable)[:_MOST])
         yield Block(heading=f"{name}: {len(pictures)} of {of_all}", pictures=pictures)
     if result.stains is not None:
         doubtful = result.stains.doubtful
-        records = [record for record in readable if record.image_id in doubtful]
+        records = [record for record in result.dataset.records if record.image_id in doubtful]
         yield Block(heading="Stains in doubt", pictures=draw(records[:_MOST], reasons=doubtful))
-    if len(classes) > _MOST_CLASSES:
-        further = counted(len(classes) - _MOST_CLASSES, "further class")
-        yield Block(note=f"{further} without images here.")
+    further = classes[_MOST_CLASSES:]
+    if further:
+        yield Block(note=f"{counted(len(further), 'further class')} without images here.")
 
 
 def _pictures(
@@ -238,11 +259,6 @@ def _pictures(
         text = f"Image {len(shown)}, {record.label or _NO_LABEL}: {about}"
         pictures.append(Drawing(source, text, text))
     return pictures
-
-
-def choose_records(records: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """Choose images of one class, from as many different patients as possible; the choice is deterministic."""
-    return one_of_each(sorted(records, key=lambda record: record.image_id))[:_MOST]
 
 
 def one_of_each(records: Iterable[ImageRecord]) -> list[ImageRecord]:

@@ -344,11 +344,6 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         """The folder of the outputs."""
         return self.into
 
-    @property
-    def table(self) -> Path:
-        """The manifest."""
-        return self.into / "manifest.csv"
-
     @functools.cached_property
     def fields_folder(self) -> FolderSettings:
         """The folder of the fields."""
@@ -395,8 +390,8 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
 
     def read(self, unit: SlideUnit) -> Content | None:
         """Return what was cut of a slide."""
-        content = self.earlier.get(unit.slide.name)
-        if content is not None and unit.is_finished(content):
+        content = self.earlier.get(unit.slide.name, {})
+        if unit.is_finished(content):
             return content
         return None
 
@@ -422,7 +417,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         ImageError
             None of the slides can be used.
         """
-        contents = [*(content for content in kept if content is not None), *made]
+        contents = [*filter(None, kept), *made]
         for content in contents:
             self.failures += [(name, reason) for name, reason in content["failures"]]
         usable = sorted(
@@ -431,17 +426,18 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         )
         if not usable:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
+        table = self.into / "manifest.csv"
         manifest = Manifest(self.into, self.patients)
-        if self.keeps:
-            manifest = Manifest.read(self.table, self.patients)
+        if self.keeps and table.is_file():
+            manifest = Manifest.read(table, self.patients)
         rows = manifest.with_slides(usable)
         labels_kept = sum(row["label"] != row["drawn"] for row in rows)
         if labels_kept:
             text = "%s keeps what a person wrote there: %s"
-            _log.info(text, self.table, counted(labels_kept, "label"))
+            _log.info(text, table, counted(labels_kept, "label"))
         result = CutResult(self.into, [manifest.shown(slide) for slide in usable], self.failures)
         if self.writes:
-            write_rows(self.table, _HEADER, [list(row.values()) for row in rows])
+            write_rows(table, _HEADER, [list(row.values()) for row in rows])
             files.write_failures(self.into, self.failures)
             render_page(
                 self.into / "overview.html",
@@ -488,9 +484,7 @@ class Manifest:
 
     @classmethod
     def read(cls, table: Path, patients: Mapping[str, str]) -> Manifest:
-        """Read a manifest; without a file, it has no rows."""
-        if not table.is_file():
-            return cls(table.parent, patients)
+        """Read a manifest."""
         rows = read_csv(table, needed=_HEADER[:2], expected="path,label").rows
         cells = [{name: row.get(name, "") for name in _HEADER} for _, row in rows]
         return cls(table.parent, patients, cells)

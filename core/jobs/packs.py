@@ -189,9 +189,12 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(f"{json_text(value)}\n", encoding="utf-8")
 
 
-def json_text(value: Any) -> str:
-    """Return indented JSON, with characters that a terminal acts on escaped; NaN and infinity are refused."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+def json_text(value: Any, default: Any = None) -> str:
+    """Return indented JSON, with characters that a terminal acts on escaped; NaN and infinity are refused.
+
+    What JSON has no form for goes through `default`.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=default)
     return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 

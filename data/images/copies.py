@@ -206,7 +206,8 @@ def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
     return _packed(scale, _Content(grey.shape, cells[-1], points[has_tissue], cells[:-1]))
 
 
-class Copy(NamedTuple):
+@dataclass(frozen=True)
+class Copy:
     """A pair of near-duplicates: two images that seem to show the same pixels.
 
     Attributes

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.apps.check import preflight
+from bchisto.apps.check import one_of_each, preflight
 from bchisto.apps.check.plan import fit_views, fitting_views
 from bchisto.apps.check.protocols import check_protocols, recommended
-from bchisto.apps.check.show import choose_records
 from bchisto.cli import cli as command_line
 from bchisto.data import Dataset, FoldChoice, ImageRecord, ImageSelection, published_folds
 from bchisto.encoders import EncoderChoice
@@ -265,11 +264,10 @@ def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(
 
 def test_pictures_come_from_as_many_patients_as_there_are():
     few = records(*[("a", "p1")] * 8, ("a", "p2"), ("a", "p3"))
-    assert Counter(one.group for one in choose_records(few)) == {"p1": 3, "p2": 1, "p3": 1}
+    assert Counter(one.group for one in one_of_each(few)[:5]) == {"p1": 3, "p2": 1, "p3": 1}
     many = records(*[("a", f"p{k // 2:02d}") for k in range(20)])
-    assert [one.group for one in choose_records(many)] == [f"p{k:02d}" for k in range(5)]
-    assert choose_records(tuple(reversed(many))) == choose_records(many)
-    assert choose_records(()) == []
+    assert [one.group for one in one_of_each(many)[:5]] == [f"p{k:02d}" for k in range(5)]
+    assert one_of_each(()) == []
 
 
 # time and disk
@@ -332,6 +330,14 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
     assert said["images"] == 16
     assert said["synthetic"] is False
     assert said["classes"] == {"Bénin (1)": 8, "malin – <G3>": 8}
+    assert " ".join(said) == (
+        "dataset images classes synthetic findings class_by_patient sizes views planned_views "
+        "copies protocols estimate stains next"
+    )
+    assert " ".join(said["protocols"][0]) == (
+        "folds group_by kept feasible refused parts warnings compared splits_patients"
+    )
+    assert " ".join(said["planned_views"][0]) == "view fits too_small problem"
     assert {"level", "file", "message"} == set(said["findings"][0])
     errors = {one["file"] for one in said["findings"] if one["level"] == "error"}
     assert errors == {"Bénin (1)/vide.png", "malin – <G3>/tronqué.png"}
@@ -343,7 +349,7 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
         for one in said["copies"]["same_pixels"]
         if "malin – <G3>/tourné.tif" in (one["first"], one["second"])
     ]
-    assert turned
+    assert set(turned[0]) == {"first", "second", "correlation", "share"}
     assert {one["folds"] for one in said["protocols"]} >= {"10", "5", "site:hôpital"}
     assert said["estimate"]["seconds"] > 0
     # 16 without two that are damaged and one that is used once
@@ -439,6 +445,15 @@ def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
     assert code == 1
     assert json.loads(out)["protocols"] == []
     assert "no image has a label" in (tmp_path / "p.html").read_text()
+
+
+def test_images_that_are_all_damaged_are_not_called_unlabelled(tmp_path, cli):
+    for label in ("a", "b"):
+        (tmp_path / "t" / label).mkdir(parents=True)
+        (tmp_path / "t" / label / "1.png").write_bytes(b"x")
+    code, out, _ = cli("data", "check", "--images", tmp_path / "t")
+    assert code == 1
+    assert "No folds can be made: no image that can be used has a label." in out
 
 
 def test_mammograms_get_no_stain(tmp_path, cli):
