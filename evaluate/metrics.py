@@ -404,16 +404,21 @@ def _tests_single_classes(table: PredictionTable) -> bool:
 
 
 def units_needed(part: Part, units: Units) -> int | None:
-    """Return how many units like these an interval of `PRECISE` would take; None if no row differs from the others."""
+    """Return how many units like these an interval of `PRECISE` would take; None if no row differs from the others.
+
+    References
+    ----------
+    Bhatia & Davis 2000 (the variance of a number from 0 to 1, at most that of as many wholly right or wrong units).
+    """
     from scipy.special import ndtri
 
     inside = part.sides[0]
     count = len(np.unique(units.member[inside]))
-    # at least the variance of as many independent rows, as intervals have
-    variance = max(
-        unit_variation([part], units.member).variance,
-        part.value * (1.0 - part.value) / float(inside.sum()),
-    )
+    variation = unit_variation([part], units.member)
+    scatter = part.value * (1.0 - part.value)
+    # at least the variance of as many independent rows, as intervals have, and at most that of as many units
+    variance = max(variation.variance, scatter / float(inside.sum()))
+    variance = min(variance, scatter / variation.each[0].units)
     needed = int(np.ceil(count * variance * units.factor([part]) * (ndtri(LEVEL) / PRECISE) ** 2))
     if needed == 0:
         return None

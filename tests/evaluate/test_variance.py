@@ -49,6 +49,27 @@ def test_of_one_there_is_no_spread():
     assert spread_sentence(found) == said
 
 
+@pytest.mark.parametrize("count", [4, 6, 10, 40])
+def test_few_patients_need_no_more_than_wholly_right_or_wrong_ones(count):
+    """Half of them are wholly right: the variance of few is estimated too large, and none is larger than theirs."""
+    labels = np.arange(5 * count) % 2
+    right = np.arange(5 * count) // 5 % 2 == 0
+    table = PredictionTable(
+        name="t",
+        classes=("a", "b"),
+        image_ids=tuple(map(str, range(5 * count))),
+        labels=labels,
+        probabilities=None,
+        predicted=np.where(right, labels, 1 - labels),
+        folds=(None,) * (5 * count),
+        groups=tuple(f"p{row // 5}" for row in range(5 * count)),
+    )
+    needed = measure(table)["units"]["needed"]
+    most = 0.25 * (norm.ppf(0.975) / 0.05) ** 2
+    assert needed == {"accuracy": 385, "patient_recognition_rate": 385}
+    assert most == pytest.approx(384.1, abs=0.1)
+
+
 def test_how_many_units_an_interval_of_five_points_takes():
     """Of single images n p (1 - p) is the textbook's; patients alike within multiply it by their images."""
     labels = np.repeat([0, 1], 50)
