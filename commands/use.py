@@ -141,7 +141,8 @@ def predict(model: Path, **options: Any) -> None:
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
-    from ..predict import PredictSettings
+    from ..evaluate.report import known_of
+    from ..predict import PredictSettings, find_bundle
     from ..predict import predict as run
 
     images = images_of(options)
@@ -149,6 +150,7 @@ def predict(model: Path, **options: Any) -> None:
         raise InputError(Message("give {images:DIR} or image files, or {features:FILE}"))
     settings = from_options(PredictSettings, options)
     work = from_options(Work, options)
+    known = known_of(find_bundle(model))
     result = run(
         model,
         images,
@@ -166,8 +168,8 @@ def predict(model: Path, **options: Any) -> None:
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")
     echo(*filter(None, (result.called, result.outliers, result.sureness)))
-    if result.meaning:
-        echo(f"the model's training: {result.meaning}")
+    for meaning in known["lines"][1:2]:
+        echo(f"the model's training: {meaning}")
     outputs = [result.path]
     if result.sheet:
         outputs.append(result.sheet)

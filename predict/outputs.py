@@ -14,7 +14,6 @@ from ..core.formats import file_sha256, read_cells
 from ..core.jobs import Work, ensure_folder, refuse_among, refuse_overwriting, write_or_remove
 from ..core.runs import RunRecord, record_of_table, record_table
 from ..data import Finding, walk_files
-from ..evaluate.report import known_of
 from .blocks import Predicted
 from .sheet import write_html
 from .table import Tabulated
@@ -51,8 +50,6 @@ class PredictResult:
         Number of uncertain images, where they are marked, and what the confidence is worth if patients were mixed.
     labelled : int
         Number of images whose label is a class of the model.
-    meaning : str
-        What the results of training mean for new patients; empty without ``metrics.json`` beside the model file.
     outliers : str
         Number of outliers and what the mark means; empty if the model file has no reference for it.
     unchanged : bool
@@ -69,7 +66,6 @@ class PredictResult:
     sheet: Path | None = None
     unsure: int | None = None
     sureness: str = ""
-    meaning: str = ""
     labelled: int = 0
     outliers: str = ""
     unchanged: bool = False
@@ -144,7 +140,6 @@ def write_outputs(
         sheet=html,
         unsure=unsure,
         sureness="; ".join(filter(None, (", ".join(_marked(shown, unsure, html)), shown.mixed))),
-        meaning=" ".join(known_of(predicted.model)["lines"][1:2]),
         outliers="" if shown.outliers is None else shown.outliers.summary,
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
