@@ -102,14 +102,21 @@ gland glandular
 lymph lymphoma lymphoid
 horse house mouse
 nuclear unclear
+us ous osis oma oid
+ule ular
+mitosis meiosis
+nucleus nucleolus
+mucinous mucous mucosa
+serous serosa
+stroma stromal
+tumor tumoral tumorous
+colon colonic
+papilla papillary papilloma
 basal nasal
 renal penal
 stroma struma sarcoma
 """
 """Words, and parts of words, that differ in few letters and are not one; what separates them is a line."""
-
-_PREFIXES = "a ab ad an de dis en im in ir non pro re sub un"
-"""What makes another word of one: atypical, untreated."""
 
 _GRADES = re.compile(
     r"(?i)(grade?|g|gg|gleason|isup|who|stage|p?[tn]|score|level|bi-?rads|her2|stufe)[\s_-]*([0-9]\+?|i{1,3}|iv|v)"
@@ -344,7 +351,10 @@ def _alike(first: str, second: str, *, rare: bool) -> str:
     if len(short) > 2 and added in ("s", "es", "e", "en"):
         return "one may be the plural of the other"
     # a typing error, or an abbreviation in one place, is rarer than the other classes
-    if not rare or not long.isalpha() or long.removesuffix(short) in _PREFIXES.split():
+    if not rare or not long.isalpha():
+        return ""
+    # atypical, enucleated
+    if long.removesuffix(short) in ("a", "e", "de", "re"):
         return ""
     if added != long and len(long) > 4 and len(short) < max(6, 1 + len(added)):
         return "one may be an abbreviation of the other"
