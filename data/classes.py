@@ -3,17 +3,134 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from difflib import SequenceMatcher
 
-from ..core import InputError, by_key
-from ..core.formats import is_missing, visible
+from ..core import InputError, Message, counted, few
+from ..core.formats import is_missing, limits, visible
 from .findings import Finding, Findings, Level
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}([.,][0-9]{0,40})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+
+_PART = re.compile(r"[^\W\d_]+|\d+|[^\w\s*?!#.,;:'\"()\[\]{}^~-]|^-|(?<=\w)-(?!\w)|-$")
+"""A word, a number or a sign of a name; by the last two names differ on purpose: T1 and T2, ER+ and ER-."""
+
+_MARKS = (
+    r"[\s_-]v\d+$|(?i:[\s_-]+\W?"
+    r"(new|old|copy|final|fixed|corrected|revised|checked?|todo|unsure|te?mp|neu|kopie|nuevo|bis)\W*$)"
+)
+"""What people add to the name of a class."""
+
+_LANGUAGES = """
+benign benigne benigno benigna benignes gutartig gutartige gutartiger benin godartet goedaardig łagodny 良性
+malignant malign maligne maligno maligna bosartig bosartige bosartiger boesartig malin maligna kwaadaardig 恶性 惡性
+normal normale normaux normaal normalny norma норма 正常 정상
+healthy gesund gesunde sain saine sano sana saludable saudavel gezond zdrowy здоровый 健康
+tumor tumour tumeur tumore опухоль 肿瘤 腫瘤 腫瘍 종양
+cancer krebs cancro kanker kreft rak рак 癌 癌症
+carcinoma karzinom carcinome karcinom carcinoom карцинома
+adenoma adenom adenome аденома 腺瘤
+invasive invasiv invasif invasivo invasiva infiltrierend infiltrant infiltrante 浸润性 浸潤性
+necrosis nekrose necrose necrosi nekros nekroza некроз 坏死 壊死
+inflammation entzundung entzuendung inflamacion inflamacao infiammazione ontsteking воспаление 炎症
+negative negativ negatif negativo negativa negatief 阴性 陰性
+positive positiv positif positivo positiva positief 阳性 陽性
+stroma estroma bindegewebe
+fat fett graisse grasa grasso gordura vet
+background hintergrund fond fondo fundo achtergrond 背景
+control kontrolle controle temoin controllo
+grade grad grado stopien
+low niedrig faible bajo basso baixo
+high hoch eleve alto
+mild leicht leger leve lieve
+severe schwer grave severo
+yes ja oui si да 是
+no nein non нет 否
+unknown unbekannt inconnu desconocido sconosciuto onbekend
+"""
+"""Words of one meaning in several languages, without accents, a meaning a line."""
+
+_APART = """
+benign malign
+dcis lcis
+idc ilc
+luma lumb
+luad lusc
+hsil lsil
+hypo hyper
+micro macro
+inter intra extra infra ultra
+endo exo ecto
+pre pro post peri
+uni bi
+anti ante
+homo hetero
+male female
+man woman
+men women
+interior exterior anterior inferior
+internal external
+increas decreas
+induc reduc
+ventral central
+tubul lobul
+papillary capillary maxillary
+endotheli mesotheli epitheli
+blast clast
+monocyte myocyte
+myoma myxoma myeloma
+angioma glioma lipoma
+hepatoma hematoma
+chondroma chordoma
+arteritis arthritis
+hepatitis keratitis
+neuritis nephritis
+ureter urethr
+parotid carotid
+perineal peroneal
+ileum ilium
+mucus mucous mucosa
+stomal stromal
+cyst cystic
+duct ductal
+gland glandular
+lymph lymphoma lymphoid
+horse house mouse
+nuclear unclear
+us ous osis oma oid
+ule ular
+mitosis meiosis
+nucleus nucleolus
+mucinous mucous mucosa
+serous serosa
+stroma stromal
+tumor tumoral tumorous
+colon colonic
+papilla papillary papilloma
+basal nasal
+renal penal
+stroma struma sarcoma
+"""
+"""Words, and parts of words, that differ in few letters and are not one; what separates them is a line."""
+
+_GRADES = re.compile(
+    r"(?i)(grade?|g|gg|gleason|isup|who|stage|p?[tn]|score|level|bi-?rads|her2|stufe)[\s_-]*([0-9]\+?|i{1,3}|iv|v)"
+    r"|0|[1-5]\+|i{1,3}|iv|v"
+    r"|(none|mild|moderate|severe|low|intermediate|medium|high|(well|moderately|poorly|un)[\s_-]?differentiated)"
+    r"([\s_-]?(grade|risk|dysplasia|atypia))?"
+)
+_LIST = re.compile(r"\[.*\]|\{.*\}|\(\s*['\"].*\)|.*\w\W*[|;]\W*\w.*", re.DOTALL)
+"""A list, or JSON of an annotation program, or labels between | or ;."""
+
+_NAMED = Message("if each is a class of its own, name all classes in {classes}")
+
+_DIGITS = 10
+"""Number of classes that may be numbers of any kind."""
 
 
 def _spelling(name: str, *, cased: bool = False) -> str:
@@ -33,15 +150,15 @@ def _spelling(name: str, *, cased: bool = False) -> str:
 
 
 def loosely(name: str) -> str:
-    """Remove spaces, ``_`` and ``-``, except a minus sign and separators of digits: -1 is not 1, 1-0 is not 10."""
+    """Remove spaces, ``_`` and ``-``, except signs and separators of digits: -1 is not 1, ER- not ER, 1-0 not 10."""
     text = re.sub(r"(?<=\d)[\s_-]+(?=\d)", "\0", _spelling(name).strip())
-    return re.sub(r"(?!^-\s*\d)[\s_-]+", "", text)
+    return re.sub(r"(?!^-\s*\d|-$)[\s_-]+", "", text)
 
 
 def match_class(name: str, classes: Sequence[str]) -> str | None:
     """Return the class that ``name`` means, ignoring case, spaces, ``_`` and ``-`` unless a class matches exactly.
 
-    Unicode is compared in its composed form (NFC). A minus sign before a digit and separators between digits matter.
+    Unicode is compared in its composed form (NFC). Signs and separators between digits matter.
 
     Parameters
     ----------
@@ -173,14 +290,136 @@ def join_labels(
         elif name not in forms_of and _NUMBER.fullmatch(key):
             level: Level = "warning" if prescribed else "note"
             findings.append(Finding(level, name, f"the class of {min(forms_of)}"))
-    findings += _similar(names.values())
+    totals = {name: spellings[key].total() for key, name in names.items()}
+    findings += _similar(totals, classes)
     return {label: names[_spelling(label)] for label in counts}, findings
 
 
-def _similar(names: Iterable[str]) -> list[Finding]:
-    """Return a warning of classes whose names are nearly equal."""
-    alike = by_key(sorted(names), loosely)
-    message = "differ only in spaces, _ or -; they stay separate classes"
-    return [
-        Finding("warning", ", ".join(same), message) for same in alike.values() if len(same) > 1
+def _similar(counts: Mapping[str, int], classes: Collection[str]) -> list[Finding]:
+    """Return a warning of each two classes whose names are nearly equal, unless both are among `classes`."""
+    findings = Findings()
+    for pair in itertools.combinations(sorted(counts)[: limits.EVALUATED_CLASSES], 2):
+        rarer = min(map(counts.__getitem__, pair))
+        why = _likeness(*pair, rare=rarer * len(counts) < sum(counts.values()))
+        if why and not {*pair} <= {*classes}:
+            both = [f"{name} ({counted(counts[name], 'image')})" for name in pair]
+            findings.warning(" and ".join(both), _joining(*pair, why, {*counts}))
+    return findings
+
+
+def _joining(first: str, second: str, why: str, names: set[str]) -> Message:
+    """Return the message on two names that may be one class, with an expression that joins them if there is one."""
+    cures = ["if they are one class, give both one name in the table or the folders"]
+    common = re.match(r"(\w{3,}).*\n\1", f"{first}\n{second}", re.IGNORECASE)
+    if common:
+        texts = sorted(names - {first, second} | {common[1]}, key=len, reverse=True)
+        text = "{label_from:{}} (of a table with {label_column}) joins them as {}"
+        pattern = f"(?i)(?:^|/)({'|'.join(map(re.escape, texts))})"
+        cures.append(Message(text, pattern, common[1]))
+    return Message("{}; they stay separate classes", why, remedies=[*cures, _NAMED])
+
+
+def _parts(name: str) -> list[str]:
+    """Return the words, numbers and signs of a name, in small letters and without accents and marks."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(_MARKS, "", name)).casefold()
+    text = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", text))
+    return _PART.findall(unicodedata.normalize("NFC", text))
+
+
+def _likeness(first: str, second: str, *, rare: bool) -> str:
+    """Return how two names are nearly one; nothing if they are not."""
+    short, long = sorted((_parts(first), _parts(second)), key=lambda parts: len("".join(parts)))
+    if short == long or loosely(first) == loosely(second):
+        return "differ only in spaces, _ or -, or in a mark"
+    if len(long) > 1 and "".join(part[0] for part in long) == "".join(short):
+        return "one may be an abbreviation of the other"
+    if len(short) != len(long):
+        return ""
+    pairs = zip(short, long, strict=True)
+    return min(_alike(*pair, rare=rare) for pair in pairs if len({*pair}) > 1)
+
+
+def _alike(first: str, second: str, *, rare: bool) -> str:
+    """Return how two words are nearly one; nothing if they are not, or if both are known terms."""
+    short, long = sorted((first, second), key=len)
+    for terms in map(str.split, _APART.splitlines()):
+        if any(short.replace(*pair) == long for pair in itertools.permutations(terms, 2)):
+            return ""
+    if any({short, long} <= {*words.split()} for words in _LANGUAGES.splitlines()):
+        return "may be one word in two languages"
+    added = long.removeprefix(short)
+    if len(short) > 2 and added in ("s", "es", "e", "en"):
+        return "one may be the plural of the other"
+    # a typing error, or an abbreviation in one place, is rarer than the other classes
+    if not rare or not long.isalpha():
+        return ""
+    # atypical, enucleated
+    if long.removesuffix(short) in ("a", "e", "de", "re"):
+        return ""
+    if added != long and len(long) > 4 and len(short) < max(6, 1 + len(added)):
+        return "one may be an abbreviation of the other"
+    return _typing(short, long)
+
+
+def _typing(short: str, long: str) -> str:
+    """Return that words may differ by a typing error: in two letters if they are long, in two that change places."""
+    common = SequenceMatcher(None, short, long).ratio() * len(short + long) / 2
+    is_long = len(long) > 6 and short[0] == long[0]
+    if round(len(long) - common) > 1 + is_long or len(long) < 4:
+        return ""
+    if len(long) == 4 and sorted(short) != sorted(long):
+        return ""
+    return "differ in one or two letters, perhaps by a typing error"
+
+
+def cell_findings(labels: Iterable[str], where: str, classes: Collection[str]) -> list[Finding]:
+    """Return what cells hold that is not one label, except names in `classes`.
+
+    These are warnings of values of a measurement, or of several labels or JSON in a cell, and a note on grades.
+    """
+    counts = Counter(label for label in labels if label not in classes)
+    findings = Findings()
+    values = measured(counts)
+    if values:
+        values = Message("{}", values, remedies=[_NAMED])
+        findings.warning(where, values, labels_only=True)
+    known = {*map(loosely, counts)} - {""}
+    several = [
+        f"{label[:60]} ({counted(number, 'image')})"
+        for label, number in counts.items()
+        if _is_several(label, known)
     ]
+    if several:
+        part = Message("{label_column} with {label_from:PATTERN} takes a part of each")
+        text = "cells that hold more than a label are classes of their own: {}"
+        message = Message(text, few(several), remedies=["write one label a cell", part, _NAMED])
+        findings.warning(where, message, labels_only=True)
+    if len(counts) > 2 and all(map(_GRADES.fullmatch, counts)):
+        text = f"the order of grades ({few(sorted(counts))}) is not used; each is a class like any other"
+        findings.note(where, text, labels_only=True)
+    return findings
+
+
+def _is_several(label: str, known: Collection[str]) -> bool:
+    """Whether a cell holds a list, labels between | or ;, or between other signs if all are known by themselves."""
+    if _LIST.fullmatch(label):
+        return True
+    parts = re.split(r"\s*[,/&+\n]\s*|\s+(?:and|und|et|y|e)\s+", label)
+    return len(parts) > 1 and all(loosely(part) in known for part in parts)
+
+
+def measured(labels: Iterable[str]) -> str:
+    """Return a message on labels that are values of a measurement, not classes; nothing if they are not."""
+    texts = (label.strip("<>=~% \u2264\u2265").replace(",", ".") for label in labels)
+    values = sorted({Decimal(text) for text in texts if _NUMBER.fullmatch(text)})
+    if len(values) <= _DIGITS:
+        return ""
+    least, middle, most = values[0], values[len(values) // 2], values[-1]
+    # all whole numbers from 0 or 1: names of classes
+    if least < 2 and most - least == len(values) - 1 < limits.EVALUATED_CLASSES:
+        return ""
+    text = (
+        "the labels are {} different numbers ({:f} to {:f}), and only classes are predicted; write ranges, such as "
+        "below {:f} and from {:f}"
+    )
+    return Message(text, len(values), least, most, middle, middle)

@@ -24,7 +24,7 @@ from ..core import (
     system_reason,
 )
 from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
-from .classes import check_order, missing_labels
+from .classes import cell_findings, check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
 from .findings import Finding, Findings
 from .layouts import (
@@ -314,7 +314,7 @@ def _settle_labels(
 
     Labels of a manifest such as ``NA``, which mean unknown, become None with an error, unless they are in `classes`.
     """
-    table_labels = {record.label for record in records if record.line and record.label}
+    table_labels = [record.label for record in records if record.line and record.label]
     missing = missing_labels(table_labels, classes)
     for label in missing:
         lines = [f"{table.name}:{record.line}" for record in records if record.label == label]
@@ -328,16 +328,12 @@ def _settle_labels(
         replace(record, label=None) if record.line and record.label in missing else record
         for record in records
     ]
+    findings += cell_findings(table_labels, table.name, classes)
     names, joined = join_classes(
         (record.label for record in records if record.label is not None), classes
     )
     findings += joined
-    return [
-        replace(record, label=names[record.label])
-        if record.label is not None and record.label != names[record.label]
-        else record
-        for record in records
-    ]
+    return [replace(record, label=names.get(record.label or "")) for record in records]
 
 
 def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -> list[ImageRecord]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ...core import InputError, Message, Names
+from ..classes import measured
 from .plans import ScarceError
 from .split import HOLDOUT, Pool, draw_folds
 
@@ -26,6 +27,9 @@ def scarce(error: ScarceError, spec: str, pool: Pool) -> InputError:
     pool : Pool
     """
     remedies: list[str] = []
+    values = measured(pool.labels)
+    if values:
+        return InputError("{folds} {}: {}", spec, values)
     if not (spec.isdecimal() or HOLDOUT.fullmatch(spec)):
         drawn = first_drawn("5432", pool)
         if drawn:

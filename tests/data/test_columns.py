@@ -354,7 +354,8 @@ def test_known_datasets_are_known_loosely_but_one_to_one(tmp_path):
     five = read_dataset(tree(tmp_path, *four, "InSitu/2.png"))
     assert five.classes == ("InSitu", "benign", "in_situ", "invasive", "normal")
     assert any(
-        "in_situ: differ only in spaces, _ or -" in text for text in findings(five, "warning")
+        "InSitu (1 image) and in_situ (1 image): differ only in spaces, _ or -" in text
+        for text in findings(five, "warning")
     )
 
 
