@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -9,10 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few
-from ..core.formats import GROUP, IMAGE, is_missing, read_csv, visible
+from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
+from ..core.formats import GROUP, IMAGE, is_missing, may_hold_patients, read_csv, visible
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
-from .findings import Finding, Findings
+from .findings import LEAVE_OUT, Finding, Findings
 
 _LONGEST = 200
 """Largest number of characters of a pattern."""
@@ -245,6 +246,47 @@ def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str
     return {short(name): name for name in names if counts[short(name)] == 1}
 
 
+_KIND = re.compile(
+    r"(?:m[aá]s(?:k(?:e[dnr]?|s)?|que|cher|c?ara)\w*|seg(?:m(?:ent\w*)?)?|gt|ground[\W_]?truths?|an+ot\w*|anno|"
+    r"overla[yi]\w*|[uü]berlag\w*|superpo\w*|contours?|kontur\w*|contorn\w*|outlines?|umriss\w*|label(?:s|map)?|"
+    r"bbox\w*|heat[\W_]?maps?|thumb(?:s|nails?)?|previews?|vorschau\w*|miniatur\w*|vignettes?|маск\w*|掩[膜码])",
+    re.IGNORECASE,
+)
+_ADDED = re.compile(
+    rf"^{_KIND.pattern}[\W_]+|(?<=.)(?:[\s_.([-]*{_KIND.pattern}[\W\d_]*)+$", _KIND.flags
+)
+"""What is added to the name of an image for its mask, annotation, overlay, heat map or thumbnail."""
+
+_SHOT = re.compile(r"screen[\W_]?shot|bildschirmfoto|capture d|captura de|schermata", re.IGNORECASE)
+
+
+def other_pictures(images: Sequence[str]) -> list[Finding]:
+    """Warn of pictures that are named as others of an image, such as its mask, and of screenshots among other names.
+
+    Examples
+    --------
+    >>> other_pictures(["a/1.png", "a/1_mask.png"])[0].file
+    'a/1_mask.png'
+    """
+    originals = set()
+    added = {}
+    for image in images:
+        *folders, stem = _bare(image).casefold().split("/")
+        plain = _ADDED.sub("", stem)
+        if plain != stem or any(map(_KIND.fullmatch, folders)):
+            added[image] = plain
+        else:
+            originals.add(stem)
+    others = [image for image, original in added.items() if original in originals]
+    shots = [image for image in images if _SHOT.match(_last(image))]
+    if 2 * len(shots) < len(images):
+        others += shots
+    if not others:
+        return []
+    text = "named as masks, annotations or thumbnails of other images, or as screenshots"
+    return [Finding("warning", few(others), Message(text, remedies=LEAVE_OUT))]
+
+
 BARCODE = re.compile(
     r"(?<![A-Za-z0-9])TCGA[-_.]([A-Z0-9]{2})[-_.]([A-Z0-9]{4})(?![A-Za-z0-9])", re.IGNORECASE
 )
@@ -267,6 +309,31 @@ def barcode_of(text: str) -> str | None:
     return "-".join(("TCGA", *codes[-1])).upper() if codes else None
 
 
+_PLACES = (
+    r"(?:site|hospital|h[oô]pital|klini[ck]\w*|clini[cq]\w*|cent(?:re|er|ro|rum)|zentrum|krankenhaus|spital|ospedale|"
+    r"ziekenhuis|standort|sjukhus|sykehus|institut\w*|universit\w*|cohort\w*|kohorte|study|studie|country|city|source|dataset)"
+)
+_SITES = re.compile(
+    rf"(?!.*(?:primary|tumou?r|anatom|biopsy|metasta|lesion|body))(?:\w+_)?{_PLACES}s?(?:_?(?:id|name|code|no|nr|number))?"
+)
+"""Keys of columns that hold the hospital, the study or the data set."""
+
+_PLACE = re.compile(rf"(?<![^\W\d_]){_PLACES}(?![^\W\d_]{{2}})", re.IGNORECASE)
+_COUNTED = re.compile(r"[^\W\d_]|[^\W\d_]*[\W_]*0*\d{1,3}")
+"""Names of patients that may begin anew at each site: ``P1``, ``007``, ``A``."""
+
+_DAY = r"(?:0[1-9]|[12]\d|3[01])"
+_MONTH = r"(?:0[1-9]|1[0-2])"
+_YEAR = r"(?:19|20)\d\d"
+_NO_PATIENTS = {
+    "dates": rf"{_YEAR}{_MONTH}{_DAY}|({_DAY}{_MONTH}|{_MONTH}{_DAY}){_YEAR}",
+    "plates, arrays or batches": r"(platt?e|plaque|placa|piastra|tma|(tissue)?array|batch|charge|run|rack|chip)\w{1,3}",
+    "arms of a study": r"(un)?treat(ed|ment)?|(un)?behandelt|trait[eé]s?|controls?|ctrl|kontrolle|contr[oô]le?|placebo|"
+    r"vehicle|sham|wildtype|wt|ko|knockout|baseline|(arm|dose)\w{1,2}|(low|mid|high)dose",
+}
+"""Names of groups that are not patients, as `letters_of` gives them."""
+
+
 def settle_groups(
     records: Sequence[ImageRecord], *, root: Path, ruled: bool
 ) -> tuple[list[ImageRecord], list[Finding]]:
@@ -284,9 +351,11 @@ def settle_groups(
     -------
     list of ImageRecord
     list of Finding
-        Also a warning of groups that may be slides of one patient.
+        Also warnings of groups that may be slides of one patient, patients of several sites, or no patients.
     """
     findings = Findings(_slides(records, root, ruled=ruled))
+    findings += _at_sites(records, root)
+    findings += _no_patients(records, root)
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     settled = [
         record if record.group is None else replace(record, group=group_of[record.group])
@@ -313,8 +382,69 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
         text = "{group_column:{}} with {group_from:{}} joins them"
         cure = Message(text, columns[0], f"^(.+?){_END}?$")
     advice = Message("if such groups are slides of one patient, {}", cure)
-    text = "names of groups differ only in their end{}; {}"
-    message = Message(text, Names(f" ({few(same_stem)})"), advice)
+    return _doubt(root, "names of groups differ only in their end", same_stem, advice)
+
+
+def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
+    """Warn of names of patients that are at several sites, if each of these may count its own."""
+    sites_of: dict[str, set[str]] = {}
+    advice = Message("")
+    for record in records:
+        site, cure = _site(record)
+        if site and _COUNTED.fullmatch(record.group_text):
+            sites_of.setdefault(record.group_text, set()).add(site)
+            advice = Message("if each site has its own, {}", cure)
+    patients = Counter(itertools.chain.from_iterable(sites_of.values()))
+    shared = [
+        f"{name} at {' and '.join(sorted(sites))}"
+        for name, sites in sorted(sites_of.items())
+        if len(sites) > 1
+    ]
+    # of a column of names of files or slides, each value would have one patient
+    if not 1 < min(patients.values(), default=0) <= 2 * len(shared):
+        return []
+    text = "the same names at several sites are taken for the same patients"
+    return _doubt(root, text, shared, advice)
+
+
+def _site(record: ImageRecord) -> tuple[str, Message]:
+    """Return the site of an image that a column or a folder names, and how its patients are kept apart from others."""
+    columns = [column for column, cell in record.columns if cell == record.group]
+    for column, cell in record.columns:
+        if columns and _SITES.fullmatch(column):
+            text = "{group_column:{}+{}} keeps them apart"
+            return cell, Message(text, column, columns[0])
+    site = next(filter(_PLACE.search, record.image_id.split("/")[:-1]), "")
+    above, together, _ = record.image_id.partition(f"{site}/{record.group}/")
+    cure = Message("name them apart in the column group of a table")
+    if together:
+        levels = "[^/]+/" * above.count("/")
+        cure = Message("{group_from:{}} keeps them apart", f"^{levels}([^/]+/[^/]+)/")
+    return site, cure
+
+
+def _no_patients(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
+    """Warn of groups that are named as dates, plates or arms, or a column group that holds several patients each."""
+    rows = [(record.group, dict(record.columns)) for record in records if record.group]
+    names = sorted({group for group, _ in rows})
+    text = ""
+    advice = Message("{group_from} finds these")
+    for column in may_hold_patients(itertools.chain.from_iterable(cells for _, cells in rows)):
+        if len({(group, cells.get(column)) for group, cells in rows}) > len(names):
+            advice = Message("{group_column:{}} takes these", column)
+            if all(group == cells.get("group") for group, cells in rows):
+                text = f"groups hold several values of the column {column}"
+    for kind, pattern in _NO_PATIENTS.items():
+        if all(re.fullmatch(pattern, letters_of(name)) for name in names):
+            text = f"groups are named as {kind}"
+    if not text:
+        return []
+    return _doubt(root, text, names, Message("if they are not patients, {}", advice))
+
+
+def _doubt(root: Path, text: str, names: Iterable[str], advice: Message) -> list[Finding]:
+    """Return a warning of groups, which advises what helps if they are not what they are taken for."""
+    message = Message("{}{}; {}", text, Names(f" ({few(names)})"), advice)
     return [Finding("warning", root.name, message, labels_only=True, perhaps=advice)]
 
 
