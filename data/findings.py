@@ -24,7 +24,7 @@ LEAVE_OUT = (
     "move such pictures elsewhere",
     Message("list the others for {featurize.only:LIST.csv}"),
 )
-"""What helps against pictures that are no images of the set."""
+"""What helps against pictures that are not images of the set."""
 
 
 @dataclass(frozen=True)

@@ -351,7 +351,7 @@ def settle_groups(
     -------
     list of ImageRecord
     list of Finding
-        Also warnings of groups that may be slides of one patient, patients of several sites, or no patients.
+        Also warnings of groups that may be slides of one patient, patients of several sites, or not patients.
     """
     findings = Findings(_slides(records, root, ruled=ruled))
     findings += _at_sites(records, root)
@@ -389,8 +389,12 @@ def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
     """Warn of names of patients that are at several sites, if each of these may count its own."""
     sites_of: dict[str, set[str]] = {}
     advice = Message("")
-    for record in records:
-        site, cure = _site(record)
+    grouped = [record for record in records if record.group]
+    columns = set.intersection(
+        *({column for column, cell in record.columns if cell == record.group} for record in grouped)
+    )
+    for record in grouped:
+        site, cure = _site(record, sorted(columns))
         if site and _COUNTED.fullmatch(record.group_text):
             sites_of.setdefault(record.group_text, set()).add(site)
             advice = Message("if each site has its own, {}", cure)
@@ -407,16 +411,16 @@ def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
     return _doubt(root, text, shared, advice)
 
 
-def _site(record: ImageRecord) -> tuple[str, Message]:
-    """Return the site of an image that a column or a folder names, and how its patients are kept apart from others."""
-    columns = [column for column, cell in record.columns if cell == record.group]
+def _site(record: ImageRecord, patients: Sequence[str]) -> tuple[str, Message]:
+    """Return the site of an image, and how its patients are kept apart; `patients` are the columns that name these."""
+    cure = Message("name them apart in the column group of a table")
     for column, cell in record.columns:
-        if columns and _SITES.fullmatch(column):
-            text = "{group_column:{}+{}} keeps them apart"
-            return cell, Message(text, column, columns[0])
+        if _SITES.fullmatch(column):
+            for name in patients:
+                cure = Message("{group_column:{}+{}} keeps them apart", column, name)
+            return cell, cure
     site = next(filter(_PLACE.search, record.image_id.split("/")[:-1]), "")
     above, together, _ = record.image_id.partition(f"{site}/{record.group}/")
-    cure = Message("name them apart in the column group of a table")
     if together:
         levels = "[^/]+/" * above.count("/")
         cure = Message("{group_from:{}} keeps them apart", f"^{levels}([^/]+/[^/]+)/")

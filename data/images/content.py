@@ -35,8 +35,8 @@ of JPEG and of cameras is smaller. Of the palest of 2,500 real images and patche
 _FLAT = 0.75
 _OTHER = 0.01
 """Of a drawing, more than `_FLAT` of the pixels are flat, that is equal to those below and right of them; and those of
-them that do not have its main colour are more than the others, and than `_OTHER` of all. Of the pixels of an image or
-patch of tissue, at most 11 % are flat, and 50 % after JPEG at quality 20."""
+them that are not as bright as most are more than the others, and than `_OTHER` of all. Of the pixels of BreakHis, at
+most 11 % are flat; of patches of IDC 45 %, nearly all of which are white glass."""
 
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
 
@@ -114,13 +114,15 @@ def is_drawn(image: RgbImage) -> bool:
     >>> is_drawn(np.repeat(np.eye(2, dtype=np.uint8) * 255, 32, axis=0).repeat(32, axis=1)[..., None].repeat(3, axis=2))
     True
     """
-    inner = image[:-1, :-1]
-    flat = inner[((inner == image[1:, :-1]) & (inner == image[:-1, 1:])).all(axis=2)] >> 5
-    size = inner.size // 3
-    if len(flat) <= _FLAT * size:
+    import cv2
+
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    inner = grey[:-1, :-1]
+    flat = inner[(inner == grey[1:, :-1]) & (inner == grey[:-1, 1:])] >> 4
+    if flat.size <= _FLAT * inner.size:
         return False
-    other = len(flat) - np.bincount(flat @ (64, 8, 1)).max()
-    return bool(other > max(size - len(flat), _OTHER * size))
+    other = flat.size - np.bincount(flat).max()
+    return bool(other > max(inner.size - flat.size, _OTHER * inner.size))
 
 
 def pixel_findings(

@@ -1,4 +1,4 @@
-"""Groups that are perhaps no patients are named, with the option that helps."""
+"""Groups that are perhaps not patients are named, with the option that helps."""
 
 import csv
 import re
@@ -91,6 +91,20 @@ def test_folders_of_sites(cli, tmp_path, name, options):
     groups, err = listed(cli, root, *options[:2], *advised(err, "keeps them apart"))
     assert len(groups) == 6
     assert SITES not in err
+
+
+def test_columns_with_the_same_numbers_are_not_the_patient(cli, tmp_path):
+    rows = [(n % 3, patient, site) for n, (patient, site) in enumerate(rows_of({"A": 3, "B": 3}))]
+    err = listed(cli, table(tmp_path, "grade of nuclei,patient,hospital", rows))[1]
+    assert advised(err, "keeps them apart") == ["--group-column", "hospital+patient"]
+
+
+def test_a_rule_beside_a_column_of_sites(cli, tmp_path):
+    rows = [(f"{site}/im{patient}", site) for patient, site in rows_of({"A": 3, "B": 3})]
+    manifest = table(tmp_path, "slide,hospital", rows)
+    err = listed(cli, manifest, "--group-column", "slide", "--group-from", r"(im\d)")[1]
+    assert SITES in err
+    assert "name them apart in the column group of a table" in err
 
 
 def test_a_patient_without_a_name_stays_unknown(cli, tmp_path):

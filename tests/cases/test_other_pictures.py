@@ -1,4 +1,4 @@
-"""Pictures that are no images of the set are named by every command; the cure leaves them out and not their sign."""
+"""Pictures that are not images of the set are named by every command; the cure leaves them out and not their sign."""
 
 import json
 import shutil
