@@ -388,16 +388,12 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
 def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
     """Warn of names of patients that are at several sites, if each of these may count its own."""
     sites_of: dict[str, set[str]] = {}
-    advice = Message("")
-    grouped = [record for record in records if record.group]
-    columns = set.intersection(
-        *({column for column, cell in record.columns if cell == record.group} for record in grouped)
-    )
-    for record in grouped:
-        site, cure = _site(record, sorted(columns))
+    placed = []
+    for record in records:
+        _, site = _site(record)
         if site and _COUNTED.fullmatch(record.group_text):
             sites_of.setdefault(record.group_text, set()).add(site)
-            advice = Message("if each site has its own, {}", cure)
+            placed.append(record)
     patients = Counter(itertools.chain.from_iterable(sites_of.values()))
     shared = [
         f"{name} at {' and '.join(sorted(sites))}"
@@ -408,23 +404,28 @@ def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
     if not 1 < min(patients.values(), default=0) <= 2 * len(shared):
         return []
     text = "the same names at several sites are taken for the same patients"
-    return _doubt(root, text, shared, advice)
+    return _doubt(root, text, shared, Message("if each site has its own, {}", _apart(placed)))
 
 
-def _site(record: ImageRecord, patients: Sequence[str]) -> tuple[str, Message]:
-    """Return the site of an image, and how its patients are kept apart; `patients` are the columns that name these."""
-    cure = Message("name them apart in the column group of a table")
+def _site(record: ImageRecord) -> tuple[str, str]:
+    """Return the site of an image after its column; no column if a folder names it, and nothing if none does."""
     for column, cell in record.columns:
         if _SITES.fullmatch(column):
-            for name in patients:
-                cure = Message("{group_column:{}+{}} keeps them apart", column, name)
-            return cell, cure
-    site = next(filter(_PLACE.search, record.image_id.split("/")[:-1]), "")
-    above, together, _ = record.image_id.partition(f"{site}/{record.group}/")
+            return column, cell
+    return "", next(filter(_PLACE.search, record.image_id.split("/")[:-1]), "")
+
+
+def _apart(records: Sequence[ImageRecord]) -> Message:
+    """Return how the patients of sites are kept apart."""
+    column, site = _site(records[0])
+    above, together, _ = records[0].image_id.partition(f"{site}/{records[0].group}/")
     if together:
         levels = "[^/]+/" * above.count("/")
-        cure = Message("{group_from:{}} keeps them apart", f"^{levels}([^/]+/[^/]+)/")
-    return site, cure
+        return Message("{group_from:{}} keeps them apart", f"^{levels}([^/]+/[^/]+)/")
+    for patients, _ in records[0].columns:
+        if column and all((patients, record.group) in record.columns for record in records):
+            return Message("{group_column:{}+{}} keeps them apart", column, patients)
+    return Message("name them apart in the column group of a table")
 
 
 def _no_patients(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
@@ -433,7 +434,8 @@ def _no_patients(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
     names = sorted({group for group, _ in rows})
     text = ""
     advice = Message("{group_from} finds these")
-    for column in may_hold_patients(itertools.chain.from_iterable(cells for _, cells in rows)):
+    columns = dict.fromkeys(itertools.chain.from_iterable(cells for _, cells in rows))
+    for column in may_hold_patients(columns):
         if len({(group, cells.get(column)) for group, cells in rows}) > len(names):
             advice = Message("{group_column:{}} takes these", column)
             if all(group == cells.get("group") for group, cells in rows):
