@@ -82,8 +82,9 @@ def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> In
     names = sorted(filter(None, set(pool.groups)))
     owners = set(zip(pool.labels, pool.groups, strict=True))
     is_each = len(owners) == len(names) == len(set(pool.labels))
-    # names of patients hold digits
-    if is_each and (names == sorted(set(pool.labels)) or not re.search(r"\d", "".join(names))):
+    begin = all(label.casefold().startswith(str(group).casefold()) for label, group in owners)
+    # names of patients hold a digit, or are a letter
+    if is_each and (begin or not re.search(r"\d|\b\w\b", " ".join(names))):
         text = "{folds} {}: the groups{} are classes and not patients, as each class is one group"
         reason = Message(text, spec, Names(f" ({few(names)})"))
         cures[0] = "name the patients"

@@ -182,15 +182,17 @@ def test_groups_that_may_be_patients(cli, tmp_path, header, rows):
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [
-        ("{label}/{word}_{n:03d}.png", "(tumor|normal)_"),
-        ("{label}/{letter}{n:03d}.png", "([TN])0"),
-        ("{label}/{n}-{label}.png", r"-(\w+)\."),
+        ("{label}/{word}_{n:03d}.png", "(tumor|gesund)_"),
+        ("{label}/{letter}{n:03d}.png", r"/(\w)0"),
+        ("{label}/{n}-{label}.png", r"-(.+)\."),
     ],
 )
-@pytest.mark.parametrize("labels", [("tumor", "normal"), ("Karzinom", "gesund"), ("1", "0")])
+@pytest.mark.parametrize("labels", [("tumor", "normal"), ("Tumour", "NORMAL 2"), ("1", "0")])
 def test_a_rule_that_finds_classes(cli, tmp_path, labels, name, pattern):
     files = [
-        name.format(label=labels[n % 2], word=("tumor", "normal")[n % 2], letter="TN"[n % 2], n=n)
+        name.format(
+            label=labels[n % 2], word=("tumor", "gesund")[n % 2], letter=labels[n % 2][0], n=n
+        )
         for n in range(24)
     ]
     root = tree(tmp_path / "set", *files)
