@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
 from ..core.formats import GROUP, IMAGE, is_missing, may_hold_patients, read_csv, visible
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
-from .findings import LEAVE_OUT, Finding, Findings
+from .findings import Finding, Findings
 
 _LONGEST = 200
 """Largest number of characters of a pattern."""
@@ -244,47 +244,6 @@ def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str
     """Return a dict from short name to name, without those that several names share."""
     counts = Counter(map(short, names))
     return {short(name): name for name in names if counts[short(name)] == 1}
-
-
-_KIND = re.compile(
-    r"(?:m[aá]s(?:k(?:e[dnr]?|s)?|que|cher|c?ara)\w*|seg(?:m(?:ent\w*)?)?|gt|ground[\W_]?truths?|an+ot\w*|anno|"
-    r"overla[yi]\w*|[uü]berlag\w*|superpo\w*|contours?|kontur\w*|contorn\w*|outlines?|umriss\w*|label(?:s|map)?|"
-    r"bbox\w*|heat[\W_]?maps?|thumb(?:s|nails?)?|previews?|vorschau\w*|miniatur\w*|vignettes?|маск\w*|掩[膜码])",
-    re.IGNORECASE,
-)
-_ADDED = re.compile(
-    rf"^{_KIND.pattern}[\W_]+|(?<=.)(?:[\s_.([-]*{_KIND.pattern}[\W\d_]*)+$", _KIND.flags
-)
-"""What is added to the name of an image for its mask, annotation, overlay, heat map or thumbnail."""
-
-_SHOT = re.compile(r"screen[\W_]?shot|bildschirmfoto|capture d|captura de|schermata", re.IGNORECASE)
-
-
-def other_pictures(images: Sequence[str]) -> list[Finding]:
-    """Warn of pictures that are named as others of an image, such as its mask, and of screenshots among other names.
-
-    Examples
-    --------
-    >>> other_pictures(["a/1.png", "a/1_mask.png"])[0].file
-    'a/1_mask.png'
-    """
-    originals = set()
-    added = {}
-    for image in images:
-        *folders, stem = _bare(image).casefold().split("/")
-        plain = _ADDED.sub("", stem)
-        if plain != stem or any(map(_KIND.fullmatch, folders)):
-            added[image] = plain
-        else:
-            originals.add(stem)
-    others = [image for image, original in added.items() if original in originals]
-    shots = [image for image in images if _SHOT.match(_last(image))]
-    if 2 * len(shots) < len(images):
-        others += shots
-    if not others:
-        return []
-    text = "named as masks, annotations or thumbnails of other images, or as screenshots"
-    return [Finding("warning", few(others), Message(text, remedies=LEAVE_OUT))]
 
 
 BARCODE = re.compile(

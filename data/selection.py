@@ -51,8 +51,9 @@ from .layouts import (
     find_layout,
     list_layouts,
 )
-from .names import only_listed, other_pictures
+from .names import only_listed
 from .read import read_images
+from .walk import other_pictures
 
 _log = logging.getLogger(__name__)
 
