@@ -88,7 +88,7 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     findings += _repeated(unique.repeated)
     findings += contradictions
     owners = {image: (record.label, record.group) for image, record in records.items()}
-    findings += pixel_findings(seen.pixels, seen.blank, owners)
+    findings += pixel_findings(seen.pixels, seen.blank, owners, drawn=seen.drawn)
     if copies and pairs is None:
         text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         findings.note(str(dataset.root), text)

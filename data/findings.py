@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..core import InputError, by_key, few, readable_name
+from ..core import InputError, Message, by_key, few, readable_name
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +19,12 @@ _LINES = 10
 
 
 Level = Literal["note", "warning", "error"]
+
+LEAVE_OUT = (
+    "move such pictures elsewhere",
+    Message("list the others for {featurize.only:LIST.csv}"),
+)
+"""What helps against pictures that are not images of the set."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -9,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few
-from ..core.formats import GROUP, IMAGE, is_missing, read_csv, visible
+from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
+from ..core.formats import GROUP, IMAGE, is_missing, may_hold_patients, read_csv, visible
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import Finding, Findings
 
@@ -267,6 +268,31 @@ def barcode_of(text: str) -> str | None:
     return "-".join(("TCGA", *codes[-1])).upper() if codes else None
 
 
+_PLACES = (
+    r"(?:site|hospital|h[oô]pital|klini[ck]\w*|clini[cq]\w*|cent(?:re|er|ro|rum)|zentrum|krankenhaus|spital|ospedale|"
+    r"ziekenhuis|standort|sjukhus|sykehus|institut\w*|universit\w*|cohort\w*|kohorte|study|studie|country|city|source|dataset)"
+)
+_SITES = re.compile(
+    rf"(?!.*(?:primary|tumou?r|anatom|biopsy|metasta|lesion|body))(?:\w+_)?{_PLACES}s?(?:_?(?:id|name|code|no|nr|number))?"
+)
+"""Keys of columns that hold the hospital, the study or the data set."""
+
+_PLACE = re.compile(rf"(?<![^\W\d_]){_PLACES}(?![^\W\d_]{{2}})", re.IGNORECASE)
+_COUNTED = re.compile(r"[^\W\d_]|[^\W\d_]*[\W_]*0*\d{1,3}")
+"""Names of patients that may begin anew at each site: ``P1``, ``007``, ``A``."""
+
+_DAY = r"(?:0[1-9]|[12]\d|3[01])"
+_MONTH = r"(?:0[1-9]|1[0-2])"
+_YEAR = r"(?:19|20)\d\d"
+_NO_PATIENTS = {
+    "dates": rf"{_YEAR}{_MONTH}{_DAY}|({_DAY}{_MONTH}|{_MONTH}{_DAY}){_YEAR}",
+    "plates, arrays or batches": r"(platt?e|plaque|placa|piastra|tma|(tissue)?array|batch|charge|run|rack|chip)\w{1,3}",
+    "arms of a study": r"(un)?treat(ed|ment)?|(un)?behandelt|trait[eé]s?|controls?|ctrl|kontrolle|contr[oô]le?|placebo|"
+    r"vehicle|sham|wildtype|wt|ko|knockout|baseline|(arm|dose)\w{1,2}|(low|mid|high)dose",
+}
+"""Names of groups that are not patients, as `letters_of` gives them."""
+
+
 def settle_groups(
     records: Sequence[ImageRecord], *, root: Path, ruled: bool
 ) -> tuple[list[ImageRecord], list[Finding]]:
@@ -284,9 +310,11 @@ def settle_groups(
     -------
     list of ImageRecord
     list of Finding
-        Also a warning of groups that may be slides of one patient.
+        Also warnings of groups that may be slides of one patient, patients of several sites, or not patients.
     """
     findings = Findings(_slides(records, root, ruled=ruled))
+    findings += _at_sites(records, root)
+    findings += _no_patients(records, root)
     group_of, joined = join_groups((record.group for record in records), where=root.name)
     settled = [
         record if record.group is None else replace(record, group=group_of[record.group])
@@ -313,8 +341,75 @@ def _slides(records: Iterable[ImageRecord], root: Path, *, ruled: bool) -> list[
         text = "{group_column:{}} with {group_from:{}} joins them"
         cure = Message(text, columns[0], f"^(.+?){_END}?$")
     advice = Message("if such groups are slides of one patient, {}", cure)
-    text = "names of groups differ only in their end{}; {}"
-    message = Message(text, Names(f" ({few(same_stem)})"), advice)
+    return _doubt(root, "names of groups differ only in their end", same_stem, advice)
+
+
+def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
+    """Warn of names of patients that are at several sites, if each of these may count its own."""
+    sites_of: dict[str, set[str]] = {}
+    placed = []
+    for record in records:
+        _, site = _site(record)
+        if site and _COUNTED.fullmatch(record.group_text):
+            sites_of.setdefault(record.group_text, set()).add(site)
+            placed.append(record)
+    patients = Counter(itertools.chain.from_iterable(sites_of.values()))
+    shared = [
+        f"{name} at {' and '.join(sorted(sites))}"
+        for name, sites in sorted(sites_of.items())
+        if len(sites) > 1
+    ]
+    # of a column of names of files or slides, each value would have one patient
+    if not 1 < min(patients.values(), default=0) <= 2 * len(shared):
+        return []
+    text = "the same names at several sites are taken for the same patients"
+    return _doubt(root, text, shared, Message("if each site has its own, {}", _apart(placed)))
+
+
+def _site(record: ImageRecord) -> tuple[str, str]:
+    """Return the site of an image after its column; no column if a folder names it, and nothing if none does."""
+    for column, cell in record.columns:
+        if _SITES.fullmatch(column):
+            return column, cell
+    return "", next(filter(_PLACE.search, record.image_id.split("/")[:-1]), "")
+
+
+def _apart(records: Sequence[ImageRecord]) -> Message:
+    """Return how the patients of sites are kept apart."""
+    column, site = _site(records[0])
+    above, together, _ = records[0].image_id.partition(f"{site}/{records[0].group}/")
+    if together:
+        levels = "[^/]+/" * above.count("/")
+        return Message("{group_from:{}} keeps them apart", f"^{levels}([^/]+/[^/]+)/")
+    for patients, _ in records[0].columns:
+        if column and all((patients, record.group) in record.columns for record in records):
+            return Message("{group_column:{}+{}} keeps them apart", column, patients)
+    return Message("name them apart in the column group of a table")
+
+
+def _no_patients(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
+    """Warn of groups that are named as dates, plates or arms, or a column group that holds several patients each."""
+    rows = [(record.group, dict(record.columns)) for record in records if record.group]
+    names = sorted({group for group, _ in rows})
+    text = ""
+    advice = Message("{group_from} finds these")
+    columns = dict.fromkeys(itertools.chain.from_iterable(cells for _, cells in rows))
+    for column in may_hold_patients(columns):
+        if len({(group, cells.get(column)) for group, cells in rows}) > len(names):
+            advice = Message("{group_column:{}} takes these", column)
+            if all(group == cells.get("group") for group, cells in rows):
+                text = f"groups hold several values of the column {column}"
+    for kind, pattern in _NO_PATIENTS.items():
+        if all(re.fullmatch(pattern, letters_of(name)) for name in names):
+            text = f"groups are named as {kind}"
+    if not text:
+        return []
+    return _doubt(root, text, names, Message("if they are not patients, {}", advice))
+
+
+def _doubt(root: Path, text: str, names: Iterable[str], advice: Message) -> list[Finding]:
+    """Return a warning of groups, which advises what helps if they are not what they are taken for."""
+    message = Message("{}{}; {}", text, Names(f" ({few(names)})"), advice)
     return [Finding("warning", root.name, message, labels_only=True, perhaps=advice)]
 
 

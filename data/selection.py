@@ -53,6 +53,7 @@ from .layouts import (
 )
 from .names import only_listed
 from .read import read_images
+from .walk import other_pictures
 
 _log = logging.getLogger(__name__)
 
@@ -210,7 +211,9 @@ class ImageSelection(Settings):
         None, metavar="NAME", help="Column of a manifest that holds the label."
     )
     group_column: str | None = option(
-        None, metavar="NAME", help="Column of a manifest that holds patient or slide."
+        None,
+        metavar="NAME",
+        help="Column of a manifest that holds patient or slide; site+patient if each site counts its own.",
     )
     mpp: float | None = option(
         None,
@@ -276,7 +279,10 @@ class ImageSelection(Settings):
             name: value for name, value in vars(self).items() if name not in ("images", "only")
         }
         dataset = read_images(self.images, **options)
-        return dataset if self.only is None else only_listed(dataset, self.only)
+        if self.only is not None:
+            dataset = only_listed(dataset, self.only)
+        pictures = other_pictures([record.image_id for record in dataset.records])
+        return replace(dataset, findings=(*dataset.findings, *pictures))
 
     def read(self, *, labels: bool = True) -> Dataset:
         """Read the images, raise an error for findings of level error, and log all others.

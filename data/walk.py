@@ -1,20 +1,21 @@
-"""List all files below a folder, and report everything that cannot be read."""
+"""List all files below a folder, report what cannot be read, and name pictures that are perhaps of other images."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ..core import InputError, few, system_reason
+from ..core import InputError, Message, few, system_reason
 from ..core.formats import SLIDE, SLIDE_SUFFIXES, limits
 from .dataset import IMAGE_KINDS, IMAGE_SUFFIXES, UNREAD
-from .findings import Finding, Level, has_errors
+from .findings import LEAVE_OUT, Finding, Level, has_errors
 
 _Inode = tuple[int, int]
 """Device and inode of a folder, which are the same for all links to it."""
@@ -218,3 +219,44 @@ def _refuse_empty(
     if any(map(UNREAD.fullmatch, others)):
         text += "; save the pictures as PNG or TIFF"
     raise InputError(text)
+
+
+_KIND = re.compile(
+    r"(?:m[aá]s(?:k(?:e[dnr]?|s)?|que|cher|c?ara)\w*|seg(?:m(?:ent\w*)?)?|gt|ground[\W_]?truths?|an+ot\w*|anno|"
+    r"overla[yi]\w*|[uü]berlag\w*|superpo\w*|contours?|kontur\w*|contorn\w*|outlines?|umriss\w*|label(?:s|map)?|"
+    r"bbox\w*|heat[\W_]?maps?|thumb(?:s|nails?)?|previews?|vorschau\w*|miniatur\w*|vignettes?|маск\w*|掩[膜码])",
+    re.IGNORECASE,
+)
+_ADDED = re.compile(
+    rf"^{_KIND.pattern}[\W_]+|(?<=.)(?:[\s_.([-]*{_KIND.pattern}[\W\d_]*)+$", _KIND.flags
+)
+"""What is added to the name of an image for its mask, annotation, overlay, heat map or thumbnail."""
+
+_SHOT = re.compile(r"screen[\W_]?shot|bildschirmfoto|capture d|captura de|schermata", re.IGNORECASE)
+
+
+def other_pictures(images: Sequence[str]) -> list[Finding]:
+    """Warn of pictures that are named as others of an image, such as its mask, and of screenshots among other names.
+
+    Examples
+    --------
+    >>> other_pictures(["a/1.png", "a/1_mask.png"])[0].file
+    'a/1_mask.png'
+    """
+    originals = set()
+    added = {}
+    for image in images:
+        path = PurePosixPath(unicodedata.normalize("NFC", image).casefold())
+        plain = _ADDED.sub("", path.stem)
+        if plain != path.stem or any(map(_KIND.fullmatch, path.parts[:-1])):
+            added[image] = plain
+        else:
+            originals.add(plain)
+    others = [image for image, original in added.items() if original in originals]
+    shots = [image for image in images if _SHOT.match(PurePosixPath(image).name)]
+    if 2 * len(shots) < len(images):
+        others += shots
+    if not others:
+        return []
+    text = "named as masks, annotations or thumbnails of other images, or as screenshots"
+    return [Finding("warning", few(others), Message(text, remedies=LEAVE_OUT))]

@@ -182,23 +182,32 @@ def _is_ink(stain: Array) -> bool:
     return bool(red_ink or max(beyond_tissue(stain)[:2]) > BLUE_INK)
 
 
-def doubt_causes(doubtful: Iterable[Collection[str]], *, stain: str) -> dict[str, tuple[int, str]]:
+def doubt_causes(
+    doubtful: Iterable[Collection[str]], *, images: int, stain: str
+) -> dict[str, tuple[int, str]]:
     """Return the usual causes of doubt, each with its number of images and what helps.
 
     Parameters
     ----------
     doubtful : iterable of collection of str
         The reasons for doubt of each image, see `StainCheck`; the cause of plain text is pale tissue.
+    images : int
+        Number of all images that were checked; grey pictures among coloured ones are perhaps masks.
     stain : str
         The stain method.
 
     Examples
     --------
-    >>> doubt_causes([[DoubtReason("its eosin is 54 degrees off", "another stain")]], stain="macenko")
+    >>> reasons = [[DoubtReason("its eosin is 54 degrees off", "another stain")]]
+    >>> doubt_causes(reasons, images=1, stain="macenko")
     {'another stain': (1, 'use `stain="none"`')}
     """
     causes = Counter(map(_first_cause, doubtful))
     remedies = dict(_REMEDIES)
+    if causes[_GREY] < images:
+        remedies[_GREY] = (
+            "leave out masks and drawings, and make photographs grey in all images or none"
+        )
     if stain == ROBUST.name:
         remedies[PALE] = _NONE
     return {cause: (count, remedies[cause]) for cause, count in causes.most_common()}

@@ -153,7 +153,8 @@ def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
     """
     if survey is None or len(survey.doubtful) < max(1, _MANY * survey.checked):
         return []
-    causes = doubt_causes(survey.doubtful.values(), stain=survey.stain)
+    tissue = survey.checked - len(survey.skipped)
+    causes = doubt_causes(survey.doubtful.values(), images=tissue, stain=survey.stain)
     pale = causes.get(PALE, (0, ""))[0]
     mild = len(survey.doubtful) - pale < _MANY * survey.checked and 2 * pale < survey.checked
     parts = [

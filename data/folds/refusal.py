@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ...core import InputError, Message, Names
+from ...core import InputError, Message, Names, few
 from ..classes import measured
 from .plans import ScarceError
 from .split import HOLDOUT, Pool, draw_folds
@@ -82,4 +83,14 @@ def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> In
         text = "use {group_by:none}{}, with results that are too high for new patients"
         cures.append(Message(text, more))
     reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({groups[0]})"))
+    names = sorted(filter(None, set(pool.groups)))
+    owners = set(zip(pool.labels, pool.groups, strict=True))
+    is_each = len(owners) == len(names) == len(set(pool.labels))
+    begin = all(label.casefold().startswith(str(group).casefold()) for label, group in owners)
+    # names of patients hold a digit, or are a letter
+    if is_each and (begin or not re.search(r"\d|\b\w\b", " ".join(names))):
+        text = "{folds} {}: the groups{} are classes and not patients, as each class is one group"
+        reason = Message(text, spec, Names(f" ({few(names)})"))
+        cures[0] = "name the patients"
+        cures.insert(1, Message("find them with {group_from} or {group_column}"))
     return InputError("{}", reason, remedies=cures)

@@ -32,7 +32,7 @@ from .aligned import (
     compare_aligned,
     compare_whole,
 )
-from .content import is_blank, pixels_sha256
+from .content import is_blank, is_drawn, pixels_sha256
 from .decode import RgbImage, decode_record
 
 _CELLS = 8
@@ -236,12 +236,15 @@ class Pixels:
         Image ID to the SHA-256 of the decoded pixels, see `bchisto.data.pixels_sha256`.
     blank : list of str
         IDs of images without content, see `bchisto.data.is_blank`.
+    drawn : list of str
+        IDs of masks, label maps and charts.
     failures : dict of str to ImageError
         Image ID to the reason why it cannot be decoded.
     """
 
     pixels: dict[str, str] = field(default_factory=dict)
     blank: list[str] = field(default_factory=list)
+    drawn: list[str] = field(default_factory=list)
     failures: dict[str, ImageError] = field(default_factory=dict)
 
 
@@ -328,6 +331,8 @@ def _decoded(record: ImageRecord, seen: Pixels | None) -> RgbImage | None:
         seen.pixels[record.image_id] = pixels_sha256(image)
         if is_blank(image):
             seen.blank.append(record.image_id)
+        elif is_drawn(image):
+            seen.drawn.append(record.image_id)
     return image
 
 

@@ -89,7 +89,7 @@ def read_manifest(
     path : Path
         A table, see `read_csv`.
     path_column, label_column, group_column : str, optional
-        Names of these columns in the table.
+        Names of these columns in the table; that of groups may be two with ``+``, such as ``site+patient``.
     group_from, label_from : str, optional
         Rules that find group and label in the path, or in the column if that is named, too, see `PathRule`.
 
@@ -151,13 +151,26 @@ def read_manifest(
 
 
 def _read_table(path: Path, named_columns: Mapping[str, str]) -> CsvTable:
-    needed: list[Role | str] = [column_key(name) for name in named_columns.values()]
+    named = dict(named_columns)
+    together = named.pop("group", "").split("+")
+    needed: list[Role | str] = [column_key(name) for name in (*named.values(), *together) if name]
     if not named_columns.get("path"):
         needed.insert(0, PATH)
     header = (
         "path,label,group[,image_id][,mpp]; others by {path_column}, {label_column}, {group_column}"
     )
-    return read_csv(path, needed=needed, expected=Message(header))
+    table = read_csv(path, needed=needed, expected=Message(header))
+    keys = [*filter(None, map(table.named, together))]
+    if len(keys) > 1:
+        # patients that each site counts anew
+        joined = "+".join(keys)
+        table.columns[joined] = joined
+        for _, row in table.rows:
+            cells = [row[key] for key in keys]
+            row[joined] = ""
+            if not any(map(is_missing, cells)):
+                row[joined] = "-".join(cells)
+    return table
 
 
 def _choose_columns(
@@ -323,6 +336,7 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     roles = (PART,) if "group" in given else (PART, GROUP)  # a split is kept by folds
     used = {
         *columns.values(),
+        *columns["group"].split("+"),
         *(name for role in roles for tier in role.matching(table.columns) for name in tier),
     }
     unused = [title for key, title in table.columns.items() if key not in used]

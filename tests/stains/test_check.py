@@ -86,7 +86,9 @@ def test_a_reason_keeps_its_cause_between_processes():
         pickle.dumps(DoubtReason("its eosin has the colour of an ink", "ink or black"))
     )
     assert sent == "its eosin has the colour of an ink"
-    assert list(doubt_causes([[sent], ["a stain vector is negative"]], stain="macenko")) == [
+    assert list(
+        doubt_causes([[sent], ["a stain vector is negative"]], images=2, stain="macenko")
+    ) == [
         "ink or black",
         "pale tissue",
     ]

@@ -313,7 +313,7 @@ def odd(tmp_path_factory):
     for number, path in enumerate(sorted(root.rglob("*.*"))):
         patient = "Zoë Müller" if path.stem in ("copie", first.stem) else f"Hans {number // 2}"
         rows.append(
-            f"{path.relative_to(root).as_posix()},{path.parent.name},{patient},{'AB'[number % 2]}"
+            f"{path.relative_to(root).as_posix()},{path.parent.name},{patient},{'AB'[number // 2 % 2]}"
         )
     (root / "liste.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root

@@ -1,0 +1,214 @@
+"""Groups that are perhaps not patients are named, with the option that helps."""
+
+import csv
+import re
+import shlex
+
+import pytest
+from sample_trees import tree
+
+SITES = "the same names at several sites are taken for the same patients"
+
+
+def table(folder, header, rows):
+    """Write a manifest with a row of cells for each image, and two classes."""
+    paths = [f"img/im{n:03d}.png" for n in range(len(rows))]
+    tree(folder, *paths)
+    lines = [
+        f"{path},{'ab'[n % 2]},{','.join(map(str, row))}"
+        for n, (path, row) in enumerate(zip(paths, rows, strict=True))
+    ]
+    (folder / "m.csv").write_text("\n".join([f"path,label,{header}", *lines]) + "\n")
+    return folder / "m.csv"
+
+
+def listed(cli, images, *options):
+    """Return the groups, and what is said of them."""
+    code, out, err = cli("data", "list", "--images", images, *options)
+    assert code == 0, err
+    return {row["group"] for row in csv.DictReader(out.splitlines())}, err
+
+
+def advised(err, verb):
+    """Return the option that a warning names."""
+    (words,) = re.findall(rf"(--group-\S+ \S+|--group-\S+ '[^']+') {verb}", err)
+    return shlex.split(words)
+
+
+def rows_of(counts, names="{}".format):
+    return [
+        (names(patient), site)
+        for site, count in counts.items()
+        for patient in range(1, count + 1)
+        for _ in "xy"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "counts", "names"),
+    [
+        ("patient,clinic", {"Nord": 4, "Süd": 4}, "{}".format),
+        ("case_no,Study ID", {"S1": 9, "S2": 5, "S3": 2}, "P{:03d}".format),
+        ("subject,centre", {"Lyon, Est": 3, "Paris": 6}, "patient {}".format),
+        ("patient,tissue source site", {"A1": 3, "B2": 3}, lambda number: "ABCDEF"[number]),
+    ],
+)
+def test_patients_that_each_site_counts(cli, tmp_path, header, counts, names):
+    rows = [(patient, f'"{site}"') for patient, site in rows_of(counts, names)]
+    manifest = table(tmp_path, header, rows)
+    groups, err = listed(cli, manifest)
+    assert len(groups) == max(counts.values())
+    assert SITES in err
+    groups, err = listed(cli, manifest, *advised(err, "keeps them apart"))
+    assert len(groups) == sum(counts.values())
+    assert SITES not in err
+    assert "not used" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("site_{site}/P{patient}/{label}/{n}.png", ()),
+        ("Klinik {site}/Fall {patient}/{label}/{n}.png", ("--label-from", 3, "--group-from", 2)),
+        (
+            "all/hospital{site}/{patient:03d}/{label}_{n}.png",
+            ("--label-from", "([ab])_", "--group-from", 3),
+        ),
+    ],
+)
+def test_folders_of_sites(cli, tmp_path, name, options):
+    files = [
+        name.format(site=site, patient=patient, label=label, n=n)
+        for site in "AB"
+        for patient in (1, 2, 3)
+        for label in "ab"
+        for n in "12"
+    ]
+    root = tree(tmp_path / "set", *files)
+    groups, err = listed(cli, root, *options)
+    assert len(groups) == 3
+    assert SITES in err
+    groups, err = listed(cli, root, *options[:2], *advised(err, "keeps them apart"))
+    assert len(groups) == 6
+    assert SITES not in err
+
+
+def test_columns_with_the_same_numbers_are_not_the_patient(cli, tmp_path):
+    rows = [(n % 3, patient, site) for n, (patient, site) in enumerate(rows_of({"A": 3, "B": 3}))]
+    err = listed(cli, table(tmp_path, "grade of nuclei,patient,hospital", rows))[1]
+    assert advised(err, "keeps them apart") == ["--group-column", "hospital+patient"]
+
+
+def test_a_rule_beside_a_column_of_sites(cli, tmp_path):
+    rows = [(f"{site}/im{patient}", site) for patient, site in rows_of({"A": 3, "B": 3})]
+    manifest = table(tmp_path, "slide,hospital", rows)
+    err = listed(cli, manifest, "--group-column", "slide", "--group-from", r"(im\d)")[1]
+    assert SITES in err
+    assert "name them apart in the column group of a table" in err
+
+
+def test_a_patient_without_a_name_stays_unknown(cli, tmp_path):
+    rows = [*rows_of({"A": 3, "B": 3}), ("", "A"), ("NA", "B")]
+    groups, _ = listed(
+        cli, table(tmp_path, "patient,hospital", rows), "--group-column", "hospital+patient"
+    )
+    assert groups == {"", *(f"{site}-{patient}" for site in "AB" for patient in (1, 2, 3))}
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("patient,hospital", [(n // 2, "AB"[n > 11]) for n in range(24)]),
+        ("patient,primary_site", rows_of({"breast": 4, "node": 4})),
+        ("patient,stain", rows_of({"HE": 4, "PAS": 4})),
+        ("patient,hospital", [(f"14-{2520 + n % 6}", "AB"[n % 4 // 2]) for n in range(24)]),
+        ("patient,source", [(n // 4, f"scan{n}.svs") for n in range(24)]),
+        ("patient,hospital", [(n // 2, "A") for n in range(24)]),
+    ],
+)
+def test_patients_of_one_count(cli, tmp_path, header, rows):
+    assert SITES not in listed(cli, table(tmp_path, header, rows))[1]
+
+
+@pytest.mark.parametrize(
+    ("groups", "kind"),
+    [
+        (("2023-01-15", "2023-02-01", "2024-11-30"), "dates"),
+        (("20230115", "20230201"), "dates"),
+        (("15.01.2023", "01.02.2023"), "dates"),
+        (("Plate 1", "plate_2"), "plates, arrays or batches"),
+        (("TMA-3", "TMA-4"), "plates, arrays or batches"),
+        (("Batch A", "Batch B"), "plates, arrays or batches"),
+        (("control", "treated"), "arms of a study"),
+        (("Kontrolle", "behandelt"), "arms of a study"),
+        (("WT", "KO"), "arms of a study"),
+    ],
+)
+def test_groups_that_are_no_patients(cli, tmp_path, groups, kind):
+    rows = [(groups[n % len(groups)], f"M{n // 2}") for n in range(24)]
+    err = listed(cli, table(tmp_path, "block,Maus", rows), "--group-column", "block")[1]
+    assert f"groups are named as {kind}" in err
+    assert "--group-from finds these" in err
+    manifest = table(tmp_path, "block,Donor ID", rows)
+    err = listed(cli, manifest, "--group-column", "block")[1]
+    found, err = listed(cli, manifest, *advised(err, "takes these"))
+    assert len(found) == 12
+    assert "are named as" not in err
+
+
+@pytest.mark.parametrize("column", ["donor", "Probanden-Nr", "person_id"])
+def test_a_group_of_several_patients(cli, tmp_path, column):
+    rows = [(("x7", "y9")[n // 12], n // 2) for n in range(24)]
+    err = listed(cli, table(tmp_path, f"group,{column}", rows))[1]
+    assert "groups hold several values of the column" in err
+    assert len(listed(cli, tmp_path / "m.csv", *advised(err, "takes these"))[0]) == 12
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("patient", [(f"20{n:04d}99",) for n in range(24)]),
+        ("group,donor", [(f"G{n // 2}", f"D{n // 4}") for n in range(24)]),
+        ("patient,donor name", [(n // 4, n // 2) for n in range(24)]),
+        ("group", [(f"control {n}",) for n in range(24)]),
+        ("patient", [(f"run{n}-{n}",) for n in range(24)]),
+    ],
+)
+def test_groups_that_may_be_patients(cli, tmp_path, header, rows):
+    err = listed(cli, table(tmp_path, header, rows))[1]
+    assert "if they are not patients" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("{label}/{word}_{n:03d}.png", "(tumor|gesund)_"),
+        ("{label}/{letter}{n:03d}.png", r"/(\w)0"),
+        ("{label}/{n}-{label}.png", r"-(.+)\."),
+    ],
+)
+@pytest.mark.parametrize("labels", [("tumor", "normal"), ("Tumour", "NORMAL 2"), ("1", "0")])
+def test_a_rule_that_finds_classes(cli, tmp_path, labels, name, pattern):
+    files = [
+        name.format(
+            label=labels[n % 2], word=("tumor", "gesund")[n % 2], letter=labels[n % 2][0], n=n
+        )
+        for n in range(24)
+    ]
+    root = tree(tmp_path / "set", *files)
+    code, _, err = cli(
+        "data", "folds", "--images", root, "--group-from", pattern, "--out", tmp_path / "f.csv"
+    )
+    error = err.splitlines()[-1]
+    assert code == 2, err
+    assert "are classes and not patients, as each class is one group" in error
+    assert "name the patients, or find them with --group-from or --group-column" in error
+    assert "second patient" not in error
+
+
+def test_one_patient_of_each_class_needs_others(cli, tmp_path):
+    root = tree(tmp_path / "set", *(f"{'ab'[n % 2]}/P{n % 2}_{n}.png" for n in range(24)))
+    options = ("--group-from", r"(P\d)_", "--out", tmp_path / "f.csv")
+    err = cli("data", "folds", "--images", root, *options)[2]
+    assert "add images of a second patient with class a" in err
+    assert "are classes" not in err

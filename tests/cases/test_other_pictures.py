@@ -1,0 +1,147 @@
+"""Pictures that are not images of the set are named by every command; the cure leaves them out and not their sign."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import TINY, write_tissue
+from PIL import Image, ImageDraw
+from sample_trees import tree
+
+NAMED = "named as masks, annotations or thumbnails of other images"
+DRAWN = "a few flat colours"
+CHECK = ("--view", "1.0:64", "--no-copies", "--encoder", "tiny")
+
+
+def listed(cli, images, *options):
+    """Return what a listing of images warns of."""
+    code, _, err = cli("data", "list", "--images", images, *options)
+    assert code == 0, err
+    return [line for line in err.splitlines() if NAMED in line]
+
+
+@pytest.mark.parametrize(
+    ("images", "others"),
+    [
+        (("gut/testA_1.png", "schlecht/testA_2.png"), ("gut/testA_1_anno.png",)),
+        (("a/S1.tif", "b/S2.tif"), ("a/S1-Maske.png", "b/S2-Maske 2.png")),
+        (("a/x.jpg", "b/y.jpg"), ("a/x_máscara.png", "b/y_masque.png", "b/y (mask).png")),
+        (("0/images/1.png", "1/images/2.png"), ("0/masks/1.png", "1/Masken/2_umriss.png")),
+        (("N/7.png", "T/8.png"), ("N/overlay-7.png", "T/thumb_8.png", "T/8.thumbnail.jpg")),
+        (("N/c7.png", "T/c8.png"), ("ground_truth/c7.png", "ground_truth/c8.png")),
+        (("ROI 1/he.png", "ROI 2/he2.png"), ("ROI 1/he_heatmap.png", "ROI 2/he2_SEG.png")),
+        (("a/1.png", "b/2.png"), ("b/Screenshot 2024-01-01 at 10.11.png",)),
+        (("a/1.png", "b/2.png"), ("a/Bildschirmfoto vom 1.5.png",)),
+    ],
+)
+def test_other_pictures_by_name(cli, tmp_path, images, others):
+    root = tree(tmp_path / "set", *images, *others)
+    options = ("--label-from", 1)
+    (line,) = listed(cli, root, *options)
+    assert all(name in line for name in others)
+    assert not any(f"{name}," in line or f"{name}:" in line for name in images)
+    rows = [f"set/{name},ab"[: -1 - place % 2] for place, name in enumerate((*images, *others))]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    assert len(listed(cli, tmp_path / "m.csv")) == 1
+    for name in others:
+        (root / name).unlink()
+    assert not listed(cli, root, *options)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        ("label_0/1.png", "label_1/1.png", "label_0/1_2.png"),
+        ("mask/mask_1.png", "mask/mask_2.png", "clear/1a.png"),
+        ("a/P1.png", "a/P1_2.png", "b/P1_HE.png", "b/P1_left.png"),
+        ("benign/1.png", "malignant/1.png", "segment 1/1.png"),
+        ("a/Screenshot 1.png", "b/Screenshot 2.png"),
+        ("a/SOB_B_A-14-22549AB-40-001.png", "a/SOB_B_A-14-22549AB-40-002.png"),
+    ],
+)
+def test_images_of_the_set_are_not_named(cli, tmp_path, images):
+    assert not listed(cli, tree(tmp_path / "set", *images), "--label-from", 1)
+
+
+def drawing(kind, size=160):
+    """Return a picture without tissue."""
+    rows, columns = np.mgrid[:size, :size]
+    disc = (rows - 70) ** 2 + (columns - 60) ** 2 < 40**2
+    if kind == "map":
+        colours = np.array([(68, 1, 84), (33, 145, 140), (253, 231, 37)], np.uint8)
+        return Image.fromarray(colours[disc + (columns > 120).astype(int)])
+    picture = Image.fromarray(np.uint8(disc * 255))
+    if kind == "chart":
+        picture = Image.new("RGB", (size, size), "white")
+        for place, height in enumerate((30, 60, 45)):
+            bar = (10 + 28 * place, 90 - height, 30 + 28 * place, 90)
+            ImageDraw.Draw(picture).rectangle(bar, fill=(31, 119, 180))
+    return picture
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Tissue, and drawings of four kinds under names of their own."""
+    root = write_tissue(tmp_path_factory.mktemp("mixed") / "set", classes=("Adenom", "Krebs"))
+    for name, kind in {
+        "Adenom/q1.png": "map",
+        "Krebs/q2.jpg": "mask",
+        "Krebs/q3.png": "chart",
+    }.items():
+        drawing(kind).save(root / name)
+    return root
+
+
+def found(out, text):
+    return [
+        finding["file"] for finding in json.loads(out)["findings"] if text in finding["message"]
+    ]
+
+
+@pytest.mark.parametrize("stain", ["none", "macenko"])
+def test_drawings_are_named_whatever_the_stain(cli, mixed, stain):
+    options = ("--images", mixed, *CHECK, "--stain", stain)
+    code, out, _ = cli("data", "check", *options, "--json")
+    assert code == 1
+    assert sorted(found(out, DRAWN)) == ["Adenom/q1.png", "Krebs/q2.jpg", "Krebs/q3.png"]
+    assert "grey pictures" not in out or "use --stain none" not in out
+
+
+def test_drawings_that_are_moved_leave_nothing(cli, mixed, tmp_path):
+    root = shutil.copytree(mixed, tmp_path / "set")
+    for picture in root.rglob("q*"):
+        picture.unlink()
+    code, out, _ = cli("data", "check", "--images", root, *CHECK, "--stain", "none")
+    assert code == 0, out
+
+
+def test_masks_among_coloured_images_are_not_cured_by_another_stain(cli, tmp_path):
+    root = write_tissue(tmp_path / "set")
+    for path in sorted(root.rglob("*.png")):
+        grey = np.asarray(Image.open(path).convert("L"))
+        noise = np.random.default_rng(1).integers(0, 9, grey.shape)
+        Image.fromarray(np.uint8((grey < 150) * 90 + noise + 60)).save(
+            path.with_name(f"{path.stem}-q.png")
+        )
+    code, out, _ = cli("data", "check", "--images", root, *CHECK, "--stain", "macenko", "--json")
+    assert code == 1
+    (message,) = [
+        f["message"] for f in json.loads(out)["findings"] if "doubtful stains" in f["message"]
+    ]
+    assert "grey pictures (12): leave out masks and drawings" in message
+    assert "--stain none" not in message
+
+
+def test_only_leaves_them_out(cli, completed, tmp_path):
+    root = write_tissue(tmp_path / "set", per_class=3)
+    drawing("mask").save(root / "benign" / "benign00_mask.png")
+    names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
+    options = ("featurize", "--images", root, *TINY, "--stain", "none", "--out")
+    _, err = completed(*options, tmp_path / "all")
+    assert "benign/benign00_mask.png: named as masks" in err
+    assert "bchisto featurize --only LIST.csv" in err
+    kept = [name for name in names if "mask" not in name]
+    (tmp_path / "LIST.csv").write_text("\n".join(["image_id", *kept]) + "\n")
+    _, err = completed(*options, tmp_path / "kept", "--only", tmp_path / "LIST.csv")
+    assert NAMED not in err
