@@ -353,6 +353,7 @@ def _telling(
     cure = "export the images of all classes in the same way"
     if name.startswith("column "):
         cure = "add images of each class with each of its values"
+    values_by_class = "; ".join(parts)
     return (
-        f"the {name} {verb} the classes apart, which is not the tissue: {'; '.join(parts)}; {cure}"
+        f"the {name}, which is not the tissue, {verb} the classes apart: {values_by_class}; {cure}"
     )
