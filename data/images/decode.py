@@ -258,10 +258,12 @@ def _signs(
             "format": header.format,
             "codec": header.codec,
             "kind of pixels": header.mode,
-            "micrometres per pixel": f"{mpp:.3g}" if mpp else "",
+            "micrometres per pixel": "",
             "scanner": header.scanner,
             "date": header.date,
         }
+        if mpp is not None:
+            values["micrometres per pixel"] = f"{mpp:.3g}"
         if header.deep:
             values["kind of pixels"] += " of 16 bits"
         if record.box is None and record.frame is None:  # else the lesion has this size

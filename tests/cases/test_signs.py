@@ -6,6 +6,9 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from bchisto.core.formats import read_header
+from bchisto.data.dataset import ImageRecord
+from bchisto.data.images import ImageFiles
 from PIL import Image
 
 TINY = (
@@ -321,3 +324,18 @@ def test_training_says_it_too(tmp_path, completed):
     )
     assert "warning" in err
     assert "the size, which is not the tissue, tells the classes apart" in " ".join(err.split())
+
+
+def test_headers_of_an_earlier_version_are_read_again(tmp_path):
+    (name, *_), *_ = pictures(tmp_path / "set", 1, save=EXPORTS["program"][0])
+    record = ImageRecord(name, tmp_path / "set" / name, "luminal")
+    cache = tmp_path / "images.csv"
+    for fields in (13, 10, 0):
+        files = ImageFiles(cache)
+        assert files.header(record.path) == read_header(record.path)
+        files.hashes([record])
+        rows = list(csv.DictReader(cache.read_text().splitlines()))
+        *values, remarks = json.loads(rows[0]["header"])
+        assert len(values) == 12
+        rows[0]["header"] = json.dumps([*values[: fields - 1], remarks])
+        table(cache, rows[0].keys(), [rows[0].values()])
