@@ -217,8 +217,8 @@ def sign_findings(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> list[
         Image ID to header; other images are ignored.
     """
     sound = [record for record in dataset.records if record.image_id in headers]
-    images = Counter(record.label for record in sound if record.label)
-    records = [record for record in sound if images[record.label] >= _LEAST]
+    images = Counter(record.label for record in sound)
+    records = [record for record in sound if record.label and images[record.label] >= _LEAST]
     signs = _signs(records, headers)
     levels = _levels(records, signs)
     return [
