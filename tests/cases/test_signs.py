@@ -180,8 +180,16 @@ EXPORTS = {
 }
 
 
-@pytest.mark.parametrize("name", EXPORTS)
-@pytest.mark.parametrize("patients", [True, False])
+@pytest.mark.parametrize(
+    ("name", "patients"),
+    [
+        *((name, True) for name in EXPORTS),
+        *(
+            (name, False)
+            for name in ("twice as large", "each of its own size, but larger", "quality")
+        ),
+    ],
+)
 def test_a_class_of_another_export(tmp_path, check, name, patients):
     save, sign, counts = EXPORTS[name]
     rows = pictures(tmp_path / "set", save=save)
