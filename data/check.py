@@ -21,6 +21,7 @@ from .images import (
     header_findings,
     headers_of,
     pixel_findings,
+    sign_findings,
 )
 from .layouts import find_layout
 
@@ -85,6 +86,7 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     findings += header_findings(
         (record for record in sound if record.image_id not in unreadable), headers
     )
+    findings += sign_findings(unique.dataset, headers)
     findings += _repeated(unique.repeated)
     findings += contradictions
     owners = {image: (record.label, record.group) for image, record in records.items()}

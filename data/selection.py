@@ -40,6 +40,7 @@ from .images import (
     UniqueImages,
     find_copies,
     header_findings,
+    sign_findings,
     unique_images,
 )
 from .layouts import (
@@ -354,6 +355,9 @@ class ImageSelection(Settings):
             checked = check_headers(
                 dataset.records, needs=needs, skip_errors=skip_errors, files=files
             )
+            sound = replace(dataset, records=checked[0])
+            headers = {record.image_id: files.header(record.path) for record in sound.records}
+            report_findings(sign_findings(sound, headers))
             if not (keep_refused and skip_errors):
                 usable, refused = checked
             ensure_folder(cache.parent)

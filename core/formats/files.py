@@ -75,6 +75,12 @@ class ImageHeader:
         microscope.
     orientation : int
         EXIF orientation, 1 to 8, which decoding applies.
+    codec : str
+        How the pixels are packed: the compression of a TIFF, the quality of a JPEG; empty if there is only one way.
+    scanner : str
+        Maker, model and program that wrote a TIFF; empty if it does not state them.
+    date : str
+        Day on which a TIFF was made, as in it; empty if it does not state one.
     remarks : tuple of (str, str)
         What a person must know of this file, each with its level, see `Remark`: plain texts of one line without its
         name, which are the same for all files with the same fault.
@@ -89,6 +95,9 @@ class ImageHeader:
     deep: bool = False
     mpp: float | None = None
     orientation: int = 1
+    codec: str = ""
+    scanner: str = ""
+    date: str = ""
     remarks: tuple[Remark, ...] = ()
 
 

@@ -18,6 +18,7 @@ import functools
 import io
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -40,6 +41,26 @@ def _webp_size(head: bytes) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     width, height = struct.unpack_from("<HH", head, 26)
     return width & 0x3FFF, height & 0x3FFF
+
+
+_STEPS_AT_50 = 3688
+"""Sum of the quantisation table for brightness at quality 50 (ITU-T T.81, table K.1)."""
+
+
+def jpeg_quality(table: Sequence[int]) -> str:
+    """Return the quality, as libjpeg counts it, of a JPEG with this quantisation table; empty without one.
+
+    Examples
+    --------
+    >>> jpeg_quality([1] * 64), jpeg_quality([60] * 64), jpeg_quality([])
+    ('quality 99', 'quality 48', '')
+    """
+    steps = sum(table) / _STEPS_AT_50
+    if not steps:
+        return ""
+    if steps > 1:
+        return f"quality {50 / steps:.0f}"
+    return f"quality {100 - 50 * steps:.0f}"
 
 
 def picture_header(path: Path, source: Path | BinaryIO, kind: str) -> ImageHeader:
@@ -70,6 +91,7 @@ def picture_header(path: Path, source: Path | BinaryIO, kind: str) -> ImageHeade
             mode = image.mode
             properties = image.info
             pages = getattr(image, "n_frames", 1)
+            tables = getattr(image, "quantization", {})
     except Image.DecompressionBombError as error:
         raise files.too_large(path, "the picture") from error
     except files.BROKEN as error:
@@ -85,6 +107,7 @@ def picture_header(path: Path, source: Path | BinaryIO, kind: str) -> ImageHeade
         mode,
         pages,
         orientation=files.exif_orientation(properties.get("exif") or b""),
+        codec=jpeg_quality(tables.get(0, ())),
         remarks=files.remarks_on(properties.get("icc_profile") or b"", pages=pages),
     )
     files.check_size(path, header)

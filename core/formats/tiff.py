@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from .. import ImageError
 from . import files, limits
 from .descriptions import Description, describe, square_mpp
 from .files import SLIDE, Array, Container, ImageHeader, Remark, Samples
-from .pictures import check_jpeg
+from .pictures import check_jpeg, jpeg_quality
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -33,6 +34,11 @@ _PHOTOMETRIC = 262
 _ORIENTATION = 274
 _RESOLUTIONS = (282, 283)
 _UNIT = 296
+_MAKERS = (271, 272, 305)
+"""Maker and model of the scanner, and the program."""
+_LONGEST = 99
+"""Number of characters of a text that are kept."""
+_DATE = 306
 _COLOUR_MAP = 320
 _SUB_DIRECTORIES = 330
 _PROFILE = 34675
@@ -62,6 +68,8 @@ _OTHER_NUMBERS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 """Kinds of samples: whole numbers (4 is undefined, and read as such), and those that are refused."""
 
 _JPEG = 7
+_TABLE = re.compile(rb"\xff\xdb..\0(.{64})", re.DOTALL)
+"""The quantisation table for brightness of a JPEG."""
 _PACKINGS = frozenset({1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
 """Compressions that are read: none, CCITT, LZW, JPEG, deflate, PackBits and Zstandard. Their decoders need no more
 memory than the size of the page."""
@@ -134,10 +142,35 @@ def _page_header(path: Path, page: Any, *, pages: int, number: int) -> ImageHead
     if orientation not in range(1, 9):
         orientation = 1
     header = ImageHeader(
-        "TIFF", width, height, mode, pages, number + 1, deep, orientation=orientation
+        "TIFF",
+        width,
+        height,
+        mode,
+        pages,
+        number + 1,
+        deep,
+        orientation=orientation,
+        codec=_codec(page),
+        scanner=_stated(page, *_MAKERS),
+        date=_stated(page, _DATE)[:10],
     )
     files.check_size(path, header)
     return header
+
+
+def _stated(page: Any, *tags: int) -> str:
+    """Return the texts of tags, without characters that cannot be printed."""
+    text = " ".join(str(page.tags.valueof(tag, "")) for tag in tags)
+    return " ".join(re.sub("[^ -~]", " ", text).split())[:_LONGEST]
+
+
+def _codec(page: Any) -> str:
+    """Return the compression of a page, with the quality of a JPEG if its tables are in the directory."""
+    name = getattr(page.compression, "name", str(page.compression))
+    table = _TABLE.search(page.jpegtables or b"")
+    if table is None:
+        return str(name)
+    return f"{name}, {jpeg_quality(table[1])}"
 
 
 def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -> Samples | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -250,9 +250,13 @@ class ImageFiles:
         ImageError
             See `bchisto.core.formats.read_header`.
         """
+        if path in self._headers:
+            return self._headers[path]
         try:
-            *values, remarks = json.loads(self._cached(path)[1])
-            header = ImageHeader(*[*values, tuple((level, text) for level, text in remarks)])
+            names = [field.name for field in fields(ImageHeader)]
+            values = dict(zip(names, json.loads(self._cached(path)[1]), strict=True))
+            values["remarks"] = tuple((level, text) for level, text in values["remarks"])
+            header = ImageHeader(**values)
         except (ImageError, KeyError, TypeError, ValueError):
             header = read_header(path)
         self._headers[path] = header

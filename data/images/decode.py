@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core import ImageError
-from ...core.formats import ImageHeader, decode_image, largest_sample, read_header
+from ...core import ImageError, by_key, few, letters_of
+from ...core.formats import ImageHeader, Integers, decode_image, largest_sample, read_header
 from ...core.jobs import in_threads
-from ..dataset import ImageRecord
-from ..findings import Finding
+from ..dataset import Dataset, ImageRecord, part_of
+from ..findings import Finding, Level
 
 RgbImage = npt.NDArray[np.uint8]
 """The pixels of an image, shape (height, width, 3)."""
@@ -177,3 +179,183 @@ def header_findings(
         "or save it as 8-bit RGB"
     )
     return remarks + [Finding("warning", image, message) for image in bits]
+
+
+_LEAST = 3
+"""Number of patients of each class from which a sign is a warning."""
+
+_SURE = 0.01
+"""Largest p of a sign, corrected for the number of signs (Holm), from which it is a warning."""
+
+_SHUFFLES = 1999
+"""Number of times that the labels are permuted."""
+
+_FINER = {"shape": "size", "codec": "format"}
+"""Signs that say no more if another one tells the classes."""
+
+_ORIGIN = re.compile(
+    r"(tissuesource|source|study)?(sites?|hospital|cent(re|er)|clinic|klinik|krankenhaus|institut(e|ion)?|standort|"
+    r"zentrum|lab(or|oratory)?|source|cohort|batch|charge|dataset|set|tss)(id|name|no|nr|code)?|"
+    r"(slide)?(scan|scanner|microscope|mikroskop|camera|kamera|device|vendor|manufacturer|hersteller|stainer)"
+    r"(id|name|no|nr|type|model)?|"
+    r"(scan(ned|ning)?|acquisition|image|imaging|export|stain(ing)?|slide|study|content)?(date|time|day|datum|datetime|year)"
+)
+"""Names of columns of the site, the scanner and the date of an image, which are none of the patient."""
+
+
+def sign_findings(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> list[Finding]:
+    """Return what tells the classes apart and is not the tissue: sizes, kinds of files, scales, sites, scanners, dates.
+
+    Each sign is judged by how well the class of a patient follows from the other patients with the same or the next
+    value. It is a warning if that is unlikely by chance, and a note if there are too few patients. With unknown
+    patients, each image counts as one, and a warning needs a class of one value that no other class has.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    headers : mapping of str to ImageHeader
+        Image ID to header; other images are ignored.
+    """
+    sound = [record for record in dataset.records if record.image_id in headers]
+    images = Counter(record.label for record in sound)
+    records = [record for record in sound if record.label and images[record.label] >= _LEAST]
+    signs = _signs(records, headers)
+    levels = _levels(records, signs)
+    return [
+        Finding(levels[name], str(dataset.root), _telling(name, levels[name], records, values))
+        for name, values in signs.items()
+        if name in levels and levels.get(_FINER.get(name, "")) != levels[name]
+    ]
+
+
+def _levels(
+    records: Sequence[ImageRecord], signs: Mapping[str, Mapping[str, str]]
+) -> dict[str, Level]:
+    """Return the level of each sign that tells the classes apart."""
+    known = all(record.group for record in records)
+    chances = {name: _chance(records, values) for name, values in signs.items()}
+    levels: dict[str, Level] = {}
+    corrected = 0.0
+    for rank, name in enumerate(sorted(chances, key=chances.__getitem__)):
+        corrected = max(corrected, chances[name] * (len(chances) - rank))
+        complete = _is_complete(records, signs[name])
+        if corrected <= _SURE and (known or complete):
+            levels[name] = "warning"
+        elif corrected <= _SURE or complete:
+            levels[name] = "note"
+    return levels
+
+
+def _signs(
+    records: Sequence[ImageRecord], headers: Mapping[str, ImageHeader]
+) -> dict[str, dict[str, str]]:
+    """Return the signs that are not the same in all images: the name to image ID to value."""
+    signs: dict[str, dict[str, str]] = {}
+    for record in records:
+        header = headers[record.image_id]
+        mpp = record.scaled_by(header).mpp
+        values = {
+            "format": header.format,
+            "codec": header.codec,
+            "kind of pixels": header.mode,
+            "micrometres per pixel": "",
+            "scanner": header.scanner,
+            "date": header.date,
+        }
+        if mpp is not None:
+            values["micrometres per pixel"] = f"{mpp:.3g}"
+        if header.deep:
+            values["kind of pixels"] += " of 16 bits"
+        if record.box is None and record.frame is None:  # else the lesion has this size
+            values["size"] = f"{header.width}x{header.height}"
+            values["shape"] = f"{header.width / header.height:.2f}"
+        for column, cell in record.columns:
+            if _ORIGIN.fullmatch(letters_of(column)) and part_of(cell) is None:
+                values[f"column {column}"] = cell
+        for name, value in values.items():
+            signs.setdefault(name, {})[record.image_id] = value or "unknown"
+    return {name: values for name, values in signs.items() if len({*values.values()}) > 1}
+
+
+def _chance(records: Sequence[ImageRecord], values: Mapping[str, str]) -> float:
+    """Return the share of permutations of the labels in which a sign tells the class as well; 1 if over `_SURE`."""
+    owners = by_key(
+        (record for record in records if record.image_id in values),
+        lambda record: (record.label, record.group or record.image_id),
+    )
+    patients = Counter(label for label, _ in owners)
+    units = [
+        (label, Counter(values[record.image_id] for record in own).most_common(1)[0][0])
+        for (label, _), own in owners.items()
+        if patients[label] >= _LEAST
+    ]
+    if len({label for label, _ in units}) < 2:
+        return 1.0
+    places = _places([value for _, value in units])
+    labels = np.unique([str(label) for label, _ in units], return_inverse=True)[1]
+    rng = np.random.default_rng(0)
+    least = _score(places, labels) - 1e-9
+    better = 1
+    for _ in range(_SHUFFLES):
+        better += _score(places, rng.permutation(labels)) >= least
+        if better > _SURE * (_SHUFFLES + 1):
+            return 1.0
+    return better / (_SHUFFLES + 1)
+
+
+def _places(values: Sequence[str]) -> Integers:
+    """Return numbers of values; rare ones share one with the next, so that values of which each is another count."""
+    counts = Counter(values)
+    numbers: dict[str, int] = {}
+    filled = 0
+    number = 0
+    for value in sorted(counts, key=_order):
+        if filled >= _LEAST:
+            number += 1
+            filled = 0
+        numbers[value] = number
+        filled += counts[value]
+    if filled < _LEAST:
+        number -= 1
+    return np.minimum([numbers[value] for value in values], max(number, 0))
+
+
+def _order(value: str) -> tuple[int, str]:
+    """Return a key that orders numbers, sizes and dates, of which the year may be last."""
+    value = re.sub(r"(\d+)[./](\d+)[./](\d{4})", r"\3-\2-\1", value)
+    return len(value), value
+
+
+def _score(places: Integers, labels: Integers) -> float:
+    """Return the mean share of a class and of all others that the places tell, for the class that is told best."""
+    classes = int(labels.max()) + 1
+    own = np.bincount(places * classes + labels, minlength=(places.max() + 1) * classes)
+    own = own.reshape(-1, classes)
+    rest = own.sum(axis=1, keepdims=True) - own
+    return float(np.maximum(own / own.sum(axis=0), rest / rest.sum(axis=0)).sum(axis=0).max() / 2)
+
+
+def _is_complete(records: Sequence[ImageRecord], values: Mapping[str, str]) -> bool:
+    """Whether all images of a class have one value that no other class has."""
+    pairs = {(record.label, values.get(record.image_id)) for record in records}
+    labels = Counter(label for label, _ in pairs)
+    owners = Counter(value for _, value in pairs)
+    return any(labels[label] == owners[value] == 1 for label, value in pairs)
+
+
+def _telling(
+    name: str, level: Level, records: Sequence[ImageRecord], values: Mapping[str, str]
+) -> str:
+    """Return the message on a sign, with its values by class."""
+    parts = []
+    for label, own in by_key(records, lambda record: record.label).items():
+        counts = Counter(values.get(record.image_id, "unknown") for record in own)
+        parts.append(f"{label} {few(f'{value} ({n})' for value, n in counts.most_common())}")
+    verb = {"warning": "tells", "note": "may tell"}[level]
+    cure = "export the images of all classes in the same way"
+    if name.startswith("column "):
+        cure = "add images of each class with each of its values"
+    values_by_class = "; ".join(parts)
+    return (
+        f"the {name}, which is not the tissue, {verb} the classes apart: {values_by_class}; {cure}"
+    )

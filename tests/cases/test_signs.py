@@ -1,0 +1,349 @@
+"""What tells the classes apart and is not the tissue: said by the command line, and only then."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from bchisto.core.formats import read_header
+from bchisto.data.dataset import ImageRecord
+from bchisto.data.images import ImageFiles
+from PIL import Image
+
+TINY = (
+    "--encoder",
+    "tiny",
+    "--view",
+    "1.0:64",
+    "--weights",
+    "tiny=random",
+    "--augmentations",
+    "1",
+    "--jobs",
+    "1",
+)
+
+
+def pictures(root, number=8, *, classes=("luminal", "basal"), save=None, seed=3):
+    """Write so many pictures of each class; `save` writes one: picture, path without suffix, whether of the last."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for label in classes:
+        for index in range(number):
+            pixels = rng.integers(90, 240, (96, 96, 3), dtype=np.uint8)
+            path = root / label / f"{label[0]}{index}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_as = save or as_png
+            written = save_as(Image.fromarray(pixels), path, label == classes[-1])
+            rows.append((f"{label}/{written.name}", label, f"{label[0].upper()}{index}"))
+    return rows
+
+
+def as_png(picture, path, last, **options):
+    path = path.with_name(f"{path.name}.png")
+    picture.save(path, **options)
+    return path
+
+
+def saved(suffix, usual, other):
+    """Return how pictures are saved: the last class with other options."""
+
+    def save(picture, path, last):
+        path = path.with_name(f"{path.name}{suffix}")
+        options = usual
+        if last:
+            options = other
+        picture.save(path, **options)
+        return path
+
+    return save
+
+
+def resized(usual, other):
+    def save(picture, path, last):
+        number = int(path.name[1:])
+        size = usual(number)
+        if last:
+            size = other(number)
+        return as_png(picture.resize(size), path, last)
+
+    return save
+
+
+def deep(picture, path, last):
+    if not last:
+        return as_png(picture, path, last)
+    path = path.with_name(f"{path.name}.png")
+    import imagecodecs
+
+    path.write_bytes(imagecodecs.png_encode(np.asarray(picture).astype(np.uint16) * 257))
+    return path
+
+
+def as_tiff(usual, other):
+    def save(picture, path, last):
+        path = path.with_name(f"{path.name}.tif")
+        options = usual
+        if last:
+            options = other
+        tifffile.imwrite(path, np.asarray(picture), photometric="rgb", metadata=None, **options)
+        return path
+
+    return save
+
+
+def table(path, header, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.fixture
+def check(cli):
+    """Return the exit code, and the findings on signs: level and message."""
+
+    def run(images, *options):
+        quick = ("--stain", "none", "--no-copies", "--json")
+        code, out, err = cli("data", "check", "--images", images, *quick, *options)
+        assert code in (0, 1), err
+        findings = json.loads(out)["findings"]
+        return code, [
+            (finding["level"], finding["message"])
+            for finding in findings
+            if "which is not the tissue" in finding["message"]
+        ]
+
+    return run
+
+
+EXPORTS = {
+    "twice as large": (
+        resized(lambda n: (96, 96), lambda n: (192, 192)),
+        "the size",
+        "96x96 (8); basal 192x192 (8)",
+    ),
+    "on end": (
+        resized(lambda n: (120, 90), lambda n: (90, 120)),
+        "the size",
+        "luminal 120x90 (8); basal 90x120 (8)",
+    ),
+    "each of its own size, but larger": (
+        resized(lambda n: (90 + n, 90 + n), lambda n: (140 + n, 140 + n)),
+        "the size",
+        "luminal 90x90 (1), 91x91 (1), 92x92 (1) and 5 more",
+    ),
+    "another shape": (
+        resized(lambda n: (90 + 10 * n, 90 + 10 * n), lambda n: (90 + 10 * n, 60 + 7 * n)),
+        "the shape",
+        "luminal 1.00 (8)",
+    ),
+    "quality": (
+        saved(".jpg", {"quality": 92}, {"quality": 60}),
+        "the codec",
+        "luminal quality 92 (8); basal quality 60 (8)",
+    ),
+    "named as the others": (
+        saved(".jpg", {"format": "PNG"}, {"format": "JPEG"}),
+        "the format",
+        "luminal PNG (8); basal JPEG (8)",
+    ),
+    "webp": (
+        saved(".img.webp", {"format": "BMP"}, {"format": "WebP"}),
+        "the format",
+        "luminal BMP (8); basal WebP (8)",
+    ),
+    "16 bits": (deep, "the kind of pixels", "luminal RGB (8); basal RGB of 16 bits (8)"),
+    "compression": (
+        as_tiff({}, {"compression": "lzw"}),
+        "the codec",
+        "luminal NONE (8); basal LZW (8)",
+    ),
+    "micrometres": (
+        as_tiff(
+            {"resolution": (20000, 20000), "resolutionunit": "CENTIMETER"},
+            {"resolution": (40000, 40000), "resolutionunit": "CENTIMETER"},
+        ),
+        "the micrometres per pixel",
+        "luminal 0.5 (8); basal 0.25 (8)",
+    ),
+    "program": (
+        as_tiff({"software": "Scanner A 1.2"}, {"software": "ImageJ"}),
+        "the scanner",
+        "luminal Scanner A 1.2 (8); basal ImageJ (8)",
+    ),
+    "day": (
+        as_tiff({"datetime": "2019:03:04 10:00:00"}, {"datetime": "2022:11:05 10:00:00"}),
+        "the date",
+        "luminal 2019:03:04 (8); basal 2022:11:05 (8)",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "patients"),
+    [
+        *((name, True) for name in EXPORTS),
+        *(
+            (name, False)
+            for name in ("twice as large", "each of its own size, but larger", "quality")
+        ),
+    ],
+)
+def test_a_class_of_another_export(tmp_path, check, name, patients):
+    save, sign, counts = EXPORTS[name]
+    rows = pictures(tmp_path / "set", save=save)
+    images = tmp_path / "set"
+    if patients:
+        images = table(tmp_path / "set" / "m.csv", ("path", "label", "patient"), rows)
+    code, said = check(images)
+    (level, message), *others = said
+    assert others == []
+    assert message.startswith(sign)
+    assert "export the images of all classes in the same way" in message
+    if "own size" in name and not patients:
+        # images of one patient might be alike
+        assert (code, level) == (0, "note")
+        return
+    assert (code, level) == (1, "warning")
+    for label in counts.split("; "):
+        assert label in message
+
+
+@pytest.mark.parametrize(
+    ("column", "usual", "other"),
+    [
+        ("hospital", lambda n: "Essen", lambda n: "Köln"),
+        ("Scanner-Model", lambda n: "AT2", lambda n: f"GT{n % 2}"),
+        ("scan date", lambda n: f"2020-03-{n + 1:02d}", lambda n: f"2021-07-{n + 1:02d}"),
+        ("Datum", lambda n: f"{n + 10}.11.2020", lambda n: f"{n + 10}.02.2021"),
+        ("Zentrum", lambda n: f"Z{n % 2}", lambda n: f"Z{2 + n % 2}"),
+    ],
+)
+def test_a_column_of_where_and_when(tmp_path, check, column, usual, other):
+    rows = []
+    for path, label, patient in pictures(tmp_path):
+        number = int(patient[1:])
+        value = usual(number)
+        if label == "basal":
+            value = other(number)
+        rows.append((path, label, patient, value))
+    code, ((level, message),) = check(
+        table(tmp_path / "m.csv", ("path", "label", "patient", column), rows)
+    )
+    assert (code, level) == (1, "warning")
+    assert "add images of each class with each of its values" in message
+
+
+def test_folders_of_sites(tmp_path, check):
+    pictures(tmp_path / "set" / "Lab 1", classes=("benign", "normal"))
+    pictures(tmp_path / "set" / "Lab 2", classes=("malignant",), seed=4)
+    code, ((level, message),) = check(tmp_path / "set")
+    assert (code, level) == (1, "warning")
+    assert "the column set, which is not the tissue, tells the classes apart" in message
+    assert "malignant Lab 2 (8)" in message
+
+
+@pytest.mark.parametrize("patients", [1, 2, 3])
+def test_few_patients_are_a_note(tmp_path, check, patients):
+    save = EXPORTS["twice as large"][0]
+    rows = [
+        (path, label, f"{label}{int(patient[1:]) % patients}")
+        for path, label, patient in pictures(tmp_path, save=save)
+    ]
+    _, ((level, message),) = check(
+        table(tmp_path / "m.csv", ("path", "label", "patient"), rows), "--folds", "none"
+    )
+    assert level == "note"
+    assert "the size, which is not the tissue, may tell the classes apart" in message
+
+
+def test_only_the_images_of_one_of_three_classes(tmp_path, check):
+    rows = pictures(
+        tmp_path, classes=("G1", "G2", "G3"), save=saved(".jpg", {"quality": 90}, {"quality": 50})
+    )
+    code, ((level, message),) = check(table(tmp_path / "m.csv", ("path", "label", "case"), rows))
+    assert (code, level) == (1, "warning")
+    assert "G1 quality 90 (8); G2 quality 90 (8); G3 quality 50 (8)" in message
+
+
+def some_large(n):
+    side = 96 + 48 * (n % 2)
+    return side, side
+
+
+def test_what_is_no_sign(tmp_path, check):
+    rows = []
+    rng = np.random.default_rng(5)
+    for path, label, patient in pictures(tmp_path, save=resized(some_large, some_large)):
+        number = int(patient[1:])
+        day = f"2020-{rng.integers(1, 13):02d}-{rng.integers(1, 29):02d}"
+        site = f"S{number % 3}"
+        rows.append((path, label, patient, day, site, f"born {label}", label, "left", label))
+    header = (
+        "path",
+        "label",
+        "patient",
+        "scan date",
+        "site",
+        "date of birth",
+        "tumour site",
+        "side",
+        "grade",
+    )
+    code, said = check(table(tmp_path / "m.csv", header, rows))
+    assert (code, said) == (0, [])
+
+
+def test_sizes_of_each_patient_by_chance(tmp_path, check):
+    rng = np.random.default_rng(8)
+
+    def any_size(n):
+        side = int(rng.integers(80, 140))
+        return side, side
+
+    rows = pictures(tmp_path, save=resized(any_size, any_size))
+    assert check(tmp_path) == (0, [])
+    assert check(table(tmp_path / "m.csv", ("path", "label", "patient"), rows)) == (0, [])
+
+
+def test_many_images_of_one_patient_are_one(tmp_path, check):
+    """Three patients, of whom one has most images: by images it would be sure."""
+    save = saved(".jpg", {"quality": 92}, {"quality": 60})
+    rows = [
+        (path, label, f"{label}{int(patient[1:]) % 3}")
+        for path, label, patient in pictures(tmp_path, number=20, save=save)
+    ]
+    _, ((level, _),) = check(table(tmp_path / "m.csv", ("path", "label", "patient"), rows))
+    assert level == "note"
+
+
+def test_training_says_it_too(tmp_path, completed):
+    pictures(tmp_path / "set", save=EXPORTS["twice as large"][0])
+    _, err = completed(
+        "featurize",
+        "--images",
+        tmp_path / "set",
+        "--out",
+        tmp_path / "run",
+        "--stain",
+        "none",
+        *TINY,
+    )
+    assert "warning" in err
+    assert "the size, which is not the tissue, tells the classes apart" in " ".join(err.split())
+
+
+def test_headers_of_an_earlier_version_are_read_again(tmp_path):
+    (name, *_), *_ = pictures(tmp_path / "set", 1, save=EXPORTS["program"][0])
+    record = ImageRecord(name, tmp_path / "set" / name, "luminal")
+    cache = tmp_path / "images.csv"
+    for fields in (13, 10, 0):
+        files = ImageFiles(cache)
+        assert files.header(record.path) == read_header(record.path)
+        files.hashes([record])
+        rows = list(csv.DictReader(cache.read_text().splitlines()))
+        *values, remarks = json.loads(rows[0]["header"])
+        assert len(values) == 12
+        rows[0]["header"] = json.dumps([*values[: fields - 1], remarks])
+        table(cache, rows[0].keys(), [rows[0].values()])
