@@ -269,7 +269,7 @@ def test_merged_cells_are_refused(tmp_path, cli):
     code, _, err = cli("data", "list", "--images", table(tmp_path, "xlsx", rows, merge=[(1, 2, 5)]))
     assert code == 2
     assert (
-        "t.xlsx: has merged cells, of which the first alone has the value; fill in every row" in err
+        "t.xlsx: has merged cells, of which only the first has the value; fill in every row" in err
     )
 
 
