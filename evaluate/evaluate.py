@@ -12,7 +12,7 @@ from ..core import InputError, Many, PathInput, converted, counted
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files
 from .aggregate import Aggregation, aggregate
-from .compare import compare_pairs, unlike_pairs
+from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import with_choices
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
@@ -109,6 +109,8 @@ def evaluate(
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     panels = reader.panels(tables_of(sources), tables)
+    alike = named_alike([panel.table for panel in panels])
+    panels = [replace(panel, table=table) for panel, table in zip(panels, alike, strict=True)]
     added = with_choices([panel.table for panel in panels], [panel.metrics for panel in panels])
     panels = [replace(panel, metrics=metrics) for panel, metrics in zip(panels, added, strict=True)]
     result: Entry = {
