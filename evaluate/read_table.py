@@ -130,6 +130,15 @@ def read_predictions(
         predicted=_places(path, names_by_role.get("predicted", ()), order),
         scores=_places(path, columns.class_names, order),
     )
+    others = [name for name in names_by_role["label"] if name not in parser.labels]
+    if others and len(columns.scores) == 1 and not columns.predicted:
+        only, other = columns.scores[0], f"p_{others[0]}"
+        text = (
+            f"{path}: {only} is the only column of probabilities, and {others[0]} is a label, too"
+        )
+        raise InputError(
+            f"{text}; add a column {other}, which is 1 - {only} if there are two classes"
+        )
     rows_of_model, unlabelled = _parse_rows(table, parser)
     _refuse_more(path, len(rows_of_model), limits.EVALUATED_MODELS, "models")
     _refuse_two_patients(path, itertools.chain.from_iterable(rows_of_model.values()))
@@ -174,9 +183,17 @@ class _Columns(NamedTuple):
         scores = [column for column in table.columns if column.startswith("p_")]
         table.log_columns(column_of, *scores)
         if not scores and not column_of[PREDICTED]:
+            cure = "call the probabilities of a class p_ and its name"
+            numbers = [
+                name
+                for name in table.columns
+                if name not in column_of.values() and _are_shares(table, name)
+            ]
+            if len(numbers) == 1:
+                title = table.columns[numbers[0]]
+                cure = f"call {title} p_ and the name of its class, and add p_ and the name of the other, 1 - {title}"
             raise InputError(
-                f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
-                "probabilities of a class p_ and its name"
+                f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; {cure}"
             )
         return cls(scores, *column_of.values())
 
@@ -193,6 +210,14 @@ class _Columns(NamedTuple):
             for role, column in columns.items()
             if column
         }
+
+
+def _are_shares(table: CsvTable, column: str) -> bool:
+    """Whether a column may hold probabilities."""
+    try:
+        return all(0 <= decimal_of(row[column]) <= 1 for _, row in table.rows)
+    except ValueError:
+        return False
 
 
 def _check_names(

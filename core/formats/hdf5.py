@@ -276,6 +276,7 @@ def visit(files: Sequence[str], seconds: int) -> None:
 
 def _read(name: str, item: Any) -> None:
     """Read the attributes of a group or a dataset, and its values if they are in the file and fit its size."""
+    item.attrs.get("none")  # to look up a name may not end although to list all fails
     for key in item.attrs:
         with contextlib.suppress(*DAMAGE):
             item.attrs[key]
