@@ -225,7 +225,9 @@ def match_names(
     rows = list(dict.fromkeys(rows))
     images = set(images)
     names = {row: row for row in rows if row in images}
-    for rule in itertools.product((str, str.casefold), _FOLDERS, (str, _bare, _uploaded)):
+    cases: tuple[Callable[[str], str], ...] = (str, str.casefold)
+    shorts: tuple[Callable[[str], str], ...] = (str, _bare, _uploaded)
+    for rule in itertools.product(cases, _FOLDERS, shorts):
         others = set(rows) - names.keys()
         if not others:
             break
@@ -259,15 +261,7 @@ def _uploaded(name: str) -> str:
 def _alone(
     names: Collection[str], case: Callable[[str], str], folders: int, short: Callable[[str], str]
 ) -> dict[str, str]:
-    """Return a dict from short name to name, without those that several names share.
-
-    Parameters
-    ----------
-    names : collection of str
-    case, short : callable
-    folders : int
-        How many of the last parts of a path count; 0 for all.
-    """
+    """Return a dict from short name, of so many last parts of a path, to name, without those that several share."""
     names_of = by_key(names, lambda name: case(short("/".join(_plain(name).split("/")[-folders:]))))
     return {key: same[0] for key, same in names_of.items() if len(same) == 1}
 

@@ -183,17 +183,9 @@ class _Columns(NamedTuple):
         scores = [column for column in table.columns if column.startswith("p_")]
         table.log_columns(column_of, *scores)
         if not scores and not column_of[PREDICTED]:
-            cure = "call the probabilities of a class p_ and its name"
-            numbers = [
-                name
-                for name in table.columns
-                if name not in column_of.values() and _are_shares(table, name)
-            ]
-            if len(numbers) == 1:
-                title = table.columns[numbers[0]]
-                cure = f"call {title} p_ and the name of its class, and add p_ and the name of the other, 1 - {title}"
             raise InputError(
-                f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; {cure}"
+                f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
+                "probabilities of a class p_ and its name; those of a second class are 1 - those of the first"
             )
         return cls(scores, *column_of.values())
 
@@ -210,14 +202,6 @@ class _Columns(NamedTuple):
             for role, column in columns.items()
             if column
         }
-
-
-def _are_shares(table: CsvTable, column: str) -> bool:
-    """Whether a column may hold probabilities."""
-    try:
-        return all(0 <= decimal_of(row[column]) <= 1 for _, row in table.rows)
-    except ValueError:
-        return False
 
 
 def _check_names(

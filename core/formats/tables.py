@@ -125,17 +125,18 @@ def _from_header(path: Path, rows: Rows, is_header: IsHeader) -> TableRows:
 def _header_in(top: Sequence[list[str]], is_header: IsHeader) -> tuple[int, list[str]]:
     """Return the position of the last row of the header, -1 without one, and its titles: of one row, else of two."""
     headers = [(number, cells) for number, cells in enumerate(top) if is_header(cells)]
-    for number, cells in headers:
-        # neither a comment nor a title of one word
-        if len([*filter(None, cells)]) > 1 and not cells[0].startswith("#"):
-            second, *rows = [*top[number + 1 :], [], []]
-            # as one of units
-            if any(second) and not second[0] and all(row[0] for row in rows if row):
-                return number + 1, _joined(cells, second)
-            return number, cells
-    for number, (above, below) in enumerate(itertools.pairwise(top), start=1):
-        names = [low or high for high, low in itertools.zip_longest(above, below, fillvalue="")]
-        headers += [(number, names), (number, _joined(above, below))]
+    # comments, and titles of one word, come last
+    headers.sort(
+        key=lambda header: header[1][0].startswith("#") or header[1].count("") > len(header[1]) - 2
+    )
+    for number, cells in headers[:1]:
+        below = [*top, []][number + 1]
+        # of units, or of what belongs to a title, but not of an image
+        if any(below) and not below[0] and not re.search(r"[\d.]", "".join(below)):
+            return number + 1, _joined(cells, below)
+    for number, (cells, below) in enumerate(itertools.pairwise(top), start=1):
+        names = [low or high for high, low in itertools.zip_longest(cells, below, fillvalue="")]
+        headers += [(number, names), (number, _joined(cells, below))]
     return next((header for header in headers if is_header(header[1])), (-1, []))
 
 
@@ -182,8 +183,7 @@ def _of_text(path: Path, is_header: IsHeader) -> TableRows:
     if separator:
         marks = [separator[1]]
     for mark in (*marks, marks[0]):
-        rows = _split(path, text, mark, skip=separator is not None)
-        table = _from_header(path, rows, is_header)
+        table = _from_header(path, _split(path, text, mark, skip=separator is not None), is_header)
         if table.has_header:
             break
     return table

@@ -57,9 +57,21 @@ def table(path, header, rows):
         ),
         (("id", "y_true", "p_1"), ("0", "1"), "add a column p_0, which is 1 - p_1"),
         (("id", "diagnosis", "P_krank"), ("gesund", "krank"), "add a column p_gesund"),
-        (("image_id", "y_true", "y_prob"), ("0", "1"), "call y_prob p_ and the name of its class"),
-        (("image_id", "label", "score"), ("b", "m"), "p_ and the name of the other, 1 - score"),
-        (("image_id", "label", "Tumour prob"), ("b", "m"), "call Tumour prob p_"),
+        (
+            ("image_id", "y_true", "y_prob"),
+            ("0", "1"),
+            "p_ and its name; those of a second class are 1 - those of the first",
+        ),
+        (
+            ("image_id", "label", "score"),
+            ("b", "m"),
+            "p_ and its name; those of a second class are 1 - those of the first",
+        ),
+        (
+            ("image_id", "label", "Tumour prob"),
+            ("b", "m"),
+            "p_ and its name; those of a second class are 1 - those of the first",
+        ),
         (("image_id", "label", "stage"), ("b", "7"), "call the probabilities of a class p_"),
     ],
 )

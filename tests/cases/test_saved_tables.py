@@ -61,7 +61,7 @@ def is_whole(cli, path):
         ('Breast, 2019 to 2021\n"Source: A,\nB"\n\n\nImage;Class;Case\nROWS\n', ";"),
         ("Specimen,,Person\nfile,diagnosis,patient\nROWS\n", ","),
         ("Image,Reading,Person\npath,label,patient\nROWS\n".replace("Image", "Slides read"), ","),
-        ("Image,Diagnosis,Patient\n,WHO 2019,no.\nROWS\n", ","),
+        ("Image,Diagnosis,Patient\n,WHO,number\nROWS\n", ","),
         ("path,label (a or b),patient [pseudonym]\nROWS\n", ","),
         ("path,label,patient\nROWS\nTotal,6\n", ","),
         ("path,label,patient\nROWS\n\nn = 6,,\nMean:,3,\n", ","),
@@ -81,6 +81,13 @@ def test_units_in_the_header(tmp_path, cli, title):
     lines = [f"path;label;{title}", *(f"{name};a;0,42" for name in NAMES)]
     (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
     assert {row["mpp"] for row in listed(cli, tmp_path / "t.csv")[0].values()} == {"0.42"}
+
+
+def test_a_first_image_without_a_label_is_no_second_header(tmp_path, cli):
+    tree(tmp_path, *NAMES)
+    lines = ["label,path", f",{NAMES[0]}", *(f"a,{name}" for name in NAMES[1:])]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert len(listed(cli, tmp_path / "t.csv")[0]) == 6
 
 
 def test_a_row_of_units(tmp_path, cli):

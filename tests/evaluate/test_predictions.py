@@ -108,7 +108,7 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
         ),
         (
             "image_id,label,score\nx,a,0.5\n",
-            "found image_id, label, score; call score p_ and",
+            "found image_id, label, score; call the probabilities of a class p_ and",
         ),
         ("image_id,label,p_a,P_a\nx,a,0,1\n", "two columns are named P_a"),
     ],
