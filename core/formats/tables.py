@@ -130,10 +130,14 @@ def _header_in(top: Sequence[list[str]], is_header: IsHeader) -> tuple[int, list
         key=lambda header: header[1][0].startswith("#") or header[1].count("") > len(header[1]) - 2
     )
     for number, cells in headers[:1]:
-        below = [*top, []][number + 1]
-        # of units, or of what belongs to a title, but not of an image
-        if any(below) and not below[0] and not re.search(r"[\d.]", "".join(below)):
+        below, *rows = [*top[number + 1 :], []]
+        texts = {*filter(None, below)}
+        # of units, or of what belongs to a title, but not of an image: its cells are unlike all others
+        is_short = bool(texts and rows[:-1]) and not below[0]
+        unlike = texts.isdisjoint(itertools.chain(*rows))
+        if is_short and unlike and not re.search(r"[\d.]", "".join(below)):
             return number + 1, _joined(cells, below)
+        return number, cells
     for number, (cells, below) in enumerate(itertools.pairwise(top), start=1):
         names = [low or high for high, low in itertools.zip_longest(cells, below, fillvalue="")]
         headers += [(number, names), (number, _joined(cells, below))]

@@ -90,6 +90,13 @@ def test_a_first_image_without_a_label_is_no_second_header(tmp_path, cli):
     assert len(listed(cli, tmp_path / "t.csv")[0]) == 6
 
 
+def test_a_row_without_a_path_is_no_second_header(tmp_path, cli):
+    path = text_table(tmp_path, "path,label,patient\n,a,Px\nROWS\n")
+    code, _, err = cli("data", "list", "--images", path)
+    assert code == 2
+    assert "t.csv:2: an empty path; remove the row" in err
+
+
 def test_a_row_of_units(tmp_path, cli):
     tree(tmp_path, *NAMES)
     lines = ["path,label,mpp", ",,um/px", *(f"{name},a,0.42" for name in NAMES)]
