@@ -108,9 +108,7 @@ def evaluate(
     ensure_folder(folder)
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
-    panels = reader.panels(tables_of(sources), tables)
-    alike = named_alike([panel.table for panel in panels])
-    panels = [replace(panel, table=table) for panel, table in zip(panels, alike, strict=True)]
+    panels = _named_alike(reader.panels(tables_of(sources), tables))
     added = with_choices([panel.table for panel in panels], [panel.metrics for panel in panels])
     panels = [replace(panel, metrics=metrics) for panel, metrics in zip(panels, added, strict=True)]
     result: Entry = {
@@ -136,6 +134,11 @@ def evaluate(
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
+
+
+def _named_alike(panels: Sequence[Panel]) -> list[Panel]:
+    tables = named_alike([panel.table for panel in panels])
+    return [replace(panel, table=table) for panel, table in zip(panels, tables, strict=True)]
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:

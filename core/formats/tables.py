@@ -130,10 +130,11 @@ def _header_in(top: Sequence[list[str]], is_header: IsHeader) -> tuple[int, list
         key=lambda header: header[1][0].startswith("#") or header[1].count("") > len(header[1]) - 2
     )
     for number, cells in headers[:1]:
-        below, *rows = [*top[number + 1 :], []]
+        below = [*top, []][number + 1]
+        rows = top[number + 2 :]
         texts = {*filter(None, below)}
         # of units, or of what belongs to a title, but not of an image: its cells are unlike all others
-        is_short = bool(texts and rows[:-1]) and not below[0]
+        is_short = bool(texts and rows) and not below[0]
         unlike = texts.isdisjoint(itertools.chain(*rows))
         if is_short and unlike and not re.search(r"[\d.]", "".join(below)):
             return number + 1, _joined(cells, below)
@@ -260,16 +261,7 @@ def _of_sheets(path: Path, book: Any, is_header: IsHeader) -> TableRows:
     sheet = sheets[chosen]
     rows = [*tables[chosen].rows]  # all of them, before the file is closed
     content = book._archive.read(sheet._worksheet_path)
-    header = next((number for number, _ in rows), 0)
-    if any(int(last) > header for _, last in _MERGED.findall(content)):
-        raise InputError(
-            f"{path}: has merged cells, of which only the first has the value; fill in every row"
-        )
-    has_formula = re.search(_FORMULA, content) is not None
-    if has_formula and (book.calculation.fullCalcOnLoad or _NO_VALUE.search(content)):
-        raise InputError(
-            f"{path}: has a formula without a stored value; save it in a spreadsheet program"
-        )
+    _check_cells(path, book, content, header=next((number for number, _ in rows), 0))
     remarks = tables[chosen].remarks
     hidden = {number for number, _ in rows[1:]}.intersection(map(int, _HIDDEN.findall(content)))
     if hidden:
@@ -291,6 +283,19 @@ def _of_sheets(path: Path, book: Any, is_header: IsHeader) -> TableRows:
         text = f"the sheet {sheet.title} is read; {len(sheets) - 1} more are not"
         remarks.append(("note", text))
     return TableRows(iter(rows), tables[chosen].has_header, remarks)
+
+
+def _check_cells(path: Path, book: Any, content: bytes, *, header: int) -> None:
+    """Refuse a sheet with merged cells below its header, or formulas without a value."""
+    if any(int(last) > header for _, last in _MERGED.findall(content)):
+        raise InputError(
+            f"{path}: has merged cells, of which only the first has the value; fill in every row"
+        )
+    has_formula = re.search(_FORMULA, content) is not None
+    if has_formula and (book.calculation.fullCalcOnLoad or _NO_VALUE.search(content)):
+        raise InputError(
+            f"{path}: has a formula without a stored value; save it in a spreadsheet program"
+        )
 
 
 def _sheet_rows(path: Path, sheet: Any) -> Rows:
