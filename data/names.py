@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
 from ..core.formats import GROUP, IMAGE, is_missing, may_hold_patients, read_csv, visible
@@ -139,6 +140,15 @@ _SUFFIXES = IMAGE_SUFFIXES | {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", 
 """Suffixes of pictures and whole slides, by which names in tables may differ from those of images."""
 
 
+_FOLDERS = (0, 4, 3, 2, 1)
+"""How many of the last parts of paths are compared, one after the other; 0 for all."""
+
+_ADDED = re.compile(
+    r"(?<![^/])[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[-_]|(?<![^/])[0-9a-f]{8}-|_[a-z]{3,4}\.rf\.[0-9a-f]{32}$"
+)
+"""What Label Studio and others write before the name of an image, and Roboflow behind it."""
+
+
 def read_image_list(path: Path, *, option: str) -> frozenset[str]:
     """Return the images that a CSV lists in its column ``image_id``.
 
@@ -191,9 +201,10 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
 def match_names(
     rows: Iterable[str], images: Iterable[str], *, where: str
 ) -> tuple[dict[str, str], list[Finding]]:
-    r"""Return the image that each name of a table means: with or without folder and suffix, if only one fits.
+    r"""Return the image that each name of a table means: with or without folders and suffix, if only one fits.
 
-    Unicode forms, characters that nobody sees, and ``\`` in place of ``/`` do not matter.
+    Unicode forms, characters that nobody sees, ``\`` in place of ``/``, case, and what annotation programs add do not
+    matter, either.
 
     Parameters
     ----------
@@ -214,36 +225,45 @@ def match_names(
     rows = list(dict.fromkeys(rows))
     images = set(images)
     names = {row: row for row in rows if row in images}
-    for short in (_plain, _bare, _last, lambda name: _bare(_last(name))):
-        image_of = _alone(images.difference(names.values()), short)
-        for key, row in _alone(set(rows) - names.keys(), short).items():
+    cases: tuple[Callable[[str], str], ...] = (str, str.casefold)
+    shorts: tuple[Callable[[str], str], ...] = (str, _bare, _uploaded)
+    for rule in itertools.product(cases, _FOLDERS, shorts):
+        others = set(rows) - names.keys()
+        if not others:
+            break
+        image_of = _alone(images.difference(names.values()), *rule)
+        for key, row in _alone(others, *rule).items():
             if key in image_of:
                 names[row] = image_of[key]
     other = [row for row in rows if _plain(names.get(row, row)) != _plain(row)]
     if not other:
         return names, []
-    message = f"{len(other)} of {len(rows)} rows name the image with another folder or suffix"
+    message = f"{len(other)} of {len(rows)} rows name the image with another folder, suffix or case"
     return names, [Finding("note", where, f"{message}, such as {other[0]} for {names[other[0]]}")]
 
 
 def _plain(name: str) -> str:
-    return visible(unicodedata.normalize("NFC", name)).replace("\\", "/")
+    return visible(unicodedata.normalize("NFC", name)).replace("\\", "/").replace("?d=", "/")
 
 
 def _bare(name: str) -> str:
     """Return a name without the suffix of a picture or slide."""
-    stem, dot, suffix = _plain(name).rpartition(".")
-    return stem if f"{dot}{suffix}".casefold() in _SUFFIXES and stem else _plain(name)
+    stem, dot, suffix = name.rpartition(".")
+    return stem if f"{dot}{suffix}".casefold() in _SUFFIXES and stem else name
 
 
-def _last(name: str) -> str:
-    return _plain(name).rpartition("/")[2]
+def _uploaded(name: str) -> str:
+    """Return a name as it was before an annotation program changed it, and without brackets and commas."""
+    bare = _bare(unquote(name.partition("?")[0]))
+    return re.sub(r"[](),&'[]", "", _ADDED.sub("", bare).replace(" ", "_"))
 
 
-def _alone(names: Collection[str], short: Callable[[str], str]) -> dict[str, str]:
-    """Return a dict from short name to name, without those that several names share."""
-    counts = Counter(map(short, names))
-    return {short(name): name for name in names if counts[short(name)] == 1}
+def _alone(
+    names: Collection[str], case: Callable[[str], str], folders: int, short: Callable[[str], str]
+) -> dict[str, str]:
+    """Return a dict from short name, of so many last parts of a path, to name, without those that several share."""
+    names_of = by_key(names, lambda name: case(short("/".join(_plain(name).split("/")[-folders:]))))
+    return {key: same[0] for key, same in names_of.items() if len(same) == 1}
 
 
 BARCODE = re.compile(

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from ..core import InputError, Message, Names, counted, plural
+from ..data import match_names, report_findings
 from .influence import (
     LEVEL,
     Integers,
@@ -129,6 +130,27 @@ def _verdict(change: Figure, p: float) -> Entry:
         verdict = "worse"
     holds_zero = change.low <= 0.0 <= change.high
     return {"verdict": verdict, "disagree": bool(change.interval) and shown == holds_zero}
+
+
+def named_alike(tables: Sequence[PredictionTable]) -> list[PredictionTable]:
+    """Return tables in which each image has one name, if they are of the same images, see `match_names`."""
+    alike: list[PredictionTable] = []
+    for table in tables:
+        images = {*table.image_ids}
+        for other in alike:
+            names, findings = match_names(images, other.image_ids, where=table.name)
+            if (
+                table.image_ids != table.groups
+                and names.keys() == images
+                and {*names.values()} == {*other.image_ids}
+            ):
+                report_findings(findings)
+                image_ids = tuple(names[image] for image in table.image_ids)
+                not_new = frozenset(map(names.__getitem__, table.not_new))
+                table = replace(table, image_ids=image_ids, not_new=not_new)
+                break
+        alike.append(table)
+    return alike
 
 
 def unlike_pairs(tables: Sequence[PredictionTable], *, rows: bool = True) -> list[str]:

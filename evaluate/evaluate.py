@@ -12,7 +12,7 @@ from ..core import InputError, Many, PathInput, converted, counted
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files
 from .aggregate import Aggregation, aggregate
-from .compare import compare_pairs, unlike_pairs
+from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import with_choices
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
@@ -108,7 +108,7 @@ def evaluate(
     ensure_folder(folder)
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
-    panels = reader.panels(tables_of(sources), tables)
+    panels = _named_alike(reader.panels(tables_of(sources), tables))
     added = with_choices([panel.table for panel in panels], [panel.metrics for panel in panels])
     panels = [replace(panel, metrics=metrics) for panel, metrics in zip(panels, added, strict=True)]
     result: Entry = {
@@ -134,6 +134,11 @@ def evaluate(
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
+
+
+def _named_alike(panels: Sequence[Panel]) -> list[Panel]:
+    tables = named_alike([panel.table for panel in panels])
+    return [replace(panel, table=table) for panel, table in zip(panels, tables, strict=True)]
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:

@@ -130,6 +130,15 @@ def read_predictions(
         predicted=_places(path, names_by_role.get("predicted", ()), order),
         scores=_places(path, columns.class_names, order),
     )
+    others = [name for name in names_by_role["label"] if name not in parser.labels]
+    if others and len(columns.scores) == 1 and not columns.predicted:
+        only, other = columns.scores[0], f"p_{others[0]}"
+        text = (
+            f"{path}: {only} is the only column of probabilities, and {others[0]} is a label, too"
+        )
+        raise InputError(
+            f"{text}; add a column {other}, which is 1 - {only} if there are two classes"
+        )
     rows_of_model, unlabelled = _parse_rows(table, parser)
     _refuse_more(path, len(rows_of_model), limits.EVALUATED_MODELS, "models")
     _refuse_two_patients(path, itertools.chain.from_iterable(rows_of_model.values()))
@@ -176,7 +185,7 @@ class _Columns(NamedTuple):
         if not scores and not column_of[PREDICTED]:
             raise InputError(
                 f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
-                "probabilities of a class p_ and its name"
+                "probabilities of a class p_ and its name; those of a second class are 1 - those of the first"
             )
         return cls(scores, *column_of.values())
 

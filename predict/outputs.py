@@ -89,6 +89,14 @@ class PredictResult:
         return html_lines(lines) + html_table(f"{self.images} images", shown, cells)
 
 
+def parts_of(table: Path) -> Path:
+    """Return the folder of predictions that are kept until a table is complete; a link is refused."""
+    folder = table.with_name(f"{table.name}.parts")
+    if folder.is_symlink():
+        raise OutputError("{}: is a link, which is not followed; remove it", folder)
+    return folder
+
+
 def failures_of(path: Path) -> Path:
     """Return the list of the images that a table lacks, since they could not be used."""
     return path.with_name(f"{path.name}.failures.csv")
@@ -256,7 +264,7 @@ class OutputFiles:
     @property
     def parts(self) -> Path:
         """The folder of predictions that are kept until the table is complete."""
-        return self.table.with_name(f"{self.table.name}.parts")
+        return parts_of(self.table)
 
     def name(self, path: Path) -> str:
         """Return the name of an output, which is its path from the folder of the table."""

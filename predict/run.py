@@ -49,7 +49,7 @@ from .blocks import ImageUnit, PredictBlock, Predicted, Prediction, image_units,
 from .boosted import BoostedModel
 from .images import advised, check_sizes, new_images
 from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model
-from .outputs import OutputFiles, PredictResult, failures_of, write_outputs
+from .outputs import OutputFiles, PredictResult, failures_of, parts_of, write_outputs
 from .settings import OperatingPoint, PredictSettings, choose_point
 from .table import Tabulated, tabulate
 
@@ -207,7 +207,7 @@ def predict(
 @contextlib.contextmanager
 def _only_update(table: Path) -> Iterator[None]:
     """Refuse to update a table while another call does."""
-    with in_turn(table.with_name(f"{table.name}.parts"), seconds=0) as has_turn:
+    with in_turn(parts_of(table), seconds=0) as has_turn:
         if not has_turn:
             raise UnderWayError(
                 "{}: another {update} works on it at this moment; let it end", table

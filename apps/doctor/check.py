@@ -29,6 +29,13 @@ _MOST_SECONDS = 180
 _BROKEN = "more memory (ulimit -v); if there is enough, install the package again that is named here, or bchisto"
 """What helps if a library fails in a way of its own."""
 
+_ENDLESS = {
+    "run": "move its feature files away, featurize makes them again",
+    "model": "copy the file of the model again",
+    "dataset": "copy the images to a disk of this machine",
+}
+"""What helps if a check that reads a user's files does not end."""
+
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
 
 
@@ -139,7 +146,9 @@ def _apart(name: str, check: Examination) -> list[Check]:
     tracer.close()
     if not outcomes.poll(_MOST_SECONDS):  # without memory a library may also try for ever
         process.kill()
-        return [Check(name, "failure", f"no result in {_MOST_SECONDS} s", _BROKEN)]
+        return [
+            Check(name, "failure", f"no result in {_MOST_SECONDS} s", _ENDLESS.get(name, _BROKEN))
+        ]
     with contextlib.suppress(EOFError):
         return [*outcomes.recv()]
     process.join()

@@ -47,6 +47,10 @@ _MISSING = frozenset(
 """What programs and people write for a missing value."""
 
 
+_REMARK = re.compile(r"(?<=\w)[\s_]*[\[(][^\[\]()]*[\])]$")
+"""Brackets at the end of a name, such as that of a unit."""
+
+
 class Role(NamedTuple):
     """A meaning that a column may have, with the names by which such a column is recognised.
 
@@ -66,11 +70,22 @@ class Role(NamedTuple):
     tiers: tuple[tuple[str, ...], ...]
 
     def matching(self, names: Iterable[str]) -> list[list[str]]:
-        """Return the column names with this meaning: a list for each tier, in the order of the names in the tier."""
+        """Return the column names with this meaning: a list for each tier, in the order of the names in the tier.
+
+        A remark in brackets, such as a unit, only counts if a name without it is not there.
+        """
+        names = [*dict.fromkeys(names)]
+        found = self._tiers(names, names)
+        if not any(found):
+            found = self._tiers(names, [_REMARK.sub("", name) for name in names])
+        return found
+
+    def _tiers(self, names: Iterable[str], texts: Iterable[str]) -> list[list[str]]:
+        """Return the names of each tier by texts, one a name."""
         accepted = {key for tier in self.tiers for key in tier}
         names_by_key: dict[str, list[str]] = {}
-        for name in dict.fromkeys(names):
-            key = letters_of(name)
+        for name, text in zip(names, texts, strict=True):
+            key = letters_of(text).replace("μ", "u")  # of micrometres
             if key not in accepted:
                 key = key.removesuffix("s")
             names_by_key.setdefault(key, []).append(name)
@@ -140,7 +155,7 @@ GROUP = Role(
 MPP = Role(
     "mpp",
     "number of micrometres per pixel",
-    (("mpp",), ("umperpixel", "umperpx", "micronsperpixel")),
+    (("mpp",), ("umperpixel", "umperpx", "umpixel", "umpx", "mppumpx", "micronsperpixel")),
 )
 PREDICTED = Role(
     "predicted", "predicted class", (("predicted",), ("prediction", "pred", "ypred", "yhat"))

@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from .. import InputError, Message, few, unneutral
 from . import limits
@@ -27,7 +27,7 @@ from .columns import (
     spoiled_cell,
     unit_named,
 )
-from .tables import table_rows
+from .tables import Remark, table_rows
 
 
 def read_cells(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -68,7 +68,13 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
 
 _log = logging.getLogger(__name__)
 
-_Remark: TypeAlias = tuple[Literal["note", "warning"], str]
+
+_FOOTER = re.compile(
+    r"(grand |sub)?(totals?|sum|mean|average|count|n(?=\s*[:=])|insgesamt|gesamt|summe|anzahl|mittelwert|somme|moyenne|"
+    r"totale|media|suma)\s*([:=].*)?|([*#†©]|(notes?|source|legend|exported|created|generated)\b).* .*",
+    re.IGNORECASE,
+)
+"""What the last lines of a table begin with that are not of an image."""
 
 
 class CsvTable(NamedTuple):
@@ -84,6 +90,8 @@ class CsvTable(NamedTuple):
         Line number, and the cells by column key; a missing cell is empty.
     overlong, short : tuple of int
         Numbers of the lines with more, and with fewer, cells than the header.
+    unread : tuple of ({"note", "warning"}, str)
+        What is not read, or is used although it is hidden.
     """
 
     path: Path
@@ -91,6 +99,7 @@ class CsvTable(NamedTuple):
     rows: tuple[tuple[int, dict[str, str]], ...]
     overlong: tuple[int, ...]
     short: tuple[int, ...] = ()
+    unread: tuple[Remark, ...] = ()
 
     def choose(
         self, role: Role, *, cure: str = "remove or rename one", without: Sequence[str] = ()
@@ -136,8 +145,8 @@ class CsvTable(NamedTuple):
         *,
         without: Sequence[str] = (),
         cure: str = "rename it to group",
-    ) -> Iterator[_Remark]:
-        """Yield the columns without a standard name that are used, or perhaps should be.
+    ) -> Iterator[Remark]:
+        """Yield what is not read, and the columns without a standard name that are used, or perhaps should be.
 
         Parameters
         ----------
@@ -152,6 +161,7 @@ class CsvTable(NamedTuple):
         ------
         {"note", "warning"}, str
         """
+        yield from self.unread
         used = {*chosen.values(), *without}
         unused = {name: title for name, title in self.columns.items() if name not in used}
         for role, column in chosen.items():
@@ -255,16 +265,23 @@ def read_csv(
     DependencyError
         The package that reads this kind of workbook is missing.
     """
-    lines = table_rows(path)
+
+    def is_header(titles: Sequence[str]) -> bool:
+        names = [key(title) for title in titles]
+        return all(has_column(names, column) for column in needed)
+
+    lines, _, remarks = table_rows(path, is_header)
     _, titles = next(lines, (1, []))
     names = [key(title) for title in titles]
     _check_header(path, names, titles, needed=needed, expected=expected)
     rows = []
     overlong = []
     short = []
-    for number, cells in lines:
-        if not any(cells):
-            continue
+    filled = [(number, cells) for number, cells in lines if any(cells)]
+    while filled and _FOOTER.fullmatch(next(filter(None, filled[-1][1]))):
+        number, cells = filled.pop()
+        remarks.append(("note", f"line {number} is a footer, and not read: {' '.join(cells)[:60]}"))
+    for number, cells in filled:
         row = _record(names, cells)
         row.pop("", None)  # of columns without a name
         rows.append((number, row))
@@ -278,6 +295,7 @@ def read_csv(
         rows=tuple(rows),
         overlong=tuple(overlong),
         short=tuple(short),
+        unread=tuple(remarks),
     )
 
 

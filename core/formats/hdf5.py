@@ -276,9 +276,12 @@ def visit(files: Sequence[str], seconds: int) -> None:
 
 def _read(name: str, item: Any) -> None:
     """Read the attributes of a group or a dataset, and its values if they are in the file and fit its size."""
-    for key in item.attrs:
+    import h5py
+
+    # by number: if their names cannot be listed, readers still ask for one of them
+    for number in range(h5py.h5a.get_num_attrs(item.id)):
         with contextlib.suppress(*DAMAGE):
-            item.attrs[key]
+            item.attrs[h5py.h5a.open(item.id, index=number).name]
     with contextlib.suppress(*DAMAGE):
         if not hasattr(item, "dtype") or item.is_virtual or item.external:
             return

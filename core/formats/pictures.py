@@ -183,6 +183,8 @@ _RARE = frozenset({*range(0xC3, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """Lossless, hierarchical and arithmetic-coded frames. They are refused because a single wrong bit in a marker would
 otherwise decode an image to noise."""
 
+_FRAMES = (0xC0, 0xC1, 0xC2)
+
 _HEAD = 2**20
 """Number of bytes that hold most headers."""
 _MORE = 15 * 2**20
@@ -214,7 +216,25 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
 
 
 def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
-    return picture_header(path, io.BytesIO(data[:2] + _DENSITY + data[2 : _HEAD + _MORE]), "JPEG")
+    source = io.BytesIO(data[:2] + _DENSITY + data[2 : _HEAD + _MORE])
+    try:
+        return picture_header(path, source, "JPEG")
+    except ImageError:
+        _refuse_rare(path, data)
+        raise
+
+
+def _refuse_rare(path: Path, data: bytes) -> None:
+    """Refuse a JPEG whose frame is of a kind that is not read, however whole it is."""
+    offset = 2
+    while (match := _MARKER.match(data, offset)) is not None:
+        code = match[1][0]
+        size, bits = struct.unpack_from(">HB", data.ljust(match.end() + 3, b"\0"), match.end())
+        if code in _RARE:
+            raise ImageError(f"{path}: a JPEG of kind SOF{code - 0xC0} is not read; save it as PNG")
+        if code in _FRAMES and bits != 8:
+            raise ImageError(f"{path}: a JPEG of {bits} bits is not read; save it as PNG or TIFF")
+        offset = match.end() + size
 
 
 def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:

@@ -1,6 +1,7 @@
-"""Rows of small tables: CSV, and the first sheet of a workbook (``.xlsx`` or ``.xlsm``).
+"""Rows of small tables: CSV, and a sheet of a workbook (``.xlsx`` or ``.xlsm``).
 
-Blanks around cells are removed, and also the apostrophe that protects a text from being run as a formula.
+Blanks around cells are removed, and also the apostrophe that protects a text from being run as a formula. People write
+titles and comments above the header, or a header in two rows, which are looked for in the first rows.
 """
 
 from __future__ import annotations
@@ -8,19 +9,17 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import logging
+import itertools
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from .. import DependencyError, InputError, how_to_install, system_reason, unneutral
+from .. import DependencyError, InputError, few, how_to_install, system_reason, unneutral
 from . import limits
 from .files import mistaken, reading
 from .texts import open_zip, visible
-
-_log = logging.getLogger(__name__)
 
 BOOKS = (".xlsx", ".xlsm")
 """Suffixes of workbooks."""
@@ -28,8 +27,17 @@ BOOKS = (".xlsx", ".xlsm")
 _MARKS = ",;\t"
 """Possible delimiters of columns."""
 
-_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^<>]*\bref="[A-Z]+(\d+):[A-Z]+(?!\1")')
-"""Merged cells of several rows."""
+_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+"""A first line that names the delimiter, as Excel writes it."""
+
+_MOST_ABOVE = 20
+"""Rows in which the header is looked for."""
+
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\b[^<>]*\bref="[A-Z]+(\d+):[A-Z]+(?!\1")(\d+)')
+"""Merged cells of several rows: the first and the last row."""
+
+_HIDDEN = re.compile(rb'<(?:\w+:)?row\b(?=[^<>]*\bhidden="(?:1|true)")[^<>]*\br="(\d+)"')
+"""A hidden row."""
 
 _FORMULA = rb"<(?:\w+:)?f\b[^<>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*"
 _NO_VALUE = re.compile(
@@ -39,20 +47,46 @@ _NO_VALUE = re.compile(
 )
 """A cell with a formula whose value is not stored. A text may be empty."""
 
-Rows = Iterator[tuple[int, list[str]]]
+Rows: TypeAlias = Iterator[tuple[int, list[str]]]
 """Line number and cells of each row."""
 
+IsHeader: TypeAlias = Callable[[Sequence[str]], bool]
+"""Whether cells are those of a header."""
 
-def table_rows(path: Path) -> Rows:
-    """Yield line number and cells of each row, the header first; an empty line has no cells.
+Remark: TypeAlias = tuple[Literal["note", "warning"], str]
 
-    CSV files are in UTF-8. Their delimiter is a comma, semicolon or tab, the most frequent one in the first line.
-    Workbooks are read with the stored values; formulas are not computed. Whole numbers have no
-    decimals. Characters that nobody sees are removed, see `visible`, unless the cell names a file beside the table.
+
+class TableRows(NamedTuple):
+    """What is read of a table.
+
+    Attributes
+    ----------
+    rows : iterator of (int, list of str)
+        Line number and cells of each row, the header first; an empty row has no cells.
+    has_header : bool
+        Whether one of the first rows is a header; otherwise all rows are read.
+    remarks : list of ({"note", "warning"}, str)
+        What is not read, or is used although it is hidden.
+    """
+
+    rows: Rows
+    has_header: bool
+    remarks: list[Remark]
+
+
+def table_rows(path: Path, is_header: IsHeader = lambda cells: False) -> TableRows:
+    """Read a table from its header on.
+
+    CSV files are in UTF-8. Their delimiter is the one with which there is a header, a comma, semicolon or tab, the most
+    frequent one in the first line if there is none, or any that a line ``sep=`` names. Of a workbook the first sheet
+    with a header is read, with the stored values; formulas are not computed. Whole numbers have no decimals. Characters
+    that nobody sees are removed, see `visible`, unless the cell names a file beside the table.
 
     Parameters
     ----------
     path : Path
+    is_header : callable, optional
+        Whether cells are those of a header; by default there is none.
 
     Raises
     ------
@@ -62,11 +96,58 @@ def table_rows(path: Path) -> Rows:
     DependencyError
         The package that reads workbooks is missing.
     """
-    rows = _excel_rows(path) if path.suffix.casefold() in BOOKS else _text_rows(path)
-    for index, (number, cells) in enumerate(rows):
-        if not index and len(cells) > limits.TABLE_COLUMNS:
-            raise InputError(f"{path}: {len(cells):,} columns, too many for a table of images")
-        yield number, [_seen(path.parent, unneutral(cell).strip()) for cell in cells]
+    if path.suffix.casefold() in BOOKS:
+        return _of_book(path, is_header)
+    return _of_text(path, is_header)
+
+
+def _from_header(path: Path, rows: Rows, is_header: IsHeader) -> TableRows:
+    """Return the rows of a table from its header on."""
+    rows = (
+        (number, [_seen(path.parent, unneutral(cell).strip()) for cell in cells])
+        for number, cells in rows
+    )
+    top = [*itertools.islice(rows, _MOST_ABOVE)]
+    columns = max((len(cells) for _, cells in top), default=0)
+    if columns > limits.TABLE_COLUMNS:
+        raise InputError(f"{path}: {columns:,} columns, too many for a table of images")
+    last, titles = _header_in([cells for _, cells in top], is_header)
+    above = top[: max(last, 0)]
+    below = top[len(above) :]
+    remarks: list[Remark] = []
+    if any(any(cells) for _, cells in above):
+        number, _ = below[0]
+        below[0] = (number, titles)
+        remarks.append(("note", f"the header ends in line {number}; what is above is not read"))
+    return TableRows(itertools.chain(below, rows), last >= 0, remarks)
+
+
+def _header_in(top: Sequence[list[str]], is_header: IsHeader) -> tuple[int, list[str]]:
+    """Return the position of the last row of the header, -1 without one, and its titles: of one row, else of two."""
+    headers = [(number, cells) for number, cells in enumerate(top) if is_header(cells)]
+    # comments, and titles of one word, come last
+    headers.sort(
+        key=lambda header: header[1][0].startswith("#") or header[1].count("") > len(header[1]) - 2
+    )
+    for number, cells in headers[:1]:
+        below = [*top, []][number + 1]
+        rows = top[number + 2 :]
+        texts = {*filter(None, below)}
+        # of units, or of what belongs to a title, but not of an image: its cells are unlike all others
+        is_short = bool(texts and rows) and not below[0]
+        unlike = texts.isdisjoint(itertools.chain(*rows))
+        if is_short and unlike and not re.search(r"[\d.]", "".join(below)):
+            return number + 1, _joined(cells, below)
+        return number, cells
+    for number, (cells, below) in enumerate(itertools.pairwise(top), start=1):
+        names = [low or high for high, low in itertools.zip_longest(cells, below, fillvalue="")]
+        headers += [(number, names), (number, _joined(cells, below))]
+    return next((header for header in headers if is_header(header[1])), (-1, []))
+
+
+def _joined(above: Sequence[str], below: Sequence[str]) -> list[str]:
+    both = itertools.zip_longest(above, below, fillvalue="")
+    return [f"{high} [{low}]".removesuffix("[]").strip() for high, low in both]
 
 
 def _seen(folder: Path, cell: str) -> str:
@@ -78,8 +159,8 @@ def _seen(folder: Path, cell: str) -> str:
     return text
 
 
-def _text_rows(path: Path) -> Rows:
-    """Yield the rows of a CSV file."""
+def _of_text(path: Path, is_header: IsHeader) -> TableRows:
+    """Read a CSV file."""
     try:
         if path.stat().st_size > limits.TABLE_BYTES:
             raise InputError(
@@ -102,16 +183,29 @@ def _text_rows(path: Path) -> Rows:
             f"{path}: more than {limits.TABLE_ROWS:,} lines or {limits.TABLE_CELLS:,} cells, too large for a table of "
             "images"
         )
-    mark = max(_MARKS, key=text.partition("\n")[0].count)
+    marks = sorted(_MARKS, key=text.partition("\n")[0].count, reverse=True)
+    separator = _SEPARATOR.match(text)
+    if separator:
+        marks = [separator[1]]
+    for mark in (*marks, marks[0]):
+        table = _from_header(path, _split(path, text, mark, skip=separator is not None), is_header)
+        if table.has_header:
+            break
+    return table
+
+
+def _split(path: Path, text: str, mark: str, *, skip: bool) -> Rows:
+    """Yield the rows of a CSV file, without the first one if it is to be skipped."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     try:
-        yield from ((reader.line_num, row) for row in reader)
+        for row in itertools.islice(reader, int(skip), None):
+            yield reader.line_num, row
     except csv.Error as error:
         raise InputError("{}: not a UTF-8 CSV file ({})", path, error) from error
 
 
-def _excel_rows(path: Path) -> Rows:
-    """Return the rows of the first sheet of a workbook that are not empty."""
+def _of_book(path: Path, is_header: IsHeader) -> TableRows:
+    """Read a workbook."""
     try:
         import openpyxl
     except ImportError as error:
@@ -123,7 +217,7 @@ def _excel_rows(path: Path) -> Rows:
         warnings.simplefilter("ignore")  # about styles and other content that is not read
         _check_parts(path)
         book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
-        return iter([*_sheet_rows(path, book)])  # all of them, before the file is closed
+        return _of_sheets(path, book, is_header)
 
 
 def _check_parts(path: Path) -> None:
@@ -156,24 +250,55 @@ def _cell_text(value: Any) -> str:
     return str(value)
 
 
-def _sheet_rows(path: Path, book: Any) -> Rows:
-    if not book.worksheets:
+def _of_sheets(path: Path, book: Any, is_header: IsHeader) -> TableRows:
+    """Read the first sheet with a header, or the first one; hidden sheets come last."""
+    sheets = sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible")
+    if not sheets:
         raise InputError(f"{path}: this workbook has no sheet of cells")
-    sheet, *others = book.worksheets
-    if others:
-        _log.info(
-            "%s: the first sheet is read, %s; %d more are not", path, sheet.title, len(others)
-        )
+    tables = [_from_header(path, _sheet_rows(path, sheet), is_header) for sheet in sheets]
+    with_header = [number for number, table in enumerate(tables) if table.has_header]
+    chosen = next(iter(with_header), 0)
+    sheet = sheets[chosen]
+    rows = [*tables[chosen].rows]  # all of them, before the file is closed
     content = book._archive.read(sheet._worksheet_path)
-    if _MERGED.search(content):
+    _check_cells(path, book, content, header=next((number for number, _ in rows), 0))
+    remarks = tables[chosen].remarks
+    hidden = {number for number, _ in rows[1:]}.intersection(map(int, _HIDDEN.findall(content)))
+    if hidden:
+        text = f"{len(hidden)} of {len(rows) - 1} rows are hidden, as by a filter, first row {min(hidden)}"
+        cure = "all are used; to use only the visible ones, copy these to a new table"
+        remarks.append(("warning", f"{text}; {cure}"))
+    others = [
+        sheets[number].title
+        for number in with_header[1:]
+        if sheets[number].sheet_state == "visible"
+        and len([*itertools.islice(tables[number].rows, 2)]) > 1
+    ]
+    if others:
+        text = (
+            f"only the sheet {sheet.title} is read, though others have such a header: {few(others)}"
+        )
+        remarks.append(("warning", f"{text}; put all rows into one sheet"))
+    elif len(sheets) > 1:
+        text = f"the sheet {sheet.title} is read; {len(sheets) - 1} more are not"
+        remarks.append(("note", text))
+    return TableRows(iter(rows), tables[chosen].has_header, remarks)
+
+
+def _check_cells(path: Path, book: Any, content: bytes, *, header: int) -> None:
+    """Refuse a sheet with merged cells below its header, or formulas without a value."""
+    if any(int(last) > header for _, last in _MERGED.findall(content)):
         raise InputError(
-            f"{path}: has merged cells, of which the first alone has the value; fill in every row"
+            f"{path}: has merged cells, of which only the first has the value; fill in every row"
         )
     has_formula = re.search(_FORMULA, content) is not None
     if has_formula and (book.calculation.fullCalcOnLoad or _NO_VALUE.search(content)):
         raise InputError(
             f"{path}: has a formula without a stored value; save it in a spreadsheet program"
         )
+
+
+def _sheet_rows(path: Path, sheet: Any) -> Rows:
     sheet.reset_dimensions()  # the dimensions in the file may be wrong
     cells = 0
     for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):

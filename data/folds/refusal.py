@@ -76,7 +76,13 @@ def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> In
     what = f"the only image of {label} is"
     if len(groups) > 1:
         what = f"all {len(groups)} images of class {label} are"
-    cures = [f"add images of a second patient with class {label}"]
+    cures: list[str] = [f"add images of a second patient with class {label}"]
+    pairs = {*zip(pool.labels, pool.groups, strict=True)}
+    if len(pairs) == len({*pool.labels}) == len({*pool.groups}) < len(pool.labels):
+        text = (
+            "each class is one group: if these are no patients, name the patients with {group_from}"
+        )
+        cures.append(Message(text))
     drawn = first_drawn([spec, *specs], pool._replace(grouped=False))
     if drawn:
         more = "" if drawn == spec else Message(" and {folds:{}}", drawn)

@@ -155,7 +155,7 @@ def _read_truth(path: Path, findings: Findings) -> dict[str, str]:
         findings.warning(GROUND_TRUTH, "missing; labels are taken only from the folders")
         return {}
     truth: dict[str, str] = {}
-    for number, row in table_rows(path):
+    for number, row in table_rows(path).rows:
         if not row:
             continue
         label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None

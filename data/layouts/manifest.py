@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from ...core.formats import (
     read_csv,
 )
 from ..dataset import ImageRecord
-from ..findings import Finding, Findings, has_errors
+from ..findings import Finding, Findings, Level, has_errors
 from ..names import PathRule, match_names
 from ..walk import list_images
 from .folder import path_rules
@@ -248,8 +248,26 @@ def _rows(
 
 def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row], list[Finding]]:
     """Return the rows of a table whose paths lead to the images from its folder, and what is wrong with them."""
-    rows = _rows(table, columns, functools.partial(locate, table.path.parent))
-    findings = Findings(_row_errors(table.path, rows))
+    folder = table.path.parent
+    found = {
+        cells[columns["path"]]: locate(folder, cells[columns["path"]]) for _, cells in table.rows
+    }
+    absent_paths = [path for path, (name, _) in found.items() if not name]
+    findings = Findings()
+    if absent_paths:
+        files: dict[str, Path] = {}
+        with contextlib.suppress(InputError):
+            files = list_images(folder, [])
+        others = files.keys() - {name for name, _ in found.values()}
+        image_of, notes = match_names(absent_paths, others, where=table.path.name)
+        findings += notes
+        for path, name in image_of.items():
+            # if other paths are right, an image of another folder is not meant
+            parent = f"{Path(name).parent.as_posix()}/".removeprefix("./").casefold()
+            if len(absent_paths) == len(found) or parent in path.replace("\\", "/").casefold():
+                found[path] = (name, "")
+    rows = _rows(table, columns, found.__getitem__)
+    findings += _row_errors(table.path, rows)
     absent = [row for row in rows if row.absent]
     cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
     for row in absent:
@@ -364,7 +382,7 @@ def locate(folder: Path, name: str) -> tuple[str, str]:
 
 
 def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: int) -> list[Finding]:
-    """Return warnings of rows that name none of the images of a folder, and of images without a row.
+    """Return warnings of rows that name none of the images of a folder, and of images without a row; errors if most do.
 
     Parameters
     ----------
@@ -384,11 +402,15 @@ def unmatched(table: Path, rows: Sequence[str], images: Sequence[str], count: in
             f"{table}: none of its rows, such as {few(rows[:1])}, names one of the {count} images, such as "
             f"{images[0]}; name them by file, with or without suffix"
         )
+    matched = count - len(images)
+    level: Level = "warning"
+    if matched < min(len(images), len(rows)):
+        level = "error"
     texts = {
         f"{len(images)} of {count} images have no row of their own in {table.name}, so no label": images,
         f"{len(rows)} rows of {table.name} name no image, or not only one; nothing is read from them": rows,
     }
-    return [Finding("warning", few(names), text) for text, names in texts.items() if names]
+    return [Finding(level, few(names), text) for text, names in texts.items() if names]
 
 
 def spacing_of(cell: str) -> tuple[float | None, str]:

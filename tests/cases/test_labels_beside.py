@@ -48,7 +48,7 @@ def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, comple
         (r[1], r[2], "0.5") for r in rows
     ]
     assert set(found) == {f"im{n:02d}{suffix}" for n in range(8)}
-    assert "8 of 8 rows name the image with another folder or suffix" in err
+    assert "8 of 8 rows name the image with another folder, suffix or case" in err
     completed(
         "data",
         "folds",

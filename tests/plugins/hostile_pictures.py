@@ -80,7 +80,7 @@ JPEG = {
 } | {
     "a JPEG without loss": (
         of("a.jpg", lossless),
-        "its header cannot be read .*rare kind; perhaps save it as PNG",
+        "a JPEG of kind SOF3 is not read; save it as PNG",
     ),
 }
 JPEG_PIXELS = (

@@ -1,9 +1,13 @@
+import dataclasses
 import shutil
 
 import pytest
 import yaml
 from bchisto.core import InputError
+from bchisto.evaluate.report import write_card
 from bchisto.predict import export
+from bchisto.predict.model_file import load_bundle
+from conftest import write_tissue
 
 PAIR = "boost/3-lightgbm"
 
@@ -46,6 +50,27 @@ def test_what_the_author_wrote_stays_and_other_files_are_left(boosted, tmp_path)
     (tmp_path / "full" / "notes.txt").write_text("x")
     with pytest.raises(InputError, match="holds other files"):
         export(boosted / PAIR, to=tmp_path / "full")
+
+
+def test_texts_of_a_model_are_no_html_in_its_card(boosted, tmp_path):
+    bundle = load_bundle(boosted / PAIR / "model.bchisto")
+    bundle = dataclasses.replace(bundle, banners=("<img src=x onerror=alert(1)>", "p < 0.05"))
+    write_card(tmp_path / "card.md", model=boosted / PAIR / "model.bchisto", bundle=bundle)
+    body = (tmp_path / "card.md").read_text()
+    assert "<img" not in body
+    assert "- &lt;img src=x onerror=alert(1)>" in body
+
+
+@pytest.mark.parametrize("options", [[], ["--update"]])
+def test_a_link_in_the_place_of_kept_predictions_is_not_followed(boosted, tmp_path, cli, options):
+    (tmp_path / "other").mkdir()
+    write_tissue(tmp_path / "new", per_class=1)
+    (tmp_path / "p.csv.parts").symlink_to(tmp_path / "other")
+    arguments = ("--images", tmp_path / "new", "--out", tmp_path / "p.csv", *options)
+    code, _, err = cli("predict", boosted / PAIR, *arguments)
+    assert code != 0
+    assert "p.csv.parts: is a link, which is not followed; remove it" in err
+    assert not any((tmp_path / "other").iterdir())
 
 
 def test_a_model_file_without_its_figures(boosted, tmp_path):

@@ -97,11 +97,21 @@ def test_a_check_that_ends_its_process():
     assert "SIGABRT" in outcomes[0].finding
 
 
-def test_a_check_that_never_ends(monkeypatch):
-    """As of a library that tries for ever to start a thread, without the memory for it."""
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("a", "more memory"),
+        ("run", "move its feature files away"),
+        ("model", "copy the file of the model again"),
+        ("dataset", "copy the images"),
+    ],
+)
+def test_a_check_that_never_ends(monkeypatch, name, cure):
+    """As of a library that tries for ever to start a thread, without memory for it, or to read a damaged file."""
     monkeypatch.setattr("bchisto.apps.doctor.check._MOST_SECONDS", 0.2)
-    (outcome,) = run_checks({"a": signal.pause}, apart=("a",), hide={}, write=in_python)
+    (outcome,) = run_checks({name: signal.pause}, apart=(name,), hide={}, write=in_python)
     assert (outcome.status, outcome.finding) == ("failure", "no result in 0.2 s")
+    assert outcome.remedy.startswith(cure)
 
 
 def test_a_second_opencv(on_path):
