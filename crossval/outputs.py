@@ -35,6 +35,7 @@ from ..evaluate.report import (
     CARD,
     choose_samples,
     headline,
+    measured,
     overview,
     reporting,
     warnings,
@@ -274,7 +275,8 @@ class Outputs:
         write_json(folder / "metrics.json", as_json(content))
         saved = save(bundle)
         with reporting(folder / CARD, failed):
-            write_card(folder / CARD, model=result.model, bundle=saved)
+            known = measured(folder.absolute().name, content)
+            write_card(folder / CARD, model=result.model, bundle=saved, known=known)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
                 header, *rows = self.paper.lines()

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..core import InputError, PathInput, converted
 from ..core.formats import file_sha256
 from ..core.jobs import atomic_output, ensure_folder
-from ..evaluate.report import write_card
+from ..evaluate.report import known_of, write_card
 from .model_file import find_bundle, load_bundle
 
 CARD = "README.md"
@@ -51,11 +51,12 @@ def export(model: PathInput, *, to: PathInput) -> Path:
         raise InputError("{to} {}: holds other files; give a new folder", folder)
     if copy.is_file() and file_sha256(copy) != sha256:
         raise InputError("{to} {}: holds another model; give a new folder", folder)
+    known = known_of(source)
     ensure_folder(folder)
     if not copy.is_file():
         with atomic_output(copy) as temporary:
             shutil.copyfile(source, temporary)
     card = folder / CARD
     if not card.exists():  # the author may have filled in the blanks of an existing one
-        write_card(card, model=source, bundle=bundle)
+        write_card(card, model=source, bundle=bundle, known=known)
     return card

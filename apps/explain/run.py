@@ -166,7 +166,8 @@ def explain(
         advised(*_OPTIONS),
     ):
         file, ready = ready_model(bundle, weights_given)
-        opened = _Opened(file, ready, sources, settings[0].mpp, work.skip_errors)
+        known = known_of(bundle)
+        opened = _Opened(file, ready, sources, settings[0].mpp, work.skip_errors, known)
         explanations = [Explanations.of(each, folder, opened, work) for each in asked]
         keys = [[repr(unit.record), unit.key] for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
@@ -218,6 +219,7 @@ class _Opened:
     sources: ImageSelection | Sequence[Path]
     mpp: float | None
     skip_errors: bool
+    known: Mapping[str, Any]
 
     @functools.cached_property
     def images(self) -> tuple[Sequence[ImageRecord], tuple[tuple[str, str], ...]]:
@@ -251,6 +253,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     refused : sequence of (str, str)
         Images that cannot be used, as their headers show, and why.
     model : Model
+    known : mapping
+        What is known of how good the model is, for the page.
     work : Work
     """
 
@@ -259,6 +263,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     records: Sequence[ImageRecord | None]
     refused: Sequence[tuple[str, str]]
     model: Model
+    known: Mapping[str, Any]
     work: Work
 
     unit = "images"
@@ -285,12 +290,12 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             work=("arrays/*.npz",),
         )
         if method.of_model is not None:
-            return cls(explain, into, [None], (), opened.model, work)
+            return cls(explain, into, [None], (), opened.model, opened.known, work)
         records, refused = opened.images
         refuse_overwriting(
             [into.folder, into.folder / "pictures"], [record.path.parent for record in records]
         )
-        return cls(explain, into, records, refused, opened.model, work)
+        return cls(explain, into, records, refused, opened.model, opened.known, work)
 
     @property
     def label(self) -> str:
@@ -413,7 +418,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             count=len(rows),
             banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
-            known=known_of(self.explain.file.path),
+            known=self.known,
             facts=bundle_lines(self.model.bundle, self.explain.file.sha256),
         )
         # last, since it tells that all else is written

@@ -4,7 +4,7 @@ Everything is made from the tables, metrics and comparisons of `bchisto.evaluate
 """
 
 from .answer import comparison_lines, headline, overview, warnings, wrapped
-from .methods import CARD, known_of, write_card
+from .methods import CARD, known_of, measured, write_card
 from .page import (
     Block,
     Drawing,

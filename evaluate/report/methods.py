@@ -115,7 +115,7 @@ CARD = "model-card.md"
 """File name of the model card."""
 
 
-def write_card(path: Path, *, model: Path, bundle: BundleFacts) -> None:
+def write_card(path: Path, *, model: Path, bundle: BundleFacts, known: Entry) -> None:
     """Write the card of a model as Markdown, with the header that hubs of models read.
 
     What only the author knows is a marked blank.
@@ -125,11 +125,12 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts) -> None:
     path : Path
         The card to write.
     model : Path
-        The model file; ``metrics.json`` beside it tells how good it is.
+        The model file.
     bundle : BundleFacts
         Facts from the model file.
+    known : dict
+        What `measured` or `known_of` returned.
     """
-    known = known_of(model)
     text, sources = cite(" ".join(known["methods"]))
     values = {
         **known,

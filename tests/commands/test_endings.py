@@ -96,7 +96,7 @@ def test_windows_is_refused_in_one_line(cli, monkeypatch):
 
 
 def test_nothing_is_offered_if_the_first_is_not_shown_to_be_better_though_another_is():
-    """The second was looked at, too, so it is no more offered than the first."""
+    """The second was looked at, too, so it is not offered either."""
     panels = []
     for name, wrong in (("first", 4), ("second", 6)):
         labels = np.arange(40) % 2

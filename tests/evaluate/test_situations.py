@@ -1275,14 +1275,14 @@ def first_part(page):
 def card_of(metrics, name, folder):
     """Return the section of a model card on how good the model is."""
     from bchisto.core.models import BundleFacts
-    from bchisto.evaluate.report import write_card
+    from bchisto.evaluate.report import known_of, write_card
 
     model = folder / "model.bchisto"
     model.write_bytes(b"only its checksum is asked for")
     facts = BundleFacts(classes=tuple(metrics["classes"]), protocol=metrics["protocol"])
     known = {"tables": {name: metrics}, "run": {}}
     (folder / "metrics.json").write_text(json.dumps(known))
-    write_card(folder / "card.md", model=model, bundle=facts)
+    write_card(folder / "card.md", model=model, bundle=facts, known=known_of(model))
     text = (folder / "card.md").read_text()
     return words(text.partition("## How good it is")[2].partition("\n## ")[0])
 

@@ -160,6 +160,23 @@ def test_damaged_metrics_are_named(boosted, tissue, tmp_path, completed, refused
     completed(*words)
 
 
+@pytest.mark.parametrize("command", ["explain", "export"])
+def test_damaged_metrics_stop_a_command_before_it_writes(
+    boosted, tissue, tmp_path, refused, command
+):
+    model = tmp_path / "model.bchisto"
+    shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", model)
+    (tmp_path / "metrics.json").write_text("[]")
+    one = sorted(tissue.rglob("*.png"))[0]
+    out = tmp_path / "out"
+    options = {
+        "explain": ("--images", one, "--out", out, "--method", "map"),
+        "export": ("--to", out),
+    }
+    assert f"{tmp_path / 'metrics.json'}: not " in refused(command, model, *options[command])
+    assert not list(out.rglob("*.png")) + list(out.rglob("*.bchisto"))
+
+
 def test_training_leaves_a_rule(boosted):
     """Twelve images: their confidences after scaling may be few, but what there is fits the table."""
     rule = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto").unsure

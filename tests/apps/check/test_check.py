@@ -323,40 +323,40 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
     code, out, err = cli(
         "data", "check", "--images", odd / "liste.csv", "--decode", "--json", *TINY
     )
-    said = json.loads(out)
+    content = json.loads(out)
     assert code == 1
     assert "Traceback" not in err
-    assert said["dataset"] == "csv"
-    assert said["images"] == 16
-    assert said["synthetic"] is False
-    assert said["classes"] == {"Bénin (1)": 8, "malin – <G3>": 8}
-    assert " ".join(said) == (
+    assert content["dataset"] == "csv"
+    assert content["images"] == 16
+    assert content["synthetic"] is False
+    assert content["classes"] == {"Bénin (1)": 8, "malin – <G3>": 8}
+    assert " ".join(content) == (
         "dataset images classes synthetic findings class_by_patient sizes views planned_views "
         "copies protocols estimate stains next"
     )
-    assert " ".join(said["protocols"][0]) == (
+    assert " ".join(content["protocols"][0]) == (
         "folds group_by kept feasible refused parts warnings compared splits_patients"
     )
-    assert " ".join(said["planned_views"][0]) == "view fits too_small problem"
-    assert {"level", "file", "message"} == set(said["findings"][0])
-    errors = {one["file"] for one in said["findings"] if one["level"] == "error"}
+    assert " ".join(content["planned_views"][0]) == "view fits too_small problem"
+    assert {"level", "file", "message"} == set(content["findings"][0])
+    errors = {one["file"] for one in content["findings"] if one["level"] == "error"}
     assert errors == {"Bénin (1)/vide.png", "malin – <G3>/tronqué.png"}
-    assert said["class_by_patient"]["patients"]["Zoë Müller"] == {"Bénin (1)": 2}
-    assert said["sizes"] == [{"width": 130, "height": 120, "images": 15}]  # one has no header
-    assert said["copies"]["same_file"] == [["Bénin (1)/copie.png", "Bénin (1)/Bénin (1)00.png"]]
+    assert content["class_by_patient"]["patients"]["Zoë Müller"] == {"Bénin (1)": 2}
+    assert content["sizes"] == [{"width": 130, "height": 120, "images": 15}]  # one has no header
+    assert content["copies"]["same_file"] == [["Bénin (1)/copie.png", "Bénin (1)/Bénin (1)00.png"]]
     turned = [
         one
-        for one in said["copies"]["same_pixels"]
+        for one in content["copies"]["same_pixels"]
         if "malin – <G3>/tourné.tif" in (one["first"], one["second"])
     ]
     assert set(turned[0]) == {"first", "second", "correlation", "share"}
-    assert {one["folds"] for one in said["protocols"]} >= {"10", "5", "site:hôpital"}
-    assert said["estimate"]["seconds"] > 0
+    assert {one["folds"] for one in content["protocols"]} >= {"10", "5", "site:hôpital"}
+    assert content["estimate"]["seconds"] > 0
     # 16 without two that are damaged and one that is used once
-    assert said["estimate"]["images"] == 13
-    assert said["views"][0]["fits"] == 0
-    assert said["views"][0]["too_small"][0].startswith("Bénin")
-    assert len(said["next"]) == 2
+    assert content["estimate"]["images"] == 13
+    assert content["views"][0]["fits"] == 0
+    assert content["views"][0]["too_small"][0].startswith("Bénin")
+    assert len(content["next"]) == 2
 
 
 def test_the_text_ends_with_commands_that_run(odd, cli, completed, tmp_path, monkeypatch):
@@ -537,10 +537,10 @@ def test_a_bare_check_names_the_quick_commands(shared, cli, tmp_path):
     code, out, _ = cli(
         "data", "check", "--images", shared / "data" / "breakhis", "--no-copies", "--json"
     )
-    said = json.loads(out)
+    content = json.loads(out)
     assert code == 0
-    assert [one["view"] for one in said["planned_views"]] == ["1.0:230"]
-    featurize, boost = said["next"]
+    assert [one["view"] for one in content["planned_views"]] == ["1.0:230"]
+    featurize, boost = content["next"]
     assert featurize.endswith("--out run --preset quick --stain macenko-robust")
     # grouped folds of scikit-learn 1.6 lack a class here, and then the official ones are named
     assert boost in {
