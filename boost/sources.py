@@ -140,6 +140,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         },
         blank={image for outcome in stains.values() for image in outcome.blank},
         files=first.files,
+        looks=first.looks,
     )
     return Sources(
         paths={name: store.path for name, store in stores.items()},
@@ -163,6 +164,7 @@ class _StoreFacts(NamedTuple):
     labels: dict[str, str]
     groups: dict[str, str | None]
     files: dict[str, str]
+    looks: dict[str, Sequence[float]]
 
     @classmethod
     def read(cls, path: Path) -> _StoreFacts:
@@ -178,6 +180,7 @@ class _StoreFacts(NamedTuple):
                 labels=dict(zip(ids, store.labels, strict=True)),
                 groups=dict(zip(ids, [group or None for group in store.groups], strict=True)),
                 files=dict(zip(ids, hashes, strict=True)),
+                looks=dict(zip(ids, store.images("look").tolist(), strict=True)),
             )
 
     @property

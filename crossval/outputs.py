@@ -325,6 +325,7 @@ class Outputs:
             protocol=result.protocol,
             banners=result.banners,
             training=TrainingImages.of(trained, images.pixels or images.files),
+            looks=images.looks_of(trained),
         )
         if not self.tables:
             return facts

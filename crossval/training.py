@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import BchistoError, Message, ReportError, SettingsConflictError, limited, public
+from ..core import (
+    BchistoError,
+    Message,
+    ReportError,
+    SettingsConflictError,
+    by_key,
+    limited,
+    public,
+)
 from ..core.formats import Floats, read_rows
 from ..core.jobs import Computation, Share, Work, compute_all, set_aside
 from ..core.runs import (
@@ -30,6 +39,7 @@ from ..core.runs import (
 from ..data import (
     DatasetFacts,
     FoldPlan,
+    Look,
     pixel_findings,
     protocol_text,
     report_findings,
@@ -74,6 +84,8 @@ class LabelledImages:
         Image id to the SHA-256 of its file.
     blank : set of str
         Ids of images that show nothing, if known, see `bchisto.data.is_blank`.
+    looks : dict of str to sequence of float
+        Image id to its `bchisto.data.Look`, if known.
     """
 
     digest: str
@@ -86,6 +98,19 @@ class LabelledImages:
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     blank: set[str] = field(default_factory=set)
+    looks: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def looks_of(self, trained: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the ends of each field of `Look` by class, unless it is not known of an image."""
+        looks = []
+        for number, what in enumerate(Look._fields):
+            values = {image: self.looks[image][number] for image in trained if self.looks}
+            if any(map(math.isnan, values.values())):
+                continue
+            for label, images in by_key(sorted(values), self.labels.__getitem__).items():
+                own = [values[image] for image in images]
+                looks.append({"class": label, "what": what, "least": min(own), "most": max(own)})
+        return looks
 
     def table(
         self,

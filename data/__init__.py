@@ -14,6 +14,7 @@ from .dataset import (
     Dataset,
     DatasetFacts,
     ImageRecord,
+    Look,
     facts_files,
     facts_of,
     given_parts,
@@ -25,7 +26,7 @@ from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
-from .images import ImageFiles, is_blank, read_headers
+from .images import ImageFiles, is_blank, with_headers
 from .images.content import (
     UniqueImages,
     crop_key,
@@ -37,7 +38,7 @@ from .images.content import (
 from .images.copies import FINGERPRINT, Copy, Fingerprint, find_copies, fingerprint
 from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
 from .images.restain import stain_images
-from .layouts.bach import BACH_MPP, BACH_SIZE
+from .layouts.bach import BACH_MPP
 from .layouts.manifest import spacing_of
 from .layouts.registry import (
     LayoutSpec,

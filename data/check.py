@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core import ImageError, message_of
-from ..core.formats import ImageHeader
 from ..core.jobs import Progress
 from .dataset import Dataset, ImageRecord
 from .findings import Finding, Findings
@@ -36,8 +35,8 @@ class DatasetSurvey(NamedTuple):
     ----------
     findings : tuple of Finding
         Findings of the reader, then those of the check.
-    headers : mapping of str to ImageHeader
-        Image ID to the header of its file; unreadable headers are left out.
+    dataset : Dataset
+        All images, with the headers of their files unless these cannot be read.
     broken : frozenset of str
         Images whose header or, if they are decoded, whose pixels cannot be read.
     repeated : tuple of (str, str)
@@ -47,7 +46,7 @@ class DatasetSurvey(NamedTuple):
     """
 
     findings: tuple[Finding, ...]
-    headers: Mapping[str, ImageHeader]
+    dataset: Dataset
     broken: frozenset[str]
     repeated: tuple[tuple[str, str], ...]
     copies: tuple[Copy, ...] | None
@@ -70,8 +69,8 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     DatasetSurvey
     """
     findings = Findings(dataset.findings)
-    headers, unreadable = _survey_headers(dataset, findings)
-    sound = tuple(record for record in dataset.records if record.image_id in headers)
+    dataset, unreadable = _survey_headers(dataset, findings)
+    sound = tuple(record for record in dataset.records if record.header)
     unique, contradictions = compare_contents(replace(dataset, records=sound))
     seen = Pixels()
     search = copies and len(sound) <= MOST_COMPARED
@@ -83,10 +82,8 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
         Finding("error", image, _without_path(message_of(error), records[image].path))
         for image, error in sorted(unreadable.items())
     ]
-    findings += header_findings(
-        (record for record in sound if record.image_id not in unreadable), headers
-    )
-    findings += sign_findings(unique.dataset, headers)
+    findings += header_findings(record for record in sound if record.image_id not in unreadable)
+    findings += sign_findings(unique.dataset)
     findings += _repeated(unique.repeated)
     findings += contradictions
     owners = {image: (record.label, record.group) for image, record in records.items()}
@@ -95,30 +92,29 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
         text = f"near-duplicates are not searched for among more than {MOST_COMPARED:,} images"
         findings.note(str(dataset.root), text)
     findings += _near_duplicates(pairs or (), seen.pixels, records)
-    return DatasetSurvey(tuple(findings), headers, frozenset(unreadable), unique.repeated, pairs)
+    return DatasetSurvey(tuple(findings), dataset, frozenset(unreadable), unique.repeated, pairs)
 
 
-def _survey_headers(
-    dataset: Dataset, findings: Findings
-) -> tuple[dict[str, ImageHeader], dict[str, ImageError]]:
-    """Return the headers of the images, and why others cannot be read; warn of other sizes than the published."""
+def _survey_headers(dataset: Dataset, findings: Findings) -> tuple[Dataset, dict[str, ImageError]]:
+    """Return the dataset with headers, and why others cannot be read; warn of other sizes than the published."""
     layout = find_layout(dataset.name)
     published = None if layout is None else layout.size
-    headers = {}
+    records = []
     unreadable = {}
     with Progress(total=len(dataset), label="checking images", unit="images") as progress:
         all_headers = zip(dataset.records, headers_of(dataset.records), strict=True)
         for done, (record, header) in enumerate(all_headers, start=1):
             if isinstance(header, ImageError):
                 unreadable[record.image_id] = header
+                records.append(record)
             else:
-                headers[record.image_id] = header
+                records.append(record.scaled_by(header))
                 size = (header.width, header.height)
                 if published is not None and size != published:
                     text = "{}x{}, published images are {}x{}".format(*size, *published)
                     findings.warning(record.image_id, text)
             progress.update_to(done)
-    return headers, unreadable
+    return replace(dataset, records=tuple(records)), unreadable
 
 
 def _without_path(message: str, path: Path) -> str:

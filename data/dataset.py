@@ -6,12 +6,13 @@ They are counts of images, further columns, patients, near-duplicates, and the p
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core import InputError
 from ..core.formats import PART, ImageHeader, read_json, unit_named
@@ -39,6 +40,15 @@ UNREAD = re.compile(
     r"cr[23]|ne[fw]|nrw|arw|orf|rw2|raf|pef|raw|dib|ico|sgi|lif|lsm|nd2|oi[bfr]|zvi|stk|mh[ad]|nii|nrrd|fi?ts?|qptiff|btf)"
 )
 """Suffixes of pictures of other kinds, and of microscopes' files, that are not read."""
+
+
+class Look(NamedTuple):
+    """Sides of an image in pixels, bits of a sample, and micrometres per pixel; NaN if unknown."""
+
+    short: float
+    long: float
+    bits: float
+    mpp: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,8 @@ class ImageRecord:
         Further non-empty cells of a manifest: column key, see `column_key`, and value.
     line : int
         Line in the manifest; 0 without a manifest.
+    header : ImageHeader or None
+        What the file states, once it was read, see `scaled_by`.
     """
 
     image_id: str
@@ -87,6 +99,7 @@ class ImageRecord:
     stretch: bool = False
     columns: tuple[tuple[str, str], ...] = ()
     line: int = 0
+    header: ImageHeader | None = None
 
     @property
     def label_text(self) -> str:
@@ -104,8 +117,20 @@ class ImageRecord:
         return right - left, bottom - top
 
     def scaled_by(self, header: ImageHeader | None) -> ImageRecord:
-        """Return the record with the micrometres per pixel from the header, unless they are already known."""
-        return self if self.mpp is not None or header is None else replace(self, mpp=header.mpp)
+        """Return the record with a header, and with its micrometres per pixel unless they are already known."""
+        if header is None:
+            return self
+        mpp = header.mpp if self.mpp is None else self.mpp
+        return replace(self, header=header, mpp=mpp)
+
+    @property
+    def look(self) -> Look:
+        """What tells images of another microscope or export apart."""
+        mpp = math.nan if self.mpp is None else self.mpp
+        if self.header is None:
+            return Look(math.nan, math.nan, math.nan, mpp)
+        short, long = sorted(self.sides(self.header.width, self.header.height))
+        return Look(short, long, 8 + 8 * self.header.deep, mpp)
 
 
 @dataclass(frozen=True)

@@ -355,10 +355,11 @@ class ImageSelection(Settings):
             checked = check_headers(
                 dataset.records, needs=needs, skip_errors=skip_errors, files=files
             )
-            sound = replace(dataset, records=checked[0])
-            headers = {record.image_id: files.header(record.path) for record in sound.records}
-            report_findings(sign_findings(sound, headers))
-            if not (keep_refused and skip_errors):
+            report_findings(sign_findings(replace(dataset, records=checked[0])))
+            if keep_refused and skip_errors:
+                known = {record.image_id: record for record in checked[0]}
+                usable = tuple(known.get(record.image_id, record) for record in usable)
+            else:
                 usable, refused = checked
             ensure_folder(cache.parent)
             return OpenedImages(
@@ -425,7 +426,7 @@ def check_headers(
     Returns
     -------
     tuple of ImageRecord, tuple of (image_id, message)
-        The usable images, with the micrometres per pixel from their files, and those that are left out.
+        The usable images, with their headers, and those that are left out.
 
     Raises
     ------
@@ -457,8 +458,7 @@ def check_headers(
         raise InputError(
             "none of the {} images can be used; first: {}", len(records), refused[0][1]
         )
-    if any(header.deep or header.remarks for header in headers.values()):
-        report_findings(header_findings(usable, headers, most=_MOST_DEEP))
+    report_findings(header_findings(usable, most=_MOST_DEEP))
     return usable, refused
 
 

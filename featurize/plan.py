@@ -254,17 +254,13 @@ def _images_origin(unique: UniqueImages) -> dict[str, Any]:
     """Return the part of an origin that describes the images."""
     dataset = unique.dataset
     mpp_of = {record.image_id: record.mpp for record in dataset.records}
-    origin = {
+    return {
         "dataset": dataset.name,
         "synthetic": dataset.synthetic,
         "classes": list(dataset.classes),
         "images_sha256": unique.digest,
         "mpp_sha256": key_of("mpp", images=mpp_of),
     }
-    resolutions = [mpp for mpp in mpp_of.values() if mpp is not None]
-    if resolutions and len(resolutions) == len(mpp_of):
-        origin |= {"mpp_least": min(resolutions), "mpp_most": max(resolutions)}
-    return origin
 
 
 def _runner_origin(choice: EncoderChoice, encoder: CropEncoder) -> dict[str, Any]:

@@ -55,6 +55,7 @@ _AGAIN = str(Message("make it again with {featurize.overwrite}"))
 """Remedy of a feature file."""
 
 _NUMBER = ("float", ())
+_LOOK = ("float", (4,))
 PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "stains": ("float", (3, 2)),
     "tissue": _NUMBER,
@@ -197,7 +198,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return result
 
     def images(self, name: str) -> Array:
-        """Return a per-image column: ``sha256``, ``pixels_sha256``, ``mpp`` or one of `PER_IMAGE`.
+        """Return a per-image column: ``sha256``, ``pixels_sha256``, ``look`` or one of `PER_IMAGE`.
 
         Raises
         ------
@@ -208,7 +209,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             if name in ("sha256", PIXELS):
                 texts = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
                 return np.array([text.encode() for text in texts], dtype=object)
-            holds, shape = {"mpp": _NUMBER, **PER_IMAGE}[name]
+            holds, shape = {"look": _LOOK, **PER_IMAGE}[name]
             size = (len(self.image_ids), *shape)
             column = checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)
             return np.asarray(column[:])
@@ -414,7 +415,7 @@ def _create_image_columns(
     group = file.create_group("images")
     for name, column in texts.items():
         group.create_dataset(name, data=column, dtype=TEXT, shape=(images,))
-    group["mpp"] = np.array([record.mpp for record in records], np.float64)  # None becomes NaN
+    group["look"] = np.array([record.look for record in records], np.float64)
     group.create_dataset(PIXELS, (images,), TEXT)
     for name, (kind, shape) in PER_IMAGE.items():
         group.create_dataset(name, (images, *shape), _DTYPES[kind])

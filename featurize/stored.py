@@ -44,8 +44,6 @@ _ORIGIN = {
     "augmentations": int,
     "classes": list,
     "mpp_sha256": str,
-    "mpp_least": float,
-    "mpp_most": float,
 }
 """Attributes that describe the origin of a feature file, and their types; others are not read."""
 
@@ -57,7 +55,7 @@ _WORDS = {
     list: "a list of texts",
 }
 
-_NOT_ALWAYS = ("runner", "card", "network", "mpp_sha256", "mpp_least", "mpp_most")
+_NOT_ALWAYS = ("runner", "card", "network", "mpp_sha256")
 """Optional attributes: those of encoders other than Keras networks, and those on micrometres per pixel."""
 
 

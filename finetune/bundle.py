@@ -202,6 +202,7 @@ class CnnModel:
 
     images_per_block = 16  # all in memory at once
     on_keras = True
+    rescales = False
     step_name = "predictions"
     precisions: ClassVar[dict[str, str]] = {}
 

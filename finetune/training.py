@@ -425,5 +425,6 @@ def _prepare(
         known=facts,
         pixels=pixels,
         files=unique.sha256,
+        looks={record.image_id: record.look for record in labelled},
     )
     return dataset, bank, images, plans

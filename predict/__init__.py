@@ -3,7 +3,7 @@
 from .blocks import PredictBlock, Predicted, Prediction, predict_records
 from .boosted import BoostedModel
 from .export import export
-from .images import advised, check_sizes, in_order, new_images, notes_of_training
+from .images import TrainingLooks, advised, check_sizes, in_order, new_images, notes_of_training
 from .model_file import (
     Model,
     ModelFile,

@@ -8,21 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..core import InputError, Message, MissingInputError, few, limited, reworded
+from ..core import InputError, Message, MissingInputError, by_key, few, limited, reworded
 from ..core.jobs import Work
 from ..data import (
     ImageRecord,
     ImageSelection,
     check_headers,
     list_images,
-    read_headers,
     report_findings,
     spell_labels,
+    with_headers,
 )
 from ..featurize import FAR
-from .boosted import BoostedModel
 from .model_file import Model
 from .settings import PredictSettings
 
@@ -128,74 +127,99 @@ def check_sizes(
     """
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
-    if isinstance(model, BoostedModel):
-        header = next(iter(model.bundle.stores.values()))
-        knows_scale = {"mpp_least", "mpp_most"} <= header.keys()
-        if knows_scale or model.rescales:
-            headers = read_headers(records)
-            records = [record.scaled_by(headers.get(record.image_id)) for record in records]
-        if knows_scale:
-            training = _TrainingScale(float(header["mpp_least"]), float(header["mpp_most"]))
-            if training.is_single or not model.rescales:
-                training.warn_unknown(records)
-            if not model.rescales:
-                training.warn_far(records)
-            elif training.is_single:
-                records = [
-                    replace(record, mpp=training.least) if record.mpp is None else record
-                    for record in records
-                ]
+    records = with_headers(records)
+    training = TrainingLooks(model)
+    training.warn_unlike(records)
+    if "mpp" in training.ends:
+        least, most = training.ends["mpp"]
+        if least == most or not model.rescales:
+            training.warn_unknown(records)
+        if model.rescales and least == most:
+            records = [
+                replace(record, mpp=least) if record.mpp is None else record for record in records
+            ]
     return check_headers(records, needs=model.needs, skip_errors=skip_errors, known=PARAMETERS)
 
 
-class _TrainingScale(NamedTuple):
-    """The least and the largest micrometres per pixel of the training images."""
+class TrainingLooks:
+    """What the images that trained a model look like, as far as its file tells.
 
-    least: float
-    most: float
+    Attributes
+    ----------
+    ends : dict of str to (float, float)
+        The least and the largest value of each known field of `bchisto.data.Look`.
+    """
 
-    @property
-    def is_single(self) -> bool:
-        """Whether all training images had the same."""
-        return self.least == self.most
+    def __init__(self, model: Model) -> None:
+        self.ends = {}
+        for what, looks in by_key(model.bundle.looks, lambda look: look["what"]).items():
+            self.ends[what] = (
+                min(look["least"] for look in looks),
+                max(look["most"] for look in looks),
+            )
+        self._of_class = by_key(model.bundle.looks, lambda look: look["class"])
+        self._rescales = model.rescales
 
-    def __str__(self) -> str:
-        return f"{self.least:.3g}" if self.is_single else f"{self.least:.3g} to {self.most:.3g}"
+    def warn_unlike(
+        self, records: Sequence[ImageRecord], cure: str = "export them as those were"
+    ) -> None:
+        """Warn of images of other bits, sizes or micrometres per pixel, unless the model rescales them."""
+        self._warn_outside(records, "bits of a sample", "bits", cure=cure)
+        if not (self._rescales and "mpp" in self.ends):
+            self._warn_outside(records, "sizes", "long", "short", cure=cure)
+        if not self._rescales:
+            cure = "the model sees them at another scale; train with views in micrometres"
+            self._warn_outside(records, "micrometres per pixel", "mpp", cure=cure, factor=FAR)
+
+    def _warn_outside(
+        self, records: Sequence[ImageRecord], what: str, *names: str, cure: str, factor: float = 1
+    ) -> None:
+        """Warn of images of which a known value is outside of those of training, by more than a factor."""
+        unlike = []
+        for record in records:
+            for name in self.ends.keys() & {*names}:
+                least, most = self.ends[name]
+                value = getattr(record.look, name)
+                if value < least / factor or value > most * factor:
+                    unlike.append(record)
+                    break
+        if unlike:
+            _log.warning(
+                "%d of %d images have other %s than those of training (%s), such as %s with %s; %s",
+                len(unlike),
+                len(records),
+                what,
+                self._in_words(*names),
+                unlike[0].image_id,
+                _value(getattr(unlike[0].look, name) for name in names),
+                cure,
+            )
+
+    def _in_words(self, *names: str) -> str:
+        """Return the values of training, of each class if these differ."""
+        texts = {}
+        for label, looks in self._of_class.items():
+            known = {look["what"]: look for look in looks}
+            ends = [_value(known[name][end] for name in names) for end in ("least", "most")]
+            texts[label] = " to ".join(dict.fromkeys(ends))
+        if len({*texts.values()}) > 1:
+            return few(f"{label} {text}" for label, text in texts.items())
+        return next(iter(texts.values()), "")
 
     def warn_unknown(self, records: Sequence[ImageRecord]) -> None:
         """Warn of images whose micrometres per pixel are not known."""
         unknown = sum(record.mpp is None for record in records)
         if unknown:
-            _log.warning(
-                Message(
-                    "the micrometres per pixel of {} of {} images are not known, and are taken for those of training "
-                    "({}); {mpp} gives them",
-                    unknown,
-                    len(records),
-                    self,
-                )
+            text = (
+                "the micrometres per pixel of {} of {} images are not known, and are taken for those of training "
+                "({}); {mpp} gives them"
             )
+            _log.warning(Message(text, unknown, len(records), self._in_words("mpp")))
 
-    def warn_far(self, records: Sequence[ImageRecord]) -> None:
-        """Warn of images at another scale than in training."""
-        least = self.least / FAR
-        most = self.most * FAR
-        far = [
-            record
-            for record in records
-            if record.mpp is not None and not least <= record.mpp <= most
-        ]
-        if far:
-            _log.warning(
-                "%d of %d images have other micrometres per pixel than those of training (%s), such as %s with %.3g; "
-                "the views of the model are in pixels, so it sees them at another scale; train with views in "
-                "micrometres",
-                len(far),
-                len(records),
-                self,
-                far[0].image_id,
-                far[0].mpp,
-            )
+
+def _value(numbers: Iterable[float]) -> str:
+    """Return a value as people write it, such as the two sides of a size."""
+    return "x".join(f"{number:.4g}" for number in numbers)
 
 
 def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:

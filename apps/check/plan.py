@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...core import BchistoError, InputError, Message, PathInput
-from ...core.formats import ImageHeader
-from ...data import Dataset, ImageRecord, ImageSelection, get_layout, read_headers, scaled_side
+from ...data import Dataset, ImageRecord, ImageSelection, get_layout, scaled_side, with_headers
 from ...encoders import BUILT_IN, EncoderChoice, encoder_facts
 from ...featurize import FeaturizeSettings, View, estimate_describing
 
@@ -99,16 +98,13 @@ def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | Non
     return None
 
 
-def measured(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> tuple[Dataset, Sizes]:
-    """Return the dataset with micrometres per pixel from the headers, and the sizes of images with a known header."""
-    sizes = {}
-    records = []
-    for record in dataset.records:
-        header = headers.get(record.image_id)
-        records.append(record.scaled_by(header))
-        if header is not None:
-            sizes[record.image_id] = record.sides(header.width, header.height)
-    return replace(dataset, records=tuple(records)), sizes
+def sizes_of(dataset: Dataset) -> Sizes:
+    """Return the sizes of images with a known header."""
+    return {
+        record.image_id: record.sides(record.header.width, record.header.height)
+        for record in dataset.records
+        if record.header
+    }
 
 
 def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[View, ...]:
@@ -259,8 +255,8 @@ def plan_describing(
         The images are too small for any view.
     """
     dataset = ImageSelection.of(images).table()
-    dataset, sizes = measured(dataset, read_headers(dataset.records))
-    planned, fits = fitted(dataset, sizes, settings, keep=keep)
+    dataset = replace(dataset, records=tuple(with_headers(dataset.records)))
+    planned, fits = fitted(dataset, sizes_of(dataset), settings, keep=keep)
     if not fits:
         small = Message(
             "{}: no view fits these images: every one is too small for {encoders}", dataset.root

@@ -39,8 +39,8 @@ from .plan import (
     fit_views,
     fitted,
     measure_describing,
-    measured,
     shown_factor,
+    sizes_of,
 )
 from .protocols import ProtocolCheck, check_protocols, recommended, unfoldable
 
@@ -291,7 +291,8 @@ def preflight(
     requested = FeaturizeSettings.of(settings)
     dataset = ImageSelection.of(images).table()
     survey = survey_dataset(dataset, decode=decode, copies=copies)
-    dataset, sizes = measured(dataset, survey.headers)
+    dataset = survey.dataset
+    sizes = sizes_of(dataset)
     usable = {image: size for image, size in sizes.items() if image not in survey.broken}
     planned, fits = fitted(dataset, usable, requested, keep=keep)
     left_out = survey.broken.union(

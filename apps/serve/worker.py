@@ -33,7 +33,7 @@ from ...core import (
 )
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores, bundle_view
-from ...data import ImageRecord, ImageSelection, read_headers
+from ...data import ImageRecord, ImageSelection, with_headers
 from ...evaluate.report import known_of
 from ...predict import (
     Model,
@@ -166,7 +166,7 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
         listed = _read_as_folder([image], image["dropped"], model)
         if record.image_id in listed:
             record = replace(record, mpp=listed[record.image_id].mpp)
-    record = record.scaled_by(read_headers([record]).get(record.image_id))
+    (record,) = with_headers([record])
     with advised():
         (usable,), _ = check_sizes([record], model=model, skip_errors=False)
     return usable, record.mpp

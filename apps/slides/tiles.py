@@ -10,15 +10,23 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...core import InputError, Message, limited, option
-from ...core.formats import Pixels
+from ...core.formats import ImageHeader, Pixels
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
-from ...data import BACH_MPP, BACH_SIZE, ImageRecord
-from ...predict import BoostedModel, Model, PredictBlock, Prediction, load_alike, predict_records
+from ...data import ImageRecord
+from ...predict import (
+    BoostedModel,
+    Model,
+    PredictBlock,
+    Prediction,
+    TrainingLooks,
+    load_alike,
+    predict_records,
+)
 from .cut import CutSettings
 from .files import Failures, SlideFile, SlideSettings, leaving_out
 from .grid import find_tissue, positions, tissue_shares
@@ -41,9 +49,6 @@ _AT_ONCE = 16
 _MOST_BYTES = 2**27
 """Largest size of the files of these tiles."""
 
-_SIDES = {"bach": min(BACH_SIZE), "breakhis": 460}
-"""Shorter sides of the images of published data sets, in pixels."""
-
 Results = dict[str, Prediction | str]
 """Predictions by the name of the tile, or the reasons why tiles cannot be used."""
 
@@ -53,7 +58,7 @@ class MapSettings(SlideSettings):
     """Which tiles of a slide are predicted, and what is known of the slides."""
 
     field: float | None = option(
-        None, group="Input", least=10, help="Micrometres of a side, as cut; default: a guess."
+        None, group="Input", least=10, help="Micrometres of a side; default: as in training."
     )
     scale: float | None = option(
         None, group="Input", least=0.02, help="Micrometres a pixel; default: as in training."
@@ -63,86 +68,57 @@ class MapSettings(SlideSettings):
     )
 
 
-class TrainingScales(NamedTuple):
-    """What a model file tells of the images that trained it.
-
-    Attributes
-    ----------
-    dataset : str
-        Their layout.
-    scales : sequence of float
-        Micrometres per pixel: the least and the largest, or those of views; empty if the file does not tell.
-    views : sequence of View
-        What the model looks at, if it is boosted.
-    """
-
-    dataset: str
-    scales: Sequence[float]
-    views: Sequence[View] = ()
-
-    @classmethod
-    def of(cls, model: Model) -> TrainingScales:
-        """Read what the file of a model tells."""
-        if not isinstance(model, BoostedModel):
-            dataset = model.bundle.dataset
-            return cls(dataset, [BACH_MPP] if dataset == "bach" else [])
-        header = next(iter(model.bundle.stores.values()))
-        views = [view for settings in model.settings.values() for view in settings.views]
-        scales = [header[name] for name in ("mpp_least", "mpp_most") if name in header]
-        if not scales:
-            scales = [view.scale for view in views if view.unit]
-        return cls(header["dataset"], scales, views)
-
-    @property
-    def is_of_one_scale(self) -> bool:
-        """Whether their scale is known, and the same for all of them."""
-        return bool(self.scales) and max(self.scales) / min(self.scales) <= 1 + ALIKE
-
-    def scale(self) -> float:
-        """Return their scale, rounded to two digits if it is then still alike, since `cut` was given such a number."""
-        mean = CutSettings.scale
-        if self.scales:
-            mean = math.sqrt(min(self.scales) * max(self.scales))
-        nominal = float(f"{mean:.2g}")
-        if abs(mean / nominal - 1) <= ALIKE:
-            return nominal
-        return float(f"{mean:.3g}")
-
-    def field(self, scale: float) -> float:
-        """Return a side of a tile in micrometres: the shorter of a published data set, or that of the largest view."""
-        if self.dataset in _SIDES:
-            return _SIDES[self.dataset] * scale
-        if not self.views:
-            return CutSettings.field
-        return math.ceil(max(view.crop / view.factor(scale) for view in self.views)) * scale
-
-
 def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
-    """Return how fields are cut for a model. What its file does not tell is warned of.
-
-    Tiles have the scale and the size of the training images, see `TrainingScales`.
+    """Return how tiles are cut for a model, by default as its training images; it warns of others, and of a guess.
 
     Raises
     ------
     InputError
         Tiles are too small for the model, or of too many pixels.
     """
-    images = TrainingScales.of(model)
-    scale = images.scale() if settings.scale is None else settings.scale
-    field = images.field(scale) if settings.field is None else settings.field
-    is_scale_guess = settings.scale is None and not images.is_of_one_scale
-    is_field_guess = settings.field is None and images.dataset not in _SIDES
-    if is_scale_guess or is_field_guess:
+    training = TrainingLooks(model)
+    views: list[View] = []
+    if isinstance(model, BoostedModel):
+        views = [view for of_store in model.settings.values() for view in of_store.views]
+    scales = training.ends.get("mpp") or [view.scale for view in views if view.unit]
+    scale = settings.scale or _scale(scales)
+    field, is_known = _field(training, views, scale)
+    field = settings.field or field
+    is_of_one_scale = bool(scales) and max(scales) / min(scales) <= 1 + ALIKE
+    if not (settings.scale or is_of_one_scale) or not (settings.field or is_known):
         text = "tiles have {field:{}} and {scale:{}}, a guess: give those of slides cut, which the model file lacks"
         _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}"))
     fields = CutSettings(field=field, scale=scale, tissue=settings.tissue, mpp=settings.mpp)
-    tile = ImageRecord("", Path("a tile"), None, mpp=scale)
+    header = ImageHeader("tile", fields.pixels, fields.pixels, "RGB", pages=1)
+    tile = ImageRecord("a tile", Path("a tile"), None, mpp=scale, header=header)
+    training.warn_unlike([tile], Message("give the {field} and {scale} of those"))
     for need in model.needs:
         misfit = need.misfit(tile, width=fields.pixels, height=fields.pixels)
         if misfit is not None:
             text = "{field:{}}: {}; give a larger {field}"
             raise InputError(text, f"{field:.4g}", limited(misfit, {"field"}))
     return fields
+
+
+def _scale(scales: Sequence[float]) -> float:
+    """Return a scale of training, rounded to two digits if it is then still alike, as `cut` was given it."""
+    mean = CutSettings.scale
+    if scales:
+        mean = math.sqrt(min(scales) * max(scales))
+    nominal = float(f"{mean:.2g}")
+    if abs(mean / nominal - 1) <= ALIKE:
+        return nominal
+    return float(f"{mean:.3g}")
+
+
+def _field(training: TrainingLooks, views: Sequence[View], scale: float) -> tuple[float, bool]:
+    """Return the side of a tile in micrometres, and whether all training images have it as their shorter side."""
+    if "short" in training.ends:
+        least, most = training.ends["short"]
+        return least * scale, least == most
+    if not views:
+        return CutSettings.field, False
+    return math.ceil(max(view.crop / view.factor(scale) for view in views)) * scale, False
 
 
 @dataclass(frozen=True)

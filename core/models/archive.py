@@ -72,6 +72,14 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
             "sure": _are_counts,
             "unsure": _are_counts,
         },
+        "looks": [
+            {
+                "class": lambda name: name in manifest["classes"],
+                "what": str,
+                "least": _is_number,
+                "most": _is_number,
+            }
+        ],
     }
     for name, form in forms.items():
         is_unknown = name in _UNKNOWN and manifest.get(name, 0) is None

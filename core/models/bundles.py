@@ -77,6 +77,8 @@ class BundleFacts:
         None if the training images are not recorded.
     unsure : dict or None
         See `bchisto.evaluate.unsure_rule`.
+    looks : sequence of dict
+        ``class``, ``what`` (a field of `bchisto.data.Look`), and its ``least`` and ``most`` in the training images.
     reading : dict
         How images were read from their dataset, see `bchisto.data.ImageSelection`. Empty for the default.
     """
@@ -88,6 +90,7 @@ class BundleFacts:
     two_class: Content | None = None
     training: TrainingImages | None = None
     unsure: Content | None = None
+    looks: Sequence[Content] = ()
     reading: Content = field(default_factory=dict)
 
     @property
@@ -144,6 +147,7 @@ class BundleFacts:
             two_class=manifest["two_class"],
             training=training,
             unsure=manifest["unsure"],
+            looks=manifest["looks"],
             **further,
         )
 
@@ -163,6 +167,7 @@ class BundleFacts:
             "two_class": self.two_class,
             "training": training,
             "unsure": self.unsure,
+            "looks": self.looks,
         }
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -76,27 +75,19 @@ def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> In
     what = f"the only image of {label} is"
     if len(groups) > 1:
         what = f"all {len(groups)} images of class {label} are"
-    cures: list[str] = [f"add images of a second patient with class {label}"]
-    pairs = {*zip(pool.labels, pool.groups, strict=True)}
-    if len(pairs) == len({*pool.labels}) == len({*pool.groups}) < len(pool.labels):
+    reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({groups[0]})"))
+    cures = [f"add images of a second patient with class {label}"]
+    owners = {*zip(pool.labels, pool.groups, strict=True)}
+    names = {group for _, group in owners}
+    if len(owners) == len(names) == len({*pool.labels}) < len(pool.labels):
         text = (
-            "each class is one group: if these are no patients, name the patients with {group_from}"
+            "{folds} {}: each class is one group{}, so that groups may be classes and not patients"
         )
-        cures.append(Message(text))
+        reason = Message(text, spec, Names(f" ({few(sorted(map(str, names)))})"))
+        cures.insert(0, Message("name the patients with {group_from} or {group_column}"))
     drawn = first_drawn([spec, *specs], pool._replace(grouped=False))
     if drawn:
         more = "" if drawn == spec else Message(" and {folds:{}}", drawn)
         text = "use {group_by:none}{}, with results that are too high for new patients"
         cures.append(Message(text, more))
-    reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({groups[0]})"))
-    names = sorted(filter(None, set(pool.groups)))
-    owners = set(zip(pool.labels, pool.groups, strict=True))
-    is_each = len(owners) == len(names) == len(set(pool.labels))
-    begin = all(label.casefold().startswith(str(group).casefold()) for label, group in owners)
-    # names of patients hold a digit, or are a letter
-    if is_each and (begin or not re.search(r"\d|\b\w\b", " ".join(names))):
-        text = "{folds} {}: the groups{} are classes and not patients, as each class is one group"
-        reason = Message(text, spec, Names(f" ({few(names)})"))
-        cures[0] = "name the patients"
-        cures.insert(1, Message("find them with {group_from} or {group_column}"))
     return InputError("{}", reason, remedies=cures)

@@ -108,18 +108,24 @@ _FEW_BITS = 14
 """A 16-bit image whose values fit in so many bits looks far too dark: its white is a quarter of the full scale."""
 
 
-def read_headers(records: Sequence[ImageRecord]) -> dict[str, ImageHeader]:
-    """Return a dict from image ID to header; images with an unreadable header are left out."""
-    headers = zip(records, headers_of(records), strict=True)
-    return {
-        record.image_id: header for record, header in headers if isinstance(header, ImageHeader)
-    }
+def with_headers(records: Sequence[ImageRecord]) -> list[ImageRecord]:
+    """Return records with the headers of their files, except of files whose header cannot be read."""
+    known = []
+    for record, header in zip(records, headers_of(records), strict=True):
+        if isinstance(header, ImageError):
+            known.append(record)
+        else:
+            known.append(record.scaled_by(header))
+    return known
 
 
 def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[str]:
     """Return the IDs of images of another width or height; one that cannot be read is an error of its own."""
-    headers = read_headers(records).items()
-    return {image for image, header in headers if (header.width, header.height) != size}
+    return {
+        record.image_id
+        for record in with_headers(records)
+        if record.header and (record.header.width, record.header.height) != size
+    }
 
 
 def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
@@ -134,9 +140,7 @@ def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageEr
     return in_threads(read, records)
 
 
-def header_findings(
-    records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader], *, most: int | None = None
-) -> list[Finding]:
+def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) -> list[Finding]:
     """Return what a person must know of files: remarks of their headers, and 16-bit values that use at most 14 bits.
 
     Cameras of 12 bits write such values, which look nearly black.
@@ -146,15 +150,13 @@ def header_findings(
     records : iterable of ImageRecord
         Images with an unknown header are ignored. Pixels are not looked at if grey levels are stretched, or if they
         cannot be decoded.
-    headers : mapping of str to ImageHeader
-        Image ID to header.
     most : int, optional
         Largest number of images whose pixels are read, evenly sampled; by default all.
     """
     remarks = []
     deep = []
     for record in records:
-        header = headers.get(record.image_id)
+        header = record.header
         if header is None:
             continue
         remarks += [Finding(level, record.image_id, text) for level, text in header.remarks]
@@ -203,7 +205,7 @@ _ORIGIN = re.compile(
 """Names of columns of the site, the scanner and the date of an image, which are none of the patient."""
 
 
-def sign_findings(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> list[Finding]:
+def sign_findings(dataset: Dataset) -> list[Finding]:
     """Return what tells the classes apart and is not the tissue: sizes, kinds of files, scales, sites, scanners, dates.
 
     Each sign is judged by how well the class of a patient follows from the other patients with the same or the next
@@ -213,13 +215,12 @@ def sign_findings(dataset: Dataset, headers: Mapping[str, ImageHeader]) -> list[
     Parameters
     ----------
     dataset : Dataset
-    headers : mapping of str to ImageHeader
-        Image ID to header; other images are ignored.
+        Images without a header are ignored, see `ImageRecord.scaled_by`.
     """
-    sound = [record for record in dataset.records if record.image_id in headers]
+    sound = [record for record in dataset.records if record.header]
     images = Counter(record.label for record in sound)
     records = [record for record in sound if record.label and images[record.label] >= _LEAST]
-    signs = _signs(records, headers)
+    signs = _signs(records)
     levels = _levels(records, signs)
     return [
         Finding(levels[name], str(dataset.root), _telling(name, levels[name], records, values))
@@ -246,14 +247,12 @@ def _levels(
     return levels
 
 
-def _signs(
-    records: Sequence[ImageRecord], headers: Mapping[str, ImageHeader]
-) -> dict[str, dict[str, str]]:
+def _signs(records: Iterable[ImageRecord]) -> dict[str, dict[str, str]]:
     """Return the signs that are not the same in all images: the name to image ID to value."""
     signs: dict[str, dict[str, str]] = {}
     for record in records:
-        header = headers[record.image_id]
-        mpp = record.scaled_by(header).mpp
+        header = record.header
+        assert header is not None
         values = {
             "format": header.format,
             "codec": header.codec,
@@ -262,8 +261,8 @@ def _signs(
             "scanner": header.scanner,
             "date": header.date,
         }
-        if mpp is not None:
-            values["micrometres per pixel"] = f"{mpp:.3g}"
+        if record.mpp is not None:
+            values["micrometres per pixel"] = f"{record.mpp:.3g}"
         if header.deep:
             values["kind of pixels"] += " of 16 bits"
         if record.box is None and record.frame is None:  # else the lesion has this size

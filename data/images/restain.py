@@ -36,7 +36,7 @@ from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import list_images
 from .content import is_blank, pixel_findings
-from .decode import RgbImage, header_findings, read_headers, shrink_image
+from .decode import RgbImage, header_findings, shrink_image, with_headers
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
@@ -114,7 +114,7 @@ def stain_images(
     failures = []
     restained = _Restained(folder, stain)
     records = [ImageRecord(image_id=path.name, path=path, label=None) for path in files]
-    report_findings(header_findings(records, read_headers(records)))
+    report_findings(header_findings(with_headers(records)))
     with Progress(total=len(files), label="treating stains", unit="images") as progress:
         for number, path in enumerate(files, start=1):
             try:

@@ -109,8 +109,7 @@ def test_groups_that_are_the_classes(tmp_path, cli, names, rule):
     code, _, err = cli("data", "folds", *arguments, "--folds", 2, "--out", tmp_path / "f.csv")
     assert code == 2
     assert (
-        "each class is one group: if these are no patients, name the patients with --group-from"
-        in err
+        "so that groups may be classes and not patients; name the patients with --group-from" in err
     )
 
 

@@ -189,10 +189,10 @@ def test_values_of_few_bits_are_looked_for_in_a_sample_before_work(tmp_path):
     for number in range(10):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 4000, np.uint16))
     records = [ImageRecord(path.name, path, "a", None) for path in sorted(tmp_path.iterdir())]
-    headers = {record.image_id: read_header(record.path) for record in records}
-    sample = [finding.file for finding in header_findings(records, headers, most=3)]
+    records = [record.scaled_by(read_header(record.path)) for record in records]
+    sample = [finding.file for finding in header_findings(records, most=3)]
     assert sample == ["0.png", "4.png", "8.png"]
-    assert len(header_findings(records, headers)) == 10
+    assert len(header_findings(records)) == 10
 
 
 # findings

@@ -69,7 +69,7 @@ def described(cli, images, run, view, *more):
     (path,) = (run / "features").glob(f"tiny-{view.replace(':', '-')}.h5")
     with open_store(path) as store:
         labels = np.array(store.labels)
-        return store.features(), labels, store.keys, store.images("mpp"), store.header
+        return store.features(), labels, store.keys, store.images("look")[:, 3], store.header
 
 
 def test_rows_are_those_of_the_factor_of_each_image(cli, manifest, tmp_path):
@@ -79,12 +79,7 @@ def test_rows_are_those_of_the_factor_of_each_image(cli, manifest, tmp_path):
     np.testing.assert_array_equal(rows[labels == "benign"], whole[labels == "benign"])
     np.testing.assert_array_equal(rows[labels == "malignant"], half[labels == "malignant"])
     np.testing.assert_array_equal(mpp, np.where(labels == "benign", 0.5, 0.25))
-    assert (header["unit"], header["scale"], header["mpp_least"], header["mpp_most"]) == (
-        "um",
-        0.5,
-        0.25,
-        0.5,
-    )
+    assert (header["unit"], header["scale"]) == ("um", 0.5)
 
 
 def test_a_corrected_number_describes_its_image_anew_and_nothing_else(cli, manifest, tmp_path):

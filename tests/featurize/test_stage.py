@@ -188,7 +188,7 @@ def test_a_file_is_written_in_pieces_and_read_back(described, tmp_path, rng, fai
         assert [*store.keys.values()] == [f"{n:064x}" for n in range(3)]
         assert store.images("normalisation_skipped").tolist() == [False, True, False]
         np.testing.assert_array_equal(store.images("stains"), columns["stains"])
-        np.testing.assert_array_equal(store.images("mpp"), [0.5, np.nan, 0.25])
+        np.testing.assert_array_equal(store.images("look")[:, 3], [0.5, np.nan, 0.25])
         assert dict(store.header["failures"]) == {"d.png": "why"}
     content = bytearray(path.read_bytes())
     content[content.index(rows[1].tobytes()) + 5] ^= (

@@ -41,7 +41,9 @@ def model(tmp_path_factory, tiny_settings):
     root, rows = tmp_path_factory.mktemp("model"), [("path", "label", "patient", "mpp")]
     for number in range(24):
         label = NAMES[number % 2]
-        Image.fromarray(stained(label, 96, 96, seed=number + 1)).save(root / f"{number:02d}.png")
+        Image.fromarray(stained(label, SIDE, SIDE, seed=number + 1)).save(
+            root / f"{number:02d}.png"
+        )
         rows.append((f"{number:02d}.png", label, f"P{number // 2 % 4}", 0.5))
     with (root / "images.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
@@ -233,7 +235,9 @@ def test_micrometres_of_a_slide_decide(model, tmp_path, completed):
 def test_fields_are_found_where_they_were_pasted(mapped):
     out, printed, err = mapped
     assert printed.endswith("216 tiles of 1 slide\n")
-    assert "tiles have --field 32 and --scale 0.5" in err
+    # as the training images, which the model file tells
+    assert "tiles have" not in err
+    assert "than those of training" not in err
     rows = table(out / "maps" / "S 1 ü" / "tiles.csv")
     assert len(rows) == 216
     for row in rows:
@@ -392,6 +396,36 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
     assert "made with other settings: field 32" in refused(
         "slides", "map", model, slide, "--out", out, "--field", 64
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (("--field", 48), "1 of 1 images have other sizes than those of training (64x64), such as"),
+        (
+            ("--scale", 1, "--field", 64),
+            "have other micrometres per pixel than those of training (0.5)",
+        ),
+        (("--scale", 0.52, "--field", 33.28), ""),
+    ],
+)
+def test_other_tiles_than_training_had_are_warned_of(model, slide, tmp_path, cli, options, warning):
+    code, _, err = cli(
+        "slides",
+        "map",
+        model,
+        slide,
+        "--out",
+        tmp_path / "out",
+        *options,
+        "--tissue",
+        0.95,
+        "--jobs",
+        1,
+    )
+    assert code == 0, err
+    assert warning in err
+    assert ("than those of training" in err) == bool(warning)
 
 
 @pytest.mark.slow

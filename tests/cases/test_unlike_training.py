@@ -1,0 +1,85 @@
+"""New images that differ from those of training in size, bits or micrometres, as their files tell."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from bchisto.core.jobs import Work
+from bchisto.featurize import featurize
+from conftest import write_tissue
+from packs import train_small
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_settings):
+    """A model of images of 64 x 64 pixels of one class, and of 96 x 64 of the other; read only."""
+    root = tmp_path_factory.mktemp("run")
+    write_tissue(root / "images", per_class=4, size=(64, 64), classes=("benign",))
+    write_tissue(root / "images", per_class=4, size=(96, 64), classes=("malignant",), seed=1)
+    settings = replace(tiny_settings, stain="none")
+    featurize(root / "images", out=root / "run", settings=settings, work=Work(jobs=1))
+    train_small(root / "run", "2", params={"min_data_in_leaf": 2, "num_iterations": 4})
+    return root / "run"
+
+
+def as_it_is(picture, path):
+    picture.save(path.with_suffix(".png"))
+
+
+def as_jpeg(picture, path):
+    picture.save(path.with_suffix(".jpg"), quality=95)
+
+
+def turned(picture, path):
+    picture.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(".png"))
+
+
+def twice(picture, path):
+    picture.resize((picture.width * 2, picture.height * 2)).save(path.with_suffix(".png"))
+
+
+def longer(picture, path):
+    picture.resize((100, 64)).save(path.with_suffix(".tif"))
+
+
+def thicker(picture, path):
+    picture.resize((80, 72)).save(path.with_suffix(".jpg"))
+
+
+def of_16_bits(picture, path):
+    cv2.imwrite(str(path.with_suffix(".tif")), np.uint16(np.asarray(picture)[..., ::-1]) * 257)
+
+
+SIZES = (
+    "4 of 4 images have other sizes than those of training (benign 64x64, malignant 96x64), such as"
+)
+
+
+@pytest.mark.parametrize(
+    ("save", "warning"),
+    [
+        (as_it_is, ""),
+        (as_jpeg, ""),
+        (turned, ""),
+        (twice, f"{SIZES} Fall ä0.png with 128x128; export them as those were"),
+        (longer, f"{SIZES} Fall ä0.tif with 100x64"),
+        (thicker, f"{SIZES} Fall ä0.jpg with 80x72"),
+        (
+            of_16_bits,
+            "4 of 4 images have other bits of a sample than those of training (8), such as Fall ä0.tif with 16",
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_predict_warns_of_images_that_differ(run, tmp_path, cli, save, warning):
+    folder = tmp_path / "new images"
+    folder.mkdir()
+    for number, path in enumerate(sorted((run.parent / "images" / "benign").iterdir())):
+        save(Image.open(path), folder / f"Fall ä{number}")
+    code, _, err = cli("predict", run, "--images", folder, "--out", tmp_path / "p.csv")
+    assert code == 0, err
+    text = " ".join(err.split())
+    assert warning in text
+    assert ("than those of training" in text) == bool(warning)
