@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
 from ..core.formats import GROUP, IMAGE, is_missing, may_hold_patients, read_csv, visible
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
-from .findings import Finding, Findings
+from .findings import Finding, Findings, Level
 
 _LONGEST = 200
 """Largest number of characters of a pattern."""
@@ -144,7 +144,8 @@ _FOLDERS = (0, 4, 3, 2, 1)
 """How many of the last parts of paths are compared, one after the other; 0 for all."""
 
 _ADDED = re.compile(
-    r"(?<![^/])[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[-_]|(?<![^/])[0-9a-f]{8}-|_[a-z]{3,4}\.rf\.[0-9a-f]{32}$"
+    r"(?<![^/])[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[-_]|(?<![^/])[0-9a-f]{8}(-|__)|_[a-z]{3,4}\.rf\.[0-9a-f]{32}$",
+    re.IGNORECASE,
 )
 """What Label Studio and others write before the name of an image, and Roboflow behind it."""
 
@@ -220,30 +221,43 @@ def match_names(
     dict of str to str
         Name in the table to name of the image; without names that fit no image, or several.
     list of Finding
-        A note on names that are not those of the images.
+        A note on names that are not those of the images, and a warning if their folder is another one.
     """
     rows = list(dict.fromkeys(rows))
     images = set(images)
     names = {row: row for row in rows if row in images}
-    cases: tuple[Callable[[str], str], ...] = (str, str.casefold)
-    shorts: tuple[Callable[[str], str], ...] = (str, _bare, _uploaded)
-    for rule in itertools.product(cases, _FOLDERS, shorts):
+    elsewhere = []
+    for folders, case, (of_row, of_image) in itertools.product(_FOLDERS, _CASES, _SHORTS):
         others = set(rows) - names.keys()
         if not others:
             break
-        image_of = _alone(images.difference(names.values()), *rule)
-        for key, row in _alone(others, *rule).items():
-            if key in image_of:
-                names[row] = image_of[key]
-    other = [row for row in rows if _plain(names.get(row, row)) != _plain(row)]
+        image_of = _alone(images.difference(names.values()), folders, case, of_image)
+        agree = any("/" in _plain(row) and "/" in names[row] for row in names)
+        for key, row in _alone(others, folders, case, of_row).items():
+            if key not in image_of:
+                continue
+            depths = [_plain(name).count("/") for name in (row, image_of[key])]
+            is_elsewhere = bool(folders) and min(depths) >= folders
+            # if other rows name folders rightly, an image of another folder is not meant
+            if is_elsewhere and agree:
+                continue
+            names[row] = image_of[key]
+            if is_elsewhere and depths[0] == depths[1]:
+                elsewhere.append(row)
+    other = elsewhere or [row for row in rows if _plain(names.get(row, row)) != _plain(row)]
     if not other:
         return names, []
-    message = f"{len(other)} of {len(rows)} rows name the image with another folder, suffix or case"
-    return names, [Finding("note", where, f"{message}, such as {other[0]} for {names[other[0]]}")]
+    level: Level = "note"
+    text = f"{len(other)} of {len(rows)} rows name the image with another folder, suffix or case"
+    if elsewhere:
+        level = "warning"
+        text = f"{len(other)} of {len(rows)} rows name an image of another folder; check that it is meant"
+    return names, [Finding(level, where, f"{text}, such as {other[0]} for {names[other[0]]}")]
 
 
 def _plain(name: str) -> str:
-    return visible(unicodedata.normalize("NFC", name)).replace("\\", "/").replace("?d=", "/")
+    text = visible(unicodedata.normalize("NFC", name)).replace("\\", "/")
+    return text.replace("?d=", "/").replace("%5C", "/").replace("%2F", "/")
 
 
 def _bare(name: str) -> str:
@@ -252,18 +266,33 @@ def _bare(name: str) -> str:
     return stem if f"{dot}{suffix}".casefold() in _SUFFIXES and stem else name
 
 
-def _uploaded(name: str) -> str:
-    """Return a name as it was before an annotation program changed it, and without brackets and commas."""
+def _mangled(name: str) -> str:
+    """Return a name as annotation programs write it: without blanks, brackets and commas."""
     bare = _bare(unquote(name.partition("?")[0]))
-    return re.sub(r"[](),&'[]", "", _ADDED.sub("", bare).replace(" ", "_"))
+    return re.sub(r"[](),&'[]", "", bare.replace(" ", "_"))
+
+
+def _uploaded(name: str) -> str:
+    """Return a name without what annotation programs add to it."""
+    return _ADDED.sub("", _mangled(name))
 
 
 def _alone(
-    names: Collection[str], case: Callable[[str], str], folders: int, short: Callable[[str], str]
+    names: Collection[str], folders: int, case: Callable[[str], str], short: Callable[[str], str]
 ) -> dict[str, str]:
     """Return a dict from short name, of so many last parts of a path, to name, without those that several share."""
     names_of = by_key(names, lambda name: case(short("/".join(_plain(name).split("/")[-folders:]))))
     return {key: same[0] for key, same in names_of.items() if len(same) == 1}
+
+
+_CASES: tuple[Callable[[str], str], ...] = (str, str.casefold)
+_SHORTS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
+    (str, str),
+    (_bare, _bare),
+    (_uploaded, _mangled),
+    (_mangled, _uploaded),
+)
+"""How names in a table, and of images, are compared; what programs add counts on one side: two uploads differ."""
 
 
 BARCODE = re.compile(

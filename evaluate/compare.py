@@ -133,19 +133,16 @@ def _verdict(change: Figure, p: float) -> Entry:
 
 
 def named_alike(tables: Sequence[PredictionTable]) -> list[PredictionTable]:
-    """Return tables in which each image has one name, if they are of the same images, see `match_names`."""
+    """Return tables in which an image has one name, if most of two tables are the same, see `match_names`."""
     alike: list[PredictionTable] = []
     for table in tables:
         images = {*table.image_ids}
         for other in alike:
             names, findings = match_names(images, other.image_ids, where=table.name)
-            if (
-                table.image_ids != table.groups
-                and names.keys() == images
-                and {*names.values()} == {*other.image_ids}
-            ):
+            if findings and 2 * len(names) > len(images) and table.image_ids != table.groups:
                 report_findings(findings)
-                image_ids = tuple(names[image] for image in table.image_ids)
+                names = dict(zip(images, images, strict=True)) | names
+                image_ids = tuple(map(names.__getitem__, table.image_ids))
                 not_new = frozenset(map(names.__getitem__, table.not_new))
                 table = replace(table, image_ids=image_ids, not_new=not_new)
                 break

@@ -139,6 +139,13 @@ def read_predictions(
         raise InputError(
             f"{text}; add a column {other}, which is 1 - {only} if there are two classes"
         )
+    known = {*parser.labels.values()}
+    if parser.predicted and len(known) > 1 and known.isdisjoint(parser.predicted.values()):
+        text = (
+            "{}: no predicted class ({}) is a label ({}); write both in the same words, and probabilities in columns "
+            "p_ and the class"
+        )
+        raise InputError(text, path, few(parser.predicted), few(parser.labels))
     rows_of_model, unlabelled = _parse_rows(table, parser)
     _refuse_more(path, len(rows_of_model), limits.EVALUATED_MODELS, "models")
     _refuse_two_patients(path, itertools.chain.from_iterable(rows_of_model.values()))

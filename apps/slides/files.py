@@ -21,7 +21,7 @@ import numpy as np
 from ...core import ImageError, InputError, Message, Settings, counted, few, option, readable_name
 from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Floats, Role, read_csv, read_json
 from ...core.jobs import write_or_remove
-from ...data import NO_GROUPS, PathRule, match_names
+from ...data import NO_GROUPS, PathRule, match_names, report_findings
 from .slide import Slide
 
 _log = logging.getLogger(__name__)
@@ -165,7 +165,8 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
         for path in sorted(given.rglob("*json"))
         if path.suffix in (".geojson", ".json")
     }
-    names, _ = match_names(files, (slide.name for slide in slides), where=given.name)
+    names, findings = match_names(files, (slide.name for slide in slides), where=given.name)
+    report_findings(findings)
     if not names:
         raise InputError(
             "{annotations} {}: give a folder with a file a slide ({}.geojson)",

@@ -162,6 +162,9 @@ PREDICTED = Role(
 )
 FOLD = Role("fold", "fold", (("fold",), ("foldid", "foldno", "foldnumber")))
 PART = Role("part", "part of a split", (("part",), ("split", "subset", "partition")))
+ROLES = (PATH, IMAGE, LABEL, GROUP, MPP, PREDICTED, FOLD, PART)
+"""What the columns of a table of images mean."""
+
 FEATURES = Role("features", "features", (("feature",), ("embedding",), ("x",)))
 
 

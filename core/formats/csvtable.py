@@ -19,6 +19,7 @@ from .columns import (
     GROUP,
     IMAGE,
     PATH,
+    ROLES,
     Role,
     choose_column,
     has_column,
@@ -70,11 +71,13 @@ _log = logging.getLogger(__name__)
 
 
 _FOOTER = re.compile(
-    r"(grand |sub)?(totals?|sum|mean|average|count|n(?=\s*[:=])|insgesamt|gesamt|summe|anzahl|mittelwert|somme|moyenne|"
-    r"totale|media|suma)\s*([:=].*)?|([*#†©]|(notes?|source|legend|exported|created|generated)\b).* .*",
+    r"\(?\d+ rows\b.*|(grand |sub)?(totals?|sum|mean|average|overall|count|n(?=\s*[:=])|insgesamt|gesamt|summe|anzahl|"
+    r"mittelwert|somme|moyenne|totale|media|suma|razem|итого)(?![^\W_]*\.\w)\w*([\s:=].*)?|"
+    r"([*#†©]|(notes?|source|legend|exported|created|generated|last update|reviewed|page|abbreviations?)\b).* .*|"
+    r"\w = .*",
     re.IGNORECASE,
 )
-"""What the last lines of a table begin with that are not of an image."""
+"""The first cell of a last line that is not of an image, and has fewer cells than those."""
 
 
 class CsvTable(NamedTuple):
@@ -266,11 +269,13 @@ def read_csv(
         The package that reads this kind of workbook is missing.
     """
 
-    def is_header(titles: Sequence[str]) -> bool:
+    def score(titles: Sequence[str]) -> int:
         names = [key(title) for title in titles]
-        return all(has_column(names, column) for column in needed)
+        if not all(has_column(names, column) for column in needed):
+            return 0
+        return sum(has_column(names, column) for column in (*needed, *ROLES))
 
-    lines, _, remarks = table_rows(path, is_header)
+    lines, _, remarks = table_rows(path, score)
     _, titles = next(lines, (1, []))
     names = [key(title) for title in titles]
     _check_header(path, names, titles, needed=needed, expected=expected)
@@ -278,7 +283,8 @@ def read_csv(
     overlong = []
     short = []
     filled = [(number, cells) for number, cells in lines if any(cells)]
-    while filled and _FOOTER.fullmatch(next(filter(None, filled[-1][1]))):
+    least = min((_filled(cells) for _, cells in filled if not _is_footer(cells)), default=0)
+    while filled and _is_footer(filled[-1][1]) and _filled(filled[-1][1]) < least:
         number, cells = filled.pop()
         remarks.append(("note", f"line {number} is a footer, and not read: {' '.join(cells)[:60]}"))
     for number, cells in filled:
@@ -297,6 +303,14 @@ def read_csv(
         short=tuple(short),
         unread=tuple(remarks),
     )
+
+
+def _is_footer(cells: Iterable[str]) -> bool:
+    return _FOOTER.fullmatch(next(filter(None, cells))) is not None
+
+
+def _filled(cells: Sequence[str]) -> int:
+    return len(cells) - cells.count("")
 
 
 def _check_header(

@@ -50,8 +50,8 @@ _NO_VALUE = re.compile(
 Rows: TypeAlias = Iterator[tuple[int, list[str]]]
 """Line number and cells of each row."""
 
-IsHeader: TypeAlias = Callable[[Sequence[str]], bool]
-"""Whether cells are those of a header."""
+Score: TypeAlias = Callable[[Sequence[str]], int]
+"""How many columns of a known meaning cells name; 0 if they are not those of a header."""
 
 Remark: TypeAlias = tuple[Literal["note", "warning"], str]
 
@@ -63,18 +63,18 @@ class TableRows(NamedTuple):
     ----------
     rows : iterator of (int, list of str)
         Line number and cells of each row, the header first; an empty row has no cells.
-    has_header : bool
-        Whether one of the first rows is a header; otherwise all rows are read.
+    score : int
+        How many columns of a known meaning the header names; 0 if there is none, and all rows are read.
     remarks : list of ({"note", "warning"}, str)
         What is not read, or is used although it is hidden.
     """
 
     rows: Rows
-    has_header: bool
+    score: int
     remarks: list[Remark]
 
 
-def table_rows(path: Path, is_header: IsHeader = lambda cells: False) -> TableRows:
+def table_rows(path: Path, score: Score = lambda cells: 0) -> TableRows:
     """Read a table from its header on.
 
     CSV files are in UTF-8. Their delimiter is the one with which there is a header, a comma, semicolon or tab, the most
@@ -85,8 +85,8 @@ def table_rows(path: Path, is_header: IsHeader = lambda cells: False) -> TableRo
     Parameters
     ----------
     path : Path
-    is_header : callable, optional
-        Whether cells are those of a header; by default there is none.
+    score : callable, optional
+        How many columns of a known meaning cells name, of which a header names most; by default there is no header.
 
     Raises
     ------
@@ -97,11 +97,11 @@ def table_rows(path: Path, is_header: IsHeader = lambda cells: False) -> TableRo
         The package that reads workbooks is missing.
     """
     if path.suffix.casefold() in BOOKS:
-        return _of_book(path, is_header)
-    return _of_text(path, is_header)
+        return _of_book(path, score)
+    return _of_text(path, score)
 
 
-def _from_header(path: Path, rows: Rows, is_header: IsHeader) -> TableRows:
+def _from_header(path: Path, rows: Rows, score: Score) -> TableRows:
     """Return the rows of a table from its header on."""
     rows = (
         (number, [_seen(path.parent, unneutral(cell).strip()) for cell in cells])
@@ -111,43 +111,50 @@ def _from_header(path: Path, rows: Rows, is_header: IsHeader) -> TableRows:
     columns = max((len(cells) for _, cells in top), default=0)
     if columns > limits.TABLE_COLUMNS:
         raise InputError(f"{path}: {columns:,} columns, too many for a table of images")
-    last, titles = _header_in([cells for _, cells in top], is_header)
-    above = top[: max(last, 0)]
+    header = _header_in([cells for _, cells in top], score)
+    above = top[: header.last]
     below = top[len(above) :]
     remarks: list[Remark] = []
     if any(any(cells) for _, cells in above):
         number, _ = below[0]
-        below[0] = (number, titles)
+        below[0] = (number, [*header.titles])
         remarks.append(("note", f"the header ends in line {number}; what is above is not read"))
-    return TableRows(itertools.chain(below, rows), last >= 0, remarks)
+    return TableRows(itertools.chain(below, rows), header.score, remarks)
 
 
-def _header_in(top: Sequence[list[str]], is_header: IsHeader) -> tuple[int, list[str]]:
-    """Return the position of the last row of the header, -1 without one, and its titles: of one row, else of two."""
-    headers = [(number, cells) for number, cells in enumerate(top) if is_header(cells)]
-    # comments, and titles of one word, come last
-    headers.sort(
-        key=lambda header: header[1][0].startswith("#") or header[1].count("") > len(header[1]) - 2
-    )
-    for number, cells in headers[:1]:
-        below = [*top, []][number + 1]
-        rows = top[number + 2 :]
-        texts = {*filter(None, below)}
-        # of units, or of what belongs to a title, but not of an image: its cells are unlike all others
-        is_short = bool(texts and rows) and not below[0]
-        unlike = texts.isdisjoint(itertools.chain(*rows))
-        if is_short and unlike and not re.search(r"[\d.]", "".join(below)):
-            return number + 1, _joined(cells, below)
-        return number, cells
-    for number, (cells, below) in enumerate(itertools.pairwise(top), start=1):
-        names = [low or high for high, low in itertools.zip_longest(cells, below, fillvalue="")]
-        headers += [(number, names), (number, _joined(cells, below))]
-    return next((header for header in headers if is_header(header[1])), (-1, []))
+class _Header(NamedTuple):
+    """The score of a header, the position of its last row, and its titles."""
+
+    score: int
+    last: int
+    titles: Sequence[str]
 
 
-def _joined(above: Sequence[str], below: Sequence[str]) -> list[str]:
+def _header_in(top: Sequence[list[str]], score: Score) -> _Header:
+    """Return the header that names most columns: the first of a row, else of two rows."""
+    headers = [_Header(score(cells), number, cells) for number, cells in enumerate(top)]
+    for number, (above, below) in enumerate(itertools.pairwise(top), start=1):
+        for form in ("{1}", "{0} {1}", "{0} [{1}]"):
+            titles = _joined(above, below, form)
+            headers.append(_Header(score(titles), number, titles))
+    header = max(headers, key=lambda header: header.score, default=_Header(0, 0, []))
+    if not header.score:
+        return _Header(0, 0, [])
+    rows = top[header.last + 1 :]
+    # of units, or of what belongs to a title, but not of an image: its cells are unlike all others
+    if len(rows) > 1 and any(rows[0]) and not rows[0][0]:
+        texts = {*filter(None, rows[0])}
+        unlike = texts.isdisjoint(itertools.chain(*rows[1:]))
+        if unlike and not re.search(r"[\d.]", "".join(texts)):
+            titles = _joined(header.titles, rows[0], "{0} [{1}]")
+            return _Header(header.score, header.last + 1, titles)
+    return header
+
+
+def _joined(above: Sequence[str], below: Sequence[str], form: str) -> list[str]:
+    """Return titles of two rows in this form, of columns that have both."""
     both = itertools.zip_longest(above, below, fillvalue="")
-    return [f"{high} [{low}]".removesuffix("[]").strip() for high, low in both]
+    return [form.format(high, low) if high and low else high or low for high, low in both]
 
 
 def _seen(folder: Path, cell: str) -> str:
@@ -159,7 +166,7 @@ def _seen(folder: Path, cell: str) -> str:
     return text
 
 
-def _of_text(path: Path, is_header: IsHeader) -> TableRows:
+def _of_text(path: Path, score: Score) -> TableRows:
     """Read a CSV file."""
     try:
         if path.stat().st_size > limits.TABLE_BYTES:
@@ -187,11 +194,11 @@ def _of_text(path: Path, is_header: IsHeader) -> TableRows:
     separator = _SEPARATOR.match(text)
     if separator:
         marks = [separator[1]]
-    for mark in (*marks, marks[0]):
-        table = _from_header(path, _split(path, text, mark, skip=separator is not None), is_header)
-        if table.has_header:
-            break
-    return table
+    tables = [
+        _from_header(path, _split(path, text, mark, skip=separator is not None), score)
+        for mark in marks
+    ]
+    return max(tables, key=lambda table: table.score)
 
 
 def _split(path: Path, text: str, mark: str, *, skip: bool) -> Rows:
@@ -204,7 +211,7 @@ def _split(path: Path, text: str, mark: str, *, skip: bool) -> Rows:
         raise InputError("{}: not a UTF-8 CSV file ({})", path, error) from error
 
 
-def _of_book(path: Path, is_header: IsHeader) -> TableRows:
+def _of_book(path: Path, score: Score) -> TableRows:
     """Read a workbook."""
     try:
         import openpyxl
@@ -217,7 +224,7 @@ def _of_book(path: Path, is_header: IsHeader) -> TableRows:
         warnings.simplefilter("ignore")  # about styles and other content that is not read
         _check_parts(path)
         book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
-        return _of_sheets(path, book, is_header)
+        return _of_sheets(path, book, score)
 
 
 def _check_parts(path: Path) -> None:
@@ -250,29 +257,29 @@ def _cell_text(value: Any) -> str:
     return str(value)
 
 
-def _of_sheets(path: Path, book: Any, is_header: IsHeader) -> TableRows:
+def _of_sheets(path: Path, book: Any, score: Score) -> TableRows:
     """Read the first sheet with a header, or the first one; hidden sheets come last."""
     sheets = sorted(book.worksheets, key=lambda sheet: sheet.sheet_state != "visible")
     if not sheets:
         raise InputError(f"{path}: this workbook has no sheet of cells")
-    tables = [_from_header(path, _sheet_rows(path, sheet), is_header) for sheet in sheets]
-    with_header = [number for number, table in enumerate(tables) if table.has_header]
-    chosen = next(iter(with_header), 0)
-    sheet = sheets[chosen]
-    rows = [*tables[chosen].rows]  # all of them, before the file is closed
+    tables = [_from_header(path, _sheet_rows(path, sheet), score) for sheet in sheets]
+    table = max(tables, key=lambda table: table.score)
+    sheet = sheets[tables.index(table)]
+    rows = [*table.rows]  # all of them, before the file is closed
     content = book._archive.read(sheet._worksheet_path)
     _check_cells(path, book, content, header=next((number for number, _ in rows), 0))
-    remarks = tables[chosen].remarks
+    remarks = table.remarks
     hidden = {number for number, _ in rows[1:]}.intersection(map(int, _HIDDEN.findall(content)))
     if hidden:
         text = f"{len(hidden)} of {len(rows) - 1} rows are hidden, as by a filter, first row {min(hidden)}"
         cure = "all are used; to use only the visible ones, copy these to a new table"
         remarks.append(("warning", f"{text}; {cure}"))
     others = [
-        sheets[number].title
-        for number in with_header[1:]
-        if sheets[number].sheet_state == "visible"
-        and len([*itertools.islice(tables[number].rows, 2)]) > 1
+        other.title
+        for other, alike in zip(sheets, tables, strict=True)
+        if alike.score == table.score > 0
+        and other.sheet_state == "visible"
+        and len([*itertools.islice(alike.rows, 2)]) > 1
     ]
     if others:
         text = (
@@ -282,7 +289,7 @@ def _of_sheets(path: Path, book: Any, is_header: IsHeader) -> TableRows:
     elif len(sheets) > 1:
         text = f"the sheet {sheet.title} is read; {len(sheets) - 1} more are not"
         remarks.append(("note", text))
-    return TableRows(iter(rows), tables[chosen].has_header, remarks)
+    return TableRows(iter(rows), table.score, remarks)
 
 
 def _check_cells(path: Path, book: Any, content: bytes, *, header: int) -> None:

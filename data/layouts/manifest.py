@@ -252,20 +252,15 @@ def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row
     found = {
         cells[columns["path"]]: locate(folder, cells[columns["path"]]) for _, cells in table.rows
     }
-    absent_paths = [path for path, (name, _) in found.items() if not name]
     findings = Findings()
-    if absent_paths:
+    if not all(name for name, _ in found.values()):
         files: dict[str, Path] = {}
         with contextlib.suppress(InputError):
             files = list_images(folder, [])
-        others = files.keys() - {name for name, _ in found.values()}
-        image_of, notes = match_names(absent_paths, others, where=table.path.name)
+        paths = {name or path: path for path, (name, _) in found.items()}
+        image_of, notes = match_names(paths, files, where=table.path.name)
         findings += notes
-        for path, name in image_of.items():
-            # if other paths are right, an image of another folder is not meant
-            parent = f"{Path(name).parent.as_posix()}/".removeprefix("./").casefold()
-            if len(absent_paths) == len(found) or parent in path.replace("\\", "/").casefold():
-                found[path] = (name, "")
+        found |= {paths[row]: (name, "") for row, name in image_of.items()}
     rows = _rows(table, columns, found.__getitem__)
     findings += _row_errors(table.path, rows)
     absent = [row for row in rows if row.absent]
