@@ -21,18 +21,19 @@ _PART = re.compile(r"[^\W\d_]+|\d+|[^\w\s*?!#.,;:'\"()\[\]{}^~-]|^-|(?<=\w)-(?!\
 """A word, a number or a sign of a name; by the last two names differ on purpose: T1 and T2, ER+ and ER-."""
 
 _MARKS = (
-    r"[\s_-]v\d+$|(?i:[\s_-]+\W?"
-    r"(new|old|copy|final|fixed|corrected|revised|checked?|todo|unsure|te?mp|neu|kopie|nuevo|bis)\W*$)"
+    r"(?i:^\W*(?:(?:old|copy of|kopie von|probably|possibly|prob)[\s_-]+)+|(?:[\s_-]+\W?(?:v\d+|new|old|copy|final|"
+    r"fixed|corrected|revised|reviewed|edited|backup|checked?|todo|tbd|unsure|uncertain|probable|aug|augmented|te?mp|"
+    r"neu|kopie|nuevo|bis)\W*(?:\(\d+\)\W*)?)+$)"
 )
 """What people add to the name of a class."""
 
 _LANGUAGES = """
-benign benigne benigno benigna benignes gutartig gutartige gutartiger benin godartet goedaardig łagodny 良性
-malignant malign maligne maligno maligna bosartig bosartige bosartiger boesartig malin maligna kwaadaardig 恶性 惡性
-normal normale normaux normaal normalny norma норма 正常 정상
+benign benigne benigno benigna gutartig gutartiger benin godartet goedaardig łagodny 良性 양성 доброкачественный
+malignant malign maligne maligno maligna bosartig bosartige boesartig malin kwaadaardig złośliwy 恶性 惡性 悪性
+normal normalgewebe normale normaux normaal normalny norma норма 正常 정상
 healthy gesund gesunde sain saine sano sana saludable saudavel gezond zdrowy здоровый 健康
-tumor tumour tumeur tumore опухоль 肿瘤 腫瘤 腫瘍 종양
-cancer krebs cancro kanker kreft rak рак 癌 癌症
+tumor guz tumour tumeur tumore опухоль 肿瘤 腫瘤 腫瘍 종양
+cancer kanser krebs cancro kanker kreft rak рак 癌 癌症
 carcinoma karzinom carcinome karcinom carcinoom карцинома
 adenoma adenom adenome аденома 腺瘤
 invasive invasiv invasif invasivo invasiva infiltrierend infiltrant infiltrante 浸润性 浸潤性
@@ -41,9 +42,9 @@ inflammation entzundung entzuendung inflamacion inflamacao infiammazione ontstek
 negative negativ negatif negativo negativa negatief 阴性 陰性
 positive positiv positif positivo positiva positief 阳性 陽性
 stroma estroma bindegewebe
-fat fett graisse grasa grasso gordura vet
+fat adipose fett fettgewebe graisse grasa grasso gordura vet
 background hintergrund fond fondo fundo achtergrond 背景
-control kontrolle controle temoin controllo
+control kontrolle kontroll controle temoin controllo
 grade grad grado stopien
 low niedrig faible bajo basso baixo
 high hoch eleve alto
@@ -119,13 +120,21 @@ stroma struma sarcoma
 """Words, and parts of words, that differ in few letters and are not one; what separates them is a line."""
 
 _GRADES = re.compile(
-    r"(?i)(grade?|g|gg|gleason|isup|who|stage|p?[tn]|score|level|bi-?rads|her2|stufe)[\s_-]*([0-9]\+?|i{1,3}|iv|v)"
-    r"|0|[1-5]\+|i{1,3}|iv|v"
-    r"|(none|mild|moderate|severe|low|intermediate|medium|high|(well|moderately|poorly|un)[\s_-]?differentiated)"
+    r"(?i)(grade?|g|gg|gleason|isup|who|stage|p?[tn]|score|level|bi-?rads|her2|stufe|cin|nottingham)[\s_-]*([0-9]\+?|i{1,3}|iv|v)[abc]?"
+    r"|0|[1-5]\+|(i{1,3}|iv|v)[abc]?"
+    r"|(none|negative|weak|strong|mild|moderate|severe|low|intermediate|medium|high|(well|moderately|poorly|un)[\s_-]?differentiated)"
     r"([\s_-]?(grade|risk|dysplasia|atypia))?"
 )
 _LIST = re.compile(r"\[.*\]|\{.*\}|\(\s*['\"].*\)|.*\w\W*[|;]\W*\w.*", re.DOTALL)
 """A list, or JSON of an annotation program, or labels between | or ;."""
+
+_BETWEEN = (
+    r"\s*[,/&+\\、；，]\s*|<br>|\s+(?:->?|and|or|with|vs\.?|und|oder|mit|et|ou|avec|y|con|e)\s+"
+)
+"""What stands between several labels in a cell."""
+
+_AROUND = r"^[<>=~\s\u2264\u2265]+|(?<=\d)\s*[^\W\d_]{0,8}[.%\s]*$"
+"""What stands before a number in a cell, and its unit."""
 
 _NAMED = Message("if each is a class of its own, name all classes in {classes}")
 
@@ -310,10 +319,11 @@ def _similar(counts: Mapping[str, int], classes: Collection[str]) -> list[Findin
 def _joining(first: str, second: str, why: str, names: set[str]) -> Message:
     """Return the message on two names that may be one class, with an expression that joins them if there is one."""
     cures = ["if they are one class, give both one name in the table or the folders"]
-    common = re.match(r"(\w{3,}).*\n\1", f"{first}\n{second}", re.IGNORECASE)
-    if common:
-        texts = sorted(names - {first, second} | {common[1]}, key=len, reverse=True)
-        text = "{label_from:{}} (of a table with {label_column}) joins them as {}"
+    common = re.match(r"(\w[\w -]+\w).*\n\1", f"{first}\n{second}", re.IGNORECASE)
+    others = names - {first, second}
+    if common and common[1].casefold() not in map(str.casefold, others):
+        texts = sorted(others | {common[1]}, key=len, reverse=True)
+        text = "{label_from:{}} (of a table with {label_column}, and of folders {group_from}) joins them as {}"
         pattern = f"(?i)(?:^|/)({'|'.join(map(re.escape, texts))})"
         cures.append(Message(text, pattern, common[1]))
     return Message("{}; they stay separate classes", why, remedies=[*cures, _NAMED])
@@ -331,7 +341,10 @@ def _likeness(first: str, second: str, *, rare: bool) -> str:
     short, long = sorted((_parts(first), _parts(second)), key=lambda parts: len("".join(parts)))
     if short == long or loosely(first) == loosely(second):
         return "differ only in spaces, _ or -, or in a mark"
-    if len(long) > 1 and "".join(part[0] for part in long) == "".join(short):
+    are_words = "".join(short + long).isalpha()
+    if are_words and sorted(short) == sorted(long):
+        return "differ only in the order of words"
+    if are_words and len(long) > 1 and "".join(part[0] for part in long) == "".join(short):
         return "one may be an abbreviation of the other"
     if len(short) != len(long):
         return ""
@@ -350,6 +363,8 @@ def _alike(first: str, second: str, *, rare: bool) -> str:
     added = long.removeprefix(short)
     if len(short) > 2 and added in ("s", "es", "e", "en"):
         return "one may be the plural of the other"
+    if len(short) == 1 and added != long and len(long) > 4:
+        return "one may be an abbreviation of the other"
     # a typing error, or an abbreviation in one place, is rarer than the other classes
     if not rare or not long.isalpha():
         return ""
@@ -364,6 +379,8 @@ def _alike(first: str, second: str, *, rare: bool) -> str:
 def _typing(short: str, long: str) -> str:
     """Return that words may differ by a typing error: in two letters if they are long, in two that change places."""
     common = SequenceMatcher(None, short, long).ratio() * len(short + long) / 2
+    if len(short) == len(long) and short[0] != long[0]:
+        return ""
     is_long = len(long) > 6 and short[0] == long[0]
     if round(len(long) - common) > 1 + is_long or len(long) < 4:
         return ""
@@ -404,13 +421,13 @@ def _is_several(label: str, known: Collection[str]) -> bool:
     """Whether a cell holds a list, labels between | or ;, or between other signs if all are known by themselves."""
     if _LIST.fullmatch(label):
         return True
-    parts = re.split(r"\s*[,/&+\n]\s*|\s+(?:and|und|et|y|e)\s+", label)
+    parts = re.split(_BETWEEN, label)
     return len(parts) > 1 and all(loosely(part) in known for part in parts)
 
 
 def measured(labels: Iterable[str]) -> str:
     """Return a message on labels that are values of a measurement, not classes; nothing if they are not."""
-    texts = (label.strip("<>=~% \u2264\u2265").replace(",", ".") for label in labels)
+    texts = (re.sub(_AROUND, "", label).replace(",", ".") for label in labels)
     values = sorted({Decimal(text) for text in texts if _NUMBER.fullmatch(text)})
     if len(values) <= _DIGITS:
         return ""

@@ -155,7 +155,9 @@ def test_the_check_fails_in_folders_and_what_it_advises_joins(tmp_path, cli):
     code, text = checked(cli, root)
     assert code == 1
     assert "Invasive (6 images) and Invassive (2 images)" in text
-    option = re.search(r"(--label-from \S+(?: \S+)*?) \(of a table with --label-column\)", text)[1]
+    option = re.search(
+        r"(--label-from \S+(?: \S+)*?) \(of a table with --label-column[^)]*\)", text
+    )[1]
     code, text = checked(cli, root, *shlex.split(option))
     assert "separate classes" not in text
     rows, _ = listed(cli, root, *shlex.split(option))
@@ -165,7 +167,7 @@ def test_the_check_fails_in_folders_and_what_it_advises_joins(tmp_path, cli):
 def test_what_it_advises_joins_in_a_table(pictures, cli):
     path = manifest(pictures, {"gland": 8, "gland_new": 2, "stroma": 6})
     text = checked(cli, path)[1]
-    option = re.search(r"(--label-from \S+) \(of a table with --label-column\)", text)[1]
+    option = re.search(r"(--label-from \S+) \(of a table with --label-column[^)]*\)", text)[1]
     rows, err = listed(cli, path, "--label-column", "label", *shlex.split(option))
     assert sorted({row["label"] for row in rows.values()}) == ["gland", "stroma"]
     assert "separate classes" not in err
