@@ -101,7 +101,7 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
 def _list_options() -> Iterator[click.Parameter]:
     from ..data import ImageSelection
 
-    return options_of(ImageSelection, but=("only",))
+    return options_of(ImageSelection)
 
 
 @data.command(name="list", options=_list_options)
@@ -157,7 +157,7 @@ def _check_options() -> Iterator[click.Parameter]:
         help="Write a page with a contact sheet of each class, before and after the stain is normalised.",
     )
     yield flag("--json", "as_json", group="Output", is_flag=True, help="Print all of it as JSON.")
-    yield from options_of(ImageSelection, but=("images", "only"))
+    yield from options_of(ImageSelection, but=("images",))
 
 
 @data.command(options=_check_options, first=("images", "preset", "html", "folds", "group_from"))

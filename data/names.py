@@ -319,12 +319,13 @@ def barcode_of(text: str) -> str | None:
 
 _PLACES = (
     r"(?:site|hospital|h[oô]pital|klini[ck]\w*|clini[cq]\w*|cent(?:re|er|ro|rum)|zentrum|krankenhaus|spital|ospedale|"
-    r"ziekenhuis|standort|sjukhus|sykehus|institut\w*|universit\w*|cohort\w*|kohorte|study|studie|country|city|source|dataset)"
+    r"ziekenhuis|standort|sjukhus|sykehus|institut\w*|univ(?:ersit\w*)?|lab(?:or|oratory)?|biobank|provider|einrichtung|"
+    r"cohort\w*|kohorte|study|studie|country|city|source|dataset|医院|病院)"
 )
-_SITES = re.compile(
+SITES = re.compile(
     rf"(?!.*(?:primary|tumou?r|anatom|biopsy|metasta|lesion|body))(?:\w+_)?{_PLACES}s?(?:_?(?:id|name|code|no|nr|number))?"
 )
-"""Keys of columns that hold the hospital, the study or the data set."""
+"""Keys of columns that hold the hospital, the study or the data set, see `column_key`."""
 
 _PLACE = re.compile(rf"(?<![^\W\d_]){_PLACES}(?![^\W\d_]{{2}})", re.IGNORECASE)
 _COUNTED = re.compile(r"[^\W\d_]|[^\W\d_]*[\W_]*0*\d{1,3}")
@@ -333,11 +334,14 @@ _COUNTED = re.compile(r"[^\W\d_]|[^\W\d_]*[\W_]*0*\d{1,3}")
 _DAY = r"(?:0[1-9]|[12]\d|3[01])"
 _MONTH = r"(?:0[1-9]|1[0-2])"
 _YEAR = r"(?:19|20)\d\d"
+_NAMED_MONTH = "(?:jan|feb|mar|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)"
 _NO_PATIENTS = {
-    "dates": rf"{_YEAR}{_MONTH}{_DAY}|({_DAY}{_MONTH}|{_MONTH}{_DAY}){_YEAR}",
+    "dates": rf"{_YEAR}{_MONTH}({_DAY}(\d{{4,6}})?)?|\d{{2,4}}{_YEAR}|\d{{0,2}}{_NAMED_MONTH}[a-z]*{_YEAR}",
     "plates, arrays or batches": r"(platt?e|plaque|placa|piastra|tma|(tissue)?array|batch|charge|run|rack|chip)\w{1,3}",
     "arms of a study": r"(un)?treat(ed|ment)?|(un)?behandelt|trait[eé]s?|controls?|ctrl|kontrolle|contr[oô]le?|placebo|"
-    r"vehicle|sham|wildtype|wt|ko|knockout|baseline|(arm|dose)\w{1,2}|(low|mid|high)dose",
+    r"vehicle|sham|wildtype|wt|ko|knockout|baseline|verum|drug|dmso|tamoxifen|(arm|dose|week|day|gruppe)\w{1,2}|"
+    r"\d+mg|(low|mid|high)dose",
+    "sites, parts of a split or magnifications": r"(site|hospital|fold)\w{1,2}|train(ing)?|test|val(idation)?|\d{2,3}x",
 }
 """Names of groups that are not patients, as `letters_of` gives them."""
 
@@ -400,7 +404,7 @@ def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
     for record in records:
         _, site = _site(record)
         if site and _COUNTED.fullmatch(record.group_text):
-            sites_of.setdefault(record.group_text, set()).add(site)
+            sites_of.setdefault(_key(record.group_text), set()).add(site)
             placed.append(record)
     patients = Counter(itertools.chain.from_iterable(sites_of.values()))
     shared = [
@@ -418,7 +422,7 @@ def _at_sites(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
 def _site(record: ImageRecord) -> tuple[str, str]:
     """Return the site of an image after its column; no column if a folder names it, and nothing if none does."""
     for column, cell in record.columns:
-        if _SITES.fullmatch(column):
+        if SITES.fullmatch(column):
             return column, cell
     return "", next(filter(_PLACE.search, record.image_id.split("/")[:-1]), "")
 
@@ -436,7 +440,7 @@ def _apart(records: Sequence[ImageRecord]) -> Message:
     return Message("name them apart in the column group of a table")
 
 
-def _no_patients(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
+def _no_patients(records: Collection[ImageRecord], root: Path) -> list[Finding]:
     """Warn of groups that are named as dates, plates or arms, or a column group that holds several patients each."""
     rows = [(record.group, dict(record.columns)) for record in records if record.group]
     names = sorted({group for group, _ in rows})
@@ -448,6 +452,9 @@ def _no_patients(records: Iterable[ImageRecord], root: Path) -> list[Finding]:
             advice = Message("{group_column:{}} takes these", column)
             if all(group == cells.get("group") for group, cells in rows):
                 text = f"groups hold several values of the column {column}"
+    owners = {(record.label, record.group) for record in records if record.label and record.group}
+    if 1 < len(owners) == len(names) == len({label for label, _ in owners}) < len(rows):
+        text = "each class is one group, as if groups were classes"
     for kind, pattern in _NO_PATIENTS.items():
         if all(re.fullmatch(pattern, letters_of(name)) for name in names):
             text = f"groups are named as {kind}"
@@ -468,7 +475,8 @@ def _with_one_stem(names: Iterable[str]) -> list[str]:
     shared = sorted(stem for stem, names in names_of.items() if len(names) > 1)
     if not shared or max(map(len, names_of.values())) > _MOST_SLIDES:
         return []
-    if len(shared) == 1 and not re.search(r"\d", shared[0]):
+    last = {stem.rpartition("/")[2] for stem in shared}
+    if len(last) == 1 and not re.search(r"\d", "".join(last)):
         return []
     return names_of[shared[0]]
 

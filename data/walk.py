@@ -227,12 +227,22 @@ _KIND = re.compile(
     r"bbox\w*|heat[\W_]?maps?|thumb(?:s|nails?)?|previews?|vorschau\w*|miniatur\w*|vignettes?|маск\w*|掩[膜码])",
     re.IGNORECASE,
 )
+_MORE = (
+    r"pred(?:ictions?)?|prob(?:[\W_]?map)?s?|(?:grad)?[\W_]?cam|attention|saliency|binary|edges|boundar\w*|borders?|"
+    r"instances?|nuclei|polygons?|marked|markup|markier\w*|eingezeichnet|umrandet|small|low[\W_]?res|icon|macro|overview|"
+    r"legend|truth|ref(?:erence)?|manual|roi|color|tissue|png|aper[cç]u|разметка|标注|标签|マスク|アノテーション|마스크"
+)
 _ADDED = re.compile(
-    rf"^{_KIND.pattern}[\W_]+|(?<=.)(?:[\s_.([-]*{_KIND.pattern}[\W\d_]*)+$", _KIND.flags
+    rf"^{_KIND.pattern}[\W_]+|(?<=.)(?:[\s_.([-]+(?:{_MORE})[\W\d_]*|[\s_.([-]*{_KIND.pattern}[\W\d_]*)+$",
+    _KIND.flags,
 )
 """What is added to the name of an image for its mask, annotation, overlay, heat map or thumbnail."""
 
-_SHOT = re.compile(r"screen[\W_]?shot|bildschirmfoto|capture d|captura de|schermata", re.IGNORECASE)
+_SHOT = re.compile(
+    r"screen[\W_]?shot|bildschirmfoto|capture d|captura de|schermata|skärmavbild|schermafbeelding|zrzut ekranu|"
+    r"снимок экрана|截屏|截图|スクリーンショット|스크린샷",
+    re.IGNORECASE,
+)
 
 
 def other_pictures(images: Sequence[str]) -> list[Finding]:
@@ -253,7 +263,7 @@ def other_pictures(images: Sequence[str]) -> list[Finding]:
         else:
             originals.add(plain)
     others = [image for image, original in added.items() if original in originals]
-    shots = [image for image in images if _SHOT.match(PurePosixPath(image).name)]
+    shots = [image for image in images if _SHOT.search(PurePosixPath(image).name)]
     if 2 * len(shots) < len(images):
         others += shots
     if not others:

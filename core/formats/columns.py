@@ -21,7 +21,8 @@ _UNITS = (*_PERSONS, "slide", "animal", "mouse", "rat", "donor", "specimen", "bl
 _NUMBERS = ("", "id", "no", "nr", "num", "number", "code", "key", "uid", "barcode")
 
 _MAY_BE_PATIENTS = re.compile(
-    r"\w*(patient|subject|participant|person|donor|proband|case|^pat|^mrn)(s|en|in|innen)?"
+    r"\w*(patient|subject|participant|person|donor|proband|case|^pat|^mrn|animal|mouse|mice|maus|^rat|ratte|"
+    r"^fall|individual|paciente|sujet|患者)(s|en|in|innen)?"
     r"(id|no|nr|num|number|nummer|code|key|uid|barcode|name)?"
 )
 """Names that may mean the patient, although `GROUP` does not contain them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +41,7 @@ most 11 % are flat; of patches of IDC 45 %, nearly all of which are white glass.
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256", "header")
 
 _BLANK = Message(
-    "white, black or of another single colour, so that it shows nothing; leave it out or export it again"
+    "white, black or of another single colour, so that it shows nothing; leave it out, as a mask, or export it again"
 )
 
 _DRAWN = Message(
@@ -121,6 +121,11 @@ def is_drawn(image: RgbImage) -> bool:
     flat = inner[(inner == grey[1:, :-1]) & (inner == grey[:-1, 1:])] >> 4
     if flat.size <= _FLAT * inner.size:
         return False
+    levels = inner[..., np.newaxis] >> 4 == np.arange(16)
+    levels[..., np.bincount(flat).argmax()] = False
+    # the axes of a chart: half of a row and of a column in one grey that is not the ground
+    if min(levels.mean(axis=0).max(), levels.mean(axis=1).max()) > 0.5:
+        return True
     other = flat.size - np.bincount(flat).max()
     return bool(other > max(inner.size - flat.size, _OTHER * inner.size))
 
@@ -130,7 +135,7 @@ def pixel_findings(
     blank: Collection[str],
     owners: Mapping[str, tuple[str | None, str | None]],
     *,
-    drawn: Iterable[str] = (),
+    drawn: Collection[str] = (),
 ) -> list[Finding]:
     """Warn of images without content, of drawings, and of images with the same pixels in different files.
 
@@ -148,7 +153,9 @@ def pixel_findings(
         IDs of masks, label maps and charts, see `is_drawn`.
     """
     findings = [Finding("warning", image, _BLANK) for image in sorted(blank)]
-    findings += [Finding("warning", image, _DRAWN) for image in sorted(drawn)]
+    # if most images are so, they are the set, perhaps enlarged
+    if 2 * len(drawn) <= len(pixels):
+        findings += [Finding("warning", image, _DRAWN) for image in sorted(drawn)]
     first: dict[str, str] = {}
     for image, sha in sorted(pixels.items()):
         original = first.setdefault(sha, image)

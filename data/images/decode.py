@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...core import ImageError, by_key, few, letters_of
+from ...core import ImageError, Message, by_key, few, letters_of
 from ...core.formats import ImageHeader, Integers, decode_image, largest_sample, read_header
 from ...core.jobs import in_threads
 from ..dataset import Dataset, ImageRecord, part_of
-from ..findings import Finding, Level
+from ..findings import LEAVE_OUT, Finding, Level
+from ..names import SITES
 
 RgbImage = npt.NDArray[np.uint8]
 """The pixels of an image, shape (height, width, 3)."""
@@ -178,7 +179,7 @@ def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) 
     most = max(bits.values(), default=0)
     message = (
         f"its values use {most} of 16 bits, so that it is read as nearly black; multiply them by {2 ** (16 - most)}, "
-        "or save it as 8-bit RGB"
+        "or save it as 8-bit RGB, or move a mask elsewhere"
     )
     return remarks + [Finding("warning", image, message) for image in bits]
 
@@ -196,13 +197,11 @@ _FINER = {"shape": "size", "codec": "format"}
 """Signs that say no more if another one tells the classes."""
 
 _ORIGIN = re.compile(
-    r"(tissuesource|source|study)?(sites?|hospital|cent(re|er)|clinic|klinik|krankenhaus|institut(e|ion)?|standort|"
-    r"zentrum|lab(or|oratory)?|source|cohort|batch|charge|dataset|set|tss)(id|name|no|nr|code)?|"
-    r"(slide)?(scan|scanner|microscope|mikroskop|camera|kamera|device|vendor|manufacturer|hersteller|stainer)"
-    r"(id|name|no|nr|type|model)?|"
-    r"(scan(ned|ning)?|acquisition|image|imaging|export|stain(ing)?|slide|study|content)?(date|time|day|datum|datetime|year)"
+    r"set|.*(scan|mikroskop|microscop|camera|kamera|device|vendor|manufacturer|hersteller|digiti[sz]er|stainer|batch|charge|"
+    r"tss|objective|magnification|resolution|acquired).*|"
+    r"(scan\w*|acquisition|aufnahme|image|imaging|export|stain(ing)?|slide|study|content)?(date|day|datum|datetime|year|fecha)"
 )
-"""Names of columns of the site, the scanner and the date of an image, which are none of the patient."""
+"""Names of columns of the scanner and the date of an image, which are none of the patient."""
 
 
 def sign_findings(dataset: Dataset) -> list[Finding]:
@@ -222,11 +221,22 @@ def sign_findings(dataset: Dataset) -> list[Finding]:
     records = [record for record in sound if record.label and images[record.label] >= _LEAST]
     signs = _signs(records)
     levels = _levels(records, signs)
-    return [
+    return _thumbnails(sound) + [
         Finding(levels[name], str(dataset.root), _telling(name, levels[name], records, values))
         for name, values in signs.items()
         if name in levels and levels.get(_FINER.get(name, "")) != levels[name]
     ]
+
+
+def _thumbnails(records: Sequence[ImageRecord]) -> list[Finding]:
+    """Warn of images much smaller than most, if most are of one size."""
+    sizes = Counter(record.look.long for record in records)
+    side, count = max(sizes.items(), key=lambda size: size[1], default=(0, 0))
+    small = [record.image_id for record in records if 3 * record.look.long <= side]
+    if not small or 2 * count < len(records):
+        return []
+    text = "at most a third as large as most images, as thumbnails are"
+    return [Finding("warning", few(small), Message(text, remedies=LEAVE_OUT))]
 
 
 def _levels(
@@ -234,17 +244,27 @@ def _levels(
 ) -> dict[str, Level]:
     """Return the level of each sign that tells the classes apart."""
     known = all(record.group for record in records)
-    chances = {name: _chance(records, values) for name, values in signs.items()}
+    # signs that divide the images in the same way are one
+    alike = by_key(signs, lambda name: _division(records, signs[name]))
+    chances = {same[0]: _chance(records, signs[same[0]]) for same in alike.values()}
     levels: dict[str, Level] = {}
     corrected = 0.0
-    for rank, name in enumerate(sorted(chances, key=chances.__getitem__)):
-        corrected = max(corrected, chances[name] * (len(chances) - rank))
-        complete = _is_complete(records, signs[name])
+    for rank, same in enumerate(sorted(alike.values(), key=lambda same: chances[same[0]])):
+        corrected = max(corrected, chances[same[0]] * (len(alike) - rank))
+        complete = _is_complete(records, signs[same[0]])
         if corrected <= _SURE and (known or complete):
-            levels[name] = "warning"
+            levels |= dict.fromkeys(same, "warning")
         elif corrected <= _SURE or complete:
-            levels[name] = "note"
+            levels |= dict.fromkeys(same, "note")
     return levels
+
+
+def _division(records: Iterable[ImageRecord], values: Mapping[str, str]) -> tuple[int, ...]:
+    """Return a number for each image, the same for the same value."""
+    numbers: dict[str | None, int] = {}
+    return tuple(
+        numbers.setdefault(values.get(record.image_id), len(numbers)) for record in records
+    )
 
 
 def _signs(records: Iterable[ImageRecord]) -> dict[str, dict[str, str]]:
@@ -269,7 +289,8 @@ def _signs(records: Iterable[ImageRecord]) -> dict[str, dict[str, str]]:
             values["size"] = f"{header.width}x{header.height}"
             values["shape"] = f"{header.width / header.height:.2f}"
         for column, cell in record.columns:
-            if _ORIGIN.fullmatch(letters_of(column)) and part_of(cell) is None:
+            is_origin = SITES.fullmatch(column) or _ORIGIN.fullmatch(letters_of(column))
+            if is_origin and part_of(cell) is None:
                 values[f"column {column}"] = cell
         for name, value in values.items():
             signs.setdefault(name, {})[record.image_id] = value or "unknown"
