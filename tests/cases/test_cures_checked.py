@@ -120,3 +120,19 @@ def test_a_class_of_one_patient_beside_others_is_not_called_so(tmp_path, cli):
     assert code == 2
     assert "add images of a second patient with class a" in err
     assert "each class is one group" not in err
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted"),
+    [
+        (("benign", "malignant"), ("B", "M")),
+        (("gesund", "krank"), ("0", "1")),
+        (("a", "b"), ("0.20", "0.95")),
+    ],
+)
+def test_predicted_words_that_are_no_labels(tmp_path, cli, labels, predicted):
+    rows = [(f"i{n}", labels[n % 2], predicted[n % 2]) for n in range(8)]
+    path = table(tmp_path / "t.csv", ("id", "y_true", "y_pred"), rows)
+    code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
+    assert code == 2
+    assert f"no predicted class ({predicted[0]}, {predicted[1]}) is a label" in err

@@ -137,3 +137,79 @@ def test_tables_of_other_images_are_not_compared(tmp_path, cli):
     code, _, err = cli("evaluate", *files, "--out", tmp_path / "e", "--bootstrap", 0)
     assert code == 0
     assert "4 rows only in the first, 4 only in the second" in err
+
+
+@pytest.mark.parametrize(
+    ("images", "rows"),
+    [
+        (("20210304-s{}.png", "20210304-s{}.png"), "20210305-s{}.png"),
+        (("1002345{}-04.png", "1002345{}-04.png"), "2099999{}-04.png"),
+        ((f"{HASH}-im{{}}.png", f"{HASH}-im{{}}.png"), "1b2c3d4e-im{}.png"),
+    ],
+)
+def test_what_a_program_added_is_not_taken_from_both_sides(tmp_path, cli, images, rows):
+    own, right = images
+    tree(tmp_path / "x", *(own.format(n) for n in range(6)))
+    table = [((right if n < 4 else rows).format(n), "ab"[n % 2]) for n in range(6)]
+    found, _ = listed(
+        cli, tmp_path / "x", "--labels", lines(tmp_path / "t.csv", ("image", "label"), table)
+    )
+    assert [found[own.format(n)]["label"] for n in range(6)] == ["a", "b", "a", "b", "", ""]
+    code, _, err = cli(
+        "data", "list", "--images", lines(tmp_path / "x" / "m.csv", ("path", "label"), table)
+    )
+    assert (code, "m.csv:6: there is no file" in err) == (2, True)
+
+
+SIBLINGS = [
+    ("P1/{}.png", "P2/{}.png"),
+    ("40X/a{}.tif", "100X/a{}.tif"),
+    ("Süd/{}.jpg", "Nord/{}.jpg"),
+]
+
+
+@pytest.mark.parametrize(("own", "other"), SIBLINGS)
+def test_an_image_of_another_folder_is_not_meant_if_other_rows_name_folders(
+    tmp_path, cli, own, other
+):
+    tree(tmp_path / "x", *(own.format(n) for n in (1, 2)), *(other.format(n) for n in (1, 2, 3)))
+    names = [own.format(1), own.format(2), own.format(3), other.format(1), other.format(2)]
+    rows = [(name, "ab"[n % 2]) for n, name in enumerate(names)]
+    found, err = listed(
+        cli, tmp_path / "x", "--labels", lines(tmp_path / "t.csv", ("image", "label"), rows)
+    )
+    assert found[other.format(3)]["label"] == ""
+    assert "1 rows of t.csv name no image" in err
+
+
+@pytest.mark.parametrize(("own", "other"), SIBLINGS)
+def test_all_rows_of_another_folder_are_warned_of(tmp_path, cli, own, other):
+    tree(tmp_path / "x", *(own.format(n) for n in range(6)))
+    rows = [(other.format(n), "ab"[n % 2]) for n in range(6)]
+    table = lines(tmp_path / "t.csv", ("image", "label"), rows)
+    code, out, _ = cli(
+        "data", "check", "--images", tmp_path / "x", "--labels", table, "--no-copies"
+    )
+    assert code == 1
+    text = " ".join(out.split())
+    assert "6 of 6 rows name an image of another folder; check that it is meant" in text
+
+
+@pytest.mark.parametrize("written", ["{}", "C:\\run 1\\{}", "UPLOADED/{}"])
+def test_evaluate_compares_what_both_tables_name(tmp_path, cli, written):
+    names = [f"malig/m{n}.png" for n in range(12)]
+    header = ("image_id", "label", "predicted")
+    tables = []
+    for title, images, form in (("one", names, "{}"), ("two", names[:-1], written)):
+        rows = [
+            (
+                form.format(name.upper() if "UP" in form else name[6:] if form != "{}" else name),
+                "ab"[n % 2],
+                "a",
+            )
+            for n, name in enumerate(images)
+        ]
+        tables.append(lines(tmp_path / f"{title}.csv", header, rows))
+    code, out, err = cli("evaluate", *tables, "--out", tmp_path / "out", "--bootstrap", 0)
+    assert code == 0, err
+    assert "1 row only in the first, 0 only in the second" in " ".join((out + err).split())

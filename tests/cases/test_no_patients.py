@@ -148,7 +148,7 @@ def test_groups_that_are_no_patients(cli, tmp_path, groups, kind):
     rows = [(groups[n % len(groups)], f"M{n // 2}") for n in range(24)]
     err = listed(cli, table(tmp_path, "block,Maus", rows), "--group-column", "block")[1]
     assert f"groups are named as {kind}" in err
-    assert "--group-from finds these" in err
+    assert "--group-column maus takes these" in err
     manifest = table(tmp_path, "block,Donor ID", rows)
     err = listed(cli, manifest, "--group-column", "block")[1]
     found, err = listed(cli, manifest, *advised(err, "takes these"))
@@ -211,3 +211,52 @@ def test_one_patient_of_each_class_needs_others(cli, tmp_path):
     err = cli("data", "folds", "--images", root, *options)[2]
     assert "add images of a second patient with class a" in err
     assert "each class is one group (P0, P1), so that groups may be classes" in err
+
+
+@pytest.mark.parametrize(
+    ("header", "labels", "groups", "cure"),
+    [
+        ("patient,sample", ("tumor", "gesund"), ("tumor", "gesund"), "--group-from finds these"),
+        ("group,mouse", ("malignant", "benign"), ("M", "B"), "--group-column mouse takes these"),
+        ("case,Animal ID", ("0", "1", "2"), ("a0", "a1", "a2"), "--group-column animal_id takes"),
+        ("subject,note", ("IDC", "DCIS"), ("1", "0"), "--group-from finds these"),
+    ],
+)
+def test_groups_that_are_classes_are_named_by_the_check(
+    cli, tmp_path, header, labels, groups, cure
+):
+    paths = [f"img/{n}.png" for n in range(12)]
+    tree(tmp_path, *paths)
+    count = len(labels)
+    lines = [f"{path},{labels[n % count]},{groups[n % count]},S{n}" for n, path in enumerate(paths)]
+    (tmp_path / "m.csv").write_text("\n".join([f"path,label,{header}", *lines]) + "\n")
+    code, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies")
+    text = " ".join(out.split())
+    assert code == 1
+    assert "each class is one group, as if groups were classes" in text
+    assert cure in text
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [("5.1.2023", "6.1.2023", "12.11.2023"), ("15-Jan-2023", "3 Dez 2022"), ("2023-01", "2023-11")],
+)
+def test_dates_as_people_write_them(cli, tmp_path, dates):
+    rows = [(dates[n % len(dates)], n) for n in range(12)]
+    err = listed(cli, table(tmp_path, "group,note", rows))[1]
+    assert "groups are named as dates" in err
+
+
+@pytest.mark.parametrize(
+    "names", ["Centre {}/Patient {}", "Site {}/Subject {}", "Hospital {}/case {}"]
+)
+def test_the_advice_on_sites_leads_to_no_other_warning(cli, tmp_path, names):
+    paths = [
+        f"{names.format(site, p)}/{'ab'[n]}/{n}.png" for site in "12" for p in "123" for n in (0, 1)
+    ]
+    root = tree(tmp_path / "set", *paths)
+    err = listed(cli, root)[1]
+    assert SITES in err
+    groups, err = listed(cli, root, *advised(err, "keeps them apart"))
+    assert len(groups) == 6
+    assert "warning" not in err

@@ -145,3 +145,63 @@ def test_only_leaves_them_out(cli, completed, tmp_path):
     (tmp_path / "LIST.csv").write_text("\n".join(["image_id", *kept]) + "\n")
     _, err = completed(*options, tmp_path / "kept", "--only", tmp_path / "LIST.csv")
     assert NAMED not in err
+
+
+def chart(size, colour, jpeg, path):
+    """Draw a line chart: axes, marks on them, and a curve."""
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    width, height = size
+    left, bottom = width // 8, height - height // 8
+    draw.line([(left, 4), (left, bottom), (width - 6, bottom)], fill="black", width=2)
+    for at in range(left, width - 8, 20):
+        draw.line([(at, bottom), (at, bottom + 4)], fill="black")
+    curve = [(x, bottom - 4 - (x * 7919) % (height // 2)) for x in range(left, width - 8, 9)]
+    draw.line(curve, fill=colour)
+    picture.save(path.with_suffix(".jpg" if jpeg else ".png"), quality=90)
+
+
+@pytest.mark.parametrize(
+    ("size", "colour", "jpeg"),
+    [((320, 240), "blue", False), ((200, 300), "red", True), ((96, 96), "black", False)],
+)
+def test_line_charts(cli, tmp_path, size, colour, jpeg):
+    root = write_tissue(tmp_path / "set", per_class=4, classes=("norm al", "krank"))
+    chart(size, colour, jpeg, root / "krank" / "Verlauf 1")
+    code, out, _ = cli("data", "check", "--images", root, "--stain", "none", *CHECK)
+    assert code == 1
+    assert "krank/Verlauf 1" in out
+    assert DRAWN in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("per_class", "size", "small"), [(4, (256, 256), 64), (6, (300, 224), 96), (5, (210, 210), 70)]
+)
+def test_thumbnails_by_size(cli, tmp_path, per_class, size, small):
+    classes = ("A b", "C")
+    root = write_tissue(tmp_path / "set", per_class=per_class, classes=classes, size=size)
+    pictures = sorted(root.rglob("*.png"))
+    for number in (0, per_class):
+        path = pictures[number]
+        Image.open(path).resize((small, small)).save(path.with_name(f"t{number} neu.png"))
+    options = ("--stain", "none", *CHECK)
+    code, out, _ = cli("data", "check", "--images", root, *options)
+    text = " ".join(out.split())
+    assert code == 1
+    assert f"A b/t0 neu.png, C/t{per_class} neu.png: at most a third as large as most" in text
+    names = "\n".join(path.relative_to(root).as_posix() for path in pictures)
+    (tmp_path / "others.csv").write_text(f"image_id\n{names}\n")
+    code, out, _ = cli(
+        "data", "check", "--images", root, "--only", tmp_path / "others.csv", *options
+    )
+    assert code == 0, out
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_sets_of_many_sizes_have_no_thumbnails(cli, tmp_path, factor):
+    root = write_tissue(tmp_path / "set", per_class=4, size=(128, 128))
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        side = 64 * factor ** (number % 3)
+        Image.open(path).resize((side, side)).save(path)
+    out = cli("data", "check", "--images", root, "--stain", "none", *CHECK)[1]
+    assert "at most a third" not in out

@@ -180,3 +180,52 @@ def test_lines_of_a_table_without_a_header_are_named_as_before(tmp_path, cli):
 def test_names_that_only_begin_like_a_footer_are_kept(tmp_path, last):
     (tmp_path / "t.csv").write_text(f"path,label\na,x\n{last},y\n")
     assert len(read_csv(tmp_path / "t.csv", needed=["path"], expected="path").rows) == 2
+
+
+@pytest.mark.parametrize(
+    "names", ["#{} HE.png", "Source image {}.png", "Note {}.png", "*{} x.png", "Total {}.png"]
+)
+def test_images_that_are_named_as_footers_are_read(tmp_path, cli, names):
+    images = [f"{n}.png" for n in range(4)] + [names.format(n) for n in (4, 5)]
+    tree(tmp_path, *images)
+    for chosen, end in ((images, "Total,6"), (images[4:], "")):
+        rows = [f"{name},{'ab'[n % 2]},P{n}" for n, name in enumerate(chosen)]
+        (tmp_path / "t.csv").write_text("\n".join(["path,label,patient", *rows, end]))
+        assert [*listed(cli, tmp_path / "t.csv")[0]] == sorted(chosen)
+
+
+def test_rows_of_evaluate_are_no_footers(tmp_path, cli):
+    rows = [f"i{n},{'ab'[n % 2]},{'ab'[n % 2]}" for n in range(8)] + ["#8 x,a,b", "#9 x,b,a"]
+    (tmp_path / "p.csv").write_text("\n".join(["id,label,predicted", *rows]))
+    code, out, _ = cli("evaluate", tmp_path / "p.csv", "--out", tmp_path / "o", "--bootstrap", 0)
+    assert (code, "8 of 10 images right" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Study:,Breast,\nImages:,12,\npath,label,patient\n",
+        "Images,16,\nPatients,8,\npath,label,patient\n",
+        "File,tables/x.csv,\nLabel,a or b,\npath,label,patient\n",
+        "Image,Pathology,\nfile,Diagnosis,case\n",
+        "File,Ground,Patient\nname,truth,ID\n",
+        "Image,,Patient\nfile,Diagnosis,no.\n",
+    ],
+)
+def test_the_header_is_the_one_that_names_most(tmp_path, cli, above):
+    is_whole(cli, text_table(tmp_path, f"{above}ROWS\n"))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"Clinical": [("ID", "Age", "Diagnosis"), ("P1", 50, "a")]},
+        {"Dictionary": [("path", "meaning"), ("label", "a or b")]},
+        {"Legend": [("Column", "Meaning"), ("path", "file")]},
+    ],
+)
+def test_the_sheet_is_the_one_that_names_most(tmp_path, cli, first):
+    book = book_of(tmp_path, {**first, "Images": [HEADER, *ROWS]})
+    err = is_whole(cli, book)
+    assert "the sheet Images is read; 1 more are not" in err
+    assert "put all rows" not in err

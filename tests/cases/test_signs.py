@@ -347,3 +347,16 @@ def test_headers_of_an_earlier_version_are_read_again(tmp_path):
         assert len(values) == 12
         rows[0]["header"] = json.dumps([*values[: fields - 1], remarks])
         table(cache, rows[0].keys(), [rows[0].values()])
+
+
+@pytest.mark.parametrize("columns", [("hospital",), ("scanner", "Scan date"), ("lab", "batch no")])
+def test_further_columns_of_the_same_division_do_not_hide_it(tmp_path, check, columns):
+    save = EXPORTS["twice as large"][0]
+    rows = [
+        (path, label, patient, *(f"{column} {label[0]}" for column in columns))
+        for path, label, patient in pictures(tmp_path, 5, save=save)
+    ]
+    code, findings = check(table(tmp_path / "m.csv", ("path", "label", "patient", *columns), rows))
+    assert code == 1
+    assert {level for level, _ in findings} == {"warning"}
+    assert len(findings) == 1 + len(columns)
