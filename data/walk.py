@@ -20,8 +20,6 @@ from .findings import LEAVE_OUT, Finding, Level, has_errors
 _Inode = tuple[int, int]
 """Device and inode of a folder, which are the same for all links to it."""
 
-_MATTERS = IMAGE_SUFFIXES | {""}
-
 SYSTEM = re.compile(
     r"\._.*|\.ds_store|\.ipynb_checkpoints|\.appledouble|__macosx|@eadir|[@#]recycle|lost\+found|icon\r|desktop\.ini|"
     r"(eh)?thumbs\.db.*|system volume information|\$recycle\.bin",
@@ -118,6 +116,8 @@ class _Walk:
                 is_folder = entry.is_dir()
                 is_file = entry.is_file()
         except OSError as error:
+            if path.suffix.casefold() in IMAGE_SUFFIXES:
+                return "file"  # an image that cannot be read, as any other
             if self._is_visible(entry.name):
                 name = self._name(path)
                 self.findings.append(_unreadable(name, error, link=entry.is_symlink()))
@@ -159,7 +159,7 @@ def _unreadable(name: str, error: OSError, *, link: bool = False) -> Finding:
     """Return a finding for a folder that cannot be listed, an unreadable file, or a broken link."""
     # a link without a suffix may have led to a folder of images
     level: Level = "error"
-    if link and Path(name).suffix.casefold() not in _MATTERS:
+    if link and Path(name).suffix:
         level = "warning"
     what = "a link that leads nowhere" if link else "cannot be read"
     return Finding(

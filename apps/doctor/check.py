@@ -26,15 +26,12 @@ Status = Literal["ok", "note", "warning", "failure"]
 _MOST_SECONDS = 180
 """Maximum wait for a check in a process of its own. Libraries on a slow network disk take a minute to load."""
 
-_BROKEN = "more memory (ulimit -v); if there is enough, install the package again that is named here, or bchisto"
-"""What helps if a library fails in a way of its own."""
-
-_ENDLESS = {
+_CURES = {
     "run": "move its feature files away, featurize makes them again",
     "model": "copy the file of the model again",
     "dataset": "copy the images to a disk of this machine",
 }
-"""What helps if a check that reads a user's files does not end."""
+"""What helps a check that reads a user's files, if there is enough memory."""
 
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
 
@@ -132,7 +129,7 @@ def _outcome(name: str, check: Examination) -> list[Check]:
     except BchistoError as error:
         return [Check(name, "failure", message_of(error))]
     except Exception as error:  # noqa: BLE001 - a broken package may raise anything
-        return [Check(name, "failure", f"{type(error).__name__}: {error}", _BROKEN)]
+        return [Check(name, "failure", f"{type(error).__name__}: {error}", _cure(name))]
 
 
 def _apart(name: str, check: Examination) -> list[Check]:
@@ -146,14 +143,18 @@ def _apart(name: str, check: Examination) -> list[Check]:
     tracer.close()
     if not outcomes.poll(_MOST_SECONDS):  # without memory a library may also try for ever
         process.kill()
-        return [
-            Check(name, "failure", f"no result in {_MOST_SECONDS} s", _ENDLESS.get(name, _BROKEN))
-        ]
+        return [Check(name, "failure", f"no result in {_MOST_SECONDS} s", _cure(name))]
     with contextlib.suppress(EOFError):
         return [*outcomes.recv()]
     process.join()
     trace = os.read(traces.fileno(), 1 << 16).decode(errors="replace")
-    return [Check(name, "failure", _ended(process.exitcode or 0, trace), _BROKEN)]
+    return [Check(name, "failure", _ended(process.exitcode or 0, trace), _cure(name))]
+
+
+def _cure(name: str) -> str:
+    """Return what helps if a check fails in a way of its own, does not end or ends its process."""
+    cure = _CURES.get(name, "install the package again that is named here, or bchisto")
+    return f"more memory (ulimit -v); if there is enough, {cure}"
 
 
 def _ended(code: int, trace: str) -> str:

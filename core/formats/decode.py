@@ -79,6 +79,8 @@ _BEGIN_BYTES = 512
 
 def _open(path: Path) -> Container:
     """Read the header of a file with the reader of its kind."""
+    if path.is_symlink() and not path.exists():
+        raise ImageError(f"{path}: a link that leads nowhere; correct or remove it")
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
     suffix = path.suffix.casefold()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from ...core import ImageError, Message, by_key, few, letters_of
 from ...core.formats import ImageHeader, Integers, decode_image, largest_sample, read_header
 from ...core.jobs import in_threads
 from ..dataset import Dataset, ImageRecord, part_of
-from ..findings import LEAVE_OUT, Finding, Level
+from ..findings import LEAVE_OUT, Finding
 from ..names import SITES
 
 RgbImage = npt.NDArray[np.uint8]
@@ -193,9 +193,6 @@ _SURE = 0.01
 _SHUFFLES = 1999
 """Number of times that the labels are permuted."""
 
-_FINER = {"shape": "size", "codec": "format"}
-"""Signs that say no more if another one tells the classes."""
-
 _ORIGIN = re.compile(
     r"set|.*(scan|mikroskop|microscop|camera|kamera|device|vendor|manufacturer|hersteller|digiti[sz]er|stainer|batch|charge|"
     r"tss|objective|magnification|resolution|acquired).*|"
@@ -220,12 +217,23 @@ def sign_findings(dataset: Dataset) -> list[Finding]:
     images = Counter(record.label for record in sound)
     records = [record for record in sound if record.label and images[record.label] >= _LEAST]
     signs = _signs(records)
-    levels = _levels(records, signs)
-    return _thumbnails(sound) + [
-        Finding(levels[name], str(dataset.root), _telling(name, levels[name], records, values))
-        for name, values in signs.items()
-        if name in levels and levels.get(_FINER.get(name, "")) != levels[name]
-    ]
+    # signs that divide the images in the same way are one
+    alike = [*by_key(signs, lambda name: _division(signs[name])).values()]
+    chances = {names[0]: _chance(records, signs[names[0]]) for names in alike}
+    known = all(record.group for record in records)
+    findings = _thumbnails(sound)
+    corrected = 0.0
+    for rank, names in enumerate(sorted(alike, key=lambda names: chances[names[0]])):
+        values = signs[names[0]]
+        corrected = max(corrected, chances[names[0]] * (len(alike) - rank))
+        is_complete = _is_complete(records, values)
+        if corrected <= _SURE and (known or is_complete):
+            text = _telling("tells", names, records, values)
+            findings.append(Finding("warning", str(dataset.root), text))
+        elif corrected <= _SURE or is_complete:
+            text = _telling("may tell", names, records, values)
+            findings.append(Finding("note", str(dataset.root), text))
+    return findings
 
 
 def _thumbnails(records: Sequence[ImageRecord]) -> list[Finding]:
@@ -239,36 +247,14 @@ def _thumbnails(records: Sequence[ImageRecord]) -> list[Finding]:
     return [Finding("warning", few(small), Message(text, remedies=LEAVE_OUT))]
 
 
-def _levels(
-    records: Sequence[ImageRecord], signs: Mapping[str, Mapping[str, str]]
-) -> dict[str, Level]:
-    """Return the level of each sign that tells the classes apart."""
-    known = all(record.group for record in records)
-    # signs that divide the images in the same way are one
-    alike = by_key(signs, lambda name: _division(records, signs[name]))
-    chances = {same[0]: _chance(records, signs[same[0]]) for same in alike.values()}
-    levels: dict[str, Level] = {}
-    corrected = 0.0
-    for rank, same in enumerate(sorted(alike.values(), key=lambda same: chances[same[0]])):
-        corrected = max(corrected, chances[same[0]] * (len(alike) - rank))
-        complete = _is_complete(records, signs[same[0]])
-        if corrected <= _SURE and (known or complete):
-            levels |= dict.fromkeys(same, "warning")
-        elif corrected <= _SURE or complete:
-            levels |= dict.fromkeys(same, "note")
-    return levels
+def _division(values: Iterable[str]) -> tuple[int, ...]:
+    """Return a number for each value, the same for the same value."""
+    numbers: dict[str, int] = {}
+    return tuple(numbers.setdefault(value, len(numbers)) for value in values)
 
 
-def _division(records: Iterable[ImageRecord], values: Mapping[str, str]) -> tuple[int, ...]:
-    """Return a number for each image, the same for the same value."""
-    numbers: dict[str | None, int] = {}
-    return tuple(
-        numbers.setdefault(values.get(record.image_id), len(numbers)) for record in records
-    )
-
-
-def _signs(records: Iterable[ImageRecord]) -> dict[str, dict[str, str]]:
-    """Return the signs that are not the same in all images: the name to image ID to value."""
+def _signs(records: Sequence[ImageRecord]) -> dict[str, list[str]]:
+    """Return the values of the signs that are not the same in all images."""
     signs: dict[str, dict[str, str]] = {}
     for record in records:
         header = record.header
@@ -293,19 +279,23 @@ def _signs(records: Iterable[ImageRecord]) -> dict[str, dict[str, str]]:
             if is_origin and part_of(cell) is None:
                 values[f"column {column}"] = cell
         for name, value in values.items():
-            signs.setdefault(name, {})[record.image_id] = value or "unknown"
-    return {name: values for name, values in signs.items() if len({*values.values()}) > 1}
+            signs.setdefault(name, {})[record.image_id] = value
+    filled = {
+        name: [values.get(record.image_id) or "unknown" for record in records]
+        for name, values in signs.items()
+    }
+    return {name: values for name, values in filled.items() if len({*values}) > 1}
 
 
-def _chance(records: Sequence[ImageRecord], values: Mapping[str, str]) -> float:
+def _chance(records: Sequence[ImageRecord], values: Sequence[str]) -> float:
     """Return the share of permutations of the labels in which a sign tells the class as well; 1 if over `_SURE`."""
     owners = by_key(
-        (record for record in records if record.image_id in values),
-        lambda record: (record.label, record.group or record.image_id),
+        zip(records, values, strict=True),
+        lambda pair: (pair[0].label, pair[0].group or pair[0].image_id),
     )
     patients = Counter(label for label, _ in owners)
     units = [
-        (label, Counter(values[record.image_id] for record in own).most_common(1)[0][0])
+        (label, Counter(value for _, value in own).most_common(1)[0][0])
         for (label, _), own in owners.items()
         if patients[label] >= _LEAST
     ]
@@ -355,27 +345,31 @@ def _score(places: Integers, labels: Integers) -> float:
     return float(np.maximum(own / own.sum(axis=0), rest / rest.sum(axis=0)).sum(axis=0).max() / 2)
 
 
-def _is_complete(records: Sequence[ImageRecord], values: Mapping[str, str]) -> bool:
+def _is_complete(records: Iterable[ImageRecord], values: Iterable[str]) -> bool:
     """Whether all images of a class have one value that no other class has."""
-    pairs = {(record.label, values.get(record.image_id)) for record in records}
+    pairs = {*zip((record.label for record in records), values, strict=True)}
     labels = Counter(label for label, _ in pairs)
     owners = Counter(value for _, value in pairs)
     return any(labels[label] == owners[value] == 1 for label, value in pairs)
 
 
 def _telling(
-    name: str, level: Level, records: Sequence[ImageRecord], values: Mapping[str, str]
+    verb: str, names: Sequence[str], records: Iterable[ImageRecord], values: Iterable[str]
 ) -> str:
-    """Return the message on a sign, with its values by class."""
-    parts = []
-    for label, own in by_key(records, lambda record: record.label).items():
-        counts = Counter(values.get(record.image_id, "unknown") for record in own)
-        parts.append(f"{label} {few(f'{value} ({n})' for value, n in counts.most_common())}")
-    verb = {"warning": "tells", "note": "may tell"}[level]
+    """Return the message on signs of the same images, with the values of the first by class."""
+    counts: dict[str | None, Counter[str]] = {}
+    for record, value in zip(records, values, strict=True):
+        counts.setdefault(record.label, Counter())[value] += 1
+    parts = [
+        f"{label} {few(f'{value} ({n})' for value, n in own.most_common())}"
+        for label, own in counts.items()
+    ]
+    name, *others = names
+    if others:
+        name += f" (and the {' and the '.join(others)})"
     cure = "export the images of all classes in the same way"
     if name.startswith("column "):
         cure = "add images of each class with each of its values"
-    values_by_class = "; ".join(parts)
     return (
-        f"the {name}, which is not the tissue, {verb} the classes apart: {values_by_class}; {cure}"
+        f"the {name}, which is not the tissue, {verb} the classes apart: {'; '.join(parts)}; {cure}"
     )

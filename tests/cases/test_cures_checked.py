@@ -25,7 +25,7 @@ def jpeg(frame, bits):
         (0xC1, 12, "a JPEG of 12 bits is not read; save it as PNG or TIFF"),
         (0xC0, 12, "a JPEG of 12 bits"),
         (0xC2, 12, "a JPEG of 12 bits"),
-        (0xF7, 8, "a JPEG of kind SOF55 is not read; save it as PNG"),
+        (0xF7, 8, "a JPEG-LS is not read; save it as PNG"),
         (0xC3, 16, "a JPEG of kind SOF3 is not read"),
         (0xC9, 8, "a JPEG of kind SOF9 is not read"),
     ],

@@ -7,6 +7,7 @@ import socket
 import pytest
 from bchisto.core import InputError
 from bchisto.data import read_dataset, report_findings
+from conftest import TINY
 from sample_trees import findings, tree
 
 BREAKHIS = "SOB_B_A-14-22549AB-100-002.png"
@@ -44,13 +45,18 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch, name, 
 
 
 @pytest.mark.parametrize(("name", "files"), LAYOUTS)
-def test_dangling_links_are_refused(tmp_path, name, files):
+def test_dangling_links_are_refused(tmp_path, cli, name, files):
     root = tree(tmp_path / "images", *files)
     gone = root / files[0]
     gone.unlink()
     gone.symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(InputError, match=f"{gone.name}: a link that leads nowhere "):
-        report_findings(read_dataset(root, dataset=name).findings)
+    text = f"{gone.name}: a link that leads nowhere; correct or remove it"
+    code, _, err = cli(
+        "featurize", "--images", root, "--dataset", name, "--out", tmp_path / "r", *TINY
+    )
+    assert (code, text in err) == (2, True), err
+    code, out, _ = cli("data", "check", "--images", root, "--dataset", name, "--no-copies")
+    assert (code, "a link that leads nowhere; correct" in " ".join(out.split())) == (1, True)
 
 
 @pytest.mark.parametrize(("name", "files"), LAYOUTS)

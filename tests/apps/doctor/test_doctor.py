@@ -111,7 +111,7 @@ def test_a_check_that_never_ends(monkeypatch, name, cure):
     monkeypatch.setattr("bchisto.apps.doctor.check._MOST_SECONDS", 0.2)
     (outcome,) = run_checks({name: signal.pause}, apart=(name,), hide={}, write=in_python)
     assert (outcome.status, outcome.finding) == ("failure", "no result in 0.2 s")
-    assert outcome.remedy.startswith(cure)
+    assert cure in outcome.remedy
 
 
 def test_a_second_opencv(on_path):
