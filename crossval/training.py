@@ -108,8 +108,9 @@ class LabelledImages:
             if any(map(math.isnan, values.values())):
                 continue
             for label, images in by_key(sorted(values), self.labels.__getitem__).items():
-                own = [values[image] for image in images]
-                looks.append({"class": label, "what": what, "least": min(own), "most": max(own)})
+                numbers = [values[image] for image in images]
+                ends = {"least": min(numbers), "most": max(numbers)}
+                looks.append({"class": label, "what": what, **ends})
         return looks
 
     def table(

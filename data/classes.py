@@ -400,11 +400,11 @@ def cell_findings(labels: Iterable[str], where: str, classes: Collection[str]) -
     if values:
         values = Message("{}", values, remedies=[_NAMED])
         findings.warning(where, values, labels_only=True)
-    known = {*map(loosely, counts)} - {""}
+    names = {*map(loosely, counts)} - {""}
     several = [
         f"{label[:60]} ({counted(number, 'image')})"
         for label, number in counts.items()
-        if _is_several(label, known)
+        if _is_several(label, names)
     ]
     if several:
         part = Message("{label_column} with {label_from:PATTERN} takes a part of each")
@@ -417,12 +417,12 @@ def cell_findings(labels: Iterable[str], where: str, classes: Collection[str]) -
     return findings
 
 
-def _is_several(label: str, known: Collection[str]) -> bool:
+def _is_several(label: str, names: Collection[str]) -> bool:
     """Whether a cell holds a list, labels between | or ;, or between other signs if all are known by themselves."""
     if _LIST.fullmatch(label):
         return True
     parts = re.split(_BETWEEN, label)
-    return len(parts) > 1 and all(loosely(part) in known for part in parts)
+    return len(parts) > 1 and all(loosely(part) in names for part in parts)
 
 
 def measured(labels: Iterable[str]) -> str:

@@ -357,8 +357,8 @@ class ImageSelection(Settings):
             )
             report_findings(sign_findings(replace(dataset, records=checked[0])))
             if keep_refused and skip_errors:
-                known = {record.image_id: record for record in checked[0]}
-                usable = tuple(known.get(record.image_id, record) for record in usable)
+                sound = {record.image_id: record for record in checked[0]}
+                usable = tuple(sound.get(record.image_id, record) for record in usable)
             else:
                 usable, refused = checked
             ensure_folder(cache.parent)

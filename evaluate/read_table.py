@@ -139,8 +139,8 @@ def read_predictions(
         raise InputError(
             f"{text}; add a column {other}, which is 1 - {only} if there are two classes"
         )
-    known = {*parser.labels.values()}
-    if parser.predicted and len(known) > 1 and known.isdisjoint(parser.predicted.values()):
+    labels = {*parser.labels.values()}
+    if parser.predicted and len(labels) > 1 and labels.isdisjoint(parser.predicted.values()):
         text = (
             "{}: no predicted class ({}) is a label ({}); write both in the same words, and probabilities in columns "
             "p_ and the class"

@@ -199,8 +199,8 @@ class TrainingLooks:
         """Return the values of training, of each class if these differ."""
         texts = {}
         for label, looks in self._of_class.items():
-            known = {look["what"]: look for look in looks}
-            ends = [_value(known[name][end] for name in names) for end in ("least", "most")]
+            rows = {look["what"]: look for look in looks}
+            ends = [_value(rows[name][end] for name in names) for end in ("least", "most")]
             texts[label] = " to ".join(dict.fromkeys(ends))
         if len({*texts.values()}) > 1:
             return few(f"{label} {text}" for label, text in texts.items())

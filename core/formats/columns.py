@@ -76,10 +76,10 @@ class Role(NamedTuple):
         A remark in brackets, such as a unit, only counts if a name without it is not there.
         """
         names = [*dict.fromkeys(names)]
-        found = self._tiers(names, names)
-        if not any(found):
-            found = self._tiers(names, [_REMARK.sub("", name) for name in names])
-        return found
+        tiers = self._tiers(names, names)
+        if not any(tiers):
+            tiers = self._tiers(names, [_REMARK.sub("", name) for name in names])
+        return tiers
 
     def _tiers(self, names: Iterable[str], texts: Iterable[str]) -> list[list[str]]:
         """Return the names of each tier by texts, one a name."""

@@ -111,13 +111,13 @@ _FEW_BITS = 14
 
 def with_headers(records: Sequence[ImageRecord]) -> list[ImageRecord]:
     """Return records with the headers of their files, except of files whose header cannot be read."""
-    known = []
+    read = []
     for record, header in zip(records, headers_of(records), strict=True):
         if isinstance(header, ImageError):
-            known.append(record)
+            read.append(record)
         else:
-            known.append(record.scaled_by(header))
-    return known
+            read.append(record.scaled_by(header))
+    return read
 
 
 def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[str]:
@@ -220,14 +220,14 @@ def sign_findings(dataset: Dataset) -> list[Finding]:
     # signs that divide the images in the same way are one
     alike = [*by_key(signs, lambda name: _division(signs[name])).values()]
     chances = {names[0]: _chance(records, signs[names[0]]) for names in alike}
-    known = all(record.group for record in records)
+    has_patients = all(record.group for record in records)
     findings = _thumbnails(sound)
     corrected = 0.0
     for rank, names in enumerate(sorted(alike, key=lambda names: chances[names[0]])):
         values = signs[names[0]]
         corrected = max(corrected, chances[names[0]] * (len(alike) - rank))
         is_complete = _is_complete(records, values)
-        if corrected <= _SURE and (known or is_complete):
+        if corrected <= _SURE and (has_patients or is_complete):
             text = _telling("tells", names, records, values)
             findings.append(Finding("warning", str(dataset.root), text))
         elif corrected <= _SURE or is_complete:
@@ -295,8 +295,8 @@ def _chance(records: Sequence[ImageRecord], values: Sequence[str]) -> float:
     )
     patients = Counter(label for label, _ in owners)
     units = [
-        (label, Counter(value for _, value in own).most_common(1)[0][0])
-        for (label, _), own in owners.items()
+        (label, Counter(value for _, value in pairs).most_common(1)[0][0])
+        for (label, _), pairs in owners.items()
         if patients[label] >= _LEAST
     ]
     if len({label for label, _ in units}) < 2:
@@ -339,10 +339,11 @@ def _order(value: str) -> tuple[int, str]:
 def _score(places: Integers, labels: Integers) -> float:
     """Return the mean share of a class and of all others that the places tell, for the class that is told best."""
     classes = int(labels.max()) + 1
-    own = np.bincount(places * classes + labels, minlength=(places.max() + 1) * classes)
-    own = own.reshape(-1, classes)
-    rest = own.sum(axis=1, keepdims=True) - own
-    return float(np.maximum(own / own.sum(axis=0), rest / rest.sum(axis=0)).sum(axis=0).max() / 2)
+    counts = np.bincount(places * classes + labels, minlength=(places.max() + 1) * classes)
+    counts = counts.reshape(-1, classes)
+    rest = counts.sum(axis=1, keepdims=True) - counts
+    shares = np.maximum(counts / counts.sum(axis=0), rest / rest.sum(axis=0))
+    return float(shares.sum(axis=0).max() / 2)
 
 
 def _is_complete(records: Iterable[ImageRecord], values: Iterable[str]) -> bool:
@@ -361,8 +362,8 @@ def _telling(
     for record, value in zip(records, values, strict=True):
         counts.setdefault(record.label, Counter())[value] += 1
     parts = [
-        f"{label} {few(f'{value} ({n})' for value, n in own.most_common())}"
-        for label, own in counts.items()
+        f"{label} {few(f'{value} ({n})' for value, n in values.most_common())}"
+        for label, values in counts.items()
     ]
     name, *others = names
     if others:

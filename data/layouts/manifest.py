@@ -151,9 +151,9 @@ def read_manifest(
 
 
 def _read_table(path: Path, named_columns: Mapping[str, str]) -> CsvTable:
-    named = dict(named_columns)
-    together = named.pop("group", "").split("+")
-    needed: list[Role | str] = [column_key(name) for name in (*named.values(), *together) if name]
+    columns = dict(named_columns)
+    together = columns.pop("group", "").split("+")
+    needed: list[Role | str] = [column_key(name) for name in (*columns.values(), *together) if name]
     if not named_columns.get("path"):
         needed.insert(0, PATH)
     header = (
@@ -249,19 +249,19 @@ def _rows(
 def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row], list[Finding]]:
     """Return the rows of a table whose paths lead to the images from its folder, and what is wrong with them."""
     folder = table.path.parent
-    found = {
+    images = {
         cells[columns["path"]]: locate(folder, cells[columns["path"]]) for _, cells in table.rows
     }
     findings = Findings()
-    if not all(name for name, _ in found.values()):
+    if not all(name for name, _ in images.values()):
         files: dict[str, Path] = {}
         with contextlib.suppress(InputError):
             files = list_images(folder, [])
-        paths = {name or path: path for path, (name, _) in found.items()}
+        paths = {name or path: path for path, (name, _) in images.items()}
         image_of, notes = match_names(paths, files, where=table.path.name)
         findings += notes
-        found |= {paths[row]: (name, "") for row, name in image_of.items()}
-    rows = _rows(table, columns, found.__getitem__)
+        images |= {paths[row]: (name, "") for row, name in image_of.items()}
+    rows = _rows(table, columns, images.__getitem__)
     findings += _row_errors(table.path, rows)
     absent = [row for row in rows if row.absent]
     cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
