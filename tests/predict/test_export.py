@@ -4,7 +4,7 @@ import shutil
 import pytest
 import yaml
 from bchisto.core import InputError
-from bchisto.evaluate.report import write_card
+from bchisto.evaluate.report import known_of, write_card
 from bchisto.predict import export
 from bchisto.predict.model_file import load_bundle
 from conftest import write_tissue
@@ -55,7 +55,8 @@ def test_what_the_author_wrote_stays_and_other_files_are_left(boosted, tmp_path)
 def test_texts_of_a_model_are_no_html_in_its_card(boosted, tmp_path):
     bundle = load_bundle(boosted / PAIR / "model.bchisto")
     bundle = dataclasses.replace(bundle, banners=("<img src=x onerror=alert(1)>", "p < 0.05"))
-    write_card(tmp_path / "card.md", model=boosted / PAIR / "model.bchisto", bundle=bundle)
+    model = boosted / PAIR / "model.bchisto"
+    write_card(tmp_path / "card.md", model=model, bundle=bundle, known=known_of(model))
     body = (tmp_path / "card.md").read_text()
     assert "<img" not in body
     assert "- &lt;img src=x onerror=alert(1)>" in body
