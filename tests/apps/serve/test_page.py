@@ -463,6 +463,18 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
     assert listed.count(unknown) == 4
 
 
+def test_an_image_of_another_size_than_in_training_is_marked(page, flat):
+    own = next(flat.iterdir())
+    larger = io.BytesIO()
+    Image.open(own).resize((200, 150)).save(larger, "PNG")
+    page.add(own.name, own.read_bytes())
+    page.add("larger.png", larger.getvalue())
+    images = page.wait()
+    text = "other sizes than those of training (96x96), such as larger.png with 200x150"
+    assert any(text in note for note in images["larger.png"]["notes"])
+    assert not any("of training (" in note for note in images[own.name]["notes"])
+
+
 def test_what_cannot_be_used_gets_its_line(page, content):
     buffer = io.BytesIO()
     Image.effect_noise((96, 96), 60).convert("RGB").save(buffer, "TIFF")

@@ -437,6 +437,7 @@ def test_a_network_is_moved_over_slides_too(slide, tissue, tmp_path, completed):
         "slides", "map", run, slide, "--out", tmp_path / "out", "--field", 64, "--jobs", 1
     )
     assert "tiles have --field 64 and --scale 0.5" in err
+    assert "other sizes than those of training (96x96), such as a tile with 128x128" in err
     assert len(table(tmp_path / "out" / "maps" / slide.stem / "tiles.csv")) > 40
 
 
