@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core import InputError, Message, counted, reworded, written
+from ..core import InputError, Message, aligned, counted, reworded, written
 from .ending import echo
 from .options import Group, argument, flag, options_of
 from .terminal import in_flags
@@ -163,6 +163,4 @@ def check(name: str, weights: str, engine: str, precision: str) -> None:
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:
     """Print lines in two columns."""
-    rows = list(lines)
-    wide = max(len(first) for first, _ in rows)
-    echo(*(f"{first:<{wide}}  {second}" for first, second in rows))
+    echo(*aligned([*lines]))

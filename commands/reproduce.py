@@ -147,7 +147,14 @@ def _options() -> Iterator[click.Parameter]:
 
 
 @click.command(cls=Command, options=_options, first=("images", "out", "quick", "plan", "jobs"))
-def reproduce(name: str, yes: bool, **options: Any) -> None:
+def reproduce(
+    name: str,
+    images: Path | None,
+    out: Path | None,
+    weights: tuple[str, ...],
+    yes: bool,
+    **options: Any,
+) -> None:
     """Run a published system, and compare published and obtained results.
 
     NAME is bach-encoder (with --encoder), rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses,
@@ -166,37 +173,26 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
         options["variants"] = tuple(recipe.variants)
     scope = from_options(Scope, options)
     if options["show"]:
-        echo(*describe_recipe(name, scope=scope, weights=options["weights"]), lines=True)
+        echo(*describe_recipe(name, scope=scope, weights=weights), lines=True)
         return
-    if options["images"] is None:
+    if images is None:
         raise InputError(Message("give {images}, the dataset in its official layout"))
     work = from_options(Work, options)
-    fetch_missing(
-        [EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes
-    )
+    fetch_missing([EncoderChoice.parse(encoder) for encoder in scope.encoders], weights, yes=yes)
     if options["plan"]:
-        stages = estimate_recipe(
-            name, options["images"], scope=scope, weights=options["weights"], work=work
-        )
+        stages = estimate_recipe(name, images, scope=scope, weights=weights, work=work)
         echo(estimate_text(stages, jobs=network_resources(work.jobs).processes), lines=True)
         return
-    if options["out"] is None:
+    if out is None:
         raise InputError(Message("give {out}, the run folder"))
     result, failed = reported_last(
-        lambda: run(
-            name,
-            options["images"],
-            out=options["out"],
-            weights=options["weights"],
-            scope=scope,
-            work=work,
-        )
+        lambda: run(name, images, out=out, weights=weights, scope=scope, work=work)
     )
     if not result.merged:
         done([], then=Message("the other shards, then the same command without {shard}"))
         return
     echo(*result.banners)
-    results(summary_of(result.protocols, options["out"]))
+    results(summary_of(result.protocols, out))
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed

@@ -117,7 +117,9 @@ def _options() -> Iterator[click.Parameter]:
 
 @click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
-def featurize(context: click.Context, /, preset: str | None, yes: bool, **options: Any) -> None:
+def featurize(
+    context: click.Context, /, out: Path, preset: str | None, yes: bool, **options: Any
+) -> None:
     """Stage 1: extract features of images, into RUN/features.
 
     \b
@@ -128,7 +130,6 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
 
-    out = options["out"]
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
     encoders = {name: options[name] for name in ("encoders", "weights")}
@@ -184,7 +185,7 @@ def _finetune_options() -> Iterator[click.Parameter]:
 @click.command(
     cls=Command, options=_finetune_options, first=("images", "out", "network", "folds", "epochs")
 )
-def finetune(**options: Any) -> None:
+def finetune(out: Path, **options: Any) -> None:
     """Train a CNN over folds, for the same tables as boost.
 
     \b
@@ -195,7 +196,6 @@ def finetune(**options: Any) -> None:
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
 
-    out = options["out"]
     print_results(
         lambda: run(
             from_options(ImageSelection, options),
@@ -233,7 +233,7 @@ def _boost_options() -> Iterator[click.Parameter]:
 @click.command(
     cls=Command, options=_boost_options, first=("out", "preset", "heads", "folds", "jobs")
 )
-def boost(**options: Any) -> None:
+def boost(out: Path, **options: Any) -> None:
     """Stage 2: train classifiers on features, cross-validated.
 
     \b
@@ -245,14 +245,14 @@ def boost(**options: Any) -> None:
 
     print_results(
         lambda: train(
-            out=options["out"],
+            out=out,
             features=from_options(FeatureChoice, options),
             settings=from_options(BoostSettings, options),
             folds=from_options(FoldChoice, options),
             work=from_options(Work, options),
             view=from_options(TwoClassView, options),
         ),
-        shown=options["out"] / "report.html",
+        shown=out / "report.html",
         then=lambda model: f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv",
     )
 

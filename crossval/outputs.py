@@ -375,7 +375,7 @@ class Outputs:
             "folds": plan.name,
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
-            "flow": images.known.used(len({image for image, _, _ in plan.rows})),
+            "flow": images.known.used(self.training.image_settings()["images"]),
             "two_class": self.training.view.recorded(images.classes),
         }
         # the accuracy varies by seed or by split only if there are several

@@ -199,7 +199,7 @@ class Graph:
             near = [*filter(None, [closest(layer, maps)]), *list(maps)[-4:]]
             text = "{layer} {}: no feature map of this name; there are {} and {} more"
             raise InputError(
-                text, layer, ", ".join(dict.fromkeys(near)), max(0, len(maps) - len(set(near)))
+                text, layer, ", ".join(dict.fromkeys(near)), len(maps) - len(set(near))
             )
         return maps[layer]
 
@@ -283,8 +283,8 @@ def _halves(layer: Any) -> tuple[DepthwiseConv2D, Conv2D]:
 _LINEAR = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
-def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
-    """Apply the linear part of a convolution or a dense layer, with its own kernel or another, in float32."""
+def linear(layer: Any, x: Any, *, kernel: Any = None) -> Any:
+    """Apply the linear part of a convolution or a dense layer in float32; with another kernel, without its bias."""
     from keras import ops
 
     x = ops.cast(x, "float32")
@@ -301,6 +301,6 @@ def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
             padding=layer.padding,
             dilation_rate=layer.dilation_rate,
         )
-    if bias and layer.use_bias:
+    if kernel is None and layer.use_bias:
         outputs = outputs + ops.cast(layer.bias, "float32")
     return outputs

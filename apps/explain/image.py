@@ -77,7 +77,7 @@ class NetworkExplainer:
                 )
             )
         self._tensor: int | None = None
-        if self.settings.layer or method.default_layer:
+        if self.settings.layer or (method.layered and method.of_model is None):
             self._tensor = first.tensor_of(self.settings.layer, method=method.name)
         if method.check is not None:
             method.check(first, self._tensor)

@@ -45,9 +45,7 @@ class Method:
     signed : bool
         Whether values above and below white have opposite meanings.
     layered : bool
-        Whether it accepts a layer.
-    default_layer : bool
-        Whether it uses the last feature map if no layer is given.
+        Whether it accepts a layer. If none is given, one that looks at images uses the last feature map.
     padded : bool
         Whether padding in the network makes its maps bright along the border.
     shares : bool
@@ -71,7 +69,6 @@ class Method:
     kinds: tuple[str, ...] = ("cnn",)
     signed: bool = False
     layered: bool = False
-    default_layer: bool = False
     padded: bool = False
     shares: bool = False
     floor: float = 0.0
@@ -133,7 +130,6 @@ _ALL = (
         "Where the chosen layer is active in channels that raise the score; as coarse as that layer, blind to what "
         "speaks against the class, and not an outline of anything.",
         layered=True,
-        default_layer=True,
         values=gradcam,
     ),
     Method(
@@ -151,7 +147,6 @@ _ALL = (
         "What one layer of the first model makes of the image, or of its middle patch, the most active channels "
         "first; activity is neither for nor against a class.",
         layered=True,
-        default_layer=True,
         of_patch=feature_maps,
     ),
 )
@@ -266,9 +261,9 @@ def settings_of(
         accepted = ""
         if name in layered or not layered:  # without any, the layer is refused by name
             accepted = layer
-        every.append(ExplainSettings(name, layer=accepted, **options))
-    for settings in every:
+        settings = ExplainSettings(name, layer=accepted, **options)
         choose_method(settings, methods)
+        every.append(settings)
     return every
 
 
@@ -311,7 +306,7 @@ def class_of(
         positive = two_class["positive"]
         if len(positive) != 1:
             return None
-        return list(classes).index(positive[0])
+        return classes.index(positive[0])
     name = match_class(settings.target, classes)
     if name is None:
         raise InputError(
@@ -319,7 +314,7 @@ def class_of(
             settings.target,
             one_of(settings.target, classes),
         )
-    return list(classes).index(name)
+    return classes.index(name)
 
 
 def _point(

@@ -18,6 +18,7 @@ from ...core import (
     InputError,
     converted,
     extension_names,
+    items_of,
     load_extension,
     misnamed,
     one_of,
@@ -230,9 +231,6 @@ def _parsed(content: Content) -> Recipe:
     quick = _read_quick(name, content["quick"])
     for table in content["published"]:
         _check_table(name, table)
-    layouts = content["dataset"]
-    if not isinstance(layouts, list):
-        layouts = [layouts]
     recipe = Recipe(
         name=name,
         title=content["title"],
@@ -242,10 +240,10 @@ def _parsed(content: Content) -> Recipe:
         published=content["published"],
         quick=quick,
         steps=tuple(content["steps"]),
-        datasets=tuple(layouts),
+        datasets=items_of(content["dataset"]),
         sections=sections,
-        magnifications=tuple(split.get("magnification", ())),
-        full_scale=dict(content.get("full_scale", {})),
+        magnifications=tuple(split.get("magnification") or [None]),
+        full_scale=full_scale,
         notes=tuple(content.get("notes", ())),
     )
     _check_steps(recipe)

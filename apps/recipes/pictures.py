@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core import InputError, Settings, from_options, one_of, option
-from ...core.jobs import Work, ensure_folder
+from ...core.jobs import Work
 from ...crossval import CrossValidation
 from ...data import ImageSelection
 from ...evaluate import PredictionTable
@@ -133,7 +133,6 @@ def make_pictures(
         folder = network.run / "explain" / network.variant
         listed = folder / "images.csv"
         with reporting(listed, failed):
-            ensure_folder(folder)
             write_list(listed, _surest(table, pictures.images_per_class))
         for settings in pictures.asked:
             _log.info("%s: images of the method %s", network.result.folder.name, settings.method)

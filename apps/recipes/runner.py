@@ -144,21 +144,21 @@ class RecipeRun:
             folder=self._request.run / "reproduce" / recipe.name,
         )
         published_run = self.obtained.get((recipe.first, None))
-        sizes = self._sizes()
         tested = predict_test_images(
             published_run, test_images, recipe=recipe, request=self._request
         )
         runs = Runs(
             first=recipe.first,
             obtained=self.obtained,
-            magnifications=recipe.magnifications or (None,),
+            magnifications=recipe.magnifications,
             further=[other.obtained for other in others],
             times=times,
-            sizes=sizes,
+            sizes=self._sizes(),
             tested=tested,
         )
-        note = comparable_note(self.banners)
-        self.published = compare_published(recipe.published, runs, note=note)
+        self.published = compare_published(
+            recipe.published, runs, note=comparable_note(self.banners)
+        )
         self.failed += [line for other in others for line in other.failed]
 
     def _sizes(self) -> dict[str, int]:

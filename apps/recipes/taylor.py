@@ -216,12 +216,12 @@ def _by_sign(
     pairs = [(part, weights) for part, weights in pairs if part.any()]
     total = np.zeros_like(ahead)
     for part, weights in pairs:
-        total += to_numpy(linear(layer, part, kernel=weights, bias=False))
+        total += to_numpy(linear(layer, part, kernel=weights))
     raised = np.abs(total) > _TINY
     relevance = _carried(layer, pairs, np.where(raised, ahead / np.where(raised, total, 1), 0), x)
     if not raised.all():
         even = (np.ones_like(x), np.ones_like(kernel))
-        seen = to_numpy(linear(layer, even[0], kernel=even[1], bias=False))
+        seen = to_numpy(linear(layer, even[0], kernel=even[1]))
         relevance += _carried(layer, [even], np.where(raised, 0, ahead / seen), x)
     return relevance
 
@@ -230,9 +230,7 @@ def _carried(layer: Any, pairs: list[tuple[Floats, Floats]], shares: Floats, x: 
     """Carry shares back through kernels, and multiply each by its input."""
     relevance = np.zeros_like(x)
     for part, weights in pairs:
-        (back,) = pull_back(
-            lambda t, w=weights: linear(layer, t, kernel=w, bias=False), [part], shares
-        )
+        (back,) = pull_back(lambda t, w=weights: linear(layer, t, kernel=w), [part], shares)
         relevance += part * back
     return relevance
 

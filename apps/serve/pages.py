@@ -59,14 +59,12 @@ class Pages:
 
         @app.get("/", include_in_schema=False)
         async def images(model: int = 0) -> Response:
-            session.check_model(model)
             return self._page(
                 "images.html", title="Images", goal="images", **self._results(session, model)
             )
 
         @app.get("/results", include_in_schema=False)
         async def results(model: int = 0) -> Response:
-            session.check_model(model)
             return self._page("results.html", **self._results(session, model))
 
         @app.get("/image", include_in_schema=False)
@@ -126,6 +124,7 @@ class Pages:
 
     def _results(self, session: Session, model: int) -> Answer:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""
+        session.check_model(model)
         done = session.done(model)
         seconds = session.seconds()
         return {

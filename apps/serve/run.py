@@ -105,12 +105,7 @@ class ServeSettings(Settings):
                 )
         except OSError as error:
             raise InputError(f"{self.token_file}: cannot be read ({error.strerror})") from error
-        if (
-            len(token) < _LEAST_TOKEN
-            or not token.isascii()
-            or not token.isprintable()
-            or " " in token
-        ):
+        if len(token) < _LEAST_TOKEN or not re.fullmatch("[!-~]+", token):
             raise InputError(
                 f"{self.token_file}: no token of at least {_LEAST_TOKEN} letters, digits and signs"
             )

@@ -55,7 +55,7 @@ from ...predict import (
     write_html,
 )
 from .engine import MARKS, TABLES, Answer, Task
-from .pictures import draw_map, own_stain, show_picture, show_pixels, show_stains, write_thumbnail
+from .pictures import draw_map, own_stain, write_shown, write_thumbnail
 
 
 def main() -> int:
@@ -339,8 +339,7 @@ def _show(task: Task) -> Answer:
     if task["do"] == "map":
         file = Path(task["model"]["path"])
         return draw_map(model, record, target=task["target"], path=path, file=file)
-    shows = {"picture": show_picture, "pixels": show_pixels, "stains": show_stains}
-    shows[task["do"]](model, record, path)
+    write_shown(task["do"], model, record, path)
     return {}
 
 

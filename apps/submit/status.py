@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import MissingInputError, converted, counted
+from ...core import MissingInputError, by_key, converted, counted
 from ...core.runs import RunEntry
 from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed, units_of
 from .scheduler import NOT_ASKED
@@ -396,14 +396,11 @@ def _with_reason(state: str, reason: str) -> str:
 
 def _shard_lines(stage: Stage) -> list[str]:
     """Return a line for shards of the same state and reason: a run may have hundreds."""
-    numbers_of: dict[tuple[str, str], list[int]] = {}
-    for shard in stage.shards:
-        number = int(shard.shard.partition("/")[0])
-        numbers_of.setdefault((shard.state, shard.reason), []).append(number)
+    alike = by_key(stage.shards, lambda shard: _with_reason(shard.state, shard.reason))
     lines = []
-    for (state, reason), numbers in numbers_of.items():
-        word = "shard" if len(numbers) == 1 else "shards"
-        text = _with_reason(state, reason)
+    for text, shards in alike.items():
+        word = "shard" if len(shards) == 1 else "shards"
+        numbers = [int(shard.shard.partition("/")[0]) for shard in shards]
         lines.append(f"{word} {_spans(numbers)} of {len(stage.shards)}: {text}")
     return lines
 

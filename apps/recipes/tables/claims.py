@@ -185,14 +185,11 @@ class TableKind(NamedTuple):
         ``figures(runs, magnification, table)`` yields its rows at one magnification.
     once : bool
         Whether only the first magnification with results is used, without naming it.
-    always : bool
-        Whether the table is shown without any obtained figure, too.
     """
 
     needs: tuple[str, ...]
     figures: Callable[[Runs, int | None, Published], Figures]
     once: bool = False
-    always: bool = False
 
 
 KINDS = {
@@ -201,7 +198,7 @@ KINDS = {
     "two_class_folds": TableKind(("values",), fusion_by_fold),
     "two_class": TableKind(("accuracy", "auc", "set_points"), two_class),
     "confusion": TableKind(("classes", "matrix"), confusion),
-    "agreement": TableKind(("predictions",), agreement, once=True, always=True),
+    "agreement": TableKind(("predictions",), agreement, once=True),
     "gains": TableKind(("of", "rows"), gains),
     "spreads": TableKind(("stores", "folds", "over_stores", "over_folds", "fusion"), spreads),
     "variants": TableKind(("metric", "rows"), metrics_of_rows),
@@ -233,13 +230,13 @@ def compare_published(
     Returns
     -------
     list of PublishedTable
-        Tables with at least one obtained figure; each row is repeated for every magnification. Intervals are 95 %, over
-        groups if known, else over images.
+        Tables with at least one obtained figure, or with figures that are shown without one; each row is repeated for
+        every magnification. Intervals are 95 %, over groups if known, else over images.
     """
     compared = []
     for table in tables:
         figures, points = _compare(table, runs, note=note)
-        if not points and not KINDS[table["kind"]].always:
+        if not points and not any(figure.cited for figure in figures):
             continue
         figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
         lines = [judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)]

@@ -199,10 +199,12 @@ def spreads(runs: Runs, magnification: int | None, table: Published) -> Figures:
     fused = 100 * run.stores[FUSION].by_fold
     over_folds = None
     fusion = None
+    ratio = None
     if len(fused) > 1 and accuracies:
-        over_folds = float(np.mean([float(store.std()) for store in accuracies]))
+        over_folds = float(np.mean([store.std() for store in accuracies]))
         fusion = float(fused.std())
-    ratio = fusion / over_folds if fusion is not None and over_folds else None
+        if over_folds:
+            ratio = fusion / over_folds
     yield PublishedFigure(
         "over the feature files, mean of the folds",
         table["over_stores"],
@@ -269,15 +271,12 @@ def confusion(runs: Runs, magnification: int | None, table: Published) -> Figure
 
 def _share_predicted(predictions: PredictionTable, true: str, predicted: str) -> Value:
     """Return the fraction of a class that is predicted as a class."""
-    classes = list(predictions.classes)
+    classes = predictions.classes
     if true not in classes or predicted not in classes:
         return None, None
     inside = predictions.labels == classes.index(true)
     right = predictions.predicted == classes.index(predicted)
-    share = Units.of(predictions).share(right, inside)
-    if share is None:
-        return None, None
-    return value_in(share.json())
+    return value_in(Units.of(predictions).share(right, inside))
 
 
 def published_predictions(table: Published) -> dict[str, str]:
