@@ -21,7 +21,7 @@ from .ending import (
     reported_last,
     results,
 )
-from .options import PATH, Command, argument, flag, options_of, out_flag
+from .options import PATH, argument, command, flag, options_of, out_flag
 from .train import featurize
 
 
@@ -33,7 +33,7 @@ def _demo_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "jobs")
 
 
-@click.command(cls=Command, options=_demo_options)
+@command(options=_demo_options)
 def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     """Try all of it on synthetic tissue, in minutes on a laptop.
 
@@ -61,9 +61,7 @@ def _trial_options() -> Iterator[click.Parameter]:
     yield yes_flag()
 
 
-@click.command(
-    cls=Command, options=_trial_options, first=("images", "out", "group_from", "encoders", "jobs")
-)
+@command(options=_trial_options, first=("images", "out", "group_from", "encoders", "jobs"))
 @click.pass_context
 def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     """Give a first answer on your images, in minutes to an hour.
@@ -77,14 +75,13 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     from ..apps.recipes import trial as run
     from ..crossval import offered, summary_of
     from ..data import ImageSelection
-    from ..encoders import EncoderChoice
 
     selection = from_options(ImageSelection, options)
     work = from_options(Work, options)
     out = options["out"]
     encoders = options["encoders"]
     weights = options["weights"]
-    fetch_missing([EncoderChoice.parse(name) for name in encoders], weights, yes=yes)
+    fetch_missing(encoders, weights, yes=yes)
     outcome, failed = reported_last(
         lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work)
     )
@@ -146,7 +143,7 @@ def _options() -> Iterator[click.Parameter]:
     yield yes_flag()
 
 
-@click.command(cls=Command, options=_options, first=("images", "out", "quick", "plan", "jobs"))
+@command(options=_options, first=("images", "out", "quick", "plan", "jobs"))
 def reproduce(
     name: str,
     images: Path | None,
@@ -166,7 +163,6 @@ def reproduce(
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
     from ..crossval import summary_of
-    from ..encoders import EncoderChoice
 
     recipe = load_recipe(name)
     if options["all_variants"]:
@@ -178,7 +174,7 @@ def reproduce(
     if images is None:
         raise InputError(Message("give {images}, the dataset in its official layout"))
     work = from_options(Work, options)
-    fetch_missing([EncoderChoice.parse(encoder) for encoder in scope.encoders], weights, yes=yes)
+    fetch_missing(scope.encoders, weights, yes=yes)
     if options["plan"]:
         stages = estimate_recipe(name, images, scope=scope, weights=weights, work=work)
         echo(estimate_text(stages, jobs=network_resources(work.jobs).processes), lines=True)

@@ -17,9 +17,9 @@ from .ending import LINEAR, done, echo, end_check, fewer_folds, print_results, q
 from .options import (
     OUT_FILE,
     PATH,
-    Command,
     Group,
     argument,
+    command,
     flag,
     options_of,
     out_flag,
@@ -115,7 +115,7 @@ def _options() -> Iterator[click.Parameter]:
     yield yes_flag()
 
 
-@click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
+@command(options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
 def featurize(
     context: click.Context, /, out: Path, preset: str | None, yes: bool, **options: Any
@@ -182,9 +182,7 @@ def _finetune_options() -> Iterator[click.Parameter]:
     yield from options_of(Work)
 
 
-@click.command(
-    cls=Command, options=_finetune_options, first=("images", "out", "network", "folds", "epochs")
-)
+@command(options=_finetune_options, first=("images", "out", "network", "folds", "epochs"))
 def finetune(out: Path, **options: Any) -> None:
     """Train a CNN over folds, for the same tables as boost.
 
@@ -230,9 +228,7 @@ def _boost_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "checks")
 
 
-@click.command(
-    cls=Command, options=_boost_options, first=("out", "preset", "heads", "folds", "jobs")
-)
+@command(options=_boost_options, first=("out", "preset", "heads", "folds", "jobs"))
 def boost(out: Path, **options: Any) -> None:
     """Stage 2: train classifiers on features, cross-validated.
 

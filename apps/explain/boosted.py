@@ -17,7 +17,7 @@ from ...data import ImageRecord
 from ...encoders import CropEncoder, Encoder
 from ...featurize import FeaturizeSettings, NormalisedImage, normalise_images
 from ...predict import BoostedModel, Outliers
-from .explanation import EVEN, Explanation, Picture
+from .explanation import Explanation, Picture
 from .methods import METHODS, ExplainSettings, answered
 
 _STEPS = {"dense": 8, "exact": 4}
@@ -157,7 +157,7 @@ def _map(
     meaning = "the prediction without any feature"
     if base is None:
         base = np.full(len(classes), 1 / len(classes))
-        meaning = EVEN
+        meaning = "even shares of all classes"
     return blank.about_decision(maps, base, classes=classes, base_is=meaning)
 
 

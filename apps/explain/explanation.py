@@ -52,9 +52,6 @@ _SCALARS = (
 _KEPT = (*_SCALARS, "picture", "values", "leads", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
 
-EVEN = "even shares of all classes"
-"""Description of the base of a map if none is known."""
-
 
 class UnitPictures(NamedTuple):
     """Small pictures of what units of a network respond to.
@@ -132,9 +129,9 @@ class Explanation:
     image_id: str
     method: str
     target: str
-    predicted: str
-    score: float
-    caution: str
+    predicted: str = ""
+    score: float = math.nan
+    caution: str = ""
     picture: Picture | None = None
     values: Floats32 | None = None
     called: str = ""

@@ -241,7 +241,7 @@ def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
 
     height, width = shape[:2]
     total = np.zeros((height, width))
-    times = np.zeros((height, width))
+    times = np.zeros_like(total)
     for patch, (top, left, bottom, right) in zip(values, boxes, strict=True):
         rows = _pixels(top, bottom, height)
         columns = _pixels(left, right, width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,23 +80,13 @@ class Method:
     ) = None
     check: Callable[[Graph, int | None], None] | None = None
 
-    def explanation(
-        self,
-        image_id: str,
-        target: str,
-        *,
-        predicted: str = "",
-        score: float = math.nan,
-        **more: Any,
-    ) -> Explanation:
+    def explanation(self, image_id: str, target: str, **more: Any) -> Explanation:
         """Return an explanation of an image or a model by this method. `more` are further fields of `Explanation`."""
         return Explanation(
             image_id,
             self.name,
             target,
-            predicted,
-            score,
-            self.caution,
+            caution=self.caution,
             signed=self.signed,
             padded=self.padded,
             floor=self.floor,
@@ -233,35 +223,29 @@ class ExplainSettings(Settings):
 
 
 def settings_of(
-    names: Sequence[str],
-    *,
-    layer: str = "",
-    methods: Mapping[str, Method] = METHODS,
-    **options: Any,
+    names: Sequence[str], asked: ExplainSettings, *, methods: Mapping[str, Method] = METHODS
 ) -> list[ExplainSettings]:
     """Return settings for each of several methods. The layer is passed to the methods that accept one.
 
     Parameters
     ----------
     names : sequence of str
-    layer : str
+    asked : ExplainSettings
+        All other settings, the same for all methods.
     methods : mapping
         All available methods by name.
-    **options : any
-        Further fields of `ExplainSettings`, the same for all methods.
 
     Raises
     ------
     InputError
-        There is no such method, a layer is given and none of the methods accepts one, or see `ExplainSettings`.
+        There is no such method, or a layer is given and none of the methods accepts one.
     """
     layered = {name for name in names if name in methods and methods[name].layered}
     every = []
     for name in dict.fromkeys(names):
-        accepted = ""
-        if name in layered or not layered:  # without any, the layer is refused by name
-            accepted = layer
-        settings = ExplainSettings(name, layer=accepted, **options)
+        settings = replace(asked, method=name)
+        if layered and name not in layered:  # without any, the layer is refused by name
+            settings = replace(settings, layer="")
         choose_method(settings, methods)
         every.append(settings)
     return every

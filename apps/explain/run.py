@@ -164,8 +164,9 @@ def explain(
         advised(*_OPTIONS),
     ):
         file, ready = ready_model(bundle, weights_given)
-        known = known_of(bundle)
-        opened = _Opened(file, ready, selection, paths, settings[0].mpp, work.skip_errors, known)
+        opened = _Opened(
+            file, ready, selection, paths, settings[0].mpp, work.skip_errors, known_of(bundle)
+        )
         explanations = [Explanations.of(each, folder, opened, work) for each in asked]
         keys = [[repr(unit.record), unit.key] for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
@@ -336,7 +337,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 4", settings=dict(self.into.settings), image=content)
+            key = key_of("explanation 4", settings=self.into.settings, image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 
@@ -432,16 +433,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         )
 
 
-_HEADER = (
-    "image_id",
-    "label",
-    "target",
-    "predicted",
-    "score",
-    "calibrated",
-    "picture",
-    "arrays",
-)
+_HEADER = ("image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays")
 """Columns of the table."""
 
 

@@ -313,7 +313,7 @@ def check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
 def _check_variant(recipe: Recipe, variant: str) -> None:
     where = f"recipe {recipe.name}: variant {variant}"
     change = recipe.variants[variant]
-    steps = tuple(change.get("steps", recipe.steps))
+    steps = change.get("steps", recipe.steps)
     unknown = [step for step in steps if step not in STEPS]
     if not steps:
         unknown = ["none"]
@@ -356,9 +356,7 @@ def check_claim(where: str, claim: Claim, table: Published) -> None:
     is_of_a_form = any(content.keys() == form.keys() and fits(content, form) for form in _FORMS)
     if "says" not in claim or not is_of_a_form or not _are_rows(claim.get("at", [None])):
         forms = "; ".join(", ".join(form) for form in _FORMS)
-        raise InputError(
-            f"{where}: the claim {dict(claim)} is of no form; give says and one of {forms}"
-        )
+        raise InputError(f"{where}: the claim {claim} is of no form; give says and one of {forms}")
     has_metric = "metric" in claim or "metric" in table
     if table["kind"] == "scores" and "why" not in claim and not has_metric:
         raise InputError(f"{where} has no claim.metric: its rows have several figures")

@@ -11,14 +11,7 @@ from typing import Any
 
 from ...core import InputError, from_options
 from ...core.jobs import write_rows
-from ...data import (
-    Dataset,
-    FoldChoice,
-    FoldPlan,
-    ImageSelection,
-    facts_of,
-    published_folds,
-)
+from ...data import Dataset, FoldChoice, FoldPlan, ImageSelection, facts_of, published_folds
 from ..check import one_of_each
 from .recipe import Recipe, ReproduceRequest
 

@@ -123,7 +123,7 @@ class Recipe:
             Add the views at full scale.
         """
         change = self.variants[variant]
-        seeds = [self.values(step)["seed"] for step in self.steps if "seed" in self.values(step)]
+        seeds = [values["seed"] for values in map(self.values, self.steps) if "seed" in values]
         steps = []
         for step in change.get("steps", self.steps):
             changed = change.get(step, {})

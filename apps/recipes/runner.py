@@ -138,10 +138,7 @@ class RecipeRun:
             {} if self._request.quick else {name: self.variants[name] for name, _ in self.obtained}
         )
         times = training_times(
-            recipe,
-            timed,
-            self.image_sets[0],
-            folder=self._request.run / "reproduce" / recipe.name,
+            recipe, timed, self.image_sets[0], folder=self._request.run / "reproduce" / recipe.name
         )
         published_run = self.obtained.get((recipe.first, None))
         tested = predict_test_images(

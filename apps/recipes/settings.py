@@ -59,10 +59,7 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
         raise
     except DAMAGE as error:  # such as a list instead of a number
         raise InputError(
-            "recipe {}: variant {}: a setting of another kind ({})",
-            recipe.name,
-            variant,
-            error,
+            "recipe {}: variant {}: a setting of another kind ({})", recipe.name, variant, error
         ) from error
     return steps
 
@@ -224,11 +221,7 @@ def _used(step: RecipeStep, recipe: Recipe) -> Values:
 
 
 def _sources(
-    recipe: Recipe,
-    request: ReproduceRequest,
-    variant: str,
-    step: RecipeStep,
-    values: Values,
+    recipe: Recipe, request: ReproduceRequest, variant: str, step: RecipeStep, values: Values
 ) -> Mapping[str, str]:
     """Return the source of each setting of a step that has one; the last that sets it counts."""
     change = recipe.variants[variant]

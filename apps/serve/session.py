@@ -54,12 +54,7 @@ class Session:
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        models: Sequence[Answer],
-        folder: Path,
-        *,
-        keep: Path | None = None,
+        self, engine: Engine, models: Sequence[Answer], folder: Path, *, keep: Path | None = None
     ) -> None:
         self.engine = engine
         self.models = models

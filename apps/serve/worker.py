@@ -190,7 +190,7 @@ def _facts(task: Task) -> Answer:
     return {
         "path": str(path),
         "weights": weights,
-        "classes": list(bundle.classes),
+        "classes": bundle.classes,
         "banners": list(bundle.banners),
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
         "rule": bundle.unsure,

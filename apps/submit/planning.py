@@ -294,10 +294,7 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
 
 
 def _check_waiting(
-    command: StageCommand,
-    stages: Sequence[JobStage],
-    earlier: Sequence[StageCommand],
-    made: Made,
+    command: StageCommand, stages: Sequence[JobStage], earlier: Sequence[StageCommand], made: Made
 ) -> None:
     """Check paths and options of a command without what the stages of the plan before it make.
 
@@ -312,7 +309,7 @@ def _check_waiting(
         The feature files that they make, by folder.
     """
     from ...predict import PredictSettings
-    from ..explain import settings_of
+    from ..explain import ExplainSettings, settings_of
 
     for path in command.inputs:
         if not path.exists() and not is_made(path, stages):
@@ -328,8 +325,7 @@ def _check_waiting(
     elif command.name == "predict":
         from_options(PredictSettings, options)
     elif command.name == "explain" and options["method"]:
-        names = ("layer", "target", "mpp", "window")
-        settings_of(options["method"], **{name: options[name] for name in names})
+        settings_of(options["method"], from_options(ExplainSettings, options))
 
 
 def _check_boost(options: Mapping[str, Any], images: Dataset, features: Sequence[Path]) -> None:

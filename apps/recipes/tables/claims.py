@@ -13,23 +13,8 @@ from typing import Any, NamedTuple
 
 from ....evaluate.report import PublishedFigure, PublishedTable
 from .differences import Contrast, Differences, Interval
-from .ensembles import (
-    agreement,
-    by_store,
-    confusion,
-    fusion_by_fold,
-    gains,
-    spreads,
-    two_class,
-)
-from .networks import (
-    by_fold,
-    learning_gap,
-    metrics_of_rows,
-    parameters,
-    scores,
-    training_time,
-)
+from .ensembles import agreement, by_store, confusion, fusion_by_fold, gains, spreads, two_class
+from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time
 from .obtained import Figures, Key, Published, Runs
 
 Claim = Mapping[str, Any]
@@ -45,12 +30,7 @@ def claims_of(table: Published) -> list[Claim]:
 
 
 def judge(
-    claim: Claim,
-    points: Mapping[Key, float],
-    runs: Runs,
-    *,
-    table: Published,
-    note: str,
+    claim: Claim, points: Mapping[Key, float], runs: Runs, *, table: Published, note: str
 ) -> str:
     """Describe whether a conclusion of the source holds in this run, at each magnification.
 

@@ -82,9 +82,7 @@ def _over_folds(obtained: Floats, published: Sequence[float]) -> tuple[float, fl
     return _interval_over_folds(obtained - np.array(published))[1]
 
 
-def _interval_over_folds(
-    changes: Floats,
-) -> tuple[float, tuple[float, float]]:
+def _interval_over_folds(changes: Floats) -> tuple[float, tuple[float, float]]:
     """Return the mean of a difference in each fold, and its interval; folds share training images."""
     middle, half = mean_change(changes.tolist(), share=1.0 / (len(changes) - 1))
     return middle, (middle - half, middle + half)
