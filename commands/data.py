@@ -239,14 +239,15 @@ def folds(out: Path, **options: Any) -> None:
     if not was_written_before:
         refuse_among(out, [options["images"]])
     dataset = from_options(ImageSelection, options).read()
-    images = [record.path for record in dataset.records]
+    records = dataset.records
+    images = [record.path for record in records]
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *images])
-    labels = {record.image_id: record.label_text for record in dataset.records}
-    groups = {record.image_id: record.group for record in dataset.records}
+    labels = {record.image_id: record.label_text for record in records}
+    groups = {record.image_id: record.group for record in records}
     plan = dataset_plan(
         dataset,
         options["folds"],
-        copies=find_copies(dataset.records) or (),
+        copies=find_copies(records) or (),
         group_by=options["group_by"],
         seed=options["seed"],
     )

@@ -155,7 +155,8 @@ def check(name: str, weights: str, engine: str, precision: str) -> None:
     from ..encoders import EncoderChoice, check_encoder
     from ..featurize import best_engine
 
-    engine = best_engine([EncoderChoice.parse(name)]) if engine == "auto" else engine
+    if engine == "auto":
+        engine = best_engine([EncoderChoice.parse(name)])
     _table(check_encoder(name, weights=weights, engine=engine, precision=precision))
 
 

@@ -85,8 +85,8 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     outcome, failed = reported_last(
         lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work)
     )
-    first = outcome.results[0]
-    results(summary_of(outcome.results))
+    trained = outcome.results
+    results(summary_of(trained))
     if failed is not None:
         raise failed
     then: list[str] = []
@@ -98,13 +98,16 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
         given += "".join(recommended_options(outcome.check.findings).values())
         standard = quoted(f"{out}-standard")
         then.append(f"bchisto featurize{given} --out {standard} --preset standard")
-    best = offered(outcome.results)
+    best = offered(trained)
     if best is None:
-        then.append(advice(outcome.results))
+        then.append(advice(trained))
     else:
         then.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
     done(
-        [out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv"
+        [out / "report.html"],
+        then=then,
+        failures=len(trained[0].failures),
+        listed=out / "failures.csv",
     )
 
 

@@ -33,7 +33,7 @@ def _status_options() -> Iterator[click.Parameter]:
 
 
 @command(options=_status_options)
-def status(run: Path, **shown: bool) -> int:
+def status(run: Path, json: bool, watch: bool) -> int:
     """Show which part of RUN is done, who works on the rest, and the next command.
 
     Exit code 0: done; 1: failed or interrupted, so that somebody must act; 3: in progress; 4: nothing yet.
@@ -45,14 +45,14 @@ def status(run: Path, **shown: bool) -> int:
 
     while True:
         now = read_status(run)
-        if shown["json"]:
+        if json:
             lines = [json_text(asdict(now))]
         else:
             lines = status_lines(now)
-            if shown["watch"]:
+            if watch:
                 echo(time.strftime("%Y-%m-%d %H:%M:%S"))
         echo(*lines, lines=True)
-        if not shown["watch"] or now.exit_code != _IN_PROGRESS:
+        if not watch or now.exit_code != _IN_PROGRESS:
             return now.exit_code
         time.sleep(_WATCH_SECONDS)
 

@@ -148,19 +148,20 @@ def featurize(
         others = Message("the other shards, then the same command without {shard}, which merges")
         done([], then=others, failures=failures, listed=listed)
         return
+    stores = result.stores
     described = counted(result.images - failures, "image")
-    echo(f"{described} with features in {counted(len(result.stores), 'file')}")
+    echo(f"{described} with features in {counted(len(stores), 'file')}")
     then = "label images of two classes or more, then this command again"
     if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
             then += f" --preset {preset}"
-        if {*(out / "features").glob("*.h5")}.difference(result.stores):
-            then += "".join(f" --features {quoted(path)}" for path in result.stores)
+        if {*(out / "features").glob("*.h5")}.difference(stores):
+            then += "".join(f" --features {quoted(path)}" for path in stores)
         then += fewer_folds(selection.table())
         if brought:
             then += LINEAR
-    done(result.stores, then=then, failures=failures, listed=listed)
+    done(stores, then=then, failures=failures, listed=listed)
 
 
 def _finetune_options() -> Iterator[click.Parameter]:

@@ -363,10 +363,11 @@ class Outputs:
 
     def _run_facts(self, result: CrossValidation) -> dict[str, Any]:
         """Return the entry ``run`` of ``metrics.json``, apart from its entry ``bundle``."""
-        plan = self.training.plan
-        images = self.training.images
+        training = self.training
+        plan = training.plan
+        images = training.images
         facts = {
-            "command": self.training.command,
+            "command": training.command,
             "dataset": images.dataset,
             "names": unit_names(images.dataset, images.known),
             "methods": self.methods,
@@ -377,8 +378,8 @@ class Outputs:
             "folds": plan.name,
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
-            "flow": images.known.used(self.training.image_settings()["images"]),
-            "two_class": self.training.view.recorded(images.classes),
+            "flow": images.known.used(training.image_settings()["images"]),
+            "two_class": training.view.recorded(images.classes),
         }
         # the accuracy varies by seed or by split only if there are several
         members = self.members or self.tables[:1]

@@ -40,7 +40,7 @@ class LayerStep:
     node: Any
     sources: tuple[int, ...]
     results: tuple[int, ...]
-    part: str = ""
+    part: str
 
     def __call__(self, *tensors: Any) -> list[Any]:
         """Return the results for given values of the sources."""
@@ -196,11 +196,9 @@ class Graph:
                 raise InputError("{method} {}: this network has no feature map", method)
             return list(maps.values())[-1]
         if layer not in maps:
-            near = [*filter(None, [closest(layer, maps)]), *list(maps)[-4:]]
+            near = dict.fromkeys([*filter(None, [closest(layer, maps)]), *list(maps)[-4:]])
             text = "{layer} {}: no feature map of this name; there are {} and {} more"
-            raise InputError(
-                text, layer, ", ".join(dict.fromkeys(near)), len(maps) - len(set(near))
-            )
+            raise InputError(text, layer, ", ".join(near), len(maps) - len(near))
         return maps[layer]
 
     @functools.cached_property

@@ -284,19 +284,20 @@ def class_of(
                 Message("{threshold}: is of two classes; leave it out, maps compare each class")
             )
         _point(classes, two_class, settings.threshold)
-    if not settings.target:
+    target = settings.target
+    if not target:
         if two_class is None or settings.method != "map" or len(classes) != 2:
             return None
         positive = two_class["positive"]
         if len(positive) != 1:
             return None
         return classes.index(positive[0])
-    name = match_class(settings.target, classes)
+    name = match_class(target, classes)
     if name is None:
         raise InputError(
             "{target} {}: no class of this model; {}",
-            settings.target,
-            one_of(settings.target, classes),
+            target,
+            one_of(target, classes),
         )
     return classes.index(name)
 
@@ -335,15 +336,16 @@ def answered(
         As in `ExplainSettings`.
     """
     bundle = model.bundle
+    classes = bundle.classes
     predicted = int(shares.argmax())
     index = predicted if target is None else target
     called = predicted
     white = 0.0
     if len(shares) == 2:
         white = 0.5
-        point = _point(bundle.classes, bundle.two_class, threshold)
+        point = _point(classes, bundle.two_class, threshold)
         if point is not None:
-            positive = bundle.classes.index(point.positive[0])
+            positive = classes.index(point.positive[0])
             called = 1 - positive
             if point.is_positive(shares[np.newaxis], np.array([predicted]))[0]:
                 called = positive
@@ -360,11 +362,11 @@ def answered(
         notes.append(_TRAINED)
     return method.explanation(
         record.image_id,
-        bundle.classes[index],
-        predicted=bundle.classes[predicted],
+        classes[index],
+        predicted=classes[predicted],
         score=float(shares[index]),
         calibrated=calibrated,
-        called=bundle.classes[called],
+        called=classes[called],
         white=white,
         picture=shown_picture(record),
         notes=tuple(notes),

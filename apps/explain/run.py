@@ -152,7 +152,7 @@ def explain(
             raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
         "model": str(bundle),
-        "images": [str(path) for path in paths],
+        "images": list(map(str, paths)),
         "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings[0], work),

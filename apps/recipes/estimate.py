@@ -239,7 +239,7 @@ def time_training(
         model.train_on_batch(*make(epoch)[0])
     step = (time.perf_counter() - started) / _TIMED_STEPS / batch
     return TrainingCost(
-        read, step, samples_of_image, bank.pixels.nbytes // batch, 4 * int(model.count_params())
+        read, step, samples_of_image, bank.pixels.nbytes // batch, 4 * model.count_params()
     )
 
 

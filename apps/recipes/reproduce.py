@@ -76,9 +76,7 @@ def estimate_recipe(
     return estimate_variants(recipe, request)
 
 
-def describe_recipe(
-    name: str, *, scope: Scope | None = None, weights: Many[TextInput] = ()
-) -> list[str]:
+def describe_recipe(name: str, *, scope: Scope, weights: Many[TextInput]) -> list[str]:
     """Return lines with every setting that `reproduce` would use, defaults included, and its source.
 
     Parameters

@@ -132,17 +132,16 @@ class RecipeRun:
     def compare(self, others: Sequence[RecipeRun], test_images: Mapping[str, Path]) -> None:
         """Compare the figures with the published ones, also by the runs of other seeds; predict the test images."""
         recipe = self._recipe
+        folder = self._request.run / "reproduce" / recipe.name
         self.results = chosen_anew(self.results)
         # times are of this machine, so a quick run does not measure them
         timed = (
             {} if self._request.quick else {name: self.variants[name] for name, _ in self.obtained}
         )
-        times = training_times(
-            recipe, timed, self.image_sets[0], folder=self._request.run / "reproduce" / recipe.name
-        )
+        times = training_times(recipe, timed, self.image_sets[0], folder=folder)
         published_run = self.obtained.get((recipe.first, None))
         tested = predict_test_images(
-            published_run, test_images, recipe=recipe, request=self._request
+            published_run, test_images, folder=folder, request=self._request
         )
         runs = Runs(
             first=recipe.first,

@@ -225,19 +225,20 @@ def _sources(
 ) -> Mapping[str, str]:
     """Return the source of each setting of a step that has one; the last that sets it counts."""
     change = recipe.variants[variant]
-    sources = {name: setting.source for name, setting in recipe.sections.get(step.kind, {}).items()}
-    sources |= dict.fromkeys(change.get(step.kind, ()), str(change["source"]))
+    kind = step.kind
+    sources = {name: setting.source for name, setting in recipe.sections.get(kind, {}).items()}
+    sources |= dict.fromkeys(change.get(kind, ()), str(change["source"]))
     sources |= dict.fromkeys(getattr(step, "brought", ()), "brought by the encoder")
     if request.encoders:
         sources["encoders"] = "the request"
-    if request.weights and step.kind != "boost":
+    if request.weights and kind != "boost":
         sources["weights"] = "the request"
     scope = []
     if request.quick:
         scope.append("quick")
     if request.full_scale:
         scope.append("full scale")
-    published = dict(recipe.steps_of(variant))[step.kind]
+    published = dict(recipe.steps_of(variant))[kind]
     for name, value in values.items():
         if value != published.get(name):
             sources[name] = " ".join(scope)

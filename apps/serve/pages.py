@@ -46,7 +46,7 @@ class Pages:
         Output of `bchisto.apps.slides.map_slides`, whose finished maps are shown.
     """
 
-    def __init__(self, models: Sequence[Answer], *, csrf: str, slides: Path | None = None) -> None:
+    def __init__(self, models: Sequence[Answer], *, csrf: str, slides: Path | None) -> None:
         self._models = models
         self._csrf = csrf
         self._slides = slides

@@ -64,7 +64,7 @@ class StageCommand:
     name: str
     words: list[str]
     options: Mapping[str, Any]
-    inputs: Sequence[Path] = ()
+    inputs: Sequence[Path]
     write: Write = in_python
 
     @property
@@ -257,11 +257,12 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
     bool
         Whether there is something to do.
     """
+    command = stage.command
     # tasks listed the units; a machine of another kind would list other keys
     if repeats and any(unit.done for unit in stage.units()):
         return True
-    words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), "--check"]
-    if stage.command in STAGES:
+    words = [sys.executable, "-m", "bchisto", *typed(command).split(), "--check"]
+    if command in STAGES:
         words += ["--shard", "1/1"]  # so that nothing is merged
     with subprocess.Popen(  # nosec B603
         [*words, *stage.words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -269,18 +270,18 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
         assert process.stderr is not None
         lines = process.stderr.read().splitlines()
         _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        code = os.waitstatus_to_exitcode(status)
+        process.returncode = code
     lines = [line for line in lines if not line.startswith(("wrote ", "next: "))]
-    code = process.returncode
     if code not in (0, NOTHING_NEW) and not stage.left_out():
         cause = f"ended with {code}"
         if lines:
             cause = lines[-1].removeprefix("error: ")
         error = InputError if code == InputError.exit_code else BchistoError
-        raise error(f"{stage.command}: {cause}")
+        raise error(f"{command}: {cause}")
     for line in lines:
         warn(line)
-    if stage.command == "featurize":
+    if command == "featurize":
         checks = [
             entry
             for entry in read_records(Path(stage.run, "run.json"))
@@ -288,7 +289,7 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
         ]
         stage.stores = checks[-1].notes["stores"]
     stage.megabytes = 0
-    if stage.command in ("featurize", "predict"):
+    if command in ("featurize", "predict"):
         stage.megabytes = used.ru_maxrss // 1000
     return code != NOTHING_NEW
 

@@ -236,7 +236,13 @@ def _compare(
     kind = KINDS[table["kind"]]
     points: dict[Key, float] = {}
     rows: dict[str, list[PublishedFigure]] = {}
-    for magnification in runs.magnifications_run[:1] if kind.once else runs.magnifications_run:
+    run_at = {magnification for _, magnification in runs.obtained}
+    magnifications = [
+        magnification for magnification in runs.magnifications if magnification in run_at
+    ]
+    if kind.once:
+        magnifications = magnifications[:1]
+    for magnification in magnifications:
         for figure in kind.figures(runs, magnification, table):
             if figure.obtained is not None:
                 points[figure.name, magnification] = figure.obtained

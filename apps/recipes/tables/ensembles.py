@@ -37,7 +37,7 @@ def by_store(runs: Runs, magnification: int | None, table: Published) -> Figures
     """
     main = str(table.get("variant", runs.first))
     rows = table["rows"]
-    main_run = runs.get(main, magnification)
+    main_run = runs.of(table, magnification)
     names = [*rows]
     if main_run is not None:
         names += main_run.stores
@@ -46,7 +46,7 @@ def by_store(runs: Runs, magnification: int | None, table: Published) -> Figures
         variant = str(row.get("variant", main))
         if variant == main and main_run is None:
             continue
-        run = runs.get(variant, magnification)
+        run = runs.obtained.get((variant, magnification))
         figure = PublishedFigure(name, row["mean"], None, row["std"])
         if run is not None and name in run.stores:
             figure = _of_store(figure, run.stores[name], row.get("folds", ()))
