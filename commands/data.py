@@ -17,9 +17,9 @@ from .ending import done, echo, next_commands, quoted, show_commands, typed_name
 from .options import (
     OUT_FILE,
     PATH,
-    Command,
     Group,
     argument,
+    command,
     flag,
     options_of,
     out_flag,
@@ -41,7 +41,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors")
 
 
-@click.command(cls=Command, options=_options)
+@command(options=_options)
 def stain(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Normalise or augment stains, with a before/after contact sheet.
 
@@ -82,7 +82,7 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     \b
     Example: bchisto data make --out tissue --images-per-class 20
     """
-    from ..core.jobs import default_jobs
+    from ..core.jobs import cpu_resources
     from ..data import make_bach
 
     width, _, height = size.partition("x")
@@ -93,7 +93,7 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
         images_per_class=images_per_class,
         seed=seed,
         size=(int(width), int(height)),
-        jobs=default_jobs() if jobs is None else jobs,
+        jobs=cpu_resources(jobs).processes,
     )
     done([root], then=f"bchisto trial --images {quoted(root)}")
 
@@ -162,7 +162,7 @@ def _check_options() -> Iterator[click.Parameter]:
 
 @data.command(options=_check_options, first=("images", "preset", "html", "folds", "group_from"))
 @click.pass_context
-def check(context: click.Context, /, **options: Any) -> None:
+def check(context: click.Context, /, **options: Any) -> int:
     """Check a dataset before work: findings, sizes, views, folds and disk; exit 1 when something is wrong.
 
     \b
@@ -210,7 +210,7 @@ def check(context: click.Context, /, **options: Any) -> None:
                 if finding.perhaps:
                     echo(f"{finding.file}: {say(finding.perhaps)}")
     done(outputs)
-    context.exit(1 if result.wrong else 0)
+    return 1 if result.wrong else 0
 
 
 def _folds_options() -> Iterator[click.Parameter]:
@@ -239,14 +239,15 @@ def folds(out: Path, **options: Any) -> None:
     if not was_written_before:
         refuse_among(out, [options["images"]])
     dataset = from_options(ImageSelection, options).read()
-    images = [record.path for record in dataset.records]
+    records = dataset.records
+    images = [record.path for record in records]
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *images])
-    labels = {record.image_id: record.label_text for record in dataset.records}
-    groups = {record.image_id: record.group for record in dataset.records}
+    labels = {record.image_id: record.label_text for record in records}
+    groups = {record.image_id: record.group for record in records}
     plan = dataset_plan(
         dataset,
         options["folds"],
-        copies=find_copies(dataset.records) or (),
+        copies=find_copies(records) or (),
         group_by=options["group_by"],
         seed=options["seed"],
     )

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from ..core import InputError, Message, counted, reworded, written
+from ..core import InputError, Message, aligned, converted, counted, reworded, written
 from .ending import echo
 from .options import Group, argument, flag, options_of
 from .terminal import in_flags
-
-if TYPE_CHECKING:
-    from ..encoders import EncoderChoice
 
 
 def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> None:
@@ -36,13 +33,14 @@ def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> 
     echo(f"{name} is in {fetch_encoder(name, agrees=agrees, revision=revision)}", err=True)
 
 
-def fetch_missing(encoders: Sequence[EncoderChoice], weights: Sequence[str], *, yes: bool) -> None:
+def fetch_missing(encoders: Sequence[Any], weights: Sequence[str], *, yes: bool) -> None:
     """Download missing weights of encoders; if there is no terminal to ask on, only with ``--yes``."""
-    from ..encoders import unfetched
+    from ..encoders import EncoderChoice, unfetched
 
+    choices = converted(encoders, "encoders", tuple[EncoderChoice, ...])
     # `submit` checks commands with redirected output
     if yes or (sys.stdin.isatty() and sys.stderr.isatty()):
-        for name in unfetched(encoders, weights):
+        for name in unfetched(choices, weights):
             fetch_with_consent(name, yes=yes)
 
 
@@ -157,12 +155,11 @@ def check(name: str, weights: str, engine: str, precision: str) -> None:
     from ..encoders import EncoderChoice, check_encoder
     from ..featurize import best_engine
 
-    engine = best_engine([EncoderChoice.parse(name)]) if engine == "auto" else engine
+    if engine == "auto":
+        engine = best_engine([EncoderChoice.parse(name)])
     _table(check_encoder(name, weights=weights, engine=engine, precision=precision))
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:
     """Print lines in two columns."""
-    rows = list(lines)
-    wide = max(len(first) for first, _ in rows)
-    echo(*(f"{first:<{wide}}  {second}" for first, second in rows))
+    echo(*aligned([*lines]))

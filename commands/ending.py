@@ -213,9 +213,7 @@ def typed_names(context: click.Context) -> set[str]:
     return typed
 
 
-def given_options(
-    context: click.Context, command: click.Command, *, but: Sequence[str] = ()
-) -> str:
+def given_options(context: click.Context, command: click.Command, *, but: Sequence[str]) -> str:
     """Return the options of this command that another command also has, as they are typed.
 
     Parameters
@@ -266,9 +264,9 @@ def next_commands(
     result: Preflight,
     *,
     images: str,
-    preset: str | None = None,
-    automatic: bool = False,
-    linear: bool = False,
+    preset: str | None,
+    automatic: bool,
+    linear: bool,
 ) -> list[str]:
     """Return the commands to run after a check, complete so that they can be run unchanged.
 
@@ -281,7 +279,7 @@ def next_commands(
     result : Preflight
     images : str
         Path of the images as it is written in the commands.
-    preset : str, optional
+    preset : str or None
         Preset of the settings.
     automatic : bool
         Whether `bchisto featurize` adapts the settings to the images by itself.

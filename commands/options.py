@@ -138,7 +138,7 @@ def _type_of(kind: Any, option: Option) -> Any:
     if option.more is not None:
         names = option.more()
     if names and kind is str:
-        return Offered(tuple(names))
+        return Offered(names)
     if "|" in option.metavar:
         return str
     return _TYPES.get(kind, str)
@@ -195,7 +195,7 @@ def preset_option(default: str) -> click.Option:
     return flag(
         "--preset",
         group="Features",
-        type=Offered(tuple(PRESETS)),
+        type=Offered(PRESETS),
         help=f"{_PRESETS}{default}",
         **preset_flag(preset_options),
     )
@@ -387,6 +387,11 @@ class Command(HelpfulCommand):
                 return super().invoke(ctx)
             finally:
                 tempfile.tempdir = before
+
+
+def command(**attributes: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Return the decorator that makes a `Command` of a function."""
+    return click.command(cls=Command, **attributes)
 
 
 class Group(click.Group):

@@ -21,7 +21,7 @@ from .ending import (
     reported_last,
     results,
 )
-from .options import PATH, Command, argument, flag, options_of, out_flag
+from .options import PATH, argument, command, flag, options_of, out_flag
 from .train import featurize
 
 
@@ -33,7 +33,7 @@ def _demo_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "jobs")
 
 
-@click.command(cls=Command, options=_demo_options)
+@command(options=_demo_options)
 def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     """Try all of it on synthetic tissue, in minutes on a laptop.
 
@@ -61,9 +61,7 @@ def _trial_options() -> Iterator[click.Parameter]:
     yield yes_flag()
 
 
-@click.command(
-    cls=Command, options=_trial_options, first=("images", "out", "group_from", "encoders", "jobs")
-)
+@command(options=_trial_options, first=("images", "out", "group_from", "encoders", "jobs"))
 @click.pass_context
 def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     """Give a first answer on your images, in minutes to an hour.
@@ -77,19 +75,18 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     from ..apps.recipes import trial as run
     from ..crossval import offered, summary_of
     from ..data import ImageSelection
-    from ..encoders import EncoderChoice
 
     selection = from_options(ImageSelection, options)
     work = from_options(Work, options)
     out = options["out"]
     encoders = options["encoders"]
     weights = options["weights"]
-    fetch_missing([EncoderChoice.parse(name) for name in encoders], weights, yes=yes)
+    fetch_missing(encoders, weights, yes=yes)
     outcome, failed = reported_last(
         lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work)
     )
-    first = outcome.results[0]
-    results(summary_of(outcome.results))
+    trained = outcome.results
+    results(summary_of(trained))
     if failed is not None:
         raise failed
     then: list[str] = []
@@ -101,13 +98,16 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
         given += "".join(recommended_options(outcome.check.findings).values())
         standard = quoted(f"{out}-standard")
         then.append(f"bchisto featurize{given} --out {standard} --preset standard")
-    best = offered(outcome.results)
+    best = offered(trained)
     if best is None:
-        then.append(advice(outcome.results))
+        then.append(advice(trained))
     else:
         then.append(f"bchisto predict {quoted(best.model)} --images DIR --out predictions.csv")
     done(
-        [out / "report.html"], then=then, failures=len(first.failures), listed=out / "failures.csv"
+        [out / "report.html"],
+        then=then,
+        failures=len(trained[0].failures),
+        listed=out / "failures.csv",
     )
 
 
@@ -146,8 +146,15 @@ def _options() -> Iterator[click.Parameter]:
     yield yes_flag()
 
 
-@click.command(cls=Command, options=_options, first=("images", "out", "quick", "plan", "jobs"))
-def reproduce(name: str, yes: bool, **options: Any) -> None:
+@command(options=_options, first=("images", "out", "quick", "plan", "jobs"))
+def reproduce(
+    name: str,
+    images: Path | None,
+    out: Path | None,
+    weights: tuple[str, ...],
+    yes: bool,
+    **options: Any,
+) -> None:
     """Run a published system, and compare published and obtained results.
 
     NAME is bach-encoder (with --encoder), rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses,
@@ -159,44 +166,32 @@ def reproduce(name: str, yes: bool, **options: Any) -> None:
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
     from ..crossval import summary_of
-    from ..encoders import EncoderChoice
 
     recipe = load_recipe(name)
     if options["all_variants"]:
         options["variants"] = tuple(recipe.variants)
     scope = from_options(Scope, options)
     if options["show"]:
-        echo(*describe_recipe(name, scope=scope, weights=options["weights"]), lines=True)
+        echo(*describe_recipe(name, scope=scope, weights=weights), lines=True)
         return
-    if options["images"] is None:
+    if images is None:
         raise InputError(Message("give {images}, the dataset in its official layout"))
     work = from_options(Work, options)
-    fetch_missing(
-        [EncoderChoice.parse(encoder) for encoder in scope.encoders], options["weights"], yes=yes
-    )
+    fetch_missing(scope.encoders, weights, yes=yes)
     if options["plan"]:
-        stages = estimate_recipe(
-            name, options["images"], scope=scope, weights=options["weights"], work=work
-        )
+        stages = estimate_recipe(name, images, scope=scope, weights=weights, work=work)
         echo(estimate_text(stages, jobs=network_resources(work.jobs).processes), lines=True)
         return
-    if options["out"] is None:
+    if out is None:
         raise InputError(Message("give {out}, the run folder"))
     result, failed = reported_last(
-        lambda: run(
-            name,
-            options["images"],
-            out=options["out"],
-            weights=options["weights"],
-            scope=scope,
-            work=work,
-        )
+        lambda: run(name, images, out=out, weights=weights, scope=scope, work=work)
     )
     if not result.merged:
         done([], then=Message("the other shards, then the same command without {shard}"))
         return
     echo(*result.banners)
-    results(summary_of(result.protocols, options["out"]))
+    results(summary_of(result.protocols, out))
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed

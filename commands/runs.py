@@ -15,7 +15,7 @@ import click
 from ..core import Writer
 from ..core.jobs import format_seconds, json_text
 from .ending import echo
-from .options import PATH, Command, Group, argument, flag
+from .options import PATH, Group, argument, command, flag
 from .terminal import in_flags
 
 _IN_PROGRESS = 3
@@ -32,9 +32,8 @@ def _status_options() -> Iterator[click.Parameter]:
     )
 
 
-@click.command(cls=Command, options=_status_options)
-@click.pass_context
-def status(context: click.Context, /, run: Path, **shown: bool) -> None:
+@command(options=_status_options)
+def status(run: Path, json: bool, watch: bool) -> int:
     """Show which part of RUN is done, who works on the rest, and the next command.
 
     Exit code 0: done; 1: failed or interrupted, so that somebody must act; 3: in progress; 4: nothing yet.
@@ -46,15 +45,15 @@ def status(context: click.Context, /, run: Path, **shown: bool) -> None:
 
     while True:
         now = read_status(run)
-        if shown["json"]:
+        if json:
             lines = [json_text(asdict(now))]
         else:
             lines = status_lines(now)
-            if shown["watch"]:
+            if watch:
                 echo(time.strftime("%Y-%m-%d %H:%M:%S"))
         echo(*lines, lines=True)
-        if not shown["watch"] or now.exit_code != _IN_PROGRESS:
-            context.exit(now.exit_code)
+        if not watch or now.exit_code != _IN_PROGRESS:
+            return now.exit_code
         time.sleep(_WATCH_SECONDS)
 
 
@@ -74,8 +73,8 @@ def _doctor_options() -> Iterator[click.Parameter]:
     yield flag("--json", "as_json", group="Output", is_flag=True, help="Print JSON.")
 
 
-@click.command(cls=Command, options=_doctor_options)
-def doctor(out: Any, as_json: bool, **named: Any) -> None:
+@command(options=_doctor_options)
+def doctor(out: Any, as_json: bool, **named: Any) -> int:
     """Check this machine: what will fail, and what helps.
 
     Prints what needs attention, with -v everything. Exit code 1 if something will fail. Your user name and the folders
@@ -94,7 +93,7 @@ def doctor(out: Any, as_json: bool, **named: Any) -> None:
         echo(json.dumps(summary, indent=2), lines=True)
     else:
         echo(*as_lines(checks, every=every))
-    click.get_current_context().exit(1 if summary["failed"] else 0)
+    return int(summary["failed"])
 
 
 def _as_flag(name: str, value: str) -> str:
@@ -158,8 +157,7 @@ def show(run: Path) -> None:
 @runs.command()
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
-@click.pass_context
-def diff(context: click.Context, first: Path, second: Path) -> None:
+def diff(first: Path, second: Path) -> int:
     """Compare two runs: settings, versions, images, weights, accuracies; exit 1 when something differs.
 
     \b
@@ -171,9 +169,9 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     rows = sorted(diff_runs(first, second), key=lambda row: None in row)
     if not rows:
         echo("no difference in settings, versions, images, weights and accuracies")
-        context.exit(0)
+        return 0
     echo(*[f"{name}: {_text(old)} -> {_text(new)}" for name, old, new in rows])
-    context.exit(1)
+    return 1
 
 
 def _text(value: Any) -> str:

@@ -91,10 +91,11 @@ def map_(
     if result.share is not None:
         echo(str(result.share))
     else:
-        tiles = sum(len(slide.tiles) for slide in result.maps)
-        banners = dict.fromkeys(banner for slide in result.maps for banner in slide.shown.banners)
-        echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(result.maps), 'slide')}")
-        pages = [out / "maps" / slide.grid.name / "index.html" for slide in result.maps]
+        maps = result.maps
+        tiles = sum(len(slide.tiles) for slide in maps)
+        banners = dict.fromkeys(banner for slide in maps for banner in slide.shown.banners)
+        echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(maps), 'slide')}")
+        pages = [out / "maps" / slide.grid.name / "index.html" for slide in maps]
         table = out / "slides.csv"
         then = []
         if settings.labels:

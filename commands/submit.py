@@ -14,7 +14,7 @@ import click
 from ..core import BchistoError, InputError, from_options
 from ..core.jobs import NOTHING_NEW, UnderWayError, in_turn
 from .ending import done, echo, given_options, quoted
-from .options import Command, Output, argument, flag
+from .options import Output, argument, command, flag
 from .terminal import in_flags, invoked
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def _options() -> Iterator[click.Parameter]:
     yield argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar=stages)
 
 
-@click.command(
-    cls=Command,
+@command(
     options=_options,
     context_settings={"allow_interspersed_args": False},
     first=("tasks", "time", "gpus", "dry_run", "cancel"),

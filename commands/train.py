@@ -17,9 +17,9 @@ from .ending import LINEAR, done, echo, end_check, fewer_folds, print_results, q
 from .options import (
     OUT_FILE,
     PATH,
-    Command,
     Group,
     argument,
+    command,
     flag,
     options_of,
     out_flag,
@@ -115,9 +115,11 @@ def _options() -> Iterator[click.Parameter]:
     yield yes_flag()
 
 
-@click.command(cls=Command, options=_options, first=("images", "out", "preset", "encoders", "jobs"))
+@command(options=_options, first=("images", "out", "preset", "encoders", "jobs"))
 @click.pass_context
-def featurize(context: click.Context, /, preset: str | None, yes: bool, **options: Any) -> None:
+def featurize(
+    context: click.Context, /, out: Path, preset: str | None, yes: bool, **options: Any
+) -> None:
     """Stage 1: extract features of images, into RUN/features.
 
     \b
@@ -128,7 +130,6 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
 
-    out = options["out"]
     work = from_options(Work, options)
     selection = from_options(ImageSelection, options).read_once()
     encoders = {name: options[name] for name in ("encoders", "weights")}
@@ -147,19 +148,20 @@ def featurize(context: click.Context, /, preset: str | None, yes: bool, **option
         others = Message("the other shards, then the same command without {shard}, which merges")
         done([], then=others, failures=failures, listed=listed)
         return
+    stores = result.stores
     described = counted(result.images - failures, "image")
-    echo(f"{described} with features in {counted(len(result.stores), 'file')}")
+    echo(f"{described} with features in {counted(len(stores), 'file')}")
     then = "label images of two classes or more, then this command again"
     if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
             then += f" --preset {preset}"
-        if {*(out / "features").glob("*.h5")}.difference(result.stores):
-            then += "".join(f" --features {quoted(path)}" for path in result.stores)
+        if {*(out / "features").glob("*.h5")}.difference(stores):
+            then += "".join(f" --features {quoted(path)}" for path in stores)
         then += fewer_folds(selection.table())
         if brought:
             then += LINEAR
-    done(result.stores, then=then, failures=failures, listed=listed)
+    done(stores, then=then, failures=failures, listed=listed)
 
 
 def _finetune_options() -> Iterator[click.Parameter]:
@@ -181,10 +183,8 @@ def _finetune_options() -> Iterator[click.Parameter]:
     yield from options_of(Work)
 
 
-@click.command(
-    cls=Command, options=_finetune_options, first=("images", "out", "network", "folds", "epochs")
-)
-def finetune(**options: Any) -> None:
+@command(options=_finetune_options, first=("images", "out", "network", "folds", "epochs"))
+def finetune(out: Path, **options: Any) -> None:
     """Train a CNN over folds, for the same tables as boost.
 
     \b
@@ -195,7 +195,6 @@ def finetune(**options: Any) -> None:
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
 
-    out = options["out"]
     print_results(
         lambda: run(
             from_options(ImageSelection, options),
@@ -230,10 +229,8 @@ def _boost_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "checks")
 
 
-@click.command(
-    cls=Command, options=_boost_options, first=("out", "preset", "heads", "folds", "jobs")
-)
-def boost(**options: Any) -> None:
+@command(options=_boost_options, first=("out", "preset", "heads", "folds", "jobs"))
+def boost(out: Path, **options: Any) -> None:
     """Stage 2: train classifiers on features, cross-validated.
 
     \b
@@ -245,14 +242,14 @@ def boost(**options: Any) -> None:
 
     print_results(
         lambda: train(
-            out=options["out"],
+            out=out,
             features=from_options(FeatureChoice, options),
             settings=from_options(BoostSettings, options),
             folds=from_options(FoldChoice, options),
             work=from_options(Work, options),
             view=from_options(TwoClassView, options),
         ),
-        shown=options["out"] / "report.html",
+        shown=out / "report.html",
         then=lambda model: f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv",
     )
 

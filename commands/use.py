@@ -15,9 +15,9 @@ from .options import (
     OUT_FILE,
     OUT_FOLDER,
     PATH,
-    Command,
     argument,
     bundle_options,
+    command,
     flag,
     images_of,
     options_of,
@@ -35,19 +35,18 @@ def _explain_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "checks")
 
 
-@click.command(cls=Command, options=_explain_options, first=("images", "out", "method", "target"))
+@command(options=_explain_options, first=("images", "out", "method", "target"))
 def explain(model: Path, **options: Any) -> None:
     """Explain predictions with heat maps.
 
     \b
     Example: bchisto explain run --images new --target malignant --out why
     """
-    from ..apps.explain import default_method, settings_of
+    from ..apps.explain import ExplainSettings, default_method, settings_of
     from ..apps.explain import explain as run
 
     methods = options["method"] or (default_method(model),)
-    fields = {name: options[name] for name in ("layer", "target", "threshold", "mpp", "window")}
-    settings = settings_of(methods, **fields)
+    settings = settings_of(methods, from_options(ExplainSettings, options, method=methods))
     work = from_options(Work, options)
     explained = run(
         model,
@@ -71,7 +70,7 @@ def _export_options() -> Iterator[click.Parameter]:
     yield flag("--to", group="Output", type=OUT_FOLDER, required=True, help="The new folder.")
 
 
-@click.command(cls=Command, options=_export_options)
+@command(options=_export_options)
 def export(model: Path, to: Path) -> None:
     """Put a model into a folder that can be published: the file, and a model card.
 
@@ -94,7 +93,7 @@ def _serve_options() -> Iterator[click.Parameter]:
     yield from options_of(ServeSettings)
 
 
-@click.command(cls=Command, options=_serve_options, first=("keep", "port"))
+@command(options=_serve_options, first=("keep", "port"))
 def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) -> int:
     """Show a web page on this machine: drop images, get classes, maps and the table.
 
@@ -131,7 +130,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs", "checks")
 
 
-@click.command(cls=Command, options=_options, first=("images", "out", "html", "threshold", "jobs"))
+@command(options=_options, first=("images", "out", "html", "threshold", "jobs"))
 def predict(model: Path, **options: Any) -> None:
     """Predict new images with a model file, or with a run's.
 
@@ -209,9 +208,7 @@ def _evaluate_options() -> Iterator[click.Parameter]:
     yield from options_of(Work, "checks")
 
 
-@click.command(
-    cls=Command, options=_evaluate_options, first=("out", "positive", "levels", "by", "against")
-)
+@command(options=_evaluate_options, first=("out", "positive", "levels", "by", "against"))
 def evaluate(
     sources: tuple[Path, ...], out: Path, overwrite: bool, checks: bool, **options: Any
 ) -> None:

@@ -152,21 +152,23 @@ class CrossValidation:
 
 def chosen_anew(results: Sequence[CrossValidation]) -> list[CrossValidation]:
     """Return results with the choice of the best of their run, which the last training has written."""
-    chosen = []
+    renewed = []
     for result in results:
         panel = result.panel
         if panel is not None:
             panel = replace(panel, metrics=read_facts(result.folder / "predictions.csv").metrics)
-        chosen.append(replace(result, panel=panel))
-    return chosen
+        renewed.append(replace(result, panel=panel))
+    return renewed
 
 
 def in_order(results: Sequence[CrossValidation]) -> tuple[CrossValidation, ...]:
     """Return results as `rankings` puts them, those of the first one's protocol before the others."""
     panels = [result.panel for result in results if result.panel is not None]
     ordered = chain.from_iterable(ranking.panels for ranking in rankings(panels))
-    place = {id(panel): number for number, panel in enumerate(ordered)}
-    return tuple(sorted(results, key=lambda result: place.get(id(result.panel), len(place))))
+    position_of = {id(panel): number for number, panel in enumerate(ordered)}
+    return tuple(
+        sorted(results, key=lambda result: position_of.get(id(result.panel), len(position_of)))
+    )
 
 
 def offered(results: Sequence[CrossValidation]) -> CrossValidation | None:
@@ -362,22 +364,23 @@ class Outputs:
 
     def _run_facts(self, result: CrossValidation) -> dict[str, Any]:
         """Return the entry ``run`` of ``metrics.json``, apart from its entry ``bundle``."""
-        plan = self.training.plan
-        images = self.training.images
+        training = self.training
+        plan = training.plan
+        images = training.images
         facts = {
-            "command": self.training.command,
+            "command": training.command,
             "dataset": images.dataset,
             "names": unit_names(images.dataset, images.known),
-            "methods": list(self.methods),
-            "settings": dict(self.settings),
+            "methods": self.methods,
+            "settings": self.settings,
             "protocol": result.protocol,
-            "classes": list(images.classes),
-            "banners": list(result.banners),
+            "classes": images.classes,
+            "banners": result.banners,
             "folds": plan.name,
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
-            "flow": images.known.used(len({image for image, _, _ in plan.rows})),
-            "two_class": self.training.view.recorded(images.classes),
+            "flow": images.known.used(training.image_settings()["images"]),
+            "two_class": training.view.recorded(images.classes),
         }
         # the accuracy varies by seed or by split only if there are several
         members = self.members or self.tables[:1]

@@ -437,11 +437,10 @@ def cross_validate(
     return _report(results, run=run, images=images.digest)
 
 
-def _accuracy(result: CrossValidation) -> float | None:
+def _accuracy(result: CrossValidation) -> Any:
     if result.panel is None:
         return None
-    accuracy: float = result.panel.metrics["accuracy"]["value"]
-    return accuracy
+    return result.panel.metrics["accuracy"]["value"]
 
 
 def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> list[CrossValidation]:

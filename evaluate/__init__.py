@@ -35,7 +35,7 @@ from .conclusions import (
     with_choices,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
-from .influence import Integers, Mask, Part, Values
+from .influence import Integers, Mask, Part, Values, confusion
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .metrics import (
     ESTIMAND,

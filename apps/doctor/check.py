@@ -11,7 +11,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -111,7 +111,7 @@ def run_checks(
         return " ".join(_IMAGE.sub("IMAGE", text).split())
 
     cleaned = [
-        Check(check.name, check.status, anonymous(check.finding), anonymous(check.remedy))
+        replace(check, finding=anonymous(check.finding), remedy=anonymous(check.remedy))
         for check in in_words
     ]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
@@ -120,7 +120,7 @@ def run_checks(
 def _in_words(checks: Iterable[Check], write: Write) -> Iterator[Check]:
     for check in checks:
         finding = written(public(check.finding), write)
-        yield Check(check.name, check.status, finding, written(public(check.remedy), write))
+        yield replace(check, finding=finding, remedy=written(public(check.remedy), write))
 
 
 def _outcome(name: str, check: Examination) -> list[Check]:

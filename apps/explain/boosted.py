@@ -15,9 +15,9 @@ from ...core.formats import Floats, Floats32, Integers
 from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...encoders import CropEncoder, Encoder
-from ...featurize import NormalisedImage, normalise_images
+from ...featurize import FeaturizeSettings, NormalisedImage, normalise_images
 from ...predict import BoostedModel, Outliers
-from .explanation import EVEN, Explanation, Picture
+from .explanation import Explanation, Picture
 from .methods import METHODS, ExplainSettings, answered
 
 _STEPS = {"dense": 8, "exact": 4}
@@ -64,15 +64,15 @@ def _weights(places: Floats, size: int) -> Floats:
     return np.stack([np.interp(pixels, places, unit) for unit in np.eye(len(places))], axis=1)
 
 
-def grid_starts(length: int, *, side: int, step: int, most: int) -> Integers:
+def grid_starts(length: int, *, side: int, step: int) -> Integers:
     """Return the starts of windows of `side` pixels that cover a length evenly, about `step` pixels apart.
 
     Examples
     --------
-    >>> grid_starts(100, side=40, step=25, most=32).tolist()
+    >>> grid_starts(100, side=40, step=25).tolist()
     [0, 20, 40, 60]
     """
-    count = min(most, math.ceil((length - side) / max(1, step)) + 1)
+    count = min(_MOST_PLACES, math.ceil((length - side) / max(1, step)) + 1)
     return np.unique(np.linspace(0, length - side, count).round().astype(np.int64))
 
 
@@ -157,7 +157,7 @@ def _map(
     meaning = "the prediction without any feature"
     if base is None:
         base = np.full(len(classes), 1 / len(classes))
-        meaning = EVEN
+        meaning = "even shares of all classes"
     return blank.about_decision(maps, base, classes=classes, base_is=meaning)
 
 
@@ -172,22 +172,22 @@ def _by_place(
     settings = model.settings[store]
     encoder = model.encoders[store]
     view = settings.views[0]
-    image = _frame(model, record, store)
+    image = _frame(record, settings)
     description = settings.description
     frame = description.frame(image, crop=view.crop)
+    height, width = frame.shape[:2]
     # without a requested side, micrometres per pixel need not be known
     asked = round(window * view.factor(record.mpp)) if window else 0
     side = _side(
         encoder,
         asked,
         crop=view.crop,
-        shorter=min(frame.shape[:2]),
+        shorter=min(height, width),
         separately=settings.mode != "dense",
     )
     steps = _STEPS[settings.mode]
-    height, width = frame.shape[:2]
-    tops = grid_starts(height, side=side, step=side // steps, most=_MOST_PLACES)
-    lefts = grid_starts(width, side=side, step=side // steps, most=_MOST_PLACES)
+    tops = grid_starts(height, side=side, step=side // steps)
+    lefts = grid_starts(width, side=side, step=side // steps)
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
     if settings.mode == "dense" and isinstance(encoder, Encoder):
         descriptors = encoder.encode_windows(frame, corners)
@@ -220,9 +220,8 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, separat
     return side
 
 
-def _frame(model: BoostedModel, record: ImageRecord, store: str) -> Picture:
+def _frame(record: ImageRecord, settings: FeaturizeSettings) -> Picture:
     """Return the image as the encoder of a feature file sees it: scaled and normalised, without augmentation."""
-    settings = model.settings[store]
     (image,) = normalise_images(
         [record], settings=settings, views=settings.views, skip_errors=False, crop_seed="pixels"
     )

@@ -52,9 +52,6 @@ _SCALARS = (
 _KEPT = (*_SCALARS, "picture", "values", "leads", "limits")
 """Fields that are saved as arrays of the same name, in this order."""
 
-EVEN = "even shares of all classes"
-"""Description of the base of a map if none is known."""
-
 
 class UnitPictures(NamedTuple):
     """Small pictures of what units of a network respond to.
@@ -132,9 +129,9 @@ class Explanation:
     image_id: str
     method: str
     target: str
-    predicted: str
-    score: float
-    caution: str
+    predicted: str = ""
+    score: float = math.nan
+    caution: str = ""
     picture: Picture | None = None
     values: Floats32 | None = None
     called: str = ""
@@ -293,7 +290,7 @@ class Explanation:
         if self.tiles:
             content["tile_captions"] = np.array([caption for caption, _ in self.tiles])
             content |= {f"tile_{number:03d}": tile for number, (_, tile) in enumerate(self.tiles)}
-        content |= dict(self.arrays)
+        content |= self.arrays
         with atomic_output(path) as temporary, temporary.open("wb") as handle:
             save_arrays(handle, content, compressed=True)
 
@@ -303,7 +300,7 @@ class Explanation:
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            if str(arrays["work"]) != work:
+            if str(arrays.pop("work")) != work:
                 return None
             scalars = {name: arrays.pop(name).item() for name in _SCALARS}
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
@@ -322,7 +319,7 @@ class Explanation:
                     (caption, arrays.pop(f"tile_{number:03d}"))
                     for number, caption in enumerate(captions)
                 ),
-                arrays={name: value for name, value in arrays.items() if name != "work"},
+                arrays=arrays,  # what is left of them
             )
         except DAMAGE:
             return None

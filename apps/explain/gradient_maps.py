@@ -160,7 +160,7 @@ def gradients(function: Function, arrays: Sequence[Any]) -> list[Floats]:
     return [to_numpy(slope) for slope in _slopes(function, tensors)]
 
 
-def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]:
+def compiled_gradient(function: Function) -> Callable[[Any], Floats]:
     """Return the gradient of a function of one tensor as a function, compiled once per input shape for repeated calls.
 
     Parameters
@@ -174,11 +174,12 @@ def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]
         return _slopes(function, [tensor])[0]
 
     compiled = slope
-    if keras.backend.backend() == "tensorflow":
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
         import tensorflow as tf
 
         compiled = tf.function(slope)
-    elif keras.backend.backend() == "jax":
+    elif backend == "jax":
         import jax
 
         compiled = jax.jit(slope)

@@ -40,7 +40,7 @@ class LayerStep:
     node: Any
     sources: tuple[int, ...]
     results: tuple[int, ...]
-    part: str = ""
+    part: str
 
     def __call__(self, *tensors: Any) -> list[Any]:
         """Return the results for given values of the sources."""
@@ -196,11 +196,9 @@ class Graph:
                 raise InputError("{method} {}: this network has no feature map", method)
             return list(maps.values())[-1]
         if layer not in maps:
-            near = [*filter(None, [closest(layer, maps)]), *list(maps)[-4:]]
+            near = dict.fromkeys([*filter(None, [closest(layer, maps)]), *list(maps)[-4:]])
             text = "{layer} {}: no feature map of this name; there are {} and {} more"
-            raise InputError(
-                text, layer, ", ".join(dict.fromkeys(near)), max(0, len(maps) - len(set(near)))
-            )
+            raise InputError(text, layer, ", ".join(near), len(maps) - len(near))
         return maps[layer]
 
     @functools.cached_property
@@ -283,8 +281,8 @@ def _halves(layer: Any) -> tuple[DepthwiseConv2D, Conv2D]:
 _LINEAR = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
-def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
-    """Apply the linear part of a convolution or a dense layer, with its own kernel or another, in float32."""
+def linear(layer: Any, x: Any, *, kernel: Any = None) -> Any:
+    """Apply the linear part of a convolution or a dense layer in float32; with another kernel, without its bias."""
     from keras import ops
 
     x = ops.cast(x, "float32")
@@ -301,6 +299,6 @@ def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
             padding=layer.padding,
             dilation_rate=layer.dilation_rate,
         )
-    if bias and layer.use_bias:
+    if kernel is None and layer.use_bias:
         outputs = outputs + ops.cast(layer.bias, "float32")
     return outputs

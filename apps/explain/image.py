@@ -77,7 +77,7 @@ class NetworkExplainer:
                 )
             )
         self._tensor: int | None = None
-        if self.settings.layer or method.default_layer:
+        if self.settings.layer or (method.layered and method.of_model is None):
             self._tensor = first.tensor_of(self.settings.layer, method=method.name)
         if method.check is not None:
             method.check(first, self._tensor)
@@ -97,8 +97,9 @@ class NetworkExplainer:
         )
         if isinstance(shares, str):
             raise ImageError(shares)
+        method = self.method
         blank = answered(
-            self.method,
+            method,
             self.model,
             record,
             shares=shares,
@@ -108,17 +109,17 @@ class NetworkExplainer:
         )
         index = self.model.bundle.classes.index(blank.target)
         patches, boxes = self._patches(record)
-        if self.method.name == "map":
+        if method.name == "map":
             return self._map(blank, patches, boxes)
-        if self.method.of_patch is not None:
-            return self._of_patch(self.method.of_patch, blank, patches, boxes, index)
-        map_of = self.method.values
+        if method.of_patch is not None:
+            return self._of_patch(method.of_patch, blank, patches, boxes, index)
+        map_of = method.values
         assert map_of is not None  # every other method that looks at images has it
         maps = self._over_models(
             patches, lambda graph, batch: map_of(graph, batch, index, self._tensor)
         )
         values = _together(maps, boxes, blank.shape)
-        if self.method.shares:
+        if method.shares:
             # keep the sum: each pixel of the network covers several displayed pixels
             top, left, bottom, right = boxes[0]
             values *= maps[0].size / ((bottom - top) * (right - left) * values.size)
@@ -241,7 +242,7 @@ def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
 
     height, width = shape[:2]
     total = np.zeros((height, width))
-    times = np.zeros((height, width))
+    times = np.zeros_like(total)
     for patch, (top, left, bottom, right) in zip(values, boxes, strict=True):
         rows = _pixels(top, bottom, height)
         columns = _pixels(left, right, width)
@@ -278,9 +279,7 @@ def make_explainer(
     return functools.partial(explain_boosted, model, settings=settings, target=target, file=file)
 
 
-def explain_image(
-    model: Model, record: ImageRecord, *, file: Path, target: str = ""
-) -> Explanation:
+def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str) -> Explanation:
     """Explain one image by the method that fits its model: ``gradcam`` for networks of whole images, else ``map``.
 
     Parameters

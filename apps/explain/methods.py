@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,7 @@ class Method:
     signed : bool
         Whether values above and below white have opposite meanings.
     layered : bool
-        Whether it accepts a layer.
-    default_layer : bool
-        Whether it uses the last feature map if no layer is given.
+        Whether it accepts a layer. If none is given, one that looks at images uses the last feature map.
     padded : bool
         Whether padding in the network makes its maps bright along the border.
     shares : bool
@@ -71,7 +69,6 @@ class Method:
     kinds: tuple[str, ...] = ("cnn",)
     signed: bool = False
     layered: bool = False
-    default_layer: bool = False
     padded: bool = False
     shares: bool = False
     floor: float = 0.0
@@ -83,23 +80,13 @@ class Method:
     ) = None
     check: Callable[[Graph, int | None], None] | None = None
 
-    def explanation(
-        self,
-        image_id: str,
-        target: str,
-        *,
-        predicted: str = "",
-        score: float = math.nan,
-        **more: Any,
-    ) -> Explanation:
+    def explanation(self, image_id: str, target: str, **more: Any) -> Explanation:
         """Return an explanation of an image or a model by this method. `more` are further fields of `Explanation`."""
         return Explanation(
             image_id,
             self.name,
             target,
-            predicted,
-            score,
-            self.caution,
+            caution=self.caution,
             signed=self.signed,
             padded=self.padded,
             floor=self.floor,
@@ -133,7 +120,6 @@ _ALL = (
         "Where the chosen layer is active in channels that raise the score; as coarse as that layer, blind to what "
         "speaks against the class, and not an outline of anything.",
         layered=True,
-        default_layer=True,
         values=gradcam,
     ),
     Method(
@@ -151,7 +137,6 @@ _ALL = (
         "What one layer of the first model makes of the image, or of its middle patch, the most active channels "
         "first; activity is neither for nor against a class.",
         layered=True,
-        default_layer=True,
         of_patch=feature_maps,
     ),
 )
@@ -238,37 +223,31 @@ class ExplainSettings(Settings):
 
 
 def settings_of(
-    names: Sequence[str],
-    *,
-    layer: str = "",
-    methods: Mapping[str, Method] = METHODS,
-    **options: Any,
+    names: Sequence[str], asked: ExplainSettings, *, methods: Mapping[str, Method] = METHODS
 ) -> list[ExplainSettings]:
     """Return settings for each of several methods. The layer is passed to the methods that accept one.
 
     Parameters
     ----------
     names : sequence of str
-    layer : str
+    asked : ExplainSettings
+        All other settings, the same for all methods.
     methods : mapping
         All available methods by name.
-    **options : any
-        Further fields of `ExplainSettings`, the same for all methods.
 
     Raises
     ------
     InputError
-        There is no such method, a layer is given and none of the methods accepts one, or see `ExplainSettings`.
+        There is no such method, or a layer is given and none of the methods accepts one.
     """
     layered = {name for name in names if name in methods and methods[name].layered}
     every = []
     for name in dict.fromkeys(names):
-        accepted = ""
-        if name in layered or not layered:  # without any, the layer is refused by name
-            accepted = layer
-        every.append(ExplainSettings(name, layer=accepted, **options))
-    for settings in every:
+        settings = replace(asked, method=name)
+        if layered and name not in layered:  # without any, the layer is refused by name
+            settings = replace(settings, layer="")
         choose_method(settings, methods)
+        every.append(settings)
     return every
 
 
@@ -305,21 +284,22 @@ def class_of(
                 Message("{threshold}: is of two classes; leave it out, maps compare each class")
             )
         _point(classes, two_class, settings.threshold)
-    if not settings.target:
+    target = settings.target
+    if not target:
         if two_class is None or settings.method != "map" or len(classes) != 2:
             return None
         positive = two_class["positive"]
         if len(positive) != 1:
             return None
-        return list(classes).index(positive[0])
-    name = match_class(settings.target, classes)
+        return classes.index(positive[0])
+    name = match_class(target, classes)
     if name is None:
         raise InputError(
             "{target} {}: no class of this model; {}",
-            settings.target,
-            one_of(settings.target, classes),
+            target,
+            one_of(target, classes),
         )
-    return list(classes).index(name)
+    return classes.index(name)
 
 
 def _point(
@@ -356,15 +336,16 @@ def answered(
         As in `ExplainSettings`.
     """
     bundle = model.bundle
+    classes = bundle.classes
     predicted = int(shares.argmax())
     index = predicted if target is None else target
     called = predicted
     white = 0.0
     if len(shares) == 2:
         white = 0.5
-        point = _point(bundle.classes, bundle.two_class, threshold)
+        point = _point(classes, bundle.two_class, threshold)
         if point is not None:
-            positive = bundle.classes.index(point.positive[0])
+            positive = classes.index(point.positive[0])
             called = 1 - positive
             if point.is_positive(shares[np.newaxis], np.array([predicted]))[0]:
                 called = positive
@@ -381,11 +362,11 @@ def answered(
         notes.append(_TRAINED)
     return method.explanation(
         record.image_id,
-        bundle.classes[index],
-        predicted=bundle.classes[predicted],
+        classes[index],
+        predicted=classes[predicted],
         score=float(shares[index]),
         calibrated=calibrated,
-        called=bundle.classes[called],
+        called=classes[called],
         white=white,
         picture=shown_picture(record),
         notes=tuple(notes),

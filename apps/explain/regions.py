@@ -111,7 +111,7 @@ def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags
     hot = np.asarray((smooth > least) & (values > explanation.centre))
     if explanation.padded:
         rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
-        inner = np.zeros(values.shape, np.bool_)
+        inner = np.zeros_like(hot)
         inner[rows:-rows, columns:-columns] = True
         hot &= inner
     return hot

@@ -21,6 +21,7 @@ from ...core import (
     PathInput,
     TextInput,
     converted,
+    items_of,
     plain_options,
 )
 from ...core.formats import file_sha256, read_cells
@@ -133,15 +134,12 @@ def explain(
     ImageError
         An image cannot be used. Explanations before it stay saved.
     """
-    if isinstance(settings, ExplainSettings):
-        settings = [settings]
-    sources: ImageSelection | tuple[Path, ...]
+    settings = items_of(settings)
+    selection = None
     if isinstance(images, ImageSelection):
-        sources = images
-        paths: tuple[Path, ...] = (images.images,)
-    else:
-        sources = converted(images, "images", tuple[Path, ...])
-        paths = sources
+        selection = images
+        images = images.images
+    paths = converted(images, "images", tuple[Path, ...])
     weights_given = converted(weights, "weights", tuple[str, ...])
     work = Work.of(work)
     bundle = find_bundle(converted(model, "model", Path))
@@ -154,29 +152,30 @@ def explain(
             raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
         "model": str(bundle),
-        "images": [str(path) for path in paths],
+        "images": list(map(str, paths)),
         "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings[0], work),
         "method": [method.name for method, _, _ in asked],
-        "layer": "".join({requested.layer: None for requested in settings if requested.layer}),
+        "layer": "".join({requested.layer: None for requested in settings}),
     }
     with (
         record_run(folder, command="explain", config=config, work=work) as record,
         advised(*_OPTIONS),
     ):
         file, ready = ready_model(bundle, weights_given)
-        known = known_of(bundle)
-        opened = _Opened(file, ready, sources, settings[0].mpp, work.skip_errors, known)
+        opened = _Opened(
+            file, ready, selection, paths, settings[0].mpp, work.skip_errors, known_of(bundle)
+        )
         explanations = [Explanations.of(each, folder, opened, work) for each in asked]
         keys = [[repr(unit.record), unit.key] for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         results = []
         for each, computed in zip(explanations, compute_all(explanations), strict=True):
-            if computed.result is None:
-                results.append(each.result((), unchanged=computed.unchanged))
-            else:
-                results.append(computed.result)
+            result = computed.result
+            if result is None:
+                result = each.result((), unchanged=computed.unchanged)
+            results.append(result)
         record.note(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
         )
@@ -216,7 +215,8 @@ class _Opened:
 
     file: ModelFile
     model: Model
-    sources: ImageSelection | Sequence[Path]
+    selection: ImageSelection | None
+    paths: Sequence[Path]
     mpp: float | None
     skip_errors: bool
     known: Mapping[str, Any]
@@ -224,11 +224,11 @@ class _Opened:
     @functools.cached_property
     def images(self) -> tuple[Sequence[ImageRecord], tuple[tuple[str, str], ...]]:
         """The images that can be used, and those that cannot, with the reason."""
-        if isinstance(self.sources, ImageSelection):
-            records = list(self.sources.read(labels=False).records)
+        if self.selection is not None:
+            records = list(self.selection.read(labels=False).records)
         else:
             bundle = self.model.bundle
-            records = new_images(self.sources, reading=bundle.reading, classes=bundle.classes)
+            records = new_images(self.paths, reading=bundle.reading, classes=bundle.classes)
         if not records:
             raise InputError(Message("{images}: no image was given"))
         return check_sizes(records, model=self.model, mpp=self.mpp, skip_errors=self.skip_errors)
@@ -252,9 +252,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         The images, or None for the model itself.
     refused : sequence of (str, str)
         Images that cannot be used, as their headers show, and why.
-    model : Model
-    known : mapping
-        What is known of how good the model is, for the page.
+    opened : _Opened
+        The model, and what is known of how good it is.
     work : Work
     """
 
@@ -262,8 +261,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     into: FolderSettings
     records: Sequence[ImageRecord | None]
     refused: Sequence[tuple[str, str]]
-    model: Model
-    known: Mapping[str, Any]
+    opened: _Opened
     work: Work
 
     unit = "images"
@@ -290,12 +288,12 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             work=("arrays/*.npz",),
         )
         if method.of_model is not None:
-            return cls(explain, into, [None], (), opened.model, opened.known, work)
+            return cls(explain, into, [None], (), opened, work)
         records, refused = opened.images
         refuse_overwriting(
             [into.folder, into.folder / "pictures"], [record.path.parent for record in records]
         )
-        return cls(explain, into, records, refused, opened.model, opened.known, work)
+        return cls(explain, into, records, refused, opened, work)
 
     @property
     def label(self) -> str:
@@ -310,7 +308,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     @property
     def packages(self) -> Iterable[str]:
         """The packages that predict."""
-        return packages_of(self.model)
+        return packages_of(self.opened.model)
 
     @property
     def resources(self) -> Resources:
@@ -339,7 +337,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 4", settings=dict(self.into.settings), image=content)
+            key = key_of("explanation 4", settings=self.into.settings, image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 
@@ -418,8 +416,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             count=len(rows),
             banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
-            known=self.known,
-            facts=bundle_lines(self.model.bundle, self.explain.file.sha256),
+            known=self.opened.known,
+            facts=bundle_lines(self.opened.model.bundle, self.opened.file.sha256),
         )
         # last, since it tells that all else is written
         write_or_remove(self.folder / "explain.csv", _HEADER, rows)
@@ -429,22 +427,13 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         self, failures: tuple[tuple[str, str], ...], *, images: int = 0, unchanged: bool = False
     ) -> ExplainResult:
         """Return what was explained."""
-        banners = notes_of_training(self.model.bundle.banners)
+        banners = notes_of_training(self.opened.model.bundle.banners)
         return ExplainResult(
             self.folder, self.folder / "index.html", images, failures, banners, unchanged
         )
 
 
-_HEADER = (
-    "image_id",
-    "label",
-    "target",
-    "predicted",
-    "score",
-    "calibrated",
-    "picture",
-    "arrays",
-)
+_HEADER = ("image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays")
 """Columns of the table."""
 
 

@@ -73,7 +73,9 @@ def estimate_step(
     datasets = [image_set.read(step.reading) for image_set in image_sets]
     records = [record for dataset in datasets for record in dataset.records]
     if isinstance(step, FeaturizeStep):
-        return _estimate_featurize(step, records, work)
+        cost = estimate_describing(records, step.settings, jobs=work.jobs)
+        units = math.ceil(len(records) / images_per_block(step.settings))
+        return Estimate("featurize", units, cost.seconds, 4 * cost.numbers)
     seed = step.settings.seed
     folds = [
         len(plan.folds)
@@ -88,14 +90,6 @@ def estimate_step(
     return _estimate_finetune(
         step, records, images, classes=classes, folds=folds, work=work, new=new
     )
-
-
-def _estimate_featurize(
-    step: FeaturizeStep, records: Sequence[ImageRecord], work: Work
-) -> Estimate:
-    cost = estimate_describing(records, step.settings, jobs=work.jobs)
-    units = math.ceil(len(records) / images_per_block(step.settings))
-    return Estimate("featurize", units, cost.seconds, 4 * cost.numbers)
 
 
 def _estimate_boost(
@@ -245,7 +239,7 @@ def time_training(
         model.train_on_batch(*make(epoch)[0])
     step = (time.perf_counter() - started) / _TIMED_STEPS / batch
     return TrainingCost(
-        read, step, samples_of_image, bank.pixels.nbytes // batch, 4 * int(model.count_params())
+        read, step, samples_of_image, bank.pixels.nbytes // batch, 4 * model.count_params()
     )
 
 

@@ -18,6 +18,7 @@ from ...core import (
     InputError,
     converted,
     extension_names,
+    items_of,
     load_extension,
     misnamed,
     one_of,
@@ -230,9 +231,6 @@ def _parsed(content: Content) -> Recipe:
     quick = _read_quick(name, content["quick"])
     for table in content["published"]:
         _check_table(name, table)
-    layouts = content["dataset"]
-    if not isinstance(layouts, list):
-        layouts = [layouts]
     recipe = Recipe(
         name=name,
         title=content["title"],
@@ -242,10 +240,10 @@ def _parsed(content: Content) -> Recipe:
         published=content["published"],
         quick=quick,
         steps=tuple(content["steps"]),
-        datasets=tuple(layouts),
+        datasets=items_of(content["dataset"]),
         sections=sections,
-        magnifications=tuple(split.get("magnification", ())),
-        full_scale=dict(content.get("full_scale", {})),
+        magnifications=tuple(split.get("magnification") or [None]),
+        full_scale=full_scale,
         notes=tuple(content.get("notes", ())),
     )
     _check_steps(recipe)
@@ -315,7 +313,7 @@ def check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
 def _check_variant(recipe: Recipe, variant: str) -> None:
     where = f"recipe {recipe.name}: variant {variant}"
     change = recipe.variants[variant]
-    steps = tuple(change.get("steps", recipe.steps))
+    steps = change.get("steps", recipe.steps)
     unknown = [step for step in steps if step not in STEPS]
     if not steps:
         unknown = ["none"]
@@ -358,9 +356,7 @@ def check_claim(where: str, claim: Claim, table: Published) -> None:
     is_of_a_form = any(content.keys() == form.keys() and fits(content, form) for form in _FORMS)
     if "says" not in claim or not is_of_a_form or not _are_rows(claim.get("at", [None])):
         forms = "; ".join(", ".join(form) for form in _FORMS)
-        raise InputError(
-            f"{where}: the claim {dict(claim)} is of no form; give says and one of {forms}"
-        )
+        raise InputError(f"{where}: the claim {claim} is of no form; give says and one of {forms}")
     has_metric = "metric" in claim or "metric" in table
     if table["kind"] == "scores" and "why" not in claim and not has_metric:
         raise InputError(f"{where} has no claim.metric: its rows have several figures")

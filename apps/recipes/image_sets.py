@@ -10,15 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core import InputError, from_options
-from ...core.jobs import ensure_folder, write_rows
-from ...data import (
-    Dataset,
-    FoldChoice,
-    FoldPlan,
-    ImageSelection,
-    facts_of,
-    published_folds,
-)
+from ...core.jobs import write_rows
+from ...data import Dataset, FoldChoice, FoldPlan, ImageSelection, facts_of, published_folds
 from ..check import one_of_each
 from .recipe import Recipe, ReproduceRequest
 
@@ -151,7 +144,7 @@ def make_image_sets(recipe: Recipe, request: ReproduceRequest) -> tuple[list[Ima
         )
     image_sets = []
     notes = []
-    for magnification in recipe.magnifications or (None,):
+    for magnification in recipe.magnifications:
         run = request.run if magnification is None else request.run / f"{magnification}x"
         image_set = replace(all_images, layout=layout, run=run, magnification=magnification)
         try:
@@ -199,7 +192,6 @@ def _protocols_of(recipe: Recipe, request: ReproduceRequest) -> list[str]:
 
 def write_list(path: Path, images: Iterable[str]) -> Path:
     """Write a list of images, for the parameter `only` of `ImageSelection`."""
-    ensure_folder(path.parent)
     write_rows(path, ["image_id"], [[image] for image in images])
     return path
 
@@ -248,7 +240,7 @@ def write_quick(
         header = ["image_id", "fold", "part"]
         if _is_partition(quick_rows):
             header.remove("part")
-        path = ensure_folder(folder) / f"{name}-quick.csv"
+        path = folder / f"{name}-quick.csv"
         write_rows(path, header, [row[: len(header)] for row in quick_rows])
         paths.append(str(path))
     return paths, images

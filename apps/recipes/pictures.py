@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core import InputError, Settings, from_options, one_of, option
-from ...core.jobs import Work, ensure_folder
+from ...core.jobs import Work
 from ...crossval import CrossValidation
 from ...data import ImageSelection
 from ...evaluate import PredictionTable
@@ -46,9 +46,8 @@ class Pictures(Settings):
     @property
     def asked(self) -> list[ExplainSettings]:
         """Settings of each method."""
-        return settings_of(
-            self.methods, layer=self.layer, target=self.target, methods=RECIPE_METHODS
-        )
+        asked = ExplainSettings(self.methods[0], layer=self.layer, target=self.target)
+        return settings_of(self.methods, asked, methods=RECIPE_METHODS)
 
 
 class Trained(NamedTuple):
@@ -84,7 +83,7 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
         values |= recipe.quick.get("explain", {})
     where = f"recipe {recipe.name}: explain"
     names = [field.name for field in fields(Pictures)]
-    unknown = sorted(values.keys() - {*names})
+    unknown = sorted(values.keys() - names)
     if unknown:
         raise InputError(f"{where}.{unknown[0]}: no such setting; {one_of(unknown[0], names)}")
     for name in names[:3]:
@@ -133,7 +132,6 @@ def make_pictures(
         folder = network.run / "explain" / network.variant
         listed = folder / "images.csv"
         with reporting(listed, failed):
-            ensure_folder(folder)
             write_list(listed, _surest(table, pictures.images_per_class))
         for settings in pictures.asked:
             _log.info("%s: images of the method %s", network.result.folder.name, settings.method)

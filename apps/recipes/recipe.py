@@ -42,8 +42,8 @@ class Recipe:
         Number of images in the published dataset.
     sections : dict of str to dict of str to Setting
         Step to its settings; ``explain`` to the settings of the pictures.
-    magnifications : tuple of int
-        The system is run separately for each of them; if empty, it is run once.
+    magnifications : tuple of (int or None)
+        The system is run separately for each of them; None stands for all images.
     full_scale : dict
         The views that ``--full-scale`` adds, with their source.
     variants : dict of str to dict
@@ -65,7 +65,7 @@ class Recipe:
     datasets: tuple[str, ...]
     images: int
     sections: dict[str, dict[str, Setting]]
-    magnifications: tuple[int, ...]
+    magnifications: tuple[int | None, ...]
     full_scale: Values
     variants: dict[str, Values]
     quick: Values
@@ -123,7 +123,7 @@ class Recipe:
             Add the views at full scale.
         """
         change = self.variants[variant]
-        seeds = [self.values(step)["seed"] for step in self.steps if "seed" in self.values(step)]
+        seeds = [values["seed"] for values in map(self.values, self.steps) if "seed" in values]
         steps = []
         for step in change.get("steps", self.steps):
             changed = change.get(step, {})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core import InputError, Many, PathInput, ReportError, TextInput, converted, plain_options
-from ...core.jobs import Work, ensure_folder
+from ...core.jobs import Work
 from ...core.runs import record_run
 from ...crossval import CrossValidation
 from ...evaluate.report import PublishedTable, reporting, write_published, write_report
@@ -70,15 +70,13 @@ def estimate_recipe(
     -------
     list of Estimate
     """
-    recipe, request = _prepared(name, images, Path(), scope=scope, weights=weights, work=work)
+    recipe, request = _prepared(name, images, scope=scope, weights=weights, work=work)
     if not recipe.measures_encoder:
         request = replace(request, weights=("random",))
     return estimate_variants(recipe, request)
 
 
-def describe_recipe(
-    name: str, *, scope: Scope | None = None, weights: Many[TextInput] = ()
-) -> list[str]:
+def describe_recipe(name: str, *, scope: Scope, weights: Many[TextInput]) -> list[str]:
     """Return lines with every setting that `reproduce` would use, defaults included, and its source.
 
     Parameters
@@ -91,7 +89,7 @@ def describe_recipe(
     InputError
         The recipe or a variant does not exist.
     """
-    recipe, request = _prepared(name, Path(), Path(), scope=scope, weights=weights, work=None)
+    recipe, request = _prepared(name, scope=scope, weights=weights)
     return [f"{recipe.name}: {recipe.title}", recipe.citation, *describe_settings(recipe, request)]
 
 
@@ -146,7 +144,7 @@ def reproduce(
             return replace(result, merged=False)
         failed = done.failed
         with reporting(folder, failed):
-            write_published(ensure_folder(folder), done.published)
+            write_published(folder, done.published)
         pictures = pictures_of(recipe, quick=request.quick)
         pages = tuple(make_pictures(pictures, done.trained, work=work, failed=failed))
         result = replace(result, pictures=pages)
@@ -195,19 +193,20 @@ def _report(
 
 def _prepared(
     name: str,
-    images: PathInput,
-    out: PathInput,
+    images: PathInput = "",
+    out: PathInput = "",
     *,
     scope: Scope | None,
     weights: Many[TextInput],
-    work: Work | None,
+    work: Work | None = None,
 ) -> tuple[Recipe, ReproduceRequest]:
     """Return the recipe and the request, after checking that the recipe supports the request."""
     request = ReproduceRequest(
         images=converted(images, "images", Path),
         run=converted(out, "out", Path),
         work=Work.of(work),
-        **{**vars(scope or Scope()), "weights": converted(weights, "weights", tuple[str, ...])},
+        weights=converted(weights, "weights", tuple[str, ...]),
+        **vars(Scope.of(scope)),
     )
     recipe = load_recipe(name)
     if recipe.measures_encoder and not request.encoders:

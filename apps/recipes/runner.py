@@ -132,33 +132,29 @@ class RecipeRun:
     def compare(self, others: Sequence[RecipeRun], test_images: Mapping[str, Path]) -> None:
         """Compare the figures with the published ones, also by the runs of other seeds; predict the test images."""
         recipe = self._recipe
+        folder = self._request.run / "reproduce" / recipe.name
         self.results = chosen_anew(self.results)
         # times are of this machine, so a quick run does not measure them
         timed = (
             {} if self._request.quick else {name: self.variants[name] for name, _ in self.obtained}
         )
-        times = training_times(
-            recipe,
-            timed,
-            self.image_sets[0],
-            folder=self._request.run / "reproduce" / recipe.name,
-        )
+        times = training_times(recipe, timed, self.image_sets[0], folder=folder)
         published_run = self.obtained.get((recipe.first, None))
-        sizes = self._sizes()
         tested = predict_test_images(
-            published_run, test_images, recipe=recipe, request=self._request
+            published_run, test_images, folder=folder, request=self._request
         )
         runs = Runs(
             first=recipe.first,
             obtained=self.obtained,
-            magnifications=recipe.magnifications or (None,),
+            magnifications=recipe.magnifications,
             further=[other.obtained for other in others],
             times=times,
-            sizes=sizes,
+            sizes=self._sizes(),
             tested=tested,
         )
-        note = comparable_note(self.banners)
-        self.published = compare_published(recipe.published, runs, note=note)
+        self.published = compare_published(
+            recipe.published, runs, note=comparable_note(self.banners)
+        )
         self.failed += [line for other in others for line in other.failed]
 
     def _sizes(self) -> dict[str, int]:

@@ -59,10 +59,7 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
         raise
     except DAMAGE as error:  # such as a list instead of a number
         raise InputError(
-            "recipe {}: variant {}: a setting of another kind ({})",
-            recipe.name,
-            variant,
-            error,
+            "recipe {}: variant {}: a setting of another kind ({})", recipe.name, variant, error
         ) from error
     return steps
 
@@ -224,27 +221,24 @@ def _used(step: RecipeStep, recipe: Recipe) -> Values:
 
 
 def _sources(
-    recipe: Recipe,
-    request: ReproduceRequest,
-    variant: str,
-    step: RecipeStep,
-    values: Values,
+    recipe: Recipe, request: ReproduceRequest, variant: str, step: RecipeStep, values: Values
 ) -> Mapping[str, str]:
     """Return the source of each setting of a step that has one; the last that sets it counts."""
     change = recipe.variants[variant]
-    sources = {name: setting.source for name, setting in recipe.sections.get(step.kind, {}).items()}
-    sources |= dict.fromkeys(change.get(step.kind, ()), str(change["source"]))
+    kind = step.kind
+    sources = {name: setting.source for name, setting in recipe.sections.get(kind, {}).items()}
+    sources |= dict.fromkeys(change.get(kind, ()), str(change["source"]))
     sources |= dict.fromkeys(getattr(step, "brought", ()), "brought by the encoder")
     if request.encoders:
         sources["encoders"] = "the request"
-    if request.weights and step.kind != "boost":
+    if request.weights and kind != "boost":
         sources["weights"] = "the request"
     scope = []
     if request.quick:
         scope.append("quick")
     if request.full_scale:
         scope.append("full scale")
-    published = dict(recipe.steps_of(variant))[step.kind]
+    published = dict(recipe.steps_of(variant))[kind]
     for name, value in values.items():
         if value != published.get(name):
             sources[name] = " ".join(scope)

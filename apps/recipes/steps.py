@@ -18,7 +18,7 @@ import numpy as np
 
 from ...boost import BoostSettings, train
 from ...core import InputError, Settings, option
-from ...core.jobs import Work, ensure_folder, write_rows
+from ...core.jobs import Work, write_rows
 from ...crossval import CrossValidation
 from ...data import FoldChoice, unique_images
 from ...evaluate import TwoClassView
@@ -181,7 +181,7 @@ class FixedTest(NamedTuple):
             raise InputError(
                 f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}"
             )
-        folder = ensure_folder(image_set.run / self.folder)
+        folder = image_set.run / self.folder
         tested = plan.images(self.fold, "test")
         listed = write_list(folder / "test-list.csv", tested)
         if folds.folds == ("none",):

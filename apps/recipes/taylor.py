@@ -137,27 +137,28 @@ def _shared(
     factor: Floats | None,
 ) -> list[Floats]:
     """Distribute the relevance of a step's results over its sources."""
+    kind = step.kind
     tensors = [values[number] for number in step.sources]
     if step.part == "linear":
         return [_by_sign(step, to_numpy(tensors[0]), _kernel(step, factor), ahead, bounds)]
-    if step.part == "activation" or step.kind == "_Power":
+    if step.part == "activation" or kind == "_Power":
         return [ahead]
-    if step.kind in _SAME and len(tensors) == 1:
+    if kind in _SAME and len(tensors) == 1:
         return [ahead]
-    if step.kind in _MEANS:
+    if kind in _MEANS:
         return [_by_strength(step, to_numpy(tensors[0]), ahead)]
-    if step.kind in _SUMS:
+    if kind in _SUMS:
         sizes = [np.abs(to_numpy(tensor)) + _TINY for tensor in tensors]
         sizes[-1] *= getattr(step.operation, "scale", 1.0)
         return [np.asarray(ahead * size / sum(sizes), np.float32) for size in sizes]
-    if step.kind == "Multiply":
+    if kind == "Multiply":
         # a gate with one value per channel is only a weight, and gets no relevance
         shares = [np.zeros(tensor.shape, np.float32) for tensor in tensors]
         largest = max(range(len(tensors)), key=lambda index: int(np.prod(tensors[index].shape)))
         shares[largest] = ahead
         return shares
     behind = pull_back(lambda *x: step(*x)[0], tensors, ahead)
-    if step.kind == "ZeroPadding2D":  # relevance of the padding is spread evenly over the image
+    if kind == "ZeroPadding2D":  # relevance of the padding is spread evenly over the image
         lost = (ahead.sum(axis=(1, 2, 3)) - behind[0].sum(axis=(1, 2, 3))) / behind[0][0].size
         behind[0] = behind[0] + lost[:, np.newaxis, np.newaxis, np.newaxis]
     return behind
@@ -216,12 +217,12 @@ def _by_sign(
     pairs = [(part, weights) for part, weights in pairs if part.any()]
     total = np.zeros_like(ahead)
     for part, weights in pairs:
-        total += to_numpy(linear(layer, part, kernel=weights, bias=False))
+        total += to_numpy(linear(layer, part, kernel=weights))
     raised = np.abs(total) > _TINY
     relevance = _carried(layer, pairs, np.where(raised, ahead / np.where(raised, total, 1), 0), x)
     if not raised.all():
         even = (np.ones_like(x), np.ones_like(kernel))
-        seen = to_numpy(linear(layer, even[0], kernel=even[1], bias=False))
+        seen = to_numpy(linear(layer, even[0], kernel=even[1]))
         relevance += _carried(layer, [even], np.where(raised, 0, ahead / seen), x)
     return relevance
 
@@ -230,9 +231,7 @@ def _carried(layer: Any, pairs: list[tuple[Floats, Floats]], shares: Floats, x: 
     """Carry shares back through kernels, and multiply each by its input."""
     relevance = np.zeros_like(x)
     for part, weights in pairs:
-        (back,) = pull_back(
-            lambda t, w=weights: linear(layer, t, kernel=w, bias=False), [part], shares
-        )
+        (back,) = pull_back(lambda t, w=weights: linear(layer, t, kernel=w), [part], shares)
         relevance += part * back
     return relevance
 

@@ -83,7 +83,6 @@ DECONVNET = Method(
     "What may have excited the one unit that raises the score most; it depends on where max pooling found its "
     "maxima, and so on the edges of the image, more than on the weights, and the score rests on many units.",
     layered=True,
-    default_layer=True,
     values=deconvnet,
     check=check_switches,
 )
@@ -147,7 +146,6 @@ MASKING = Method(
     "become; a unit need not have one meaning, and the probabilities are of images that the network never "
     "saw: compare them with that of only the mean colour.",
     layered=True,
-    default_layer=True,
     of_patch=masks,
 )
 

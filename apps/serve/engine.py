@@ -130,7 +130,7 @@ async def load_models(
         model = {
             "path": str(path),
             "copy": str(folder / f"model-{number}.bchisto"),
-            "weights": list(weights),
+            "weights": weights,
         }
         answer = await engine.ask({"do": "facts", "model": model})
         if "error" in answer:

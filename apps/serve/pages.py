@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Pages:
         Output of `bchisto.apps.slides.map_slides`, whose finished maps are shown.
     """
 
-    def __init__(self, models: Sequence[Answer], *, csrf: str, slides: Path | None = None) -> None:
+    def __init__(self, models: Sequence[Answer], *, csrf: str, slides: Path | None) -> None:
         self._models = models
         self._csrf = csrf
         self._slides = slides
@@ -56,27 +57,26 @@ class Pages:
 
     def add(self, app: FastAPI, session: Session) -> None:
         """Add the routes of the pages to an app. Links are relative, so all pages are in one folder."""
+        route = partial(app.get, include_in_schema=False)
 
-        @app.get("/", include_in_schema=False)
+        @route("/")
         async def images(model: int = 0) -> Response:
-            session.check_model(model)
             return self._page(
                 "images.html", title="Images", goal="images", **self._results(session, model)
             )
 
-        @app.get("/results", include_in_schema=False)
+        @route("/results")
         async def results(model: int = 0) -> Response:
-            session.check_model(model)
             return self._page("results.html", **self._results(session, model))
 
-        @app.get("/image", include_in_schema=False)
+        @route("/image")
         async def image(number: int, map: bool = False, target: str = "") -> Response:
             item = session.item(number)
             drawn = None
             if map:
                 _, drawn = await session.show(item, "map", target)
             done = session.done(item.model)
-            place = done.index(item) if item in done else 0
+            position = done.index(item) if item in done else 0
             return self._page(
                 "image.html",
                 title=item.name,
@@ -85,28 +85,28 @@ class Pages:
                 model=self._models[item.model],
                 map=drawn,
                 target=target or item.predicted,
-                place=place + 1,
+                place=position + 1,
                 total=len(done),
-                before=done[place - 1 : place],
-                after=done[place + 1 : place + 2],
+                before=done[position - 1 : position],
+                after=done[position + 1 : position + 2],
             )
 
         if self._slides is not None:
             maps = (self._slides / "maps").resolve()
 
-            @app.get("/slides", include_in_schema=False)
+            @route("/slides")
             async def slides() -> Response:
                 names = sorted(path.parent.name for path in maps.glob("*/index.html"))
                 return self._page("slides.html", title="Slides", goal="slides", names=names)
 
-            @app.get("/slides/{name}/{file}", include_in_schema=False)
+            @route("/slides/{name}/{file}")
             async def of_slide(name: str, file: str) -> Response:
                 path = maps / name / file
                 if file not in FILES or path.resolve() != path:
                     raise HTTPException(404, "there is no such map")
                 return await file_response(path, {"content-security-policy": _MAP_POLICY})
 
-        @app.get("/static/{name}", include_in_schema=False)
+        @route("/static/{name}")
         async def static(name: str) -> Response:
             if name not in self._static:
                 raise HTTPException(404, "there is no such file")
@@ -126,6 +126,7 @@ class Pages:
 
     def _results(self, session: Session, model: int) -> Answer:
         """Return the template's values for the images of a model, sorted by confidence, lowest first."""
+        session.check_model(model)
         done = session.done(model)
         seconds = session.seconds()
         return {

@@ -33,27 +33,23 @@ def write_thumbnail(record: ImageRecord, path: Path) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
 
 
-def show_picture(model: Model, record: ImageRecord, path: Path) -> None:
-    """Write an image."""
-    write_picture(shrink_image(decode_record(record), _SHOWN), path)
+def write_shown(kind: str, model: Model, record: ImageRecord, path: Path) -> None:
+    """Write an image: a smaller ``picture``, or with all ``pixels`` of the file, or with normalised ``stains``.
 
-
-def show_pixels(model: Model, record: ImageRecord, path: Path) -> None:
-    """Write an image with all pixels of the file."""
-    write_picture(decode_record(record), path)
-
-
-def show_stains(model: Model, record: ImageRecord, path: Path) -> None:
-    """Write an image with its stains normalised, by the model's method, or by Macenko's if the model has none.
+    Stains are normalised by the model's method, or by Macenko's if the model has none.
 
     Raises
     ------
     TissueError
-        The image has too little tissue.
+        The stains are to be normalised, and the image has too little tissue.
     """
-    image = shrink_image(decode_record(record), _STAINED)
-    image, _ = make_normalizer(own_stain(model) or "macenko").normalize_with_estimate(image)
-    write_picture(shrink_image(image, _SHOWN), path)
+    image = decode_record(record)
+    if kind == "stains":
+        image = shrink_image(image, _STAINED)
+        image, _ = make_normalizer(own_stain(model) or "macenko").normalize_with_estimate(image)
+    if kind != "pixels":
+        image = shrink_image(image, _SHOWN)
+    write_picture(image, path)
 
 
 def own_stain(model: Model) -> str:

@@ -105,12 +105,7 @@ class ServeSettings(Settings):
                 )
         except OSError as error:
             raise InputError(f"{self.token_file}: cannot be read ({error.strerror})") from error
-        if (
-            len(token) < _LEAST_TOKEN
-            or not token.isascii()
-            or not token.isprintable()
-            or " " in token
-        ):
+        if len(token) < _LEAST_TOKEN or not re.fullmatch("[!-~]+", token):
             raise InputError(
                 f"{self.token_file}: no token of at least {_LEAST_TOKEN} letters, digits and signs"
             )
@@ -165,10 +160,11 @@ def serve(
     options = converted(weights, "weights", tuple[str, ...])
     if not all(map(find_spec, ("fastapi", "uvicorn"))):
         raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}")
-    if settings.keep is not None:
-        if settings.keep.exists() and (not settings.keep.is_dir() or any(settings.keep.iterdir())):
-            raise InputError("{keep} {}: holds other files; give a new folder", settings.keep)
-        ensure_folder(settings.keep)
+    keep = settings.keep
+    if keep is not None:
+        if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+            raise InputError("{keep} {}: holds other files; give a new folder", keep)
+        ensure_folder(keep)
     token = secrets.token_urlsafe(24) if settings.token_file is None else settings.token()
     # to be asked after an interrupt, which leaves no return value and is the normal end
     sessions: list[Any] = []

@@ -54,12 +54,7 @@ class Session:
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        models: Sequence[Answer],
-        folder: Path,
-        *,
-        keep: Path | None = None,
+        self, engine: Engine, models: Sequence[Answer], folder: Path, *, keep: Path | None
     ) -> None:
         self.engine = engine
         self.models = models
@@ -285,7 +280,7 @@ class Session:
                 {"x-seen": str(item.reviews)},
             )
 
-    def review(self, number: int, label: str | None, seen: int | None = None) -> Item:
+    def review(self, number: int, label: str | None, seen: int | None) -> Item:
         """Mark an image as reviewed, with the class that a person gives, or with None as not; see `check_seen`."""
         item = self.item(number)
         if item.state != "done":

@@ -55,7 +55,7 @@ from ...predict import (
     write_html,
 )
 from .engine import MARKS, TABLES, Answer, Task
-from .pictures import draw_map, own_stain, show_picture, show_pixels, show_stains, write_thumbnail
+from .pictures import draw_map, own_stain, write_shown, write_thumbnail
 
 
 def main() -> int:
@@ -174,11 +174,12 @@ def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
 
 def _facts(task: Task) -> Answer:
     """Copy and load a model, and return facts on it for the page."""
-    path = find_bundle(Path(task["model"]["path"]))
-    copy = Path(task["model"]["copy"])
+    asked = task["model"]
+    path = find_bundle(Path(asked["path"]))
+    copy = Path(asked["copy"])
     weights_options = []
     if bundle_stores(path):  # a CNN holds its own
-        weights_options = task["model"]["weights"]
+        weights_options = asked["weights"]
     weights = [
         *weights_options,
         *(f"{encoder}={file}" for encoder, file in recorded_weights(path, weights_options)),
@@ -190,7 +191,7 @@ def _facts(task: Task) -> Answer:
     return {
         "path": str(path),
         "weights": weights,
-        "classes": list(bundle.classes),
+        "classes": bundle.classes,
         "banners": list(bundle.banners),
         "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
         "rule": bundle.unsure,
@@ -275,16 +276,16 @@ def _write(task: Task) -> Answer:
     """Write the table, the report and the table of failures of images that were predicted or could not be."""
     file, model = _model(task)
     folder = Path(task["folder"])
-    images = {image["path"]: image for image in task["images"]}
+    images = {Path(image["path"]): image for image in task["images"]}
     if task["html"] and not images:
         for name in TABLES:
             remove_output(folder / name)
         return {}
-    records = [record for record in _records(task["all"], model) if str(record.path) in images]
-    results = {record.image_id: _result(images[str(record.path)]) for record in records}
+    records = [record for record in _records(task["all"], model) if record.path in images]
+    results = {record.image_id: _result(images[record.path]) for record in records}
     predicted = Predicted(records, results, model.bundle, Path(task["model"]["path"]), file.sha256)
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
-    listed = [images[str(record.path)] for record in shown.table.records]
+    listed = [images[record.path] for record in shown.table.records]
     page_columns = _page_columns(listed)
     paths = ("path", [image["listed"] for image in listed])
     table = replace(shown.table, further=[*shown.table.further, *page_columns, paths])
@@ -339,8 +340,7 @@ def _show(task: Task) -> Answer:
     if task["do"] == "map":
         file = Path(task["model"]["path"])
         return draw_map(model, record, target=task["target"], path=path, file=file)
-    shows = {"picture": show_picture, "pixels": show_pixels, "stains": show_stains}
-    shows[task["do"]](model, record, path)
+    write_shown(task["do"], model, record, path)
     return {}
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core import InputError
+from ...core import DAMAGE, InputError
 from ...core.formats import read_json
 from ...core.jobs import atomic_output, ensure_folder, write_json
 from ...core.runs import RunEntry, read_listing, read_records
@@ -377,7 +377,7 @@ def read_plan(folder: Path) -> Plan:
             stage.run = str(folder.parent.parent / stage.run)
         content["process"] = dict(content["process"])
         return Plan(folder=folder, stages=stages, **content)
-    except (InputError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except DAMAGE as error:
         raise InputError(
             f"{folder / 'plan.json'}: not a plan of bchisto submit; remove this folder"
         ) from error

@@ -64,7 +64,7 @@ class StageCommand:
     name: str
     words: list[str]
     options: Mapping[str, Any]
-    inputs: Sequence[Path] = ()
+    inputs: Sequence[Path]
     write: Write = in_python
 
     @property
@@ -257,11 +257,12 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
     bool
         Whether there is something to do.
     """
+    command = stage.command
     # tasks listed the units; a machine of another kind would list other keys
     if repeats and any(unit.done for unit in stage.units()):
         return True
-    words = [sys.executable, "-m", "bchisto", *typed(stage.command).split(), "--check"]
-    if stage.command in STAGES:
+    words = [sys.executable, "-m", "bchisto", *typed(command).split(), "--check"]
+    if command in STAGES:
         words += ["--shard", "1/1"]  # so that nothing is merged
     with subprocess.Popen(  # nosec B603
         [*words, *stage.words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -269,18 +270,18 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
         assert process.stderr is not None
         lines = process.stderr.read().splitlines()
         _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        code = os.waitstatus_to_exitcode(status)
+        process.returncode = code
     lines = [line for line in lines if not line.startswith(("wrote ", "next: "))]
-    code = process.returncode
     if code not in (0, NOTHING_NEW) and not stage.left_out():
         cause = f"ended with {code}"
         if lines:
             cause = lines[-1].removeprefix("error: ")
         error = InputError if code == InputError.exit_code else BchistoError
-        raise error(f"{stage.command}: {cause}")
+        raise error(f"{command}: {cause}")
     for line in lines:
         warn(line)
-    if stage.command == "featurize":
+    if command == "featurize":
         checks = [
             entry
             for entry in read_records(Path(stage.run, "run.json"))
@@ -288,16 +289,13 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
         ]
         stage.stores = checks[-1].notes["stores"]
     stage.megabytes = 0
-    if stage.command in ("featurize", "predict"):
+    if command in ("featurize", "predict"):
         stage.megabytes = used.ru_maxrss // 1000
     return code != NOTHING_NEW
 
 
 def _check_waiting(
-    command: StageCommand,
-    stages: Sequence[JobStage],
-    earlier: Sequence[StageCommand],
-    made: Made,
+    command: StageCommand, stages: Sequence[JobStage], earlier: Sequence[StageCommand], made: Made
 ) -> None:
     """Check paths and options of a command without what the stages of the plan before it make.
 
@@ -312,7 +310,7 @@ def _check_waiting(
         The feature files that they make, by folder.
     """
     from ...predict import PredictSettings
-    from ..explain import settings_of
+    from ..explain import ExplainSettings, settings_of
 
     for path in command.inputs:
         if not path.exists() and not is_made(path, stages):
@@ -328,8 +326,7 @@ def _check_waiting(
     elif command.name == "predict":
         from_options(PredictSettings, options)
     elif command.name == "explain" and options["method"]:
-        names = ("layer", "target", "mpp", "window")
-        settings_of(options["method"], **{name: options[name] for name in names})
+        settings_of(options["method"], from_options(ExplainSettings, options))
 
 
 def _check_boost(options: Mapping[str, Any], images: Dataset, features: Sequence[Path]) -> None:

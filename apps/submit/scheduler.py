@@ -72,11 +72,12 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
         *stage.options,
     ]
     # with a backslash in its path, Slurm knows no %, neither of the path nor of tasks: these share a log
-    if "\\" in str(plan.logs):
-        logs = str(plan.logs).replace("\\", "\\\\")
+    logs = str(plan.logs)
+    if "\\" in logs:
+        logs = logs.replace("\\", "\\\\")
         task = "array"
     else:
-        logs = str(plan.logs).replace("%", "%%")
+        logs = logs.replace("%", "%%")
         task = "%a"
     log = f"{logs}/{position + 1}-{stage.command}"
     script = str(plan.script(position))

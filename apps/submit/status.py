@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import MissingInputError, converted, counted
+from ...core import MissingInputError, by_key, converted, counted
 from ...core.runs import RunEntry
 from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed, units_of
 from .scheduler import NOT_ASKED
@@ -219,22 +219,24 @@ class _Work:
         self, task: str, entries: Sequence[RunEntry], units: Sequence[Unit]
     ) -> tuple[str, str]:
         """Return the state of a task, and the reason, by the last of its records."""
-        if task in self.queued.tasks:
-            return self.queued.tasks[task]
+        queued = self.queued
+        if task in queued.tasks:
+            return queued.tasks[task]
         is_complete = all(unit.done for unit in units)
         if not entries:
             return "done" if units and is_complete else "not started", ""
         entry = entries[-1]
-        if entry.status == "not checked" and not self.queued.answered:
+        status = entry.status
+        if status == "not checked" and not queued.answered:
             return "running", f"since {entry.started}, on a machine that is not asked from here"
-        if entry.status == "running":
+        if status == "running":
             return "running", ""
-        if entry.status == "error":
+        if status == "error":
             return "failed", entry.error
         # a call that ended well lacks units that were added since
-        if entry.status == "ok" and is_complete:
+        if status == "ok" and is_complete:
             return "done", ""
-        return "interrupted", self.queued.failure(task)
+        return "interrupted", queued.failure(task)
 
     def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
         """Return the state of all work, and the reason.
@@ -248,8 +250,9 @@ class _Work:
         5. no job is left, and no call ended well: failed if a log says so, else interrupted;
         6. what the files of units show: ready to merge, interrupted, or not started.
         """
+        queued = self.queued
         if shards:
-            last_state, reason = self.queued.tasks.get(MERGE, ("", ""))
+            last_state, reason = queued.tasks.get(MERGE, ("", ""))
             if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
                 reason = ""
         else:
@@ -257,18 +260,18 @@ class _Work:
         state = self._state_by_files([*(shard.state for shard in shards), last_state])
         if state == "done":
             return state, self._left_out()
-        if self.queued.answered is False and state != "running":
-            failure = self.queued.failure(MERGE)
+        if queued.answered is False and state != "running":
+            failure = queued.failure(MERGE)
             if failure:
                 return "failed", failure
             return "unknown", NOT_ASKED
-        is_stuck = self.queued.is_abandoned and state not in ("running", "failed")
+        is_stuck = queued.is_abandoned and state not in ("running", "failed")
         if not is_stuck or any(entry.outcome == "ok" for entry in self.entries):
             return state, reason
-        state = "failed" if self.queued.failure() else "interrupted"
+        state = "failed" if queued.failure() else "interrupted"
         if shards:
             return state, ""
-        return state, self.queued.end()
+        return state, queued.end()
 
     def _state_by_files(self, states: Sequence[str]) -> str:
         """Return the state of all work from that of its tasks and the files of its units."""
@@ -396,14 +399,11 @@ def _with_reason(state: str, reason: str) -> str:
 
 def _shard_lines(stage: Stage) -> list[str]:
     """Return a line for shards of the same state and reason: a run may have hundreds."""
-    numbers_of: dict[tuple[str, str], list[int]] = {}
-    for shard in stage.shards:
-        number = int(shard.shard.partition("/")[0])
-        numbers_of.setdefault((shard.state, shard.reason), []).append(number)
+    alike = by_key(stage.shards, lambda shard: _with_reason(shard.state, shard.reason))
     lines = []
-    for (state, reason), numbers in numbers_of.items():
-        word = "shard" if len(numbers) == 1 else "shards"
-        text = _with_reason(state, reason)
+    for text, shards in alike.items():
+        word = "shard" if len(shards) == 1 else "shards"
+        numbers = [int(shard.shard.partition("/")[0]) for shard in shards]
         lines.append(f"{word} {_spans(numbers)} of {len(stage.shards)}: {text}")
     return lines
 

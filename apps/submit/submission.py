@@ -285,9 +285,7 @@ def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
 
 
 def _queued_of(
-    plan: Plan,
-    last: Mapping[tuple[str, str], JobStage],
-    jobs: Sequence[scheduler.Job] | None,
+    plan: Plan, last: Mapping[tuple[str, str], JobStage], jobs: Sequence[scheduler.Job] | None
 ) -> Iterator[Queued]:
     """Yield what a plan and the queue show of its stages, apart from those that were submitted again."""
     is_worked_on = bool(plan.process) and is_running(plan.process) is not False

@@ -24,9 +24,9 @@ MOST_IDLE = 2
 
 def main(words: Sequence[str]) -> int:
     """Do a task, and return its exit code: folder of the plan, position of the stage, and the shard or ``merge``."""
-    folder = Path(words[0])
-    position = int(words[1])
-    task = words[2]
+    path, number, task = words
+    folder = Path(path)
+    position = int(number)
     plan = read_plan(folder)
     stage = plan.stages[position]
     # also of a submit that was killed before its job was in the queue

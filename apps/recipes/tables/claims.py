@@ -13,23 +13,8 @@ from typing import Any, NamedTuple
 
 from ....evaluate.report import PublishedFigure, PublishedTable
 from .differences import Contrast, Differences, Interval
-from .ensembles import (
-    agreement,
-    by_store,
-    confusion,
-    fusion_by_fold,
-    gains,
-    spreads,
-    two_class,
-)
-from .networks import (
-    by_fold,
-    learning_gap,
-    metrics_of_rows,
-    parameters,
-    scores,
-    training_time,
-)
+from .ensembles import agreement, by_store, confusion, fusion_by_fold, gains, spreads, two_class
+from .networks import by_fold, learning_gap, metrics_of_rows, parameters, scores, training_time
 from .obtained import Figures, Key, Published, Runs
 
 Claim = Mapping[str, Any]
@@ -45,12 +30,7 @@ def claims_of(table: Published) -> list[Claim]:
 
 
 def judge(
-    claim: Claim,
-    points: Mapping[Key, float],
-    runs: Runs,
-    *,
-    table: Published,
-    note: str,
+    claim: Claim, points: Mapping[Key, float], runs: Runs, *, table: Published, note: str
 ) -> str:
     """Describe whether a conclusion of the source holds in this run, at each magnification.
 
@@ -185,14 +165,11 @@ class TableKind(NamedTuple):
         ``figures(runs, magnification, table)`` yields its rows at one magnification.
     once : bool
         Whether only the first magnification with results is used, without naming it.
-    always : bool
-        Whether the table is shown without any obtained figure, too.
     """
 
     needs: tuple[str, ...]
     figures: Callable[[Runs, int | None, Published], Figures]
     once: bool = False
-    always: bool = False
 
 
 KINDS = {
@@ -201,7 +178,7 @@ KINDS = {
     "two_class_folds": TableKind(("values",), fusion_by_fold),
     "two_class": TableKind(("accuracy", "auc", "set_points"), two_class),
     "confusion": TableKind(("classes", "matrix"), confusion),
-    "agreement": TableKind(("predictions",), agreement, once=True, always=True),
+    "agreement": TableKind(("predictions",), agreement, once=True),
     "gains": TableKind(("of", "rows"), gains),
     "spreads": TableKind(("stores", "folds", "over_stores", "over_folds", "fusion"), spreads),
     "variants": TableKind(("metric", "rows"), metrics_of_rows),
@@ -233,13 +210,13 @@ def compare_published(
     Returns
     -------
     list of PublishedTable
-        Tables with at least one obtained figure; each row is repeated for every magnification. Intervals are 95 %, over
-        groups if known, else over images.
+        Tables with at least one obtained figure, or with figures that are shown without one; each row is repeated for
+        every magnification. Intervals are 95 %, over groups if known, else over images.
     """
     compared = []
     for table in tables:
         figures, points = _compare(table, runs, note=note)
-        if not points and not KINDS[table["kind"]].always:
+        if not points and not any(figure.cited for figure in figures):
             continue
         figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
         lines = [judge(claim, points, runs, table=table, note=note) for claim in claims_of(table)]
@@ -259,7 +236,13 @@ def _compare(
     kind = KINDS[table["kind"]]
     points: dict[Key, float] = {}
     rows: dict[str, list[PublishedFigure]] = {}
-    for magnification in runs.magnifications_run[:1] if kind.once else runs.magnifications_run:
+    run_at = {magnification for _, magnification in runs.obtained}
+    magnifications = [
+        magnification for magnification in runs.magnifications if magnification in run_at
+    ]
+    if kind.once:
+        magnifications = magnifications[:1]
+    for magnification in magnifications:
         for figure in kind.figures(runs, magnification, table):
             if figure.obtained is not None:
                 points[figure.name, magnification] = figure.obtained

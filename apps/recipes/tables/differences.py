@@ -42,8 +42,6 @@ accuracy, unless they name a metric."""
 _OF_IMAGES = ("variants", "scores", "validation", "rules", "levels")
 """Kinds of tables whose values have such an interval."""
 
-_UNPAIRED = "no paired interval over images"
-
 
 class Contrast(NamedTuple):
     """A difference that a conclusion states: between two rows, or between a row and a constant.
@@ -152,7 +150,7 @@ class Differences:
             return f"{seeds} of {SEEDS} seeds"
         over_images = self._over_images(contrast)
         if over_images is None:
-            return _UNPAIRED
+            return "no paired interval over images"
         middle, over_seeds = mean_change(changes)
         return Interval(middle, (over_seeds**2 + over_images**2) ** 0.5)
 

@@ -37,7 +37,7 @@ def by_store(runs: Runs, magnification: int | None, table: Published) -> Figures
     """
     main = str(table.get("variant", runs.first))
     rows = table["rows"]
-    main_run = runs.get(main, magnification)
+    main_run = runs.of(table, magnification)
     names = [*rows]
     if main_run is not None:
         names += main_run.stores
@@ -46,7 +46,7 @@ def by_store(runs: Runs, magnification: int | None, table: Published) -> Figures
         variant = str(row.get("variant", main))
         if variant == main and main_run is None:
             continue
-        run = runs.get(variant, magnification)
+        run = runs.obtained.get((variant, magnification))
         figure = PublishedFigure(name, row["mean"], None, row["std"])
         if run is not None and name in run.stores:
             figure = _of_store(figure, run.stores[name], row.get("folds", ()))
@@ -82,9 +82,7 @@ def _over_folds(obtained: Floats, published: Sequence[float]) -> tuple[float, fl
     return _interval_over_folds(obtained - np.array(published))[1]
 
 
-def _interval_over_folds(
-    changes: Floats,
-) -> tuple[float, tuple[float, float]]:
+def _interval_over_folds(changes: Floats) -> tuple[float, tuple[float, float]]:
     """Return the mean of a difference in each fold, and its interval; folds share training images."""
     middle, half = mean_change(changes.tolist(), share=1.0 / (len(changes) - 1))
     return middle, (middle - half, middle + half)
@@ -199,10 +197,12 @@ def spreads(runs: Runs, magnification: int | None, table: Published) -> Figures:
     fused = 100 * run.stores[FUSION].by_fold
     over_folds = None
     fusion = None
+    ratio = None
     if len(fused) > 1 and accuracies:
-        over_folds = float(np.mean([float(store.std()) for store in accuracies]))
+        over_folds = float(np.mean([store.std() for store in accuracies]))
         fusion = float(fused.std())
-    ratio = fusion / over_folds if fusion is not None and over_folds else None
+        if over_folds:
+            ratio = fusion / over_folds
     yield PublishedFigure(
         "over the feature files, mean of the folds",
         table["over_stores"],
@@ -269,15 +269,12 @@ def confusion(runs: Runs, magnification: int | None, table: Published) -> Figure
 
 def _share_predicted(predictions: PredictionTable, true: str, predicted: str) -> Value:
     """Return the fraction of a class that is predicted as a class."""
-    classes = list(predictions.classes)
+    classes = predictions.classes
     if true not in classes or predicted not in classes:
         return None, None
     inside = predictions.labels == classes.index(true)
     right = predictions.predicted == classes.index(predicted)
-    share = Units.of(predictions).share(right, inside)
-    if share is None:
-        return None, None
-    return value_in(share.json())
+    return value_in(Units.of(predictions).share(right, inside))
 
 
 def published_predictions(table: Published) -> dict[str, str]:

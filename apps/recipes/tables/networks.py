@@ -11,8 +11,8 @@ import numpy as np
 
 from ....core import InputError
 from ....core.formats import file_sha256, read_rows
-from ....core.jobs import ensure_folder, key_of
-from ....evaluate import default_positive
+from ....core.jobs import key_of
+from ....evaluate import confusion, default_positive
 from ....predict import predict
 from ..recipe import Recipe, ReproduceRequest
 from .ensembles import published_predictions, stem_of
@@ -61,20 +61,19 @@ def predict_test_images(
     trained: Obtained | None,
     images: Mapping[str, Path],
     *,
-    recipe: Recipe,
+    folder: Path,
     request: ReproduceRequest,
 ) -> dict[str, str]:
     """Predict test images with the models of the published variant, once; return classes by names of images.
 
-    The table is written to a folder that is named after the content of the model file and the images.
+    The table is written to a folder in `folder` that is named after the content of the model file and the images.
     """
     if trained is None or not images:
         return {}
     model = trained.folder / "model.bchisto"
     contents = {name: file_sha256(path) for name, path in images.items()}
     key = key_of("test images 1", model=file_sha256(model), images=contents)
-    folder = ensure_folder(request.run / "reproduce" / recipe.name / f"test-images-{key[:16]}")
-    table = folder / "predictions.csv"
+    table = folder / f"test-images-{key[:16]}" / "predictions.csv"
     if not table.is_file():
         predict(model, list(images.values()), out=table, weights=request.weights, work=request.work)
     return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}
@@ -138,16 +137,17 @@ def value_at(seed: Results, key: Key, table: Published) -> Value:
         The published table.
     """
     name, magnification = key
+    kind = table["kind"]
     metric = table.get("metric", "accuracy")
     run_key = key
-    if table["kind"] in ("variants", "scores"):
+    if kind in ("variants", "scores"):
         suffix = LEVELS[table.get("level", "image")]
-    elif table["kind"] == "validation":
+    elif kind == "validation":
         suffix = VALIDATED
     else:
         run_key = (table["variant"], magnification)
         suffix = f"{table.get('level')}, {name}"
-    if table["kind"] == "levels":
+    if kind == "levels":
         level, _, metric = name.partition(" ")
         suffix = LEVELS[level]
     run = seed.get(run_key)
@@ -188,12 +188,11 @@ def by_fold(runs: Runs, magnification: int | None, table: Published) -> Figures:
         "auc_per_fold": [None] * len(metrics["folds"]),
         "auc_mean": None,
     }
-    for fold, auc in zip(metrics["folds"], view["auc_per_fold"], strict=True):
+    classes = predictions.classes
+    for (fold, rows), auc in zip(predictions.fold_rows(), view["auc_per_fold"], strict=True):
         yield figure_of(f"fold {fold}: auc", (auc, None))
-        inside = predictions.fold_array == fold
-        matrix = np.zeros((len(predictions.classes), len(predictions.classes)))
-        np.add.at(matrix, (predictions.labels[inside], predictions.predicted[inside]), 1)
-        for (row, true), (column, called) in product(enumerate(predictions.classes), repeat=2):
+        matrix = confusion(predictions.labels[rows], predictions.predicted[rows], len(classes))
+        for (row, true), (column, called) in product(enumerate(classes), repeat=2):
             count = matrix[row, column]
             total = matrix[row].sum()
             share = float(count / total) if total else None
@@ -205,7 +204,7 @@ def by_fold(runs: Runs, magnification: int | None, table: Published) -> Figures:
 def learning_gap(runs: Runs, magnification: int | None, table: Published) -> Figures:
     """Show the accuracy in training minus that in validation at the last epoch, as mean over folds."""
     for name, published in table["rows"].items():
-        run = runs.get(name, magnification)
+        run = runs.obtained.get((name, magnification))
         gaps = [
             fold["accuracy"][-1] - fold["val_accuracy"][-1]
             for fold in (run.files["run"].get("curves", {}).values() if run else ())

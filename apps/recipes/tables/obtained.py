@@ -47,6 +47,9 @@ PATIENTS = "group, average"
 VALIDATED = "validation"
 """Name of the table of the images that validated."""
 
+_Row = tuple[str, int]
+"""An image, and the fold that tests it."""
+
 FUSION = "Model fusion"
 """Name of the row for the ensemble of all feature files."""
 
@@ -136,9 +139,9 @@ class Obtained:
     @functools.cached_property
     def stores(self) -> dict[str, StoreHits]:
         """For an ensemble, the correct predictions of each feature file and of the ensemble."""
-        scores: dict[str, dict[tuple[str, int], list[list[float]]]] = {}
-        labels: dict[tuple[str, int], int] = {}
-        units: dict[tuple[str, int], str] = {}
+        scores: dict[str, dict[_Row, list[list[float]]]] = {}
+        labels: dict[_Row, int] = {}
+        units: dict[_Row, str] = {}
         for row in self._rows_of_models():
             columns = [column for column in row if column.startswith("p_")]
             label = f"p_{row['label']}"
@@ -205,22 +208,10 @@ class Runs:
         """The results of each seed."""
         return [self.obtained, *self.further]
 
-    @property
-    def magnifications_run(self) -> list[int | None]:
-        """Magnifications with results."""
-        return [
-            magnification
-            for magnification in self.magnifications
-            if any(key[1] == magnification for key in self.obtained)
-        ]
-
-    def get(self, variant: str, magnification: int | None) -> Obtained | None:
-        """Return the results of a variant; None if it was not run."""
-        return self.obtained.get((variant, magnification))
-
     def of(self, table: Published, magnification: int | None) -> Obtained | None:
         """Return the results of the variant of a table; None if it was not run."""
-        return self.get(str(table.get("variant", self.first)), magnification)
+        variant = str(table.get("variant", self.first))
+        return self.obtained.get((variant, magnification))
 
 
 def value_in(figure: Figure | Mapping[str, Any] | None) -> Value:
