@@ -129,7 +129,7 @@ _MOST_IMAGES = 1000
 _LEAST_IMAGES = 20
 """Minimum number of training images; with fewer a percentile means nothing."""
 
-_SHAPES: dict[str, tuple[str | int, ...]] = {
+_SHAPES = {
     "mean": ("d",),
     "scale": ("d",),
     "axes": ("d", "q"),

@@ -401,14 +401,11 @@ def gather(
         return images.table(name, cube.tested, probabilities, protocol=protocol, trained=trained)
 
     fusion = table("fusion", np.asarray(cube.values.mean(axis=(0, 1))))
-    by_store = {
-        name: table(name, values.mean(axis=0))
-        for name, values in zip(cube.stores, cube.values, strict=True)
-    }
-    by_model = {
-        name: [table(name, of_seed) for of_seed in values]
-        for name, values in zip(cube.stores, cube.values, strict=True)
-    }
+    by_store = {}
+    by_model = {}
+    for name, values in zip(cube.stores, cube.values, strict=True):
+        by_store[name] = table(name, values.mean(axis=0))
+        by_model[name] = [table(name, of_seed) for of_seed in values]
     by_seed = [
         table("fusion", cube.values[:, number].mean(axis=0)) for number in range(len(cube.seeds))
     ]

@@ -153,7 +153,7 @@ def normalise_images(
     normalise = functools.partial(
         _normalise,
         settings=settings,
-        views=tuple(views),
+        views=views,
         skip_errors=skip_errors,
         crop_seed=crop_seed,
     )

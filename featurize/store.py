@@ -55,7 +55,7 @@ _AGAIN = str(Message("make it again with {featurize.overwrite}"))
 """Remedy of a feature file."""
 
 _NUMBER = ("float", ())
-PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
+PER_IMAGE = {
     "stains": ("float", (3, 2)),
     "tissue": _NUMBER,
     "residual": _NUMBER,

@@ -169,7 +169,7 @@ Finished = dict[str, Path | str]
 
 
 def find_finished(
-    plan: StorePlan, unique: UniqueImages, *, blocks: Sequence[Sequence[str]] = ()
+    plan: StorePlan, unique: UniqueImages, *, blocks: Sequence[Sequence[str]]
 ) -> tuple[Finished, ImageChange] | None:
     """Return the finished rows of a feature file, and how its images changed since then; None if it is complete.
 
@@ -384,7 +384,7 @@ def describe_units(
     *,
     plans: Mapping[str, StorePlan],
     settings: FeaturizeSettings,
-    helpers: int = 1,
+    helpers: int,
 ) -> None:
     """Compute the missing features of units, one unit after the other, and keep them in packs.
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..core import InputError, Parameter, Settings, converted, items_of, option
 from ..core.formats import Integers
 from ..stains import STAIN_METHODS, get_stain, list_stains
-from .augment import AUGMENTATIONS, OFFLINE, RANGES, plain_names
+from .augment import NAMES, OFFLINE, RANGES, plain_names
 from .patches import PatchRule, parse_patches
 
 SAMPLINGS = ("none", "under", "over", "under-over")
@@ -261,7 +261,7 @@ class FinetuneSettings(Settings):
         flag="augmentation",
         metavar="NAME[:RANGE]|none",
         form=_as_augmentations,
-        help=f"Of training images: {', '.join((*AUGMENTATIONS, OFFLINE))}. How far may follow, by default "
+        help=f"Of training images: {', '.join(NAMES)}. How far may follow, by default "
         f"{', '.join(f'{name}:{value:g}' for name, value in RANGES.items())}.",
     )
     rotations: int = option(5, least=1, help=f"Rotations of an image, by {OFFLINE}.")
