@@ -253,12 +253,8 @@ def _tensorflow(function: Function, specs: Specs) -> Function:
     import tensorflow as tf
 
     signature = [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
-    compiled = tf.function(function, input_signature=signature)
-
-    def run(*arrays: Any) -> Any:
-        return compiled(*map(tf.convert_to_tensor, arrays))
-
-    return run
+    compiled: Function = tf.function(function, input_signature=signature)
+    return compiled
 
 
 def _jax(function: Function, specs: Specs) -> Function:

@@ -45,7 +45,7 @@ _WARPED = 384
 """Image size in pixels from which the processor of ConvNeXt does not crop."""
 
 
-def open_hub(request: EncoderRequest, *, published: NamedEncoder | None = None) -> VectorEncoder:
+def open_hub(request: EncoderRequest, *, published: NamedEncoder | None) -> VectorEncoder:
     """Build the network of a folder.
 
     Parameters

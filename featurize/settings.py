@@ -28,9 +28,6 @@ MODES = ("exact", "dense")
 PADS = ("none", "reflect")
 """Treatment of images smaller than the crop: ``none`` refuses them, ``reflect`` extends them by mirroring."""
 
-PRECISIONS = ("float32", "bfloat16")
-STAIN_FALLBACKS = ("skip-normalisation", "error")
-
 _UNIT_SECONDS = 10.0
 """Minimum duration of a unit, approximately, so that the time to start it does not matter."""
 
@@ -229,13 +226,15 @@ class FeaturizeSettings(Settings):
     )
     stain_fallback: str = option(
         "skip-normalisation",
-        choices=STAIN_FALLBACKS,
+        choices=("skip-normalisation", "error"),
         help="What to do with an image of too little tissue.",
     )
     weights: tuple[str, ...] = option(
         ("imagenet",), group="Features", help="imagenet, random, PATH, or ENCODER=PATH."
     )
-    precision: str = option("float32", choices=PRECISIONS, help="In which the encoder computes.")
+    precision: str = option(
+        "float32", choices=("float32", "bfloat16"), help="In which the encoder computes."
+    )
     mode: str = option(
         "exact",
         group="Speed",

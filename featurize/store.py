@@ -261,7 +261,7 @@ def open_store(path: PathInput) -> Store:
     -----
     The file may be open in ``h5py`` at the same time, in this process or in another.
     """
-    path = Path(converted(path, "path", Path))
+    path = converted(path, "path", Path)
     if not os.path.lexists(path):
         raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
     file = open_for_reading(path)

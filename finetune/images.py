@@ -50,6 +50,10 @@ _INDEX = np.dtype(
 Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `ImageRegion`, whose
 pixels follow. Sizes are 0 if there is no image or no region."""
 
+_NOTHING = np.empty((0, 0, 3), np.uint8)
+
+_NO_REGION = ImageRegion(_NOTHING, 0.0, 0.0, 0.0)
+
 _AHEAD = 64
 """Number of images that are decoded before they are written."""
 
@@ -122,7 +126,7 @@ class ImageBank:
     ) -> ImageBank:
         """Return a bank in memory. `names`, such as image ids, seed the random draws."""
         buffer = io.BytesIO()
-        around: list[ImageRegion | None] = [*regions] or [None] * len(images)
+        around = [*regions] or [_NO_REGION] * len(images)
         rows = [_write(buffer, *row) for row in zip(images, names, around, strict=True)]
         return cls(np.frombuffer(buffer.getbuffer(), np.uint8), np.array(rows, dtype=_INDEX))
 
@@ -140,23 +144,18 @@ class ImageBank:
 
 def _write(
     handle: IO[bytes],
-    image: Pixels | None,
+    image: Pixels,
     name: str,
-    region: ImageRegion | None = None,
+    region: ImageRegion = _NO_REGION,
     sha256: str = "",
 ) -> tuple[Any, ...]:
-    """Write an image and its region, if any, and return its index entry."""
+    """Write an image and its region, and return its index entry."""
     offset = handle.tell()
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-    shape = (0, 0)
-    if image is not None:
-        shape = image.shape[:2]
-        handle.write(np.ascontiguousarray(image).data)
-    if region is None:
-        return (offset, *shape, key, sha256, 0, 0, 0.0, 0.0, 0.0)
-    handle.write(np.ascontiguousarray(region.pixels).data)
-    around = (*region.pixels.shape[:2], region.across, region.down, region.side)
-    return (offset, *shape, key, sha256, *around)
+    pixels, *place = region
+    for part in (image, pixels):
+        handle.write(np.ascontiguousarray(part).data)
+    return (offset, *image.shape[:2], key, sha256, *pixels.shape[:2], *place)
 
 
 @dataclass
@@ -279,12 +278,12 @@ def prepare_images(
     # of the surroundings, whose problems are not reported
     around = StainTreatment(settings.stain, settings.rule, size)
 
-    def prepare(record: ImageRecord) -> tuple[Pixels, str, ImageRegion | None, str] | ImageError:
+    def prepare(record: ImageRecord) -> tuple[Pixels, str, ImageRegion, str] | ImageError:
         try:
             picture, box = decode_whole(record)
             left, top, right, bottom = box
             image = np.ascontiguousarray(picture[top:bottom, left:right])
-            region = None
+            region = _NO_REGION
             if settings.turned:
                 region = cut_region(picture, box, size=size, treat=around)
             return treatment.treat(record, image), record.image_id, region, pixels_sha256(image)
@@ -312,7 +311,7 @@ def prepare_images(
                     if not skip_errors:
                         raise prepared
                     failures[record.image_id] = str(prepared)
-                    rows.append(_write(handle, None, record.image_id))
+                    rows.append(_write(handle, _NOTHING, record.image_id))
                 else:
                     rows.append(_write(handle, *prepared))
             progress.update_to(start + len(ahead))
