@@ -225,27 +225,26 @@ class EncoderSpec:
     macs_per_pixel: float = _UNKNOWN_MACS_PER_PIXEL
 
 
-BUILT_IN = frozenset(
-    {
-        *(f"convnext{size}" for size in ("base", "large", "small", "tiny", "xlarge")),
-        "densenet121",
-        "densenet169",
-        "densenet201",
-        "inceptionresnetv2",
-        "inceptionv3",
-        "mobilenet",
-        "mobilenetv2",
-        *(f"efficientnetb{number}" for number in range(8)),
-        *(f"efficientnetv2{size}" for size in ("b0", "b1", "b2", "b3", "l", "m", "s")),
-        *(f"resnet{depth}{version}" for depth in (50, 101, 152) for version in ("", "v2")),
-        "vgg16",
-        "vgg19",
-        "xception",
-        RESNET50_KERAS213,
-    }
+_OF_KERAS = (
+    *(f"convnext{size}" for size in ("base", "large", "small", "tiny", "xlarge")),
+    "densenet121",
+    "densenet169",
+    "densenet201",
+    "inceptionresnetv2",
+    "inceptionv3",
+    "mobilenet",
+    "mobilenetv2",
+    *(f"efficientnetb{number}" for number in range(8)),
+    *(f"efficientnetv2{size}" for size in ("b0", "b1", "b2", "b3", "l", "m", "s")),
+    *(f"resnet{depth}{version}" for depth in (50, 101, 152) for version in ("", "v2")),
+    "vgg16",
+    "vgg19",
+    "xception",
 )
-"""Networks of Keras that bchisto builds, unless another package offers one of the same name: those of
-keras.applications that accept images of any size, listed so that Keras need not be loaded, and an older one."""
+"""Networks of keras.applications that accept images of any size, listed so that Keras need not be loaded."""
+
+BUILT_IN = frozenset({*_OF_KERAS, RESNET50_KERAS213})
+"""Networks of Keras that bchisto builds, unless another package offers one of the same name."""
 
 
 def _applications() -> dict[str, tuple[ModuleType, str]]:

@@ -152,10 +152,10 @@ def _write(
     """Write an image and its region, and return its index entry."""
     offset = handle.tell()
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-    pixels, *place = region
+    pixels, *square = region
     for part in (image, pixels):
         handle.write(np.ascontiguousarray(part).data)
-    return (offset, *image.shape[:2], key, sha256, *pixels.shape[:2], *place)
+    return (offset, *image.shape[:2], key, sha256, *pixels.shape[:2], *square)
 
 
 @dataclass
