@@ -22,12 +22,6 @@ from ..stains import STAIN_METHODS, get_stain, list_stains
 from .crops import GRID
 from .pooling import NORM, CropDescription
 
-MODES = ("exact", "dense")
-"""``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
-
-PADS = ("none", "reflect")
-"""Treatment of images smaller than the crop: ``none`` refuses them, ``reflect`` extends them by mirroring."""
-
 _UNIT_SECONDS = 10.0
 """Minimum duration of a unit, approximately, so that the time to start it does not matter."""
 
@@ -214,7 +208,7 @@ class FeaturizeSettings(Settings):
     color_range: tuple[float, float] = option((0.7, 1.3), help="Bounds of the stain factors.")
     pad: str = option(
         "none",
-        choices=PADS,
+        choices=("none", "reflect"),
         help="Images smaller than the crop: refuse them, or extend them by mirroring.",
     )
     stain: str = option(
@@ -238,7 +232,7 @@ class FeaturizeSettings(Settings):
     mode: str = option(
         "exact",
         group="Speed",
-        choices=MODES,
+        choices=("exact", "dense"),
         help="dense encodes each frame once and pools its feature maps over the crops: far faster, different features.",
     )
     engine: str = option(

@@ -54,9 +54,6 @@ _NOTHING = np.empty((0, 0, 3), np.uint8)
 
 _NO_REGION = ImageRegion(_NOTHING, 0.0, 0.0, 0.0)
 
-_AHEAD = 64
-"""Number of images that are decoded before they are written."""
-
 
 @dataclass(frozen=True)
 class ImageBank:
@@ -304,17 +301,15 @@ def prepare_images(
         one_thread_of_opencv(),
         Progress(total=len(records), label="decoding images", unit="images") as progress,
     ):
-        for start in range(0, len(records), _AHEAD):
-            ahead = records[start : start + _AHEAD]
-            for record, prepared in zip(ahead, in_threads(prepare, ahead), strict=True):
-                if isinstance(prepared, ImageError):
-                    if not skip_errors:
-                        raise prepared
-                    failures[record.image_id] = str(prepared)
-                    rows.append(_write(handle, _NOTHING, record.image_id))
-                else:
-                    rows.append(_write(handle, *prepared))
-            progress.update_to(start + len(ahead))
+        for record, prepared in zip(records, in_threads(prepare, records), strict=True):
+            if isinstance(prepared, ImageError):
+                if not skip_errors:
+                    raise prepared
+                failures[record.image_id] = str(prepared)
+                rows.append(_write(handle, _NOTHING, record.image_id))
+            else:
+                rows.append(_write(handle, *prepared))
+            progress.update_to(len(rows))
     index = np.array(rows, dtype=_INDEX)
     with atomic_output(path.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
         np.save(handle, index, allow_pickle=False)

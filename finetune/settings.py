@@ -128,9 +128,6 @@ def copy_classes(labels: Integers, *, factors: Sequence[float], seed: int) -> In
     return np.sort(np.concatenate(repeated))
 
 
-CONVENTIONS = ("signed", "caffe")
-"""Input conventions: RGB in -1..1; or BGR in 0..255 minus the mean of ImageNet, as in the published Caffe models."""
-
 _MOST_COPIES = 1000
 """Largest number of uses of an image in an epoch."""
 
@@ -234,7 +231,7 @@ class FinetuneSettings(Settings):
     )
     convention: str = option(
         "",
-        choices=CONVENTIONS,
+        choices=("signed", "caffe"),  # of RGB; of BGR, as in the published Caffe models
         help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: as the weights file needs.",
     )
     precision: str = option(

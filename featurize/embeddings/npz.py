@@ -85,7 +85,7 @@ def _refuse_endless(path: Path) -> None:
 
 
 def _read_columns(path: Path, file: Any, features: str) -> dict[str, list[str]]:
-    """Return the cells of the arrays that hold ids, labels and groups, and the names of the arrays that are left."""
+    """Return the cells of the arrays that hold ids, labels and groups."""
     columns = {}
     unread = [name for name in file.files if name not in (features, _FACTS)]
     for role in (IMAGE, LABEL, GROUP):
@@ -100,19 +100,14 @@ def _read_columns(path: Path, file: Any, features: str) -> dict[str, list[str]]:
                 f"{path}: has no {role.name} (or ids, slide_id, filenames); it has {few([features, *unread])}; "
                 "name the rows: numpy.savez(FILE, features=array, image_id=names)"
             )
-    if GROUP.name not in columns:
-        _warn_of_patients(path, unread)
-    return columns
-
-
-def _warn_of_patients(path: Path, unread: list[str]) -> None:
     names = may_hold_patients(unread)
-    if names:
+    if names and GROUP.name not in columns:
         _log.warning(
             "%s: %s may hold the patients, and is not used; if it does, rename it to group",
             path,
             names[0],
         )
+    return columns
 
 
 def _column(file: Any, name: str) -> list[str]:
