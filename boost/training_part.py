@@ -63,9 +63,7 @@ def few_images(labels: Integers, groups: Sequence[str | None], *, seed: int) -> 
     """
     if len(labels) <= MOST_ROWS:
         return np.arange(len(labels))
-    order = np.random.default_rng(np.random.SeedSequence([seed, len(labels)])).permutation(
-        len(labels)
-    )
+    order = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
     kept = []
     for label in np.unique(labels):
         turns: dict[str, int] = {}

@@ -398,7 +398,7 @@ def gather(
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
         return images.table(name, cube.tested, probabilities, protocol=protocol, trained=trained)
 
-    fusion = table("fusion", np.asarray(cube.values.mean(axis=(0, 1))))
+    fusion = table("fusion", cube.values.mean(axis=(0, 1)))
     by_store = {}
     by_model = {}
     for name, values in zip(cube.stores, cube.values, strict=True):
