@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..core import BundleError
 from .head import TrainingPart
 from .kernel_head import squared_distances
-from .linear_head import ABSENT, LinearModel, StandardisedModel, held_out_loss, softmax
-from .training_part import array_head, inner_folds, out_of_fold, standardisation
+from .linear_head import ABSENT, LinearModel, StandardisedModel, best_of, softmax
+from .training_part import array_head, standardisation
 from .trees import Array, Arrays, Features, Floats, Integers, Probabilities
 
 _NEIGHBOURS = (1, 3, 5, 10, 20)
@@ -115,13 +113,12 @@ def fit_neighbours(part: TrainingPart) -> Arrays:
     prior = arrays["intercepts"]
     votes = np.eye(part.classes, dtype=np.float32)[part.labels]
 
-    def held_out_by(neighbours: int) -> Callable[[Integers, Integers], Probabilities]:
-        return lambda train, held: softmax(
-            _vote(votes[train], _nearest(rows[held], rows[train]), neighbours) + prior
-        )
+    def predict(neighbours: int, train: Integers, held: Integers) -> Probabilities:
+        order = _nearest(rows[held], rows[train])
+        return softmax(_vote(votes[train], order, neighbours) + prior)
 
     tried = [count for count in _NEIGHBOURS if count <= len(rows)]
-    best = _chosen(part, tried, held_out_by)
+    best = best_of(tried, part, predict)
     return arrays | {
         "vectors": rows.astype(np.float32),
         "votes": votes,
@@ -149,14 +146,12 @@ def fit_prototypes(part: TrainingPart) -> Arrays:
         counts = of_class.sum(axis=0)[:, None]
         return of_class.T @ rows[images] / np.where(counts > 0, counts, 1.0)
 
-    def held_out_by(temperature: float) -> Callable[[Integers, Integers], Probabilities]:
-        return lambda train, held: softmax(
-            prior - temperature * squared_distances(rows[held], means(train))
-        )
+    def predict(temperature: float, train: Integers, held: Integers) -> Probabilities:
+        return softmax(prior - temperature * squared_distances(rows[held], means(train)))
 
     return arrays | {
         "prototypes": means(np.arange(len(rows))),
-        "temperature": np.array(_chosen(part, _TEMPERATURES, held_out_by)),
+        "temperature": np.array(best_of(_TEMPERATURES, part, predict)),
     }
 
 
@@ -167,22 +162,6 @@ def _prepared(part: TrainingPart) -> tuple[Floats, Arrays]:
     prior = np.where(np.isin(np.arange(part.classes), part.labels), 0.0, ABSENT)
     arrays = {"mean": mean, "scale": scale, "intercepts": prior}
     return unit_rows(part.features, mean, scale), arrays
-
-
-def _chosen(
-    part: TrainingPart,
-    tried: Sequence[Any],
-    held_out_by: Callable[[Any], Callable[[Integers, Integers], Probabilities]],
-) -> Any:
-    """Return the value with the smallest loss on the images that inner folds hold out."""
-    folds = inner_folds(part.labels, part.groups, seed=part.seed)
-
-    def loss(value: Any) -> float:
-        return held_out_loss(
-            out_of_fold(folds, len(part.labels), part.classes, held_out_by(value)), part.labels
-        )
-
-    return min(tried, key=loss)
 
 
 KNN = array_head(

@@ -29,15 +29,6 @@ one divided by their number."""
 _MOST_PREDICTED = 20_000
 """Rows that are predicted at a time. With 3,000 vectors the kernel then takes half a gigabyte."""
 
-_SHAPES: dict[str, tuple[str, ...]] = {
-    "vectors": ("m", "d"),
-    "pairs": ("p", "m"),
-    "offsets": ("p",),
-    "weights": ("k", "p"),
-    "gamma": (),
-    "cost": (),
-}
-
 
 @dataclass(frozen=True)
 class KernelModel(StandardisedModel):
@@ -245,7 +236,14 @@ SVM = array_head(
     "svm",
     fit=fit_svm,
     model=KernelModel,
-    shapes=_SHAPES,
+    shapes={
+        "vectors": ("m", "d"),
+        "pairs": ("p", "m"),
+        "offsets": ("p",),
+        "weights": ("k", "p"),
+        "gamma": (),
+        "cost": (),
+    },
     method="support-vector machines with an RBF kernel [@cortes1995], their cost and width chosen by folds inside the "
     "training set",
     few="was fitted on",

@@ -5,8 +5,10 @@ The functions ``fit_...`` of this and of the other classifiers of arrays are the
 
 from __future__ import annotations
 
+import functools
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +173,6 @@ def fit_logistic(part: TrainingPart) -> Arrays:
     labels = part.labels
     mean, scale = standardisation(part.features)
     rows = (spaced_augmentations(part.features) - mean) / scale
-    folds = inner_folds(labels, part.groups, seed=part.seed)
     augmentations, d = rows.shape[1:]
 
     def fit(images: Integers, C: float) -> Any:
@@ -182,14 +183,11 @@ def fit_logistic(part: TrainingPart) -> Arrays:
             classes=part.classes,
         )
 
-    def loss(C: float) -> float:
-        def predict(train: Integers, held: Integers) -> Probabilities:
-            weights, offsets = fit(train, C)
-            return softmax(rows[held].mean(axis=1) @ weights.T + offsets)
+    def predict(C: float, train: Integers, held: Integers) -> Probabilities:
+        weights, offsets = fit(train, C)
+        return softmax(rows[held].mean(axis=1) @ weights.T + offsets)
 
-        return held_out_loss(out_of_fold(folds, len(labels), part.classes, predict), labels)
-
-    best = min(_TRIED_C, key=loss)
+    best = best_of(_TRIED_C, part, predict)
     weights, offsets = fit(np.arange(len(labels)), best)
     return {
         "mean": mean,
@@ -198,6 +196,22 @@ def fit_logistic(part: TrainingPart) -> Arrays:
         "intercepts": offsets,
         "strength": np.array(best),
     }
+
+
+def best_of(
+    tried: Sequence[Any],
+    part: TrainingPart,
+    predict: Callable[[Any, Integers, Integers], Probabilities],
+) -> Any:
+    """Return the value with the smallest loss on the images that inner folds hold out."""
+    folds = inner_folds(part.labels, part.groups, seed=part.seed)
+
+    def loss(value: Any) -> float:
+        of_value = functools.partial(predict, value)
+        probabilities = out_of_fold(folds, len(part.labels), part.classes, of_value)
+        return held_out_loss(probabilities, part.labels)
+
+    return min(tried, key=loss)
 
 
 def held_out_loss(probabilities: Probabilities, labels: Integers) -> float:

@@ -25,25 +25,23 @@ _EXCEPTIONS = {
 }
 """Images of a `StainOutcome` for which normalisation was skipped or is doubtful."""
 
-_TOLD = frozenset(
-    {
-        "encoders",
-        "weights",
-        "views",
-        "crops",
-        "augmentations",
-        "color_range",
-        "pool",
-        "stain",
-        "mode",
-        "precision",
-        "seed",
-        "pad",
-        "stain_fallback",
-        "engine",
-        "batch_size",
-    }
-)
+_TOLD = {
+    "encoders",
+    "weights",
+    "views",
+    "crops",
+    "augmentations",
+    "color_range",
+    "pool",
+    "stain",
+    "mode",
+    "precision",
+    "seed",
+    "pad",
+    "stain_fallback",
+    "engine",
+    "batch_size",
+}
 """Options of feature extraction that the settings of a report tell in words of their own, or (the last four) leave to
 ``run.json``. Others, as one that is added, are listed if they are not at their default."""
 

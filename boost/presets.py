@@ -10,7 +10,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ class Preset:
 
     name: str
     rounds: int
-    params: Params = field(default_factory=dict)
+    params: Params
     of_version_2: float | None = None
 
     @property

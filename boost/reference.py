@@ -103,7 +103,7 @@ def placed(rows: Floats, fitted: Arrays) -> tuple[Floats, Floats]:
     squared = (centred**2).sum(axis=1)
     orthogonal = np.clip(squared - (along**2).sum(axis=1), 0, None)
     distances = np.sqrt((along**2 / fitted["variances"]).sum(axis=1) + orthogonal / fitted["rest"])
-    return distances, np.asarray(along / np.sqrt(np.where(squared > 0, squared, 1.0))[:, None])
+    return distances, along / np.sqrt(np.where(squared > 0, squared, 1.0))[:, None]
 
 
 REFERENCE_MEMBER = "training-images.npz"
@@ -129,7 +129,7 @@ _MOST_IMAGES = 1000
 _LEAST_IMAGES = 20
 """Minimum number of training images; with fewer a percentile means nothing."""
 
-_SHAPES: dict[str, tuple[str | int, ...]] = {
+_SHAPES = {
     "mean": ("d",),
     "scale": ("d",),
     "axes": ("d", "q"),

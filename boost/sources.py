@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,33 +31,26 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sources:
-    """Feature files of the same images. The keys of all mappings are names of feature files.
+    """Feature files of the same images.
 
     Attributes
     ----------
-    paths : dict of str to Path
-        Paths of the files.
-    headers : dict of str to dict
-        Settings and origin of the files.
-    settings : dict of str to dict
-        Settings that determine their rows.
+    stores : dict of str to StoreFacts
+        What they hold, by their names.
     images : LabelledImages
         The images. An unknown label is empty; such images are in no fold.
     failed : tuple of str
         Images that feature extraction left out because they could not be used.
-    stains : dict of str to StainOutcome
-        Results of stain normalisation.
-    keys : dict of str to dict
-        Image id to the key of its rows, see `Store.keys`.
     """
 
-    paths: dict[str, Path]
-    headers: dict[str, dict[str, Any]]
-    settings: dict[str, dict[str, Any]]
+    stores: dict[str, StoreFacts]
     images: LabelledImages
-    failed: tuple[str, ...] = ()
-    stains: dict[str, StainOutcome] = field(default_factory=dict)
-    keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    failed: tuple[str, ...]
+
+    @property
+    def headers(self) -> dict[str, dict[str, Any]]:
+        """Settings and origin of the files, by their names."""
+        return {name: store.header for name, store in self.stores.items()}
 
     def banners(self) -> list[str]:
         """Return the notices that must appear with any result of these features."""
@@ -125,35 +118,24 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     if facts.groups:
         # patients may have been added or corrected after the feature files were written
         groups = {image: facts.groups.get(image) for image in groups}
-    headers = {name: store.header for name, store in stores.items()}
-    stains = {name: store.stains for name, store in stores.items()}
-    failed = {str(image) for header in headers.values() for image, _ in header["failures"]}
+    failed = {str(image) for store in stores.values() for image, _ in store.header["failures"]}
+    stains = [store.stains for store in stores.values()]
     images = LabelledImages(
         digest=digest,
-        dataset=_dataset_of(headers.values()),
+        dataset=_dataset_of(stores.values()),
         classes=present,
         labels=labels,
         groups=groups,
         known=facts,
-        pixels={
-            image: sha256 for outcome in stains.values() for image, sha256 in outcome.pixels.items()
-        },
-        blank={image for outcome in stains.values() for image in outcome.blank},
+        pixels={image: sha256 for outcome in stains for image, sha256 in outcome.pixels.items()},
+        blank={image for outcome in stains for image in outcome.blank},
         files=first.files,
         looks=first.looks,
     )
-    return Sources(
-        paths={name: store.path for name, store in stores.items()},
-        headers=headers,
-        settings={name: store.settings for name, store in stores.items()},
-        images=images,
-        failed=tuple(sorted(failed - labels.keys())),
-        stains=stains,
-        keys={name: store.keys for name, store in stores.items()},
-    )
+    return Sources(stores, images, tuple(sorted(failed - labels.keys())))
 
 
-class _StoreFacts(NamedTuple):
+class StoreFacts(NamedTuple):
     """What a feature file says of its images and their rows. Mappings without another key are by image id."""
 
     path: Path
@@ -167,7 +149,8 @@ class _StoreFacts(NamedTuple):
     looks: dict[str, Sequence[float]]
 
     @classmethod
-    def read(cls, path: Path) -> _StoreFacts:
+    def read(cls, path: Path) -> StoreFacts:
+        """Read them from a feature file."""
         with open_store(path) as store:
             ids = store.image_ids
             hashes = [sha256.decode() for sha256 in store.images("sha256")]
@@ -198,11 +181,11 @@ class _StoreFacts(NamedTuple):
         return [(image, label, files[image]) for image, label in self.labels.items()]
 
 
-def _read_stores(paths: Mapping[str, Path]) -> dict[str, _StoreFacts]:
+def _read_stores(paths: Mapping[str, Path]) -> dict[str, StoreFacts]:
     """Read feature files by their names; refuse those of different images or modes."""
-    stores: dict[str, _StoreFacts] = {}
+    stores: dict[str, StoreFacts] = {}
     for name, path in paths.items():
-        store = _StoreFacts.read(path)
+        store = StoreFacts.read(path)
         first = next(iter(stores.values()), store)
         if store.described != first.described:
             raise _different(store, first)
@@ -216,7 +199,7 @@ def _read_stores(paths: Mapping[str, Path]) -> dict[str, _StoreFacts]:
     return stores
 
 
-def _different(store: _StoreFacts, first: _StoreFacts) -> InputError:
+def _different(store: StoreFacts, first: StoreFacts) -> InputError:
     """Return the error about two feature files of different images."""
     change = ImageChange.between(
         {image: (label, "") for image, label in first.labels.items()},
@@ -228,7 +211,7 @@ def _different(store: _StoreFacts, first: _StoreFacts) -> InputError:
     )
 
 
-def _labels_of(store: _StoreFacts, facts: DatasetFacts, classes: Sequence[str]) -> dict[str, str]:
+def _labels_of(store: StoreFacts, facts: DatasetFacts, classes: Sequence[str]) -> dict[str, str]:
     """Return the labels of a feature file, in the spelling of the classes that the user gives, if any."""
     if not any(store.labels.values()):
         raise _no_labels(len(store.labels), facts, imported=store.imported)
@@ -251,9 +234,9 @@ def _classes_of(labels: Mapping[str, str], order: Sequence[str]) -> tuple[str, .
     return classes
 
 
-def _dataset_of(headers: Iterable[Mapping[str, Any]]) -> str:
+def _dataset_of(stores: Iterable[StoreFacts]) -> str:
     """Return the dataset layout that all feature files name; empty if they name several."""
-    datasets = {header["dataset"] for header in headers}
+    datasets = {store.header["dataset"] for store in stores}
     return datasets.pop() if len(datasets) == 1 else ""
 
 
@@ -344,7 +327,7 @@ def _refuse_history(folder: Path, files: Sequence[Path]) -> None:
     if len(files) < 2:
         return
     maker = ""
-    made: list[str] = []
+    made = []
     with contextlib.suppress(InputError):  # of a folder that is not in a run, nothing is known
         for entry in read_records(folder.resolve().parent / "run.json"):
             stores = entry.notes.get("stores")

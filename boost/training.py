@@ -100,7 +100,7 @@ class BoostTraining(Training):
         ------
         InputError
         """
-        check_archive_size(members=len(self.sources.paths) * len(self.plan.folds) * self.seeds)
+        check_archive_size(members=len(self.sources.stores) * len(self.plan.folds) * self.seeds)
 
     @property
     def seeds(self) -> int:
@@ -116,7 +116,7 @@ class BoostTraining(Training):
             The folder has other settings, or more seeds or feature files. Adding seeds or feature files is allowed.
         """
         super().check()
-        _refuse_larger(self.folder, self.sources.paths, self.settings)
+        _refuse_larger(self.folder, self.sources.stores, self.settings)
 
     @functools.cached_property
     def folder_settings(self) -> FolderSettings:
@@ -128,7 +128,7 @@ class BoostTraining(Training):
                 "seed": self.settings.seed,
                 **self.image_settings(),
                 **self.spec.settings(self.terms),
-                "stores": self.sources.settings,
+                "stores": {name: store.settings for name, store in self.sources.stores.items()},
             },
             work=("models/*/*", "predictions.csv"),
             made_with=versions_of(["bchisto", "numpy", *self.spec.packages]),
@@ -151,7 +151,7 @@ class BoostTraining(Training):
     def all_units(self) -> Sequence[ModelUnit]:
         """All models, ordered by feature file, seed and fold."""
         units = []
-        for store in self.sources.paths:
+        for store in self.sources.stores:
             for seed, (position, part) in product(range(self.seeds), enumerate(self._parts[store])):
                 params = self.spec.params(
                     self.terms,
@@ -167,20 +167,20 @@ class BoostTraining(Training):
         """Training and test images of each fold, by feature file."""
         images = self.images
         parts: dict[str, list[FoldPart]] = {}
-        for (store, path), fold in product(self.sources.paths.items(), self.plan.folds):
+        for (name, store), fold in product(self.sources.stores.items(), self.plan.folds):
             train = self.plan.images(fold, "train")
             test = self.plan.images(fold, "test")
-            parts.setdefault(store, []).append(
+            parts.setdefault(name, []).append(
                 FoldPart(
-                    store=store,
-                    path=path,
+                    store=name,
+                    path=store.path,
                     fold=fold,
                     labels=tuple(images.classes.index(images.labels[image]) for image in train),
                     groups=self.plan.kept_whole(train, [images.groups[image] for image in train]),
                     train_ids=tuple(train),
                     test_ids=tuple(test),
                     classes=images.classes,
-                    rows=tuple(self.sources.keys[store][image] for image in (*train, *test)),
+                    rows=tuple(store.keys[image] for image in (*train, *test)),
                 )
             )
         return parts
@@ -201,6 +201,7 @@ class BoostTraining(Training):
         notice = self.spec.notice(self.terms)
         notices = [notice] if notice else []
         augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}
+        stains = {name: store.stains for name, store in self.sources.stores.items()}
         learning = models_without_split(units, fitted, augmentations=augmentations)
         if learning:
             facts["learning"] = learning
@@ -212,7 +213,7 @@ class BoostTraining(Training):
             shown=1,
             facts=facts,
             paper=gathered.paper,
-            methods=methods_of(headers, spec=self.spec, units=units, stains=self.sources.stains),
+            methods=methods_of(headers, spec=self.spec, units=units, stains=stains),
             settings={
                 "protocol": result.protocol,
                 "head": self.spec.name,
@@ -274,7 +275,8 @@ class BoostTraining(Training):
         The names are separate because users may pass the model file on to others.
         """
         trained = self._training_images()
-        reference = fit_reference(self.sources.paths.values(), trained, seed=self.settings.seed)
+        paths = [store.path for store in self.sources.stores.values()]
+        reference = fit_reference(paths, trained, seed=self.settings.seed)
         names = [(image.image_id, image.sha256) for image in trained] if reference else []
         write_or_remove(folder / TRAINING_NAMES, ["image_id", "sha256"], names)
         return reference

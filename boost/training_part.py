@@ -63,13 +63,11 @@ def few_images(labels: Integers, groups: Sequence[str | None], *, seed: int) -> 
     """
     if len(labels) <= MOST_ROWS:
         return np.arange(len(labels))
-    order = np.random.default_rng(np.random.SeedSequence([seed, len(labels)])).permutation(
-        len(labels)
-    )
-    kept: list[int] = []
+    order = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
+    kept = []
     for label in np.unique(labels):
         turns: dict[str, int] = {}
-        ranked: list[tuple[int, int, int]] = []
+        ranked = []
         for position, image in enumerate(order[labels[order] == label].tolist()):
             group = groups[image]
             patient = f"image {image}" if group is None else f"group {group}"

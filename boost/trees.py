@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import BundleError, DependencyError, InputError
-from ..core.formats import Array, Flags, Floats, Floats32, Integers, limits
+from ..core.formats import Array, Floats, Floats32, Integers, limits
 from ..core.models import pack_arrays, unpack_arrays
 
 Features = Floats32
@@ -69,8 +69,8 @@ def fit_texts(
         LightGBM's text format, for `pack_text`: the same as without shared bins.
     """
     lightgbm = import_lightgbm()
-    images, augmentations, dim = features.shape
-    rows = features.reshape(images * augmentations, dim)
+    augmentations, dim = features.shape[1:]
+    rows = features.reshape(-1, dim)
     repeated = np.repeat(labels, augmentations).astype(np.float32)
     data = lightgbm.Dataset(rows, repeated, params=dict(params[0])).construct()
     for of_model in params:
@@ -199,7 +199,7 @@ class Forest:
         """
         check_length(features, self.features)
         images, augmentations, dim = features.shape
-        shares = self.predict_rows(features.reshape(images * augmentations, dim))
+        shares = self.predict_rows(features.reshape(-1, dim))
         return np.asarray(shares.reshape(images, augmentations, -1).mean(axis=1))
 
     def predict_rows(self, rows: Array) -> Floats:
@@ -238,7 +238,7 @@ class Forest:
         row = np.tile(np.arange(count, dtype=np.int32), len(self.roots))
         children = self.children.ravel()
         # pairs of tree and row that are at a leaf are set aside, so that later levels have fewer of them
-        earlier: list[tuple[Nodes, Flags]] = []
+        earlier = []
         for level in range(self.depth):
             left = flat.take(
                 self.feature.take(node) * np.int32(count) + row
@@ -256,36 +256,30 @@ class Forest:
         return node.reshape(len(self.roots), count)
 
 
-_SHAPES: dict[str, tuple[str, ...]] = {
+_PER_NODE = {
+    "feature": ("splits", "split_feature", np.int32),
+    "threshold": ("splits", "threshold", np.float64),
+    "left": ("splits", "left_child", np.int32),
+    "right": ("splits", "right_child", np.int32),
+    "value": ("leaves", "leaf_value", np.float64),
+    "split_rows": ("splits", "internal_count", np.int32),
+    "leaf_rows": ("leaves", "leaf_count", np.int32),
+}
+"""Arrays of a file with a number for each split or leaf, and the name and type of each in LightGBM's text."""
+
+_SHAPES = {
     "classes": (),
     "features": (),
     "averaged": (),
     "leaves": ("trees",),
-    "feature": ("splits",),
-    "threshold": ("splits",),
-    "left": ("splits",),
-    "right": ("splits",),
-    "value": ("leaves",),
-    "split_rows": ("splits",),
-    "leaf_rows": ("leaves",),
+    **{name: (nodes,) for name, (nodes, _, _) in _PER_NODE.items()},
 }
 """Arrays of a file and their shapes. Splits and leaves are ordered by tree. A child is the number of a split of its
 tree or, if negative, the bitwise complement of the number of a leaf, as in LightGBM's text."""
 
-_FLOATS = frozenset({"threshold", "value"})
+_FLOATS = ("threshold", "value")
 
-_PER_NODE = {
-    "feature": ("split_feature", np.int32),
-    "threshold": ("threshold", np.float64),
-    "left": ("left_child", np.int32),
-    "right": ("right_child", np.int32),
-    "value": ("leaf_value", np.float64),
-    "split_rows": ("internal_count", np.int32),
-    "leaf_rows": ("leaf_count", np.int32),
-}
-"""Arrays of a file, each with its name and type in LightGBM's text."""
-
-_DECISIONS = frozenset({"0", "2"})
+_DECISIONS = {"0", "2"}
 """Values of LightGBM's ``decision_type`` for splits by a threshold, without missing values."""
 
 
@@ -320,7 +314,7 @@ def pack_text(text: str) -> bytes:
             "features": np.array(int(facts["max_feature_idx"]) + 1),
             "averaged": np.array(int("average_output" in facts)),
             "leaves": np.array([int(tree["num_leaves"]) for tree in trees]),
-            **{name: _joined(trees, line, kind) for name, (line, kind) in _PER_NODE.items()},
+            **{name: _joined(trees, line, kind) for name, (_, line, kind) in _PER_NODE.items()},
         }
     )
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import InputError, Message, StoreError
+from ..core import InputError, Message, StoreError, by_key
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from ..crossval import LabelledImages, table_rows, write_table
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
@@ -138,9 +138,7 @@ def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
 
     The models of a group share their training data and differ only in their seed.
     """
-    groups: dict[tuple[str, int], list[ModelUnit]] = {}
-    for unit in units:
-        groups.setdefault((unit.part.store, unit.part.fold), []).append(unit)
+    groups = by_key(units, lambda unit: (unit.part.store, unit.part.fold))
     return [tuple(group) for group in groups.values()]
 
 
@@ -400,15 +398,12 @@ def gather(
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
         return images.table(name, cube.tested, probabilities, protocol=protocol, trained=trained)
 
-    fusion = table("fusion", np.asarray(cube.values.mean(axis=(0, 1))))
-    by_store = {
-        name: table(name, values.mean(axis=0))
-        for name, values in zip(cube.stores, cube.values, strict=True)
-    }
-    by_model = {
-        name: [table(name, of_seed) for of_seed in values]
-        for name, values in zip(cube.stores, cube.values, strict=True)
-    }
+    fusion = table("fusion", cube.values.mean(axis=(0, 1)))
+    by_store = {}
+    by_model = {}
+    for name, values in zip(cube.stores, cube.values, strict=True):
+        by_store[name] = table(name, values.mean(axis=0))
+        by_model[name] = [table(name, of_seed) for of_seed in values]
     by_seed = [
         table("fusion", cube.values[:, number].mean(axis=0)) for number in range(len(cube.seeds))
     ]

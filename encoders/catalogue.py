@@ -45,8 +45,8 @@ class NamedEncoder(NamedTuple):
     architecture: str
     arguments: Mapping[str, Any]
     parameters: int
-    outputs: tuple[str, ...] = ("cls",)
-    pickled: bool = False
+    outputs: tuple[str, ...]
+    pickled: bool
 
     @property
     def library(self) -> str:

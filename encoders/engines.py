@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,10 +172,8 @@ def compile_openvino(
             utils.get_environment_setup = lambda framework: {"tensorflow": tf.__version__}
         built = network()
         refuse_other_backends()
-        signature = [
-            tf.TensorSpec(shape, dtype) for dtype, shape in _forms(len(built.model.outputs))[form]
-        ]
-        return openvino.convert_model(tf.function(getattr(built, form), input_signature=signature))
+        specs = _forms(len(built.model.outputs))[form]
+        return openvino.convert_model(_tensorflow(getattr(built, form), specs))
 
     def compiled(form: str) -> OpenvinoFunction:
         return OpenvinoFunction(core, settings, lambda: kept(form, lambda: convert(form)))
@@ -253,12 +251,8 @@ def _tensorflow(function: Function, specs: Specs) -> Function:
     import tensorflow as tf
 
     signature = [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
-    compiled = tf.function(function, input_signature=signature)
-
-    def run(*arrays: Any) -> Any:
-        return compiled(*map(tf.convert_to_tensor, arrays))
-
-    return run
+    compiled: Function = tf.function(function, input_signature=signature)
+    return compiled
 
 
 def _jax(function: Function, specs: Specs) -> Function:
@@ -347,6 +341,7 @@ def _openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
     }
 
 
+@dataclass(eq=False)
 class OpenvinoFunction:
     """A network that OpenVINO converts on the first call, and compiles for each shape of its input.
 
@@ -354,11 +349,10 @@ class OpenvinoFunction:
     recently used shapes are kept.
     """
 
-    def __init__(self, core: Any, settings: dict[str, Any], convert: Callable[[], Any]) -> None:
-        self._core = core
-        self._settings = settings
-        self._convert = convert
-        self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
+    core: Any
+    settings: dict[str, Any]
+    convert: Callable[[], Any]
+    _compiled: dict[tuple[tuple[int, ...], ...], Any] = field(default_factory=dict)
 
     def __call__(self, *arrays: Array) -> Any:
         """Run the network on arrays of any shape that it accepts."""
@@ -376,13 +370,13 @@ class OpenvinoFunction:
     @functools.cached_property
     def graph(self) -> Any:
         """The network, an ``openvino.Model``, converted or read on first use."""
-        return self._convert()
+        return self.convert()
 
     def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         try:
             fixed = self.graph.clone()
             fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
-            return self._core.compile_model(fixed, "CPU", self._settings)
+            return self.core.compile_model(fixed, "CPU", self.settings)
         except Exception as error:  # an operation that OpenVINO lacks or implements differently
             if isinstance(error, BchistoError) or is_out_of_memory(error):
                 raise

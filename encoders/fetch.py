@@ -137,8 +137,17 @@ def fetch(name: str, *, agrees: Callable[[str], bool], revision: str | None = No
     hashes = {}
     for file in files:
         _log.info("%s: fetching %s, %s MB", name, file.rfilename, f"{(file.size or 0) / 1e6:,.1f}")
-        sha256_before = files_before.get(file.rfilename)
-        path = _download(hub, file, published.repository, info.sha, folder, sha256_before)
+        path = folder / file.rfilename
+        before = files_before.get(file.rfilename)
+        with _explained(hub, published.repository, folder):
+            # the hub would take a file that was altered here for the one that it sent
+            hub.hf_hub_download(
+                published.repository,
+                file.rfilename,
+                revision=info.sha,
+                local_dir=folder,
+                force_download=before is not None and not _is_same(path, before),
+            )
         hashes[file.rfilename] = _published_sha256(hub, path, file, published.repository)
     record = {"repository": published.repository, "revision": info.sha, "files": hashes}
     write_json(folder / RECORD, record)
@@ -158,24 +167,6 @@ def _import_hub(name: str) -> Any:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
     return huggingface_hub
-
-
-def _download(
-    hub: Any, file: Any, repository: str, revision: str, folder: Path, sha256_before: str | None
-) -> Path:
-    """Download a file of a repository into a folder, unless it is there."""
-    with _explained(hub, repository, folder):
-        # the hub would take a file that was altered here for the one that it sent
-        altered = sha256_before is not None and not _is_same(folder / file.rfilename, sha256_before)
-        return Path(
-            hub.hf_hub_download(
-                repository,
-                file.rfilename,
-                revision=revision,
-                local_dir=folder,
-                force_download=altered,
-            )
-        )
 
 
 def _published_sha256(hub: Any, path: Path, file: Any, repository: str) -> str:

@@ -306,23 +306,21 @@ def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:
         return cells
 
 
-_POINTWISE = frozenset(
-    {
-        "Activation",
-        "BatchNormalization",
-        "Dense",
-        "Dropout",
-        "ELU",
-        "GroupNormalization",
-        "LayerNormalization",
-        "LayerScale",
-        "LeakyReLU",
-        "Normalization",
-        "PReLU",
-        "ReLU",
-        "Rescaling",
-        "Softmax",
-        "SpatialDropout2D",
-    }
-)
+_POINTWISE = {
+    "Activation",
+    "BatchNormalization",
+    "Dense",
+    "Dropout",
+    "ELU",
+    "GroupNormalization",
+    "LayerNormalization",
+    "LayerScale",
+    "LeakyReLU",
+    "Normalization",
+    "PReLU",
+    "ReLU",
+    "Rescaling",
+    "Softmax",
+    "SpatialDropout2D",
+}
 """Layers that leave every cell in its place, so that their output shape need not be computed."""

@@ -45,7 +45,7 @@ _WARPED = 384
 """Image size in pixels from which the processor of ConvNeXt does not crop."""
 
 
-def open_hub(request: EncoderRequest, *, published: NamedEncoder | None = None) -> VectorEncoder:
+def open_hub(request: EncoderRequest, *, published: NamedEncoder | None) -> VectorEncoder:
     """Build the network of a folder.
 
     Parameters
@@ -212,10 +212,10 @@ def _with_maps(model: Any, card: EncoderCard) -> TorchNetwork:
     def compute(images: Any, names: tuple[str, ...]) -> list[Any]:
         result = model(images, output_hidden_states=False)
         vectors = {
-            "vector": lambda: result.pooler_output.flatten(1),
-            "mean": lambda: result.last_hidden_state.mean((2, 3)),
+            "vector": result.pooler_output.flatten(1),
+            "mean": result.last_hidden_state.mean((2, 3)),
         }
-        return [vectors[output]() for output in names]
+        return [vectors[output] for output in names]
 
     return TorchNetwork(model, card, outputs, compute)
 

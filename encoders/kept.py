@@ -21,6 +21,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +80,17 @@ def _code() -> str:
     return hashlib.sha256(b"\0".join(module.read_bytes() for module in modules)).hexdigest()
 
 
+@dataclass(frozen=True)
 class KeptNetwork:
     """A network of a key, as this machine keeps it.
 
-    Parameters
+    Attributes
     ----------
     key : str
         See `kept_key`; empty for a network that is not kept.
     """
 
-    def __init__(self, key: str) -> None:
-        self._key = key
+    key: str
 
     def facts(self) -> dict[str, Any] | None:
         """Return what an encoder told of itself when the network was kept; None if the network is not kept."""
@@ -119,7 +120,7 @@ class KeptNetwork:
             except RuntimeError as error:
                 _log.debug("%s: cannot be read (%s); built anew", self._folder(form), error)
         graph = convert()
-        if self._key:
+        if self.key:
             try:
                 self._write(form, graph, facts)
             except (BchistoError, OSError, RuntimeError) as error:
@@ -127,12 +128,12 @@ class KeptNetwork:
         return graph
 
     def _folder(self, form: str) -> Path:
-        return kept_folder() / f"{self._key}-{form}"
+        return kept_folder() / f"{self.key}-{form}"
 
     def _read(self, form: str) -> dict[str, Any] | None:
         """Return the facts of a form if its files are whole, and remember that they were used."""
         folder = self._folder(form)
-        if not self._key or not folder.is_dir():
+        if not self.key or not folder.is_dir():
             return None
         try:
             _refuse_shared(folder.parent)

@@ -122,9 +122,9 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
         )
     try:
         arrays = _read(path, values=values)
+    except WeightsError:
+        raise
     except DAMAGE as error:
-        if isinstance(error, WeightsError):
-            raise
         raise WeightsError(
             f"{path}: not a weights file, or damaged ({short_reason(error)})"
         ) from error

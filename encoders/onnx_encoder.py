@@ -70,14 +70,15 @@ def read_onnx(path: Path) -> OnnxFile:
     onnx = import_library("onnx", path, extra="onnx")
     with refused(WeightsError, f"{path}: not a complete ONNX file, export or copy it again"):
         model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
-        files_beside: dict[str, Path] = {}
+        locations: set[str] = set()
         for part in _parts(model):
             if isinstance(part, onnx.NodeProto):
                 _refuse_custom(path, part)
             elif isinstance(part, onnx.TensorProto):
-                entries = part.external_data
-                locations = [entry.value for entry in entries if entry.key == "location"]
-                files_beside |= {location: _beside(path, location) for location in locations}
+                locations.update(
+                    entry.value for entry in part.external_data if entry.key == "location"
+                )
+        values = [_beside(path, location) for location in sorted(locations)]
         initialized = {tensor.name for tensor in model.graph.initializer}
         inputs = {
             value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
@@ -85,7 +86,6 @@ def read_onnx(path: Path) -> OnnxFile:
             if value.name not in initialized
         }
         outputs = tuple(value.name for value in model.graph.output)
-    values = [files_beside[location] for location in sorted(files_beside)]
     return OnnxFile((path, *values), inputs, outputs)
 
 

@@ -269,12 +269,10 @@ def _content_of(path: Path) -> str:
 
 def _texts_beside(path: Path) -> list[Path]:
     """Return the JSON files and the model card of a folder; of a file, those of its folder that are about it."""
-    folder = path if path.is_dir() else path.parent
-    texts = [*sorted(folder.glob("*.json")), folder / "README.md"]
-    texts = [text for text in texts if text.is_file()]
+    texts = [path.with_suffix(".json"), path.parent / "config.json"]
     if path.is_dir():
-        return texts
-    return [text for text in texts if text.stem in (path.stem, "config")]
+        texts = [*sorted(path.glob("*.json")), path / "README.md"]
+    return [text for text in texts if text.is_file()]
 
 
 def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:

@@ -166,9 +166,9 @@ ENTRY_POINT_GROUP = "bchisto.encoders"
 VECTOR_GROUP = "bchisto.vector_encoders"
 """Entry-point group for other packages' encoders: a `VectorSpec`, or a function without arguments that returns one."""
 
-VGG16_LAYERS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
-"""Global average pooling of four internal blocks, after ReLU and before pooling (128 + 256 + 512 + 512
-features). Rakhlin et al. 2018, sec. 2.4."""
+_LAYERS = {"vgg16": ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")}
+"""Default layers, where they are not the last one: global average pooling of four internal blocks of VGG-16, after ReLU
+and before pooling (128 + 256 + 512 + 512 features). Rakhlin et al. 2018, sec. 2.4."""
 
 _KNOWN = {
     "resnet50": (82e3, 2048),
@@ -277,8 +277,7 @@ def check_encoder_name(choice: EncoderChoice) -> None:
     InputError
         There is no such encoder; the message suggests a similar name.
     """
-    added = (*extension_names(ENTRY_POINT_GROUP), *extension_names(VECTOR_GROUP))
-    names = (*BUILT_IN, *CATALOGUE, *added)
+    names = (*list_encoders(), *CATALOGUE, *extension_names(VECTOR_GROUP))
     if not choice.runner and choice.name not in names:
         like = closest(choice.name, names)
         meant = f"did you mean {like}? " if like else ""
@@ -320,10 +319,7 @@ def get_spec(name: str) -> EncoderSpec:
             weights=weights, include_top=include_top, input_shape=shape
         )
 
-    layers: tuple[str, ...] = ()
-    if name == "vgg16":
-        layers = VGG16_LAYERS
-    return EncoderSpec(name, build, module.preprocess_input, layers)
+    return EncoderSpec(name, build, module.preprocess_input, _LAYERS.get(name, ()))
 
 
 LEAST_OF_PARTIAL = {EncoderChoice(RESNET50_KERAS213): LEAST_KERAS213}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -163,7 +164,7 @@ def torch_encoder(
         "parameters": sum(parameter.numel() for parameter in network.module.parameters()),
     }
     if request.engine == "openvino":
-        run = openvino_run(request, facts, _converted(network, layers))
+        run = openvino_run(request, facts, functools.partial(_converted, network, layers))
     else:
         run = _torch(network, layers, request)
     return from_facts(facts, run, engine=request.engine)
@@ -196,8 +197,9 @@ def _torch(network: TorchNetwork, outputs: tuple[str, ...], request: EncoderRequ
     return run
 
 
-def _converted(network: TorchNetwork, outputs: tuple[str, ...]) -> Callable[[], Any]:
-    """Return a function that converts a network for OpenVINO."""
+def _converted(network: TorchNetwork, outputs: tuple[str, ...]) -> Any:
+    """Return a network as OpenVINO takes it."""
+    import openvino
     import torch
 
     class Vectors(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
@@ -211,18 +213,12 @@ def _converted(network: TorchNetwork, outputs: tuple[str, ...]) -> Callable[[], 
             return torch.cat(network.compute(images, outputs), dim=1)
 
     side = network.card.size or 0
-
-    def convert() -> Any:
-        import openvino
-
-        with hushed_start(), warnings.catch_warnings(), torch.no_grad():
-            # they are about code that tracing does not follow; tests compare the results
-            warnings.simplefilter("ignore")
-            return openvino.convert_model(
-                Vectors().train(False), example_input=torch.zeros(2, 3, side, side)
-            )
-
-    return convert
+    with hushed_start(), warnings.catch_warnings(), torch.no_grad():
+        # they are about code that tracing does not follow; tests compare the results
+        warnings.simplefilter("ignore")
+        return openvino.convert_model(
+            Vectors().train(False), example_input=torch.zeros(2, 3, side, side)
+        )
 
 
 def _channels_first(images: Floats32) -> Floats32:

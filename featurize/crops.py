@@ -46,7 +46,7 @@ class Augmentation(NamedTuple):
         import cv2
 
         rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(_FRAME_CHILD,)))
-        turns, flip = (int(value) for value in rng.integers([4, 2]))
+        turns, flip = rng.integers([4, 2]).tolist()
         # a transposition with one flip at most, faster than np.rot90
         if turns % 2:
             image = cv2.transpose(image)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import by_key
 from ..core.formats import Array, Pixels
 from ..encoders import Encoder, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
@@ -97,12 +98,9 @@ class DeviceDescriber:
         # an even split, since the last batch is padded to the size of the others
         self._at_once = math.ceil(settings.augmentations / batches)
         self._views: dict[View, tuple[list[str], Callable[..., Any]]] = {}
-        by_view: dict[View, dict[str, Encoder]] = {}
-        for name, (encoder, view) in targets.items():
-            by_view.setdefault(view, {})[name] = encoder
-        for view, encoders in by_view.items():
+        for view, names in by_key(targets, lambda name: targets[name][1]).items():
             function = _describe(
-                [encoder.graph for encoder in encoders.values()],
+                [targets[name][0].graph for name in names],
                 crop=view.crop,
                 description=settings.description,
                 colours=settings.color_range != (1.0, 1.0),
@@ -112,7 +110,7 @@ class DeviceDescriber:
                 ("float32", (self._at_once, 3, 3)),
                 (self._places.name, (self._at_once, settings.crops, 3)),
             ]
-            self._views[view] = (list(encoders), compile_tensors(function, shapes))
+            self._views[view] = (names, compile_tensors(function, shapes))
 
     def start(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Fetch:
         """Start the computation of all augmentations of one image, without waiting for the device.

@@ -15,6 +15,7 @@ from ..core import (
     OutputError,
     PathInput,
     StoreError,
+    by_key,
     converted,
     plain_options,
 )
@@ -325,12 +326,11 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
 
     def _note_changes(self, changes: Mapping[str, ImageChange]) -> None:
         """Log and record how the images of feature files changed, files with the same change together."""
-        for change in dict.fromkeys(changes.values()):
-            names = ", ".join(name for name, other in changes.items() if other == change)
+        for change, names in by_key(changes, changes.__getitem__).items():
             level = logging.INFO
             if change.removed:
                 level = logging.WARNING
-            _log.log(level, "%s: %s", names, change)
+            _log.log(level, "%s: %s", ", ".join(names), change)
         if changes:
             self.record.note(grown={name: change.json() for name, change in changes.items()})
 

@@ -22,15 +22,6 @@ from ..stains import STAIN_METHODS, get_stain, list_stains
 from .crops import GRID
 from .pooling import NORM, CropDescription
 
-MODES = ("exact", "dense")
-"""``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
-
-PADS = ("none", "reflect")
-"""Treatment of images smaller than the crop: ``none`` refuses them, ``reflect`` extends them by mirroring."""
-
-PRECISIONS = ("float32", "bfloat16")
-STAIN_FALLBACKS = ("skip-normalisation", "error")
-
 _UNIT_SECONDS = 10.0
 """Minimum duration of a unit, approximately, so that the time to start it does not matter."""
 
@@ -217,7 +208,7 @@ class FeaturizeSettings(Settings):
     color_range: tuple[float, float] = option((0.7, 1.3), help="Bounds of the stain factors.")
     pad: str = option(
         "none",
-        choices=PADS,
+        choices=("none", "reflect"),
         help="Images smaller than the crop: refuse them, or extend them by mirroring.",
     )
     stain: str = option(
@@ -229,17 +220,19 @@ class FeaturizeSettings(Settings):
     )
     stain_fallback: str = option(
         "skip-normalisation",
-        choices=STAIN_FALLBACKS,
+        choices=("skip-normalisation", "error"),
         help="What to do with an image of too little tissue.",
     )
     weights: tuple[str, ...] = option(
         ("imagenet",), group="Features", help="imagenet, random, PATH, or ENCODER=PATH."
     )
-    precision: str = option("float32", choices=PRECISIONS, help="In which the encoder computes.")
+    precision: str = option(
+        "float32", choices=("float32", "bfloat16"), help="In which the encoder computes."
+    )
     mode: str = option(
         "exact",
         group="Speed",
-        choices=MODES,
+        choices=("exact", "dense"),
         help="dense encodes each frame once and pools its feature maps over the crops: far faster, different features.",
     )
     engine: str = option(

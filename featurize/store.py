@@ -55,8 +55,7 @@ _AGAIN = str(Message("make it again with {featurize.overwrite}"))
 """Remedy of a feature file."""
 
 _NUMBER = ("float", ())
-_LOOK = ("float", (4,))
-PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
+PER_IMAGE = {
     "stains": ("float", (3, 2)),
     "tissue": _NUMBER,
     "residual": _NUMBER,
@@ -209,7 +208,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             if name in ("sha256", PIXELS):
                 texts = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
                 return np.array([text.encode() for text in texts], dtype=object)
-            holds, shape = {"look": _LOOK, **PER_IMAGE}[name]
+            holds, shape = {"look": ("float", (4,)), **PER_IMAGE}[name]
             size = (len(self.image_ids), *shape)
             column = checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)
             return np.asarray(column[:])
@@ -262,7 +261,7 @@ def open_store(path: PathInput) -> Store:
     -----
     The file may be open in ``h5py`` at the same time, in this process or in another.
     """
-    path = Path(converted(path, "path", Path))
+    path = converted(path, "path", Path)
     if not os.path.lexists(path):
         raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
     file = open_for_reading(path)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import ImageError
+from ..core import ImageError, by_key
 from ..core.jobs import Ticker, default_jobs, visible_gpus
 from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
@@ -231,14 +231,12 @@ def _encode_frames(
     targets: Mapping[str, tuple[Encoder, View]], item: PreparedCrops
 ) -> dict[str, Features]:
     """Encode each frame once per encoder, for the windows of all views of its scale."""
-    groups: dict[tuple[int, str], list[str]] = {}
-    for name, (encoder, view) in targets.items():
-        groups.setdefault((id(encoder), view.level), []).append(name)
+    groups = by_key(targets, lambda name: (id(targets[name][0]), targets[name][1].level))
     encoded: dict[str, Features] = {}
-    for (_, level), names in groups.items():
+    for names in groups.values():
         windows = [item.windows[targets[name][1]] for name in names]
-        encoder = targets[names[0]][0]
-        vectors = encoder.encode_windows(item.frames[level], np.concatenate(windows))
+        encoder, view = targets[names[0]]
+        vectors = encoder.encode_windows(item.frames[view.level], np.concatenate(windows))
         ends = np.cumsum([len(boxes) for boxes in windows])[:-1]
         encoded.update(zip(names, np.split(vectors, ends), strict=True))
     return encoded
@@ -306,11 +304,12 @@ def rehearse(
         Known headers of the images.
     """
     files = files or ImageFiles()
-    records_by_size: dict[tuple[int, int], list[ImageRecord]] = {}
-    for record in records:
+
+    def size_of(record: ImageRecord) -> tuple[int, int]:
         header = files.header(record.path)
-        size = record.sides(header.width, header.height)
-        records_by_size.setdefault(size, []).append(record)
+        return record.sides(header.width, header.height)
+
+    records_by_size = by_key(records, size_of)
     for size in sorted(records_by_size, key=math.prod)[-_LARGEST:]:
         for record in records_by_size[size]:
             with contextlib.suppress(ImageError):  # raised in its turn

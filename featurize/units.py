@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import StoreError
+from ..core import StoreError, by_key
 from ..core.formats import parse_json
 from ..core.jobs import Resources, Ticker, key_of, read_pack, write_pack
 from ..core.runs import ImageChange
@@ -169,7 +169,7 @@ Finished = dict[str, Path | str]
 
 
 def find_finished(
-    plan: StorePlan, unique: UniqueImages, *, blocks: Sequence[Sequence[str]] = ()
+    plan: StorePlan, unique: UniqueImages, *, blocks: Sequence[Sequence[str]]
 ) -> tuple[Finished, ImageChange] | None:
     """Return the finished rows of a feature file, and how its images changed since then; None if it is complete.
 
@@ -255,7 +255,8 @@ class RowReader:
         with contextlib.ExitStack() as opened:
             for path, group in itertools.groupby(keys, self.files.__getitem__):
                 if path not in sources:
-                    _drop_packs(sources)
+                    # images are in the order of their blocks, so one pack in memory is enough
+                    sources = {old: sources[old] for old in sources if old.suffix != ".npz"}
                     sources[path] = self._open(path, opened)
                 keys_of_source = list(group)
                 if any(key not in sources[path].positions for key in keys_of_source):
@@ -311,13 +312,6 @@ def _positions(keys: Iterable[str]) -> dict[str, int]:
     return {key: position for position, key in enumerate(keys)}
 
 
-def _drop_packs(sources: dict[Path, _RowSource]) -> None:
-    """Forget packs: images are in the order of their blocks, so that one in memory is enough."""
-    for path in list(sources):
-        if path.suffix == ".npz":
-            del sources[path]
-
-
 class Alike(NamedTuple):
     """Images that lack rows in the same feature files, so that each is decoded only once.
 
@@ -358,15 +352,15 @@ def make_units(
     size : int
         Images in a block.
     """
+
+    def lacking(record: ImageRecord) -> tuple[str, ...]:
+        image = record.image_id
+        return tuple(name for name, rows in finished.items() if keys[name][image] not in rows)
+
     units = []
     for start in range(0, len(records), size):
-        images_by_stores: dict[tuple[str, ...], list[ImageRecord]] = {}
-        for record in records[start : start + size]:
-            stores = [
-                name for name, rows in finished.items() if keys[name][record.image_id] not in rows
-            ]
-            if stores:
-                images_by_stores.setdefault(tuple(stores), []).append(record)
+        images_by_stores = by_key(records[start : start + size], lacking)
+        images_by_stores.pop((), None)
         unit = []
         for stores_of_images, images in images_by_stores.items():
             keys_by_store = {
@@ -384,7 +378,7 @@ def describe_units(
     *,
     plans: Mapping[str, StorePlan],
     settings: FeaturizeSettings,
-    helpers: int = 1,
+    helpers: int,
 ) -> None:
     """Compute the missing features of units, one unit after the other, and keep them in packs.
 

@@ -51,6 +51,8 @@ OFFLINE = "rotations-crops"
 
 The published system ``ddsm-masses``, sec. 4.2, computes them before training."""
 
+NAMES = (*AUGMENTATIONS, OFFLINE)
+
 _COLOR_RANGE = (0.7, 1.3)
 """Range of the stain factors. Rakhlin et al. 2018, sec. 2.3; the other ranges are bchisto's choice."""
 
@@ -72,10 +74,8 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
     for text in names:
         name, colon, number = text.partition(":")
         value = RANGES.get(name)
-        if name not in (*AUGMENTATIONS, OFFLINE):
-            raise InputError(
-                "{augmentations} {}: choose one of {}", text, ", ".join((*AUGMENTATIONS, OFFLINE))
-            )
+        if name not in NAMES:
+            raise InputError("{augmentations} {}: choose one of {}", text, ", ".join(NAMES))
         if colon and value is None:
             takers = ", ".join(RANGES)
             raise InputError(

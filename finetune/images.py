@@ -50,8 +50,9 @@ _INDEX = np.dtype(
 Offset of its pixels, size, seed of its random draws, checksum of its decoded pixels, and its `ImageRegion`, whose
 pixels follow. Sizes are 0 if there is no image or no region."""
 
-_AHEAD = 64
-"""Number of images that are decoded before they are written."""
+_NOTHING = np.empty((0, 0, 3), np.uint8)
+
+_NO_REGION = ImageRegion(_NOTHING, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class ImageBank:
     ) -> ImageBank:
         """Return a bank in memory. `names`, such as image ids, seed the random draws."""
         buffer = io.BytesIO()
-        around: list[ImageRegion | None] = [*regions] or [None] * len(images)
+        around = [*regions] or [_NO_REGION] * len(images)
         rows = [_write(buffer, *row) for row in zip(images, names, around, strict=True)]
         return cls(np.frombuffer(buffer.getbuffer(), np.uint8), np.array(rows, dtype=_INDEX))
 
@@ -140,23 +141,18 @@ class ImageBank:
 
 def _write(
     handle: IO[bytes],
-    image: Pixels | None,
+    image: Pixels,
     name: str,
-    region: ImageRegion | None = None,
+    region: ImageRegion = _NO_REGION,
     sha256: str = "",
 ) -> tuple[Any, ...]:
-    """Write an image and its region, if any, and return its index entry."""
+    """Write an image and its region, and return its index entry."""
     offset = handle.tell()
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
-    shape = (0, 0)
-    if image is not None:
-        shape = image.shape[:2]
-        handle.write(np.ascontiguousarray(image).data)
-    if region is None:
-        return (offset, *shape, key, sha256, 0, 0, 0.0, 0.0, 0.0)
-    handle.write(np.ascontiguousarray(region.pixels).data)
-    around = (*region.pixels.shape[:2], region.across, region.down, region.side)
-    return (offset, *shape, key, sha256, *around)
+    pixels, *square = region
+    for part in (image, pixels):
+        handle.write(np.ascontiguousarray(part).data)
+    return (offset, *image.shape[:2], key, sha256, *pixels.shape[:2], *square)
 
 
 @dataclass
@@ -279,12 +275,12 @@ def prepare_images(
     # of the surroundings, whose problems are not reported
     around = StainTreatment(settings.stain, settings.rule, size)
 
-    def prepare(record: ImageRecord) -> tuple[Pixels, str, ImageRegion | None, str] | ImageError:
+    def prepare(record: ImageRecord) -> tuple[Pixels, str, ImageRegion, str] | ImageError:
         try:
             picture, box = decode_whole(record)
             left, top, right, bottom = box
             image = np.ascontiguousarray(picture[top:bottom, left:right])
-            region = None
+            region = _NO_REGION
             if settings.turned:
                 region = cut_region(picture, box, size=size, treat=around)
             return treatment.treat(record, image), record.image_id, region, pixels_sha256(image)
@@ -305,17 +301,15 @@ def prepare_images(
         one_thread_of_opencv(),
         Progress(total=len(records), label="decoding images", unit="images") as progress,
     ):
-        for start in range(0, len(records), _AHEAD):
-            ahead = records[start : start + _AHEAD]
-            for record, prepared in zip(ahead, in_threads(prepare, ahead), strict=True):
-                if isinstance(prepared, ImageError):
-                    if not skip_errors:
-                        raise prepared
-                    failures[record.image_id] = str(prepared)
-                    rows.append(_write(handle, None, record.image_id))
-                else:
-                    rows.append(_write(handle, *prepared))
-            progress.update_to(start + len(ahead))
+        for record, prepared in zip(records, in_threads(prepare, records), strict=True):
+            if isinstance(prepared, ImageError):
+                if not skip_errors:
+                    raise prepared
+                failures[record.image_id] = str(prepared)
+                rows.append(_write(handle, _NOTHING, record.image_id))
+            else:
+                rows.append(_write(handle, *prepared))
+            progress.update_to(len(rows))
     index = np.array(rows, dtype=_INDEX)
     with atomic_output(path.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
         np.save(handle, index, allow_pickle=False)

@@ -7,7 +7,6 @@ Beyond the edges of the mammogram, pixels are mirrored.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,24 +100,23 @@ def cut_region(
     import cv2
 
     left, top, right, bottom = box
+    x = (left + right) / 2
+    y = (top + bottom) / 2
     side = math.sqrt((right - left) * (bottom - top))
     factor = max(1, math.floor(side / size))
     # half the diagonal, and one pixel more for interpolation
-    reach = math.ceil(side / math.sqrt(2) / factor) + 1
+    reach = factor * (math.ceil(side / math.sqrt(2) / factor) + 1)
     height, width = image.shape[:2]
-    span = functools.partial(_span, reach=reach * factor, factor=factor)
-    x0, x1 = span((left + right) / 2, length=width)
-    y0, y1 = span((top + bottom) / 2, length=height)
+    x0, x1 = _span(x, reach, width, factor)
+    y0, y1 = _span(y, reach, height, factor)
     pixels = treat(np.ascontiguousarray(image[y0:y1, x0:x1]))
     if factor > 1:
         reduced = (max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor))
         pixels = cv2.resize(pixels, reduced, interpolation=cv2.INTER_AREA)
-    across = ((left + right) / 2 - x0) / factor
-    down = ((top + bottom) / 2 - y0) / factor
-    return ImageRegion(pixels, across, down, side / factor)
+    return ImageRegion(pixels, (x - x0) / factor, (y - y0) / factor, side / factor)
 
 
-def _span(middle: float, *, reach: int, length: int, factor: int) -> tuple[int, int]:
+def _span(middle: float, reach: int, length: int, factor: int) -> tuple[int, int]:
     """Return start and end of a region along an axis. Its length is a multiple of the factor."""
     start = max(0, math.floor(middle) - reach)
     end = min(length, math.ceil(middle) + reach)

@@ -12,7 +12,7 @@ import numpy as np
 from ..core import InputError, Parameter, Settings, converted, items_of, option
 from ..core.formats import Integers
 from ..stains import STAIN_METHODS, get_stain, list_stains
-from .augment import AUGMENTATIONS, OFFLINE, RANGES, plain_names
+from .augment import NAMES, OFFLINE, RANGES, plain_names
 from .patches import PatchRule, parse_patches
 
 SAMPLINGS = ("none", "under", "over", "under-over")
@@ -128,9 +128,6 @@ def copy_classes(labels: Integers, *, factors: Sequence[float], seed: int) -> In
     return np.sort(np.concatenate(repeated))
 
 
-CONVENTIONS = ("signed", "caffe")
-"""Input conventions: RGB in -1..1; or BGR in 0..255 minus the mean of ImageNet, as in the published Caffe models."""
-
 _MOST_COPIES = 1000
 """Largest number of uses of an image in an epoch."""
 
@@ -234,7 +231,7 @@ class FinetuneSettings(Settings):
     )
     convention: str = option(
         "",
-        choices=CONVENTIONS,
+        choices=("signed", "caffe"),  # of RGB; of BGR, as in the published Caffe models
         help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: as the weights file needs.",
     )
     precision: str = option(
@@ -261,7 +258,7 @@ class FinetuneSettings(Settings):
         flag="augmentation",
         metavar="NAME[:RANGE]|none",
         form=_as_augmentations,
-        help=f"Of training images: {', '.join((*AUGMENTATIONS, OFFLINE))}. How far may follow, by default "
+        help=f"Of training images: {', '.join(NAMES)}. How far may follow, by default "
         f"{', '.join(f'{name}:{value:g}' for name, value in RANGES.items())}.",
     )
     rotations: int = option(5, least=1, help=f"Rotations of an image, by {OFFLINE}.")

@@ -177,8 +177,8 @@ def _implausible(stains: Array) -> list[str]:
 
 def _is_ink(stain: Array) -> bool:
     """Return whether a stain vector is that of a blue, green or red ink."""
-    _, green, blue = stain
-    red_ink = stain[0] < RED_INK and min(green, blue) > ALIKE * max(green, blue)
+    red, green, blue = stain
+    red_ink = red < RED_INK and min(green, blue) > ALIKE * max(green, blue)
     return bool(red_ink or max(beyond_tissue(stain)[:2]) > BLUE_INK)
 
 
@@ -228,7 +228,7 @@ def is_grey(image: Image) -> bool:
 def stain_notes(
     skipped: Collection[str],
     doubtful: Collection[str],
-    foreign: Mapping[str, float] | None = None,
+    foreign: Mapping[str, float],
     *,
     images: int | None,
     stain: str,
@@ -239,7 +239,7 @@ def stain_notes(
     ----------
     skipped, doubtful : collection of str
         Names of these images.
-    foreign : mapping of str to float, optional
+    foreign : mapping of str to float
         Names of images with pixels that are not tissue, and their share of the pixels, 0 to 1.
     images : int or None
         Number of all images. None for the prediction of new images, whose number is unknown and whose stain method
@@ -249,12 +249,12 @@ def stain_notes(
 
     Examples
     --------
-    >>> stain_notes(["a.png"], [], images=12, stain="macenko")
+    >>> stain_notes(["a.png"], [], {}, images=12, stain="macenko")
     ['1 of 12 images: too little tissue, used without stain normalisation: a.png']
-    >>> stain_notes(["a.png", "b.png"], [], images=None, stain="macenko")
+    >>> stain_notes(["a.png", "b.png"], [], {}, images=None, stain="macenko")
     ['2 images: too little tissue, used without stain normalisation: a.png, b.png']
     """
-    notes: list[str] = []
+    notes = []
 
     def counted(names: Collection[str]) -> str:
         if images is None:

@@ -6,7 +6,6 @@ All tissue of haematoxylin and eosin lies in a cone of optical densities. Ink an
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core.formats import Array, Flags, Floats32
 from .colours import Image, check_rgb, optical_density
@@ -220,7 +219,7 @@ def _single_coloured(image: Image, least: float) -> tuple[Mask, Mask]:
     return dark, light
 
 
-def _fills_side(box: npt.NDArray[np.int32], shape: tuple[int, ...]) -> bool:
+def _fills_side(box: Array, shape: tuple[int, ...]) -> bool:
     """Return whether an area reaches along a whole side of an image of this height and width."""
     left, top, width, height = box
     down = height == shape[0] and (left == 0 or left + width == shape[1])
@@ -230,7 +229,7 @@ def _fills_side(box: npt.NDArray[np.int32], shape: tuple[int, ...]) -> bool:
 
 def _padded(mask: Mask) -> Mask:
     """Add the row and the column that `_even` leaves out."""
-    return np.pad(mask, ((0, 1), (0, 1)))
+    return np.pad(mask, (0, 1))
 
 
 def _with_neighbours(even: Mask) -> Mask:
@@ -300,9 +299,7 @@ def _even(image: Image, step: int) -> Mask:
     return np.asarray((here == right) & (here == below))
 
 
-def _components(
-    mask: Mask,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _components(mask: Mask) -> tuple[Array, Array, Array]:
     """Return the label of each pixel, and of each label its area and box; the area of label 0, the rest, is 0."""
     import cv2
 

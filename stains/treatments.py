@@ -7,7 +7,6 @@ constants, so all constants here are bchisto's choice.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +72,7 @@ def _to_uint8(values: Any) -> Image:
     return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
 
 
-_STEPS: dict[str, tuple[Callable[[Image], Image], ...]] = {
+_STEPS = {
     "clahe": (_clahe,),
     "whitening": (_whitening,),
     "demean": (_demean,),

@@ -97,7 +97,8 @@ def check_imported(settings: Mapping[str, Any]) -> None:
     about = settings[IMPORTED]
     if not isinstance(about, dict) or not isinstance(about.get("facts"), dict):
         raise InputError("nothing is recorded about the embeddings")
-    for name, text in {"source": about.get("source"), "pooled": about.get("pooled")}.items():
+    for name in ("source", "pooled"):
+        text = about.get(name)
         if not isinstance(text, str) or len(text) > limits.ID_LETTERS:
             raise InputError(f"the embeddings have no {name}")
     for name in ("encoder", "weights_sha256"):

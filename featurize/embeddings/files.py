@@ -37,7 +37,7 @@ def read_embeddings(path: PathInput) -> Embeddings:
     InputError, StoreError
         The file is missing, damaged or of another format; or see `Embeddings.of`.
     """
-    path = Path(converted(path, "path", Path))
+    path = converted(path, "path", Path)
     if path.is_dir():
         files = _slide_files(path)
         if not files:
@@ -125,8 +125,8 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
     InputError
         The name has another suffix; or see `read_embeddings`.
     """
-    path = Path(converted(out, "out", Path))
-    source_path = Path(converted(source, "source", Path))
+    path = converted(out, "out", Path)
+    source_path = converted(source, "source", Path)
     if path.suffix.casefold() != ".npz":
         raise InputError("{out} {}: choose a name that ends in .npz", path)
     if path.exists() and not overwrite:

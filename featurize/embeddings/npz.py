@@ -67,12 +67,10 @@ def read_npz(path: Path) -> Embeddings:
                     f"{path}: has no array features (or embeddings, X); it has {sorted(file.files)[:10]}; name "
                     "embeddings so, or save images in it as PNG files for bchisto featurize"
                 )
-            columns, unread = _read_columns(path, file, features)
+            columns = _read_columns(path, file, features)
             facts = {}
             if _FACTS in file.files:
                 facts = dict(parse_json(str(file[_FACTS]), most=1_000_000))
-            if GROUP.name not in columns:
-                _warn_of_patients(path, unread)
             return Embeddings.of(path, file[features], columns, facts)
 
 
@@ -86,8 +84,8 @@ def _refuse_endless(path: Path) -> None:
         )
 
 
-def _read_columns(path: Path, file: Any, features: str) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the cells of the arrays that hold ids, labels and groups, and the names of the arrays that are left."""
+def _read_columns(path: Path, file: Any, features: str) -> dict[str, list[str]]:
+    """Return the cells of the arrays that hold ids, labels and groups."""
     columns = {}
     unread = [name for name in file.files if name not in (features, _FACTS)]
     for role in (IMAGE, LABEL, GROUP):
@@ -102,17 +100,14 @@ def _read_columns(path: Path, file: Any, features: str) -> tuple[dict[str, list[
                 f"{path}: has no {role.name} (or ids, slide_id, filenames); it has {few([features, *unread])}; "
                 "name the rows: numpy.savez(FILE, features=array, image_id=names)"
             )
-    return columns, unread
-
-
-def _warn_of_patients(path: Path, unread: list[str]) -> None:
     names = may_hold_patients(unread)
-    if names:
+    if names and GROUP.name not in columns:
         _log.warning(
             "%s: %s may hold the patients, and is not used; if it does, rename it to group",
             path,
             names[0],
         )
+    return columns
 
 
 def _column(file: Any, name: str) -> list[str]:

@@ -22,17 +22,14 @@ from .layers import NetworkSpec
 ENTRY_POINT_GROUP = "bchisto.networks"
 
 
-def _own() -> Mapping[str, NetworkSpec]:
-    modules = [
-        import_module(f"{__name__}.{module.name}")
-        for module in iter_modules([str(Path(__file__).parent)])
-    ]
-    return MappingProxyType(
-        {spec.name: spec for module in modules for spec in getattr(module, "SPECS", ())}
-    )
+_MODULES = [
+    import_module(f"{__name__}.{module.name}")
+    for module in iter_modules([str(Path(__file__).parent)])
+]
 
-
-NETWORKS = _own()
+NETWORKS: Mapping[str, NetworkSpec] = MappingProxyType(
+    {spec.name: spec for module in _MODULES for spec in getattr(module, "SPECS", ())}
+)
 """The networks of bchisto by name."""
 
 
@@ -81,9 +78,9 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
     """
     spec = get_network(name)
     prepare_backend()  # one thread a process, before anything runs
-    size = options.get("size", spec.size)
-    with refuse_small(spec, size):
-        return spec.build(classes=classes, **{**options, "size": size})
+    options.setdefault("size", spec.size)
+    with refuse_small(spec, options["size"]):
+        return spec.build(classes=classes, **options)
 
 
 @contextmanager

@@ -133,10 +133,7 @@ def googlenet(
         x = inception(x, f"inception_{module}", filters)
         if module in ("3b", "4e"):
             x = pool(x, f"pool{module[0]}")
-    x = layers.Dropout(dropout, seed=1, name="dropout")(
-        layers.GlobalAveragePooling2D(name="average")(x)
-    )
-    return finish(x, images, classes=classes, name="googlenet")
+    return add_top(x, images, classes=classes, dropout=dropout, name="googlenet")
 
 
 _GOOGLENET = CaffeLayers(
