@@ -355,9 +355,8 @@ def _likeness(first: str, second: str, *, rare: bool) -> str:
 def _alike(first: str, second: str, *, rare: bool) -> str:
     """Return how two words are nearly one; nothing if they are not, or if both are known terms."""
     short, long = sorted((first, second), key=len)
-    for terms in map(str.split, _APART.splitlines()):
-        if any(short.replace(*pair) == long for pair in itertools.permutations(terms, 2)):
-            return ""
+    if _are_apart(short, long):
+        return ""
     if any({short, long} <= {*words.split()} for words in _LANGUAGES.splitlines()):
         return "may be one word in two languages"
     added = long.removeprefix(short)
@@ -365,15 +364,20 @@ def _alike(first: str, second: str, *, rare: bool) -> str:
         return "one may be the plural of the other"
     if len(short) == 1 and added != long and len(long) > 4:
         return "one may be an abbreviation of the other"
-    # a typing error, or an abbreviation in one place, is rarer than the other classes
-    if not rare or not long.isalpha():
-        return ""
-    # atypical, enucleated
-    if long.removesuffix(short) in ("a", "e", "de", "re"):
+    # a typing error, or an abbreviation in one place, is rarer than the other classes; atypical is another word
+    if not rare or not long.isalpha() or long.removesuffix(short) in ("a", "e", "de", "re"):
         return ""
     if added != long and len(long) > 4 and len(short) < max(6, 1 + len(added)):
         return "one may be an abbreviation of the other"
     return _typing(short, long)
+
+
+def _are_apart(short: str, long: str) -> bool:
+    return any(
+        short.replace(*pair) == long
+        for terms in _APART.splitlines()
+        for pair in itertools.permutations(terms.split(), 2)
+    )
 
 
 def _typing(short: str, long: str) -> str:

@@ -6,9 +6,10 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
@@ -227,32 +228,37 @@ def match_names(
     images = set(images)
     names = {row: row for row in rows if row in images}
     elsewhere = []
-    for folders, case, (of_row, of_image) in itertools.product(_FOLDERS, _CASES, _SHORTS):
+    for folders, case, shorts in itertools.product(_FOLDERS, _CASES, _SHORTS):
         others = set(rows) - names.keys()
         if not others:
             break
-        image_of = _alone(images.difference(names.values()), folders, case, of_image)
         agree = any("/" in _plain(row) and "/" in names[row] for row in names)
-        for key, row in _alone(others, folders, case, of_row).items():
-            if key not in image_of:
-                continue
-            depths = [_plain(name).count("/") for name in (row, image_of[key])]
-            is_elsewhere = bool(folders) and min(depths) >= folders
+        free = images.difference(names.values())
+        for row, image in _pairs(others, free, folders, case, shorts):
+            depths = [_plain(name).count("/") for name in (row, image)]
+            is_elsewhere = 0 < folders <= min(depths)
             # if other rows name folders rightly, an image of another folder is not meant
             if is_elsewhere and agree:
                 continue
-            names[row] = image_of[key]
+            names[row] = image
             if is_elsewhere and depths[0] == depths[1]:
                 elsewhere.append(row)
+    return names, _renamed(rows, names, elsewhere, where)
+
+
+def _renamed(
+    rows: Sequence[str], names: Mapping[str, str], elsewhere: Sequence[str], where: str
+) -> list[Finding]:
+    """Return a note on rows that name the image otherwise, or a warning of those that name another folder."""
     other = elsewhere or [row for row in rows if _plain(names.get(row, row)) != _plain(row)]
     if not other:
-        return names, []
+        return []
     level: Level = "note"
     text = f"{len(other)} of {len(rows)} rows name the image with another folder, suffix or case"
     if elsewhere:
         level = "warning"
         text = f"{len(other)} of {len(rows)} rows name an image of another folder; check that it is meant"
-    return names, [Finding(level, where, f"{text}, such as {other[0]} for {names[other[0]]}")]
+    return [Finding(level, where, f"{text}, such as {other[0]} for {names[other[0]]}")]
 
 
 def _plain(name: str) -> str:
@@ -277,16 +283,32 @@ def _uploaded(name: str) -> str:
     return _ADDED.sub("", _mangled(name))
 
 
-def _alone(
-    names: Collection[str], folders: int, case: Callable[[str], str], short: Callable[[str], str]
-) -> dict[str, str]:
-    """Return a dict from short name, of so many last parts of a path, to name, without those that several share."""
-    names_of = by_key(names, lambda name: case(short("/".join(_plain(name).split("/")[-folders:]))))
-    return {key: same[0] for key, same in names_of.items() if len(same) == 1}
+_Change: TypeAlias = Callable[[str], str]
 
 
-_CASES: tuple[Callable[[str], str], ...] = (str, str.casefold)
-_SHORTS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
+def _pairs(
+    rows: Iterable[str],
+    images: Iterable[str],
+    folders: int,
+    case: _Change,
+    shorts: tuple[_Change, _Change],
+) -> Iterator[tuple[str, str]]:
+    """Yield the rows and images of one short name, of so many last parts of a path, that no other has."""
+
+    def alone(names: Iterable[str], short: _Change) -> dict[str, str]:
+        parts = {name: "/".join(_plain(name).split("/")[-folders:]) for name in names}
+        names_of = by_key(parts, lambda name: case(short(parts[name])))
+        return {key: same[0] for key, same in names_of.items() if len(same) == 1}
+
+    of_row, of_image = shorts
+    image_of = alone(images, of_image)
+    for key, row in alone(rows, of_row).items():
+        if key in image_of:
+            yield row, image_of[key]
+
+
+_CASES: tuple[_Change, ...] = (str, str.casefold)
+_SHORTS: tuple[tuple[_Change, _Change], ...] = (
     (str, str),
     (_bare, _bare),
     (_uploaded, _mangled),
@@ -446,12 +468,11 @@ def _no_patients(records: Collection[ImageRecord], root: Path) -> list[Finding]:
     names = sorted({group for group, _ in rows})
     text = ""
     advice = Message("{group_from} finds these")
-    columns = dict.fromkeys(itertools.chain.from_iterable(cells for _, cells in rows))
-    for column in may_hold_patients(columns):
-        if len({(group, cells.get(column)) for group, cells in rows}) > len(names):
-            advice = Message("{group_column:{}} takes these", column)
-            if all(group == cells.get("group") for group, cells in rows):
-                text = f"groups hold several values of the column {column}"
+    column = _finer_column(rows)
+    if column:
+        advice = Message("{group_column:{}} takes these", column)
+        if all(group == cells.get("group") for group, cells in rows):
+            text = f"groups hold several values of the column {column}"
     owners = {(record.label, record.group) for record in records if record.label and record.group}
     if 1 < len(owners) == len(names) == len({label for label, _ in owners}) < len(rows):
         text = "each class is one group, as if groups were classes"
@@ -461,6 +482,15 @@ def _no_patients(records: Collection[ImageRecord], root: Path) -> list[Finding]:
     if not text:
         return []
     return _doubt(root, text, names, Message("if they are not patients, {}", advice))
+
+
+def _finer_column(rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:
+    """Return a column that may hold patients, and of which groups hold several values; empty if there is none."""
+    groups = {group for group, _ in rows}
+    for column in may_hold_patients(itertools.chain.from_iterable(cells for _, cells in rows)):
+        if len({(group, cells.get(column)) for group, cells in rows}) > len(groups):
+            return column
+    return ""
 
 
 def _doubt(root: Path, text: str, names: Iterable[str], advice: Message) -> list[Finding]:

@@ -283,8 +283,7 @@ def read_csv(
     overlong = []
     short = []
     filled = [(number, cells) for number, cells in lines if any(cells)]
-    least = min((_filled(cells) for _, cells in filled if not _is_footer(cells)), default=0)
-    while filled and _is_footer(filled[-1][1]) and _filled(filled[-1][1]) < least:
+    while _ends_with_footer(filled):
         number, cells = filled.pop()
         remarks.append(("note", f"line {number} is a footer, and not read: {' '.join(cells)[:60]}"))
     for number, cells in filled:
@@ -305,12 +304,12 @@ def read_csv(
     )
 
 
-def _is_footer(cells: Iterable[str]) -> bool:
-    return _FOOTER.fullmatch(next(filter(None, cells))) is not None
-
-
-def _filled(cells: Sequence[str]) -> int:
-    return len(cells) - cells.count("")
+def _ends_with_footer(rows: Sequence[tuple[int, list[str]]]) -> bool:
+    """Whether the last row says something of the table, in fewer cells than those of images have."""
+    texts = [[*filter(None, cells)] for _, cells in rows]
+    others = [len(row) for row in texts if not _FOOTER.fullmatch(row[0])]
+    is_remark = bool(others) and _FOOTER.fullmatch(texts[-1][0]) is not None
+    return is_remark and len(texts[-1]) < min(others)
 
 
 def _check_header(
