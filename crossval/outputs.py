@@ -194,8 +194,8 @@ def summary_of(results: Sequence[CrossValidation], above: Path | None = None) ->
         The folder whose names of results tell them apart; by default the one that they are in.
     """
     tested = [result for result in results if result.panel is not None]
-    lines: list[str] = []
-    panels: list[Panel] = []
+    lines = []
+    panels = []
     for result in results:
         name = str(result.folder.relative_to(above or result.folder.parent))
         if len(tested) > 1 and result.panel is not None:

@@ -112,7 +112,7 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     Zou & Donner 2008 (intervals of a difference from those of its terms); of Wilson's intervals: Newcombe 1998, method
     10.
     """
-    figures: Entry = {}
+    figures = {}
     for name in ("accuracy", "balanced_accuracy", "auc", "two_class_auc"):
         internal = _headline(other.metrics, name)
         external = _headline(panel.metrics, name)
@@ -187,7 +187,7 @@ def independent_difference(first: Figure, second: Figure) -> Figure:
     return Figure(apart, apart - down, apart + up, "of both figures, unpaired")
 
 
-def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[str, str]:
+def column_values(path: Path, column: str, *, images_sha256: str) -> dict[str, str]:
     """Return the value of a column for each image, from a predictions file, else from the manifest of its run.
 
     Parameters

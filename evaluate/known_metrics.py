@@ -240,7 +240,7 @@ _BUILT_IN = (
         "accuracy",
         "accuracy",
         unit="percent",
-        parts=lambda t: [share_part(t.hits, np.ones(len(t), dtype=np.bool_))],
+        parts=lambda t: [share_part(t.hits)],
     ),
     _spec(
         "balanced_accuracy",
@@ -297,7 +297,7 @@ def list_metrics() -> tuple[MetricSpec, ...]:
 @functools.lru_cache(maxsize=4)
 def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     """Load what packages on Python's search path add, once for each state of it."""
-    specs: list[MetricSpec] = []
+    specs = []
     names = extension_names(ENTRY_POINT_GROUP)
     taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN if names))
     for name in names:

@@ -245,8 +245,6 @@ class Units:
         predictive : bool
             Whether the number of these rows varies too, see `Part`.
         """
-        if inside is None:
-            inside = np.ones(len(self.member), dtype=np.bool_)
         return self.figure(share_part(hits, inside, predictive=predictive), least=least)
 
     def figure(self, part: Part | None, *, least: float = 1.0) -> Figure | None:

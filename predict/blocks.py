@@ -193,7 +193,7 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
 
 def read_kept(folder: Path) -> dict[str, Prediction]:
     """Return the predictions that an interrupted command saved, by key."""
-    kept: dict[str, Prediction] = {}
+    kept = {}
     shapes = {
         "keys": (None, 32),
         "probabilities": (None, None),

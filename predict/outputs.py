@@ -251,7 +251,7 @@ class OutputFiles:
         """
         history = History.of(paths["out"], config)
         overwriting = overwriting or history.overwriting
-        replaceable: Mapping[str, Sequence[str]] = {}
+        replaceable = {}
         if (history.resumed or updates) and not overwriting:
             replaceable = history.written
         return cls(paths, history, overwriting, replaceable)

@@ -176,7 +176,7 @@ def predict(
         bundle = find_bundle(inputs.model)
         outputs.check([bundle, *inputs.files], inputs.images)
         outputs.create_folders()
-        empty: list[Path] = []
+        empty = []
         if settings.update:
             empty = outputs.empty_folders(inputs.images)
         if empty and len(empty) == len(inputs.images):

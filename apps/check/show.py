@@ -202,7 +202,7 @@ def _finding_blocks(result: Preflight, say: Say) -> Iterator[Block]:
 
 def _renamed(root: Path) -> dict[str, str]:
     """Return what a page calls the folder of the images, and files in it."""
-    renamed: dict[str, str] = {}
+    renamed = {}
     for name in (root, root.resolve()):
         renamed[str(name)] = name.name
         folder = name.parent if name.is_file() else name

@@ -170,7 +170,7 @@ def field_classes(
         classes.
     """
     boxes = np.array([annotation.box for annotation in annotations]).reshape(-1, 4)
-    classes: list[str | None] = []
+    classes = []
     for corner in corners:
         touches = ((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)
         near = [annotations[index] for index in np.flatnonzero(touches).tolist()]
