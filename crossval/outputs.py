@@ -368,11 +368,11 @@ class Outputs:
             "command": self.training.command,
             "dataset": images.dataset,
             "names": unit_names(images.dataset, images.known),
-            "methods": list(self.methods),
-            "settings": dict(self.settings),
+            "methods": self.methods,
+            "settings": self.settings,
             "protocol": result.protocol,
-            "classes": list(images.classes),
-            "banners": list(result.banners),
+            "classes": images.classes,
+            "banners": result.banners,
             "folds": plan.name,
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,
@@ -413,11 +413,10 @@ def write_table(path: Path, table: PredictionTable) -> None:
     This is the only writer of what a cross-validation predicted, apart from the predictions of single models.
     """
     assert table.probabilities is not None  # models and networks always predict probabilities
-    further: Sequence[tuple[str, Sequence[str]]]
     if table.patches is None:
         further = answers_by_fold(table).columns
     else:
-        further = [("patch", table.patches)]
+        further = [("patch", list(table.patches))]
     write_predictions(
         path,
         classes=table.classes,

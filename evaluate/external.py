@@ -53,7 +53,11 @@ def external_validations(
     notes = []
     for (number, panel), (at, other) in itertools.product(enumerate(panels), enumerate(internal)):
         table = panel.table
-        _refuse_other_classes(table, other.table)
+        if set(table.classes) != set(other.table.classes):
+            raise InputError(
+                f"{table.name} has the classes {', '.join(table.classes)}, {other.table.name} "
+                f"{', '.join(other.table.classes)}: there is not a drop between them; give tables of the same classes"
+            )
         if number % steps != at % steps:  # another level
             continue
         if (table.patches is None) != (other.table.patches is None):
@@ -71,14 +75,6 @@ def external_validations(
                 "named alike in both; if they are the same, no drop on new images is shown"
             )
     return validations, notes
-
-
-def _refuse_other_classes(table: PredictionTable, other: PredictionTable) -> None:
-    if set(table.classes) != set(other.classes):
-        raise InputError(
-            f"{table.name} has the classes {', '.join(table.classes)}, {other.name} {', '.join(other.classes)}: there "
-            "is not a drop between them; give tables of the same classes"
-        )
 
 
 def _kind_of_rows(table: PredictionTable) -> str:

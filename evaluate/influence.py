@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from ..core.formats import Flags, Floats, Integers
 
@@ -68,7 +68,7 @@ class Part:
 
 
 def share_part(
-    hits: npt.ArrayLike, inside: Mask | None = None, *, predictive: bool = False
+    hits: ArrayLike, inside: Mask | None = None, *, predictive: bool = False
 ) -> Part | None:
     """Return the mean of `hits` (bool or float, of all rows) over the rows `inside`; None where there are none."""
     if inside is None:
@@ -336,7 +336,7 @@ def exact(share: float, rows: float) -> Ends:
     return low, high
 
 
-def kish(sizes: npt.ArrayLike) -> float:
+def kish(sizes: ArrayLike) -> float:
     """Return how many units of equal size these are worth.
 
     References

@@ -299,7 +299,7 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     """Load what packages on Python's search path add, once for each state of it."""
     specs = []
     names = extension_names(ENTRY_POINT_GROUP)
-    taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN if names))
+    taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN))
     for name in names:
         try:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
@@ -384,7 +384,7 @@ def _bootstrapped(
     return Figure(value, float(low), float(high), "percentile bootstrap")
 
 
-def mean_and_std(values: Sequence[float | None]) -> tuple[float, float] | tuple[None, None]:
+def mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | None]:
     """Return mean and population standard deviation of the values that are defined; None where none is."""
     defined = [value for value in values if value is not None]
     if not defined:

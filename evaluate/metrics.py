@@ -214,7 +214,7 @@ class TwoSides(NamedTuple):
         """Return which rows are positive: those with at least this score, or at 0.5 perhaps by their class."""
         if self.by_class and threshold == 0.5:
             return self.predicted
-        return np.asarray(self.scores >= threshold)
+        return self.scores >= threshold
 
     @property
     def right(self) -> Mask:

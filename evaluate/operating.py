@@ -157,8 +157,7 @@ def wanted_point(
     called = scores >= threshold
     fitted = "same rows"
     per_fold = []
-    known = None not in table.folds
-    if known and all((rest & truth).any() for _, _, rest in fold_rest(table)):
+    if None not in table.folds and all((rest & truth).any() for _, _, rest in fold_rest(table)):
         fitted = "other folds"
         for fold, inside, rest in fold_rest(table):
             outside = rest & truth

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ...stains import foreign_pixels, large_areas
 from .files import Annotation
 from .slide import Slide
 
-Positions: TypeAlias = Integers
+Positions = Integers
 """x and y of left upper corners, pixels of level 0; shape (fields, 2)."""
 
 _RASTER = 64

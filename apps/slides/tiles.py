@@ -23,6 +23,7 @@ from ...predict import (
     Model,
     PredictBlock,
     Prediction,
+    Results,
     TrainingLooks,
     load_alike,
     predict_records,
@@ -48,9 +49,6 @@ _AT_ONCE = 16
 
 _MOST_BYTES = 2**27
 """Largest size of the files of these tiles."""
-
-Results = dict[str, Prediction | str]
-"""Predictions by the name of the tile, or the reasons why tiles cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 NOTHING = "–"
 
-Value = float | Sequence[float | None] | Sequence[float] | Figure | None
+Value = float | Sequence[float | None] | Figure | None
 
 
 def written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
