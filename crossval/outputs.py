@@ -196,8 +196,8 @@ def summary_of(results: Sequence[CrossValidation], above: Path | None = None) ->
         The folder whose names of results tell them apart; by default the one that they are in.
     """
     tested = [result for result in results if result.panel is not None]
-    lines: list[str] = []
-    panels: list[Panel] = []
+    lines = []
+    panels = []
     for result in results:
         name = str(result.folder.relative_to(above or result.folder.parent))
         if len(tested) > 1 and result.panel is not None:
@@ -416,11 +416,10 @@ def write_table(path: Path, table: PredictionTable) -> None:
     This is the only writer of what a cross-validation predicted, apart from the predictions of single models.
     """
     assert table.probabilities is not None  # models and networks always predict probabilities
-    further: Sequence[tuple[str, Sequence[str]]]
     if table.patches is None:
         further = answers_by_fold(table).columns
     else:
-        further = [("patch", table.patches)]
+        further = [("patch", list(table.patches))]
     write_predictions(
         path,
         classes=table.classes,

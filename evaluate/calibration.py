@@ -174,7 +174,7 @@ def calibration(table: PredictionTable) -> Entry | None:
     Guo et al. 2017, eq. 3; Brier 1950; Bröcker & Smith 2007 (consistency resampling); Van Calster et al. 2019.
     """
     confidence = table.confidence
-    if table.probabilities is None or confidence is None or calibration_note(table) is not None:
+    if table.probabilities is None or confidence is None or calibration_note(table):
         return None
     units = Units.of(table)
     scores = _scores(table, table.probabilities)
@@ -356,7 +356,7 @@ def _solved(matrices: Values, vectors: Values) -> Values:
     """Solve linear equations, of shape (..., n, n) and (..., n); a matrix that has no inverse is made to have one."""
     size = matrices.shape[-1]
     least = 1e-12 * np.trace(matrices, axis1=-2, axis2=-1)[..., None, None] + 1e-300
-    return np.asarray(np.linalg.solve(matrices + least * np.eye(size), vectors[..., None])[..., 0])
+    return np.linalg.solve(matrices + least * np.eye(size), vectors[..., None])[..., 0]
 
 
 def informs(rule: Entry) -> bool:

@@ -7,9 +7,8 @@ its kind into words, and compare no numbers themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -283,12 +282,13 @@ def studies(tables: Sequence[PredictionTable], images: Sequence[str] = ()) -> li
     images : sequence of str
         Identity of the images of each table, if that is known.
     """
+    if not images:
+        images = [""] * len(tables)
     places_of: list[list[int]] = []
     for place, table in enumerate(tables):
         for places in places_of:
             first = places[0]
-            same_images = len({*images[place : place + 1], *images[first : first + 1]}) < 2
-            if same_images and _is_alike(tables[first], table):
+            if images[first] == images[place] and _is_alike(tables[first], table):
                 places.append(place)
                 break
         else:
@@ -493,16 +493,12 @@ class Advice:
 
 def advice_of(panel: Panel) -> Advice:
     """Return what would help if a table, the first of several in order, is not shown to be better than chance."""
-    kind = _help_of(panel.run, verdict_of(panel.metrics))
+    kind = "images"
+    if any(banner.startswith("RANDOM WEIGHTS") for banner in panel.run.get("banners", ())):
+        kind = "weights"
+    elif verdict_of(panel.metrics).ranking is not None:
+        kind = "threshold"
     return Advice(kind, panel.metrics["names"]["group"])
-
-
-def _help_of(run: Mapping[str, Any], verdict: Verdict) -> str:
-    if any(banner.startswith("RANDOM WEIGHTS") for banner in run.get("banners", ())):
-        return "weights"
-    if verdict.ranking is not None:
-        return "threshold"
-    return "images"
 
 
 def pooled_auc(figures: Metrics) -> float | None:

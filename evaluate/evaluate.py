@@ -97,7 +97,7 @@ def evaluate(
     """
     sources = converted(sources, "sources", tuple[Path, ...])
     others = converted(against, "against", tuple[Path, ...])
-    folder = Path(converted(out, "out", Path))
+    folder = converted(out, "out", Path)
     tables = tables or TableChoice()
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
@@ -108,16 +108,19 @@ def evaluate(
     ensure_folder(folder)
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
-    panels = _named_alike(reader.panels(tables_of(sources), tables))
-    added = with_choices([panel.table for panel in panels], [panel.metrics for panel in panels])
-    panels = [replace(panel, metrics=metrics) for panel, metrics in zip(panels, added, strict=True)]
+    read = reader.panels(tables_of(sources), tables)
+    compared = named_alike([panel.table for panel in read])
+    added = with_choices(compared, [panel.metrics for panel in read])
+    panels = [
+        replace(panel, table=table, metrics=metrics)
+        for panel, table, metrics in zip(read, compared, added, strict=True)
+    ]
     result: Entry = {
         "schema_version": SCHEMA,
         "tables": {panel.table.name: panel.metrics for panel in panels},
     }
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
-    compared = [panel.table for panel in panels]
     result["comparisons"] = compare_pairs(
         compared,
         views=[panel.view for panel in panels],
@@ -134,11 +137,6 @@ def evaluate(
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
-
-
-def _named_alike(panels: Sequence[Panel]) -> list[Panel]:
-    tables = named_alike([panel.table for panel in panels])
-    return [replace(panel, table=table) for panel, table in zip(panels, tables, strict=True)]
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
@@ -257,7 +255,7 @@ def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:
 
     Where these are not unique, it is the path below the folder that holds all of them.
     """
-    files: list[tuple[Path, Path]] = []
+    files = []
     for source in sources:
         if not source.is_dir():
             files.append((source, source.with_suffix("")))

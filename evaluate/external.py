@@ -53,7 +53,11 @@ def external_validations(
     notes = []
     for (number, panel), (at, other) in itertools.product(enumerate(panels), enumerate(internal)):
         table = panel.table
-        _refuse_other_classes(table, other.table)
+        if set(table.classes) != set(other.table.classes):
+            raise InputError(
+                f"{table.name} has the classes {', '.join(table.classes)}, {other.table.name} "
+                f"{', '.join(other.table.classes)}: there is not a drop between them; give tables of the same classes"
+            )
         if number % steps != at % steps:  # another level
             continue
         if (table.patches is None) != (other.table.patches is None):
@@ -71,14 +75,6 @@ def external_validations(
                 "named alike in both; if they are the same, no drop on new images is shown"
             )
     return validations, notes
-
-
-def _refuse_other_classes(table: PredictionTable, other: PredictionTable) -> None:
-    if set(table.classes) != set(other.classes):
-        raise InputError(
-            f"{table.name} has the classes {', '.join(table.classes)}, {other.name} {', '.join(other.classes)}: there "
-            "is not a drop between them; give tables of the same classes"
-        )
 
 
 def _kind_of_rows(table: PredictionTable) -> str:
@@ -112,7 +108,7 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     Zou & Donner 2008 (intervals of a difference from those of its terms); of Wilson's intervals: Newcombe 1998, method
     10.
     """
-    figures: Entry = {}
+    figures = {}
     for name in ("accuracy", "balanced_accuracy", "auc", "two_class_auc"):
         internal = _headline(other.metrics, name)
         external = _headline(panel.metrics, name)
@@ -187,7 +183,7 @@ def independent_difference(first: Figure, second: Figure) -> Figure:
     return Figure(apart, apart - down, apart + up, "of both figures, unpaired")
 
 
-def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[str, str]:
+def column_values(path: Path, column: str, *, images_sha256: str) -> dict[str, str]:
     """Return the value of a column for each image, from a predictions file, else from the manifest of its run.
 
     Parameters

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from ..core.formats import Flags, Floats, Integers
 
@@ -67,8 +67,12 @@ class Part:
         return self.finer < RANKED
 
 
-def share_part(hits: npt.ArrayLike, inside: Mask, *, predictive: bool = False) -> Part | None:
+def share_part(
+    hits: ArrayLike, inside: Mask | None = None, *, predictive: bool = False
+) -> Part | None:
     """Return the mean of `hits` (bool or float, of all rows) over the rows `inside`; None where there are none."""
+    if inside is None:
+        inside = np.ones(np.shape(hits), dtype=np.bool_)
     if not inside.any():
         return None
     right = np.asarray(hits, dtype=np.float64)
@@ -332,7 +336,7 @@ def exact(share: float, rows: float) -> Ends:
     return low, high
 
 
-def kish(sizes: npt.ArrayLike) -> float:
+def kish(sizes: ArrayLike) -> float:
     """Return how many units of equal size these are worth.
 
     References
@@ -443,8 +447,8 @@ class PartVariation(NamedTuple):
 def _part_variation(part: Part, member: Integers, power: float) -> PartVariation:
     count = int(member.max()) + 1
     influence = np.zeros(count)
-    rows_of_sides: list[float] = []
-    units_of_sides: list[float] = []
+    rows_of_sides = []
+    units_of_sides = []
     for side in part.sides:
         sizes = np.bincount(member[side], minlength=count)
         rows_of_sides.append(float(sizes.sum()))

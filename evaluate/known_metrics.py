@@ -240,7 +240,7 @@ _BUILT_IN = (
         "accuracy",
         "accuracy",
         unit="percent",
-        parts=lambda t: [share_part(t.hits, np.ones(len(t), dtype=np.bool_))],
+        parts=lambda t: [share_part(t.hits)],
     ),
     _spec(
         "balanced_accuracy",
@@ -297,9 +297,9 @@ def list_metrics() -> tuple[MetricSpec, ...]:
 @functools.lru_cache(maxsize=4)
 def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
     """Load what packages on Python's search path add, once for each state of it."""
-    specs: list[MetricSpec] = []
+    specs = []
     names = extension_names(ENTRY_POINT_GROUP)
-    taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN if names))
+    taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN))
     for name in names:
         try:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
@@ -384,7 +384,7 @@ def _bootstrapped(
     return Figure(value, float(low), float(high), "percentile bootstrap")
 
 
-def mean_and_std(values: Sequence[float | None]) -> tuple[float, float] | tuple[None, None]:
+def mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | None]:
     """Return mean and population standard deviation of the values that are defined; None where none is."""
     defined = [value for value in values if value is not None]
     if not defined:

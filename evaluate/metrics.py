@@ -214,7 +214,7 @@ class TwoSides(NamedTuple):
         """Return which rows are positive: those with at least this score, or at 0.5 perhaps by their class."""
         if self.by_class and threshold == 0.5:
             return self.predicted
-        return np.asarray(self.scores >= threshold)
+        return self.scores >= threshold
 
     @property
     def right(self) -> Mask:
@@ -241,7 +241,7 @@ def asks_for_class(positive: Mask, rule: str | None) -> bool:
     return len(positive) == 2 or rule == "max"
 
 
-def two_class_scores(probabilities: Values, positive: Mask, *, rule: str = "sum") -> Values:
+def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Values:
     """Return the score of the positive side, float64 of shape (n,).
 
     Parameters
@@ -386,7 +386,7 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
     return {
         "kind": units.kind,
         "count": units.count,
-        "groups": len({group for group in table.groups if group is not None}),
+        "groups": len({*table.groups} - {None}),
         "divided": table.divided,
         "trained": len(table.not_new),
         "one_class_folds": _tests_single_classes(table),
@@ -450,7 +450,7 @@ def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> Entr
     ]
     # without positive rows there is no threshold
     figures["wanted"] = [
-        wanted_point(table, sides.truth, sides.scores, wanted, prevalences=view.prevalences)
+        wanted_point(table, sides.truth, sides.scores, wanted, view.prevalences)
         for wanted in view.sensitivities
         if sides.truth.any()
     ]

@@ -130,8 +130,7 @@ def wanted_point(
     truth: Mask,
     scores: Values,
     wanted: float,
-    *,
-    prevalences: Sequence[float] = (),
+    prevalences: Sequence[float],
 ) -> Entry:
     """Return the results of a threshold for a target sensitivity, each fold called by that of the other folds.
 
@@ -157,9 +156,8 @@ def wanted_point(
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
     called = scores >= threshold
     fitted = "same rows"
-    per_fold: list[Entry] = []
-    known = None not in table.folds
-    if known and all((rest & truth).any() for _, _, rest in fold_rest(table)):
+    per_fold = []
+    if None not in table.folds and all((rest & truth).any() for _, _, rest in fold_rest(table)):
         fitted = "other folds"
         for fold, inside, rest in fold_rest(table):
             outside = rest & truth

@@ -72,7 +72,7 @@ def paper_table(
     ----------
     Rakhlin et al. 2018, Table 1.
     """
-    rows: list[Entry] = []
+    rows = []
     for name, tables in by_seed.items():
         mean = np.mean([fold_accuracies(table) for table in tables], axis=0).tolist()
         rows.append({"name": name, "per_fold": mean, "averaged": fold_accuracies(averaged[name])})

@@ -365,8 +365,8 @@ def fold_notes(table: PredictionTable) -> list[str]:
     table : PredictionTable
         With ``trained``; otherwise there is no sentence.
     """
-    scarce: list[str] = []
-    uneven: list[str] = []
+    scarce = []
+    uneven = []
     label_of_image = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
     counts_of_all = np.bincount(list(label_of_image.values()), minlength=len(table.classes))
     shares = counts_of_all / max(len(label_of_image), 1)

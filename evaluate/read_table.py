@@ -110,7 +110,7 @@ def read_predictions(
         1, a row twice, a prediction that is not of the largest probability, a file that is not UTF-8; the message names
         the file and the row.
     """
-    path = Path(converted(path, "path", Path))
+    path = converted(path, "path", Path)
     classes = converted(classes, "classes", tuple[str, ...])
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
@@ -132,12 +132,10 @@ def read_predictions(
     )
     others = [name for name in names_by_role["label"] if name not in parser.labels]
     if others and len(columns.scores) == 1 and not columns.predicted:
-        only, other = columns.scores[0], f"p_{others[0]}"
-        text = (
-            f"{path}: {only} is the only column of probabilities, and {others[0]} is a label, too"
-        )
+        only = columns.scores[0]
         raise InputError(
-            f"{text}; add a column {other}, which is 1 - {only} if there are two classes"
+            f"{path}: {only} is the only column of probabilities, and {others[0]} is a label, too; add a column "
+            f"p_{others[0]}, which is 1 - {only} if there are two classes"
         )
     labels = {*parser.labels.values()}
     if parser.predicted and len(labels) > 1 and labels.isdisjoint(parser.predicted.values()):

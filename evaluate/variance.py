@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from ..core import plural
 from .influence import (
@@ -226,7 +226,7 @@ class Units:
 
     def share(
         self,
-        hits: npt.ArrayLike,
+        hits: ArrayLike,
         inside: Mask | None = None,
         *,
         least: float = 1.0,
@@ -245,8 +245,6 @@ class Units:
         predictive : bool
             Whether the number of these rows varies too, see `Part`.
         """
-        if inside is None:
-            inside = np.ones(len(self.member), dtype=np.bool_)
         return self.figure(share_part(hits, inside, predictive=predictive), least=least)
 
     def figure(self, part: Part | None, *, least: float = 1.0) -> Figure | None:
@@ -464,9 +462,7 @@ def _lacking_variance(least_of_each: Values, variation: Variation) -> float:
     return float(lacking.sum()) / len(variation.each) ** 2
 
 
-def share_interval(
-    hits: npt.ArrayLike, member: npt.ArrayLike, *, widen: float = 1.0
-) -> Figure | None:
+def share_interval(hits: ArrayLike, member: ArrayLike, *, widen: float = 1.0) -> Figure | None:
     """Return the share of rows that are right, see `Units.share`.
 
     Parameters
@@ -485,7 +481,7 @@ def share_interval(
     >>> share_interval([True] * 20, [0] * 12 + [1] * 8).reason
     'one group holds 60 % of the 20 images'
     """
-    units = np.unique(np.asarray(member), return_inverse=True)[1]
+    units = np.unique(member, return_inverse=True)[1]
     return Units(units, widen).share(hits)
 
 

@@ -43,6 +43,10 @@ class Prediction(NamedTuple):
     compared: Floats
 
 
+Results = dict[str, Prediction | str]
+"""Name of an image to its prediction, or to the reason why it cannot be used."""
+
+
 class Predicted(NamedTuple):
     """Images with their predictions.
 
@@ -109,7 +113,7 @@ class PredictBlock:
     skip_errors: bool
     helpers: int = 1
 
-    def __call__(self, units: tuple[ImageUnit, ...], ticker: Ticker) -> dict[str, Prediction | str]:
+    def __call__(self, units: tuple[ImageUnit, ...], ticker: Ticker) -> Results:
         """Return the prediction of each image by its id, or the reason why it cannot be used."""
         model = load_alike(self.file, self.computed_by)
         records = [unit.record for unit in units]
@@ -127,7 +131,7 @@ def predict_records(
     ticker: Ticker,
     skip_errors: bool,
     helpers: int = 1,
-) -> dict[str, Prediction | str]:
+) -> Results:
     """Predict images in this process.
 
     Parameters
@@ -151,7 +155,7 @@ def predict_records(
         An image cannot be used and `skip_errors` is False.
     """
     training = model.bundle.training
-    predicted: dict[str, Prediction | str] = {}
+    predicted: Results = {}
     for record, result, pixels, compared in model.predict(
         records, ticker=ticker, skip_errors=skip_errors, helpers=helpers
     ):
@@ -193,7 +197,7 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
 
 def read_kept(folder: Path) -> dict[str, Prediction]:
     """Return the predictions that an interrupted command saved, by key."""
-    kept: dict[str, Prediction] = {}
+    kept = {}
     shapes = {
         "keys": (None, 32),
         "probabilities": (None, None),

@@ -161,7 +161,7 @@ class BoostedModel:
         stains: dict[str, list[tuple[str, StainInfo]]] = {}
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, Floats32] = {}
-            failure: str | None = None
+            failure = None
             pixels = ""
             for (settings, _), item in zip(groups, items, strict=True):
                 if isinstance(item, ImageFailure):
@@ -246,7 +246,7 @@ def _refuse_embeddings(bundle: Bundle, path: Path) -> None:
 
 def _trained_settings(bundle: Bundle, path: Path) -> dict[str, FeaturizeSettings]:
     """Return the settings of each feature file in training; refuse those that are damaged, or would take forever."""
-    settings: dict[str, FeaturizeSettings] = {}
+    settings = {}
     for name, header in bundle.stores.items():
         try:
             if not isinstance(header["weights"], str):

@@ -23,7 +23,7 @@ from ..featurize import (
     same_images,
     settled_facts,
 )
-from .blocks import Prediction
+from .blocks import Prediction, Results
 from .images import with_classes
 from .model_file import load_bundle
 
@@ -138,7 +138,7 @@ def _short(value: Any) -> str:
 
 def predict_embedded(
     bundle: Bundle, embeddings: Mapping[str, Embeddings]
-) -> tuple[list[ImageRecord], dict[str, Prediction | str]]:
+) -> tuple[list[ImageRecord], Results]:
     """Predict embeddings.
 
     Parameters
@@ -154,7 +154,7 @@ def predict_embedded(
     """
     records = next(iter(embeddings.values())).records()
     training_hashes = frozenset() if bundle.training is None else bundle.training.hashes
-    results: dict[str, Prediction | str] = {}
+    results: Results = {}
     for start in range(0, len(records), _AT_ONCE):
         block = slice(start, start + _AT_ONCE)
         features = {store: each.features[block] for store, each in embeddings.items()}

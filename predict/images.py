@@ -70,10 +70,7 @@ def new_images(
                 raise InputError(
                     f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
                 )
-    ordered = in_order(records.values())
-    if any(record.label is not None for record in ordered):
-        return with_classes(ordered, classes)
-    return ordered
+    return with_classes(in_order(records.values()), classes)
 
 
 def _records_of(source: Path, reading: Mapping[str, Any]) -> list[ImageRecord]:

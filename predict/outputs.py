@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ..core import InputError, OutputError, Parameter, counted, html_lines, html_table
 from ..core.formats import file_sha256, read_cells
@@ -163,36 +162,6 @@ def _marked(shown: Tabulated, unsure: int | None, html: Path | None) -> Iterator
             yield f"see {html}"
 
 
-class History(NamedTuple):
-    """What earlier calls left at the outputs.
-
-    Attributes
-    ----------
-    written : dict of str to list of str
-        Of each output the keys of its content, see `OutputFiles`.
-    empty : list of str
-        Folders that were empty.
-    resumed : bool
-        Whether this call goes on with the last one, which had the same options and did not end.
-    overwriting : bool
-        Whether that call was one with ``--overwrite``, as this one then is too.
-    """
-
-    written: dict[str, list[str]]
-    empty: list[str]
-    resumed: bool
-    overwriting: bool
-
-    @classmethod
-    def of(cls, table: Path, config: Mapping[str, object]) -> History:
-        """Read the record beside a table."""
-        record = record_of_table(table)
-        notes = record["notes"]
-        resumed = record.get("config") == config and record.get("status") != "ok"
-        overwriting = resumed and record.get("overwrite") is True
-        return cls(notes["written"], notes["empty"], resumed, overwriting)
-
-
 @dataclass(frozen=True)
 class OutputFiles:
     """The outputs of a prediction, of which a call replaces only those of earlier calls that it goes on with.
@@ -216,7 +185,10 @@ class OutputFiles:
     ----------
     paths : dict of str to Path
         The table as ``out``, and the report as ``html`` if it is asked for.
-    history : History
+    written : dict of str to list of str
+        Of each output the keys of its content, as earlier calls left them.
+    empty : list of str
+        Folders that were empty in the last call.
     overwriting : bool
         Whether any output is replaced, whoever wrote it.
     replaceable : mapping
@@ -224,7 +196,8 @@ class OutputFiles:
     """
 
     paths: Mapping[str, Path]
-    history: History
+    written: dict[str, list[str]]
+    empty: list[str]
     overwriting: bool
     replaceable: Mapping[str, Sequence[str]]
 
@@ -249,12 +222,15 @@ class OutputFiles:
         overwriting : bool
             Whether this call is to replace what is there. One that goes on with such a call does the same.
         """
-        history = History.of(paths["out"], config)
-        overwriting = overwriting or history.overwriting
-        replaceable: Mapping[str, Sequence[str]] = {}
-        if (history.resumed or updates) and not overwriting:
-            replaceable = history.written
-        return cls(paths, history, overwriting, replaceable)
+        record = record_of_table(paths["out"])
+        written = record["notes"]["written"]
+        # the last call had the same options and did not end
+        resumed = record.get("config") == config and record.get("status") != "ok"
+        overwriting |= resumed and record.get("overwrite") is True
+        replaceable = {}
+        if (resumed or updates) and not overwriting:
+            replaceable = written
+        return cls(paths, written, record["notes"]["empty"], overwriting, replaceable)
 
     @property
     def table(self) -> Path:
@@ -280,7 +256,7 @@ class OutputFiles:
         # the key of a report is not of its file, so only its name tells whether it is one of earlier calls
         return name in self.replaceable
 
-    def check(self, inputs: Iterable[Path], images: Sequence[Path]) -> None:
+    def check(self, inputs: Sequence[Path], images: Sequence[Path]) -> None:
         """Refuse to overwrite inputs, and outputs of others.
 
         Parameters
@@ -295,7 +271,6 @@ class OutputFiles:
         InputError, OutputError
         """
         self._refuse_others()
-        inputs = list(inputs)
         record = self.table.with_name(f"{self.table.name}.run.json")
         for name, path in self.paths.items():
             outputs = [path]
@@ -324,7 +299,7 @@ class OutputFiles:
             # nothing is there, which changes nothing
             return empty
         for path in empty:
-            if self.table.exists() and str(path.absolute()) not in self.history.empty:
+            if self.table.exists() and str(path.absolute()) not in self.empty:
                 raise InputError(
                     "{images} {}: is empty, so its rows would go; mount its disk or leave it out",
                     path,
@@ -336,7 +311,7 @@ class OutputFiles:
     ) -> contextlib.AbstractContextManager[RunRecord]:
         """Record the command beside the table, with what later ones need: what was written, and empty folders."""
         notes = {
-            "written": self.history.written,
+            "written": self.written,
             "empty": [str(path.absolute()) for path in empty],
         }
         return record_table(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import (
     BundleError,
@@ -23,16 +22,17 @@ from ..core import (
     html_lines,
     html_table,
 )
+from ..core.formats import Array, Pixels
 from ..core.jobs import Ticker
 from ..data import ImageRecord
 from ..evaluate import Answers, as_frame
-from .blocks import Prediction, predict_records
+from .blocks import Prediction, Results, predict_records
 from .boosted import Floats
 from .images import advised, check_sizes, new_images, notes_of_training
 from .model_file import find_bundle, ready_model
 from .table import Outliers, answers_of, mixed_note
 
-Image = PathInput | npt.NDArray[np.uint8]
+Image = PathInput | Pixels
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Predictor:
         with tempfile.TemporaryDirectory(prefix="bchisto-") as folder, advised():
             distinct = _distinct(self._records(images, Path(folder)))
             records, _ = check_sizes(distinct, model=model, mpp=mpp, skip_errors=False)
-            results: dict[str, Prediction | str] = {}
+            results: Results = {}
             size = model.images_per_block
             for start in range(0, len(records), size):
                 block = records[start : start + size]
@@ -212,7 +212,7 @@ class Predictor:
             yield from new_images([path], reading=self._model.bundle.reading, classes=self.classes)
 
 
-def _save(image: npt.NDArray[Any], number: int, folder: Path) -> ImageRecord:
+def _save(image: Array, number: int, folder: Path) -> ImageRecord:
     """Save an array as a file; refuse what is no RGB image."""
     from PIL import Image as Picture
 

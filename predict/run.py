@@ -45,7 +45,16 @@ from ..core.models import BundleFacts, bundle_view
 from ..core.runs import RunRecord
 from ..data import ImageRecord
 from ..featurize import files_of, rehearse
-from .blocks import ImageUnit, PredictBlock, Predicted, Prediction, image_units, keep, read_kept
+from .blocks import (
+    ImageUnit,
+    PredictBlock,
+    Predicted,
+    Prediction,
+    Results,
+    image_units,
+    keep,
+    read_kept,
+)
 from .boosted import BoostedModel
 from .images import advised, check_sizes, new_images
 from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model
@@ -176,7 +185,7 @@ def predict(
         bundle = find_bundle(inputs.model)
         outputs.check([bundle, *inputs.files], inputs.images)
         outputs.create_folders()
-        empty: list[Path] = []
+        empty = []
         if settings.update:
             empty = outputs.empty_folders(inputs.images)
         if empty and len(empty) == len(inputs.images):
@@ -235,12 +244,12 @@ class _Call(NamedTuple):
     point: OperatingPoint | None
 
 
-Predictions = dict[str, Prediction | str]
-"""Image id to the prediction, or to the reason why the image cannot be used."""
+Kept = Sequence[Prediction | None]
+"""The kept prediction of each unit; None of those that are made just now."""
 
 
 @dataclass
-class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictResult]):
+class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]):
     """A table of predictions, with its list of failures and its report.
 
     Attributes
@@ -274,19 +283,17 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         set_aside(self.call.outputs.parts)
 
     @abstractmethod
-    def predicted(
-        self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
-    ) -> Predicted:
+    def predicted(self, kept: Kept, made: Sequence[Results]) -> Predicted:
         """Return the predictions of all images."""
 
-    def is_written(self, kept: Sequence[Prediction | None]) -> bool:
+    def is_written(self, kept: Kept) -> bool:
         """Return whether the outputs are those of an update, and no image was left out."""
         if self.rewrites:
             return False
         predicted = self.predicted(kept, ())
         shown = self.tabulate(predicted)
         outputs = self.call.outputs
-        written = outputs.history.written
+        written = outputs.written
         keys = self._content_keys(predicted, shown)
         same = all(written.get(name) == key for name, key in keys.items())
         complete = same and all(path.exists() for path in outputs.paths.values())
@@ -308,9 +315,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
         keys[outputs.table.name] = [shown.table.sha256]
         return keys
 
-    def write(
-        self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
-    ) -> PredictResult:
+    def write(self, kept: Kept, made: Sequence[Results]) -> PredictResult:
         """Write the table, its failures and its report."""
         settings = self.call.settings
         outputs = self.call.outputs
@@ -325,7 +330,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Predictions, PredictRes
                     f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
                 )
             self.tidy(predicted)
-        written = outputs.history.written
+        written = outputs.written
         keys = self._content_keys(predicted, shown)
         # a call that is killed while it writes leaves some outputs as they were and some new, see `OutputFiles`
         possible = {name: sorted({*written.get(name, []), *key}) for name, key in keys.items()}
@@ -397,7 +402,7 @@ class EmbeddingPrediction(TablePrediction):
         return None
 
     @property
-    def do(self) -> Callable[[tuple[ImageUnit, ...], Ticker], Predictions]:
+    def do(self) -> Callable[[tuple[ImageUnit, ...], Ticker], Results]:
         """Does nothing: there are no units, since all is predicted at once."""
         return lambda units, ticker: {}
 
@@ -406,9 +411,7 @@ class EmbeddingPrediction(TablePrediction):
         """One process, which is this one."""
         return cpu_resources(1)
 
-    def predicted(
-        self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
-    ) -> Predicted:
+    def predicted(self, kept: Kept, made: Sequence[Results]) -> Predicted:
         """Return all predictions."""
         return self.results
 
@@ -538,11 +541,9 @@ class ImagePrediction(TablePrediction):
             records = self.records if units is None else [unit.record for unit in units]
             rehearse(records, self.model.seconds)
 
-    def predicted(
-        self, kept: Sequence[Prediction | None], made: Sequence[Predictions]
-    ) -> Predicted:
+    def predicted(self, kept: Kept, made: Sequence[Results]) -> Predicted:
         """Return the predictions of all images, refused ones first, as the reasons why they cannot be used."""
-        results: Predictions = dict(self.refused)
+        results: Results = dict(self.refused)
         new = {image: result for block in made for image, result in block.items()}
         for unit, prediction in zip(self._units, kept, strict=True):
             image = unit.record.image_id

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..core import InputError, Message, Settings, option
-from ..core.formats import limits
+from ..core.formats import Flags, Floats, Integers, limits
 from ..evaluate import asks_for_class, default_positive, positive_mask, two_class_scores
 
 FORMATS = ("bchisto", "iciar2018")
@@ -104,9 +101,7 @@ class OperatingPoint:
     sensitivity: float | None = None
     enough: bool = True
 
-    def is_positive(
-        self, probabilities: npt.NDArray[np.float64], predicted: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
+    def is_positive(self, probabilities: Floats, predicted: Integers) -> Flags:
         """Return which rows are positive, bool of shape (n,); `predicted` are the positions of their classes."""
         mask = positive_mask(self.classes, self.positive)
         if self.sensitivity is None and self.threshold == 0.5 and asks_for_class(mask, self.rule):

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..boost import MARKED, MEANING, TRAINING_NAMES, Bundle, Compared, nearest_names
 from ..core import DAMAGE, BchistoError, OutputError, neutral
-from ..core.formats import file_sha256, read_rows
+from ..core.formats import Flags, file_sha256, read_rows
 from ..core.jobs import atomic_output
 from ..core.models import BundleFacts
 from ..data import ImageRecord, mixes_patients
@@ -56,7 +55,7 @@ class Table:
     probabilities: Floats
     classes: Sequence[str]
     answers: Answers
-    further: Sequence[tuple[str, Sequence[str]]] = ()
+    further: Sequence[Column] = ()
 
     def finish(self, path: Path, *, overwrite: bool) -> None:
         """Write the table. If another process has written the same table meanwhile, keep that one.
@@ -154,7 +153,7 @@ class Outliers:
         return cls(images.percentiles, tuple(nearest))
 
     @property
-    def marked(self) -> npt.NDArray[np.bool_]:
+    def marked(self) -> Flags:
         """Which images are marked as outliers, bool of shape (n,)."""
         return self.percentiles >= MARKED
 

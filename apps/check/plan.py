@@ -57,30 +57,33 @@ class ViewFit:
 
 def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[ViewFit, ...]:
     """Return how each view fits images of these sizes, and the encoders of the settings."""
-    mpp = {record.image_id: record.mpp for record in dataset.records}
     least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
     fits = []
     for view in settings.views:
-        if view.unit and None in map(mpp.get, sizes):
+        sides = _short_sides(view, dataset, sizes)
+        if sides is None:
             fits.append(
                 ViewFit(str(view), 0, (), "needs micrometres per pixel, which are not known")
             )
             continue
-        small = [
-            image for image, size in sizes.items() if _short(view, size, mpp.get(image)) < view.crop
-        ]
+        small = tuple(image for image, side in sides.items() if side < view.crop)
         problems = (
             f"{name} takes no crop under {side} pixels"
             for name, side in least.items()
             if side > view.crop
         )
-        fits.append(ViewFit(str(view), len(sizes) - len(small), tuple(small), next(problems, "")))
+        fits.append(ViewFit(str(view), len(sizes) - len(small), small, next(problems, "")))
     return tuple(fits)
 
 
-def _short(view: View, size: tuple[int, int], mpp: float | None) -> int:
-    """Return the shorter side of an image at the scale of a view."""
-    return scaled_side(min(size), view.factor(mpp))
+def _short_sides(view: View, dataset: Dataset, sizes: Sizes) -> dict[str, int] | None:
+    """Return the shorter sides of images at the scale of a view; None if that is not known of one."""
+    mpp = {record.image_id: record.mpp for record in dataset.records}
+    if view.unit and None in map(mpp.get, sizes):
+        return None
+    return {
+        image: scaled_side(min(size), view.factor(mpp.get(image))) for image, size in sizes.items()
+    }
 
 
 def shown_factor(view: View, record: ImageRecord) -> float:
@@ -140,13 +143,12 @@ def _cut_down(
     views: Sequence[View], dataset: Dataset, sizes: Sizes, least: int
 ) -> tuple[View, ...]:
     """Return views at their scale with crops that fit all images; none if one is smaller than the least crop."""
-    mpp = {record.image_id: record.mpp for record in dataset.records}
-    if None in map(mpp.get, sizes):
-        return ()
     smaller: dict[View, None] = {}
     for view in views:
-        side = min(_short(view, size, mpp[image]) for image, size in sizes.items())
-        smaller[replace(view, crop=min(view.crop, side))] = None
+        sides = _short_sides(view, dataset, sizes)
+        if sides is None:
+            return ()
+        smaller[replace(view, crop=min(view.crop, *sides.values()))] = None
     if min(view.crop for view in smaller) < least:
         return ()
     return tuple(smaller)

@@ -100,7 +100,7 @@ def survey_stains(
     count = min(_MOST_CHECKED, len(records))
     sample = [records[index * len(records) // count] for index in range(count)]
     check = functools.partial(_check_stains, normalizer=normalizer, views=settings.views)
-    checked: dict[str, _StainCheck] = {}
+    checked = {}
     with Progress(total=count, label="checking stains", unit="images") as progress:
         results = zip(sample, in_threads(check, sample), strict=True)
         for done, (record, result) in enumerate(results, start=1):

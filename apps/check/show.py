@@ -72,7 +72,7 @@ _GAP = 6
 """Gap between a picture and the one below, in pixels."""
 
 
-def preflight_text(result: Preflight, *, say: Say = str) -> str:
+def preflight_text(result: Preflight, *, say: Say) -> str:
     """Return the tables and findings of a pre-flight for a terminal."""
     records = result.dataset.records
     labels = list(result.dataset.classes)
@@ -101,7 +101,7 @@ def preflight_text(result: Preflight, *, say: Say = str) -> str:
     ).rstrip()
 
 
-def preflight_json(result: Preflight, *, say: Say = str, then: Sequence[str] = ()) -> str:
+def preflight_json(result: Preflight, *, say: Say, then: Sequence[str]) -> str:
     """Return all of a pre-flight as JSON, with the commands to run next."""
     dataset = result.dataset
     content = {
@@ -202,7 +202,7 @@ def _finding_blocks(result: Preflight, say: Say) -> Iterator[Block]:
 
 def _renamed(root: Path) -> dict[str, str]:
     """Return what a page calls the folder of the images, and files in it."""
-    renamed: dict[str, str] = {}
+    renamed = {}
     for name in (root, root.resolve()):
         renamed[str(name)] = name.name
         folder = name.parent if name.is_file() else name

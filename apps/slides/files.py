@@ -310,7 +310,7 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
         features = features.get("features", [features])
     if not isinstance(features, list):
         features = [features]
-    annotations: list[Annotation] = []
+    annotations = []
     left_out = 0
     for number, feature in enumerate(features, start=1):
         try:

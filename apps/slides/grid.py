@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ...stains import foreign_pixels, large_areas
 from .files import Annotation
 from .slide import Slide
 
-Positions: TypeAlias = Integers
+Positions = Integers
 """x and y of left upper corners, pixels of level 0; shape (fields, 2)."""
 
 _RASTER = 64
@@ -170,7 +170,7 @@ def field_classes(
         classes.
     """
     boxes = np.array([annotation.box for annotation in annotations]).reshape(-1, 4)
-    classes: list[str | None] = []
+    classes = []
     for corner in corners:
         touches = ((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)
         near = [annotations[index] for index in np.flatnonzero(touches).tolist()]

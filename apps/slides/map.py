@@ -35,6 +35,7 @@ from ...predict import (
     ModelFile,
     PredictBlock,
     Predicted,
+    Results,
     advised,
     choose_point,
     find_bundle,
@@ -52,7 +53,7 @@ from .files import (
     write_failures,
 )
 from .overlay import TileMap, write_map, write_table
-from .tiles import MapSettings, Results, TileGrid, blocks_of, predict_tiles, tile_settings
+from .tiles import MapSettings, TileGrid, blocks_of, predict_tiles, tile_settings
 
 FILES = ("index.html", "map.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""

@@ -19,7 +19,7 @@ from ...evaluate.report import render_page, thumbnail
 from ..explain import font_of, outline
 from .grid import Tissue, find_tissue
 from .slide import Slide
-from .tiles import Results, TileGrid
+from .tiles import TileGrid
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -276,7 +276,7 @@ class TileMap:
 
 
 def write_map(
-    folder: Path, grid: TileGrid, results: Results, model: predict.Predicted, point: Point
+    folder: Path, grid: TileGrid, results: predict.Results, model: predict.Predicted, point: Point
 ) -> TileMap:
     """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide.
 
@@ -352,28 +352,22 @@ def write_table(
         By the name of the slide. A row of a slide without tiles has no label: it is not evaluated. ``trained`` is empty
         if no tile is known, since other fields of the slide may have trained the model.
     """
-    scored = [
-        (tile_map, rule, scores)
-        for tile_map in maps
-        for rule, scores in tile_map.scores(point).items()
-    ]
     rows = []
-    for tile_map, _, _ in scored:
+    probabilities = []
+    further = []
+    for tile_map in maps:
         name = tile_map.grid.name
         label = labels.get(name, "") if tile_map.tiles else ""
-        rows.append((name, label, groups[name], ""))
+        trained = "yes" if any(tile_map.shown.trained) else ""
+        for rule, scores in tile_map.scores(point).items():
+            rows.append((name, label, groups[name], ""))
+            probabilities.append(scores)
+            further.append((rule, trained, f"{tile_map.area:.4g}", len(tile_map.tiles)))
+    names = ("model", "trained", "tissue_mm2", "tiles")
     write_predictions(
         path,
         classes=[*maps[0].colours],
         rows=rows,
-        probabilities=np.array([scores for _, _, scores in scored]),
-        extra=[
-            ("model", [rule for _, rule, _ in scored]),
-            (
-                "trained",
-                ["yes" if any(tile_map.shown.trained) else "" for tile_map, _, _ in scored],
-            ),
-            ("tissue_mm2", [f"{tile_map.area:.4g}" for tile_map, _, _ in scored]),
-            ("tiles", [len(tile_map.tiles) for tile_map, _, _ in scored]),
-        ],
+        probabilities=np.array(probabilities),
+        extra=list(zip(names, zip(*further, strict=True), strict=True)),
     )

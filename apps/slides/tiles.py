@@ -23,6 +23,7 @@ from ...predict import (
     Model,
     PredictBlock,
     Prediction,
+    Results,
     TrainingLooks,
     load_alike,
     predict_records,
@@ -49,9 +50,6 @@ _AT_ONCE = 16
 _MOST_BYTES = 2**27
 """Largest size of the files of these tiles."""
 
-Results = dict[str, Prediction | str]
-"""Predictions by the name of the tile, or the reasons why tiles cannot be used."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class MapSettings(SlideSettings):
@@ -77,7 +75,7 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
         Tiles are too small for the model, or of too many pixels.
     """
     training = TrainingLooks(model)
-    views: list[View] = []
+    views = []
     if isinstance(model, BoostedModel):
         views = [view for of_store in model.settings.values() for view in of_store.views]
     scales = training.ends.get("mpp") or [view.scale for view in views if view.unit]
@@ -212,7 +210,7 @@ class TileGrid:
         if unused and not skip_errors:
             return None
         predictions = zip(*(arrays[name] for name in Prediction._fields), strict=True)
-        results: Results = {}
+        results = {}
         for tile in self.records:
             name = tile.image_id
             results[name] = unused[name] if name in unused else Prediction(*next(predictions))
@@ -295,7 +293,7 @@ def _write(
     """Write tiles as files; return their records, and the tiles that cannot be read, with the reasons."""
     from PIL import Image
 
-    records: list[ImageRecord] = []
+    records = []
     failures = Failures()
     for number, record in enumerate(tiles.records):
         path = folder / f"{record.image_id}.bmp"

@@ -62,7 +62,7 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> lis
     conclusion = conclude(metrics)
     kept = {*warned, *sentences("operating.txt", a=conclusion)}
     lines: list[str] = []
-    further: list[str] = []
+    further = []
     indent = ""
     for sentence in sentences("terminal.txt", name=name, a=conclusion, warnings=warned):
         more = wrapped(sentence, indent)
@@ -235,7 +235,7 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
     panels : sequence of Panel
         The tables. Of several comparisons, only those with the best of them are shown.
     """
-    lines: list[str] = []
+    lines = []
     result = with_figures(result)
     pairs = result["comparisons"]
     if len(pairs) > 1:
@@ -265,7 +265,7 @@ def in_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     blocks = _laid([[textwrap.fill(title, 20) for title in header], *body])
     if _width(blocks) > terminal_width():
         blocks = _laid(_narrowed(header, body))
-    lines: list[str] = []
+    lines = []
     for row in rows:
         lines += blocks.pop(0) if len(row) > 1 else wrapped(row[0])
     return [line.replace("\u00a0", " ") for line in lines]

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 NOTHING = "–"
 
-Value = float | Sequence[float | None] | Sequence[float] | Figure | None
+Value = float | Sequence[float | None] | Figure | None
 
 
 def written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
@@ -273,7 +273,7 @@ class Section:
     """A section of a page."""
 
     title: str
-    blocks: Sequence[Block] = field(default_factory=tuple)
+    blocks: Sequence[Block]
 
 
 def write_page(
@@ -313,9 +313,9 @@ def write_page(
         renamed=longest_first,
         title=title,
         goal="content",
-        banners=list(banners),
-        first=list(first),
-        glance=list(glance),
+        banners=banners,
+        first=first,
+        glance=glance,
         sections=[section for section in sections if section.blocks],
     )
 
@@ -379,8 +379,7 @@ _ANSWER = re.compile(rb"<!-- answer -->.*?<!-- end of answer -->", re.DOTALL)
 def page_text(first: Sequence[Block]) -> str:
     """Return a page that holds only its answer."""
     template = page_templates(__package__, passed_on=True).get_template("blocks.html")
-    page: str = template.render(title="", renamed=[], banners=[], first=list(first), sections=[])
-    return page
+    return str(template.render(title="", renamed=[], banners=[], first=first, sections=[]))
 
 
 def renew_answer(path: Path, page: str) -> None:

@@ -112,7 +112,7 @@ def choose_samples(table: PredictionTable, show: Callable[[str], Pixels | None])
     confidence = table.confidence
     if confidence is None:
         return []
-    rows: list[int] = []
+    rows = []
     per_class = max(1, _SAMPLES // len(table.classes))
     for k in range(len(table.classes)):
         rows += surest(table, table.hits & (table.labels == k))[:per_class]
@@ -270,8 +270,8 @@ def write_run_report(
     failed : list of str
         Gets a line for each folder in which the choice could not be written, see `reporting`.
     """
-    panels: dict[Path, Panel] = {}
-    banners: list[str] = []
+    panels = {}
+    banners = []
     paths = [*run.glob("boost/*/predictions.csv"), *run.glob("finetune/*/predictions.csv")]
     for path in sorted(paths):
         if is_set_aside(path):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Panel, PredictionTable, Sample, conclude, rankings
+from .. import Panel, PredictionTable, conclude, rankings
 from .answer import findings, side_by_side
 from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
@@ -77,13 +77,10 @@ def picture_blocks(
 
 
 def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]) -> list[Block]:
-    """Return the pictures of right or of wrong images; nothing if there are none."""
+    """Return the pictures of right or of wrong images, numbered on from `keys`, which gets what they are."""
     samples = [each for each in panel.samples if (each.label == each.predicted) == hits]
-    return [_sample_block(heading, samples, keys)] if samples else []
-
-
-def _sample_block(heading: str, samples: Sequence[Sample], keys: list[list[Any]]) -> Block:
-    """Return pictures of images, numbered on from `keys`, which gets what they are."""
+    if not samples:
+        return []
     pictures = []
     for sample in samples:
         if not sample.picture:
@@ -91,11 +88,12 @@ def _sample_block(heading: str, samples: Sequence[Sample], keys: list[list[Any]]
         number = len(keys) + 1
         keys.append([number, sample.image_id, sample.label, sample.predicted, sample.confidence])
         about = f"true {sample.label}, predicted {sample.predicted} ({percent(sample.confidence)})"
-        text = f"Image {number}: {about}"
-        pictures.append(Drawing(sample.picture, text, text))
+        caption = f"Image {number}: {about}"
+        pictures.append(Drawing(sample.picture, caption, caption))
     unread = len(samples) - len(pictures)
     note = f"{unread} of {len(samples)} images could not be read." if unread else ""
-    return Block(heading=heading, text="The most confident of them.", note=note, pictures=pictures)
+    text = "The most confident of them."
+    return [Block(heading=heading, text=text, note=note, pictures=pictures)]
 
 
 def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:

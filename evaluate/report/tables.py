@@ -237,7 +237,7 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         Of `compare_pairs`.
     """
     specs = shown_metrics(tables.values())
-    rows_of_file: dict[str, list[Row]] = {}
+    rows_of_file = {}
     for file, rows_of in _OF_EACH.items():
         rows_of_file[file] = [
             {"table": name, **row} for name, m in tables.items() for row in rows_of(m, specs)
