@@ -23,7 +23,7 @@ from typing import Any
 
 from .messages import Message
 
-DAMAGE: tuple[type[Exception], ...] = (
+DAMAGE = (
     OSError,
     EOFError,
     ValueError,  # text that is not UTF-8, JSON or a number; an array with a wrong header

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
-Write: TypeAlias = Callable[[str, str], str]
+Write = Callable[[str, str], str]
 """A function that writes a parameter, from its name and the value to set (as typed), or an empty text."""
 
 
@@ -77,6 +77,54 @@ def in_python(name: str, value: str) -> str:
     return f"`{name}=({', '.join(words)})`"
 
 
+class _Content(NamedTuple):
+    """The parts of a `Message`, as it names them."""
+
+    template: str
+    values: tuple[Any, ...]
+    remedies: tuple[str, ...]
+    parameters: frozenset[str] | None
+
+    def written(self, write: Write) -> str:
+        """Fill the template, and add the remedies that the reader can follow."""
+        offered = [
+            written(remedy, write)
+            for remedy in self.remedies
+            if not isinstance(write, Writer) or write.can_follow(remedy)
+        ]
+        return "; ".join(filter(None, [self._filled(write), ", or ".join(offered)]))
+
+    def _filled(self, write: Write) -> str:
+        """Fill the template; parameters that are not among `parameters` belong to a model."""
+        pieces = []
+        upcoming = iter(self.values)
+        for literal, name, form, conversion in string.Formatter().parse(self.template):
+            pieces.append(literal)
+            if name is None or form is None:  # the end of the template
+                continue
+            value = Parameter(name) if name else _parts_of(next(upcoming))
+            while "{}" in form:  # as in {dataset:{}}
+                form = form.replace("{}", str(next(upcoming)), 1)
+            if name and "." in name:
+                command, _, flag = name.partition(".")
+                pieces.append(f"bchisto {command} --{flag} {form}".rstrip())
+            elif (
+                isinstance(value, Parameter)
+                and self.parameters is not None
+                and value.name not in self.parameters
+            ):
+                pieces.append(f"this model's {value.name} {form}".rstrip())
+            elif isinstance(value, Parameter):
+                pieces.append(write(value.name, form))
+            elif isinstance(value, Message):
+                pieces.append(value.written(write))
+            elif conversion == "r":
+                pieces.append(repr(value))
+            else:
+                pieces.append(format(value, form))
+        return "".join(pieces)
+
+
 class Message(str):
     """A text that keeps its parts; as a string it is the message for callers of the Python API.
 
@@ -85,23 +133,20 @@ class Message(str):
     >>> print(Message("{views} {}: write SCALE:CROP", "0.5x"))
     `views` 0.5x: write SCALE:CROP
 
-    Attributes
+    Parameters
     ----------
     template : str
         ``{}`` is the next value, ``{name}`` a parameter, and ``{name:value}`` a parameter with a value, as typed.
         ``{command.flag:words}`` is the line of another command, ``bchisto command --flag words``.
-    values : tuple
+    *values : any
         Values to fill in: any object, another message, an error with a message, or a `Parameter`.
-    remedies : tuple of str
+    remedies : sequence of str
         Suggestions that may help; those with parameters that the caller does not have are left out.
     parameters : frozenset of str, optional
         Parameters that the caller has; all others belong to a trained model. None means all.
     """
 
-    template: str
-    values: tuple[Any, ...]
-    remedies: tuple[str, ...]
-    parameters: frozenset[str] | None
+    content: _Content
 
     def __new__(
         cls,
@@ -111,20 +156,18 @@ class Message(str):
         parameters: frozenset[str] | None = None,
     ) -> Message:
         """Create the message, with its parameters written as in Python code."""
-        parts = (template, values, tuple(remedies), parameters)
-        message = super().__new__(cls, _written(*parts, in_python))
-        message.template, message.values, message.remedies, message.parameters = parts
+        content = _Content(template, values, tuple(remedies), parameters)
+        message = super().__new__(cls, content.written(in_python))
+        message.content = content
         return message
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (self.template, *self.values), {
-            "remedies": self.remedies,
-            "parameters": self.parameters,
-        }
+        template, values, remedies, parameters = self.content
+        return (template, *values), {"remedies": remedies, "parameters": parameters}
 
     def written(self, write: Write) -> str:
         """Return the text with its parameters written by `write`."""
-        return _written(self.template, self.values, self.remedies, self.parameters, write)
+        return self.content.written(write)
 
     def names(self) -> set[str]:
         """Return the names of the parameters in the message."""
@@ -149,10 +192,13 @@ class Message(str):
         >>> print(text.limited({"images"}))
         a.png: this model's mode dense needs more; leave it out
         """
-        values = [limited(_parts_of(value), parameters) for value in self.values]
+        content = self.content
+        values = [limited(_parts_of(value), parameters) for value in content.values]
         reader = Writer(in_python, lacks=lambda name: name not in parameters)
-        remedies = [remedy for remedy in self.remedies if reader.can_follow(remedy)]
-        return Message(self.template, *values, remedies=remedies, parameters=frozenset(parameters))
+        remedies = [remedy for remedy in content.remedies if reader.can_follow(remedy)]
+        return Message(
+            content.template, *values, remedies=remedies, parameters=frozenset(parameters)
+        )
 
 
 def written(text: str, write: Write) -> str:
@@ -174,8 +220,9 @@ def public(text: str) -> str:
         return ""
     if not isinstance(text, Message):
         return text
-    values = [public(_parts_of(value)) for value in text.values]
-    return Message(text.template, *values, remedies=text.remedies, parameters=text.parameters)
+    template, values, remedies, parameters = text.content
+    shown = [public(_parts_of(value)) for value in values]
+    return Message(template, *shown, remedies=remedies, parameters=parameters)
 
 
 def limited(text: str, parameters: Collection[str]) -> str:
@@ -211,54 +258,6 @@ def _parts_of(value: Any) -> Any:
     if isinstance(value, Exception) and value.args and isinstance(value.args[0], Message):
         return value.args[0]
     return value
-
-
-def _written(
-    template: str,
-    values: tuple[Any, ...],
-    remedies: tuple[str, ...],
-    parameters: frozenset[str] | None,
-    write: Write,
-) -> str:
-    """Fill a template, and add the remedies that the reader can follow."""
-    text = _filled(template, values, parameters, write)
-    offered = [
-        written(remedy, write)
-        for remedy in remedies
-        if not isinstance(write, Writer) or write.can_follow(remedy)
-    ]
-    return "; ".join(filter(None, [text, ", or ".join(offered)]))
-
-
-def _filled(
-    template: str, values: tuple[Any, ...], parameters: frozenset[str] | None, write: Write
-) -> str:
-    """Fill a template; parameters that are not among `parameters` belong to a model."""
-    pieces = []
-    upcoming = iter(values)
-    for literal, name, form, conversion in string.Formatter().parse(template):
-        pieces.append(literal)
-        if name is None or form is None:  # the end of the template
-            continue
-        value = Parameter(name) if name else _parts_of(next(upcoming))
-        while "{}" in form:  # as in {dataset:{}}
-            form = form.replace("{}", str(next(upcoming)), 1)
-        if name and "." in name:
-            command, _, flag = name.partition(".")
-            pieces.append(f"bchisto {command} --{flag} {form}".rstrip())
-        elif (
-            isinstance(value, Parameter) and parameters is not None and value.name not in parameters
-        ):
-            pieces.append(f"this model's {value.name} {form}".rstrip())
-        elif isinstance(value, Parameter):
-            pieces.append(write(value.name, form))
-        elif isinstance(value, Message):
-            pieces.append(value.written(write))
-        elif conversion == "r":
-            pieces.append(repr(value))
-        else:
-            pieces.append(format(value, form))
-    return "".join(pieces)
 
 
 def counted(number: int, name: str) -> str:

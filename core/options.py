@@ -50,7 +50,7 @@ GROUPS = (
 )
 """Groups of options, in the order of ``--help``."""
 
-_NEEDS: Mapping[Any, str] = {
+_NEEDS = {
     Path: "a path, as text or as pathlib.Path",
     str: "a text, a path or a whole number, or a list of these",
     int: "a whole number",
@@ -190,7 +190,7 @@ class Option:
     recorded : bool
         Whether ``run.json`` records it.
     decides : bool
-        Whether it can change results.
+        Whether it can change results; only what is recorded can.
     form, plain : callable, optional
         `form` converts the passed value (and the field's name) to the field's value, and `plain` converts that to JSON
         types. By default both follow from the type.
@@ -315,14 +315,14 @@ def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
     ----------
     *values : Settings
     deciding : bool
-        Return only options that can change results, recorded or not, as a key needs them.
+        Return only options that can change results, as a key needs them.
 
     Examples
     --------
     >>> @dataclass(frozen=True)
     ... class Cut(Settings):
     ...     sides: tuple[int, ...] = option((400, 650), flag="side", least=32)
-    ...     jobs: int = option(1, recorded=False, decides=False)
+    ...     jobs: int = option(1, recorded=False)
     >>> plain_options(Cut())
     {'sides': [400, 650]}
     >>> Cut(sides=9)
@@ -332,8 +332,7 @@ def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
     options = {}
     for value in values:
         for member, _, declared in declared_options(value):
-            is_wanted = declared.decides if deciding else declared.recorded
-            if is_wanted:
+            if declared.recorded and (declared.decides or not deciding):
                 options[member.name] = declared.plain(getattr(value, member.name))
     return options
 

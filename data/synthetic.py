@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import InputError, OutputError
-from ..core.formats import Floats, Floats32, read_json
+from ..core.formats import Floats, Floats32, Pixels, read_json
 from ..core.jobs import Ticker, atomic_output, cpu_resources, ensure_folder, run_units, write_json
 from .canvas import Canvas, fat, filled_duct, gland, lymphocytes, nest, spindles, stroma
 from .dataset import SYNTHETIC_MARK
-from .layouts.bach import GROUND_TRUTH, PREFIX
+from .layouts.bach import BACH_MPP, BACH_SIZE, GROUND_TRUTH, PREFIX
 
-FIELD_WIDTH = 2048 * 0.42
+FIELD_WIDTH = BACH_SIZE[0] * BACH_MPP
 """Width of the field of view in micrometres, as in BACH."""
 
 _LIGHT = 240.0
@@ -94,7 +92,7 @@ def _invasive(canvas: Canvas) -> None:
             nest(canvas, centre, cells=int(canvas.rng.integers(4, 14)), cord=cord)
 
 
-_COMPOSE: dict[str, Callable[[Canvas], None]] = {
+_COMPOSE = {
     "Normal": _normal,
     "Benign": _benign,
     "InSitu": _in_situ,
@@ -105,9 +103,7 @@ TISSUE_CLASSES = tuple(_COMPOSE)
 """The four classes, in the order of BACH."""
 
 
-def make_tissue(
-    label: str, *, seed: int, index: int, size: tuple[int, int] = (2048, 1536)
-) -> npt.NDArray[np.uint8]:
+def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = BACH_SIZE) -> Pixels:
     """Draw one synthetic H&E image.
 
     Parameters
@@ -150,15 +146,14 @@ def make_tissue(
         _lobule(canvas)
     _COMPOSE[label](canvas)
     lymphocytes(canvas, clusters=int(rng.integers(0, 4)))
-    return _stain(canvas, rng=rng, laboratories=np.random.default_rng([seed, 2018]))
+    return _stain(canvas, laboratories=np.random.default_rng([seed, 2018]))
 
 
-def _stain(
-    canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+def _stain(canvas: Canvas, *, laboratories: np.random.Generator) -> Pixels:
     """Stain the concentrations with the vectors of a random laboratory, to a random mean colour."""
     import cv2
 
+    rng = canvas.rng
     vectors = np.stack([_HAEMATOXYLIN, _EOSIN])
     vectors = vectors * laboratories.lognormal(0.0, 0.10, size=(_LABORATORIES, 2, 3))
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
@@ -195,7 +190,7 @@ def make_bach(
     *,
     images_per_class: int = 10,
     seed: int = 0,
-    size: tuple[int, int] = (2048, 1536),
+    size: tuple[int, int] = BACH_SIZE,
     jobs: int = 1,
 ) -> Path:
     """Write a synthetic dataset in the official layout of BACH, and keep existing images.

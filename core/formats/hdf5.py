@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import DAMAGE, StoreError
+from .. import DAMAGE, StoreError, system_reason
 from . import limits
 from .files import reading
 
@@ -68,7 +68,7 @@ def open_for_reading(path: Path) -> Any:
             path.open("rb").close()  # its reasons are shorter than those of HDF5
             return h5py.File(path, "r", locking=locking)
         except OSError as error:
-            reason = (error.strerror or str(error)).splitlines()[0]
+            reason = system_reason(error).splitlines()[0]
     raise StoreError(
         f"{path}: not a whole HDF5 file, or not readable ({reason}); check it, or copy it again"
     )

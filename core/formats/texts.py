@@ -112,7 +112,7 @@ def parse_yaml(text: str) -> Any:
     """
     import yaml
 
-    broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
+    broken = (yaml.YAMLError, *DAMAGE)
     if text.lstrip()[:1] == "{" and len(text) <= limits.OPTIONS_JSON:
         with contextlib.suppress(ValueError, RecursionError):  # YAML may begin with a brace, too
             return parse_json(text, most=limits.RECORD_VALUES)

@@ -167,8 +167,8 @@ def visible_gpus() -> tuple[str, ...]:
     DependencyError
         See `prepare_backend`.
     """
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1"
-    if hidden or (sys.platform == "linux" and not any(map(glob.glob, _GPU_FILES))):
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if named.strip() == "-1" or (sys.platform == "linux" and not any(map(glob.glob, _GPU_FILES))):
         return ()  # the backend, which takes seconds to load, would see none
     backend = prepare_backend()
     with hushed_start():
@@ -187,12 +187,7 @@ def visible_gpus() -> tuple[str, ...]:
                 numbers = [int(device.id) for device in jax.local_devices()]
         else:
             numbers = _torch_gpus()
-    named = [
-        name.strip()
-        for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        if name.strip()
-    ]
-    names = dict(enumerate(named))
+    names = dict(enumerate(filter(None, map(str.strip, named.split(",")))))
     return tuple(names.get(number, str(number)) for number in numbers)
 
 
@@ -214,10 +209,11 @@ def gpus_have_bfloat16() -> bool:
     if backend == "jax":
         import jax
 
-        known = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
-        majors = [
-            int(text.partition(".")[0]) for text in known if text.partition(".")[0].isdecimal()
-        ]
+        majors = []
+        for device in jax.local_devices():
+            major = str(getattr(device, "compute_capability", "")).partition(".")[0]
+            if major.isdecimal():
+                majors.append(int(major))
     else:
         import tensorflow as tf
 

@@ -99,7 +99,7 @@ def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[
             here = ", ".join(f"{name} {ours[name]}" for name in differing)
             text = "{dask} {}: worker {} runs {}, and this is {}; what it makes is recorded as made with its own"
             _log.warning(Message(text, address, worker, theirs, here))
-    environments: list[dict[str, str]] = []
+    environments = []
     for _, versions in answers.values():
         if versions not in environments:
             environments.append(versions)

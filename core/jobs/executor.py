@@ -98,7 +98,7 @@ def run_units(
     """
     if resources.processes < 1:
         raise InputError("{jobs} {}: give at least 1 process", resources.processes)
-    results: list[R] = []
+    results = []
     total = sum(map(steps, units))
     each = total / max(len(units), 1) * min(resources.processes, len(units))
     with contextlib.ExitStack() as stack:
@@ -204,7 +204,7 @@ def _here_first(
     """
     queue = iter(list(units))
     outcomes: collections.deque[R] = collections.deque()
-    errors: list[BaseException] = []
+    errors = []
     began = time.monotonic()
     first_done = threading.Event()
     stop = threading.Event()
@@ -360,7 +360,7 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
         yield from _in_order(
             lambda item: executor.submit(_alone, function, item),
             items,
-            most=_PER_WORKER * processes,
+            workers=processes,
         )
     except TerminatedWorkerError as error:
         raise BchistoError(_KILLED) from error
@@ -375,16 +375,14 @@ def in_threads(
     """
     threads = threads or default_jobs()
     with ThreadPoolExecutor(threads, thread_name_prefix="bchisto-ahead") as executor:
-        yield from _in_order(
-            lambda item: executor.submit(function, item), items, most=_PER_WORKER * threads
-        )
+        yield from _in_order(lambda item: executor.submit(function, item), items, workers=threads)
 
 
-def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, most: int) -> Iterator[R]:
+def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, workers: int) -> Iterator[R]:
     waiting: collections.deque[Future[R]] = collections.deque()
     upcoming = iter(items)
     try:
-        waiting.extend(map(submit, itertools.islice(upcoming, most)))
+        waiting.extend(map(submit, itertools.islice(upcoming, _PER_WORKER * workers)))
         while waiting:
             result = waiting.popleft().result()
             waiting.extend(map(submit, itertools.islice(upcoming, 1)))

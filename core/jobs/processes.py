@@ -25,9 +25,7 @@ _SCRATCH = "bchisto-"
 _SEMAPHORES = Path("/dev/shm")  # nosec B108
 _PROC = Path("/proc")
 
-INTERRUPTS = frozenset(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
-)
+INTERRUPTS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
 """Signals with which a user, a shell or a scheduler interrupts a command, often all of its processes at once."""
 
 _WATCH_SECONDS = 1.0
@@ -44,7 +42,7 @@ def hold_interrupts() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    arrived: list[int] = []
+    arrived = []
     before = {
         number: signal.signal(number, lambda number, _: arrived.append(number))
         for number in INTERRUPTS

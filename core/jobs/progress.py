@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import counted
 
@@ -140,7 +139,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         self._began = self._last_line = time.monotonic()
         self._done = 0
         self._looks: list[tuple[float, int]] = []
-        self._bar: Any = None
+        self._bar = None
         if total != 0 and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from .backend import asked_threads, visible_gpus
 
@@ -62,7 +61,7 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
                 # each time: a process that leaves removes the folder if nothing else is in it
                 folder.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context((folder / _TURN).open("ab"))
-                has_turn = _lock(file)
+                has_turn = _lock(file.fileno())
                 if has_turn or time.monotonic() >= until:
                     break
                 # if the other process has removed this file, the next one to be opened is a new one
@@ -77,7 +76,7 @@ def in_turn(folder: Path, *, seconds: float = _TURN_SECONDS) -> Iterator[bool]:
                     folder.rmdir()
 
 
-def _lock(file: BinaryIO) -> bool:
+def _lock(handle: int) -> bool:
     """Lock an open file; return False if another process has locked it, or has removed it after its own turn.
 
     A lock on a removed file keeps nobody out, since others open the file that has its name now.
@@ -85,10 +84,10 @@ def _lock(file: BinaryIO) -> bool:
     import fcntl
 
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    return os.fstat(file.fileno()).st_nlink > 0
+    return os.fstat(handle).st_nlink > 0
 
 
 @dataclass(frozen=True)
@@ -236,18 +235,14 @@ def claim_number(folder: Path, processes: int) -> int:
         Folder of the numbers, which are locked files; a lock ends with its process, however that ends.
     processes : int
     """
-    import fcntl
-
     until = time.monotonic() + _CLAIM_SECONDS
     while time.monotonic() < until:
         for number in range(processes):
             # open until this process ends
             handle = os.open(folder / f"gpu-{number}", os.O_CREAT | os.O_RDWR)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(handle)
-            else:
-                return number
+            with contextlib.suppress(OSError):
+                if _lock(handle):
+                    return number
+            os.close(handle)
         time.sleep(0.05)
     return os.getpid()  # no number became free; sharing a GPU is better than failing

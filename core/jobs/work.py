@@ -102,21 +102,18 @@ class Work(Settings):
         None,
         group="Speed",
         recorded=False,
-        decides=False,
         least=1,
         help="Processes; default: as many as the work is worth, at most one per core, or per GPU if Keras sees any.",
     )
     shard: Shard | None = option(
         None,
         recorded=False,
-        decides=False,
         metavar="K/N",
         help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all, and a call without it puts them together.",
     )
     dask: str | None = option(
         None,
         recorded=False,
-        decides=False,
         metavar="ADDRESS",
         help="Use the workers of this Dask scheduler.",
     )
@@ -124,7 +121,6 @@ class Work(Settings):
         False,
         group="Output",
         recorded=False,
-        decides=False,
         help="Remove existing results first; default: resume.",
     )
     skip_errors: bool = option(
@@ -141,7 +137,6 @@ class Work(Settings):
         group="",
         flag="check",
         recorded=False,
-        decides=False,
         help="Only refuse what the work would refuse, and list its units; with a shard, so that nothing is merged.",
     )
 

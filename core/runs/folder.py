@@ -17,16 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 from .. import InputError, Message, OverwrittenError, SettingsConflictError, counted, few
 from ..formats import read_json
 from ..jobs import ensure_folder, remove_leftovers, write_json
 
-Values: TypeAlias = Mapping[str, Any]
+Values = Mapping[str, Any]
 """Settings and the like, by name."""
 
-Versions: TypeAlias = Mapping[str, str]
+Versions = Mapping[str, str]
 """Package or circumstance to its version."""
 
 LabelAndGroup = tuple[str, str]
@@ -156,7 +156,7 @@ def write_listing(folder: Path, unit: str, groups: Sequence[Sequence[str]]) -> N
     """Write the list, unless it exists with the same content, as with shards that begin at the same time."""
     content = {"schema_version": _SCHEMA, "unit": unit, "groups": [list(group) for group in groups]}
     with contextlib.suppress(InputError):
-        if (folder / _LISTED).is_file() and read_json(folder / _LISTED) == content:
+        if _read_whole(folder / _LISTED) == content:
             return
     write_json(folder / _LISTED, content)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .. import InputError, MissingInputError
 from ..formats import read_json
-from .folder import differences
+from .folder import Values, differences
 from .record import Content, process_runs
 
 _log = logging.getLogger(__name__)
@@ -85,11 +85,9 @@ def read_records(path: Path) -> list[RunEntry]:
         The file was not written by bchisto.
     """
     content = read_json(path, record=True)
-    records = None
-    if isinstance(content, dict):
-        records = content.get("records")
-    if not isinstance(records, list):
-        records = []
+    records = []
+    if isinstance(content, dict) and isinstance(content.get("records"), list):
+        records = content["records"]
     entries = [_entry(path.parent, record) for record in records if _is_complete(record)]
     left_out = len(records) - len(entries)
     if left_out > 0:
@@ -108,7 +106,7 @@ def _is_complete(record: Any) -> bool:
     return isinstance(record.get("command"), str) and isinstance(record.get("status"), str)
 
 
-def _entry(run: Path, record: Mapping[str, Any]) -> RunEntry:
+def _entry(run: Path, record: Values) -> RunEntry:
     """Return a record as an entry, without invalid values."""
 
     def table(name: str) -> Content:
@@ -132,7 +130,7 @@ def _entry(run: Path, record: Mapping[str, Any]) -> RunEntry:
     )
 
 
-def _status(record: Mapping[str, Any]) -> str:
+def _status(record: Values) -> str:
     """Return how a command ended; "interrupted" if it could not record its end (``kill -9``)."""
     if record["status"] != "running":
         return str(record["status"])
@@ -189,7 +187,7 @@ def _facts(entries: list[RunEntry]) -> Content:
     return facts
 
 
-def _results(notes: Mapping[str, Any]) -> Content:
+def _results(notes: Values) -> Content:
     """Return the accuracies that a command notes, and what it noted of images and weights."""
     results = {}
     folders = notes.get("results")

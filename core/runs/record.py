@@ -15,11 +15,11 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from ... import __version__
 from .. import BchistoError, InputError, MissingInputError
@@ -36,6 +36,7 @@ from ..jobs import (
     this_process,
     write_json,
 )
+from .folder import Values
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ _PACKAGES = (
 )
 
 
-Content: TypeAlias = dict[str, Any]
+Content = dict[str, Any]
 """What a record holds, as JSON."""
 
 
@@ -101,7 +102,7 @@ class RunRecord:
 
 @contextlib.contextmanager
 def record_run(
-    run: Path, *, command: str, config: Mapping[str, Any], work: Work | None = None
+    run: Path, *, command: str, config: Values, work: Work | None = None
 ) -> Iterator[RunRecord]:
     """Record a command in ``RUN/run.json``, at its start and again at its end.
 
@@ -163,7 +164,7 @@ def _take_back(run: Path, record: RunRecord) -> None:
 
 @contextlib.contextmanager
 def record_table(
-    table: Path, *, command: str, config: Mapping[str, Any], work: Work, **kept: Any
+    table: Path, *, command: str, config: Values, work: Work, **kept: Any
 ) -> Iterator[RunRecord]:
     """Record a command that writes one table in ``<table>.run.json``, as `record_run` does for a folder.
 
@@ -192,7 +193,7 @@ def record_table(
 def record_of_table(table: Path) -> Content:
     """Return the record next to a table; only its notes, which are empty, if there is none that bchisto wrote."""
     path = _beside(table)
-    no_notes: dict[str, Any] = {"written": {}, "empty": []}
+    no_notes: Content = {"written": {}, "empty": []}
     if not path.is_file():
         return {"notes": no_notes}
     try:
@@ -210,7 +211,7 @@ def _beside(table: Path) -> Path:
     return table.with_name(f"{table.name}.run.json")
 
 
-def _opened(command: str, config: Mapping[str, Any], work: Work | None) -> Content:
+def _opened(command: str, config: Values, work: Work | None) -> Content:
     """Return the record of a command at its start."""
     work = Work.of(work)
     record = {
@@ -365,7 +366,7 @@ def load_config(config: Path, *, command: str) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
-def _options_of(record: Mapping[str, Any]) -> dict[str, Any]:
+def _options_of(record: Values) -> dict[str, Any]:
     """Return the options of a record, with paths that are valid in the current folder."""
     options = dict(record["config"])
     out = options.get("out")

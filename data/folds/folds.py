@@ -25,7 +25,16 @@ from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, ImageRecord, facts_of
 from ..findings import report_findings
 from ..images import Copy
 from ..names import match_names, read_image_list
-from .plans import FoldPlan, Row, ScarceError, repeat_folds, split_copies, split_groups, spread
+from .plans import (
+    FoldPlan,
+    Groups,
+    Row,
+    ScarceError,
+    repeat_folds,
+    split_copies,
+    split_groups,
+    spread,
+)
 from .protocols import (
     PUBLISHED_FOLDS,
     SITES,
@@ -49,7 +58,7 @@ def fold_plan(
     *,
     image_ids: Sequence[str],
     labels: Sequence[str],
-    groups: Sequence[str | None],
+    groups: Groups,
     group_by: str | None = None,
     seed: int = 0,
     test_list: Path | None = None,
@@ -193,7 +202,7 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
     return (Message("{} in no fold{}", text, Names(f": {few(sorted(images))}")),)
 
 
-def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
+def _grouped(groups: Groups, group_by: str | None) -> bool:
     missing = sum(group is None for group in groups)
     if group_by == "group" and missing == len(groups):
         raise InputError(
@@ -401,7 +410,7 @@ class FoldChoice(Settings):
         image_ids: Sequence[str],
         *,
         labels: Sequence[str],
-        groups: Sequence[str | None],
+        groups: Groups,
         seed: int,
         default: str,
         failed: Iterable[str] = (),

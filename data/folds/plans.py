@@ -15,6 +15,9 @@ from ..findings import pairs_alike
 Row = tuple[str, int, str]
 """Image id, fold, part."""
 
+Groups = Sequence[str | None]
+"""The patient or slide of each image; None if unknown."""
+
 
 class ScarceError(InputError):
     """Folds that these images, or patients, are too few to draw."""
@@ -82,9 +85,7 @@ class FoldPlan:
             if classes - trained
         }
 
-    def kept_whole(
-        self, image_ids: Sequence[str], groups: Sequence[str | None]
-    ) -> tuple[str | None, ...]:
+    def kept_whole(self, image_ids: Sequence[str], groups: Groups) -> tuple[str | None, ...]:
         """Return the unit of each image, or else its group; folds inside the training part must keep these together."""
         return tuple(
             self.units.get(image, group) for image, group in zip(image_ids, groups, strict=True)
@@ -153,7 +154,7 @@ Copies = Sequence[tuple[str, str]]
 """Pairs of image IDs of near-duplicates."""
 
 
-def join_units(image_ids: Sequence[str], groups: Sequence[str | None], copies: Copies) -> list[str]:
+def join_units(image_ids: Sequence[str], groups: Groups, copies: Copies) -> list[str]:
     """Return the unit of each image: its group, or the image itself, joined with the units of its near-duplicates.
 
     Parameters
@@ -191,7 +192,7 @@ def join_units(image_ids: Sequence[str], groups: Sequence[str | None], copies: C
     return [find(unit_of[image]) for image in image_ids]
 
 
-def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
+def unknown_groups(groups: Groups) -> tuple[str, ...]:
     """Return a warning if the patient or slide of some or all images is unknown; nothing if all are known."""
     missing = sum(group is None for group in groups)
     if missing == 0:

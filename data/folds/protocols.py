@@ -91,18 +91,12 @@ PUBLISHED_FOLDS = ("rakhlin10", "eva", "thunder")
 """Fold lists that ship with the package; ``published/SOURCES.md`` lists their sources."""
 
 SLIDE_FOLDS = {
-    "official": "breakhis_official.csv",
-    "official-corrected": "breakhis_official.csv",
-    "idc-published": "idc_published.csv",
+    "official": ("breakhis_official.csv", "BreakHis and CBIS-DDSM"),
+    "official-corrected": ("breakhis_official.csv", "BreakHis"),
+    "idc-published": ("idc_published.csv", "IDC"),
 }
-"""Lists of slides that ship with the package. ``official-corrected`` removes patients who test in a fold from its
-training part."""
-
-_DATASETS_OF_SLIDES = {
-    "official": "BreakHis and CBIS-DDSM",
-    "official-corrected": "BreakHis",
-    "idc-published": "IDC",
-}
+"""Lists of slides that ship with the package, each with its file and the datasets that it is for.
+``official-corrected`` removes patients who test in a fold from its training part."""
 
 _SPLIT_NAME = re.compile(
     r"(\d+|\d{1,2}-\d{1,2}(-\d{1,2})?)(-grouped)?(-repeated\d+)?|none|folder|site-.*"
@@ -152,10 +146,11 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         plan = _cbis_plan(group_of)
         if plan is not None:
             return plan
+    file, datasets = SLIDE_FOLDS[spec]
     images_of = by_key(group_of, _slide)
     rows: list[Row] = []
     published = set()
-    for row in published_rows(__package__, SLIDE_FOLDS[spec]):
+    for row in published_rows(__package__, file):
         published.add(row["slide"])
         images = images_of.get(row["slide"], [])
         rows.extend((image, int(row["fold"]), row["part"]) for image in images)
@@ -163,7 +158,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         raise ScarceError(
             "{folds} {}: none of its slides is in these images; it is for the images of {}",
             spec,
-            _DATASETS_OF_SLIDES[spec],
+            datasets,
         )
     warnings = _slide_warnings(images_of, published)
     if spec == "official-corrected":
@@ -256,7 +251,7 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     if plan.origin in texts:
         return f"{name}: {texts[plan.origin]}"
     if plan.origin == "published":
-        return f"{name}: {_PUBLISHED.get((name, dataset)) or _PUBLISHED[name, '']}"
+        return f"{name}: {_PUBLISHED.get(f'{name} {dataset}', _PUBLISHED[name])}"
     match = re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name)
     if match:
         kept = "patients or slides kept together" if match[4] else "image-level"
@@ -271,24 +266,12 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
 
 _HOLD_OUTS = "the five published hold-outs of BreakHis, by slide"
 _PUBLISHED = {
-    (
-        "rakhlin10",
-        "",
-    ): "the ten published stratified folds, image-level (patients of 145 of the 400 images known)",
-    ("eva", ""): "the patient-disjoint 268/132 split, tested once",
-    (
-        "thunder",
-        "",
-    ): "the 132 test images of eva, with 50 of its 268 training images set aside, tested once",
-    (
-        "official",
-        "cbis-ddsm",
-    ): "the training and test parts of CBIS-DDSM, patient-disjoint, tested once",
-    ("official", ""): _HOLD_OUTS,
-    (
-        "official-corrected",
-        "",
-    ): f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
-    ("idc-published", ""): "the 84/29/49 published slides, tested once",
+    "rakhlin10": "the ten published stratified folds, image-level (patients of 145 of the 400 images known)",
+    "eva": "the patient-disjoint 268/132 split, tested once",
+    "thunder": "the 132 test images of eva, with 50 of its 268 training images set aside, tested once",
+    "official cbis-ddsm": "the training and test parts of CBIS-DDSM, patient-disjoint, tested once",
+    "official": _HOLD_OUTS,
+    "official-corrected": f"{_HOLD_OUTS}, patient 14-13412 taken out of training in folds that test it",
+    "idc-published": "the 84/29/49 published slides, tested once",
 }
-"""Published list and layout to what the list is; without a layout for all others."""
+"""Published list, perhaps with a layout, to what the list is."""

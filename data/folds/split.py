@@ -17,7 +17,7 @@ import numpy as np
 from ...core import InputError, counted
 from ...core.formats import Integers
 from ..findings import pairs_alike
-from .plans import Copies, FoldPlan, Row, ScarceError, join_units
+from .plans import Copies, FoldPlan, Groups, Row, ScarceError, join_units
 
 HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
 """Shares in percent for training, validation and test, or for training and test."""
@@ -55,14 +55,14 @@ class Pool(NamedTuple):
 
     image_ids: Sequence[str]
     labels: Sequence[str]
-    groups: Sequence[str | None]
+    groups: Groups
     grouped: bool
     copies: Copies
     seed: int
     failed: Collection[str]
 
     @property
-    def owners(self) -> Sequence[str | None]:
+    def owners(self) -> Groups:
         """The groups that folds keep together."""
         return self.groups if self.grouped else [None] * len(self.groups)
 
@@ -390,7 +390,7 @@ def _representatives(count: int, labels: Sequence[str], units: Sequence[str]) ->
 
 
 def inner_splits(
-    labels: Integers, groups: Sequence[str | None], *, count: int, seed: int
+    labels: Integers, groups: Groups, *, count: int, seed: int
 ) -> list[tuple[Integers, Integers]]:
     """Split training images into inner folds, which keep groups together if all are known.
 

@@ -38,13 +38,14 @@ a single strong object on a plain background would make any two images correlate
 Grey = npt.NDArray[np.float32]
 """Grey levels of an image, shape (height, width)."""
 
+Points = npt.NDArray[np.int32]
+"""Rows and columns of points, shape (n, 2)."""
+
 Alignment = tuple[int, int, int]
 """Orientation (0 to 7), shift in rows and shift in columns."""
 
 
-def _turn(
-    points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int
-) -> npt.NDArray[np.int32]:
+def _turn(points: Points, shape: tuple[int, ...], orientation: int) -> Points:
     """Return the positions of points after an image is mirrored (orientations 4 to 7) and turned, as in `_oriented`."""
     rows = points[:, 0]
     columns = points[:, 1]
@@ -60,9 +61,7 @@ def _oriented(image: Grey, orientation: int) -> Grey:
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
 
 
-def align(
-    left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], shape: tuple[int, ...]
-) -> Alignment | None:
+def align(left: Points, right: Points, shape: tuple[int, ...]) -> Alignment | None:
     """Return the orientation of the second image and the shift on which most points agree; None if too few do."""
     best = None
     most = LEAST_POINTS - 1

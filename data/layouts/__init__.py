@@ -23,5 +23,4 @@ from .registry import (
     patient_in,
     recognise_layout,
     show_context,
-    unit_names,
 )

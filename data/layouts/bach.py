@@ -12,10 +12,10 @@ from ...core import InputError, Message
 from ...core.formats import published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
-from ..findings import Finding, Findings
+from ..findings import Findings
 from ..images import other_sizes
 from ..walk import is_folder, walk_files
-from .registry import LayoutSpec
+from .registry import ImagesFound, LayoutSpec
 
 BACH_CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 BACH_MPP = 0.42
@@ -52,7 +52,7 @@ def _official(photos: Path) -> Iterator[Path]:
             )
 
 
-def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+def read_bach(root: Path) -> ImagesFound:
     """Read the images and the ground-truth table.
 
     Parameters
@@ -175,7 +175,6 @@ LAYOUT = LayoutSpec(
     recognise=lambda root: (
         any(path.name.casefold() in _MARKS for path in root.iterdir()) and bool(find_photos(root))
     ),
-    group_is="patient",
     classes=BACH_CLASSES,
     positive=("InSitu", "Invasive"),  # carcinoma: Rakhlin et al. 2018, sec. 3
     size=BACH_SIZE,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ...core import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord, part_of
-from ..findings import Finding, Findings, has_errors
+from ..findings import Findings, has_errors
 from ..images import other_sizes
 from ..walk import walk_files
-from .registry import LayoutSpec
+from .registry import ImagesFound, LayoutSpec
 
 BREAKHIS_NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-([0-9A-Z]+)-(40|100|200|400)-(\d{3})\.png")
 """Pattern of all 7,909 file names, with groups class, tumour type, year, slide, magnification and number."""
@@ -41,7 +41,7 @@ _SLIDE = re.compile(r"SOB_[BM]_[A-Z]+[_-]\d{2}-[0-9A-Z]+")
 
 def read_breakhis(
     root: Path, *, label_level: str = "class", magnifications: Iterable[int] = ()
-) -> tuple[list[ImageRecord], list[Finding]]:
+) -> ImagesFound:
     """Read BreakHis; folders are searched recursively because some releases nest slides within slides.
 
     Parameters
@@ -131,12 +131,11 @@ LAYOUT = LayoutSpec(
     name="breakhis",
     read=read_breakhis,
     recognise=lambda root: any(root.glob("SOB_*.png")) and _is_flat(root),
-    recognise_name=lambda name: BREAKHIS_NAME.fullmatch(name) is not None,
+    recognise_name=BREAKHIS_NAME.fullmatch,
     in_place=_in_place,
     patient_in=re.compile(
         r"SOB_[BM]_[A-Z]+-(\d{2}-[0-9A-Z]+)-(?:40|100|200|400)-\d{3}(?!\d)", re.IGNORECASE
     ),
-    group_is="patient",
     classes=("benign", "malignant"),
     types=BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"],
     positive=("malignant",),

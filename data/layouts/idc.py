@@ -10,7 +10,7 @@ from ...core.jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding, Findings, Level, has_errors
 from ..walk import walk_files
-from .registry import LayoutSpec
+from .registry import ImagesFound, LayoutSpec
 
 IDC_NAME = re.compile(r"(\d+)_idx5_x(\d+)_y(\d+)_class([01])\.png")
 """Pattern of all file names, with groups slide, x and y in the slide, and class."""
@@ -24,7 +24,7 @@ IDC_SIZE = (50, 50)
 IDC_PATCHES = 277_524
 
 
-def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+def read_idc(root: Path) -> ImagesFound:
     """Read the IDC patches in a folder.
 
     Parameters
@@ -43,7 +43,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         There is no IDC patch below `root`.
     """
     findings = Findings()
-    records: list[ImageRecord] = []
+    records = []
     with Progress(total=None, label="listing files", unit="files") as progress:
         for number, path in enumerate(walk_files(root, findings, hidden=True), start=1):
             progress.update_to(number)
@@ -79,7 +79,7 @@ def _in_place(root: Path, path: Path) -> bool:
 LAYOUT = LayoutSpec(
     name="idc",
     read=read_idc,
-    recognise_name=lambda name: IDC_NAME.fullmatch(name) is not None,
+    recognise_name=IDC_NAME.fullmatch,
     in_place=_in_place,
     patient_in=re.compile(r"(\d+)_idx5_x\d+_y\d+_class[01]", re.IGNORECASE),
     image_is="patch",

@@ -43,6 +43,10 @@ LESIONS = ("mass", "calcification")
 """Kinds of abnormalities to which a layout may be restricted."""
 
 
+ImagesFound = tuple[list[ImageRecord], list[Finding]]
+"""The images of a dataset, and the problems that were found while they were listed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayoutSpec:
     """The layout of a dataset.
@@ -96,9 +100,9 @@ class LayoutSpec:
     """
 
     name: str
-    read: Callable[..., tuple[list[ImageRecord], list[Finding]]]
+    read: Callable[..., ImagesFound]
     recognise: Callable[[Path], bool] | None = None
-    recognise_name: Callable[[str], bool] | None = None
+    recognise_name: Callable[[str], object] | None = None
     in_place: Callable[[Path, Path], bool] = lambda root, path: True
     patient_in: re.Pattern[str] | None = None
     unopened: Mapping[str, str] = field(default_factory=dict)
@@ -125,9 +129,7 @@ _PADDING = 50
 Box = tuple[int, int, int, int]
 
 
-def show_context(
-    records: Sequence[ImageRecord], context: str
-) -> tuple[list[ImageRecord], list[Finding]]:
+def show_context(records: Sequence[ImageRecord], context: str) -> ImagesFound:
     """Widen the box of each abnormality to its context, within its mammogram.
 
     Parameters
@@ -369,8 +371,8 @@ def _by_folder(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
 
 def _by_files(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
     """Return the layout to which the first file with a known name belongs."""
-    by_name = [spec for spec in specs if spec.recognise_name is not None]
-    if not by_name:
+    named = [(spec, spec.recognise_name) for spec in specs if spec.recognise_name is not None]
+    if not named:
         return None
     paths: Iterable[Path] = [root]
     if root.is_dir():
@@ -380,15 +382,10 @@ def _by_files(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
         # the findings of this walk are dropped, since the reader will report them again
         paths = walk_files(root, [], skip=unopened, hidden=True)
     for path in paths:
-        for spec in by_name:
-            if _is_of(spec, root, path):
+        for spec, matches in named:
+            if matches(path.name) and spec.in_place(root, path):
                 return spec
     return None
-
-
-def _is_of(spec: LayoutSpec, root: Path, path: Path) -> bool:
-    matches = spec.recognise_name
-    return matches is not None and matches(path.name) and spec.in_place(root, path)
 
 
 def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
