@@ -50,7 +50,7 @@ TOKENS = {
     "commands": 15_538,
     "core": 41_654,
     "crossval": 4_373,
-    "data": 46_608,
+    "data": 52_300,
     "encoders": 25_904,
     "evaluate": 43_245,
     "featurize": 27_663,
