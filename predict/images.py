@@ -149,12 +149,13 @@ class TrainingLooks:
 
     def __init__(self, model: Model) -> None:
         self.ends = {}
-        for what, looks in by_key(model.bundle.looks, lambda look: look["what"]).items():
-            self.ends[what] = (
-                min(look["least"] for look in looks),
-                max(look["most"] for look in looks),
-            )
         self._of_class = by_key(model.bundle.looks, lambda look: look["class"])
+        for what, looks in by_key(model.bundle.looks, lambda look: look["what"]).items():
+            if {look["class"] for look in looks} == self._of_class.keys():
+                self.ends[what] = (
+                    min(look["least"] for look in looks),
+                    max(look["most"] for look in looks),
+                )
         self._rescales = model.rescales
 
     def warn_unlike(
@@ -172,9 +173,11 @@ class TrainingLooks:
         self, records: Sequence[ImageRecord], what: str, *names: str, cure: str, factor: float = 1
     ) -> None:
         """Warn of images of which a known value is outside of those of training, by more than a factor."""
+        if not self.ends.keys() >= {*names}:
+            return
         unlike = []
         for record in records:
-            for name in self.ends.keys() & {*names}:
+            for name in names:
                 least, most = self.ends[name]
                 value = getattr(record.look, name)
                 if value < least / factor or value > most * factor:
