@@ -172,7 +172,7 @@ def _kind(record: logging.LogRecord) -> str:
     """Return the fixed words of a message's template; empty if it has no words."""
     templates = [str(getattr(record.msg, "template", record.msg))]
     if isinstance(record.args, tuple):
-        templates += [item.content.template for item in record.args if isinstance(item, Message)]
+        templates += [item.template for item in record.args if isinstance(item, Message)]
     words = re.sub(r"%\w|{.*?}", "", " ".join(templates))
     if re.search("[a-z]{3}", words):
         return words

@@ -44,23 +44,21 @@ DAMAGE = (
 Use it only in an ``except`` around the reading of a file, since these classes are broad.
 """
 
-_REFUSED = frozenset(
-    {
-        errno.ENOENT,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EISDIR,
-        errno.ENOTDIR,
-        errno.EEXIST,
-        errno.ENAMETOOLONG,
-        errno.ELOOP,
-        errno.EROFS,
-        errno.EINVAL,
-        errno.ENOTEMPTY,
-        errno.EBUSY,
-        errno.ENXIO,
-        errno.EILSEQ,
-    }
+_REFUSED = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EROFS,
+    errno.EINVAL,
+    errno.ENOTEMPTY,
+    errno.EBUSY,
+    errno.ENXIO,
+    errno.EILSEQ,
 )
 """Errors in a name or its permissions; all others (disk full, input/output error) mean that the work failed."""
 

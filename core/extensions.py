@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.resources.abc import Traversable
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .errors import BchistoError, InputError, is_out_of_memory
@@ -93,4 +92,4 @@ def misnamed(given: str, name: str, *, what: str, package: str = "") -> InputErr
 def _offers(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[metadata.EntryPoint]]:
     """Return the entry points of a group by name; they are read again only if Python's search path changes."""
     entries = metadata.entry_points(group=group)
-    return MappingProxyType(by_key(entries, lambda entry: entry.name.casefold()))
+    return by_key(entries, lambda entry: entry.name.casefold())

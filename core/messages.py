@@ -165,6 +165,11 @@ class Message(str):
         template, values, remedies, parameters = self.content
         return (template, *values), {"remedies": remedies, "parameters": parameters}
 
+    @property
+    def template(self) -> str:
+        """The text before it is filled, which is the same for all messages of a kind."""
+        return self.content.template
+
     def written(self, write: Write) -> str:
         """Return the text with its parameters written by `write`."""
         return self.content.written(write)
@@ -196,9 +201,7 @@ class Message(str):
         values = [limited(_parts_of(value), parameters) for value in content.values]
         reader = Writer(in_python, lacks=lambda name: name not in parameters)
         remedies = [remedy for remedy in content.remedies if reader.can_follow(remedy)]
-        return Message(
-            content.template, *values, remedies=remedies, parameters=frozenset(parameters)
-        )
+        return Message(self.template, *values, remedies=remedies, parameters=frozenset(parameters))
 
 
 def written(text: str, write: Write) -> str:

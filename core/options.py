@@ -288,7 +288,7 @@ class Settings:
             else:
                 value = declared.form(value, name)
             if value != member.default:
-                for item in value if isinstance(value, tuple) else (value,):
+                for item in items_of(value):
                     if item is not None:
                         declared.check(item, name)
             if declared.distinct:

@@ -343,7 +343,7 @@ def part_of(name: str) -> str | None:
 def given_parts(facts: DatasetFacts) -> tuple[str, Mapping[str, str]] | None:
     """Return the column with the parts of a given split, and a dict from image ID to part; None if there is none."""
     for column in itertools.chain.from_iterable(PART.matching(facts.columns)):
-        values = facts.columns.get(column, {})
+        values = facts.columns[column]
         parts = {
             image: part for image, value in values.items() if (part := part_of(value)) is not None
         }

@@ -182,7 +182,7 @@ def _match_colour(
     return scale
 
 
-_Task = tuple[str, str, int, int, tuple[int, int]]
+_Task = tuple[Path, str, int, int, tuple[int, int]]
 
 
 def make_bach(
@@ -236,7 +236,7 @@ def make_bach(
         for number in range(1, images_per_class + 1):
             path = photos / label / f"{PREFIX[label]}{number:03d}.tif"
             if not path.is_file():
-                tasks.append((str(path), label, seed, number, size))
+                tasks.append((path, label, seed, number, size))
     run_units(
         _draw,
         tasks,
@@ -276,6 +276,6 @@ def _draw(task: _Task, ticker: Ticker) -> None:
 
     path, label, seed, number, size = task
     image = make_tissue(label, seed=seed, index=number, size=size)
-    with atomic_output(Path(path)) as temporary:
+    with atomic_output(path) as temporary:
         Image.fromarray(image).save(temporary, format="TIFF")
     ticker.tick()

@@ -50,13 +50,13 @@ from .files import (
 from .pictures import JPEG_BEGIN, LJPEG_SUFFIX, PNG_BEGIN, read_jpeg, read_ljpeg, read_picture
 from .tiff import TIFF_BEGINS, read_tiff
 
-_TRANSPOSED = frozenset({5, 6, 7, 8})
+_TRANSPOSED = (5, 6, 7, 8)
 """EXIF orientations that swap width and height (TIFF 6.0, tag 274)."""
 
-_UPSIDE_DOWN = frozenset({3, 4, 7, 8})
+_UPSIDE_DOWN = (3, 4, 7, 8)
 """EXIF orientations whose rows must be reversed (after the swap of width and height)."""
 
-_MIRRORED = frozenset({2, 3, 6, 7})
+_MIRRORED = (2, 3, 6, 7)
 """EXIF orientations whose columns must be reversed."""
 
 _BLOCK = 2**22

@@ -158,22 +158,6 @@ class _Elements(NamedTuple):
     numbers: dict[str, Floats]
     spacing: set[float]
 
-    @classmethod
-    def of(cls, elements: Any) -> _Elements:
-        """Convert the elements of a file; raises one of `_broken` if one is missing or of another type."""
-        return cls(
-            width=int(elements.Columns),
-            height=int(elements.Rows),
-            frames=int(elements.get("NumberOfFrames") or 1),
-            samples=int(elements.SamplesPerPixel),
-            photometric=str(elements.PhotometricInterpretation),
-            bits=int(elements.BitsStored),
-            allocated=int(elements.BitsAllocated),
-            sop_class=_sop_class(elements.file_meta),
-            numbers=_numbers(elements),
-            spacing={float(side) for side in elements.get("PixelSpacing") or ()},
-        )
-
 
 def _sop_class(meta: Any) -> str:
     """Return the SOP class of a file, without padding; empty without one."""
@@ -202,7 +186,18 @@ def _header(path: Path, elements: Any) -> ImageHeader:
             f"{path}: a DICOM file without pixels; leave it out or copy the image again"
         )
     try:
-        stored = _Elements.of(elements)
+        stored = _Elements(
+            width=int(elements.Columns),
+            height=int(elements.Rows),
+            frames=int(elements.get("NumberOfFrames") or 1),
+            samples=int(elements.SamplesPerPixel),
+            photometric=str(elements.PhotometricInterpretation),
+            bits=int(elements.BitsStored),
+            allocated=int(elements.BitsAllocated),
+            sop_class=_sop_class(elements.file_meta),
+            numbers=_numbers(elements),
+            spacing={float(side) for side in elements.get("PixelSpacing") or ()},
+        )
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise ImageError(

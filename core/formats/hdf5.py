@@ -102,12 +102,12 @@ def checked_dataset(
     """
     item = _linked(file, name)
     _check_values(item, name, holds)
-    wanted = (None,) * len(item.shape) if shape is None else shape
-    if len(item.shape) != len(wanted):
-        raise StoreError(f"{name} has the shape {item.shape}, not {len(wanted)} axes")
-    for length, length_wanted in zip(item.shape, wanted, strict=True):
-        if length_wanted not in (None, length):
-            raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
+    if shape is not None:
+        if len(item.shape) != len(shape):
+            raise StoreError(f"{name} has the shape {item.shape}, not {len(shape)} axes")
+        for length, length_wanted in zip(item.shape, shape, strict=True):
+            if length_wanted not in (None, length):
+                raise StoreError(f"{name} has the shape {item.shape}, which does not fit the rest")
     # a file could claim any number of rows without values
     if not item.size and item.shape[0]:
         raise StoreError(f"{name} has the shape {item.shape}, which holds nothing")

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from .. import DependencyError, InputError
 from .processes import hold_interrupts
@@ -90,13 +89,8 @@ def prepare_backend() -> str:
     return backend
 
 
-def prepare_torch() -> Any:
+def prepare_torch() -> None:
     """Import PyTorch for networks that do not run in Keras, with as many threads as `prepare_backend` sets.
-
-    Returns
-    -------
-    module
-        ``torch``.
 
     Raises
     ------
@@ -108,7 +102,6 @@ def prepare_torch() -> Any:
 
         if not torch.cuda.is_available():
             torch.set_num_threads(asked_threads() or 1)
-    return torch
 
 
 def asked_threads() -> int | None:

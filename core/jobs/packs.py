@@ -47,7 +47,7 @@ _FILE_NAME = re.compile(r"(?![_])\w[\w .+()-]{0,99}")
 _ASIDE = re.compile(r"\.old-[0-9a-f]{8}$")
 """End of the name of a file or folder that is being overwritten, see `set_aside`."""
 
-_CANNOT_CLAIM = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+_CANNOT_CLAIM = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 """Errors of file systems that cannot reserve space in advance."""
 
 _REMOVALS = 5

@@ -178,10 +178,10 @@ def temporary_path(path: Path) -> Path:
     """
     prefix = f"{path.name}.part-"
     with contextlib.suppress(OSError):
-        for entry in list(os.scandir(path.parent)):
+        for entry in list(path.parent.iterdir()):
             if _is_stale(entry.name, prefix):
                 with contextlib.suppress(OSError):
-                    Path(entry.path).unlink()
+                    entry.unlink()
     return path.with_name(f"{prefix}{_mark()}-{secrets.token_hex(4)}")
 
 
@@ -201,16 +201,14 @@ def scratch_folder() -> Iterator[Path]:
     """
     root = Path(tempfile.gettempdir())
     with contextlib.suppress(OSError):
-        for entry in list(os.scandir(root)):
-            if not _is_stale(entry.name, _SCRATCH, after_restart=True) or not _is_mine(
-                Path(entry.path)
-            ):
+        for entry in list(root.iterdir()):
+            if not _is_stale(entry.name, _SCRATCH, after_restart=True) or not _is_mine(entry):
                 continue
             pid = entry.name.removeprefix(_SCRATCH).split("-")[2]
             for semaphore in _SEMAPHORES.glob(f"sem.loky-{pid}-*"):  # those of its worker pools
                 if _is_mine(semaphore):
                     semaphore.unlink(missing_ok=True)
-            shutil.rmtree(entry.path, ignore_errors=True)
+            shutil.rmtree(entry, ignore_errors=True)
     folder = None
     try:
         # an interrupt between creating the folder and storing its name would leave it behind

@@ -13,7 +13,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -73,9 +73,7 @@ class ImageChange:
         )
 
     def __str__(self) -> str:
-        return ", ".join(self._parts())
-
-    def _parts(self) -> Iterator[str]:
+        parts = []
         for images, noun, what in (
             (self.added, "image", "added"),
             (self.removed, "image", "removed"),
@@ -85,7 +83,8 @@ class ImageChange:
             if images:
                 # removed images are named, since they cannot be looked up any more
                 names = few(images, most=_NAMED if what == "removed" else 1)
-                yield f"{counted(len(images), noun)} {what} ({names})"
+                parts.append(f"{counted(len(images), noun)} {what} ({names})")
+        return ", ".join(parts)
 
     def json(self) -> dict[str, Any]:
         """Return all non-empty fields as lists, JSON-ready."""
@@ -254,9 +253,10 @@ class FolderSettings:
             ``settings.json`` is damaged, or of a newer version.
         """
         content = self._read_begun()
-        differences = self._differences(content["settings"]) if content else ""
-        if differences:
-            raise other_settings(self.folder, differences, otherwise=self.otherwise)
+        if content:
+            differences = self._differences(content["settings"])
+            if differences:
+                raise other_settings(self.folder, differences, otherwise=self.otherwise)
 
     def begin(self) -> None:
         """Check the folder, then write the settings.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import InputError, MissingInputError
+from .. import InputError, MissingInputError, PathInput
 from ..formats import read_json
 from .folder import Values, differences
 from .record import Content, process_runs
@@ -59,7 +59,7 @@ class RunEntry(NamedTuple):
         return self.status
 
 
-def read_run(run: str | Path) -> list[RunEntry]:
+def read_run(run: PathInput) -> list[RunEntry]:
     """Read the commands of a run folder, oldest first.
 
     Raises
@@ -147,7 +147,7 @@ def _shard(value: Any) -> str:
     return ""
 
 
-def list_runs(folder: str | Path) -> list[RunEntry]:
+def list_runs(folder: PathInput) -> list[RunEntry]:
     """Return the last command of every run in `folder` and below, sorted by path; an unreadable run is a warning."""
     root = Path(folder)
     if not root.is_dir():
@@ -162,7 +162,7 @@ def list_runs(folder: str | Path) -> list[RunEntry]:
     return entries
 
 
-def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any, Any]]:
+def diff_runs(first: PathInput, second: PathInput) -> Iterator[tuple[str, Any, Any]]:
     """Compare two runs: settings and versions of the last run of each command, and accuracies.
 
     Yields

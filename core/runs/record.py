@@ -250,22 +250,23 @@ def _closed(record: RunRecord) -> Iterator[None]:
     """Save a record at the start, and again at the end with status and duration; protect the inputs in between."""
     record.save()
     clock = time.monotonic()
-    inputs = [value for name, value in record.content["config"].items() if name not in _WRITTEN]
+    content = record.content
+    inputs = [value for name, value in content["config"].items() if name not in _WRITTEN]
     try:
         with reading(named_files(*inputs)):
             yield
     except BaseException as error:
-        record.content["status"] = "interrupted" if is_interrupt(error) else "error"
-        record.content["refused"] = (
+        content["status"] = "interrupted" if is_interrupt(error) else "error"
+        content["refused"] = (
             isinstance(error, BchistoError) and error.exit_code == InputError.exit_code
         )
-        record.content["error"] = f"{type(error).__name__}: {error}"
+        content["error"] = f"{type(error).__name__}: {error}"
         raise
     else:
-        record.content["status"] = "ok"
+        content["status"] = "ok"
     finally:
         with hold_interrupts():
-            record.content["seconds"] = round(time.monotonic() - clock, 3)
+            content["seconds"] = round(time.monotonic() - clock, 3)
             record.save()
 
 
@@ -377,16 +378,14 @@ def _options_of(record: Values) -> dict[str, Any]:
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
         return options
     for name in options.keys() & {*_PATHS}:
-        value = options[name]
-        if isinstance(value, list):
-            options[name] = [_placed(folder, item) for item in value]
-        else:
-            options[name] = _placed(folder, value)
+        options[name] = _placed(folder, options[name])
     return options
 
 
 def _placed(folder: str, path: Any) -> Any:
-    """Return a recorded path, which was valid in a folder, as it is valid elsewhere; None stays."""
+    """Return recorded paths, one or a list, which were valid in a folder, as they are valid elsewhere; None stays."""
+    if isinstance(path, list):
+        return [_placed(folder, item) for item in path]
     if isinstance(path, str):
         return str(Path(folder) / path)
     return path

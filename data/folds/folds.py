@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from ..images import Copy
 from ..names import match_names, read_image_list
 from .plans import (
     FoldPlan,
+    GroupOf,
     Groups,
     Row,
     ScarceError,
@@ -303,7 +304,7 @@ def _fit(name: str, listed: Sequence[Row], pool: Pool, *, where: str) -> FoldPla
             len(unlisted),
             unlisted[0],
         )
-    plan = FoldPlan(name, tuple(spread(rows)), partition)
+    plan = FoldPlan(name, spread(rows), partition)
     if not unlisted:
         return plan
     warning = f"{len(unlisted)} images are in no fold of {name} and are left out"
@@ -335,7 +336,7 @@ def _check_parts(plan: FoldPlan, classes: dict[str, str]) -> None:
         raise ScarceError("{folds} {}: {} fold {}; {}", plan.name, *gaps[0], cure)
 
 
-def _check_whole(plan: FoldPlan, group_of: Mapping[str, str | None]) -> None:
+def _check_whole(plan: FoldPlan, group_of: GroupOf) -> None:
     """Refuse folds that divide a group between their parts."""
     leaks = split_groups(plan, group_of, named=True)
     if leaks:
@@ -344,9 +345,7 @@ def _check_whole(plan: FoldPlan, group_of: Mapping[str, str | None]) -> None:
         )
 
 
-def write_fold_list(
-    path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]
-) -> None:
+def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: GroupOf) -> None:
     """Write a fold list ``image_id,label,group,fold[,part]``; a partition has only the fold that tests each image."""
     columns = ["image_id", "label", "group", "fold"]
     if not plan.partition:

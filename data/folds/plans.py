@@ -18,6 +18,9 @@ Row = tuple[str, int, str]
 Groups = Sequence[str | None]
 """The patient or slide of each image; None if unknown."""
 
+GroupOf = Mapping[str, str | None]
+"""Image ID to patient or slide; None if unknown."""
+
 
 class ScarceError(InputError):
     """Folds that these images, or patients, are too few to draw."""
@@ -97,13 +100,15 @@ class FoldPlan:
         return hashlib.sha256(json.dumps(sorted(self.rows)).encode()).hexdigest()
 
 
-def spread(rows: Sequence[Row]) -> list[Row]:
+def spread(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return one row per image and fold: in a partition (with empty parts), an image trains in all other folds."""
     if any(part for _, _, part in rows):
-        return list(rows)
+        return tuple(rows)
     folds = sorted({fold for _, fold, _ in rows})
     tested = {image: fold for image, fold, _ in rows}
-    return [(i, fold, "test" if tested[i] == fold else "train") for fold in folds for i in tested]
+    return tuple(
+        (i, fold, "test" if tested[i] == fold else "train") for fold in folds for i in tested
+    )
 
 
 def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
@@ -210,7 +215,7 @@ def unknown_groups(groups: Groups) -> tuple[str, ...]:
 
 def split_groups(
     plan: FoldPlan,
-    group_of: Mapping[str, str | None],
+    group_of: GroupOf,
     *,
     named: bool = False,
     group_is: str = "",

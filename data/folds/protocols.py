@@ -12,7 +12,7 @@ from ...core.formats import PART, column_key, published_rows
 from ..dataset import GIVEN, PARTS, DatasetFacts, given_parts
 from ..layouts import BREAKHIS_NAME, IDC_NAME
 from ..mammograms import CBIS_NAME
-from .plans import FoldPlan, Row, ScarceError, spread
+from .plans import FoldPlan, GroupOf, Row, ScarceError, spread
 
 SITES = "site:"
 """Prefix of a leave-one-site-out protocol; the name of the column follows."""
@@ -80,7 +80,7 @@ def site_plan(column: str, *, image_ids: Sequence[str], facts: DatasetFacts) -> 
     numbered = few((f"{fold} {site}" for site, fold in number.items()), most=10)
     return FoldPlan(
         "site-" + re.sub(r"[^\w.-]+", "-", column),
-        tuple(spread([(image, number[values[image]], "") for image in image_ids])),
+        spread([(image, number[values[image]], "") for image in image_ids]),
         partition=True,
         origin="site",
         source=f"{column}; {numbered}",
@@ -122,7 +122,7 @@ def published_folds(name: str) -> list[Row]:
     ]
 
 
-def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
+def fit_slides(spec: str, group_of: GroupOf) -> FoldPlan:
     """Create the folds of a published list of slides for these images.
 
     Parameters
@@ -142,10 +142,9 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     InputError
         No image belongs to a listed slide.
     """
-    if spec == "official" and group_of:
-        plan = _cbis_plan(group_of)
-        if plan is not None:
-            return plan
+    if spec == "official" and group_of and all(map(CBIS_NAME.fullmatch, group_of)):
+        parts = [(image, 1, "test" if "-Test_" in image else "train") for image in group_of]
+        return FoldPlan(spec, tuple(parts), partition=False, origin="published")
     file, datasets = SLIDE_FOLDS[spec]
     images_of = by_key(group_of, _slide)
     rows: list[Row] = []
@@ -165,17 +164,6 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
     return FoldPlan(spec, tuple(rows), partition=False, warnings=warnings, origin="published")
-
-
-def _cbis_plan(images: Collection[str]) -> FoldPlan | None:
-    """Return the parts that names of CBIS-DDSM hold; None if there is another name."""
-    rows = []
-    for image in images:
-        match = CBIS_NAME.fullmatch(image)
-        if match is None:
-            return None
-        rows.append((image, 1, "test" if match[2] == "Test" else "train"))
-    return FoldPlan("official", tuple(rows), partition=False, origin="published")
 
 
 def _slide_warnings(

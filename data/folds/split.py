@@ -17,7 +17,7 @@ import numpy as np
 from ...core import InputError, counted
 from ...core.formats import Integers
 from ..findings import pairs_alike
-from .plans import Copies, FoldPlan, Groups, Row, ScarceError, join_units
+from .plans import Copies, FoldPlan, GroupOf, Groups, Row, ScarceError, join_units
 
 HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
 """Shares in percent for training, validation and test, or for training and test."""
@@ -72,7 +72,7 @@ class Pool(NamedTuple):
         return dict(zip(self.image_ids, self.labels, strict=True))
 
     @property
-    def group_of(self) -> dict[str, str | None]:
+    def group_of(self) -> GroupOf:
         """Image ID to group."""
         return dict(zip(self.image_ids, self.groups, strict=True))
 
@@ -169,7 +169,7 @@ def _in_three(
                 label,
                 counts[label],
                 len(images),
-                *(max(1, quota[part]) for part in ("val", "test")),
+                *(max(1, most) for most in quota.values()),
             )
     part_of: dict[str, str] = {}
     for part in ("test", "val"):
@@ -217,7 +217,7 @@ def _draw(
     members: dict[str, Counter[str]] = {}
     for image in images:
         members.setdefault(image.unit, Counter())[image.label] += 1
-    free = sorted(set(members) - set(taken))
+    free = sorted(members.keys() - taken)
     best = []
     least = (sum(quota.values()) + 1, 0)
     for _ in range(_TRIES):
@@ -314,15 +314,14 @@ def _split_with_copies(spec: str, pool: Pool, plan: FoldPlan) -> FoldPlan | None
     if not _is_of_use(joined, plan, pool.label_of):
         return None
     group_of = pool.group_of
-    apart = [
-        (first, second)
+    apart = sum(
+        group_of[first] is None or group_of[first] != group_of[second]
         for first, second in pool.copies
-        if group_of[first] is None or group_of[first] != group_of[second]
-    ]
+    )
     if not apart:
         return joined
     note = (
-        f"{pairs_alike(len(apart))}; both of a pair stay in one part of each fold, but intervals count each "
+        f"{pairs_alike(apart)}; both of a pair stay in one part of each fold, but intervals count each "
         "as an image of its own"
     )
     return replace(joined, warnings=(*joined.warnings, note))

@@ -110,7 +110,7 @@ def _alike_throughout(left: Grey, right: Grey) -> bool:
     """Whether enough parts of an overlap correlate by themselves, so that a few strong objects do not decide."""
     parts = (
         _correlate(*pair, spread=1.0)
-        for rows in zip(*(np.array_split(image, _GRID) for image in (left, right)), strict=True)
+        for rows in zip(np.array_split(left, _GRID), np.array_split(right, _GRID), strict=True)
         for pair in zip(*(np.array_split(row, _GRID, axis=1) for row in rows), strict=True)
     )
     return sum(correlation >= _ALIKE_PARTS for correlation in parts) >= _LEAST_PARTS

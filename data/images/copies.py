@@ -206,7 +206,7 @@ def fingerprint(image: RgbImage, scale: Scale | None = None) -> Fingerprint:
     return _packed(scale, _Content(grey.shape, cells[-1], points[has_tissue], cells[:-1]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Copy:
     """A pair of near-duplicates: two images that seem to show the same pixels.
 
@@ -308,8 +308,7 @@ def find_copies(
             progress.update_to(len(prints))
     if not search:
         return None
-    copies = _confirmed(records, prints, scale)
-    return tuple(sorted(copies, key=lambda copy: (copy.first, copy.second)))
+    return tuple(sorted(_confirmed(records, prints, scale)))
 
 
 def _sides(record: ImageRecord) -> tuple[int, ...]:

@@ -141,7 +141,7 @@ def stain_images(
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
     sheet = folder / _TABLES[2]
-    _save(sheet, np.concatenate(restained.pairs, axis=0))
+    _save(sheet, np.concatenate(restained.pairs))
     return RestainResult(tuple(restained.written), sheet, tuple(failures))
 
 
@@ -188,8 +188,9 @@ class _Restained:
 
     def write_table(self) -> None:
         """Warn of stains in doubt, and write ``stains.csv``."""
-        images = len(self.written)
-        for note in stain_notes((), self.doubtful, self.foreign, images=images, stain=self.stain):
+        for note in stain_notes(
+            (), self.doubtful, self.foreign, images=len(self.written), stain=self.stain
+        ):
             _log.warning("%s", note)
         channels = [
             f"{name}_{channel}"

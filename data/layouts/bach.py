@@ -26,7 +26,7 @@ BACH_SIZE = (2048, 1536)
 """Width and height of every image, pixels. Rakhlin et al. 2018, sec. 2.1."""
 
 GROUND_TRUTH = "microscopy_ground_truth.csv"
-_BESIDE = frozenset({GROUND_TRUTH, SYNTHETIC_MARK})
+_BESIDE = (GROUND_TRUTH, SYNTHETIC_MARK)
 _ENOUGH = 360
 """Number of the 400 names, 90 %, from which images are taken for those of BACH without the ground truth."""
 PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}

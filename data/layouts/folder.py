@@ -390,8 +390,7 @@ def _meaning(root: Path, levels: Sequence[Level]) -> list[Finding]:
     """Return what the folders are taken for, if not only for classes: a note, both readings, or that none is one."""
     unclear = [level for level in levels if level.kind == UNCLEAR]
     if unclear:
-        message = _both_readings(*unclear)
-        return [Finding("error", str(root), message, labels_only=True)]
+        return [Finding("error", str(root), _both_readings(*unclear), labels_only=True)]
     roles = [
         Message(
             "{} at level {}{}",

@@ -247,22 +247,21 @@ def get_layout(name: str) -> LayoutSpec:
     return spec
 
 
-_ADDED: dict[tuple[str, ...], list[LayoutSpec]] = {}
-"""The layouts of other packages for each state of Python's search path."""
-
-
 def added_layouts() -> list[LayoutSpec]:
     """Return the layouts of other packages; broken ones are left out, with one warning each."""
-    path = tuple(sys.path)
-    if path not in _ADDED:
-        specs: list[LayoutSpec] = []
-        for name in extension_names(ENTRY_POINT_GROUP):
-            try:
-                specs += filter(None, [find_layout(name)])
-            except InputError as error:
-                _log.warning("%s", error)
-        _ADDED[path] = specs
-    return _ADDED[path]
+    return _added(tuple(sys.path))
+
+
+@functools.cache
+def _added(path: tuple[str, ...]) -> list[LayoutSpec]:
+    """Return the layouts of other packages; they are looked for again only if Python's search path changes."""
+    specs: list[LayoutSpec] = []
+    for name in extension_names(ENTRY_POINT_GROUP):
+        try:
+            specs += filter(None, [find_layout(name)])
+        except InputError as error:
+            _log.warning("%s", error)
+    return specs
 
 
 def known_layouts() -> tuple[LayoutSpec, ...]:
@@ -371,8 +370,8 @@ def _by_folder(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
 
 def _by_files(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
     """Return the layout to which the first file with a known name belongs."""
-    named = [(spec, spec.recognise_name) for spec in specs if spec.recognise_name is not None]
-    if not named:
+    by_name = [(spec, spec.recognise_name) for spec in specs if spec.recognise_name is not None]
+    if not by_name:
         return None
     paths: Iterable[Path] = [root]
     if root.is_dir():
@@ -382,7 +381,7 @@ def _by_files(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
         # the findings of this walk are dropped, since the reader will report them again
         paths = walk_files(root, [], skip=unopened, hidden=True)
     for path in paths:
-        for spec, matches in named:
+        for spec, matches in by_name:
             if matches(path.name) and spec.in_place(root, path):
                 return spec
     return None
