@@ -87,9 +87,20 @@ BOOSTED = {
     ),
     "a class more than the models have": (
         "lightgbm",
-        said(classes=["a", "b", "c"], two_class=None),
+        said(classes=["a", "b", "c"], two_class=None, looks=[]),
         "has 2 classes, the model file 3",
     ),
+    "looks of a class that it has not": (
+        "lightgbm",
+        said(looks=[{"class": "z", "what": "bits", "least": 8, "most": 8}]),
+        "the looks of its manifest",
+    ),
+    "looks that are no numbers": (
+        "logistic",
+        said(looks=[{"class": "benign", "what": "bits", "least": "8", "most": 8}]),
+        "the looks of its manifest",
+    ),
+    "looks that are a text": ("lightgbm", said(looks="8 bits"), "the looks of its manifest"),
     "a temperature of -1": (
         "lightgbm",
         said(calibration={"temperature": -1}),
