@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import functools
-import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..core import ImageError, Message, TissueError, message_of
 from ..core.formats import Floats, Integers, Pixels, read_header
-from ..core.jobs import in_threads, map_ahead
+from ..core.jobs import map_ahead
 from ..data import (
     Fingerprint,
     ImageRecord,
@@ -152,7 +153,7 @@ def normalise_images(
     normalise = functools.partial(
         _normalise,
         settings=settings,
-        views=views,
+        views=tuple(views),
         skip_errors=skip_errors,
         crop_seed=crop_seed,
     )
@@ -294,14 +295,21 @@ def prepare_crops(
             yield item
 
 
-def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """Yield `items`, which a thread computes in advance. Its errors are raised here, in order.
+_AHEAD = 2
+"""Items prepared ahead of the encoder: one is being encoded and one is ready. More would only need more memory."""
 
-    While one is encoded, one is ready and one is made. More would only need more memory.
-    """
+
+def prefetch(items: Iterable[T]) -> Iterator[T]:
+    """Yield `items`, which a thread computes up to `_AHEAD` in advance. Its errors are raised here, in order."""
     iterator = iter(items)
     end: Any = object()
-    for item in in_threads(lambda _: next(iterator, end), itertools.repeat(None), threads=1):
-        if item is end:
-            return
-        yield item
+    thread = ThreadPoolExecutor(1, thread_name_prefix="bchisto-prepare")
+    try:
+        waiting = collections.deque(thread.submit(next, iterator, end) for _ in range(_AHEAD))
+        item = waiting.popleft().result()
+        while item is not end:
+            waiting.append(thread.submit(next, iterator, end))
+            yield item
+            item = waiting.popleft().result()
+    finally:
+        thread.shutdown(cancel_futures=True)

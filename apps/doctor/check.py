@@ -100,7 +100,7 @@ def run_checks(
         done += _outcome(name, check)
     # the words need the packages of the options, which may be broken
     in_words = _apart("words", partial(_in_words, done, write))
-    if len(in_words) != len(done):
+    if [check.name for check in in_words] != [check.name for check in done]:
         in_words = list(_in_words(done, in_python))
     # a folder inside the home folder is replaced first
     longest_first = sorted(hide.items(), key=lambda pair: -len(pair[0]))
