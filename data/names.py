@@ -228,11 +228,11 @@ def match_names(
     images = set(images)
     names = {row: row for row in rows if row in images}
     elsewhere = []
+    agree = any("/" in row for row in names)
     for folders, case, shorts in itertools.product(_FOLDERS, _CASES, _SHORTS):
         others = set(rows) - names.keys()
         if not others:
             break
-        agree = any("/" in _plain(row) and "/" in names[row] for row in names)
         free = images.difference(names.values())
         for row, image in _pairs(others, free, folders, case, shorts):
             depths = [_plain(name).count("/") for name in (row, image)]
@@ -241,7 +241,9 @@ def match_names(
             if is_elsewhere and agree:
                 continue
             names[row] = image
-            if is_elsewhere and depths[0] == depths[1]:
+            if not is_elsewhere:
+                agree |= min(depths) > 0
+            elif depths[0] == depths[1]:
                 elsewhere.append(row)
     return names, _renamed(rows, names, elsewhere, where)
 

@@ -257,7 +257,9 @@ def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row
         files: dict[str, Path] = {}
         with contextlib.suppress(InputError):
             files = list_images(folder, [])
-        paths = {name or path: path for path, (name, _) in images.items()}
+        paths = {
+            name or path: path for path, (name, _) in images.items() if not name or name in files
+        }
         image_of, notes = match_names(paths, files, where=table.path.name)
         findings += notes
         images |= {paths[row]: (name, "") for row, name in image_of.items()}

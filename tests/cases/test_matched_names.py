@@ -213,3 +213,16 @@ def test_evaluate_compares_what_both_tables_name(tmp_path, cli, written):
     code, out, err = cli("evaluate", *tables, "--out", tmp_path / "out", "--bootstrap", 0)
     assert code == 0, err
     assert "1 row only in the first, 0 only in the second" in " ".join((out + err).split())
+
+
+@pytest.mark.parametrize("outside", ["../other/{}.png", "../Übrige/x{}.tif", "../../o p/{}.jpg"])
+def test_an_image_outside_of_the_folder_stays_itself(tmp_path, cli, outside):
+    """Even if another row has no image, and an image of the folder has the same file name."""
+    root = tmp_path / "a" / "b"
+    names = [outside.format(n) for n in range(4)]
+    tree(root, *names, *(f"in/{name.rpartition('/')[2]}" for name in names))
+    rows = [(name, "ab"[n % 2]) for n, name in enumerate(names)] + [("in/9.png", "a")]
+    text = " ".join(checked(cli, lines(root / "m.csv", ("path", "label"), rows))[1].split())
+    assert "there is no file" in text
+    assert "all 4 1 size" in text
+    assert "another folder" not in text
