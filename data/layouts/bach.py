@@ -15,7 +15,7 @@ from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
 from ..findings import Findings
 from ..images import other_sizes
 from ..walk import is_folder, walk_files
-from .registry import ImagesFound, LayoutSpec
+from .registry import LayoutReading, LayoutSpec
 
 BACH_CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 BACH_MPP = 0.42
@@ -52,7 +52,7 @@ def _official(photos: Path) -> Iterator[Path]:
             )
 
 
-def read_bach(root: Path) -> ImagesFound:
+def read_bach(root: Path) -> LayoutReading:
     """Read the images and the ground-truth table.
 
     Parameters

@@ -12,7 +12,7 @@ from ..dataset import IMAGE_SUFFIXES, ImageRecord, part_of
 from ..findings import Findings, has_errors
 from ..images import other_sizes
 from ..walk import walk_files
-from .registry import ImagesFound, LayoutSpec
+from .registry import LayoutReading, LayoutSpec
 
 BREAKHIS_NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-([0-9A-Z]+)-(40|100|200|400)-(\d{3})\.png")
 """Pattern of all 7,909 file names, with groups class, tumour type, year, slide, magnification and number."""
@@ -41,7 +41,7 @@ _SLIDE = re.compile(r"SOB_[BM]_[A-Z]+[_-]\d{2}-[0-9A-Z]+")
 
 def read_breakhis(
     root: Path, *, label_level: str = "class", magnifications: Iterable[int] = ()
-) -> ImagesFound:
+) -> LayoutReading:
     """Read BreakHis; folders are searched recursively because some releases nest slides within slides.
 
     Parameters

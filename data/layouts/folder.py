@@ -19,7 +19,7 @@ from ..findings import Finding, Findings
 from ..findings import Level as Severity
 from ..names import PathRule
 from ..walk import list_images
-from .registry import ImagesFound, LayoutSpec, known_classes, patient_in
+from .registry import LayoutReading, LayoutSpec, known_classes, patient_in
 
 _CLASS = re.compile(
     r"benign|malignant|norm(al)?|healthy|tum(ou?rs?)?|cancer(ous)?|(adeno)?carcinoma|idc|ilc|dcis|insitu|invasive|"
@@ -299,7 +299,7 @@ def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, P
 
 def read_folder(
     root: Path, *, group_from: str | None = None, label_from: str | None = None
-) -> ImagesFound:
+) -> LayoutReading:
     """Read a folder of images, of which a level of folders is the class, see `levels_of`.
 
     Images directly in `root` have no label, and are used only if there are no class folders. Folders above the classes

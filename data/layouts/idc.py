@@ -10,7 +10,7 @@ from ...core.jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding, Findings, Level, has_errors
 from ..walk import walk_files
-from .registry import ImagesFound, LayoutSpec
+from .registry import LayoutReading, LayoutSpec
 
 IDC_NAME = re.compile(r"(\d+)_idx5_x(\d+)_y(\d+)_class([01])\.png")
 """Pattern of all file names, with groups slide, x and y in the slide, and class."""
@@ -24,7 +24,7 @@ IDC_SIZE = (50, 50)
 IDC_PATCHES = 277_524
 
 
-def read_idc(root: Path) -> ImagesFound:
+def read_idc(root: Path) -> LayoutReading:
     """Read the IDC patches in a folder.
 
     Parameters

@@ -43,8 +43,8 @@ LESIONS = ("mass", "calcification")
 """Kinds of abnormalities to which a layout may be restricted."""
 
 
-ImagesFound = tuple[list[ImageRecord], list[Finding]]
-"""The images of a dataset, and the problems that were found while they were listed."""
+LayoutReading = tuple[list[ImageRecord], list[Finding]]
+"""What the reader of a layout returns: the images, and the findings on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class LayoutSpec:
     """
 
     name: str
-    read: Callable[..., ImagesFound]
+    read: Callable[..., LayoutReading]
     recognise: Callable[[Path], bool] | None = None
     recognise_name: Callable[[str], object] | None = None
     in_place: Callable[[Path, Path], bool] = lambda root, path: True
@@ -129,7 +129,7 @@ _PADDING = 50
 Box = tuple[int, int, int, int]
 
 
-def show_context(records: Sequence[ImageRecord], context: str) -> ImagesFound:
+def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:
     """Widen the box of each abnormality to its context, within its mammogram.
 
     Parameters

@@ -151,10 +151,10 @@ def test_what_a_program_added_is_not_taken_from_both_sides(tmp_path, cli, images
     own, right = images
     tree(tmp_path / "x", *(own.format(n) for n in range(6)))
     table = [((right if n < 4 else rows).format(n), "ab"[n % 2]) for n in range(6)]
-    found, _ = listed(
+    images_read, _ = listed(
         cli, tmp_path / "x", "--labels", lines(tmp_path / "t.csv", ("image", "label"), table)
     )
-    assert [found[own.format(n)]["label"] for n in range(6)] == ["a", "b", "a", "b", "", ""]
+    assert [images_read[own.format(n)]["label"] for n in range(6)] == ["a", "b", "a", "b", "", ""]
     code, _, err = cli(
         "data", "list", "--images", lines(tmp_path / "x" / "m.csv", ("path", "label"), table)
     )
@@ -175,10 +175,10 @@ def test_an_image_of_another_folder_is_not_meant_if_other_rows_name_folders(
     tree(tmp_path / "x", *(own.format(n) for n in (1, 2)), *(other.format(n) for n in (1, 2, 3)))
     names = [own.format(1), own.format(2), own.format(3), other.format(1), other.format(2)]
     rows = [(name, "ab"[n % 2]) for n, name in enumerate(names)]
-    found, err = listed(
+    images_read, err = listed(
         cli, tmp_path / "x", "--labels", lines(tmp_path / "t.csv", ("image", "label"), rows)
     )
-    assert found[other.format(3)]["label"] == ""
+    assert images_read[other.format(3)]["label"] == ""
     assert "1 rows of t.csv name no image" in err
 
 

@@ -106,17 +106,17 @@ def test_a_selection_opens(pictures, tmp_path, caplog):
     ):
         opened(pictures, tmp_path)
     assert not (tmp_path / "images.csv").exists()  # refused before anything is hashed
-    found = opened(pictures, tmp_path, skip_errors=True)
-    assert [name for name, _ in found.refused] == [small, torn]
+    images = opened(pictures, tmp_path, skip_errors=True)
+    assert [name for name, _ in images.refused] == [small, torn]
     assert "left out: " in caplog.text
-    used = {record.image_id for record in found.unique.dataset.records}
-    assert {record.image_id for record in found.source.records} - used == {small, torn}
+    used = {record.image_id for record in images.unique.dataset.records}
+    assert {record.image_id for record in images.source.records} - used == {small, torn}
     kept = opened(pictures, tmp_path, skip_errors=True, keep_refused=True)
     assert kept.refused == ()
     assert len(kept.unique.dataset.records) == 6
     # what cannot be used is a part of the identity
-    assert kept.unique.digest != found.unique.digest
-    assert opened(pictures, tmp_path, skip_errors=True).unique.digest == found.unique.digest
+    assert kept.unique.digest != images.unique.digest
+    assert opened(pictures, tmp_path, skip_errors=True).unique.digest == images.unique.digest
     with pytest.raises(InputError, match="none of the 6 images can be used"):
         opened(pictures, tmp_path, skip_errors=True, needs=(AtLeast(99),))
     # nothing is kept that is not to be skipped
