@@ -102,9 +102,11 @@ class LabelledImages:
 
     def looks_of(self, trained: Iterable[str]) -> list[dict[str, Any]]:
         """Return the ends of each field of `Look` by class, unless it is not known of an image."""
-        looks = []
+        looks: list[dict[str, Any]] = []
+        if not self.looks:
+            return looks
         for number, what in enumerate(Look._fields):
-            values = {image: self.looks[image][number] for image in trained if self.looks}
+            values = {image: self.looks[image][number] for image in trained}
             if any(map(math.isnan, values.values())):
                 continue
             for label, images in by_key(sorted(values), self.labels.__getitem__).items():
@@ -437,10 +439,11 @@ def cross_validate(
     return _report(results, run=run, images=images.digest)
 
 
-def _accuracy(result: CrossValidation) -> Any:
+def _accuracy(result: CrossValidation) -> float | None:
     if result.panel is None:
         return None
-    return result.panel.metrics["accuracy"]["value"]
+    accuracy: float = result.panel.metrics["accuracy"]["value"]
+    return accuracy
 
 
 def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> list[CrossValidation]:

@@ -227,22 +227,27 @@ def match_names(
     rows = list(dict.fromkeys(rows))
     images = set(images)
     names = {row: row for row in rows if row in images}
+    parts = {name: _plain(name).split("/") for name in images.union(rows)}
+    deepest = max(map(len, parts.values()), default=0)
+    # so many parts are all of them
+    folders_to_try = [number for number in _FOLDERS if number < deepest]
     elsewhere = []
     agree = any("/" in row for row in names)
-    for folders, case, shorts in itertools.product(_FOLDERS, _CASES, _SHORTS):
+    for folders, case, shorts in itertools.product(folders_to_try, _CASES, _SHORTS):
         others = set(rows) - names.keys()
         if not others:
             break
         free = images.difference(names.values())
-        for row, image in _pairs(others, free, folders, case, shorts):
-            depths = [_plain(name).count("/") for name in (row, image)]
-            is_elsewhere = 0 < folders <= min(depths)
+        ends = {name: "/".join(parts[name][-folders:]) for name in others | free}
+        for row, image in _pairs(others, free, ends, case, shorts):
+            depths = [len(parts[name]) for name in (row, image)]
+            is_elsewhere = 0 < folders < min(depths)
             # if other rows name folders rightly, an image of another folder is not meant
             if is_elsewhere and agree:
                 continue
             names[row] = image
             if not is_elsewhere:
-                agree |= min(depths) > 0
+                agree |= min(depths) > 1
             elif depths[0] == depths[1]:
                 elsewhere.append(row)
     return names, _renamed(rows, names, elsewhere, where)
@@ -291,20 +296,19 @@ _Change: TypeAlias = Callable[[str], str]
 def _pairs(
     rows: Iterable[str],
     images: Iterable[str],
-    folders: int,
+    ends: Mapping[str, str],
     case: _Change,
     shorts: tuple[_Change, _Change],
 ) -> Iterator[tuple[str, str]]:
-    """Yield the rows and images of one short name, of so many last parts of a path, that no other has."""
+    """Yield the rows and images of one short name, from the ends of their paths, that no other has."""
 
-    def alone(names: Iterable[str], short: _Change) -> dict[str, str]:
-        parts = {name: "/".join(_plain(name).split("/")[-folders:]) for name in names}
-        names_of = by_key(parts, lambda name: case(short(parts[name])))
+    def unshared(names: Iterable[str], short: _Change) -> dict[str, str]:
+        names_of = by_key(names, lambda name: case(short(ends[name])))
         return {key: same[0] for key, same in names_of.items() if len(same) == 1}
 
     of_row, of_image = shorts
-    image_of = alone(images, of_image)
-    for key, row in alone(rows, of_row).items():
+    image_of = unshared(images, of_image)
+    for key, row in unshared(rows, of_row).items():
         if key in image_of:
             yield row, image_of[key]
 

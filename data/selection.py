@@ -438,7 +438,7 @@ def check_headers(
 
     def problem(record: ImageRecord) -> str | None:
         try:
-            headers[record.image_id] = files.header(record.path)
+            headers[record.image_id] = record.header or files.header(record.path)
         except ImageError as error:
             return message_of(error)
         misfit = _misfit(record, headers[record.image_id], needs)

@@ -306,10 +306,15 @@ def read_csv(
 
 def _ends_with_footer(rows: Sequence[tuple[int, list[str]]]) -> bool:
     """Whether the last row says something of the table, in fewer cells than those of images have."""
-    texts = [[*filter(None, cells)] for _, cells in rows]
-    others = [len(row) for row in texts if not _FOOTER.fullmatch(row[0])]
-    is_remark = bool(others) and _FOOTER.fullmatch(texts[-1][0]) is not None
-    return is_remark and len(texts[-1]) < min(others)
+    texts = [[*filter(None, cells)] for _, cells in rows[-1:]]
+    if not any(_FOOTER.fullmatch(row[0]) for row in texts):
+        return False
+    counts = [
+        len(cells) - cells.count("")
+        for _, cells in rows
+        if not _FOOTER.fullmatch(next(filter(None, cells)))
+    ]
+    return len(texts[0]) < min(counts, default=0)
 
 
 def _check_header(

@@ -25,7 +25,9 @@ _SCRATCH = "bchisto-"
 _SEMAPHORES = Path("/dev/shm")  # nosec B108
 _PROC = Path("/proc")
 
-INTERRUPTS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
+INTERRUPTS = frozenset(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
 """Signals with which a user, a shell or a scheduler interrupts a command, often all of its processes at once."""
 
 _WATCH_SECONDS = 1.0

@@ -121,12 +121,15 @@ def is_drawn(image: RgbImage) -> bool:
     flat = inner[(inner == grey[1:, :-1]) & (inner == grey[:-1, 1:])] >> 4
     if flat.size <= _FLAT * inner.size:
         return False
-    levels = inner[..., np.newaxis] >> 4 == np.arange(16)
-    levels[..., np.bincount(flat).argmax()] = False
+    counts = np.bincount(flat)
+    levels = inner >> 4
     # the axes of a chart: half of a row and of a column in one grey that is not the ground
-    if min(levels.mean(axis=0).max(), levels.mean(axis=1).max()) > 0.5:
+    lines = [0.0, 0.0]
+    for level in {*np.unique(levels)} - {counts.argmax()}:
+        lines = [max(lines[axis], (levels == level).mean(axis=axis).max()) for axis in (0, 1)]
+    if min(lines) > 0.5:
         return True
-    other = flat.size - np.bincount(flat).max()
+    other = flat.size - counts.max()
     return bool(other > max(inner.size - flat.size, _OTHER * inner.size))
 
 

@@ -130,11 +130,14 @@ def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[st
 
 
 def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
-    """Return an iterator over the header of each image, or why it cannot be read; several files are read at a time."""
+    """Return an iterator over the header of each image, or why it cannot be read; several files are read at a time.
+
+    A header that a record has is not read again.
+    """
 
     def read(record: ImageRecord) -> ImageHeader | ImageError:
         try:
-            return read_header(record.path)
+            return record.header or read_header(record.path)
         except ImageError as error:
             return error
 
