@@ -60,6 +60,7 @@ def killed(tmp_path_factory, tissue, start):
     wait(lambda: list(run.glob("features/*.parts/*.npz")), process=process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL  # and had not ended before
     return run
 
 
@@ -348,10 +349,12 @@ def test_a_run_that_works_is_running_and_one_that_is_told_to_stop_interrupted(
     run = tmp_path / "run"
     process = start("featurize", "--images", tissue, "--out", run, *BLOCKS, "--jobs", 1)
     wait((run / "run.json").is_file, process=process)
+    process.send_signal(signal.SIGSTOP)  # it cannot end before it was asked
     code, out, _ = cli("status", run)
-    assert (code, out.splitlines()[0]) == (3, f"{run}: running")
     process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
     process.communicate(timeout=60)
+    assert (code, out.splitlines()[0]) == (3, f"{run}: running")
     assert process.returncode == 143
     assert status(run)[:2] == (1, "interrupted")
 
