@@ -8,7 +8,14 @@ from .card import EncoderCard, card_of
 from .catalogue import CATALOGUE
 from .checkup import check_encoder, describe_encoder, list_all_encoders
 from .encoder import Encoder, build_backbone
-from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16, openvino_core
+from .engines import (
+    ENGINES,
+    Network,
+    compile_tensors,
+    executed_precision,
+    imitates_bfloat16,
+    openvino_core,
+)
 from .fetch import encoders_folder, fetched_folder
 from .fetch import fetch as fetch_encoder
 from .kept import kept_folder, kept_networks, kept_trouble
@@ -28,6 +35,7 @@ from .opening import (
 from .registry import (
     BUILT_IN,
     ENTRY_POINT_GROUP,
+    FOLDED,
     LEAST_OF_PARTIAL,
     EncoderChoice,
     EncoderSpec,

@@ -5,9 +5,10 @@ A `Backbone` is the network up to the deepest chosen layer, not compiled. An `En
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex
 
@@ -28,7 +29,7 @@ from .engines import (
 )
 from .geometry import Geometry
 from .kept import KeptNetwork, kept_key
-from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
+from .registry import BUILT_IN, ENTRY_POINT_GROUP, FOLDED, EncoderSpec, get_spec
 from .vectors import refuse_other_than_crops
 
 
@@ -128,8 +129,9 @@ class Encoder:
     ----------
     name, layers, weights, seed
         As in `build_backbone`.
-    precision : {"float32", "bfloat16"}
-        Precision of computation; features are float32 in any case.
+    precision : {"float32", "bfloat16", "float16"}
+        Precision of computation; features are float32 in any case. In float16 only `on_device` computes, see
+        `in_float16`; the other functions then compute in float32.
     engine : {"keras", "openvino"}
         Library that runs the network.
 
@@ -160,6 +162,8 @@ class Encoder:
         SHA-256 of the weights file; empty if there is none.
     parameters : int
         Number of weights of the network.
+    scale : float or None
+        Factor of its features within the network, if that computes in float16.
 
     Raises
     ------
@@ -192,8 +196,8 @@ class Encoder:
             name,
             layers=layers,
             weights=weights,
-            # OpenVINO needs a float32 network and lowers the precision itself
-            precision="float32" if openvino else precision,
+            # OpenVINO needs a float32 network and lowers the precision itself, and so does `on_device`
+            precision="float32" if openvino or precision == "float16" else precision,
             seed=seed,
         )
         self._backbone: Callable[[], Backbone] = functools.cache(build)
@@ -219,6 +223,9 @@ class Encoder:
         self.card = EncoderCard(outputs=self.layers)
         self.runner = "keras"
         self.engine = engine
+        self.scale: float | None = None
+        self._precision = precision
+        self._in_float16: dict[float, Encoder] = {}
         if kept is None:
             self.backend = prepare_backend()
             self._compiled = compile_keras(self._network)
@@ -261,9 +268,41 @@ class Encoder:
         return Network(self._backbone().model, self._backbone().spec.preprocess)
 
     @functools.cached_property
-    def graph(self) -> Callable[[Any], Any]:
-        """Crops to features as tensors, for use within a compiled function of Keras's backend."""
-        return self._network.crops
+    def on_device(self) -> Network:
+        """The network for use within a compiled function of Keras's backend, as a GPU runs it best."""
+        network = self._network
+        if self.name not in FOLDED or self._precision == "bfloat16":
+            return network
+        from .folded import fold
+
+        if self.scale is None:
+            return replace(network, model=fold(network.model))
+        folded = fold(network.model, dtype="float16", scale=self.scale)
+        return replace(network, model=folded, scale=self.scale, maps=len(self.layers))
+
+    def in_float16(self, scale: float) -> Encoder:
+        """Return this encoder with a network `on_device` that computes in float16, see `bchisto.encoders.folded`.
+
+        Parameters
+        ----------
+        scale : float
+            From `float16_scale`, of this view.
+        """
+        if scale not in self._in_float16:
+            encoder = copy.copy(self)
+            encoder.__dict__.pop("on_device", None)
+            encoder.scale = scale
+            self._in_float16[scale] = encoder
+        return self._in_float16[scale]
+
+    def float16_scale(self, crops: Pixels) -> float:
+        """Return the power of two that brings the features of such crops, uint8, into the range of float16."""
+        from keras import ops
+
+        from .folded import float16_scale
+
+        network = self._network
+        return float16_scale(network.model, network.preprocess(ops.cast(crops, "float32")))
 
     def _built_facts(self) -> dict[str, Any]:
         """Build the network, and return what it tells of itself, JSON-ready."""

@@ -23,6 +23,7 @@ from ..core import (
     is_out_of_memory,
 )
 from ..core.formats import Array, Floats32, Pixels
+from ..core.jobs import visible_gpus
 from .loading import short_reason
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
@@ -37,6 +38,9 @@ Function = Callable[..., Any]
 
 Specs = Sequence[tuple[str, tuple[int | None, ...]]]
 """Types of the arguments of a function: dtype and shape, with None for sizes that vary."""
+
+Variables = Sequence[Any]
+"""Variables of Keras."""
 
 
 class Compiled(NamedTuple):
@@ -65,10 +69,17 @@ class Network:
         A model with one or several feature maps.
     preprocess : callable
         Preprocessing of the encoder.
+    scale : float
+        Factor of the feature maps of `model`, and of the images that it takes, see `bchisto.encoders.folded`.
+    maps : int, optional
+        Number of its outputs that are feature maps; any after them are only watched: if one is not finite, nor are the
+        maps of that image. By default all are maps.
     """
 
     model: Any
     preprocess: Function
+    scale: float = 1.0
+    maps: int | None = None
 
     def crops(self, batch: Any) -> Any:
         """Return the features of crops, as tensors of Keras's backend, for use within `compile_function`."""
@@ -78,50 +89,60 @@ class Network:
         return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
 
     def windows(self, image: Any, places: Any) -> Any:
-        """Return the features of windows of a frame, see `Compiled`, for use within `compile_function`.
+        """Return the features of windows of a frame, see `Compiled`, for use within `compile_function`."""
+        return self.frames(image, places[:, None])[0]
+
+    def frames(self, images: Any, places: Any) -> Any:
+        """Return the features of windows of frames as tensors, for use within `compile_tensors`.
 
         A cell counts by the share of it inside the window.
+
+        Parameters
+        ----------
+        images : tensor of uint8, shape (n, height, width, 3)
+        places : tensor of float32, shape (maps, n, k, 4)
+            Windows, see `Compiled`.
+
+        Returns
+        -------
+        tensor of float32, shape (n, k, d)
         """
-        maps = self._maps(image)
+        maps = self._maps(images)
         from keras import ops
 
         averages = []
         for number, feature_map in enumerate(maps):
             windows = places[number]
-            _, height, width, depth = ops.shape(feature_map)
-            rows = _overlap(windows[:, 0:1], windows[:, 2:3], height)
-            columns = _overlap(windows[:, 1:2], windows[:, 3:4], width)
-            weights = ops.reshape(rows[:, :, None] * columns[:, None, :], (-1, height * width))
-            sums = ops.matmul(weights, ops.reshape(feature_map, (height * width, depth)))
-            averages.append(sums / ops.sum(weights, axis=1, keepdims=True))
+            count, height, width, depth = ops.shape(feature_map)
+            cells = height * width
+            rows = _overlap(windows[:, :, 0:1], windows[:, :, 2:3], height)
+            columns = _overlap(windows[:, :, 1:2], windows[:, :, 3:4], width)
+            shares = rows[:, :, :, None] * columns[:, :, None, :]
+            weights = ops.reshape(shares, (count, -1, cells))
+            sums = ops.matmul(weights, ops.reshape(feature_map, (count, cells, depth)))
+            averages.append(sums / ops.sum(weights, axis=2, keepdims=True))
         return ops.concatenate(averages, axis=-1)
 
-    @functools.cached_property
-    def _maps(self) -> Callable[[Any], list[Any]]:
-        """A function from image tensors to the feature maps, for use within a compiled function."""
-        import keras
+    def _maps(self, images: Any) -> list[Any]:
+        """Return the feature maps of images, for use within a compiled function."""
         from keras import ops
 
-        model = self.model
-        forward: Function
-        if keras.backend.backend() == "jax":
-            trained = [variable.value for variable in model.trainable_variables]
-            fixed = [variable.value for variable in model.non_trainable_variables]
-
-            def forward(images: Any) -> Any:
-                return model.stateless_call(trained, fixed, images, training=False)[0]
+        prepared = self.preprocess(ops.cast(images, "float32"))
+        if self.scale == 1:
+            outputs = self.model(prepared, training=False)
         else:
-
-            def forward(images: Any) -> Any:
-                return model(images, training=False)
-
-        def maps(images: Any) -> list[Any]:
-            outputs = forward(self.preprocess(ops.cast(images, "float32")))
-            if not isinstance(outputs, (list, tuple)):  # a network of one feature map
-                outputs = [outputs]
-            return [ops.cast(output, "float32") for output in outputs]
-
-        return maps
+            outputs = self.model(prepared * self.scale, training=False)
+        if not isinstance(outputs, (list, tuple)):  # a network of one feature map
+            outputs = [outputs]
+        maps = [ops.cast(output, "float32") for output in outputs[: self.maps]]
+        if self.scale == 1:
+            return maps
+        # infinity stays infinity, or becomes NaN in the next convolution
+        factor = 1 / self.scale
+        for watched in outputs[len(maps) :]:
+            ends = ops.max(ops.abs(ops.cast(watched, "float32")), axis=(1, 2, 3), keepdims=True)
+            factor = factor + ops.where(ends < np.inf, 0.0, np.nan)
+        return [values * factor for values in maps]
 
 
 def _forms(outputs: int) -> dict[str, Any]:
@@ -136,7 +157,10 @@ def compile_keras(network: Network) -> Compiled:
     """Compile a network for Keras's backend."""
     specs = _forms(len(network.model.outputs))
     return Compiled(
-        **{form: compile_function(getattr(network, form), specs[form]) for form in specs}
+        **{
+            form: compile_function(getattr(network, form), specs[form], network.model.variables)
+            for form in specs
+        }
     )
 
 
@@ -199,7 +223,7 @@ def refuse_other_backends() -> None:
         )
 
 
-def compile_function(function: Function, specs: Specs) -> Function:
+def compile_function(function: Function, specs: Specs, variables: Variables) -> Function:
     """Compile a function of tensors for Keras's backend.
 
     Parameters
@@ -209,13 +233,16 @@ def compile_function(function: Function, specs: Specs) -> Function:
     specs : sequence of (dtype, shape)
         Types of its arguments, with None for sizes that vary. TensorFlow compiles once for all sizes; JAX compiles for
         each new shape.
+    variables : sequence of keras.Variable
+        The weights that the function uses. For JAX they are arguments, since constants would be a part of what is
+        compiled, and of what is kept of it on the disk.
 
     Returns
     -------
     callable
         Accepts arrays and returns an array.
     """
-    compiled = compile_tensors(function, specs)
+    compiled = compile_tensors(function, specs, variables)
 
     def run(*arrays: Any) -> Any:
         from keras import ops
@@ -225,22 +252,26 @@ def compile_function(function: Function, specs: Specs) -> Function:
     return run
 
 
-def compile_tensors(function: Function, specs: Specs) -> Function:
+def compile_tensors(function: Function, specs: Specs, variables: Variables) -> Function:
     """Compile as `compile_function` does, but return tensors on their device instead of arrays."""
     import keras
 
-    compilers = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
-    return compilers[keras.backend.backend()](function, specs)
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _jax(function, variables)
+    if backend == "torch":
+        return _torch(function)
+    return _tensorflow(function, specs)
 
 
 def _overlap(start: Any, stop: Any, cells: Any) -> Any:
-    """Return the share of each cell that is between start and stop, shape (k, cells).
+    """Return the share of each cell that is between start and stop, shape (n, k, cells).
 
     Start and stop are in cells. A window outside the map gets the nearest cell.
     """
     from keras import ops
 
-    edges = ops.cast(ops.arange(cells), "float32")[None, :]
+    edges = ops.cast(ops.arange(cells), "float32")[None, None, :]
     count = ops.cast(cells, "float32")
     start = ops.minimum(start, count - 1.0)
     stop = ops.maximum(stop, 1.0)
@@ -255,14 +286,23 @@ def _tensorflow(function: Function, specs: Specs) -> Function:
     return compiled
 
 
-def _jax(function: Function, specs: Specs) -> Function:
+def _jax(function: Function, variables: Variables) -> Function:
     import jax
+    import keras
 
-    compiled: Function = jax.jit(function)
-    return compiled
+    def with_weights(weights: Sequence[Any], *tensors: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
+            return function(*tensors)
+
+    compiled = jax.jit(with_weights)
+
+    def run(*arrays: Any) -> Any:
+        return compiled([variable.value for variable in variables], *arrays)
+
+    return run
 
 
-def _torch(function: Function, specs: Specs) -> Function:
+def _torch(function: Function) -> Function:
     import torch
     from keras import ops
 
@@ -290,20 +330,27 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
     return _openvino_core(precision)
 
 
-@functools.cache
 def executed_precision(precision: str, *, engine: str) -> str:
     """Return the precision in which an engine really computes on this machine if `precision` is requested.
 
-    OpenVINO falls back to float32 on a CPU without bfloat16; this compiles a small network to find out. Other engines
-    compute in the requested precision, even if that is slow.
+    Only Keras on a GPU computes in float16. OpenVINO falls back to float32 on a CPU without bfloat16; this compiles a
+    small network to find out. Otherwise an engine computes in the requested precision, even if that is slow.
 
     Raises
     ------
     DependencyError
         OpenVINO is not installed.
     """
+    if precision == "float16":
+        return precision if engine == "keras" and visible_gpus() else "float32"
     if engine != "openvino" or precision == "float32":
         return precision
+    return _openvino_precision(precision)
+
+
+@functools.cache
+def _openvino_precision(precision: str) -> str:
+    """Return the precision in which OpenVINO computes on this CPU."""
     core, settings = _openvino_core(precision)
     from openvino import Model, opset13
 

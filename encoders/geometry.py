@@ -188,20 +188,19 @@ class Geometry:
         """
         cells = np.empty((len(self.outputs), len(windows), 4))
         for axis, size in enumerate((height, width)):
-            ends = slice(axis, None, 2)  # top and bottom, or left and right
-            for number, frame in enumerate(self.axes(size=size, axis=axis)):
-                for row, window in enumerate(windows):
-                    start, stop = window[ends].tolist()
-                    crop = self.axes(size=stop - start, axis=axis)[number]
-                    cells[number, row, ends] = _ends_in_cells(start, stop, crop=crop, frame=frame)
+            starts = windows[:, axis]
+            sides = windows[:, axis + 2] - starts
+            for side in np.unique(sides).tolist():
+                rows = np.flatnonzero(sides == side)
+                crops = self.axes(size=side, axis=axis)
+                for number, frame in enumerate(self.axes(size=size, axis=axis)):
+                    low, high = crops[number].edges
+                    if crops[number].cells < 1:
+                        low, high = 0.0, float(side)
+                    origin = frame.edges[0]
+                    cells[number, rows, axis] = (starts[rows] + low - origin) / frame.stride
+                    cells[number, rows, axis + 2] = (starts[rows] + high - origin) / frame.stride
         return cells.astype(np.float32)
-
-
-def _ends_in_cells(start: int, stop: int, *, crop: Axis, frame: Axis) -> tuple[float, float]:
-    """Return where the cells of a crop, which lies from start to stop in a frame, begin and end in the frame's map."""
-    low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
-    origin = frame.edges[0]
-    return (start + low - origin) / frame.stride, (start + high - origin) / frame.stride
 
 
 def _follow(model: Any, inputs: Sequence[int | None], steps: list[MapStep]) -> list[int | None]:

@@ -243,6 +243,9 @@ _OF_KERAS = (
 )
 """Networks of keras.applications that accept images of any size, listed so that Keras need not be loaded."""
 
+FOLDED = frozenset({"inceptionv3", "mobilenetv2", "resnet50", "vgg16"})
+"""Networks of Keras that a GPU runs as `bchisto.encoders.folded` describes, and that compute in float16."""
+
 BUILT_IN = frozenset({*_OF_KERAS, RESNET50_KERAS213})
 """Networks of Keras that bchisto builds, unless another package offers one of the same name."""
 

@@ -25,8 +25,8 @@ from .presets import (
 )
 from .settings import FeaturizeSettings, View, images_per_block, recorded_seconds
 from .store import StainOutcome, Store, open_store
-from .stored import settings_from
-from .stream import describe_images, rehearse, time_describing
+from .stored import scale_of, settings_from
+from .stream import describe_images, rehearse, time_describing, why_on_cpu
 
 __all__ = [
     "Embeddings",

@@ -41,12 +41,18 @@ class Augmentation(NamedTuple):
     eosin: float
     entropy: tuple[int, ...]
 
-    def turn_frame(self, image: Pixels) -> Pixels:
-        """Rotate a frame by a random number of quarter turns and flip it at random: one of eight orientations."""
-        import cv2
-
+    @property
+    def orientation(self) -> Crop:
+        """A whole frame, rotated by a random number of quarter turns and flipped at random: one of eight ways."""
         rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(_FRAME_CHILD,)))
         turns, flip = rng.integers([4, 2]).tolist()
+        return Crop(0, 0, turns, False, bool(flip))
+
+    def turn_frame(self, image: Pixels) -> Pixels:
+        """Turn and flip a frame, see `orientation`."""
+        import cv2
+
+        turns, flip = self.orientation.turns, self.orientation.flip_columns
         # a transposition with one flip at most, faster than np.rot90
         if turns % 2:
             image = cv2.transpose(image)

@@ -5,36 +5,49 @@ back. The formulas are the same as on the CPU. A pixel differs by at most one gr
 differently.
 
 Inputs have only a few shapes, so that the function is not compiled for every image. Pixels are a flat list, padded to
-one of a few lengths. A crop is three numbers that locate its pixels in this list. An incomplete batch of augmentations
-is padded.
+one of a few lengths. A crop is three numbers that locate its pixels in this list, and so is a turned frame of dense
+mode. An incomplete batch of augmentations is padded. A function of frames is compiled for each of their sizes, so only
+for the first few.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core import by_key
 from ..core.formats import Array, Pixels
-from ..encoders import Encoder, compile_tensors
+from ..encoders import Encoder, Network, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
-from .crops import Augmentation, Crop, crop_boxes
+from .crops import GRID, Augmentation, Crop, crop_boxes, tile_starts
 from .pooling import CropDescription, Features
 from .settings import FeaturizeSettings, View
 
+_log = logging.getLogger(__name__)
 
-def crop_map(box: Crop, *, crop: int, width: int) -> tuple[int, int, int]:
-    """Return the position of a turned crop's pixels in the flat list of an image's pixels.
+_MOST_SHAPES = 4
+"""Sizes of frames, at each scale, for which functions are compiled; two sizes of images that are not square."""
+
+_MOST_FRAMES = 8
+"""Frames in one pass, at most: more are hardly faster, and leave more of the last pass empty."""
+
+Targets = Mapping[str, tuple[Encoder, View]]
+"""Name of a feature file to encoder and view."""
+
+
+def pixel_map(box: Crop, *, sides: tuple[int, int], width: int) -> tuple[int, int, int]:
+    """Return the position of the pixels of a turned crop or frame in the flat list of an image's pixels.
 
     Parameters
     ----------
     box : Crop
-    crop : int
-        Side of the crop, in pixels.
+    sides : tuple of int
+        Height and width in the image, in pixels, before the turn.
     width : int
         Width of the image, in pixels.
 
@@ -43,14 +56,22 @@ def crop_map(box: Crop, *, crop: int, width: int) -> tuple[int, int, int]:
     tuple of int
         Offset, row step and column step: pixel (i, j) is at offset + i * row step + j * column step.
     """
+    last_row, last_column = (side - 1 for side in sides)
 
     def source(i: int, j: int) -> int:
-        last = crop - 1
+        ends = [last_row, last_column]
+        if box.turns % 2:
+            ends.reverse()
         if box.flip_rows:
-            i = last - i
+            i = ends[0] - i
         if box.flip_columns:
-            j = last - j
-        turned = [(i, j), (j, last - i), (last - i, last - j), (last - j, i)]
+            j = ends[1] - j
+        turned = [
+            (i, j),
+            (j, last_column - i),
+            (last_row - i, last_column - j),
+            (last_row - j, i),
+        ]
         row, column = turned[box.turns % 4]
         return (box.top + row) * width + box.left + column
 
@@ -74,6 +95,14 @@ Fetch = Callable[[], dict[str, Features]]
 """Waits for the device and returns: name of a feature file to float32 of shape (augmentations, d)."""
 
 
+class _Pass(NamedTuple):
+    """A pass of a compiled function: names of feature files, their tensors, and the numbers of the augmentations."""
+
+    names: Sequence[str]
+    pooled: Sequence[Any]
+    numbers: Array
+
+
 class DeviceDescriber:
     """Computes features of images on the device of Keras's backend.
 
@@ -82,35 +111,20 @@ class DeviceDescriber:
     targets : mapping
         Name of a feature file to encoder and view. Encoders with the same view get the same crops.
     settings : FeaturizeSettings
-        `batch_size` limits the crops in one pass, and so its augmentations; there is always at least one.
+        `batch_size` limits the crops in one pass, and so its augmentations; there is always at least one. In dense mode
+        it limits the pixels in one pass: those of so many crops.
     """
 
-    def __init__(
-        self, targets: Mapping[str, tuple[Encoder, View]], settings: FeaturizeSettings
-    ) -> None:
-        import keras
+    def __init__(self, targets: Targets, settings: FeaturizeSettings) -> None:
+        self._passes: _CropPasses | _FramePasses
+        if settings.mode == "dense":
+            self._passes = _FramePasses(targets, settings)
+        else:
+            self._passes = _CropPasses(targets, settings)
 
-        self._settings = settings
-        # JAX has 32-bit integers only; TensorFlow computes with 32-bit integers on the CPU, even if there is a GPU
-        self._places = np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
-        most = max(1, settings.batch_size // settings.crops)
-        batches = math.ceil(settings.augmentations / most)
-        # an even split, since the last batch is padded to the size of the others
-        self._at_once = math.ceil(settings.augmentations / batches)
-        self._views: dict[View, tuple[list[str], Callable[..., Any]]] = {}
-        for view, names in by_key(targets, lambda name: targets[name][1]).items():
-            function = _describe(
-                [targets[name][0].graph for name in names],
-                crop=view.crop,
-                description=settings.description,
-                colours=settings.color_range != (1.0, 1.0),
-            )
-            shapes = [
-                ("uint8", (None, 3)),
-                ("float32", (self._at_once, 3, 3)),
-                (self._places.name, (self._at_once, settings.crops, 3)),
-            ]
-            self._views[view] = (names, compile_tensors(function, shapes))
+    def takes(self, images: Mapping[str, Pixels]) -> bool:
+        """Return whether `start` takes images of these sizes; the first other one is logged."""
+        return self._passes.take(images)
 
     def start(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Fetch:
         """Start the computation of all augmentations of one image, without waiting for the device.
@@ -129,38 +143,69 @@ class DeviceDescriber:
         """
         from keras import ops
 
-        matrices = np.array(
-            [augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn],
-            np.float32,
-        )
+        passes = list(self._passes.run(images, drawn))
+
+        def fetch() -> dict[str, Features]:
+            features: dict[str, Features] = {}
+            for names, pooled, numbers in passes:
+                for name, values in zip(names, pooled, strict=True):
+                    rows = ops.convert_to_numpy(values)
+                    if name not in features:
+                        features[name] = np.empty((len(drawn), rows.shape[1]), np.float32)
+                    # rows after the last augmentation only padded the batch
+                    features[name][numbers] = rows[: len(numbers)]
+            return features
+
+        return fetch
+
+
+class _CropPasses:
+    """Passes of exact mode: the crops of a view of some augmentations through all its encoders."""
+
+    def __init__(self, targets: Targets, settings: FeaturizeSettings) -> None:
+        self._settings = settings
+        self._index = _index_dtype()
+        most = max(1, settings.batch_size // settings.crops)
+        batches = math.ceil(settings.augmentations / most)
+        # an even split, since the last batch is padded to the size of the others
+        self._at_once = math.ceil(settings.augmentations / batches)
+        self._views: dict[View, tuple[list[str], Callable[..., Any]]] = {}
+        for view, names in by_key(targets, lambda name: targets[name][1]).items():
+            networks = [targets[name][0].on_device for name in names]
+            function = _describe(
+                [network.crops for network in networks],
+                crop=view.crop,
+                description=settings.description,
+                colours=_has_colours(settings),
+            )
+            shapes = [
+                ("uint8", (None, 3)),
+                ("float32", (self._at_once, 3, 3)),
+                (self._index.name, (self._at_once, settings.crops, 3)),
+            ]
+            compiled = compile_tensors(function, shapes, _variables(networks))
+            self._views[view] = (names, compiled)
+
+    def take(self, images: Mapping[str, Pixels]) -> bool:
+        """Return True: crops have the same size in all images."""
+        return True
+
+    def run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
+        """Start all passes of an image."""
+        from keras import ops
+
+        matrices = _matrices(drawn)
         description = self._settings.description
         frames = {
             view: description.frame(images[view.level], crop=view.crop) for view in self._views
         }
         # views of a scale share its pixels, which go to the device once, unless they are padded
         pixels = {id(frame): ops.convert_to_tensor(_flat(frame)) for frame in frames.values()}
-        by_store: dict[str, list[Any]] = {}
         for view, (names, function) in self._views.items():
             maps = self._crop_maps(view, frames[view].shape, drawn)
-            for start in range(0, len(drawn), self._at_once):
-                numbers = np.arange(start, start + self._at_once)
-                # the last augmentation again, since the function is compiled for one size
-                padded_batch = np.minimum(numbers, len(drawn) - 1)
-                pooled = function(
-                    pixels[id(frames[view])], matrices[padded_batch], maps[padded_batch]
-                )
-                for name, values in zip(names, pooled, strict=True):
-                    by_store.setdefault(name, []).append(values)
-
-        def fetch() -> dict[str, Features]:
-            features = {}
-            for name, parts in by_store.items():
-                rows = np.concatenate([ops.convert_to_numpy(part) for part in parts])
-                # rows after the last augmentation only padded the last batch
-                features[name] = rows[: len(drawn)].astype(np.float32)
-            return features
-
-        return fetch
+            for numbers, padded in _batches(np.arange(len(drawn)), self._at_once):
+                pooled = function(pixels[id(frames[view])], matrices[padded], maps[padded])
+                yield _Pass(names, pooled, numbers)
 
     def _crop_maps(self, view: View, shape: Sequence[int], drawn: Sequence[Augmentation]) -> Array:
         """Return where the crops of each augmentation are in a frame, shape (augmentations, crops, 3)."""
@@ -171,8 +216,123 @@ class DeviceDescriber:
             boxes = crop_boxes(
                 augmentation, height=height, width=width, crop=crop, count=self._settings.crops
             )
-            maps.append([crop_map(box, crop=crop, width=width) for box in boxes])
-        return np.array(maps, dtype=self._places)
+            maps.append([pixel_map(box, sides=(crop, crop), width=width) for box in boxes])
+        return np.array(maps, dtype=self._index)
+
+
+class _FramePasses:
+    """Passes of dense mode: turned frames of one size through all encoders of a scale, pooled over windows."""
+
+    def __init__(self, targets: Targets, settings: FeaturizeSettings) -> None:
+        self._settings = settings
+        self._index = _index_dtype()
+        self._levels: dict[str, list[tuple[Encoder, dict[View, str]]]] = {}
+        for level, names in by_key(targets, lambda name: targets[name][1].level).items():
+            by_encoder = by_key(names, lambda name: id(targets[name][0]))
+            self._levels[level] = [
+                (targets[same[0]][0], {targets[name][1]: name for name in same})
+                for same in by_encoder.values()
+            ]
+        self._functions: dict[tuple[str, int, int], tuple[int, Callable[..., Any]]] = {}
+        self._refused = False
+
+    def take(self, images: Mapping[str, Pixels]) -> bool:
+        """Compile functions for images of other sizes than before, if these are not too many; return whether it did."""
+        shapes = {
+            (level, *sides)
+            for level in self._levels
+            for sides in (images[level].shape[:2], images[level].shape[1::-1])
+        }
+        missing = shapes - self._functions.keys()
+        of_levels = by_key([*self._functions, *missing], lambda shape: shape[0])
+        if max(map(len, of_levels.values())) > _MOST_SHAPES:
+            if not self._refused:
+                text = "images of more than %d sizes: further sizes take the slower way of the CPU"
+                _log.info(text, _MOST_SHAPES // 2)
+            self._refused = True
+            return False
+        for shape in missing:
+            self._functions[shape] = self._compiled(*shape)
+        return True
+
+    def _compiled(self, level: str, height: int, width: int) -> tuple[int, Callable[..., Any]]:
+        """Return the number of frames of one pass, and the function that describes them."""
+        settings = self._settings
+        largest = max(view.crop for _, names in self._levels[level] for view in names)
+        fitting = settings.batch_size * largest**2 // (height * width)
+        # half of the augmentations turn a frame upright
+        at_once = min(max(1, fitting), _MOST_FRAMES, math.ceil(settings.augmentations / 2))
+        networks = [encoder.on_device for encoder, _ in self._levels[level]]
+        function = _describe_frames(
+            [network.frames for network in networks],
+            windows=[
+                [_count_crops(view, (height, width), settings.crops) for view in names]
+                for _, names in self._levels[level]
+            ],
+            sides=(height, width),
+            description=settings.description,
+            colours=_has_colours(settings),
+        )
+        shapes = [
+            ("uint8", (None, 3)),
+            ("float32", (at_once, 3, 3)),
+            (self._index.name, (at_once, 1, 3)),
+            *[("float32", (None, at_once, None, 4))] * len(networks),
+        ]
+        return at_once, compile_tensors(function, shapes, _variables(networks))
+
+    def run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
+        """Start all passes of an image."""
+        from keras import ops
+
+        matrices = _matrices(drawn)
+        for level, encoders in self._levels.items():
+            height, width = images[level].shape[:2]
+            pixels = ops.convert_to_tensor(_flat(images[level]))
+            orientations = [augmentation.orientation for augmentation in drawn]
+            maps = np.array(
+                [[pixel_map(turn, sides=(height, width), width=width)] for turn in orientations],
+                dtype=self._index,
+            )
+            odd = np.array([turn.turns % 2 for turn in orientations], dtype=bool)
+            names = [name for _, by_view in encoders for name in by_view.values()]
+            for sides, turned in (((height, width), ~odd), ((width, height), odd)):
+                at_once, function = self._functions[level, *sides]
+                for numbers, padded in _batches(np.flatnonzero(turned), at_once):
+                    batch = [drawn[number] for number in padded]
+                    places = [
+                        _places(encoder, by_view, batch, sides, count=self._settings.crops)
+                        for encoder, by_view in encoders
+                    ]
+                    pooled = function(pixels, matrices[padded], maps[padded], *places)
+                    yield _Pass(names, pooled, numbers)
+
+
+def _count_crops(view: View, sides: tuple[int, int], count: int) -> int:
+    """Return how many crops or windows of a view a frame has."""
+    if count != GRID:
+        return count
+    return math.prod(len(tile_starts(side, crop=view.crop)) for side in sides)
+
+
+def _places(
+    encoder: Encoder,
+    views: Mapping[View, str],
+    drawn: Sequence[Augmentation],
+    sides: tuple[int, int],
+    *,
+    count: int,
+) -> Array:
+    """Return the windows of all views in frames of one size, in cells, shape (maps, frames, windows, 4)."""
+    height, width = sides
+    corners = [
+        (box.top, box.left, box.top + view.crop, box.left + view.crop)
+        for augmentation in drawn
+        for view in views
+        for box in crop_boxes(augmentation, height=height, width=width, crop=view.crop, count=count)
+    ]
+    places = encoder.geometry.places(np.array(corners), height=height, width=width)
+    return places.reshape(len(places), len(drawn), -1, 4)
 
 
 @functools.lru_cache(maxsize=8)
@@ -181,6 +341,38 @@ def cached_describer(
 ) -> DeviceDescriber:
     """Return the describer for these encoders and views, compiled once per process and shared by its units."""
     return DeviceDescriber(dict(targets), settings)
+
+
+def _index_dtype() -> np.dtype[Any]:
+    """Return the type of positions of pixels."""
+    import keras
+
+    # JAX has 32-bit integers only; TensorFlow computes with 32-bit integers on the CPU, even if there is a GPU
+    return np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
+
+
+def _has_colours(settings: FeaturizeSettings) -> bool:
+    return settings.color_range != (1.0, 1.0)
+
+
+def _variables(networks: Sequence[Network]) -> list[Any]:
+    """Return the weights of networks."""
+    return [variable for network in networks for variable in network.model.variables]
+
+
+def _matrices(drawn: Sequence[Augmentation]) -> Array:
+    """Return the changes of colours of augmentations, float32 of shape (augmentations, 3, 3)."""
+    return np.array(
+        [augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn],
+        np.float32,
+    )
+
+
+def _batches(numbers: Array, size: int) -> Iterator[tuple[Array, Array]]:
+    """Yield numbers in batches, each also with its last number again and again, up to the size of all batches."""
+    for start in range(0, len(numbers), size):
+        batch = numbers[start : start + size]
+        yield batch, np.pad(batch, (0, size - len(batch)), mode="edge")
 
 
 def _flat(image: Pixels) -> Pixels:
@@ -203,22 +395,7 @@ def _describe(
 
     def function(pixels: Any, matrices: Any, maps: Any) -> list[Any]:
         augmentations, count, _ = maps.shape
-        steps = ops.arange(crop, dtype=maps.dtype)
-        rows = steps[None, None, :, None]
-        columns = steps[None, None, None, :]
-        offset, by_row, by_column = (maps[:, :, k, None, None] for k in range(3))
-        flat = ops.reshape(offset + by_row * rows + by_column * columns, (augmentations, -1))
-        values = ops.cast(pixels, "float32")
-        if colours:
-            # colour only the pixels of crops: (a, n crop^2, 3)
-            density = ops.take(ops.log((values + 1.0) / TRANSMITTED_LIGHT), flat, axis=0)
-            # a sum and not a matrix product, which GPUs by default round to ten bits
-            mixed = sum(density[:, :, k, None] * matrices[:, None, k, :] for k in range(3))
-            bright = ops.exp(mixed) * TRANSMITTED_LIGHT
-            shown = ops.floor(ops.clip(bright - 1.0, 0.0, 255.0))
-        else:
-            shown = ops.take(values, flat, axis=0)
-        crops = ops.reshape(shown, (augmentations * count, crop, crop, 3))
+        crops = _pieces(pixels, matrices, maps, sides=(crop, crop), colours=colours)
         pooled = []
         for encode in encoders:
             # a copy, since Keras's preprocessing changes a tensor of PyTorch in place
@@ -228,3 +405,53 @@ def _describe(
         return pooled
 
     return function
+
+
+def _describe_frames(
+    encoders: Sequence[Callable[[Any, Any], Any]],
+    *,
+    windows: Sequence[Sequence[int]],
+    sides: tuple[int, int],
+    description: CropDescription,
+    colours: bool,
+) -> Callable[..., list[Any]]:
+    """Return the function of `_describe` for frames, which takes windows (maps, a, n, 4) for each encoder.
+
+    The windows of an encoder are those of several views, with their numbers in `windows`. It gives features for each.
+    """
+    from keras import ops
+
+    def function(pixels: Any, matrices: Any, maps: Any, *places: Any) -> list[Any]:
+        frames = _pieces(pixels, matrices, maps, sides=sides, colours=colours)
+        pooled = []
+        for encode, counts, of_encoder in zip(encoders, windows, places, strict=True):
+            descriptors = encode(ops.copy(frames), of_encoder)
+            ends = np.cumsum(counts).tolist()
+            for count, end in zip(counts, ends, strict=True):
+                pooled.append(description.pool_tensors(descriptors[:, end - count : end]))
+        return pooled
+
+    return function
+
+
+def _pieces(pixels: Any, matrices: Any, maps: Any, *, sides: tuple[int, int], colours: bool) -> Any:
+    """Return crops or frames in the colours of each augmentation, float32 of shape (a n, height, width, 3)."""
+    from keras import ops
+
+    augmentations, count, _ = maps.shape
+    height, width = sides
+    rows = ops.arange(height, dtype=maps.dtype)[None, None, :, None]
+    columns = ops.arange(width, dtype=maps.dtype)[None, None, None, :]
+    offset, by_row, by_column = (maps[:, :, k, None, None] for k in range(3))
+    flat = ops.reshape(offset + by_row * rows + by_column * columns, (augmentations, -1))
+    values = ops.cast(pixels, "float32")
+    if colours:
+        # colour only the pixels of crops: (a, n height width, 3)
+        density = ops.take(ops.log((values + 1.0) / TRANSMITTED_LIGHT), flat, axis=0)
+        # a sum and not a matrix product, which GPUs by default round to ten bits
+        mixed = sum(density[:, :, k, None] * matrices[:, None, k, :] for k in range(3))
+        bright = ops.exp(mixed) * TRANSMITTED_LIGHT
+        shown = ops.floor(ops.clip(bright - 1.0, 0.0, 255.0))
+    else:
+        shown = ops.take(values, flat, axis=0)
+    return ops.reshape(shown, (augmentations * count, height, width, 3))

@@ -7,12 +7,15 @@ when images are added. An existing feature file stays valid until a complete one
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import __version__
 from ..core import (
@@ -26,6 +29,7 @@ from ..core import (
     WeightsError,
     extension_names,
 )
+from ..core.formats import read_json
 from ..core.jobs import Resources, key_of, named_backend, network_resources, visible_gpus
 from ..core.runs import (
     FolderSettings,
@@ -36,11 +40,12 @@ from ..core.runs import (
     read_records,
     versions_of,
 )
-from ..data import ImageRecord, UniqueImages
+from ..data import ImageRecord, UniqueImages, make_tissue
 from ..encoders import (
     BUILT_IN,
     ENTRY_POINT_GROUP,
     CropEncoder,
+    Encoder,
     EncoderChoice,
     cached_encoder,
     executed_precision,
@@ -157,7 +162,8 @@ class StorePlan:
                 source,
                 encoder.name,
             )
-        return encoder, self.view
+        scale = self.parts.settings.get("float16_scale")
+        return _in_float16(encoder, settings, scale=scale), self.view
 
 
 def plan_stores(
@@ -210,20 +216,24 @@ def plan_stores(
         )
         for view in settings.views:
             name = _store_name(encoder, view, mode=settings.mode)
+            path = folder / f"{name}.h5"
+            packs = folder / f"{name}.parts"
+            scale = _recorded_scale(path, packs, encoder)
+            encoder = _in_float16(encoder, settings, scale=scale)
             if choice.runner and name in (plan.name for plan in plans):
                 raise InputError(
                     "{encoders}: two of them are named {}; rename the folder or file of one",
                     encoder.name,
                 )
             parts = FolderSettings(
-                folder=folder / f"{name}.parts",
+                folder=packs,
                 settings=store_settings(settings, encoder, view, device=device),
                 work=("*.npz",),
                 made_with=made_with,
             )
             plan = StorePlan(
                 name=name,
-                path=folder / f"{name}.h5",
+                path=path,
                 choice=choice,
                 view=view,
                 dim=encoder.dim,
@@ -248,6 +258,40 @@ def _open_encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
     if refused:
         raise WeightsError("; and ".join(["{}"] * len(refused)), *refused)
     return encoders
+
+
+def _in_float16(
+    encoder: CropEncoder, settings: FeaturizeSettings, *, scale: float | None = None
+) -> CropEncoder:
+    """Return the encoder with a factor for float16 if the settings ask for that: `scale`, or one that is chosen now."""
+    if settings.precision != "float16" or not isinstance(encoder, Encoder):
+        return encoder
+    if scale is None:
+        # one for all views, so that dense mode encodes a frame once
+        scale = _chosen_scale(encoder, max(64, *(view.crop for view in settings.views)))
+    return encoder.in_float16(scale)
+
+
+@functools.lru_cache(maxsize=16)
+def _chosen_scale(encoder: Encoder, side: int) -> float:
+    """Return a factor from fixed synthetic tissue, so that it does not depend on the images."""
+    tissue = make_tissue("Invasive", seed=0, index=0, size=(side, side))
+    return encoder.float16_scale(tissue[np.newaxis])
+
+
+def _recorded_scale(path: Path, packs: Path, encoder: CropEncoder) -> float | None:
+    """Return the factor that a feature file or its packs record: no other card chooses anew."""
+    recorded: Mapping[str, Any] = {}
+    # what is damaged is refused in its turn
+    with contextlib.suppress(StoreError, InputError):
+        if path.is_file():
+            with open_store(path) as store:
+                recorded = store.settings
+        elif (packs / "settings.json").is_file():
+            recorded = read_json(packs / "settings.json")["settings"]
+    if recorded.get("weights_sha256") != encoder.weights_sha256:
+        return None
+    return recorded.get("float16_scale")
 
 
 def _images_origin(unique: UniqueImages) -> dict[str, Any]:
@@ -321,13 +365,16 @@ def executed_settings(
     if settings.engine == "auto" and records.is_file() and not anew:
         settings = replace(settings, engine=_recorded_engine(records))
     settings = _with_engine(settings)
-    if settings.engine != "openvino":
-        return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
-        text = "{precision} {}: OpenVINO computes in {} on this CPU; recorded as {}"
-        _log.warning(Message(text, settings.precision, precision, precision))
-    elif precision == "bfloat16" and imitates_bfloat16():
+        computing = (
+            "OpenVINO computes"
+            if settings.engine == "openvino"
+            else "without a GPU, Keras computes"
+        )
+        text = "{precision} {}: {} in {} here; recorded as {}"
+        _log.warning(Message(text, settings.precision, computing, precision, precision))
+    elif precision == "bfloat16" and settings.engine == "openvino" and imitates_bfloat16():
         text = "{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32"
         _log.warning(Message(text))
     return replace(settings, precision=precision)
@@ -385,6 +432,7 @@ def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, V
             encoder = encoder_of(choice, settings)
         except WeightsError:
             encoder = encoder_of(choice, replace(settings, weights=("random",)))
+        encoder = _in_float16(encoder, settings)
         targets |= {f"{choice}-{view}": (encoder, view) for view in settings.views}
     return targets
 

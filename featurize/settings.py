@@ -12,6 +12,7 @@ from ..core.formats import limits, plausible_mpp
 from ..data import BACH_MPP, ImageRecord, scaled_side
 from ..encoders import (
     ENGINES,
+    FOLDED,
     LEAST_OF_PARTIAL,
     EncoderChoice,
     encoder_facts,
@@ -227,7 +228,9 @@ class FeaturizeSettings(Settings):
         ("imagenet",), group="Features", help="imagenet, random, PATH, or ENCODER=PATH."
     )
     precision: str = option(
-        "float32", choices=("float32", "bfloat16"), help="In which the encoder computes."
+        "float32",
+        choices=("float32", "bfloat16", "float16"),
+        help="In which the encoder computes; float16 only on a GPU, and only some encoders.",
     )
     mode: str = option(
         "exact",
@@ -260,6 +263,10 @@ class FeaturizeSettings(Settings):
             raise InputError(
                 "{pad:{}} goes with {mode:exact}; dense mode encodes frames as they are", self.pad
             )
+        if self.precision == "float16" and self.crops == GRID and self.mode == "exact":
+            raise InputError(
+                Message("{precision:float16}: {crops:grid} goes with it only in {mode:dense}")
+            )
         for choice in self.encoders:
             self._refuse_misfit(choice)
         if not self.encoders or not self.views:
@@ -273,6 +280,12 @@ class FeaturizeSettings(Settings):
             raise InputError(
                 "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}",
                 choice.name,
+            )
+        if self.precision == "float16" and choice.name not in FOLDED:
+            raise InputError(
+                "{precision:float16} goes with {}, and not with {}; use {precision:float32}",
+                ", ".join(sorted(FOLDED)),
+                choice,
             )
         if not choice.brings_weights:
             return

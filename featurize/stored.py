@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core import InputError, StoreError, converted, printable
 from ..core.formats import checked_dataset, limits, parse_json
-from ..encoders import CropEncoder, EncoderChoice
+from ..encoders import CropEncoder, Encoder, EncoderChoice
 from ..stains import known_stain
 from .crops import GRID
 from .embeddings.facts import IMPORTED, check_imported
@@ -95,6 +95,8 @@ def store_settings(
         values["unit"] = view.unit
     values |= {name: value for name, value in vars(settings).items() if name not in _OF_MANY}
     values |= {"engine": encoder.engine, "backend": encoder.backend, "device": device}
+    if isinstance(encoder, Encoder) and encoder.scale:
+        values["float16_scale"] = encoder.scale
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
 
@@ -119,6 +121,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
         ends = value if isinstance(value, list | tuple) else [value]
         if not all(least <= end <= most for end in ends):
             raise InputError(f"{name} is {str(value)[:40]}, out of range")
+    scale_of(header)
     if header.get("unit", "") not in ("", "um"):
         raise InputError(f"unit {str(header['unit'])[:40]!r} is not a unit")
     names = {field.name for field in dataclasses.fields(FeaturizeSettings)}.difference(_OF_MANY)
@@ -134,6 +137,24 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
         augmentations=header["augmentations"],
         **{name: header[name] for name in names},
     )
+
+
+def scale_of(header: Mapping[str, Any]) -> float | None:
+    """Return the factor of the features of a network that computed in float16; None for another precision.
+
+    Raises
+    ------
+    InputError
+        It is not a number from 2**-40 to 2**40.
+    KeyError
+        It is missing.
+    """
+    if header["precision"] != "float16":
+        return None
+    scale = header["float16_scale"]
+    if not isinstance(scale, float) or not 2.0**-40 <= scale <= 2.0**40:
+        raise InputError(f"float16_scale is {str(scale)[:40]}, out of range")
+    return scale
 
 
 def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:

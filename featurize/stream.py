@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import math
 import timeit
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import ImageError, by_key
+from ..core import ImageError, InputError, Message, by_key, few
 from ..core.jobs import Ticker, default_jobs, visible_gpus
 from ..data import ImageFiles, ImageRecord
 from ..encoders import CropEncoder, Encoder
 from .crops import GRID, draw_augmentation
-from .device import Fetch, cached_describer
+from .device import cached_describer
 from .pooling import CropDescription, Features
 from .prepare import (
     ImageFailure,
@@ -29,6 +30,8 @@ from .prepare import (
     prepare_crops,
 )
 from .settings import FeaturizeSettings, View
+
+_log = logging.getLogger(__name__)
 
 _LARGEST = 4
 """Sizes of images that decide the memory of a process: an encoder keeps its network compiled for so many shapes."""
@@ -61,6 +64,7 @@ def describe_images(
     skip_errors: bool = False,
     crop_seed: str = "id",
     helpers: int = 1,
+    on_device: bool | None = None,
 ) -> Generator[Described, None, None]:
     """Compute the features of images one after the other.
 
@@ -80,6 +84,9 @@ def describe_images(
         Source of the random colours and crops: the image's id or its decoded pixels, see `bchisto.data.crop_key`.
     helpers : int
         Processes that decode and normalise images ahead of a GPU; 1 means a thread of this process.
+    on_device : bool, optional
+        Whether colours, crops and pooling are computed on the device of Keras's backend; by default if that is a GPU,
+        see `why_on_cpu`.
 
     Yields
     ------
@@ -90,7 +97,16 @@ def describe_images(
     ------
     ImageError
         An image cannot be decoded or used, or a feature is not finite; the message names the image.
+    InputError
+        `on_device` is true, and the device cannot compute these features; the message names the reason.
     """
+    encoders = [encoder for encoder, _ in targets.values()]
+    if on_device is None:
+        on_device = on_gpu(settings, encoders)
+    elif on_device:
+        reason = why_on_cpu(settings, encoders)
+        if reason:
+            raise InputError("`on_device`: {}", reason)
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     normalised = normalise_images(
         records,
@@ -100,23 +116,29 @@ def describe_images(
         crop_seed=crop_seed,
         processes=helpers,
     )
-    # a GPU and dense mode take only networks with feature maps
+    # the device and dense mode take only networks with feature maps
     with_maps = {
         name: (encoder, view)
         for name, (encoder, view) in targets.items()
         if isinstance(encoder, Encoder)
     }
-    if on_gpu(settings, [encoder for encoder, _ in targets.values()]):
+    encode: Encode = functools.partial(_encode_crops, targets, settings.description)
+    if settings.mode == "dense":
+        encode = functools.partial(_encode_frames, with_maps)
+    prepare = functools.partial(prepare_crops, settings=settings, views=views)
+    by_crop = functools.partial(_crop_by_crop, records=records, settings=settings, encode=encode)
+    if on_device:
+
+        def on_cpu(image: NormalisedImage) -> Described:
+            return next(by_crop(prepare([image]), ticker=Ticker(None)))
+
         images = prefetch(normalised)
-        described = _on_device(images, records, settings, with_maps, ticker)
+        described = _on_device(images, records, settings, with_maps, ticker, on_cpu)
     else:
-        crops = prepare_crops(normalised, settings=settings, views=views)
+        crops = prepare(normalised)
         if default_jobs() > 1:  # on a single core, a thread would only take the cache
             crops = prefetch(crops)
-        encode = functools.partial(_encode_crops, targets, settings.description)
-        if settings.mode == "dense":
-            encode = functools.partial(_encode_frames, with_maps)
-        described = _crop_by_crop(crops, records, settings, encode, ticker)
+        described = by_crop(crops, ticker=ticker)
     for item in described:
         fault = _not_finite(item) if isinstance(item, ImageDescriptors) else ""
         if not fault:
@@ -138,10 +160,22 @@ def _not_finite(item: ImageDescriptors) -> str:
 
 def on_gpu(settings: FeaturizeSettings, encoders: Collection[CropEncoder]) -> bool:
     """Return whether colours, crops and pooling are computed on the device of Keras's backend: if that is a GPU."""
-    fits = settings.mode == "exact" and settings.engine == "keras" and settings.crops != GRID
-    if not fits or not all(isinstance(encoder, Encoder) for encoder in encoders):
-        return False
-    return bool(visible_gpus())
+    return not why_on_cpu(settings, encoders)
+
+
+def why_on_cpu(settings: FeaturizeSettings, encoders: Collection[CropEncoder]) -> str:
+    """Return why the CPU computes colours, crops and pooling; empty if a GPU does.
+
+    It depends on what runs the encoders, and not on the option ``engine``, which may be ``auto``.
+    """
+    for encoder in encoders:
+        if not isinstance(encoder, Encoder) or encoder.engine != "keras":
+            return f"{encoder.engine} runs {encoder.name}"
+    if settings.mode == "exact" and settings.crops == GRID:
+        return "a grid has another number of crops for each size of images"
+    if not visible_gpus():
+        return "Keras uses no GPU"
+    return ""
 
 
 def _crop_by_crop(
@@ -174,19 +208,40 @@ def _on_device(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
+    on_cpu: Callable[[NormalisedImage], Described],
 ) -> Iterator[Described]:
-    """Compute features with all steps after normalisation on the device, always one image ahead."""
+    """Compute features with all steps after normalisation on the device, always one image ahead.
+
+    `on_cpu` takes images of sizes that the device does not take, and in float32 those whose features float16 cannot
+    hold.
+    """
     describer = cached_describer(tuple(targets.items()), settings)
-    waiting: list[ImageFailure | tuple[ImageRecord, StainInfo, Fetch]] = []
+    in_float16 = any(encoder.scale for encoder, _ in targets.values())
+    waiting: list[Callable[[], Described]] = []
+    again = []
+
+    def start(image: NormalisedImage) -> Callable[[], Described]:
+        if not describer.takes(image.scales):
+            return functools.partial(on_cpu, image)
+        drawn = [
+            draw_augmentation(
+                image.key, number, seed=settings.seed, color_range=settings.color_range
+            )
+            for number in range(settings.augmentations)
+        ]
+        fetch = describer.start(image.scales, drawn)
+
+        def finish() -> Described:
+            described = ImageDescriptors(records[image.index], image.stain, fetch())
+            if in_float16 and _not_finite(described):
+                again.append(described.record.image_id)
+                return on_cpu(image)
+            return described
+
+        return finish
 
     def finished() -> Described:
-        item = waiting.pop(0)
-        described: Described
-        if isinstance(item, ImageFailure):
-            described = item
-        else:
-            record, stain, fetch = item
-            described = ImageDescriptors(record, stain, fetch())
+        described = waiting.pop(0)()
         ticker.tick(settings.augmentations)
         return described
 
@@ -194,25 +249,24 @@ def _on_device(
     try:
         for item in images:
             if isinstance(item, ImageFailure):
-                waiting.append(item)
+                waiting.append(functools.partial(_same, item))
             else:
-                drawn = [
-                    draw_augmentation(
-                        item.key, number, seed=settings.seed, color_range=settings.color_range
-                    )
-                    for number in range(settings.augmentations)
-                ]
-                waiting.append(
-                    (records[item.index], item.stain, describer.start(item.scales, drawn))
-                )
+                waiting.append(start(item))
             if len(waiting) > 1:
                 yield finished()
     except ImageError as error:
         failed = error  # the images before it are finished first, as on the CPU
     while waiting:
         yield finished()
+    if again:
+        text = "{} of {} images: {precision:float16} cannot hold their features; computed again in float32 ({})"
+        _log.warning(Message(text, len(again), len(records), few(again)))
     if failed is not None:
         raise failed
+
+
+def _same(described: Described) -> Described:
+    return described
 
 
 def _encode_crops(
@@ -267,21 +321,25 @@ def time_describing(
     ImageError
         The image cannot be used.
     """
-    crops = min(settings.crops, settings.batch_size)
-    passes = float(settings.augmentations)
-    if crops and settings.mode == "exact":  # a grid, or a frame, is one pass
-        passes *= settings.crops / crops
 
-    def describe(augmentations: int) -> float:
-        small = replace(settings, augmentations=augmentations, crops=crops)
-        described = describe_images([record], settings=small, targets=targets, ticker=Ticker(None))
+    def describe(own: FeaturizeSettings) -> float:
+        described = describe_images([record], settings=own, targets=targets, ticker=Ticker(None))
         return timeit.timeit(lambda: list(described), number=1)
 
-    describe(1)  # the first run compiles, so it is not timed
-    seconds = describe(1)
+    crops = min(settings.crops, settings.batch_size)
+    passes = float(settings.augmentations)
+    first = replace(settings, augmentations=1, crops=crops)
+    if on_gpu(settings, [encoder for encoder, _ in targets.values()]):
+        # functions of fewer crops would only be compiled for this
+        passes = 1.0
+        first = settings
+    elif crops and settings.mode == "exact":  # a grid, or a frame, is one pass
+        passes *= settings.crops / crops
+    describe(first)  # the first run compiles, so it is not timed
+    seconds = describe(first)
     # the image with its first pass, and for each further pass what one more of them takes
     if passes > 1:
-        seconds += max(0.0, describe(2) - seconds) * (passes - 1)
+        seconds += max(0.0, describe(replace(first, augmentations=2)) - seconds) * (passes - 1)
     return DescribingCost(
         seconds, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
     )

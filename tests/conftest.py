@@ -1,6 +1,7 @@
 """Fixtures of all rooms. Nothing heavy is imported here: the StainTools tests run without TensorFlow."""
 
 import atexit
+import contextlib
 import importlib.util
 import os
 import re
@@ -353,6 +354,34 @@ def start():
         )
 
     return popen
+
+
+@contextlib.contextmanager
+def seen_gpus(seen):
+    """Let stage 1 see a GPU, or none, and count the images that `DeviceDescriber` starts.
+
+    No GPU is at hand: what computes is the device of Keras's backend in any case.
+    """
+    from bchisto.featurize.device import DeviceDescriber
+
+    counts = {"started": 0}
+    start = DeviceDescriber.start
+
+    def counted(*arguments):
+        counts["started"] += 1
+        return start(*arguments)
+
+    gpus = ("0",) if seen else ()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (
+            "featurize.stream",
+            "featurize.plan",
+            "encoders.engines",
+            "core.jobs.resources",
+        ):
+            patch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
+        patch.setattr(DeviceDescriber, "start", counted)
+        yield counts
 
 
 def assert_same_descriptors(found, expected):

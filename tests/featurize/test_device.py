@@ -8,18 +8,21 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
-from bchisto.core import ImageError
+from bchisto.core import ImageError, InputError
 from bchisto.core.jobs import Ticker
-from bchisto.data import ImageRecord
+from bchisto.data import ImageRecord, make_tissue
 from bchisto.encoders import Encoder
 from bchisto.featurize import FeaturizeSettings, describe_images
 from bchisto.featurize.crops import Crop, cut_crop
-from bchisto.featurize.device import crop_map, padded_length
+from bchisto.featurize.device import DeviceDescriber, padded_length, pixel_map
 from bchisto.stains import HeAugmenter, augment_he
-from conftest import assert_same_descriptors, need
+from conftest import assert_same_descriptors, need, seen_gpus
+from PIL import Image
 
 SETTINGS = FeaturizeSettings(
     encoders=("convs",),
@@ -36,7 +39,7 @@ SETTINGS = FeaturizeSettings(
 def test_maps_give_the_turned_crop(rng, turns, flips):
     image = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
     box = Crop(7, 11, turns, *flips)
-    offset, by_row, by_column = crop_map(box, crop=16, width=50)
+    offset, by_row, by_column = pixel_map(box, sides=(16, 16), width=50)
     i, j = np.arange(16)[:, None], np.arange(16)[None]
     found = image.reshape(-1, 3)[offset + by_row * i + by_column * j]
     np.testing.assert_array_equal(found, cut_crop(image, box, crop=16))
@@ -51,47 +54,135 @@ def test_lists_of_pixels_have_few_lengths(rng):
     assert len(lengths) <= 4 * 17 + 4
 
 
-def show_gpus(patch, on_device):
-    """Let stage 1 see a GPU, or none; what computes is the device of Keras's backend in any case."""
-    gpus = ("0",) if on_device else ()
-    patch.setattr("bchisto.featurize.stream.visible_gpus", lambda: gpus)
-
-
-def described(tissue, settings, on_device, count=3, helpers=1):
+def described(tissue, settings, on_device, count=3, helpers=1, **targets):
+    """Describe images, and check that the device described each of them, or none."""
     encoder = Encoder("convs", weights="random")
-    targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in settings.views}
-    targets["again"] = (Encoder("convs", weights="random", seed=1), settings.views[0])
+    targets = targets or {
+        **{f"{view.scale}-{view.crop}": (encoder, view) for view in settings.views},
+        "again": (Encoder("convs", weights="random", seed=1), settings.views[0]),
+    }
     records = [
         ImageRecord(image_id=p.name, path=p, label=None)
         for p in sorted(tissue.rglob("*.png"))[:count]
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        show_gpus(patch, on_device)
-        return list(
+    with seen_gpus(on_device) as counts:
+        items = list(
             describe_images(
-                records, settings=settings, targets=targets, ticker=Ticker(None), helpers=helpers
+                records,
+                settings=settings,
+                targets=targets,
+                ticker=Ticker(None),
+                helpers=helpers,
+                on_device=on_device,
+            )
+        )
+    assert counts == {"started": len(records) * on_device}
+    return items
+
+
+@pytest.fixture(scope="module")
+def oblong(tmp_path_factory):
+    """Images of which two are wider than high."""
+    folder = tmp_path_factory.mktemp("oblong")
+    for number, (height, width) in enumerate([(80, 100), (80, 100), (96, 96)]):
+        pixels = make_tissue("Benign", seed=0, index=number, size=(width, height))
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+TESTS = Path(__file__).resolve().parents[1]
+
+COLOURLESS = {"color_range": (1.0, 1.0), "stain": "none"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "exact"),
+    [
+        ({}, False),
+        (COLOURLESS, True),
+        ({"batch_size": 1, "pool": 1.0}, False),
+        ({"mode": "dense"}, False),
+        ({"mode": "dense", "augmentations": 16, "batch_size": 40, **COLOURLESS}, True),
+        ({"mode": "dense", "crops": "grid", **COLOURLESS}, True),
+        ({"mode": "dense", "augmentations": 1, **COLOURLESS}, True),
+    ],
+)
+def test_descriptors_equal_those_of_the_cpu_road(oblong, changes, exact):
+    settings = dataclasses.replace(SETTINGS, **changes)
+    for a, b in zip(
+        described(oblong, settings, False), described(oblong, settings, True), strict=True
+    ):
+        assert a.record == b.record
+        assert set(a.features) == set(b.features) == {"1.0-64", "0.5-33", "again"}
+        for name, expected in a.features.items():
+            assert expected.shape == (settings.augmentations, 16)
+            assert_same_descriptors(b.features[name], expected)
+            if exact:
+                np.testing.assert_allclose(
+                    b.features[name], expected, rtol=0, atol=1e-5 * expected.max()
+                )
+
+
+@pytest.mark.parametrize("mode", ["exact", "dense"])
+def test_these_tests_see_a_broken_device(oblong, monkeypatch, mode):
+    monkeypatch.setattr(DeviceDescriber, "start", mock.Mock(side_effect=AssertionError("broken")))
+    with pytest.raises(AssertionError, match="broken"):
+        described(oblong, dataclasses.replace(SETTINGS, mode=mode), True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "gpus", "reason"),
+    [
+        ({}, False, "Keras uses no GPU"),
+        ({"crops": "grid"}, True, "a grid has another number of crops for each size of images"),
+        ({"engine": "openvino"}, True, "openvino runs convs"),
+    ],
+)
+def test_a_device_that_cannot_be_used_is_an_error(oblong, changes, gpus, reason):
+    settings = dataclasses.replace(SETTINGS, **changes)
+    encoder = Encoder("convs", weights="random")
+    encoder.engine = changes.get("engine", "keras")
+    with seen_gpus(gpus), pytest.raises(InputError, match=f"^`on_device`: {reason}$"):
+        next(
+            describe_images(
+                [ImageRecord("0.png", oblong / "0.png", None)],
+                settings=settings,
+                targets={"a": (encoder, settings.views[0])},
+                ticker=Ticker(None),
+                on_device=True,
             )
         )
 
 
-def test_descriptors_equal_those_of_the_cpu_road(tissue):
-    for settings, exact in [
-        (SETTINGS, False),
-        (dataclasses.replace(SETTINGS, color_range=(1.0, 1.0), stain="none"), True),
-        (dataclasses.replace(SETTINGS, batch_size=1, pool=1.0), False),
-    ]:
-        for a, b in zip(
-            described(tissue, settings, False), described(tissue, settings, True), strict=True
-        ):
-            assert a.record == b.record
-            assert set(a.features) == set(b.features) == {"1.0-64", "0.5-33", "again"}
-            for name, expected in a.features.items():
-                assert expected.shape == (5, 16)
-                assert_same_descriptors(b.features[name], expected)
-                if exact:
-                    np.testing.assert_allclose(
-                        b.features[name], expected, rtol=0, atol=1e-5 * expected.max()
-                    )
+def test_frames_of_few_sizes_are_compiled(tmp_path, caplog):
+    sizes = [(70, 90), (80, 90), (90, 70), (80, 80), (80, 90)]
+    for number, (height, width) in enumerate(sizes):
+        pixels = make_tissue("Benign", seed=0, index=number, size=(width, height))
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    settings = dataclasses.replace(SETTINGS, mode="dense", **COLOURLESS)
+    records = [ImageRecord(path.name, path, None) for path in sorted(tmp_path.glob("*.png"))]
+    targets = {"a": (Encoder("convs", weights="random"), settings.views[0])}
+    caplog.set_level("INFO")
+
+    def features(on_device):
+        with seen_gpus(on_device) as counts:
+            items = list(
+                describe_images(
+                    records,
+                    settings=settings,
+                    targets=targets,
+                    ticker=Ticker(None),
+                    on_device=on_device,
+                )
+            )
+        return counts["started"], [item.features["a"] for item in items]
+
+    count, rows = features(True)
+    assert count == 4
+    text = "images of more than 2 sizes: further sizes take the slower way of the CPU"
+    assert caplog.text.count(text) == 1
+    for a, b in zip(rows, features(False)[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * b.max())
 
 
 ALONE_AND_TOGETHER = """
@@ -135,6 +226,7 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
             colours=True,
         ),
         [("uint8", (None, 3)), ("float32", (1, 3, 3)), ("int64", (1, 1, 3))],
+        [],
     )
     he_image = he_image // np.uint8(darker)
     matrix = augmentation_matrix(hematoxylin=1.2, eosin=0.8).astype(np.float32)[None]
@@ -149,7 +241,7 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
     assert differing <= 4
 
 
-def test_processes_ahead_change_nothing(tissue, tmp_path):
+def test_processes_ahead_change_nothing(tissue):
     expected = described(tissue, SETTINGS, True, count=5)
     found = described(tissue, SETTINGS, True, count=5, helpers=2)
     crop_by_crop = described(tissue, SETTINGS, False, count=5, helpers=2)
@@ -172,20 +264,74 @@ def test_an_error_comes_in_its_place(tissue, tmp_path, monkeypatch, on_device, c
         ImageRecord(image_id=p.name, path=p, label=None) for p in [*paths[:3], broken, paths[3]]
     ]
     (counts := tmp_path / "counts").mkdir()
-    show_gpus(monkeypatch, on_device)
     options = {
         "settings": SETTINGS,
         "targets": {"a": (Encoder("convs", weights="random"), SETTINGS.views[0])},
         "ticker": Ticker(counts),
         "helpers": cores,
+        "on_device": on_device,
     }
-    items = describe_images(records, **options)
-    assert [next(items).record.image_id for _ in range(3)] == [path.name for path in paths[:3]]
-    with pytest.raises(ImageError, match=r"broken\.png: not a TIFF, PNG or JPEG image"):
-        next(items)
-    assert Ticker(counts).read()[0] == 3 * SETTINGS.augmentations
-    whole = list(describe_images(records, **options, skip_errors=True))
+    with seen_gpus(on_device):
+        items = describe_images(records, **options)
+        assert [next(items).record.image_id for _ in range(3)] == [path.name for path in paths[:3]]
+        with pytest.raises(ImageError, match=r"broken\.png: not a TIFF, PNG or JPEG image"):
+            next(items)
+        assert Ticker(counts).read()[0] == 3 * SETTINGS.augmentations
+        whole = list(describe_images(records, **options, skip_errors=True))
     assert [type(item).__name__ for item in whole] == ["ImageDescriptors"] * 3 + [
         "ImageFailure",
         "ImageDescriptors",
     ]
+
+
+SAME_NETWORKS = """
+import sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from unittest import mock
+import numpy as np
+from bchisto.core.jobs import Ticker
+from bchisto.data import ImageRecord
+from bchisto.encoders import FOLDED, Encoder
+from bchisto.featurize import FeaturizeSettings, View, describe_images
+
+records = [ImageRecord("0.png", Path(sys.argv[1]) / "0.png", None)]
+view = View(1.0, 80)
+
+def described(encoder, on_device, mode="exact", colours=(0.7, 1.3)):
+    settings = FeaturizeSettings(
+        views=(view,), augmentations=1, crops=2, mode=mode, color_range=colours
+    )
+    with mock.patch("bchisto.featurize.stream.visible_gpus", return_value=("0",)):
+        options = {"settings": settings, "targets": {"a": (encoder, view)}, "ticker": Ticker(None)}
+        (item,) = describe_images(records, **options, on_device=on_device)
+    return item.features["a"]
+
+for name in sorted(FOLDED):
+    encoder = Encoder(name, weights="random")
+    for mode in ("exact", "dense"):
+        # a pixel that differs by a grey level is all that colours change; it moves MobileNetV2 most
+        for colours, most in (((1.0, 1.0), 2e-5), ((0.7, 1.3), 5e-3)):
+            a, b = (described(encoder, where, mode, colours) for where in (True, False))
+            assert np.linalg.norm(a - b) <= most * np.linalg.norm(b), (name, mode, colours)
+encoder = Encoder("mobilenetv2", weights="random")
+expected = described(encoder, False)
+scale = encoder.float16_scale(np.full((1, 80, 80, 3), 255, np.uint8))
+too_large = described(encoder.in_float16(scale * 2.0**30), True)
+np.testing.assert_array_equal(too_large, expected)
+error = np.linalg.norm(described(encoder.in_float16(scale), True) - expected)
+assert 1e-5 < error / np.linalg.norm(expected) < 2e-2
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_folded_networks_on_the_device_of_each_backend(oblong, backend):
+    need(backend, importlib.util.find_spec(backend) is not None, f"pip install '.[{backend}]'")
+    subprocess.run(
+        [sys.executable, "-c", SAME_NETWORKS, oblong],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        check=True,
+        timeout=600,
+        cwd=TESTS.parent,
+    )

@@ -11,6 +11,7 @@ from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder
 from bchisto.featurize import FeaturizeSettings, describe_images
 from bchisto.featurize.crops import pad_image
+from conftest import seen_gpus
 from PIL import Image
 
 SETTINGS = FeaturizeSettings(
@@ -41,15 +42,15 @@ def test_as_opencv_mirrors(rng, size):
 
 def described(path, settings, on_device=False):
     encoder = Encoder("convs", weights="random")
-    gpus = ("0",) if on_device else ()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bchisto.featurize.stream.visible_gpus", lambda: gpus)
+    with seen_gpus(on_device) as counts:
         (item,) = describe_images(
             [ImageRecord("one", path, None)],
             settings=settings,
             ticker=Ticker(None),
             targets={str(view.crop): (encoder, view) for view in settings.views},
+            on_device=on_device,
         )
+    assert counts == {"started": int(on_device)}
     return item.features
 
 

@@ -140,7 +140,8 @@ def encoders_alone(encoders, settings, *, rounds):
         )
         held = ops.convert_to_tensor(given)
         for encoder in encoders.values():
-            run = compile_tensors(encoder.graph, [("uint8", given.shape)])
+            network = encoder.on_device
+            run = compile_tensors(network.crops, [("uint8", given.shape)], network.model.variables)
             ops.convert_to_numpy(run(held))
 
             def all_rounds(run=run, held=held):

@@ -1,0 +1,145 @@
+"""Networks of convolutions as a GPU runs them: without batch normalisation, and in float16 if that is asked for.
+
+Batch normalisation after a convolution is a factor and a shift of its features, so it is folded into the weights.
+
+Convolution, ReLU, pooling, sums and concatenation keep a factor: if the image and all biases are multiplied by it, all
+feature maps are. So a power of two brings the features of any such network into the range of float16, which ends at
+65,504, and the same power taken from the last maps changes nothing but rounding. The bound of a ReLU6 is multiplied
+like a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..core.formats import Array
+from .engines import compile_tensors
+
+_LARGEST = 2.0**12
+"""Features of float16 reach to here at most in the image that decides the factor, a sixteenth of its range."""
+
+
+def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
+    """Return a network whose batch normalisation is folded into its convolutions.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Of an encoder of `bchisto.encoders.registry.FOLDED`: it consists only of such layers, and of batch normalisation
+        after convolutions. It is not changed.
+    dtype : {"float32", "float16"}
+        Of weights and computation. Averages over pixels are always of float32.
+    scale : float
+        Factor of the feature maps, and of the image, which the caller multiplies.
+
+    Returns
+    -------
+    keras.Model
+        From preprocessed images times `scale` to the feature maps times `scale`. In float16 with TensorFlow, all other
+        outputs of layers follow, see `Network.maps`.
+    """
+    import keras
+    from keras import layers
+
+    norms = _norms_by_convolution(model)
+    folded_norms = {norm.name for norm in norms.values()}
+
+    def other(layer: Any) -> Any:
+        if layer.name in folded_norms:
+            return layer
+        config = layer.get_config()
+        # weights are set below; random ones would be compiled for each shape
+        config |= {name: "zeros" for name in config if name.endswith("_initializer")}
+        if not isinstance(layer, layers.InputLayer):
+            config["dtype"] = dtype
+        if layer.name in norms:
+            config["use_bias"] = True
+        elif isinstance(layer, layers.AveragePooling2D):
+            config["dtype"] = "float32"
+        elif config.get("max_value") is not None:
+            config["max_value"] *= scale
+        return type(layer).from_config(config)
+
+    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
+        if layer.name in folded_norms:
+            return inputs[0]
+        return layer(*inputs, **options)
+
+    folded = keras.models.clone_model(model, clone_function=other, call_function=call)
+    for layer in model.layers:
+        if layer.weights and layer.name not in folded_norms:
+            kernel, bias = _folded_weights(layer, norms)
+            folded.get_layer(layer.name).set_weights([kernel, bias * scale])
+    if dtype == "float16" and keras.backend.backend() == "tensorflow":
+        # its ReLU and its pooling take NaN for a small number, which hides what float16 could not hold
+        every_map = [layer.output for layer in folded.layers]
+        return keras.Model(folded.input, [*folded.outputs, *every_map])
+    return folded
+
+
+def float16_scale(model: Any, images: Any) -> float:
+    """Return the power of two by which a network has room for features of other images in float16.
+
+    Parameters
+    ----------
+    model : keras.Model
+        See `fold`.
+    images : tensor of float32, shape (n, height, width, 3)
+        Preprocessed.
+    """
+    import keras
+    from keras import ops
+
+    folded = fold(model)
+    every_map = keras.Model(folded.input, [layer.output for layer in folded.layers])
+
+    def ends(batch: Any) -> Any:
+        return ops.stack([ops.max(ops.abs(values)) for values in every_map(batch, training=False)])
+
+    compiled = compile_tensors(ends, [("float32", images.shape)], folded.variables)
+    largest = float(ops.max(compiled(images)))
+    return float(2.0 ** np.floor(np.log2(_LARGEST / largest)))
+
+
+def _norms_by_convolution(model: Any) -> dict[str, Any]:
+    """Return the batch normalisation that follows each convolution whose features are used nowhere else."""
+    from keras import layers
+
+    outputs = {id(output) for output in model.outputs}
+    norms = {}
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            convolution = layer.input._keras_history.operation
+            assert isinstance(convolution, layers.Conv2D | layers.DepthwiseConv2D)
+            if id(layer.input) not in outputs:
+                norms[convolution.name] = layer
+    return norms
+
+
+def _folded_weights(layer: Any, norms: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Return the kernel and the bias of a convolution together with its batch normalisation, float64."""
+    from keras import layers, ops
+
+    def values(variable: Any) -> Array:
+        return np.asarray(ops.convert_to_numpy(variable), np.float64)
+
+    kernel, *biases = map(values, layer.weights)
+    depth = kernel.shape[-1]
+    if isinstance(layer, layers.DepthwiseConv2D):
+        depth *= kernel.shape[-2]
+    bias = sum(biases, np.zeros(depth))
+    norm = norms.get(layer.name)
+    if norm is None:
+        return kernel, bias
+    factor = 1 / np.sqrt(values(norm.moving_variance) + norm.epsilon)
+    if norm.scale:
+        factor *= values(norm.gamma)
+    bias = (bias - values(norm.moving_mean)) * factor
+    if norm.center:
+        bias += values(norm.beta)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        factor = factor.reshape(kernel.shape[-2:])
+    return kernel * factor, bias
