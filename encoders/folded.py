@@ -10,7 +10,7 @@ like a bias.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,13 @@ def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
         if layer.name in folded_norms:
             return layer
         config = layer.get_config()
-        # weights are set below; random ones would be compiled for each shape
-        config |= {name: "zeros" for name in config if name.endswith("_initializer")}
         if not isinstance(layer, layers.InputLayer):
             config["dtype"] = dtype
-        if layer.name in norms:
+        if layer.weights:
+            kernel, bias = _folded_weights(layer, norms)
+            named = "depthwise" if isinstance(layer, layers.DepthwiseConv2D) else "kernel"
+            config[f"{named}_initializer"] = _constant(kernel)
+            config["bias_initializer"] = _constant(bias * scale)
             config["use_bias"] = True
         elif isinstance(layer, layers.AveragePooling2D):
             config["dtype"] = "float32"
@@ -69,10 +71,6 @@ def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
         return layer(*inputs, **options)
 
     folded = keras.models.clone_model(model, clone_function=other, call_function=call)
-    for layer in model.layers:
-        if layer.weights and layer.name not in folded_norms:
-            kernel, bias = _folded_weights(layer, norms)
-            folded.get_layer(layer.name).set_weights([kernel, bias * scale])
     if dtype == "float16" and keras.backend.backend() == "tensorflow":
         # its ReLU and its pooling take NaN for a small number, which hides what float16 could not hold
         every_map = [layer.output for layer in folded.layers]
@@ -117,6 +115,15 @@ def _norms_by_convolution(model: Any) -> dict[str, Any]:
             if id(layer.input) not in outputs:
                 norms[convolution.name] = layer
     return norms
+
+
+def _constant(values: Array) -> Callable[..., Array]:
+    """Return an initializer of Keras that gives these values."""
+
+    def initialize(shape: Sequence[int], dtype: str) -> Array:
+        return values.astype(dtype)
+
+    return initialize
 
 
 def _folded_weights(layer: Any, norms: Mapping[str, Any]) -> tuple[Array, Array]:

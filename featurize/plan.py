@@ -365,6 +365,8 @@ def executed_settings(
     if settings.engine == "auto" and records.is_file() and not anew:
         settings = replace(settings, engine=_recorded_engine(records))
     settings = _with_engine(settings)
+    if settings.engine == "keras" and named_backend() == "torch" and visible_gpus():
+        _log.info("on a GPU, Keras on JAX is 6 times as fast as on PyTorch: set KERAS_BACKEND=jax")
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
         computing = (
