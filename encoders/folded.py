@@ -10,13 +10,16 @@ like a bias.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.formats import Array
 from .engines import compile_tensors
+
+_SHIFTS = ("bias", "beta", "moving_mean")
+"""Weights that are multiplied like the image."""
 
 _LARGEST = 2.0**12
 """Features of float16 reach to here at most in the image that decides the factor, a sixteenth of its range."""
@@ -53,16 +56,20 @@ def fold(model: Any, *, dtype: str = "float32", scale: float = 1.0) -> Any:
         config = layer.get_config()
         if not isinstance(layer, layers.InputLayer):
             config["dtype"] = dtype
-        if layer.weights:
-            kernel, bias = _folded_weights(layer, norms)
-            named = "depthwise" if isinstance(layer, layers.DepthwiseConv2D) else "kernel"
-            config[f"{named}_initializer"] = _constant(kernel)
-            config["bias_initializer"] = _constant(bias * scale)
-            config["use_bias"] = True
-        elif isinstance(layer, layers.AveragePooling2D):
+        if isinstance(layer, layers.AveragePooling2D):
             config["dtype"] = "float32"
-        elif config.get("max_value") is not None:
+        if config.get("max_value") is not None:
             config["max_value"] *= scale
+        weights = _weights(layer, norms.get(layer.name))
+        if "bias" in weights:
+            config["use_bias"] = True
+        for name, values in weights.items():
+            if name in _SHIFTS:
+                values = values * scale
+            option = f"{name}_initializer"
+            if option not in config:
+                option = "depthwise_initializer"
+            config[option] = _constant(values)
         return type(layer).from_config(config)
 
     def call(layer: Any, *inputs: Any, **options: Any) -> Any:
@@ -126,27 +133,28 @@ def _constant(values: Array) -> Callable[..., Array]:
     return initialize
 
 
-def _folded_weights(layer: Any, norms: Mapping[str, Any]) -> tuple[Array, Array]:
-    """Return the kernel and the bias of a convolution together with its batch normalisation, float64."""
-    from keras import layers, ops
+def _weights(layer: Any, norm: Any) -> dict[str, Array]:
+    """Return the weights of a layer by name, float64; of a convolution those of it and its batch normalisation."""
+    from keras import layers
 
-    def values(variable: Any) -> Array:
-        return np.asarray(ops.convert_to_numpy(variable), np.float64)
-
-    kernel, *biases = map(values, layer.weights)
-    depth = kernel.shape[-1]
-    if isinstance(layer, layers.DepthwiseConv2D):
-        depth *= kernel.shape[-2]
-    bias = sum(biases, np.zeros(depth))
-    norm = norms.get(layer.name)
+    weights = _values(layer)
     if norm is None:
-        return kernel, bias
-    factor = 1 / np.sqrt(values(norm.moving_variance) + norm.epsilon)
-    if norm.scale:
-        factor *= values(norm.gamma)
-    bias = (bias - values(norm.moving_mean)) * factor
-    if norm.center:
-        bias += values(norm.beta)
-    if isinstance(layer, layers.DepthwiseConv2D):
-        factor = factor.reshape(kernel.shape[-2:])
-    return kernel * factor, bias
+        return weights
+    facts = _values(norm)
+    factor = facts.get("gamma", 1.0) / np.sqrt(facts["moving_variance"] + norm.epsilon)
+    shift = facts.get("beta", 0.0) - facts["moving_mean"] * factor
+    bias = weights.pop("bias", 0.0) * factor + shift
+    ((name, kernel),) = weights.items()
+    if isinstance(layer, layers.DepthwiseConv2D):  # each input has its own kernel
+        factor = factor.reshape(kernel.shape[2:])
+    return {name: kernel * factor, "bias": bias}
+
+
+def _values(layer: Any) -> dict[str, Array]:
+    """Return the weights of a layer by name, float64."""
+    from keras import ops
+
+    return {
+        variable.name: np.asarray(ops.convert_to_numpy(variable), np.float64)
+        for variable in layer.weights
+    }

@@ -1,0 +1,40 @@
+"""Networks as a GPU runs them compute what they computed before, with any layers."""
+
+import numpy as np
+import pytest
+from bchisto.encoders import Encoder
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("mobilenetv2", ()),
+        # before and after batch normalisation, within and between blocks
+        ("mobilenetv2", ("Conv1", "block_1_depthwise", "block_3_expand_relu", "block_5_add")),
+        ("vgg16", ()),
+        ("resnet50", ("conv2_block1_1_conv", "conv2_block3_out")),
+    ],
+)
+def test_maps_are_the_same(he_image, name, layers):
+    from keras import ops
+
+    encoder = Encoder(name, layers=layers, weights="random")
+    crops = he_image[None, :64, :64]
+    found = ops.convert_to_numpy(encoder.on_device.crops(crops))
+    expected = encoder.encode(crops)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5 * np.abs(expected).max())
+    half = encoder.in_float16(encoder.float16_scale(crops)).on_device.crops(crops)
+    error = np.linalg.norm(ops.convert_to_numpy(half) - expected) / np.linalg.norm(expected)
+    assert error < 1e-2
+
+
+def test_batch_normalisation_is_gone():
+    encoder = Encoder("mobilenetv2", weights="random")
+    kinds = {type(layer).__name__ for layer in encoder.on_device.model.layers}
+    assert "BatchNormalization" not in kinds
+    assert "BatchNormalization" in {type(layer).__name__ for layer in encoder.model.layers}
+
+
+def test_another_network_stays_as_it_is():
+    encoder = Encoder("convs", weights="random")
+    assert encoder.on_device.model is encoder.model
