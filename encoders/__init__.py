@@ -11,8 +11,8 @@ from .encoder import Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16, openvino_core
 from .fetch import encoders_folder, fetched_folder
 from .fetch import fetch as fetch_encoder
-from .kept import kept_folder, kept_networks, kept_trouble
-from .kept import trim as trim_networks
+from .kept import compiled_folder, keep_compiled, kept_folder, kept_in, kept_trouble
+from .kept import trim as trim_kept
 from .loading import WeightArrays, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .opening import (

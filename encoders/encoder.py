@@ -27,7 +27,7 @@ from .engines import (
     refuse_other_backends,
 )
 from .geometry import Geometry
-from .kept import KeptNetwork, kept_key
+from .kept import KeptNetwork, keep_compiled, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec
 from .vectors import refuse_other_than_crops
 
@@ -95,7 +95,8 @@ def build_backbone(
     WeightsError
         The weights are not available, or belong to another network.
     """
-    prepare_backend()
+    if prepare_backend() == "jax":
+        keep_compiled()
     import keras
 
     spec = get_spec(name)
