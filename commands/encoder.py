@@ -135,8 +135,8 @@ def clear() -> None:
     from ..encoders import trim_kept
 
     removed = trim_kept(0)
-    networks = counted(removed["networks"], "network")
-    echo(f"removed: {networks}, {counted(removed['compiled'], 'compiled function')}")
+    networks = counted(removed.count("networks"), "network")
+    echo(f"removed: {networks}, {counted(removed.count('compiled'), 'compiled function')}")
 
 
 def _check_options() -> Iterator[click.Parameter]:

@@ -26,7 +26,6 @@ import secrets
 import shutil
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,55 +225,50 @@ def keep_compiled() -> None:
     if jax.config.jax_compilation_cache_dir is not None or jax.default_backend() == "cpu":
         return
     folder = compiled_folder()
-    try:
-        _made_folder(folder)
-    except OSError as error:
-        _log.debug("%s: compiled functions are not kept for the next process (%s)", folder, error)
+    trouble = kept_trouble(folder)
+    if trouble:
+        _log.debug("%s: compiled functions are not kept for the next process (%s)", folder, trouble)
         return
-    for _, file, _ in kept_in(folder):
-        if not _is_whole(file):
-            _remove(file)
+    _remove_damaged(folder)
     # a file may go, or still be in writing by another process; JAX then compiles the function, as without one
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     with contextlib.suppress(AttributeError):  # JAX 0.4.35 has no such setting
         # files of XLA's own, whose folder would be part of the key of a function
         jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.monitoring.register_event_duration_secs_listener(_note_checksums)
 
 
-def _note_checksums(event: str, _seconds: float, **_: Any) -> None:
-    """Write the checksums of functions when JAX has compiled, and so written, one."""
-    if not event.endswith("backend_compile_duration"):
-        return
+def _note_checksums(*_: Any, **__: Any) -> None:
+    """Write the checksums of functions that JAX has written; it tells of each duration, the last one of all of it."""
     with contextlib.suppress(BchistoError, OSError):  # another process removes what is read here
         files = set(compiled_folder().iterdir())
-        new = [file for file in files if _OWN.fullmatch(file.name) and _checksum(file) not in files]
-        for file in new:
-            _checksum(file).write_text(content_sha256(file))
-        if new:
-            trim(MOST_BYTES)
+        for file in files:
+            if _OWN.fullmatch(file.name) and _checksum(file) not in files:
+                _checksum(file).write_text(content_sha256(file))
+                trim(MOST_BYTES)
 
 
 def _checksum(file: Path) -> Path:
     return file.with_name(f"{file.name}.sha256")
 
 
-def _is_whole(file: Path) -> bool:
-    """Return whether a function is as JAX wrote it, and note when JAX last used it."""
-    with contextlib.suppress(BchistoError, OSError, ValueError):
-        status = file.stat()
-        used = max(status.st_atime_ns, status.st_mtime_ns)
-        whole = _checksum(file).read_text() == content_sha256(file)
-        # after reading, which is no use; with equal times, also a system that writes few of them writes the next use
-        os.utime(file, ns=(used, used))
-        return whole
-    return False
+def _remove_damaged(folder: Path) -> None:
+    """Remove functions that are not as JAX wrote them, and note when it last used the others."""
+    for _, file, _ in kept_in(folder):
+        with contextlib.suppress(BchistoError, OSError, ValueError):
+            status = file.stat()
+            used = max(status.st_atime_ns, status.st_mtime_ns)
+            if _checksum(file).read_text() == content_sha256(file):
+                # to read it here is no use; after equal times, also a system that notes few uses notes the next one
+                os.utime(file, ns=(used, used))
+                continue
+        _remove(file)
 
 
 def kept_in(folder: Path) -> list[tuple[float, Path, int]]:
-    """Return last use, path and bytes of what is kept, the longest unused first; not of what others put there."""
+    """Return last use, path and bytes of what is kept; not of what others put there."""
     kept = []
     for path in folder.glob("*"):
         if not _OWN.fullmatch(path.name) or path.is_symlink():
@@ -284,27 +278,27 @@ def kept_in(folder: Path) -> list[tuple[float, Path, int]]:
             if {file.name for file in files} <= {*_GRAPH, _RECORD}:
                 size = sum(file.lstat().st_size for file in (path, *files))
                 kept.append((path.stat().st_mtime, path, size))
-    return sorted(kept)
+    return kept
 
 
-def trim(most: int) -> Counter[str]:
+def trim(most: int) -> list[str]:
     """Remove what is kept, the longest unused first, until it takes at most so many bytes.
 
     Returns
     -------
-    Counter
-        How many went from each folder, by its name.
+    list of str
+        The name of the folder of each that went.
     """
     kept = sorted([*kept_in(kept_folder()), *kept_in(compiled_folder())])
     total = sum(size for _, _, size in kept)
-    removed: Counter[str] = Counter()
+    removed = []
     for _, path, size in kept:
         if total <= most > 0:
             break
         _remove(path)
         if not path.exists():
             total -= size
-            removed[path.parent.name] += 1
+            removed.append(path.parent.name)
     return removed
 
 

@@ -247,19 +247,16 @@ def check_kept() -> Iterator[Check]:
     """Name the folders of networks and functions that were made on this machine, and their sizes."""
     from ...encoders import compiled_folder, kept_folder, kept_in, kept_trouble
 
-    kinds = [
-        ("network", kept_folder(), "each process builds its network again, in 10 seconds and 1 GB")
-    ]
+    kinds = {kept_folder(): ("network", "builds its network again, in 10 seconds and 1 GB")}
     if compiled_folder().exists():  # otherwise JAX compiled nothing for a GPU
-        again = "each process compiles its networks for the GPU again, in a minute"
-        kinds.append(("compiled function", compiled_folder(), again))
-    for kind, folder, again in kinds:
+        kinds[compiled_folder()] = ("compiled function", "compiles for the GPU again, in a minute")
+    for folder, (kind, again) in kinds.items():
         kept = kept_in(folder)
         size = sum(size for _, _, size in kept) / 1e6
         text = f"{counted(len(kept), kind)}, {size:,.0f} MB in {folder}"
         trouble = kept_trouble(folder)
         if trouble:
-            text += f", not used ({trouble}): {again}"
+            text += f", not used ({trouble}): each process {again}"
             yield Check("kept networks", "warning", text, "export BCHISTO_CACHE=DIR")
         else:
             yield Check("kept networks", "ok", text)
