@@ -306,11 +306,19 @@ import numpy as np
 from bchisto.encoders import Encoder
 crops = np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3)
 print(Encoder("convs", weights="random").encode(crops).tolist())
+def mine(number):
+    return number + 1
+jax.jit(mine)(1)
 print(json.dumps(events))
 """
 
 ON_GPU = 'jax.default_backend = lambda: "gpu"'
 """No GPU is here: JAX compiles for the CPU and is told that it is a GPU, since nothing is kept for a CPU."""
+
+DAMAGED_LATER = f"""{ON_GPU}
+import bchisto.encoders.kept
+bchisto.encoders.kept._remove_damaged = lambda folder: None
+"""
 
 KILLED = f"""{ON_GPU}
 def killed(file, content, write=pathlib.Path.write_bytes):
@@ -367,7 +375,9 @@ def test_what_jax_compiled_for_a_gpu_is_read_by_the_next_process(functions, tmp_
     files = {*functions.iterdir()}
     kept = [file for _, file, _ in kept_in(functions)]
     assert files == {*kept, *(file.with_name(f"{file.name}.sha256") for file in kept)}
-    assert any(file.name.startswith("jit_crops") for file in kept)
+    names = [file.name for file in kept]
+    for name in ("crops", "mine"):
+        assert any(file.startswith(f"jit_{name}-") for file in names)
     for file in kept:
         os.utime(file, (1, 1))
     (unused := functions / f"jit_unused-{A}-cache").write_bytes(kept[0].read_bytes())
@@ -396,6 +406,11 @@ def test_a_damaged_function_is_compiled_anew(functions):
     assert (second.features, second.hits, second.written) == (first.features, 0, first.written)
     assert "Warning" not in second.said
     assert OnJax.run().hits == first.written
+    for _, file, _ in kept_in(functions):
+        file.write_bytes(file.read_bytes()[:50])
+    late = OnJax.run(DAMAGED_LATER)
+    assert (late.features, late.hits) == (first.features, 0)
+    assert "Warning" not in late.said
     for checksum in functions.glob("*.sha256"):
         checksum.write_bytes(b"\xff")
     assert OnJax.run().written == first.written
