@@ -124,16 +124,19 @@ def fetch(name: str, revision: str | None, yes: bool) -> None:
 
 @encoder.command()
 def clear() -> None:
-    """Remove the networks that were converted on this machine; they are converted again when they are needed.
+    """Remove what was made on this machine, and is made again when it is needed: networks, and functions for a GPU.
 
-    They are kept in ~/.cache/bchisto/networks, or below the folder that BCHISTO_CACHE or XDG_CACHE_HOME names.
+    Converted networks are kept in ~/.cache/bchisto/networks, and what JAX compiled for a GPU in
+    ~/.cache/bchisto/compiled, or below the folder that BCHISTO_CACHE or XDG_CACHE_HOME names.
 
     \b
     Example: bchisto encoder clear
     """
-    from ..encoders import trim_networks
+    from ..encoders import trim_kept
 
-    echo(f"removed: {counted(trim_networks(0), 'network')}")
+    removed = trim_kept(0)
+    networks = counted(removed.count("networks"), "network")
+    echo(f"removed: {networks}, {counted(removed.count('compiled'), 'compiled function')}")
 
 
 def _check_options() -> Iterator[click.Parameter]:

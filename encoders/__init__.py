@@ -18,8 +18,8 @@ from .engines import (
 )
 from .fetch import encoders_folder, fetched_folder
 from .fetch import fetch as fetch_encoder
-from .kept import kept_folder, kept_networks, kept_trouble
-from .kept import trim as trim_networks
+from .kept import compiled_folder, keep_compiled, kept_folder, kept_in, kept_trouble
+from .kept import trim as trim_kept
 from .loading import WeightArrays, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .opening import (

@@ -28,7 +28,7 @@ from .engines import (
     refuse_other_backends,
 )
 from .geometry import Geometry
-from .kept import KeptNetwork, kept_key
+from .kept import KeptNetwork, keep_compiled, kept_key
 from .registry import BUILT_IN, ENTRY_POINT_GROUP, FOLDED, EncoderSpec, get_spec
 from .vectors import refuse_other_than_crops
 
@@ -96,7 +96,8 @@ def build_backbone(
     WeightsError
         The weights are not available, or belong to another network.
     """
-    prepare_backend()
+    if prepare_backend() == "jax":
+        keep_compiled()
     import keras
 
     spec = get_spec(name)

@@ -1,11 +1,16 @@
-"""Networks that were converted once, kept on this machine as OpenVINO's files, so that no process builds them again.
+"""What was made once and is kept on this machine: converted networks, and functions that JAX compiled for a GPU.
 
-A network is kept in two forms, for crops and for windows of a frame, each in a folder of its own: the graph and its
-weights in float32, and ``record.json`` with what an encoder tells of itself. The files hold no code.
+A network is kept as OpenVINO's files in two forms, for crops and for windows of a frame, each in a folder of its own:
+the graph and its weights in float32, and ``record.json`` with what an encoder tells of itself. They hold no code.
 
 The name of a folder is a key of all that decides its content: the content of the weights, the network, its layers, and
 the versions of bchisto's encoders, of the library that built it, and of OpenVINO. So nothing kept is ever outdated, and
 what is damaged or cannot be written is only built again.
+
+Functions are written and read by JAX, whose key is of the computation, the versions, the device and all settings. They
+are code, so JAX gets their folder only if nobody else can write to it. JAX writes them in place, does not replace what
+is damaged, and checks nothing but the compression. So each gets a checksum once it is written, and before JAX reads the
+folder, those are removed that do not have their checksum.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +42,16 @@ FORMS = ("crops", "windows")
 """Functions of a network: of whole crops, and of the windows of a frame."""
 
 MOST_BYTES = 2_000_000_000
-"""Size of all kept networks together, above which those are removed that were not used for the longest time."""
+"""Size of all that is kept, above which that is removed which was not used for the longest time."""
 
 _GRAPH = ("network.xml", "network.bin")
 _RECORD = "record.json"
 
-_OWN = re.compile(rf"\.?[0-9a-f]{{64}}-({'|'.join(FORMS)})(-[0-9a-f]{{8}})?")
-"""Names of folders that are written here; those with a dot are not finished, or were left by a killed process."""
+_OWN = re.compile(
+    rf"\.?[0-9a-f]{{64}}-({'|'.join(FORMS)})(-[0-9a-f]{{8}})?|[\w.)( -]+-[0-9a-f]{{64}}-cache"
+)
+"""Names of folders that are written here, and of files that JAX writes. Folders with a dot are not finished, or were
+left by a killed process."""
 
 
 def cache_folder() -> Path:
@@ -56,6 +65,11 @@ def cache_folder() -> Path:
 def kept_folder() -> Path:
     """Return the folder of kept networks."""
     return cache_folder() / "networks"
+
+
+def compiled_folder() -> Path:
+    """Return the folder of functions that JAX has compiled."""
+    return cache_folder() / "compiled"
 
 
 def kept_key(libraries: tuple[str, ...], **decisive: Any) -> str:
@@ -154,7 +168,7 @@ class KeptNetwork:
         import openvino
 
         folder = self._folder(form)
-        _made_folder()
+        _made_folder(folder.parent)
         unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
         unfinished.mkdir(mode=0o700)
         try:
@@ -184,46 +198,113 @@ def _refuse_shared(folder: Path) -> None:
         raise OSError("others can write to this folder")
 
 
-def kept_trouble() -> str:
-    """Return why networks cannot be kept: their folder cannot be made or written, or others can write to it."""
+def kept_trouble(folder: Path) -> str:
+    """Return why nothing can be kept in a folder: it cannot be made or written, or others can write to it."""
     try:
-        with tempfile.TemporaryFile(dir=_made_folder()) as file:
+        with tempfile.TemporaryFile(dir=_made_folder(folder)) as file:
             file.write(bytes(10**6))
     except OSError as error:
         return str(error.strerror or error)
     return ""
 
 
-def _made_folder() -> Path:
-    folder = kept_folder()
+def _made_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     _refuse_shared(folder)
     return folder
 
 
-def kept_networks() -> list[tuple[Path, int]]:
-    """Return the folders of kept networks with their bytes, the longest unused first; not what others put there."""
-    sizes = []
-    for folder in kept_folder().glob("*"):
-        if not _OWN.fullmatch(folder.name) or folder.is_symlink():
+def keep_compiled() -> None:
+    """Let JAX keep in `compiled_folder` what it compiles for a GPU in this process.
+
+    What the user has set for JAX is left as it is. Code for a CPU is not kept: it may stop on another one that has the
+    same home folder, and on many, XLA reads none of its own files and prints an error for each.
+    """
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is not None or jax.default_backend() == "cpu":
+        return
+    folder = compiled_folder()
+    trouble = kept_trouble(folder)
+    if trouble:
+        _log.debug("%s: compiled functions are not kept for the next process (%s)", folder, trouble)
+        return
+    _remove_damaged(folder)
+    # a file may go, or still be in writing by another process; JAX then compiles the function, as without one
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    with contextlib.suppress(AttributeError):  # JAX 0.4.35 has no such setting
+        # files of XLA's own, whose folder would be part of the key of a function
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.monitoring.register_event_duration_secs_listener(_note_checksums)
+
+
+def _note_checksums(*_: Any, **__: Any) -> None:
+    """Write the checksums of functions that JAX has written; it tells of each duration, the last one of all of it."""
+    with contextlib.suppress(BchistoError, OSError):  # another process removes what is read here
+        files = set(compiled_folder().iterdir())
+        for file in files:
+            if _OWN.fullmatch(file.name) and _checksum(file) not in files:
+                _checksum(file).write_text(content_sha256(file))
+                trim(MOST_BYTES)
+
+
+def _checksum(file: Path) -> Path:
+    return file.with_name(f"{file.name}.sha256")
+
+
+def _remove_damaged(folder: Path) -> None:
+    """Remove functions that are not as JAX wrote them, and note when it last used the others."""
+    for _, file, _ in kept_in(folder):
+        with contextlib.suppress(BchistoError, OSError, ValueError):
+            status = file.stat()
+            used = max(status.st_atime_ns, status.st_mtime_ns)
+            if _checksum(file).read_text() == content_sha256(file):
+                # to read it here is no use; after equal times, also a system that notes few uses notes the next one
+                os.utime(file, ns=(used, used))
+                continue
+        _remove(file)
+
+
+def kept_in(folder: Path) -> list[tuple[float, Path, int]]:
+    """Return last use, path and bytes of what is kept; not of what others put there."""
+    kept = []
+    for path in folder.glob("*"):
+        if not _OWN.fullmatch(path.name) or path.is_symlink():
             continue
         with contextlib.suppress(OSError):  # another process removes it
-            files = {file.name: file.lstat().st_size for file in folder.iterdir()}
-            if files.keys() <= {*_GRAPH, _RECORD}:
-                sizes.append((folder.stat().st_mtime, folder, sum(files.values())))
-    return [(folder, size) for _, folder, size in sorted(sizes)]
+            files = [*path.glob("*")]
+            if {file.name for file in files} <= {*_GRAPH, _RECORD}:
+                size = sum(file.lstat().st_size for file in (path, *files))
+                kept.append((path.stat().st_mtime, path, size))
+    return kept
 
 
-def trim(most: int) -> int:
-    """Remove kept networks, the longest unused first, until they take at most so many bytes; return how many went."""
-    networks = kept_networks()
-    total = sum(size for _, size in networks)
-    removed = 0
-    for folder, size in networks:
+def trim(most: int) -> list[str]:
+    """Remove what is kept, the longest unused first, until it takes at most so many bytes.
+
+    Returns
+    -------
+    list of str
+        The name of the folder of each that went.
+    """
+    kept = sorted([*kept_in(kept_folder()), *kept_in(compiled_folder())])
+    total = sum(size for _, _, size in kept)
+    removed = []
+    for _, path, size in kept:
         if total <= most > 0:
             break
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
+        _remove(path)
+        if not path.exists():
             total -= size
-            removed += 1
+            removed.append(path.parent.name)
     return removed
+
+
+def _remove(path: Path) -> None:
+    """Remove the folder of a network, or the file of a function with what belongs to it."""
+    shutil.rmtree(path, ignore_errors=True)
+    for file in path.parent.glob(f"{path.name.removesuffix('cache')}*"):
+        with contextlib.suppress(OSError):
+            file.unlink()

@@ -12,7 +12,13 @@ import numpy as np
 
 from ..core import InputError, Message, one_of
 from ..core.jobs import gpus_have_bfloat16, prepare_backend
-from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
+from ..encoders import (
+    build_backbone,
+    canonical_names,
+    keep_compiled,
+    list_encoders,
+    precision_policy,
+)
 from .networks import build_network, get_network, list_networks, refuse_small
 from .networks.layers import NetworkSpec, add_top
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
@@ -108,7 +114,8 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     WeightsError
         Weights cannot be loaded, or belong to another network.
     """
-    prepare_backend()  # one thread a process, before anything runs
+    if prepare_backend() == "jax":  # one thread a process, before anything runs
+        keep_compiled()
     import keras
 
     settings = replace(settings, **resolved(settings))

@@ -244,18 +244,22 @@ def _is_whole(folder: Path | None) -> bool:
 
 
 def check_kept() -> Iterator[Check]:
-    """Name the folder of networks that were converted on this machine, and its size."""
-    from ...encoders import kept_folder, kept_networks, kept_trouble
+    """Name the folders of networks and functions that were made on this machine, and their sizes."""
+    from ...encoders import compiled_folder, kept_folder, kept_in, kept_trouble
 
-    networks = kept_networks()
-    size = sum(size for _, size in networks) / 1e6
-    text = f"{counted(len(networks), 'network')}, {size:,.0f} MB in {kept_folder()}"
-    trouble = kept_trouble()
-    if not trouble:
-        yield Check("kept networks", "ok", text)
-        return
-    text += f", not used ({trouble}): each process builds its network again, in 10 seconds and 1 GB"
-    yield Check("kept networks", "warning", text, "export BCHISTO_CACHE=DIR")
+    kinds = {kept_folder(): ("network", "builds its network again, in 10 seconds and 1 GB")}
+    if compiled_folder().exists():  # otherwise JAX compiled nothing for a GPU
+        kinds[compiled_folder()] = ("compiled function", "compiles for the GPU again, in a minute")
+    for folder, (kind, again) in kinds.items():
+        kept = kept_in(folder)
+        size = sum(size for _, _, size in kept) / 1e6
+        text = f"{counted(len(kept), kind)}, {size:,.0f} MB in {folder}"
+        trouble = kept_trouble(folder)
+        if trouble:
+            text += f", not used ({trouble}): each process {again}"
+            yield Check("kept networks", "warning", text, "export BCHISTO_CACHE=DIR")
+        else:
+            yield Check("kept networks", "ok", text)
 
 
 def _damage(paths: Iterable[Path]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError, WeightsError
-from bchisto.encoders import Encoder, get_spec, kept_networks, list_encoders
+from bchisto.encoders import Encoder, get_spec, kept_folder, kept_in, list_encoders
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_imagenet_weights_are_fetched_and_cached_by_keras(
         converted = Encoder("mobilenetv2", engine="openvino")
         converted.prepare(dense=False)
         assert converted.weights_sha256 == encoder.weights_sha256
-    assert len(kept_networks()) == 2
+    assert len(kept_in(kept_folder())) == 2
     (cache / PUBLISHED).unlink()
     (cache / PUBLISHED).mkdir()
     with pytest.raises(

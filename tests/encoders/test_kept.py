@@ -1,18 +1,23 @@
 """Networks that were converted once: what other processes read, and what they refuse to read."""
 
+import hashlib
+import importlib.util
 import json
 import logging
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from bchisto.encoders import Encoder, kept_networks, trim_networks
+from bchisto.encoders import Encoder, compiled_folder, kept_folder, kept_in, trim_kept
 from bchisto.encoders.geometry import Geometry
 from bchisto.encoders.kept import KeptNetwork, kept_key
-from conftest import write_tissue
+from conftest import need, write_tissue
 from page_server import serving
 
 FACTS, A = {"name": "doubling", "parts": [3]}, "a" * 64
@@ -55,7 +60,7 @@ def test_a_network_is_converted_once(folder):
     assert KeptNetwork("b" * 64).facts() is None
     with pytest.raises(AssertionError, match="converted again"):
         graph("a", refuse, form="windows")
-    assert [path.name for path, _ in kept_networks()] == [f"{A}-crops"]
+    assert [path.name for _, path, _ in kept_in(folder)] == [f"{A}-crops"]
     assert {oct(path.stat().st_mode)[-3:] for path in (folder, folder / f"{A}-crops")} == {"700"}
 
 
@@ -103,11 +108,11 @@ def test_the_longest_unused_go_first(folder, monkeypatch, cli):
         graph(key)
         os.utime(folder / f"{key * 64}-crops", (number, number))
     graph("a", refuse)  # was used
-    (_, size), *_ = kept_networks()
+    (_, _, size), *_ = kept_in(folder)
     # OpenVINO numbers its nodes, so that files differ by some letters
     monkeypatch.setattr("bchisto.encoders.kept.MOST_BYTES", 5 * size // 2)
     graph("d")
-    assert {path.name for path, _ in kept_networks()} == {f"{A}-crops", f"{'d' * 64}-crops"}
+    assert {path.name for _, path, _ in kept_in(folder)} == {f"{A}-crops", f"{'d' * 64}-crops"}
     (folder / f".{A}-windows-0123abcd").mkdir()  # of a killed process
     others = [folder / f"{'e' * 64}-crops", folder / f"{'f' * 64}-crops", folder / "mine"]
     others[0].symlink_to(folder.parent)
@@ -115,18 +120,51 @@ def test_the_longest_unused_go_first(folder, monkeypatch, cli):
         other.mkdir()
         (other / "thesis.txt").write_text("mine")
     code, out, err = cli("encoder", "clear")
-    assert (code, out) == (0, "removed: 3 networks\n"), err
+    assert (code, out) == (0, "removed: 3 networks, 0 compiled functions\n"), err
     assert sorted(folder.iterdir()) == sorted(others)
-    assert kept_networks() == []
-    assert trim_networks(0) == 0
+    assert kept_in(folder) == []
+    assert not trim_kept(0)
+
+
+def compiled(name, used, size=1000):
+    """Write a function as JAX does, with its checksum and what older versions of JAX leave."""
+    file = compiled_folder() / f"jit_{name}-{name * 64}-cache"
+    file.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+    file.write_bytes(bytes(size))
+    file.with_name(f"{file.name}.sha256").write_text(hashlib.sha256(bytes(size)).hexdigest())
+    file.with_name(file.name.replace("-cache", "-atime")).write_bytes(bytes(8))
+    os.utime(file, (used, used))
+    return file
+
+
+def test_functions_are_counted_with_the_networks(folder, monkeypatch, cli):
+    graph("a")
+    os.utime(folder / f"{A}-crops", (2, 2))
+    one, two, three = (compiled(name, used) for name, used in (("a", 1), ("b", 3), ("c", 4)))
+    mine = [one.with_name(name) for name in ("thesis.txt", "my-cache", f"{A}-cache")]
+    for file in mine:
+        file.write_text("mine")
+    (linked := one.with_name(f"jit_d-{'d' * 64}-cache")).symlink_to(mine[0])
+    assert [size for _, _, size in kept_in(compiled_folder())] == [1000] * 3
+    assert trim_kept(2000) == ["compiled", "networks"]  # those that were last used at 1 and 2
+    assert {file for _, file, _ in kept_in(compiled_folder())} == {two, three}
+    graph("a")
+    ((_, _, size),) = kept_in(folder)
+    monkeypatch.setattr("bchisto.encoders.kept.MOST_BYTES", 2 * size + 1500)
+    graph("b")
+    assert [file for _, file, _ in kept_in(compiled_folder())] == [three]
+    assert trim_kept(0) == ["compiled", "networks", "networks"]
+    assert {*compiled_folder().iterdir()} == {*mine, linked}
+    compiled("e", 1)
+    assert cli("encoder", "clear")[1] == "removed: 0 networks, 1 compiled function\n"
+    assert {*compiled_folder().iterdir()} == {*mine, linked}
 
 
 def test_the_folder_follows_the_usual_variables(tmp_path, monkeypatch):
-    from bchisto.encoders import kept_folder
-
     monkeypatch.delenv("BCHISTO_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert kept_folder() == tmp_path / "bchisto" / "networks"
+    assert compiled_folder() == tmp_path / "bchisto" / "compiled"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert kept_folder() == tmp_path / "home" / ".cache" / "bchisto" / "networks"
@@ -229,7 +267,7 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, start, tmp_p
         assert page.client.get(f"/api/images/{image['number']}/map.jpg").status_code == 200
     assert {file.read_text() for file in told.iterdir()} == {""}
     cached = table.read_bytes()
-    trim_networks(0)
+    trim_kept(0)
     run(
         "predict",
         model,
@@ -253,3 +291,172 @@ def same_features(one, two):
     (left,), (right,) = (list(Path(run).glob("features/*.h5")) for run in (one, two))
     with h5py.File(left) as a, h5py.File(right) as b:
         return np.array_equal(a["features"][:], b["features"][:])
+
+
+ON_JAX = """
+import collections, json, logging, os, pathlib, signal, sys, warnings
+import jax
+{before}
+events = collections.Counter()
+jax.monitoring.register_event_listener(lambda event, **_: events.update([event]))
+warnings.simplefilter("always")
+logging.basicConfig(level=logging.INFO)
+logging.getLogger("bchisto").setLevel(logging.DEBUG)
+import numpy as np
+from bchisto.encoders import Encoder
+crops = np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3)
+print(Encoder("convs", weights="random").encode(crops).tolist())
+def mine(number):
+    return number + 1
+jax.jit(mine)(1)
+print(json.dumps(events))
+"""
+
+ON_GPU = 'jax.default_backend = lambda: "gpu"'
+"""No GPU is here: JAX compiles for the CPU and is told that it is a GPU, since nothing is kept for a CPU."""
+
+DAMAGED_LATER = f"""{ON_GPU}
+import bchisto.encoders.kept
+bchisto.encoders.kept._remove_damaged = lambda folder: None
+"""
+
+KILLED = f"""{ON_GPU}
+def killed(file, content, write=pathlib.Path.write_bytes):
+    write(file, content[:len(content) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+pathlib.Path.write_bytes = killed
+"""
+
+
+class OnJax(NamedTuple):
+    features: str
+    hits: int
+    written: int
+    said: str
+
+    @classmethod
+    def begin(cls, before=ON_GPU, **environment):
+        return subprocess.Popen(
+            [sys.executable, "-c", ON_JAX.format(before=before)],
+            env={**os.environ, "KERAS_BACKEND": "jax", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @classmethod
+    def end(cls, process):
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        features, events = out.splitlines()
+        counts = (json.loads(events).get(f"/jax/compilation_cache/cache_{e}", 0) for e in _EVENTS)
+        return cls(features, *counts, err)
+
+    @classmethod
+    def run(cls, before=ON_GPU, **environment):
+        return cls.end(cls.begin(before, **environment))
+
+
+_EVENTS = ("hits", "misses")
+
+
+@pytest.fixture
+def functions(folder):
+    """The folder of functions."""
+    need("jax", importlib.util.find_spec("jax") is not None, "pip install jax")
+    return compiled_folder()
+
+
+@pytest.mark.slow
+def test_what_jax_compiled_for_a_gpu_is_read_by_the_next_process(functions, tmp_path):
+    first = OnJax.run()
+    assert first.hits == 0 < first.written
+    assert oct(functions.stat().st_mode)[-3:] == "700"
+    files = {*functions.iterdir()}
+    kept = [file for _, file, _ in kept_in(functions)]
+    assert files == {*kept, *(file.with_name(f"{file.name}.sha256") for file in kept)}
+    names = [file.name for file in kept]
+    for name in ("crops", "mine"):
+        assert any(file.startswith(f"jit_{name}-") for file in names)
+    for file in kept:
+        os.utime(file, (1, 1))
+    (unused := functions / f"jit_unused-{A}-cache").write_bytes(kept[0].read_bytes())
+    checksum = hashlib.sha256(unused.read_bytes()).hexdigest()
+    unused.with_name(f"{unused.name}.sha256").write_text(checksum)
+    os.utime(unused, (2, 2))
+    second = OnJax.run()
+    assert (second.features, second.hits, second.written) == (first.features, first.written, 0)
+    assert {*functions.iterdir()} == files | {unused, unused.with_name(f"{unused.name}.sha256")}
+    assert unused.stat().st_atime == 2  # to compare a checksum is no use
+    if kept[0].stat().st_atime == 1:
+        pytest.skip("this file system does not record when a file was read")
+    OnJax.run()  # records the use as the time that sorts
+    assert min(kept_in(functions))[1] == unused
+
+
+@pytest.mark.slow
+def test_a_damaged_function_is_compiled_anew(functions):
+    first = OnJax.run()
+    for number, (_, file, _) in enumerate(kept_in(functions)):
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 255
+        changes = (content, content[:50], b"", b"[" * 10_000, bytes(content) + b" ")
+        file.write_bytes(changes[number % len(changes)])
+    second = OnJax.run()
+    assert (second.features, second.hits, second.written) == (first.features, 0, first.written)
+    assert "Warning" not in second.said
+    assert OnJax.run().hits == first.written
+    for _, file, _ in kept_in(functions):
+        file.write_bytes(file.read_bytes()[:50])
+    late = OnJax.run(DAMAGED_LATER)
+    assert (late.features, late.hits) == (first.features, 0)
+    assert "Warning" not in late.said
+    for checksum in functions.glob("*.sha256"):
+        checksum.write_bytes(b"\xff")
+    assert OnJax.run().written == first.written
+
+
+@pytest.mark.slow
+def test_a_killed_process_and_two_at_once_do_no_harm(functions):
+    for _ in range(2):
+        killed = OnJax.begin(KILLED)
+        killed.communicate(timeout=240)
+        assert killed.returncode == -signal.SIGKILL
+        (half,) = functions.iterdir()
+        assert half.name.endswith("-cache")
+    left, right = map(OnJax.end, [OnJax.begin(), OnJax.begin()])
+    assert left.features == right.features
+    assert "Warning" not in left.said + right.said
+    third = OnJax.run()
+    assert third.features == left.features
+    # whoever removed or read what the other one was writing only compiled anew
+    assert third.hits + third.written == max(left.hits + left.written, right.hits + right.written)
+    fourth = OnJax.run()
+    assert (fourth.hits, fourth.written) == (third.hits + third.written, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [0o777, 0o720])
+def test_jax_neither_reads_nor_writes_a_folder_in_which_others_write(functions, mode):
+    functions.mkdir(parents=True)
+    functions.chmod(mode)
+    (planted := functions / f"jit_crops-{A}-cache").write_bytes(b"x")
+    ran = OnJax.run()
+    assert (ran.hits, ran.written) == (0, 0)
+    assert re.search("not kept for the next process .*others can write to this folder", ran.said)
+    assert [*functions.iterdir()] == [planted]
+
+
+@pytest.mark.slow
+def test_nothing_is_kept_for_a_cpu_or_besides_what_the_user_has_set(functions, tmp_path):
+    assert OnJax.run(before="").written == 0
+    own = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own"), **AT_ONCE}
+    for before in ("", ON_GPU):
+        ran = OnJax.run(before, **own)
+        assert ran.hits + ran.written > 0
+    assert OnJax.run(JAX_ENABLE_COMPILATION_CACHE="0").written == 0
+    assert not any(functions.glob("*"))
+    assert any((tmp_path / "own").iterdir())
+
+
+AT_ONCE = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}

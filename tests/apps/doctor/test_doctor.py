@@ -198,6 +198,16 @@ def test_a_cache_that_is_not_used(tmp_path, monkeypatch):
     assert only(named.check_kept()).status == "ok"
     (tmp_path / "networks").chmod(0o777)
     assert "others can write to this folder" in only(named.check_kept()).finding
+    (tmp_path / "networks").chmod(0o700)
+    (tmp_path / "compiled").mkdir(mode=0o700)
+    (tmp_path / "compiled" / f"jit_crops-{'a' * 64}-cache").write_bytes(bytes(3_000_000))
+    networks, functions = named.check_kept()
+    assert (networks.status, functions.status) == ("ok", "ok")
+    assert functions.finding == f"1 compiled function, 3 MB in {tmp_path / 'compiled'}"
+    (tmp_path / "compiled").chmod(0o702)
+    networks, functions = named.check_kept()
+    assert (networks.status, functions.status) == ("ok", "warning")
+    assert "(others can write to this folder): each process compiles" in functions.finding
     monkeypatch.setenv("BCHISTO_CACHE", "/dev/null/x")
     assert only(named.check_kept()).status == "warning"
 
