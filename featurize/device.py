@@ -93,7 +93,7 @@ class DeviceDescriber:
         self._settings = settings
         # JAX has 32-bit integers only; TensorFlow computes with 32-bit integers on the CPU, even if there is a GPU
         self._places = np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
-        most = max(1, settings.batch_size // settings.crops)
+        most = max(1, settings.crops_at_once // settings.crops)
         batches = math.ceil(settings.augmentations / most)
         # an even split, since the last batch is padded to the size of the others
         self._at_once = math.ceil(settings.augmentations / batches)

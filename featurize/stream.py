@@ -267,7 +267,7 @@ def time_describing(
     ImageError
         The image cannot be used.
     """
-    crops = min(settings.crops, settings.batch_size)
+    crops = min(settings.crops, settings.crops_at_once)
     passes = float(settings.augmentations)
     if crops and settings.mode == "exact":  # a grid, or a frame, is one pass
         passes *= settings.crops / crops
