@@ -9,6 +9,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import gpu_memory
 from bchisto.featurize import FeaturizeSettings, open_store
+from bchisto.predict import ModelFile, load_model
 
 SETTINGS = "bchisto.featurize.settings"
 GIB = 2**30
@@ -143,6 +144,24 @@ def test_a_run_that_a_gpu_began_is_not_mixed_with_what_a_cpu_computes(
     card(None, gpus=())
     code, _, err = cli(*words, "--shard", "2/2")
     assert code == 2
-    print(err)
     assert "made with other settings: device gpu -> cpu;" in err
     assert "batch" not in err
+
+
+def test_a_model_takes_no_more_crops_than_fit_the_machine_that_predicts(words, cli, card, tmp_path):
+    """A GPU takes 100 large crops at once, which are more than the memory of a process on a CPU."""
+    card(139 * GIB)
+    code, _, err = cli(*words)
+    assert code == 0, err
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic")
+    assert code == 0, err
+    (path,) = (tmp_path / "run").rglob("*.bchisto")
+    for memory, gpus, crops in (
+        (139 * GIB, ("0",), 100),
+        (300_000_000, ("0",), 40),
+        (None, (), 4),
+    ):
+        card(memory, gpus=gpus)
+        load_model.cache_clear()
+        (settings,) = load_model(ModelFile.of(path)).settings.values()
+        assert settings.batch_size == crops
