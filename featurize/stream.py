@@ -326,7 +326,7 @@ def time_describing(
         described = describe_images([record], settings=own, targets=targets, ticker=Ticker(None))
         return timeit.timeit(lambda: list(described), number=1)
 
-    crops = min(settings.crops, settings.batch_size)
+    crops = min(settings.crops, settings.crops_at_once)
     passes = float(settings.augmentations)
     first = replace(settings, augmentations=1, crops=crops)
     if on_gpu(settings, [encoder for encoder, _ in targets.values()]):

@@ -206,6 +206,7 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         )
         for name, of_store in trained.items()
     }
+    _fit_to_memory(settings)
     encoders = {
         name: _encoder(path, header, weights, precision=settings[name].precision)
         for name, header in bundle.stores.items()
@@ -231,6 +232,14 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         on_keras=any(here.engine == "keras" for here in settings.values()),
         rescales=any(view.unit for here in settings.values() for view in here.views),
     )
+
+
+def _fit_to_memory(settings: dict[str, FeaturizeSettings]) -> None:
+    """Let networks of Keras take no more crops in one pass than fit this machine, for all feature files the same."""
+    here = [replace(of_store, batch_size="auto").crops_at_once for of_store in settings.values()]
+    for name, of_store in settings.items():
+        if of_store.on_keras:
+            settings[name] = replace(of_store, batch_size=min(of_store.crops_at_once, *here))
 
 
 def _refuse_embeddings(bundle: Bundle, path: Path) -> None:
