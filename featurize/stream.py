@@ -310,21 +310,21 @@ def unlike_on_gpu(record: ImageRecord, of_gpu: Iterable[Pass], of_cpu: Iterable[
     of_gpu, of_cpu : iterable of (FeaturizeSettings, mapping)
         Settings and targets, as for `describe_images`, of the same feature files in the same order.
     """
+
+    def described(settings: FeaturizeSettings, targets: Targets) -> Any:
+        images: Any = describe_images(
+            [record], settings=settings, targets=targets, ticker=Ticker(None), crop_seed="pixels"
+        )
+        return next(images).features
+
     for (settings, targets), (cpu_settings, cpu_targets) in zip(of_gpu, of_cpu, strict=True):
         if not on_gpu(settings, [encoder for encoder, _ in targets.values()]):
             names = ", ".join(targets)
             return f"it does not compute {names} ({settings.mode}, crops {settings.crops})"
-        once = replace(cpu_settings, augmentations=1)
-        rows = []
-        for own, encoders in ((settings, targets), (once, cpu_targets)):
-            described = describe_images(
-                [record], settings=own, targets=encoders, ticker=Ticker(None), crop_seed="pixels"
-            )
-            row: Any = next(described)
-            rows.append(row.features)
-        for name in targets:
-            found, expected = (features[name][0] for features in rows)
-            distance = np.abs(found - expected).max() / np.abs(expected).max()
+        found = described(settings, targets)
+        expected = described(replace(cpu_settings, augmentations=1), cpu_targets)
+        for name, (row,) in expected.items():
+            distance = np.abs(found[name][0] - row).max() / np.abs(row).max()
             if distance > _MOST_APART[settings.precision]:
                 return f"its features of {name} differ by {distance:.2%} of the largest"
     return ""

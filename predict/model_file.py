@@ -305,18 +305,20 @@ def settled_model(
     if begun:
         file = replace(file, engine=begun)
     model = load_model(file)
-    stays = model.on_keras or work.checks or not visible_gpus()
-    if isinstance(model, BoostedModel) and not stays:
-        reason = "shards, Dask and what was begun on the CPU stay there"
-        if not begun and work.shard is None and work.dask is None:
+    if isinstance(model, BoostedModel) and not model.on_keras and visible_gpus():
+        reason = "checks, shards, Dask and what was begun on the CPU stay there"
+        if work.is_whole and not begun:
             reason = _reason_to_stay(file, model, records, images, work.jobs)
         if reason:
             _log.info("Keras leaves the GPU idle: %s", reason)
         else:
             file = replace(file, engine="keras")
             model = load_model(file)
-    gpus = network_resources(on_keras=model.on_keras).gpus
-    record.note(engine=file.engine, computed_by=model.computed_by, gpus=gpus)
+    record.note(
+        engine=file.engine,
+        computed_by=model.computed_by,
+        gpus=network_resources(on_keras=model.on_keras).gpus,
+    )
     record.save()
     return file, model
 
@@ -338,7 +340,6 @@ def _reason_to_stay(
     if clock <= GPU_SECONDS:
         return f"the CPU takes {rough_duration(clock)}, and the GPU longer to start"
     try:
-        moved = open_boosted(model.bundle, file.path, file.weights, "keras")
-        return moved.unlike(model, record)
+        return open_boosted(model.bundle, file.path, file.weights, "keras").unlike(model, record)
     except Exception as error:  # noqa: BLE001 - of any library of a GPU; the CPU can go on
         return f"it fails ({short_reason(error)})"

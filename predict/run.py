@@ -457,9 +457,8 @@ class ImagePrediction(TablePrediction):
                 [*named_files(file.weights), *(image.path for image in records)],
                 name=name,
             )
-        usable, refused = check_sizes(
-            records, model=model, mpp=call.settings.mpp, skip_errors=work.skip_errors
-        )
+        skip = work.skip_errors
+        usable, refused = check_sizes(records, model=model, mpp=call.settings.mpp, skip_errors=skip)
         file, model = settled_model(
             file,
             usable,
@@ -468,9 +467,7 @@ class ImagePrediction(TablePrediction):
             work=work,
             record=call.record,
         )
-        block = PredictBlock(
-            file, model.computed_by, call.outputs.parts, skip_errors=work.skip_errors
-        )
+        block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
         return cls(call, work, usable, file, model, dict(refused), block)
 
     @property
