@@ -580,17 +580,18 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
     monkeypatch.setattr("bchisto.predict.model_file.GPU_SECONDS", 0.0)
     show("0")
     by_gpu = tmp_path / "gpu"
+    # which does not decide
+    assert cli(*words_of(model, slide, by_gpu), "--check")[0] == 0
     _, err = completed(*words_of(model, slide, by_gpu))
     assert "Keras leaves the GPU idle" not in err
     assert (len(started), engine(by_gpu)) == (1 + 216, "keras")
-    # goes on with it, also where there is none, or where a check is first
+    # goes on with it, also where there is none
     show()
     _, err = completed(*words_of(model, slide, by_gpu))
     assert "4 of 4 blocks are predicted already" in err
     started.clear()
     show("0")
     by_cpu = tmp_path / "cpu"
-    assert cli(*words_of(model, slide, by_cpu), "--check")[0] == 0
     _, err = completed(*words_of(model, slide, by_cpu), "--shard", "1/2")
     said = (
         "Keras leaves the GPU idle: checks, shards, Dask and what was begun on the CPU stay there"
