@@ -197,6 +197,9 @@ def plan_stores(
     """
     encoders = _open_encoders(settings)
     device = "gpu" if on_gpu(settings, encoders) else "cpu"
+    engines = {encoder.engine for encoder in encoders}
+    if engines.isdisjoint(("keras", "torch")) and visible_gpus():
+        _log.info("Keras leaves the GPU idle: %s runs the encoders", ", ".join(engines))
     shared = {
         **_images_origin(unique),
         "selection": json.dumps(selection),

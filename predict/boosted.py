@@ -34,10 +34,14 @@ from ..featurize import (
     images_per_block,
     settings_from,
     time_describing,
+    unlike_on_gpu,
 )
 from ..stains import stain_notes
 
 _log = logging.getLogger(__name__)
+
+AS_TRAINED = "as trained"
+"""Engine of a model that is computed by the engine of its training."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,10 @@ class BoostedModel:
                 for settings, targets in self._passes()
             )
         return 0.0
+
+    def unlike(self, other: BoostedModel, record: ImageRecord) -> str:
+        """Return why this model does not compute an image on a GPU as another does on the CPU; empty if it does."""
+        return unlike_on_gpu(record, self._passes(), other._passes())
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
@@ -189,8 +197,15 @@ def _warn_of_stains(stain: str, infos: Sequence[tuple[str, StainInfo]]) -> None:
         _log.warning("%s", note)
 
 
-def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> BoostedModel:
+def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: str) -> BoostedModel:
     """Build the encoders of boosted models.
+
+    Parameters
+    ----------
+    bundle, path, weights
+        As in `bchisto.predict.model_file.ModelFile`.
+    engine : str
+        ``keras`` replaces the engine of training; it means the same as for `featurize`.
 
     Raises
     ------
@@ -198,17 +213,19 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         See `bchisto.predict.model_file.load_model`.
     """
     _refuse_embeddings(bundle, path)
-    trained = _trained_settings(bundle, path)
-    # with the precision in which this machine computes
-    settings = {
-        name: replace(
-            of_store, precision=executed_precision(of_store.precision, engine=of_store.engine)
-        )
-        for name, of_store in trained.items()
-    }
+    settings = {}
+    precisions = {}
+    for name, here in _trained_settings(bundle, path).items():
+        if engine == "keras":
+            here = replace(here, engine=engine)
+        # the precision in which this machine computes
+        precision = executed_precision(here.precision, engine=here.engine)
+        if precision != here.precision:
+            precisions[name] = precision
+        settings[name] = replace(here, precision=precision)
     _fit_to_memory(settings)
     encoders = {
-        name: _encoder(path, header, weights, precision=settings[name].precision)
+        name: _encoder(path, header, weights, settings[name])
         for name, header in bundle.stores.items()
     }
     _check_lengths(bundle, path, encoders)
@@ -224,11 +241,7 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
             }
             for name, encoder in encoders.items()
         },
-        precisions={
-            name: here.precision
-            for name, here in settings.items()
-            if here.precision != trained[name].precision
-        },
+        precisions=precisions,
         on_keras=any(here.engine == "keras" for here in settings.values()),
         rescales=any(view.unit for here in settings.values() for view in here.views),
     )
@@ -292,7 +305,7 @@ def _check_lengths(bundle: Bundle, path: Path, encoders: Mapping[str, CropEncode
 
 
 def _encoder(
-    path: Path, header: Mapping[str, Any], options: Sequence[str], *, precision: str
+    path: Path, header: Mapping[str, Any], options: Sequence[str], settings: FeaturizeSettings
 ) -> CropEncoder:
     """Return the encoder of a feature file with the weights of `options`; refuse it if the file needs other weights."""
     name = header["encoder"]
@@ -313,8 +326,8 @@ def _encoder(
     encoder = cached_encoder(
         header_choice(header, source),
         weights=source,
-        precision=precision,
-        engine=header["engine"],
+        precision=settings.precision,
+        engine=settings.engine,
         seed=int(header["seed"]),
     )
     if encoder.weights_sha256 == needed:

@@ -54,6 +54,7 @@ from .processes import (
 )
 from .progress import Progress, Ticker, format_seconds, rough_duration
 from .resources import (
+    GPU_SECONDS,
     THREADS,
     Resources,
     cpu_resources,
