@@ -376,9 +376,9 @@ def unlike_on_gpu(record: ImageRecord, of_gpu: Iterable[Pass], of_cpu: Iterable[
         return next(images).features
 
     for (settings, targets), (cpu_settings, cpu_targets) in zip(of_gpu, of_cpu, strict=True):
-        if not on_gpu(settings, [encoder for encoder, _ in targets.values()]):
-            names = ", ".join(targets)
-            return f"it does not compute {names} ({settings.mode}, crops {settings.crops})"
+        reason = why_on_cpu(settings, [encoder for encoder, _ in targets.values()])
+        if reason:
+            return f"it does not compute {', '.join(targets)}: {reason}"
         found = described(settings, targets)
         expected = described(replace(cpu_settings, augmentations=1), cpu_targets)
         for name, (row,) in expected.items():

@@ -18,6 +18,7 @@ from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
 from ..encoders import (
     CropEncoder,
+    Encoder,
     EncoderChoice,
     cached_encoder,
     executed_precision,
@@ -32,6 +33,7 @@ from ..featurize import (
     View,
     describe_images,
     images_per_block,
+    scale_of,
     settings_from,
     time_describing,
     unlike_on_gpu,
@@ -59,7 +61,7 @@ class BoostedModel:
     computed_by : dict of str to dict
         Weights, backend and precision that compute the features of each feature file.
     precisions : dict of str to str
-        Feature files whose features are computed here in another precision than in training, with that precision.
+        Feature files whose features are computed here in another precision than in training, with that of training.
     on_keras : bool
         Whether any of its networks runs on Keras, and so on a GPU if Keras finds one.
     rescales : bool
@@ -95,8 +97,9 @@ class BoostedModel:
         """Group feature files with the same crops and colours, so that each image is decoded once per group."""
         groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
         for name, settings in self.settings.items():
+            # an encoder that goes with all settings
             shared = replace(
-                settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=()
+                settings, encoders=(EncoderChoice("vgg16"),), views=(View(1.0, 32),), weights=()
             )
             groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
         return list(groups.items())
@@ -217,11 +220,11 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
     precisions = {}
     for name, here in _trained_settings(bundle, path).items():
         if engine == "keras":
-            here = replace(here, engine=engine)
+            here = replace(here, engine=engine, batch_size="auto")
         # the precision in which this machine computes
         precision = executed_precision(here.precision, engine=here.engine)
         if precision != here.precision:
-            precisions[name] = precision
+            precisions[name] = here.precision
         settings[name] = replace(here, precision=precision)
     _fit_to_memory(settings)
     encoders = {
@@ -331,6 +334,8 @@ def _encoder(
         seed=int(header["seed"]),
     )
     if encoder.weights_sha256 == needed:
+        if isinstance(encoder, Encoder):
+            return encoder.in_float16(scale_of(header))
         return encoder
     file_sha256 = encoder.weights_file_sha256 if of_file else ""
     if file_sha256 and file_sha256 == of_file and "runner" in header:

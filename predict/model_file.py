@@ -269,9 +269,9 @@ def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Mod
     model = load_model(model_file)
     if model.precisions:
         _log.warning(
-            "%s: was trained on features in bfloat16, and OpenVINO computes them in float32 on this CPU: "
-            "probabilities differ a little from those of a CPU with bfloat16",
+            "%s: was trained on features in %s, which are computed in float32 here: probabilities differ a little",
             path,
+            ", ".join(set(model.precisions.values())),
         )
     return model_file, model
 

@@ -22,7 +22,7 @@ from written_tables import rows_of
 
 pytest.importorskip("openvino")
 
-MEASURED = 3
+MEASURED = 2
 """How often the first of several images is computed to tell how long the others take."""
 
 IDLE = "Keras leaves the GPU idle: "
