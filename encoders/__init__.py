@@ -20,7 +20,7 @@ from .fetch import encoders_folder, fetched_folder
 from .fetch import fetch as fetch_encoder
 from .kept import compiled_folder, keep_compiled, kept_folder, kept_in, kept_trouble
 from .kept import trim as trim_kept
-from .loading import WeightArrays, read_weight_arrays
+from .loading import WeightArrays, read_weight_arrays, short_reason
 from .network import canonical_names, precision_policy, variables_of
 from .opening import (
     CropEncoder,

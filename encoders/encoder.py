@@ -281,14 +281,16 @@ class Encoder:
         folded = fold(network.model, dtype="float16", scale=self.scale)
         return replace(network, model=folded, scale=self.scale, maps=len(self.layers))
 
-    def in_float16(self, scale: float) -> Encoder:
+    def in_float16(self, scale: float | None) -> Encoder:
         """Return this encoder with a network `on_device` that computes in float16, see `bchisto.encoders.folded`.
 
         Parameters
         ----------
-        scale : float
-            From `float16_scale`, of this view.
+        scale : float or None
+            From `float16_scale`; None for this encoder itself.
         """
+        if scale is None:
+            return self
         if scale not in self._in_float16:
             encoder = copy.copy(self)
             encoder.__dict__.pop("on_device", None)

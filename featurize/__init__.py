@@ -26,7 +26,7 @@ from .presets import (
 from .settings import FeaturizeSettings, View, images_per_block, recorded_seconds
 from .store import StainOutcome, Store, open_store
 from .stored import scale_of, settings_from
-from .stream import describe_images, rehearse, time_describing, why_on_cpu
+from .stream import describe_images, rehearse, time_describing, unlike_on_gpu
 
 __all__ = [
     "Embeddings",

@@ -165,7 +165,7 @@ class _CropPasses:
     def __init__(self, targets: Targets, settings: FeaturizeSettings) -> None:
         self._settings = settings
         self._index = _index_dtype()
-        most = max(1, settings.batch_size // settings.crops)
+        most = max(1, settings.crops_at_once // settings.crops)
         batches = math.ceil(settings.augmentations / most)
         # an even split, since the last batch is padded to the size of the others
         self._at_once = math.ceil(settings.augmentations / batches)
@@ -259,7 +259,7 @@ class _FramePasses:
         """Return the number of frames of one pass, and the function that describes them."""
         settings = self._settings
         largest = max(view.crop for _, names in self._levels[level] for view in names)
-        fitting = settings.batch_size * largest**2 // (height * width)
+        fitting = settings.crops_at_once * largest**2 // (height * width)
         # half of the augmentations turn a frame upright
         at_once = min(max(1, fitting), _MOST_FRAMES, math.ceil(settings.augmentations / 2))
         networks = [encoder.on_device for encoder, _ in self._levels[level]]

@@ -53,7 +53,7 @@ from ..encoders import (
     openvino_core,
     weights_of,
 )
-from .settings import FeaturizeSettings, View
+from .settings import AUTO, FeaturizeSettings, View
 from .store import Store, open_store
 from .stored import store_settings
 from .stream import DescribingCost, on_gpu, time_describing
@@ -197,6 +197,9 @@ def plan_stores(
     """
     encoders = _open_encoders(settings)
     device = "gpu" if on_gpu(settings, encoders) else "cpu"
+    engines = {encoder.engine for encoder in encoders}
+    if engines.isdisjoint(("keras", "torch")) and visible_gpus():
+        _log.info("Keras leaves the GPU idle: %s runs the encoders", ", ".join(engines))
     shared = {
         **_images_origin(unique),
         "selection": json.dumps(selection),
@@ -360,11 +363,11 @@ def executed_settings(
 ) -> FeaturizeSettings:
     """Return the settings with the engine and the precision that are really used on this machine; warn if they differ.
 
-    The engine ``auto`` is that of the run if it is begun, so that it can go on on any machine.
+    What is ``auto`` is that of the run if it is begun, so that it can go on on any machine.
     """
-    if settings.engine == "auto" and records.is_file() and not anew:
-        settings = replace(settings, engine=_recorded_engine(records))
-    settings = _with_engine(settings)
+    if records.is_file() and not anew:
+        settings = _as_begun(settings, records)
+    settings = _resolved(settings)
     if settings.engine == "keras" and named_backend() == "torch" and visible_gpus():
         _log.info("on a GPU, Keras on JAX is 6 times as fast as on PyTorch: set KERAS_BACKEND=jax")
     precision = executed_precision(settings.precision, engine=settings.engine)
@@ -382,21 +385,24 @@ def executed_settings(
     return replace(settings, precision=precision)
 
 
-def _recorded_engine(records: Path) -> str:
-    """Return the engine of the last extraction that a run records; ``auto`` if there is none."""
-    engine = "auto"
+def _as_begun(settings: FeaturizeSettings, records: Path) -> FeaturizeSettings:
+    """Return the settings in which ``auto`` means what it did when the run of these records was begun."""
+    begun: Mapping[str, Any] = {}
     for record in read_records(records):
-        if record.command == "featurize":
-            engine = record.config.get("engine") or engine
-    return engine
+        # a command that was refused has begun nothing
+        if record.command == "featurize" and (record.status != "error" or record.notes):
+            begun = record.config
+    recorded = {
+        name: begun[name]
+        for name in ("engine", "batch_size")
+        if getattr(settings, name) == AUTO and name in begun
+    }
+    return replace(settings, **recorded)
 
 
 def describing_resources(settings: FeaturizeSettings, jobs: int | None = None) -> Resources:
     """Return the resources for the features of settings: OpenVINO runs on the CPU, even if Keras finds a GPU."""
-    on_keras = settings.engine in ("keras", "torch") and any(
-        choice.runner != "onnx" for choice in settings.encoders
-    )
-    return network_resources(jobs, on_keras=on_keras)
+    return network_resources(jobs, on_keras=settings.on_keras)
 
 
 def estimate_describing(
@@ -409,7 +415,7 @@ def estimate_describing(
     BchistoError
         The image cannot be used, or an encoder cannot be opened.
     """
-    settings = _with_engine(settings)
+    settings = _resolved(settings)
     cost = time_describing(records[0], settings=settings, targets=timed_targets(settings))
     resources = describing_resources(settings, jobs)
     seconds = cost.seconds * len(records)
@@ -418,16 +424,16 @@ def estimate_describing(
     return DescribingCost(resources.clock(seconds), cost.numbers * len(records))
 
 
-def _with_engine(settings: FeaturizeSettings) -> FeaturizeSettings:
-    """Return the settings with the engine that ``auto`` means here."""
-    if settings.engine != "auto":
-        return settings
-    return replace(settings, engine=best_engine(settings.encoders))
+def _resolved(settings: FeaturizeSettings) -> FeaturizeSettings:
+    """Return the settings with the engine and the batch size that ``auto`` means here."""
+    if settings.engine == AUTO:
+        settings = replace(settings, engine=best_engine(settings.encoders))
+    return replace(settings, batch_size=settings.crops_at_once)
 
 
 def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, View]]:
     """Return encoders and views for `time_describing`; without weights, which do not affect the time, random ones."""
-    settings = _with_engine(settings)
+    settings = _resolved(settings)
     targets: dict[str, tuple[CropEncoder, View]] = {}
     for choice in settings.encoders:
         try:

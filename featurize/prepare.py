@@ -159,9 +159,8 @@ def normalise_images(
     )
     numbered = list(enumerate(records))
     if processes == 1 or len(numbered) == 1:
-        yield from map(normalise, numbered)
-    else:
-        yield from map_ahead(normalise, numbered, processes=processes)
+        return map(normalise, numbered)
+    return map_ahead(normalise, numbered, processes=processes)
 
 
 class _Scaled(NamedTuple):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core import InputError, Message, Settings, converted, option
+from ..core import InputError, Message, Parameter, Settings, converted, option
 from ..core.formats import limits, plausible_mpp
+from ..core.jobs import gpu_memory, visible_gpus
 from ..data import BACH_MPP, ImageRecord, scaled_side
 from ..encoders import (
     ENGINES,
@@ -41,6 +43,21 @@ _MOST_IMAGES = 64
 
 _MOST_ENLARGED = 16
 """Maximum factor by which an image is enlarged for a view in micrometres."""
+
+AUTO = "auto"
+"""The engine and the batch size that suit this machine, see `FeaturizeSettings.engine` and `.batch_size`."""
+
+_CPU_CROPS = 4
+"""Crops in one pass on a CPU."""
+
+_GPU_CROPS = (100, 40, 20)
+"""Crops in one pass on a GPU: the most that fit its memory. So few numbers, that cards of about the same size agree."""
+
+_UNKNOWN_GPU_CROPS = 40
+"""Crops in one pass on a GPU whose memory is not known."""
+
+_CROP_PIXEL_BYTES = 1024
+"""Memory for a pixel of a crop: twice that of two feature maps of VGG-16 with 64 channels in float32, its largest."""
 
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
@@ -166,12 +183,12 @@ DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
 """Rakhlin et al. 2018, sec. 2.3: half size, crops of 400 and 650 pixels."""
 
 
-def crop_count(value: Any, name: str) -> int:
-    """Return a number of crops; ``grid`` or 0 means as many as cover the image."""
+def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
+    """Return a whole number, or what a word means that may be given in its place."""
+    if value == word:
+        return meaning
     if isinstance(value, str):
-        if value != "grid":
-            raise InputError("{crops} {}: give a whole number, or grid", value)
-        return GRID
+        raise InputError("{} {}: give a whole number, or {}", Parameter(name), value, word)
     return converted(value, name, int)
 
 
@@ -200,7 +217,7 @@ class FeaturizeSettings(Settings):
     crops: int = option(
         20,
         least=0,
-        form=crop_count,
+        form=functools.partial(_count_or, word="grid", meaning=GRID),
         plain=lambda count: count or "grid",
         metavar="N|grid",
         help="Random crops per augmentation; or grid: as many as cover the image, evenly spaced and not turned.",
@@ -239,14 +256,19 @@ class FeaturizeSettings(Settings):
         help="dense encodes each frame once and pools its feature maps over the crops: far faster, different features.",
     )
     engine: str = option(
-        "auto",
+        AUTO,
         group="Speed",
-        choices=("auto", *ENGINES),
+        choices=(AUTO, *ENGINES),
         help="What runs the encoder; auto is openvino for networks of Keras on a CPU, else keras, which means "
         "onnxruntime with onnx:FILE, and torch with timm:NAME and hub:DIR.",
     )
-    batch_size: int = option(
-        4, least=1, help="Crops in one pass, at most; results differ by it in rounding."
+    batch_size: int | str = option(
+        AUTO,
+        least=1,
+        form=functools.partial(_count_or, word=AUTO, meaning=AUTO),
+        metavar="N|auto",
+        help="Crops in one pass, at most; results differ by it in rounding. auto is 4 on a CPU, and on a GPU 20, 40 or "
+        "100, by its memory.",
     )
     seed: int = option(0, least=0, help="Random seed of crops and colours.")
 
@@ -316,7 +338,26 @@ class FeaturizeSettings(Settings):
     @property
     def description(self) -> CropDescription:
         """How crops are described, on a CPU, on a GPU and in heat maps."""
-        return CropDescription(self.pad, self.batch_size, NORM, self.pool)
+        return CropDescription(self.pad, self.crops_at_once, NORM, self.pool)
+
+    @property
+    def on_keras(self) -> bool:
+        """Whether an encoder runs on a GPU if Keras finds one; ``auto`` is not decided yet, and so does not."""
+        named = self.engine in ("keras", "torch")
+        return named and any(choice.runner != "onnx" for choice in self.encoders)
+
+    @property
+    def crops_at_once(self) -> int:
+        """Crops in one pass, at most: the batch size, or what ``auto`` means with this engine on this machine."""
+        if not isinstance(self.batch_size, str):
+            return self.batch_size
+        if not self.on_keras or not visible_gpus():
+            return _CPU_CROPS
+        memory = gpu_memory()
+        if memory is None:
+            return _UNKNOWN_GPU_CROPS
+        largest = max(view.crop for view in self.views) ** 2 * _CROP_PIXEL_BYTES
+        return next((crops for crops in _GPU_CROPS if crops * largest <= memory), _CPU_CROPS)
 
     @property
     def needs(self) -> tuple[View, ...]:

@@ -94,7 +94,12 @@ def store_settings(
     if view.unit:
         values["unit"] = view.unit
     values |= {name: value for name, value in vars(settings).items() if name not in _OF_MANY}
-    values |= {"engine": encoder.engine, "backend": encoder.backend, "device": device}
+    values |= {
+        "engine": encoder.engine,
+        "backend": encoder.backend,
+        "device": device,
+        "batch_size": settings.crops_at_once,
+    }
     if isinstance(encoder, Encoder) and encoder.scale:
         values["float16_scale"] = encoder.scale
     plain: dict[str, Any] = json.loads(json.dumps(values))

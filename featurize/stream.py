@@ -9,7 +9,7 @@ import math
 import timeit
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,9 +36,20 @@ _log = logging.getLogger(__name__)
 _LARGEST = 4
 """Sizes of images that decide the memory of a process: an encoder keeps its network compiled for so many shapes."""
 
+_MOST_APART = {"float32": 2.0**-8, "float16": 2.0**-8, "bfloat16": 2.0**-5}
+"""Largest difference between features of a GPU and of the CPU, by precision, in parts of the largest feature.
+
+That is four times the distance from 1 to the next number in which a GPU multiplies: 2^-10 of float16, and of TF32,
+which it takes for float32; 2^-7 of bfloat16. Three times as much was measured, see docs/performance.md. Crops of
+another place move half of the features by 3 % and more.
+"""
+
 
 Targets = Mapping[str, tuple[CropEncoder, View]]
 """Name of a feature file to the encoder and the view of its features."""
+
+Pass = tuple[FeaturizeSettings, Targets]
+"""Features for which an image is decoded once."""
 
 Encode = Callable[[PreparedCrops], dict[str, Features]]
 """Returns the features of the crops, or windows, of an augmentation by the name of the feature file."""
@@ -326,7 +337,7 @@ def time_describing(
         described = describe_images([record], settings=own, targets=targets, ticker=Ticker(None))
         return timeit.timeit(lambda: list(described), number=1)
 
-    crops = min(settings.crops, settings.batch_size)
+    crops = min(settings.crops, settings.crops_at_once)
     passes = float(settings.augmentations)
     first = replace(settings, augmentations=1, crops=crops)
     if on_gpu(settings, [encoder for encoder, _ in targets.values()]):
@@ -343,6 +354,38 @@ def time_describing(
     return DescribingCost(
         seconds, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
     )
+
+
+def unlike_on_gpu(record: ImageRecord, of_gpu: Iterable[Pass], of_cpu: Iterable[Pass]) -> str:
+    """Return why a GPU does not compute the features of an image that the CPU computes; empty if it does.
+
+    The GPU computes all augmentations, since what is compiled for them is used again. The CPU computes only the first.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        An image that can be used.
+    of_gpu, of_cpu : iterable of (FeaturizeSettings, mapping)
+        Settings and targets, as for `describe_images`, of the same feature files in the same order.
+    """
+
+    def described(settings: FeaturizeSettings, targets: Targets) -> Any:
+        images: Any = describe_images(
+            [record], settings=settings, targets=targets, ticker=Ticker(None), crop_seed="pixels"
+        )
+        return next(images).features
+
+    for (settings, targets), (cpu_settings, cpu_targets) in zip(of_gpu, of_cpu, strict=True):
+        reason = why_on_cpu(settings, [encoder for encoder, _ in targets.values()])
+        if reason:
+            return f"it does not compute {', '.join(targets)}: {reason}"
+        found = described(settings, targets)
+        expected = described(replace(cpu_settings, augmentations=1), cpu_targets)
+        for name, (row,) in expected.items():
+            distance = np.abs(found[name][0] - row).max() / np.abs(row).max()
+            if distance > _MOST_APART[settings.precision]:
+                return f"its features of {name} differ by {distance:.2%} of the largest"
+    return ""
 
 
 def rehearse(

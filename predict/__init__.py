@@ -13,6 +13,7 @@ from .model_file import (
     packages_of,
     ready_model,
     recorded_weights,
+    settled_model,
 )
 from .outputs import PredictResult
 from .predictor import Predictions, Predictor

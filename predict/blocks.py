@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core import OutputError, limited
 from ..core.formats import file_sha256
-from ..core.jobs import Ticker, key_of, read_pack, write_pack
+from ..core.jobs import Ticker, key_of, network_resources, read_pack, write_pack
 from ..core.models import BundleFacts
 from ..data import ImageRecord, record_sha256
 from .boosted import BoostedModel, Floats
@@ -103,15 +103,21 @@ class PredictBlock:
     folder : Path
         ``<out>.parts``.
     skip_errors : bool
-    helpers : int
-        Number of processes or threads that prepare images, in addition to the one that predicts.
     """
 
     file: ModelFile
     computed_by: Mapping[str, Any]
     folder: Path
     skip_errors: bool
-    helpers: int = 1
+
+    @property
+    def helpers(self) -> int:
+        """Processes or threads of this process that prepare images ahead of a GPU; 1 on the CPU."""
+        model = load_alike(self.file, self.computed_by)
+        resources = network_resources(on_keras=model.on_keras)
+        if resources.gpus:
+            return resources.cores
+        return 1
 
     def __call__(self, units: tuple[ImageUnit, ...], ticker: Ticker) -> Results:
         """Return the prediction of each image by its id, or the reason why it cannot be used."""

@@ -18,6 +18,7 @@ from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
 from ..encoders import (
     CropEncoder,
+    Encoder,
     EncoderChoice,
     cached_encoder,
     executed_precision,
@@ -32,12 +33,17 @@ from ..featurize import (
     View,
     describe_images,
     images_per_block,
+    scale_of,
     settings_from,
     time_describing,
+    unlike_on_gpu,
 )
 from ..stains import stain_notes
 
 _log = logging.getLogger(__name__)
+
+AS_TRAINED = "as trained"
+"""Engine of a model that is computed by the engine of its training."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class BoostedModel:
     computed_by : dict of str to dict
         Weights, backend and precision that compute the features of each feature file.
     precisions : dict of str to str
-        Feature files whose features are computed here in another precision than in training, with that precision.
+        Feature files whose features are computed here in another precision than in training, with that of training.
     on_keras : bool
         Whether any of its networks runs on Keras, and so on a GPU if Keras finds one.
     rescales : bool
@@ -91,8 +97,9 @@ class BoostedModel:
         """Group feature files with the same crops and colours, so that each image is decoded once per group."""
         groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
         for name, settings in self.settings.items():
+            # an encoder that goes with all settings
             shared = replace(
-                settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=()
+                settings, encoders=(EncoderChoice("vgg16"),), views=(View(1.0, 32),), weights=()
             )
             groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
         return list(groups.items())
@@ -105,6 +112,10 @@ class BoostedModel:
                 for settings, targets in self._passes()
             )
         return 0.0
+
+    def unlike(self, other: BoostedModel, record: ImageRecord) -> str:
+        """Return why this model does not compute an image on a GPU as another does on the CPU; empty if it does."""
+        return unlike_on_gpu(record, self._passes(), other._passes())
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
@@ -189,8 +200,15 @@ def _warn_of_stains(stain: str, infos: Sequence[tuple[str, StainInfo]]) -> None:
         _log.warning("%s", note)
 
 
-def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> BoostedModel:
+def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: str) -> BoostedModel:
     """Build the encoders of boosted models.
+
+    Parameters
+    ----------
+    bundle, path, weights
+        As in `bchisto.predict.model_file.ModelFile`.
+    engine : str
+        ``keras`` replaces the engine of training; it means the same as for `featurize`.
 
     Raises
     ------
@@ -198,16 +216,19 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
         See `bchisto.predict.model_file.load_model`.
     """
     _refuse_embeddings(bundle, path)
-    trained = _trained_settings(bundle, path)
-    # with the precision in which this machine computes
-    settings = {
-        name: replace(
-            of_store, precision=executed_precision(of_store.precision, engine=of_store.engine)
-        )
-        for name, of_store in trained.items()
-    }
+    settings = {}
+    precisions = {}
+    for name, here in _trained_settings(bundle, path).items():
+        if engine == "keras":
+            here = replace(here, engine=engine, batch_size="auto")
+        # the precision in which this machine computes
+        precision = executed_precision(here.precision, engine=here.engine)
+        if precision != here.precision:
+            precisions[name] = here.precision
+        settings[name] = replace(here, precision=precision)
+    _fit_to_memory(settings)
     encoders = {
-        name: _encoder(path, header, weights, precision=settings[name].precision)
+        name: _encoder(path, header, weights, settings[name])
         for name, header in bundle.stores.items()
     }
     _check_lengths(bundle, path, encoders)
@@ -223,14 +244,18 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...]) -> Booste
             }
             for name, encoder in encoders.items()
         },
-        precisions={
-            name: here.precision
-            for name, here in settings.items()
-            if here.precision != trained[name].precision
-        },
+        precisions=precisions,
         on_keras=any(here.engine == "keras" for here in settings.values()),
         rescales=any(view.unit for here in settings.values() for view in here.views),
     )
+
+
+def _fit_to_memory(settings: dict[str, FeaturizeSettings]) -> None:
+    """Let networks of Keras take no more crops in one pass than fit this machine, for all feature files the same."""
+    here = [replace(of_store, batch_size="auto").crops_at_once for of_store in settings.values()]
+    for name, of_store in settings.items():
+        if of_store.on_keras:
+            settings[name] = replace(of_store, batch_size=min(of_store.crops_at_once, *here))
 
 
 def _refuse_embeddings(bundle: Bundle, path: Path) -> None:
@@ -283,7 +308,7 @@ def _check_lengths(bundle: Bundle, path: Path, encoders: Mapping[str, CropEncode
 
 
 def _encoder(
-    path: Path, header: Mapping[str, Any], options: Sequence[str], *, precision: str
+    path: Path, header: Mapping[str, Any], options: Sequence[str], settings: FeaturizeSettings
 ) -> CropEncoder:
     """Return the encoder of a feature file with the weights of `options`; refuse it if the file needs other weights."""
     name = header["encoder"]
@@ -304,11 +329,13 @@ def _encoder(
     encoder = cached_encoder(
         header_choice(header, source),
         weights=source,
-        precision=precision,
-        engine=header["engine"],
+        precision=settings.precision,
+        engine=settings.engine,
         seed=int(header["seed"]),
     )
     if encoder.weights_sha256 == needed:
+        if isinstance(encoder, Encoder):
+            return encoder.in_float16(scale_of(header))
         return encoder
     file_sha256 = encoder.weights_file_sha256 if of_file else ""
     if file_sha256 and file_sha256 == of_file and "runner" in header:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..boost import Bundle
 from ..core import BchistoError, InputError, MissingInputError
 from ..core.formats import file_sha256, read_json
-from ..core.jobs import is_set_aside
+from ..core.jobs import (
+    GPU_SECONDS,
+    Work,
+    cpu_resources,
+    is_set_aside,
+    network_resources,
+    rough_duration,
+    visible_gpus,
+)
 from ..core.models import bundle_kind, bundle_stores
-from ..encoders import recorded_source, source_sha256, weights_of
-from .boosted import BoostedModel, open_boosted
+from ..core.runs import RunRecord
+from ..data import ImageRecord
+from ..encoders import recorded_source, short_reason, source_sha256, weights_of
+from .boosted import AS_TRAINED, BoostedModel, open_boosted
 
 if TYPE_CHECKING:
     from ..finetune import CnnBundle, CnnModel
@@ -156,15 +166,18 @@ class ModelFile:
         Checksum of the model file.
     weights_sha256 : tuple of str
         Checksum of each named weights file.
+    engine : str
+        As in `bchisto.predict.boosted.open_boosted`.
     """
 
     path: Path
     weights: tuple[str, ...]
     sha256: str
     weights_sha256: tuple[str, ...]
+    engine: str = AS_TRAINED
 
     @classmethod
-    def of(cls, path: Path, weights: Sequence[str] = ()) -> ModelFile:
+    def of(cls, path: Path, weights: Sequence[str] = (), *, engine: str = AS_TRAINED) -> ModelFile:
         """Return a model file with its checksums."""
         files = [
             Path(text)
@@ -206,7 +219,7 @@ def load_model(file: ModelFile) -> Model:
     """
     bundle = load_bundle(file.path)
     if isinstance(bundle, Bundle):
-        return open_boosted(bundle, file.path, file.weights)
+        return open_boosted(bundle, file.path, file.weights, file.engine)
     if file.weights:
         raise InputError(
             "{weights} {}: {} holds the weights of its networks; leave it out",
@@ -256,8 +269,77 @@ def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Mod
     model = load_model(model_file)
     if model.precisions:
         _log.warning(
-            "%s: was trained on features in bfloat16, and OpenVINO computes them in float32 on this CPU: "
-            "probabilities differ a little from those of a CPU with bfloat16",
+            "%s: was trained on features in %s, which are computed in float32 here: probabilities differ a little",
             path,
+            ", ".join(set(model.precisions.values())),
         )
     return model_file, model
+
+
+def settled_model(
+    file: ModelFile,
+    records: Iterable[ImageRecord],
+    *,
+    images: int,
+    begun: str,
+    work: Work,
+    record: RunRecord,
+) -> tuple[ModelFile, Model]:
+    """Load a model as this machine computes it: on a GPU, if that is worth its start and gives the same features.
+
+    What computes is recorded at once, for a call that goes on after a kill. If the GPU that Keras sees stays idle, a
+    line says why.
+
+    Parameters
+    ----------
+    file : ModelFile
+    records : iterable of ImageRecord
+        Images, of which the first that can be used is measured.
+    images : int
+        Number of images to predict.
+    begun : str
+        Recorded engine of earlier predictions, which computes the others too; empty if there are none.
+    work : Work
+    record : RunRecord
+    """
+    if begun:
+        file = replace(file, engine=begun)
+    model = load_model(file)
+    if isinstance(model, BoostedModel) and not model.on_keras and visible_gpus():
+        reason = "checks, shards, Dask and what was begun on the CPU stay there"
+        if work.is_whole and not begun:
+            reason = _reason_to_stay(file, model, records, images, work.jobs)
+        if reason:
+            _log.info("Keras leaves the GPU idle: %s", reason)
+        else:
+            file = replace(file, engine="keras")
+            model = load_model(file)
+    record.note(
+        engine=file.engine,
+        computed_by=model.computed_by,
+        gpus=network_resources(on_keras=model.on_keras).gpus,
+    )
+    record.save()
+    return file, model
+
+
+def _reason_to_stay(
+    file: ModelFile,
+    model: BoostedModel,
+    records: Iterable[ImageRecord],
+    images: int,
+    jobs: int | None,
+) -> str:
+    """Return why images are better computed on the CPU; empty if they are not."""
+    seconds = 0.0
+    for record in records:
+        seconds = images * model.seconds(record)
+        if seconds:
+            break
+    clock = cpu_resources(jobs).clock(seconds)
+    if clock <= GPU_SECONDS:
+        return f"the CPU takes {rough_duration(clock)}, and the GPU longer to start"
+    try:
+        return open_boosted(model.bundle, file.path, file.weights, "keras").unlike(model, record)
+    except Exception as error:  # noqa: BLE001 - of any library of a GPU; the CPU can go on
+        return f"it fails ({short_reason(error)})"

@@ -189,6 +189,8 @@ class OutputFiles:
         Of each output the keys of its content, as earlier calls left them.
     empty : list of str
         Folders that were empty in the last call.
+    engine : str
+        Of the predictions with which this call goes on, as of `ModelFile`; empty if there are none.
     overwriting : bool
         Whether any output is replaced, whoever wrote it.
     replaceable : mapping
@@ -198,6 +200,7 @@ class OutputFiles:
     paths: Mapping[str, Path]
     written: dict[str, list[str]]
     empty: list[str]
+    engine: str
     overwriting: bool
     replaceable: Mapping[str, Sequence[str]]
 
@@ -228,9 +231,11 @@ class OutputFiles:
         resumed = record.get("config") == config and record.get("status") != "ok"
         overwriting |= resumed and record.get("overwrite") is True
         replaceable = {}
+        engine = ""
         if (resumed or updates) and not overwriting:
             replaceable = written
-        return cls(paths, written, record["notes"]["empty"], overwriting, replaceable)
+            engine = record["notes"]["engine"]
+        return cls(paths, written, record["notes"]["empty"], engine, overwriting, replaceable)
 
     @property
     def table(self) -> Path:
@@ -313,6 +318,7 @@ class OutputFiles:
         notes = {
             "written": self.written,
             "empty": [str(path.absolute()) for path in empty],
+            "engine": self.engine,
         }
         return record_table(
             self.table,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +56,7 @@ from .blocks import (
 )
 from .boosted import BoostedModel
 from .images import advised, check_sizes, new_images
-from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model
+from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model, settled_model
 from .outputs import OutputFiles, PredictResult, failures_of, parts_of, write_outputs
 from .settings import OperatingPoint, PredictSettings, choose_point
 from .table import Tabulated, tabulate
@@ -458,12 +457,17 @@ class ImagePrediction(TablePrediction):
                 [*named_files(file.weights), *(image.path for image in records)],
                 name=name,
             )
-        block = PredictBlock(
-            file, model.computed_by, call.outputs.parts, skip_errors=work.skip_errors
+        skip = work.skip_errors
+        usable, refused = check_sizes(records, model=model, mpp=call.settings.mpp, skip_errors=skip)
+        file, model = settled_model(
+            file,
+            usable,
+            images=len(usable),
+            begun=call.outputs.engine,
+            work=work,
+            record=call.record,
         )
-        usable, refused = check_sizes(
-            records, model=model, mpp=call.settings.mpp, skip_errors=block.skip_errors
-        )
+        block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
         return cls(call, work, usable, file, model, dict(refused), block)
 
     @property
@@ -480,10 +484,9 @@ class ImagePrediction(TablePrediction):
         units = self._units
         contents = "".join(f"{unit.record.image_id}\0{unit.sha256}\n" for unit in units)
         digest = hashlib.sha256(contents.encode()).hexdigest()
-        record = self.call.record
-        record.note(model_sha256=self.file.sha256, images_sha256=digest, images=len(units))
-        if self.model.precisions:
-            record.note(precisions=self.model.precisions)
+        self.call.record.note(
+            model_sha256=self.file.sha256, images_sha256=digest, images=len(units)
+        )
         self.saved = read_kept(self.call.outputs.parts)
         return units
 
@@ -498,10 +501,7 @@ class ImagePrediction(TablePrediction):
     @property
     def do(self) -> PredictBlock:
         """Predicts some images, and keeps the predictions."""
-        if not self.resources.gpus:
-            return self.block
-        missing = sum(unit.key not in self.saved for unit in self._units)
-        return replace(self.block, helpers=self.resources.helpers(math.ceil(missing / self._size)))
+        return self.block
 
     @functools.cached_property
     def resources(self) -> Resources:

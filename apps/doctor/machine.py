@@ -266,7 +266,10 @@ def _is_of(need: Requirement, extra: str) -> bool:
 
 def _trouble(module: str) -> str:
     """Return why a module cannot be loaded; empty if it can."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # OpenVINO is loaded without it
+    # libraries are loaded without their telemetry, as when they compute
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
         import_module(module)
     except Exception as error:  # noqa: BLE001 - a broken binary may raise anything

@@ -25,6 +25,7 @@ from ...core.runs import (
     FolderSettings,
     RunRecord,
     read_listing,
+    read_run,
     record_run,
     remove_listing,
     write_listing,
@@ -41,6 +42,7 @@ from ...predict import (
     find_bundle,
     packages_of,
     ready_model,
+    settled_model,
 )
 from .cut import CutSettings
 from .files import (
@@ -53,7 +55,7 @@ from .files import (
     write_failures,
 )
 from .overlay import TileMap, write_map, write_table
-from .tiles import MapSettings, TileGrid, blocks_of, predict_tiles, tile_settings
+from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
 
 FILES = ("index.html", "map.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
@@ -223,6 +225,20 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
                 self.grids.append(TileGrid.of(slide, self.tiles))
         if not self.grids:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
+        begun = ""
+        if not self.work.overwrite:
+            for entry in read_run(self.into):
+                # a check does not decide
+                if entry.command == self.label:
+                    begun = str(entry.notes.get("engine", begun))
+        self.file, self.model = settled_model(
+            self.file,
+            first_tile(self.grids),
+            images=sum(len(grid.corners) for grid in self.grids),
+            begun=begun,
+            work=self.work,
+            record=self.record,
+        )
 
     @property
     def step_name(self) -> str:
@@ -297,15 +313,11 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     @property
     def do(self) -> Callable[[tuple[TileGrid, ...], Ticker], Results]:
         """Predicts a block, and keeps the predictions."""
-        helpers = 1
-        if self.resources.gpus:
-            helpers = self.resources.helpers(len(self.blocks))
         predict_block = PredictBlock(
             self.file,
             self.model.computed_by,
             self.blocks_folder.folder,
             self.skip_errors,
-            helpers,
         )
         return functools.partial(predict_tiles, predict_block)
 

@@ -235,6 +235,17 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
         yield replace(grid, corners=corners, file=folder / f"{key}.npz")
 
 
+def first_tile(grids: Sequence[TileGrid]) -> Iterator[ImageRecord]:
+    """Yield the first tile of each slide as an image, while it is a file."""
+    for grid in grids:
+        with (
+            Slide(grid.path, mpp=grid.mpp) as slide,
+            tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
+        ):
+            first = replace(grid, corners=grid.corners[:1])
+            yield from _write(slide, Path(folder), first, skip=True)[0]
+
+
 def predict_tiles(
     prediction: PredictBlock, blocks: tuple[TileGrid, ...], ticker: Ticker
 ) -> Results:

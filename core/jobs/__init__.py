@@ -5,6 +5,7 @@ Resuming, crash safety, sharding and concurrent runs all follow from that one ru
 """
 
 from .backend import (
+    gpu_memory,
     gpus_have_bfloat16,
     hushed_start,
     named_backend,
@@ -53,6 +54,7 @@ from .processes import (
 )
 from .progress import Progress, Ticker, format_seconds, rough_duration
 from .resources import (
+    GPU_SECONDS,
     THREADS,
     Resources,
     cpu_resources,

@@ -220,6 +220,29 @@ def gpus_have_bfloat16() -> bool:
     return all(major >= _AMPERE for major in majors)
 
 
+def gpu_memory() -> int | None:
+    """Return the bytes of the smallest GPU that Keras's backend sees; None if it does not tell, as TensorFlow.
+
+    Raises
+    ------
+    DependencyError
+        See `prepare_backend`.
+    """
+    backend = prepare_backend()
+    sizes = []
+    if backend == "torch":
+        import torch
+
+        numbers = range(torch.cuda.device_count())
+        sizes = [torch.cuda.get_device_properties(number).total_memory for number in numbers]
+    elif backend == "jax":
+        import jax
+
+        stats = [device.memory_stats() or {} for device in jax.local_devices()]
+        sizes = [device["bytes_limit"] for device in stats if "bytes_limit" in device]
+    return min(sizes, default=None)
+
+
 @contextlib.contextmanager
 def hushed_start() -> Iterator[None]:
     """Capture file descriptor 2 (stderr) inside the block, and log it at debug level; print it if an error is raised.

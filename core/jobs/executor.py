@@ -331,7 +331,10 @@ def _close(pool: Any, *, complete: bool) -> None:
 
 
 def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:
-    """Yield ``function(item)`` in the order of `items`, computed in advance by worker processes.
+    """Return an iterator of ``function(item)`` in the order of `items`, computed in advance by worker processes.
+
+    The first item is computed by the process that asks for it, while the workers start. The next call uses the same
+    workers, if the same thread makes it while they wait.
 
     Parameters
     ----------
@@ -347,8 +350,8 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
         A worker was killed from outside. An error of `function` is raised unchanged, at its item.
     """
     from loky import get_reusable_executor
-    from loky.process_executor import TerminatedWorkerError
 
+    # now, and not when the first item is asked for, since loky keeps one for each thread
     executor = get_reusable_executor(
         max_workers=processes,
         timeout=_IDLE_SECONDS,
@@ -356,11 +359,20 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
         initargs=(os.getpid(),),
         env=dict.fromkeys(THREADS, "1"),
     )
+    return _by_workers(executor, function, items, workers=processes)
+
+
+def _by_workers(
+    executor: Any, function: Callable[[U], R], items: Iterable[U], *, workers: int
+) -> Iterator[R]:
+    from loky.process_executor import TerminatedWorkerError
+
     try:
         yield from _in_order(
             lambda item: executor.submit(_alone, function, item),
             items,
-            workers=processes,
+            workers=workers,
+            first=function,
         )
     except TerminatedWorkerError as error:
         raise BchistoError(_KILLED) from error
@@ -378,11 +390,22 @@ def in_threads(
         yield from _in_order(lambda item: executor.submit(function, item), items, workers=threads)
 
 
-def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, workers: int) -> Iterator[R]:
+def _in_order(
+    submit: Callable[[U], Future[R]],
+    items: Iterable[U],
+    *,
+    workers: int,
+    first: Callable[[U], R] | None = None,
+) -> Iterator[R]:
+    """Yield the results of the items that are submitted; `first`, if given, computes that of the first item here."""
     waiting: collections.deque[Future[R]] = collections.deque()
     upcoming = iter(items)
+    here: Iterable[R] = ()
+    if first is not None:
+        here = map(first, list(itertools.islice(upcoming, 1)))
     try:
         waiting.extend(map(submit, itertools.islice(upcoming, _PER_WORKER * workers)))
+        yield from here
         while waiting:
             result = waiting.popleft().result()
             waiting.extend(map(submit, itertools.islice(upcoming, 1)))

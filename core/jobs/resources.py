@@ -26,6 +26,9 @@ _START_SECONDS, _KERAS_SECONDS = 2.0, 10.0
 """Start of a process that reads its networks from the cache or has none, and of one that builds them with Keras, see
 docs/performance.md."""
 
+GPU_SECONDS = 60.0
+"""Start of the networks on a GPU, which compiles them, see docs/performance.md."""
+
 _CLAIM_SECONDS = 10.0
 """How long a new worker waits for the number of a worker that is about to end."""
 

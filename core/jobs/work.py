@@ -156,6 +156,11 @@ class Work(Settings):
                 )
             )
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether this process does all of the work on this machine: no check, no shard, and no workers of Dask."""
+        return not (self.checks or self.shard or self.dask)
+
     def refuse_shard(self, reason: str) -> None:
         """Refuse a shard, for a command that does all its work at once.
 

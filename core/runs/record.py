@@ -193,14 +193,19 @@ def record_table(
 def record_of_table(table: Path) -> Content:
     """Return the record next to a table; only its notes, which are empty, if there is none that bchisto wrote."""
     path = _beside(table)
-    no_notes: Content = {"written": {}, "empty": []}
+    no_notes: Content = {"written": {}, "empty": [], "engine": ""}
     if not path.is_file():
         return {"notes": no_notes}
     try:
         (record,) = read_json(path, record=True)["records"]
-        notes = no_notes | record.get("notes", {})
+        # a record without an engine is of a version that computed as in training
+        notes = no_notes | {"engine": "as trained"} | record.get("notes", {})
         written = {name: [str(key) for key in keys] for name, keys in notes["written"].items()}
-        notes |= {"written": written, "empty": list(notes["empty"])}
+        notes |= {
+            "written": written,
+            "empty": list(notes["empty"]),
+            "engine": str(notes["engine"]),
+        }
     except (AttributeError, KeyError, TypeError, ValueError):
         return {"notes": no_notes}
     return {**record, "notes": notes}

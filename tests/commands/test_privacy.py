@@ -137,6 +137,7 @@ def test_a_run_with_an_onnx_file(engine, watched, tissue, tmp_path):
     )
     if engine == "openvino":
         return
+    watched("doctor")
     watched("boost", "--out", run, *TRAIN)
     watched(
         "predict",

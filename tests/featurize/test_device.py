@@ -8,6 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from unittest import mock
 
@@ -17,7 +18,7 @@ from bchisto.core import ImageError, InputError
 from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord, make_tissue
 from bchisto.encoders import Encoder
-from bchisto.featurize import FeaturizeSettings, describe_images
+from bchisto.featurize import FeaturizeSettings, describe_images, prepare
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import DeviceDescriber, padded_length, pixel_map
 from bchisto.stains import HeAugmenter, augment_he
@@ -239,6 +240,20 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
         assert np.abs(found - expected[row, column]).max() <= 1
         differing += int((found != expected[row, column]).any())
     assert differing <= 4
+
+
+def test_processes_ahead_are_those_of_the_thread_that_calls(tissue, monkeypatch):
+    """Others would start anew in each call: a thread that prepares images is a new one each time."""
+    threads = []
+    ahead = prepare.map_ahead
+
+    def seen(*arguments, **options):
+        threads.append(threading.current_thread())
+        return ahead(*arguments, **options)
+
+    monkeypatch.setattr(prepare, "map_ahead", seen)
+    described(tissue, SETTINGS, True, helpers=2)
+    assert threads == [threading.current_thread()]
 
 
 def test_processes_ahead_change_nothing(tissue):

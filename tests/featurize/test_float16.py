@@ -12,6 +12,7 @@ from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder
 from bchisto.featurize import FeaturizeSettings, describe_images, open_store
+from bchisto.predict.model_file import load_model
 from conftest import seen_gpus
 
 SETTINGS = FeaturizeSettings(
@@ -129,3 +130,38 @@ def test_a_factor_out_of_range_is_refused(scale):
 
     with pytest.raises((InputError, KeyError)):
         scale_of({"precision": "float16", **({"float16_scale": scale} if scale != None else {})})  # noqa: E711
+
+
+@pytest.mark.slow
+def test_predictions_take_the_recorded_precision_and_factor(
+    featurized, cli, tissue, tmp_path, monkeypatch
+):
+    run = tmp_path / "run"
+    code, err, _ = featurized(run, "--precision", "float16")
+    assert code == 0, err
+    train = ("--folds", 3, "--seeds", 1, "--param", "min_data_in_leaf=2", "--jobs", 1)
+    assert cli("boost", "--out", run, *train)[0] == 0
+    scales = []
+    in_float16 = Encoder.in_float16
+
+    def seen(encoder, scale):
+        scales.append(scale)
+        return in_float16(encoder, scale)
+
+    monkeypatch.setattr(Encoder, "in_float16", seen)
+
+    def predicted(gpu):
+        words = ("predict", run, "--images", tissue, "--out", tmp_path / f"{gpu}.csv", "--jobs", 1)
+        with seen_gpus(gpu) as counts:
+            code, _, err = cli(*words)
+        assert code == 0, err
+        return counts["started"], err
+
+    started, err = predicted(True)
+    assert (started > 0, "which are computed in float32 here" in err) == (True, False), err
+    assert set(scales) == {header(run)["float16_scale"]}
+    load_model.cache_clear()  # as another process
+    started, err = predicted(False)
+    assert started == 0
+    text = "was trained on features in float16, which are computed in float32 here: probabilities differ a little"
+    assert text in err

@@ -8,7 +8,7 @@ from bchisto.featurize import FeaturizeSettings, View, open_store, settings_from
 from bchisto.featurize.stored import store_settings
 from bchisto.featurize.units import row_keys
 
-BEFORE = FeaturizeSettings(engine="keras")
+BEFORE = FeaturizeSettings(engine="keras", batch_size=4)
 OF_A_STORE = {"encoders", "weights", "views"}
 """In their place a store has its encoder, the hash of its weights and its view."""
 

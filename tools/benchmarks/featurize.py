@@ -164,8 +164,8 @@ def main():
 
         def alone():
             for crops in prepared:
-                for start in range(0, CROPS, settings.batch_size):
-                    encoder.encode(crops[start : start + settings.batch_size])
+                for start in range(0, CROPS, settings.crops_at_once):
+                    encoder.encode(crops[start : start + settings.crops_at_once])
 
         def pipeline():
             targets = {"store": (encoder, settings.views[0])}

@@ -168,6 +168,7 @@ def test_the_steps_of_the_published_ensemble():
     published = FeaturizeSettings(
         encoders=("resnet50-keras213", "inceptionv3", "vgg16"),
         engine="keras",  # as its source did
+        batch_size=4,
         stain="macenko-published",
         weights=("imagenet", "random"),
     )

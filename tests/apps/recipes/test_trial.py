@@ -218,3 +218,27 @@ def test_a_trial_of_what_cannot_work(tissue, cli, refused, tmp_path):
     err = refused("trial", "--images", tmp_path / "one", "--out", tmp_path / "run")
     assert "all labelled images are of class a, and training needs two classes" in err
     assert cli("trial", "--images", tmp_path / "nothing", "--out", tmp_path / "run")[0] == 2
+
+
+@pytest.mark.slow
+def test_a_trial_beside_a_gpu_uses_it_or_says_why_not(tissue, completed, tmp_path, monkeypatch):
+    """Only what is seen is made up; the networks run on the CPU."""
+    pytest.importorskip("openvino")
+
+    def show(*gpus):
+        for module in ("core.jobs.resources", "featurize.plan", "featurize.stream"):
+            monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
+
+    def trial_of(out):
+        words = ("trial", "--images", tissue, "--out", out, "--encoder", "mobilenetv2")
+        err = completed(*words, "--weights", "random", "--jobs", 1)[1]
+        (store,) = (out / "features").glob("*.h5")
+        with h5py.File(store) as file:
+            engine = json.loads(file.attrs["settings"])["engine"]
+        return engine, [line for line in err.splitlines() if "GPU" in line]
+
+    assert trial_of(tmp_path / "cpu") == ("openvino", [])
+    show("0")
+    assert trial_of(tmp_path / "gpu") == ("keras", [])
+    begun = ["Keras leaves the GPU idle: openvino runs the encoders"]
+    assert trial_of(tmp_path / "cpu") == ("openvino", begun)

@@ -537,3 +537,74 @@ def test_the_page_shows_the_maps_and_nothing_else(study, model, start):
             "link/out/index.html",
         ):
             assert get(f"/slides/{path}").status_code == 404, path
+
+
+def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
+    slide, tiny_settings, tmp_path, cli, completed, monkeypatch
+):
+    """As `predict` does, see `tests/predict/test_gpu.py`: only what is seen, and the start of a GPU, are made up."""
+    from bchisto.featurize.device import DeviceDescriber
+
+    pytest.importorskip("openvino")
+    rows = [("path", "label", "patient", "mpp")]
+    for number in range(12):
+        label = NAMES[number % 2]
+        Image.fromarray(stained(label, SIDE, SIDE, seed=number + 1)).save(
+            tmp_path / f"{number}.png"
+        )
+        rows.append((f"{number}.png", label, f"P{number // 2 % 4}", 0.5))
+    with (tmp_path / "images.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    settings = replace(
+        tiny_settings, encoders=("convs",), engine="openvino", augmentations=1, stain="none"
+    )
+    images = ImageSelection(tmp_path / "images.csv", classes=NAMES)
+    model = tmp_path / "run"
+    featurize(images, out=model, settings=settings, work=Work(jobs=1))
+    train(out=model, folds=["2"], settings=BoostSettings(heads=("logistic",)), work=Work(jobs=1))
+    started = []
+    start = DeviceDescriber.start
+
+    def counted(self, scales, drawn):
+        started.append(scales)
+        return start(self, scales, drawn)
+
+    def show(*gpus):
+        for module in ("core.jobs.resources", "featurize.stream", "predict.model_file"):
+            monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
+
+    def engine(out):
+        return json.loads((out / "run.json").read_text())["records"][-1]["notes"]["engine"]
+
+    monkeypatch.setattr(DeviceDescriber, "start", counted)
+    monkeypatch.setattr("bchisto.predict.model_file.GPU_SECONDS", 0.0)
+    show("0")
+    by_gpu = tmp_path / "gpu"
+    # which does not decide
+    assert cli(*words_of(model, slide, by_gpu), "--check")[0] == 0
+    _, err = completed(*words_of(model, slide, by_gpu))
+    assert "Keras leaves the GPU idle" not in err
+    assert (len(started), engine(by_gpu)) == (1 + 216, "keras")
+    # goes on with it, also where there is none
+    show()
+    _, err = completed(*words_of(model, slide, by_gpu))
+    assert "4 of 4 blocks are predicted already" in err
+    started.clear()
+    show("0")
+    by_cpu = tmp_path / "cpu"
+    _, err = completed(*words_of(model, slide, by_cpu), "--shard", "1/2")
+    said = (
+        "Keras leaves the GPU idle: checks, shards, Dask and what was begun on the CPU stay there"
+    )
+    assert said in err
+    _, err = completed(*words_of(model, slide, by_cpu))
+    assert said in err
+    assert "2 of 4 blocks are predicted already" in err
+    assert (started, engine(by_cpu)) == ([], "as trained")
+    shares = []
+    for out in (by_gpu, by_cpu):
+        tiles = table(out / "maps" / "S 1 ü" / "tiles.csv")
+        shares.append([float(row[f"p_{NAMES[0]}"]) for row in tiles])
+    np.testing.assert_allclose(*shares, atol=0.02)
+    _, err = completed(*words_of(model, slide, by_cpu), "--overwrite")
+    assert len(started) == 1 + 216

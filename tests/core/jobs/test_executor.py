@@ -1,13 +1,15 @@
 import logging
 import os
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pickle import PicklingError
 
 import pytest
 from bchisto.core import BchistoError, DependencyError, ImageError, InputError
-from bchisto.core.jobs import Progress, Resources, Ticker, format_seconds, run_units
-from sample_units import fail_on_three, killed_elsewhere, killed_on_three, nap, square
+from bchisto.core.jobs import Progress, Resources, Ticker, format_seconds, map_ahead, run_units
+from sample_units import fail_on_three, killed_elsewhere, killed_on_three, nap, square, where
 
 
 def options(*, jobs=1, **changes):
@@ -58,6 +60,44 @@ def test_a_worker_that_is_killed_is_one_clear_line():
         match="a worker process was killed, most often for lack of memory; what is done",
     ):
         run_units(killed_on_three, [1, 2, 3, 4], **options(jobs=2))
+
+
+def test_items_ahead_are_of_the_same_workers_in_the_next_call():
+    calls = []
+    for _ in range(3):
+        found = map_ahead(where, range(8), processes=2)
+        # a thread of its own asks for the items, as when images are prepared
+        with ThreadPoolExecutor(1) as thread:
+            items = thread.submit(list, found).result()
+        assert [item for item, _ in items] == [*range(8)]
+        # the first item need not wait for workers
+        assert items[0][1] == os.getpid()
+        calls.append({pid for _, pid in items[1:]})
+    assert len(set.union(*calls)) <= 2
+    assert os.getpid() not in set.union(*calls)
+
+
+@pytest.mark.parametrize("fails", [0, 1, 4])
+def test_an_error_of_an_item_ahead_comes_in_its_place(fails):
+    items = [0, 1, 2, 3, 4, 5]
+    items[fails] = -1
+    found = map_ahead(where, items, processes=2)
+    assert [next(found)[0] for _ in range(fails)] == items[:fails]
+    with pytest.raises(ImageError, match="-1: truncated"):
+        next(found)
+    # the workers go on with the next call
+    assert [item for item, _ in map_ahead(where, range(3), processes=2)] == [0, 1, 2]
+    assert list(map_ahead(where, [], processes=2)) == []
+
+
+def test_a_killed_worker_of_items_ahead_ends_only_one_call():
+    with pytest.raises(BchistoError, match="a worker process was killed"):
+        list(map_ahead(killed_elsewhere, [os.getpid()] * 3, processes=1))
+    _, (_, worker), *_ = map_ahead(where, range(4), processes=1)
+    os.kill(worker, signal.SIGKILL)
+    time.sleep(0.5)
+    # one that is killed while it waits is replaced
+    assert len(list(map_ahead(where, range(4), processes=1))) == 4
 
 
 def test_nothing_to_do_and_bad_numbers():

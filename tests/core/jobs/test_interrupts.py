@@ -80,6 +80,27 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path, where):
     assert all_gone(workers)
 
 
+AHEAD = """
+import time
+from bchisto.core.jobs import map_ahead
+from sample_units import where
+
+print(*{pid for _, pid in list(map_ahead(where, range(9), processes=2))[1:]}, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_that_wait_for_the_next_call_end_with_their_parent():
+    process = subprocess.Popen([sys.executable, "-c", AHEAD], stdout=subprocess.PIPE)
+    workers = list(map(int, process.stdout.readline().split()))
+    assert workers
+    assert any(map(lives, workers))
+    process.kill()
+    process.communicate()
+    assert all_gone(workers, seconds=4)  # before they would end for want of work
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("group", [False, True], ids=["parent", "group"])
 def test_a_signal_ends_all_at_once_and_leaves_nothing(tmp_path, where, group):
