@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from bchisto.core import InputError
+from bchisto.encoders import FOLDED
 
 GPU = Path(__file__).parents[2] / "tools" / "benchmarks" / "gpu.py"
 
@@ -62,6 +63,20 @@ def test_operations_are_those_of_convolutions(benchmark):
     model = keras.Model(given, layers.MaxPooling2D((2, 1))(values))
     # (10, 6) becomes (5, 3), and that (3, 1)
     assert benchmark.flops(model, (10, 6)) == 2 * (5 * 3 * 9 * 3 * 8 + 3 * 1 * 9 * 8)
+
+
+def test_the_document_gives_commands_and_encoders_that_exist(benchmark, monkeypatch, capsys):
+    page = (GPU.parents[2] / "docs" / "performance.md").read_text()
+    commands = re.findall("^BCHISTO_CACHE=FOLDER KERAS_BACKEND=jax python (.*)", page, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        # what stands before the help is checked
+        monkeypatch.setattr(sys, "argv", [*command.split(), "--help"])
+        with pytest.raises(SystemExit) as ended:
+            benchmark.main()
+        assert ended.value.code == 0, capsys.readouterr().err
+    (sentence,) = re.findall(r"`--precision float16`\) is for (.*?);", page)
+    assert set(re.findall("`(.*?)`", sentence)) == FOLDED
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ depends on neither. Without a GPU everything is small and only shows that this r
 
 Run: KERAS_BACKEND=jax|tensorflow|torch python tools/benchmarks/gpu.py [--part exact|dense|finetune]
 [--precision float32|float16] [--batch-size 40] [--encoders resnet50 ...]
+
+Functions that JAX kept shorten the start: with BCHISTO_CACHE=EMPTY-FOLDER it is a first one.
 """
 
 import argparse
