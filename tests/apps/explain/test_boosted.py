@@ -131,7 +131,7 @@ def test_the_map_of_the_whole_picture_is_its_probability(spotted, tmp_path):
 class Bordered:
     """Stands for a network that pads: its average over a crop counts zeros 16 pixels wide on all sides."""
 
-    name, layers, parts, dim = "bordered", ("mean",), (3,), 3
+    name, layers, parts, dim, engine = "bordered", ("mean",), (3,), 3, "numpy"
 
     def encode(self, crops):
         height, width = crops.shape[1:3]
