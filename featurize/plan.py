@@ -370,6 +370,8 @@ def executed_settings(
     settings = _resolved(settings)
     if settings.engine == "keras" and named_backend() == "torch" and visible_gpus():
         _log.info("on a GPU, Keras on JAX is 6 times as fast as on PyTorch: set KERAS_BACKEND=jax")
+    if settings.precision == "float32":
+        return settings
     precision = executed_precision(settings.precision, engine=settings.engine)
     if precision != settings.precision:
         computing = (

@@ -1,6 +1,6 @@
 """Predict new images with a model file: one probability per class for each image."""
 
-from .blocks import PredictBlock, Predicted, Prediction, Results, predict_records
+from .blocks import PredictBlock, Predicted, Prediction, Results, helpers_of, predict_records
 from .boosted import BoostedModel
 from .export import export
 from .images import TrainingLooks, advised, check_sizes, in_order, new_images, notes_of_training

@@ -110,24 +110,23 @@ class PredictBlock:
     folder: Path
     skip_errors: bool
 
-    @property
-    def helpers(self) -> int:
-        """Processes or threads of this process that prepare images ahead of a GPU; 1 on the CPU."""
-        model = load_alike(self.file, self.computed_by)
-        resources = network_resources(on_keras=model.on_keras)
-        if resources.gpus:
-            return resources.cores
-        return 1
-
     def __call__(self, units: tuple[ImageUnit, ...], ticker: Ticker) -> Results:
         """Return the prediction of each image by its id, or the reason why it cannot be used."""
         model = load_alike(self.file, self.computed_by)
         records = [unit.record for unit in units]
         predicted = predict_records(
-            model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
+            model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=helpers_of(model)
         )
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted
+
+
+def helpers_of(model: Model) -> int:
+    """Return how many processes or threads of this process prepare images ahead of a GPU; 1 on the CPU."""
+    resources = network_resources(on_keras=model.on_keras)
+    if resources.gpus:
+        return resources.cores
+    return 1
 
 
 def predict_records(

@@ -221,12 +221,15 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
     for name, here in _trained_settings(bundle, path).items():
         if engine == "keras":
             here = replace(here, engine=engine, batch_size="auto")
+        if here.on_keras:
+            # no more crops at once than fit this machine
+            fitting = replace(here, batch_size="auto").crops_at_once
+            here = replace(here, batch_size=min(here.crops_at_once, fitting))
         # the precision in which this machine computes
         precision = executed_precision(here.precision, engine=here.engine)
         if precision != here.precision:
             precisions[name] = here.precision
         settings[name] = replace(here, precision=precision)
-    _fit_to_memory(settings)
     encoders = {
         name: _encoder(path, header, weights, settings[name])
         for name, header in bundle.stores.items()
@@ -248,14 +251,6 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
         on_keras=any(here.engine == "keras" for here in settings.values()),
         rescales=any(view.unit for here in settings.values() for view in here.views),
     )
-
-
-def _fit_to_memory(settings: dict[str, FeaturizeSettings]) -> None:
-    """Let networks of Keras take no more crops in one pass than fit this machine, for all feature files the same."""
-    here = [replace(of_store, batch_size="auto").crops_at_once for of_store in settings.values()]
-    for name, of_store in settings.items():
-        if of_store.on_keras:
-            settings[name] = replace(of_store, batch_size=min(of_store.crops_at_once, *here))
 
 
 def _refuse_embeddings(bundle: Bundle, path: Path) -> None:

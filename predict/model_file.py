@@ -177,7 +177,7 @@ class ModelFile:
     engine: str = AS_TRAINED
 
     @classmethod
-    def of(cls, path: Path, weights: Sequence[str] = (), *, engine: str = AS_TRAINED) -> ModelFile:
+    def of(cls, path: Path, weights: Sequence[str] = ()) -> ModelFile:
         """Return a model file with its checksums."""
         files = [
             Path(text)

@@ -25,6 +25,7 @@ from ...predict import (
     Prediction,
     Results,
     TrainingLooks,
+    helpers_of,
     load_alike,
     predict_records,
 )
@@ -281,11 +282,12 @@ def predict_tiles(
         tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
     ):
         write = functools.partial(_write, slide, Path(folder), skip=skip)
+        helpers = helpers_of(model)
         for records, failures in in_threads(write, parts, threads=1):
             ticker.tick(model.steps * len(failures))
             results |= dict(failures)
             results |= predict_records(
-                model, records, ticker=ticker, skip_errors=skip, helpers=prediction.helpers
+                model, records, ticker=ticker, skip_errors=skip, helpers=helpers
             )
             for record in records:
                 record.path.unlink()
