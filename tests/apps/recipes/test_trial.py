@@ -20,7 +20,7 @@ from bchisto.featurize import (
     preset_options,
     recorded_seconds,
 )
-from conftest import write_tissue
+from conftest import seen_gpus, write_tissue
 from PIL import Image
 
 
@@ -221,24 +221,21 @@ def test_a_trial_of_what_cannot_work(tissue, cli, refused, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_trial_beside_a_gpu_uses_it_or_says_why_not(tissue, completed, tmp_path, monkeypatch):
+def test_a_trial_beside_a_gpu_uses_it_or_says_why_not(tissue, completed, tmp_path):
     """Only what is seen is made up; the networks run on the CPU."""
     pytest.importorskip("openvino")
 
-    def show(*gpus):
-        for module in ("core.jobs.resources", "featurize.plan", "featurize.stream"):
-            monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
-
-    def trial_of(out):
+    def trial_of(out, gpu):
         words = ("trial", "--images", tissue, "--out", out, "--encoder", "mobilenetv2")
-        err = completed(*words, "--weights", "random", "--jobs", 1)[1]
+        with seen_gpus(gpu) as counts:
+            err = completed(*words, "--weights", "random", "--jobs", 1)[1]
         (store,) = (out / "features").glob("*.h5")
         with h5py.File(store) as file:
-            engine = json.loads(file.attrs["settings"])["engine"]
-        return engine, [line for line in err.splitlines() if "GPU" in line]
+            settings = json.loads(file.attrs["settings"])
+        lines = [line for line in err.splitlines() if "GPU" in line]
+        return settings["engine"], settings["mode"], counts["started"] > 0, lines
 
-    assert trial_of(tmp_path / "cpu") == ("openvino", [])
-    show("0")
-    assert trial_of(tmp_path / "gpu") == ("keras", [])
+    assert trial_of(tmp_path / "cpu", False) == ("openvino", "dense", False, [])
+    assert trial_of(tmp_path / "gpu", True) == ("keras", "dense", True, [])
     begun = ["Keras leaves the GPU idle: openvino runs the encoders"]
-    assert trial_of(tmp_path / "cpu") == ("openvino", begun)
+    assert trial_of(tmp_path / "cpu", True) == ("openvino", "dense", False, begun)
