@@ -26,7 +26,7 @@ def test_defaults_are_the_published_settings():
         ({"color_range": (1.3, 0.7)}, "the lower one first"),
         ({"stain": "vahadane"}, "`stain` vahadane: choose one of macenko"),
         ({"stain_fallback": "x"}, "choose one of skip-normalisation, error"),
-        ({"precision": "float16"}, "Choose one of float32, bfloat16"),
+        ({"precision": "float64"}, "Choose one of float32, bfloat16, float16"),
         ({"seed": -1}, "`seed` -1"),
         ({"encoders": ()}, "give at least one of `encoders`"),
     ],
