@@ -8,11 +8,13 @@ from bchisto.encoders import Encoder
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
-        ("mobilenetv2", ()),
+        pytest.param("mobilenetv2", (), marks=pytest.mark.slow),
         # before and after batch normalisation, within and between blocks
         ("mobilenetv2", ("Conv1", "block_1_depthwise", "block_3_expand_relu", "block_5_add")),
-        ("vgg16", ()),
-        ("resnet50", ("conv2_block1_1_conv", "conv2_block3_out")),
+        pytest.param("vgg16", (), marks=pytest.mark.slow),
+        pytest.param(
+            "resnet50", ("conv2_block1_1_conv", "conv2_block3_out"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_maps_are_the_same(he_image, name, layers):

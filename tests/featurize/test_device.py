@@ -103,9 +103,15 @@ COLOURLESS = {"color_range": (1.0, 1.0), "stain": "none"}
         (COLOURLESS, True),
         ({"batch_size": 1, "pool": 1.0}, False),
         ({"mode": "dense"}, False),
-        ({"mode": "dense", "augmentations": 16, "batch_size": 40, **COLOURLESS}, True),
+        pytest.param(
+            {"mode": "dense", "augmentations": 16, "batch_size": 40, **COLOURLESS},
+            True,
+            marks=pytest.mark.slow,
+        ),
         ({"mode": "dense", "crops": "grid", **COLOURLESS}, True),
-        ({"mode": "dense", "augmentations": 1, **COLOURLESS}, True),
+        pytest.param(
+            {"mode": "dense", "augmentations": 1, **COLOURLESS}, True, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_descriptors_equal_those_of_the_cpu_road(oblong, changes, exact):

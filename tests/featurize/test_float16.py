@@ -47,6 +47,7 @@ def described(encoder, tissue):
     return features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["exact", "dense"])
 def test_features_are_those_of_float32_but_for_rounding(encoder, he_image, described, mode):
     scale = encoder.float16_scale(he_image[None, :64, :64])
@@ -57,6 +58,7 @@ def test_features_are_those_of_float32_but_for_rounding(encoder, he_image, descr
         assert 1e-5 < error < 1e-2
 
 
+@pytest.mark.slow
 def test_features_that_float16_cannot_hold_are_of_float32(described, caplog):
     expected = described(on_device=False)
     assert caplog.text == ""
@@ -81,6 +83,7 @@ def header(run):
         return store.header
 
 
+@pytest.mark.slow
 def test_the_factor_is_recorded_and_kept(featurized, tmp_path, monkeypatch):
     half = ("--precision", "float16")
     code, err, started = featurized(tmp_path / "run", *half)
@@ -97,6 +100,7 @@ def test_the_factor_is_recorded_and_kept(featurized, tmp_path, monkeypatch):
     assert header(tmp_path / "run")["float16_scale"] == facts["float16_scale"]
 
 
+@pytest.mark.slow
 def test_without_a_gpu_float32_is_computed_and_recorded(featurized, tmp_path):
     code, err, started = featurized(
         tmp_path, "--precision", "float16", "--engine", "keras", gpu=False

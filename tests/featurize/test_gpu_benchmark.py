@@ -36,6 +36,7 @@ def run(benchmark, monkeypatch):
     return measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["exact", "dense"])
 def test_another_way_is_seen(benchmark, run, monkeypatch, part):
     """As it was before: asked for the device, the CPU cut the crops."""

@@ -21,6 +21,7 @@ from packs import train_small
 from written_tables import rows_of
 
 pytest.importorskip("openvino")
+pytestmark = pytest.mark.slow
 
 MEASURED = 2
 """How often the first of several images is computed to tell how long the others take."""
