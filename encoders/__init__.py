@@ -42,6 +42,7 @@ from .registry import (
     check_encoder_name,
     encoder_facts,
     get_spec,
+    is_folded,
     list_encoders,
     unfetched,
     weights_of,

@@ -29,7 +29,7 @@ from .engines import (
 )
 from .geometry import Geometry
 from .kept import KeptNetwork, keep_compiled, kept_key
-from .registry import BUILT_IN, ENTRY_POINT_GROUP, FOLDED, EncoderSpec, get_spec
+from .registry import BUILT_IN, ENTRY_POINT_GROUP, EncoderSpec, get_spec, is_folded
 from .vectors import refuse_other_than_crops
 
 
@@ -272,7 +272,7 @@ class Encoder:
     def on_device(self) -> Network:
         """The network for use within a compiled function of Keras's backend, as a GPU runs it best."""
         network = self._network
-        if self.name not in FOLDED or self._precision == "bfloat16":
+        if not is_folded(self.name) or self._precision == "bfloat16":
             return network
         from .folded import fold
 

@@ -72,8 +72,8 @@ class Network:
     scale : float
         Factor of the feature maps of `model`, and of the images that it takes, see `bchisto.encoders.folded`.
     maps : int, optional
-        Number of its outputs that are feature maps; any after them are only watched: if one is not finite, nor are the
-        maps of that image. By default all are maps.
+        Of a network in float16, the number of its outputs that are feature maps; any after them are only watched: if
+        one is not finite, nor are the maps of that image.
     """
 
     model: Any
@@ -128,14 +128,13 @@ class Network:
         from keras import ops
 
         prepared = self.preprocess(ops.cast(images, "float32"))
-        if self.scale == 1:
-            outputs = self.model(prepared, training=False)
-        else:
-            outputs = self.model(prepared * self.scale, training=False)
+        if self.maps is not None:
+            prepared = prepared * self.scale
+        outputs = self.model(prepared, training=False)
         if not isinstance(outputs, (list, tuple)):  # a network of one feature map
             outputs = [outputs]
         maps = [ops.cast(output, "float32") for output in outputs[: self.maps]]
-        if self.scale == 1:
+        if self.maps is None:
             return maps
         # infinity stays infinity, or becomes NaN in the next convolution
         factor = 1 / self.scale
@@ -294,6 +293,7 @@ def _jax(function: Function, variables: Variables) -> Function:
         with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
             return function(*tensors)
 
+    with_weights.__name__ = function.__name__
     compiled = jax.jit(with_weights)
 
     def run(*arrays: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import WeightsError
 from ..core.formats import Array
 from .engines import compile_tensors
 
@@ -94,6 +95,11 @@ def float16_scale(model: Any, images: Any) -> float:
         See `fold`.
     images : tensor of float32, shape (n, height, width, 3)
         Preprocessed.
+
+    Raises
+    ------
+    WeightsError
+        The features are zero or not finite.
     """
     import keras
     from keras import ops
@@ -106,11 +112,13 @@ def float16_scale(model: Any, images: Any) -> float:
 
     compiled = compile_tensors(ends, [("float32", images.shape)], folded.variables)
     largest = float(ops.max(compiled(images)))
+    if not 0 < largest < np.inf:
+        raise WeightsError(f"{model.name}: its features of tissue are {largest}; check its weights")
     return float(2.0 ** np.floor(np.log2(_LARGEST / largest)))
 
 
 def _norms_by_convolution(model: Any) -> dict[str, Any]:
-    """Return the batch normalisation that follows each convolution whose features are used nowhere else."""
+    """Return the batch normalisation that follows each convolution which is not an output."""
     from keras import layers
 
     outputs = {id(output) for output in model.outputs}

@@ -240,8 +240,10 @@ def keep_compiled() -> None:
     jax.monitoring.register_event_duration_secs_listener(_note_checksums)
 
 
-def _note_checksums(*_: Any, **__: Any) -> None:
-    """Write the checksums of functions that JAX has written; it tells of each duration, the last one of all of it."""
+def _note_checksums(event: str, *_: Any, **__: Any) -> None:
+    """Write the checksums of functions that JAX has written, after each that it compiled."""
+    if not event.endswith("backend_compile_duration"):
+        return
     with contextlib.suppress(BchistoError, OSError):  # another process removes what is read here
         files = set(compiled_folder().iterdir())
         for file in files:

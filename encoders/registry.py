@@ -250,6 +250,11 @@ BUILT_IN = frozenset({*_OF_KERAS, RESNET50_KERAS213})
 """Networks of Keras that bchisto builds, unless another package offers one of the same name."""
 
 
+def is_folded(name: str) -> bool:
+    """Return whether an encoder is one of `FOLDED`, and not one of another package with such a name."""
+    return name in FOLDED.difference(extension_names(ENTRY_POINT_GROUP))
+
+
 def _applications() -> dict[str, tuple[ModuleType, str]]:
     """Return the networks of keras.applications for any size: lower-case name to module and function name.
 

@@ -247,8 +247,10 @@ class _FramePasses:
         of_levels = by_key([*self._functions, *missing], lambda shape: shape[0])
         if max(map(len, of_levels.values())) > _MOST_SHAPES:
             if not self._refused:
-                text = "images of more than %d sizes: further sizes take the slower way of the CPU"
-                _log.info(text, _MOST_SHAPES // 2)
+                text = (
+                    "frames of more than %d shapes: images of others take the slower way of the CPU"
+                )
+                _log.info(text, _MOST_SHAPES)
             self._refused = True
             return False
         for shape in missing:

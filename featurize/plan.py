@@ -199,7 +199,7 @@ def plan_stores(
     device = "gpu" if on_gpu(settings, encoders) else "cpu"
     engines = {encoder.engine for encoder in encoders}
     if engines.isdisjoint(("keras", "torch")) and visible_gpus():
-        _log.info("Keras leaves the GPU idle: %s runs the encoders", ", ".join(engines))
+        _log.info("Keras leaves the GPU idle: %s runs the encoders", " and ".join(sorted(engines)))
     shared = {
         **_images_origin(unique),
         "selection": json.dumps(selection),
@@ -222,7 +222,7 @@ def plan_stores(
             path = folder / f"{name}.h5"
             packs = folder / f"{name}.parts"
             scale = _recorded_scale(path, packs, encoder)
-            encoder = _in_float16(encoder, settings, scale=scale)
+            of_view = _in_float16(encoder, settings, scale=scale)
             if choice.runner and name in (plan.name for plan in plans):
                 raise InputError(
                     "{encoders}: two of them are named {}; rename the folder or file of one",
@@ -230,7 +230,7 @@ def plan_stores(
                 )
             parts = FolderSettings(
                 folder=packs,
-                settings=store_settings(settings, encoder, view, device=device),
+                settings=store_settings(settings, of_view, view, device=device),
                 work=("*.npz",),
                 made_with=made_with,
             )
@@ -367,24 +367,21 @@ def executed_settings(
     """
     if records.is_file() and not anew:
         settings = _as_begun(settings, records)
+    asked = settings.precision
     settings = _resolved(settings)
     if settings.engine == "keras" and named_backend() == "torch" and visible_gpus():
         _log.info("on a GPU, Keras on JAX is 6 times as fast as on PyTorch: set KERAS_BACKEND=jax")
-    if settings.precision == "float32":
-        return settings
-    precision = executed_precision(settings.precision, engine=settings.engine)
-    if precision != settings.precision:
-        computing = (
-            "OpenVINO computes"
-            if settings.engine == "openvino"
-            else "without a GPU, Keras computes"
-        )
+    precision = settings.precision
+    if precision != asked:
+        computing = "without a GPU, Keras computes"
+        if settings.engine == "openvino":
+            computing = "OpenVINO computes"
         text = "{precision} {}: {} in {} here; recorded as {}"
-        _log.warning(Message(text, settings.precision, computing, precision, precision))
+        _log.warning(Message(text, asked, computing, precision, precision))
     elif precision == "bfloat16" and settings.engine == "openvino" and imitates_bfloat16():
         text = "{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32"
         _log.warning(Message(text))
-    return replace(settings, precision=precision)
+    return settings
 
 
 def _as_begun(settings: FeaturizeSettings, records: Path) -> FeaturizeSettings:
@@ -427,10 +424,13 @@ def estimate_describing(
 
 
 def _resolved(settings: FeaturizeSettings) -> FeaturizeSettings:
-    """Return the settings with the engine and the batch size that ``auto`` means here."""
+    """Return the settings with the engine and the batch size that ``auto`` means here, and the executed precision."""
     if settings.engine == AUTO:
         settings = replace(settings, engine=best_engine(settings.encoders))
-    return replace(settings, batch_size=settings.crops_at_once)
+    precision = settings.precision
+    if precision != "float32":
+        precision = executed_precision(precision, engine=settings.engine)
+    return replace(settings, batch_size=settings.crops_at_once, precision=precision)
 
 
 def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, View]]:

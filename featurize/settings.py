@@ -19,6 +19,7 @@ from ..encoders import (
     EncoderChoice,
     encoder_facts,
     gives_maps,
+    is_folded,
     weights_of,
 )
 from ..stains import STAIN_METHODS, get_stain, list_stains
@@ -303,7 +304,7 @@ class FeaturizeSettings(Settings):
                 "{mode:dense} pools feature maps, and {} gives vectors of crops; use {mode:exact}",
                 choice.name,
             )
-        if self.precision == "float16" and choice.name not in FOLDED:
+        if self.precision == "float16" and not is_folded(choice.name):
             raise InputError(
                 "{precision:float16} goes with {}, and not with {}; use {precision:float32}",
                 ", ".join(sorted(FOLDED)),

@@ -221,15 +221,16 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
     for name, here in _trained_settings(bundle, path).items():
         if engine == "keras":
             here = replace(here, engine=engine, batch_size="auto")
-        if here.on_keras:
-            # no more crops at once than fit this machine
-            fitting = replace(here, batch_size="auto").crops_at_once
-            here = replace(here, batch_size=min(here.crops_at_once, fitting))
         # the precision in which this machine computes
         precision = executed_precision(here.precision, engine=here.engine)
         if precision != here.precision:
             precisions[name] = here.precision
         settings[name] = replace(here, precision=precision)
+    # no more crops at once than fit this machine, for all feature files the same, so that an image is decoded once
+    fitting = [replace(here, batch_size="auto").crops_at_once for here in settings.values()]
+    for name, here in settings.items():
+        if here.on_keras:
+            settings[name] = replace(here, batch_size=min(here.crops_at_once, *fitting))
     encoders = {
         name: _encoder(path, header, weights, settings[name])
         for name, header in bundle.stores.items()

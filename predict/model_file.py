@@ -271,7 +271,7 @@ def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Mod
         _log.warning(
             "%s: was trained on features in %s, which are computed in float32 here: probabilities differ a little",
             path,
-            ", ".join(set(model.precisions.values())),
+            ", ".join(sorted(set(model.precisions.values()))),
         )
     return model_file, model
 

@@ -234,6 +234,7 @@ class OutputFiles:
         engine = ""
         if (resumed or updates) and not overwriting:
             replaceable = written
+        if resumed or (updates and not overwriting):
             engine = record["notes"]["engine"]
         return cls(paths, written, record["notes"]["empty"], engine, overwriting, replaceable)
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from bchisto.encoders import Encoder
+from bchisto.encoders import Encoder, Network
+from bchisto.encoders.folded import fold
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,19 @@ def test_batch_normalisation_is_gone():
 def test_another_network_stays_as_it_is():
     encoder = Encoder("convs", weights="random")
     assert encoder.on_device.model is encoder.model
+
+
+def test_what_float16_cannot_hold_is_not_finite():
+    """With any factor, 1 too: TensorFlow's ReLU takes NaN for zero."""
+    from keras import Model, layers, ops
+
+    image = layers.Input((None, None, 3))
+    model = Model(image, layers.ReLU()(layers.Conv2D(2, 1)(layers.Conv2D(2, 1)(image))))
+    kernels = (np.full((1, 1, 3, 2), 300.0), np.array([[[[1.0, -1.0], [-1.0, 1.0]]]]))
+    for layer, kernel in zip(model.layers[1:3], kernels, strict=True):
+        layer.set_weights([kernel, np.zeros(2)])
+    images = np.full((1, 8, 8, 3), 255, np.uint8)
+    for scale in (1.0, 2.0):
+        folded = fold(model, dtype="float16", scale=scale)
+        network = Network(folded, lambda pixels: pixels, scale=scale, maps=1)
+        assert not np.isfinite(ops.convert_to_numpy(network.crops(images))).any()

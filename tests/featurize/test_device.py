@@ -186,7 +186,7 @@ def test_frames_of_few_sizes_are_compiled(tmp_path, caplog):
 
     count, rows = features(True)
     assert count == 4
-    text = "images of more than 2 sizes: further sizes take the slower way of the CPU"
+    text = "frames of more than 4 shapes: images of others take the slower way of the CPU"
     assert caplog.text.count(text) == 1
     for a, b in zip(rows, features(False)[1], strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * b.max())

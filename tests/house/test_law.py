@@ -55,7 +55,7 @@ TOKENS = {
     "evaluate": 43_245,
     "featurize": 29_535,
     "finetune": 23_670,
-    "predict": 14_780,
+    "predict": 14_830,
     "root": 2_032,
     "stains": 6_905,
 }
