@@ -48,10 +48,10 @@ def test_what_float16_cannot_hold_is_not_finite():
     from keras import Model, layers, ops
 
     image = layers.Input((None, None, 3))
-    model = Model(image, layers.ReLU()(layers.Conv2D(2, 1)(layers.Conv2D(2, 1)(image))))
-    kernels = (np.full((1, 1, 3, 2), 300.0), np.array([[[[1.0, -1.0], [-1.0, 1.0]]]]))
+    model = Model(image, layers.ReLU()(layers.Conv2D(4, 1)(layers.Conv2D(4, 1)(image))))
+    kernels = (np.full((1, 1, 3, 4), 60.0), np.random.default_rng(0).normal(size=(1, 1, 4, 4)))
     for layer, kernel in zip(model.layers[1:3], kernels, strict=True):
-        layer.set_weights([kernel, np.zeros(2)])
+        layer.set_weights([kernel, np.zeros(4)])
     images = np.full((1, 8, 8, 3), 255, np.uint8)
     for scale in (1.0, 2.0):
         folded = fold(model, dtype="float16", scale=scale)
