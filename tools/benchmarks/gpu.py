@@ -433,7 +433,11 @@ def main():
     version = importlib.metadata.version(backend)
     print(f"{machine('keras')}, {backend} {version}, {resources.cores} cores usable")
     gpus = resources.gpus or ("0",)  # without a GPU, too, this measures what runs on one
-    with mock.patch("bchisto.featurize.stream.visible_gpus", return_value=gpus):
+    seen = mock.Mock(return_value=gpus)
+    with (
+        mock.patch("bchisto.featurize.stream.visible_gpus", seen),
+        mock.patch("bchisto.encoders.engines.visible_gpus", seen),
+    ):
         for part in options.part or scale.parts:
             if part == "finetune":
                 for network in options.networks or scale.networks:
