@@ -263,7 +263,7 @@ def _remove_damaged(folder: Path) -> None:
             status = file.stat()
             used = max(status.st_atime_ns, status.st_mtime_ns)
             if _checksum(file).read_text() == content_sha256(file):
-                # to read it here is no use; after equal times, also a system that notes few uses notes the next one
+                # reading it here did not use it; many systems note the next use only if both times are equal
                 os.utime(file, ns=(used, used))
                 continue
         _remove(file)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..core import ImageError
-from ..core.formats import Pixels
+from ..core.formats import Integers, Pixels
 
 _COLOUR_CHILD = 0
 _FRAME_CHILD = 1
@@ -52,7 +53,7 @@ class Augmentation(NamedTuple):
         """Turn and flip a frame, see `orientation`."""
         import cv2
 
-        turns, flip = self.orientation.turns, self.orientation.flip_columns
+        _, _, turns, _, flip = self.orientation
         # a transposition with one flip at most, faster than np.rot90
         if turns % 2:
             image = cv2.transpose(image)
@@ -148,6 +149,11 @@ def crop_boxes(
         Crop(top, left, turns, bool(rows), bool(columns))
         for top, left, turns, rows, columns in drawn
     ]
+
+
+def corners_of(boxes: Sequence[Crop], *, crop: int) -> Integers:
+    """Return top, left, bottom and right of crops in pixels, shape (crops, 4); bottom and right are exclusive."""
+    return np.array([(box.top, box.left, box.top + crop, box.left + crop) for box in boxes])
 
 
 def cut_crop(image: Pixels, box: Crop, *, crop: int) -> Pixels:

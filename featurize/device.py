@@ -24,7 +24,7 @@ from ..core import by_key
 from ..core.formats import Array, Pixels
 from ..encoders import Encoder, Network, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
-from .crops import GRID, Augmentation, Crop, crop_boxes, tile_starts
+from .crops import GRID, Augmentation, Crop, corners_of, crop_boxes, tile_starts
 from .pooling import CropDescription, Features
 from .settings import FeaturizeSettings, View
 
@@ -299,15 +299,41 @@ class _FramePasses:
             odd = np.array([turn.turns % 2 for turn in orientations], dtype=bool)
             names = [name for _, by_view in encoders for name in by_view.values()]
             for sides, turned in (((height, width), ~odd), ((width, height), odd)):
+                of_sides = np.flatnonzero(turned)
+                places = self._places(level, [drawn[number] for number in of_sides.tolist()], sides)
                 at_once, function = self._functions[level, *sides]
-                for numbers, padded in _batches(np.flatnonzero(turned), at_once):
-                    batch = [drawn[number] for number in padded]
-                    places = [
-                        _places(encoder, by_view, batch, sides, count=self._settings.crops)
-                        for encoder, by_view in encoders
-                    ]
-                    pooled = function(pixels, matrices[padded], maps[padded], *places)
-                    yield _Pass(names, pooled, numbers)
+                for numbers, padded in _batches(np.arange(len(of_sides)), at_once):
+                    frames = of_sides[padded]
+                    windows = [of_encoder[:, padded] for of_encoder in places]
+                    pooled = function(pixels, matrices[frames], maps[frames], *windows)
+                    yield _Pass(names, pooled, of_sides[numbers])
+
+    def _places(
+        self, level: str, drawn: Sequence[Augmentation], sides: tuple[int, int]
+    ) -> list[Array]:
+        """Return the windows of each encoder's views in frames of one size, in cells, (maps, frames, windows, 4)."""
+        if not drawn:
+            return []
+        height, width = sides
+        corners = {}
+        for view in dict.fromkeys(view for _, names in self._levels[level] for view in names):
+            boxes = [
+                crop_boxes(
+                    augmentation,
+                    height=height,
+                    width=width,
+                    crop=view.crop,
+                    count=self._settings.crops,
+                )
+                for augmentation in drawn
+            ]
+            corners[view] = np.stack([corners_of(frame, crop=view.crop) for frame in boxes])
+        places = []
+        for encoder, names in self._levels[level]:
+            windows = np.concatenate([corners[view] for view in names], axis=1)
+            cells = encoder.geometry.places(windows.reshape(-1, 4), height=height, width=width)
+            places.append(cells.reshape(-1, *windows.shape))
+        return places
 
 
 def _count_crops(view: View, sides: tuple[int, int], count: int) -> int:
@@ -315,26 +341,6 @@ def _count_crops(view: View, sides: tuple[int, int], count: int) -> int:
     if count != GRID:
         return count
     return math.prod(len(tile_starts(side, crop=view.crop)) for side in sides)
-
-
-def _places(
-    encoder: Encoder,
-    views: Mapping[View, str],
-    drawn: Sequence[Augmentation],
-    sides: tuple[int, int],
-    *,
-    count: int,
-) -> Array:
-    """Return the windows of all views in frames of one size, in cells, shape (maps, frames, windows, 4)."""
-    height, width = sides
-    corners = [
-        (box.top, box.left, box.top + view.crop, box.left + view.crop)
-        for augmentation in drawn
-        for view in views
-        for box in crop_boxes(augmentation, height=height, width=width, crop=view.crop, count=count)
-    ]
-    places = encoder.geometry.places(np.array(corners), height=height, width=width)
-    return places.reshape(len(places), len(drawn), -1, 4)
 
 
 @functools.lru_cache(maxsize=8)

@@ -221,7 +221,9 @@ def plan_stores(
             name = _store_name(encoder, view, mode=settings.mode)
             path = folder / f"{name}.h5"
             packs = folder / f"{name}.parts"
-            scale = _recorded_scale(path, packs, encoder)
+            scale = None
+            if settings.precision == "float16":
+                scale = _recorded_scale(path, packs, encoder)
             of_view = _in_float16(encoder, settings, scale=scale)
             if choice.runner and name in (plan.name for plan in plans):
                 raise InputError(

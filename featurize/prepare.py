@@ -34,7 +34,7 @@ from ..stains import (
     get_stain,
     make_normalizer,
 )
-from .crops import crop_boxes, cut_crop, draw_augmentation
+from .crops import corners_of, crop_boxes, cut_crop, draw_augmentation
 from .settings import FeaturizeSettings, View
 
 T = TypeVar("T")
@@ -285,10 +285,7 @@ def prepare_crops(
                     drawn, height=height, width=width, crop=crop, count=settings.crops
                 )
                 if dense:
-                    corners = [
-                        (box.top, box.left, box.top + crop, box.left + crop) for box in boxes
-                    ]
-                    item.windows[view] = np.array(corners)
+                    item.windows[view] = corners_of(boxes, crop=crop)
                 else:
                     item.crops[view] = np.stack([cut_crop(frame, box, crop=crop) for box in boxes])
             yield item

@@ -379,10 +379,10 @@ def unlike_on_gpu(record: ImageRecord, of_gpu: Iterable[Pass], of_cpu: Iterable[
         reason = why_on_cpu(settings, [encoder for encoder, _ in targets.values()])
         if reason:
             return f"it does not compute {', '.join(targets)}: {reason}"
-        found = described(settings, targets)
+        features = described(settings, targets)
         expected = described(replace(cpu_settings, augmentations=1), cpu_targets)
         for name, (row,) in expected.items():
-            distance = np.abs(found[name][0] - row).max() / np.abs(row).max()
+            distance = np.abs(features[name][0] - row).max() / np.abs(row).max()
             if distance > _MOST_APART[settings.precision]:
                 return f"its features of {name} differ by {distance:.2%} of the largest"
     return ""
