@@ -41,9 +41,11 @@ from ...core.jobs import (
 from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
 from . import files
-from .files import Annotation, Failures, SlideFile, leaving_out
-from .grid import Positions, Tissue, field_classes, find_tissue, positions, tissue_shares
+from .files import Failures, SlideFile, leaving_out
+from .grid import Positions, field_classes, positions
+from .regions import Annotation, annotations_of, read_annotations
 from .slide import Slide
+from .tissue import Tissue, find_tissue, tissue_shares
 
 _log = logging.getLogger(__name__)
 
@@ -140,7 +142,7 @@ class SlideUnit(NamedTuple):
             annotations = None
             drawn = None
             if outlines is not None:
-                annotations = files.read_annotations(outlines, opened)
+                annotations = read_annotations(outlines, opened)
                 drawn = file_sha256(outlines)
         options = plain_options(settings, deciding=True)
         content = {
@@ -240,7 +242,7 @@ def cut(
     paths = converted(sources, "sources", tuple[Path, ...])
     slides = files.list_slides(paths)
     groups = files.groups_of(slides, settings)
-    outlines = files.annotations_of(slides, settings.annotations)
+    outlines = annotations_of(slides, settings.annotations)
     config = {
         "sources": [str(path) for path in paths],
         "out": str(folder),

@@ -17,9 +17,9 @@ from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
 from ..explain import font_of, outline
-from .grid import Tissue, find_tissue
 from .slide import Slide
 from .tiles import TileGrid
+from .tissue import Tissue, find_tissue
 
 if TYPE_CHECKING:
     from PIL import Image

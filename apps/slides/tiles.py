@@ -31,8 +31,9 @@ from ...predict import (
 )
 from .cut import CutSettings
 from .files import Failures, SlideFile, SlideSettings, leaving_out
-from .grid import find_tissue, positions, tissue_shares
+from .grid import positions
 from .slide import ALIKE, Slide
+from .tissue import find_tissue, tissue_shares
 
 if TYPE_CHECKING:
     from ...featurize import View
