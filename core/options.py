@@ -58,16 +58,21 @@ _NEEDS = {
     bool: "True or False",
 }
 
+_LETTERS = 60
+"""Letters of a value that a message shows."""
+
 
 def items_of(value: Any) -> tuple[Any, ...]:
-    """Return a value, or an iterable of values, as a tuple; a text, a path or a dict is one value.
+    """Return a value, or an iterable of values, as a tuple; a text, a path, a dict or a data frame is one value.
 
     Examples
     --------
     >>> items_of("abc"), items_of(["a", "b"]), items_of(4)
     (('abc',), ('a', 'b'), (4,))
     """
-    if isinstance(value, (str, bytes, os.PathLike, dict)) or not isinstance(value, Iterable):
+    is_text = isinstance(value, (str, bytes, os.PathLike))
+    is_table = isinstance(value, dict) or hasattr(value, "to_csv")
+    if is_text or is_table or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
 
@@ -149,7 +154,9 @@ def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
         return float(value)
     if kind is bool and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    raise InputError(f"{name}={value!r}: give {_NEEDS[kind]}")
+    # a data frame or an array has many lines
+    shown = " ".join(repr(value).split())[:_LETTERS]
+    raise InputError(f"{name}={shown}: give {_NEEDS[kind]}")
 
 
 def plain_value(value: Any) -> Any:

@@ -70,7 +70,6 @@ from .predictions import (
     Answers,
     PredictionTable,
     apply_temperature,
-    as_frame,
     constant_folds,
     nothing_learnt,
     sampling_units,

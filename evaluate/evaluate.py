@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..core import InputError, Many, PathInput, converted, counted
-from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
+from ..core import InputError, Many, PathInput, converted, counted, items_of
+from ..core.jobs import atomic_output, ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
@@ -20,6 +21,9 @@ from .panel import METRICS, Facts, Panel, read_facts
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 from .variance import Entry, as_json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SCHEMA = 2
 """Version of what ``metrics.json`` holds."""
@@ -55,7 +59,7 @@ _MOST_NOTES = 3
 
 
 def evaluate(
-    sources: Many[PathInput],
+    sources: Many[PathInput | DataFrame],
     *,
     out: PathInput,
     view: TwoClassView | None = None,
@@ -68,8 +72,9 @@ def evaluate(
 
     Parameters
     ----------
-    sources : sequence of path
-        Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken.
+    sources : sequence of path or pandas.DataFrame
+        Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken. A data frame has the columns
+        of such a file, and is written to `out` as one.
     out : str or Path
         Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read.
     view : TwoClassView, optional
@@ -95,9 +100,9 @@ def evaluate(
     InputError
         A table that does not fit, see `read_predictions`; no table in a run folder.
     """
-    sources = converted(sources, "sources", tuple[Path, ...])
-    others = converted(against, "against", tuple[Path, ...])
     folder = converted(out, "out", Path)
+    sources = converted(_with_files(sources, folder), "sources", tuple[Path, ...])
+    others = converted(against, "against", tuple[Path, ...])
     tables = tables or TableChoice()
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
@@ -137,6 +142,20 @@ def evaluate(
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
+
+
+def _with_files(sources: Any, folder: Path) -> list[Any]:
+    """Return sources in which each data frame is a file of `folder`, named by its position."""
+    given = []
+    for number, source in enumerate(items_of(sources), start=1):
+        if not hasattr(source, "to_csv"):
+            given.append(source)
+            continue
+        path = folder / f"frame-{number}.csv"
+        with atomic_output(path) as temporary:
+            source.to_csv(temporary, index=False)
+        given.append(path)
+    return given
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..core import DependencyError, listed
+from ..core import listed
 from ..core.jobs import write_rows
 from .influence import Integers, Mask, Values
 
@@ -18,23 +18,6 @@ T = TypeVar("T")
 
 LEAST = 1e-12
 """Least probability: the logarithm of 0 has no temperature."""
-
-
-def as_frame(columns: Mapping[str, Any]) -> Any:
-    """Return columns as a `pandas.DataFrame`.
-
-    Raises
-    ------
-    DependencyError
-        pandas is not installed.
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise DependencyError(
-            "a frame needs pandas, which is not installed: pip install pandas"
-        ) from error
-    return pandas.DataFrame(dict(columns))
 
 
 @dataclass(frozen=True)

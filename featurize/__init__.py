@@ -9,6 +9,7 @@ from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, settled_f
 from .embeddings.files import export_features, files_of, read_embeddings
 from .embeddings.imported import import_features
 from .embeddings.table import Embeddings, row_sha256, same_images
+from .matrix import FeatureMatrix, load_features
 from .pipeline import FeaturizeResult, featurize
 from .plan import best_engine, estimate_describing, is_described, timed_targets
 from .pooling import norm_pool
@@ -30,6 +31,7 @@ from .stream import describe_images, rehearse, time_describing, unlike_on_gpu
 
 __all__ = [
     "Embeddings",
+    "FeatureMatrix",
     "FeaturizeResult",
     "FeaturizeSettings",
     "Store",
@@ -39,6 +41,7 @@ __all__ = [
     "export_features",
     "featurize",
     "import_features",
+    "load_features",
     "norm_pool",
     "open_store",
     "read_embeddings",

@@ -22,10 +22,10 @@ from ..core import (
     html_lines,
     html_table,
 )
-from ..core.formats import Array, Pixels
+from ..core.formats import Array, Pixels, as_frame
 from ..core.jobs import Ticker
 from ..data import ImageRecord
-from ..evaluate import Answers, as_frame
+from ..evaluate import Answers
 from .blocks import Prediction, Results, predict_records
 from .boosted import Floats
 from .images import advised, check_sizes, new_images, notes_of_training
@@ -198,6 +198,10 @@ class Predictor:
             outliers=Outliers.of(model.bundle, compared, model=self.path),
             mixed=mixed_note(model.bundle),
         )
+
+    def predict_proba(self, images: Many[Image], *, mpp: float | None = None) -> Floats:
+        """Return only the probabilities of `predict`, float64 of shape (n, classes); `classes` has their order."""
+        return self.predict(images, mpp=mpp).probabilities
 
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
         """Yield the images of files and arrays. Arrays are written as files into a folder, as lossless PNG."""

@@ -44,5 +44,5 @@ from .files import (
 )
 from .hdf5 import check_tree, checked_dataset, open_for_reading, refuse_deadly
 from .pictures import LJPEG_SUFFIX
-from .tables import table_rows
+from .tables import as_frame, table_rows
 from .texts import decimal_of, number_of, open_zip, parse_json, parse_yaml, read_json, visible

@@ -12,7 +12,7 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -317,3 +317,20 @@ def _sheet_rows(path: Path, sheet: Any) -> Rows:
         texts = [_cell_text(value) for value in row]
         if any(texts):
             yield number, texts
+
+
+def as_frame(columns: Mapping[str, Any]) -> Any:
+    """Return columns as a `pandas.DataFrame`.
+
+    Raises
+    ------
+    DependencyError
+        pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise DependencyError(
+            "a frame needs pandas, which is not installed: pip install pandas"
+        ) from error
+    return pandas.DataFrame(dict(columns))

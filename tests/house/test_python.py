@@ -144,12 +144,13 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = (REPOSITORY / "docs" / "python.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     pytest.importorskip("pandas")
     names = {}
     for block in blocks:
         for there, here in (
             ("new/a.png", "a.png"),
+            ("GroupKFold(5)", "GroupKFold(2)"),
             ('encoders="resnet50"', 'encoders="tiny", weights="random"'),
             ("0.5:400", "1.0:64"),
             ("seeds=2", 'seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}'),
@@ -163,3 +164,27 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
     assert names["found"].trained == (True, True)  # a copy of an image that trained
     np.testing.assert_array_equal(names["found"].probabilities[0], names["found"].probabilities[1])
     assert names["frame"].shape[0] == 12
+    assert names["X"].shape[0] == len(names["y"]) == len(set(names["names"])) == 12
+
+
+def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    frame = pandas.read_csv(table)
+    copy = tmp_path / "frame-1.csv"
+    frame.to_csv(copy, index=False)
+    of_file = evaluate(copy, out=tmp_path / "a", bootstrap=0).result
+    of_frame = evaluate(frame, out=tmp_path / "b ü", bootstrap=0).result
+    assert of_frame == of_file
+    two = evaluate([frame, copy, frame], out=tmp_path / "c", bootstrap=0)
+    assert [path.name for path in two.sources] == ["frame-1.csv", "frame-1.csv", "frame-3.csv"]
+    assert len(two.result["comparisons"]) == 3
+
+
+def test_a_data_frame_is_not_taken_for_its_columns():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"image_id": range(100)})
+    with pytest.raises(
+        InputError, match=r"^features= +image_id 0 0 1 1.{,60}: give a path, as text"
+    ):
+        converted(frame, "features", tuple[Path, ...])
