@@ -116,7 +116,7 @@ def _refuse_other_scale(training: TrainingLooks, scale: float | None) -> None:
             "{scale:{}}: the training images have {} micrometres a pixel; leave it out, or train on fields of this "
             "{scale}"
         )
-        raise InputError(text, f"{scale:.4g}", _in_words(training, "mpp"))
+        raise InputError(text, f"{scale:g}", _in_words(training, "mpp"))
 
 
 def _warn_other_field(training: TrainingLooks, tile: ImageRecord) -> None:
