@@ -148,7 +148,7 @@ class TrainingLooks:
     """
 
     def __init__(self, model: Model) -> None:
-        self.ends = {}
+        self.ends: dict[str, tuple[float, float]] = {}
         self._of_class = by_key(model.bundle.looks, lambda look: look["class"])
         for what, looks in by_key(model.bundle.looks, lambda look: look["what"]).items():
             if {look["class"] for look in looks} == self._of_class.keys():

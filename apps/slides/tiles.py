@@ -81,18 +81,7 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     views = []
     if isinstance(model, BoostedModel):
         views = [view for of_store in model.settings.values() for view in of_store.views]
-    scales = training.ends.get("mpp") or [view.scale for view in views if view.unit]
-    scale = settings.scale or _scale(scales)
-    field, is_known = _field(training, views, scale)
-    field = settings.field or field
-    is_of_one_scale = bool(scales) and max(scales) / min(scales) <= 1 + ALIKE
-    if not (settings.scale or is_of_one_scale) or not (settings.field or is_known):
-        text = (
-            "tiles have {field:{}} and {scale:{}}, a guess (training images: {} micrometres a side, {} a pixel); "
-            "give those of slides cut"
-        )
-        known = [_in_words(training, what) for what in ("field", "mpp")]
-        _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}", *known))
+    field, scale = _field_and_scale(training, views, settings)
     fields = CutSettings(field=field, scale=scale, tissue=settings.tissue, mpp=settings.mpp)
     header = ImageHeader("tile", fields.pixels, fields.pixels, "RGB", pages=1)
     tile = ImageRecord("a tile", Path("a tile"), None, mpp=scale, header=header)
@@ -117,6 +106,25 @@ def _refuse_other_scale(training: TrainingLooks, scale: float | None) -> None:
             "{scale}"
         )
         raise InputError(text, f"{scale:g}", _in_words(training, "mpp"))
+
+
+def _field_and_scale(
+    training: TrainingLooks, views: Sequence[View], settings: MapSettings
+) -> tuple[float, float]:
+    """Return the micrometres of a tile's side and pixel, by default as in training; warn of a guess."""
+    scales = training.ends.get("mpp") or [view.scale for view in views if view.unit]
+    scale = settings.scale or _scale(scales)
+    field, is_known = _field(training, views, scale)
+    field = settings.field or field
+    is_of_one_scale = bool(scales) and max(scales) / min(scales) <= 1 + ALIKE
+    if not (settings.scale or is_of_one_scale) or not (settings.field or is_known):
+        text = (
+            "tiles have {field:{}} and {scale:{}}, a guess (training images: {} micrometres a side, {} a pixel); "
+            "give those of slides cut"
+        )
+        known = [_in_words(training, what) for what in ("field", "mpp")]
+        _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}", *known))
+    return field, scale
 
 
 def _warn_other_field(training: TrainingLooks, tile: ImageRecord) -> None:
