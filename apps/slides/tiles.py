@@ -140,9 +140,7 @@ def _warn_other_field(training: TrainingLooks, tile: ImageRecord) -> None:
 
 def _is_outside(training: TrainingLooks, what: str, value: float) -> bool:
     """Return whether a value is not `ALIKE` those of training, if these are known."""
-    if what not in training.ends:
-        return False
-    least, most = training.ends[what]
+    least, most = training.ends.get(what, (value, value))
     return value < least * (1 - ALIKE) or value > most * (1 + ALIKE)
 
 
