@@ -101,16 +101,17 @@ class LabelledImages:
     looks: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def looks_of(self, trained: Iterable[str]) -> list[dict[str, Any]]:
-        """Return the ends of each field of `Look` by class, unless it is not known of an image."""
+        """Return the ends of each value of `Look` by class, unless it is not known of an image."""
         looks: list[dict[str, Any]] = []
         if not self.looks:
             return looks
-        for number, what in enumerate(Look._fields):
-            values = {image: self.looks[image][number] for image in trained}
+        images = {image: Look(*self.looks[image]) for image in trained}
+        for what in (*Look._fields, "field"):
+            values = {image: getattr(look, what) for image, look in images.items()}
             if any(map(math.isnan, values.values())):
                 continue
-            for label, images in by_key(sorted(values), self.labels.__getitem__).items():
-                numbers = [values[image] for image in images]
+            for label, of_label in by_key(sorted(values), self.labels.__getitem__).items():
+                numbers = [values[image] for image in of_label]
                 ends = {"least": min(numbers), "most": max(numbers)}
                 looks.append({"class": label, "what": what, **ends})
         return looks

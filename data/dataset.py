@@ -50,6 +50,11 @@ class Look(NamedTuple):
     bits: float
     mpp: float
 
+    @property
+    def field(self) -> float:
+        """Shorter side in micrometres."""
+        return self.short * self.mpp
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:

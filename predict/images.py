@@ -144,11 +144,11 @@ class TrainingLooks:
     Attributes
     ----------
     ends : dict of str to (float, float)
-        The least and the largest value of each known field of `bchisto.data.Look`.
+        The least and the largest value of each known value of `bchisto.data.Look`.
     """
 
     def __init__(self, model: Model) -> None:
-        self.ends = {}
+        self.ends: dict[str, tuple[float, float]] = {}
         self._of_class = by_key(model.bundle.looks, lambda look: look["class"])
         for what, looks in by_key(model.bundle.looks, lambda look: look["what"]).items():
             if {look["class"] for look in looks} == self._of_class.keys():
@@ -158,18 +158,17 @@ class TrainingLooks:
                 )
         self._rescales = model.rescales
 
-    def warn_unlike(
-        self, records: Sequence[ImageRecord], cure: str = "export them as those were"
-    ) -> None:
+    def warn_unlike(self, records: Sequence[ImageRecord]) -> None:
         """Warn of images of other bits, sizes or micrometres per pixel, unless the model rescales them."""
-        self._warn_outside(records, "bits of a sample", "bits", cure=cure)
+        cure = "export them as those were"
+        self.warn_outside(records, "bits of a sample", "bits", cure=cure)
         if not (self._rescales and "mpp" in self.ends):
-            self._warn_outside(records, "sizes", "long", "short", cure=cure)
+            self.warn_outside(records, "sizes", "long", "short", cure=cure)
         if not self._rescales:
             cure = "the model sees them at another scale; train with views in micrometres"
-            self._warn_outside(records, "micrometres per pixel", "mpp", cure=cure, factor=FAR)
+            self.warn_outside(records, "micrometres per pixel", "mpp", cure=cure, factor=FAR)
 
-    def _warn_outside(
+    def warn_outside(
         self, records: Sequence[ImageRecord], what: str, *names: str, cure: str, factor: float = 1
     ) -> None:
         """Warn of images of which a known value is outside of those of training, by more than a factor."""

@@ -74,30 +74,80 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     Raises
     ------
     InputError
-        Tiles are too small for the model, or of too many pixels.
+        Tiles have another scale than all training images, are too small for the model, or of too many pixels.
     """
     training = TrainingLooks(model)
+    _refuse_other_scale(training, settings.scale)
     views = []
     if isinstance(model, BoostedModel):
         views = [view for of_store in model.settings.values() for view in of_store.views]
-    scales = training.ends.get("mpp") or [view.scale for view in views if view.unit]
-    scale = settings.scale or _scale(scales)
-    field, is_known = _field(training, views, scale)
-    field = settings.field or field
-    is_of_one_scale = bool(scales) and max(scales) / min(scales) <= 1 + ALIKE
-    if not (settings.scale or is_of_one_scale) or not (settings.field or is_known):
-        text = "tiles have {field:{}} and {scale:{}}, a guess: give those of slides cut, which the model file lacks"
-        _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}"))
+    field, scale = _field_and_scale(training, views, settings)
     fields = CutSettings(field=field, scale=scale, tissue=settings.tissue, mpp=settings.mpp)
     header = ImageHeader("tile", fields.pixels, fields.pixels, "RGB", pages=1)
     tile = ImageRecord("a tile", Path("a tile"), None, mpp=scale, header=header)
-    training.warn_unlike([tile], Message("give the {field} and {scale} of those"))
+    training.warn_outside(
+        [tile], "bits of a sample", "bits", cure="train on fields that slides cut writes"
+    )
+    if settings.field:
+        _warn_other_field(training, tile)
     for need in model.needs:
         misfit = need.misfit(tile, width=fields.pixels, height=fields.pixels)
         if misfit is not None:
             text = "{field:{}}: {}; give a larger {field}"
             raise InputError(text, f"{field:.4g}", limited(misfit, {"field"}))
     return fields
+
+
+def _refuse_other_scale(training: TrainingLooks, scale: float | None) -> None:
+    """Refuse a scale that no training image is `ALIKE`, if theirs are known."""
+    if scale and _is_outside(training, "mpp", scale):
+        text = (
+            "{scale:{}}: the training images have {} micrometres a pixel; leave it out, or train on fields of this "
+            "{scale}"
+        )
+        raise InputError(text, f"{scale:g}", _in_words(training, "mpp"))
+
+
+def _field_and_scale(
+    training: TrainingLooks, views: Sequence[View], settings: MapSettings
+) -> tuple[float, float]:
+    """Return the micrometres of a tile's side and pixel, by default as in training; warn of a guess."""
+    scales = training.ends.get("mpp") or [view.scale for view in views if view.unit]
+    scale = settings.scale or _scale(scales)
+    field, is_known = _field(training, views, scale)
+    field = settings.field or field
+    is_of_one_scale = bool(scales) and max(scales) / min(scales) <= 1 + ALIKE
+    if not (settings.scale or is_of_one_scale) or not (settings.field or is_known):
+        text = (
+            "tiles have {field:{}} and {scale:{}}, a guess (training images: {} micrometres a side, {} a pixel); "
+            "give those of slides cut"
+        )
+        known = [_in_words(training, what) for what in ("field", "mpp")]
+        _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}", *known))
+    return field, scale
+
+
+def _warn_other_field(training: TrainingLooks, tile: ImageRecord) -> None:
+    """Warn of a tile with a side that no training image has, in micrometres or, if these are unknown, in pixels."""
+    what, unit = "field", "micrometres"
+    if what not in training.ends:
+        what, unit = "short", "pixels"
+    side = getattr(tile.look, what)
+    if _is_outside(training, what, side):
+        text = "tiles have {} {} a side, and the training images {}; leave {field} out, or train on such fields"
+        _log.warning(Message(text, f"{side:.3g}", unit, _in_words(training, what)))
+
+
+def _is_outside(training: TrainingLooks, what: str, value: float) -> bool:
+    """Return whether a value is not `ALIKE` those of training, if these are known."""
+    least, most = training.ends.get(what, (value, value))
+    return value < least * (1 - ALIKE) or value > most * (1 + ALIKE)
+
+
+def _in_words(training: TrainingLooks, what: str) -> str:
+    """Return the least and the largest value of training."""
+    ends = training.ends.get(what, ())
+    return " to ".join(dict.fromkeys(f"{end:.3g}" for end in ends)) or "unknown"
 
 
 def _scale(scales: Sequence[float]) -> float:
@@ -115,7 +165,13 @@ def _field(training: TrainingLooks, views: Sequence[View], scale: float) -> tupl
     """Return the side of a tile in micrometres, and whether all training images have it as their shorter side."""
     if "short" in training.ends:
         least, most = training.ends["short"]
-        return least * scale, least == most
+        if least == most:
+            return least * scale, True
+        if "field" in training.ends:
+            narrowest, widest = training.ends["field"]
+            if widest / narrowest <= 1 + ALIKE:
+                return narrowest, True
+        return least * scale, False
     if not views:
         return CutSettings.field, False
     return math.ceil(max(view.crop / view.factor(scale) for view in views)) * scale, False

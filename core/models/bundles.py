@@ -78,7 +78,7 @@ class BundleFacts:
     unsure : dict or None
         See `bchisto.evaluate.unsure_rule`.
     looks : sequence of dict
-        ``class``, ``what`` (a field of `bchisto.data.Look`), and its ``least`` and ``most`` in the training images.
+        ``class``, ``what`` (of `bchisto.data.Look`), and its ``least`` and ``most`` in the training images.
     reading : dict
         How images were read from their dataset, see `bchisto.data.ImageSelection`. Empty for the default.
     """
