@@ -306,17 +306,16 @@ def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
         if colour is not None:
             # its lowest byte is red
             colour = colour[::-1]
-        regions = list(layer.iter("Region"))
-        holes = [_outline_of(region) for region in regions if region.get("NegativeROA") == "1"]
-        for region in regions:
+        shapes = [(region, _outline_of(region)) for region in layer.iter("Region")]
+        holes = [ring for region, ring in shapes if region.get("NegativeROA") == "1" and len(ring)]
+        for region, ring in shapes:
             if region.get("NegativeROA") == "1":
                 continue
-            ring = _outline_of(region)
             outline = ring.astype(np.float32)
             inside = [
                 hole
                 for hole in holes
-                if cv2.pointPolygonTest(outline, hole.mean(axis=0), False) > 0
+                if len(ring) and cv2.pointPolygonTest(outline, hole.mean(axis=0), False) > 0
             ]
             yield Annotation(name or region.get("Text", "").strip(), (ring, *inside), colour)
 
@@ -335,6 +334,9 @@ def _layer_name(layer: ElementTree.Element) -> str:
 
 def _outline_of(region: ElementTree.Element) -> Floats:
     """Return the outline of a region, which may have only two corners if it is a rectangle or an ellipse."""
+    if region.get("HasEndcaps") == "1":
+        # a line of HALO
+        return _ring([])
     ring = _ring_of([*region.iter("Vertex"), *region.iter("V")])
     kind = region.get("Type")
     if kind in _RECTANGLES and len(ring) == 2:
