@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from xml.etree import ElementTree  # nosec B405 - `_Tree` refuses document types, so there are no entities
@@ -112,8 +112,8 @@ def refusal(path: Path, reason: str = "another format") -> str:
 def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotation]:
     """Read a file of annotations, packed with gzip or zip or not; its content tells what it is.
 
-    A class is what QuPath calls so; of ASAP, the group; of ImageScope and HALO, the name of the layer, or else its
-    description, or else the text of the region. Detections, cells and tiles are not annotations.
+    A class of ASAP is a group; of ImageScope and HALO, it is the name of the layer, or else its description, or else
+    the text of the region. Detections, cells and tiles are not annotations.
 
     Parameters
     ----------
@@ -270,13 +270,13 @@ def _read_xml(data: bytes, corner: tuple[int, int]) -> Iterator[Annotation]:
     if data.count(b"<") > limits.XML_TAGS:
         raise ValueError(f"more than {limits.XML_TAGS:,} tags")
     root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))  # nosec B314 - see `_Tree`
-    readers: dict[str, Callable[[ElementTree.Element], Iterator[Annotation]]] = {
-        "ASAP_Annotations": _read_asap,
-        "Annotations": _read_layers,
-    }
-    if root.tag not in readers:
+    if root.tag == "ASAP_Annotations":
+        found = _read_asap(root)
+    elif root.tag == "Annotations":
+        found = _read_layers(root)
+    else:
         raise ValueError(f"XML of another program, {root.tag}")
-    for annotation in readers[root.tag](root):
+    for annotation in found:
         rings = tuple(ring - corner for ring in annotation.rings)
         yield annotation._replace(rings=rings)
 

@@ -381,3 +381,72 @@ def test_two_files_of_a_slide_and_files_of_another_format(tmp_path, caplog):
     (drawn / "x" / "S1.xml").write_text(ASAP)
     with pytest.raises(InputError, match="S1 has several files: .*S1.geojson, .*S1.xml; keep one"):
         annotations_of(slides, drawn)
+
+
+def test_forms_that_public_repositories_hold(tmp_path):
+    """What is particular to each; the files are ours."""
+    path = tmp_path / "a"
+    square = {"type": "Polygon", "coordinates": [SQUARE]}
+    named = {"objectType": "annotation", "name": "I", "color": [255, 0, 0]}
+    many = [(x, y) for x, y in SQUARE for _ in range(3)]
+    for content, expected in (
+        # markowetzlab/geojson_xml: the kind counts, and not the id of QuPath 0.2; outlines of ASAP are not closed
+        (
+            [outline("artifact", SQUARE) | {"id": "PathDetectionObject"}],
+            [("artifact", 640_000, (200, 0, 0))],
+        ),
+        # NKI-AI/dlup, QuPath 0.5: the name of an object is no class
+        ([{"type": "Feature", "geometry": square, "properties": named}], [("", 640_000, None)]),
+        # josenimo/Qupath_to_LMD: points for calibration, and cells
+        (
+            [
+                {"geometry": {"type": "Point", "coordinates": [3, 4]}, "properties": named},
+                outline("P1_Immune", SQUARE, objectType="cell"),
+            ],
+            [("", 0, None)],
+        ),
+        # pjl54/WSI_handling: a rectangle of many points, which is none; the class is the name of an attribute
+        (
+            layers(
+                layer(
+                    'Id="1" Name="" LineColor="65280"',
+                    region(many, "1"),
+                    attribute='<Attribute Name="CaP" Id="0" Value=""/>',
+                )
+            ),
+            [("CaP", 640_000, (0, 255, 0))],
+        ),
+        # inhuszar/xml2mask: a layer without any name
+        (
+            layers(layer('Id="39256" Name="" LineColor="65280"', region(SQUARE))),
+            [("", 640_000, (0, 255, 0))],
+        ),
+        # rharkes/pyhaloxml: comments, and a region that begins left of the slide
+        (
+            layers(
+                layer(
+                    'Name="Layer 1"', region(box(-27865, 40907, -17161, 51611), "Polygon", tag="V")
+                ),
+                of="HALO",
+            ).replace("</Region>", '<Comments><Comment Body="a square"/></Comments></Region>'),
+            [("Layer 1", 10704**2, None)],
+        ),
+    ):
+        text = content
+        if not isinstance(content, str):
+            text = json.dumps(content)
+        path.write_text(text)
+        assert areas(read_file(path)) == expected
+    darwin = {"version": "2.0", "item": {"slots": []}, "annotations": [{"polygon": {"paths": []}}]}
+    for text, why in (
+        # NKI-AI/dlup: Darwin of V7, and its own XML; Kiemen-Lab/CODAvision: XML of nothing
+        (json.dumps(darwin), "feature 1 is not GeoJSON"),
+        (
+            '<DlupAnnotations version="1.0"></DlupAnnotations>',
+            "XML of another program, DlupAnnotations",
+        ),
+        ('\n    <XMLname attrib1="x"></XMLname>', "XML of another program, XMLname"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=why):
+            read_file(path)
