@@ -25,9 +25,6 @@ Colour: TypeAlias = tuple[int, int, int]
 
 _ENDING = re.compile(r"\.(geojson|json|xml|annotations)(\.gz|\.zip)?$|\.zip$", re.IGNORECASE)
 
-_OME = re.compile(r"\.ome(?=(\.[^.]+)?$)", re.IGNORECASE)
-"""A part of the suffix, as in QuPath."""
-
 _OTHERS = re.compile(r"(path)?(detection|cell|tile|tma_?core|root)(object)?", re.IGNORECASE)
 """Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
 
@@ -91,16 +88,16 @@ class Annotation(NamedTuple):
 
 
 def slide_named(path: Path) -> str | None:
-    """Return the name of the slide that a file of annotations has by its own name; None for other files.
+    """Return the slide that a file of annotations is of by its name, with or without suffix; None for other files.
 
     Examples
     --------
     >>> slide_named(Path("S1.geojson.gz")), slide_named(Path("S1.ome.tif.xml")), slide_named(Path("S1.csv"))
-    ('S1', 'S1.tif', None)
+    ('S1', 'S1.ome.tif', None)
     """
     if _ENDING.search(path.name) is None:
         return None
-    return _OME.sub("", _ENDING.sub("", path.name))
+    return _ENDING.sub("", path.name)
 
 
 def refusal(path: Path, reason: str = "another format") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ...core import InputError, counted, few
@@ -51,12 +51,17 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
             raise InputError("{annotations}: {} has several files: {}; keep one", name, several)
     bare = [slide.name for slide in slides if slide.name not in names.values()]
     if bare:
-        text = "%s without annotations, and so without labels: %s"
-        _log.warning(text, counted(len(bare), "slide"), few(bare))
-        unread, _ = match_names(others, bare, where=given.name)
-        for stem in list(unread)[:1]:
-            _log.warning("%s", refusal(others[stem]))
+        _warn_of(bare, others)
     return {name: files[stem][0] for stem, name in names.items()}
+
+
+def _warn_of(bare: Sequence[str], others: Mapping[str, Path]) -> None:
+    """Warn of slides without annotations, and of the first file of them that is of another format."""
+    text = "%s without annotations, and so without labels: %s"
+    _log.warning(text, counted(len(bare), "slide"), few(bare))
+    unread, _ = match_names(others, bare, where="")
+    for stem in list(unread)[:1]:
+        _log.warning("%s", refusal(others[stem]))
 
 
 def _named_in(

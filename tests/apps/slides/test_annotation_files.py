@@ -358,10 +358,13 @@ def test_names_as_qupath_writes_them(tmp_path, completed):
             data = layers(layer('Name="T"', region(box(0, 0, 512, 512)))).encode()
         (drawn / name).write_bytes(data)
     (drawn / "._S1.geojson").write_bytes(b"\0")
-    words = ("--field", 256, "--scale", 0.5, "--out", tmp_path / "out", "--annotations", drawn)
-    _, err = completed("slides", "cut", slides, *words)
+    patients = tmp_path / "patients.csv"
+    patients.write_text("slide,patient\n" + "".join(f"{name},P {name}\n" for name in names))
+    words = ("--field", 256, "--scale", 0.5, "--annotations", drawn, "--patients", patients)
+    _, err = completed("slides", "cut", slides, *words, "--out", tmp_path / "out")
     assert "without annotations" not in err
     rows = table(tmp_path / "out" / "manifest.csv")
+    assert {row["group"] for row in rows} == {f"P {name}" for name in names}
     assert {(row["wsi"], row["label"]) for row in rows} == {
         (name, "T") for name in ("S1", "S2", "S3.v2", "S4 ü", "S5", "S6", "S7")
     }
