@@ -28,31 +28,35 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     Raises
     ------
     InputError
-        There are several slides and one file, no slide has a file, or one has several.
+        There are several slides and one file, no slide has a file that can be read, or one has several.
     """
     if given is None:
         return {}
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}
     files, others = _named_in(given, {slide.path.name for slide in slides})
-    names, findings = match_names(files, (slide.name for slide in slides), where=given.name)
+    wanted = [slide.name for slide in slides]
+    names, findings = match_names(files, wanted, where=given.name)
     report_findings(findings)
-    if not files and others:
-        raise InputError(refusal(next(iter(others.values()))))
     if not names:
         raise InputError(
             "{annotations} {}: give a folder with a file a slide ({}.geojson)",
             given,
             slides[0].name,
         )
-    for stem, name in names.items():
-        if len(files[stem]) > 1:
-            several = few(map(str, files[stem]))
+    found: dict[str, list[Path]] = {}
+    # others may name a slide in another way
+    more, _ = match_names(sorted(files.keys() - names.keys()), wanted, where=given.name)
+    for stem, name in (names | more).items():
+        found.setdefault(name, []).extend(files[stem])
+    for name, paths in found.items():
+        if len(paths) > 1:
+            several = few(map(str, paths))
             raise InputError("{annotations}: {} has several files: {}; keep one", name, several)
-    bare = [slide.name for slide in slides if slide.name not in names.values()]
+    bare = [name for name in wanted if name not in found]
     if bare:
         _warn_of(bare, others)
-    return {name: files[stem][0] for stem, name in names.items()}
+    return {name: paths[0] for name, paths in found.items()}
 
 
 def _warn_of(bare: Sequence[str], others: Mapping[str, Path]) -> None:
@@ -67,7 +71,13 @@ def _warn_of(bare: Sequence[str], others: Mapping[str, Path]) -> None:
 def _named_in(
     folder: Path, slides: Collection[str]
 ) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """Return the files of a folder that may be read, by the name of their slide, and others, by their own name."""
+    """Return the files of a folder that may be read, by the name of their slide, and others, by their own name.
+
+    Raises
+    ------
+    InputError
+        There are only others.
+    """
     files: dict[str, list[Path]] = {}
     others: dict[str, Path] = {}
     for path in sorted(folder.rglob("[!.]*")):
@@ -76,6 +86,8 @@ def _named_in(
             files.setdefault(stem, []).append(path)
         elif path.is_file() and path.name not in slides:
             others[path.stem] = path
+    if others and not files:
+        raise InputError(refusal(next(iter(others.values()))))
     return files, others
 
 

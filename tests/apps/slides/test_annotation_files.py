@@ -384,6 +384,11 @@ def test_two_files_of_a_slide_and_files_of_another_format(tmp_path, caplog):
     (drawn / "x" / "S1.xml").write_text(ASAP)
     with pytest.raises(InputError, match="S1 has several files: .*S1.geojson, .*S1.xml; keep one"):
         annotations_of(slides, drawn)
+    (drawn / "x" / "S1.xml").rename(drawn / "S1.tif.geojson.gz")
+    with pytest.raises(
+        InputError, match=r"S1 has several files: .*S1.geojson, .*S1.tif.geojson.gz"
+    ):
+        annotations_of(slides, drawn)
 
 
 def test_forms_that_public_repositories_hold(tmp_path):
