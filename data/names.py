@@ -273,10 +273,15 @@ def _plain(name: str) -> str:
     return text.replace("?d=", "/").replace("%5C", "/").replace("%2F", "/")
 
 
+_OME = re.compile(r"(?<=.)\.ome$", re.IGNORECASE)
+
+
 def _bare(name: str) -> str:
-    """Return a name without the suffix of a picture or slide."""
+    """Return a name without the suffix of a picture or slide, of which ``.ome`` is a part, as in QuPath."""
     stem, dot, suffix = name.rpartition(".")
-    return stem if f"{dot}{suffix}".casefold() in _SUFFIXES and stem else name
+    if stem and f"{dot}{suffix}".casefold() in _SUFFIXES:
+        name = stem
+    return _OME.sub("", name)
 
 
 def _mangled(name: str) -> str:

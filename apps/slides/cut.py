@@ -42,7 +42,7 @@ from ...core.runs import FolderSettings, record_run
 from ...evaluate.report import render_page, thumbnail
 from . import files
 from .files import Failures, SlideFile, leaving_out
-from .grid import Positions, field_classes, positions
+from .grid import Positions, covering_classes, positions
 from .regions import Annotation, annotations_of, read_annotations
 from .slide import Slide
 from .tissue import Tissue, find_tissue, tissue_shares
@@ -148,7 +148,7 @@ class SlideUnit(NamedTuple):
         content = {
             "name": slide.name,
             "digest": opened.digest,
-            "key": key_of("fields 1", settings=options, slide=opened.digest, regions=drawn),
+            "key": key_of("fields 2", settings=options, slide=opened.digest, regions=drawn),
             "scale": scale,
             "size": size,
         }
@@ -567,17 +567,17 @@ def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]
     side = unit.content["size"][2]
     corners = unit.corners[tissue_shares(tissue, unit.corners, side) >= settings.tissue]
     annotations = unit.annotations or ()
-    classes: list[str | None] = [""] * len(corners)
+    covering: list[tuple[str, ...]] = [("",)] * len(corners)
     if unit.annotations is not None:
-        classes = field_classes(annotations, corners, side, least=settings.annotated)
+        covering = covering_classes(annotations, corners, side, least=settings.annotated)
     fields = [
-        (x, y, label)
-        for (x, y), label in zip(corners.tolist(), classes, strict=True)
-        if label is not None
+        (x, y, classes[0])
+        for (x, y), classes in zip(corners.tolist(), covering, strict=True)
+        if len(classes) == 1
     ]
     if not fields or len(fields) < len(corners):
-        labels = sorted({annotation.label for annotation in annotations})
-        counts = [f"{classes.count(label)} {label or 'unnamed'}" for label in labels]
+        labels = {annotation.label for annotation in annotations if not annotation.is_ignored}
+        counts = [f"{covering.count((label,))} {label or 'unnamed'}" for label in sorted(labels)]
         _log.warning(
             Message(
                 "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}",
@@ -588,6 +588,13 @@ def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]
                 few(counts) or 0,
             )
         )
+    overlaps = Counter(" and ".join(classes) for classes in covering if len(classes) > 1)
+    if overlaps:
+        text = (
+            "%s: %s left out, in several classes: %s; subtract one class from the other in QuPath"
+        )
+        pairs = few(f"{number} {names}" for names, number in sorted(overlaps.items()))
+        _log.warning(text, unit.slide.path, counted(overlaps.total(), "field"), pairs)
     return fields
 
 

@@ -88,6 +88,19 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     return [SlideFile(name, path, paths[path]) for path, name in names.items()]
 
 
+def slide_stem(path: Path) -> str:
+    """Return the name of a slide's file without suffix; as in QuPath, ``.ome`` before the last one is a part of it.
+
+    Examples
+    --------
+    >>> slide_stem(Path("S1.ome.tif")), slide_stem(Path("S1.v2.svs"))
+    ('S1', 'S1.v2')
+    """
+    if path.stem.casefold().endswith(".ome"):
+        return path.stem[: -len(".ome")]
+    return path.stem
+
+
 def _names_of(paths: Sequence[Path]) -> dict[Path, str]:
     """Return a name for each slide: that of its file, with its folder in front if several slides have it.
 
@@ -96,12 +109,13 @@ def _names_of(paths: Sequence[Path]) -> dict[Path, str]:
     InputError
         Slides cannot be told apart, or a name is not UTF-8.
     """
-    stems = Counter(path.stem for path in paths)
+    stems = Counter(map(slide_stem, paths))
     names = {}
     for path in paths:
-        names[path] = path.stem
-        if stems[path.stem] > 1:
-            names[path] = f"{path.absolute().parent.name}_{path.stem}"
+        stem = slide_stem(path)
+        names[path] = stem
+        if stems[stem] > 1:
+            names[path] = f"{path.absolute().parent.name}_{stem}"
     counts = Counter(names.values())
     unfit = [
         path for path, name in names.items() if counts[name] > 1 or readable_name(name) != name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...core.formats import Array, Integers
+from ...core.formats import Array, Integers, Pixels
 from .regions import Annotation
 
 Positions = Integers
@@ -57,13 +57,30 @@ def positions(
 def field_classes(
     annotations: Sequence[Annotation], corners: Positions, side: float, *, least: float
 ) -> list[str | None]:
-    """Return the class of each field: the one that covers enough of it, if all others cover no more than the rest.
+    """Return the class of each field if it has one, see `covering_classes`.
+
+    Returns
+    -------
+    list of (str or None)
+        Empty for a field of annotations without a class, None for one that is not covered enough, or by several
+        classes.
+    """
+    covering = covering_classes(annotations, corners, side, least=least)
+    return [next(iter(classes)) if len(classes) == 1 else None for classes in covering]
+
+
+def covering_classes(
+    annotations: Sequence[Annotation], corners: Positions, side: float, *, least: float
+) -> list[tuple[str, ...]]:
+    """Return the class that covers enough of each field, and others that overlap it and cover more than the rest.
+
+    Of annotations inside one another, the innermost counts, as in QuPath's hierarchy. What is ignored has no class,
+    apart from what is drawn inside it. Annotations without a class take nothing away, and count only if no class covers
+    more than the rest. Of an outline that crosses itself, every second area is inside.
 
     Parameters
     ----------
     annotations : sequence of Annotation
-        Of an outline that crosses itself, every second area is inside. Annotations without a class count only if no
-        class covers more than the rest.
     corners : ndarray, shape (fields, 2)
     side : float
         Pixels of level 0.
@@ -72,41 +89,92 @@ def field_classes(
 
     Returns
     -------
-    list of (str or None)
-        Empty for a field of annotations without a class, None for one that is not covered enough, or by several
-        classes.
+    list of tuple of str
+        For each field the classes in the order of their names; an empty name for annotations without a class, and
+        none if it is not covered enough.
     """
     boxes = np.array([annotation.box for annotation in annotations]).reshape(-1, 4)
-    classes = []
+    hierarchy = _Hierarchy(annotations, side)
+    covering = []
     for corner in corners:
         touches = ((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)
-        near = [annotations[index] for index in np.flatnonzero(touches).tolist()]
-        shares = _covered_shares(near, corner, side)
+        shares = hierarchy.covered_shares(np.flatnonzero(touches).tolist(), corner)
         # a class that covers more than the rest, though not enough, is a rival of one that covers enough
-        rivals = [
-            label
+        rivals = {
+            label: share
             for label, share in shares.items()
             if label and (share >= least or share > 1 - least)
-        ]
-        label = next(iter(rivals), "")
-        is_enough = shares.get(label, 0) >= least
-        classes.append(label if is_enough and len(rivals) < 2 else None)
-    return classes
+        }
+        if not rivals and "" in shares:
+            rivals = {"": shares[""]}
+        classes: tuple[str, ...] = ()
+        if max(rivals.values(), default=0) >= least:
+            classes = tuple(sorted(rivals))
+        covering.append(classes)
+    return covering
 
 
-def _covered_shares(
-    annotations: Sequence[Annotation], corner: Integers, side: float
-) -> dict[str, float]:
-    """Return the share of a field that the annotations of each class cover together."""
+class _Hierarchy:
+    """Which annotations take area away from which others."""
+
+    def __init__(self, annotations: Sequence[Annotation], side: float) -> None:
+        self._annotations = annotations
+        self._side = side
+        self._taking: dict[tuple[int, int], bool] = {}
+
+    def covered_shares(self, near: Sequence[int], corner: Integers) -> dict[str, float]:
+        """Return the share of a field that the annotations of each class cover together, by the numbers of all near."""
+        drawn = {index: _draw(self._annotations[index], corner, self._side) for index in near}
+        covered: dict[str, Array] = {}
+        for index, area in drawn.items():
+            label = self._annotations[index].label
+            if self._annotations[index].is_ignored:
+                continue
+            left = area.copy()
+            for other, taken in drawn.items():
+                # most have the same class, or do not meet in this field
+                if self._annotations[other].label == label or not (left & taken).any():
+                    continue
+                if self._takes(other, index):
+                    left &= ~taken
+            covered[label] = covered.get(label, 0) | left
+        return {label: float(area.mean()) for label, area in covered.items()}
+
+    def _takes(self, one: int, other: int) -> bool:
+        """Whether an annotation takes area away from another one."""
+        if (one, other) not in self._taking:
+            self._taking[one, other] = self._decide(
+                self._annotations[one], self._annotations[other]
+            )
+        return self._taking[one, other]
+
+    def _decide(self, one: Annotation, other: Annotation) -> bool:
+        if one.is_ignored:
+            return not other.label or not self._is_inside(other, one)
+        return bool(one.label) and self._is_inside(one, other)
+
+    def _is_inside(self, inner: Annotation, outer: Annotation) -> bool:
+        """Whether an annotation is inside another one, and not the same drawn twice."""
+        return self._covers(outer, inner) and not self._covers(inner, outer)
+
+    def _covers(self, outer: Annotation, inner: Annotation) -> bool:
+        """Whether nothing of an annotation is outside another one, but for a square of the raster at the border."""
+        import cv2
+
+        corner = inner.box[:2]
+        side = max(self._side, *np.ptp(inner.box.reshape(2, 2), axis=0).tolist())
+        reach = cv2.dilate(_draw(outer, corner, side), np.ones((3, 3), np.uint8))
+        return not (_draw(inner, corner, side) & ~reach).any()
+
+
+def _draw(annotation: Annotation, corner: Array, side: float) -> Pixels:
+    """Draw what an annotation covers of a square: 1 inside, 0 outside."""
     import cv2
 
-    covered: dict[str, Array] = {}
-    for annotation in annotations:
-        rings = [
-            np.rint(((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS).astype(np.int32)
-            for ring in annotation.rings
-        ]
-        drawn = np.zeros((_RASTER, _RASTER), np.uint8)
-        cv2.fillPoly(drawn, rings, 1, shift=_BITS)
-        covered[annotation.label] = covered.get(annotation.label, 0) | drawn
-    return {label: float(drawn.mean()) for label, drawn in covered.items()}
+    drawn = np.zeros((_RASTER, _RASTER), np.uint8)
+    rings = [
+        np.rint(((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS).astype(np.int32)
+        for ring in annotation.rings
+    ]
+    cv2.fillPoly(drawn, rings, 1, shift=_BITS)
+    return drawn

@@ -1,30 +1,18 @@
-"""Regions of slides that were drawn in QuPath: which file is of which slide, and the polygons in it.
-
-References
-----------
-RFC 7946; ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath.
-"""
+"""Regions of slides: which file is of which slide, and the annotations in it that lie on the slide."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from ...core import InputError, counted, few
-from ...core.formats import Floats, read_json
 from ...data import match_names, report_findings
+from .annotation_files import Annotation, read_file, refusal, slide_named
 from .files import SlideFile
 from .slide import Slide
 
 _log = logging.getLogger(__name__)
-
-_OTHERS = re.compile(r"(path)?(detection|cell|tile|tmacore|root)(object)?", re.IGNORECASE)
-"""Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
 
 
 def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
@@ -34,23 +22,21 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     ----------
     slides : sequence of SlideFile
     given : Path, optional
-        The file of the only slide; or a folder with files named as the slides: ``S1.geojson``.
+        The file of the only slide; or a folder with files named as the slides: ``S1.geojson``, ``S1.geojson.gz``,
+        ``S1.zip``, ``S1.xml``, ``S1.annotations``. As in QuPath, that of ``S1.ome.tif`` is ``S1.geojson``.
 
     Raises
     ------
     InputError
-        There are several slides and one file, or no slide has a file.
+        There are several slides and one file, no slide has a file that can be read, or one has several.
     """
     if given is None:
         return {}
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}
-    files = {
-        path.stem: path
-        for path in sorted(given.rglob("*json"))
-        if path.suffix in (".geojson", ".json")
-    }
-    names, findings = match_names(files, (slide.name for slide in slides), where=given.name)
+    files, others = _named_in(given, {slide.path.name for slide in slides})
+    wanted = [slide.name for slide in slides]
+    names, findings = match_names(files, wanted, where=given.name)
     report_findings(findings)
     if not names:
         raise InputError(
@@ -58,44 +44,57 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
             given,
             slides[0].name,
         )
-    bare = [slide.name for slide in slides if slide.name not in names.values()]
+    found: dict[str, list[Path]] = {}
+    # others may name a slide in another way
+    more, _ = match_names(sorted(files.keys() - names.keys()), wanted, where=given.name)
+    for stem, name in (names | more).items():
+        found.setdefault(name, []).extend(files[stem])
+    for name, paths in found.items():
+        if len(paths) > 1:
+            several = few(map(str, paths))
+            raise InputError("{annotations}: {} has several files: {}; keep one", name, several)
+    bare = [name for name in wanted if name not in found]
     if bare:
-        text = "%s without annotations, and so without labels: %s"
-        _log.warning(text, counted(len(bare), "slide"), few(bare))
-    return {name: files[stem] for stem, name in names.items()}
+        _warn_of(bare, others)
+    return {name: paths[0] for name, paths in found.items()}
 
 
-class Annotation(NamedTuple):
-    """A polygon of a class, drawn in QuPath.
+def _warn_of(bare: Sequence[str], others: Mapping[str, Path]) -> None:
+    """Warn of slides without annotations, and of the first file of them that is of another format."""
+    text = "%s without annotations, and so without labels: %s"
+    _log.warning(text, counted(len(bare), "slide"), few(bare))
+    unread, _ = match_names(others, bare, where="")
+    for stem in list(unread)[:1]:
+        _log.warning("%s", refusal(others[stem]))
 
-    Attributes
-    ----------
-    label : str
-        Name of the class; empty if it has none.
-    rings : tuple of ndarray of float, shape (points, 2)
-        The outline, then its holes: x and y, pixels of level 0.
+
+def _named_in(
+    folder: Path, slides: Collection[str]
+) -> tuple[dict[str, list[Path]], dict[str, Path]]:
+    """Return the files of a folder that may be read, by the name of their slide, and others, by their own name.
+
+    Raises
+    ------
+    InputError
+        There are only others.
     """
-
-    label: str
-    rings: tuple[Floats, ...]
-
-    @property
-    def box(self) -> Floats:
-        """Smallest x and y, then the largest ones."""
-        return np.concatenate([self.rings[0].min(axis=0), self.rings[0].max(axis=0)])
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it has an area, and a class that QuPath does not ignore."""
-        has_area = bool(self.rings) and bool(np.ptp(self.rings[0], axis=0).all())
-        return has_area and not self.label.endswith("*")
+    files: dict[str, list[Path]] = {}
+    others: dict[str, Path] = {}
+    for path in sorted(folder.rglob("[!.]*")):
+        stem = slide_named(path)
+        if stem is not None:
+            files.setdefault(stem, []).append(path)
+        elif path.is_file() and path.name not in slides:
+            others[path.stem] = path
+    if others and not files:
+        raise InputError(refusal(next(iter(others.values()))))
+    return files, others
 
 
 def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
-    """Read the annotations that QuPath exported as GeoJSON: a ``FeatureCollection``, a feature, or a list of them.
+    """Read the annotations of a slide, see `read_file`.
 
-    Detections, cells and tiles are not annotations. Points, lines, and polygons without an area are left out, with a
-    warning; so is, as in QuPath, a class whose name ends with ``*`` (``Ignore*``).
+    What has no area, and regions off the slide, are left out with a warning; ``Region*`` means nothing.
 
     Parameters
     ----------
@@ -106,70 +105,41 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     Returns
     -------
     list of Annotation
-        One for each polygon.
+        One for each polygon, those of ``Ignore*`` among them.
 
     Raises
     ------
     InputError
-        The file is not GeoJSON, or an annotation lies outside the slide.
+        The file cannot be read, or all its regions lie off the slide.
     """
-    features = read_json(path)
-    if isinstance(features, dict):
-        features = features.get("features", [features])
-    if not isinstance(features, list):
-        features = [features]
-    annotations = []
-    left_out = 0
-    for number, feature in enumerate(features, start=1):
-        try:
-            polygons = _polygons_of(feature)
-        except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
-            raise InputError(
-                f"{path}: feature {number} is not GeoJSON of QuPath ({error}); export it again"
-            ) from error
-        if polygons is None:
-            continue
-        usable = [polygon for polygon in polygons if polygon.is_usable]
-        left_out += not usable
-        annotations += usable
-    if left_out:
-        text = "%s: %s without an area, or ignored by QuPath, left out"
-        _log.warning(text, path, counted(left_out, "annotation"))
-    for annotation in annotations:
-        left, top, right, bottom = annotation.box
-        if min(right, bottom) <= 0 or left >= slide.width or top >= slide.height:
-            where = f"{slide.path.name} ({slide.width} x {slide.height} pixels); give the annotations of this slide"
-            raise InputError(f"{path}: a region at x {left:.0f}, y {top:.0f} is outside {where}")
-    return annotations
+    drawn = [
+        annotation
+        for annotation in read_file(path, corner=slide.origin)
+        if not annotation.is_bare_region
+    ]
+    regions = [annotation for annotation in drawn if annotation.has_area]
+    if len(regions) < len(drawn):
+        text = "%s: %s without an area left out"
+        _log.warning(text, path, counted(len(drawn) - len(regions), "annotation"))
+    stray = [region for region in regions if _is_off(region, slide)]
+    if not stray:
+        return regions
+    places = few(_place_of(region) for region in stray)
+    size = f"{slide.path.name} ({slide.width} x {slide.height} pixels)"
+    if len(stray) == len(regions):
+        raise InputError(
+            f"{path}: a region is outside {size}: {places}; give the annotations of this slide"
+        )
+    text = "%s: left out, outside %s: %s; delete what was not meant"
+    _log.warning(text, path, size, places)
+    return [region for region in regions if not _is_off(region, slide)]
 
 
-def _polygons_of(feature: Any) -> list[Annotation] | None:
-    """Return the polygons of a GeoJSON feature; none of other geometries, and None if it is not an annotation."""
-    properties = feature.get("properties") or {}
-    geometry = feature.get("geometry") or {}
-    kind = properties.get("objectType") or properties.get("object_type") or feature.get("id")
-    if _OTHERS.fullmatch(str(kind)):
-        return None
-    label = _class_of(properties)
-    coordinates = geometry.get("coordinates") or []
-    polygons = []
-    if geometry.get("type") == "Polygon":
-        polygons = [coordinates]
-    elif geometry.get("type") == "MultiPolygon":
-        polygons = coordinates
-    return [Annotation(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
+def _is_off(region: Annotation, slide: Slide) -> bool:
+    left, top, right, bottom = region.box
+    return bool(min(right, bottom) <= 0 or left >= slide.width or top >= slide.height)
 
 
-def _class_of(properties: dict[str, Any]) -> str:
-    """Return the name of the class of an annotation; empty without one."""
-    value = properties.get("classification") or ""
-    if isinstance(value, dict):
-        value = value.get("name") or ": ".join(map(str, value.get("names") or ()))
-    return str(value).strip()
-
-
-def _ring(points: Any) -> Floats:
-    ring = np.array([point[:2] for point in points], dtype=np.float64).reshape(-1, 2)
-    if not (np.abs(ring) < 1e7).all():  # nor a number
-        raise ValueError("a coordinate that no slide has")
-    return ring
+def _place_of(region: Annotation) -> str:
+    left, top, _, _ = region.box
+    return f"{region.label or 'unnamed'} at x {left:.0f}, y {top:.0f}"

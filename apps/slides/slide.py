@@ -87,6 +87,11 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
             )
         self.mpp = mpp
 
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Corner of the scanned area in the whole image, x and y in pixels of level 0."""
+        return self._left, self._top
+
     def _open(self) -> None:
         try:
             from openslide import OpenSlide, OpenSlideError

@@ -9,6 +9,9 @@ ID_LETTERS = 4096  # characters of an ID, a label or a group, as many as the lon
 FOLDER_VISITS = 32  # of one folder; branching links in a tree would otherwise never end
 JSON_BYTES = 256 * 1024**2  # of a file that bchisto wrote
 JSON_VALUES = 10_000_000  # of a JSON text; a value takes at most some 65 bytes
+XML_TAGS = (
+    2_000_000  # of annotations; a point takes some 700 bytes, and large files of HALO have 900,000
+)
 RECORD_BYTES = 16 * 1024**2  # of a record of a run
 RECORD_VALUES = 1_000_000  # of a record of a run
 OPTIONS_JSON = 16 * 1024**2  # characters of a file of options in JSON

@@ -167,6 +167,7 @@ def test_regions_give_classes(tmp_path):
         (600, 200): "C: D",
         (0, 400): "A",
         **{(x, 400): "" for x in range(200, 1000, 100)},
+        (0, 600): "B",  # inside a region of another class
     }
     # 64 %; both halves of one that crosses itself
     assert (classes(0.5)[0, 0], classes(0.5)[400, 0]) == (

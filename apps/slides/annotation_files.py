@@ -1,0 +1,358 @@
+"""Files of annotations: GeoJSON of QuPath, XML of ASAP and ImageScope, and the same of HALO.
+
+References
+----------
+RFC 7946; ``QuPathTypeAdapters`` and ``PathClassTools`` in the sources of QuPath; ``XmlRepository``,
+``ImageScopeRepository`` and ``OpenSlideImage`` in those of ASAP.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+from xml.etree import ElementTree  # nosec B405 - `_Tree` refuses document types, so there are no entities
+
+import numpy as np
+
+from ...core import DAMAGE, InputError, first_line
+from ...core.formats import Floats, decimal_of, limits, open_zip, parse_json
+
+Colour: TypeAlias = tuple[int, int, int]
+
+_ENDING = re.compile(r"\.(geojson|json|xml|annotations)(\.gz|\.zip)?$|\.zip$", re.IGNORECASE)
+
+_OTHERS = re.compile(r"(path)?(detection|cell|tile|tma_?core|root)(object)?", re.IGNORECASE)
+"""Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
+
+_GEOMETRIES = ("Polygon", "MultiPolygon", "GeometryCollection")
+
+_POINTS = ("Dot", "PointSet", "Measurement")
+"""Types of ASAP without an area."""
+
+_RECTANGLES = ("1", "Rectangle")
+_ELLIPSES = ("2", "Ellipse")
+"""Types of regions of ImageScope and HALO that may have only two corners of their box; others are outlines."""
+
+_PACKED = re.compile(r"#[0-9a-fA-F]{6}|-?[1-9]\d{0,9}|0")
+"""A colour as one number."""
+
+_CURES = {
+    ".ndpa": "open it with its slide in ASAP, and save it there as .xml",
+    ".qpdata": "open its slide in QuPath, and choose File > Export objects as GeoJSON",
+}
+_CURE = "export GeoJSON, or draw its regions in QuPath and choose File > Export objects as GeoJSON"
+
+
+class Annotation(NamedTuple):
+    """A polygon of a class, drawn in QuPath or another program.
+
+    Attributes
+    ----------
+    label : str
+        Name of the class; empty if it has none.
+    rings : tuple of ndarray of float, shape (points, 2)
+        The outline, then its holes: x and y, pixels of level 0. None of what is not a polygon.
+    colour : (int, int, int), optional
+        Red, green and blue of its class, 0 to 255.
+    """
+
+    label: str
+    rings: tuple[Floats, ...]
+    colour: Colour | None = None
+
+    @property
+    def box(self) -> Floats:
+        """Smallest x and y, then the largest ones."""
+        return np.concatenate([self.rings[0].min(axis=0), self.rings[0].max(axis=0)])
+
+    @property
+    def has_area(self) -> bool:
+        """Whether it has an outline of three or more points that are not in a row or column."""
+        if not self.rings or len(np.unique(self.rings[0], axis=0)) < 3:
+            return False
+        return bool(np.ptp(self.rings[0], axis=0).all())
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether QuPath ignores its class, as all that end with an asterisk: ``Ignore*``, ``Artefact*``."""
+        return self.label.endswith("*")
+
+    @property
+    def is_bare_region(self) -> bool:
+        """Whether its class is ``Region*``, which QuPath offers for areas of no class."""
+        return self.label.rpartition(": ")[2].casefold() == "region*"
+
+
+def slide_named(path: Path) -> str | None:
+    """Return the slide that a file of annotations is of by its name, with or without suffix; None for other files.
+
+    Examples
+    --------
+    >>> slide_named(Path("S1.geojson.gz")), slide_named(Path("S1.ome.tif.xml")), slide_named(Path("S1.csv"))
+    ('S1', 'S1.ome.tif', None)
+    """
+    if _ENDING.search(path.name) is None:
+        return None
+    return _ENDING.sub("", path.name)
+
+
+def refusal(path: Path, reason: str = "another format") -> str:
+    """Return the line that says why a file is not read, and what to do with it."""
+    cure = _CURES.get(path.suffix.casefold(), _CURE)
+    return f"{path}: no annotations of QuPath, ASAP, ImageScope or HALO ({reason}); {cure}"
+
+
+def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotation]:
+    """Read a file of annotations, packed with gzip or zip or not; its content tells what it is.
+
+    A class of ASAP is a group; of ImageScope and HALO, it is the name of the layer, or else its description, or else
+    the text of the region. Detections, cells and tiles are not annotations.
+
+    Parameters
+    ----------
+    path : Path
+    corner : (int, int)
+        x and y of the scanned area, pixels of level 0. QuPath counts from it, the others from the corner of the image.
+
+    Returns
+    -------
+    list of Annotation
+        One for each polygon; without rings for points, lines and the like.
+
+    Raises
+    ------
+    InputError
+        The file is not one of these, or damaged.
+    """
+    try:
+        data = _content(path)
+        # there may be a mark of the encoding before it
+        if b"<" in data.lstrip()[:4]:
+            return list(_read_xml(data, corner))
+        return _read_json(data)
+    except DAMAGE as error:
+        raise InputError(refusal(path, first_line(error)[:200])) from error
+
+
+def class_colours(paths: Iterable[Path]) -> dict[str, Colour]:
+    """Return the colour of each class in files of annotations, the first if they differ.
+
+    Raises
+    ------
+    InputError
+        See `read_file`.
+    """
+    colours: dict[str, Colour] = {}
+    for path in paths:
+        for annotation in read_file(path):
+            if annotation.label and annotation.colour and not annotation.is_ignored:
+                colours.setdefault(annotation.label, annotation.colour)
+    return colours
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a file, unpacked; no more than its limit is read or unpacked.
+
+    Raises
+    ------
+    ValueError
+        It is larger, or a zip with several such files or none.
+    """
+    most = limits.JSON_BYTES
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if data.startswith(b"\x1f\x8b"):
+        with gzip.open(io.BytesIO(data)) as file:
+            data = file.read(most + 1)
+    elif data.startswith(b"PK"):
+        with open_zip(io.BytesIO(data), members=limits.ARCHIVE_MEMBERS) as archive:
+            names = [name for name in archive.namelist() if _is_member(name)]
+            if len(names) != 1:
+                raise ValueError(f"a zip of {len(names)} such files, not of one")
+            with archive.open(names[0]) as member:
+                data = member.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"more than {most // 1024**2} MiB")
+    return data
+
+
+def _is_member(name: str) -> bool:
+    """Whether a member of a zip is a file of annotations, and none that macOS adds."""
+    return slide_named(Path(name)) is not None and not name.startswith("__MACOSX/")
+
+
+def _read_json(data: bytes) -> list[Annotation]:
+    """Return the annotations of GeoJSON: a ``FeatureCollection``, a feature, a geometry, or a list of them."""
+    try:
+        content = parse_json(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a readable JSON file: {first_line(error)}") from error
+    if isinstance(content, dict):
+        content = content.get("features", [content])
+    annotations: list[Annotation] = []
+    for number, feature in enumerate(content, start=1):
+        try:
+            annotations += _read_feature(feature)
+        except DAMAGE as error:
+            raise ValueError(f"feature {number} is not GeoJSON: {first_line(error)}") from error
+    return annotations
+
+
+def _read_feature(feature: Any) -> Iterator[Annotation]:
+    """Yield the polygons of a GeoJSON feature or geometry, and of the objects inside it in QuPath's hierarchy."""
+    if feature.get("type") in _GEOMETRIES:
+        feature = {"geometry": feature}
+    if not {"geometry", "properties"} & feature.keys():
+        raise ValueError("it has no geometry")
+    properties = feature.get("properties") or {}
+    kinds = (properties.get(name) for name in ("objectType", "object_type", "type"))
+    kind = next(filter(None, kinds), feature.get("id"))
+    if _OTHERS.fullmatch(str(kind)) is None:
+        label, colour = _class_of(properties.get("classification"))
+        # what is no polygon has no ring
+        for rings in list(_polygons_of(feature.get("geometry") or {})) or [[]]:
+            yield Annotation(label, tuple(map(_ring, filter(None, rings))), colour)
+    for child in properties.get("childObjects") or properties.get("children") or ():
+        yield from _read_feature(child)
+
+
+def _polygons_of(geometry: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the coordinates of the polygons of a geometry."""
+    kind = geometry.get("type")
+    if kind == "Polygon":
+        yield geometry.get("coordinates") or []
+    elif kind == "MultiPolygon":
+        yield from geometry.get("coordinates") or []
+    elif kind == "GeometryCollection":
+        for part in geometry["geometries"]:
+            yield from _polygons_of(part)
+
+
+def _class_of(value: Any) -> tuple[str, Colour | None]:
+    """Return the name of a class of QuPath, empty without one, and its colour."""
+    if isinstance(value, str) and value.startswith("{"):
+        # as GDAL writes it
+        value = parse_json(value)
+    colour = None
+    if isinstance(value, dict):
+        colour = _colour_of(value.get("color", value.get("colorRGB")))
+        value = value.get("name") or ": ".join(map(str, value.get("names") or ()))
+    return str(value or "").strip(), colour
+
+
+def _colour_of(value: object) -> Colour | None:
+    """Return a colour from three numbers, a packed one, or ``#rrggbb``; None from anything else."""
+    if isinstance(value, str) and _PACKED.fullmatch(value):
+        value = int(value.replace("#", "0x"), 0)
+    if isinstance(value, int):
+        value = [value >> 16, value >> 8, value]
+    if isinstance(value, list) and [type(part) for part in value] == [int] * 3:
+        red, green, blue = (part & 255 for part in value)
+        return red, green, blue
+    return None
+
+
+class _Tree(ElementTree.TreeBuilder):
+    def doctype(self, *_: object) -> None:
+        """Refuse a document type, which could define entities and name other files."""
+        raise ValueError("XML with a document type")
+
+
+def _read_xml(data: bytes, corner: tuple[int, int]) -> Iterator[Annotation]:
+    """Return the annotations of a file of ASAP, ImageScope or HALO."""
+    if data.count(b"<") > limits.XML_TAGS:
+        raise ValueError(f"more than {limits.XML_TAGS:,} tags")
+    root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))  # nosec B314 - see `_Tree`
+    if root.tag == "ASAP_Annotations":
+        found = _read_asap(root)
+    elif root.tag == "Annotations":
+        found = _read_layers(root)
+    else:
+        raise ValueError(f"XML of another program, {root.tag}")
+    for annotation in found:
+        rings = tuple(ring - corner for ring in annotation.rings)
+        yield annotation._replace(rings=rings)
+
+
+def _read_asap(root: ElementTree.Element) -> Iterator[Annotation]:
+    colours = {group.get("Name"): group.get("Color") for group in root.iter("Group")}
+    for drawn in root.iter("Annotation"):
+        group = drawn.get("PartOfGroup", "None")
+        rings = []
+        if drawn.get("Type") not in _POINTS:
+            points = sorted(drawn.iter("Coordinate"), key=lambda point: int(point.get("Order", 0)))
+            rings.append(_ring_of(points))
+        colour = _colour_of(colours.get(group) or drawn.get("Color"))
+        label = group.strip()
+        if group == "None":
+            label = ""
+        yield Annotation(label, tuple(rings), colour)
+
+
+def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
+    """Yield the regions of ImageScope or HALO; a negative one is a hole in those of its layer that are around it."""
+    import cv2
+
+    for layer in root.iter("Annotation"):
+        name = _layer_name(layer)
+        colour = _colour_of(layer.get("LineColor"))
+        if colour is not None:
+            # its lowest byte is red
+            colour = colour[::-1]
+        shapes = [(region, _outline_of(region)) for region in layer.iter("Region")]
+        holes = [ring for region, ring in shapes if region.get("NegativeROA") == "1" and len(ring)]
+        for region, ring in shapes:
+            if region.get("NegativeROA") == "1":
+                continue
+            outline = ring.astype(np.float32)
+            inside = [
+                hole
+                for hole in holes
+                if len(ring) and cv2.pointPolygonTest(outline, hole.mean(axis=0), False) > 0
+            ]
+            yield Annotation(name or region.get("Text", "").strip(), (ring, *inside), colour)
+
+
+def _layer_name(layer: ElementTree.Element) -> str:
+    """Return the name of a layer, or else its description: the value of an attribute, or the name of another one."""
+    name = layer.get("Name", "").strip()
+    attribute = layer.find("Attributes/Attribute")
+    if name or attribute is None:
+        return name
+    key = attribute.get("Name", "")
+    if key == "Description":
+        key = attribute.get("Value", "")
+    return key.strip()
+
+
+def _outline_of(region: ElementTree.Element) -> Floats:
+    """Return the outline of a region, which may have only two corners if it is a rectangle or an ellipse."""
+    if region.get("HasEndcaps") == "1":
+        # a line of HALO
+        return _ring([])
+    ring = _ring_of([*region.iter("Vertex"), *region.iter("V")])
+    kind = region.get("Type")
+    if kind in _RECTANGLES and len(ring) == 2:
+        (left, top), (right, bottom) = ring
+        return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    if kind in _ELLIPSES and 2 <= len(ring) <= 4:
+        low = ring.min(axis=0)
+        half = (ring.max(axis=0) - low) / 2
+        turns = np.linspace(0, 2 * np.pi, 73)
+        return np.asarray(low + half + half * np.stack([np.cos(turns), np.sin(turns)], axis=1))
+    return ring
+
+
+def _ring_of(points: Iterable[ElementTree.Element]) -> Floats:
+    return _ring([[decimal_of(point.attrib[axis]) for axis in "XY"] for point in points])
+
+
+def _ring(points: Any) -> Floats:
+    ring = np.array([point[:2] for point in points], dtype=np.float64).reshape(-1, 2)
+    if not (np.abs(ring) < 1e7).all():  # nor a number
+        raise ValueError("a coordinate that no slide has")
+    return ring
