@@ -233,11 +233,9 @@ class TileMap:
 
     def draw(self, tissue: Tissue) -> Image.Image:
         """Draw each tile in the colour of its class over the slide, with a legend below."""
-        shares = np.where([tile.uncertain for tile in self.tiles], _UNSURE, _SURE)
-        colours = [self.colours[tile.predicted] for tile in self.tiles]
-        pixels = paint_tiles(
-            tissue, self.boxes, np.array(colours, np.uint8), shares.astype(np.float64)
-        )
+        shares = np.array([_UNSURE if tile.uncertain else _SURE for tile in self.tiles])
+        colours = np.array([self.colours[tile.predicted] for tile in self.tiles], np.uint8)
+        pixels = paint_tiles(tissue, self.boxes, colours, shares)
         lines: list[tuple[str, Colour | None]] = [
             (f"{name}: {100 * share:.1f} %", self.colours[name])
             for name, share in self.shares.items()

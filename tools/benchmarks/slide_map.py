@@ -38,8 +38,8 @@ PLUGINS = Path(__file__).resolve().parents[2] / "tests" / "plugins"
 """The test network."""
 SIZE = (100_000, 80_000)
 MPP, SIDE, TILE = 0.5, 64, 256
-AREAS = 16
-"""Pieces of tissue, in a square of four by four."""
+AREA = 4096
+"""Pixels of a side of an area of tissue: a tile of the smallest level. An area has 64 x 64 tiles of the map."""
 MOST = 600
 """MB a process."""
 NAMES = ("böse", "gut")
@@ -55,15 +55,17 @@ def stained(dark, side, seed):
 
 
 def write_slide(path, tiles):
-    """Write a pyramid with `tiles` squares of 64 pixels of tissue in 16 areas; the rest of the file is missing."""
-    across = round((tiles / AREAS) ** 0.5) * SIDE // TILE * TILE
+    """Write a pyramid with areas of tissue, of `tiles` squares of 64 pixels; the rest of the file is missing."""
+    areas = round(tiles / (AREA / SIDE) ** 2)
     coded = [zlib.compress(stained(dark, TILE, dark).tobytes(), 1) for dark in (0, 1)]
 
     def level(factor):
         for top in range(0, SIZE[1] // factor, TILE):
             for left in range(0, SIZE[0] // factor, TILE):
-                x, y = (at * factor % (SIZE[1] // 4) for at in (left, top))
-                is_tissue = max(x, y) < across and left * factor < SIZE[1]
+                column, row = (at * factor // AREA for at in (left, top))
+                # every fourth column and eighth row, so that areas are apart
+                number = row // 8 * 6 + column // 4
+                is_tissue = column % 4 == row % 8 == 0 and number < areas
                 yield coded[(left + top) // TILE % 2] if is_tissue else b""
 
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
