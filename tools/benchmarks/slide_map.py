@@ -65,7 +65,7 @@ def write_slide(path, tiles):
                 column, row = (at * factor // AREA for at in (left, top))
                 # every fourth column and eighth row, so that areas are apart
                 number = row // 8 * 6 + column // 4
-                is_tissue = column % 4 == row % 8 == 0 and number < areas
+                is_tissue = column % 4 == row % 8 == 0 and column < 24 and number < areas
                 yield coded[(left + top) // TILE % 2] if is_tissue else b""
 
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
