@@ -15,6 +15,7 @@ from ...core.jobs import key_of
 from ...data import match_class, spell_labels
 from ...evaluate import default_positive
 from ...predict import OperatingPoint
+from .tiles import MapSettings
 
 Colour = tuple[int, ...]
 """RGB, 0 to 255."""
@@ -47,12 +48,7 @@ class Colouring:
 
     @classmethod
     def of(
-        cls,
-        classes: Sequence[str],
-        point: OperatingPoint | None,
-        *,
-        heat: str | None,
-        colours: Path | None,
+        cls, classes: Sequence[str], point: OperatingPoint | None, settings: MapSettings
     ) -> Colouring:
         """Return the colouring of the maps of a model.
 
@@ -63,10 +59,8 @@ class Colouring:
         ----------
         classes : sequence of str
         point : OperatingPoint or None
-        heat : str or None
-            A class that is drawn as heat instead.
-        colours : Path or None
-            A file with colours of classes, or a folder of such files, see `class_colours`.
+        settings : MapSettings
+            Its other class for the heat, and its file with colours of classes, or folder of such files.
 
         Raises
         ------
@@ -77,19 +71,29 @@ class Colouring:
         warm = default_positive(classes)
         if point is not None:
             warm = point.positive
-            rule = point.rule
+            # of two classes both rules are one
+            if len(classes) > 2:
+                rule = point.rule
         shown = warm or tuple(classes[-1:])
-        if heat is not None:
-            name = match_class(heat, classes)
+        if settings.heat is not None:
+            name = match_class(settings.heat, classes)
             if name is None:
                 text = "{heat} {}: no class of this model; {}"
-                raise InputError(text, heat, one_of(heat, classes))
+                raise InputError(text, settings.heat, one_of(settings.heat, classes))
             shown = (name,)
             rule = "sum"
         drawn = {}
-        if colours is not None:
-            drawn = _drawn_colours(colours, classes)
+        if settings.colours is not None:
+            drawn = _drawn_colours(settings.colours, classes)
         return cls(shown, rule, warm or shown, drawn)
+
+    @property
+    def title(self) -> str:
+        """What the heat is."""
+        names = " + ".join(self.heat)
+        if self.rule == "sum":
+            return f"probability of {names}"
+        return f"score of {names} (rule {self.rule})"
 
     @property
     def key(self) -> str:

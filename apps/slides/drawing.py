@@ -101,21 +101,21 @@ def _with_bar(pixels: Pixels, title: str, low: float, high: float) -> Image.Imag
     page = _extended(pixels, max(_BAR, round(font.getlength(title))), 3)
     pen = ImageDraw.Draw(page)
     top = pixels.shape[0] + _MARGIN
-    pen.text((_MARGIN, top - 2), title, fill=(0, 0, 0), font=font)
+    pen.text((_MARGIN, top - 2), title, fill="black", font=font)
     colours = heat_colours(np.linspace(low, high, _BAR), low, high)
     bar = Image.fromarray(np.tile(colours, (_LETTER, 1, 1)))
     page.paste(bar, (_MARGIN, top + _LINE))
     end = top + _LINE + _LETTER
     for share, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
         left = _MARGIN + round(share * (_BAR - 1))
-        pen.line([(left, end), (left, end + _TICK)], fill=(0, 0, 0))
+        pen.line([(left, end), (left, end + _TICK)], fill="black")
         number = f"{low + share * (high - low):.3g}"
-        pen.text((left, end + _TICK), number, fill=(0, 0, 0), font=font, anchor=anchor)
+        pen.text((left, end + _TICK), number, fill="black", font=font, anchor=anchor)
     return page
 
 
-def with_legend(pixels: Pixels, lines: Sequence[tuple[str, Colour | None]]) -> Image.Image:
-    """Return a picture with lines below, each with a square of its colour, if it has one."""
+def with_legend(pixels: Pixels, lines: Sequence[tuple[str, Colour]]) -> Image.Image:
+    """Return a picture with lines below, each with a square of its colour."""
     from PIL import Image, ImageDraw
 
     font = font_of(_LETTER)
@@ -124,9 +124,8 @@ def with_legend(pixels: Pixels, lines: Sequence[tuple[str, Colour | None]]) -> I
     pen = ImageDraw.Draw(page)
     top = pixels.shape[0] + _MARGIN
     for line, colour in lines:
-        if colour is not None:
-            page.paste(Image.new("RGB", (_LETTER, _LETTER), colour), (_MARGIN, top))
-        pen.text((_MARGIN + _LINE, top - 2), line, fill=(0, 0, 0), font=font)
+        page.paste(Image.new("RGB", (_LETTER, _LETTER), colour), (_MARGIN, top))
+        pen.text((_MARGIN + _LINE, top - 2), line, fill="black", font=font)
         top += _LINE
     return page
 
@@ -140,7 +139,7 @@ def _extended(pixels: Pixels, width: int, lines: int) -> Image.Image:
         max(picture.width, width + 2 * _MARGIN),
         picture.height + _LINE * lines + 2 * _MARGIN,
     )
-    page = Image.new("RGB", size, (255, 255, 255))
+    page = Image.new("RGB", size, "white")
     page.paste(picture, (0, 0))
     return page
 

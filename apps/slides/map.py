@@ -56,7 +56,7 @@ from .files import (
     values_of,
     write_failures,
 )
-from .overlay import Point, TileMap, is_coloured, write_map, write_table
+from .overlay import Point, TileMap, write_map, write_table
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
 
 FILES = ("index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson")
@@ -156,7 +156,7 @@ def map_slides(
             labels=_spelled(labels, settings, classes),
             patients=groups,
             point=point,
-            colouring=Colouring.of(classes, point, heat=settings.heat, colours=settings.colours),
+            colouring=Colouring.of(classes, point, settings),
             work=work,
             record=record,
         )
@@ -368,12 +368,12 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     def _is_mapped(self, grid: TileGrid) -> bool:
         """Return whether the files of a slide are there, in these colours, with its tiles but those left out."""
         folder = self.into / "maps" / grid.name
-        if not is_coloured(folder / "index.html", self.colouring):
-            return False
         mapped = {row["image_id"] for row in read_rows(folder / "tiles.csv")}
         left_out = {row["image_id"] for row in read_rows(self.into / "failures.csv")}
         tiles = {tile.image_id for tile in grid.records}
-        return mapped == tiles - left_out and all((folder / name).is_file() for name in FILES)
+        if mapped != tiles - left_out or not all((folder / name).is_file() for name in FILES):
+            return False
+        return self.colouring.key in (folder / "index.html").read_text(encoding="utf-8")
 
     def write(self, kept: Sequence[Results | None], made: Sequence[Results]) -> MapResult:
         """Write a map of each slide, the table of slides, and the list of what was left out.

@@ -33,6 +33,8 @@ _SURE = 0.5
 _UNSURE = 0.2
 """The same in an uncertain tile."""
 
+_WHITE = (255, 255, 255)
+
 _UNKNOWN = (
     "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; "
     "keep slides that trained it apart"
@@ -84,14 +86,6 @@ class TileMap:
         return two_class_scores(self.shown.raw, mask, rule=self.colouring.rule)
 
     @property
-    def heat_title(self) -> str:
-        """What the heat is."""
-        names = " + ".join(self.colouring.heat)
-        if self.colouring.rule == "sum" or len(self.colours) == 2:
-            return f"probability of {names}"
-        return f"score of {names} (rule {self.colouring.rule})"
-
-    @property
     def shares(self) -> dict[str, float]:
         """Share of the tiles of each class, 0 to 1."""
         predicted = self.shown.table.answers.predicted
@@ -137,9 +131,8 @@ class TileMap:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
         marks = self.marks
         probabilities = self.shown.raw.tolist()
-        boxes = self.boxes.tolist()
-        for number, (box, tile) in enumerate(zip(boxes, self.tiles, strict=True)):
-            left, top, right, bottom = box
+        tiles = zip(self.boxes.tolist(), self.tiles, strict=True)
+        for number, ((left, top, right, bottom), tile) in enumerate(tiles):
             ring = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
             measured = {
                 f"p {name}": share
@@ -157,10 +150,8 @@ class TileMap:
         for column, name in enumerate(self.colours):
             is_of_class = np.isin(lattice, np.flatnonzero(predicted == name)).astype(np.uint8)
             _, numbers, boxes, _ = cv2.connectedComponentsWithStats(is_of_class, connectivity=4)
-            for number, (left, top, width, height, _) in enumerate(boxes.tolist()):
-                if number == 0:
-                    # what is not of the class
-                    continue
+            # the first is what is not of the class
+            for number, (left, top, width, height, _) in enumerate(boxes[1:].tolist(), start=1):
                 around = np.s_[top : top + height, left : left + width]
                 inside = numbers[around] == number
                 rings = [
@@ -236,18 +227,18 @@ class TileMap:
         shares = np.array([_UNSURE if tile.uncertain else _SURE for tile in self.tiles])
         colours = np.array([self.colours[tile.predicted] for tile in self.tiles], np.uint8)
         pixels = paint_tiles(tissue, self.boxes, colours, shares)
-        lines: list[tuple[str, Colour | None]] = [
+        lines = [
             (f"{name}: {100 * share:.1f} %", self.colours[name])
             for name, share in self.shares.items()
         ]
         if "uncertain" in self.marks:
             unsure = sum(self.marks["uncertain"])
-            lines.append((f"paler: {counted(unsure, 'uncertain tile')}", None))
+            lines.append((f"paler: {counted(unsure, 'uncertain tile')}", _WHITE))
         return with_legend(pixels, lines)
 
     def draw_heat(self, tissue: Tissue) -> Image.Image:
         """Draw the heat of each tile over the slide, with its colour bar below."""
-        return draw_heat(tissue, self.boxes, self.heat, self.heat_title)
+        return draw_heat(tissue, self.boxes, self.heat, self.colouring.title)
 
     def write_tiles(self, path: Path) -> None:
         """Write the predictions of the tiles as a table, with their places."""
@@ -315,11 +306,6 @@ def write_map(
             thumbnail=thumbnail,
         )
     return tile_map
-
-
-def is_coloured(page: Path, colouring: Colouring) -> bool:
-    """Return whether a map with this page has these colours."""
-    return page.is_file() and colouring.key in page.read_text(encoding="utf-8")
 
 
 def _tabulate(predicted: predict.Predicted, slide: str, point: Point) -> predict.Tabulated:

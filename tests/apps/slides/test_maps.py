@@ -16,7 +16,7 @@ import pytest
 from bchisto.apps.slides.colours import Colouring, class_colours, heat_colours
 from bchisto.apps.slides.drawing import draw_heat
 from bchisto.apps.slides.overlay import TileMap
-from bchisto.apps.slides.tiles import TileGrid
+from bchisto.apps.slides.tiles import MapSettings, TileGrid
 from bchisto.apps.slides.tissue import Tissue
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
@@ -203,9 +203,9 @@ RAW = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.4, 0.1, 0.1]])
     ],
 )
 def test_heat_of_several_classes(point, heat, title, values):
-    colouring = Colouring.of(tuple("abcd"), point, heat=heat, colours=None)
+    colouring = Colouring.of(tuple("abcd"), point, MapSettings(heat=heat))
     overlay = overlay_of(RAW, colouring, tuple("abcd"))
-    assert overlay.heat_title == title
+    assert colouring.title == title
     np.testing.assert_allclose(overlay.heat, values)
 
 
@@ -214,7 +214,7 @@ def test_classes_are_told_apart_and_positive_ones_are_warm(count):
     names = tuple(f"Ä {number}" for number in range(count))
     for positives in range(1, count):
         point = point_of(names, names[:positives])
-        colours = Colouring.of(names, point, heat=None, colours=None).of_classes(names)
+        colours = Colouring.of(names, point, MapSettings()).of_classes(names)
         assert len({*colours.values()}) == count
         assert colours[names[0]] == WARM
         assert colours[names[positives]] == COOL
@@ -222,7 +222,7 @@ def test_classes_are_told_apart_and_positive_ones_are_warm(count):
 
 def test_uncertain_tiles_are_paler_and_the_legend_says_so():
     raw = np.array([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9]])
-    colouring = Colouring.of((BAD, GOOD), point_of((BAD, GOOD), (BAD,)), heat=None, colours=None)
+    colouring = Colouring.of((BAD, GOOD), point_of((BAD, GOOD), (BAD,)), MapSettings())
     unsure = np.array([False, True, False])
     drawn = {}
     for marks in (unsure, None):
@@ -255,7 +255,7 @@ def test_the_pathologists_colours_are_kept(form, tmp_path):
     ]
     path = draw(tmp_path, *features)
     for given in (path, tmp_path):
-        colouring = Colouring.of((BAD, GOOD), None, heat=None, colours=given)
+        colouring = Colouring.of((BAD, GOOD), None, MapSettings(colours=given))
         assert colouring.of_classes((BAD, GOOD)) == {BAD: (1, 2, 3), GOOD: WARM}
 
 
@@ -264,7 +264,7 @@ def test_no_two_classes_get_one_colour(tmp_path):
     named_so = {"name": GOOD, "color": list(WARM)}
     path = draw(tmp_path, outline("", box(0, 0, 9, 9), classification=named_so))
     point = point_of((BAD, GOOD), (BAD,))
-    colours = Colouring.of((BAD, GOOD), point, heat=None, colours=path).of_classes((BAD, GOOD))
+    colours = Colouring.of((BAD, GOOD), point, MapSettings(colours=path)).of_classes((BAD, GOOD))
     assert colours[GOOD] == WARM
     assert colours[BAD] != WARM
 
@@ -272,7 +272,7 @@ def test_no_two_classes_get_one_colour(tmp_path):
 def test_colours_of_other_classes_are_refused(tmp_path):
     path = draw(tmp_path, outline("Tumor", box(0, 0, 9, 9)))
     with pytest.raises(InputError, match="no class of the model has a colour there, only: Tumor"):
-        Colouring.of((BAD, GOOD), None, heat=None, colours=path)
+        Colouring.of((BAD, GOOD), None, MapSettings(colours=path))
     assert class_colours([path]) == {"Tumor": (200, 0, 0)}
 
 
