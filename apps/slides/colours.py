@@ -164,11 +164,13 @@ def class_colours(paths: Sequence[Path]) -> dict[str, Colour]:
         features = read_json(path)
         if isinstance(features, dict):
             features = features.get("features", [features])
+        if not isinstance(features, list):
+            features = [features]
         for feature in features:
             try:
                 named = feature["properties"]["classification"]
                 colour = named.get("color") or int(named["colorRGB"] & 0xFFFFFF).to_bytes(3, "big")
-                red, green, blue = bytes(colour)
+                red, green, blue = bytes([*colour])
                 colours.setdefault(str(named["name"]), (red, green, blue))
             except (AttributeError, LookupError, TypeError, ValueError):
                 # without a class, or without its colour

@@ -522,6 +522,7 @@ def test_the_page_shows_the_maps_and_nothing_else(study, model, start):
         assert "Map of s1" in page.text
         assert "style-src 'unsafe-inline'" in page.headers["content-security-policy"]
         assert get("/slides/s1/map.png").headers["content-type"] == "image/png"
+        assert get("/slides/s1/heat.png").headers["content-type"] == "image/png"
         assert get("/slides/s1/regions.geojson").json()["type"] == "FeatureCollection"
         outside = (
             "..%2Fsecret.txt/x",

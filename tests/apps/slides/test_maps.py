@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from bchisto.apps.slides.colours import Colouring, class_colours, heat_colours
@@ -147,17 +148,17 @@ def tissue_of(width, height, factor):
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 3.0), (0.25, 0.5)])
 def test_the_bar_has_the_colours_of_its_values(low, high):
     """Each tile has the colour of the bar at its value, and ticks are where these numbers belong."""
+    cividis = mpl.colormaps["cividis"]
     values = np.linspace(low, high, 9)
     boxes = np.array([(100 * at, 0, 100 * at + 100, 100) for at in range(9)])
     page = draw_heat(tissue_of(900, 200, 1), boxes, values, "p of ü", low=low, high=high)
     pixels = np.asarray(page).astype(int)
     assert pixels[150, 50].tolist() == [pixels[150, 50, 0]] * 3  # tissue is grey
     # the row of the bar is the first one below the title with its first colour at the margin
-    first = heat_colours(np.array([low]), low, high)[0]
-    tops = np.flatnonzero((pixels[200:, 10] == first).all(axis=1)) + 200
+    tops = np.flatnonzero((pixels[200:, 10] == cividis(0.0, bytes=True)[:3]).all(axis=1)) + 200
     bar = pixels[tops[5], 10:411]
-    for at, value in enumerate(values):
-        colour = heat_colours(np.array([value]), low, high)[0].tolist()
+    for at in range(9):
+        colour = list(cividis(at / 8, bytes=True)[:3])
         assert pixels[50, 100 * at + 50].tolist() == colour
         assert bar[50 * at].tolist() == colour
     below = pixels[tops[-1] + 3]
@@ -352,6 +353,8 @@ def test_two_cuts_into_one_folder_refuse_each_other(slide, tmp_path, start, cli)
         assert f"{out}: another command works in it at this moment" in err
         # which writes nothing
         assert cli(*words, "--dry-run")[0] == 0
+        # nor does the one that is refused
+        assert not (out / "manifest.csv").exists()
     finally:
         first.send_signal(signal.SIGCONT)
     _, err = first.communicate(timeout=300)
@@ -361,16 +364,21 @@ def test_two_cuts_into_one_folder_refuse_each_other(slide, tmp_path, start, cli)
 
 @pytest.mark.slow
 def test_a_map_that_was_killed_is_resumed_to_the_same_bytes(
-    mapped, model, slide, tmp_path, completed
+    mapped, model, slide, tmp_path, start, completed
 ):
-    """Killed before the second block, and again before the first output is there."""
+    """Killed before the second block, and again while the outputs are written."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "engine_jobs", "2", "SIGKILL", "before"]
     words = [*map(str, words_of(model, slide, out))]
     assert subprocess.run([*command, *words]).returncode == -signal.SIGKILL
     assert len(list((out / "blocks").glob("*.npz"))) == 1
+    again = start(*words)
+    wait(lambda: (out / "maps" / "S 1 ü" / "tiles.csv").is_file(), process=again)
+    again.kill()
+    again.communicate()
+    assert not (out / "slides.csv").exists()
     _, err = completed(*words)
-    assert "1 of 4 blocks are predicted already" in err
+    assert "4 of 4 blocks are predicted already" in err
     names = {"index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson"}
     assert {path.name for path in (out / "maps" / "S 1 ü").iterdir()} == names
     assert contents(out) == contents(mapped)
