@@ -118,7 +118,9 @@ def only_run(run: Path, work: Work) -> Iterator[None]:
         return
     with in_turn(Path(f"{run.resolve()}.running"), seconds=0) as has_turn:
         if not has_turn:
-            text = "{}: another command works in it at this moment; let it end, or give another {out}"
+            text = (
+                "{}: another command works in it at this moment; let it end, or give another {out}"
+            )
             raise UnderWayError(text, run)
         yield
 

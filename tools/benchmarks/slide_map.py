@@ -1,11 +1,12 @@
-"""Memory of `bchisto slides map` with 40,000 tiles on a sparse slide of 100,000 x 80,000 pixels, and what `kill -9` costs.
+"""Memory of `bchisto slides map` with 40,000 tiles on a sparse slide of 100,000 x 80,000 pixels, and kills.
 
     python tools/benchmarks/slide_map.py [--tiles 40000] [--predicted 2000] [--out FOLDER]
 
 The model is the test network with one augmentation. Of the blocks, as many as hold `--predicted` tiles are predicted by
 worker processes, of which the parent is ended by `kill -9` halfway and started again. The others get predictions that
-are drawn by chance, since only their number matters to the process that writes the maps. Each process, worker or not, is
-asked for its largest resident memory (VmHWM of /proc) until it ends; none may take more than 600 MB.
+are drawn by chance, since only their number matters to the process that writes the maps. Each process, worker or not,
+is asked for its largest resident memory (VmHWM of /proc) until it ends; none may take more than 600 MB. Both folders
+must have the same bytes.
 """
 
 import argparse
@@ -20,7 +21,6 @@ import sys
 import tempfile
 import time
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +96,7 @@ def train(folder):
     run(
         "featurize", "--images", folder / "images.csv", "--out", folder / "run", *words.split()
     ).check()
-    options = "--folds 2 --head logistic --positive böse".split()
+    options = ("--folds", 2, "--head", "logistic", "--positive", "böse")
     run("boost", "--out", folder / "run", *options).check()
     return next(folder.glob("run/boost/*/model.bchisto"))
 

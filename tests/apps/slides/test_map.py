@@ -340,7 +340,8 @@ def test_the_page_and_the_picture(mapped):
     assert "default-src 'none'; img-src data:" in unescape(page)
     assert "<b>" not in page
     assert not re.search(
-        r"(src|href)=\"(?!data:|#content|map.png|heat.png|tiles.csv|tiles.geojson|regions.geojson)", page
+        r"(src|href)=\"(?!data:|#content|map.png|heat.png|tiles.csv|tiles.geojson|regions.geojson)",
+        page,
     )
     assert page.count('<figure><img src="data:image/jpeg') == 12
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -337,7 +336,7 @@ def test_two_maps_in_one_folder_refuse_each_other(mapped, model, slide, tmp_path
     _, err = first.communicate(timeout=300)
     assert first.returncode == 0, err
     assert contents(out) == contents(mapped)
-    assert sorted(os.listdir(tmp_path)) == ["link", "out"]
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "out"}
     assert cli(*words)[0] == 0
 
 
@@ -382,4 +381,4 @@ def test_a_map_that_was_killed_is_resumed_to_the_same_bytes(
     names = {"index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson"}
     assert {path.name for path in (out / "maps" / "S 1 ü").iterdir()} == names
     assert contents(out) == contents(mapped)
-    assert os.listdir(tmp_path) == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
