@@ -38,7 +38,7 @@ from ...core.jobs import (
     write_json,
     write_rows,
 )
-from ...core.runs import FolderSettings, record_run
+from ...core.runs import FolderSettings, only_run, record_run
 from ...evaluate.report import render_page, thumbnail
 from . import files
 from .files import Failures, SlideFile, leaving_out
@@ -234,6 +234,8 @@ def cut(
         settings, of another slide with the same name, or of the same slide with another name.
     ImageError
         A part of a slide is damaged; fields before it are kept.
+    UnderWayError
+        Another command works in the folder.
     """
     settings = CutSettings.of(settings)
     # there are no shards or checks of slides
@@ -252,7 +254,10 @@ def cut(
     fields.open(slides, outlines)
     if dry_run:
         return fields.cut()
-    with record_run(folder, command="cut", config=config, work=work) as record:
+    with (
+        only_run(folder, work),
+        record_run(folder, command="cut", config=config, work=work) as record,
+    ):
         result = fields.cut()
         record.note(
             slides=len(result.slides), fields=dict(result.classes), failures=len(result.failures)

@@ -24,6 +24,7 @@ from ...core.models import bundle_view
 from ...core.runs import (
     FolderSettings,
     RunRecord,
+    only_run,
     read_listing,
     read_run,
     record_run,
@@ -44,6 +45,7 @@ from ...predict import (
     ready_model,
     settled_model,
 )
+from .colours import Colouring
 from .cut import CutSettings
 from .files import (
     Failures,
@@ -54,10 +56,10 @@ from .files import (
     values_of,
     write_failures,
 )
-from .overlay import TileMap, write_map, write_table
+from .overlay import Point, TileMap, write_map, write_table
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
 
-FILES = ("index.html", "map.png", "tiles.csv", "tiles.geojson", "regions.geojson")
+FILES = ("index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
 
 
@@ -113,7 +115,10 @@ def map_slides(
         As in `bchisto.predict.predict`.
     InputError
         A slide cannot be read, states no micrometres, or is coarser than the tiles; the folder holds tiles of another
-        model or size; the model takes embeddings, or larger tiles; a label is not a class of the model.
+        model or size; the model takes embeddings, or larger tiles; a label, or the class of the heat, is not a class
+        of the model; the files of colours have none of its classes.
+    UnderWayError
+        Another command works in the folder.
     ImageError
         A part of a slide is damaged, or a tile cannot be used. Finished blocks stay saved.
     """
@@ -136,17 +141,22 @@ def map_slides(
         **plain_options(settings, work),
     }
     with (
+        only_run(folder, work),
         record_run(folder, command="map", config=config, work=work) as record,
         advised(*plain_options(settings)),
     ):
         file, ready = ready_model(bundle, weights_given)
+        point = choose_point(*bundle_view(bundle), bundle=bundle)
+        classes = ready.bundle.classes
         maps = SlideMaps(
             folder,
             file,
             ready,
             tile_settings(ready, settings),
-            labels=_spelled(labels, settings, ready.bundle.classes),
+            labels=_spelled(labels, settings, classes),
             patients=groups,
+            point=point,
+            colouring=Colouring.of(classes, point, settings),
             work=work,
             record=record,
         )
@@ -189,6 +199,8 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         How tiles are cut.
     labels, patients : dict of str to str
         Class, and patient, by the name of the slide.
+    point : OperatingPoint or None
+    colouring : Colouring
     work : Work
     record : RunRecord
     grids : list of TileGrid
@@ -203,6 +215,8 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     tiles: CutSettings
     labels: Mapping[str, str]
     patients: Mapping[str, str]
+    point: Point
+    colouring: Colouring
     work: Work
     record: RunRecord
     grids: list[TileGrid] = field(default_factory=list)
@@ -335,7 +349,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         write_listing(self.blocks_folder.folder, self.unit, [[block.file.name] for block in units])
 
     def is_written(self, kept: Sequence[Results | None]) -> bool:
-        """Return whether the table is of these slides, labels and patients, and the maps are of these tiles."""
+        """Return whether the table is of these slides, labels and patients, and the maps of these tiles and colours."""
         if read_listing(self.blocks_folder.folder) is not None:
             # blocks were done whose maps were not written
             return False
@@ -352,12 +366,14 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         return table == rows and all(map(self._is_mapped, self.grids))
 
     def _is_mapped(self, grid: TileGrid) -> bool:
-        """Return whether the files of a slide are there, with its tiles apart from those that were left out."""
+        """Return whether the files of a slide are there, in these colours, with its tiles but those left out."""
         folder = self.into / "maps" / grid.name
         mapped = {row["image_id"] for row in read_rows(folder / "tiles.csv")}
         left_out = {row["image_id"] for row in read_rows(self.into / "failures.csv")}
         tiles = {tile.image_id for tile in grid.records}
-        return mapped == tiles - left_out and all((folder / name).is_file() for name in FILES)
+        if mapped != tiles - left_out or not all((folder / name).is_file() for name in FILES):
+            return False
+        return self.colouring.key in (folder / "index.html").read_text(encoding="utf-8")
 
     def write(self, kept: Sequence[Results | None], made: Sequence[Results]) -> MapResult:
         """Write a map of each slide, the table of slides, and the list of what was left out.
@@ -371,14 +387,14 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         results: Results = {}
         for predictions in (*kept, *made):
             results |= predictions or {}
-        bundle = self.file.path
-        point = choose_point(*bundle_view(bundle), bundle=bundle)
-        model = Predicted((), {}, self.model.bundle, bundle, self.file.sha256)
+        model = Predicted((), {}, self.model.bundle, self.file.path, self.file.sha256)
         maps = tuple(
-            write_map(self.into / "maps" / grid.name, grid, results, model, point)
+            write_map(
+                self.into / "maps" / grid.name, grid, results, model, self.point, self.colouring
+            )
             for grid in self.grids
         )
-        write_table(self.into / "slides.csv", maps, point, self.labels, self.patients)
+        write_table(self.into / "slides.csv", maps, self.point, self.labels, self.patients)
         failures = [*self.failures]
         for slide_map in maps:
             failures += slide_map.shown.failures.items()

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import predict
-from ...core.formats import Floats, Integers, Pixels
-from ...core.jobs import atomic_output, write_json
+from ...core import counted
+from ...core.formats import Floats, Integers
+from ...core.jobs import atomic_output, json_text
 from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
-from ..explain import font_of, outline
+from ..explain import outline
+from .colours import Colour, Colouring
+from .drawing import draw_heat, paint_tiles, with_legend, write_picture
 from .slide import Slide
 from .tiles import TileGrid
 from .tissue import Tissue, find_tissue
@@ -24,26 +27,13 @@ from .tissue import Tissue, find_tissue
 if TYPE_CHECKING:
     from PIL import Image
 
-_PALETTE = ("56b4e9", "d55e00", "009e73", "f0e442", "cc79a7", "0072b2", "e69f00", "6e6e6e")
-"""Colours that people with any colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and grey."""
-
 _SURE = 0.5
 """Share of the colour of a class in that of a tile; the rest is the tissue."""
 
 _UNSURE = 0.2
 """The same in an uncertain tile."""
 
-_LETTER = 20
-"""Size of letters of the legend, in pixels."""
-
-_LINE = 30
-"""Height of a line of the legend, in pixels."""
-
-_MARGIN = 10
-"""Margin of the legend, in pixels."""
-
-_PICTURE = 1600
-"""Longest side of the map on the page, in pixels."""
+_WHITE = (255, 255, 255)
 
 _UNKNOWN = (
     "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; "
@@ -69,6 +59,7 @@ class TileMap:
         The predictions.
     tiles : sequence of SheetRow
         What a report says of each tile.
+    colouring : Colouring
     """
 
     slide: Slide
@@ -76,6 +67,7 @@ class TileMap:
     area: float
     shown: predict.Tabulated
     tiles: Sequence[predict.SheetRow]
+    colouring: Colouring = Colouring()
 
     @property
     def side(self) -> float:
@@ -83,12 +75,15 @@ class TileMap:
         return self.grid.pixels * self.grid.scale / self.slide.mpp
 
     @functools.cached_property
-    def colours(self) -> dict[str, tuple[int, ...]]:
-        """The colour of each class, RGB."""
-        return {
-            name: tuple(bytes.fromhex(_PALETTE[position % len(_PALETTE)]))
-            for position, name in enumerate(self.shown.table.classes)
-        }
+    def colours(self) -> dict[str, Colour]:
+        """The colour of each class."""
+        return self.colouring.of_classes(self.shown.table.classes)
+
+    @property
+    def heat(self) -> Floats:
+        """What is drawn as heat of each tile, 0 to 1, float64 of shape (tiles,)."""
+        mask = positive_mask(tuple(self.colours), self.colouring.heat)
+        return two_class_scores(self.shown.raw, mask, rule=self.colouring.rule)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -126,13 +121,19 @@ class TileMap:
         y = min(round(row * self.side), self.slide.height)
         return x, y
 
+    @property
+    def boxes(self) -> Integers:
+        """Left, top, right and bottom of each tile on the slide, pixels of level 0, int64 of shape (tiles, 4)."""
+        boxes = [(*self.point(x, y), *self.point(x + 1, y + 1)) for x, y in self.places.tolist()]
+        return np.array(boxes, np.int64).reshape(-1, 4)
+
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
         marks = self.marks
         probabilities = self.shown.raw.tolist()
-        for number, ((x, y), tile) in enumerate(zip(self.places.tolist(), self.tiles, strict=True)):
-            corners = ((x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1), (x, y))
-            ring = [self.point(*corner) for corner in corners]
+        tiles = zip(self.boxes.tolist(), self.tiles, strict=True)
+        for number, ((left, top, right, bottom), tile) in enumerate(tiles):
+            ring = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
             measured = {
                 f"p {name}": share
                 for name, share in zip(self.colours, probabilities[number], strict=True)
@@ -148,11 +149,15 @@ class TileMap:
         predicted = np.array(self.shown.table.answers.predicted)
         for column, name in enumerate(self.colours):
             is_of_class = np.isin(lattice, np.flatnonzero(predicted == name)).astype(np.uint8)
-            count, numbers = cv2.connectedComponents(is_of_class, connectivity=4)
-            for number in range(1, count):
-                inside = numbers == number
-                rings = [[self.point(x, y) for x, y in ring] for ring in outline(inside)]
-                mean = float(self.shown.raw[lattice[inside], column].mean())
+            _, numbers, boxes, _ = cv2.connectedComponentsWithStats(is_of_class, connectivity=4)
+            # the first is what is not of the class
+            for number, (left, top, width, height, _) in enumerate(boxes[1:].tolist(), start=1):
+                around = np.s_[top : top + height, left : left + width]
+                inside = numbers[around] == number
+                rings = [
+                    [self.point(left + x, top + y) for x, y in ring] for ring in outline(inside)
+                ]
+                mean = float(self.shown.raw[lattice[around][inside], column].mean())
                 measured = {"tiles": int(inside.sum()), "mean p": mean}
                 yield self._feature("annotation", rings, name, measured)
 
@@ -217,50 +222,23 @@ class TileMap:
         means = sums / np.maximum(counts, 1e-9)
         return np.asarray(means[lattice >= 0])
 
-    def draw(self, tissue: Tissue, path: Path) -> str:
-        """Draw the tiles over a picture of the slide, with a legend below, as PNG; return it as a data address."""
-        page = self._with_legend(self._coloured(tissue))
-        with atomic_output(path) as temporary:
-            page.save(temporary, format="PNG")
-        return thumbnail(np.asarray(page), side=_PICTURE)
+    def draw(self, tissue: Tissue) -> Image.Image:
+        """Draw each tile in the colour of its class over the slide, with a legend below."""
+        shares = np.array([_UNSURE if tile.uncertain else _SURE for tile in self.tiles])
+        colours = np.array([self.colours[tile.predicted] for tile in self.tiles], np.uint8)
+        pixels = paint_tiles(tissue, self.boxes, colours, shares)
+        lines = [
+            (f"{name}: {100 * share:.1f} %", self.colours[name])
+            for name, share in self.shares.items()
+        ]
+        if "uncertain" in self.marks:
+            unsure = sum(self.marks["uncertain"])
+            lines.append((f"paler: {counted(unsure, 'uncertain tile')}", _WHITE))
+        return with_legend(pixels, lines)
 
-    def _coloured(self, tissue: Tissue) -> Pixels:
-        """Return a picture of the slide in which each tile has the colour of its class."""
-        from PIL import Image
-
-        zoom = max(1, _PICTURE // max(tissue.mask.shape))
-        picture = Image.fromarray(tissue.picture)
-        picture = picture.resize((picture.width * zoom, picture.height * zoom))
-        pixels = np.array(picture, np.float32)
-        for (x, y), tile in zip(self.places.tolist(), self.tiles, strict=True):
-            ends = (*self.point(x, y), *self.point(x + 1, y + 1))
-            left, top, right, bottom = (round(end * zoom / tissue.factor) for end in ends)
-            covered = pixels[top:bottom, left:right]
-            share = _UNSURE if tile.uncertain else _SURE
-            covered += share * (np.array(self.colours[tile.predicted]) - covered)
-        return np.rint(pixels).astype(np.uint8)
-
-    def _with_legend(self, pixels: Pixels) -> Image.Image:
-        """Return a picture with the share of the tiles of each class below."""
-        from PIL import Image, ImageDraw
-
-        lines = [f"{name}: {100 * share:.1f} %" for name, share in self.shares.items()]
-        font = font_of(_LETTER)
-        words = round(max(map(font.getlength, lines)))
-        height, width = pixels.shape[:2]
-        size = (
-            max(width, words + _LINE + 2 * _MARGIN),
-            height + _LINE * len(lines) + 2 * _MARGIN,
-        )
-        page = Image.new("RGB", size, (255, 255, 255))
-        page.paste(Image.fromarray(pixels), (0, 0))
-        pen = ImageDraw.Draw(page)
-        top = height + _MARGIN
-        for line, colour in zip(lines, self.colours.values(), strict=True):
-            page.paste(colour, (_MARGIN, top, _MARGIN + _LETTER, top + _LETTER))
-            pen.text((_MARGIN + _LINE, top - 2), line, fill=(0, 0, 0), font=font)
-            top += _LINE
-        return page
+    def draw_heat(self, tissue: Tissue) -> Image.Image:
+        """Draw the heat of each tile over the slide, with its colour bar below."""
+        return draw_heat(tissue, self.boxes, self.heat, self.colouring.title)
 
     def write_tiles(self, path: Path) -> None:
         """Write the predictions of the tiles as a table, with their places."""
@@ -276,9 +254,14 @@ class TileMap:
 
 
 def write_map(
-    folder: Path, grid: TileGrid, results: predict.Results, model: predict.Predicted, point: Point
+    folder: Path,
+    grid: TileGrid,
+    results: predict.Results,
+    model: predict.Predicted,
+    point: Point,
+    colouring: Colouring,
 ) -> TileMap:
-    """Write ``tiles.csv``, ``map.png``, ``tiles.geojson``, ``regions.geojson`` and ``index.html`` of a slide.
+    """Write the table, the pictures, the files for QuPath and the page of a slide.
 
     Parameters
     ----------
@@ -289,6 +272,7 @@ def write_map(
     model : Predicted
         The model, without images.
     point : OperatingPoint or None
+    colouring : Colouring
     """
     names = [tile.image_id for tile in grid.records]
     predicted = model._replace(
@@ -303,7 +287,12 @@ def write_map(
     ]
     with Slide(grid.path, mpp=grid.mpp) as slide:
         tissue = find_tissue(slide)
-        tile_map = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
+        usable_grid = replace(grid, corners=usable)
+        tile_map = TileMap(slide, usable_grid, tissue.area, shown, tiles, colouring)
+        tile_map.write_tiles(folder / "tiles.csv")
+        _write_features(folder / "tiles.geojson", tile_map.tile_features())
+        _write_features(folder / "regions.geojson", tile_map.region_features())
+        # the page at last, since it tells how all are coloured
         render_page(
             folder / "index.html",
             "map.html",
@@ -311,13 +300,11 @@ def write_map(
             style="cut.css",
             script="",
             tile_map=tile_map,
-            picture=tile_map.draw(tissue, folder / "map.png"),
+            picture=write_picture(folder / "map.png", tile_map.draw(tissue)),
+            heat=write_picture(folder / "heat.png", tile_map.draw_heat(tissue)),
             facts=bundle_lines(model.bundle, model.sha256),
             thumbnail=thumbnail,
         )
-    tile_map.write_tiles(folder / "tiles.csv")
-    _write_features(folder / "tiles.geojson", tile_map.tile_features())
-    _write_features(folder / "regions.geojson", tile_map.region_features())
     return tile_map
 
 
@@ -331,7 +318,14 @@ def _tabulate(predicted: predict.Predicted, slide: str, point: Point) -> predict
 
 
 def _write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
-    write_json(path, {"type": "FeatureCollection", "features": list(features)})
+    """Write features as GeoJSON, one after the other, since there may be very many."""
+    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        handle.write('{"type": "FeatureCollection", "features": [')
+        between = "\n"
+        for feature in features:
+            handle.write(f"{between}{json_text(feature)}")
+            between = ",\n"
+        handle.write("\n]}\n")
 
 
 def write_table(

@@ -66,6 +66,19 @@ class MapSettings(SlideSettings):
     labels: Path | None = option(
         None, group="Evaluation", decides=False, help="Table with columns slide and label."
     )
+    heat: str | None = option(
+        None,
+        group="Output",
+        metavar="CLASS",
+        decides=False,
+        help="Class whose probability heat.png shows; default: the positive ones.",
+    )
+    colours: Path | None = option(
+        None,
+        group="Output",
+        decides=False,
+        help="Colours of classes: GeoJSON of QuPath, a file or a folder.",
+    )
 
 
 def tile_settings(model: Model, settings: MapSettings) -> CutSettings:

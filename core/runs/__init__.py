@@ -11,6 +11,14 @@ from .folder import (
     write_listing,
 )
 from .history import RunEntry, diff_runs, list_runs, read_records, read_run
-from .record import RunRecord, load_config, record_of_table, record_run, record_table, versions_of
+from .record import (
+    RunRecord,
+    load_config,
+    only_run,
+    record_of_table,
+    record_run,
+    record_table,
+    versions_of,
+)
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]

@@ -25,10 +25,12 @@ from ... import __version__
 from .. import BchistoError, InputError, MissingInputError
 from ..formats import parse_yaml, read_json
 from ..jobs import (
+    UnderWayError,
     Work,
     default_jobs,
     ensure_folder,
     hold_interrupts,
+    in_turn,
     is_interrupt,
     is_running,
     named_files,
@@ -54,6 +56,7 @@ _PATHS = (
     "model",
     "annotations",
     "patients",
+    "colours",
 )
 """Options whose values are paths."""
 
@@ -98,6 +101,28 @@ class RunRecord:
     def note(self, **values: Any) -> None:
         """Add results to the record, such as checksums of weights, sizes of units, or outputs."""
         self.content.setdefault("notes", {}).update(values)
+
+
+@contextlib.contextmanager
+def only_run(run: Path, work: Work) -> Iterator[None]:
+    """Refuse a run folder in which another command works at this moment; shards, checks and Dask share a folder.
+
+    The lock is beside the folder, since a folder that is refused is not created.
+
+    Raises
+    ------
+    UnderWayError
+    """
+    if not work.is_whole:
+        yield
+        return
+    with in_turn(Path(f"{run.resolve()}.running"), seconds=0) as has_turn:
+        if not has_turn:
+            text = (
+                "{}: another command works in it at this moment; let it end, or give another {out}"
+            )
+            raise UnderWayError(text, run)
+        yield
 
 
 @contextlib.contextmanager

@@ -340,7 +340,8 @@ def test_the_page_and_the_picture(mapped):
     assert "default-src 'none'; img-src data:" in unescape(page)
     assert "<b>" not in page
     assert not re.search(
-        r"(src|href)=\"(?!data:|#content|map.png|tiles.csv|tiles.geojson|regions.geojson)", page
+        r"(src|href)=\"(?!data:|#content|map.png|heat.png|tiles.csv|tiles.geojson|regions.geojson)",
+        page,
     )
     assert page.count('<figure><img src="data:image/jpeg') == 12
     facts = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
@@ -518,6 +519,7 @@ def test_the_page_shows_the_maps_and_nothing_else(study, model, start):
         assert "Map of s1" in page.text
         assert "style-src 'unsafe-inline'" in page.headers["content-security-policy"]
         assert get("/slides/s1/map.png").headers["content-type"] == "image/png"
+        assert get("/slides/s1/heat.png").headers["content-type"] == "image/png"
         assert get("/slides/s1/regions.geojson").json()["type"] == "FeatureCollection"
         outside = (
             "..%2Fsecret.txt/x",

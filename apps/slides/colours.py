@@ -1,0 +1,178 @@
+"""Colours of maps: those of classes, and those of a probability."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...core import InputError, few, one_of
+from ...core.formats import Floats, Pixels, read_json
+from ...core.jobs import key_of
+from ...data import match_class, spell_labels
+from ...evaluate import default_positive
+from ...predict import OperatingPoint
+from .tiles import MapSettings
+
+Colour = tuple[int, ...]
+"""RGB, 0 to 255."""
+
+_PALETTE = ("d55e00", "e69f00", "cc79a7", "f0e442", "6e6e6e", "009e73", "0072b2", "56b4e9")
+"""Colours that people with any colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and grey, from
+warm to cool."""
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """What the colours of maps mean; no prediction depends on it.
+
+    Attributes
+    ----------
+    heat : tuple of str
+        The classes whose probability is drawn; by default the last one.
+    rule : str
+        How it follows from those of the classes, see `bchisto.evaluate.two_class_scores`.
+    warm : tuple of str
+        The classes with warm colours.
+    drawn : mapping of str to (int, int, int)
+        Colours that a person gave to classes.
+    """
+
+    heat: tuple[str, ...] = ()
+    rule: str = "sum"
+    warm: tuple[str, ...] = ()
+    drawn: Mapping[str, Colour] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, classes: Sequence[str], point: OperatingPoint | None, settings: MapSettings
+    ) -> Colouring:
+        """Return the colouring of the maps of a model.
+
+        Warm, and drawn as heat, are the positive classes. Of a model without them, it is the last class, which in most
+        tables of two classes is the positive one.
+
+        Parameters
+        ----------
+        classes : sequence of str
+        point : OperatingPoint or None
+        settings : MapSettings
+            Its other class for the heat, and its file with colours of classes, or folder of such files.
+
+        Raises
+        ------
+        InputError
+            The model has no such class, or none that has a colour in the files.
+        """
+        rule = "sum"
+        warm = default_positive(classes)
+        if point is not None:
+            warm = point.positive
+            # of two classes both rules are one
+            if len(classes) > 2:
+                rule = point.rule
+        shown = warm or tuple(classes[-1:])
+        if settings.heat is not None:
+            name = match_class(settings.heat, classes)
+            if name is None:
+                text = "{heat} {}: no class of this model; {}"
+                raise InputError(text, settings.heat, one_of(settings.heat, classes))
+            shown = (name,)
+            rule = "sum"
+        drawn = {}
+        if settings.colours is not None:
+            drawn = _drawn_colours(settings.colours, classes)
+        return cls(shown, rule, warm or shown, drawn)
+
+    @property
+    def title(self) -> str:
+        """What the heat is."""
+        names = " + ".join(self.heat)
+        if self.rule == "sum":
+            return f"probability of {names}"
+        return f"score of {names} (rule {self.rule})"
+
+    @property
+    def key(self) -> str:
+        """What tells maps of this colouring from others."""
+        return key_of("colours 1", **vars(self))
+
+    def of_classes(self, classes: Sequence[str]) -> dict[str, Colour]:
+        """Return the colour of each class; a class without one of a person gets none that is taken."""
+        palette = [tuple(bytes.fromhex(code)) for code in _PALETTE]
+        free = [colour for colour in palette if colour not in self.drawn.values()] or palette
+        warm = itertools.cycle(free)
+        cool = itertools.cycle(reversed(free))
+        colours = {}
+        for name in classes:
+            colours[name] = self.drawn.get(name) or next(warm if name in self.warm else cool)
+        return colours
+
+
+def heat_colours(values: Floats, low: float = 0.0, high: float = 1.0) -> Pixels:
+    """Return the colours of values, uint8 of shape (n, 3): the higher, the warmer and lighter, from blue to yellow.
+
+    Values beyond `low` and `high` have the colours of these.
+
+    References
+    ----------
+    Nunez, Anderton and Renslow, PLoS ONE 13 (2018) e0199239: cividis, which is even to people with any colour vision.
+    """
+    import matplotlib as mpl
+
+    shares = np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.asarray(mpl.colormaps["cividis"](shares, bytes=True)[..., :3], np.uint8)
+
+
+def _drawn_colours(given: Path, classes: Sequence[str]) -> dict[str, Colour]:
+    """Return the colours that a person gave to classes of the model, as it spells them.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    files = [given]
+    if given.is_dir():
+        files = sorted(given.rglob("*json"))
+    colours = class_colours(files)
+    spelling = spell_labels(colours, classes)
+    drawn = {name: colours[label] for label, name in spelling.items() if name is not None}
+    if not drawn:
+        text = "{colours} {}: no class of the model has a colour there, only: {}; give annotations of {}"
+        raise InputError(text, given, few(colours) or "none", few(classes))
+    return drawn
+
+
+def class_colours(paths: Sequence[Path]) -> dict[str, Colour]:
+    """Return the colour of each class in GeoJSON of QuPath; of several, the first.
+
+    Raises
+    ------
+    InputError
+        A file is not JSON.
+
+    References
+    ----------
+    ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath: ``color``, and up to 0.3 ``colorRGB``.
+    """
+    colours: dict[str, Colour] = {}
+    for path in paths:
+        features = read_json(path)
+        if isinstance(features, dict):
+            features = features.get("features", [features])
+        if not isinstance(features, list):
+            features = [features]
+        for feature in features:
+            try:
+                named = feature["properties"]["classification"]
+                colour = named.get("color") or int(named["colorRGB"] & 0xFFFFFF).to_bytes(3, "big")
+                red, green, blue = bytes([*colour])
+                colours.setdefault(str(named["name"]), (red, green, blue))
+            except (AttributeError, LookupError, TypeError, ValueError):
+                # without a class, or without its colour
+                continue
+    return colours

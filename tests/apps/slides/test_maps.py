@@ -1,0 +1,384 @@
+"""The maps of slides: what their colours mean, who may work in a folder, and what a kill costs."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from bchisto.apps.slides.colours import Colouring, class_colours, heat_colours
+from bchisto.apps.slides.drawing import draw_heat
+from bchisto.apps.slides.overlay import TileMap
+from bchisto.apps.slides.tiles import MapSettings, TileGrid
+from bchisto.apps.slides.tissue import Tissue
+from bchisto.boost import BoostSettings, train
+from bchisto.core import InputError
+from bchisto.core.jobs import Work
+from bchisto.data import ImageSelection
+from bchisto.evaluate import Answers, TwoClassView
+from bchisto.featurize import featurize
+from bchisto.predict.settings import OperatingPoint
+from engine_jobs import contents
+from job_chain import wait
+from PIL import Image
+from slide_files import NAMES, box, draw, outline, stained, table, write_slide
+
+pytest.importorskip("openslide")
+
+SIDE = 64
+BAD, GOOD = "böse", "gut"
+WARM, COOL = (213, 94, 0), (86, 180, 233)
+CLASSES = dict(zip((BAD, GOOD), reversed(NAMES), strict=True))
+"""Names in the order of the alphabet, with the tissue of each: the first is dark, and positive."""
+
+
+def named(number):
+    return (BAD, GOOD)[number % 2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tiny_settings):
+    """A run with a small model, whose positive class is the first one."""
+    root, rows = tmp_path_factory.mktemp("model ä"), [("path", "label", "patient", "mpp")]
+    for number in range(24):
+        image = stained(CLASSES[named(number)], SIDE, SIDE, seed=number + 1)
+        Image.fromarray(image).save(root / f"{number:02d}.png")
+        rows.append((f"{number:02d}.png", named(number), f"P{number // 2 % 4}", 0.5))
+    with (root / "images.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0), augmentations=1)
+    images = ImageSelection(root / "images.csv")
+    featurize(images, out=root / "run", settings=settings, work=Work(jobs=1))
+    view, own = TwoClassView(positive=(BAD,)), BoostSettings(heads=("logistic",))
+    train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    """A slide of 12 x 9 dark tiles on the left, and as many pale ones on the right."""
+    images = {
+        (SIDE, SIDE): stained(CLASSES[BAD], 12 * SIDE, 9 * SIDE),
+        (13 * SIDE, SIDE): stained(CLASSES[GOOD], 12 * SIDE, 9 * SIDE),
+    }
+    folder = tmp_path_factory.mktemp("slides of today")
+    return write_slide(folder / "S 1 ü.tif", (27 * SIDE, 12 * SIDE + 20), images)
+
+
+def words_of(model, slide, out):
+    return ["slides", "map", model, slide, "--out", out, "--jobs", 1]
+
+
+@pytest.fixture(scope="module")
+def mapped(start, model, slide, tmp_path_factory):
+    """The folder of a map."""
+    out = tmp_path_factory.mktemp("mapped") / "out"
+    process = start(*words_of(model, slide, out))
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def pixels_of(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def tiles_of(out):
+    """Yield each tile of the map: its row of the table, and its middle in the pictures."""
+    folder = out / "maps" / "S 1 ü"
+    scale = pixels_of(folder / "map.png").shape[1] / (27 * SIDE)
+    for row in table(folder / "tiles.csv"):
+        yield row, tuple(round((int(row[axis]) + SIDE / 2) * scale) for axis in "yx")
+
+
+@pytest.mark.slow
+def test_heat_is_the_probability_of_the_positive_class(mapped):
+    heat = pixels_of(mapped / "maps" / "S 1 ü" / "heat.png")
+    shares = []
+    for row, place in tiles_of(mapped):
+        share = float(row[f"p_{BAD}"])
+        assert heat[place].tolist() == heat_colours(np.array([share]))[0].tolist()
+        shares.append(share)
+    assert max(shares) > 0.8
+    assert min(shares) < 0.2
+    page = (mapped / "maps" / "S 1 ü" / "index.html").read_text(encoding="utf-8")
+    assert f"Heat: probability of {BAD}<" in page
+    assert 'href="heat.png"' in page
+
+
+@pytest.mark.slow
+def test_the_positive_class_is_warm_whatever_the_alphabet(mapped):
+    folder = mapped / "maps" / "S 1 ü"
+    for name in ("tiles.geojson", "regions.geojson"):
+        features = json.loads((folder / name).read_text(encoding="utf-8"))["features"]
+        named_so = [feature["properties"]["classification"] for feature in features]
+        colours = {of["name"]: tuple(of["color"]) for of in named_so}
+        assert colours == {BAD: WARM, GOOD: COOL}
+    picture = pixels_of(folder / "map.png")
+    for row, place in tiles_of(mapped):
+        assert (picture[place][0] > picture[place][2]) == (row["predicted"] == BAD)
+
+
+def test_a_colour_of_heat_is_exact_at_the_ends_and_warmer_the_higher():
+    values = np.linspace(0, 1, 1001)
+    colours = heat_colours(values).astype(int)
+    # the ends of cividis
+    assert colours[[0, -1]].tolist() == [[0, 34, 77], [253, 231, 55]]
+    warmth = colours[:, 0] - colours[:, 2]
+    lightness = colours @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(lightness) >= 0).all()
+    assert warmth[-1] > warmth[700] > warmth[500] > warmth[300] > warmth[0]
+    assert heat_colours(np.array([-2.0, 5.0]), -1, 4).tolist() == colours[[0, -1]].tolist()
+
+
+def tissue_of(width, height, factor):
+    picture = np.full((height, width, 3), (230, 150, 190), np.uint8)
+    return Tissue(picture, np.ones((height, width), bool), factor, 1.0)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 3.0), (0.25, 0.5)])
+def test_the_bar_has_the_colours_of_its_values(low, high):
+    """Each tile has the colour of the bar at its value, and ticks are where these numbers belong."""
+    cividis = mpl.colormaps["cividis"]
+    values = np.linspace(low, high, 9)
+    boxes = np.array([(100 * at, 0, 100 * at + 100, 100) for at in range(9)])
+    page = draw_heat(tissue_of(900, 200, 1), boxes, values, "p of ü", low=low, high=high)
+    pixels = np.asarray(page).astype(int)
+    assert pixels[150, 50].tolist() == [pixels[150, 50, 0]] * 3  # tissue is grey
+    # the row of the bar is the first one below the title with its first colour at the margin
+    tops = np.flatnonzero((pixels[200:, 10] == cividis(0.0, bytes=True)[:3]).all(axis=1)) + 200
+    bar = pixels[tops[5], 10:411]
+    for at in range(9):
+        colour = list(cividis(at / 8, bytes=True)[:3])
+        assert pixels[50, 100 * at + 50].tolist() == colour
+        assert bar[50 * at].tolist() == colour
+    below = pixels[tops[-1] + 3]
+    assert np.flatnonzero((below == 0).all(axis=1)).tolist() == [10, 210, 410]
+
+
+def overlay_of(raw, colouring, names, unsure=None):
+    """Return a map of tiles in a row."""
+    answers = Answers(names, raw.argmax(axis=1), raw.max(axis=1), unsure)
+    marks = [None] * len(raw) if unsure is None else unsure
+    tiles = [
+        SimpleNamespace(predicted=name, uncertain=mark)
+        for name, mark in zip(answers.predicted, marks, strict=True)
+    ]
+    of_table = SimpleNamespace(classes=names, answers=answers)
+    shown = SimpleNamespace(table=of_table, raw=raw, outliers=None)
+    grid = TileGrid("s", Path(), 0.5, 0.5, 100, [(100 * at, 0) for at in range(len(raw))])
+    slide = SimpleNamespace(width=9999, height=9999, mpp=0.5)
+    return TileMap(slide, grid, 0.0, shown, tiles, colouring)
+
+
+def point_of(names, positive, rule="sum"):
+    return OperatingPoint(names, positive, rule, 0.5)
+
+
+RAW = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.4, 0.1, 0.1]])
+
+
+@pytest.mark.parametrize(
+    ("point", "heat", "title", "values"),
+    [
+        (point_of(tuple("abcd"), ("a", "c")), None, "probability of a + c", [0.4, 0.5]),
+        (point_of(tuple("abcd"), ("d",)), "B", "probability of b", [0.2, 0.4]),
+        (
+            point_of(tuple("abcd"), ("a", "c"), "max"),
+            None,
+            "score of a + c (rule max)",
+            [3 / 7, 0.5],
+        ),
+        (point_of(tuple("abcd"), ("a", "c"), "max"), "d", "probability of d", [0.4, 0.1]),
+        (None, None, "probability of d", [0.4, 0.1]),
+        (None, "a", "probability of a", [0.1, 0.4]),
+    ],
+)
+def test_heat_of_several_classes(point, heat, title, values):
+    colouring = Colouring.of(tuple("abcd"), point, MapSettings(heat=heat))
+    overlay = overlay_of(RAW, colouring, tuple("abcd"))
+    assert colouring.title == title
+    np.testing.assert_allclose(overlay.heat, values)
+
+
+@pytest.mark.parametrize("count", range(2, 9))
+def test_classes_are_told_apart_and_positive_ones_are_warm(count):
+    names = tuple(f"Ä {number}" for number in range(count))
+    for positives in range(1, count):
+        point = point_of(names, names[:positives])
+        colours = Colouring.of(names, point, MapSettings()).of_classes(names)
+        assert len({*colours.values()}) == count
+        assert colours[names[0]] == WARM
+        assert colours[names[positives]] == COOL
+
+
+def test_uncertain_tiles_are_paler_and_the_legend_says_so():
+    raw = np.array([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9]])
+    colouring = Colouring.of((BAD, GOOD), point_of((BAD, GOOD), (BAD,)), MapSettings())
+    unsure = np.array([False, True, False])
+    drawn = {}
+    for marks in (unsure, None):
+        overlay = overlay_of(raw, colouring, (BAD, GOOD), marks)
+        drawn[marks is None] = np.asarray(overlay.draw(tissue_of(300, 100, 1))).astype(int)
+    tissue = np.array((230, 150, 190))
+    expected = [
+        np.rint(tissue + share * (np.array(colour) - tissue)).tolist()
+        for share, colour in ((0.5, WARM), (0.2, WARM), (0.5, COOL))
+    ]
+    zoom = drawn[False].shape[1] // 300
+    assert [drawn[False][20, zoom * x].tolist() for x in (50, 150, 250)] == expected
+    # a line for each class, and one for what is paler
+    assert drawn[False].shape[0] - drawn[True].shape[0] == 30
+
+
+FORMS = {
+    "0.4": {"name": " BÖSE", "color": [1, 2, 3]},
+    "0.3": {"name": "Böse", "colorRGB": -16711165},  # 0xFF010203 as QuPath packed it
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_pathologists_colours_are_kept(form, tmp_path):
+    ring = box(0, 0, 9, 9)
+    features = [
+        outline("", ring),
+        outline("", ring, classification=FORMS[form]),
+        outline("Ignore*", ring),
+    ]
+    path = draw(tmp_path, *features)
+    for given in (path, tmp_path):
+        colouring = Colouring.of((BAD, GOOD), None, MapSettings(colours=given))
+        assert colouring.of_classes((BAD, GOOD)) == {BAD: (1, 2, 3), GOOD: WARM}
+
+
+def test_no_two_classes_get_one_colour(tmp_path):
+    """The colours may be those of an earlier map, which QuPath has imported."""
+    named_so = {"name": GOOD, "color": list(WARM)}
+    path = draw(tmp_path, outline("", box(0, 0, 9, 9), classification=named_so))
+    point = point_of((BAD, GOOD), (BAD,))
+    colours = Colouring.of((BAD, GOOD), point, MapSettings(colours=path)).of_classes((BAD, GOOD))
+    assert colours[GOOD] == WARM
+    assert colours[BAD] != WARM
+
+
+def test_colours_of_other_classes_are_refused(tmp_path):
+    path = draw(tmp_path, outline("Tumor", box(0, 0, 9, 9)))
+    with pytest.raises(InputError, match="no class of the model has a colour there, only: Tumor"):
+        Colouring.of((BAD, GOOD), None, MapSettings(colours=path))
+    assert class_colours([path]) == {"Tumor": (200, 0, 0)}
+
+
+@pytest.mark.slow
+def test_other_colours_are_drawn_without_predicting(
+    mapped, model, slide, tmp_path, completed, cli, refused
+):
+    out = Path(shutil.copytree(mapped, tmp_path / "out"))
+    drawn = draw(tmp_path, outline(GOOD.upper(), box(0, 0, 9, 9)))
+    words = words_of(model, slide, out)
+    options = ("--heat", GOOD.upper(), "--colours", drawn)
+    checks = [(), options[:2], options[2:]]
+    assert [cli(*words, *change, "--check")[0] for change in checks] == [4, 0, 0]
+    _, err = completed(*words, *options)
+    assert "4 of 4 blocks are predicted already" in err
+    assert [cli(*words, *change, "--check")[0] for change in (options, *checks)] == [4, 0, 0, 0]
+    folder = out / "maps" / "S 1 ü"
+    regions = json.loads((folder / "regions.geojson").read_text(encoding="utf-8"))["features"]
+    named_so = [feature["properties"]["classification"] for feature in regions]
+    assert {of["name"]: of["color"] for of in named_so} == {BAD: [*WARM], GOOD: [200, 0, 0]}
+    heat = pixels_of(folder / "heat.png")
+    for row, place in tiles_of(out):
+        share = np.array([float(row[f"p_{GOOD}"])])
+        assert heat[place].tolist() == heat_colours(share)[0].tolist()
+    completed(*words)
+    assert contents(out) == contents(mapped)
+    new = tmp_path / "new"
+    err = refused(*words_of(model, slide, new), "--heat", "gute")
+    assert "--heat gute: no class of this model" in err
+    assert GOOD in err
+    missing = refused(*words_of(model, slide, new), "--colours", tmp_path / "no.geojson")
+    assert "no.geojson" in missing
+    assert not new.exists()
+
+
+def held_at(process, pattern):
+    """Stop a process once a file is there."""
+    wait(lambda: next(pattern[0].glob(pattern[1]), None), process=process)
+    process.send_signal(signal.SIGSTOP)
+
+
+@pytest.mark.slow
+def test_two_maps_in_one_folder_refuse_each_other(mapped, model, slide, tmp_path, start, cli):
+    out = tmp_path / "out"
+    words = words_of(model, slide, out)
+    first = start(*words)
+    try:
+        held_at(first, (out, "blocks/settings.json"))
+        before = contents(out)
+        (tmp_path / "link").symlink_to(out)
+        for again in (words, words_of(model, slide, tmp_path / "link"), [*words, "--overwrite"]):
+            code, _, err = cli(*again)
+            assert code == 3
+            assert "another command works in it at this moment; let it end, or give another" in err
+        assert contents(out) == before
+        assert len(list((out / "records").glob("*.json"))) == 1
+        # shards share the folder
+        assert cli(*words, "--shard", "1/2")[0] == 0
+    finally:
+        first.send_signal(signal.SIGCONT)
+    _, err = first.communicate(timeout=300)
+    assert first.returncode == 0, err
+    assert contents(out) == contents(mapped)
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "out"}
+    assert cli(*words)[0] == 0
+
+
+@pytest.mark.slow
+def test_two_cuts_into_one_folder_refuse_each_other(slide, tmp_path, start, cli):
+    out = tmp_path / "fields ü"
+    words = ["slides", "cut", slide, "--out", out, "--field", 32, "--jobs", 1]
+    first = start(*words)
+    try:
+        held_at(first, (out, "fields/*/*.png"))
+        code, _, err = cli(*words)
+        assert code == 3
+        assert f"{out}: another command works in it at this moment" in err
+        # which writes nothing
+        assert cli(*words, "--dry-run")[0] == 0
+        # nor does the one that is refused
+        assert not (out / "manifest.csv").exists()
+    finally:
+        first.send_signal(signal.SIGCONT)
+    _, err = first.communicate(timeout=300)
+    assert first.returncode == 0, err
+    assert cli(*words)[0] == 0
+
+
+@pytest.mark.slow
+def test_a_map_that_was_killed_is_resumed_to_the_same_bytes(
+    mapped, model, slide, tmp_path, start, completed
+):
+    """Killed before the second block, and again while the outputs are written."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "engine_jobs", "2", "SIGKILL", "before"]
+    words = [*map(str, words_of(model, slide, out))]
+    assert subprocess.run([*command, *words]).returncode == -signal.SIGKILL
+    assert len(list((out / "blocks").glob("*.npz"))) == 1
+    again = start(*words)
+    wait(lambda: (out / "maps" / "S 1 ü" / "tiles.csv").is_file(), process=again)
+    again.kill()
+    again.communicate()
+    assert not (out / "slides.csv").exists()
+    _, err = completed(*words)
+    assert "4 of 4 blocks are predicted already" in err
+    names = {"index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson"}
+    assert {path.name for path in (out / "maps" / "S 1 ü").iterdir()} == names
+    assert contents(out) == contents(mapped)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
