@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ...core import InputError, few, one_of
-from ...core.formats import Floats, Pixels, read_json
+from ...core.formats import Floats, Pixels
 from ...core.jobs import key_of
 from ...data import match_class, spell_labels
 from ...evaluate import default_positive
 from ...predict import OperatingPoint
+from .annotation_files import class_colours, slide_named
 from .tiles import MapSettings
 
 Colour = tuple[int, ...]
@@ -133,46 +134,18 @@ def _drawn_colours(given: Path, classes: Sequence[str]) -> dict[str, Colour]:
     Raises
     ------
     InputError
-        There is none.
+        There is none, or a file cannot be read.
     """
     files = [given]
     if given.is_dir():
-        files = sorted(given.rglob("*json"))
+        files = [path for path in sorted(given.rglob("[!.]*")) if slide_named(path) is not None]
     colours = class_colours(files)
     spelling = spell_labels(colours, classes)
-    drawn = {name: colours[label] for label, name in spelling.items() if name is not None}
+    drawn: dict[str, Colour] = {}
+    for label, name in spelling.items():
+        if name is not None:
+            drawn[name] = colours[label]
     if not drawn:
         text = "{colours} {}: no class of the model has a colour there, only: {}; give annotations of {}"
         raise InputError(text, given, few(colours) or "none", few(classes))
     return drawn
-
-
-def class_colours(paths: Sequence[Path]) -> dict[str, Colour]:
-    """Return the colour of each class in GeoJSON of QuPath; of several, the first.
-
-    Raises
-    ------
-    InputError
-        A file is not JSON.
-
-    References
-    ----------
-    ``qupath.lib.io.QuPathTypeAdapters`` in the sources of QuPath: ``color``, and up to 0.3 ``colorRGB``.
-    """
-    colours: dict[str, Colour] = {}
-    for path in paths:
-        features = read_json(path)
-        if isinstance(features, dict):
-            features = features.get("features", [features])
-        if not isinstance(features, list):
-            features = [features]
-        for feature in features:
-            try:
-                named = feature["properties"]["classification"]
-                colour = named.get("color") or int(named["colorRGB"] & 0xFFFFFF).to_bytes(3, "big")
-                red, green, blue = bytes([*colour])
-                colours.setdefault(str(named["name"]), (red, green, blue))
-            except (AttributeError, LookupError, TypeError, ValueError):
-                # without a class, or without its colour
-                continue
-    return colours

@@ -54,7 +54,9 @@ _SIDE = 900
 
 _TISSUE_COLOUR = (0, 150, 90)
 _ANNOTATION_COLOUR = (28, 31, 36)
-_OUTLINES = "GeoJSON of QuPath: a file, or a folder with a file named as each slide."
+_OUTLINES = (
+    "Regions of QuPath, ASAP or ImageScope: a file, or a folder with a file named as each slide."
+)
 _HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp", "drawn")
 """Columns of the manifest; ``drawn`` is the label by the regions, so that one that a person wrote is known."""
 

@@ -77,7 +77,7 @@ class MapSettings(SlideSettings):
         None,
         group="Output",
         decides=False,
-        help="Colours of classes: GeoJSON of QuPath, a file or a folder.",
+        help="Colours of classes: annotations of slides cut, a file or a folder.",
     )
 
 

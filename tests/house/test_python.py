@@ -184,7 +184,5 @@ def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
 def test_a_data_frame_is_not_taken_for_its_columns():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"image_id": range(100)})
-    with pytest.raises(
-        InputError, match=r"^features=image_id 0 0 1 1.{,60}: give a path, as text"
-    ):
+    with pytest.raises(InputError, match=r"^features=image_id 0 0 1 1.{,60}: give a path, as text"):
         converted(frame, "features", tuple[Path, ...])
