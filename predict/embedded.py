@@ -20,6 +20,7 @@ from ..featurize import (
     facts_of,
     read_embeddings,
     row_sha256,
+    rows_of,
     same_images,
     settled_facts,
 )
@@ -98,7 +99,7 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
     needed["length"] = getattr(bundle.models[store][0], "features", None)
     stated = {**embeddings.facts, "length": embeddings.features.shape[2]}
     for facts in (needed, stated):
-        facts["rows"] = "means of tiles" if facts.get("pooled") else "whole images"
+        facts["rows"] = rows_of(facts)
     for fact in (*KIND_FACTS, "length", "rows"):
         needed_value = needed.get(fact)
         stated_value = stated.get(fact)
@@ -107,7 +108,7 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
         if stated_value is not None:
             remedy = ""
             if fact == "rows":
-                remedy = "; `bchisto features export` records whether rows are means of tiles"
+                remedy = "; `bchisto features export` pools rows, and records how"
             raise InputError(
                 f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
                 f"{_short(stated_value)}, that of training {_short(needed_value)}{remedy}"

@@ -1,0 +1,129 @@
+"""Fields of slides: the rows of a feature file, pooled by a column of the manifest, so that a slide is one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...core import InputError, counted, few
+from ...core.formats import Array, Floats32, column_key
+from ...data import FACTS_FILE, read_dataset_facts
+from ..store import Store, open_store
+from .facts import facts_of
+from .pools import AT_ONCE, Pool
+from .table import Embeddings
+
+
+def pool_fields(path: Path, by: str, pool: Pool) -> Embeddings:
+    """Pool the rows of a feature file whose images have the same value in a column of their manifest.
+
+    Augmentations stay apart: each is pooled over the images. The rows of a slide are read in blocks.
+
+    Parameters
+    ----------
+    path : Path
+        A feature file in the folder of its run, beside the file with the columns.
+    by : str
+        The column, such as ``wsi``, which names the slide of each field.
+    pool : Pool
+
+    Returns
+    -------
+    Embeddings
+        A row for each value, in the order of the file, with the patient of its images, their label if they have one,
+        and all that the file tells of the encoder.
+
+    Raises
+    ------
+    InputError, StoreError
+        There is no such column, or an image has no value in it; the images of a value differ in patient or label; the
+        rows are pooled already; or see `open_store`.
+    """
+    with open_store(path) as store:
+        facts = facts_of(store.header)
+        if facts.get("pooled"):
+            raise InputError("{}: its rows are pooled already ({})", path, facts["pooled"])
+        digest = str(store.header["images_sha256"])
+        known = read_dataset_facts(path.parent / FACTS_FILE, images_sha256=digest)
+        slides = _slides(store, by, known.columns)
+        groups = store.groups
+        if known.groups:
+            # patients may have been corrected after the feature file was written
+            groups = [known.groups.get(image, "") for image in store.image_ids]
+        columns = {
+            "image_id": list(slides),
+            "label": [_label(store, slide, fields) for slide, fields in slides.items()],
+            "group": [_group(path, groups, slide, fields) for slide, fields in slides.items()],
+        }
+        rows = [_row(store, fields, pool) for fields in slides.values()]
+        facts["pooled"] = pool.describe(map(len, slides.values()), "field")
+        return Embeddings.of(path, np.stack(rows), columns, facts)
+
+
+def _slides(
+    store: Store, by: str, columns: Mapping[str, Mapping[str, str]]
+) -> dict[str, list[int]]:
+    """Return the positions of the fields of each slide."""
+    names = columns.get(column_key(by))
+    if names is None:
+        raise InputError(
+            "{by} {}: no column of the images of {}; {} beside it names {}",
+            by,
+            store.path,
+            FACTS_FILE,
+            few(columns) or "none",
+        )
+    slides: dict[str, list[int]] = {}
+    for position, image in enumerate(store.image_ids):
+        slides.setdefault(names.get(image, ""), []).append(position)
+    nameless = slides.get("", [])
+    if nameless:
+        images = counted(len(nameless), "image")
+        first = store.image_ids[nameless[0]]
+        raise InputError(
+            "{by} {}: empty for {} of {}, first {}; fill in the column in the manifest, and run featurize again",
+            by,
+            images,
+            store.path,
+            first,
+        )
+    return slides
+
+
+def _label(store: Store, slide: str, fields: Sequence[int]) -> str:
+    """Return the label of the fields of a slide, if they have one; refuse several."""
+    labels = {store.labels[field] for field in fields} - {""}
+    if len(labels) > 1:
+        raise InputError(
+            "{}: the fields of {} have several labels: {}; a slide has one: leave them empty in the manifest, and "
+            "give those of slides by {boost.labels}",
+            store.path,
+            slide,
+            few(sorted(labels)),
+        )
+    return "".join(labels)
+
+
+def _group(path: Path, groups: Sequence[str], slide: str, fields: Sequence[int]) -> str:
+    """Return the patient of the fields of a slide; refuse several."""
+    patients = sorted({groups[field] for field in fields})
+    if len(patients) > 1:
+        names = [name or "none" for name in patients]
+        raise InputError(
+            "{}: the fields of {} are of several patients: {}; correct the manifest",
+            path,
+            slide,
+            few(names),
+        )
+    return patients[0]
+
+
+def _row(store: Store, fields: Sequence[int], pool: Pool) -> Floats32:
+    """Return the row of a slide, float32 of shape (augmentations, d)."""
+
+    def read(block: range) -> Array:
+        return store.features(fields[block.start : block.stop])
+
+    return pool.row(read, len(fields), step=max(1, AT_ONCE // store.augmentations))
