@@ -100,7 +100,7 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
     stated = {**embeddings.facts, "length": embeddings.features.shape[2]}
     for facts in (needed, stated):
         facts["rows"] = rows_of(facts)
-    for fact in (*KIND_FACTS, "length", "rows"):
+    for fact in (*KIND_FACTS, "rows", "length"):
         needed_value = needed.get(fact)
         stated_value = stated.get(fact)
         if needed_value is None or stated_value == needed_value:

@@ -117,7 +117,7 @@ def _read_slide(file: Any, pool: Pool) -> SlideEmbedding | None:
     shape = features.shape
     if len(shape) == 1:
         if pool is not MEAN:
-            raise InputError("holds the embedding of a slide, and no tiles; leave out {pool}")
+            raise InputError("holds the embedding of a slide, and no tiles to pool")
         return SlideEmbedding(features[:].astype(np.float32), 0, encoder)
     if len(shape) != 2 and (len(shape) != 3 or shape[0] != 1):
         raise InputError(
