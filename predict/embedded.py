@@ -34,7 +34,9 @@ _AT_ONCE = 256
 """Number of images that are predicted in one call of the models."""
 
 
-def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, Embeddings]]:
+def load_embedded(
+    path: Path, files: Sequence[Path], by: str | None = None
+) -> tuple[Bundle, dict[str, Embeddings]]:
     """Load a model file, and the embeddings for each of its feature files.
 
     Parameters
@@ -44,6 +46,8 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     files : sequence of Path
         One file of embeddings for each feature file, with the same name; see `bchisto.featurize.read_embeddings`. If
         the model has only one feature file, any name is accepted.
+    by : str, optional
+        A column by which the rows of feature files are pooled by their mean.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         training, or not all of the same images.
     """
     bundle = load_bundle(path)
-    all_embeddings = [read_embeddings(file) for file in files]
+    all_embeddings = [read_embeddings(file, by=by) for file in files]
     if not isinstance(bundle, Bundle):
         raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
     names = [embeddings.name for embeddings in all_embeddings]
