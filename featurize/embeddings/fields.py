@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...core import InputError, counted, few
 from ...core.formats import Array, Floats32, column_key
-from ...data import FACTS_FILE, read_dataset_facts
+from ...data import FACTS_FILE, DatasetFacts, read_dataset_facts
 from ..store import Store, open_store
 from .facts import facts_of
 from .pools import AT_ONCE, Pool
@@ -45,35 +45,50 @@ def pool_fields(path: Path, by: str, pool: Pool) -> Embeddings:
         facts = facts_of(store.header)
         if facts.get("pooled"):
             raise InputError("{}: its rows are pooled already ({})", path, facts["pooled"])
-        digest = str(store.header["images_sha256"])
-        known = read_dataset_facts(path.parent / FACTS_FILE, images_sha256=digest)
-        slides = _slides(store, by, known.columns)
+        known = known_facts(store)
+        slides = slides_of(store, by, known)
         groups = store.groups
         if known.groups:
             # patients may have been corrected after the feature file was written
             groups = [known.groups.get(image, "") for image in store.image_ids]
         columns = {
             "image_id": list(slides),
-            "label": [_label(store, slide, fields) for slide, fields in slides.items()],
-            "group": [_group(path, groups, slide, fields) for slide, fields in slides.items()],
+            "label": [
+                _shared(store, slide, "labels", {store.labels[field] for field in fields} - {""})
+                for slide, fields in slides.items()
+            ],
+            "group": [
+                _shared(store, slide, "patients", {groups[field] for field in fields})
+                for slide, fields in slides.items()
+            ],
         }
         rows = [_row(store, fields, pool) for fields in slides.values()]
         facts["pooled"] = pool.describe(map(len, slides.values()), "field")
         return Embeddings.of(path, np.stack(rows), columns, facts)
 
 
-def _slides(
-    store: Store, by: str, columns: Mapping[str, Mapping[str, str]]
-) -> dict[str, list[int]]:
-    """Return the positions of the fields of each slide."""
-    names = columns.get(column_key(by))
+def known_facts(store: Store) -> DatasetFacts:
+    """Return what the file beside a feature file knows of its images; nothing if there is none."""
+    digest = str(store.header["images_sha256"])
+    return read_dataset_facts(store.path.parent / FACTS_FILE, images_sha256=digest)
+
+
+def slides_of(store: Store, by: str, known: DatasetFacts) -> dict[str, list[int]]:
+    """Return the positions of the fields of each slide.
+
+    Raises
+    ------
+    InputError
+        There is no such column, or an image has no value in it.
+    """
+    names = known.columns.get(column_key(by))
     if names is None:
         raise InputError(
             "{by} {}: no column of the images of {}; {} beside it names {}",
             by,
             store.path,
             FACTS_FILE,
-            few(columns) or "none",
+            few(known.columns) or "none",
         )
     slides: dict[str, list[int]] = {}
     for position, image in enumerate(store.image_ids):
@@ -92,32 +107,18 @@ def _slides(
     return slides
 
 
-def _label(store: Store, slide: str, fields: Sequence[int]) -> str:
-    """Return the label of the fields of a slide, if they have one; refuse several."""
-    labels = {store.labels[field] for field in fields} - {""}
-    if len(labels) > 1:
+def _shared(store: Store, slide: str, what: str, values: set[str]) -> str:
+    """Return the value that the fields of a slide share; refuse several."""
+    if len(values) > 1:
         raise InputError(
-            "{}: the fields of {} have several labels: {}; a slide has one: leave them empty in the manifest, and "
-            "give those of slides by {boost.labels}",
+            "{}: the fields of {} have several {}: {}; a slide has one: correct the manifest, where a label may be "
+            "empty ({boost.labels} gives those of slides)",
             store.path,
             slide,
-            few(sorted(labels)),
+            what,
+            few([value or "none" for value in sorted(values)]),
         )
-    return "".join(labels)
-
-
-def _group(path: Path, groups: Sequence[str], slide: str, fields: Sequence[int]) -> str:
-    """Return the patient of the fields of a slide; refuse several."""
-    patients = sorted({groups[field] for field in fields})
-    if len(patients) > 1:
-        names = [name or "none" for name in patients]
-        raise InputError(
-            "{}: the fields of {} are of several patients: {}; correct the manifest",
-            path,
-            slide,
-            few(names),
-        )
-    return patients[0]
+    return "".join(values)
 
 
 def _row(store: Store, fields: Sequence[int], pool: Pool) -> Floats32:

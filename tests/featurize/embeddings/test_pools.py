@@ -184,15 +184,16 @@ def test_what_cannot_be_pooled(described_fields, tmp_path, refused, completed):
     [
         (
             {"labels": {"7": ["no", "yes"]}},
-            "the fields of 7 have several labels: no, yes; a slide has one: leave them empty in the manifest",
+            "the fields of 7 have several labels: no, yes; a slide has one: correct the manifest, where a label may be "
+            "empty .bchisto boost --labels gives",
         ),
         (
             {"patients": {"über/S 2": ["P9", "Q"]}},
-            "the fields of über/S 2 are of several patients: P9, Q; correct the manifest",
+            "the fields of über/S 2 have several patients: P9, Q; a slide has one: correct the manifest",
         ),
         (
             {"patients": {"über/S 2": ["P9", ""]}},
-            "the fields of über/S 2 are of several patients: none, P9; correct",
+            "the fields of über/S 2 have several patients: none, P9; a slide",
         ),
         (
             {"emptied": 3},
