@@ -104,7 +104,7 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
     stated = {**embeddings.facts, "length": embeddings.features.shape[2]}
     for facts in (needed, stated):
         facts["rows"] = rows_of(facts)
-    for fact in (*KIND_FACTS, "rows", "length"):
+    for fact in (*KIND_FACTS, "length", "rows"):
         needed_value = needed.get(fact)
         stated_value = stated.get(fact)
         if needed_value is None or stated_value == needed_value:
@@ -166,9 +166,7 @@ def predict_embedded(
         probabilities = bundle.predict(features)
         compared = bundle.compare(features)
         for row, record in enumerate(records[block]):
-            trained = bool(training_hashes) and any(
-                row_sha256(rows[row]) in training_hashes for rows in features.values()
-            )
+            trained = any(row_sha256(rows[row]) in training_hashes for rows in features.values())
             results[record.image_id] = Prediction(probabilities[row], trained, compared[row])
     return with_classes(records, bundle.classes), results
 

@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ...boost.linear_head import LinearModel
+from ...boost import LinearModel
 from ...core import InputError, PathInput, converted
 from ...core.formats import Floats, read_json, reading
 from ...core.jobs import write_json, write_rows
-from ...featurize import Store, open_store
-from ...featurize.embeddings.fields import known_facts, slides_of
-from ...featurize.embeddings.pools import AT_ONCE
-from ...predict import find_bundle
-from ...predict.embedded import load_embedded
+from ...featurize import AT_ONCE, Store, known_facts, open_store, slides_of
+from ...predict import find_bundle, load_embedded
 
 
 def contributions(

@@ -12,12 +12,12 @@ from ...core.formats import Array, Floats32, column_key
 from ...data import FACTS_FILE, DatasetFacts, read_dataset_facts
 from ..store import Store, open_store
 from .facts import facts_of
-from .pools import AT_ONCE, Pool
+from .pools import AT_ONCE, TilePool
 from .table import Embeddings
 
 
-def pool_fields(path: Path, by: str, pool: Pool) -> Embeddings:
-    """Pool the rows of a feature file whose images have the same value in a column of their manifest.
+def pool_fields(path: Path, by: str, pool: TilePool) -> Embeddings:
+    """TilePool the rows of a feature file whose images have the same value in a column of their manifest.
 
     Augmentations stay apart: each is pooled over the images. The rows of a slide are read in blocks.
 
@@ -27,7 +27,7 @@ def pool_fields(path: Path, by: str, pool: Pool) -> Embeddings:
         A feature file in the folder of its run, beside the file with the columns.
     by : str
         The column, such as ``wsi``, which names the slide of each field.
-    pool : Pool
+    pool : TilePool
 
     Returns
     -------
@@ -121,7 +121,7 @@ def _shared(store: Store, slide: str, what: str, values: set[str]) -> str:
     return "".join(values)
 
 
-def _row(store: Store, fields: Sequence[int], pool: Pool) -> Floats32:
+def _row(store: Store, fields: Sequence[int], pool: TilePool) -> Floats32:
     """Return the row of a slide, float32 of shape (augmentations, d)."""
 
     def read(block: range) -> Array:

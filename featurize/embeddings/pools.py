@@ -21,7 +21,7 @@ AT_ONCE = 4096
 """Rows that are read into memory at a time."""
 
 
-class Pool(NamedTuple):
+class TilePool(NamedTuple):
     """A way to pool the rows of a slide to one.
 
     Attributes
@@ -47,7 +47,7 @@ class Pool(NamedTuple):
         return f"{self.text} of {numbers[0]} to {numbers[-1]} {noun}s"
 
     def row(self, read: Callable[[range], Array], count: int, *, step: int = AT_ONCE) -> Floats32:
-        """Pool `count` rows of a slide, of which ``read(positions)`` returns some; `step` of them at a time."""
+        """TilePool `count` rows of a slide, of which ``read(positions)`` returns some; `step` of them at a time."""
         blocks = (read(positions) for positions in _ranges(count, step))
         return np.asarray(self.on_blocks(blocks, count), dtype=np.float32)
 
@@ -63,7 +63,7 @@ def _mean(blocks: Blocks, count: int) -> Floats:
 
 
 def _norm(blocks: Blocks, count: int) -> Floats:
-    """Pool by the signed 3-norm, as `bchisto.featurize.norm_pool` does crops; cubes of float32 do not overflow."""
+    """TilePool by the signed 3-norm, as `bchisto.featurize.norm_pool` does crops; cubes of float32 do not overflow."""
     total = sum((block.astype(np.float64) ** 3).sum(axis=0) for block in blocks)
     return np.asarray(np.cbrt(total / count))
 
@@ -96,17 +96,17 @@ def _largest_tenth(blocks: Blocks, count: int) -> Floats:
     return np.asarray(largest[0].mean(axis=0, dtype=np.float64))
 
 
-MEAN = Pool("mean", "mean", _mean)
+MEAN = TilePool("mean", "mean", _mean)
 
-POOLS: Sequence[Pool] = (
+POOLS: Sequence[TilePool] = (
     MEAN,
-    Pool("3-norm", "3-norm", _norm),
-    Pool("mean-sd", "mean and SD", _mean_and_sd),
-    Pool("top-tenth", "mean of the largest tenth", _largest_tenth),
+    TilePool("3-norm", "3-norm", _norm),
+    TilePool("mean-sd", "mean and SD", _mean_and_sd),
+    TilePool("top-tenth", "mean of the largest tenth", _largest_tenth),
 )
 
 
-def pool_named(name: str) -> Pool:
+def pool_named(name: str) -> TilePool:
     """Return a pooling by its name.
 
     Raises

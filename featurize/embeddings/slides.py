@@ -1,8 +1,8 @@
 """Slides of other programs: HDF5 files with a row for each tile.
 
 TRIDENT and CLAM write one file per slide, named after it: ``features`` float32 (tiles, d) and ``coords`` (tiles, 2).
-bchisto treats a slide as one image, and pools its tiles, by their mean unless another `Pool` is chosen. TRIDENT's slide
-encoders write ``features`` of shape (d,). Its newer releases name the network in the attribute ``encoder`` of
+bchisto treats a slide as one image, and pools its tiles, by their mean unless another `TilePool` is chosen. TRIDENT's
+slide encoders write ``features`` of shape (d,). Its newer releases name the network in the attribute ``encoder`` of
 ``features``. STAMP names the dataset ``feats``, and the network in the attribute ``extractor`` of the file.
 """
 
@@ -25,7 +25,7 @@ from ...core.formats import (
     reading,
     refuse_deadly,
 )
-from .pools import MEAN, Pool
+from .pools import MEAN, TilePool
 from .table import Embeddings
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class SlideEmbedding(NamedTuple):
     encoder: str
 
 
-def read_slides(path: Path, files: Sequence[Path], pool: Pool = MEAN) -> Embeddings:
+def read_slides(path: Path, files: Sequence[Path], pool: TilePool = MEAN) -> Embeddings:
     """Read slides, each from a file of its name, and pool their tiles.
 
     Raises
@@ -102,7 +102,7 @@ def _refuse_several_encoders(path: Path, slides: Mapping[str, SlideEmbedding]) -
         raise InputError(f"{path}: slides of several encoders: {kinds}")
 
 
-def _pooling(slides: Iterable[SlideEmbedding], pool: Pool) -> str:
+def _pooling(slides: Iterable[SlideEmbedding], pool: TilePool) -> str:
     """Describe how tiles were pooled to slides; empty if the files have no tiles."""
     tiles = [slide.tiles for slide in slides if slide.tiles > 0]
     if not tiles:
@@ -110,7 +110,7 @@ def _pooling(slides: Iterable[SlideEmbedding], pool: Pool) -> str:
     return pool.describe(tiles, "tile")
 
 
-def _read_slide(file: Any, pool: Pool) -> SlideEmbedding | None:
+def _read_slide(file: Any, pool: TilePool) -> SlideEmbedding | None:
     """Return the slide of an open file; None if it has no tile."""
     features = _features_of(file)
     encoder = _encoder_of(file, features)

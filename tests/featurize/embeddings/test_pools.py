@@ -260,10 +260,14 @@ def test_a_model_refuses_rows_that_were_pooled_otherwise(
         (model,) = run.glob("boost/*/model.bchisto")
         words = ("predict", model, "--out", tmp_path / f"{name}.csv")
         for other, file in files.items():
-            if other != name:
-                err = refused(*words, "--features", file)
-                text = next(pool.text for pool in POOLS if pool.name == other)
-                assert f"their rows is the {text} of tiles, that of training the " in err
+            if other == name:
+                continue
+            err = refused(*words, "--features", file)
+            text = next(pool.text for pool in POOLS if pool.name == other)
+            what = (
+                "their length is 32" if other == "mean-sd" else f"their rows is the {text} of tiles"
+            )
+            assert f"{what}, that of training " in err
         assert "their rows is whole images, that" in refused(*words, "--features", store)
         err = refused(*words, "--images", manifest)
         assert "takes embeddings of the same kind, and no images; make them as in training" in err
