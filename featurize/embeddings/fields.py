@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core import InputError, counted, few
+from ...core import InputError, few
 from ...core.formats import Array, Floats32, column_key
 from ...data import FACTS_FILE, DatasetFacts, read_dataset_facts
 from ..store import Store, open_store
@@ -93,16 +93,12 @@ def slides_of(store: Store, by: str, known: DatasetFacts) -> dict[str, list[int]
     slides: dict[str, list[int]] = {}
     for position, image in enumerate(store.image_ids):
         slides.setdefault(names.get(image, ""), []).append(position)
-    nameless = slides.get("", [])
-    if nameless:
-        images = counted(len(nameless), "image")
-        first = store.image_ids[nameless[0]]
+    if "" in slides:
         raise InputError(
-            "{by} {}: empty for {} of {}, first {}; fill in the column in the manifest, and run featurize again",
+            "{by} {}: empty for {} of {}; fill in the column in the manifest, and run featurize again",
             by,
-            images,
+            few([store.image_ids[field] for field in slides[""]]),
             store.path,
-            first,
         )
     return slides
 

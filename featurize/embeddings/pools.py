@@ -1,12 +1,12 @@
 """How the tiles or fields of a slide become one row: by the mean, which attention has to beat, or by another name.
 
-The mean fades a small focus: a tenth of the tiles moves it by a tenth. The mean of the largest tenth does not.
+The mean fades a small focus: a tenth of the tiles moves it by a tenth of what it moves them; the mean of the largest tenth fades it less.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,13 +48,9 @@ class TilePool(NamedTuple):
 
     def row(self, read: Callable[[range], Array], count: int, *, step: int = AT_ONCE) -> Floats32:
         """TilePool `count` rows of a slide, of which ``read(positions)`` returns some; `step` of them at a time."""
-        blocks = (read(positions) for positions in _ranges(count, step))
+        starts = range(0, count, step)
+        blocks = (read(range(start, min(start + step, count))) for start in starts)
         return np.asarray(self.on_blocks(blocks, count), dtype=np.float32)
-
-
-def _ranges(count: int, step: int) -> Iterator[range]:
-    for start in range(0, count, step):
-        yield range(start, min(start + step, count))
 
 
 def _mean(blocks: Blocks, count: int) -> Floats:

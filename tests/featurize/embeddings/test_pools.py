@@ -197,7 +197,7 @@ def test_what_cannot_be_pooled(described_fields, tmp_path, refused, completed):
         ),
         (
             {"emptied": 3},
-            "Slide Name: empty for 3 images of .*, first fields/0.png; fill in the column",
+            "Slide Name: empty for fields/0.png, fields/1.png, fields/2.png of .*; fill in the column",
         ),
     ],
 )
@@ -210,6 +210,21 @@ def test_fields_of_a_slide_that_differ(odd, message, tmp_path, refused, tiny_set
     (store,) = (tmp_path / "run" / "features").glob("*.h5")
     err = refused("features", "export", store, "--by", "Slide Name", "--out", tmp_path / "s.npz")
     assert re.search(message, err), err
+
+
+def test_patients_that_were_corrected_count(tmp_path, completed, tiny_settings):
+    """Describing again takes nothing but the new names, and the feature file may keep the old ones."""
+    from bchisto.core.jobs import Work
+    from bchisto.featurize import featurize
+
+    manifest = write_fields(tmp_path, {"7": 2, "8": 2}, patients={"7": ["A", "B"]})
+    run = tmp_path / "run"
+    for text in (manifest.read_text("utf-8"), manifest.read_text("utf-8").replace(",B,", ",A,")):
+        manifest.write_text(text, "utf-8")
+        featurize(manifest, out=run, settings=tiny_settings, work=Work(jobs=1))
+    (store,) = (run / "features").glob("*.h5")
+    completed("features", "export", store, "--by", "slide-name", "--out", tmp_path / "s.npz")
+    assert read_embeddings(tmp_path / "s.npz").groups == ("A", "P 8")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -275,6 +290,9 @@ def test_a_model_refuses_rows_that_were_pooled_otherwise(
             "(of fields of slides: bchisto features export --by COLUMN), then bchisto predict"
             in err
         )
+        imported = run / "features" / f"{name}.h5"
+        twice = ("features", "export", imported, "--by", "slide_name", "--out", tmp_path / "t.npz")
+        assert "its rows are pooled already (mean of" in refused(*twice)
         completed(*words, "--features", files[name])
         with np.load(files[name]) as file:
             arrays = dict(file)
