@@ -1,6 +1,7 @@
 """How the tiles or fields of a slide become one row: by the mean, which attention has to beat, or by another name.
 
-The mean fades a small focus: a tenth of the tiles moves it by a tenth of what it moves them; the mean of the largest tenth fades it less.
+The mean fades a small focus: a tenth of the tiles moves it by a tenth of their own distance. The mean of the largest
+tenth fades it less.
 """
 
 from __future__ import annotations
