@@ -51,7 +51,7 @@ def read_embeddings(
     if by is not None:
         if is_foreign(path):
             raise InputError(
-                "{by} {}: goes with a feature file of bchisto, and not with {}", by, path
+                f"{path}: not a feature file of bchisto, whose images have a column {by}"
             )
         refuse_deadly([path])
         return pool_fields(path, by, pooling)

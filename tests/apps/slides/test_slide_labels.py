@@ -140,6 +140,10 @@ def _refuse_others(folder, completed, refused):
     words = ("--features", store, "--out", "others")
     err = refused("slides", "contributions", "study-slides", "new-fields", *words)
     assert re.search("new-fields: has no field of P0-.*, which the features have", err), err
+    words = ("--features", "slides.npz", "--out", "others")
+    err = refused("slides", "contributions", "study-slides", "fields", *words)
+    assert "slides.npz: not a feature file of bchisto, whose images have a column wsi" in err
+    words = ("--features", store, "--out", "others")
     fitted = ("--labels", "labels.csv", "--folds", 2, "--jobs", 1)
     completed("boost", "--out", "trees", "--features", "slides.npz", "--seeds", 1, *fitted)
     err = refused("slides", "contributions", "trees", "fields", *words)

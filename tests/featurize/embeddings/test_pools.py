@@ -173,7 +173,7 @@ def test_what_cannot_be_pooled(described_fields, tmp_path, refused, completed):
     elsewhere.write_bytes(store.read_bytes())
     assert "dataset.json beside it names none" in told(elsewhere, "--by", "slide_name")
     completed("features", "export", store, "--by", "slide_name", "--out", tmp_path / "e.npz")
-    assert "goes with a feature file of bchisto, and not with" in told(
+    assert "not a feature file of bchisto, whose images have a column slide_name" in told(
         tmp_path / "e.npz", "--by", "slide_name"
     )
     assert "--pool mean: " in told(tmp_path / "e.npz", "--pool", "mean")
