@@ -60,7 +60,8 @@ class NeighbourModel(StandardisedModel):
         votes = self.arrays["votes"]
         return int(self.arrays["neighbours"]) == len(votes) or bool((votes == votes[0]).all())
 
-    def _scores(self, features: Features) -> Probabilities:
+    def scores(self, features: Features) -> Probabilities:
+        """Return the score of each class, shape (images, classes)."""
         a = self.arrays
         order = _nearest(unit_rows(features, a["mean"], a["scale"]), a["vectors"])
         return _vote(a["votes"], order, int(a["neighbours"])) + a["intercepts"]
@@ -83,7 +84,8 @@ class PrototypeModel(StandardisedModel):
         prototypes = self.arrays["prototypes"]
         return bool((prototypes == prototypes[0]).all())
 
-    def _scores(self, features: Features) -> Probabilities:
+    def scores(self, features: Features) -> Probabilities:
+        """Return the score of each class, shape (images, classes)."""
         a = self.arrays
         far = squared_distances(
             unit_rows(features, a["mean"], a["scale"]), a["prototypes"].astype(np.float64)

@@ -55,7 +55,8 @@ class KernelModel(StandardisedModel):
         """Whether all images get the same probabilities: no decision has a weight, or none depends on a vector."""
         return not (self.arrays["weights"].any() and self.arrays["pairs"].any())
 
-    def _scores(self, features: Features) -> Probabilities:
+    def scores(self, features: Features) -> Probabilities:
+        """Return the score of each class, shape (images, classes)."""
         return self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"]
 
     def _decisions(self, features: Features) -> Probabilities:

@@ -87,7 +87,7 @@ class StandardisedModel(ABC):
             The number of features is wrong.
         """
         check_length(features, self.features)
-        return softmax(self._scores(features))
+        return softmax(self.scores(features))
 
     @property
     def base(self) -> Probabilities:
@@ -100,7 +100,7 @@ class StandardisedModel(ABC):
         """Whether all images get the same probabilities."""
 
     @abstractmethod
-    def _scores(self, features: Features) -> Probabilities:
+    def scores(self, features: Features) -> Probabilities:
         """Return the score of each class, shape (images, classes)."""
 
 
@@ -119,7 +119,8 @@ class LinearModel(StandardisedModel):
         """Whether all coefficients are zero."""
         return not self.arrays["coefficients"].any()
 
-    def _scores(self, features: Features) -> Probabilities:
+    def scores(self, features: Features) -> Probabilities:
+        """Return the score of each class, shape (images, classes)."""
         a = self.arrays
         # the mean of a linear function over rows is the function of the mean row
         rows = ((features.astype(np.float64) - a["mean"]) / a["scale"]).mean(axis=1)

@@ -18,6 +18,7 @@ from .options import (
     OUT_FILE,
     PATH,
     Group,
+    Offered,
     argument,
     command,
     flag,
@@ -37,23 +38,41 @@ def features() -> None:
 
 
 def _export_options() -> Iterator[click.Parameter]:
+    from ..featurize import POOLS
+
     yield argument("source", type=PATH)
     yield out_flag("An .npz file.", type=OUT_FILE)
+    yield flag(
+        "--by",
+        group="Features",
+        metavar="COLUMN",
+        help="Pool images with the same value in this column of their manifest, such as wsi.",
+    )
+    yield flag(
+        "--pool",
+        group="Features",
+        type=Offered([pool.name for pool in POOLS]),
+        help="How tiles become one row; the mean by default.",
+    )
     yield flag("--overwrite", group="Output", is_flag=True, help="Replace an existing file.")
 
 
 @features.command(options=_export_options)
-def export(source: Path, out: Path, overwrite: bool) -> None:
+def export(source: Path, out: Path, by: str | None, pool: str | None, overwrite: bool) -> None:
     """Write the features of SOURCE, a feature file or embeddings of any format, into an .npz file.
 
     \b
     Example: bchisto features export run/features/resnet50-0.5-400.h5 --out resnet50.npz
+    Example: bchisto features export run/features/resnet50-0.5-400.h5 --by wsi --out slides.npz
     """
     from ..featurize import export_features
 
-    embeddings = export_features(source, out, overwrite=overwrite)
+    embeddings = export_features(source, out, by=by, pool=pool, overwrite=overwrite)
     echo(_summary(embeddings))
-    done([out], then=f"bchisto boost --out RUN --features {quoted(out)}")
+    then = f"bchisto boost --out RUN --features {quoted(out)}"
+    if not any(embeddings.labels):
+        then += " --labels TABLE"
+    done([out], then=then)
 
 
 @features.command()

@@ -5,9 +5,11 @@ float32 of shape (images x augmentations, d).
 """
 
 from .crops import crop_boxes, cut_crop, draw_augmentation
-from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, settled_facts
+from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, rows_of, settled_facts
+from .embeddings.fields import known_facts, slides_of
 from .embeddings.files import export_features, files_of, read_embeddings
 from .embeddings.imported import import_features
+from .embeddings.pools import AT_ONCE, POOLS
 from .embeddings.table import Embeddings, row_sha256, same_images
 from .matrix import FeatureMatrix, load_features
 from .pipeline import FeaturizeResult, featurize

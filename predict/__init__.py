@@ -2,6 +2,7 @@
 
 from .blocks import PredictBlock, Predicted, Prediction, Results, helpers_of, predict_records
 from .boosted import BoostedModel
+from .embedded import load_embedded
 from .export import export
 from .images import TrainingLooks, advised, check_sizes, in_order, new_images, notes_of_training
 from .model_file import (

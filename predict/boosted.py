@@ -260,8 +260,10 @@ def _refuse_embeddings(bundle: Bundle, path: Path) -> None:
         return
     imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
     raise InputError(
-        f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings of the same "
-        "program, as the features of predict, and no images"
+        "{}: was trained on embeddings from files ({}), so it takes embeddings of the same kind, and no images; make "
+        "them as in training (of fields of slides: {features export.by:COLUMN}), then {predict.features:FILE}",
+        path,
+        ", ".join(imported),
     )
 
 

@@ -20,6 +20,7 @@ from ..featurize import (
     facts_of,
     read_embeddings,
     row_sha256,
+    rows_of,
     same_images,
     settled_facts,
 )
@@ -33,7 +34,9 @@ _AT_ONCE = 256
 """Number of images that are predicted in one call of the models."""
 
 
-def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, Embeddings]]:
+def load_embedded(
+    path: Path, files: Sequence[Path], by: str | None = None
+) -> tuple[Bundle, dict[str, Embeddings]]:
     """Load a model file, and the embeddings for each of its feature files.
 
     Parameters
@@ -43,6 +46,8 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     files : sequence of Path
         One file of embeddings for each feature file, with the same name; see `bchisto.featurize.read_embeddings`. If
         the model has only one feature file, any name is accepted.
+    by : str, optional
+        A column by which the rows of feature files are pooled by their mean.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         training, or not all of the same images.
     """
     bundle = load_bundle(path)
-    all_embeddings = [read_embeddings(file) for file in files]
+    all_embeddings = [read_embeddings(file, by=by) for file in files]
     if not isinstance(bundle, Bundle):
         raise InputError("{features}: {} holds networks, which look at images; give {images}", path)
     names = [embeddings.name for embeddings in all_embeddings]
@@ -98,7 +103,7 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
     needed["length"] = getattr(bundle.models[store][0], "features", None)
     stated = {**embeddings.facts, "length": embeddings.features.shape[2]}
     for facts in (needed, stated):
-        facts["rows"] = "means of tiles" if facts.get("pooled") else "whole images"
+        facts["rows"] = rows_of(facts)
     for fact in (*KIND_FACTS, "length", "rows"):
         needed_value = needed.get(fact)
         stated_value = stated.get(fact)
@@ -107,7 +112,7 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
         if stated_value is not None:
             remedy = ""
             if fact == "rows":
-                remedy = "; `bchisto features export` records whether rows are means of tiles"
+                remedy = "; `bchisto features export` pools rows, and records how"
             raise InputError(
                 f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
                 f"{_short(stated_value)}, that of training {_short(needed_value)}{remedy}"
@@ -161,9 +166,7 @@ def predict_embedded(
         probabilities = bundle.predict(features)
         compared = bundle.compare(features)
         for row, record in enumerate(records[block]):
-            trained = bool(training_hashes) and any(
-                row_sha256(rows[row]) in training_hashes for rows in features.values()
-            )
+            trained = any(row_sha256(rows[row]) in training_hashes for rows in features.values())
             results[record.image_id] = Prediction(probabilities[row], trained, compared[row])
     return with_classes(records, bundle.classes), results
 

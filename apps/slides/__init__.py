@@ -1,5 +1,6 @@
 """Whole slides: fields cut out of annotated slides, and the predictions of a model laid over a slide."""
 
+from .contributions import contributions
 from .cut import CutSettings, cut
 from .files import SlideFile
 from .grid import positions

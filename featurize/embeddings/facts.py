@@ -92,6 +92,20 @@ def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
     return {name: header[name] for name in FACTS if name in header}
 
 
+def rows_of(facts: Mapping[str, Any]) -> str:
+    """Return what a row is: a whole image, or how it was pooled, without the numbers of tiles.
+
+    Examples
+    --------
+    >>> rows_of({}), rows_of({"pooled": "mean of 3 to 9 fields"}), rows_of({"pooled": "mean of tiles"})
+    ('whole images', 'the mean of tiles', 'the mean of tiles')
+    """
+    pooled = facts.get("pooled")
+    if not pooled:
+        return "whole images"
+    return f"the {pooled.rsplit(' of ', 1)[0]} of tiles"
+
+
 def check_imported(settings: Mapping[str, Any]) -> None:
     """Check the settings of a feature file that was made from embeddings."""
     about = settings[IMPORTED]

@@ -1,9 +1,9 @@
 """Slides of other programs: HDF5 files with a row for each tile.
 
 TRIDENT and CLAM write one file per slide, named after it: ``features`` float32 (tiles, d) and ``coords`` (tiles, 2).
-bchisto treats a slide as one image, and its embedding is the mean over its tiles. TRIDENT's slide encoders write
-``features`` of shape (d,). Its newer releases name the network in the attribute ``encoder`` of ``features``. STAMP
-names the dataset ``feats``, and the network in the attribute ``extractor`` of the file.
+bchisto treats a slide as one image, and pools its tiles, by their mean unless another `TilePool` is chosen. TRIDENT's
+slide encoders write ``features`` of shape (d,). Its newer releases name the network in the attribute ``encoder`` of
+``features``. STAMP names the dataset ``feats``, and the network in the attribute ``extractor`` of the file.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...core import InputError, StoreError, counted, few
+from ...core import InputError, StoreError, few
 from ...core.formats import (
+    Array,
     Floats32,
     checked_dataset,
     limits,
@@ -24,12 +25,10 @@ from ...core.formats import (
     reading,
     refuse_deadly,
 )
+from .pools import MEAN, TilePool
 from .table import Embeddings
 
 _log = logging.getLogger(__name__)
-
-_AT_ONCE = 4096
-"""Tiles that are read into memory at a time."""
 
 FEATURE_NAMES = ("features", "feats")
 """Names of the dataset with the embeddings of a slide."""
@@ -43,7 +42,7 @@ class SlideEmbedding(NamedTuple):
     row : ndarray of float32, shape (d,)
         Its embedding.
     tiles : int
-        Number of tiles whose mean it is; 0 if the file has only the embedding of the slide.
+        Number of tiles that were pooled to it; 0 if the file has only the embedding of the slide.
     encoder : str
         Name of the network; empty if it is not named.
     """
@@ -53,20 +52,21 @@ class SlideEmbedding(NamedTuple):
     encoder: str
 
 
-def read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
-    """Read slides, each from a file of its name.
+def read_slides(path: Path, files: Sequence[Path], pool: TilePool = MEAN) -> Embeddings:
+    """Read slides, each from a file of its name, and pool their tiles.
 
     Raises
     ------
     InputError, StoreError
-        Slides are of different lengths or encoders; or a file is damaged, or not that of a slide.
+        Slides are of different lengths or encoders; or a file is damaged, or not that of a slide; or it holds no tiles,
+        but the embedding of the slide, which only the mean leaves as it is.
     """
     refuse_deadly(files)
     slides = {}
     empty = []  # as TRIDENT writes for slides without tissue
     for source in files:
         with open_for_reading(source) as file, reading(source):
-            slide = _read_slide(file)
+            slide = _read_slide(file, pool)
         if slide is None:
             empty.append(source.stem)
         else:
@@ -87,7 +87,7 @@ def read_slides(path: Path, files: Sequence[Path]) -> Embeddings:
         path,
         np.stack([slide.row for slide in slides.values()]),
         {"image_id": list(slides)},
-        {"encoder": first.encoder, "pooled": _pooling(slides.values())},
+        {"encoder": first.encoder, "pooled": _pooling(slides.values(), pool)},
     )
 
 
@@ -102,22 +102,22 @@ def _refuse_several_encoders(path: Path, slides: Mapping[str, SlideEmbedding]) -
         raise InputError(f"{path}: slides of several encoders: {kinds}")
 
 
-def _pooling(slides: Iterable[SlideEmbedding]) -> str:
+def _pooling(slides: Iterable[SlideEmbedding], pool: TilePool) -> str:
     """Describe how tiles were pooled to slides; empty if the files have no tiles."""
-    tiles = sorted({slide.tiles for slide in slides if slide.tiles > 0})
+    tiles = [slide.tiles for slide in slides if slide.tiles > 0]
     if not tiles:
         return ""
-    if len(tiles) == 1:
-        return f"mean of {counted(tiles[0], 'tile')}"
-    return f"mean of {tiles[0]} to {tiles[-1]} tiles"
+    return pool.describe(tiles, "tile")
 
 
-def _read_slide(file: Any) -> SlideEmbedding | None:
+def _read_slide(file: Any, pool: TilePool) -> SlideEmbedding | None:
     """Return the slide of an open file; None if it has no tile."""
     features = _features_of(file)
     encoder = _encoder_of(file, features)
     shape = features.shape
     if len(shape) == 1:
+        if pool is not MEAN:
+            raise InputError("holds the embedding of a slide, and no tiles to pool")
         return SlideEmbedding(features[:].astype(np.float32), 0, encoder)
     if len(shape) != 2 and (len(shape) != 3 or shape[0] != 1):
         raise InputError(
@@ -131,12 +131,14 @@ def _read_slide(file: Any) -> SlideEmbedding | None:
         )
     if tiles == 0:
         return None
-    total = np.zeros(shape[-1])
-    for start in range(0, tiles, _AT_ONCE):
-        block = np.s_[start : start + _AT_ONCE]
-        rows = features[block] if len(shape) == 2 else features[0, block]
-        total += rows.astype(np.float64).sum(axis=0)
-    return SlideEmbedding((total / tiles).astype(np.float32), tiles, encoder)
+
+    def read(positions: range) -> Array:
+        block = np.s_[positions.start : positions.stop]
+        if len(shape) == 2:
+            return np.asarray(features[block])
+        return np.asarray(features[0, block])
+
+    return SlideEmbedding(pool.row(read, tiles), tiles, encoder)
 
 
 def _features_of(file: Any) -> Any:

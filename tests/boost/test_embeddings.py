@@ -172,7 +172,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     err = refused(
         "predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv"
     )
-    assert "their rows is whole images, that of training means of tiles" in err
+    assert "their rows is whole images, that of training the mean of tiles" in err
 
 
 def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, completed):
@@ -226,7 +226,7 @@ def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path,
     ):
         err = refused(*command, "--out", tmp_path / "p.csv")
         assert (
-            "trained on embeddings from files (features_uni_v1), so it takes embeddings of the same program"
+            "trained on embeddings from files (features_uni_v1), so it takes embeddings of the same kind"
             in err
         )
         assert "`" not in err
@@ -268,7 +268,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     refuse(trained, "their length is 5, that of training 6", features=values[:, :5])
     refuse(
         trained,
-        "their rows is whole images, that of training means of tiles; `bchisto features export` records",
+        "their rows is whole images, that of training the mean of tiles; `bchisto features export` pools rows",
     )
     refuse(
         trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5"

@@ -1,0 +1,118 @@
+"""Which fields carry the answer of a model of slides: what each adds to the scores of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...boost import LinearModel
+from ...core import InputError, PathInput, converted
+from ...core.formats import Floats, read_json, reading
+from ...core.jobs import write_json, write_rows
+from ...featurize import AT_ONCE, Store, known_facts, open_store, slides_of
+from ...predict import find_bundle, load_embedded
+
+
+def contributions(
+    model: PathInput,
+    fields: PathInput,
+    *,
+    features: PathInput,
+    out: PathInput,
+) -> list[Path]:
+    """Write what each field adds to the scores of its slide, by a linear model of means of fields.
+
+    The score of a class (its logit, the mean over the models of the file) is the same for a slide of average training
+    features, plus the contributions of its fields, whose features are compared with that average.
+
+    Parameters
+    ----------
+    model : path
+        A model file or the folder of its run, trained on features that were pooled by their mean, with ``logistic`` or
+        ``lda``.
+    fields : path
+        The folder of `cut`.
+    features : path
+        The feature file of its fields.
+    out : path
+        A folder, for ``fields.csv``, and a file for QuPath for each slide; earlier ones are replaced.
+
+    Returns
+    -------
+    list of Path
+        The files; the table is the first.
+
+    Raises
+    ------
+    InputError
+        The model is not linear, or its slides were not pooled by their mean; the features are of another kind, or not
+        of these fields.
+    """
+    folder = converted(out, "out", Path)
+    store_path = converted(features, "features", Path)
+    bundle_path = find_bundle(converted(model, "model", Path))
+    bundle, _ = load_embedded(bundle_path, [store_path], by="wsi")
+    (models,) = bundle.models.values()
+    linear = [each for each in models if isinstance(each, LinearModel)]
+    if len(linear) < len(models):
+        raise InputError(
+            "{}: its classifier is {}; only the score of a linear one (logistic, lda) is a sum over fields",
+            bundle_path,
+            bundle.head,
+        )
+    header = ["slide", "image_id", "x", "y", *(f"adds {name}" for name in bundle.classes)]
+    rows: list[list[Any]] = []
+    outputs = [folder / "fields.csv"]
+    cut_folder = converted(fields, "fields", Path)
+    # by the names of folders, since a name in a table may be any path
+    contents = {path.parent.name: path for path in cut_folder.glob("fields/*/fields.json")}
+    with open_store(store_path) as store:
+        for slide, positions in slides_of(store, "wsi", known_facts(store)).items():
+            added = _added(store, positions, linear)
+            with reading(
+                cut_folder, "has no field of {}, which the features have; give their folder"
+            ):
+                content = read_json(contents[slide])
+                places = {image: (x, y) for x, y, _, image in content["fields"]}
+                side = float(content["size"][2])
+                images = [store.image_ids[position] for position in positions]
+                of_slide = [
+                    [slide, image, *places[image], *adds]
+                    for image, adds in zip(images, added.tolist(), strict=True)
+                ]
+            tiles = [
+                _tile(row[2:4], side, dict(zip(header[4:], row[4:], strict=True)))
+                for row in of_slide
+            ]
+            outputs.append(folder / f"{slide}.geojson")
+            write_json(outputs[-1], {"type": "FeatureCollection", "features": tiles})
+            rows += of_slide
+    write_rows(outputs[0], header, rows)
+    return outputs
+
+
+def _added(store: Store, positions: Sequence[int], models: Sequence[LinearModel]) -> Floats:
+    """Return what each field of a slide adds to the score of each class, float64 of shape (fields, classes)."""
+    added = []
+    for start in range(0, len(positions), AT_ONCE):
+        rows = store.features(positions[start : start + AT_ONCE])
+        added.append(
+            np.mean([model.scores(rows) - model.arrays["intercepts"] for model in models], axis=0)
+        )
+    return np.concatenate(added) / len(positions)
+
+
+def _tile(corner: Sequence[int], side: float, measured: Mapping[str, float]) -> dict[str, Any]:
+    """Return a field as a GeoJSON feature, which QuPath colours by its measurements."""
+    left, top = corner
+    right = left + side
+    bottom = top + side
+    ring = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"objectType": "tile", "measurements": measured},
+    }
