@@ -57,6 +57,7 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
         then.append(f"bchisto trial --images {quoted(manifest)} --out RUN")
     elif result.classes:
         then.append(f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE")
+        then.append(f"bchisto featurize --images {quoted(manifest)} --out RUN")
     done(outputs, then=then, failures=len(result.failures), listed=out / "failures.csv")
 
 

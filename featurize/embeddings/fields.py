@@ -17,7 +17,7 @@ from .table import Embeddings
 
 
 def pool_fields(path: Path, by: str, pool: TilePool) -> Embeddings:
-    """TilePool the rows of a feature file whose images have the same value in a column of their manifest.
+    """Pool the rows of a feature file whose images have the same value in a column of their manifest.
 
     Augmentations stay apart: each is pooled over the images. The rows of a slide are read in blocks.
 

@@ -48,7 +48,7 @@ class TilePool(NamedTuple):
         return f"{self.text} of {numbers[0]} to {numbers[-1]} {noun}s"
 
     def row(self, read: Callable[[range], Array], count: int, *, step: int = AT_ONCE) -> Floats32:
-        """TilePool `count` rows of a slide, of which ``read(positions)`` returns some; `step` of them at a time."""
+        """Pool `count` rows of a slide, of which ``read(positions)`` returns some; `step` of them at a time."""
         starts = range(0, count, step)
         blocks = (read(range(start, min(start + step, count))) for start in starts)
         return np.asarray(self.on_blocks(blocks, count), dtype=np.float32)
@@ -60,7 +60,7 @@ def _mean(blocks: Blocks, count: int) -> Floats:
 
 
 def _norm(blocks: Blocks, count: int) -> Floats:
-    """TilePool by the signed 3-norm, as `bchisto.featurize.norm_pool` does crops; cubes of float32 do not overflow."""
+    """Pool by the signed 3-norm, as `bchisto.featurize.norm_pool` does crops; cubes of float32 do not overflow."""
     total = sum((block.astype(np.float64) ** 3).sum(axis=0) for block in blocks)
     return np.asarray(np.cbrt(total / count))
 
