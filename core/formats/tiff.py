@@ -265,6 +265,28 @@ def _mpp(page: Any, stated: Description) -> float | None:
     return None
 
 
+def pixel_sizes(page: Any) -> tuple[float, ...]:
+    """Return micrometres per pixel of a page, across and down, by its description, else by its resolution.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+
+    Returns
+    -------
+    tuple of float
+        As stated, also if implausible; empty if the page states none.
+    """
+    resolutions = _resolutions(page)
+    stated = describe(
+        str(page.description), samples=page.samplesperpixel, resolutions=resolutions, beside=None
+    )
+    unit = _MICROMETRES.get(page.tags.valueof(_UNIT))
+    if stated.size or unit is None:
+        return stated.size
+    return tuple(unit / value for value in resolutions)
+
+
 def _is_other(page: Any) -> bool:
     """Whether a page is marked as a smaller version of the image, or as a mask."""
     kind, old_kind = map(page.tags.valueof, _SUBFILE_TYPES)
