@@ -47,7 +47,7 @@ _HEAD = 4096
 """Tiles of level 0, and bytes of each, that are in the digest, since to read all takes minutes."""
 
 TO_PYRAMID = (
-    "save it as a tiled pyramid (in QuPath: File > Export images > OME TIFF; or: vips tiffsave"
+    "save the slide as a pyramid of tiles (in QuPath: File > Export images > OME TIFF; or: vips tiffsave"
     " --tile --pyramid)"
 )
 
@@ -204,8 +204,8 @@ def _check_colours(path: Path, page: Any) -> None:
     has_alpha = samples == 4 and page.extrasamples[:1] in ((1,), (2,))
     if page.photometric not in (_RGB, _YCBCR) or not (samples == 3 or has_alpha):
         raise InputError(
-            f"{path}: grey, or channels of fluorescence, not RGB in bright field; if it is stained with dyes, save it as"
-            " RGB (in QuPath: File > Export images > OME TIFF)"
+            f"{path}: grey, or channels of fluorescence, not RGB in bright field; if it is stained with"
+            " dyes, save it as RGB (in QuPath: File > Export images > OME TIFF)"
         )
 
 

@@ -17,6 +17,8 @@ from .pyramid import TO_PYRAMID, TiffScan
 
 _PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
+_AS_IMAGES = "give its folder as images to bchisto featurize"
+
 _BY_OPENSLIDE = SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
 """Suffixes of files that OpenSlide does not recognise only if they are damaged."""
 
@@ -178,9 +180,9 @@ def _why(path: Path, error: Exception) -> str:
     """Return why OpenSlide does not read a file, and what to do about it."""
     suffix = path.suffix.casefold()
     if suffix in _PICTURES:
-        return "a picture, not a slide; give its folder to bchisto featurize --images"
+        return f"a picture, not a slide; {_AS_IMAGES}"
     if suffix in DICOM_SUFFIXES:
-        return f"no whole slide that is read ({error}); {TO_PYRAMID}, or give single images to bchisto featurize --images"
+        return f"not a whole slide that is read ({error}); {TO_PYRAMID}; if not one, {_AS_IMAGES}"
     if "upported" in str(error) and suffix not in _BY_OPENSLIDE:
         return f"OpenSlide cannot read it ({error}); {TO_PYRAMID}"
     return f"OpenSlide cannot read it ({error}); copy the slide again, with the folder beside it if there is one"

@@ -64,15 +64,16 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         stated = tuple(filter(None, map(plausible_mpp, self._scan.pitch)))
         self.stated = stated[:2] if len(stated) == 2 else ()
         try:
-            pixels = math.prod(self._scan.sizes[-1])
-            if pixels > _LARGEST:
-                raise InputError(
-                    f"{path}: its smallest level has {pixels:,} pixels; {TO_PYRAMID}"
-                )
+            self._check_size()
             self.mpp = mpp or self._stated_mpp()
         except InputError:
             self._scan.close()
             raise
+
+    def _check_size(self) -> None:
+        pixels = math.prod(self._scan.sizes[-1])
+        if pixels > _LARGEST:
+            raise InputError(f"{self.path}: its smallest level has {pixels:,} pixels; {TO_PYRAMID}")
 
     def _stated_mpp(self) -> float:
         """Return the micrometres per pixel that the slide states.
@@ -91,12 +92,16 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         across, down = self.stated
         if abs(across / down - 1) > ALIKE:
             raise InputError(
-                "{}: its pixels are {} x {} micrometres, not square; save it with square pixels, or give the {mpp} to use",
+                "{}: its pixels are {} micrometres, not square; save it with square pixels, or give {mpp}",
                 self.path,
-                f"{across:.4g}",
-                f"{down:.4g}",
+                self.stated_text,
             )
         return across
+
+    @property
+    def stated_text(self) -> str:
+        """The micrometres per pixel that the slide states: one number, or two if they differ."""
+        return " x ".join(dict.fromkeys(f"{side:.4g}" for side in self.stated))
 
     @property
     def digest(self) -> str:
