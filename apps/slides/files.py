@@ -277,7 +277,7 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str
 
 
 def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[SlideFile]:
-    """Return slides with the micrometres per pixel of the option, or else of the column ``mpp`` of the table of patients.
+    """Return slides with the micrometres per pixel of the option, or else of the table of patients.
 
     Raises
     ------

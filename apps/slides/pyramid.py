@@ -202,10 +202,11 @@ def _check_colours(path: Path, page: Any) -> None:
     """Refuse what is not an image in bright field."""
     samples = page.samplesperpixel
     has_alpha = samples == 4 and page.extrasamples[:1] in ((1,), (2,))
-    if page.photometric not in (_RGB, _YCBCR) or not (samples == 3 or has_alpha):
+    is_colour = page.photometric in (_RGB, _YCBCR) and (samples == 3 or has_alpha)
+    if not is_colour or page.dtype not in ("u1", "u2"):
         raise InputError(
-            f"{path}: grey, or channels of fluorescence, not RGB in bright field; if it is stained with"
-            " dyes, save it as RGB (in QuPath: File > Export images > OME TIFF)"
+            f"{path}: not RGB in bright field, but grey, fluorescence or measured values; if it is stained"
+            " with dyes, save it as RGB (in QuPath: File > Export images > OME TIFF)"
         )
 
 
@@ -231,8 +232,8 @@ def _is_level(page: Any) -> bool:
 def _check_tiles(path: Path, page: Any, end: int) -> None:
     """Refuse tiles or strips that cannot be decoded, are too large, or are behind the end of the file."""
     is_subsampled = page.photometric == _YCBCR and page.compression != _JPEG
-    if page.compression not in _PACKINGS or page.dtype not in ("u1", "u2") or is_subsampled:
-        kind = f"{getattr(page.compression, 'name', page.compression)} of {page.dtype}"
+    if page.compression not in _PACKINGS or is_subsampled:
+        kind = getattr(page.compression, "name", page.compression)
         raise InputError(f"{path}: a TIFF packed as {kind}, which is not read; {TO_PYRAMID}")
     if not 0 < math.prod(_tile_size(page)) <= limits.PIXELS:
         raise InputError(f"{path}: not in tiles; {TO_PYRAMID}")
