@@ -88,15 +88,19 @@ class TiffScan:
             raise
 
     def check(self) -> None:
-        """Refuse levels that cannot be read.
+        """Refuse levels that cannot be read, and close the file.
 
         Raises
         ------
         InputError
         """
         end = self._file.filehandle.size
-        for page in self._levels:
-            _check_tiles(self._path, page, end)
+        try:
+            for page in self._levels:
+                _check_tiles(self._path, page, end)
+        except InputError:
+            self.close()
+            raise
         kept = max(1, _KEPT // max(3 * math.prod(_tile_size(page)) for page in self._levels))
         self._tile = functools.lru_cache(maxsize=kept)(self._decode)
 

@@ -11,7 +11,7 @@ from bchisto.apps.slides import Slide
 from bchisto.apps.slides.tissue import find_tissue
 from bchisto.core import ImageError, InputError
 from PIL import Image
-from slide_files import damage, patch, write_slide
+from slide_files import damage, patch
 
 pytest.importorskip("openslide")
 
@@ -193,7 +193,9 @@ def test_a_damaged_tile_is_named_and_others_are_read(tmp_path, image, words):
     else:
         damage(path, 7)
     with Slide(path) as slide:
-        where = r"a\.ome\.tif: damaged at x 256, y 256 \(256 x 256 pixels of level 0\): .*; copy the"
+        where = (
+            r"a\.ome\.tif: damaged at x 256, y 256 \(256 x 256 pixels of level 0\): .*; copy the"
+        )
         with pytest.raises(ImageError, match=where) as caught:
             slide.read(0, 0, 600, 600, 0.5)
         assert str(caught.value).count("a.ome.tif") == 1
