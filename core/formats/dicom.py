@@ -63,8 +63,7 @@ _SLIDE_TAGS = (
     "TotalPixelMatrixColumns",
     "TotalPixelMatrixRows",
 )
-_MATRIX = 0x0048_0007
-"""The last of these elements, long before the pixels."""
+"""Elements that are parsed of a file of a slide; all are long before the pixels."""
 
 _DEFER_BYTES = 4096
 """Longer elements (the pixels) are skipped if only the header is needed."""
@@ -159,20 +158,21 @@ def slide_instance(path: Path) -> SlideInstance | None:
 
     No element is parsed that identifies a patient, and no pixel is read.
     """
+    from pydicom.errors import InvalidDicomError
     from pydicom.filereader import read_partial
+    from pydicom.tag import Tag
 
+    tags = [Tag(name) for name in _SLIDE_TAGS]
     try:
         with _Bounded(io.FileIO(path)) as handle:
-            elements = read_partial(
-                handle, lambda tag, *_: tag > _MATRIX, specific_tags=list(_SLIDE_TAGS)
-            )
+            elements = read_partial(handle, lambda tag, *_: tag > max(tags), specific_tags=tags)
         if _sop_class(elements.file_meta) != _WHOLE_SLIDE:
             return None
         sides = [int(elements[name].value) for name in _SLIDE_TAGS[2:]]
         return SlideInstance(
             str(elements.SeriesInstanceUID), elements.ImageType[2] == "VOLUME", math.prod(sides)
         )
-    except (ImageError, *_broken()):
+    except (ImageError, InvalidDicomError, *_broken()):
         return None
 
 
