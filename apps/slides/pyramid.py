@@ -56,7 +56,7 @@ class TiffScan:
     """A slide in TIFF, whose levels are in SubIFDs of its first page, or in pages after it.
 
     Tiles that the file lacks are white, as is everything outside of a level. The attributes are those of
-    `bchisto.apps.slides.scans.Scan`.
+    `bchisto.apps.slides.scans.OpenSlideScan`.
 
     Raises
     ------
@@ -78,7 +78,9 @@ class TiffScan:
             first = self._file.pages.first
             _check_colours(path, first)
             self._levels = [first, *_smaller(self._file, first)]
-            self.sizes = [(page.imagewidth, page.imagelength) for page in self._levels]
+            self.sizes: list[tuple[int, int]] = [
+                (page.imagewidth, page.imagelength) for page in self._levels
+            ]
             width, height = self.sizes[0]
             self.factors = [(width / w + height / h) / 2 for w, h in self.sizes]
             self.bounds = (0, 0, width, height)
@@ -106,11 +108,10 @@ class TiffScan:
 
     @property
     def digest(self) -> str:
-        """A checksum of sizes, the lengths of all tiles, and the beginnings of some tiles of level 0."""
+        """A checksum of sizes, and of level 0 the lengths of all tiles, and the beginnings of some."""
         page = self._levels[0]
-        digest = hashlib.sha256(repr((self.sizes, page.description)).encode())
-        for level in self._levels:
-            digest.update(np.asarray(level.databytecounts, np.int64).tobytes())
+        stated = (self.sizes, page.description, page.databytecounts)
+        digest = hashlib.sha256(repr(stated).encode())
         places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
         for offset, count in places[:: max(1, len(places) // _SAMPLED)]:
             digest.update(self._bytes(offset, min(count, _HEAD)))
@@ -121,7 +122,7 @@ class TiffScan:
         self._file.close()
 
     def read(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
-        """Read pixels of a level, between its pixels if `x` and `y` are there; see `Scan.read`."""
+        """Read pixels of a level, between its pixels if `x` and `y` are there; see `OpenSlideScan.read`."""
         import cv2
 
         left, top = (at / self.factors[level] for at in (x, y))
@@ -193,8 +194,8 @@ class TiffScan:
         size = coded_size(data)
         if size is not None and math.prod(size) > math.prod(_tile_size(page)):
             raise ValueError("a tile of {} x {} pixels".format(*size))
-        values = page.decode(data, number, jpegtables=page.jpegtables)[0]
-        return np.asarray(values)[0]
+        values: Array = page.decode(data, number, jpegtables=page.jpegtables)[0][0]
+        return values
 
     def _bytes(self, offset: int, count: int) -> bytes:
         handle = self._file.filehandle

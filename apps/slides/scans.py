@@ -5,9 +5,8 @@ Label and macro images are never read, since they often show the name of a patie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,36 +22,71 @@ _BY_OPENSLIDE = SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
 """Suffixes of files that OpenSlide does not recognise only if they are damaged."""
 
 
-class Scan(Protocol):
-    """What a reader tells of a slide.
+class OpenSlideScan:
+    """A slide that OpenSlide reads.
 
     Attributes
     ----------
+    vendor : str
+        OpenSlide's name of the format.
     sizes : sequence of (int, int)
         Width and height of each level in pixels, the largest first.
     factors : sequence of float
         Pixels of level 0 per pixel of each level.
     bounds : tuple of int
         Left, top, width and height of the scanned area, pixels of level 0.
-    pitch : tuple of float
+    pitch : tuple of float or str
         Micrometres per pixel of level 0, across and down, as stated; empty if they are not.
     objective : str
         Its magnification.
     digest : str
-        A checksum of a part of the slide.
+        OpenSlide's checksum of a part of the slide, or size and name of its file.
+
+    Raises
+    ------
+    DependencyError, InputError
+        See `open_scan`.
     """
 
-    sizes: Sequence[tuple[int, int]]
-    factors: Sequence[float]
-    bounds: tuple[int, int, int, int]
-    pitch: tuple[Any, ...]
-    objective: str
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open()
+        properties = dict(self._slide.properties)
+        self.vendor = properties.get("openslide.vendor", "")
+        self.sizes = self._slide.level_dimensions
+        self.factors = self._slide.level_downsamples
+        bounds: list[Any] = [
+            properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
+        ]
+        if None in bounds:
+            bounds = [0, 0, *self._slide.dimensions]
+        left, top, width, height = map(int, bounds)
+        self.bounds = (left, top, width, height)
+        stated = [properties.get(f"openslide.mpp-{axis}") for axis in "xy"]
+        self.pitch: tuple[Any, ...] = tuple(filter(None, stated))
+        self.objective = properties.get("openslide.objective-power", "unknown")
+        self.digest = str(
+            properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}"
+        )
 
-    @property
-    def digest(self) -> str: ...  # noqa: D102 -- see above
+    def _open(self) -> None:
+        try:
+            from openslide import OpenSlide, OpenSlideError
+        except ImportError as error:
+            raise DependencyError(
+                f"slides are read by OpenSlide: {how_to_install('slides')}"
+            ) from error
+        try:
+            self._slide = OpenSlide(self._path)
+        except OpenSlideError as error:
+            raise InputError(f"{self._path}: {_why(self._path, error)}") from error
+
+    def close(self) -> None:
+        """Close the slide."""
+        self._slide.close()
 
     def read(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
-        """Read pixels of a level.
+        """Read pixels of a level. After an error OpenSlide refuses everything, so the slide is opened anew.
 
         Parameters
         ----------
@@ -72,9 +106,26 @@ class Scan(Protocol):
         ImageError
             A part of the slide is damaged. Other parts can still be read.
         """
+        from openslide import OpenSlideError
+        from PIL import Image
 
-    def close(self) -> None:
-        """Close the files."""
+        try:
+            picture = self._slide.read_region((x, y), level, size)
+        except OpenSlideError as error:
+            self._slide.close()
+            self._open()
+            x -= self.bounds[0]
+            y -= self.bounds[1]
+            where = f"x {x}, y {y} ({size[0]} x {size[1]} pixels of level {level})"
+            raise ImageError(
+                f"{self._path}: damaged at {where}: {error}; copy the slide again"
+            ) from error
+        opaque = Image.new("RGB", size, "white")
+        opaque.paste(picture, mask=picture.getchannel("A"))
+        return np.array(opaque)
+
+
+Scan = OpenSlideScan | TiffScan
 
 
 def open_scan(path: Path) -> Scan:
@@ -107,73 +158,6 @@ def open_scan(path: Path) -> Scan:
     scan.pitch = tiff.pitch or scan.pitch
     tiff.close()
     return scan
-
-
-class OpenSlideScan:
-    """A slide that OpenSlide reads; its attributes are those of `Scan`, and `vendor`, OpenSlide's name of the format.
-
-    Raises
-    ------
-    DependencyError, InputError
-        See `open_scan`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._open()
-        properties = dict(self._slide.properties)
-        self.vendor = properties.get("openslide.vendor", "")
-        self.sizes = self._slide.level_dimensions
-        self.factors = self._slide.level_downsamples
-        bounds: list[Any] = [
-            properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
-        ]
-        if None in bounds:
-            bounds = [0, 0, *self._slide.dimensions]
-        left, top, width, height = map(int, bounds)
-        self.bounds = (left, top, width, height)
-        stated = [properties.get(f"openslide.mpp-{axis}") for axis in "xy"]
-        self.pitch = tuple(filter(None, stated))
-        self.objective = properties.get("openslide.objective-power", "unknown")
-        self.digest = str(
-            properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}"
-        )
-
-    def _open(self) -> None:
-        try:
-            from openslide import OpenSlide, OpenSlideError
-        except ImportError as error:
-            raise DependencyError(
-                f"slides are read by OpenSlide: {how_to_install('slides')}"
-            ) from error
-        try:
-            self._slide = OpenSlide(self._path)
-        except OpenSlideError as error:
-            raise InputError(f"{self._path}: {_why(self._path, error)}") from error
-
-    def close(self) -> None:
-        """Close the slide."""
-        self._slide.close()
-
-    def read(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
-        """Read pixels of a level, see `Scan.read`. After an error OpenSlide refuses everything, so it opens anew."""
-        from openslide import OpenSlideError
-        from PIL import Image
-
-        try:
-            picture = self._slide.read_region((x, y), level, size)
-        except OpenSlideError as error:
-            self._slide.close()
-            self._open()
-            x -= self.bounds[0]
-            y -= self.bounds[1]
-            where = f"x {x}, y {y} ({size[0]} x {size[1]} pixels of level {level})"
-            raise ImageError(
-                f"{self._path}: damaged at {where}: {error}; copy the slide again"
-            ) from error
-        opaque = Image.new("RGB", size, "white")
-        opaque.paste(picture, mask=picture.getchannel("A"))
-        return np.array(opaque)
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -64,8 +64,8 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         stated = tuple(filter(None, map(plausible_mpp, self._scan.pitch)))
         self.stated = stated[:2] if len(stated) == 2 else ()
         try:
-            self._check_size()
             self.mpp = mpp or self._stated_mpp()
+            self._check_size()
         except InputError:
             self._scan.close()
             raise

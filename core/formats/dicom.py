@@ -160,9 +160,9 @@ def slide_instance(path: Path) -> SlideInstance | None:
     """
     from pydicom.errors import InvalidDicomError
     from pydicom.filereader import read_partial
-    from pydicom.tag import Tag
+    from pydicom.tag import BaseTag, Tag
 
-    tags = [Tag(name) for name in _SLIDE_TAGS]
+    tags: list[BaseTag | int] = [Tag(name) for name in _SLIDE_TAGS]
     try:
         with _Bounded(io.FileIO(path)) as handle:
             elements = read_partial(handle, lambda tag, *_: tag > max(tags), specific_tags=tags)
@@ -172,7 +172,9 @@ def slide_instance(path: Path) -> SlideInstance | None:
         return SlideInstance(
             str(elements.SeriesInstanceUID), elements.ImageType[2] == "VOLUME", math.prod(sides)
         )
-    except (ImageError, InvalidDicomError, *_broken()):
+    except (ImageError, InvalidDicomError):
+        return None
+    except _broken():
         return None
 
 
