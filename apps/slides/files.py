@@ -48,7 +48,7 @@ class SlideSettings(Settings):
         group="Input",
         least=0.02,
         most=20,
-        help="Micrometres a pixel, not as the slides state.",
+        help="Micrometres a pixel, whatever slides state.",
     )
     patients: Path | None = option(
         None,

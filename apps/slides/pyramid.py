@@ -47,8 +47,8 @@ _HEAD = 4096
 """Tiles of level 0, and bytes of each, that are in the digest, since to read all takes minutes."""
 
 TO_PYRAMID = (
-    "save the slide as a pyramid of tiles (in QuPath: File > Export images > OME TIFF; or: vips tiffsave"
-    " --tile --pyramid)"
+    "save the slide as a pyramid of tiles"
+    " (in QuPath: File > Export images > OME TIFF; or by tiffsave of vips)"
 )
 
 
