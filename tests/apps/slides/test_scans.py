@@ -216,12 +216,15 @@ def test_other_pages_are_no_levels(tmp_path, image):
         assert slide._scan.sizes == [SIZE, (375, 275)]
 
 
-def test_a_digest_sees_level_0(tmp_path, image):
+@pytest.mark.parametrize(
+    "words", [{"compression": "webp"}, {"compression": None, "tile": None, "factors": (1,)}]
+)
+def test_a_digest_sees_level_0(tmp_path, image, words):
     other = image.copy()
-    other[:300, :300] = 0
+    other[300:800] = 0
     digests = set()
     for number, values in enumerate((image, image, other)):
-        path = write(tmp_path / f"{number}" / "a.tif", values, subifds=False, compression="webp")
+        path = write(tmp_path / f"{number}" / "a.tif", values, subifds=False, **words)
         with Slide(path, mpp=0.5) as slide:
             digests.add(slide.digest)
     assert len(digests) == 2

@@ -5,8 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.apps.slides import Slide
+from bchisto.apps.slides import CutSettings, Slide
 from bchisto.apps.slides.files import list_slides
+from bchisto.apps.slides.tiles import TileGrid
 from bchisto.core import InputError
 from PIL import Image
 from slide_files import patch, table, write_slide
@@ -220,3 +221,13 @@ def test_wrong_cells_are_named(slides, tmp_path, cell, completed, refused):
 def test_the_option_is_used_as_given_by_python(slides):
     with Slide(slides / "S 1.tif", mpp=0.5) as slide:
         assert (slide.mpp, slide.stated_text) == (0.5, "0.25")
+
+
+def test_tiles_of_a_map_are_by_the_micrometres_that_are_used(slides, caplog):
+    file = next(slide for slide in list_slides([slides]) if slide.name == "S 1")
+    sides = {}
+    for mpp in (None, 0.5):
+        grid = TileGrid.of(file._replace(mpp=mpp), CutSettings(field=100, scale=0.5))
+        sides[mpp] = (grid.mpp, sum(grid.corners[1]) - sum(grid.corners[0]))
+    assert sides == {None: (0.25, 400), 0.5: (0.5, 200)}
+    assert caplog.text.count("S 1: states 0.25 micrometres per pixel; `mpp=0.5` is used") == 1
