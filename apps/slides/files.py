@@ -24,6 +24,7 @@ from ...core.formats import (
 )
 from ...core.jobs import write_or_remove
 from ...data import NO_GROUPS, PathRule, match_names, spacing_of
+from .scans import TIFF_SUFFIXES
 from .slide import ALIKE, Slide
 
 _log = logging.getLogger(__name__)
@@ -32,8 +33,7 @@ Failures = list[tuple[str, str]]
 
 _RULE = "Patient by the path inside a folder, or the name of a file: a level, a regular expression, or none."
 
-_SUFFIXES = SLIDE_SUFFIXES | DICOM_SUFFIXES | {".btf", ".qptiff", ".tf2", ".tf8", ".tif", ".tiff"}
-"""Of files that are taken from folders; those of TIFF are of Bio-Formats, too."""
+_SUFFIXES = SLIDE_SUFFIXES | DICOM_SUFFIXES | TIFF_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class SlideFile(NamedTuple):
         """
         slide = Slide(self.path, mpp=self.mpp)
         if any(abs(side / slide.mpp - 1) > ALIKE for side in slide.stated):
-            used = Message("{mpp:{}}", f"{slide.mpp:g}")
+            used = Message("{mpp} {:g}", slide.mpp)
             if self.mpp_table is not None:
                 used = Message("{:g} in {}", slide.mpp, self.mpp_table)
             text = "{}: states {} micrometres per pixel; {} is used"
@@ -298,9 +298,9 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
         ]
     others = [name for name, mpp in stated.items() if abs(mpp / given - 1) > ALIKE]
     if others:
-        text = "{}: states other micrometres per pixel of {}: {}; {mpp:{}} is used"
+        text = "{}: states other micrometres per pixel of {}: {}; {mpp} {:g} is used"
         number = counted(len(others), "slide")
-        _log.warning(Message(text, table, number, few(others), f"{given:g}"))
+        _log.warning(Message(text, table, number, few(others), given))
     return [slide._replace(mpp=given) for slide in slides]
 
 

@@ -18,8 +18,10 @@ _PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
 _AS_IMAGES = "give its folder as images to bchisto featurize"
 
-_BY_OPENSLIDE = SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
-"""Suffixes of files that OpenSlide does not recognise only if they are damaged."""
+TIFF_SUFFIXES = frozenset({".btf", ".qptiff", ".tf2", ".tf8", ".tif", ".tiff"})
+
+_READ = TIFF_SUFFIXES | SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
+"""Suffixes of files that are recognised unless they are damaged."""
 
 
 class OpenSlideScan:
@@ -140,16 +142,17 @@ def open_scan(path: Path) -> Scan:
     """
     try:
         scan = OpenSlideScan(path)
-    except InputError as refusal:
-        try:
-            tiff = TiffScan(path)
-        except DAMAGE:
-            raise refusal from None
+    except InputError:
+        tiff = _open_tiff(path)
+        if tiff is None:
+            raise
         tiff.check()
         return tiff
     if scan.vendor != "generic-tiff":
         return scan
-    tiff = TiffScan(path)
+    tiff = _open_tiff(path)
+    if tiff is None:
+        return scan
     if len(tiff.sizes) > len(scan.sizes):
         scan.close()
         tiff.check()
@@ -160,6 +163,16 @@ def open_scan(path: Path) -> Scan:
     return scan
 
 
+def _open_tiff(path: Path) -> TiffScan | None:
+    """Open a slide by tifffile; None if it is no TIFF, or damaged."""
+    try:
+        return TiffScan(path)
+    except InputError:
+        raise
+    except DAMAGE:
+        return None
+
+
 def _why(path: Path, error: Exception) -> str:
     """Return why OpenSlide does not read a file, and what to do about it."""
     suffix = path.suffix.casefold()
@@ -167,6 +180,6 @@ def _why(path: Path, error: Exception) -> str:
         return f"a picture, not a slide; {_AS_IMAGES}"
     if suffix in DICOM_SUFFIXES:
         return f"not a whole slide that is read ({error}); {TO_PYRAMID}; if not one, {_AS_IMAGES}"
-    if "upported" in str(error) and suffix not in _BY_OPENSLIDE:
+    if "upported" in str(error) and suffix not in _READ:
         return f"OpenSlide cannot read it ({error}); {TO_PYRAMID}"
     return f"OpenSlide cannot read it ({error}); copy the slide again, with the folder beside it if there is one"

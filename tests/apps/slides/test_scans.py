@@ -245,6 +245,7 @@ def test_each_refusal_has_a_cure_that_helps(tmp_path, image):
     Image.fromarray(image).save(tmp_path / "a.PNG")
     Image.fromarray(image).save(tmp_path / "a.jpg")
     whole = write(tmp_path / "a.ome.tif", image).read_bytes()
+    generic = write(tmp_path / "b.tif", image, subifds=False).read_bytes()
     one, two = np.ascontiguousarray(image[..., 0]), np.moveaxis(image, -1, 0)
     five = np.concatenate([image, image[..., :2]], axis=2)
     bright = rf"not RGB in bright field, .*{QUPATH}"
@@ -252,6 +253,8 @@ def test_each_refusal_has_a_cure_that_helps(tmp_path, image):
         (flat("grey.tif", one), bright, False),
         (flat("grey.ome.tif", one.astype(np.uint16), metadata={"axes": "YX"}), bright, False),
         (flat("four.ome.tif", np.stack([one] * 4), photometric="minisblack"), bright, False),
+        (flat("strips.tif", one, tile=None, rowsperstrip=64), bright, False),
+        (flat("webp.tif", five, photometric="rgb", compression="jpegxl"), bright, False),
         (flat("five.tif", five, photometric="rgb"), bright, False),
         (write(tmp_path / "g.ome.tif", one, photometric="minisblack"), bright, False),
         (
@@ -270,6 +273,9 @@ def test_each_refusal_has_a_cure_that_helps(tmp_path, image):
         (raw("a.lif", b"\x70\0\0\0" * 99), QUPATH, False),
         (raw("a.isyntax", b"<DataObject" * 99), QUPATH, False),
         (raw("cut.ome.tif", whole[: len(whole) // 2]), "copy the slide again", True),
+        (raw("cut.tif", generic[: len(generic) // 2]), "copy the slide again", True),
+        (raw("empty.tif", b""), "copy the slide again", True),
+        (raw("page.tif", b"<!doctype html>"), "copy the slide again", True),
         (raw("empty.svs", b""), "copy the slide again", True),
         (raw("a.mrxs", b"\xff\xd8\xff" * 9), "with the folder beside it", True),
     ):

@@ -230,4 +230,4 @@ def test_tiles_of_a_map_are_by_the_micrometres_that_are_used(slides, caplog):
         grid = TileGrid.of(file._replace(mpp=mpp), CutSettings(field=100, scale=0.5))
         sides[mpp] = (grid.mpp, sum(grid.corners[1]) - sum(grid.corners[0]))
     assert sides == {None: (0.25, 400), 0.5: (0.5, 200)}
-    assert caplog.text.count("S 1: states 0.25 micrometres per pixel; `mpp=0.5` is used") == 1
+    assert caplog.text.count("S 1: states 0.25 micrometres per pixel; `mpp` 0.5 is used") == 1
