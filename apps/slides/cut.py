@@ -138,7 +138,8 @@ class SlideUnit(NamedTuple):
         InputError
             The slide or its annotations cannot be read, or it is coarser than its fields.
         """
-        with Slide(slide.path, mpp=settings.mpp) as opened:
+        with slide.open() as opened:
+            digest = opened.digest
             scale = opened.nearest(settings.scale)
             size = (opened.width, opened.height, settings.pixels * scale / opened.mpp)
             annotations = None
@@ -149,8 +150,8 @@ class SlideUnit(NamedTuple):
         options = plain_options(settings, deciding=True)
         content = {
             "name": slide.name,
-            "digest": opened.digest,
-            "key": key_of("fields 2", settings=options, slide=opened.digest, regions=drawn),
+            "digest": digest,
+            "key": key_of("fields 2", settings=options, slide=digest, regions=drawn),
             "scale": scale,
             "size": size,
         }
@@ -244,7 +245,7 @@ def cut(
     work = replace(Work.of(work), checks=False, shard=None, dask=None)
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
-    slides = files.list_slides(paths)
+    slides = files.with_mpp(files.list_slides(paths), settings)
     groups = files.groups_of(slides, settings)
     outlines = annotations_of(slides, settings.annotations)
     config = {
@@ -377,6 +378,14 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                         "{}: another slide was cut into {}; give another {out}",
                         unit.slide.path,
                         unit.folder,
+                    )
+                if (earlier["scale"], *earlier["size"]) != (
+                    unit.content["scale"],
+                    *unit.content["size"],
+                ):
+                    raise InputError(
+                        "{}: its fields were cut by other micrometres per pixel; give another {out}, or {overwrite}",
+                        unit.slide.path,
                     )
                 _check_name(unit, names)
                 slides.append(unit)
@@ -550,7 +559,7 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
     content = {**unit.content, "fields": [], "failures": failures}
     with (
         leaving_out(unit.slide.name, failures, skip=skip),
-        Slide(unit.slide.path, mpp=unit.settings.mpp) as slide,
+        Slide(unit.slide.path, mpp=unit.slide.mpp) as slide,
     ):
         tissue = find_tissue(slide)
         fields = _choose_fields(unit, tissue)

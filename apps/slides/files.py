@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ...core import ImageError, InputError, Message, Settings, counted, few, option, readable_name
-from ...core.formats import GROUP, IMAGE, SLIDE_SUFFIXES, Role, read_csv
+from ...core.formats import (
+    DICOM_SUFFIXES,
+    GROUP,
+    IMAGE,
+    MPP,
+    SLIDE_SUFFIXES,
+    CsvTable,
+    Role,
+    read_csv,
+    slide_instance,
+)
 from ...core.jobs import write_or_remove
-from ...data import NO_GROUPS, PathRule, match_names
+from ...data import NO_GROUPS, PathRule, match_names, spacing_of
+from .scans import TIFF_SUFFIXES
+from .slide import ALIKE, Slide
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +33,7 @@ Failures = list[tuple[str, str]]
 
 _RULE = "Patient by the path inside a folder, or the name of a file: a level, a regular expression, or none."
 
-_SUFFIXES = SLIDE_SUFFIXES | {".tif", ".tiff"}
+_SUFFIXES = SLIDE_SUFFIXES | DICOM_SUFFIXES | TIFF_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +44,17 @@ class SlideSettings(Settings):
         0.5, group="Input", least=0, most=1, help="Share of tissue that a square needs."
     )
     mpp: float | None = option(
-        None, group="Input", least=0.02, most=20, help="Micrometres a pixel if none is stated."
+        None,
+        group="Input",
+        least=0.02,
+        most=20,
+        help="Micrometres a pixel, whatever slides state.",
     )
     patients: Path | None = option(
-        None, group="Input", decides=False, help="Table with columns slide and patient."
+        None,
+        group="Input",
+        decides=False,
+        help="Table with columns slide and patient, or also mpp.",
     )
     group_from: str | None = option(
         None, group="Input", metavar="LEVEL|PATTERN", decides=False, help=_RULE
@@ -52,11 +71,34 @@ class SlideFile(NamedTuple):
     path : Path
     relative : str
         Its path for rules of groups: in the folder that was given; of a file that was given, its name.
+    mpp : float, optional
+        Micrometres per pixel in place of those that the slide states.
+    mpp_table : Path, optional
+        The table that gives them, if it is not the option.
     """
 
     name: str
     path: Path
     relative: str
+    mpp: float | None = None
+    mpp_table: Path | None = None
+
+    def open(self) -> Slide:
+        """Open the slide, and say so if the micrometres per pixel that it states are not used.
+
+        Raises
+        ------
+        InputError
+            See `Slide`.
+        """
+        slide = Slide(self.path, mpp=self.mpp)
+        if any(abs(side / slide.mpp - 1) > ALIKE for side in slide.stated):
+            used = Message("{mpp} {:g}", slide.mpp)
+            if self.mpp_table is not None:
+                used = Message("{:g} in {}", slide.mpp, self.mpp_table)
+            text = "{}: states {} micrometres per pixel; {} is used"
+            _log.warning(Message(text, self.name, slide.stated_text, used))
+        return slide
 
 
 def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
@@ -65,7 +107,8 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     Parameters
     ----------
     sources : sequence of Path
-        Files, whatever their suffix; of folders, those with a suffix of slides or of TIFF.
+        Files, whatever their suffix; of folders, those with a suffix of slides, of TIFF or of DICOM. The files of a
+        slide in DICOM are one.
 
     Raises
     ------
@@ -84,8 +127,38 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
         raise InputError(
             f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif and the like)"
         )
-    names = _names_of(sorted(paths))
-    return [SlideFile(name, path, paths[path]) for path, name in names.items()]
+    slides = _join_series(paths)
+    if not slides:
+        raise InputError(f"{few(map(str, paths))}: no level of a slide, only labels or overviews")
+    return [SlideFile(name, *slides[path]) for path, name in _names_of(sorted(slides)).items()]
+
+
+def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
+    """Return the path and the relative path of each slide, by the path that names it.
+
+    The levels of a slide in DICOM are one, read by its largest; its label and overviews are left out. It is named by
+    its folder, or by the file of its largest level if other slides are in the folder.
+    """
+    slides = {}
+    series: dict[tuple[Path, str], list[tuple[int, Path]]] = defaultdict(list)
+    for path, relative in paths.items():
+        instance = None
+        if path.suffix.casefold() in DICOM_SUFFIXES:
+            instance = slide_instance(path)
+        if instance is None:
+            slides[path] = (path, relative)
+        elif instance.is_volume:
+            series[path.parent, instance.series].append((instance.pixels, path))
+    in_folder = Counter([*(path.parent for path in slides), *(folder for folder, _ in series)])
+    for (folder, _), levels in series.items():
+        largest = max(levels)[1]
+        named = Path(f"{folder.absolute()}{largest.suffix}")
+        if in_folder[folder] > 1 or named in slides:
+            slides[largest] = (largest, paths[largest])
+            continue
+        inside = PurePath(paths[largest]).parent.as_posix()
+        slides[named] = (largest, named.name if inside == "." else f"{inside}{largest.suffix}")
+    return slides
 
 
 def slide_stem(path: Path) -> str:
@@ -186,15 +259,7 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
     """
     what = "patient" if role is GROUP else role.name
     read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{what}")
-    image = read.choose(IMAGE)
-    column = read.choose(role)
-    values: dict[str, str] = {}
-    for slide, value in _values_in(
-        [(row[image], row[column]) for _, row in read.rows], slides, table
-    ):
-        first = values.setdefault(slide, value)
-        if first != value:
-            raise InputError(f"{table}: {what} of {slide} is {first!r} and {value!r}; keep one row")
+    values = _cells_of(slides, read, role, what)
     bare = [slide.name for slide in slides if not values.get(slide.name)]
     if bare:
         text = f"{table}: names no {what} of {counted(len(bare), 'slide')}: {few(bare)}"
@@ -202,6 +267,70 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
             raise InputError(text)
         _log.warning("%s", text)
     return values
+
+
+def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str) -> dict[str, str]:
+    """Return the cell of each slide in a column that the table has, by the name of the slide.
+
+    Raises
+    ------
+    InputError
+        Rows of a slide differ.
+    """
+    image = read.choose(IMAGE)
+    column = read.choose(role)
+    rows = [(row[image], row[column]) for _, row in read.rows]
+    values: dict[str, str] = {}
+    for slide, value in _values_in(rows, slides, read.path):
+        first = values.setdefault(slide, value)
+        if first != value:
+            raise InputError(
+                f"{read.path}: {what} of {slide} is {first!r} and {value!r}; keep one row"
+            )
+    return values
+
+
+def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[SlideFile]:
+    """Return slides with the micrometres per pixel of the option, or else of the table of patients.
+
+    Raises
+    ------
+    InputError
+        A cell is not a plausible number, or rows of a slide differ.
+    """
+    table = settings.patients
+    stated: dict[str, float] = {}
+    if table is not None:
+        stated = _mpp_in(table, slides)
+    given = settings.mpp
+    if given is None:
+        return [
+            slide._replace(mpp=stated[slide.name], mpp_table=table)
+            if slide.name in stated
+            else slide
+            for slide in slides
+        ]
+    others = [name for name, mpp in stated.items() if abs(mpp / given - 1) > ALIKE]
+    if others:
+        text = "{}: states other micrometres per pixel of {}: {}; {mpp} {:g} is used"
+        number = counted(len(others), "slide")
+        _log.warning(Message(text, table, number, few(others), given))
+    return [slide._replace(mpp=given) for slide in slides]
+
+
+def _mpp_in(table: Path, slides: Sequence[SlideFile]) -> dict[str, float]:
+    """Return the micrometres per pixel that a table gives, by the name of the slide; of some slides, or none."""
+    read = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
+    if not read.choose(MPP):
+        return {}
+    stated = {}
+    for slide, cell in _cells_of(slides, read, MPP, "mpp").items():
+        mpp, wrong = spacing_of(cell)
+        if wrong:
+            raise InputError(f"{table}: {slide}: {wrong}")
+        if mpp is not None:
+            stated[slide] = mpp
+    return stated
 
 
 def _values_in(

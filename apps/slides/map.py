@@ -54,6 +54,7 @@ from .files import (
     leaving_out,
     list_slides,
     values_of,
+    with_mpp,
     write_failures,
 )
 from .overlay import Point, TileMap, write_map, write_table
@@ -128,7 +129,7 @@ def map_slides(
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
     weights_given = converted(weights, "weights", tuple[str, ...])
-    slides = list_slides(paths)
+    slides = with_mpp(list_slides(paths), settings)
     groups = groups_of(slides, settings)
     labels = {}
     if settings.labels:

@@ -1,4 +1,4 @@
-"""A whole slide, read through OpenSlide: rectangles at any scale, and nothing else.
+"""A whole slide: rectangles at any scale, and nothing else.
 
 Label and macro images are never read, since they often show the name of a patient.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...core import DependencyError, ImageError, InputError, MissingInputError, how_to_install
+from ...core import InputError, MissingInputError
 from ...core.formats import Pixels, plausible_mpp
+from .pyramid import TO_PYRAMID
+from .scans import open_scan
 
 ALIKE = 0.02
 """Scales that differ by no more are one scale: 0.4990 and 0.5 micrometres per pixel need no resampling."""
@@ -32,7 +33,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
     ----------
     path : Path
     mpp : float, optional
-        Micrometres per pixel of level 0, used if the slide does not state them.
+        Micrometres per pixel of level 0, used in place of those that the slide states.
 
     Attributes
     ----------
@@ -42,72 +43,78 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         x 0, y 0.
     mpp : float
         Micrometres per pixel of level 0.
-    digest : str
-        OpenSlide's checksum of a part of the slide, or size and name of its file.
+    stated : tuple of float
+        Those that the slide states, across and down; empty if it states none, or none of a microscope.
 
     Raises
     ------
     DependencyError
         OpenSlide is not installed.
     InputError
-        OpenSlide cannot read the file, neither the slide nor the caller states the micrometres, or its smallest level
-        is too large.
+        The file cannot be read, or is not in bright field; neither the slide nor the caller states the micrometres, or
+        its pixels are not square; or its smallest level is too large.
     """
 
     def __init__(self, path: Path, *, mpp: float | None = None) -> None:
         self.path = path
         if not path.exists():
             raise MissingInputError(f"{path}: no such slide")
-        self._open()
-        properties = dict(self._slide.properties)
-        bounds: list[Any] = [
-            properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
-        ]
-        if None in bounds:
-            bounds = [0, 0, *self._slide.dimensions]
-        self._left, self._top, self.width, self.height = map(int, bounds)
-        pixels = math.prod(self._slide.level_dimensions[-1])
+        self._scan = open_scan(path)
+        self._left, self._top, self.width, self.height = self._scan.bounds
+        stated = tuple(filter(None, map(plausible_mpp, self._scan.pitch)))
+        self.stated = stated[:2] if len(stated) == 2 else ()
+        try:
+            self.mpp = mpp or self._stated_mpp()
+            self._check_size()
+        except InputError:
+            self._scan.close()
+            raise
+
+    def _check_size(self) -> None:
+        pixels = math.prod(self._scan.sizes[-1])
         if pixels > _LARGEST:
-            raise InputError(
-                f"{path}: its smallest level has {pixels:,} pixels; save the slide as a pyramid of tiles"
-            )
-        self.digest = str(
-            properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}"
-        )
-        across, down = (plausible_mpp(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
-        if across and down and abs(across / down - 1) <= ALIKE:
-            mpp = across
-        if mpp is None:
-            self._slide.close()
-            power = properties.get("openslide.objective-power", "unknown")
+            raise InputError(f"{self.path}: its smallest level has {pixels:,} pixels; {TO_PYRAMID}")
+
+    def _stated_mpp(self) -> float:
+        """Return the micrometres per pixel that the slide states.
+
+        Raises
+        ------
+        InputError
+            It states none, or its pixels are not square.
+        """
+        if not self.stated:
             raise InputError(
                 "{}: does not state its micrometres per pixel (objective: {}); give {mpp}",
-                path,
-                power,
+                self.path,
+                self._scan.objective,
             )
-        self.mpp = mpp
+        across, down = self.stated
+        if abs(across / down - 1) > ALIKE:
+            raise InputError(
+                "{}: its pixels are {} micrometres, not square; save it with square pixels, or give {mpp}",
+                self.path,
+                self.stated_text,
+            )
+        return across
 
     @property
     def origin(self) -> tuple[int, int]:
         """Corner of the scanned area in the whole image, x and y in pixels of level 0."""
         return self._left, self._top
 
-    def _open(self) -> None:
-        try:
-            from openslide import OpenSlide, OpenSlideError
-        except ImportError as error:
-            raise DependencyError(
-                f"slides are read by OpenSlide: {how_to_install('slides')}"
-            ) from error
-        try:
-            self._slide = OpenSlide(self.path)
-        except OpenSlideError as error:
-            raise InputError(
-                f"{self.path}: OpenSlide cannot read it ({error}); copy the slide again"
-            ) from error
+    @property
+    def stated_text(self) -> str:
+        """The micrometres per pixel that the slide states: one number, or two if they differ."""
+        return " x ".join(dict.fromkeys(f"{side:.4g}" for side in self.stated))
+
+    @property
+    def digest(self) -> str:
+        """A checksum of a part of the slide, or size and name of its file."""
+        return self._scan.digest
 
     def __exit__(self, *_: object) -> None:
-        self._slide.close()
+        self._scan.close()
 
     def nearest(self, scale: float) -> float:
         """Return the scale of a level if it is `ALIKE`, and the same scale otherwise; both micrometres per pixel.
@@ -117,7 +124,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         InputError
             The slide is coarser.
         """
-        levels = [self.mpp * factor for factor in self._slide.level_downsamples]
+        levels = [self.mpp * factor for factor in self._scan.factors]
         near = next((level for level in levels if abs(level / scale - 1) <= ALIKE), scale)
         if near < self.mpp:
             text = "{}: its pixels are {} micrometres wide, more than {scale:{}}; give a larger {scale}"
@@ -149,35 +156,19 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         import cv2
 
         factor = scale / self.mpp
-        level = self._slide.get_best_level_for_downsample(factor * (1 + ALIKE / 2))
-        ratio = factor / self._slide.level_downsamples[level]
+        finer = [each for each in self._scan.factors if each <= factor * (1 + ALIKE / 2)]
+        level = max(0, len(finer) - 1)
+        ratio = factor / self._scan.factors[level]
         strip = max(1, int(_AT_ONCE / (width * ratio) / ratio))
         parts = []
         for top in range(0, height, strip):
             rows = min(strip, height - top)
             size = (max(1, round(width * ratio)), max(1, round(rows * ratio)))
-            pixels = self._read_level(round(x), round(y + top * factor), level, size)
+            corner = (self._left + round(x), self._top + round(y + top * factor))
+            pixels = self._scan.read(*corner, level, size)
             if size != (width, rows):
                 method = cv2.INTER_AREA if ratio > 1 else cv2.INTER_LINEAR
                 resized = cv2.resize(pixels, (width, rows), interpolation=method)
                 pixels = np.asarray(resized, dtype=np.uint8)
             parts.append(pixels)
         return np.concatenate(parts)
-
-    def _read_level(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
-        """Read pixels of a level. After an error OpenSlide refuses everything, so the slide is opened anew."""
-        from openslide import OpenSlideError
-        from PIL import Image
-
-        try:
-            picture = self._slide.read_region((self._left + x, self._top + y), level, size)
-        except OpenSlideError as error:
-            self._slide.close()
-            self._open()
-            where = f"x {x}, y {y} ({size[0]} x {size[1]} pixels of level {level})"
-            raise ImageError(
-                f"{self.path}: damaged at {where}: {error}; copy the slide again"
-            ) from error
-        opaque = Image.new("RGB", size, "white")
-        opaque.paste(picture, mask=picture.getchannel("A"))
-        return np.array(opaque)

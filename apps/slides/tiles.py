@@ -230,7 +230,7 @@ class TileGrid:
         ImageError
             A part of the slide is damaged.
         """
-        with Slide(file.path, mpp=settings.mpp) as slide:
+        with file.open() as slide:
             scale = slide.nearest(settings.scale)
             side = settings.pixels * scale / slide.mpp
             corners = positions(slide.width, slide.height, side, edges=True)

@@ -24,6 +24,7 @@ from .columns import (
 )
 from .csvtable import CsvTable, column_key, read_cells, read_csv, read_records, read_rows
 from .decode import as_stored, decode_image, largest_sample, read_header
+from .dicom import DICOM_SUFFIXES, SlideInstance, slide_instance
 from .files import (
     SLIDE,
     SLIDE_SUFFIXES,
@@ -43,6 +44,7 @@ from .files import (
     reading,
 )
 from .hdf5 import check_tree, checked_dataset, open_for_reading, refuse_deadly
-from .pictures import LJPEG_SUFFIX
+from .pictures import LJPEG_SUFFIX, check_jpeg, coded_size
 from .tables import as_frame, table_rows
 from .texts import decimal_of, number_of, open_zip, parse_json, parse_yaml, read_json, visible
+from .tiff import pixel_sizes

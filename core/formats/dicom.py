@@ -20,6 +20,7 @@ DICOM PS3.3, C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT).
 from __future__ import annotations
 
 import io
+import math
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -29,7 +30,7 @@ import numpy as np
 from .. import ImageError, first_line
 from . import files, limits
 from .files import BROKEN, SLIDE, Container, Floats, ImageHeader, Samples
-from .pictures import JPEG_BEGIN, check_jpeg
+from .pictures import JPEG_2000_BEGIN, JPEG_BEGIN, check_jpeg
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 
@@ -56,6 +57,14 @@ _TAGS = (
 )
 """All elements that are parsed. Names, birth dates and everything else about patients are skipped."""
 
+_SLIDE_TAGS = (
+    "SeriesInstanceUID",
+    "ImageType",
+    "TotalPixelMatrixColumns",
+    "TotalPixelMatrixRows",
+)
+"""Elements that are parsed of a file of a slide; all are long before the pixels."""
+
 _DEFER_BYTES = 4096
 """Longer elements (the pixels) are skipped if only the header is needed."""
 
@@ -69,10 +78,6 @@ _KINDS = {1: _GREYS, 3: ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"
 """Photometric interpretations that are read, by the number of samples per pixel."""
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class of the files of slide scanners (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
-
-
-_JPEG_2000 = b"\xff\x4f\xff\x51"
-"""Where a JPEG 2000 begins, with the segment of its size."""
 
 
 class _TooMuch(ValueError):
@@ -128,6 +133,49 @@ def _read(path: Path, *, pixels: bool) -> Any:
         elif isinstance(error, _TooMuch):
             why = str(error)
         raise files.damaged(path, why) from error
+
+
+class SlideInstance(NamedTuple):
+    """A file of a whole slide in DICOM, one of a series.
+
+    Attributes
+    ----------
+    series : str
+        Identifier of the slide.
+    is_volume : bool
+        Whether it is a level, and not a label, an overview or a thumbnail.
+    pixels : int
+        Of the level.
+    """
+
+    series: str
+    is_volume: bool
+    pixels: int
+
+
+def slide_instance(path: Path) -> SlideInstance | None:
+    """Return what the header of a file says of a whole slide; None if it is not of one, or cannot be read.
+
+    No element is parsed that identifies a patient, and no pixel is read.
+    """
+    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_partial
+    from pydicom.tag import BaseTag, Tag
+
+    tags: list[BaseTag | int] = [Tag(name) for name in _SLIDE_TAGS]
+    try:
+        with _Bounded(io.FileIO(path)) as handle:
+            elements = read_partial(handle, lambda tag, *_: tag > max(tags), specific_tags=tags)
+        if _sop_class(elements.file_meta) != _WHOLE_SLIDE:
+            return None
+        sides = [int(elements[name].value) for name in _SLIDE_TAGS[2:]]
+        return SlideInstance(
+            str(elements.SeriesInstanceUID), elements.ImageType[2] == "VOLUME", math.prod(sides)
+        )
+    except (ImageError, InvalidDicomError):
+        return None
+    except _broken():
+        return None
 
 
 class _Elements(NamedTuple):
@@ -302,9 +350,9 @@ def _check_packed(path: Path, elements: Any, size: tuple[int, int]) -> None:
         ) from error
     if data.startswith(JPEG_BEGIN) and int(elements.BitsStored) == 8:
         check_jpeg(path, data, size=size)
-    elif _JPEG_2000 in data[:256]:
+    elif JPEG_2000_BEGIN in data[:256]:
         # width and height of its grid, and offsets of the image
-        start = data.index(_JPEG_2000) + 8
+        start = data.index(JPEG_2000_BEGIN) + 8
         right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
         if (right - left, bottom - top) != size or right * bottom > 2 * limits.PIXELS:
             raise ImageError(

@@ -30,6 +30,8 @@ from . import files, limits
 from .files import Container, ImageHeader, Pixels, Samples
 
 PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
+JPEG_2000_BEGIN = b"\xff\x4f\xff\x51"
+"""Where a JPEG 2000 begins, with the segment of its size."""
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
@@ -41,6 +43,18 @@ def _webp_size(head: bytes) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     width, height = struct.unpack_from("<HH", head, 26)
     return width & 0x3FFF, height & 0x3FFF
+
+
+def coded_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of a WebP or JPEG 2000, as its decoder reserves memory; None for others."""
+    if data.startswith(b"RIFF"):
+        return _webp_size(data[:30].ljust(30, b"\0"))
+    start = data.find(JPEG_2000_BEGIN, 0, 256)
+    if start < 0:
+        return None
+    # the segment of the size: the grid, from which its offset is left out
+    width, height = struct.unpack_from(">2I", data.ljust(start + 16, b"\0"), start + 8)
+    return width, height
 
 
 _STEPS_AT_50 = 3688

@@ -253,16 +253,39 @@ def _resolutions(page: Any) -> list[float]:
 
 def _mpp(page: Any, stated: Description) -> float | None:
     """Return micrometres per pixel by the description, else by the resolution; None if they contradict each other."""
-    unit = _MICROMETRES.get(page.tags.valueof(_UNIT))
-    tagged = None
-    if unit:
-        tagged = square_mpp(tuple(unit / value for value in _resolutions(page)))
+    tagged = square_mpp(_tagged_sizes(page))
     if not stated.size:
         return tagged
     described = square_mpp(stated.size)
     if described is None or tagged is None or math.isclose(tagged, described, rel_tol=0.01):
         return described
     return None
+
+
+def pixel_sizes(page: Any) -> tuple[float, ...]:
+    """Return micrometres per pixel of a page, across and down, by its description, else by its resolution.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+
+    Returns
+    -------
+    tuple of float
+        As stated, also if implausible; empty if the page states none.
+    """
+    text = str(page.description)
+    resolutions = _resolutions(page)
+    stated = describe(text, samples=page.samplesperpixel, resolutions=resolutions, beside=None)
+    return stated.size or _tagged_sizes(page)
+
+
+def _tagged_sizes(page: Any) -> tuple[float, ...]:
+    """Return micrometres per pixel, across and down, by the resolution; empty if it has no known unit."""
+    unit = _MICROMETRES.get(page.tags.valueof(_UNIT))
+    if unit is None:
+        return ()
+    return tuple(unit / value for value in _resolutions(page))
 
 
 def _is_other(page: Any) -> bool:

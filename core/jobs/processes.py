@@ -102,13 +102,14 @@ def use_scratch(folder: Path) -> None:
 def hush_readers() -> None:
     """Suppress the warnings of packages that read images, in a process of bchisto, which raises its own errors.
 
-    Pillow warns of damaged tags just before the error that bchisto reports with the file's name. pydicom quotes invalid
-    values, which may be a patient's name.
+    Pillow and tifffile warn of damaged tags just before the error that bchisto reports with the file's name. pydicom
+    quotes invalid values, which may be a patient's name.
     """
     warnings.filterwarnings("ignore", module="PIL")
     warnings.filterwarnings("ignore", module="pydicom")
     # not its level, which pydicom sets when it is imported
     logging.getLogger("pydicom").propagate = False
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 class _Printable(logging.Formatter):

@@ -1,0 +1,279 @@
+"""Slides in TIFF that OpenSlide does not read: levels in SubIFDs, further compressions, strips; read by tifffile.
+
+References
+----------
+TIFF 6.0 (Adobe 1992), sections 14 and 15; OME-TIFF specification (2018), "Sub-resolutions".
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core import DAMAGE, ImageError, InputError, first_line
+from ...core.formats import (
+    Array,
+    Pixels,
+    check_jpeg,
+    coded_size,
+    limits,
+    pixel_sizes,
+)
+
+_RGB = 2
+_YCBCR = 6
+_JPEG = 7
+_SEPARATE = 2
+_PACKINGS = frozenset({1, 5, _JPEG, 8, 32773, 32946, 34712, 50000, 50001})
+"""Compressions that are read: none, LZW, JPEG, deflate, PackBits, JPEG 2000, Zstandard and WebP, whose decoders need no
+more memory than a tile has pixels."""
+
+_MOST_LEVELS = 32
+"""Pages that may be levels: halved so often, a slide of any size has one pixel."""
+
+_KEPT = 2**27
+"""Bytes of decoded tiles that are kept: a row of tiles of a slide of 170,000 pixels, of which each strip of a mask
+reads a part."""
+
+_SAMPLED = 64
+_PART = 4096
+"""Tiles of level 0, and bytes of each, that are in the digest, since to read all takes minutes."""
+
+TO_PYRAMID = (
+    "save the slide as a pyramid of tiles"
+    " (in QuPath: File > Export images > OME TIFF; or by tiffsave of vips)"
+)
+
+
+class TiffScan:
+    """A slide in TIFF, whose levels are in SubIFDs of its first page, or in pages after it.
+
+    Tiles that the file lacks are white, as is everything outside of a level. The attributes are those of
+    `bchisto.apps.slides.scans.OpenSlideScan`.
+
+    Raises
+    ------
+    InputError
+        It is not RGB of 8 or 16 bits, in a compression that is read, in tiles or strips of a size that fits into
+        memory; or it is truncated.
+    ValueError
+        Its directories cannot be read.
+    """
+
+    objective = "unknown"
+
+    def __init__(self, path: Path) -> None:
+        import tifffile
+
+        self._path = path
+        self._file = tifffile.TiffFile(path)
+        try:
+            first = self._file.pages.first
+            _check_colours(path, first)
+            self._levels = [first, *_smaller(self._file, first)]
+            self.sizes: list[tuple[int, int]] = [
+                (page.imagewidth, page.imagelength) for page in self._levels
+            ]
+            width, height = self.sizes[0]
+            self.factors = [(width / w + height / h) / 2 for w, h in self.sizes]
+            self.bounds = (0, 0, width, height)
+            self.pitch = pixel_sizes(first)
+        except BaseException:
+            self.close()
+            raise
+
+    def check(self) -> None:
+        """Refuse levels that cannot be read, and close the file.
+
+        Raises
+        ------
+        InputError
+        """
+        end = self._file.filehandle.size
+        try:
+            for page in self._levels:
+                _check_tiles(self._path, page, end)
+        except InputError:
+            self.close()
+            raise
+        kept = max(1, _KEPT // max(3 * math.prod(_tile_size(page)) for page in self._levels))
+        self._tile = functools.lru_cache(maxsize=kept)(self._decode)
+
+    @property
+    def digest(self) -> str:
+        """A checksum of sizes, and of level 0 the lengths of all tiles, and the middles of some."""
+        page = self._levels[0]
+        stated = (self.sizes, page.description, page.databytecounts)
+        digest = hashlib.sha256(repr(stated).encode())
+        places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        for offset, count in places[:: max(1, len(places) // _SAMPLED)]:
+            digest.update(self._bytes(offset + count // 2, _PART))
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
+        """Read pixels of a level, between its pixels if `x` and `y` are there; see `OpenSlideScan.read`."""
+        import cv2
+
+        left, top = (at / self.factors[level] for at in (x, y))
+        column = math.floor(left)
+        row = math.floor(top)
+        right, lower = left - column, top - row
+        width, height = size
+        block = self._block(level, column, row, width + bool(right), height + bool(lower))
+        if lower:
+            block = cv2.addWeighted(block[:-1], 1 - lower, block[1:], lower, 0)
+        if right:
+            block = cv2.addWeighted(block[:, :-1], 1 - right, block[:, 1:], right, 0)
+        return np.asarray(block, dtype=np.uint8)
+
+    def _block(self, level: int, column: int, row: int, width: int, height: int) -> Pixels:
+        """Return a rectangle of pixels of a level, white where it has none."""
+        block = np.full((height, width, 3), 255, np.uint8)
+        across, down = _tile_size(self._levels[level])
+        most_right, most_down = self.sizes[level]
+        right = min(column + width, most_right)
+        lower = min(row + height, most_down)
+        tops = range(max(0, row) // down * down, lower, down)
+        lefts = range(max(0, column) // across * across, right, across)
+        for top, left in itertools.product(tops, lefts):
+            tile = self._tile(level, left // across, top // down)
+            if tile is not None:
+                begin = np.maximum((top, left), (row, column))
+                end = np.minimum((top + down, left + across), (lower, right))
+                source = _box(begin - (top, left), end - (top, left))
+                block[_box(begin - (row, column), end - (row, column))] = tile[source]
+        return block
+
+    def _decode(self, level: int, column: int, row: int) -> Pixels | None:
+        """Decode a tile; None if the file lacks it.
+
+        Raises
+        ------
+        ImageError
+        """
+        page = self._levels[level]
+        across, down = _tile_size(page)
+        try:
+            planes = [self._plane(page, number) for number in _numbers(page, column, row)]
+        except (ImageError, *DAMAGE) as error:
+            factor = self.factors[level]
+            x, y = (round(at * factor) for at in (column * across, row * down))
+            why = first_line(error).removeprefix(f"{self._path}: ")
+            where = f"x {x}, y {y} ({across} x {down} pixels of level {level})"
+            raise ImageError(
+                f"{self._path}: damaged at {where}: {why}; copy the slide again"
+            ) from error
+        present = [plane for plane in planes if plane is not None]
+        if len(present) < len(planes):
+            return None
+        values = np.concatenate(present, axis=2)[..., :3]
+        if values.dtype == np.uint16:
+            values = values // 257
+        return values.astype(np.uint8)
+
+    def _plane(self, page: Any, number: int) -> Array | None:
+        """Decode a tile of all colours, or of one; None if the file lacks it."""
+        count = page.databytecounts[number]
+        if not count:
+            return None
+        data = self._bytes(page.dataoffsets[number], count)
+        if page.compression == _JPEG:
+            tables = page.jpegtables or b"\xff\xd8\xff\xd9"
+            check_jpeg(self._path, tables[:-2] + data[2:])
+        size = coded_size(data)
+        if size is not None and math.prod(size) > math.prod(_tile_size(page)):
+            raise ValueError("a tile of {} x {} pixels".format(*size))
+        values: Array = page.decode(data, number, jpegtables=page.jpegtables)[0][0]
+        return values
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        handle = self._file.filehandle
+        handle.seek(offset)
+        return bytes(handle.read(count))
+
+
+def _check_colours(path: Path, page: Any) -> None:
+    """Refuse what is not an image in bright field."""
+    samples = page.samplesperpixel
+    has_alpha = samples == 4 and page.extrasamples[:1] in ((1,), (2,))
+    is_colour = page.photometric in (_RGB, _YCBCR) and (samples == 3 or has_alpha)
+    if not is_colour or page.dtype not in ("u1", "u2"):
+        raise InputError(
+            f"{path}: not RGB in bright field, but grey, fluorescence or measured values; if it is stained"
+            " with dyes, save it as RGB (in QuPath: File > Export images > OME TIFF)"
+        )
+
+
+def _smaller(file: Any, first: Any) -> Iterator[Any]:
+    """Yield the pages that show all of the first in fewer pixels, from large to small."""
+    width = first.imagewidth
+    height = first.imagelength
+    pages = first.pages or (page for page in file.pages[1:_MOST_LEVELS] if _is_level(page))
+    by_width = {page.imagewidth: page for page in itertools.islice(pages, _MOST_LEVELS)}
+    for _, page in sorted(by_width.items(), reverse=True):
+        is_alike = (page.dtype, page.samplesperpixel) == (first.dtype, first.samplesperpixel)
+        # of its sides, rounded to whole pixels
+        is_whole = abs(page.imagewidth * height - page.imagelength * width) <= width + height
+        if page.imagewidth < width and is_alike and is_whole:
+            yield page
+
+
+def _is_level(page: Any) -> bool:
+    """Whether a page is marked as a smaller version in tiles, which labels and overviews are not."""
+    return bool(page.is_tiled and page.subfiletype == 1)
+
+
+def _check_tiles(path: Path, page: Any, end: int) -> None:
+    """Refuse tiles or strips that cannot be decoded, are too large, or are behind the end of the file."""
+    is_subsampled = page.photometric == _YCBCR and page.compression != _JPEG
+    if page.compression not in _PACKINGS or is_subsampled:
+        kind = getattr(page.compression, "name", page.compression)
+        raise InputError(f"{path}: a TIFF packed as {kind}, which is not read; {TO_PYRAMID}")
+    if not 0 < math.prod(_tile_size(page)) <= limits.PIXELS:
+        raise InputError(f"{path}: not in tiles; {TO_PYRAMID}")
+    expected = math.prod(_grid(page)) * _planes(page)
+    ends = np.asarray(page.dataoffsets, float) + np.asarray(page.databytecounts, float)
+    if len(ends) < expected or ends.max() > end:
+        raise InputError(f"{path}: truncated, tiles are missing at its end; copy the slide again")
+
+
+def _tile_size(page: Any) -> tuple[int, int]:
+    """Return width and height of a tile, or of a strip."""
+    if page.is_tiled:
+        return page.tilewidth, page.tilelength
+    return page.imagewidth, min(page.rowsperstrip, page.imagelength)
+
+
+def _grid(page: Any) -> tuple[int, int]:
+    """Return how many tiles a page has across and down."""
+    across, down = _tile_size(page)
+    return math.ceil(page.imagewidth / across), math.ceil(page.imagelength / down)
+
+
+def _planes(page: Any) -> int:
+    """Return how many tiles hold the colours of a pixel."""
+    if page.planarconfig == _SEPARATE:
+        return int(page.samplesperpixel)
+    return 1
+
+
+def _numbers(page: Any, column: int, row: int) -> range:
+    """Return the numbers of the tiles of all colours at a place."""
+    across, down = _grid(page)
+    first = row * across + column
+    return range(first, across * down * _planes(page), across * down)
+
+
+def _box(begin: Any, end: Any) -> tuple[slice, ...]:
+    return tuple(map(slice, begin, end))
