@@ -45,7 +45,7 @@ from .files import Failures, SlideFile, leaving_out
 from .grid import Positions, field_classes, positions
 from .regions import Annotation, annotations_of, read_annotations
 from .slide import Slide
-from .tissue import Tissue, find_tissue, tissue_shares
+from .tissue import Tissue, find_tissue, masks_of, report_ink, tissue_shares, warn_other
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +116,8 @@ class SlideUnit(NamedTuple):
     content : dict
         What `CutResult` tells of the slide, apart from tissue, picture and fields; its ``digest``; and the ``key`` of
         all that decides which fields are cut.
+    mask : Path, optional
+        A file of outlines of its tissue.
     """
 
     slide: SlideFile
@@ -124,10 +126,16 @@ class SlideUnit(NamedTuple):
     settings: CutSettings
     corners: Positions
     content: Mapping[str, Any]
+    mask: Path | None = None
 
     @classmethod
     def of(
-        cls, slide: SlideFile, outlines: Path | None, folder: Path, settings: CutSettings
+        cls,
+        slide: SlideFile,
+        outlines: Path | None,
+        folder: Path,
+        settings: CutSettings,
+        mask: Path | None = None,
     ) -> SlideUnit:
         """Open a slide, and return it as a unit.
 
@@ -145,15 +153,17 @@ class SlideUnit(NamedTuple):
                 annotations = read_annotations(outlines, opened)
                 drawn = file_sha256(outlines)
         options = plain_options(settings, deciding=True)
+        tissue = mask and file_sha256(mask)
+        decides = {"settings": options, "slide": opened.digest, "regions": drawn, "tissue": tissue}
         content = {
             "name": slide.name,
             "digest": opened.digest,
-            "key": key_of("fields 1", settings=options, slide=opened.digest, regions=drawn),
+            "key": key_of("fields 2", **decides),
             "scale": scale,
             "size": size,
         }
         corners = positions(*size, overlap=settings.overlap)
-        return cls(slide, annotations, folder / slide.name, settings, corners, content)
+        return cls(slide, annotations, folder / slide.name, settings, corners, content, mask)
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
@@ -176,8 +186,8 @@ class CutResult(NamedTuple):
         The folder of ``manifest.csv`` and ``overview.html``.
     slides : sequence of dict
         For each slide its ``name``, ``size`` (width, height and side of a field in pixels of level 0), ``scale``
-        (micrometres per pixel of fields), ``tissue`` (mm2), ``picture``, ``group``, and ``fields``: x, y, label and
-        path of each.
+        (micrometres per pixel of fields), ``tissue``, ``stained`` and ``ink`` (mm2, see `Tissue`), ``picture``,
+        ``group``, and ``fields``: x, y, label and path of each.
     failures : list of (str, str)
         Slides and fields that were left out, and why.
     """
@@ -243,13 +253,14 @@ def cut(
     slides = files.list_slides(paths)
     groups = files.groups_of(slides, settings)
     outlines = annotations_of(slides, settings.annotations)
+    masks = masks_of(slides, settings.tissue_from)
     config = {
         "sources": [str(path) for path in paths],
         "out": str(folder),
         **plain_options(settings, work),
     }
     fields = Fields(folder, settings, groups, work, writes=not dry_run)
-    fields.open(slides, outlines)
+    fields.open(slides, outlines, masks)
     if dry_run:
         return fields.cut()
     with record_run(folder, command="cut", config=config, work=work) as record:
@@ -308,8 +319,13 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     step_name = "positions"
     finished_clause = "slides are cut"
 
-    def open(self, slides: Sequence[SlideFile], outlines: Mapping[str, Path]) -> None:
-        """Open the slides and their annotations: fill `slides`, and `failures` if errors are skipped.
+    def open(
+        self,
+        slides: Sequence[SlideFile],
+        outlines: Mapping[str, Path],
+        masks: Mapping[str, Path],
+    ) -> None:
+        """Open the slides, their annotations and outlines of tissue: fill `slides`, and `failures` if errors are skipped.
 
         Raises
         ------
@@ -320,7 +336,11 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         for slide in slides:
             with leaving_out(slide.name, self.failures, skip=self.skip_errors):
                 unit = SlideUnit.of(
-                    slide, outlines.get(slide.name), self.into / "fields", self.settings
+                    slide,
+                    outlines.get(slide.name),
+                    self.into / "fields",
+                    self.settings,
+                    masks.get(slide.name),
                 )
                 # here, since `check` is not called if all is cut anew
                 _check_name(unit, names)
@@ -437,6 +457,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         if labels_kept:
             text = "%s keeps what a person wrote there: %s"
             _log.info(text, table, counted(labels_kept, "label"))
+        report_ink({slide["name"]: (slide["ink"], slide["stained"]) for slide in usable})
         result = CutResult(self.into, [manifest.shown(slide) for slide in usable], self.failures)
         if self.writes:
             write_rows(table, _HEADER, [list(row.values()) for row in rows])
@@ -545,7 +566,8 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
         leaving_out(unit.slide.name, failures, skip=skip),
         Slide(unit.slide.path, mpp=unit.settings.mpp) as slide,
     ):
-        tissue = find_tissue(slide)
+        tissue = find_tissue(slide, unit.mask)
+        warn_other(unit.slide.path, tissue)
         fields = _choose_fields(unit, tissue)
         ticker.tick(len(unit.corners) + 1 - len(fields))
         for x, y, label in fields:
@@ -555,7 +577,8 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
                     _write_field(file, slide, unit, x, y)
                 content["fields"].append((x, y, label, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
-        content |= {"tissue": tissue.area, "picture": _picture(tissue, unit.annotations or ())}
+        content |= {"tissue": tissue.area, "stained": tissue.stained, "ink": tissue.ink}
+        content["picture"] = _picture(tissue, unit.annotations or ())
         if writes:
             write_json(unit.folder / "fields.json", content)
     return content

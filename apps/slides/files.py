@@ -21,6 +21,8 @@ Failures = list[tuple[str, str]]
 
 _RULE = "Patient by the path inside a folder, or the name of a file: a level, a regular expression, or none."
 
+_MASKS = "Outlines of the tissue (GeoJSON): a file, or a folder with a file named as each slide."
+
 _SUFFIXES = SLIDE_SUFFIXES | {".tif", ".tiff"}
 
 
@@ -31,6 +33,7 @@ class SlideSettings(Settings):
     tissue: float = option(
         0.5, group="Input", least=0, most=1, help="Share of tissue that a square needs."
     )
+    tissue_from: Path | None = option(None, group="Input", decides=False, help=_MASKS)
     mpp: float | None = option(
         None, group="Input", least=0.02, most=20, help="Micrometres a pixel if none is stated."
     )

@@ -56,6 +56,7 @@ from .files import (
 )
 from .overlay import TileMap, write_map, write_table
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
+from .tissue import masks_of, report_ink
 
 FILES = ("index.html", "map.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
@@ -125,6 +126,7 @@ def map_slides(
     weights_given = converted(weights, "weights", tuple[str, ...])
     slides = list_slides(paths)
     groups = groups_of(slides, settings)
+    masks = masks_of(slides, settings.tissue_from)
     labels = {}
     if settings.labels:
         labels = values_of(slides, settings.labels, LABEL)
@@ -150,7 +152,7 @@ def map_slides(
             work=work,
             record=record,
         )
-        maps.open(slides)
+        maps.open(slides, masks)
         computed = compute(maps)
         if computed.result is None:
             return MapResult(share=computed.share, unchanged=computed.unchanged)
@@ -212,7 +214,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     unit = "blocks"
     finished_clause = "blocks are predicted"
 
-    def open(self, slides: Sequence[SlideFile]) -> None:
+    def open(self, slides: Sequence[SlideFile], masks: Mapping[str, Path]) -> None:
         """Find the tiles of slides.
 
         Raises
@@ -222,7 +224,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         """
         for slide in slides:
             with leaving_out(slide.name, self.failures, skip=self.skip_errors):
-                self.grids.append(TileGrid.of(slide, self.tiles))
+                self.grids.append(TileGrid.of(slide, self.tiles, masks.get(slide.name)))
         if not self.grids:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
         begun = ""
@@ -378,6 +380,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             write_map(self.into / "maps" / grid.name, grid, results, model, point)
             for grid in self.grids
         )
+        report_ink({grid.name: (grid.ink, grid.stained) for grid in self.grids})
         write_table(self.into / "slides.csv", maps, point, self.labels, self.patients)
         failures = [*self.failures]
         for slide_map in maps:

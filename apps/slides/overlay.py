@@ -302,7 +302,7 @@ def write_map(
         if name not in shown.failures
     ]
     with Slide(grid.path, mpp=grid.mpp) as slide:
-        tissue = find_tissue(slide)
+        tissue = find_tissue(slide, grid.mask)
         tile_map = TileMap(slide, replace(grid, corners=usable), tissue.area, shown, tiles)
         render_page(
             folder / "index.html",

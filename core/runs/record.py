@@ -53,6 +53,7 @@ _PATHS = (
     "sources",
     "model",
     "annotations",
+    "tissue_from",
     "patients",
 )
 """Options whose values are paths."""
