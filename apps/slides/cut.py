@@ -325,7 +325,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         outlines: Mapping[str, Path],
         masks: Mapping[str, Path],
     ) -> None:
-        """Open the slides, their annotations and outlines of tissue: fill `slides`, and `failures` if errors are skipped.
+        """Open the slides and what was drawn on them: fill `slides`, and `failures` if errors are skipped.
 
         Raises
         ------

@@ -156,8 +156,23 @@ def _polygons_of(feature: Any) -> list[Annotation] | None:
     if geometry.get("type") == "Polygon":
         polygons = [coordinates]
     elif geometry.get("type") == "MultiPolygon":
-        polygons = coordinates
+        polygons = _nested(coordinates)
     return [Annotation(label, tuple(map(_ring, filter(None, rings)))) for rings in polygons]
+
+
+def _nested(polygons: Sequence[Any]) -> list[Any]:
+    """Return the polygons of a MultiPolygon, those inside the first as its holes, as HistoQC writes them."""
+    import cv2
+
+    first, *others = polygons
+    outline = np.array(first[0], dtype=np.float32)[:, :2]
+    nested = [[*first]]
+    for polygon in others:
+        if any(cv2.pointPolygonTest(outline, point[:2], False) > 0 for point in polygon[0]):
+            nested[0] += polygon
+        else:
+            nested.append(polygon)
+    return nested
 
 
 def _class_of(properties: dict[str, Any]) -> str:
