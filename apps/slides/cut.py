@@ -45,7 +45,7 @@ from .files import Failures, SlideFile, leaving_out
 from .grid import Positions, field_classes, positions
 from .regions import Annotation, annotations_of, read_annotations
 from .slide import Slide
-from .tissue import Tissue, find_tissue, masks_of, report_ink, tissue_shares, warn_other
+from .tissue import Tissue, find_tissue, report_ink, tissue_shares, warn_other, with_masks
 
 _log = logging.getLogger(__name__)
 
@@ -116,8 +116,6 @@ class SlideUnit(NamedTuple):
     content : dict
         What `CutResult` tells of the slide, apart from tissue, picture and fields; its ``digest``; and the ``key`` of
         all that decides which fields are cut.
-    mask : Path, optional
-        A file of outlines of its tissue.
     """
 
     slide: SlideFile
@@ -126,16 +124,10 @@ class SlideUnit(NamedTuple):
     settings: CutSettings
     corners: Positions
     content: Mapping[str, Any]
-    mask: Path | None = None
 
     @classmethod
     def of(
-        cls,
-        slide: SlideFile,
-        outlines: Path | None,
-        folder: Path,
-        settings: CutSettings,
-        mask: Path | None = None,
+        cls, slide: SlideFile, outlines: Path | None, folder: Path, settings: CutSettings
     ) -> SlideUnit:
         """Open a slide, and return it as a unit.
 
@@ -153,7 +145,7 @@ class SlideUnit(NamedTuple):
                 annotations = read_annotations(outlines, opened)
                 drawn = file_sha256(outlines)
         options = plain_options(settings, deciding=True)
-        tissue = mask and file_sha256(mask)
+        tissue = slide.mask and file_sha256(slide.mask)
         decides = {"settings": options, "slide": opened.digest, "regions": drawn, "tissue": tissue}
         content = {
             "name": slide.name,
@@ -163,7 +155,7 @@ class SlideUnit(NamedTuple):
             "size": size,
         }
         corners = positions(*size, overlap=settings.overlap)
-        return cls(slide, annotations, folder / slide.name, settings, corners, content, mask)
+        return cls(slide, annotations, folder / slide.name, settings, corners, content)
 
     def file(self, x: int, y: int) -> Path:
         """Return the file of the field at a position."""
@@ -250,17 +242,16 @@ def cut(
     work = replace(Work.of(work), checks=False, shard=None, dask=None)
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
-    slides = files.list_slides(paths)
+    slides = with_masks(files.list_slides(paths), settings.tissue_from)
     groups = files.groups_of(slides, settings)
     outlines = annotations_of(slides, settings.annotations)
-    masks = masks_of(slides, settings.tissue_from)
     config = {
         "sources": [str(path) for path in paths],
         "out": str(folder),
         **plain_options(settings, work),
     }
     fields = Fields(folder, settings, groups, work, writes=not dry_run)
-    fields.open(slides, outlines, masks)
+    fields.open(slides, outlines)
     if dry_run:
         return fields.cut()
     with record_run(folder, command="cut", config=config, work=work) as record:
@@ -319,13 +310,8 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     step_name = "positions"
     finished_clause = "slides are cut"
 
-    def open(
-        self,
-        slides: Sequence[SlideFile],
-        outlines: Mapping[str, Path],
-        masks: Mapping[str, Path],
-    ) -> None:
-        """Open the slides and what was drawn on them: fill `slides`, and `failures` if errors are skipped.
+    def open(self, slides: Sequence[SlideFile], outlines: Mapping[str, Path]) -> None:
+        """Open the slides and their annotations: fill `slides`, and `failures` if errors are skipped.
 
         Raises
         ------
@@ -336,11 +322,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         for slide in slides:
             with leaving_out(slide.name, self.failures, skip=self.skip_errors):
                 unit = SlideUnit.of(
-                    slide,
-                    outlines.get(slide.name),
-                    self.into / "fields",
-                    self.settings,
-                    masks.get(slide.name),
+                    slide, outlines.get(slide.name), self.into / "fields", self.settings
                 )
                 # here, since `check` is not called if all is cut anew
                 _check_name(unit, names)
@@ -566,7 +548,7 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
         leaving_out(unit.slide.name, failures, skip=skip),
         Slide(unit.slide.path, mpp=unit.settings.mpp) as slide,
     ):
-        tissue = find_tissue(slide, unit.mask)
+        tissue = find_tissue(slide, unit.slide.mask)
         warn_other(unit.slide.path, tissue)
         fields = _choose_fields(unit, tissue)
         ticker.tick(len(unit.corners) + 1 - len(fields))

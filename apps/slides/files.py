@@ -55,11 +55,14 @@ class SlideFile(NamedTuple):
     path : Path
     relative : str
         Its path for rules of groups: in the folder that was given; of a file that was given, its name.
+    mask : Path, optional
+        A file of outlines of its tissue.
     """
 
     name: str
     path: Path
     relative: str
+    mask: Path | None = None
 
 
 def list_slides(sources: Sequence[Path]) -> list[SlideFile]:

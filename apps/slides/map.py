@@ -56,7 +56,7 @@ from .files import (
 )
 from .overlay import TileMap, write_map, write_table
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
-from .tissue import masks_of, report_ink
+from .tissue import report_ink, with_masks
 
 FILES = ("index.html", "map.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
@@ -124,9 +124,8 @@ def map_slides(
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
     weights_given = converted(weights, "weights", tuple[str, ...])
-    slides = list_slides(paths)
+    slides = with_masks(list_slides(paths), settings.tissue_from)
     groups = groups_of(slides, settings)
-    masks = masks_of(slides, settings.tissue_from)
     labels = {}
     if settings.labels:
         labels = values_of(slides, settings.labels, LABEL)
@@ -152,7 +151,7 @@ def map_slides(
             work=work,
             record=record,
         )
-        maps.open(slides, masks)
+        maps.open(slides)
         computed = compute(maps)
         if computed.result is None:
             return MapResult(share=computed.share, unchanged=computed.unchanged)
@@ -214,7 +213,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     unit = "blocks"
     finished_clause = "blocks are predicted"
 
-    def open(self, slides: Sequence[SlideFile], masks: Mapping[str, Path]) -> None:
+    def open(self, slides: Sequence[SlideFile]) -> None:
         """Find the tiles of slides.
 
         Raises
@@ -224,7 +223,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         """
         for slide in slides:
             with leaving_out(slide.name, self.failures, skip=self.skip_errors):
-                self.grids.append(TileGrid.of(slide, self.tiles, masks.get(slide.name)))
+                self.grids.append(TileGrid.of(slide, self.tiles))
         if not self.grids:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
         begun = ""

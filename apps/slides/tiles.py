@@ -158,7 +158,7 @@ class TileGrid:
     stained: float = 0.0
 
     @classmethod
-    def of(cls, file: SlideFile, settings: CutSettings, mask: Path | None = None) -> TileGrid:
+    def of(cls, file: SlideFile, settings: CutSettings) -> TileGrid:
         """Find the tiles of a slide that have enough tissue; those at its edges reach beyond it.
 
         Raises
@@ -172,7 +172,7 @@ class TileGrid:
             scale = slide.nearest(settings.scale)
             side = settings.pixels * scale / slide.mpp
             corners = positions(slide.width, slide.height, side, edges=True)
-            tissue = find_tissue(slide, mask)
+            tissue = find_tissue(slide, file.mask)
             warn_other(file.path, tissue)
             enough = tissue_shares(tissue, corners, side) >= settings.tissue
             if not enough.any():
@@ -180,7 +180,7 @@ class TileGrid:
                 _log.warning(Message(text, file.path, settings.tissue))
             corners = corners[enough].tolist()
             grid = cls(file.name, file.path, slide.mpp, scale, settings.pixels, corners)
-            return replace(grid, mask=mask, ink=tissue.ink, stained=tissue.stained)
+            return replace(grid, mask=file.mask, ink=tissue.ink, stained=tissue.stained)
 
     @property
     def records(self) -> list[ImageRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,8 +78,8 @@ class Tissue(NamedTuple):
     doubt: str = ""
 
 
-def masks_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
-    """Return the file with the tissue of each slide, by the name of the slide; none if no files are given.
+def with_masks(slides: Sequence[SlideFile], given: Path | None) -> list[SlideFile]:
+    """Return slides with the files of outlines of their tissue, if any are given.
 
     Parameters
     ----------
@@ -92,26 +93,23 @@ def masks_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]
         A slide has no file, or several files of HistoQC.
     """
     if given is None:
-        return {}
+        return [*slides]
     masks = {}
     for slide in slides:
-        of_slide = [
-            path for path in given.rglob("*.geojson") if path.name.startswith(f"{slide.path.name}_")
-        ]
-        if len(of_slide) == 1:
-            masks[slide.name] = of_slide[0]
+        named = [*given.rglob(f"{glob.escape(slide.path.name)}_*.geojson")]
+        if len(named) == 1:
+            masks[slide.name] = named[0]
     others = [slide for slide in slides if slide.name not in masks]
-    if others:
-        try:
-            masks |= annotations_of(others, given)
-        except InputError as error:
-            text = "{tissue_from} {}: give a folder with a file a slide ({}.geojson)"
-            raise InputError(text, given, others[0].name) from error
+    try:
+        masks |= annotations_of(others, given if others else None)
+    except InputError as error:
+        text = "{tissue_from} {}: give a folder with a file a slide ({}.geojson)"
+        raise InputError(text, given, others[0].name) from error
     bare = [slide.name for slide in others if slide.name not in masks]
     if bare:
         text = "{tissue_from} {}: no tissue of {}: {}; add its file, or give only the other slides"
         raise InputError(text, given, counted(len(bare), "slide"), few(bare))
-    return masks
+    return [slide._replace(mask=masks[slide.name]) for slide in slides]
 
 
 def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
@@ -147,8 +145,8 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     mask = stained & ~ink
     mask |= ~large_areas(~mask, _HOLE / pixel) & ~ink
     mask = large_areas(mask, _SPECK / pixel)
-    areas = (int(part.sum()) * pixel for part in (mask, stained, stained & ink))
-    return Tissue(picture, mask, factor, *areas, _doubt(picture, ink))
+    area, whole, left_out = (int(part.sum()) * pixel for part in (mask, stained, stained & ink))
+    return Tissue(picture, mask, factor, area, whole, left_out, _doubt(picture, ink))
 
 
 def _stained(picture: Pixels, ink: Flags) -> Flags:
@@ -175,20 +173,16 @@ def _fill(outlines: Sequence[Annotation], shape: tuple[int, int], factor: float)
     """Return the mask of outlines of any class, without what lies in those that QuPath ignores (``Ignore*``)."""
     import cv2
 
-    mask = np.zeros(shape, np.uint8)
+    mask = np.zeros(shape, bool)
     for outline in sorted(outlines, key=lambda outline: outline.label.endswith("*")):
-        left, top, right, bottom = np.rint(outline.box / factor).astype(int)
-        left, top = max(0, left - 1), max(0, top - 1)
-        part = mask[top : max(0, bottom + 2), left : max(0, right + 2)]
-        # apart from others, which it may overlap: of its own rings, every second area is a hole
-        filled = np.zeros(part.shape, np.uint8)
         rings = [
-            np.rint((ring / factor - 0.5 - (left, top)) * 2**_BITS).astype(np.int32)
-            for ring in outline.rings
+            np.rint((ring / factor - 0.5) * 2**_BITS).astype(np.int32) for ring in outline.rings
         ]
+        # apart from others, which it may overlap: of its own rings, every second area is a hole
+        filled = np.zeros(shape, np.uint8)
         cv2.fillPoly(filled, rings, 1, shift=_BITS)
-        part[filled > 0] = not outline.label.endswith("*")
-    return mask > 0
+        mask[filled > 0] = not outline.label.endswith("*")
+    return mask
 
 
 def warn_other(path: Path, tissue: Tissue) -> None:
@@ -209,30 +203,24 @@ def report_ink(areas: Mapping[str, tuple[float, float]]) -> None:
     shares = {name: ink / stained for name, (ink, stained) in areas.items() if stained}
     if not shares:
         return
-    inks, stained = (sum(part) for part in zip(*areas.values(), strict=True))
-    _log.info("ink or black: %s of the stained area left out", _percent(inks / stained))
-    much = _named(shares, _MOST_INK)
+    inks, stained = np.sum([*areas.values()], axis=0)
+    _log.info("ink or black: %.0f %% of the stained area left out", 100 * inks / stained)
+    much = _above(_MOST_INK, shares)
     if much:
         text = "ink or black: more than a fifth of the stained area left out: {}; look at them, or give {tissue_from}"
         _log.warning(Message(text, few(much)))
-    if len(shares) < _FEWEST:
-        return
-    lower, upper = np.percentile(list(shares.values()), (25, 75))
-    unlike = _named(shares, max(upper + _FENCE * (upper - lower), 0.005))
-    if unlike:
+    lower, upper = np.percentile([*shares.values()], (25, 75))
+    # a share that is shown as 0 % is not worth a look
+    unlike = _above(max(upper + _FENCE * (upper - lower), 0.005), shares)
+    if unlike and len(shares) >= _FEWEST:
         text = "ink or black: more than in the other slides: %s; look at them"
         _log.warning(text, few(unlike))
 
 
-def _named(shares: Mapping[str, float], most: float) -> list[str]:
+def _above(most: float, shares: Mapping[str, float]) -> list[str]:
     """Return the names of slides whose share is larger, the largest first, with the share."""
-    large = [name for name, share in shares.items() if share > most]
-    large.sort(key=lambda name: -shares[name])
-    return [f"{name} ({_percent(shares[name])})" for name in large]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    ranked = sorted(shares, key=lambda name: -shares[name])
+    return [f"{name} ({100 * shares[name]:.0f} %)" for name in ranked if shares[name] > most]
 
 
 def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> Floats:

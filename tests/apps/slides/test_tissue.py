@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bchisto.apps.slides import CutSettings, SlideFile, positions, tissue
 from bchisto.apps.slides.tiles import TileGrid
-from bchisto.apps.slides.tissue import find_tissue, masks_of, report_ink
+from bchisto.apps.slides.tissue import find_tissue, report_ink, with_masks
 from bchisto.core import InputError
 from bchisto.data import decode_image
 from PIL import Image
@@ -187,7 +187,7 @@ def write_cohort(folder, inked):
 
 
 def test_what_is_removed_is_told_and_unlike_slides_are_named(tmp_path, completed):
-    write_cohort(tmp_path / "a b", {"A 1": 0, "B": 0, "C ä": 0, "D": 80, "E": 400})
+    write_cohort(tmp_path / "a b", {"A 1": 0, "B": 0, "C ä": 0, "D": 110, "E": 400})
     words = ("--field", 100, "--out", tmp_path / "out")
     for more in (("--dry-run",), (), ()):  # the last finds all cut
         _, err = completed("slides", "cut", tmp_path / "a b", *words, *more)
@@ -309,7 +309,7 @@ def test_a_slide_without_a_mask_is_refused(tmp_path, refused):
     for suffix in ("use", "pen"):
         collection(tmp_path / "both" / f"a.tif_{suffix}.geojson")
     with pytest.raises(InputError, match="give a folder"):
-        masks_of(slides, tmp_path / "both")
+        with_masks(slides, tmp_path / "both")
 
 
 def test_tiles_without_tissue_are_all_tiles_if_none_is_needed(tmp_path):
@@ -357,6 +357,8 @@ def test_another_mask_is_another_map(tmp_path, completed, tissue, tiny_options):
         ]
         area = (shape[2] - shape[0]) * 400 * 0.25e-6
         (row,) = table(tmp_path / "out" / "slides.csv")[:1]
-        assert float(row["tissue_mm2"]) == pytest.approx(area, rel=0.15)  # its edges are pixels of 8 um
+        assert float(row["tissue_mm2"]) == pytest.approx(
+            area, rel=0.15
+        )  # its edges are pixels of 8 um
     _, err = completed(*words)
     assert "ink or black: 0 % of the stained area left out" in err
