@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from bchisto.apps.slides import CutSettings, SlideFile, positions, tissue
+from bchisto.apps.slides.regions import Annotation
 from bchisto.apps.slides.tiles import TileGrid
 from bchisto.apps.slides.tissue import find_tissue, report_ink, with_masks
 from bchisto.core import InputError
@@ -276,6 +277,19 @@ def test_drawn_tissue_is_taken_as_drawn(tmp_path, completed, program):
     assert fields_of(tmp_path / "out") == EXPECTED
     assert float(printed.split()[5]) == pytest.approx(0.09, rel=0.05)
     assert "ink or black" not in err
+
+
+def test_what_qupath_ignores_is_taken_out_of_drawn_tissue():
+    label = ("Ignore*", "Tumor")
+    rings = (box(320, 0, 480, 160), box(0, 0, 640, 640))
+    drawn = [
+        Annotation(name, (np.array(ring, float),)) for name, ring in zip(label, rings, strict=True)
+    ]
+    mask = tissue._fill(drawn, (50, 50), 16.0)
+    assert mask[:38, :18].all()
+    assert mask[12:38, :38].all()
+    assert not mask[:9, 21:29].any()
+    assert not mask[42:].any()
 
 
 def test_another_mask_is_another_cut(tmp_path, completed):
