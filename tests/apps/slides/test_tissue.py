@@ -13,6 +13,7 @@ from bchisto.apps.slides import CutSettings, SlideFile, positions, tissue
 from bchisto.apps.slides.regions import Annotation
 from bchisto.apps.slides.tiles import TileGrid
 from bchisto.apps.slides.tissue import find_tissue, report_ink, with_masks
+from bchisto.commands.ending import NOTHING_NEW
 from bchisto.core import InputError
 from bchisto.data import decode_image
 from PIL import Image
@@ -353,7 +354,7 @@ def test_other_pictures_than_of_h_and_e_are_told(tmp_path, completed):
 
 
 @pytest.mark.slow
-def test_another_mask_is_another_map(tmp_path, completed, tissue, tiny_options):
+def test_another_mask_is_another_map(tmp_path, completed, cli, tissue, tiny_options):
     run = tmp_path / "run"
     completed("featurize", "--images", tissue, "--out", run, *tiny_options)
     completed("boost", "--out", run, "--folds", 2, "--head", "logistic")
@@ -363,7 +364,10 @@ def test_another_mask_is_another_map(tmp_path, completed, tissue, tiny_options):
     drawn = tmp_path / "b.geojson"
     for shape in ((0, 0, 200, 400), (400, 0, 600, 400), (400, 0, 550, 400)):
         collection(drawn, outline("", box(*shape)))
+        # even if the tiles are those of the mask before
+        assert cli(*words, "--tissue-from", drawn, "--check")[0] == 0
         completed(*words, "--tissue-from", drawn)
+        assert cli(*words, "--tissue-from", drawn, "--check")[0] == NOTHING_NEW
         tiles = table(tmp_path / "out" / "maps" / "a" / "tiles.csv")
         assert [(int(tile["x"]), int(tile["y"])) for tile in tiles] == [
             (shape[0], 0),
