@@ -143,7 +143,10 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     ink = ink_pixels(picture, least=_SPECK / pixel)
     stained = _stained(picture, ink)
     mask = stained & ~ink
-    mask |= ~large_areas(~mask, _HOLE / pixel) & ~ink
+    # glass at the edge is no hole: a frame makes it large
+    frame = int(_HOLE / pixel / (2 * sum(mask.shape))) + 1
+    glass = large_areas(np.pad(~mask, frame, constant_values=True), _HOLE / pixel)
+    mask |= ~glass[frame:-frame, frame:-frame] & ~ink
     mask = large_areas(mask, _SPECK / pixel)
     area, whole, left_out = (int(part.sum()) * pixel for part in (mask, stained, stained & ink))
     return Tissue(picture, mask, factor, area, whole, left_out, _doubt(picture, ink))
