@@ -11,7 +11,7 @@ from .colours import (
     augmentation_matrix,
     optical_density,
 )
-from .foreign import foreign_pixels, large_areas
+from .foreign import foreign_pixels, ink_pixels, large_areas
 from .macenko import MacenkoNormalizer
 from .methods import STAIN_METHODS, get_stain, known_stain, list_stains, make_normalizer
 from .spec import Normalizer, StainEstimate, StainSpec

@@ -151,6 +151,26 @@ def foreign_pixels(image: Image) -> Mask | None:
     return mask
 
 
+def ink_pixels(image: Image, *, least: float) -> Mask:
+    """Return a mask of ink and black by their colours only, whatever their shape; with their edges.
+
+    It suits thumbnails of slides, in which tissue on glass may have one colour and lie in few areas, as ink does.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+        RGB.
+    least : float
+        Pixels of the smallest area; never fewer than 24.
+
+    Raises
+    ------
+    ImageError
+        Not a uint8 RGB image.
+    """
+    return _dilated(_ink(check_rgb(image), max(_LEAST, least)), _EDGE)
+
+
 def _may_have_areas(
     image: Image, sample: Image, step: int, least: float, least_flat: float
 ) -> bool:

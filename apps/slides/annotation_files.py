@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from xml.etree import ElementTree  # nosec B405 - `_Tree` refuses document types, so there are no entities
@@ -226,10 +226,26 @@ def _polygons_of(geometry: Mapping[str, Any]) -> Iterator[Any]:
     if kind == "Polygon":
         yield geometry.get("coordinates") or []
     elif kind == "MultiPolygon":
-        yield from geometry.get("coordinates") or []
+        yield from _nested(geometry.get("coordinates") or [])
     elif kind == "GeometryCollection":
         for part in geometry["geometries"]:
             yield from _polygons_of(part)
+
+
+def _nested(polygons: Sequence[Any]) -> list[Any]:
+    """Return the polygons of a MultiPolygon, those inside the first as its holes, as HistoQC writes them."""
+    import cv2
+
+    nested: list[Any] = []
+    for polygon in polygons:
+        if nested:
+            outline = np.array(nested[0][0], dtype=np.float32)[:, :2]
+            inside = [cv2.pointPolygonTest(outline, point[:2], False) > 0 for point in polygon[0]]
+            if any(inside):
+                nested[0] += polygon
+                continue
+        nested.append([*polygon])
+    return nested
 
 
 def _class_of(value: Any) -> tuple[str, Colour | None]:

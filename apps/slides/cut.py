@@ -45,7 +45,7 @@ from .files import Failures, SlideFile, leaving_out
 from .grid import Positions, covering_classes, positions
 from .regions import Annotation, annotations_of, read_annotations
 from .slide import Slide
-from .tissue import Tissue, find_tissue, tissue_shares
+from .tissue import Tissue, find_tissue, report_ink, tissue_shares, warn_other, with_masks
 
 _log = logging.getLogger(__name__)
 
@@ -148,10 +148,12 @@ class SlideUnit(NamedTuple):
                 annotations = read_annotations(outlines, opened)
                 drawn = file_sha256(outlines)
         options = plain_options(settings, deciding=True)
+        tissue = slide.mask and file_sha256(slide.mask)
+        decides = {"settings": options, "slide": digest, "regions": drawn, "tissue": tissue}
         content = {
             "name": slide.name,
             "digest": digest,
-            "key": key_of("fields 2", settings=options, slide=digest, regions=drawn),
+            "key": key_of("fields 2", **decides),
             "scale": scale,
             "size": size,
         }
@@ -179,8 +181,8 @@ class CutResult(NamedTuple):
         The folder of ``manifest.csv`` and ``overview.html``.
     slides : sequence of dict
         For each slide its ``name``, ``size`` (width, height and side of a field in pixels of level 0), ``scale``
-        (micrometres per pixel of fields), ``tissue`` (mm2), ``picture``, ``group``, and ``fields``: x, y, label and
-        path of each.
+        (micrometres per pixel of fields), ``tissue``, ``stained`` and ``ink`` (mm2, see `Tissue`), ``picture``,
+        ``group``, and ``fields``: x, y, label and path of each.
     failures : list of (str, str)
         Slides and fields that were left out, and why.
     """
@@ -245,7 +247,7 @@ def cut(
     work = replace(Work.of(work), checks=False, shard=None, dask=None)
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
-    slides = files.with_mpp(files.list_slides(paths), settings)
+    slides = with_masks(files.with_mpp(files.list_slides(paths), settings), settings.tissue_from)
     groups = files.groups_of(slides, settings)
     outlines = annotations_of(slides, settings.annotations)
     config = {
@@ -453,6 +455,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         if labels_kept:
             text = "%s keeps what a person wrote there: %s"
             _log.info(text, table, counted(labels_kept, "label"))
+        report_ink({slide["name"]: (slide["ink"], slide["stained"]) for slide in usable})
         result = CutResult(self.into, [manifest.shown(slide) for slide in usable], self.failures)
         if self.writes:
             write_rows(table, _HEADER, [list(row.values()) for row in rows])
@@ -561,7 +564,8 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
         leaving_out(unit.slide.name, failures, skip=skip),
         Slide(unit.slide.path, mpp=unit.slide.mpp) as slide,
     ):
-        tissue = find_tissue(slide)
+        tissue = find_tissue(slide, unit.slide.mask)
+        warn_other(unit.slide.path, tissue)
         fields = _choose_fields(unit, tissue)
         ticker.tick(len(unit.corners) + 1 - len(fields))
         for x, y, label in fields:
@@ -571,7 +575,8 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
                     _write_field(file, slide, unit, x, y)
                 content["fields"].append((x, y, label, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
-        content |= {"tissue": tissue.area, "picture": _picture(tissue, unit.annotations or ())}
+        content |= {"tissue": tissue.area, "stained": tissue.stained, "ink": tissue.ink}
+        content["picture"] = _picture(tissue, unit.annotations or ())
         if writes:
             write_json(unit.folder / "fields.json", content)
     return content

@@ -33,6 +33,8 @@ Failures = list[tuple[str, str]]
 
 _RULE = "Patient by the path inside a folder, or the name of a file: a level, a regular expression, or none."
 
+_MASKS = "Outlines of the tissue (GeoJSON): a file, or a folder with a file named as each slide."
+
 _SUFFIXES = SLIDE_SUFFIXES | DICOM_SUFFIXES | TIFF_SUFFIXES
 
 
@@ -43,6 +45,7 @@ class SlideSettings(Settings):
     tissue: float = option(
         0.5, group="Input", least=0, most=1, help="Share of tissue that a square needs."
     )
+    tissue_from: Path | None = option(None, group="Input", decides=False, help=_MASKS)
     mpp: float | None = option(
         None,
         group="Input",
@@ -75,6 +78,8 @@ class SlideFile(NamedTuple):
         Micrometres per pixel in place of those that the slide states.
     mpp_table : Path, optional
         The table that gives them, if it is not the option.
+    mask : Path, optional
+        A file of outlines of its tissue.
     """
 
     name: str
@@ -82,6 +87,7 @@ class SlideFile(NamedTuple):
     relative: str
     mpp: float | None = None
     mpp_table: Path | None = None
+    mask: Path | None = None
 
     def open(self) -> Slide:
         """Open the slide, and say so if the micrometres per pixel that it states are not used.

@@ -59,6 +59,7 @@ from .files import (
 )
 from .overlay import Point, TileMap, write_map, write_table
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
+from .tissue import report_ink, with_masks
 
 FILES = ("index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
@@ -129,7 +130,7 @@ def map_slides(
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
     weights_given = converted(weights, "weights", tuple[str, ...])
-    slides = with_mpp(list_slides(paths), settings)
+    slides = with_masks(with_mpp(list_slides(paths), settings), settings.tissue_from)
     groups = groups_of(slides, settings)
     labels = {}
     if settings.labels:
@@ -395,6 +396,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             )
             for grid in self.grids
         )
+        report_ink({grid.name: (grid.ink, grid.stained) for grid in self.grids})
         write_table(self.into / "slides.csv", maps, self.point, self.labels, self.patients)
         failures = [*self.failures]
         for slide_map in maps:

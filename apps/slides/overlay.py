@@ -286,7 +286,7 @@ def write_map(
         if name not in shown.failures
     ]
     with Slide(grid.path, mpp=grid.mpp) as slide:
-        tissue = find_tissue(slide)
+        tissue = find_tissue(slide, grid.mask)
         usable_grid = replace(grid, corners=usable)
         tile_map = TileMap(slide, usable_grid, tissue.area, shown, tiles, colouring)
         tile_map.write_tiles(folder / "tiles.csv")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core import InputError, Message, limited, option
-from ...core.formats import ImageHeader, Pixels
+from ...core.formats import ImageHeader, Pixels, file_sha256
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
 from ...data import ImageRecord
 from ...predict import (
@@ -33,7 +33,7 @@ from .cut import CutSettings
 from .files import Failures, SlideFile, SlideSettings, leaving_out
 from .grid import positions
 from .slide import ALIKE, Slide
-from .tissue import find_tissue, tissue_shares
+from .tissue import find_tissue, tissue_shares, warn_other
 
 if TYPE_CHECKING:
     from ...featurize import View
@@ -209,6 +209,10 @@ class TileGrid:
         x and y of the left upper corners, pixels of level 0.
     file : Path
         Of a block: where its predictions are saved, named by their key.
+    mask : Path, optional
+        A file of outlines of the tissue.
+    ink, stained : float
+        Areas of the slide, mm2, see `Tissue`.
     """
 
     name: str
@@ -218,6 +222,9 @@ class TileGrid:
     pixels: int
     corners: Sequence[tuple[int, int]]
     file: Path = Path()
+    mask: Path | None = None
+    ink: float = 0.0
+    stained: float = 0.0
 
     @classmethod
     def of(cls, file: SlideFile, settings: CutSettings) -> TileGrid:
@@ -226,7 +233,7 @@ class TileGrid:
         Raises
         ------
         InputError
-            OpenSlide cannot read the slide, or it is coarser than the tiles.
+            OpenSlide cannot read the slide, or it is coarser than the tiles; or outlines of its tissue do not fit.
         ImageError
             A part of the slide is damaged.
         """
@@ -234,12 +241,15 @@ class TileGrid:
             scale = slide.nearest(settings.scale)
             side = settings.pixels * scale / slide.mpp
             corners = positions(slide.width, slide.height, side, edges=True)
-            enough = tissue_shares(find_tissue(slide), corners, side) >= max(settings.tissue, 1e-9)
+            tissue = find_tissue(slide, file.mask)
+            warn_other(file.path, tissue)
+            enough = tissue_shares(tissue, corners, side) >= settings.tissue
             if not enough.any():
                 text = "{}: no tile has enough tissue ({tissue:{}})"
                 _log.warning(Message(text, file.path, settings.tissue))
             corners = corners[enough].tolist()
-            return cls(file.name, file.path, slide.mpp, scale, settings.pixels, corners)
+            grid = cls(file.name, file.path, slide.mpp, scale, settings.pixels, corners)
+            return replace(grid, mask=file.mask, ink=tissue.ink, stained=tissue.stained)
 
     @property
     def records(self) -> list[ImageRecord]:
@@ -300,6 +310,9 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
         All that changes a prediction, apart from scales, size and corners of the tiles.
     """
     decides |= {"mpp": grid.mpp, "scale": grid.scale, "pixels": grid.pixels}
+    if grid.mask is not None:
+        # the map of other outlines is another one, even of the same tiles
+        decides["tissue"] = file_sha256(grid.mask)
     for start in range(0, len(grid.corners), _MOST_TILES):
         corners = grid.corners[start : start + _MOST_TILES]
         key = key_of(_KIND, **decides, corners=corners)

@@ -1,15 +1,24 @@
-"""The tissue of a slide, and what it covers of squares."""
+"""The tissue of a slide, found or drawn by another program, and what it covers of squares."""
 
 from __future__ import annotations
 
+import glob
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ...core import InputError, Message, counted, few
 from ...core.formats import Flags, Floats, Pixels
-from ...stains import foreign_pixels, large_areas
+from ...stains import ink_pixels, is_grey, large_areas
+from .files import SlideFile
 from .grid import Positions
+from .regions import Annotation, annotations_of, read_annotations
 from .slide import Slide
+
+_log = logging.getLogger(__name__)
 
 _SCALE = 8.0
 """Micrometres per pixel of a mask, at least (bchisto's choice)."""
@@ -26,7 +35,20 @@ _HOLE = 0.05
 """Area in mm2 below which a hole belongs to the tissue around it (bchisto's choice)."""
 
 _SPECK = 0.02
-"""Area in mm2 below which tissue is dirt (bchisto's choice)."""
+"""Area in mm2 below which tissue is dirt, and ink a dark place in tissue (bchisto's choice)."""
+
+_MOST_INK = 0.2
+"""Share of the stained area above which a slide is named, since tissue may be lost (bchisto's choice)."""
+
+_FEWEST = 5
+"""Slides from which outliers are named: quartiles and extremes are five numbers."""
+
+_FENCE = 1.5
+"""Interquartile ranges above the upper quartile from which a value is an outlier (Tukey, Exploratory Data Analysis,
+1977)."""
+
+_BITS = 4
+"""Bits of the fraction of a pixel in which outlines are drawn."""
 
 
 class Tissue(NamedTuple):
@@ -41,19 +63,68 @@ class Tissue(NamedTuple):
         Pixels of level 0 per pixel of the mask.
     area : float
         Of the tissue, mm2.
+    stained, ink : float
+        Area that is not pale, and that of it which is left out as ink or black, mm2; 0 if the tissue was drawn.
+    doubt : str
+        Why the slide is not one of H&E; empty if it seems to be.
     """
 
     picture: Pixels
     mask: Flags
     factor: float
     area: float
+    stained: float = 0.0
+    ink: float = 0.0
+    doubt: str = ""
 
 
-def find_tissue(slide: Slide) -> Tissue:
-    """Find the tissue of a slide, by Otsu's threshold of the saturation.
+def with_masks(slides: Sequence[SlideFile], given: Path | None) -> list[SlideFile]:
+    """Return slides with the files of outlines of their tissue, if any are given.
+
+    Parameters
+    ----------
+    slides : sequence of SlideFile
+    given : Path, optional
+        See `annotations_of`. Files may also be named as HistoQC does: ``S1.svs_SUFFIX.geojson``.
 
     Raises
     ------
+    InputError
+        A slide has no file, or several files of HistoQC.
+    """
+    if given is None:
+        return [*slides]
+    masks = {}
+    for slide in slides:
+        named = [*given.rglob(f"{glob.escape(slide.path.name)}_*.geojson")]
+        if len(named) == 1:
+            masks[slide.name] = named[0]
+    others = [slide for slide in slides if slide.name not in masks]
+    try:
+        masks |= annotations_of(others, given if others else None)
+    except InputError as error:
+        text = "{tissue_from} {}: give a folder with a file a slide ({}.geojson)"
+        raise InputError(text, given, others[0].name) from error
+    bare = [slide.name for slide in others if slide.name not in masks]
+    if bare:
+        text = "{tissue_from} {}: no tissue of {}: {}; add its file, or give only the other slides"
+        raise InputError(text, given, counted(len(bare), "slide"), few(bare))
+    return [slide._replace(mask=masks[slide.name]) for slide in slides]
+
+
+def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
+    """Find the tissue of a slide, by Otsu's threshold of the saturation, or take that which was drawn.
+
+    Parameters
+    ----------
+    slide : Slide
+    drawn : Path, optional
+        A file of outlines of the tissue.
+
+    Raises
+    ------
+    InputError
+        The file of outlines cannot be read, or is of another slide.
     ImageError
         A part of the slide is damaged.
 
@@ -61,23 +132,98 @@ def find_tissue(slide: Slide) -> Tissue:
     ----------
     Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62.
     """
-    import cv2
-
     scale = max(slide.mpp, _SCALE, slide.mpp * max(slide.width, slide.height) / _MOST)
     width, height = (max(1, int(side * slide.mpp / scale)) for side in (slide.width, slide.height))
     picture = slide.read(0, 0, width, height, scale)
+    factor = scale / slide.mpp
+    pixel = scale**2 / 1e6
+    if drawn is not None:
+        mask = _fill(read_annotations(drawn, slide), (height, width), factor)
+        return Tissue(picture, mask, factor, int(mask.sum()) * pixel)
+    ink = ink_pixels(picture, least=_SPECK / pixel)
+    stained = _stained(picture, ink)
+    mask = stained & ~ink
+    # glass at the edge is no hole: a frame makes it large
+    frame = int(_HOLE / pixel / (2 * sum(mask.shape))) + 1
+    glass = large_areas(np.pad(~mask, frame, constant_values=True), _HOLE / pixel)
+    mask |= ~glass[frame:-frame, frame:-frame] & ~ink
+    mask = large_areas(mask, _SPECK / pixel)
+    area, whole, left_out = (int(part.sum()) * pixel for part in (mask, stained, stained & ink))
+    return Tissue(picture, mask, factor, area, whole, left_out, _doubt(picture, ink))
+
+
+def _stained(picture: Pixels, ink: Flags) -> Flags:
+    """Return which pixels are stained, ink among them, by a threshold of the others."""
+    import cv2
+
     saturation = cv2.medianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1], 3)
-    foreign = foreign_pixels(picture)
-    if foreign is None:
-        foreign = np.zeros(saturation.shape, bool)
     threshold = _STRONGEST
-    if not foreign.all():
-        otsu, _ = cv2.threshold(saturation[~foreign], 0, 255, cv2.THRESH_OTSU)
+    if not ink.all():
+        otsu, _ = cv2.threshold(saturation[~ink], 0, 255, cv2.THRESH_OTSU)
         threshold = min(max(otsu, _PALEST), _STRONGEST)
-    mask = (saturation > threshold) & ~foreign
-    mask |= ~large_areas(~mask, _HOLE * 1e6 / scale**2) & ~foreign
-    mask = large_areas(mask, _SPECK * 1e6 / scale**2)
-    return Tissue(picture, mask, scale / slide.mpp, int(mask.sum()) * scale**2 / 1e6)
+    return np.asarray(saturation > threshold)
+
+
+def _doubt(picture: Pixels, ink: Flags) -> str:
+    if is_grey(picture):
+        return "a grey picture"
+    if ink.mean() > 0.5:
+        return "more than half of it is black, or has other colours, as fluorescence has"
+    return ""
+
+
+def _fill(outlines: Sequence[Annotation], shape: tuple[int, int], factor: float) -> Flags:
+    """Return the mask of outlines of any class, without what lies in those that QuPath ignores (``Ignore*``)."""
+    import cv2
+
+    mask = np.zeros(shape, bool)
+    for outline in sorted(outlines, key=lambda outline: outline.label.endswith("*")):
+        rings = [
+            np.rint((ring / factor - 0.5) * 2**_BITS).astype(np.int32) for ring in outline.rings
+        ]
+        # apart from others, which it may overlap: of its own rings, every second area is a hole
+        filled = np.zeros(shape, np.uint8)
+        cv2.fillPoly(filled, rings, 1, shift=_BITS)
+        mask[filled > 0] = not outline.label.endswith("*")
+    return mask
+
+
+def warn_other(path: Path, tissue: Tissue) -> None:
+    """Warn of a slide that is not one of H&E."""
+    if tissue.doubt:
+        _log.warning("%s: not H&E: %s", path, tissue.doubt)
+
+
+def report_ink(areas: Mapping[str, tuple[float, float]]) -> None:
+    """Print the share of the stained area that was left out as ink or black, and name slides with much of it.
+
+    Parameters
+    ----------
+    areas : mapping of str to (float, float)
+        Name of a slide to its areas of ink and of all that is stained, mm2; see `Tissue`. Slides without a stained
+        area, as those whose tissue was drawn, are left out.
+    """
+    shares = {name: ink / stained for name, (ink, stained) in areas.items() if stained}
+    if not shares:
+        return
+    inks, stained = np.sum([*areas.values()], axis=0)
+    _log.info("ink or black: %.0f %% of the stained area left out", 100 * inks / stained)
+    much = _above(_MOST_INK, shares)
+    if much:
+        text = "ink or black: more than a fifth of the stained area left out: {}; look at them, or give {tissue_from}"
+        _log.warning(Message(text, few(much)))
+    lower, upper = np.percentile([*shares.values()], (25, 75))
+    # a share that is shown as 0 % is not worth a look
+    unlike = _above(max(upper + _FENCE * (upper - lower), 0.005), shares)
+    if unlike and len(shares) >= _FEWEST:
+        text = "ink or black: more than in the other slides: %s; look at them"
+        _log.warning(text, few(unlike))
+
+
+def _above(most: float, shares: Mapping[str, float]) -> list[str]:
+    """Return the names of slides whose share is larger, the largest first, with the share."""
+    ranked = sorted(shares, key=lambda name: -shares[name])
+    return [f"{name} ({100 * shares[name]:.0f} %)" for name in ranked if shares[name] > most]
 
 
 def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> Floats:

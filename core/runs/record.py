@@ -55,6 +55,7 @@ _PATHS = (
     "sources",
     "model",
     "annotations",
+    "tissue_from",
     "patients",
     "colours",
 )
