@@ -229,7 +229,7 @@ def test_the_command_says_which_classes_overlap(tmp_path, completed):
     region = outline("Region*", fold)
     counts, err = labels("region", outline("T", whole), region, outline("S: region*", whole))
     assert counts == {"T": 16}
-    assert "left out" not in err
+    assert "fields left out" not in err
     across = box(400, 0, 2000, 800)
     counts, err = labels("overlap", outline("T", fold), outline("N", across), outline("S", blue))
     assert counts == {"T": 2, "S": 4}
