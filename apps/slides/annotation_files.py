@@ -236,15 +236,16 @@ def _nested(polygons: Sequence[Any]) -> list[Any]:
     """Return the polygons of a MultiPolygon, those inside the first as its holes, as HistoQC writes them."""
     import cv2
 
-    nested: list[Any] = []
-    for polygon in polygons:
-        if nested:
-            outline = np.array(nested[0][0], dtype=np.float32)[:, :2]
-            inside = [cv2.pointPolygonTest(outline, point[:2], False) > 0 for point in polygon[0]]
-            if any(inside):
-                nested[0] += polygon
-                continue
-        nested.append([*polygon])
+    if not polygons:
+        return []
+    first, *others = polygons
+    outline = np.array(first[0], dtype=np.float32)[:, :2]
+    nested = [[*first]]
+    for polygon in others:
+        if any(cv2.pointPolygonTest(outline, point[:2], False) > 0 for point in polygon[0]):
+            nested[0] += polygon
+        else:
+            nested.append(polygon)
     return nested
 
 
@@ -284,12 +285,12 @@ def _read_xml(data: bytes, corner: tuple[int, int]) -> Iterator[Annotation]:
         raise ValueError(f"more than {limits.XML_TAGS:,} tags")
     root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))  # nosec B314 - see `_Tree`
     if root.tag == "ASAP_Annotations":
-        found = _read_asap(root)
+        annotations = _read_asap(root)
     elif root.tag == "Annotations":
-        found = _read_layers(root)
+        annotations = _read_layers(root)
     else:
         raise ValueError(f"XML of another program, {root.tag}")
-    for annotation in found:
+    for annotation in annotations:
         rings = tuple(ring - corner for ring in annotation.rings)
         yield annotation._replace(rings=rings)
 

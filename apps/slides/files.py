@@ -158,12 +158,12 @@ def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
     in_folder = Counter([*(path.parent for path in slides), *(folder for folder, _ in series)])
     for (folder, _), levels in series.items():
         largest = max(levels)[1]
-        named = Path(f"{folder.absolute()}{largest.suffix}")
-        if in_folder[folder] > 1 or named in slides:
+        renamed = Path(f"{folder.absolute()}{largest.suffix}")
+        if in_folder[folder] > 1 or renamed in slides:
             slides[largest] = (largest, paths[largest])
             continue
         inside = PurePath(paths[largest]).parent.as_posix()
-        slides[named] = (largest, named.name if inside == "." else f"{inside}{largest.suffix}")
+        slides[renamed] = (largest, renamed.name if inside == "." else f"{inside}{largest.suffix}")
     return slides
 
 

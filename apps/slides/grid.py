@@ -140,18 +140,18 @@ class _Hierarchy:
             covered[label] = covered.get(label, 0) | left
         return {label: float(area.mean()) for label, area in covered.items()}
 
-    def _takes(self, one: int, other: int) -> bool:
+    def _takes(self, inner: int, outer: int) -> bool:
         """Whether an annotation takes area away from another one."""
-        if (one, other) not in self._taking:
-            self._taking[one, other] = self._decide(
-                self._annotations[one], self._annotations[other]
+        if (inner, outer) not in self._taking:
+            self._taking[inner, outer] = self._decide(
+                self._annotations[inner], self._annotations[outer]
             )
-        return self._taking[one, other]
+        return self._taking[inner, outer]
 
-    def _decide(self, one: Annotation, other: Annotation) -> bool:
-        if one.is_ignored:
-            return not other.label or not self._is_inside(other, one)
-        return bool(one.label) and self._is_inside(one, other)
+    def _decide(self, inner: Annotation, outer: Annotation) -> bool:
+        if inner.is_ignored:
+            return not outer.label or not self._is_inside(outer, inner)
+        return bool(inner.label) and self._is_inside(inner, outer)
 
     def _is_inside(self, inner: Annotation, outer: Annotation) -> bool:
         """Whether an annotation is inside another one, and not the same drawn twice."""

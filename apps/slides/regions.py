@@ -44,19 +44,19 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
             given,
             slides[0].name,
         )
-    found: dict[str, list[Path]] = {}
+    paths_by_slide: dict[str, list[Path]] = {}
     # others may name a slide in another way
     more, _ = match_names(sorted(files.keys() - names.keys()), wanted, where=given.name)
     for stem, name in (names | more).items():
-        found.setdefault(name, []).extend(files[stem])
-    for name, paths in found.items():
+        paths_by_slide.setdefault(name, []).extend(files[stem])
+    for name, paths in paths_by_slide.items():
         if len(paths) > 1:
             several = few(map(str, paths))
             raise InputError("{annotations}: {} has several files: {}; keep one", name, several)
-    bare = [name for name in wanted if name not in found]
+    bare = [name for name in wanted if name not in paths_by_slide]
     if bare:
         _warn_of(bare, others)
-    return {name: paths[0] for name, paths in found.items()}
+    return {name: paths[0] for name, paths in paths_by_slide.items()}
 
 
 def _warn_of(bare: Sequence[str], others: Mapping[str, Path]) -> None:

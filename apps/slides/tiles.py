@@ -135,8 +135,8 @@ def _field_and_scale(
             "tiles have {field:{}} and {scale:{}}, a guess (training images: {} micrometres a side, {} a pixel); "
             "give those of slides cut"
         )
-        known = [_in_words(training, what) for what in ("field", "mpp")]
-        _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}", *known))
+        looks = [_in_words(training, what) for what in ("field", "mpp")]
+        _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}", *looks))
     return field, scale
 
 

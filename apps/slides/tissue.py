@@ -96,9 +96,9 @@ def with_masks(slides: Sequence[SlideFile], given: Path | None) -> list[SlideFil
         return [*slides]
     masks = {}
     for slide in slides:
-        named = [*given.rglob(f"{glob.escape(slide.path.name)}_*.geojson")]
-        if len(named) == 1:
-            masks[slide.name] = named[0]
+        files = [*given.rglob(f"{glob.escape(slide.path.name)}_*.geojson")]
+        if len(files) == 1:
+            masks[slide.name] = files[0]
     others = [slide for slide in slides if slide.name not in masks]
     try:
         masks |= annotations_of(others, given if others else None)
@@ -148,8 +148,10 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     glass = large_areas(np.pad(~mask, frame, constant_values=True), _HOLE / pixel)
     mask |= ~glass[frame:-frame, frame:-frame] & ~ink
     mask = large_areas(mask, _SPECK / pixel)
-    area, whole, left_out = (int(part.sum()) * pixel for part in (mask, stained, stained & ink))
-    return Tissue(picture, mask, factor, area, whole, left_out, _doubt(picture, ink))
+    area, stained_area, left_out = (
+        int(part.sum()) * pixel for part in (mask, stained, stained & ink)
+    )
+    return Tissue(picture, mask, factor, area, stained_area, left_out, _doubt(picture, ink))
 
 
 def _stained(picture: Pixels, ink: Flags) -> Flags:

@@ -45,12 +45,12 @@ def pool_fields(path: Path, by: str, pool: TilePool) -> Embeddings:
         facts = facts_of(store.header)
         if facts.get("pooled"):
             raise InputError("{}: its rows are pooled already ({})", path, facts["pooled"])
-        known = known_facts(store)
-        slides = slides_of(store, by, known)
+        facts_beside = known_facts(store)
+        slides = slides_of(store, by, facts_beside)
         groups = store.groups
-        if known.groups:
+        if facts_beside.groups:
             # patients may have been corrected after the feature file was written
-            groups = [known.groups.get(image, "") for image in store.image_ids]
+            groups = [facts_beside.groups.get(image, "") for image in store.image_ids]
         columns = {
             "image_id": list(slides),
             "label": [
@@ -73,7 +73,7 @@ def known_facts(store: Store) -> DatasetFacts:
     return read_dataset_facts(store.path.parent / FACTS_FILE, images_sha256=digest)
 
 
-def slides_of(store: Store, by: str, known: DatasetFacts) -> dict[str, list[int]]:
+def slides_of(store: Store, by: str, facts: DatasetFacts) -> dict[str, list[int]]:
     """Return the positions of the fields of each slide.
 
     Raises
@@ -81,14 +81,14 @@ def slides_of(store: Store, by: str, known: DatasetFacts) -> dict[str, list[int]
     InputError
         There is no such column, or an image has no value in it.
     """
-    names = known.columns.get(column_key(by))
+    names = facts.columns.get(column_key(by))
     if names is None:
         raise InputError(
             "{by} {}: no column of the images of {}; {} beside it names {}",
             by,
             store.path,
             FACTS_FILE,
-            few(known.columns) or "none",
+            few(facts.columns) or "none",
         )
     slides: dict[str, list[int]] = {}
     for position, image in enumerate(store.image_ids):
