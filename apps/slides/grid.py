@@ -140,18 +140,18 @@ class _Hierarchy:
             covered[label] = covered.get(label, 0) | left
         return {label: float(area.mean()) for label, area in covered.items()}
 
-    def _takes(self, inner: int, outer: int) -> bool:
+    def _takes(self, taker: int, owner: int) -> bool:
         """Whether an annotation takes area away from another one."""
-        if (inner, outer) not in self._taking:
-            self._taking[inner, outer] = self._decide(
-                self._annotations[inner], self._annotations[outer]
+        if (taker, owner) not in self._taking:
+            self._taking[taker, owner] = self._decide(
+                self._annotations[taker], self._annotations[owner]
             )
-        return self._taking[inner, outer]
+        return self._taking[taker, owner]
 
-    def _decide(self, inner: Annotation, outer: Annotation) -> bool:
-        if inner.is_ignored:
-            return not outer.label or not self._is_inside(outer, inner)
-        return bool(inner.label) and self._is_inside(inner, outer)
+    def _decide(self, taker: Annotation, owner: Annotation) -> bool:
+        if taker.is_ignored:
+            return not owner.label or not self._is_inside(owner, taker)
+        return bool(taker.label) and self._is_inside(taker, owner)
 
     def _is_inside(self, inner: Annotation, outer: Annotation) -> bool:
         """Whether an annotation is inside another one, and not the same drawn twice."""
