@@ -19,9 +19,12 @@ from xml.etree import ElementTree  # nosec B405 - `_Tree` refuses document types
 import numpy as np
 
 from ...core import DAMAGE, InputError, first_line
-from ...core.formats import Floats, decimal_of, limits, open_zip, parse_json
+from ...core.formats import Array, Floats, Pixels, decimal_of, limits, open_zip, parse_json
 
 Colour: TypeAlias = tuple[int, int, int]
+
+_BITS = 4
+"""Bits of the fraction of a pixel in which outlines are drawn."""
 
 _ENDING = re.compile(r"\.(geojson|json|xml|annotations)(\.gz|\.zip)?$|\.zip$", re.IGNORECASE)
 
@@ -58,11 +61,14 @@ class Annotation(NamedTuple):
         The outline, then its holes: x and y, pixels of level 0. None of what is not a polygon.
     colour : (int, int, int), optional
         Red, green and blue of its class, 0 to 255.
+    taken_out : tuple of ndarray of float, shape (points, 2)
+        Outlines whose area is none of it, wherever they lie: negative regions of ImageScope.
     """
 
     label: str
     rings: tuple[Floats, ...]
     colour: Colour | None = None
+    taken_out: tuple[Floats, ...] = ()
 
     @property
     def box(self) -> Floats:
@@ -85,6 +91,31 @@ class Annotation(NamedTuple):
     def is_bare_region(self) -> bool:
         """Whether its class is ``Region*``, which QuPath offers for areas of no class."""
         return self.label.rpartition(": ")[2].casefold() == "region*"
+
+    def draw(self, corner: Array, zoom: float, shape: tuple[int, int]) -> Pixels:
+        """Draw what it covers, uint8 of a shape: 1 inside, 0 outside; of its rings, every second area is inside.
+
+        Parameters
+        ----------
+        corner : ndarray, shape (2,)
+            x and y of the left upper corner of what is drawn, pixels of level 0.
+        zoom : float
+            Pixels of the result per pixel of level 0.
+        shape : (int, int)
+        """
+        import cv2
+
+        def points(rings: Iterable[Floats]) -> list[Array]:
+            return [
+                np.rint(((ring - corner) * zoom - 0.5) * 2**_BITS).astype(np.int32)
+                for ring in rings
+            ]
+
+        drawn = np.zeros(shape, np.uint8)
+        cv2.fillPoly(drawn, points(self.rings), 1, shift=_BITS)
+        for outline in points(self.taken_out):
+            cv2.fillPoly(drawn, [outline], 0, shift=_BITS)
+        return drawn
 
 
 def slide_named(path: Path) -> str | None:
@@ -292,7 +323,8 @@ def _read_xml(data: bytes, corner: tuple[int, int]) -> Iterator[Annotation]:
         raise ValueError(f"XML of another program, {root.tag}")
     for annotation in annotations:
         rings = tuple(ring - corner for ring in annotation.rings)
-        yield annotation._replace(rings=rings)
+        taken_out = tuple(ring - corner for ring in annotation.taken_out)
+        yield annotation._replace(rings=rings, taken_out=taken_out)
 
 
 def _read_asap(root: ElementTree.Element) -> Iterator[Annotation]:
@@ -311,27 +343,20 @@ def _read_asap(root: ElementTree.Element) -> Iterator[Annotation]:
 
 
 def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
-    """Yield the regions of ImageScope or HALO; a negative one is a hole in those of its layer that are around it."""
-    import cv2
-
+    """Yield the regions of ImageScope or HALO; negative ones are taken out of all others of their layer."""
     for layer in root.iter("Annotation"):
         name = _layer_name(layer)
         colour = _colour_of(layer.get("LineColor"))
         if colour is not None:
             # its lowest byte is red
             colour = colour[::-1]
-        shapes = [(region, _outline_of(region)) for region in layer.iter("Region")]
-        holes = [ring for region, ring in shapes if region.get("NegativeROA") == "1" and len(ring)]
-        for region, ring in shapes:
-            if region.get("NegativeROA") == "1":
-                continue
-            outline = ring.astype(np.float32)
-            inside = [
-                hole
-                for hole in holes
-                if len(ring) and cv2.pointPolygonTest(outline, hole.mean(axis=0), False) > 0
-            ]
-            yield Annotation(name or region.get("Text", "").strip(), (ring, *inside), colour)
+        regions = list(layer.iter("Region"))
+        negative = [region for region in regions if region.get("NegativeROA") == "1"]
+        taken_out = tuple(filter(len, map(_outline_of, negative)))
+        for region in regions:
+            if region not in negative:
+                label = name or region.get("Text", "").strip()
+                yield Annotation(label, (_outline_of(region),), colour, taken_out)
 
 
 def _layer_name(layer: ElementTree.Element) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +13,11 @@ import numpy as np
 from ...core import InputError, few, one_of
 from ...core.formats import Floats, Pixels
 from ...core.jobs import key_of
-from ...data import match_class, spell_labels
+from ...data import match_class
 from ...evaluate import default_positive
 from ...predict import OperatingPoint
-from .annotation_files import class_colours, slide_named
+from .annotation_files import Colour, class_colours, slide_named
 from .tiles import MapSettings
-
-Colour = tuple[int, ...]
-"""RGB, 0 to 255."""
 
 _PALETTE = ("d55e00", "e69f00", "cc79a7", "f0e442", "6e6e6e", "009e73", "0072b2", "56b4e9")
 """Colours that people with any colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and grey, from
@@ -102,8 +100,11 @@ class Colouring:
         return key_of("colours 1", **vars(self))
 
     def of_classes(self, classes: Sequence[str]) -> dict[str, Colour]:
-        """Return the colour of each class; a class without one of a person gets none that is taken."""
-        palette = [tuple(bytes.fromhex(code)) for code in _PALETTE]
+        """Return the colour of each class; a class without one of a person gets one that is free, while there are."""
+        palette: list[Colour] = []
+        for code in _PALETTE:
+            red, green, blue = bytes.fromhex(code)
+            palette.append((red, green, blue))
         free = [colour for colour in palette if colour not in self.drawn.values()] or palette
         warm = itertools.cycle(free)
         cool = itertools.cycle(reversed(free))
@@ -136,16 +137,26 @@ def _drawn_colours(given: Path, classes: Sequence[str]) -> dict[str, Colour]:
     InputError
         There is none, or a file cannot be read.
     """
-    files = [given]
-    if given.is_dir():
-        files = [path for path in sorted(given.rglob("[!.]*")) if slide_named(path) is not None]
-    colours = class_colours(files)
-    spelling = spell_labels(colours, classes)
+    colours = _colours_in(given)
     drawn: dict[str, Colour] = {}
-    for label, name in spelling.items():
+    for label, colour in colours.items():
+        name = match_class(label, classes)
         if name is not None:
-            drawn[name] = colours[label]
+            drawn.setdefault(name, colour)
     if not drawn:
         text = "{colours} {}: no class of the model has a colour there, only: {}; give annotations of {}"
         raise InputError(text, given, few(colours) or "none", few(classes))
     return drawn
+
+
+def _colours_in(given: Path) -> dict[str, Colour]:
+    """Return the colours of a file, or of the files of a folder that are annotations."""
+    if not given.is_dir():
+        return class_colours([given])
+    colours: dict[str, Colour] = {}
+    for path in sorted(given.rglob("[!.]*")):
+        # others may lie beside them
+        with contextlib.suppress(InputError):
+            if slide_named(path) is not None:
+                colours = class_colours([path]) | colours
+    return colours

@@ -65,33 +65,46 @@ def contributions(
         )
     header = ["slide", "image_id", "x", "y", *(f"adds {name}" for name in bundle.classes)]
     rows: list[list[Any]] = []
-    outputs = [folder / "fields.csv"]
+    table = folder / "fields.csv"
+    tiles: dict[Path, list[Any]] = {}
     cut_folder = converted(fields, "fields", Path)
     # by the names of folders, since a name in a table may be any path
     contents = {path.parent.name: path for path in cut_folder.glob("fields/*/fields.json")}
     with open_store(store_path) as store:
         for slide, positions in slides_of(store, "wsi", known_facts(store)).items():
+            places, side = _places(cut_folder, slide, contents)
             added = _added(store, positions, linear)
-            with reading(
-                cut_folder, "has no field of {}, which the features have; give their folder"
-            ):
-                content = read_json(contents[slide])
-                places = {image: (x, y) for x, y, _, image in content["fields"]}
-                side = float(content["size"][2])
-                images = [store.image_ids[position] for position in positions]
-                of_slide = [
-                    [slide, image, *places[image], *adds]
-                    for image, adds in zip(images, added.tolist(), strict=True)
-                ]
-            tiles = [
-                _tile(row[2:4], side, dict(zip(header[4:], row[4:], strict=True)))
-                for row in of_slide
-            ]
-            outputs.append(folder / f"{slide}.geojson")
-            write_json(outputs[-1], {"type": "FeatureCollection", "features": tiles})
-            rows += of_slide
-    write_rows(outputs[0], header, rows)
-    return outputs
+            tiles[folder / f"{slide}.contributions.geojson"] = drawn = []
+            for position, adds in zip(positions, added.tolist(), strict=True):
+                image = store.image_ids[position]
+                if image not in places:
+                    raise _no_field(cut_folder, image)
+                rows.append([slide, image, *places[image], *adds])
+                measured = dict(zip(header[4:], adds, strict=True))
+                drawn.append(_tile(places[image], side, measured))
+    write_rows(table, header, rows)
+    for path, features_of_slide in tiles.items():
+        write_json(path, {"type": "FeatureCollection", "features": features_of_slide})
+    return [table, *tiles]
+
+
+def _places(
+    cut_folder: Path, slide: str, contents: Mapping[str, Path]
+) -> tuple[dict[str, tuple[int, int]], float]:
+    """Return x and y of each field of a slide, and their side, pixels of level 0."""
+    if slide not in contents:
+        raise _no_field(cut_folder, slide)
+    path = contents[slide]
+    with reading(path, "damaged, {}; run bchisto slides cut again"):
+        content = read_json(path)
+        places = {image: (int(x), int(y)) for x, y, _, image in content["fields"]}
+        return places, float(content["size"][2])
+
+
+def _no_field(cut_folder: Path, name: str) -> InputError:
+    return InputError(
+        f"{cut_folder}: has no field of {name}, which the features have; give their folder"
+    )
 
 
 def _added(store: Store, positions: Sequence[int], models: Sequence[LinearModel]) -> Floats:

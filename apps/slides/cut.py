@@ -145,7 +145,8 @@ class SlideUnit(NamedTuple):
             annotations = None
             drawn = None
             if outlines is not None:
-                annotations = read_annotations(outlines, opened)
+                drawn_regions = read_annotations(outlines, opened)
+                annotations = [region for region in drawn_regions if not region.is_bare_region]
                 drawn = file_sha256(outlines)
         options = plain_options(settings, deciding=True)
         tissue = slide.mask and file_sha256(slide.mask)
@@ -381,7 +382,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                         unit.slide.path,
                         unit.folder,
                     )
-                if (earlier["scale"], *earlier["size"]) != (
+                if self.writes and (earlier["scale"], *earlier["size"]) != (
                     unit.content["scale"],
                     *unit.content["size"],
                 ):
@@ -516,11 +517,12 @@ class Manifest:
         return {row["path"]: row["label"] for row in self.rows if row["label"] != row["drawn"]}
 
     def with_slides(self, slides: Sequence[Content]) -> list[Mapping[str, Any]]:
-        """Return the rows of slides that are not cut now and whose fields exist, then those of `slides`."""
+        """Return the rows of other slides whose fields exist, then those of `slides`."""
+        names = {slide["name"] for slide in slides}
         rows = [
             row
             for row in self.rows
-            if row["wsi"] not in self.patients and (self.folder / row["path"]).is_file()
+            if row["wsi"] not in names and (self.folder / row["path"]).is_file()
         ]
         for slide in slides:
             name = slide["name"]
@@ -560,6 +562,10 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
     (unit,) = units
     failures = Failures()
     content = {**unit.content, "fields": [], "failures": failures}
+    listing = unit.folder / "fields.json"
+    if writes:
+        # what fields are of, if the process dies before all are written
+        write_json(listing, {**content, "key": ""})
     with (
         leaving_out(unit.slide.name, failures, skip=skip),
         Slide(unit.slide.path, mpp=unit.slide.mpp) as slide,
@@ -578,7 +584,7 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
         content |= {"tissue": tissue.area, "stained": tissue.stained, "ink": tissue.ink}
         content["picture"] = _picture(tissue, unit.annotations or ())
         if writes:
-            write_json(unit.folder / "fields.json", content)
+            write_json(listing, content)
     return content
 
 

@@ -12,7 +12,8 @@ from ...core.formats import Floats, Integers, Pixels
 from ...core.jobs import atomic_output
 from ...evaluate.report import thumbnail
 from ..explain import font_of
-from .colours import Colour, heat_colours
+from .annotation_files import Colour
+from .colours import heat_colours
 from .tissue import Tissue
 
 if TYPE_CHECKING:

@@ -131,7 +131,7 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
             paths.setdefault(source, source.name)
     if not paths:
         raise InputError(
-            f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif and the like)"
+            f"{few(map(str, sources))}: no slide in this folder (.svs, .ndpi, .tif, .dcm and the like)"
         )
     slides = _join_series(paths)
     if not slides:

@@ -15,9 +15,6 @@ Positions = Integers
 _RASTER = 64
 """Squares along a side of a field that show what an annotation covers of it."""
 
-_BITS = 4
-"""Bits of the fraction of a square."""
-
 
 def positions(
     width: int, height: int, side: float, *, overlap: float = 0.0, edges: bool = False
@@ -169,12 +166,4 @@ class _Hierarchy:
 
 def _draw(annotation: Annotation, corner: Array, side: float) -> Pixels:
     """Draw what an annotation covers of a square: 1 inside, 0 outside."""
-    import cv2
-
-    drawn = np.zeros((_RASTER, _RASTER), np.uint8)
-    rings = [
-        np.rint(((ring - corner) * (_RASTER / side) - 0.5) * 2**_BITS).astype(np.int32)
-        for ring in annotation.rings
-    ]
-    cv2.fillPoly(drawn, rings, 1, shift=_BITS)
-    return drawn
+    return annotation.draw(corner, _RASTER / side, (_RASTER, _RASTER))

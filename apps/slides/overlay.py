@@ -18,7 +18,8 @@ from ...core.models import bundle_lines
 from ...evaluate import positive_mask, two_class_scores, write_predictions
 from ...evaluate.report import render_page, thumbnail
 from ..explain import outline
-from .colours import Colour, Colouring
+from .annotation_files import Colour
+from .colours import Colouring
 from .drawing import draw_heat, paint_tiles, with_legend, write_picture
 from .slide import Slide
 from .tiles import TileGrid

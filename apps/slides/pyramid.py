@@ -177,10 +177,10 @@ class TiffScan:
         present = [plane for plane in planes if plane is not None]
         if len(present) < len(planes):
             return None
-        values = np.concatenate(present, axis=2)[..., :3]
+        values = np.concatenate(present, axis=2)
         if values.dtype == np.uint16:
             values = values // 257
-        return values.astype(np.uint8)
+        return _on_white(values, is_multiplied=page.extrasamples[:1] == (1,))
 
     def _plane(self, page: Any, number: int) -> Array | None:
         """Decode a tile of all colours, or of one; None if the file lacks it."""
@@ -273,6 +273,17 @@ def _numbers(page: Any, column: int, row: int) -> range:
     across, down = _grid(page)
     first = row * across + column
     return range(first, across * down * _planes(page), across * down)
+
+
+def _on_white(values: Array, *, is_multiplied: bool) -> Pixels:
+    """Return RGB of samples of 8 bits, over white if the fourth is alpha, by which colours may be multiplied."""
+    colours = values[..., :3]
+    if values.shape[2] == 4:
+        share = values[..., 3:] / 255
+        if not is_multiplied:
+            colours = colours * share
+        colours = np.clip(np.rint(colours + 255 * (1 - share)), 0, 255)
+    return colours.astype(np.uint8)
 
 
 def _box(begin: Any, end: Any) -> tuple[slice, ...]:

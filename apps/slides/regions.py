@@ -94,7 +94,7 @@ def _named_in(
 def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     """Read the annotations of a slide, see `read_file`.
 
-    What has no area, and regions off the slide, are left out with a warning; ``Region*`` means nothing.
+    What has no area, and regions off the slide, are left out with a warning.
 
     Parameters
     ----------
@@ -105,18 +105,14 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     Returns
     -------
     list of Annotation
-        One for each polygon, those of ``Ignore*`` among them.
+        One for each polygon, those of ``Ignore*`` and ``Region*`` among them.
 
     Raises
     ------
     InputError
         The file cannot be read, or all its regions lie off the slide.
     """
-    drawn = [
-        annotation
-        for annotation in read_file(path, corner=slide.origin)
-        if not annotation.is_bare_region
-    ]
+    drawn = read_file(path, corner=slide.origin)
     regions = [annotation for annotation in drawn if annotation.has_area]
     if len(regions) < len(drawn):
         text = "%s: %s without an area left out"

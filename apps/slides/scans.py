@@ -150,7 +150,11 @@ def open_scan(path: Path) -> Scan:
         return tiff
     if scan.vendor != "generic-tiff":
         return scan
-    tiff = _open_tiff(path)
+    try:
+        tiff = _open_tiff(path)
+    except InputError:
+        scan.close()
+        raise
     if tiff is None:
         return scan
     if len(tiff.sizes) > len(scan.sizes):

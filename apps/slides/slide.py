@@ -110,7 +110,7 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
 
     @property
     def digest(self) -> str:
-        """A checksum of a part of the slide, or size and name of its file."""
+        """A checksum of a part of the slide, see `OpenSlideScan` and `TiffScan`."""
         return self._scan.digest
 
     def __exit__(self, *_: object) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_KIND = "tiles of a slide 1"
+_KIND = "tiles of a slide 2"
 """Prefix of the key of a block, to be changed whenever predictions would change."""
 
 _MOST_TILES = 64
@@ -233,7 +233,7 @@ class TileGrid:
         Raises
         ------
         InputError
-            OpenSlide cannot read the slide, or it is coarser than the tiles; or outlines of its tissue do not fit.
+            The slide cannot be read, or it is coarser than the tiles; or outlines of its tissue do not fit.
         ImageError
             A part of the slide is damaged.
         """

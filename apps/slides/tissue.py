@@ -47,9 +47,6 @@ _FENCE = 1.5
 """Interquartile ranges above the upper quartile from which a value is an outlier (Tukey, Exploratory Data Analysis,
 1977)."""
 
-_BITS = 4
-"""Bits of the fraction of a pixel in which outlines are drawn."""
-
 
 class Tissue(NamedTuple):
     """The tissue of a slide.
@@ -124,7 +121,7 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     Raises
     ------
     InputError
-        The file of outlines cannot be read, or is of another slide.
+        The file of outlines cannot be read, has none, or is of another slide.
     ImageError
         A part of the slide is damaged.
 
@@ -138,7 +135,10 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     factor = scale / slide.mpp
     pixel = scale**2 / 1e6
     if drawn is not None:
-        mask = _fill(read_annotations(drawn, slide), (height, width), factor)
+        outlines = read_annotations(drawn, slide)
+        if all(map(_is_taken_out, outlines)):
+            raise InputError(f"{drawn}: has no outline of tissue of {slide.path.name}; add some")
+        mask = _fill(outlines, (height, width), factor)
         return Tissue(picture, mask, factor, int(mask.sum()) * pixel)
     ink = ink_pixels(picture, least=_SPECK / pixel)
     stained = _stained(picture, ink)
@@ -174,19 +174,18 @@ def _doubt(picture: Pixels, ink: Flags) -> str:
     return ""
 
 
+def _is_taken_out(outline: Annotation) -> bool:
+    """Whether there is no tissue inside of an outline: QuPath ignores its class, and it is not ``Region*``."""
+    return outline.is_ignored and not outline.is_bare_region
+
+
 def _fill(outlines: Sequence[Annotation], shape: tuple[int, int], factor: float) -> Flags:
     """Return the mask of outlines of any class, without what lies in those that QuPath ignores (``Ignore*``)."""
-    import cv2
-
     mask = np.zeros(shape, bool)
-    for outline in sorted(outlines, key=lambda outline: outline.label.endswith("*")):
-        rings = [
-            np.rint((ring / factor - 0.5) * 2**_BITS).astype(np.int32) for ring in outline.rings
-        ]
-        # apart from others, which it may overlap: of its own rings, every second area is a hole
-        filled = np.zeros(shape, np.uint8)
-        cv2.fillPoly(filled, rings, 1, shift=_BITS)
-        mask[filled > 0] = not outline.label.endswith("*")
+    for outline in sorted(outlines, key=_is_taken_out):
+        # apart from others, which it may overlap
+        filled = outline.draw(np.zeros(2), 1 / factor, shape)
+        mask[filled > 0] = not _is_taken_out(outline)
     return mask
 
 
