@@ -158,5 +158,6 @@ def _colours_in(given: Path) -> dict[str, Colour]:
         # others may lie beside them
         with contextlib.suppress(InputError):
             if slide_named(path) is not None:
-                colours = class_colours([path]) | colours
+                for label, colour in class_colours([path]).items():
+                    colours.setdefault(label, colour)
     return colours

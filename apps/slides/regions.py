@@ -110,25 +110,26 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     Raises
     ------
     InputError
-        The file cannot be read, or all its regions lie off the slide.
+        The file cannot be read, or all its regions lie off the slide, but for ``Region*``.
     """
     drawn = read_file(path, corner=slide.origin)
     regions = [annotation for annotation in drawn if annotation.has_area]
     if len(regions) < len(drawn):
         text = "%s: %s without an area left out"
         _log.warning(text, path, counted(len(drawn) - len(regions), "annotation"))
+    fitting = [region for region in regions if not _is_off(region, slide)]
     stray = [region for region in regions if _is_off(region, slide)]
     if not stray:
         return regions
     places = few(_place_of(region) for region in stray)
     size = f"{slide.path.name} ({slide.width} x {slide.height} pixels)"
-    if len(stray) == len(regions):
+    if all(region.is_bare_region for region in fitting):
         raise InputError(
             f"{path}: a region is outside {size}: {places}; give the annotations of this slide"
         )
     text = "%s: left out, outside %s: %s; delete what was not meant"
     _log.warning(text, path, size, places)
-    return [region for region in regions if not _is_off(region, slide)]
+    return fitting
 
 
 def _is_off(region: Annotation, slide: Slide) -> bool:

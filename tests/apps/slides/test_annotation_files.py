@@ -12,6 +12,8 @@ from bchisto.apps.slides.annotation_files import class_colours, read_file
 from bchisto.apps.slides.files import list_slides
 from bchisto.apps.slides.regions import annotations_of, read_annotations
 from bchisto.core import InputError
+from shapely.geometry import Polygon
+from shapely.ops import unary_union
 from slide_files import box, draw, outline, patch, table, write_slide
 
 SQUARE = box(400, 300, 1200, 1100)
@@ -70,15 +72,15 @@ def region(points, kind="0", *, negative="0", text="", tag="Vertex", more=""):
 
 
 def areas(annotations):
-    """Return class, area and colour of each, by the shoelace formula; holes are taken off."""
-    found = []
-    for label, rings, colour in annotations:
-        sizes = []
-        for ring in rings:
-            x, y = ring.T
-            sizes.append(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
-        found.append((label, round(2 * sum(sizes[:1]) - sum(sizes)), colour))
-    return found
+    """Return class, area and colour of each by shapely, without what is taken out."""
+    measured = []
+    for label, rings, colour, taken_out in annotations:
+        area = 0
+        if rings and len(rings[0]) > 2:
+            polygon = Polygon(rings[0], rings[1:])
+            area = polygon.difference(unary_union([Polygon(ring) for ring in taken_out])).area
+        measured.append((label, round(area), colour))
+    return measured
 
 
 def test_asap_as_in_tiger_and_camelyon(tmp_path):
@@ -135,6 +137,21 @@ def test_imagescope_names_holes_and_shapes(tmp_path):
         ("s", 20_000, None),
     ]
     assert [each.has_area for each in found] == [True] * 5 + [False] + [True] * 2 + [False] * 4
+
+
+def test_negative_regions_are_taken_out_wherever_they_lie(tmp_path):
+    """Across the border, over one another, and with a centre of their points outside of the outline."""
+    path = tmp_path / "a.xml"
+    ell = [(0, 0), (1000, 0), (1000, 100), (100, 100), (100, 1000), (0, 1000)]
+    negative = (box(900, 20, 1200, 80), box(20, 500, 60, 700), box(40, 600, 80, 800))
+    holes = [region(points, negative="1") for points in negative]
+    path.write_text(layers(layer('Name="T"', region(ell), *holes)))
+    (annotation,) = read_file(path)
+    drawn = annotation.draw(np.zeros(2), 0.1, (120, 130))
+    left = Polygon(ell).difference(unary_union([Polygon(points) for points in negative]))
+    assert drawn.sum() == pytest.approx(left.area / 100, rel=0.1)
+    assert not drawn[3:7, 92:].any()
+    assert not drawn[61:69, 5].any()
 
 
 def test_halo_is_read_as_imagescope(tmp_path):

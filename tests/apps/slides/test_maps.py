@@ -299,6 +299,13 @@ def test_other_colours_are_drawn_without_predicting(
         assert heat[place].tolist() == heat_colours(share)[0].tolist()
     completed(*words)
     assert contents(out) == contents(mapped)
+    # other files of a folder do not stop it, nor a second spelling of a class
+    (tmp_path / "classes.json").write_text("[1, 2]")
+    (tmp_path / "z.geojson").write_text(json.dumps([outline(GOOD, box(0, 0, 9, 9))]))
+    completed(*words, "--heat", GOOD, "--colours", tmp_path)
+    again = json.loads((folder / "regions.geojson").read_text(encoding="utf-8"))["features"]
+    assert again == regions
+    completed(*words)
     new = tmp_path / "new"
     err = refused(*words_of(model, slide, new), "--heat", "gute")
     assert "--heat gute: no class of this model" in err

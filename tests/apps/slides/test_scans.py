@@ -120,6 +120,21 @@ def test_kinds_of_rgb(tmp_path, image):
             assert (slide.read(517, 263, 300, 200, 0.5) == image[263:463, 517:817]).all(), name
 
 
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+def test_what_is_transparent_is_white(tmp_path, kind):
+    image = np.zeros((512, 512, 4), np.uint8)
+    image[:256] = (100, 50, 25, 128)
+    words = {"photometric": "rgb", "tile": (256, 256), "extrasamples": [kind]}
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(image, subifds=1, **words)
+        writer.write(image[::4, ::4], subfiletype=1, **words)
+    with Slide(tmp_path / "a.tif", mpp=0.5) as slide:
+        assert (slide.read(0, 256, 512, 256, 0.5) == 255).all()
+        half = slide.read(0, 0, 8, 8, 0.5)
+    expected = (177, 152, 140) if kind == "unassalpha" else (227, 177, 152)
+    assert np.abs(half.astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize(
     ("mpp", "unit", "expected"),
     [(0.25, "µm", 0.25), (250, "nm", 0.25), (0.00025, "mm", 0.25), ((0.25, 0.2501), "µm", 0.25)],

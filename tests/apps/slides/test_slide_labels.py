@@ -121,7 +121,9 @@ def _check_contributions(folder, model, new):
             np.add(added, np.mean(intercepts, axis=0)), np.mean(scores, axis=0), atol=1e-6
         )
         assert bundle.classes[int(np.argmax(added))] == new[slide]
-        tiles = json.loads((folder / "why" / f"{slide}.geojson").read_text("utf-8"))["features"]
+        tiles = json.loads((folder / "why" / f"{slide}.contributions.geojson").read_text("utf-8"))[
+            "features"
+        ]
         for field, tile in zip(own, tiles, strict=True):
             x, y = int(field["x"]), int(field["y"])
             assert field["image_id"] == f"fields/{slide}/{slide}_{x}_{y}.png"

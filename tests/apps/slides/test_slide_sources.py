@@ -10,7 +10,7 @@ from bchisto.apps.slides.files import list_slides
 from bchisto.apps.slides.tiles import TileGrid
 from bchisto.core import InputError
 from PIL import Image
-from slide_files import patch, table, write_slide
+from slide_files import damage, patch, table, write_slide
 
 pytest.importorskip("openslide")
 
@@ -205,6 +205,36 @@ def test_fields_of_other_micrometres_are_not_kept(slides, tmp_path, completed, r
     completed(*words, "--overwrite")
     assert fields(tmp_path / "out") == {"S 1": 400, "S2": 200}
     assert before["S2"] == 250
+
+
+def test_fields_of_a_cut_that_ended_early_are_known_by_their_scale(
+    tmp_path, cli, completed, refused
+):
+    path = write_slide(tmp_path / "S 1.tif", (1500, 1100), {(0, 0): patch(1500, 1100)}, mpp=0.25)
+    damage(path, 8)
+    rows = tmp_path / "patients.csv"
+    rows.write_text("slide,patient,mpp\nS 1,A,0.25\n")
+    words = ("slides", "cut", path, "--field", 50, "--patients", rows, "--out", tmp_path / "out")
+    assert cli(*words)[0] == 1
+    assert [*tmp_path.glob("out/fields/*/*.png")]
+    rows.write_text("slide,patient,mpp\nS 1,A,0.5\n")
+    assert "its fields were cut by other micrometres per pixel" in refused(*words)
+    # only counted, whatever was cut
+    printed, _ = completed(*words, "--dry-run")
+    assert "1 slide of 1 patient" in printed
+
+
+def test_a_slide_that_is_left_out_keeps_its_rows(slides, tmp_path, cli, completed):
+    rows = tmp_path / "patients.csv"
+    rows.write_text("slide,patient,mpp\nS 1,A,0.25\nS2,B,0.4\n")
+    words = ("slides", "cut", slides / "S 1.tif", slides / "S2.tif", "--field", 100)
+    words = (*words, "--patients", rows, "--out", tmp_path / "out")
+    completed(*words)
+    manifest = tmp_path / "out" / "manifest.csv"
+    before = table(manifest)
+    rows.write_text("slide,patient,mpp\nS 1,A,0.25\nS2,B,0.5\n")
+    assert cli(*words, "--skip-errors")[0] == 1
+    assert sorted(map(str, table(manifest))) == sorted(map(str, before))
 
 
 @pytest.mark.parametrize("cell", ["abc", "0", "9999", "-0.5", "nan"])

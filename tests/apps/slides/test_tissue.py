@@ -293,6 +293,20 @@ def test_what_qupath_ignores_is_taken_out_of_drawn_tissue():
     assert not mask[42:].any()
 
 
+def test_region_outlines_tissue_and_a_file_without_outlines_is_refused(
+    tmp_path, completed, refused
+):
+    path = write_slide(tmp_path / "a.tif", (1000, 1000), {})
+    drawn = collection(tmp_path / "b ü.geojson", outline("Region*", box(0, 0, 400, 200)))
+    words = ("slides", "cut", path, "--field", 100, "--tissue-from", drawn, "--out")
+    completed(*words, tmp_path / "out")
+    assert fields_of(tmp_path / "out") == {(0, 0), (200, 0)}
+    collection(drawn, outline("Ignore*", box(0, 0, 400, 200)))
+    assert f"{drawn}: has no outline of tissue of a.tif; add some" in refused(
+        *words, tmp_path / "other"
+    )
+
+
 def test_another_mask_is_another_cut(tmp_path, completed):
     path = write_slide(tmp_path / "a.tif", (1000, 1000), {(0, 0): patch(1000, 1000)})
     words = ("slides", "cut", path, "--out", tmp_path / "out", "--field", 100)
