@@ -44,7 +44,7 @@ TOKENS = {
     "apps/explain": 15_538,
     "apps/recipes": 27_577,
     "apps/serve": 11_885,
-    "apps/slides": 21_100,
+    "apps/slides": 22_700,
     "apps/submit": 11_005,
     "boost": 21_768,
     "commands": 15_538,
