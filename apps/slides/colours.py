@@ -114,10 +114,8 @@ class Colouring:
         return colours
 
 
-def heat_colours(values: Floats, low: float = 0.0, high: float = 1.0) -> Pixels:
-    """Return the colours of values, uint8 of shape (n, 3): the higher, the warmer and lighter, from blue to yellow.
-
-    Values beyond `low` and `high` have the colours of these.
+def heat_colours(values: Floats) -> Pixels:
+    """Return the colours of probabilities, uint8 of shape (n, 3): the higher, the lighter, from blue to yellow.
 
     References
     ----------
@@ -125,8 +123,7 @@ def heat_colours(values: Floats, low: float = 0.0, high: float = 1.0) -> Pixels:
     """
     import matplotlib as mpl
 
-    shares = np.clip((values - low) / (high - low), 0.0, 1.0)
-    return np.asarray(mpl.colormaps["cividis"](shares, bytes=True)[..., :3], np.uint8)
+    return np.asarray(mpl.colormaps["cividis"](values, bytes=True)[..., :3], np.uint8)
 
 
 def _drawn_colours(given: Path, classes: Sequence[str]) -> dict[str, Colour]:

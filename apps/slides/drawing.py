@@ -62,16 +62,8 @@ def paint_tiles(tissue: Tissue, boxes: Integers, colours: Pixels, shares: Floats
     return pixels
 
 
-def draw_heat(
-    tissue: Tissue,
-    boxes: Integers,
-    values: Floats,
-    title: str,
-    *,
-    low: float = 0.0,
-    high: float = 1.0,
-) -> Image.Image:
-    """Draw a value of each tile as its colour over the slide in grey, with the colour bar below.
+def draw_heat(tissue: Tissue, boxes: Integers, values: Floats, title: str) -> Image.Image:
+    """Draw a probability of each tile as its colour over the slide in grey, with the colour bar below.
 
     Tiles hide the tissue, so that their colours are those of the bar.
 
@@ -83,18 +75,16 @@ def draw_heat(
     values : ndarray of float64, shape (tiles,)
     title : str
         What the values are.
-    low, high : float
-        Values at the ends of the bar.
     """
     from PIL import Image
 
     grey = np.array(Image.fromarray(tissue.picture).convert("L").convert("RGB"))
-    colours = heat_colours(values, low, high)
+    colours = heat_colours(values)
     pixels = paint_tiles(tissue._replace(picture=grey), boxes, colours, np.ones(len(values)))
-    return _with_bar(pixels, title, low, high)
+    return _with_bar(pixels, title)
 
 
-def _with_bar(pixels: Pixels, title: str, low: float, high: float) -> Image.Image:
+def _with_bar(pixels: Pixels, title: str) -> Image.Image:
     """Return a picture with a colour bar below, which has the values of its ends and its middle."""
     from PIL import Image, ImageDraw
 
@@ -103,15 +93,14 @@ def _with_bar(pixels: Pixels, title: str, low: float, high: float) -> Image.Imag
     pen = ImageDraw.Draw(page)
     top = pixels.shape[0] + _MARGIN
     pen.text((_MARGIN, top - 2), title, fill="black", font=font)
-    colours = heat_colours(np.linspace(low, high, _BAR), low, high)
+    colours = heat_colours(np.linspace(0, 1, _BAR))
     bar = Image.fromarray(np.tile(colours, (_LETTER, 1, 1)))
     page.paste(bar, (_MARGIN, top + _LINE))
     end = top + _LINE + _LETTER
     for share, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
         left = _MARGIN + round(share * (_BAR - 1))
         pen.line([(left, end), (left, end + _TICK)], fill="black")
-        number = f"{low + share * (high - low):.3g}"
-        pen.text((left, end + _TICK), number, fill="black", font=font, anchor=anchor)
+        pen.text((left, end + _TICK), f"{share:g}", fill="black", font=font, anchor=anchor)
     return page
 
 

@@ -310,12 +310,8 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
         stated = _mpp_in(table, slides)
     given = settings.mpp
     if given is None:
-        return [
-            slide._replace(mpp=stated[slide.name], mpp_table=table)
-            if slide.name in stated
-            else slide
-            for slide in slides
-        ]
+        # a table that does not name a slide gives it none
+        return [slide._replace(mpp=stated.get(slide.name), mpp_table=table) for slide in slides]
     others = [name for name, mpp in stated.items() if abs(mpp / given - 1) > ALIKE]
     if others:
         text = "{}: states other micrometres per pixel of {}: {}; {mpp} {:g} is used"

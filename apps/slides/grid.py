@@ -51,21 +51,6 @@ def positions(
     return np.stack([np.tile(columns, len(rows)), np.repeat(rows, len(columns))], axis=1)
 
 
-def field_classes(
-    annotations: Sequence[Annotation], corners: Positions, side: float, *, least: float
-) -> list[str | None]:
-    """Return the class of each field if it has one, see `covering_classes`.
-
-    Returns
-    -------
-    list of (str or None)
-        Empty for a field of annotations without a class, None for one that is not covered enough, or by several
-        classes.
-    """
-    covering = covering_classes(annotations, corners, side, least=least)
-    return [next(iter(classes)) if len(classes) == 1 else None for classes in covering]
-
-
 def covering_classes(
     annotations: Sequence[Annotation], corners: Positions, side: float, *, least: float
 ) -> list[tuple[str, ...]]:

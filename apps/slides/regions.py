@@ -117,11 +117,14 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     if len(regions) < len(drawn):
         text = "%s: %s without an area left out"
         _log.warning(text, path, counted(len(drawn) - len(regions), "annotation"))
-    fitting = [region for region in regions if not _is_off(region, slide)]
     stray = [region for region in regions if _is_off(region, slide)]
     if not stray:
         return regions
-    places = few(_place_of(region) for region in stray)
+    fitting = [region for region in regions if not _is_off(region, slide)]
+    places = few(
+        "{} at x {:.0f}, y {:.0f}".format(region.label or "unnamed", *region.box[:2])
+        for region in stray
+    )
     size = f"{slide.path.name} ({slide.width} x {slide.height} pixels)"
     if all(region.is_bare_region for region in fitting):
         raise InputError(
@@ -135,8 +138,3 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
 def _is_off(region: Annotation, slide: Slide) -> bool:
     left, top, right, bottom = region.box
     return bool(min(right, bottom) <= 0 or left >= slide.width or top >= slide.height)
-
-
-def _place_of(region: Annotation) -> str:
-    left, top, _, _ = region.box
-    return f"{region.label or 'unnamed'} at x {left:.0f}, y {top:.0f}"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from bchisto.apps.slides import positions
 from bchisto.apps.slides.annotation_files import Annotation
-from bchisto.apps.slides.grid import covering_classes, field_classes
-from slide_files import box, draw, outline, patch, table, write_slide
+from bchisto.apps.slides.grid import covering_classes
+from slide_files import box, draw, field_classes, outline, patch, table, write_slide
 
 SIDE = 100
 

@@ -136,7 +136,6 @@ def test_a_colour_of_heat_is_exact_at_the_ends_and_warmer_the_higher():
     lightness = colours @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(lightness) >= 0).all()
     assert warmth[-1] > warmth[700] > warmth[500] > warmth[300] > warmth[0]
-    assert heat_colours(np.array([-2.0, 5.0]), -1, 4).tolist() == colours[[0, -1]].tolist()
 
 
 def tissue_of(width, height, factor):
@@ -144,13 +143,12 @@ def tissue_of(width, height, factor):
     return Tissue(picture, np.ones((height, width), bool), factor, 1.0)
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 3.0), (0.25, 0.5)])
-def test_the_bar_has_the_colours_of_its_values(low, high):
+def test_the_bar_has_the_colours_of_its_values():
     """Each tile has the colour of the bar at its value, and ticks are where these numbers belong."""
     cividis = mpl.colormaps["cividis"]
-    values = np.linspace(low, high, 9)
+    values = np.linspace(0, 1, 9)
     boxes = np.array([(100 * at, 0, 100 * at + 100, 100) for at in range(9)])
-    page = draw_heat(tissue_of(900, 200, 1), boxes, values, "p of ü", low=low, high=high)
+    page = draw_heat(tissue_of(900, 200, 1), boxes, values, "p of ü")
     pixels = np.asarray(page).astype(int)
     assert pixels[150, 50].tolist() == [pixels[150, 50, 0]] * 3  # tissue is grey
     # the row of the bar is the first one below the title with its first colour at the margin

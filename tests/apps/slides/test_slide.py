@@ -5,11 +5,10 @@ import resource
 import numpy as np
 import pytest
 from bchisto.apps.slides import Slide, positions
-from bchisto.apps.slides.grid import field_classes
 from bchisto.apps.slides.regions import read_annotations
 from bchisto.apps.slides.tissue import find_tissue, tissue_shares
 from bchisto.core import ImageError, InputError
-from slide_files import box, draw, outline, patch, write_slide
+from slide_files import box, draw, field_classes, outline, patch, write_slide
 
 pytest.importorskip("openslide")
 
