@@ -19,7 +19,16 @@ from xml.etree import ElementTree  # nosec B405 - `_Tree` refuses document types
 import numpy as np
 
 from ...core import DAMAGE, InputError, first_line
-from ...core.formats import Array, Floats, Pixels, decimal_of, limits, open_zip, parse_json
+from ...core.formats import (
+    SLIDE_SUFFIXES,
+    Array,
+    Floats,
+    Pixels,
+    decimal_of,
+    limits,
+    open_zip,
+    parse_json,
+)
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -27,6 +36,12 @@ _BITS = 4
 """Bits of the fraction of a pixel in which outlines are drawn."""
 
 _ENDING = re.compile(r"\.(geojson|json|xml|annotations)(\.gz|\.zip)?$|\.zip$", re.IGNORECASE)
+
+_HISTOQC = re.compile(
+    rf"(.+(?:{'|'.join(map(re.escape, sorted(SLIDE_SUFFIXES | {'.tif', '.tiff'})))}))_[^.]+",
+    re.IGNORECASE,
+)
+"""The name of a slide's file with that of a mask, as HistoQC writes them."""
 
 _OTHERS = re.compile(r"(path)?(detection|cell|tile|tma_?core|root)(object)?", re.IGNORECASE)
 """Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
@@ -123,12 +138,13 @@ def slide_named(path: Path) -> str | None:
 
     Examples
     --------
-    >>> slide_named(Path("S1.geojson.gz")), slide_named(Path("S1.ome.tif.xml")), slide_named(Path("S1.csv"))
-    ('S1', 'S1.ome.tif', None)
+    >>> slide_named(Path("S1.geojson.gz")), slide_named(Path("S1.svs_use.geojson")), slide_named(Path("S1.csv"))
+    ('S1', 'S1.svs', None)
     """
     if _ENDING.search(path.name) is None:
         return None
-    return _ENDING.sub("", path.name)
+    name = _ENDING.sub("", path.name)
+    return _HISTOQC.sub(r"\1", name)
 
 
 def refusal(path: Path, reason: str = "another format") -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from ...core import InputError, counted, few
+from ...core import InputError, Parameter, counted, few
 from ...data import match_names, report_findings
 from .annotation_files import Annotation, read_file, refusal, slide_named
 from .files import SlideFile
@@ -16,34 +16,57 @@ _log = logging.getLogger(__name__)
 
 
 def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
-    """Return the file of annotations of each slide that has one, by the name of the slide.
+    """Return the file of annotations of each slide that has one, by the name of the slide; it warns of the others.
 
     Parameters
     ----------
     slides : sequence of SlideFile
     given : Path, optional
+        See `files_by_slide`.
+
+    Raises
+    ------
+    InputError
+        See `files_by_slide`.
+    """
+    if given is None:
+        return {}
+    files, others = files_by_slide(slides, given, option="annotations")
+    bare = [slide.name for slide in slides if slide.name not in files]
+    if bare:
+        _warn_of(bare, others)
+    return files
+
+
+def files_by_slide(
+    slides: Sequence[SlideFile], given: Path, *, option: str
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the file of annotations of each slide that has one, by its name, and files of other formats.
+
+    Parameters
+    ----------
+    slides : sequence of SlideFile
+    given : Path
         The file of the only slide; or a folder with files named as the slides: ``S1.geojson``, ``S1.geojson.gz``,
-        ``S1.zip``, ``S1.xml``, ``S1.annotations``. As in QuPath, that of ``S1.ome.tif`` is ``S1.geojson``.
+        ``S1.zip``, ``S1.xml``, ``S1.annotations``, and as HistoQC does ``S1.svs_SUFFIX.geojson``. As in QuPath, that of
+        ``S1.ome.tif`` is ``S1.geojson``.
+    option : str
+        The option that gave it.
 
     Raises
     ------
     InputError
         There are several slides and one file, no slide has a file that can be read, or one has several.
     """
-    if given is None:
-        return {}
     if given.is_file() and len(slides) == 1:
-        return {slides[0].name: given}
+        return {slides[0].name: given}, {}
     files, others = _named_in(given, {slide.path.name for slide in slides})
     wanted = [slide.name for slide in slides]
     names, findings = match_names(files, wanted, where=given.name)
     report_findings(findings)
     if not names:
-        raise InputError(
-            "{annotations} {}: give a folder with a file a slide ({}.geojson)",
-            given,
-            slides[0].name,
-        )
+        text = "{} {}: give a folder with a file a slide ({}.geojson)"
+        raise InputError(text, Parameter(option), given, slides[0].name)
     paths_by_slide: dict[str, list[Path]] = {}
     # others may name a slide in another way
     more, _ = match_names(sorted(files.keys() - names.keys()), wanted, where=given.name)
@@ -51,12 +74,9 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
         paths_by_slide.setdefault(name, []).extend(files[stem])
     for name, paths in paths_by_slide.items():
         if len(paths) > 1:
-            several = few(map(str, paths))
-            raise InputError("{annotations}: {} has several files: {}; keep one", name, several)
-    bare = [name for name in wanted if name not in paths_by_slide]
-    if bare:
-        _warn_of(bare, others)
-    return {name: paths[0] for name, paths in paths_by_slide.items()}
+            text = "{}: {} has several files: {}; keep one"
+            raise InputError(text, Parameter(option), name, few(map(str, paths)))
+    return {name: paths[0] for name, paths in paths_by_slide.items()}, others
 
 
 def _warn_of(bare: Sequence[str], others: Mapping[str, Path]) -> None:

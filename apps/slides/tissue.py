@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from ...core.formats import Flags, Floats, Pixels
 from ...stains import ink_pixels, is_grey, large_areas
 from .files import SlideFile
 from .grid import Positions
-from .regions import Annotation, annotations_of, read_annotations
+from .regions import Annotation, files_by_slide, read_annotations
 from .slide import Slide
 
 _log = logging.getLogger(__name__)
@@ -82,27 +81,17 @@ def with_masks(slides: Sequence[SlideFile], given: Path | None) -> list[SlideFil
     ----------
     slides : sequence of SlideFile
     given : Path, optional
-        See `annotations_of`. Files may also be named as HistoQC does: ``S1.svs_SUFFIX.geojson``.
+        See `files_by_slide`.
 
     Raises
     ------
     InputError
-        A slide has no file, or several files of HistoQC.
+        A slide has no file, or several.
     """
     if given is None:
         return [*slides]
-    masks = {}
-    for slide in slides:
-        files = [*given.rglob(f"{glob.escape(slide.path.name)}_*.geojson")]
-        if len(files) == 1:
-            masks[slide.name] = files[0]
-    others = [slide for slide in slides if slide.name not in masks]
-    try:
-        masks |= annotations_of(others, given if others else None)
-    except InputError as error:
-        text = "{tissue_from} {}: give a folder with a file a slide ({}.geojson)"
-        raise InputError(text, given, others[0].name) from error
-    bare = [slide.name for slide in others if slide.name not in masks]
+    masks, _ = files_by_slide(slides, given, option="tissue_from")
+    bare = [slide.name for slide in slides if slide.name not in masks]
     if bare:
         text = "{tissue_from} {}: no tissue of {}: {}; add its file, or give only the other slides"
         raise InputError(text, given, counted(len(bare), "slide"), few(bare))

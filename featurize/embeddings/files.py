@@ -90,9 +90,8 @@ def read_embeddings(
 def _refuse_pool(path: Path, pool: str | None) -> None:
     """Refuse to pool rows of which nothing says which are of a slide."""
     if pool is not None:
-        raise InputError(
-            "{pool} {}: {} has a row for each image; {by} names their slides", pool, path
-        )
+        text = "{pool} {}: {} has a row for each image; {by} names their slides in a feature file"
+        raise InputError(text, pool, path)
 
 
 def _slide_files(folder: Path) -> list[Path]:
