@@ -260,7 +260,7 @@ def _read_feature(feature: Any) -> Iterator[Annotation]:
     kind = next(filter(None, kinds), feature.get("id"))
     if _OTHERS.fullmatch(str(kind)) is None:
         label, colour = _class_of(properties.get("classification"))
-        # what is no polygon has no ring
+        # other geometries have no ring
         for rings in list(_polygons_of(feature.get("geometry") or {})) or [[]]:
             yield Annotation(label, tuple(map(_ring, filter(None, rings))), colour)
     for child in properties.get("childObjects") or properties.get("children") or ():

@@ -168,7 +168,7 @@ def open_scan(path: Path) -> Scan:
 
 
 def _open_tiff(path: Path) -> TiffScan | None:
-    """Open a slide by tifffile; None if it is no TIFF, or damaged."""
+    """Open a slide by tifffile; None if it is not a TIFF, or damaged."""
     try:
         return TiffScan(path)
     except InputError:

@@ -1,4 +1,4 @@
-"""The tissue of a slide, found or drawn by another program, and what it covers of squares."""
+"""The tissue of a slide, by its colours or as another program outlined it, and what it covers of squares."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _doubt(picture: Pixels, ink: Flags) -> str:
 
 
 def _is_taken_out(outline: Annotation) -> bool:
-    """Whether there is no tissue inside of an outline: QuPath ignores its class, and it is not ``Region*``."""
+    """Whether an outline encloses no tissue: QuPath ignores its class, and it is not ``Region*``."""
     return outline.is_ignored and not outline.is_bare_region
 
 

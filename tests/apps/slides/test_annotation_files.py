@@ -125,8 +125,8 @@ def test_imagescope_names_holes_and_shapes(tmp_path):
             ),
         )
     )
-    found = read_file(path)
-    assert areas(found)[:8] == [
+    annotations = read_file(path)
+    assert areas(annotations)[:8] == [
         ("Tumor", 630_000, (255, 0, 0)),
         ("Tumor", 100, (255, 0, 0)),
         ("In situ", 640_000, (0, 255, 0)),
@@ -136,7 +136,9 @@ def test_imagescope_names_holes_and_shapes(tmp_path):
         ("s", pytest.approx(np.pi * 100 * 50, rel=0.01), None),
         ("s", 20_000, None),
     ]
-    assert [each.has_area for each in found] == [True] * 5 + [False] + [True] * 2 + [False] * 4
+    assert [each.has_area for each in annotations] == [True] * 5 + [False] + [True] * 2 + [
+        False
+    ] * 4
 
 
 def test_negative_regions_are_taken_out_wherever_they_lie(tmp_path):
@@ -166,9 +168,9 @@ def test_halo_is_read_as_imagescope(tmp_path):
         region([(7, 7)], "Pin", tag="V"),
     )
     path.write_text(layers(layer('Name="Layer 1" LineColor="5634047"', *shapes), of="HALO"))
-    found = [each for each in areas(read_file(path)) if each[1]]
+    annotations = [each for each in areas(read_file(path)) if each[1]]
     colour = (255, 247, 85)
-    assert found == [
+    assert annotations == [
         ("Layer 1", 630_000, colour),
         ("Layer 1", 20_000, colour),
         ("Layer 1", pytest.approx(np.pi * 100 * 50, rel=0.01), colour),
@@ -338,8 +340,8 @@ def test_a_stray_region_is_left_out_and_named(tmp_path, caplog):
     good, away = outline("T", box(0, 0, 300, 300)), outline("N ä", box(900, 0, 950, 300))
     above = outline("", box(0, -90, 300, -5))
     with Slide(write_slide(tmp_path / "a.tif", (600, 500), {})) as slide:
-        found = read_annotations(draw(tmp_path, good, away, above), slide)
-        assert [each.label for each in found] == ["T"]
+        annotations = read_annotations(draw(tmp_path, good, away, above), slide)
+        assert [each.label for each in annotations] == ["T"]
         assert (
             "left out, outside a.tif (600 x 500 pixels): N ä at x 900, y 0, unnamed at x 0, y -90; "
             "delete what was not meant"
