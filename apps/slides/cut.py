@@ -45,7 +45,7 @@ from .files import Failures, SlideFile, leaving_out
 from .grid import Positions, covering_classes, positions
 from .regions import Annotation, annotations_of, read_annotations
 from .slide import Slide
-from .tissue import Tissue, find_tissue, report_ink, tissue_shares, warn_other, with_masks
+from .tissue import Tissue, find_tissue, given_slides, report_ink, tissue_shares, warn_other
 
 _log = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ def cut(
     work = replace(Work.of(work), checks=False, shard=None, dask=None)
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
-    slides = with_masks(files.with_mpp(files.list_slides(paths), settings), settings.tissue_from)
+    slides = given_slides(paths, settings)
     groups = files.groups_of(slides, settings)
     outlines = annotations_of(slides, settings.annotations)
     config = {

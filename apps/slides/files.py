@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from ...core.formats import (
     slide_instance,
 )
 from ...core.jobs import write_or_remove
-from ...data import NO_GROUPS, PathRule, match_names, spacing_of
+from ...data import NO_GROUPS, Finding, PathRule, match_names, spacing_of
 from .scans import TIFF_SUFFIXES
 from .slide import ALIKE, Slide
 
@@ -162,8 +162,8 @@ def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
         if in_folder[folder] > 1 or renamed in slides:
             slides[largest] = (largest, paths[largest])
             continue
-        inside = PurePath(paths[largest]).parent.as_posix()
-        slides[renamed] = (largest, renamed.name if inside == "." else f"{inside}{largest.suffix}")
+        inside = PurePath(paths[largest]).parent.parent
+        slides[renamed] = (largest, (inside / renamed.name).as_posix())
     return slides
 
 
@@ -237,14 +237,13 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
     InputError
         Both are given, the rule is invalid, or a slide has no patient.
     """
-    table = settings.patients
     rule = settings.group_from
     if rule == NO_GROUPS:
         rule = None
-    if table is not None and rule is not None:
-        raise InputError(Message("{patients} and {group_from}: give one of them"))
-    if table is not None:
-        return values_of(slides, table, GROUP)
+    if settings.patients is not None:
+        if rule is not None:
+            raise InputError(Message("{patients} and {group_from}: give one of them"))
+        return values_of(slides, settings.patients, GROUP)
     if rule is None:
         return {slide.name: slide.name for slide in slides}
     groups = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
@@ -285,15 +284,36 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str
     """
     image = read.choose(IMAGE)
     column = read.choose(role)
-    rows = [(row[image], row[column]) for _, row in read.rows]
+    names, _ = match_slides([row[image] for _, row in read.rows], slides, where=read.path)
     values: dict[str, str] = {}
-    for slide, value in _values_in(rows, slides, read.path):
-        first = values.setdefault(slide, value)
-        if first != value:
-            raise InputError(
-                f"{read.path}: {what} of {slide} is {first!r} and {value!r}; keep one row"
-            )
+    for _, row in read.rows:
+        if row[image] in names:
+            slide = names[row[image]]
+            value = row[column]
+            first = values.setdefault(slide, value)
+            if first != value:
+                raise InputError(
+                    f"{read.path}: {what} of {slide} is {first!r} and {value!r}; keep one row"
+                )
     return values
+
+
+def match_slides(
+    names: Collection[str], slides: Sequence[SlideFile], *, where: Path
+) -> tuple[dict[str, str], list[Finding]]:
+    """Return the slide that each name in a table or a folder means, and what is found; see `bchisto.data.match_names`.
+
+    Several names may mean one slide.
+    """
+    wanted = [slide.name for slide in slides]
+    matched, findings = match_names(names, wanted, where=where.name)
+    more = matched
+    while more:
+        # names of a slide in several ways match one way after the other
+        others = [name for name in names if name not in matched]
+        more, _ = match_names(others, wanted, where=where.name)
+        matched |= more
+    return matched, findings
 
 
 def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[SlideFile]:
@@ -333,20 +353,3 @@ def _mpp_in(table: Path, slides: Sequence[SlideFile]) -> dict[str, float]:
         if mpp is not None:
             stated[slide] = mpp
     return stated
-
-
-def _values_in(
-    rows: Sequence[tuple[str, str]], slides: Sequence[SlideFile], table: Path
-) -> Iterator[tuple[str, str]]:
-    """Yield the name of the slide and the value of each row of slides."""
-    while True:
-        names, _ = match_names(
-            (name for name, _ in rows), (slide.name for slide in slides), where=table.name
-        )
-        if not names:
-            return
-        for name, value in rows:
-            if name in names:
-                yield names[name], value
-        # rows that name a slide in several ways match one way after the other
-        rows = [row for row in rows if row[0] not in names]

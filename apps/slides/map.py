@@ -52,14 +52,12 @@ from .files import (
     SlideFile,
     groups_of,
     leaving_out,
-    list_slides,
     values_of,
-    with_mpp,
     write_failures,
 )
 from .overlay import Point, TileMap, write_map, write_table
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
-from .tissue import report_ink, with_masks
+from .tissue import given_slides, report_ink
 
 FILES = ("index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
@@ -130,7 +128,7 @@ def map_slides(
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
     weights_given = converted(weights, "weights", tuple[str, ...])
-    slides = with_masks(with_mpp(list_slides(paths), settings), settings.tissue_from)
+    slides = given_slides(paths, settings)
     groups = groups_of(slides, settings)
     labels = {}
     if settings.labels:

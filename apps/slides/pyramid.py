@@ -30,7 +30,6 @@ from ...core.formats import (
 _RGB = 2
 _YCBCR = 6
 _JPEG = 7
-_SEPARATE = 2
 _PACKINGS = frozenset({1, 5, _JPEG, 8, 32773, 32946, 34712, 50000, 50001})
 """Compressions that are read: none, LZW, JPEG, deflate, PackBits, JPEG 2000, Zstandard and WebP, whose decoders need no
 more memory than a tile has pixels."""
@@ -58,6 +57,12 @@ class TiffScan:
     Tiles that the file lacks are white, as is everything outside of a level. The attributes are those of
     `bchisto.apps.slides.scans.OpenSlideScan`.
 
+    Parameters
+    ----------
+    path : Path
+    beyond : int
+        Levels that another program reads; the tiles are of use, and checked, only if there are more.
+
     Raises
     ------
     InputError
@@ -69,7 +74,7 @@ class TiffScan:
 
     objective = "unknown"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, beyond: int) -> None:
         import tifffile
 
         self._path = path
@@ -85,25 +90,17 @@ class TiffScan:
             self.factors = [(width / w + height / h) / 2 for w, h in self.sizes]
             self.bounds = (0, 0, width, height)
             self.pitch = pixel_sizes(first)
+            if len(self.sizes) > beyond:
+                self._check()
         except BaseException:
             self.close()
             raise
 
-    def check(self) -> None:
-        """Refuse levels that cannot be read, and close the file.
-
-        Raises
-        ------
-        InputError
-        """
-        end = self._file.filehandle.size
-        try:
-            for page in self._levels:
-                _check_tiles(self._path, page, end)
-        except InputError:
-            self.close()
-            raise
-        kept = max(1, _KEPT // max(3 * math.prod(_tile_size(page)) for page in self._levels))
+    def _check(self) -> None:
+        """Refuse levels that cannot be read."""
+        for page in self._levels:
+            _check_tiles(self._path, page, self._file.filehandle.size)
+        kept = max(1, _KEPT // max(3 * math.prod(page.chunks[:2]) for page in self._levels))
         self._tile = functools.lru_cache(maxsize=kept)(self._decode)
 
     @property
@@ -140,19 +137,21 @@ class TiffScan:
     def _block(self, level: int, column: int, row: int, width: int, height: int) -> Pixels:
         """Return a rectangle of pixels of a level, white where it has none."""
         block = np.full((height, width, 3), 255, np.uint8)
-        across, down = _tile_size(self._levels[level])
+        down, across = self._levels[level].chunks[:2]
         most_right, most_down = self.sizes[level]
         right = min(column + width, most_right)
         lower = min(row + height, most_down)
+        inside = block[: max(0, lower - row), : max(0, right - column)]
         tops = range(max(0, row) // down * down, lower, down)
         lefts = range(max(0, column) // across * across, right, across)
         for top, left in itertools.product(tops, lefts):
             tile = self._tile(level, left // across, top // down)
             if tile is not None:
-                begin = np.maximum((top, left), (row, column))
-                end = np.minimum((top + down, left + across), (lower, right))
-                source = _box(begin - (top, left), end - (top, left))
-                block[_box(begin - (row, column), end - (row, column))] = tile[source]
+                y = top - row
+                x = left - column
+                part = inside[max(0, y) : y + down, max(0, x) : x + across]
+                rows, columns, _ = part.shape
+                part[:] = tile[max(0, -y) :, max(0, -x) :][:rows, :columns]
         return block
 
     def _decode(self, level: int, column: int, row: int) -> Pixels | None:
@@ -163,9 +162,13 @@ class TiffScan:
         ImageError
         """
         page = self._levels[level]
-        across, down = _tile_size(page)
+        down, across = page.chunks[:2]
+        columns = math.ceil(page.imagewidth / across)
+        # from the tile of a colour to that of the next, if each has its own
+        step = columns * math.ceil(page.imagelength / down)
+        numbers = range(row * columns + column, math.prod(page.chunked), step)
         try:
-            planes = [self._plane(page, number) for number in _numbers(page, column, row)]
+            planes = [self._plane(page, number) for number in numbers]
         except (ImageError, *DAMAGE) as error:
             factor = self.factors[level]
             x, y = (round(at * factor) for at in (column * across, row * down))
@@ -192,7 +195,7 @@ class TiffScan:
             tables = page.jpegtables or b"\xff\xd8\xff\xd9"
             check_jpeg(self._path, tables[:-2] + data[2:])
         size = coded_size(data)
-        if size is not None and math.prod(size) > math.prod(_tile_size(page)):
+        if size is not None and math.prod(size) > math.prod(page.chunks[:2]):
             raise ValueError("a tile of {} x {} pixels".format(*size))
         values: Array = page.decode(data, number, jpegtables=page.jpegtables)[0][0]
         return values
@@ -240,39 +243,11 @@ def _check_tiles(path: Path, page: Any, end: int) -> None:
     if page.compression not in _PACKINGS or is_subsampled:
         kind = getattr(page.compression, "name", page.compression)
         raise InputError(f"{path}: a TIFF packed as {kind}, which is not read; {TO_PYRAMID}")
-    if not 0 < math.prod(_tile_size(page)) <= limits.PIXELS:
+    if page.tiledepth > 1 or not 0 < math.prod(page.chunks[:2]) <= limits.PIXELS:
         raise InputError(f"{path}: not in tiles; {TO_PYRAMID}")
-    expected = math.prod(_grid(page)) * _planes(page)
     ends = np.asarray(page.dataoffsets, float) + np.asarray(page.databytecounts, float)
-    if len(ends) < expected or ends.max() > end:
+    if len(ends) < math.prod(page.chunked) or ends.max() > end:
         raise InputError(f"{path}: truncated, tiles are missing at its end; copy the slide again")
-
-
-def _tile_size(page: Any) -> tuple[int, int]:
-    """Return width and height of a tile, or of a strip."""
-    if page.is_tiled:
-        return page.tilewidth, page.tilelength
-    return page.imagewidth, min(page.rowsperstrip, page.imagelength)
-
-
-def _grid(page: Any) -> tuple[int, int]:
-    """Return how many tiles a page has across and down."""
-    across, down = _tile_size(page)
-    return math.ceil(page.imagewidth / across), math.ceil(page.imagelength / down)
-
-
-def _planes(page: Any) -> int:
-    """Return how many tiles hold the colours of a pixel."""
-    if page.planarconfig == _SEPARATE:
-        return int(page.samplesperpixel)
-    return 1
-
-
-def _numbers(page: Any, column: int, row: int) -> range:
-    """Return the numbers of the tiles of all colours at a place."""
-    across, down = _grid(page)
-    first = row * across + column
-    return range(first, across * down * _planes(page), across * down)
 
 
 def _on_white(values: Array, *, is_multiplied: bool) -> Pixels:
@@ -284,7 +259,3 @@ def _on_white(values: Array, *, is_multiplied: bool) -> Pixels:
             colours = colours * share
         colours = np.clip(np.rint(colours + 255 * (1 - share)), 0, 255)
     return colours.astype(np.uint8)
-
-
-def _box(begin: Any, end: Any) -> tuple[slice, ...]:
-    return tuple(map(slice, begin, end))

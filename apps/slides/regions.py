@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ...core import InputError, Parameter, counted, few
+from ...core import InputError, Parameter, by_key, counted, few
 from ...data import match_names, report_findings
 from .annotation_files import Annotation, read_file, refusal, slide_named
-from .files import SlideFile
+from .files import SlideFile, match_slides
 from .slide import Slide
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,11 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     files, others = files_by_slide(slides, given, option="annotations")
     bare = [slide.name for slide in slides if slide.name not in files]
     if bare:
-        _warn_of(bare, others)
+        text = "%s without annotations, and so without labels: %s"
+        _log.warning(text, counted(len(bare), "slide"), few(bare))
+        unread, _ = match_names(others, bare, where="")
+        for stem in list(unread)[:1]:
+            _log.warning("%s", refusal(others[stem]))
     return files
 
 
@@ -61,17 +65,13 @@ def files_by_slide(
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}, {}
     files, others = _named_in(given, {slide.path.name for slide in slides})
-    wanted = [slide.name for slide in slides]
-    names, findings = match_names(files, wanted, where=given.name)
+    names, findings = match_slides(files.values(), slides, where=given)
     report_findings(findings)
     if not names:
         text = "{} {}: give a folder with a file a slide ({}.geojson)"
         raise InputError(text, Parameter(option), given, slides[0].name)
-    paths_by_slide: dict[str, list[Path]] = {}
-    # others may name a slide in another way
-    more, _ = match_names(sorted(files.keys() - names.keys()), wanted, where=given.name)
-    for stem, name in (names | more).items():
-        paths_by_slide.setdefault(name, []).extend(files[stem])
+    known = [path for path, stem in files.items() if stem in names]
+    paths_by_slide = by_key(known, lambda path: names[files[path]])
     for name, paths in paths_by_slide.items():
         if len(paths) > 1:
             text = "{}: {} has several files: {}; keep one"
@@ -79,31 +79,20 @@ def files_by_slide(
     return {name: paths[0] for name, paths in paths_by_slide.items()}, others
 
 
-def _warn_of(bare: Sequence[str], others: Mapping[str, Path]) -> None:
-    """Warn of slides without annotations, and of the first file of them that is of another format."""
-    text = "%s without annotations, and so without labels: %s"
-    _log.warning(text, counted(len(bare), "slide"), few(bare))
-    unread, _ = match_names(others, bare, where="")
-    for stem in list(unread)[:1]:
-        _log.warning("%s", refusal(others[stem]))
-
-
-def _named_in(
-    folder: Path, slides: Collection[str]
-) -> tuple[dict[str, list[Path]], dict[str, Path]]:
-    """Return the files of a folder that may be read, by the name of their slide, and others, by their own name.
+def _named_in(folder: Path, slides: Collection[str]) -> tuple[dict[Path, str], dict[str, Path]]:
+    """Return the files of a folder that may be read, with the name of their slide, and others, by their own name.
 
     Raises
     ------
     InputError
         There are only others.
     """
-    files: dict[str, list[Path]] = {}
+    files: dict[Path, str] = {}
     others: dict[str, Path] = {}
     for path in sorted(folder.rglob("[!.]*")):
         stem = slide_named(path)
         if stem is not None:
-            files.setdefault(stem, []).append(path)
+            files[path] = stem
         elif path.is_file() and path.name not in slides:
             others[path.stem] = path
     if others and not files:

@@ -143,15 +143,14 @@ def open_scan(path: Path) -> Scan:
     try:
         scan = OpenSlideScan(path)
     except InputError:
-        tiff = _open_tiff(path)
+        tiff = _open_tiff(path, beyond=0)
         if tiff is None:
             raise
-        tiff.check()
         return tiff
     if scan.vendor != "generic-tiff":
         return scan
     try:
-        tiff = _open_tiff(path)
+        tiff = _open_tiff(path, beyond=len(scan.sizes))
     except InputError:
         scan.close()
         raise
@@ -159,7 +158,6 @@ def open_scan(path: Path) -> Scan:
         return scan
     if len(tiff.sizes) > len(scan.sizes):
         scan.close()
-        tiff.check()
         return tiff
     # that of OME is only in its description
     scan.pitch = tiff.pitch or scan.pitch
@@ -167,10 +165,10 @@ def open_scan(path: Path) -> Scan:
     return scan
 
 
-def _open_tiff(path: Path) -> TiffScan | None:
+def _open_tiff(path: Path, *, beyond: int) -> TiffScan | None:
     """Open a slide by tifffile; None if it is not a TIFF, or damaged."""
     try:
-        return TiffScan(path)
+        return TiffScan(path, beyond=beyond)
     except InputError:
         raise
     except DAMAGE:

@@ -12,7 +12,7 @@ import numpy as np
 from ...core import InputError, Message, counted, few
 from ...core.formats import Flags, Floats, Pixels
 from ...stains import ink_pixels, is_grey, large_areas
-from .files import SlideFile
+from .files import SlideFile, SlideSettings, list_slides, with_mpp
 from .grid import Positions
 from .regions import Annotation, files_by_slide, read_annotations
 from .slide import Slide
@@ -74,22 +74,25 @@ class Tissue(NamedTuple):
     doubt: str = ""
 
 
-def with_masks(slides: Sequence[SlideFile], given: Path | None) -> list[SlideFile]:
-    """Return slides with the files of outlines of their tissue, if any are given.
+def given_slides(sources: Sequence[Path], settings: SlideSettings) -> list[SlideFile]:
+    """Return the slides in files and folders, with what is given of their micrometres and their tissue.
 
     Parameters
     ----------
-    slides : sequence of SlideFile
-    given : Path, optional
-        See `files_by_slide`.
+    sources : sequence of Path
+        See `list_slides`.
+    settings : SlideSettings
+        For outlines of tissue, see `files_by_slide`.
 
     Raises
     ------
     InputError
-        A slide has no file, or several.
+        See `list_slides` and `with_mpp`; or a slide has no file of outlines, or several.
     """
+    slides = with_mpp(list_slides(sources), settings)
+    given = settings.tissue_from
     if given is None:
-        return [*slides]
+        return slides
     masks, _ = files_by_slide(slides, given, option="tissue_from")
     bare = [slide.name for slide in slides if slide.name not in masks]
     if bare:

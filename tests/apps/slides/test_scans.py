@@ -77,6 +77,16 @@ def test_levels_in_subifds_are_read_as_openslide_reads_levels(tmp_path, image, f
             assert np.abs(found - expected).mean() < 3, scale
 
 
+def test_a_tile_of_several_strips_may_reach_far_below_the_slide(tmp_path, image, monkeypatch):
+    """Of which a strip is below the last row of pixels, but not below the last row of tiles."""
+    monkeypatch.setattr("bchisto.apps.slides.slide._AT_ONCE", 2**13)
+    with Slide(write(tmp_path / "a.ome.tif", image)) as slide:
+        found = slide.read(1400, 1000, 200, 400, 0.5)
+    assert (found[:100, :100] == image[1000:, 1400:]).all()
+    assert (found[100:] == 255).all()
+    assert (found[:, 100:] == 255).all()
+
+
 @pytest.mark.parametrize(
     ("words", "most"),
     [

@@ -12,7 +12,7 @@ import pytest
 from bchisto.apps.slides import CutSettings, SlideFile, positions, tissue
 from bchisto.apps.slides.regions import Annotation
 from bchisto.apps.slides.tiles import TileGrid
-from bchisto.apps.slides.tissue import find_tissue, report_ink, with_masks
+from bchisto.apps.slides.tissue import find_tissue, given_slides, report_ink
 from bchisto.commands.ending import NOTHING_NEW
 from bchisto.core import InputError
 from bchisto.data import decode_image
@@ -334,11 +334,10 @@ def test_a_slide_without_a_mask_is_refused(tmp_path, refused):
     assert not (tmp_path / "out").exists()
     collection(drawn.parent / "b.geojson", outline("", box(5000, 0, 5200, 200)))
     assert "outside" in refused(*words, drawn.parent)
-    slides = [SlideFile("a", tmp_path / "a.tif", "a.tif")]
     for suffix in ("use", "pen"):
         collection(tmp_path / "both" / f"a.tif_{suffix}.geojson")
     with pytest.raises(InputError, match="`tissue_from`: a has several files: .*a.tif_pen.geojson"):
-        with_masks(slides, tmp_path / "both")
+        given_slides([tmp_path / "a.tif"], CutSettings(tissue_from=tmp_path / "both"))
 
 
 def test_tiles_without_tissue_are_all_tiles_if_none_is_needed(tmp_path):
