@@ -30,7 +30,8 @@ from ...core.formats import (
     parse_json,
 )
 
-Colour: TypeAlias = tuple[int, int, int]
+Colour: TypeAlias = tuple[int, ...]
+"""Red, green and blue, 0 to 255."""
 
 _BITS = 4
 """Bits of the fraction of a pixel in which outlines are drawn."""
@@ -107,7 +108,7 @@ class Annotation(NamedTuple):
         """Whether its class is ``Region*``, which QuPath offers for areas of no class."""
         return self.label.rpartition(": ")[2].casefold() == "region*"
 
-    def draw(self, corner: Array, zoom: float, shape: tuple[int, int]) -> Pixels:
+    def draw(self, corner: Array, zoom: float, shape: tuple[int, ...]) -> Pixels:
         """Draw what it covers, uint8 of a shape: 1 inside, 0 outside; of its rings, every second area is inside.
 
         Parameters
@@ -120,16 +121,14 @@ class Annotation(NamedTuple):
         """
         import cv2
 
-        def points(rings: Iterable[Floats]) -> list[Array]:
-            return [
+        drawn = np.zeros(shape, np.uint8)
+        areas = [(self.rings, 1), *(((outline,), 0) for outline in self.taken_out)]
+        for rings, value in areas:
+            points = [
                 np.rint(((ring - corner) * zoom - 0.5) * 2**_BITS).astype(np.int32)
                 for ring in rings
             ]
-
-        drawn = np.zeros(shape, np.uint8)
-        cv2.fillPoly(drawn, points(self.rings), 1, shift=_BITS)
-        for outline in points(self.taken_out):
-            cv2.fillPoly(drawn, [outline], 0, shift=_BITS)
+            cv2.fillPoly(drawn, points, value, shift=_BITS)
         return drawn
 
 
@@ -141,9 +140,9 @@ def slide_named(path: Path) -> str | None:
     >>> slide_named(Path("S1.geojson.gz")), slide_named(Path("S1.svs_use.geojson")), slide_named(Path("S1.csv"))
     ('S1', 'S1.svs', None)
     """
-    if _ENDING.search(path.name) is None:
+    name, endings = _ENDING.subn("", path.name)
+    if not endings:
         return None
-    name = _ENDING.sub("", path.name)
     return _HISTOQC.sub(r"\1", name)
 
 
@@ -185,17 +184,26 @@ def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotatio
         raise InputError(refusal(path, first_line(error)[:200])) from error
 
 
-def class_colours(paths: Iterable[Path]) -> dict[str, Colour]:
-    """Return the colour of each class in files of annotations, the first if they differ.
+def class_colours(given: Path) -> dict[str, Colour]:
+    """Return the colour of each class in a file of annotations, or in those of a folder, the first if they differ.
 
     Raises
     ------
     InputError
-        See `read_file`.
+        See `read_file`. In a folder, other files may lie beside them.
     """
+    paths: Iterable[Path] = [given]
+    if given.is_dir():
+        paths = filter(slide_named, sorted(given.rglob("[!.]*")))
     colours: dict[str, Colour] = {}
     for path in paths:
-        for annotation in read_file(path):
+        try:
+            annotations = read_file(path)
+        except InputError:
+            if path == given:
+                raise
+            continue
+        for annotation in annotations:
             if annotation.label and annotation.colour and not annotation.is_ignored:
                 colours.setdefault(annotation.label, annotation.colour)
     return colours
@@ -217,7 +225,12 @@ def _content(path: Path) -> bytes:
             data = file.read(most + 1)
     elif data.startswith(b"PK"):
         with open_zip(io.BytesIO(data), members=limits.ARCHIVE_MEMBERS) as archive:
-            names = [name for name in archive.namelist() if _is_member(name)]
+            names = [
+                name
+                for name in archive.namelist()
+                # which macOS adds
+                if slide_named(Path(name)) and not name.startswith("__MACOSX/")
+            ]
             if len(names) != 1:
                 raise ValueError(f"a zip of {len(names)} such files, not of one")
             with archive.open(names[0]) as member:
@@ -225,11 +238,6 @@ def _content(path: Path) -> bytes:
     if len(data) > most:
         raise ValueError(f"more than {most // 1024**2} MiB")
     return data
-
-
-def _is_member(name: str) -> bool:
-    """Whether a member of a zip is a file of annotations, and none that macOS adds."""
-    return slide_named(Path(name)) is not None and not name.startswith("__MACOSX/")
 
 
 def _read_json(data: bytes) -> list[Annotation]:
@@ -315,8 +323,7 @@ def _colour_of(value: object) -> Colour | None:
     if isinstance(value, int):
         value = [value >> 16, value >> 8, value]
     if isinstance(value, list) and [type(part) for part in value] == [int] * 3:
-        red, green, blue = (part & 255 for part in value)
-        return red, green, blue
+        return tuple(part & 255 for part in value)
     return None
 
 
@@ -361,7 +368,14 @@ def _read_asap(root: ElementTree.Element) -> Iterator[Annotation]:
 def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
     """Yield the regions of ImageScope or HALO; negative ones are taken out of all others of their layer."""
     for layer in root.iter("Annotation"):
-        name = _layer_name(layer)
+        name = layer.get("Name", "").strip()
+        attribute = layer.find("Attributes/Attribute")
+        if not name and attribute is not None:
+            # its description: the value of an attribute, or the name of another one
+            name = attribute.get("Name", "")
+            if name == "Description":
+                name = attribute.get("Value", "")
+            name = name.strip()
         colour = _colour_of(layer.get("LineColor"))
         if colour is not None:
             # its lowest byte is red
@@ -375,18 +389,6 @@ def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
                 yield Annotation(label, (_outline_of(region),), colour, taken_out)
 
 
-def _layer_name(layer: ElementTree.Element) -> str:
-    """Return the name of a layer, or else its description: the value of an attribute, or the name of another one."""
-    name = layer.get("Name", "").strip()
-    attribute = layer.find("Attributes/Attribute")
-    if name or attribute is None:
-        return name
-    key = attribute.get("Name", "")
-    if key == "Description":
-        key = attribute.get("Value", "")
-    return key.strip()
-
-
 def _outline_of(region: ElementTree.Element) -> Floats:
     """Return the outline of a region, which may have only two corners if it is a rectangle or an ellipse."""
     if region.get("HasEndcaps") == "1":
@@ -395,8 +397,7 @@ def _outline_of(region: ElementTree.Element) -> Floats:
     ring = _ring_of([*region.iter("Vertex"), *region.iter("V")])
     kind = region.get("Type")
     if kind in _RECTANGLES and len(ring) == 2:
-        (left, top), (right, bottom) = ring
-        return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+        return np.array(_around(*ring.ravel()))
     if kind in _ELLIPSES and 2 <= len(ring) <= 4:
         low = ring.min(axis=0)
         half = (ring.max(axis=0) - low) / 2
@@ -414,3 +415,36 @@ def _ring(points: Any) -> Floats:
     if not (np.abs(ring) < 1e7).all():  # nor a number
         raise ValueError("a coordinate that no slide has")
     return ring
+
+
+def feature(
+    kind: str, rings: Sequence[Any], measured: Mapping[str, float], **further: Any
+) -> dict[str, Any]:
+    """Return a polygon as a GeoJSON feature in QuPath's form, whose first ring is its outline.
+
+    Parameters
+    ----------
+    kind : {"annotation", "tile"}
+    rings : sequence of sequence of (float, float)
+        x and y, pixels of level 0; each ring ends where it begins; all but the first are holes.
+    measured : mapping of str to float
+    **further : JSON-ready values
+        More properties.
+    """
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {"objectType": kind, **further, "measurements": measured},
+    }
+
+
+def tile_feature(
+    box: Sequence[float], measured: Mapping[str, float], **further: Any
+) -> dict[str, Any]:
+    """Return a tile from its left, top, right and bottom, pixels of level 0."""
+    return feature("tile", [_around(*box)], measured, **further)
+
+
+def _around(left: float, top: float, right: float, bottom: float) -> list[tuple[float, float]]:
+    """Return the outline of a rectangle, which ends where it begins."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from ...core.jobs import key_of
 from ...data import match_class
 from ...evaluate import default_positive
 from ...predict import OperatingPoint
-from .annotation_files import Colour, class_colours, slide_named
+from .annotation_files import Colour, class_colours
 from .tiles import MapSettings
 
 _PALETTE = ("d55e00", "e69f00", "cc79a7", "f0e442", "6e6e6e", "009e73", "0072b2", "56b4e9")
@@ -81,9 +79,16 @@ class Colouring:
                 raise InputError(text, settings.heat, one_of(settings.heat, classes))
             shown = (name,)
             rule = "sum"
-        drawn = {}
+        drawn: dict[str, Colour] = {}
         if settings.colours is not None:
-            drawn = _drawn_colours(settings.colours, classes)
+            colours = class_colours(settings.colours)
+            for label, colour in colours.items():
+                name = match_class(label, classes)
+                if name is not None:
+                    drawn.setdefault(name, colour)
+            if not drawn:
+                text = "{colours} {}: no class of the model has a colour there, only: {}; give annotations of {}"
+                raise InputError(text, settings.colours, few(colours) or "none", few(classes))
         return cls(shown, rule, warm or shown, drawn)
 
     @property
@@ -101,10 +106,7 @@ class Colouring:
 
     def of_classes(self, classes: Sequence[str]) -> dict[str, Colour]:
         """Return the colour of each class; a class without one of a person gets one that is free, while there are."""
-        palette: list[Colour] = []
-        for code in _PALETTE:
-            red, green, blue = bytes.fromhex(code)
-            palette.append((red, green, blue))
+        palette = [tuple(bytes.fromhex(code)) for code in _PALETTE]
         free = [colour for colour in palette if colour not in self.drawn.values()] or palette
         warm = itertools.cycle(free)
         cool = itertools.cycle(reversed(free))
@@ -124,37 +126,3 @@ def heat_colours(values: Floats) -> Pixels:
     import matplotlib as mpl
 
     return np.asarray(mpl.colormaps["cividis"](values, bytes=True)[..., :3], np.uint8)
-
-
-def _drawn_colours(given: Path, classes: Sequence[str]) -> dict[str, Colour]:
-    """Return the colours that a person gave to classes of the model, as it spells them.
-
-    Raises
-    ------
-    InputError
-        There is none, or a file cannot be read.
-    """
-    colours = _colours_in(given)
-    drawn: dict[str, Colour] = {}
-    for label, colour in colours.items():
-        name = match_class(label, classes)
-        if name is not None:
-            drawn.setdefault(name, colour)
-    if not drawn:
-        text = "{colours} {}: no class of the model has a colour there, only: {}; give annotations of {}"
-        raise InputError(text, given, few(colours) or "none", few(classes))
-    return drawn
-
-
-def _colours_in(given: Path) -> dict[str, Colour]:
-    """Return the colours of a file, or of the files of a folder that are annotations."""
-    if not given.is_dir():
-        return class_colours([given])
-    colours: dict[str, Colour] = {}
-    for path in sorted(given.rglob("[!.]*")):
-        # others may lie beside them
-        with contextlib.suppress(InputError):
-            if slide_named(path) is not None:
-                for label, colour in class_colours([path]).items():
-                    colours.setdefault(label, colour)
-    return colours

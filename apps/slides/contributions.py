@@ -14,6 +14,7 @@ from ...core.formats import Floats, read_json, reading
 from ...core.jobs import write_json, write_rows
 from ...featurize import AT_ONCE, Store, known_facts, open_store, slides_of
 from ...predict import find_bundle, load_embedded
+from .annotation_files import tile_feature
 
 
 def contributions(
@@ -81,7 +82,8 @@ def contributions(
                     raise _no_field(cut_folder, image)
                 rows.append([slide, image, *places[image], *adds])
                 measured = dict(zip(header[4:], adds, strict=True))
-                drawn.append(_tile(places[image], side, measured))
+                left, top = places[image]
+                drawn.append(tile_feature((left, top, left + side, top + side), measured))
     write_rows(table, header, rows)
     for path, features_of_slide in tiles.items():
         write_json(path, {"type": "FeatureCollection", "features": features_of_slide})
@@ -116,16 +118,3 @@ def _added(store: Store, positions: Sequence[int], models: Sequence[LinearModel]
             np.mean([model.scores(rows) - model.arrays["intercepts"] for model in models], axis=0)
         )
     return np.concatenate(added) / len(positions)
-
-
-def _tile(corner: Sequence[int], side: float, measured: Mapping[str, float]) -> dict[str, Any]:
-    """Return a field as a GeoJSON feature, which QuPath colours by its measurements."""
-    left, top = corner
-    right = left + side
-    bottom = top + side
-    ring = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {"objectType": "tile", "measurements": measured},
-    }

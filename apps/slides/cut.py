@@ -23,6 +23,7 @@ from ...core import (
     few,
     option,
     plain_options,
+    plain_value,
 )
 from ...core.formats import file_sha256, read_csv, read_json
 from ...core.jobs import (
@@ -40,12 +41,11 @@ from ...core.jobs import (
 )
 from ...core.runs import FolderSettings, only_run, record_run
 from ...evaluate.report import render_page, thumbnail
-from . import files
-from .files import Failures, SlideFile, leaving_out
+from .files import Failures, SlideFile, SlideSettings, groups_of, leaving_out, write_failures
 from .grid import Positions, covering_classes, positions
 from .regions import Annotation, annotations_of, read_annotations
 from .slide import Slide
-from .tissue import Tissue, find_tissue, given_slides, report_ink, tissue_shares, warn_other
+from .tissue import Areas, Tissue, find_tissue, given_slides, report_ink, tissue_shares
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +57,10 @@ _ANNOTATION_COLOUR = (28, 31, 36)
 _OUTLINES = (
     "Regions of QuPath, ASAP or ImageScope: a file, or a folder with a file named as each slide."
 )
-_HEADER = ("path", "label", "group", "wsi", "x", "y", "mpp", "drawn")
-"""Columns of the manifest; ``drawn`` is the label by the regions, so that one that a person wrote is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutSettings(files.SlideSettings):
+class CutSettings(SlideSettings):
     """Which fields are cut, and how; the defaults suit the standard views of `bchisto.featurize`.
 
     A field of 768 um has 1,536 pixels, as many as the height of an image of BACH; half of it, 768 pixels, has room for
@@ -98,6 +96,19 @@ class CutSettings(files.SlideSettings):
         return round(self.field / self.scale)
 
 
+class Row(NamedTuple):
+    """A row of the manifest; ``drawn`` is the label by the regions, so that one that a person wrote is known."""
+
+    path: str
+    label: str
+    group: str
+    wsi: str
+    x: object
+    y: object
+    mpp: str
+    drawn: str
+
+
 Content = dict[str, Any]
 """What was cut of a slide: what `CutResult` tells, its ``digest``, ``key`` and ``failures``."""
 
@@ -126,51 +137,6 @@ class SlideUnit(NamedTuple):
     settings: CutSettings
     corners: Positions
     content: Mapping[str, Any]
-
-    @classmethod
-    def of(
-        cls, slide: SlideFile, outlines: Path | None, folder: Path, settings: CutSettings
-    ) -> SlideUnit:
-        """Open a slide, and return it as a unit.
-
-        Raises
-        ------
-        InputError
-            The slide or its annotations cannot be read, or it is coarser than its fields.
-        """
-        with slide.open() as opened:
-            digest = opened.digest
-            scale = opened.nearest(settings.scale)
-            size = (opened.width, opened.height, settings.pixels * scale / opened.mpp)
-            annotations = None
-            drawn = None
-            if outlines is not None:
-                drawn_regions = read_annotations(outlines, opened)
-                annotations = [region for region in drawn_regions if not region.is_bare_region]
-                drawn = file_sha256(outlines)
-        options = plain_options(settings, deciding=True)
-        tissue = slide.mask and file_sha256(slide.mask)
-        decides = {"settings": options, "slide": digest, "regions": drawn, "tissue": tissue}
-        content = {
-            "name": slide.name,
-            "digest": digest,
-            "key": key_of("fields 2", **decides),
-            "scale": scale,
-            "size": size,
-        }
-        corners = positions(*size, overlap=settings.overlap)
-        return cls(slide, annotations, folder / slide.name, settings, corners, content)
-
-    def file(self, x: int, y: int) -> Path:
-        """Return the file of the field at a position."""
-        suffix = "jpg" if self.settings.jpeg else "png"
-        return self.folder / f"{self.slide.name}_{x}_{y}.{suffix}"
-
-    def is_finished(self, content: Mapping[str, Any]) -> bool:
-        """Whether the content that was saved earlier is that of the unit, and all fields are cut."""
-        if content.get("key") != self.content["key"] or content["failures"]:
-            return False
-        return all(self.file(x, y).is_file() for x, y, *_ in content["fields"])
 
 
 class CutResult(NamedTuple):
@@ -249,10 +215,10 @@ def cut(
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
     slides = given_slides(paths, settings)
-    groups = files.groups_of(slides, settings)
+    groups = groups_of(slides, settings)
     outlines = annotations_of(slides, settings.annotations)
     config = {
-        "sources": [str(path) for path in paths],
+        "sources": plain_value(paths),
         "out": str(folder),
         **plain_options(settings, work),
     }
@@ -330,12 +296,47 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         names: dict[str, str] = {}
         for slide in slides:
             with leaving_out(slide.name, self.failures, skip=self.skip_errors):
-                unit = SlideUnit.of(
-                    slide, outlines.get(slide.name), self.into / "fields", self.settings
-                )
+                unit = self._unit(slide, outlines.get(slide.name))
                 # here, since `check` is not called if all is cut anew
                 _check_name(unit, names)
                 self.slides.append(unit)
+
+    def _unit(self, slide: SlideFile, outlines: Path | None) -> SlideUnit:
+        """Open a slide, and return it as a unit.
+
+        Raises
+        ------
+        InputError
+            The slide or its annotations cannot be read, or it is coarser than its fields.
+        """
+        settings = self.settings
+        with slide.open() as opened:
+            digest = opened.digest
+            scale = opened.nearest(settings.scale)
+            size = (opened.width, opened.height, settings.pixels * scale / opened.mpp)
+            annotations = None
+            drawn = None
+            if outlines is not None:
+                drawn_regions = read_annotations(outlines, opened)
+                annotations = [region for region in drawn_regions if not region.is_bare_region]
+                drawn = file_sha256(outlines)
+        key = key_of(
+            "fields 2",
+            settings=plain_options(settings, deciding=True),
+            slide=digest,
+            regions=drawn,
+            tissue=slide.mask and file_sha256(slide.mask),
+        )
+        content = {
+            "name": slide.name,
+            "digest": digest,
+            "key": key,
+            "scale": scale,
+            "size": [*size],
+        }
+        corners = positions(*size, overlap=settings.overlap)
+        folder = self.into / "fields" / slide.name
+        return SlideUnit(slide, annotations, folder, settings, corners, content)
 
     def cut(self) -> CutResult:
         """Cut the fields, and write the outputs."""
@@ -360,8 +361,9 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     @functools.cached_property
     def fields_folder(self) -> FolderSettings:
         """The folder of the fields."""
-        options = plain_options(self.settings)
-        settings = {name: options[name] for name in ("field", "scale", "mpp", "jpeg")}
+        settings = {
+            name: getattr(self.settings, name) for name in ("field", "scale", "mpp", "jpeg")
+        }
         return FolderSettings(folder=self.into / "fields", settings=settings, work=("*/*",))
 
     def check(self) -> None:
@@ -375,16 +377,17 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         slides = []
         for unit in self.slides:
             with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
-                earlier = self.earlier.get(unit.slide.name, unit.content)
-                if earlier["digest"] != unit.content["digest"]:
+                content = unit.content
+                earlier = self.earlier.get(unit.slide.name, content)
+                if earlier["digest"] != content["digest"]:
                     raise InputError(
                         "{}: another slide was cut into {}; give another {out}",
                         unit.slide.path,
                         unit.folder,
                     )
-                if self.writes and (earlier["scale"], *earlier["size"]) != (
-                    unit.content["scale"],
-                    *unit.content["size"],
+                if self.writes and (earlier["scale"], earlier["size"]) != (
+                    content["scale"],
+                    content["size"],
                 ):
                     raise InputError(
                         "{}: its fields were cut by other micrometres per pixel; give another {out}, or {overwrite}",
@@ -410,11 +413,13 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         return self.slides
 
     def read(self, unit: SlideUnit) -> Content | None:
-        """Return what was cut of a slide."""
+        """Return what was cut of a slide, if all fields are there."""
         content = self.earlier.get(unit.slide.name, {})
-        if unit.is_finished(content):
-            return content
-        return None
+        if content.get("key") != unit.content["key"] or content["failures"]:
+            return None
+        if not all((self.into / file).is_file() for *_, file in content["fields"]):
+            return None
+        return content
 
     @property
     def do(self) -> Callable[[tuple[SlideUnit, ...], Ticker], Content]:
@@ -440,7 +445,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         """
         contents = [*filter(None, kept), *made]
         for content in contents:
-            self.failures += [(name, reason) for name, reason in content["failures"]]
+            self.failures += content["failures"]
         usable = sorted(
             (content for content in contents if "picture" in content),
             key=lambda content: content["name"],
@@ -448,19 +453,18 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         if not usable:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
         table = self.into / "manifest.csv"
-        manifest = Manifest(self.into, self.patients)
-        if self.keeps and table.is_file():
-            manifest = Manifest.read(table, self.patients)
-        rows = manifest.with_slides(usable)
-        labels_kept = sum(row["label"] != row["drawn"] for row in rows)
+        rows, shown = self._joined(table, usable)
+        labels_kept = sum(row.label != row.drawn for row in rows)
         if labels_kept:
             text = "%s keeps what a person wrote there: %s"
             _log.info(text, table, counted(labels_kept, "label"))
-        report_ink({slide["name"]: (slide["ink"], slide["stained"]) for slide in usable})
-        result = CutResult(self.into, [manifest.shown(slide) for slide in usable], self.failures)
+        report_ink(
+            {slide["name"]: Areas(*(slide[name] for name in Areas._fields)) for slide in usable}
+        )
+        result = CutResult(self.into, shown, self.failures)
         if self.writes:
-            write_rows(table, _HEADER, [list(row.values()) for row in rows])
-            files.write_failures(self.into, self.failures)
+            write_rows(table, Row._fields, rows)
+            write_failures(self.into, self.failures)
             render_page(
                 self.into / "overview.html",
                 "cut.html",
@@ -470,6 +474,32 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                 result=result,
             )
         return result
+
+    def _joined(self, table: Path, contents: Sequence[Content]) -> tuple[list[Row], list[Content]]:
+        """Return the rows of a manifest with those of slides, and what is shown of these.
+
+        Labels are those that a person wrote, if any.
+        """
+        earlier: list[Row] = []
+        if self.keeps and table.is_file():
+            read = read_csv(table, needed=Row._fields[:2], expected="path,label")
+            earlier = [Row(*(row.get(name, "") for name in Row._fields)) for _, row in read.rows]
+        typed = {row.path: row.label for row in earlier if row.label != row.drawn}
+        names = {content["name"] for content in contents}
+        # those of other slides whose fields exist
+        rows = [row for row in earlier if row.wsi not in names and (self.into / row.path).is_file()]
+        shown = []
+        for content in contents:
+            name = content["name"]
+            patient = self.patients[name]
+            mpp = f"{content['scale']:.6g}"
+            fields = []
+            for x, y, drawn, file in content["fields"]:
+                label = typed.get(file, drawn)
+                fields.append((x, y, label, file))
+                rows.append(Row(file, label, patient, name, x, y, mpp, drawn))
+            shown.append({**content, "group": patient, "fields": fields})
+        return rows, shown
 
 
 def _check_name(unit: SlideUnit, names: dict[str, str]) -> None:
@@ -484,61 +514,6 @@ def _check_name(unit: SlideUnit, names: dict[str, str]) -> None:
         raise InputError(
             "{}: the same slide as {}; give it once, or another {out}", unit.slide.path, name
         )
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The manifest of earlier runs, to which slides are added.
-
-    Attributes
-    ----------
-    folder : Path
-        Its folder.
-    patients : mapping
-        Patient by the name of the slide, of the slides that are cut now.
-    rows : sequence of mapping
-        Its rows: column to cell, in the order of `_HEADER`.
-    """
-
-    folder: Path
-    patients: Mapping[str, str]
-    rows: Sequence[Mapping[str, Any]] = ()
-
-    @classmethod
-    def read(cls, table: Path, patients: Mapping[str, str]) -> Manifest:
-        """Read a manifest."""
-        rows = read_csv(table, needed=_HEADER[:2], expected="path,label").rows
-        cells = [{name: row.get(name, "") for name in _HEADER} for _, row in rows]
-        return cls(table.parent, patients, cells)
-
-    @functools.cached_property
-    def typed(self) -> dict[str, str]:
-        """Field to the label that a person wrote, which is not the one by the regions."""
-        return {row["path"]: row["label"] for row in self.rows if row["label"] != row["drawn"]}
-
-    def with_slides(self, slides: Sequence[Content]) -> list[Mapping[str, Any]]:
-        """Return the rows of other slides whose fields exist, then those of `slides`."""
-        names = {slide["name"] for slide in slides}
-        rows = [
-            row
-            for row in self.rows
-            if row["wsi"] not in names and (self.folder / row["path"]).is_file()
-        ]
-        for slide in slides:
-            name = slide["name"]
-            mpp = f"{slide['scale']:.6g}"
-            for x, y, drawn, file in slide["fields"]:
-                label = self.typed.get(file, drawn)
-                cells = (file, label, self.patients[name], name, x, y, mpp, drawn)
-                rows.append(dict(zip(_HEADER, cells, strict=True)))
-        return rows
-
-    def shown(self, slide: Content) -> Content:
-        """Return what the page shows of a slide: its patient, and its fields with labels that a person wrote."""
-        fields = [
-            (x, y, self.typed.get(file, drawn), file) for x, y, drawn, file in slide["fields"]
-        ]
-        return {**slide, "group": self.patients[slide["name"]], "fields": fields}
 
 
 def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool) -> Content:
@@ -560,6 +535,7 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
         See `cut`.
     """
     (unit,) = units
+    suffix = "jpg" if unit.settings.jpeg else "png"
     failures = Failures()
     content = {**unit.content, "fields": [], "failures": failures}
     listing = unit.folder / "fields.json"
@@ -571,17 +547,16 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
         Slide(unit.slide.path, mpp=unit.slide.mpp) as slide,
     ):
         tissue = find_tissue(slide, unit.slide.mask)
-        warn_other(unit.slide.path, tissue)
         fields = _choose_fields(unit, tissue)
         ticker.tick(len(unit.corners) + 1 - len(fields))
         for x, y, label in fields:
-            file = unit.file(x, y)
+            file = unit.folder / f"{unit.slide.name}_{x}_{y}.{suffix}"
             with leaving_out(file.stem, failures, skip=skip):
                 if writes and not file.is_file():
                     _write_field(file, slide, unit, x, y)
                 content["fields"].append((x, y, label, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
-        content |= {"tissue": tissue.area, "stained": tissue.stained, "ink": tissue.ink}
+        content |= tissue.areas._asdict()
         content["picture"] = _picture(tissue, unit.annotations or ())
         if writes:
             write_json(listing, content)
@@ -631,7 +606,7 @@ def _write_field(file: Path, slide: Slide, unit: SlideUnit, x: int, y: int) -> N
 
     pixels = unit.settings.pixels
     image = Image.fromarray(slide.read(x, y, pixels, pixels, unit.content["scale"]))
-    kind = "JPEG" if unit.settings.jpeg else "PNG"
+    kind = Image.registered_extensions()[file.suffix]
     with atomic_output(file) as temporary:
         image.save(temporary, kind, quality=90, compress_level=3)
 

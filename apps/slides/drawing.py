@@ -14,7 +14,7 @@ from ...evaluate.report import thumbnail
 from ..explain import font_of
 from .annotation_files import Colour
 from .colours import heat_colours
-from .tissue import Tissue
+from .tissue import Overview
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,38 +38,37 @@ _PICTURE = 1600
 """Longest side of a picture, in pixels."""
 
 
-def paint_tiles(tissue: Tissue, boxes: Integers, colours: Pixels, shares: Floats) -> Pixels:
+def paint_tiles(overview: Overview, boxes: Integers, colours: Pixels, shares: Floats) -> Pixels:
     """Return a picture of the slide in which tiles have colours.
 
     Parameters
     ----------
-    tissue : Tissue
+    overview : Overview
     boxes : ndarray, shape (tiles, 4)
         Left, top, right and bottom, pixels of level 0.
     colours : ndarray of uint8, shape (tiles, 3)
     shares : ndarray of float64, shape (tiles,)
         Of the colours, 0 to 1; the rest is the tissue.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    zoom = max(1, _PICTURE // max(tissue.mask.shape))
-    picture = Image.fromarray(tissue.picture)
-    pixels = np.array(picture.resize((picture.width * zoom, picture.height * zoom)))
-    ends = np.rint(boxes * (zoom / tissue.factor)).astype(np.int64)
+    zoom = max(1, _PICTURE // max(overview.picture.shape[:2]))
+    pixels = np.array(ImageOps.scale(Image.fromarray(overview.picture), zoom))
+    ends = np.rint(boxes * (zoom / overview.factor)).astype(np.int64)
     for (left, top, right, bottom), colour, share in zip(ends, colours, shares, strict=True):
         covered = pixels[top:bottom, left:right]
         covered[:] = np.rint(covered * (1 - share) + colour * share)
     return pixels
 
 
-def draw_heat(tissue: Tissue, boxes: Integers, values: Floats, title: str) -> Image.Image:
+def draw_heat(overview: Overview, boxes: Integers, values: Floats, title: str) -> Image.Image:
     """Draw a probability of each tile as its colour over the slide in grey, with the colour bar below.
 
     Tiles hide the tissue, so that their colours are those of the bar.
 
     Parameters
     ----------
-    tissue : Tissue
+    overview : Overview
     boxes : ndarray, shape (tiles, 4)
         As in `paint_tiles`.
     values : ndarray of float64, shape (tiles,)
@@ -78,9 +77,9 @@ def draw_heat(tissue: Tissue, boxes: Integers, values: Floats, title: str) -> Im
     """
     from PIL import Image
 
-    grey = np.array(Image.fromarray(tissue.picture).convert("L").convert("RGB"))
+    grey = np.array(Image.fromarray(overview.picture).convert("L").convert("RGB"))
     colours = heat_colours(values)
-    pixels = paint_tiles(tissue._replace(picture=grey), boxes, colours, np.ones(len(values)))
+    pixels = paint_tiles(overview._replace(picture=grey), boxes, colours, np.ones(len(values)))
     return _with_bar(pixels, title)
 
 
@@ -122,16 +121,11 @@ def with_legend(pixels: Pixels, lines: Sequence[tuple[str, Colour]]) -> Image.Im
 
 def _extended(pixels: Pixels, width: int, lines: int) -> Image.Image:
     """Return a picture with room below for lines of a width."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    picture = Image.fromarray(pixels)
-    size = (
-        max(picture.width, width + 2 * _MARGIN),
-        picture.height + _LINE * lines + 2 * _MARGIN,
-    )
-    page = Image.new("RGB", size, "white")
-    page.paste(picture, (0, 0))
-    return page
+    right = max(0, width + 2 * _MARGIN - pixels.shape[1])
+    border = (0, 0, right, _LINE * lines + 2 * _MARGIN)
+    return ImageOps.expand(Image.fromarray(pixels), border, "white")
 
 
 def write_picture(path: Path, picture: Image.Image) -> str:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from ...core import ImageError, InputError, Message, Settings, counted, few, option, readable_name
+from ...core import (
+    ImageError,
+    InputError,
+    Message,
+    Settings,
+    by_key,
+    counted,
+    few,
+    option,
+    readable_name,
+)
 from ...core.formats import (
     DICOM_SUFFIXES,
     GROUP,
@@ -175,9 +186,7 @@ def slide_stem(path: Path) -> str:
     >>> slide_stem(Path("S1.ome.tif")), slide_stem(Path("S1.v2.svs"))
     ('S1', 'S1.v2')
     """
-    if path.stem.casefold().endswith(".ome"):
-        return path.stem[: -len(".ome")]
-    return path.stem
+    return re.sub(r"(?i)\.ome\Z", "", path.stem)
 
 
 def _names_of(paths: Sequence[Path]) -> dict[Path, str]:
@@ -284,11 +293,11 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str
     """
     image = read.choose(IMAGE)
     column = read.choose(role)
-    names, _ = match_slides([row[image] for _, row in read.rows], slides, where=read.path)
+    rows = by_key((row for _, row in read.rows), lambda row: row[image])
+    names, _ = match_slides(rows, slides, where=read.path)
     values: dict[str, str] = {}
-    for _, row in read.rows:
-        if row[image] in names:
-            slide = names[row[image]]
+    for name, slide in names.items():
+        for row in rows[name]:
             value = row[column]
             first = values.setdefault(slide, value)
             if first != value:
@@ -325,31 +334,25 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
         A cell is not a plausible number, or rows of a slide differ.
     """
     table = settings.patients
-    stated: dict[str, float] = {}
+    cells: dict[str, str] = {}
     if table is not None:
-        stated = _mpp_in(table, slides)
-    given = settings.mpp
-    if given is None:
-        # a table that does not name a slide gives it none
-        return [slide._replace(mpp=stated.get(slide.name), mpp_table=table) for slide in slides]
-    others = [name for name, mpp in stated.items() if abs(mpp / given - 1) > ALIKE]
-    if others:
-        text = "{}: states other micrometres per pixel of {}: {}; {mpp} {:g} is used"
-        number = counted(len(others), "slide")
-        _log.warning(Message(text, table, number, few(others), given))
-    return [slide._replace(mpp=given) for slide in slides]
-
-
-def _mpp_in(table: Path, slides: Sequence[SlideFile]) -> dict[str, float]:
-    """Return the micrometres per pixel that a table gives, by the name of the slide; of some slides, or none."""
-    read = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
-    if not read.choose(MPP):
-        return {}
+        read = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
+        if read.choose(MPP):
+            cells = _cells_of(slides, read, MPP, "mpp")
     stated = {}
-    for slide, cell in _cells_of(slides, read, MPP, "mpp").items():
+    for slide, cell in cells.items():
         mpp, wrong = spacing_of(cell)
         if wrong:
             raise InputError(f"{table}: {slide}: {wrong}")
         if mpp is not None:
             stated[slide] = mpp
-    return stated
+    given = settings.mpp
+    if given is None:
+        # a table that does not name a slide gives it none
+        return [file._replace(mpp=stated.get(file.name), mpp_table=table) for file in slides]
+    others = [name for name, mpp in stated.items() if abs(mpp / given - 1) > ALIKE]
+    if others:
+        text = "{}: states other micrometres per pixel of {}: {}; {mpp} {:g} is used"
+        number = counted(len(others), "slide")
+        _log.warning(Message(text, table, number, few(others), given))
+    return [file._replace(mpp=given) for file in slides]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -89,10 +90,9 @@ def covering_classes(
         }
         if not rivals and "" in shares:
             rivals = {"": shares[""]}
-        classes: tuple[str, ...] = ()
-        if max(rivals.values(), default=0) >= least:
-            classes = tuple(sorted(rivals))
-        covering.append(classes)
+        if max(rivals.values(), default=0) < least:
+            rivals = {}
+        covering.append(tuple(sorted(rivals)))
     return covering
 
 
@@ -102,35 +102,30 @@ class _Hierarchy:
     def __init__(self, annotations: Sequence[Annotation], side: float) -> None:
         self._annotations = annotations
         self._side = side
-        self._taking: dict[tuple[int, int], bool] = {}
+        self._takes = functools.cache(self._decide)
 
     def covered_shares(self, near: Sequence[int], corner: Integers) -> dict[str, float]:
         """Return the share of a field that the annotations of each class cover together, by the numbers of all near."""
         drawn = {index: _draw(self._annotations[index], corner, self._side) for index in near}
         covered: dict[str, Array] = {}
         for index, area in drawn.items():
-            label = self._annotations[index].label
-            if self._annotations[index].is_ignored:
+            owner = self._annotations[index]
+            if owner.is_ignored:
                 continue
             left = area.copy()
             for other, taken in drawn.items():
                 # most have the same class, or do not meet in this field
-                if self._annotations[other].label == label or not (left & taken).any():
-                    continue
-                if self._takes(other, index):
+                are_apart = (
+                    self._annotations[other].label == owner.label or not (left & taken).any()
+                )
+                if not are_apart and self._takes(other, index):
                     left &= ~taken
-            covered[label] = covered.get(label, 0) | left
+            covered[owner.label] = covered.get(owner.label, 0) | left
         return {label: float(area.mean()) for label, area in covered.items()}
 
-    def _takes(self, taker: int, owner: int) -> bool:
-        """Whether an annotation takes area away from another one."""
-        if (taker, owner) not in self._taking:
-            self._taking[taker, owner] = self._decide(
-                self._annotations[taker], self._annotations[owner]
-            )
-        return self._taking[taker, owner]
-
-    def _decide(self, taker: Annotation, owner: Annotation) -> bool:
+    def _decide(self, *numbers: int) -> bool:
+        """Whether the first of two annotations takes area away from the other one."""
+        taker, owner = (self._annotations[number] for number in numbers)
         if taker.is_ignored:
             return not owner.label or not self._is_inside(owner, taker)
         return bool(taker.label) and self._is_inside(taker, owner)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import ImageError, InputError, Many, PathInput, TextInput, converted, plain_options
+import numpy as np
+
+from ...core import (
+    ImageError,
+    InputError,
+    Many,
+    PathInput,
+    TextInput,
+    converted,
+    plain_options,
+    plain_value,
+)
 from ...core.formats import LABEL, read_rows
 from ...core.jobs import (
     Computation,
@@ -20,7 +31,7 @@ from ...core.jobs import (
     network_resources,
     set_aside,
 )
-from ...core.models import bundle_view
+from ...core.models import bundle_lines, bundle_view
 from ...core.runs import (
     FolderSettings,
     RunRecord,
@@ -32,11 +43,14 @@ from ...core.runs import (
     write_listing,
 )
 from ...data import ImageFiles, ImageRecord, spell_labels
+from ...evaluate import write_predictions
+from ...evaluate.report import render_page, thumbnail
 from ...predict import (
     Model,
     ModelFile,
     PredictBlock,
     Predicted,
+    PredictSettings,
     Results,
     advised,
     choose_point,
@@ -44,9 +58,12 @@ from ...predict import (
     packages_of,
     ready_model,
     settled_model,
+    sheet_rows,
+    tabulate,
 )
 from .colours import Colouring
 from .cut import CutSettings
+from .drawing import draw_heat, write_picture
 from .files import (
     Failures,
     SlideFile,
@@ -55,12 +72,19 @@ from .files import (
     values_of,
     write_failures,
 )
-from .overlay import Point, TileMap, write_map, write_table
+from .overlay import Point, TileMap, write_features
+from .slide import Slide
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
-from .tissue import given_slides, report_ink
+from .tissue import given_slides, overview_of, report_ink
 
 FILES = ("index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
+
+_UNKNOWN = (
+    "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; "
+    "keep slides that trained it apart"
+)
+"""The banner of a slide of which no tile is a field that trained the model."""
 
 
 class MapResult(NamedTuple):
@@ -135,7 +159,7 @@ def map_slides(
         labels = values_of(slides, settings.labels, LABEL)
     config = {
         "model": str(bundle),
-        "sources": [str(path) for path in paths],
+        "sources": plain_value(paths),
         "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings, work),
@@ -148,12 +172,17 @@ def map_slides(
         file, ready = ready_model(bundle, weights_given)
         point = choose_point(*bundle_view(bundle), bundle=bundle)
         classes = ready.bundle.classes
+        spelling = spell_labels(filter(None, labels.values()), classes)
+        for label, name in spelling.items():
+            if name is None:
+                text = "{labels} {}: {} is not a class of the model"
+                raise InputError(text, settings.labels, label)
         maps = SlideMaps(
             folder,
             file,
             ready,
             tile_settings(ready, settings),
-            labels=_spelled(labels, settings, classes),
+            labels={slide: spelling.get(label) or "" for slide, label in labels.items()},
             patients=groups,
             point=point,
             colouring=Colouring.of(classes, point, settings),
@@ -166,23 +195,6 @@ def map_slides(
             return MapResult(share=computed.share, unchanged=computed.unchanged)
         record.note(failures=len(computed.result.failures))
     return computed.result
-
-
-def _spelled(
-    labels: Mapping[str, str], settings: MapSettings, classes: Sequence[str]
-) -> dict[str, str]:
-    """Return labels of slides as the model spells its classes; empty without a label.
-
-    Raises
-    ------
-    InputError
-        A label is not a class of the model.
-    """
-    spelling = spell_labels(filter(None, labels.values()), classes)
-    for label, name in spelling.items():
-        if name is None:
-            raise InputError("{labels} {}: {} is not a class of the model", settings.labels, label)
-    return {slide: spelling.get(label) or "" for slide, label in labels.items()}
 
 
 @dataclass
@@ -387,18 +399,84 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         results: Results = {}
         for predictions in (*kept, *made):
             results |= predictions or {}
-        model = Predicted((), {}, self.model.bundle, self.file.path, self.file.sha256)
-        maps = tuple(
-            write_map(
-                self.into / "maps" / grid.name, grid, results, model, self.point, self.colouring
-            )
-            for grid in self.grids
-        )
-        report_ink({grid.name: (grid.ink, grid.stained) for grid in self.grids})
-        write_table(self.into / "slides.csv", maps, self.point, self.labels, self.patients)
+        maps = tuple(self._map_slide(grid, results) for grid in self.grids)
+        report_ink({grid.name: grid.areas for grid in self.grids})
+        self._write_table(maps)
         failures = [*self.failures]
         for slide_map in maps:
             failures += slide_map.shown.failures.items()
         write_failures(self.into, failures)
         remove_listing(self.blocks_folder.folder)
         return MapResult(maps, failures)
+
+    def _map_slide(self, grid: TileGrid, results: Results) -> TileMap:
+        """Write the table, the pictures, the files for QuPath and the page of a slide."""
+        folder = self.into / "maps" / grid.name
+        bundle = self.model.bundle
+        own = {tile.image_id: results[tile.image_id] for tile in grid.records}
+        predicted = Predicted(grid.records, own, bundle, self.file.path, self.file.sha256)
+        shown = tabulate(predicted, settings=PredictSettings(), point=self.point)
+        banners = [
+            text.replace("IN TRAINING:", f"IN TRAINING: {grid.name}:") for text in shown.banners
+        ]
+        if not any(shown.trained):
+            banners.append(_UNKNOWN)
+        usable = [
+            corner
+            for corner, name in zip(grid.corners, own, strict=True)
+            if name not in shown.failures
+        ]
+        with Slide(grid.path, mpp=grid.mpp) as slide:
+            overview = overview_of(slide)
+            tile_map = TileMap(
+                slide,
+                replace(grid, corners=usable),
+                replace(shown, banners=tuple(banners)),
+                sorted(sheet_rows(shown), key=lambda tile: tile.place),
+                self.colouring,
+            )
+            tile_map.write_tiles(folder / "tiles.csv")
+            write_features(folder / "tiles.geojson", tile_map.tile_features())
+            write_features(folder / "regions.geojson", tile_map.region_features())
+            heat = draw_heat(overview, tile_map.boxes, tile_map.heat, self.colouring.title)
+            # the page at last, since it tells how all are coloured
+            render_page(
+                folder / "index.html",
+                "map.html",
+                package=__package__,
+                style="cut.css",
+                script="",
+                tile_map=tile_map,
+                picture=write_picture(folder / "map.png", tile_map.draw(overview)),
+                heat=write_picture(folder / "heat.png", heat),
+                facts=bundle_lines(bundle, self.file.sha256),
+                thumbnail=thumbnail,
+            )
+        return tile_map
+
+    def _write_table(self, maps: Sequence[TileMap]) -> None:
+        """Write a row for each slide and rule, with the rule in the column ``model``, which `bchisto.evaluate` reads.
+
+        A row of a slide without tiles has no label: it is not evaluated. ``trained`` is empty if no tile is known,
+        since other fields of the slide may have trained the model.
+        """
+        rows = []
+        probabilities = []
+        further = []
+        for tile_map in maps:
+            name = tile_map.grid.name
+            label = self.labels.get(name, "") if tile_map.tiles else ""
+            trained = "yes" if any(tile_map.shown.trained) else ""
+            area = f"{tile_map.grid.areas.tissue:.4g}"
+            for rule, scores in tile_map.scores(self.point).items():
+                rows.append((name, label, self.patients[name], ""))
+                probabilities.append(scores)
+                further.append((rule, trained, area, len(tile_map.tiles)))
+        names = ("model", "trained", "tissue_mm2", "tiles")
+        write_predictions(
+            self.into / "slides.csv",
+            classes=self.model.bundle.classes,
+            rows=rows,
+            probabilities=np.array(probabilities),
+            extra=list(zip(names, zip(*further, strict=True), strict=True)),
+        )

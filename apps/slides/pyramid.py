@@ -83,25 +83,20 @@ class TiffScan:
             first = self._file.pages.first
             _check_colours(path, first)
             self._levels = [first, *_smaller(self._file, first)]
-            self.sizes: list[tuple[int, int]] = [
-                (page.imagewidth, page.imagelength) for page in self._levels
-            ]
+            self.sizes = [(page.imagewidth, page.imagelength) for page in self._levels]
             width, height = self.sizes[0]
             self.factors = [(width / w + height / h) / 2 for w, h in self.sizes]
-            self.bounds = (0, 0, width, height)
+            self.bounds: tuple[int, ...] = (0, 0, width, height)
             self.pitch = pixel_sizes(first)
             if len(self.sizes) > beyond:
-                self._check()
+                for page in self._levels:
+                    _check_tiles(path, page, self._file.filehandle.size)
         except BaseException:
             self.close()
             raise
-
-    def _check(self) -> None:
-        """Refuse levels that cannot be read."""
-        for page in self._levels:
-            _check_tiles(self._path, page, self._file.filehandle.size)
-        kept = max(1, _KEPT // max(3 * math.prod(page.chunks[:2]) for page in self._levels))
-        self._tile = functools.lru_cache(maxsize=kept)(self._decode)
+        # of levels that are not read, tiles may have no size
+        largest = max(1, *(3 * math.prod(page.chunks[:2]) for page in self._levels))
+        self._tile = functools.lru_cache(maxsize=max(1, _KEPT // largest))(self._decode)
 
     @property
     def digest(self) -> str:
@@ -167,6 +162,8 @@ class TiffScan:
         # from the tile of a colour to that of the next, if each has its own
         step = columns * math.ceil(page.imagelength / down)
         numbers = range(row * columns + column, math.prod(page.chunked), step)
+        if not all(page.databytecounts[number] for number in numbers):
+            return None
         try:
             planes = [self._plane(page, number) for number in numbers]
         except (ImageError, *DAMAGE) as error:
@@ -177,20 +174,14 @@ class TiffScan:
             raise ImageError(
                 f"{self._path}: damaged at {where}: {why}; copy the slide again"
             ) from error
-        present = [plane for plane in planes if plane is not None]
-        if len(present) < len(planes):
-            return None
-        values = np.concatenate(present, axis=2)
+        values = np.concatenate(planes, axis=2)
         if values.dtype == np.uint16:
             values = values // 257
         return _on_white(values, is_multiplied=page.extrasamples[:1] == (1,))
 
-    def _plane(self, page: Any, number: int) -> Array | None:
-        """Decode a tile of all colours, or of one; None if the file lacks it."""
-        count = page.databytecounts[number]
-        if not count:
-            return None
-        data = self._bytes(page.dataoffsets[number], count)
+    def _plane(self, page: Any, number: int) -> Array:
+        """Decode a tile of all colours, or of one."""
+        data = self._bytes(page.dataoffsets[number], page.databytecounts[number])
         if page.compression == _JPEG:
             tables = page.jpegtables or b"\xff\xd8\xff\xd9"
             check_jpeg(self._path, tables[:-2] + data[2:])
@@ -222,7 +213,12 @@ def _smaller(file: Any, first: Any) -> Iterator[Any]:
     """Yield the pages that show all of the first in fewer pixels, from large to small."""
     width = first.imagewidth
     height = first.imagelength
-    pages = first.pages or (page for page in file.pages[1:_MOST_LEVELS] if _is_level(page))
+    pages = first.pages or (
+        page
+        for page in file.pages[1:_MOST_LEVELS]
+        # as labels and overviews are not marked
+        if page.is_tiled and page.subfiletype == 1
+    )
     by_width = {page.imagewidth: page for page in itertools.islice(pages, _MOST_LEVELS)}
     for _, page in sorted(by_width.items(), reverse=True):
         is_alike = (page.dtype, page.samplesperpixel) == (first.dtype, first.samplesperpixel)
@@ -230,11 +226,6 @@ def _smaller(file: Any, first: Any) -> Iterator[Any]:
         is_whole = abs(page.imagewidth * height - page.imagelength * width) <= width + height
         if page.imagewidth < width and is_alike and is_whole:
             yield page
-
-
-def _is_level(page: Any) -> bool:
-    """Whether a page is marked as a smaller version in tiles, which labels and overviews are not."""
-    return bool(page.is_tiled and page.subfiletype == 1)
 
 
 def _check_tiles(path: Path, page: Any, end: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...core import InputError, Parameter, by_key, counted, few
@@ -64,7 +64,17 @@ def files_by_slide(
     """
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}, {}
-    files, others = _named_in(given, {slide.path.name for slide in slides})
+    files: dict[Path, str] = {}
+    others: dict[str, Path] = {}
+    slide_files = {slide.path.name for slide in slides}
+    for path in sorted(given.rglob("[!.]*")):
+        stem = slide_named(path)
+        if stem is not None:
+            files[path] = stem
+        elif path.is_file() and path.name not in slide_files:
+            others[path.stem] = path
+    if others and not files:
+        raise InputError(refusal(next(iter(others.values()))))
     names, findings = match_slides(files.values(), slides, where=given)
     report_findings(findings)
     if not names:
@@ -77,27 +87,6 @@ def files_by_slide(
             text = "{}: {} has several files: {}; keep one"
             raise InputError(text, Parameter(option), name, few(map(str, paths)))
     return {name: paths[0] for name, paths in paths_by_slide.items()}, others
-
-
-def _named_in(folder: Path, slides: Collection[str]) -> tuple[dict[Path, str], dict[str, Path]]:
-    """Return the files of a folder that may be read, with the name of their slide, and others, by their own name.
-
-    Raises
-    ------
-    InputError
-        There are only others.
-    """
-    files: dict[Path, str] = {}
-    others: dict[str, Path] = {}
-    for path in sorted(folder.rglob("[!.]*")):
-        stem = slide_named(path)
-        if stem is not None:
-            files[path] = stem
-        elif path.is_file() and path.name not in slides:
-            others[path.stem] = path
-    if others and not files:
-        raise InputError(refusal(next(iter(others.values()))))
-    return files, others
 
 
 def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
@@ -126,24 +115,21 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     if len(regions) < len(drawn):
         text = "%s: %s without an area left out"
         _log.warning(text, path, counted(len(drawn) - len(regions), "annotation"))
-    stray = [region for region in regions if _is_off(region, slide)]
+    fitting = []
+    stray = []
+    for region in regions:
+        left, top, right, bottom = region.box
+        if min(right, bottom) <= 0 or left >= slide.width or top >= slide.height:
+            stray.append(f"{region.label or 'unnamed'} at x {left:.0f}, y {top:.0f}")
+        else:
+            fitting.append(region)
     if not stray:
         return regions
-    fitting = [region for region in regions if not _is_off(region, slide)]
-    places = few(
-        "{} at x {:.0f}, y {:.0f}".format(region.label or "unnamed", *region.box[:2])
-        for region in stray
-    )
     size = f"{slide.path.name} ({slide.width} x {slide.height} pixels)"
     if all(region.is_bare_region for region in fitting):
         raise InputError(
-            f"{path}: a region is outside {size}: {places}; give the annotations of this slide"
+            f"{path}: a region is outside {size}: {few(stray)}; give the annotations of this slide"
         )
     text = "%s: left out, outside %s: %s; delete what was not meant"
-    _log.warning(text, path, size, places)
+    _log.warning(text, path, size, few(stray))
     return fitting
-
-
-def _is_off(region: Annotation, slide: Slide) -> bool:
-    left, top, right, bottom = region.box
-    return bool(min(right, bottom) <= 0 or left >= slide.width or top >= slide.height)

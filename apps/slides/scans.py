@@ -37,8 +37,8 @@ class OpenSlideScan:
         Pixels of level 0 per pixel of each level.
     bounds : tuple of int
         Left, top, width and height of the scanned area, pixels of level 0.
-    pitch : tuple of float or str
-        Micrometres per pixel of level 0, across and down, as stated; empty if they are not.
+    pitch : tuple of float, str or None
+        Micrometres per pixel of level 0, across and down, as stated; empty or None if they are not.
     objective : str
         Its magnification.
     digest : str
@@ -53,7 +53,7 @@ class OpenSlideScan:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._open()
-        properties = dict(self._slide.properties)
+        properties = self._slide.properties
         self.vendor = properties.get("openslide.vendor", "")
         self.sizes = self._slide.level_dimensions
         self.factors = self._slide.level_downsamples
@@ -62,10 +62,10 @@ class OpenSlideScan:
         ]
         if None in bounds:
             bounds = [0, 0, *self._slide.dimensions]
-        left, top, width, height = map(int, bounds)
-        self.bounds = (left, top, width, height)
-        stated = [properties.get(f"openslide.mpp-{axis}") for axis in "xy"]
-        self.pitch: tuple[Any, ...] = tuple(filter(None, stated))
+        self.bounds: tuple[int, ...] = tuple(map(int, bounds))
+        self.pitch: tuple[Any, ...] = tuple(
+            properties.get(f"openslide.mpp-{axis}") for axis in "xy"
+        )
         self.objective = properties.get("openslide.objective-power", "unknown")
         self.digest = str(
             properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}"

@@ -5,6 +5,7 @@ Label and macro images are never read, since they often show the name of a patie
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import math
 from pathlib import Path
@@ -41,6 +42,8 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
     width, height : int
         Pixels of level 0. Of a slide with scanned areas, only the rectangle around them, as in QuPath: its corner is
         x 0, y 0.
+    origin : (int, int)
+        That corner in the whole image, x and y in pixels of level 0.
     mpp : float
         Micrometres per pixel of level 0.
     stated : tuple of float
@@ -60,9 +63,11 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         if not path.exists():
             raise MissingInputError(f"{path}: no such slide")
         self._scan = open_scan(path)
-        self._left, self._top, self.width, self.height = self._scan.bounds
-        stated = tuple(filter(None, map(plausible_mpp, self._scan.pitch)))
-        self.stated = stated[:2] if len(stated) == 2 else ()
+        left, top, self.width, self.height = self._scan.bounds
+        self.origin = (left, top)
+        self.stated = tuple(filter(None, map(plausible_mpp, self._scan.pitch)))
+        if len(self.stated) < 2:
+            self.stated = ()
         try:
             self.mpp = mpp or self._stated_mpp()
             self._check_size()
@@ -97,11 +102,6 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
                 self.stated_text,
             )
         return across
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        """Corner of the scanned area in the whole image, x and y in pixels of level 0."""
-        return self._left, self._top
 
     @property
     def stated_text(self) -> str:
@@ -156,15 +156,15 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         import cv2
 
         factor = scale / self.mpp
-        finer = [each for each in self._scan.factors if each <= factor * (1 + ALIKE / 2)]
-        level = max(0, len(finer) - 1)
+        level = max(0, bisect.bisect(self._scan.factors, factor * (1 + ALIKE / 2)) - 1)
         ratio = factor / self._scan.factors[level]
         strip = max(1, int(_AT_ONCE / (width * ratio) / ratio))
+        left, upper = self.origin
         parts = []
         for top in range(0, height, strip):
             rows = min(strip, height - top)
             size = (max(1, round(width * ratio)), max(1, round(rows * ratio)))
-            corner = (self._left + round(x), self._top + round(y + top * factor))
+            corner = (left + round(x), upper + round(y + top * factor))
             pixels = self._scan.read(*corner, level, size)
             if size != (width, rows):
                 method = cv2.INTER_AREA if ratio > 1 else cv2.INTER_LINEAR

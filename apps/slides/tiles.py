@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ...core import InputError, Message, limited, option
 from ...core.formats import ImageHeader, Pixels, file_sha256
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
 from ...data import ImageRecord
+from ...featurize import View
 from ...predict import (
     BoostedModel,
     Model,
@@ -33,10 +34,7 @@ from .cut import CutSettings
 from .files import Failures, SlideFile, SlideSettings, leaving_out
 from .grid import positions
 from .slide import ALIKE, Slide
-from .tissue import find_tissue, tissue_shares, warn_other
-
-if TYPE_CHECKING:
-    from ...featurize import View
+from .tissue import Areas, find_tissue, tissue_shares
 
 _log = logging.getLogger(__name__)
 
@@ -90,35 +88,36 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
         Tiles have another scale than all training images, are too small for the model, or of too many pixels.
     """
     training = TrainingLooks(model)
-    _refuse_other_scale(training, settings.scale)
+    if settings.scale and _is_outside(training, "mpp", settings.scale):
+        text = (
+            "{scale:{}}: the training images have {} micrometres a pixel; leave it out, or train on fields of this "
+            "{scale}"
+        )
+        raise InputError(text, f"{settings.scale:g}", _in_words(training, "mpp"))
     views = []
     if isinstance(model, BoostedModel):
         views = [view for of_store in model.settings.values() for view in of_store.views]
     field, scale = _field_and_scale(training, views, settings)
-    fields = CutSettings(field=field, scale=scale, tissue=settings.tissue, mpp=settings.mpp)
+    fields = CutSettings(field=field, scale=scale, tissue=settings.tissue)
     header = ImageHeader("tile", fields.pixels, fields.pixels, "RGB", pages=1)
     tile = ImageRecord("a tile", Path("a tile"), None, mpp=scale, header=header)
     training.warn_outside(
         [tile], "bits of a sample", "bits", cure="train on fields that slides cut writes"
     )
-    if settings.field:
-        _warn_other_field(training, tile)
+    # in micrometres or, if those of training are unknown, in pixels
+    what, unit = "field", "micrometres"
+    if what not in training.ends:
+        what, unit = "short", "pixels"
+    side = getattr(tile.look, what)
+    if settings.field and _is_outside(training, what, side):
+        text = "tiles have {} {} a side, and the training images {}; leave {field} out, or train on such fields"
+        _log.warning(Message(text, f"{side:.3g}", unit, _in_words(training, what)))
     for need in model.needs:
         misfit = need.misfit(tile, width=fields.pixels, height=fields.pixels)
         if misfit is not None:
             text = "{field:{}}: {}; give a larger {field}"
             raise InputError(text, f"{field:.4g}", limited(misfit, {"field"}))
     return fields
-
-
-def _refuse_other_scale(training: TrainingLooks, scale: float | None) -> None:
-    """Refuse a scale that no training image is `ALIKE`, if theirs are known."""
-    if scale and _is_outside(training, "mpp", scale):
-        text = (
-            "{scale:{}}: the training images have {} micrometres a pixel; leave it out, or train on fields of this "
-            "{scale}"
-        )
-        raise InputError(text, f"{scale:g}", _in_words(training, "mpp"))
 
 
 def _field_and_scale(
@@ -138,17 +137,6 @@ def _field_and_scale(
         looks = [_in_words(training, what) for what in ("field", "mpp")]
         _log.warning(Message(text, f"{field:.4g}", f"{scale:.4g}", *looks))
     return field, scale
-
-
-def _warn_other_field(training: TrainingLooks, tile: ImageRecord) -> None:
-    """Warn of a tile with a side that no training image has, in micrometres or, if these are unknown, in pixels."""
-    what, unit = "field", "micrometres"
-    if what not in training.ends:
-        what, unit = "short", "pixels"
-    side = getattr(tile.look, what)
-    if _is_outside(training, what, side):
-        text = "tiles have {} {} a side, and the training images {}; leave {field} out, or train on such fields"
-        _log.warning(Message(text, f"{side:.3g}", unit, _in_words(training, what)))
 
 
 def _is_outside(training: TrainingLooks, what: str, value: float) -> bool:
@@ -211,8 +199,8 @@ class TileGrid:
         Of a block: where its predictions are saved, named by their key.
     mask : Path, optional
         A file of outlines of the tissue.
-    ink, stained : float
-        Areas of the slide, mm2, see `Tissue`.
+    areas : Areas
+        Of the slide.
     """
 
     name: str
@@ -223,8 +211,7 @@ class TileGrid:
     corners: Sequence[tuple[int, int]]
     file: Path = Path()
     mask: Path | None = None
-    ink: float = 0.0
-    stained: float = 0.0
+    areas: Areas = Areas(0)
 
     @classmethod
     def of(cls, file: SlideFile, settings: CutSettings) -> TileGrid:
@@ -242,14 +229,20 @@ class TileGrid:
             side = settings.pixels * scale / slide.mpp
             corners = positions(slide.width, slide.height, side, edges=True)
             tissue = find_tissue(slide, file.mask)
-            warn_other(file.path, tissue)
-            enough = tissue_shares(tissue, corners, side) >= settings.tissue
-            if not enough.any():
+            corners = corners[tissue_shares(tissue, corners, side) >= settings.tissue]
+            if not len(corners):
                 text = "{}: no tile has enough tissue ({tissue:{}})"
                 _log.warning(Message(text, file.path, settings.tissue))
-            corners = corners[enough].tolist()
-            grid = cls(file.name, file.path, slide.mpp, scale, settings.pixels, corners)
-            return replace(grid, mask=file.mask, ink=tissue.ink, stained=tissue.stained)
+            return cls(
+                file.name,
+                file.path,
+                slide.mpp,
+                scale,
+                settings.pixels,
+                corners.tolist(),
+                mask=file.mask,
+                areas=tissue.areas,
+            )
 
     @property
     def records(self) -> list[ImageRecord]:
@@ -290,12 +283,9 @@ class TileGrid:
         unused = json.loads(arrays["unused"].tobytes())
         if unused and not skip_errors:
             return None
-        predictions = zip(*(arrays[name] for name in Prediction._fields), strict=True)
-        results = {}
-        for tile in self.records:
-            name = tile.image_id
-            results[name] = unused[name] if name in unused else Prediction(*next(predictions))
-        return results
+        used = [tile.image_id for tile in self.records if tile.image_id not in unused]
+        columns = [arrays[name] for name in Prediction._fields]
+        return {**unused, **dict(zip(used, map(Prediction, *columns), strict=True))}
 
 
 def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid]:
@@ -309,13 +299,19 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
     **decides : JSON-ready values
         All that changes a prediction, apart from scales, size and corners of the tiles.
     """
-    decides |= {"mpp": grid.mpp, "scale": grid.scale, "pixels": grid.pixels}
     if grid.mask is not None:
         # the map of other outlines is another one, even of the same tiles
         decides["tissue"] = file_sha256(grid.mask)
     for start in range(0, len(grid.corners), _MOST_TILES):
         corners = grid.corners[start : start + _MOST_TILES]
-        key = key_of(_KIND, **decides, corners=corners)
+        key = key_of(
+            _KIND,
+            mpp=grid.mpp,
+            scale=grid.scale,
+            pixels=grid.pixels,
+            corners=corners,
+            **decides,
+        )
         yield replace(grid, corners=corners, file=folder / f"{key}.npz")
 
 

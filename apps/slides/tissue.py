@@ -47,31 +47,54 @@ _FENCE = 1.5
 1977)."""
 
 
+class Overview(NamedTuple):
+    """A slide at the scale of a mask.
+
+    Attributes
+    ----------
+    picture : ndarray of uint8, shape (height, width, 3)
+        RGB.
+    factor : float
+        Pixels of level 0 per pixel of the picture.
+    scale : float
+        Micrometres per pixel of the picture.
+    """
+
+    picture: Pixels
+    factor: float
+    scale: float
+
+
+class Areas(NamedTuple):
+    """Areas of a slide, mm2.
+
+    Attributes
+    ----------
+    tissue : float
+    stained, ink : float
+        What is not pale, and what of it is left out as ink or black; 0 if the tissue was drawn.
+    """
+
+    tissue: float
+    stained: float = 0.0
+    ink: float = 0.0
+
+
 class Tissue(NamedTuple):
     """The tissue of a slide.
 
     Attributes
     ----------
-    picture : ndarray of uint8, shape (height, width, 3)
-        The slide at the scale of the mask, RGB.
+    picture, factor
+        See `Overview`.
     mask : ndarray of bool, shape (height, width)
-    factor : float
-        Pixels of level 0 per pixel of the mask.
-    area : float
-        Of the tissue, mm2.
-    stained, ink : float
-        Area that is not pale, and that of it which is left out as ink or black, mm2; 0 if the tissue was drawn.
-    doubt : str
-        Why the slide is not one of H&E; empty if it seems to be.
+    areas : Areas
     """
 
     picture: Pixels
-    mask: Flags
     factor: float
-    area: float
-    stained: float = 0.0
-    ink: float = 0.0
-    doubt: str = ""
+    mask: Flags
+    areas: Areas
 
 
 def given_slides(sources: Sequence[Path], settings: SlideSettings) -> list[SlideFile]:
@@ -101,8 +124,23 @@ def given_slides(sources: Sequence[Path], settings: SlideSettings) -> list[Slide
     return [slide._replace(mask=masks[slide.name]) for slide in slides]
 
 
+def overview_of(slide: Slide) -> Overview:
+    """Return a picture of all of a slide, of the size of a mask of its tissue.
+
+    Raises
+    ------
+    ImageError
+        A part of the slide is damaged.
+    """
+    scale = max(slide.mpp, _SCALE, slide.mpp * max(slide.width, slide.height) / _MOST)
+    width, height = (max(1, int(side * slide.mpp / scale)) for side in (slide.width, slide.height))
+    return Overview(slide.read(0, 0, width, height, scale), scale / slide.mpp, scale)
+
+
 def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     """Find the tissue of a slide, by Otsu's threshold of the saturation, or take that which was drawn.
+
+    It warns of a slide that is not one of H&E.
 
     Parameters
     ----------
@@ -121,17 +159,14 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     ----------
     Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62.
     """
-    scale = max(slide.mpp, _SCALE, slide.mpp * max(slide.width, slide.height) / _MOST)
-    width, height = (max(1, int(side * slide.mpp / scale)) for side in (slide.width, slide.height))
-    picture = slide.read(0, 0, width, height, scale)
-    factor = scale / slide.mpp
+    picture, factor, scale = overview_of(slide)
     pixel = scale**2 / 1e6
     if drawn is not None:
         outlines = read_annotations(drawn, slide)
         if all(map(_is_taken_out, outlines)):
             raise InputError(f"{drawn}: has no outline of tissue of {slide.path.name}; add some")
-        mask = _fill(outlines, (height, width), factor)
-        return Tissue(picture, mask, factor, int(mask.sum()) * pixel)
+        mask = _fill(outlines, picture.shape[:2], factor)
+        return Tissue(picture, factor, mask, Areas(int(mask.sum()) * pixel))
     ink = ink_pixels(picture, least=_SPECK / pixel)
     stained = _stained(picture, ink)
     mask = stained & ~ink
@@ -140,10 +175,11 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     glass = large_areas(np.pad(~mask, frame, constant_values=True), _HOLE / pixel)
     mask |= ~glass[frame:-frame, frame:-frame] & ~ink
     mask = large_areas(mask, _SPECK / pixel)
-    area, stained_area, left_out = (
-        int(part.sum()) * pixel for part in (mask, stained, stained & ink)
-    )
-    return Tissue(picture, mask, factor, area, stained_area, left_out, _doubt(picture, ink))
+    doubt = _doubt(picture, ink)
+    if doubt:
+        _log.warning("%s: not H&E: %s", slide.path, doubt)
+    areas = (int(part.sum()) * pixel for part in (mask, stained, stained & ink))
+    return Tissue(picture, factor, mask, Areas(*areas))
 
 
 def _stained(picture: Pixels, ink: Flags) -> Flags:
@@ -159,6 +195,7 @@ def _stained(picture: Pixels, ink: Flags) -> Flags:
 
 
 def _doubt(picture: Pixels, ink: Flags) -> str:
+    """Return why a slide is not one of H&E; empty if it seems to be."""
     if is_grey(picture):
         return "a grey picture"
     if ink.mean() > 0.5:
@@ -171,7 +208,7 @@ def _is_taken_out(outline: Annotation) -> bool:
     return outline.is_ignored and not outline.is_bare_region
 
 
-def _fill(outlines: Sequence[Annotation], shape: tuple[int, int], factor: float) -> Flags:
+def _fill(outlines: Sequence[Annotation], shape: tuple[int, ...], factor: float) -> Flags:
     """Return the mask of outlines of any class, without what lies in those that QuPath ignores (``Ignore*``)."""
     mask = np.zeros(shape, bool)
     for outline in sorted(outlines, key=_is_taken_out):
@@ -181,26 +218,19 @@ def _fill(outlines: Sequence[Annotation], shape: tuple[int, int], factor: float)
     return mask
 
 
-def warn_other(path: Path, tissue: Tissue) -> None:
-    """Warn of a slide that is not one of H&E."""
-    if tissue.doubt:
-        _log.warning("%s: not H&E: %s", path, tissue.doubt)
-
-
-def report_ink(areas: Mapping[str, tuple[float, float]]) -> None:
+def report_ink(areas: Mapping[str, Areas]) -> None:
     """Print the share of the stained area that was left out as ink or black, and name slides with much of it.
 
     Parameters
     ----------
-    areas : mapping of str to (float, float)
-        Name of a slide to its areas of ink and of all that is stained, mm2; see `Tissue`. Slides without a stained
-        area, as those whose tissue was drawn, are left out.
+    areas : mapping of str to Areas
+        By the name of the slide. Slides without a stained area, as those whose tissue was drawn, are left out.
     """
-    shares = {name: ink / stained for name, (ink, stained) in areas.items() if stained}
+    shares = {name: of.ink / of.stained for name, of in areas.items() if of.stained}
     if not shares:
         return
-    inks, stained = np.sum([*areas.values()], axis=0)
-    _log.info("ink or black: %.0f %% of the stained area left out", 100 * inks / stained)
+    _, stained, ink = np.sum([*areas.values()], axis=0)
+    _log.info("ink or black: %.0f %% of the stained area left out", 100 * ink / stained)
     much = _above(_MOST_INK, shares)
     if much:
         text = "ink or black: more than a fifth of the stained area left out: {}; look at them, or give {tissue_from}"

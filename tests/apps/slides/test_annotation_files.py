@@ -94,7 +94,7 @@ def test_asap_as_in_tiger_and_camelyon(tmp_path):
     ]
     path.write_text(ASAP.replace("utf-8", "utf-16"), encoding="utf-16")
     assert areas(read_file(path))[0] == ("invasive tumour & ö", 640_000, (10, 11, 12))
-    assert class_colours([path]) == {
+    assert class_colours(path) == {
         "invasive tumour & ö": (10, 11, 12),
         "lymphocyte": (100, 254, 46),
     }
@@ -216,7 +216,7 @@ def test_objects_of_qupath_and_plain_geojson(tmp_path):
         path.write_text(json.dumps(content))
         assert areas(read_file(path)) == expected, content
     ignored = draw(tmp_path, outline("Ignore*", SQUARE), outline("T", SQUARE), outline("", SQUARE))
-    assert class_colours([path, ignored]) == {"T": (200, 0, 0)}
+    assert class_colours(ignored) == {"T": (200, 0, 0)}
 
 
 def test_packed_files(tmp_path):

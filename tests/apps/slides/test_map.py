@@ -295,7 +295,7 @@ def overlay_of(raw, places, names, side=SIDE, size=(9999, 9999)):
         "s", Path(), None, 0.5, 100, [(round(x * side), round(y * side)) for x, y in places]
     )
     return TileMap(
-        SimpleNamespace(width=size[0], height=size[1], mpp=50 / side), grid, 0.0, shown, tiles
+        SimpleNamespace(width=size[0], height=size[1], mpp=50 / side), grid, shown, tiles
     )
 
 

@@ -17,7 +17,7 @@ from bchisto.apps.slides.colours import Colouring, class_colours, heat_colours
 from bchisto.apps.slides.drawing import draw_heat
 from bchisto.apps.slides.overlay import TileMap
 from bchisto.apps.slides.tiles import MapSettings, TileGrid
-from bchisto.apps.slides.tissue import Tissue
+from bchisto.apps.slides.tissue import Overview
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
@@ -140,7 +140,7 @@ def test_a_colour_of_heat_is_exact_at_the_ends_and_warmer_the_higher():
 
 def tissue_of(width, height, factor):
     picture = np.full((height, width, 3), (230, 150, 190), np.uint8)
-    return Tissue(picture, np.ones((height, width), bool), factor, 1.0)
+    return Overview(picture, factor, 8.0)
 
 
 def test_the_bar_has_the_colours_of_its_values():
@@ -174,7 +174,7 @@ def overlay_of(raw, colouring, names, unsure=None):
     shown = SimpleNamespace(table=of_table, raw=raw, outliers=None)
     grid = TileGrid("s", Path(), 0.5, 0.5, 100, [(100 * at, 0) for at in range(len(raw))])
     slide = SimpleNamespace(width=9999, height=9999, mpp=0.5)
-    return TileMap(slide, grid, 0.0, shown, tiles, colouring)
+    return TileMap(slide, grid, shown, tiles, colouring)
 
 
 def point_of(names, positive, rule="sum"):
@@ -271,7 +271,7 @@ def test_colours_of_other_classes_are_refused(tmp_path):
     path = draw(tmp_path, outline("Tumor", box(0, 0, 9, 9)))
     with pytest.raises(InputError, match="no class of the model has a colour there, only: Tumor"):
         Colouring.of((BAD, GOOD), None, MapSettings(colours=path))
-    assert class_colours([path]) == {"Tumor": (200, 0, 0)}
+    assert class_colours(path) == {"Tumor": (200, 0, 0)}
 
 
 @pytest.mark.slow

@@ -55,7 +55,9 @@ def test_a_large_slide_takes_little_memory_and_counts_from_its_scanned_area(tmp_
     for path, size in ((two, (59_904, 39_936)), (flat, (15_872, 11_776))):
         with Slide(path) as slide:
             assert (slide.width, slide.height) == size
-            assert find_tissue(slide).area == pytest.approx(2 * 2048 * 1536 * 0.25e-6, rel=0.05)
+            assert find_tissue(slide).areas.tissue == pytest.approx(
+                2 * 2048 * 1536 * 0.25e-6, rel=0.05
+            )
     # the last has 768 MB at level 0
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300
 
@@ -70,10 +72,10 @@ def test_glass_pen_and_specks_are_not_tissue(tmp_path, shared):
     )
     with Slide(path) as slide:
         tissue = find_tissue(slide)
-    assert tissue.area == pytest.approx(0.36, rel=0.1)
+    assert tissue.areas.tissue == pytest.approx(0.36, rel=0.1)
     assert not tissue.mask[: int(1500 / tissue.factor)].any()
     with Slide(write_slide(tmp_path / "empty.tif", (1000, 1000), {})) as slide:
-        assert find_tissue(slide).area == 0
+        assert find_tissue(slide).areas.tissue == 0
     with Slide(shared / SMALL) as slide:
         corners = positions(slide.width, slide.height, 224)
         shares = dict(

@@ -12,7 +12,7 @@ import pytest
 from bchisto.apps.slides import CutSettings, SlideFile, positions, tissue
 from bchisto.apps.slides.regions import Annotation
 from bchisto.apps.slides.tiles import TileGrid
-from bchisto.apps.slides.tissue import find_tissue, given_slides, report_ink
+from bchisto.apps.slides.tissue import Areas, find_tissue, given_slides, report_ink
 from bchisto.commands.ending import NOTHING_NEW
 from bchisto.core import InputError
 from bchisto.data import decode_image
@@ -98,12 +98,12 @@ def mosaics(shared):
 
 def kept(slide, monkeypatch):
     """The area with the step for ink, as a share of that without."""
-    area = find_tissue(slide).area
+    area = find_tissue(slide).areas.tissue
     with monkeypatch.context() as patched:
         patched.setattr(
             tissue, "ink_pixels", lambda picture, least: np.zeros(picture.shape[:2], bool)
         )
-        return area / find_tissue(slide).area
+        return area / find_tissue(slide).areas.tissue
 
 
 @pytest.mark.parametrize("size", [(15, 15), (25, 15), (60, 25), (10, 12)])
@@ -124,7 +124,7 @@ def test_a_slide_that_lost_most_of_its_tissue_is_cut_whole(mosaics, tmp_path, co
     )
     words = ("--scale", 2, "--field", 200, "--out", tmp_path / "out", "--dry-run")
     printed, err = completed("slides", "cut", path, *words)
-    expected = find_tissue(Glass(picture, (25, 15), glass=255)).area
+    expected = find_tissue(Glass(picture, (25, 15), glass=255)).areas.tissue
     assert float(printed.split()[5]) == pytest.approx(expected, rel=0.01)
     assert int(re.search(r"(\d+) fields", printed)[1]) > 60
     assert "ink or black: 0 % of the stained area left out" in err
@@ -177,7 +177,7 @@ def test_pens_and_bands_stay_out(size, pen, quality):
     found = find_tissue(Thumbnail(size, draw))
     assert found.mask[10:250, 10:610].mean() > 0.95
     assert not found.mask[280:].any()
-    assert found.ink > 0.1 * found.stained
+    assert found.areas.ink > 0.1 * found.areas.stained
 
 
 def write_cohort(folder, inked):
@@ -217,7 +217,7 @@ def test_outliers_need_five_slides_and_a_share_above_nought(caplog):
         ({"a": (0, 0)}, []),
     ):
         caplog.clear()
-        report_ink(areas)
+        report_ink({name: Areas(0, stained, ink) for name, (ink, stained) in areas.items()})
         told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         assert [text.split(": ")[2].split(";")[0] for text in told] == expected
 
