@@ -192,9 +192,9 @@ def class_colours(given: Path) -> dict[str, Colour]:
     InputError
         See `read_file`. In a folder, other files may lie beside them.
     """
-    paths: Iterable[Path] = [given]
+    paths = [given]
     if given.is_dir():
-        paths = filter(slide_named, sorted(given.rglob("[!.]*")))
+        paths = list(filter(slide_named, sorted(given.rglob("[!.]*"))))
     colours: dict[str, Colour] = {}
     for path in paths:
         try:
@@ -429,7 +429,7 @@ def feature(
         x and y, pixels of level 0; each ring ends where it begins; all but the first are holes.
     measured : mapping of str to float
     **further : JSON-ready values
-        More properties.
+        More properties. QuPath takes a class only with name and colour.
     """
     return {
         "type": "Feature",

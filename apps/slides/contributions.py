@@ -80,9 +80,9 @@ def contributions(
                 image = store.image_ids[position]
                 if image not in places:
                     raise _no_field(cut_folder, image)
-                rows.append([slide, image, *places[image], *adds])
                 measured = dict(zip(header[4:], adds, strict=True))
                 left, top = places[image]
+                rows.append([slide, image, left, top, *adds])
                 drawn.append(tile_feature((left, top, left + side, top + side), measured))
     write_rows(table, header, rows)
     for path, features_of_slide in tiles.items():

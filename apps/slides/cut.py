@@ -317,20 +317,19 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             annotations = None
             drawn = None
             if outlines is not None:
-                drawn_regions = read_annotations(outlines, opened)
-                annotations = [region for region in drawn_regions if not region.is_bare_region]
+                regions = read_annotations(outlines, opened)
+                annotations = [region for region in regions if not region.is_bare_region]
                 drawn = file_sha256(outlines)
-        key = key_of(
-            "fields 2",
-            settings=plain_options(settings, deciding=True),
-            slide=digest,
-            regions=drawn,
-            tissue=slide.mask and file_sha256(slide.mask),
-        )
         content = {
             "name": slide.name,
             "digest": digest,
-            "key": key,
+            "key": key_of(
+                "fields 2",
+                settings=plain_options(settings, deciding=True),
+                slide=digest,
+                regions=drawn,
+                tissue=slide.mask and file_sha256(slide.mask),
+            ),
             "scale": scale,
             "size": [*size],
         }
@@ -413,7 +412,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         return self.slides
 
     def read(self, unit: SlideUnit) -> Content | None:
-        """Return what was cut of a slide, if all fields are there."""
+        """Return what was cut of a slide if all its fields are there."""
         content = self.earlier.get(unit.slide.name, {})
         if content.get("key") != unit.content["key"] or content["failures"]:
             return None
@@ -534,8 +533,15 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
     InputError, ImageError
         See `cut`.
     """
+    from PIL import Image
+
     (unit,) = units
-    suffix = "jpg" if unit.settings.jpeg else "png"
+    side = unit.settings.pixels
+    kind = "PNG"
+    suffix = "png"
+    if unit.settings.jpeg:
+        kind = "JPEG"
+        suffix = "jpg"
     failures = Failures()
     content = {**unit.content, "fields": [], "failures": failures}
     listing = unit.folder / "fields.json"
@@ -553,7 +559,9 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
             file = unit.folder / f"{unit.slide.name}_{x}_{y}.{suffix}"
             with leaving_out(file.stem, failures, skip=skip):
                 if writes and not file.is_file():
-                    _write_field(file, slide, unit, x, y)
+                    image = Image.fromarray(slide.read(x, y, side, side, content["scale"]))
+                    with atomic_output(file) as temporary:
+                        image.save(temporary, kind, quality=90, compress_level=3)
                 content["fields"].append((x, y, label, f"fields/{unit.slide.name}/{file.name}"))
             ticker.tick(kept=True)
         content |= tissue.areas._asdict()
@@ -598,17 +606,6 @@ def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]
         pairs = few(f"{number} {names}" for names, number in sorted(overlaps.items()))
         _log.warning(text, unit.slide.path, counted(overlaps.total(), "field"), pairs)
     return fields
-
-
-def _write_field(file: Path, slide: Slide, unit: SlideUnit, x: int, y: int) -> None:
-    """Write a field as PNG or JPEG."""
-    from PIL import Image
-
-    pixels = unit.settings.pixels
-    image = Image.fromarray(slide.read(x, y, pixels, pixels, unit.content["scale"]))
-    kind = Image.registered_extensions()[file.suffix]
-    with atomic_output(file) as temporary:
-        image.save(temporary, kind, quality=90, compress_level=3)
 
 
 def _picture(tissue: Tissue, annotations: Sequence[Annotation]) -> str:

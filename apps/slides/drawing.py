@@ -78,8 +78,8 @@ def draw_heat(overview: Overview, boxes: Integers, values: Floats, title: str) -
     from PIL import Image
 
     grey = np.array(Image.fromarray(overview.picture).convert("L").convert("RGB"))
-    colours = heat_colours(values)
-    pixels = paint_tiles(overview._replace(picture=grey), boxes, colours, np.ones(len(values)))
+    shares = np.ones(len(values))
+    pixels = paint_tiles(overview._replace(picture=grey), boxes, heat_colours(values), shares)
     return _with_bar(pixels, title)
 
 

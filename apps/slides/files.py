@@ -284,7 +284,7 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
 
 
 def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str) -> dict[str, str]:
-    """Return the cell of each slide in a column that the table has, by the name of the slide.
+    """Return the cell of each slide in a column, by the name of the slide; none if the table has no such column.
 
     Raises
     ------
@@ -293,6 +293,8 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str
     """
     image = read.choose(IMAGE)
     column = read.choose(role)
+    if not column:
+        return {}
     rows = by_key((row for _, row in read.rows), lambda row: row[image])
     names, _ = match_slides(rows, slides, where=read.path)
     values: dict[str, str] = {}
@@ -334,18 +336,15 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
         A cell is not a plausible number, or rows of a slide differ.
     """
     table = settings.patients
-    cells: dict[str, str] = {}
+    stated = {}
     if table is not None:
         read = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
-        if read.choose(MPP):
-            cells = _cells_of(slides, read, MPP, "mpp")
-    stated = {}
-    for slide, cell in cells.items():
-        mpp, wrong = spacing_of(cell)
-        if wrong:
-            raise InputError(f"{table}: {slide}: {wrong}")
-        if mpp is not None:
-            stated[slide] = mpp
+        for slide, cell in _cells_of(slides, read, MPP, "mpp").items():
+            mpp, wrong = spacing_of(cell)
+            if wrong:
+                raise InputError(f"{table}: {slide}: {wrong}")
+            if mpp is not None:
+                stated[slide] = mpp
     given = settings.mpp
     if given is None:
         # a table that does not name a slide gives it none

@@ -175,8 +175,9 @@ def map_slides(
         spelling = spell_labels(filter(None, labels.values()), classes)
         for label, name in spelling.items():
             if name is None:
-                text = "{labels} {}: {} is not a class of the model"
-                raise InputError(text, settings.labels, label)
+                raise InputError(
+                    "{labels} {}: {} is not a class of the model", settings.labels, label
+                )
         maps = SlideMaps(
             folder,
             file,
@@ -414,8 +415,11 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         folder = self.into / "maps" / grid.name
         bundle = self.model.bundle
         own = {tile.image_id: results[tile.image_id] for tile in grid.records}
-        predicted = Predicted(grid.records, own, bundle, self.file.path, self.file.sha256)
-        shown = tabulate(predicted, settings=PredictSettings(), point=self.point)
+        shown = tabulate(
+            Predicted(grid.records, own, bundle, self.file.path, self.file.sha256),
+            settings=PredictSettings(),
+            point=self.point,
+        )
         banners = [
             text.replace("IN TRAINING:", f"IN TRAINING: {grid.name}:") for text in shown.banners
         ]

@@ -119,15 +119,13 @@ class TileMap:
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
         marks = self.marks
-        probabilities = self.shown.raw.tolist()
-        tiles = zip(self.boxes.tolist(), self.tiles, strict=True)
-        for number, (box, tile) in enumerate(tiles):
-            measured = {
-                f"p {name}": share
-                for name, share in zip(self.colours, probabilities[number], strict=True)
-            }
+        names = [f"p {name}" for name in self.colours]
+        tiles = zip(self.boxes.tolist(), self.tiles, self.shown.raw.tolist(), strict=True)
+        for number, (box, tile, shares) in enumerate(tiles):
+            measured = dict(zip(names, shares, strict=True))
             measured |= {name: float(marked[number]) for name, marked in marks.items()}
-            yield tile_feature(box, measured, classification=self._class(tile.predicted))
+            named = {"name": tile.predicted, "color": self.colours[tile.predicted]}
+            yield tile_feature(box, measured, classification=named)
 
     def region_features(self) -> Iterator[dict[str, Any]]:
         """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
@@ -148,11 +146,8 @@ class TileMap:
                 ]
                 mean = float(self.shown.raw[lattice[around][inside], column].mean())
                 measured = {"tiles": int(inside.sum()), "mean p": mean}
-                yield feature("annotation", rings, measured, classification=self._class(name))
-
-    def _class(self, name: str) -> dict[str, Any]:
-        """Return a class of QuPath, which needs both name and colour."""
-        return {"name": name, "color": self.colours[name]}
+                named = {"name": name, "color": self.colours[name]}
+                yield feature("annotation", rings, measured, classification=named)
 
     def scores(self, point: Point) -> dict[str, Floats]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.

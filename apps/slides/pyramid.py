@@ -117,12 +117,11 @@ class TiffScan:
         """Read pixels of a level, between its pixels if `x` and `y` are there; see `OpenSlideScan.read`."""
         import cv2
 
-        left, top = (at / self.factors[level] for at in (x, y))
-        column = math.floor(left)
-        row = math.floor(top)
-        right, lower = left - column, top - row
+        factor = self.factors[level]
+        column, right = divmod(x / factor, 1)
+        row, lower = divmod(y / factor, 1)
         width, height = size
-        block = self._block(level, column, row, width + bool(right), height + bool(lower))
+        block = self._block(level, int(column), int(row), width + bool(right), height + bool(lower))
         if lower:
             block = cv2.addWeighted(block[:-1], 1 - lower, block[1:], lower, 0)
         if right:

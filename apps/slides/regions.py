@@ -78,14 +78,22 @@ def files_by_slide(
     names, findings = match_slides(files.values(), slides, where=given)
     report_findings(findings)
     if not names:
-        text = "{} {}: give a folder with a file a slide ({}.geojson)"
-        raise InputError(text, Parameter(option), given, slides[0].name)
-    known = [path for path, stem in files.items() if stem in names]
+        raise InputError(
+            "{} {}: give a folder with a file a slide ({}.geojson)",
+            Parameter(option),
+            given,
+            slides[0].name,
+        )
+    known = (path for path in files if files[path] in names)
     paths_by_slide = by_key(known, lambda path: names[files[path]])
     for name, paths in paths_by_slide.items():
         if len(paths) > 1:
-            text = "{}: {} has several files: {}; keep one"
-            raise InputError(text, Parameter(option), name, few(map(str, paths)))
+            raise InputError(
+                "{}: {} has several files: {}; keep one",
+                Parameter(option),
+                name,
+                few(map(str, paths)),
+            )
     return {name: paths[0] for name, paths in paths_by_slide.items()}, others
 
 
@@ -113,8 +121,8 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     drawn = read_file(path, corner=slide.origin)
     regions = [annotation for annotation in drawn if annotation.has_area]
     if len(regions) < len(drawn):
-        text = "%s: %s without an area left out"
-        _log.warning(text, path, counted(len(drawn) - len(regions), "annotation"))
+        left_out = counted(len(drawn) - len(regions), "annotation")
+        _log.warning("%s: %s without an area left out", path, left_out)
     fitting = []
     stray = []
     for region in regions:
@@ -123,13 +131,12 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
             stray.append(f"{region.label or 'unnamed'} at x {left:.0f}, y {top:.0f}")
         else:
             fitting.append(region)
-    if not stray:
-        return regions
-    size = f"{slide.path.name} ({slide.width} x {slide.height} pixels)"
-    if all(region.is_bare_region for region in fitting):
-        raise InputError(
-            f"{path}: a region is outside {size}: {few(stray)}; give the annotations of this slide"
-        )
-    text = "%s: left out, outside %s: %s; delete what was not meant"
-    _log.warning(text, path, size, few(stray))
+    if stray:
+        size = f"{slide.path.name} ({slide.width} x {slide.height} pixels)"
+        if all(region.is_bare_region for region in fitting):
+            raise InputError(
+                f"{path}: a region is outside {size}: {few(stray)}; give the annotations of this slide"
+            )
+        text = "%s: left out, outside %s: %s; delete what was not meant"
+        _log.warning(text, path, size, few(stray))
     return fitting

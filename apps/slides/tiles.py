@@ -115,8 +115,9 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     for need in model.needs:
         misfit = need.misfit(tile, width=fields.pixels, height=fields.pixels)
         if misfit is not None:
-            text = "{field:{}}: {}; give a larger {field}"
-            raise InputError(text, f"{field:.4g}", limited(misfit, {"field"}))
+            raise InputError(
+                "{field:{}}: {}; give a larger {field}", f"{field:.4g}", limited(misfit, {"field"})
+            )
     return fields
 
 
@@ -231,8 +232,11 @@ class TileGrid:
             tissue = find_tissue(slide, file.mask)
             corners = corners[tissue_shares(tissue, corners, side) >= settings.tissue]
             if not len(corners):
-                text = "{}: no tile has enough tissue ({tissue:{}})"
-                _log.warning(Message(text, file.path, settings.tissue))
+                _log.warning(
+                    Message(
+                        "{}: no tile has enough tissue ({tissue:{}})", file.path, settings.tissue
+                    )
+                )
             return cls(
                 file.name,
                 file.path,

@@ -159,6 +159,8 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     ----------
     Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62.
     """
+    import cv2
+
     picture, factor, scale = overview_of(slide)
     pixel = scale**2 / 1e6
     if drawn is not None:
@@ -168,39 +170,28 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
         mask = _fill(outlines, picture.shape[:2], factor)
         return Tissue(picture, factor, mask, Areas(int(mask.sum()) * pixel))
     ink = ink_pixels(picture, least=_SPECK / pixel)
-    stained = _stained(picture, ink)
+    saturation = cv2.medianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1], 3)
+    threshold = _STRONGEST
+    if not ink.all():
+        otsu, _ = cv2.threshold(saturation[~ink], 0, 255, cv2.THRESH_OTSU)
+        threshold = min(max(otsu, _PALEST), _STRONGEST)
+    # ink among them
+    stained = saturation > threshold
     mask = stained & ~ink
     # glass at the edge is no hole: a frame makes it large
     frame = int(_HOLE / pixel / (2 * sum(mask.shape))) + 1
     glass = large_areas(np.pad(~mask, frame, constant_values=True), _HOLE / pixel)
     mask |= ~glass[frame:-frame, frame:-frame] & ~ink
     mask = large_areas(mask, _SPECK / pixel)
-    doubt = _doubt(picture, ink)
+    doubt = ""
+    if ink.mean() > 0.5:
+        doubt = "more than half of it is black, or has other colours, as fluorescence has"
+    if is_grey(picture):
+        doubt = "a grey picture"
     if doubt:
         _log.warning("%s: not H&E: %s", slide.path, doubt)
-    areas = (int(part.sum()) * pixel for part in (mask, stained, stained & ink))
-    return Tissue(picture, factor, mask, Areas(*areas))
-
-
-def _stained(picture: Pixels, ink: Flags) -> Flags:
-    """Return which pixels are stained, ink among them, by a threshold of the others."""
-    import cv2
-
-    saturation = cv2.medianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1], 3)
-    threshold = _STRONGEST
-    if not ink.all():
-        otsu, _ = cv2.threshold(saturation[~ink], 0, 255, cv2.THRESH_OTSU)
-        threshold = min(max(otsu, _PALEST), _STRONGEST)
-    return np.asarray(saturation > threshold)
-
-
-def _doubt(picture: Pixels, ink: Flags) -> str:
-    """Return why a slide is not one of H&E; empty if it seems to be."""
-    if is_grey(picture):
-        return "a grey picture"
-    if ink.mean() > 0.5:
-        return "more than half of it is black, or has other colours, as fluorescence has"
-    return ""
+    areas = Areas(*(int(part.sum()) * pixel for part in (mask, stained, stained & ink)))
+    return Tissue(picture, factor, mask, areas)
 
 
 def _is_taken_out(outline: Annotation) -> bool:
