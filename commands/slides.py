@@ -96,6 +96,9 @@ def map_(
         tiles = sum(len(slide.tiles) for slide in maps)
         banners = dict.fromkeys(banner for slide in maps for banner in slide.shown.banners)
         echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(maps), 'slide')}")
+        for colouring in {slide.colouring.key: slide.colouring for slide in maps}.values():
+            warm = ", ".join(colouring.warm)
+            echo(f"warm colours: {warm}; heat.png: {colouring.title}, of another class by --heat")
         pages = [out / "maps" / slide.grid.name / "index.html" for slide in maps]
         table = out / "slides.csv"
         then = []

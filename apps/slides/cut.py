@@ -25,7 +25,7 @@ from ...core import (
     plain_options,
     plain_value,
 )
-from ...core.formats import file_sha256, read_csv, read_json
+from ...core.formats import file_sha256, read_csv, read_json, read_rows
 from ...core.jobs import (
     Computation,
     Resources,
@@ -37,6 +37,7 @@ from ...core.jobs import (
     key_of,
     set_aside,
     write_json,
+    write_or_remove,
     write_rows,
 )
 from ...core.runs import FolderSettings, only_run, record_run
@@ -452,17 +453,28 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         if not usable:
             raise ImageError(f"none of the slides can be used; first: {self.failures[0][1]}")
         table = self.into / "manifest.csv"
-        rows, shown = self._joined(table, usable)
+        earlier, typed = self._read_manifest(table)
+        rows, shown = self._joined(earlier, typed, usable)
         labels_kept = sum(row.label != row.drawn for row in rows)
         if labels_kept:
             text = "%s keeps what a person wrote there: %s"
             _log.info(text, table, counted(labels_kept, "label"))
+        present = {row.path for row in rows}
+        unused = [(path, label) for path, label in typed.items() if path not in present]
+        if unused:
+            text = "%s of fields that are no longer cut: kept in %s until they are cut again"
+            _log.warning(text, counted(len(unused), "label"), self._unused)
+        bare = [slide["name"] for slide in shown if not slide["fields"]]
+        if bare:
+            text = "%s without a field, and so without a row: %s"
+            _log.warning(text, counted(len(bare), "slide"), few(bare))
         report_ink(
             {slide["name"]: Areas(*(slide[name] for name in Areas._fields)) for slide in usable}
         )
         result = CutResult(self.into, shown, self.failures)
         if self.writes:
             write_rows(table, Row._fields, rows)
+            write_or_remove(self._unused, ("path", "label"), unused)
             write_failures(self.into, self.failures)
             render_page(
                 self.into / "overview.html",
@@ -474,16 +486,26 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             )
         return result
 
-    def _joined(self, table: Path, contents: Sequence[Content]) -> tuple[list[Row], list[Content]]:
-        """Return the rows of a manifest with those of slides, and what is shown of these.
+    @property
+    def _unused(self) -> Path:
+        """The file of labels that a person wrote, of fields that are no longer cut."""
+        return self.into / "unused-labels.csv"
 
-        Labels are those that a person wrote, if any.
-        """
-        earlier: list[Row] = []
-        if self.keeps and table.is_file():
+    def _read_manifest(self, table: Path) -> tuple[list[Row], dict[str, str]]:
+        """Return the rows of an earlier manifest, and the labels that a person wrote, by the path of the field."""
+        if not self.keeps:
+            return [], {}
+        rows: list[Row] = []
+        typed = {row["path"]: row["label"] for row in read_rows(self._unused)}
+        if table.is_file():
             read = read_csv(table, needed=Row._fields[:2], expected="path,label")
-            earlier = [Row(*(row.get(name, "") for name in Row._fields)) for _, row in read.rows]
-        typed = {row.path: row.label for row in earlier if row.label != row.drawn}
+            rows += (Row(*(row.get(name, "") for name in Row._fields)) for _, row in read.rows)
+        return rows, typed | {row.path: row.label for row in rows if row.label != row.drawn}
+
+    def _joined(
+        self, earlier: Sequence[Row], typed: Mapping[str, str], contents: Sequence[Content]
+    ) -> tuple[list[Row], list[Content]]:
+        """Return the rows of a manifest with those of slides, and what is shown of these."""
         names = {content["name"] for content in contents}
         # those of other slides whose fields exist
         rows = [row for row in earlier if row.wsi not in names and (self.into / row.path).is_file()]
@@ -585,19 +607,14 @@ def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]
         for (x, y), classes in zip(corners.tolist(), covering, strict=True)
         if len(classes) == 1
     ]
-    if not fields or len(fields) < len(corners):
+    if unit.annotations is not None and len(fields) < max(1, len(corners)):
+        level = logging.INFO if fields else logging.WARNING
         labels = {annotation.label for annotation in annotations if not annotation.is_ignored}
         counts = [f"{covering.count((label,))} {label or 'unnamed'}" for label in sorted(labels)]
-        _log.warning(
-            Message(
-                "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}",
-                unit.slide.path,
-                settings.tissue,
-                len(corners),
-                settings.annotated,
-                few(counts) or 0,
-            )
-        )
+        text = "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}"
+        inside = few(counts) or "0"
+        values = (settings.tissue, len(corners), settings.annotated, inside)
+        _log.log(level, Message(text, unit.slide.path, *values))
     overlaps = Counter(" and ".join(classes) for classes in covering if len(classes) > 1)
     if overlaps:
         text = (

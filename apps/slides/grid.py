@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,10 @@ Positions = Integers
 """x and y of left upper corners, pixels of level 0; shape (fields, 2)."""
 
 _RASTER = 64
-"""Squares along a side of a field that show what an annotation covers of it."""
+"""Points along a side of a field that show what an annotation covers of it."""
+
+_FINE = 1024
+"""Points along an annotation, at most one a pixel, that show whether it is inside another one that nearly agrees."""
 
 
 def positions(
@@ -127,23 +131,34 @@ class _Hierarchy:
         """Whether the first of two annotations takes area away from the other one."""
         taker, owner = (self._annotations[number] for number in numbers)
         if taker.is_ignored:
-            return not owner.label or not self._is_inside(owner, taker)
-        return bool(taker.label) and self._is_inside(taker, owner)
-
-    def _is_inside(self, inner: Annotation, outer: Annotation) -> bool:
-        """Whether an annotation is inside another one, and not the same drawn twice."""
-        return self._covers(outer, inner) and not self._covers(inner, outer)
-
-    def _covers(self, outer: Annotation, inner: Annotation) -> bool:
-        """Whether nothing of an annotation is outside another one, but for a square of the raster at the border."""
-        import cv2
-
-        corner = inner.box[:2]
-        side = max(self._side, *np.ptp(inner.box.reshape(2, 2), axis=0).tolist())
-        reach = cv2.dilate(_draw(outer, corner, side), np.ones((3, 3), np.uint8))
-        return not (_draw(inner, corner, side) & ~reach).any()
+            return not owner.label or not is_inside(owner, taker)
+        return bool(taker.label) and is_inside(taker, owner)
 
 
-def _draw(annotation: Annotation, corner: Array, side: float) -> Pixels:
-    """Draw what an annotation covers of a square: 1 inside, 0 outside."""
-    return annotation.draw(corner, _RASTER / side, (_RASTER, _RASTER))
+def is_inside(inner: Annotation, outer: Annotation) -> bool:
+    """Return whether an annotation is inside another one, and not the same drawn twice.
+
+    A hand that draws along a border overshoots it a little; of two that nearly agree, pixels decide.
+    """
+    for points in (_RASTER, _FINE):
+        if not _covers(outer, inner, points):
+            return False
+        if not _covers(inner, outer, points):
+            return True
+    return False
+
+
+def _covers(outer: Annotation, inner: Annotation, points: int) -> bool:
+    """Whether nothing of an annotation is outside another one, but for a point of the raster at the border."""
+    import cv2
+
+    corner = inner.box[:2]
+    side = max(np.ptp(inner.box.reshape(2, 2), axis=0).tolist())
+    points = min(points, math.ceil(side))
+    reach = cv2.dilate(_draw(outer, corner, side, points), np.ones((3, 3), np.uint8))
+    return not (_draw(inner, corner, side, points) & ~reach).any()
+
+
+def _draw(annotation: Annotation, corner: Array, side: float, points: int = _RASTER) -> Pixels:
+    """Draw what an annotation covers of a square, in so many points a side: 1 inside, 0 outside."""
+    return annotation.draw(corner, points / side, (points, points))

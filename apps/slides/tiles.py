@@ -167,7 +167,8 @@ def _field(training: TrainingLooks, views: Sequence[View], scale: float) -> tupl
     """Return the side of a tile in micrometres, and whether all training images have it as their shorter side."""
     if "short" in training.ends:
         least, most = training.ends["short"]
-        if least == most:
+        finest, coarsest = training.ends.get("mpp", (scale, scale))
+        if least == most and coarsest / finest <= 1 + ALIKE:
             return least * scale, True
         if "field" in training.ends:
             narrowest, widest = training.ends["field"]

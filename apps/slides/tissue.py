@@ -13,7 +13,7 @@ from ...core import InputError, Message, counted, few
 from ...core.formats import Flags, Floats, Pixels
 from ...stains import ink_pixels, is_grey, large_areas
 from .files import SlideFile, SlideSettings, list_slides, with_mpp
-from .grid import Positions
+from .grid import Positions, is_inside
 from .regions import Annotation, files_by_slide, read_annotations
 from .slide import Slide
 
@@ -159,8 +159,6 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     ----------
     Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62.
     """
-    import cv2
-
     picture, factor, scale = overview_of(slide)
     pixel = scale**2 / 1e6
     if drawn is not None:
@@ -169,14 +167,10 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
             raise InputError(f"{drawn}: has no outline of tissue of {slide.path.name}; add some")
         mask = _fill(outlines, picture.shape[:2], factor)
         return Tissue(picture, factor, mask, Areas(int(mask.sum()) * pixel))
-    ink = ink_pixels(picture, least=_SPECK / pixel)
-    saturation = cv2.medianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1], 3)
-    threshold = _STRONGEST
-    if not ink.all():
-        otsu, _ = cv2.threshold(saturation[~ink], 0, 255, cv2.THRESH_OTSU)
-        threshold = min(max(otsu, _PALEST), _STRONGEST)
-    # ink among them
-    stained = saturation > threshold
+    balanced = _white_balanced(picture)
+    ink = ink_pixels(balanced, least=_SPECK / pixel)
+    # specks of glass are no tissue that may be lost
+    stained = large_areas(_stained(balanced, ink), _SPECK / pixel)
     mask = stained & ~ink
     # glass at the edge is no hole: a frame makes it large
     frame = int(_HOLE / pixel / (2 * sum(mask.shape))) + 1
@@ -194,19 +188,56 @@ def find_tissue(slide: Slide, drawn: Path | None = None) -> Tissue:
     return Tissue(picture, factor, mask, areas)
 
 
+def _white_balanced(picture: Pixels) -> Pixels:
+    """Return a picture whose glass has no colour, if what is brightest has the colour of a lamp.
+
+    Lamps are red or blue, with green in between; haematoxylin and eosin take away more of green than of both.
+    """
+    import cv2
+
+    white = np.percentile(picture, 99, axis=(0, 1))
+    is_dark = white.min() < 128
+    if is_dark or white[1] < min(white[0], white[2]):
+        return picture
+    values = np.arange(256)[:, None, None] * (white.max() / white)
+    return np.asarray(cv2.LUT(picture, np.minimum(values, 255).astype(np.uint8)))
+
+
+def _stained(picture: Pixels, ink: Flags) -> Flags:
+    """Return which pixels are stained, ink among them, by a threshold of the others.
+
+    As much glass is added, so that the threshold of a slide of little glass is none between its tissues.
+    """
+    import cv2
+
+    saturation = cv2.medianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 1], 3)
+    glass = np.full(saturation.size, np.percentile(saturation, 1), np.uint8)
+    otsu, _ = cv2.threshold(np.concatenate([saturation[~ink], glass]), 0, 255, cv2.THRESH_OTSU)
+    return np.asarray(saturation > min(max(otsu, _PALEST), _STRONGEST))
+
+
 def _is_taken_out(outline: Annotation) -> bool:
     """Whether an outline encloses no tissue: QuPath ignores its class, and it is not ``Region*``."""
     return outline.is_ignored and not outline.is_bare_region
 
 
 def _fill(outlines: Sequence[Annotation], shape: tuple[int, ...], factor: float) -> Flags:
-    """Return the mask of outlines of any class, without what lies in those that QuPath ignores (``Ignore*``)."""
-    mask = np.zeros(shape, bool)
-    for outline in sorted(outlines, key=_is_taken_out):
-        # apart from others, which it may overlap
-        filled = outline.draw(np.zeros(2), 1 / factor, shape)
-        mask[filled > 0] = not _is_taken_out(outline)
-    return mask
+    """Return the mask of outlines of any class, without what lies in those that QuPath ignores (``Ignore*``).
+
+    As of annotations, what is drawn inside an ignored one is tissue.
+    """
+    ignored = list(filter(_is_taken_out, outlines))
+    mask = np.zeros(shape, np.uint8)
+    for outline in outlines:
+        if _is_taken_out(outline):
+            continue
+        area = outline.draw(np.zeros(2), 1 / factor, shape)
+        for other in ignored:
+            taken = other.draw(np.zeros(2), 1 / factor, shape)
+            if (area & taken).any() and not is_inside(outline, other):
+                area &= ~taken
+        mask |= area
+    return mask.astype(bool)
 
 
 def report_ink(areas: Mapping[str, Areas]) -> None:

@@ -167,6 +167,20 @@ def test_the_innermost_wins_at_any_depth():
     assert Counter(classes(tissue, over).values()) == {"Tissue": 12, "T": 4}
 
 
+@pytest.mark.parametrize("rim", [3, 8, 15, 40])
+def test_a_narrow_rim_is_a_region_around_another(rim):
+    """As of a core of tissue with tumour up to its border, which QuPath counts as inside."""
+    core = drawn("Core", box(0, 0, 1200, 1200))
+    tumour = drawn("T", box(rim, rim, 1200 - rim, 1200 - rim))
+    corners = positions(1200, 1200, 200)
+    inside = Counter(covering_classes([core, tumour], corners, 200, least=0.75))
+    assert inside[("T",)] >= 32
+    assert not any(len(classes) > 1 for classes in inside)
+    # and so are tumours in what is ignored
+    ignored = core._replace(label="Ignore*")
+    assert Counter(covering_classes([ignored, tumour], corners, 200, least=0.75))[("T",)] >= 32
+
+
 def test_overlaps_have_no_class_and_are_told():
     left, right = drawn("T", box(0, 0, 250, 400)), drawn("N", box(100, 0, 400, 400))
     assert Counter(classes(left, right).values()) == {"T": 4, "N": 4}
@@ -174,7 +188,7 @@ def test_overlaps_have_no_class_and_are_told():
     told = Counter(covering_classes([left, right], corners, SIDE, least=0.75))
     assert told == {("T",): 4, ("N",): 4, ("N", "T"): 8}
     # drawn twice with two classes
-    twice = [drawn("T", box(0, 0, 400, 400)), drawn("N", box(2, 2, 398, 399))]
+    twice = [drawn("T", box(0, 0, 400, 400)), drawn("N", box(-2, 2, 398, 401))]
     assert Counter(covering_classes(twice, corners, SIDE, least=0.75)) == {("N", "T"): 16}
     # what is inside both decides
     inner = drawn("T", box(100, 0, 200, 100))

@@ -180,6 +180,83 @@ def test_pens_and_bands_stay_out(size, pen, quality):
     assert found.areas.ink > 0.1 * found.areas.stained
 
 
+@pytest.mark.parametrize(
+    "white", [(242, 234, 219), (236, 225, 203), (214, 229, 243), (231, 240, 228)]
+)
+@pytest.mark.parametrize("noise", [0, 2])
+def test_glass_may_have_the_colour_of_its_lamp(mosaics, white, noise):
+    """The tissue of a slide is that of the same slide on white glass, within a tenth."""
+    picture = mosaics["8974"]
+    expected = find_tissue(Glass(picture, (12, 12), glass=255)).areas.tissue
+    slide = Glass(picture, (12, 12), glass=255)
+    rng = np.random.default_rng(4)
+
+    def tinted(*where):
+        seen = Glass.read(slide, *where)
+        seen = seen * (np.array(white) / 255) + rng.normal(0, noise, seen.shape)
+        return np.clip(np.rint(seen), 0, 255).astype(np.uint8)
+
+    slide.read = tinted
+    found = find_tissue(slide).areas
+    assert found.tissue == pytest.approx(expected, rel=0.1)
+    assert found.ink == 0
+
+
+def test_evenly_pale_tissue_is_not_taken_for_the_colour_of_a_lamp():
+    """Of a slide without glass: eosin and haematoxylin take away most of green."""
+    for colour in ((232, 205, 218), (221, 206, 226), (235, 212, 216)):
+        noise = np.random.default_rng(2).normal(0, 2, (900, 900, 3))
+        picture = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+
+        class Whole(Thumbnail):
+            def read(self, x, y, width, height, scale, picture=picture):
+                return cv2.resize(picture, (width, height))
+
+        slide = Whole((6, 6), None)
+        found = find_tissue(slide)
+        assert found.mask.mean() > 0.99, colour
+
+
+@pytest.mark.parametrize("pattern", ["*MC-14-10147-40-*.png", "*PT-14-21998AB-40-*.png"])
+def test_pale_tissue_is_kept_however_much_glass_was_scanned(shared, pattern):
+    """Its area is within a tenth of that on the most glass."""
+    (path, *_) = sorted((shared / "data" / "breakhis").rglob(pattern))
+    picture = cv2.resize(decode_image(path), None, fx=2, fy=2, interpolation=cv2.INTER_AREA)
+    height, width = (side / 500 for side in picture.shape[:2])
+    sizes = [(width + 0.05, height + 0.05), (width + 0.4, height + 0.2), (5, 4), (12, 9)]
+    areas = [find_tissue(Glass(picture, size)).areas.tissue for size in sizes]
+    assert min(areas) > 0.9 * max(areas)
+
+
+def test_the_share_of_ink_is_one_of_what_may_be_tissue(tmp_path, completed):
+    """Specks of glass are not: a piece of brick red on dim glass with noise is all that is stained."""
+    picture = np.full((700, 700, 3), (176, 66, 24), np.uint8)
+    glass = np.random.default_rng(8).normal((237, 239, 231), 3, (1600, 1600, 3))
+    glass = np.clip(np.rint(glass), 0, 255).astype(np.uint8)
+    slide = write_slide(tmp_path / "rot.tif", (1600, 1600), {(0, 0): glass, (500, 400): picture})
+    words = ("--field", 100, "--out", tmp_path / "out", "--dry-run")
+    _, err = completed("slides", "cut", slide, *words)
+    share = int(re.search(r"ink or black: (\d+) % of the stained", err)[1])
+    assert share > 90
+    assert "more than a fifth of the stained area left out: rot" in err
+
+
+def test_an_island_in_what_qupath_ignores_is_tissue():
+    """As for annotations; one that only meets it is cut off there."""
+    rings = {
+        "Gewebe": box(0, 0, 640, 640),
+        "Ignore*": box(160, 160, 480, 480),
+        "Insel": box(240, 240, 400, 400),
+        "Rand": box(440, 440, 560, 560),
+    }
+    drawn = [Annotation(name, (np.array(ring, float),)) for name, ring in rings.items()]
+    mask = tissue._fill(drawn, (40, 40), 16.0)
+    assert mask[16:24, 16:24].all()
+    assert not mask[11:14, 11:29].any()
+    assert not mask[28, 28]
+    assert mask[31:34, 31:34].all()
+
+
 def write_cohort(folder, inked):
     """Write slides with a square of tissue each; some have pen over a part of it, by the name of the slide."""
     for number, (name, rows) in enumerate(inked.items()):
