@@ -153,6 +153,18 @@ def out_flag(help_text: str, **attributes: Any) -> click.Option:
     )
 
 
+def record_flag() -> click.Option:
+    """Return the option ``--record`` of commands that measure."""
+    return flag(
+        "--record",
+        "ledger",
+        group="Output",
+        type=OUT_FILE,
+        metavar="FILE",
+        help="Append each figure to this CSV file, with command, date, version and what it rests on.",
+    )
+
+
 def weights_flag() -> click.Option:
     """Return the option ``--weights`` of commands that take a model."""
     return flag(
