@@ -144,6 +144,8 @@ def _rows_of(panel: Panel) -> Iterator[LedgerRow]:
     if two_class is not None:
         for name in ("accuracy", "auc"):
             yield from _row(table, f"two-class {name}", two_class[name])
+        ranked_together = {"value": two_class.get("auc_pooled"), "interval": None}
+        yield from _row(table, "two-class auc_pooled", ranked_together)
     for name in ("largest_class", "balanced", "by_group"):
         share = {"value": metrics["chance"].get(name), "interval": None}
         yield from _row(table, f"chance {name}", share)
@@ -178,7 +180,9 @@ def _version() -> str:
     if not (folder / ".git").exists():
         return __version__
     texts = []
-    for arguments in (["status", "--porcelain"], ["rev-parse", "--short=8", "HEAD"]):
+    # the ledger itself is no change
+    status = ["status", "--porcelain", "--", ".", ":!docs/results"]
+    for arguments in (status, ["rev-parse", "--short=8", "HEAD"]):
         git = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
         )
