@@ -160,8 +160,8 @@ def reproduce(
 ) -> None:
     """Run a published system, and compare published and obtained results.
 
-    NAME is bach-encoder (with --encoder), rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses,
-    or the path of a recipe of your own.
+    NAME is rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses; with --encoder bach-encoder,
+    breakhis-encoder, idc-encoder; or the path of a recipe of your own.
 
     \b
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick

@@ -140,7 +140,7 @@ def _rows_of(panel: Panel) -> Iterator[LedgerRow]:
     )
     for name in _FIGURES:
         yield from _row(table, name, metrics[name])
-    two_class = metrics["two_class"]
+    two_class = metrics.get("two_class")
     if two_class is not None:
         for name in ("accuracy", "auc"):
             yield from _row(table, f"two-class {name}", two_class[name])
