@@ -74,6 +74,8 @@ def append_figures(
     path: Path,
     panels: Iterable[Panel],
     comparisons: Iterable[Entry] = (),
+    *,
+    system: str = "",
 ) -> None:
     """Append the figures of tables and of their comparisons to a ledger.
 
@@ -85,6 +87,8 @@ def append_figures(
         Each with its folder.
     comparisons : sequence of dict
         As in ``metrics.json``.
+    system : str
+        What was reproduced, with which names begin; otherwise it is the dataset, if a run records it.
 
     Raises
     ------
@@ -101,7 +105,7 @@ def append_figures(
     for panel in panels:
         rests_on = science_of(panel.folder)
         science[panel.table.name] = rests_on
-        rows += (row._replace(science=rests_on, **measured) for row in _rows_of(panel))
+        rows += (row._replace(science=rests_on, **measured) for row in _rows_of(panel, system))
     for pair in comparisons:
         both = {science[pair["first"]], science[pair["second"]]}
         rests_on = " ".join(sorted(both))
@@ -124,13 +128,13 @@ def read_ledger(path: Path) -> list[LedgerRow]:
     return [LedgerRow(**row) for row in rows]
 
 
-def _rows_of(panel: Panel) -> Iterator[LedgerRow]:
+def _rows_of(panel: Panel, system: str) -> Iterator[LedgerRow]:
     """Yield a row for each figure of a table, and for what chance reaches."""
     metrics = panel.metrics
     units = metrics["units"]
     settings = dict(panel.run.get("settings", {}))
     table = LedgerRow(
-        name=" ".join(filter(None, (panel.run.get("dataset"), panel.table.name))),
+        name=" ".join(filter(None, (system or panel.run.get("dataset"), panel.table.name))),
         images=metrics["n"],
         units=units["count"],
         unit=metrics["names"].get(units["kind"], units["kind"]),
