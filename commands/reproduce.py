@@ -199,7 +199,7 @@ def reproduce(
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if ledger is not None:
         panels = [replace(run.panel, folder=run.folder) for run in result.protocols if run.panel]
-        system = " ".join([recipe.name, *(encoder.name for encoder in scope.encoders)])
+        system = " ".join([recipe.name, *scope.encoders])
         append_figures(ledger, panels, system=f"{system}:")
     if failed is not None:
         raise failed
