@@ -1,4 +1,4 @@
-"""What README and the tutorial show under a command is what it prints: the words, on small images; numbers are masked."""
+"""The words that README and the tutorial show under a command are those it prints, on small images."""
 
 import re
 import shutil
