@@ -135,8 +135,8 @@ class LabelTable:
         left_over = [name for name in labelled if name not in present]
         if left_over:
             message = (
-                f"{len(left_over)} of {counted(len(labelled), 'labelled row')} have no features in {embeddings.path}, and "
-                f"take no part: {few(left_over)}"
+                f"{len(left_over)} of {counted(len(labelled), 'labelled row')} have no features in {embeddings.path}, "
+                f"and take no part: {few(left_over)}"
             )
             report_findings([Finding("warning", str(self.path), message)])
 
