@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from .ending import (
     reported_last,
     results,
 )
-from .options import PATH, argument, command, flag, options_of, out_flag
+from .options import PATH, argument, command, flag, options_of, out_flag, record_flag
 from .train import featurize
 
 
@@ -144,6 +145,7 @@ def _options() -> Iterator[click.Parameter]:
         Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks"
     )
     yield yes_flag()
+    yield record_flag()
 
 
 @command(options=_options, first=("images", "out", "quick", "plan", "jobs"))
@@ -153,12 +155,13 @@ def reproduce(
     out: Path | None,
     weights: tuple[str, ...],
     yes: bool,
+    ledger: Path | None,
     **options: Any,
 ) -> None:
     """Run a published system, and compare published and obtained results.
 
-    NAME is bach-encoder (with --encoder), rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses,
-    or the path of a recipe of your own.
+    NAME is rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses; with --encoder bach-encoder,
+    breakhis-encoder, idc-encoder; or the path of a recipe of your own.
 
     \b
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
@@ -166,6 +169,7 @@ def reproduce(
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
     from ..crossval import summary_of
+    from ..evaluate import append_figures
 
     recipe = load_recipe(name)
     if options["all_variants"]:
@@ -193,6 +197,10 @@ def reproduce(
     echo(*result.banners)
     results(summary_of(result.protocols, out))
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
+    if ledger is not None:
+        panels = [replace(run.panel, folder=run.folder) for run in result.protocols if run.panel]
+        system = " ".join([recipe.name, *scope.encoders])
+        append_figures(ledger, panels, system=f"{system}:")
     if failed is not None:
         raise failed
     done([*result.pictures, result.folder / "report.html"])

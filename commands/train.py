@@ -145,7 +145,7 @@ def featurize(
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
     """
     from ..apps.check import plan_describing
-    from ..data import ImageSelection
+    from ..data import ImageSelection, facts_of
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
 
@@ -171,6 +171,8 @@ def featurize(
     described = counted(result.images - failures, "image")
     echo(f"{described} with features in {counted(len(stores), 'file')}")
     then = "label images of two classes or more, then this command again"
+    if "wsi" in facts_of(selection.read()).columns:  # fields of slides
+        then = f"bchisto features export {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
     if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"
         if preset:

@@ -22,6 +22,7 @@ from .options import (
     images_of,
     options_of,
     out_flag,
+    record_flag,
     weights_flag,
 )
 
@@ -205,19 +206,25 @@ def _evaluate_options() -> Iterator[click.Parameter]:
     yield flag(
         "--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there."
     )
+    yield record_flag()
     yield from options_of(Work, "checks")
 
 
 @command(options=_evaluate_options, first=("out", "positive", "levels", "by", "against"))
 def evaluate(
-    sources: tuple[Path, ...], out: Path, overwrite: bool, checks: bool, **options: Any
+    sources: tuple[Path, ...],
+    out: Path,
+    overwrite: bool,
+    ledger: Path | None,
+    checks: bool,
+    **options: Any,
 ) -> None:
     """Evaluate prediction tables, of runs or from anywhere.
 
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
     """
-    from ..evaluate import Aggregation, TableChoice, TwoClassView
+    from ..evaluate import Aggregation, TableChoice, TwoClassView, append_figures
     from ..evaluate.report import (
         RecordedEvaluation,
         comparison_lines,
@@ -257,6 +264,8 @@ def evaluate(
     echo(*comparison_lines(result, panels))
     for note in notes:
         echo(*wrapped(note), err=True)
+    if ledger is not None:
+        append_figures(ledger, panels, result["comparisons"])
     if failed is not None:
         raise failed
     done(recorded.outputs)

@@ -8,7 +8,7 @@ copyright = "2026, The bchisto developers"
 version = release = bchisto.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "samples"]
 html_theme = "furo"
 html_logo = html_favicon = "images/logo.svg"
 html_static_path, html_css_files = ["static"], ["site.css"]

@@ -210,7 +210,8 @@ class _Reader:
                     metrics = measure(at_level, view, bootstrap=self.bootstrap)
                     if columns:
                         metrics["subgroups"] = _subgroups(table, at_level, columns, level=level)
-                    panels.append(Panel(at_level, metrics, run=facts.run, view=view))
+                    panel = Panel(at_level, metrics, run=facts.run, view=view, folder=path.parent)
+                    panels.append(panel)
         return panels
 
     def _at_level(

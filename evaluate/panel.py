@@ -271,6 +271,8 @@ class Panel:
         The two-class view of its metrics.
     drawn : dict
         Figures of the table that a report has drawn already, by what draws them.
+    folder : Path
+        Of the file that `evaluate` read.
     """
 
     table: PredictionTable
@@ -280,6 +282,7 @@ class Panel:
     run: Metrics = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
     drawn: Entry = field(default_factory=dict, repr=False, compare=False)
+    folder: Path = Path()
 
 
 _OURS = ("predictions.csv", "predictions-by-patch.csv")

@@ -10,7 +10,7 @@ from .folder import (
     remove_listing,
     write_listing,
 )
-from .history import RunEntry, diff_runs, list_runs, read_records, read_run
+from .history import RunEntry, diff_runs, list_runs, read_records, read_run, science_of
 from .record import (
     RunRecord,
     load_config,
@@ -20,5 +20,6 @@ from .record import (
     record_table,
     versions_of,
 )
+from .science import science
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]

@@ -12,6 +12,7 @@ from .. import InputError, MissingInputError, PathInput
 from ..formats import read_json
 from .folder import Values, differences
 from .record import Content, process_runs
+from .science import as_text, science
 
 _log = logging.getLogger(__name__)
 
@@ -201,3 +202,35 @@ def _results(notes: Values) -> Content:
         if name in notes:
             results[name] = notes[name]
     return results
+
+
+_PARTS = {
+    "featurize": ("stains", "features"),
+    "boost": ("folds", "models"),
+    "finetune": ("stains", "folds", "models"),
+    "trial": ("stains", "features", "folds", "models"),
+    "reproduce": ("stains", "features", "folds", "models"),
+}
+"""Parts that the result of a command rests on."""
+
+
+def science_of(folder: Path) -> str:
+    """Return what the figures of a table rest on: metrics as they are now, and what the commands of its run record.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the table, in a run folder or not.
+
+    Returns
+    -------
+    str
+        See `as_text`. If commands differ, or one recorded nothing, all digests of a part stand side by side.
+    """
+    digests = {"metrics": {science()["metrics"]}}
+    runs = [path for path in (folder, *folder.absolute().parents) if (path / "run.json").is_file()]
+    for entry in read_run(runs[0]) if runs else ():
+        recorded = dict(part.split(":") for part in entry.versions.get("science", "").split())
+        for part in _PARTS.get(entry.command, ()):
+            digests.setdefault(part, set()).add(recorded.get(part, "unknown"))
+    return as_text({part: "/".join(sorted(several)) for part, several in digests.items()})

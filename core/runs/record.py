@@ -39,6 +39,7 @@ from ..jobs import (
     write_json,
 )
 from .folder import Values
+from .science import as_text, science
 
 _log = logging.getLogger(__name__)
 
@@ -251,7 +252,11 @@ def _opened(command: str, config: Values, work: Work | None) -> Content:
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "argv": sys.argv,
         "config": dict(config),
-        "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
+        "versions": {
+            "python": platform.python_version(),
+            **versions_of(_PACKAGES),
+            "science": as_text(science()),
+        },
         "hardware": {
             "system": platform.platform(),
             "processor": _processor(),

@@ -102,6 +102,7 @@ class LabelTable:
             An image has no row, or another group than in its file.
         """
         self._refuse_absent(embeddings)
+        self._report_left_over(embeddings)
         rows = [self.rows[image] for image in embeddings.image_ids]
         groups = []
         for image, group, row in zip(embeddings.image_ids, embeddings.groups, rows, strict=True):
@@ -126,6 +127,18 @@ class LabelTable:
         raise InputError(
             f"{self.path}: has no row for {len(absent)} of {count} images of {embeddings.path}: {few(absent)}; {remedy}"
         )
+
+    def _report_left_over(self, embeddings: Embeddings) -> None:
+        """Report rows with a label that are of none of the embeddings, such as a slide without a field."""
+        present = set(embeddings.image_ids)
+        labelled = [name for name, row in self.rows.items() if row.label]
+        left_over = [name for name in labelled if name not in present]
+        if left_over:
+            message = (
+                f"{len(left_over)} of {counted(len(labelled), 'labelled row')} have no features in {embeddings.path}, "
+                f"and take no part: {few(left_over)}"
+            )
+            report_findings([Finding("warning", str(self.path), message)])
 
     def _report_other_labels(self, embeddings: Embeddings, labels: Sequence[str]) -> None:
         """Report images that have another label here than in their file; that of the table counts."""

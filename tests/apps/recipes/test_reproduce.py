@@ -493,7 +493,7 @@ def test_what_is_refused(tmp_path, bach, refused):
     for arguments, message in [
         (
             ("nothing",),
-            "nothing: no such recipe or YAML file; choose one of bach-encoder, breakhis-resnet",
+            "nothing: no such recipe or YAML file; choose one of bach-encoder, breakhis-encoder",
         ),
         ((tmp_path / "x.yaml",), "x.yaml: not YAML"),
         ((tmp_path / "y.yaml",), "y.yaml: a recipe is a mapping"),

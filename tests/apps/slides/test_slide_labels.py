@@ -75,6 +75,10 @@ def test_lines_of_the_page(study, monkeypatch, completed, refused, tiny_options)
         *("slides", "featurize", "features", "predict", "slides"),
     ]
     printed = [completed(*small(line, tiny_options)) for line in commands]
+    following = (
+        "features export study/features/tiny-1.0-64.h5 --by wsi --pool mean --out slides.npz"
+    )
+    assert f"next: bchisto {following}" in printed[1][1]
     assert "16 images, 2 rows each, 16 numbers, mean of 3 to 4 fields" in printed[2][0]
     assert "bchisto boost --out RUN --features slides.npz --labels TABLE" in printed[2][1]
     pooled = read_embeddings("slides.npz")

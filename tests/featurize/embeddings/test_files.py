@@ -332,6 +332,20 @@ def test_labels_that_do_not_hold(tmp_path, table, message):
     assert not (tmp_path / "features").exists()
 
 
+def test_labelled_rows_without_features_are_named(tmp_path, caplog):
+    """A slide of which no field was cut; one without a label is of no interest."""
+    np.savez(tmp_path / "one.npz", features=VALUES, image_id=IDS)
+    table = "image_id,label\n" + "".join(f"{name},a\n" for name in IDS)
+    (tmp_path / "labels.csv").write_text(f"{table}Größe-1,b\nGHOST,\n", "utf-8")
+    with caplog.at_level("WARNING"):
+        import_features(
+            [tmp_path / "one.npz"], folder=tmp_path / "f", labels=tmp_path / "labels.csv"
+        )
+    assert f"1 of {len(IDS) + 1} labelled rows have no features in" in caplog.text
+    assert "take no part: Größe-1" in caplog.text
+    assert "GHOST" not in caplog.text
+
+
 def test_slides_of_stamp(tmp_path):
     for name in ("a", "b"):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
