@@ -231,18 +231,6 @@ def test_the_reference_of_the_command_line_is_current():
 
 
 @in_repository
-def test_links_in_documents_resolve():
-    documents = [
-        REPOSITORY / "README.md",
-        REPOSITORY / ".github" / "CONTRIBUTING.md",
-        *(REPOSITORY / "docs").glob("*.md"),
-    ]
-    for document in documents:
-        for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
-
-
-@in_repository
 def test_the_public_host_runs_the_first_commands_of_readme():
     readme = (REPOSITORY / "README.md").read_text()
     block = re.search(r"```sh\n(.*?)```", readme, flags=re.DOTALL)[1]
