@@ -58,5 +58,5 @@ def test_the_table_of_the_documents_is_that_of_what_was_measured(simulation):
     assert {row[0] for row in rows} == {*simulation.DESIGNS, *simulation.CROSSED}
     assert (
         "\n".join(simulation.summary_of(rows))
-        in (REPOSITORY / "docs" / "evaluation.md").read_text()
+        in (REPOSITORY / "docs" / "statistics.md").read_text()
     )
