@@ -157,6 +157,13 @@ def embedded(here, boosted):
     shutil.copy(store, here / "run" / "features" / "resnet50-0.5-400.h5")
 
 
+def one_case(here, boosted):
+    """A manifest, a run folder with one model, and new images."""
+    patients(here)
+    shutil.copytree(boosted, here / "study")
+    write_tissue(here / "new", per_class=1, size=(120, 120), seed=3)
+
+
 def without_a_difference(here, boosted):
     """A manifest with patients, and a run of its images."""
     from bchisto.cli import main
@@ -173,6 +180,7 @@ def without_a_difference(here, boosted):
 
 
 MADE_BEFORE = {
+    "docs/case.md": one_case,
     "docs/chance.md": without_a_difference,
     "docs/encoders.md": lambda here, boosted: None,
     "docs/embeddings.md": embedded,
