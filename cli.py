@@ -40,7 +40,7 @@ except Exception as error:  # doctor, which names packages that do not load, is 
         import_module(".apps.doctor.machine", __package__).click_trouble(error)
     ) from error
 
-from .commands import WIDTH, Handler, count_repeated, in_flags, invoked, put
+from .commands import WIDTH, Handler, count_repeated, help_all, in_flags, invoked, put
 
 __all__ = ["cli", "main"]
 
@@ -111,6 +111,7 @@ class _LazyGroup(click.Group):
 
 @click.group(
     cls=_LazyGroup,
+    params=[help_all()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
 )
 @click.version_option(__version__, prog_name="bchisto")

@@ -166,7 +166,8 @@ def check(context: click.Context, /, **options: Any) -> int:
     """Check a dataset before work: findings, sizes, views, folds and disk; exit 1 when something is wrong.
 
     \b
-    Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
+    Example: bchisto data check --images ICIAR2018_BACH_Challenge \\
+        --html check.html
     """
     from ..apps.check import preflight, preflight_json, preflight_text, write_preflight
     from ..data import FoldChoice, ImageSelection

@@ -177,7 +177,9 @@ def advice(results: Sequence[CrossValidation]) -> Message:
     from ..evaluate import advice_of
 
     given = advice_of(next(result.panel for result in results if result.panel is not None))
-    text = "no model is offered: not shown to be better than chance; what may help: "
+    text = (
+        "no model is offered: not shown to be better than chance (docs/chance.md); what may help: "
+    )
     return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
 
 

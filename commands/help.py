@@ -9,7 +9,7 @@ import click
 
 from ..core import GROUPS, by_key, counted
 
-WIDTH = 100
+WIDTH = 80
 """Largest number of characters in a line of help."""
 
 RARE = ("Particular data sets", "Advanced")
@@ -99,6 +99,10 @@ class HelpfulCommand(click.Command):
         super().__init__(*arguments, **attributes)
         self.first = tuple(first)
 
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the first sentence of the help, which is never cut: a list of commands wraps it."""
+        return super().get_short_help_str(2 * WIDTH)
+
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """Return the flags of the help; click itself would cache those of the first context."""
         return ["-h", "--help"]
@@ -125,9 +129,16 @@ class HelpfulCommand(click.Command):
 
 
 def full_help(context: click.Context) -> str:
-    """Return the help with every option."""
+    """Return the help with every option; of a group of commands, also the help of each."""
     context.meta[_EVERY] = True
-    return context.get_help()
+    texts = [context.get_help()]
+    group = context.command
+    if isinstance(group, click.Group):
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if command is not None:
+                texts.append(full_help(click.Context(command, context, name)))
+    return "\n\n\n".join(texts)
 
 
 def _show_all(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -419,6 +419,10 @@ def command(**attributes: Any) -> Callable[[Callable[..., Any]], Command]:
 
 
 class Group(click.Group):
-    """A command with subcommands."""
+    """A command with subcommands, whose ``--help-all`` shows the help of each."""
 
     command_class = Command
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.params.append(help_all())

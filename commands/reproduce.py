@@ -164,7 +164,8 @@ def reproduce(
     breakhis-encoder, idc-encoder; or the path of a recipe of your own.
 
     \b
-    Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
+    Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge \\
+        --out run --quick
     """
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run

@@ -40,7 +40,8 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
     Slides without annotations give fields without a label.
 
     \b
-    Example: bchisto slides cut slides --annotations geojson --group-from '^[^-]+' --out fields
+    Example: bchisto slides cut slides --annotations geojson \\
+        --group-from '^[^-]+' --out fields
     """
     from ..apps import slides as app
 
@@ -81,7 +82,8 @@ def map_(
     It shows what the model says of each tile, and is not a diagnosis.
 
     \b
-    Example: bchisto slides map run/boost/10-lightgbm slides --field 768 --out maps
+    Example: bchisto slides map run/boost/10-lightgbm slides --field 768 \\
+        --out maps
     """
     from ..apps.slides import MapSettings, map_slides
 
@@ -125,7 +127,8 @@ def contributions(model: Path, fields: Path, features: Path, out: Path) -> None:
     """Show which fields carry the answer of a linear model of slides, which were pooled by their mean.
 
     \b
-    Example: bchisto slides contributions run fields --features study/features/resnet50-0.5-400.h5 --out why
+    Example: bchisto slides contributions run fields \\
+        --features study/features/resnet50-0.5-400.h5 --out why
     """
     from ..apps import slides as app
 

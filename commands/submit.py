@@ -86,7 +86,8 @@ def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) ->
     Exit code 0: submitted; 1: failed; 2: refused; 3: earlier jobs of the run are under way; 4: nothing is missing.
 
     \b
-    Example: bchisto submit --tasks 16 --time 4:00:00 -- featurize --images BACH --out run \\
+    Example: bchisto submit --tasks 16 --time 4:00:00 -- \\
+        featurize --images BACH --out run \\
         then boost --out run then evaluate run --out run/evaluation
     """
     from ..apps.submit import Plan, TaskOptions, new_folder, plan_chain, preview, refuse_live, start

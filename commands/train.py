@@ -62,8 +62,10 @@ def export(source: Path, out: Path, by: str | None, pool: str | None, overwrite:
     """Write the features of SOURCE, a feature file or embeddings of any format, into an .npz file.
 
     \b
-    Example: bchisto features export run/features/resnet50-0.5-400.h5 --out resnet50.npz
-    Example: bchisto features export run/features/resnet50-0.5-400.h5 --by wsi --out slides.npz
+    Example: bchisto features export run/features/resnet50-0.5-400.h5 \\
+        --out resnet50.npz
+    Example: bchisto features export run/features/resnet50-0.5-400.h5 \\
+        --by wsi --out slides.npz
     """
     from ..featurize import export_features
 
@@ -142,7 +144,8 @@ def featurize(
     """Stage 1: extract features of images, into RUN/features.
 
     \b
-    Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run --preset quick
+    Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run \\
+        --preset quick
     """
     from ..apps.check import plan_describing
     from ..data import ImageSelection, facts_of
@@ -209,7 +212,8 @@ def finetune(out: Path, **options: Any) -> None:
     """Train a CNN over folds, for the same tables as boost.
 
     \b
-    Example: bchisto finetune --images BreaKHis_v1 --network breakhis-resnet --folds 5 --out run
+    Example: bchisto finetune --images BreaKHis_v1 --network breakhis-resnet \\
+        --folds 5 --out run
     """
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView

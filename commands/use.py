@@ -139,7 +139,8 @@ def predict(model: Path, **options: Any) -> None:
     table; 4: nothing new.
 
     \b
-    Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
+    Example: bchisto predict run/boost/10-lightgbm/model.bchisto \\
+        --images new --out predictions.csv
     """
     from ..evaluate.report import known_of
     from ..predict import PredictSettings, find_bundle
@@ -222,7 +223,8 @@ def evaluate(
     """Evaluate prediction tables, of runs or from anywhere.
 
     \b
-    Example: bchisto evaluate run predictions.csv --out evaluation --positive malignant
+    Example: bchisto evaluate run predictions.csv --out evaluation \\
+        --positive malignant
     """
     from ..evaluate import Aggregation, TableChoice, TwoClassView, append_figures
     from ..evaluate.report import (

@@ -23,7 +23,8 @@ READING = {field.name for field, _, _ in declared_options(ImageSelection)} - {"i
 INTRODUCTION = """\
 # Command line
 
-`bchisto -h` lists the commands, `bchisto COMMAND -h` the main options of one, and `--help-all` every option.
+`bchisto -h` lists the commands, `bchisto COMMAND -h` the main options of one, and `--help-all` every option, of a
+group of commands those of each.
 
 {commands}
 

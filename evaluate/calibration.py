@@ -19,10 +19,10 @@ _MOST_WORK = 3_000_000
 
 PENALTY = 5.0
 """Weight of the square of log T relative to the log-likelihood of the units, chosen on
-simulated data (docs/evaluation.md)."""
+simulated data (docs/statistics.md)."""
 
 _AVERAGING = 0.3
-"""By how much log T may fall if the models of the folds are averaged, chosen on simulated data (docs/evaluation.md)."""
+"""By how much log T may fall if the models of the folds are averaged, chosen on simulated data (docs/statistics.md)."""
 
 
 def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> float | None:

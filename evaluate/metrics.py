@@ -52,7 +52,7 @@ PREDICTED_CLASS = "predicted class"
 ESTIMAND = (
     "the trained models on new {units} of the same kind; models and folds are taken as they are"
 )
-"""What an interval is about; see ``docs/evaluation.md``."""
+"""What an interval is about; see ``docs/statistics.md``."""
 
 PRECISE = 0.05
 """Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""

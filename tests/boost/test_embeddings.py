@@ -199,7 +199,7 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     (model,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
     assert _new(model) == "--features FILE --features FILE"
     # of numbers without a meaning
-    assert "next: no model is offered: not shown to be better than chance" in err
+    assert "next: no model is offered: not shown to be better than chance (docs/chance.md)" in err
     (bundle,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
     again = ("predict", bundle, "--out", tmp_path / "p.csv")
     err = refused(*again, "--features", slides / "features_uni_v1")

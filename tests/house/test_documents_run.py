@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from bchisto.core import MissingInputError
 from conftest import write_tissue
-from documented import REPOSITORY, breakhis, lines_of, smaller, write_small
+from documented import REPOSITORY, breakhis, lines_of, patients, smaller, write_small
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,8 @@ def evaluation(here, boosted):
     without_patches(
         here / "patches.csv", here / "run" / "boost" / "10-lightgbm" / "predictions.csv"
     )
+    for name in ("lightgbm.csv", "svm.csv"):
+        shutil.copy(here / "predictions.csv", here / name)
     for run in ("trial", "run", "other"):
         shutil.copytree(boosted / "features", here / run / "features")
     (store,) = (here / "other" / "features").glob("*.h5")
@@ -155,7 +157,31 @@ def embedded(here, boosted):
     shutil.copy(store, here / "run" / "features" / "resnet50-0.5-400.h5")
 
 
+def one_case(here, boosted):
+    """A manifest, a run folder with one model, and new images."""
+    patients(here)
+    shutil.copytree(boosted, here / "study")
+    write_tissue(here / "new", per_class=1, size=(120, 120), seed=3)
+
+
+def without_a_difference(here, boosted):
+    """A manifest with patients, and a run of its images."""
+    from bchisto.cli import main
+
+    patients(here)
+    write_small(here)
+    for line in (
+        "bchisto featurize --images manifest.csv --out run",
+        "bchisto boost --out run --folds 2",
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(smaller(line))
+        assert ended.value.code == 0, line
+
+
 MADE_BEFORE = {
+    "docs/case.md": one_case,
+    "docs/chance.md": without_a_difference,
     "docs/encoders.md": lambda here, boosted: None,
     "docs/embeddings.md": embedded,
     "docs/explain.md": explained,

@@ -1,0 +1,107 @@
+"""The reference of Python: a page a room, of which a reader sees words and values that can be typed."""
+
+import html
+import importlib
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs the documents")
+
+MACHINE = re.compile(
+    r"<[a-z]|object at|\b0x[0-9a-f]|lambda|Alias for field|\(\w+,\)|[A-Z]\w+\(\w+="
+)
+"""Addresses, functions, default values that are objects, fields of tuples by number, names taken for types."""
+
+
+def public():
+    """Yield (name, item) of every name on the pages."""
+    for page in sorted((DOCS / "api").glob("*.md")):
+        for room, members in re.findall(r"automodule:: (\S+)\n +:members: (.+)", page.read_text()):
+            module = importlib.import_module(room)
+            for name in members.split(", "):
+                yield f"{room}.{name}", getattr(module, name)
+
+
+@pytest.fixture(scope="module")
+def conf():
+    spec = importlib.util.spec_from_file_location("documents_conf", DOCS / "conf.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_page_a_room_and_the_index_names_each():
+    index = (DOCS / "api.md").read_text()
+    pages = sorted((DOCS / "api").glob("*.md"))
+    assert len(pages) > 8
+    for page in pages:
+        assert f"](api/{page.name})" in index
+        assert f"\napi/{page.stem}\n" in index
+        rooms = re.findall(r"automodule:: (\S+)", page.read_text())
+        assert rooms
+        assert {room.split(".")[1] for room in rooms} == {page.stem}
+        assert all(f"`{room}`" in index for room in rooms)
+
+
+def test_signatures_hold_only_what_can_be_typed(conf):
+    called = {name: item for name, item in public() if callable(item)}
+    assert len(called) > 100
+    for name, item in called.items():
+        try:
+            text = conf.signature_of(item)
+        except ValueError:  # exceptions have none
+            continue
+        assert not MACHINE.search(text), f"{name}{text}"
+        assert len(text) < 400, name
+
+
+def test_a_default_that_nobody_types_is_left_out(conf):
+    class Thing:
+        def method(self, first, *, second: int = 2, third=("a", None), fourth=DOCS, fifth=len):
+            pass
+
+    text = "(first, *, second=2, third=('a', None), fourth=..., fifth=...)"
+    assert conf.signature_of(Thing.method) == text
+    assert inspect.signature(Thing.method).parameters["fifth"].default is len
+
+
+def test_names_that_share_a_line_stay_names(conf):
+    lines = [":ivar low, high: NaN without an interval.", ":vartype low, high: float", "a, b: c"]
+    conf.process_docstring(None, "class", "", None, None, lines)
+    assert lines == [
+        ":ivar low,\u200bhigh: NaN without an interval.",
+        ":vartype low,\u200bhigh: float",
+        "a, b: c",
+    ]
+
+
+@pytest.mark.slow
+def test_no_page_of_the_site_shows_a_text_of_the_machine(tmp_path):
+    pytest.importorskip("sphinx")
+    pytest.importorskip("furo")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-b", "html", DOCS, tmp_path / "html"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = 0
+    for page in sorted((tmp_path / "html" / "api").glob("*.html")):
+        text = html.unescape(re.sub(r"<[^>]*>", "", page.read_text(encoding="utf-8")))
+        for line in text.splitlines():
+            if re.match(r"(class )?bchisto\.[\w.]+\(", line.strip()):
+                seen += 1
+                assert not MACHINE.search(line.partition("(")[2]), f"{page.stem}: {line}"
+        assert not re.search(r"Alias for field|object at 0x|<function|<factory>", text), page.stem
+        assert not re.search(r"^\w+ \(\w+,\) –", text, re.MULTILINE), page.stem
+        assert "Variables:" not in text
+    assert seen > 100
