@@ -455,19 +455,9 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         table = self.into / "manifest.csv"
         earlier, typed = self._read_manifest(table)
         rows, shown = self._joined(earlier, typed, usable)
-        labels_kept = sum(row.label != row.drawn for row in rows)
-        if labels_kept:
-            text = "%s keeps what a person wrote there: %s"
-            _log.info(text, table, counted(labels_kept, "label"))
         present = {row.path for row in rows}
         unused = [(path, label) for path, label in typed.items() if path not in present]
-        if unused:
-            text = "%s of fields that are no longer cut: kept in %s until they are cut again"
-            _log.warning(text, counted(len(unused), "label"), self._unused)
-        bare = [slide["name"] for slide in shown if not slide["fields"]]
-        if bare:
-            text = "%s without a field, and so without a row: %s"
-            _log.warning(text, counted(len(bare), "slide"), few(bare))
+        self._report(len(typed) - len(unused), len(unused), shown)
         report_ink(
             {slide["name"]: Areas(*(slide[name] for name in Areas._fields)) for slide in usable}
         )
@@ -485,6 +475,18 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                 result=result,
             )
         return result
+
+    def _report(self, kept: int, unused: int, shown: Sequence[Content]) -> None:
+        """Print how many labels of a person are kept and not used, and name slides without a field."""
+        if kept:
+            _log.info("manifest.csv keeps what a person wrote there: %s", counted(kept, "label"))
+        if unused:
+            text = "%s of fields that are no longer cut: kept in %s until they are cut again"
+            _log.warning(text, counted(unused, "label"), self._unused)
+        bare = [slide["name"] for slide in shown if not slide["fields"]]
+        if bare:
+            text = "%s without a field, and so without a row: %s"
+            _log.warning(text, counted(len(bare), "slide"), few(bare))
 
     @property
     def _unused(self) -> Path:
@@ -608,13 +610,21 @@ def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]
         if len(classes) == 1
     ]
     if unit.annotations is not None and len(fields) < max(1, len(corners)):
-        level = logging.INFO if fields else logging.WARNING
-        labels = {annotation.label for annotation in annotations if not annotation.is_ignored}
-        counts = [f"{covering.count((label,))} {label or 'unnamed'}" for label in sorted(labels)]
-        text = "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}"
-        inside = few(counts) or "0"
-        values = (settings.tissue, len(corners), settings.annotated, inside)
-        _log.log(level, Message(text, unit.slide.path, *values))
+        _report_regions(unit, covering)
+    return fields
+
+
+def _report_regions(unit: SlideUnit, covering: Sequence[tuple[str, ...]]) -> None:
+    """Print how many fields are in the regions of each class, and which classes overlap."""
+    settings = unit.settings
+    annotations = unit.annotations or ()
+    labels = {annotation.label for annotation in annotations if not annotation.is_ignored}
+    counts = {label: covering.count((label,)) for label in sorted(labels)}
+    inside = few(f"{count} {label or 'unnamed'}" for label, count in counts.items()) or "0"
+    level = logging.INFO if any(counts.values()) else logging.WARNING
+    text = "{}: fields with enough tissue ({tissue:{}} of {field}): {}; in regions ({annotated:{}}): {}"
+    values = (settings.tissue, len(covering), settings.annotated, inside)
+    _log.log(level, Message(text, unit.slide.path, *values))
     overlaps = Counter(" and ".join(classes) for classes in covering if len(classes) > 1)
     if overlaps:
         text = (
@@ -622,7 +632,6 @@ def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]
         )
         pairs = few(f"{number} {names}" for names, number in sorted(overlaps.items()))
         _log.warning(text, unit.slide.path, counted(overlaps.total(), "field"), pairs)
-    return fields
 
 
 def _picture(tissue: Tissue, annotations: Sequence[Annotation]) -> str:
