@@ -26,6 +26,9 @@ BACH = SHARED / "bach"
 HEADS = ("svm", "lda", "logistic", "lightgbm", "knn")
 
 
+pytestmark = pytest.mark.skipif(
+    not (REPOSITORY / "docs" / "make_results.py").is_file(), reason="needs the repository"
+)
 needs_tables = pytest.mark.skipif(
     not PUBLISHED.is_file() or not (REPOSITORY / "README.md").is_file(),
     reason="needs the repository and the predictions in ../shared",
