@@ -167,8 +167,10 @@ def _field(training: TrainingLooks, views: Sequence[View], scale: float) -> tupl
     """Return the side of a tile in micrometres, and whether all training images have it as their shorter side."""
     if "short" in training.ends:
         least, most = training.ends["short"]
-        finest, coarsest = training.ends.get("mpp", (scale, scale))
-        if least == most and coarsest / finest <= 1 + ALIKE:
+        scales = training.ends.get("mpp", (scale,))
+        # between two scales nobody knows which field is meant
+        is_of_training = any(abs(scale / end - 1) <= ALIKE for end in scales)
+        if least == most and is_of_training:
             return least * scale, True
         if "field" in training.ends:
             narrowest, widest = training.ends["field"]

@@ -161,7 +161,10 @@ def test_of_several_scales_or_sides_the_message_tells_which(boosted, tiles_of):
     for scale in (0.25, 0.5):
         assert tiles_of(boosted("width"), scale=scale) == (32, scale, round(32 / scale), "")
         assert tiles_of(boosted("scales"), scale=scale) == (64 * scale, scale, 64, "")
-    assert tiles_of(boosted("scales"))[-1].endswith(guess.format("16 to 32", "0.25 to 0.5"))
+    for between in ({}, {"scale": 0.4}):
+        warned = tiles_of(boosted("scales"), **between)[-1]
+        assert warned.endswith(guess.format("16 to 32", "0.25 to 0.5"))
+    assert tiles_of(boosted("scales"), scale=0.4, field=28)[-1] == ""
     assert tiles_of(boosted("sides"))[-1].endswith(guess.format("32 to 48", "0.5"))
     for field in (32, 40, 48):
         assert tiles_of(boosted("sides"), field=field)[-1] == ""
