@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..core import InputError, Message, from_options
+from ..core import InputError, Message, counted, from_options
 from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
 from .ending import (
@@ -201,7 +201,8 @@ def reproduce(
     if ledger is not None:
         panels = [replace(run.panel, folder=run.folder) for run in result.protocols if run.panel]
         system = " ".join([recipe.name, *scope.encoders])
-        append_figures(ledger, panels, system=f"{system}:")
+        rows = append_figures(ledger, panels, system=f"{system}:")
+        echo(f"{counted(len(rows), 'figure')} of version {rows[0].version} added to {ledger}")
     if failed is not None:
         raise failed
     done([*result.pictures, result.folder / "report.html"])

@@ -267,7 +267,8 @@ def evaluate(
     for note in notes:
         echo(*wrapped(note), err=True)
     if ledger is not None:
-        append_figures(ledger, panels, result["comparisons"])
+        rows = append_figures(ledger, panels, result["comparisons"])
+        echo(f"{counted(len(rows), 'figure')} of version {rows[0].version} added to {ledger}")
     if failed is not None:
         raise failed
     done(recorded.outputs)

@@ -20,6 +20,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bchisto.apps.recipes import list_recipes, load_recipe
 from bchisto.core.runs import science
@@ -27,13 +28,16 @@ from bchisto.core.runs import science
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
 REFERENCE = RESULTS / "reference.csv"
+MADE = RESULTS / "made.csv"
+"""What made tables of predictions that are kept, if no run beside them records it: settings, version and science."""
+
 PAGES = (
     DOCS.parent / "README.md",
     *(DOCS / f"{name}.md" for name in ("results", "encoders", "performance", "settings")),
 )
 
-Row = Mapping[str, str]
-"""A row of a ledger: column to text."""
+Row = Mapping[str, Any]
+"""A row of a ledger: column to text, and ``made``, the row of `MADE` of its predictions."""
 
 Ledger = Mapping[tuple[str, str], Row]
 """Name and figure to the last row that has them."""
@@ -42,12 +46,38 @@ MARK = re.compile(r"(<!--\{([^}]*)\}-->)(.*?)(<!--/-->)", re.DOTALL)
 
 
 def read_ledger(folder: Path = RESULTS) -> dict[tuple[str, str], Row]:
-    """Return the last row of each name and figure; a later row is a later measurement."""
+    """Return the last row of each name and figure in a file; a later row is a later measurement.
+
+    Raises
+    ------
+    SystemExit
+        Two files have rows of one name and figure, or two rows of them are of other settings.
+    """
     rows: dict[tuple[str, str], Row] = {}
-    for path in sorted(folder.glob("*.csv")):
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows |= {(row["name"], row["figure"]): row for row in csv.DictReader(handle)}
+    for path in sorted({*folder.glob("*.csv")} - {MADE}):
+        of_file: dict[tuple[str, str], Row] = {}
+        for row in records(path):
+            key = (row["name"], row["figure"])
+            before = of_file.setdefault(key, row)
+            if before.get("settings") != row.get("settings"):
+                sys.exit(f"{path}: {key} is of two settings; give one another name")
+            of_file[key] = row
+        twice = rows.keys() & of_file.keys()
+        if twice:
+            sys.exit(f"{path}: {min(twice)} is in another file, too; give one another name")
+        rows |= of_file
+    made = {row["name"]: row for row in records(MADE)}
+    for (name, _), row in rows.items():
+        for part in name.split(" against "):
+            if part in made:
+                row["made"] = made[part]
     return rows
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
 
 
 def percent(value: str, form: str = ".1f") -> str:
@@ -101,6 +131,9 @@ FORMS: dict[str, Callable[[Row], str]] = {
 }
 """Ways to write a row."""
 
+COUNTS = ("images", "units")
+"""Forms of what no science changes."""
+
 
 class Book:
     """The rows, and the versions of those that were taken and whose science has changed.
@@ -127,9 +160,10 @@ class Book:
         if (name, figure) not in self.rows:
             sys.exit(f"docs/results: no row {name!r} with the figure {figure!r}")
         row = self.rows[name, figure]
-        parts = dict(part.split(":") for part in row.get("science", "").split())
-        if any(self._current.get(part) != digest for part, digest in parts.items()):
-            self.old.append(row["version"])
+        for measured in (row, row.get("made", {})):
+            parts = dict(part.split(":") for part in measured.get("science", "").split())
+            if any(self._current.get(part) != digest for part, digest in parts.items()):
+                self.old.append(measured["version"])
         return row
 
     def written(self, text: str) -> str:
@@ -288,7 +322,10 @@ def figure_text(book: Book, mark: str) -> str:
     figure, _, form = rest.rpartition(", ")
     if form not in FORMS:
         sys.exit(f"{mark!r}: no such form; choose one of {', '.join(FORMS)}")
-    return book.written(FORMS[form](book.row(name, figure)))
+    text = FORMS[form](book.row(name, figure))
+    if form in COUNTS:
+        book.old.clear()
+    return book.written(text)
 
 
 def filled(text: str, book: Book) -> str:

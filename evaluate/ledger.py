@@ -76,8 +76,8 @@ def append_figures(
     comparisons: Iterable[Entry] = (),
     *,
     system: str = "",
-) -> None:
-    """Append the figures of tables and of their comparisons to a ledger.
+) -> list[LedgerRow]:
+    """Append the figures of tables and of their comparisons to a ledger, and return their rows.
 
     Parameters
     ----------
@@ -101,16 +101,19 @@ def append_figures(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": _version(),
     }
-    science = {}
-    for panel in panels:
+    added: list[LedgerRow] = []
+    tables = {panel.table.name: panel for panel in panels}
+    for panel in tables.values():
         rests_on = science_of(panel.folder)
-        science[panel.table.name] = rests_on
-        rows += (row._replace(science=rests_on, **measured) for row in _rows_of(panel, system))
+        rows_of_table = _rows_of(panel, system)
+        added += (row._replace(science=rests_on, **measured) for row in rows_of_table)
     for pair in comparisons:
-        both = {science[pair["first"]], science[pair["second"]]}
-        rests_on = " ".join(sorted(both))
-        rows += (row._replace(science=rests_on, **measured) for row in _rows_of_pair(pair))
-    write_rows(path, LedgerRow._fields, rows)
+        both = (tables[pair["second"]], tables[pair["first"]])
+        rests_on = science_of(*(panel.folder for panel in both))
+        rows_of_pair = _rows_of_pair(pair, *both, system)
+        added += (row._replace(science=rests_on, **measured) for row in rows_of_pair)
+    write_rows(path, LedgerRow._fields, [*rows, *added])
+    return added
 
 
 def read_ledger(path: Path) -> list[LedgerRow]:
@@ -131,13 +134,12 @@ def read_ledger(path: Path) -> list[LedgerRow]:
 def _rows_of(panel: Panel, system: str) -> Iterator[LedgerRow]:
     """Yield a row for each figure of a table, and for what chance reaches."""
     metrics = panel.metrics
-    units = metrics["units"]
     settings = dict(panel.run.get("settings", {}))
     table = LedgerRow(
-        name=" ".join(filter(None, (system or panel.run.get("dataset"), panel.table.name))),
+        name=_name(panel, system),
         images=metrics["n"],
-        units=units["count"],
-        unit=metrics["names"].get(units["kind"], units["kind"]),
+        units=metrics["units"]["count"],
+        unit=_unit(panel, metrics["units"]["kind"]),
         protocol=settings.pop("protocol", metrics["protocol"]),
         seeds=settings.pop("seeds", ""),
         settings="; ".join(f"{name} {value}" for name, value in settings.items()),
@@ -155,16 +157,28 @@ def _rows_of(panel: Panel, system: str) -> Iterator[LedgerRow]:
         yield from _row(table, f"chance {name}", share)
 
 
-def _rows_of_pair(pair: Entry) -> Iterator[LedgerRow]:
+def _rows_of_pair(pair: Entry, panel: Panel, against: Panel, system: str) -> Iterator[LedgerRow]:
     """Yield the difference of two tables, and the least difference that most such studies would detect."""
     table = LedgerRow(
-        name=f"{pair['second']} against {pair['first']}", units=pair["units"], unit=pair["unit"]
+        name=f"{_name(panel, system)} against {_name(against, system)}",
+        units=pair["units"],
+        unit=_unit(panel, pair["unit"]),
     )
     yield from _row(
         table._replace(p=round(pair["p_holm"], 6)), "difference", pair["differences"]["accuracy"]
     )
     detectable = {"value": pair["detectable"], "interval": None}
     yield from _row(table, "detectable difference", detectable)
+
+
+def _name(panel: Panel, system: str) -> str:
+    """Return the name of a table, after that of the system or else of its dataset."""
+    return " ".join(filter(None, (system or panel.run.get("dataset"), panel.table.name)))
+
+
+def _unit(panel: Panel, kind: str) -> str:
+    """Return what a unit of a table is called, such as ``patient``."""
+    return str(panel.metrics["names"].get(kind, kind))
 
 
 def _row(table: LedgerRow, figure: str, entry: Entry | Figure | None) -> Iterator[LedgerRow]:

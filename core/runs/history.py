@@ -214,23 +214,25 @@ _PARTS = {
 """Parts that the result of a command rests on."""
 
 
-def science_of(folder: Path) -> str:
-    """Return what the figures of a table rest on: metrics as they are now, and what the commands of its run record.
+def science_of(*folders: Path) -> str:
+    """Return what the figures of tables rest on: metrics as they are now, and what the commands of their runs record.
 
     Parameters
     ----------
-    folder : Path
-        The folder of the table, in a run folder or not.
+    *folders : Path
+        The folder of each table, in a run folder or not.
 
     Returns
     -------
     str
-        See `as_text`. If commands differ, or one recorded nothing, all digests of a part stand side by side.
+        See `as_text`. If commands or runs differ, or one recorded nothing, all digests of a part stand side by side.
     """
     digests = {"metrics": {science()["metrics"]}}
-    runs = [path for path in (folder, *folder.absolute().parents) if (path / "run.json").is_file()]
-    for entry in read_run(runs[0]) if runs else ():
-        recorded = dict(part.split(":") for part in entry.versions.get("science", "").split())
-        for part in _PARTS.get(entry.command, ()):
-            digests.setdefault(part, set()).add(recorded.get(part, "unknown"))
+    for folder in folders:
+        above = (folder, *folder.absolute().parents)
+        run = next((path for path in above if (path / "run.json").is_file()), None)
+        for entry in read_run(run) if run else ():
+            recorded = dict(part.split(":") for part in entry.versions.get("science", "").split())
+            for part in _PARTS.get(entry.command, ()):
+                digests.setdefault(part, set()).add(recorded.get(part, "unknown"))
     return as_text({part: "/".join(sorted(several)) for part, several in digests.items()})
