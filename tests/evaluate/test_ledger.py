@@ -56,6 +56,7 @@ def test_figures_are_those_of_metrics(tables, tmp_path):
         assert row.science == f"metrics:{science()['metrics']}"  # nothing is known of the rest
     (pair,) = metrics["comparisons"]
     difference = rows["neu against alt", "difference"]
+    assert difference.unit == "patient"
     assert float(difference.value) == pytest.approx(
         pair["differences"]["accuracy"]["value"], abs=1e-6
     )
@@ -104,6 +105,11 @@ def test_rows_of_a_run_rest_on_what_its_commands_recorded(boosted, tmp_path):
     (copy / "run.json").write_text(json.dumps(content))
     run("evaluate", copy, "--out", tmp_path / "c", "--record", file)
     assert "stains:unknown" in read_ledger(file)[-1].science
+    # a comparison rests on both runs, whose digests stand side by side
+    run("evaluate", copy, boosted, "--out", tmp_path / "d", "--record", file)
+    pairs = [row for row in read_ledger(file) if row.figure == "difference"]
+    assert pairs
+    assert {"/unknown" in row.science or "unknown/" in row.science for row in pairs} == {True}
 
 
 def test_the_commit_of_a_clean_clone_is_recorded(tmp_path, monkeypatch):

@@ -92,12 +92,38 @@ def test_rows_of_changed_science_name_their_version(made):
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     results = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
     assert "of version" not in text + results
-    version = made.read_ledger()["rakhlin10-svm", "accuracy"]["version"]
+    version = made.read_ledger()["rakhlin10-svm", "accuracy"]["made"]["version"]
     marked = made.filled(text, book_of(made, current=current))
     assert f"350 of 400 (of version {version})<!--/-->" in marked
     assert "349 of 400<!--/-->" in marked  # the published predictions have no stains of ours
+    assert "-->132<!--/--> images of" in marked  # a count rests on nothing
     table = made.filled(results, book_of(made, current=current))
     assert f"| `svm` (of version {version}) | 87.5 (" in table
+
+
+def test_rows_of_changed_metrics_name_the_version_that_measured(made):
+    current = {**science(), "metrics": "00000000"}
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    version = made.read_ledger()["rakhlin10-svm", "accuracy"]["version"]
+    marked = made.filled(text, book_of(made, current=current))
+    assert f"350 of 400 (of version {version})<!--/-->" in marked
+    assert f"349 of 400 (of version {version})<!--/-->" in marked
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a": ["x,accuracy,1,,"], "b": ["x,accuracy,2,,"]}, "is in another file"),
+        ({"a": ["x,accuracy,1,one,", "x,accuracy,2,other,"]}, "of two settings"),
+    ],
+)
+def test_a_name_is_of_one_result(made, tmp_path, files, message):
+    """A sample never stands for what was measured of all, nor one encoder for another."""
+    for name, lines in files.items():
+        text = "\n".join(["name,figure,value,settings,science", *lines])
+        (tmp_path / f"{name}.csv").write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        made.read_ledger(tmp_path)
 
 
 FIGURE = re.compile(r"(?<![\w.-])[+-]?\d[\d,]*(?:\.\d+)?(?![\w-])")
