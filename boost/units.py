@@ -317,7 +317,7 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
         return f"{notice}, though leaves need {needed} rows only; look at the features."
     return Message(
         "{}, since their trees have no split. A leaf needs {} rows (min_data_in_leaf), and as few as {} train (images "
-        "x augmentations); set it to {}, {boost.param:min_data_in_leaf={}}, or use more augmentations.",
+        "x augmentations); set it to {}, {boost.param:min_data_in_leaf={} --overwrite ...}, or use more augmentations.",
         notice,
         needed,
         facts["training_rows"],

@@ -174,8 +174,9 @@ def check(context: click.Context, /, **options: Any) -> int:
     from ..featurize import choose_settings, preset_options
 
     typed = typed_names(context)
-    if not typed & {*_SETTINGS, "preset"}:
-        options |= {"preset": "quick", **preset_options("quick")}
+    if not typed & {*_SETTINGS, "preset"} - {"stain"}:
+        of_preset = {"preset": "quick", **preset_options("quick")}
+        options |= {name: value for name, value in of_preset.items() if name not in typed}
     settings, automatic, brought = choose_settings(options, keep=typed)
     result = preflight(
         from_options(ImageSelection, options),

@@ -165,9 +165,9 @@ def print_results(
 
 
 _HELP = {
-    "weights": "weights that were trained, {featurize.weights:NAME=PATH}",
-    "threshold": "another threshold, {evaluate.sensitivity:0.9}",
-    "images": "more labelled images of more {}, or another encoder, {featurize.encoder:NAME}",
+    "weights": "weights that were trained, {featurize.weights:NAME=PATH ...}",
+    "threshold": "another threshold, {evaluate.sensitivity:0.9 ...}",
+    "images": "more labelled images of more {}, or another encoder, {featurize.encoder:NAME ...}",
 }
 """What would help if nothing is shown to be better than chance, by the kind of `Advice`."""
 

@@ -32,6 +32,11 @@ class FeatureMatrix(NamedTuple):
     groups: Array
     names: Array
 
+    def __repr__(self) -> str:
+        images, features = self.X.shape
+        classes, groups = len(set(self.y)), len(set(self.groups))
+        return f"FeatureMatrix({images} x {features}, {classes} classes, {groups} groups)"
+
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`: image_id, label, group, then a column for each feature.
 

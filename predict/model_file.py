@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..boost import Bundle
-from ..core import BchistoError, InputError, MissingInputError
+from ..core import BchistoError, InputError, MissingInputError, few
 from ..core.formats import file_sha256, read_json
 from ..core.jobs import (
     GPU_SECONDS,
@@ -47,9 +47,12 @@ def find_bundle(model: Path) -> Path:
     if not model.is_dir():
         if model.is_file():
             return model
-        raise MissingInputError(
-            f"{model}: no such model file; bchisto boost and finetune write one as {_BUNDLE}"
-        )
+        # the folder of the run, if the path is of another one of its results
+        others = sorted(map(str, model.parent.parent.glob(f"*/{_BUNDLE}")))
+        remedy = f"bchisto boost and finetune write one as {_BUNDLE}"
+        if others:
+            remedy = f"there is {few(others)}"
+        raise MissingInputError(f"{model}: no such model file; {remedy}")
     bundles = [
         path
         for depth in ("", "*/", "*/*/")

@@ -104,6 +104,9 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     # corrected for the choice if the table was chosen
     figures = [corrected(metrics, key) for metrics, key, _ in rows]
     chances = [metrics["chance"][_FIGURES[key]] for metrics, key, _ in rows]
+    note = ""
+    if any(figure != metrics[key] for figure, (metrics, key, _) in zip(figures, rows, strict=True)):
+        note = "; what was chosen is corrected for the choice, and lower than in the table"
 
     def draw(axes: Any) -> None:
         places = range(len(rows))
@@ -123,7 +126,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     return Drawing(
         _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
         f"{caption}: {'; '.join(texts)}.",
-        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance",
+        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance{note}",
     )
 
 
