@@ -217,11 +217,15 @@ def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[st
 def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
     """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings."""
     ranked = rankings(panels)
-    lines = in_lines(side_by_side(ranked, brief=True))
+    texts = findings(ranked)
+    # the answer comes first, if all tables have the same
+    first = [text for text in texts[:1] if len(ranked) == 1 and not ranked[0].leaders]
+    lines = [line for text in first for line in wrapped(text)]
+    lines += in_lines(side_by_side(ranked, brief=True))
     points = _rows("points.txt", panels=panels)
     if points:
         lines += in_lines(points)
-    texts = [*findings(ranked), "The report has further results.", *warned]
+    texts = [*texts[len(first) :], "The report has further results.", *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 
