@@ -100,7 +100,8 @@ def map_(
         echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(maps), 'slide')}")
         for colouring in {slide.colouring.key: slide.colouring for slide in maps}.values():
             warm = ", ".join(colouring.warm)
-            echo(f"warm colours: {warm}; heat.png: {colouring.title}, of another class by --heat")
+            text = "warm colours: {}; heat.png: {}, of another class by {heat}"
+            echo(Message(text, warm, colouring.title))
         pages = [out / "maps" / slide.grid.name / "index.html" for slide in maps]
         table = out / "slides.csv"
         then = []
