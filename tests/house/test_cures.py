@@ -201,10 +201,8 @@ def test_nothing_learnt_names_the_option_of_boost_wherever_it_is_printed():
     facts = {"models": 3, "without_split": 3, "training_rows": 8, "min_data_in_leaf": 20}
     banner = learning_banner({**facts, "suggested_min_data_in_leaf": 2})
     for shown in (banner, banner.written(in_flags(commands()["evaluate"]))):
-        assert (
-            "set it to 2, bchisto boost --param min_data_in_leaf=2, or use more augmentations"
-            in shown
-        )
+        option = "bchisto boost --param min_data_in_leaf=2 --overwrite ..."
+        assert f"set it to 2, {option}, or use more augmentations" in shown
 
 
 def test_a_damaged_library_of_a_package_is_installed_again():
