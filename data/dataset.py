@@ -175,6 +175,9 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.records)
 
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {str(self.root)!r}, {self.class_counts()})"
+
     def class_counts(self) -> dict[str, int]:
         """Return the number of images of each class, in class order."""
         counts = Counter(record.label for record in self.records)

@@ -70,6 +70,9 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def __repr__(self) -> str:
+        return f"Predictions({len(self)} images, {dict(Counter(self.predicted))})"
+
     @property
     def predicted(self) -> tuple[str, ...]:
         """The most probable class of each image."""

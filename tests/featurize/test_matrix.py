@@ -37,3 +37,17 @@ def test_one_feature_file_is_needed(boosted, tmp_path):
         shutil.copy(path, tmp_path / name)
     with pytest.raises(InputError, match=r"several feature files: .*a ü\.h5, .*; give one of them"):
         load_features(tmp_path)
+
+
+def test_what_a_notebook_shows_is_short(tissue, boosted):
+    """Not every array and record of it."""
+    from bchisto.data import ImageSelection
+    from bchisto.predict import Predictor
+
+    dataset = ImageSelection(tissue).read()
+    assert repr(dataset) == f"Dataset('folder', {str(tissue)!r}, {{'benign': 6, 'malignant': 6}})"
+    matrix = load_features(boosted)
+    assert repr(matrix) == f"FeatureMatrix(12 x {matrix.X.shape[1]}, 2 classes, 12 groups)"
+    predictions = Predictor(boosted).predict(sorted(tissue.rglob("*.png"))[:3])
+    assert repr(predictions).startswith("Predictions(3 images, {")
+    assert len(repr(predictions)) < 80
