@@ -24,9 +24,9 @@ from ...core import (
 )
 from ...core.formats import (
     DICOM_SUFFIXES,
-    GROUP,
     IMAGE,
     MPP,
+    PATIENT,
     SLIDE_SUFFIXES,
     CsvTable,
     Role,
@@ -252,7 +252,7 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
     if settings.patients is not None:
         if rule is not None:
             raise InputError(Message("{patients} and {group_from}: give one of them"))
-        return values_of(slides, settings.patients, GROUP)
+        return values_of(slides, settings.patients, PATIENT)
     if rule is None:
         return {slide.name: slide.name for slide in slides}
     groups = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
@@ -271,19 +271,19 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
     InputError
         Rows of a slide differ, none of the slides has a value, or one of them has no patient.
     """
-    what = "patient" if role is GROUP else role.name
+    what = role.name
     read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{what}")
-    values = _cells_of(slides, read, role, what)
+    values = _cells_of(slides, read, role)
     bare = [slide.name for slide in slides if not values.get(slide.name)]
     if bare:
         text = f"{table}: names no {what} of {counted(len(bare), 'slide')}: {few(bare)}"
-        if role is GROUP or len(bare) == len(slides):
+        if role is PATIENT or len(bare) == len(slides):
             raise InputError(text)
         _log.warning("%s", text)
     return values
 
 
-def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str) -> dict[str, str]:
+def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role) -> dict[str, str]:
     """Return the cell of each slide in a column, by the name of the slide; none if the table has no such column.
 
     Raises
@@ -304,7 +304,7 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str
             first = values.setdefault(slide, value)
             if first != value:
                 raise InputError(
-                    f"{read.path}: {what} of {slide} is {first!r} and {value!r}; keep one row"
+                    f"{read.path}: {role.name} of {slide} is {first!r} and {value!r}; keep one row"
                 )
     return values
 
@@ -339,7 +339,7 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
     stated = {}
     if table is not None:
         read = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
-        for slide, cell in _cells_of(slides, read, MPP, "mpp").items():
+        for slide, cell in _cells_of(slides, read, MPP).items():
             mpp, wrong = spacing_of(cell)
             if wrong:
                 raise InputError(f"{table}: {slide}: {wrong}")

@@ -15,6 +15,7 @@ from .columns import (
     MPP,
     PART,
     PATH,
+    PATIENT,
     PREDICTED,
     Role,
     choose_column,
