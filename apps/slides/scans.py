@@ -5,6 +5,7 @@ Label and macro images are never read, since they often show the name of a patie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ Scan = OpenSlideScan | TiffScan
 
 
 def open_scan(path: Path) -> Scan:
-    """Open a slide: by OpenSlide, and TIFF by tifffile if it then has more levels, or OpenSlide refuses it.
+    """Open a slide: by OpenSlide, and TIFF by tifffile if its levels are others, or OpenSlide refuses it.
 
     Raises
     ------
@@ -143,20 +144,20 @@ def open_scan(path: Path) -> Scan:
     try:
         scan = OpenSlideScan(path)
     except InputError:
-        tiff = _open_tiff(path, beyond=0)
+        tiff = _open_tiff(path, known=())
         if tiff is None:
             raise
         return tiff
     if scan.vendor != "generic-tiff":
         return scan
     try:
-        tiff = _open_tiff(path, beyond=len(scan.sizes))
+        tiff = _open_tiff(path, known=scan.sizes)
     except InputError:
         scan.close()
         raise
     if tiff is None:
         return scan
-    if len(tiff.sizes) > len(scan.sizes):
+    if tiff.sizes != [*scan.sizes]:
         scan.close()
         return tiff
     # that of OME is only in its description
@@ -165,10 +166,10 @@ def open_scan(path: Path) -> Scan:
     return scan
 
 
-def _open_tiff(path: Path, *, beyond: int) -> TiffScan | None:
+def _open_tiff(path: Path, *, known: Sequence[tuple[int, int]]) -> TiffScan | None:
     """Open a slide by tifffile; None if it is not a TIFF, or damaged."""
     try:
-        return TiffScan(path, beyond=beyond)
+        return TiffScan(path, known=known)
     except InputError:
         raise
     except DAMAGE:
