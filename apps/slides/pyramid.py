@@ -73,8 +73,6 @@ class TiffScan:
     Parameters
     ----------
     path : Path
-    known : sequence of (int, int)
-        Sizes of the levels that another program reads; tiles are of use, and checked, only if they are not these.
 
     Raises
     ------
@@ -87,7 +85,7 @@ class TiffScan:
 
     objective = "unknown"
 
-    def __init__(self, path: Path, *, known: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, path: Path) -> None:
         import tifffile
 
         self._path = path
@@ -103,9 +101,9 @@ class TiffScan:
             self.factors = [(width / w + height / h) / 2 for w, h in self.sizes]
             self.bounds: tuple[int, ...] = (0, 0, width, height)
             self.pitch = pixel_sizes(first, described.get(first.index, first.description))
-            if self.sizes != [*known]:
-                for page in self._levels:
-                    _check_tiles(path, page, self._file.filehandle.size)
+            for page in self._levels:
+                _check_tiles(path, page, self._file.filehandle.size)
+            self.digest = self._checksum()
         except BaseException:
             self.close()
             raise
@@ -114,12 +112,10 @@ class TiffScan:
             sizes = few(f"{page.imagewidth} x {page.imagelength}" for page in others)
             text = "%s: the image of %s x %s pixels is read, its others are not: %s"
             _log.warning(text, path, width, height, sizes)
-        # of levels that are not read, tiles may have no size
-        largest = max(1, *(3 * math.prod(page.chunks[:2]) for page in self._levels))
+        largest = max(3 * math.prod(page.chunks[:2]) for page in self._levels)
         self._tile = functools.lru_cache(maxsize=max(1, _KEPT // largest))(self._decode)
 
-    @property
-    def digest(self) -> str:
+    def _checksum(self) -> str:
         """A checksum of sizes, and of level 0 the lengths of all tiles, and the middles of some."""
         page = self._levels[0]
         stated = (self.sizes, page.description, page.databytecounts)
@@ -225,7 +221,8 @@ def _check_colours(path: Path, page: Any) -> None:
     is_colour = page.photometric in (_RGB, _YCBCR) and (samples == 3 or has_alpha)
     if not is_colour or page.dtype not in ("u1", "u2"):
         raise InputError(
-            f"{path}: not in RGB of 8 or 16 bits; if it is stained with dyes, save it as RGB (in QuPath: File > Export images > OME TIFF)"
+            f"{path}: not in RGB of 8 or 16 bits; if it is stained with dyes, save it as RGB"
+            " (in QuPath: File > Export images > OME TIFF)"
         )
 
 
@@ -245,7 +242,7 @@ def _smaller(images: Sequence[Any], first: Any) -> Iterator[Any]:
     """Yield the pages that show all of the first in fewer pixels, from large to small."""
     width = first.imagewidth
     height = first.imagelength
-    after = itertools.dropwhile(lambda page: page.index <= first.index, images)
+    after = images[images.index(first) + 1 :]
     # up to the next slide; labels and overviews are not marked
     marked = itertools.takewhile(lambda page: page.subfiletype or not page.is_tiled, after)
     pages = first.pages or (page for page in marked if page.is_tiled and page.subfiletype == 1)

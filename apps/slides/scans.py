@@ -5,7 +5,6 @@ Label and macro images are never read, since they often show the name of a patie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,7 @@ Scan = OpenSlideScan | TiffScan
 
 
 def open_scan(path: Path) -> Scan:
-    """Open a slide: by OpenSlide, and TIFF by tifffile if its levels are others, or OpenSlide refuses it.
+    """Open a slide: by OpenSlide, but by tifffile if it is a TIFF that no scanner wrote, or that OpenSlide refuses.
 
     Raises
     ------
@@ -144,32 +143,27 @@ def open_scan(path: Path) -> Scan:
     try:
         scan = OpenSlideScan(path)
     except InputError:
-        tiff = _open_tiff(path, known=())
+        tiff = _open_tiff(path)
         if tiff is None:
             raise
         return tiff
     if scan.vendor != "generic-tiff":
         return scan
-    try:
-        tiff = _open_tiff(path, known=scan.sizes)
-    except InputError:
-        scan.close()
-        raise
+    scan.close()
+    tiff = _open_tiff(path)
     if tiff is None:
-        return scan
-    if tiff.sizes != [*scan.sizes]:
-        scan.close()
-        return tiff
-    # that of OME is only in its description
-    scan.pitch = tiff.pitch or scan.pitch
-    tiff.close()
-    return scan
+        raise InputError(f"{path}: a damaged TIFF; copy the slide again")
+    if tiff.sizes == [*scan.sizes]:
+        # as QuPath shows the slide, and as folders of fields name it
+        tiff.bounds = scan.bounds
+        tiff.digest = scan.digest
+    return tiff
 
 
-def _open_tiff(path: Path, *, known: Sequence[tuple[int, int]]) -> TiffScan | None:
+def _open_tiff(path: Path) -> TiffScan | None:
     """Open a slide by tifffile; None if it is not a TIFF, or damaged."""
     try:
-        return TiffScan(path, known=known)
+        return TiffScan(path)
     except InputError:
         raise
     except DAMAGE:

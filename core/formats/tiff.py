@@ -70,8 +70,10 @@ _OTHER_NUMBERS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 _JPEG = 7
 _TABLE = re.compile(rb"\xff\xdb..\0(.{64})", re.DOTALL)
 """The quantisation table for brightness of a JPEG."""
-_OME_IMAGE = re.compile(r"<(?:\w{1,99}:)?Image\b")
-_FIRST_PAGE = re.compile(r"""<(?:\w{1,99}:)?TiffData\b[^<>]*\bIFD\s?=\s?["'](\d{1,9})\b""")
+_OME_IMAGE = re.compile(
+    r"""<(?:\w{1,99}:)?Image\b((?:[^<]|<(?!(?:\w{1,99}:)?Image\b))*?\bIFD\s?=\s?["'](\d{1,9})["'])"""
+)
+"""An image up to the number of its first page."""
 
 _PACKINGS = frozenset({1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
 """Compressions that are read: none, CCITT, LZW, JPEG, deflate, PackBits and Zstandard. Their decoders need no more
@@ -267,12 +269,8 @@ def _mpp(page: Any, stated: Description) -> float | None:
 
 def ome_images(file: Any) -> dict[int, str]:
     """Return what a TIFF states of each of its images in OME-XML, by the number of its first page."""
-    parts = _OME_IMAGE.split(file.pages.first.description[: limits.DESCRIPTION])[1:]
-    images: dict[int, str] = {}
-    for number, part in enumerate(parts):
-        stated = _FIRST_PAGE.search(part)
-        images.setdefault(int(stated[1]) if stated else number, f"<OME {part}")
-    return images
+    images = _OME_IMAGE.findall(file.pages.first.description[: limits.DESCRIPTION])
+    return {int(number): f"<OME {text}" for text, number in images}
 
 
 def pixel_sizes(page: Any, text: str) -> tuple[float, ...]:

@@ -1,12 +1,10 @@
 """Files as strangers have them, by the command line: nothing is lost, no label is read, and each cure helps."""
 
-import json
-
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from slide_files import box, outline, patch, table, write_slide
+from slide_files import patch, table, write_slide
 
 pytest.importorskip("openslide")
 
