@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -135,7 +136,7 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     paths: dict[Path, str] = {}
     for source in sources:
         if source.is_dir():
-            for path in source.rglob("[!.]*"):
+            for path in files_in(source):
                 if path.suffix.casefold() in _SUFFIXES:
                     paths.setdefault(path, path.relative_to(source).as_posix())
         else:
@@ -148,6 +149,19 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     if not slides:
         raise InputError(f"{few(map(str, paths))}: no level of a slide, only labels or overviews")
     return [SlideFile(name, *slides[path]) for path, name in _names_of(sorted(slides)).items()]
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder but hidden ones; links to folders are followed, and no folder is read twice."""
+    known = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders.sort(key=lambda name: (Path(parent, name).is_symlink(), name))
+        place = os.path.realpath(parent)
+        if place in known:
+            folders.clear()
+        else:
+            known.add(place)
+            yield from (Path(parent, name) for name in sorted(names) if name[0] != ".")
 
 
 def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:

@@ -184,7 +184,7 @@ class TiffScan:
         except (ImageError, *DAMAGE) as error:
             factor = self.factors[level]
             x, y = (round(at * factor) for at in (column * across, row * down))
-            why = first_line(error).removeprefix(f"{self._path}: ")
+            why = first_line(error).removeprefix(f"{self._path}: ").partition("; ")[0]
             where = f"x {x}, y {y} ({across} x {down} pixels of level {level})"
             raise ImageError(
                 f"{self._path}: damaged at {where}: {why}; copy the slide again"

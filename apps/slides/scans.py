@@ -20,7 +20,7 @@ _AS_IMAGES = "give its folder as images to bchisto featurize"
 
 TIFF_SUFFIXES = frozenset({".btf", ".qptiff", ".tf2", ".tf8", ".tif", ".tiff"})
 
-_READ = TIFF_SUFFIXES | SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
+_READ = TIFF_SUFFIXES | DICOM_SUFFIXES | SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
 """Suffixes of files that are recognised unless they are damaged."""
 
 
@@ -175,8 +175,11 @@ def _why(path: Path, error: Exception) -> str:
     suffix = path.suffix.casefold()
     if suffix in _PICTURES:
         return f"a picture, not a slide; {_AS_IMAGES}"
-    if suffix in DICOM_SUFFIXES:
+    if suffix in DICOM_SUFFIXES and "upported" in str(error) and path.stat().st_size:
         return f"not a whole slide that is read ({error}); {TO_PYRAMID}; if not one, {_AS_IMAGES}"
     if "upported" in str(error) and suffix not in _READ:
         return f"OpenSlide cannot read it ({error}); {TO_PYRAMID}"
-    return f"OpenSlide cannot read it ({error}); copy the slide again, with the folder beside it if there is one"
+    return (
+        f"OpenSlide cannot read it ({error}); copy all files of the slide again, with the folder"
+        " beside it if there is one"
+    )

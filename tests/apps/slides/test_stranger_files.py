@@ -1,10 +1,14 @@
 """Files as strangers have them, by the command line: nothing is lost, no label is read, and each cure helps."""
 
+import gzip
+import json
+import zipfile
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from slide_files import patch, table, write_slide
+from slide_files import box, outline, patch, table, write_slide
 
 pytest.importorskip("openslide")
 
@@ -189,3 +193,224 @@ def test_other_colours_are_not_called_grey(tmp_path, image, refused, colours):
     assert (
         f"{path}: not in RGB of 8 or 16 bits; if it is stained with dyes, save it as RGB (in" in err
     )
+
+
+WHOLE = box(0, 0, 1000, 700)
+
+
+def features(*objects):
+    return json.dumps({"type": "FeatureCollection", "features": list(objects)})
+
+
+@pytest.fixture
+def drawn(tmp_path, image, cut):
+    """Cut a slide with a file of annotations; returns rows and what is warned."""
+    path = write_slide(tmp_path / "ü 1.tif", SIZE, {(0, 0): image})
+
+    def run(name, content):
+        given = tmp_path / name
+        if isinstance(content, str):
+            content = content.encode()
+        given.write_bytes(content)
+        rows, _, err = cut(path, "--annotations", given)
+        return rows, err
+
+    return run
+
+
+def layer(name, *regions):
+    """Return a layer of ImageScope; each region is attributes and a ring."""
+    texts = [
+        f"<Region {words}><Vertices>"
+        + "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in ring)
+        + "</Vertices></Region>"
+        for words, ring in regions
+    ]
+    return f'<Annotation Id="1" Name="{name}"><Regions>{"".join(texts)}</Regions></Annotation>'
+
+
+@pytest.mark.parametrize(
+    ("properties", "names"),
+    [
+        ([{"name": "Läsion A"}, {"name": "Läsion B"}], "Läsion A, Läsion B"),
+        ([{"label": "in situ", "group": 2}], "in situ"),
+        ([{"class_name": "DCIS"}, {"classification": {"name": "T"}, "name": "T 1"}], "DCIS"),
+        ([{"category": 7}], "7"),
+    ],
+)
+def test_names_in_geojson_are_not_classes(drawn, properties, names):
+    objects = [outline("", WHOLE) for _ in properties]
+    for each, own in zip(objects, properties, strict=True):
+        each["properties"] |= own
+    rows, err = drawn("a.geojson", features(*objects))
+    number = names.count(",") + 1
+    line = (
+        f"a.geojson: what {number} region{'s' * (number > 1)} are called is not read as a class: {names}; "
+        "set classes in QuPath, or rename their layer by its class, or that property to classification"
+    )
+    assert line in err
+    assert rows
+
+
+def test_names_beside_classes_are_not_warned_of(drawn):
+    content = features(outline("T", WHOLE, name="Läsion A"), outline("", box(0, 0, 9, 9)))
+    assert "called" not in drawn("a.geojson", content)[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "names"),
+    [
+        ("Layer 12", ("DCIS", "LCIS"), "DCIS, LCIS"),
+        ("Annotation", ("DCIS", ""), "DCIS"),
+        ("", ("", ""), "a layer without a name"),
+        ("Carcinoma", ("DCIS", "LCIS"), ""),
+        ("", ("DCIS", "LCIS"), ""),
+    ],
+)
+def test_texts_in_layers_without_a_name_of_a_class(drawn, name, texts, names):
+    regions = [(f'Type="0" Text="{text}"', WHOLE) for text in texts]
+    _, err = drawn("a.xml", f"<Annotations>{layer(name, *regions)}</Annotations>")
+    assert (f"called is not read as a class: {names}; " in err) == bool(names)
+    assert ("called" in err) == bool(names)
+
+
+@pytest.mark.parametrize("value", ["1", "True", " TRUE", "0", "False"])
+def test_negative_regions_however_they_are_marked(drawn, value):
+    outer, hole = ('Type="0"', WHOLE), (f'Type="0" NegativeROA="{value}"', box(0, 0, 600, 700))
+    rows, _ = drawn("a.xml", f"<Annotations>{layer('T', outer, hole)}</Annotations>")
+    labels = [row["label"] for row in rows]
+    assert labels.count("T") == (6 if value.strip()[0] in "1T" else 15)
+
+
+def test_what_is_neither_negative_nor_positive(tmp_path, drawn):
+    content = "<Annotations>" + layer("T", ('NegativeROA="-1"', WHOLE)) + "</Annotations>"
+    with pytest.raises(AssertionError, match="NegativeROA is '-1', not 0 or 1"):
+        drawn("a.xml", content)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'name': \"Krebs 'in situ'\", 'color': [200, 0, 0]}", "{'names': ['Krebs \\'in situ\\'']}"],
+)
+def test_a_class_that_is_the_text_of_a_dict(drawn, text):
+    rows, _ = drawn("a.geojson", features(outline("", WHOLE, classification=text)))
+    assert {row["label"] for row in rows} == {"Krebs 'in situ'"}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        outline("", WHOLE, classification="{'name': T}"),
+        outline("", WHOLE, classification="{'a': " * 9999),
+        outline("T", [[1, 2], 3, [4, 5]]),
+        outline("T", 7),
+        outline("T", [["a", "b"]] * 4),
+        5,
+    ],
+)
+def test_no_talk_of_python(drawn, broken):
+    with pytest.raises(AssertionError) as caught:
+        drawn("a.geojson", features(outline("T", WHOLE), broken))
+    text = str(caught.value)
+    assert "(feature 2: its class or geometry cannot be read, or is off all slides); export" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "number", "left"),
+    [
+        (features(*[outline("", WHOLE, objectType="detection")] * 3), "0 regions", "3 objects"),
+        (
+            features(outline("T", WHOLE), outline("", WHOLE, objectType="tile")),
+            "1 region",
+            "1 object",
+        ),
+        (features(), "0 regions", "0 objects"),
+        ("[]", "0 regions", "0 objects"),
+        ("<Annotations><Annotation/></Annotations>", "0 regions", "0 objects"),
+    ],
+)
+def test_what_is_left_out_is_counted(drawn, content, number, left):
+    _, err = drawn("a.json", content)
+    assert f"a.json: {number}, and {left} left out that are cells or without an area" in err
+
+
+def packed(name, *contents):
+    """Return a zip with files of annotations."""
+    import io
+
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(name.format(number), content)
+    return data.getvalue()
+
+
+GEOJSON = features(outline("Drüse", WHOLE)).replace("\\u00fc", "ü")
+AGAIN = "; copy it again, or export it again"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "cure"),
+    [
+        ("a.geojson", GEOJSON[:-30], AGAIN),
+        ("a.geojson", b"\n \n", AGAIN),
+        ("a.geojson.gz", gzip.compress(GEOJSON.encode())[:-20], AGAIN),
+        ("a.geojson.gz", gzip.compress(GEOJSON.encode())[:-8] + bytes(8), AGAIN),
+        ("a.zip", packed("{}.geojson", GEOJSON)[:-40], AGAIN),
+        ("a.xml", "<Annotations>" + layer("T", ("", WHOLE)), AGAIN),
+        (
+            "a.zip",
+            packed("{}.json", *[GEOJSON] * 3),
+            "a zip of 3 such files, not of one; unpack it into a folder",
+        ),
+        ("a.geojson", GEOJSON.encode("cp1252"), "not in UTF-8; save it in UTF-8"),
+        ("a.json", "label;x;y\nT;1;2\n", "(not JSON); export GeoJSON"),
+        ("a.json", "MULTIPOLYGON (((0 0, 9 0, 9 9)))", "(not JSON); export GeoJSON"),
+        ("a.geojson", b"II*\0" + bytes(99), "(not JSON); export GeoJSON"),
+    ],
+)
+def test_a_cure_fits_its_reason(drawn, name, content, cure):
+    with pytest.raises(AssertionError) as caught:
+        drawn(name, content)
+    text = str(caught.value)
+    assert cure in text
+    assert text.count(";") == 1
+    assert "codec" not in text
+
+
+def test_annotations_that_are_not_there(tmp_path, image, refused):
+    path = write_slide(tmp_path / "a.tif", SIZE, {(0, 0): image})
+    err = refused("slides", "cut", path, "--annotations", tmp_path / "ü", "--out", tmp_path / "out")
+    assert f"--annotations {tmp_path / 'ü'}: no such file or folder" in err
+
+
+def test_folders_that_are_links(tmp_path, image, completed):
+    """Also one that leads back to the folder that it is in, and two that lead to one."""
+    far, near = tmp_path / "archive", tmp_path / "slides"
+    write_slide(far / "2024" / "ü 1.tif", SIZE, {(0, 0): image})
+    near.mkdir()
+    (near / "old").symlink_to(far, target_is_directory=True)
+    (near / "older").symlink_to(far, target_is_directory=True)
+    (far / "2024" / "back").symlink_to(near, target_is_directory=True)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "ü 1.geojson").write_text(features(outline("T", WHOLE)))
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn" / "y").symlink_to(tmp_path / "x")
+    words = ("--annotations", tmp_path / "drawn", "--field", 100, "--out", tmp_path / "out")
+    printed, _ = completed("slides", "cut", near, *words)
+    assert printed.startswith("1 slide of 1 patient,")
+    assert {row["label"] for row in table(tmp_path / "out" / "manifest.csv")} == {"T"}
+
+
+def test_a_slide_in_dicom_that_is_not_whole(tmp_path, refused):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "1.dcm").write_bytes(b"")
+    err = refused("slides", "cut", tmp_path / "A", "--out", tmp_path / "out")
+    assert "; copy all files of the slide again, with the folder beside it if there is one" in err
+    assert err.count(";") == 1
+
+
+def test_micrometres_may_be_in_the_table(tmp_path, image, refused):
+    path = write_slide(tmp_path / "a.tif", SIZE, {(0, 0): image}, mpp=None)
+    err = refused("slides", "cut", path, "--out", tmp_path / "out")
+    assert "give --mpp, or a column mpp in --patients" in err
