@@ -8,7 +8,6 @@ RFC 7946; ``QuPathTypeAdapters`` and ``PathClassTools`` in the sources of QuPath
 
 from __future__ import annotations
 
-import ast
 import gzip
 import io
 import json
@@ -32,6 +31,7 @@ from ...core.formats import (
     limits,
     open_zip,
     parse_json,
+    parse_yaml,
 )
 from .files import files_in
 
@@ -54,9 +54,6 @@ _OTHERS = re.compile(r"(path)?(detection|cell|tile|tma_?core|root)(object)?", re
 
 _NAMES = ("name", "label", "class", "class_name", "category", "group")
 """Properties by which other programs, and people, tell what an object is; QuPath has classes for it."""
-
-_LONGEST = 10_000
-"""Characters of a class that is the text of a Python dict: a name and a colour."""
 
 _DAMAGED = (
     OSError,
@@ -346,11 +343,8 @@ def _nested(polygons: Sequence[Any]) -> list[Any]:
 def _class_of(value: Any) -> tuple[str, Colour | None]:
     """Return the name of a class of QuPath, empty without one, and its colour."""
     if isinstance(value, str) and value.startswith("{"):
-        # as GDAL writes it, or geopandas
-        try:
-            value = parse_json(value)
-        except ValueError:
-            value = ast.literal_eval(value[:_LONGEST])
+        # as GDAL writes it, or geopandas, whose texts of a dict are YAML
+        value = parse_yaml(value)
     colour = None
     if isinstance(value, dict):
         colour = _colour_of(value.get("color", value.get("colorRGB")))

@@ -107,11 +107,14 @@ class TiffScan:
         except BaseException:
             self.close()
             raise
-        others = [page for page in images if page is not first and not page.subfiletype]
+        others = few(
+            f"{page.imagewidth} x {page.imagelength}"
+            for page in images
+            if page is not first and not page.subfiletype
+        )
         if others:
-            sizes = few(f"{page.imagewidth} x {page.imagelength}" for page in others)
             text = "%s: the image of %s x %s pixels is read, its others are not: %s"
-            _log.warning(text, path, width, height, sizes)
+            _log.warning(text, path, width, height, others)
         largest = max(3 * math.prod(page.chunks[:2]) for page in self._levels)
         self._tile = functools.lru_cache(maxsize=max(1, _KEPT // largest))(self._decode)
 
