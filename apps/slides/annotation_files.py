@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -54,16 +51,6 @@ _OTHERS = re.compile(r"(path)?(detection|cell|tile|tma_?core|root)(object)?", re
 
 _NAMES = ("name", "label", "class", "class_name", "category", "group")
 """Properties by which other programs, and people, tell what an object is; QuPath has classes for it."""
-
-_DAMAGED = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    zlib.error,
-    zipfile.BadZipFile,
-    json.JSONDecodeError,
-)
-"""What a file that is not whole raises; a line of XML that is wrong is a `SyntaxError`."""
 
 _GEOMETRIES = ("Polygon", "MultiPolygon", "GeometryCollection")
 
@@ -205,13 +192,12 @@ def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotatio
         raise
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not in UTF-8; save it in UTF-8") from error
-    except _DAMAGED as error:
-        text = (
-            f"{path}: cannot be read, or only in part ({error}); copy it again, or export it again"
-        )
-        raise InputError(text) from error
     except DAMAGE as error:
-        raise InputError(refusal(path, first_line(error)[:200])) from error
+        text = f"{path}: cannot be read, or only in part; copy it again, or export it again"
+        # others are of readers of files that end too early, or of Python
+        if type(error) is ValueError:
+            text = refusal(path, first_line(error)[:200])
+        raise InputError(text) from error
 
 
 def class_colours(given: Path) -> dict[str, Colour]:

@@ -57,12 +57,10 @@ class OpenSlideScan:
         self.vendor = properties.get("openslide.vendor", "")
         self.sizes = self._slide.level_dimensions
         self.factors = self._slide.level_downsamples
-        bounds: list[Any] = [
-            properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
-        ]
-        if None in bounds:
-            bounds = [0, 0, *self._slide.dimensions]
-        self.bounds: tuple[int, ...] = tuple(map(int, bounds))
+        whole = zip(("x", "y", "width", "height"), (0, 0, *self._slide.dimensions), strict=True)
+        self.bounds: tuple[int, ...] = tuple(
+            int(properties.get(f"openslide.bounds-{name}", side)) for name, side in whole
+        )
         self.pitch: tuple[Any, ...] = tuple(
             properties.get(f"openslide.mpp-{axis}") for axis in "xy"
         )

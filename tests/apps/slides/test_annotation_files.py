@@ -314,7 +314,7 @@ def test_other_files_are_refused_with_a_cure(tmp_path, name, content, why, refus
     words = ("slides", "cut", slide, "--out", tmp_path / "out", "--annotations")
     line = refused(*words, path)
     what = (
-        "cannot be read, or only in part ("
+        "cannot be read, or only in part; "
         if why == AGAIN
         else "no annotations of QuPath, ASAP, Im"
     )
