@@ -178,6 +178,6 @@ def _why(path: Path, error: Exception) -> str:
     if "upported" in str(error) and suffix not in _READ:
         return f"OpenSlide cannot read it ({error}); {TO_PYRAMID}"
     return (
-        f"OpenSlide cannot read it ({error}); copy all files of the slide again, with the folder"
+        f"OpenSlide cannot read it ({error}); copy the slide again, all its files, with the folder"
         " beside it if there is one"
     )

@@ -299,9 +299,9 @@ def test_each_refusal_has_a_cure_that_helps(tmp_path, image):
         (raw("a.isyntax", b"<DataObject" * 99), QUPATH, False),
         (raw("cut.ome.tif", whole[: len(whole) // 2]), "copy the slide again", True),
         (raw("cut.tif", generic[: len(generic) // 2]), "copy the slide again", True),
-        (raw("empty.tif", b""), "copy all files of the slide again", True),
-        (raw("page.tif", b"<!doctype html>"), "copy all files of the slide again", True),
-        (raw("empty.svs", b""), "copy all files of the slide again", True),
+        (raw("empty.tif", b""), "copy the slide again", True),
+        (raw("page.tif", b"<!doctype html>"), "copy the slide again", True),
+        (raw("empty.svs", b""), "copy the slide again", True),
         (raw("a.mrxs", b"\xff\xd8\xff" * 9), "with the folder beside it", True),
     ):
         with pytest.raises(InputError, match=why) as caught:

@@ -406,7 +406,7 @@ def test_a_slide_in_dicom_that_is_not_whole(tmp_path, refused):
     (tmp_path / "A").mkdir()
     (tmp_path / "A" / "1.dcm").write_bytes(b"")
     err = refused("slides", "cut", tmp_path / "A", "--out", tmp_path / "out")
-    assert "; copy all files of the slide again, with the folder beside it if there is one" in err
+    assert "; copy the slide again, all its files, with the folder beside it if there is one" in err
     assert err.count(";") == 1
 
 
