@@ -283,7 +283,7 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
     Raises
     ------
     InputError
-        Rows of a slide differ, none of the slides has a value, or one of them has no patient.
+        There is no such column, rows of a slide differ, none of the slides has a value, or one has no patient.
     """
     what = role.name
     read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{what}")

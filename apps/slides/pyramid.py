@@ -1,4 +1,4 @@
-"""Slides in TIFF that OpenSlide does not read: levels in SubIFDs, further compressions, strips; read by tifffile.
+"""Slides in TIFF that no scanner wrote: levels in SubIFDs or pages, further compressions, strips; read by tifffile.
 
 References
 ----------
@@ -77,7 +77,7 @@ class TiffScan:
     Raises
     ------
     InputError
-        It is not RGB of 8 or 16 bits, in a compression that is read, in tiles or strips of a size that fits into
+        It is not upright RGB of 8 or 16 bits, in a compression that is read, in tiles or strips of a size that fits into
         memory; or it is truncated.
     ValueError
         Its directories cannot be read.

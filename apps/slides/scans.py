@@ -1,4 +1,4 @@
-"""What a slide is read from: OpenSlide, and tifffile for TIFF that OpenSlide does not read.
+"""What a slide is read from: OpenSlide, and tifffile for TIFF that no scanner wrote.
 
 Label and macro images are never read, since they often show the name of a patient.
 """
