@@ -153,14 +153,14 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
 
 def files_in(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder but hidden ones; links to folders are followed, and no folder is read twice."""
-    known = set()
+    visited = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders.sort(key=lambda name: (Path(parent, name).is_symlink(), name))
-        place = os.path.realpath(parent)
-        if place in known:
+        target = os.path.realpath(parent)
+        if target in visited:
             folders.clear()
         else:
-            known.add(place)
+            visited.add(target)
             yield from (Path(parent, name) for name in sorted(names) if name[0] != ".")
 
 

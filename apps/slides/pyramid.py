@@ -77,8 +77,8 @@ class TiffScan:
     Raises
     ------
     InputError
-        It is not upright RGB of 8 or 16 bits, in a compression that is read, in tiles or strips of a size that fits into
-        memory; or it is truncated.
+        It is not RGB of 8 or 16 bits, upright, in a compression that is read, in tiles or strips of a size that fits
+        into memory; or it is truncated.
     ValueError
         Its directories cannot be read.
     """

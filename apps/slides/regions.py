@@ -66,7 +66,8 @@ def files_by_slide(
     Raises
     ------
     InputError
-        It does not exist, there are several slides and one file, no slide has a file that can be read, or one has several.
+        It does not exist, there are several slides and one file, no slide has a file that can be read, or one has
+        several.
     """
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}, {}
