@@ -28,7 +28,9 @@ from ...core.formats import (
     limits,
     open_zip,
     parse_json,
+    parse_yaml,
 )
+from .files import files_in
 
 Colour: TypeAlias = tuple[int, ...]
 """Red, green and blue, 0 to 255."""
@@ -46,6 +48,9 @@ _HISTOQC = re.compile(
 
 _OTHERS = re.compile(r"(path)?(detection|cell|tile|tma_?core|root)(object)?", re.IGNORECASE)
 """Kinds of objects that are not annotations; QuPath 0.2 wrote a kind in place of an id."""
+
+_NAMES = ("name", "label", "class", "class_name", "category", "group")
+"""Properties by which other programs, and people, tell what an object is; QuPath has classes for it."""
 
 _GEOMETRIES = ("Polygon", "MultiPolygon", "GeometryCollection")
 
@@ -79,12 +84,15 @@ class Annotation(NamedTuple):
         Red, green and blue of its class, 0 to 255.
     taken_out : tuple of ndarray of float, shape (points, 2)
         Outlines whose area is none of it, wherever they lie: negative regions of ImageScope.
+    name : str
+        What its file calls it, which is not read as its class.
     """
 
     label: str
     rings: tuple[Floats, ...]
     colour: Colour | None = None
     taken_out: tuple[Floats, ...] = ()
+    name: str = ""
 
     @property
     def box(self) -> Floats:
@@ -180,8 +188,16 @@ def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotatio
         if b"<" in data.lstrip()[:4]:
             return list(_read_xml(data, corner))
         return _read_json(data)
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not in UTF-8; save it in UTF-8") from error
     except DAMAGE as error:
-        raise InputError(refusal(path, first_line(error)[:200])) from error
+        text = f"{path}: cannot be read, or only in part; copy it again, or export it again"
+        # others are of readers of files that end too early, or of Python
+        if type(error) is ValueError:
+            text = refusal(path, first_line(error)[:200])
+        raise InputError(text) from error
 
 
 def class_colours(given: Path) -> dict[str, Colour]:
@@ -194,7 +210,7 @@ def class_colours(given: Path) -> dict[str, Colour]:
     """
     paths = [given]
     if given.is_dir():
-        paths = list(filter(slide_named, sorted(given.rglob("[!.]*"))))
+        paths = list(filter(slide_named, files_in(given)))
     colours: dict[str, Colour] = {}
     for path in paths:
         try:
@@ -232,7 +248,9 @@ def _content(path: Path) -> bytes:
                 if slide_named(Path(name)) and not name.startswith("__MACOSX/")
             ]
             if len(names) != 1:
-                raise ValueError(f"a zip of {len(names)} such files, not of one")
+                raise InputError(
+                    f"{path}: a zip of {len(names)} such files, not of one; unpack it into a folder"
+                )
             with archive.open(names[0]) as member:
                 data = member.read(most + 1)
     if len(data) > most:
@@ -242,10 +260,9 @@ def _content(path: Path) -> bytes:
 
 def _read_json(data: bytes) -> list[Annotation]:
     """Return the annotations of GeoJSON: a ``FeatureCollection``, a feature, a geometry, or a list of them."""
-    try:
-        content = parse_json(data)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not a readable JSON file: {first_line(error)}") from error
+    if data.strip() and not re.match(rb"[^!-~]*[{[]", data):
+        raise ValueError("not JSON")
+    content = parse_json(data)
     if isinstance(content, dict):
         content = content.get("features", [content])
     annotations: list[Annotation] = []
@@ -253,7 +270,9 @@ def _read_json(data: bytes) -> list[Annotation]:
         try:
             annotations += _read_feature(feature)
         except DAMAGE as error:
-            raise ValueError(f"feature {number} is not GeoJSON: {first_line(error)}") from error
+            raise ValueError(
+                f"feature {number}: its class or geometry cannot be read, or is off all slides"
+            ) from error
     return annotations
 
 
@@ -264,13 +283,16 @@ def _read_feature(feature: Any) -> Iterator[Annotation]:
     if not {"geometry", "properties"} & feature.keys():
         raise ValueError("it has no geometry")
     properties = feature.get("properties") or {}
+    name = next(filter(None, map(properties.get, _NAMES)), "")
     kinds = (properties.get(name) for name in ("objectType", "object_type", "type"))
     kind = next(filter(None, kinds), feature.get("id"))
-    if _OTHERS.fullmatch(str(kind)) is None:
+    if _OTHERS.fullmatch(str(kind)) is not None:
+        yield Annotation("", ())
+    else:
         label, colour = _class_of(properties.get("classification"))
         # other geometries have no ring
         for rings in list(_polygons_of(feature.get("geometry") or {})) or [[]]:
-            yield Annotation(label, tuple(map(_ring, filter(None, rings))), colour)
+            yield Annotation(label, tuple(map(_ring, filter(None, rings))), colour, name=str(name))
     for child in properties.get("childObjects") or properties.get("children") or ():
         yield from _read_feature(child)
 
@@ -307,8 +329,8 @@ def _nested(polygons: Sequence[Any]) -> list[Any]:
 def _class_of(value: Any) -> tuple[str, Colour | None]:
     """Return the name of a class of QuPath, empty without one, and its colour."""
     if isinstance(value, str) and value.startswith("{"):
-        # as GDAL writes it
-        value = parse_json(value)
+        # as GDAL writes it, or geopandas, whose texts of a dict are YAML
+        value = parse_yaml(value)
     colour = None
     if isinstance(value, dict):
         colour = _colour_of(value.get("color", value.get("colorRGB")))
@@ -381,17 +403,26 @@ def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
             # its lowest byte is red
             colour = colour[::-1]
         regions = list(layer.iter("Region"))
-        negative = [region for region in regions if region.get("NegativeROA") == "1"]
+        negative = [region for region in regions if _is_set(region, "NegativeROA")]
         taken_out = tuple(filter(len, map(_outline_of, negative)))
         for region in regions:
             if region not in negative:
-                label = name or region.get("Text", "").strip()
-                yield Annotation(label, (_outline_of(region),), colour, taken_out)
+                text = region.get("Text", "").strip()
+                label = name or text
+                called = text or label or "a layer without a name"
+                yield Annotation(label, (_outline_of(region),), colour, taken_out, called)
+
+
+def _is_set(region: ElementTree.Element, attribute: str) -> bool:
+    value = region.get(attribute, "0").strip().casefold()
+    if value not in ("0", "1", "false", "true", ""):
+        raise ValueError(f"{attribute} is {value!r}, not 0 or 1")
+    return value in ("1", "true")
 
 
 def _outline_of(region: ElementTree.Element) -> Floats:
     """Return the outline of a region, which may have only two corners if it is a rectangle or an ellipse."""
-    if region.get("HasEndcaps") == "1":
+    if _is_set(region, "HasEndcaps"):
         # a line of HALO
         return _ring([])
     ring = _ring_of([*region.iter("Vertex"), *region.iter("V")])

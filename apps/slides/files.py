@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,9 +25,9 @@ from ...core import (
 )
 from ...core.formats import (
     DICOM_SUFFIXES,
-    GROUP,
     IMAGE,
     MPP,
+    PATIENT,
     SLIDE_SUFFIXES,
     CsvTable,
     Role,
@@ -135,7 +136,7 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     paths: dict[Path, str] = {}
     for source in sources:
         if source.is_dir():
-            for path in source.rglob("[!.]*"):
+            for path in files_in(source):
                 if path.suffix.casefold() in _SUFFIXES:
                     paths.setdefault(path, path.relative_to(source).as_posix())
         else:
@@ -148,6 +149,19 @@ def list_slides(sources: Sequence[Path]) -> list[SlideFile]:
     if not slides:
         raise InputError(f"{few(map(str, paths))}: no level of a slide, only labels or overviews")
     return [SlideFile(name, *slides[path]) for path, name in _names_of(sorted(slides)).items()]
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder but hidden ones; links to folders are followed, and no folder is read twice."""
+    visited = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders.sort(key=lambda name: (Path(parent, name).is_symlink(), name))
+        target = os.path.realpath(parent)
+        if target in visited:
+            folders.clear()
+        else:
+            visited.add(target)
+            yield from (Path(parent, name) for name in sorted(names) if name[0] != ".")
 
 
 def _join_series(paths: Mapping[Path, str]) -> dict[Path, tuple[Path, str]]:
@@ -252,7 +266,7 @@ def groups_of(slides: Sequence[SlideFile], settings: SlideSettings) -> dict[str,
     if settings.patients is not None:
         if rule is not None:
             raise InputError(Message("{patients} and {group_from}: give one of them"))
-        return values_of(slides, settings.patients, GROUP)
+        return values_of(slides, settings.patients, PATIENT)
     if rule is None:
         return {slide.name: slide.name for slide in slides}
     groups = PathRule.of(rule, name="group_from").find(slide.relative for slide in slides)
@@ -269,21 +283,21 @@ def values_of(slides: Sequence[SlideFile], table: Path, role: Role) -> dict[str,
     Raises
     ------
     InputError
-        Rows of a slide differ, none of the slides has a value, or one of them has no patient.
+        There is no such column, rows of a slide differ, none of the slides has a value, or one has no patient.
     """
-    what = "patient" if role is GROUP else role.name
+    what = role.name
     read = read_csv(table, needed=(IMAGE, role), expected=f"slide,{what}")
-    values = _cells_of(slides, read, role, what)
+    values = _cells_of(slides, read, role)
     bare = [slide.name for slide in slides if not values.get(slide.name)]
     if bare:
         text = f"{table}: names no {what} of {counted(len(bare), 'slide')}: {few(bare)}"
-        if role is GROUP or len(bare) == len(slides):
+        if role is PATIENT or len(bare) == len(slides):
             raise InputError(text)
         _log.warning("%s", text)
     return values
 
 
-def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str) -> dict[str, str]:
+def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role) -> dict[str, str]:
     """Return the cell of each slide in a column, by the name of the slide; none if the table has no such column.
 
     Raises
@@ -304,7 +318,7 @@ def _cells_of(slides: Sequence[SlideFile], read: CsvTable, role: Role, what: str
             first = values.setdefault(slide, value)
             if first != value:
                 raise InputError(
-                    f"{read.path}: {what} of {slide} is {first!r} and {value!r}; keep one row"
+                    f"{read.path}: {role.name} of {slide} is {first!r} and {value!r}; keep one row"
                 )
     return values
 
@@ -339,7 +353,7 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
     stated = {}
     if table is not None:
         read = read_csv(table, needed=(IMAGE,), expected="slide,patient,mpp")
-        for slide, cell in _cells_of(slides, read, MPP, "mpp").items():
+        for slide, cell in _cells_of(slides, read, MPP).items():
             mpp, wrong = spacing_of(cell)
             if wrong:
                 raise InputError(f"{table}: {slide}: {wrong}")

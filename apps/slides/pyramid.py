@@ -1,4 +1,4 @@
-"""Slides in TIFF that OpenSlide does not read: levels in SubIFDs, further compressions, strips; read by tifffile.
+"""Slides in TIFF that no scanner wrote: levels in SubIFDs or pages, further compressions, strips; read by tifffile.
 
 References
 ----------
@@ -10,32 +10,38 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import logging
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core import DAMAGE, ImageError, InputError, first_line
+from ...core import DAMAGE, ImageError, InputError, few, first_line
 from ...core.formats import (
     Array,
     Pixels,
     check_jpeg,
     coded_size,
     limits,
+    ome_images,
     pixel_sizes,
 )
+
+_log = logging.getLogger(__name__)
 
 _RGB = 2
 _YCBCR = 6
 _JPEG = 7
+_ORIENTATION = 274
 _PACKINGS = frozenset({1, 5, _JPEG, 8, 32773, 32946, 34712, 50000, 50001})
 """Compressions that are read: none, LZW, JPEG, deflate, PackBits, JPEG 2000, Zstandard and WebP, whose decoders need no
 more memory than a tile has pixels."""
 
 _MOST_LEVELS = 32
-"""Pages that may be levels: halved so often, a slide of any size has one pixel."""
+"""Pages that may be levels, and are looked at: halved so often, a slide of any size has one pixel."""
 
 _KEPT = 2**27
 """Bytes of decoded tiles that are kept: a row of tiles of a slide of 170,000 pixels, of which each strip of a mask
@@ -51,8 +57,15 @@ TO_PYRAMID = (
 )
 
 
+_WORDS = r"(?<![a-z])(label|macro|makro|overview|thumbnail|preview|barcode|etikett|übersicht|vorschau)s?(?![a-z])"
+_OTHER = re.compile(rf"\A[^|]{{0,99}}{_WORDS}|<ImageType>\s*{_WORDS}", re.IGNORECASE)
+"""How descriptions of images that are no slides begin: names in OME, and what scanners write."""
+
+
 class TiffScan:
-    """A slide in TIFF, whose levels are in SubIFDs of its first page, or in pages after it.
+    """A slide in TIFF: the largest page that is not named as a label or an overview.
+
+    Its levels are in SubIFDs of that page, or in pages after it.
 
     Tiles that the file lacks are white, as is everything outside of a level. The attributes are those of
     `bchisto.apps.slides.scans.OpenSlideScan`.
@@ -60,46 +73,52 @@ class TiffScan:
     Parameters
     ----------
     path : Path
-    beyond : int
-        Levels that another program reads; the tiles are of use, and checked, only if there are more.
 
     Raises
     ------
     InputError
-        It is not RGB of 8 or 16 bits, in a compression that is read, in tiles or strips of a size that fits into
-        memory; or it is truncated.
+        It is not RGB of 8 or 16 bits, upright, in a compression that is read, in tiles or strips of a size that fits
+        into memory; or it is truncated.
     ValueError
         Its directories cannot be read.
     """
 
     objective = "unknown"
 
-    def __init__(self, path: Path, *, beyond: int) -> None:
+    def __init__(self, path: Path) -> None:
         import tifffile
 
         self._path = path
         self._file = tifffile.TiffFile(path)
         try:
-            first = self._file.pages.first
+            described = ome_images(self._file)
+            images = _images(path, self._file, described)
+            first = max(images, key=lambda page: page.imagewidth * page.imagelength)
             _check_colours(path, first)
-            self._levels = [first, *_smaller(self._file, first)]
+            self._levels = [first, *_smaller(images, first)]
             self.sizes = [(page.imagewidth, page.imagelength) for page in self._levels]
             width, height = self.sizes[0]
             self.factors = [(width / w + height / h) / 2 for w, h in self.sizes]
             self.bounds: tuple[int, ...] = (0, 0, width, height)
-            self.pitch = pixel_sizes(first)
-            if len(self.sizes) > beyond:
-                for page in self._levels:
-                    _check_tiles(path, page, self._file.filehandle.size)
+            self.pitch = pixel_sizes(first, described.get(first.index, first.description))
+            for page in self._levels:
+                _check_tiles(path, page, self._file.filehandle.size)
+            self.digest = self._checksum()
         except BaseException:
             self.close()
             raise
-        # of levels that are not read, tiles may have no size
-        largest = max(1, *(3 * math.prod(page.chunks[:2]) for page in self._levels))
+        others = few(
+            f"{page.imagewidth} x {page.imagelength}"
+            for page in images
+            if page is not first and not page.subfiletype
+        )
+        if others:
+            text = "%s: the image of %s x %s pixels is read, its others are not: %s"
+            _log.warning(text, path, width, height, others)
+        largest = max(3 * math.prod(page.chunks[:2]) for page in self._levels)
         self._tile = functools.lru_cache(maxsize=max(1, _KEPT // largest))(self._decode)
 
-    @property
-    def digest(self) -> str:
+    def _checksum(self) -> str:
         """A checksum of sizes, and of level 0 the lengths of all tiles, and the middles of some."""
         page = self._levels[0]
         stated = (self.sizes, page.description, page.databytecounts)
@@ -168,7 +187,7 @@ class TiffScan:
         except (ImageError, *DAMAGE) as error:
             factor = self.factors[level]
             x, y = (round(at * factor) for at in (column * across, row * down))
-            why = first_line(error).removeprefix(f"{self._path}: ")
+            why = first_line(error).removeprefix(f"{self._path}: ").partition("; ")[0]
             where = f"x {x}, y {y} ({across} x {down} pixels of level {level})"
             raise ImageError(
                 f"{self._path}: damaged at {where}: {why}; copy the slide again"
@@ -197,27 +216,39 @@ class TiffScan:
 
 
 def _check_colours(path: Path, page: Any) -> None:
-    """Refuse what is not an image in bright field."""
+    """Refuse what is not an image in bright field, or not upright."""
+    if page.tags.valueof(_ORIENTATION) in range(2, 9):
+        raise InputError(f"{path}: stored turned or mirrored, which is not read; save it upright")
     samples = page.samplesperpixel
     has_alpha = samples == 4 and page.extrasamples[:1] in ((1,), (2,))
     is_colour = page.photometric in (_RGB, _YCBCR) and (samples == 3 or has_alpha)
     if not is_colour or page.dtype not in ("u1", "u2"):
         raise InputError(
-            f"{path}: not RGB in bright field, but grey, fluorescence or measured values; if it is stained"
-            " with dyes, save it as RGB (in QuPath: File > Export images > OME TIFF)"
+            f"{path}: not in RGB of 8 or 16 bits; if it is stained with dyes, save it as RGB"
+            " (in QuPath: File > Export images > OME TIFF)"
         )
 
 
-def _smaller(file: Any, first: Any) -> Iterator[Any]:
+def _images(path: Path, file: Any, described: Mapping[int, str]) -> list[Any]:
+    """Return the pages that are not named as labels or overviews."""
+    images = [
+        page
+        for page in file.pages[:_MOST_LEVELS]
+        if not _OTHER.search(described.get(page.index, page.description))
+    ]
+    if not images:
+        raise InputError(f"{path}: only labels or overviews, by their names; copy the slide again")
+    return images
+
+
+def _smaller(images: Sequence[Any], first: Any) -> Iterator[Any]:
     """Yield the pages that show all of the first in fewer pixels, from large to small."""
     width = first.imagewidth
     height = first.imagelength
-    pages = first.pages or (
-        page
-        for page in file.pages[1:_MOST_LEVELS]
-        # as labels and overviews are not marked
-        if page.is_tiled and page.subfiletype == 1
-    )
+    after = images[images.index(first) + 1 :]
+    # up to the next slide; labels and overviews are not marked
+    marked = itertools.takewhile(lambda page: page.subfiletype or not page.is_tiled, after)
+    pages = first.pages or (page for page in marked if page.is_tiled and page.subfiletype == 1)
     by_width = {page.imagewidth: page for page in itertools.islice(pages, _MOST_LEVELS)}
     for _, page in sorted(by_width.items(), reverse=True):
         is_alike = (page.dtype, page.samplesperpixel) == (first.dtype, first.samplesperpixel)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...core import InputError, Parameter, by_key, counted, few
+from ...core import InputError, MissingInputError, Parameter, by_key, counted, few
 from ...data import match_names, report_findings
 from .annotation_files import Annotation, read_file, refusal, slide_named
-from .files import SlideFile, match_slides
+from .files import SlideFile, files_in, match_slides
 from .slide import Slide
 
 _log = logging.getLogger(__name__)
+
+_NO_CLASS = re.compile(
+    r"((new|neue) )?(annotations?|layer|ebene|calque|regions?)?[\s_]*\d*", re.IGNORECASE
+)
+"""Names that programs give to layers, and none."""
 
 
 def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str, Path]:
@@ -60,18 +66,21 @@ def files_by_slide(
     Raises
     ------
     InputError
-        There are several slides and one file, no slide has a file that can be read, or one has several.
+        It does not exist, there are several slides and one file, no slide has a file that can be read, or one has
+        several.
     """
     if given.is_file() and len(slides) == 1:
         return {slides[0].name: given}, {}
+    if not given.exists():
+        raise MissingInputError("{} {}: no such file or folder", Parameter(option), given)
     files: dict[Path, str] = {}
     others: dict[str, Path] = {}
     slide_files = {slide.path.name for slide in slides}
-    for path in sorted(given.rglob("[!.]*")):
+    for path in files_in(given):
         stem = slide_named(path)
         if stem is not None:
             files[path] = stem
-        elif path.is_file() and path.name not in slide_files:
+        elif path.name not in slide_files:
             others[path.stem] = path
     if others and not files:
         raise InputError(refusal(next(iter(others.values()))))
@@ -120,9 +129,10 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     """
     drawn = read_file(path, corner=slide.origin)
     regions = [annotation for annotation in drawn if annotation.has_area]
-    if len(regions) < len(drawn):
-        left_out = counted(len(drawn) - len(regions), "annotation")
-        _log.warning("%s: %s without an area left out", path, left_out)
+    if len(regions) < len(drawn) or not drawn:
+        text = "%s: %s, and %s left out that are cells or without an area"
+        left_out = counted(len(drawn) - len(regions), "object")
+        _log.warning(text, path, counted(len(regions), "region"), left_out)
     fitting = []
     stray = []
     for region in regions:
@@ -131,6 +141,17 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
             stray.append(f"{region.label or 'unnamed'} at x {left:.0f}, y {top:.0f}")
         else:
             fitting.append(region)
+    names = [
+        region.name
+        for region in fitting
+        if region.name not in ("", region.label) and _NO_CLASS.fullmatch(region.label)
+    ]
+    if names:
+        text = (
+            "%s: what %s are called is not read as a class: %s; set classes in QuPath, or rename their "
+            "layer by its class, or that property to classification"
+        )
+        _log.warning(text, path, counted(len(names), "region"), few(sorted({*names})))
     if stray:
         size = f"{slide.path.name} ({slide.width} x {slide.height} pixels)"
         if all(region.is_bare_region for region in fitting):

@@ -1,4 +1,4 @@
-"""What a slide is read from: OpenSlide, and tifffile for TIFF that OpenSlide does not read.
+"""What a slide is read from: OpenSlide, and tifffile for TIFF that no scanner wrote.
 
 Label and macro images are never read, since they often show the name of a patient.
 """
@@ -20,7 +20,7 @@ _AS_IMAGES = "give its folder as images to bchisto featurize"
 
 TIFF_SUFFIXES = frozenset({".btf", ".qptiff", ".tf2", ".tf8", ".tif", ".tiff"})
 
-_READ = TIFF_SUFFIXES | SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
+_READ = TIFF_SUFFIXES | DICOM_SUFFIXES | SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
 """Suffixes of files that are recognised unless they are damaged."""
 
 
@@ -57,12 +57,10 @@ class OpenSlideScan:
         self.vendor = properties.get("openslide.vendor", "")
         self.sizes = self._slide.level_dimensions
         self.factors = self._slide.level_downsamples
-        bounds: list[Any] = [
-            properties.get(f"openslide.bounds-{name}") for name in ("x", "y", "width", "height")
-        ]
-        if None in bounds:
-            bounds = [0, 0, *self._slide.dimensions]
-        self.bounds: tuple[int, ...] = tuple(map(int, bounds))
+        whole = zip(("x", "y", "width", "height"), (0, 0, *self._slide.dimensions), strict=True)
+        self.bounds: tuple[int, ...] = tuple(
+            int(properties.get(f"openslide.bounds-{name}", side)) for name, side in whole
+        )
         self.pitch: tuple[Any, ...] = tuple(
             properties.get(f"openslide.mpp-{axis}") for axis in "xy"
         )
@@ -131,7 +129,7 @@ Scan = OpenSlideScan | TiffScan
 
 
 def open_scan(path: Path) -> Scan:
-    """Open a slide: by OpenSlide, and TIFF by tifffile if it then has more levels, or OpenSlide refuses it.
+    """Open a slide: by OpenSlide, but by tifffile if it is a TIFF that no scanner wrote, or that OpenSlide refuses.
 
     Raises
     ------
@@ -143,32 +141,27 @@ def open_scan(path: Path) -> Scan:
     try:
         scan = OpenSlideScan(path)
     except InputError:
-        tiff = _open_tiff(path, beyond=0)
+        tiff = _open_tiff(path)
         if tiff is None:
             raise
         return tiff
     if scan.vendor != "generic-tiff":
         return scan
-    try:
-        tiff = _open_tiff(path, beyond=len(scan.sizes))
-    except InputError:
-        scan.close()
-        raise
+    scan.close()
+    tiff = _open_tiff(path)
     if tiff is None:
-        return scan
-    if len(tiff.sizes) > len(scan.sizes):
-        scan.close()
-        return tiff
-    # that of OME is only in its description
-    scan.pitch = tiff.pitch or scan.pitch
-    tiff.close()
-    return scan
+        raise InputError(f"{path}: a damaged TIFF; copy the slide again")
+    if tiff.sizes == [*scan.sizes]:
+        # as QuPath shows the slide, and as folders of fields name it
+        tiff.bounds = scan.bounds
+        tiff.digest = scan.digest
+    return tiff
 
 
-def _open_tiff(path: Path, *, beyond: int) -> TiffScan | None:
+def _open_tiff(path: Path) -> TiffScan | None:
     """Open a slide by tifffile; None if it is not a TIFF, or damaged."""
     try:
-        return TiffScan(path, beyond=beyond)
+        return TiffScan(path)
     except InputError:
         raise
     except DAMAGE:
@@ -180,8 +173,11 @@ def _why(path: Path, error: Exception) -> str:
     suffix = path.suffix.casefold()
     if suffix in _PICTURES:
         return f"a picture, not a slide; {_AS_IMAGES}"
-    if suffix in DICOM_SUFFIXES:
+    if suffix in DICOM_SUFFIXES and "upported" in str(error) and path.stat().st_size:
         return f"not a whole slide that is read ({error}); {TO_PYRAMID}; if not one, {_AS_IMAGES}"
     if "upported" in str(error) and suffix not in _READ:
         return f"OpenSlide cannot read it ({error}); {TO_PYRAMID}"
-    return f"OpenSlide cannot read it ({error}); copy the slide again, with the folder beside it if there is one"
+    return (
+        f"OpenSlide cannot read it ({error}); copy the slide again, all its files, with the folder"
+        " beside it if there is one"
+    )

@@ -90,14 +90,16 @@ class Slide(contextlib.AbstractContextManager["Slide"]):
         """
         if not self.stated:
             raise InputError(
-                "{}: does not state its micrometres per pixel (objective: {}); give {mpp}",
+                "{}: does not state its micrometres per pixel (objective: {}); give {mpp}, or a"
+                " column mpp in {patients}",
                 self.path,
                 self._scan.objective,
             )
         across, down = self.stated
         if abs(across / down - 1) > ALIKE:
             raise InputError(
-                "{}: its pixels are {} micrometres, not square; save it with square pixels, or give {mpp}",
+                "{}: its pixels are {} micrometres, not square; save it with square pixels, or give {mpp},"
+                " or a column mpp in {patients}",
                 self.path,
                 self.stated_text,
             )

@@ -15,6 +15,7 @@ from .columns import (
     MPP,
     PART,
     PATH,
+    PATIENT,
     PREDICTED,
     Role,
     choose_column,
@@ -47,4 +48,4 @@ from .hdf5 import check_tree, checked_dataset, open_for_reading, refuse_deadly
 from .pictures import LJPEG_SUFFIX, check_jpeg, coded_size
 from .tables import as_frame, table_rows
 from .texts import decimal_of, number_of, open_zip, parse_json, parse_yaml, read_json, visible
-from .tiff import pixel_sizes
+from .tiff import ome_images, pixel_sizes

@@ -153,6 +153,9 @@ GROUP = Role(
         ("slide", "slideid"),
     ),
 )
+PATIENT = Role("patient", "patient", GROUP.tiers[:1])
+"""As `GROUP`, but of a table that must name the patient of each slide."""
+
 MPP = Role(
     "mpp",
     "number of micrometres per pixel",
@@ -234,7 +237,7 @@ def choose_column(
     tiers = [tier for tier in role.matching(names) if tier]
     for tier in tiers:
         filled = tier
-        if role is GROUP:
+        if role in (GROUP, PATIENT):
             filled = [name for name in tier if not all(map(is_missing, values(name)))]
         for other in filled[1:]:
             if not _divide_alike(values(filled[0]), values(other)):

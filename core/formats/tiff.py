@@ -70,6 +70,11 @@ _OTHER_NUMBERS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 _JPEG = 7
 _TABLE = re.compile(rb"\xff\xdb..\0(.{64})", re.DOTALL)
 """The quantisation table for brightness of a JPEG."""
+_OME_IMAGE = re.compile(
+    r"""<(?:\w{1,99}:)?Image\b((?:[^<]|<(?!(?:\w{1,99}:)?Image\b))*?\bIFD\s?=\s?["'](\d{1,9})["'])"""
+)
+"""An image up to the number of its first page."""
+
 _PACKINGS = frozenset({1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
 """Compressions that are read: none, CCITT, LZW, JPEG, deflate, PackBits and Zstandard. Their decoders need no more
 memory than the size of the page."""
@@ -262,19 +267,26 @@ def _mpp(page: Any, stated: Description) -> float | None:
     return None
 
 
-def pixel_sizes(page: Any) -> tuple[float, ...]:
+def ome_images(file: Any) -> dict[int, str]:
+    """Return what a TIFF states of each of its images in OME-XML, by the number of its first page."""
+    images = _OME_IMAGE.findall(file.pages.first.description[: limits.DESCRIPTION])
+    return {int(number): f"<OME {text}" for text, number in images}
+
+
+def pixel_sizes(page: Any, text: str) -> tuple[float, ...]:
     """Return micrometres per pixel of a page, across and down, by its description, else by its resolution.
 
     Parameters
     ----------
     page : tifffile.TiffPage
+    text : str
+        Its description.
 
     Returns
     -------
     tuple of float
         As stated, also if implausible; empty if the page states none.
     """
-    text = str(page.description)
     resolutions = _resolutions(page)
     stated = describe(text, samples=page.samplesperpixel, resolutions=resolutions, beside=None)
     return stated.size or _tagged_sizes(page)

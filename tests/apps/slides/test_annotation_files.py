@@ -74,7 +74,7 @@ def region(points, kind="0", *, negative="0", text="", tag="Vertex", more=""):
 def areas(annotations):
     """Return class, area and colour of each by shapely, without what is taken out."""
     measured = []
-    for label, rings, colour, taken_out in annotations:
+    for label, rings, colour, taken_out, _ in annotations:
         area = 0
         if rings and len(rings[0]) > 2:
             polygon = Polygon(rings[0], rings[1:])
@@ -190,15 +190,15 @@ def test_objects_of_qupath_and_plain_geojson(tmp_path):
     mixed = {"type": "GeometryCollection", "geometries": [point, square, several]}
     text = '{ "name": "T", "colorRGB": -3670016 }'
     cases = (
-        (core, [("T", 100, (200, 0, 0))]),
+        (core, [("", 0, None), ("T", 100, (200, 0, 0)), ("", 0, None)]),
         (
             [outline("P", SQUARE, children=[inner])],
             [("P", 640_000, (200, 0, 0)), ("T", 100, (200, 0, 0))],
         ),
-        ({"geometry": square, "properties": {"type": "detection"}}, []),
+        ({"geometry": square, "properties": {"type": "detection"}}, [("", 0, None)]),
         ({"geometry": square, "properties": {"type": "annotation"}}, [("", 640_000, None)]),
-        ({"geometry": square, "properties": {"object_type": "tma_core"}}, []),
-        ({"geometry": square, "id": "PathCellObject"}, []),
+        ({"geometry": square, "properties": {"object_type": "tma_core"}}, [("", 0, None)]),
+        ({"geometry": square, "id": "PathCellObject"}, [("", 0, None)]),
         (square, [("", 640_000, None)]),
         (mixed, [("", 640_000, None), ("", 640_000, None), ("", 100, None)]),
         ([several, several], [("", 640_000, None), ("", 100, None)] * 2),
@@ -264,24 +264,33 @@ COCO = {"images": [{"id": 1}], "annotations": [{"segmentation": [[0, 0, 9, 0, 9,
 DSA = {"name": "nuclei", "elements": [{"type": "polyline", "points": [[0, 0, 0], [9, 0, 0]]}]}
 CYTOMINE = [{"id": 1, "location": "POLYGON ((1 1, 2 1, 2 2, 1 1))", "term": [7]}]
 LABEL_STUDIO = [{"id": 1, "annotations": [{"result": [{"type": "polygonlabels"}]}]}]
+AGAIN = "copy it again, or export it again"
 EXPORT = "export GeoJSON, or draw its regions in QuPath and choose File > Export objects as GeoJSON"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("a.json", json.dumps(COCO), f"(feature 1 is not GeoJSON: it has no geometry); {EXPORT}"),
-        ("a.json", json.dumps(DSA), f"(feature 1 is not GeoJSON: it has no geometry); {EXPORT}"),
+        (
+            "a.json",
+            json.dumps(COCO),
+            f"(feature 1: its class or geometry cannot be read, or is off all slides); {EXPORT}",
+        ),
+        (
+            "a.json",
+            json.dumps(DSA),
+            f"(feature 1: its class or geometry cannot be read, or is off all slides); {EXPORT}",
+        ),
         ("a.json", json.dumps(CYTOMINE), EXPORT),
         ("a.json", json.dumps(LABEL_STUDIO), EXPORT),
         ("a.json", "7", EXPORT),
         ("a.csv", "x,y\n1,2\n", EXPORT),
         ("a.png", b"\x89PNG\r\n\x1a\n", EXPORT),
         ("a.sqlite", b"SQLite format 3\0", EXPORT),
-        ("a.geojson", "", EXPORT),
-        ("a.geojson", '{"type": "FeatureCollection"', "not a readable JSON file"),
+        ("a.geojson", "", AGAIN),
+        ("a.geojson", '{"type": "FeatureCollection"', AGAIN),
         ("a.xml", "<html></html>", f"(XML of another program, html); {EXPORT}"),
-        ("a.xml", ASAP[:300], EXPORT),
+        ("a.xml", ASAP[:300], AGAIN),
         ("a.xml", ASAP.replace('X="10"', 'X="ten"'), EXPORT),
         ("a.xml", ASAP.replace('X="10"', 'X="nan"'), "a coordinate that no slide has"),
         (
@@ -304,7 +313,12 @@ def test_other_files_are_refused_with_a_cure(tmp_path, name, content, why, refus
     path.write_bytes(content)
     words = ("slides", "cut", slide, "--out", tmp_path / "out", "--annotations")
     line = refused(*words, path)
-    assert f"{path}: no annotations of QuPath, ASAP, ImageScope or HALO" in line
+    what = (
+        "cannot be read, or only in part; "
+        if why == AGAIN
+        else "no annotations of QuPath, ASAP, Im"
+    )
+    assert f"{path}: {what}" in line
     assert why in line
     assert why in refused(*words, path.parent)
 
@@ -430,7 +444,7 @@ def test_forms_that_public_repositories_hold(tmp_path):
                 {"geometry": {"type": "Point", "coordinates": [3, 4]}, "properties": named},
                 outline("P1_Immune", SQUARE, objectType="cell"),
             ],
-            [("", 0, None)],
+            [("", 0, None), ("", 0, None)],
         ),
         # pjl54/WSI_handling: a rectangle of many points, which is none; the class is the name of an attribute
         (
@@ -467,7 +481,10 @@ def test_forms_that_public_repositories_hold(tmp_path):
     darwin = {"version": "2.0", "item": {"slots": []}, "annotations": [{"polygon": {"paths": []}}]}
     for text, why in (
         # NKI-AI/dlup: Darwin of V7, and its own XML; Kiemen-Lab/CODAvision: XML of nothing
-        (json.dumps(darwin), "feature 1 is not GeoJSON"),
+        (
+            json.dumps(darwin),
+            "feature 1: its class or geometry cannot be read, or is off all slides",
+        ),
         (
             '<DlupAnnotations version="1.0"></DlupAnnotations>',
             "XML of another program, DlupAnnotations",

@@ -273,7 +273,7 @@ def test_each_refusal_has_a_cure_that_helps(tmp_path, image):
     generic = write(tmp_path / "b.tif", image, subifds=False).read_bytes()
     one, two = np.ascontiguousarray(image[..., 0]), np.moveaxis(image, -1, 0)
     five = np.concatenate([image, image[..., :2]], axis=2)
-    bright = rf"not RGB in bright field, .*{QUPATH}"
+    bright = rf"not in RGB of 8 or 16 bits; .*{QUPATH}"
     for path, why, copies in (
         (flat("grey.tif", one), bright, False),
         (flat("grey.ome.tif", one.astype(np.uint16), metadata={"axes": "YX"}), bright, False),

@@ -99,7 +99,10 @@ def test_what_cannot_be_read(tmp_path, shared):
         (tmp_path / "none.svs", "no such slide"),
         (cut, r"cut\.svs: OpenSlide cannot read it \(\w"),
         (flat, "its smallest level has 10,000,000,000 pixels; save the slide as a pyramid"),
-        (bare, r"does not state its micrometres per pixel \(objective: unknown\); give `mpp`"),
+        (
+            bare,
+            r"does not state its micrometres per pixel \(objective: unknown\); give `mpp`, or a column mpp",
+        ),
     ):
         with pytest.raises(InputError, match=why):
             Slide(path)
@@ -182,11 +185,14 @@ def test_annotations_that_cannot_be_used(tmp_path):
     path = tmp_path / "a.geojson"
     with Slide(write_slide(tmp_path / "a.tif", (400, 400), {})) as slide:
         for text, why in (
-            ("[1, 2]", "feature 1 is not GeoJSON"),
-            ('{"type": "FeatureCollection"', "not a readable JSON"),
-            (polygon % '["a", 1], [2, 3], [4, 5]', "feature 1 is not"),
-            (polygon % "[NaN, 1], [2, 3], [4, 5]", "that no slide has"),
-            (polygon % "[9e9, 1], [2, 3], [4, 5]", "that no slide has"),
+            ("[1, 2]", "feature 1: its class or geometry cannot be read"),
+            (
+                '{"type": "FeatureCollection"',
+                "cannot be read, or only in part; copy it again, or export it again",
+            ),
+            (polygon % '["a", 1], [2, 3], [4, 5]', "feature 1: its class or geometry"),
+            (polygon % "[NaN, 1], [2, 3], [4, 5]", "feature 1: .* or is off all slides"),
+            (polygon % "[9e9, 1], [2, 3], [4, 5]", "feature 1: .* or is off all slides"),
             (polygon % "[2e4, 1], [2e4, 9], [3e4, 5]", "is outside a.tif"),
         ):
             path.write_text(text)
