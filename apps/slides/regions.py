@@ -141,17 +141,7 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
             stray.append(f"{region.label or 'unnamed'} at x {left:.0f}, y {top:.0f}")
         else:
             fitting.append(region)
-    names = [
-        region.name
-        for region in fitting
-        if region.name not in ("", region.label) and _NO_CLASS.fullmatch(region.label)
-    ]
-    if names:
-        text = (
-            "%s: what %s are called is not read as a class: %s; set classes in QuPath, or rename their "
-            "layer by its class, or that property to classification"
-        )
-        _log.warning(text, path, counted(len(names), "region"), few(sorted({*names})))
+    _report_names(path, fitting)
     if stray:
         size = f"{slide.path.name} ({slide.width} x {slide.height} pixels)"
         if all(region.is_bare_region for region in fitting):
@@ -161,3 +151,18 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
         text = "%s: left out, outside %s: %s; delete what was not meant"
         _log.warning(text, path, size, few(stray))
     return fitting
+
+
+def _report_names(path: Path, regions: Sequence[Annotation]) -> None:
+    """Print the names of regions without a class, which are not read as one."""
+    names = [
+        region.name
+        for region in regions
+        if region.name not in ("", region.label) and _NO_CLASS.fullmatch(region.label)
+    ]
+    if names:
+        text = (
+            "%s: what %s are called is not read as a class: %s; set classes in QuPath, or rename their "
+            "layer by its class, or that property to classification"
+        )
+        _log.warning(text, path, counted(len(names), "region"), few(sorted({*names})))

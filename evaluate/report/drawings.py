@@ -105,7 +105,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     figures = [corrected(metrics, key) for metrics, key, _ in rows]
     chances = [metrics["chance"][_FIGURES[key]] for metrics, key, _ in rows]
     note = ""
-    if any(figure != metrics[key] for figure, (metrics, key, _) in zip(figures, rows, strict=True)):
+    if [figure.value for figure in figures] != [metrics[key].value for metrics, key, _ in rows]:
         note = "; what was chosen is corrected for the choice, and lower than in the table"
 
     def draw(axes: Any) -> None:
@@ -119,9 +119,10 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
         axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
 
+    columns = zip(titles, figures, chances, strict=True)
     texts = [
         f"{title} {cell(figure, between=' ')}, chance {percent(chance)}"
-        for title, figure, chance in zip(titles, figures, chances, strict=True)
+        for title, figure, chance in columns
     ]
     return Drawing(
         _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
