@@ -17,6 +17,7 @@ from .. import (
     Panel,
     PredictionTable,
     Values,
+    choice_of,
     corrected,
     fold_curves,
     ranking_figure,
@@ -104,9 +105,6 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     # corrected for the choice if the table was chosen
     figures = [corrected(metrics, key) for metrics, key, _ in rows]
     chances = [metrics["chance"][_FIGURES[key]] for metrics, key, _ in rows]
-    note = ""
-    if [figure.value for figure in figures] != [metrics[key].value for metrics, key, _ in rows]:
-        note = "; what was chosen is corrected for the choice, and lower than in the table"
 
     def draw(axes: Any) -> None:
         places = range(len(rows))
@@ -127,8 +125,15 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     return Drawing(
         _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
         f"{caption}: {'; '.join(texts)}.",
-        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance{note}",
+        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance{_choice_note(tables)}",
     )
+
+
+def _choice_note(tables: Sequence[Metrics]) -> str:
+    """Return the end of a caption that says why a figure is not that of the table."""
+    if any(map(choice_of, tables)):
+        return "; what was chosen is corrected for the choice, and lower than in the table"
+    return ""
 
 
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
