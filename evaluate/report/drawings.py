@@ -125,7 +125,8 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     return Drawing(
         _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
         f"{caption}: {'; '.join(texts)}.",
-        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance{_choice_note(tables)}",
+        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance"
+        f"{_choice_note(tables)}",
     )
 
 
