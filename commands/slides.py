@@ -100,8 +100,7 @@ def map_(
         echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(maps), 'slide')}")
         for colouring in {slide.colouring.key: slide.colouring for slide in maps}.values():
             warm = ", ".join(colouring.warm)
-            text = "warm colours: {}; heat.png: {}, of another class by {heat}"
-            echo(Message(text, warm, colouring.title))
+            echo(f"warm colours: {warm}; heat.png: {colouring.title}")
         pages = [out / "maps" / slide.grid.name / "index.html" for slide in maps]
         table = out / "slides.csv"
         then = []
