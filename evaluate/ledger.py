@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -195,7 +196,7 @@ def _row(table: LedgerRow, figure: str, entry: Entry | Figure | None) -> Iterato
 def _version() -> str:
     """Return the commit of a clone without changes, otherwise the version."""
     folder = Path(__file__).parents[1]
-    if not (folder / ".git").exists():
+    if not (folder / ".git").exists() or shutil.which("git") is None:
         return __version__
     texts = []
     # the ledger itself is no change

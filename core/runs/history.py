@@ -232,7 +232,8 @@ def science_of(*folders: Path) -> str:
         above = (folder, *folder.absolute().parents)
         run = next((path for path in above if (path / "run.json").is_file()), None)
         for entry in read_run(run) if run else ():
-            recorded = dict(part.split(":") for part in entry.versions.get("science", "").split())
+            texts = str(entry.versions.get("science", "")).split()
+            recorded = dict(text.partition(":")[::2] for text in texts)
             for part in _PARTS.get(entry.command, ()):
                 digests.setdefault(part, set()).add(recorded.get(part, "unknown"))
     return as_text({part: "/".join(sorted(several)) for part, several in digests.items()})

@@ -101,6 +101,10 @@ def test_rows_of_a_run_rest_on_what_its_commands_recorded(boosted, tmp_path):
     (copy / "run.json").write_text(json.dumps(content))
     run("evaluate", copy, "--out", tmp_path / "b", "--record", file)
     assert "stains:22222222" in read_ledger(file)[-1].science
+    features[0]["versions"]["science"] = "damaged"
+    (copy / "run.json").write_text(json.dumps(content))
+    run("evaluate", copy, "--out", tmp_path / "x", "--record", file)
+    assert "stains:unknown" in read_ledger(file)[-1].science
     del features[0]["versions"]["science"]
     (copy / "run.json").write_text(json.dumps(content))
     run("evaluate", copy, "--out", tmp_path / "c", "--record", file)
@@ -135,6 +139,9 @@ def test_the_commit_of_a_clean_clone_is_recorded(tmp_path, monkeypatch):
     (clone / "docs" / "results").mkdir(parents=True)
     (clone / "docs" / "results" / "measured.csv").write_text("x")
     assert ledger_module._version() == commit
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(tmp_path))
+        assert ledger_module._version() == __version__  # without git
     package.write_text("changed")
     assert ledger_module._version() == __version__
 
