@@ -151,9 +151,10 @@ def predict(model: Path, **options: Any) -> None:
         raise InputError(Message("give {images:DIR} or image files, or {features:FILE}"))
     settings = from_options(PredictSettings, options)
     work = from_options(Work, options)
-    known = known_of(find_bundle(model))
+    bundle = find_bundle(model)
+    known = known_of(bundle)
     result = run(
-        model,
+        bundle,
         images,
         features=options["features"],
         out=options["out"],

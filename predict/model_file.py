@@ -42,7 +42,8 @@ def find_bundle(model: Path) -> Path:
     MissingInputError
         There is no such file or folder, or the folder contains no model file.
     InputError
-        The folder contains several model files; the message lists them.
+        The folder contains several model files, none of them is the best and better than chance; the message lists
+        them.
     """
     if not model.is_dir():
         if model.is_file():
@@ -65,11 +66,28 @@ def find_bundle(model: Path) -> Path:
             model,
             _BUNDLE,
         )
-    if len(bundles) > 1:
+    if len(bundles) == 1:
+        return bundles[0]
+    best = list(filter(_is_best, bundles))
+    if len(best) != 1:
         raise InputError(
             f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}"
         )
-    return bundles[0]
+    _log.info("%s: the best of its %d models, %s", model, len(bundles), best[0])
+    return best[0]
+
+
+def _is_best(bundle: Path) -> bool:
+    """Return whether the metrics beside a model file say that it is the best of several, better than chance."""
+    path = bundle.with_name("metrics.json")
+    match read_json(path) if path.is_file() else {}:
+        case {"tables": dict(tables)}:
+            choices = [metrics.get("choice") or {} for metrics in tables.values()]
+            return any(
+                choice.get("kind") == "best" and choice["chosen"] == bundle.parent.name
+                for choice in choices
+            )
+    return False
 
 
 def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Path]]:

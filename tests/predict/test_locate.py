@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError, MissingInputError, WeightsError
@@ -36,6 +37,28 @@ def test_of_several_models_one_is_to_be_named(boosted, tissue, tmp_path):
     with pytest.raises(MissingInputError, match=r"features: no model\.bchisto in this folder"):
         predict(run / "features", tissue, out=tmp_path / "p.csv")
     assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.mark.parametrize(("shift", "is_best"), [(3.0, True), (0.0, False)])
+def test_of_several_models_the_best_is_taken_if_it_beats_chance(tmp_path, caplog, shift, is_best):
+    rng = np.random.default_rng(3)
+    labels = np.repeat(["gut", "böse"], 20)
+    features = rng.normal(size=(40, 5)) + shift * (labels == "gut")[:, None]
+    file = tmp_path / "Merkmale.npz"
+    np.savez(file, features=features, image_id=[f"i{number}" for number in range(40)], label=labels)
+    run = tmp_path / "run 1"
+    settings = BoostSettings(heads=("logistic", "knn"))
+    trained = train(out=run, features=file, folds="4", settings=settings, work=Work(jobs=1))
+    if not is_best:
+        with pytest.raises(InputError, match="holds 2 models, give one of them"):
+            predict(run, features=file, out=tmp_path / "p.csv")
+        return
+    with caplog.at_level("INFO"):
+        predict(run, features=file, out=tmp_path / "p.csv")
+    (best,) = (each for each in trained if each.folder.name in caplog.text)
+    assert f"the best of its 2 models, {best.model}" in caplog.text
+    highest = max(each.metrics["balanced_accuracy"]["value"] for each in trained)
+    assert best.metrics["balanced_accuracy"]["value"] == highest
 
 
 @pytest.fixture(scope="module")
