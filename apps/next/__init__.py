@@ -3,4 +3,4 @@
 from .choice import NextImages, NextSettings, choose_next
 from .strategies import STRATEGIES, Candidates
 
-__all__ = ["NextImages", "NextSettings", "choose_next"]
+__all__: list[str] = []

@@ -168,28 +168,31 @@ def _run_of(store: Path) -> Path:
 
 
 class _Round:
-    """A round of choices. Images are numbered by their places in the feature file."""
+    """A round of choices. Images are numbered by their positions in the feature file."""
 
     def __init__(self, table: RunImages, settings: NextSettings) -> None:
         self.table = table
         self.settings = settings
         self.number = table.begin_round()
         self.order = table.in_order(settings.seed)
-        self.chosen = table.cells["chosen"]
+        self.marks = table.cells["chosen"]
         labels = table.cells["label"]
-        self.given = len(self.chosen.keys() & labels.keys())
-        places = {name: place for place, name in enumerate(table.names)}
-        self.labelled = [place for name, place in places.items() if name in labels]
-        self.seen = {*self.labelled, *(places[name] for name in places.keys() & self.chosen.keys())}
-        self.counts = Counter(labels[table.names[place]] for place in self.labelled)
+        self.given = len(self.marks.keys() & labels.keys())
+        positions = {name: position for position, name in enumerate(table.names)}
+        self.labelled = [position for name, position in positions.items() if name in labels]
+        self.seen = {
+            *self.labelled,
+            *(positions[name] for name in positions.keys() & self.marks.keys()),
+        }
+        self.counts = Counter(labels[table.names[position]] for position in self.labelled)
         self.classes = sorted(self.counts)
         self.images: list[NextImage] = []
         self.notes: list[str] = []
 
     def free(self) -> list[int]:
         """Return the images that may be chosen, in the order of the draw."""
-        unseen = [place for place in self.order if place not in self.seen]
-        return [place for place in unseen if self.table.twins[place].isdisjoint(self.seen)]
+        unseen = [position for position in self.order if position not in self.seen]
+        return [position for position in unseen if self.table.twins[position].isdisjoint(self.seen)]
 
     def choose(self) -> None:
         """Draw images at random, then choose others by the strategy, or without a model by diversity."""
@@ -219,29 +222,29 @@ class _Round:
         """Choose the first images of a ranking, without near-duplicates of each other."""
         candidates = Candidates(self.table.rows, sorted(self.seen), self.free(), probabilities)
         wanted = len(self.images) + count
-        for place in strategy.rank(candidates):
+        for position in strategy.rank(candidates):
             if len(self.images) == wanted:
                 break
-            if self.table.twins[place].isdisjoint(self.seen):
-                self.seen.add(place)
+            if self.table.twins[position].isdisjoint(self.seen):
+                self.seen.add(position)
                 reason = strategy.reason
                 if strategy.asks_model:
-                    reason += self._between(probabilities[candidates.free.index(place)])
-                self._note(self.table.names[place], f"{strategy.name} {self.number}", reason)
+                    reason += self._between(probabilities[candidates.free.index(position)])
+                self._note(self.table.names[position], f"{strategy.name} {self.number}", reason)
 
     def _mark_passed(self) -> None:
         """Mark images that precede those drawn, and had been chosen otherwise."""
         drawn = f"{RANDOM.name} {self.number}"
         waiting = len(self.images)
-        for place in self.order:
-            name = self.table.names[place]
-            cell = self.chosen.get(name, RANDOM.name)
+        for position in self.order:
+            name = self.table.names[position]
+            cell = self.marks.get(name, RANDOM.name)
             if waiting == 0:
                 break
             if cell == drawn:
                 waiting -= 1
             elif RANDOM.name not in cell:
-                self.chosen[name] = f"{cell}, {drawn}"
+                self.marks[name] = f"{cell}, {drawn}"
 
     def _probabilities(self) -> Floats:
         """Train on all labels, and return the probabilities of the images that may be chosen.
@@ -254,7 +257,7 @@ class _Round:
         if len(self.classes) < 2:
             raise InputError("labels of fewer than two classes")
         cells = self.table.cells
-        names = [self.table.names[place] for place in self.labelled]
+        names = [self.table.names[position] for position in self.labelled]
         part = TrainingPart(
             features=self.table.rows[self.labelled][:, np.newaxis],
             labels=np.array([self.classes.index(cells["label"][name]) for name in names]),
@@ -274,14 +277,14 @@ class _Round:
             for k in np.argsort(-shares, kind="stable")[:2]
         )
 
-    def _note(self, name: str, chosen: str, reason: str) -> None:
+    def _note(self, name: str, mark: str, reason: str) -> None:
         """Note how an image was chosen, and why; its picture is empty if its file is not known, or gone."""
         picture = ""
         with suppress(ImageError, OSError):
             picture = thumbnail(decode_image(self.table.cells["path"][name]), side=_SIDE)
-        self.chosen[name] = chosen
+        self.marks[name] = mark
         self.table.cells["why"][name] = reason
-        self.images.append(NextImage(name, chosen, reason, picture))
+        self.images.append(NextImage(name, mark, reason, picture))
 
 
 def _write(result: NextImages, table: RunImages, *, run: Path) -> None:

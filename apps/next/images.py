@@ -49,9 +49,9 @@ class RunImages:
 
     def begin_round(self) -> int:
         """Return the number of the next round, which is the last one if none of its images has a label."""
-        chosen = self.cells["chosen"]
-        last = max((int(cell.split()[-1]) for cell in chosen.values()), default=1)
-        names = {name for name, cell in chosen.items() if cell.partition(" ")[2] == str(last)}
+        marks = self.cells["chosen"]
+        last = max((int(cell.split()[-1]) for cell in marks.values()), default=1)
+        names = {name for name, cell in marks.items() if cell.partition(" ")[2] == str(last)}
         if not names.isdisjoint(self.cells["label"]):
             return last + 1
         for column in ("chosen", "why"):
@@ -96,10 +96,10 @@ def read_images(path: Path, manifest: Path) -> RunImages:
     with open_store(path) as store:
         facts = known_facts(store)
         names = store.image_ids
-        places = range(0, len(names), AT_ONCE)
+        starts = range(0, len(names), AT_ONCE)
         blocks = [
-            store.features(range(len(names))[place : place + AT_ONCE]).mean(axis=1)
-            for place in places
+            store.features(range(len(names))[start : start + AT_ONCE]).mean(axis=1)
+            for start in starts
         ]
         groups = dict(facts.groups) or dict(zip(names, store.groups, strict=True))
         cells = _cells(store, groups, facts.columns)
@@ -153,10 +153,10 @@ def _add_written(cells: Cells, manifest: Path, classes: Sequence[str]) -> None:
     """Add the cells of a manifest; a label that means unknown is none."""
     if not manifest.is_file():
         return
-    written = read_csv(manifest, needed=("image_id", "label"), expected="image_id,label")
-    labels = [row["label"] for _, row in written.rows]
+    table = read_csv(manifest, needed=("image_id", "label"), expected="image_id,label")
+    labels = [row["label"] for _, row in table.rows]
     spelled = spell_labels(filter(None, labels), classes)
-    for _, row in written.rows:
+    for _, row in table.rows:
         label = spelled.get(row["label"])
         if label is None and not is_missing(row["label"]):
             label = row["label"]

@@ -74,8 +74,8 @@ def _by_model(utility: Callable[[Floats], Floats]) -> Callable[[Candidates], Ite
     """Return the ranking by a number that is larger for images whose labels teach more."""
 
     def rank(candidates: Candidates) -> Iterator[int]:
-        for place in np.argsort(-utility(candidates.probabilities), kind="stable"):
-            yield candidates.free[place]
+        for position in np.argsort(-utility(candidates.probabilities), kind="stable"):
+            yield candidates.free[position]
 
     return rank
 
