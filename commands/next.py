@@ -21,7 +21,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(NextSettings)
 
 
-@command(options=_options, first=("count", "strategy", "random_share", "out"))
+@command(options=_options)
 def next(run: Path, out: Path | None, **options: Any) -> None:
     """Choose the images of RUN whose labels would teach a model most, and a random part to measure it by.
 
