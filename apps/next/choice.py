@@ -209,7 +209,8 @@ class _Round:
                 probabilities = self._probabilities()
             except InputError:
                 self.notes.append(
-                    "too few labels for a model, which needs some of two classes (and patients): chosen by diversity"
+                    "too few labels for a model, which needs at least two classes, and of each several patients: "
+                    "chosen by diversity"
                 )
                 strategy = DIVERSITY
         self._take(strategy, count - len(self.images), probabilities)

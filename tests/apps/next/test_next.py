@@ -180,10 +180,24 @@ def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, c
         assert groups == dict(zip(store.image_ids, store.groups, strict=True))
     assert [labels[row["image_id"]] for row in rows] == ["gutartig"] * 8
     assert sum(map(bool, labels.values())) == 12
+    # figures say that images were chosen, and which are a sample; four had their label before
+    rows = fill(out / "manifest.csv", "bösartig")
+    completed("next", run, "--count", 1)
+    completed(*command, *("--jobs", 1))
+    printed, _ = completed(
+        "boost", "--out", run, *("--folds", 3, "--head", "prototype", "--jobs", 1)
+    )
+    others = sum("random" not in row["chosen"] for row in rows)
+    assert f"CHOSEN IMAGES: {others} of 20 images" in printed
+    completed("evaluate", run, "--by", "chosen", "--out", tmp_path / "evaluation")
+    (table,) = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["tables"].values()
+    shown = {group["value"]: group["n"] for group in table["subgroups"]["chosen"]}
+    assert shown == {"not random": others, "random": len(rows) - others, "not known": 4}
+    assert "CHOSEN IMAGES" in (tmp_path / "evaluation" / "report.html").read_text()
     # what the run knows now is enough to go on with, even without the manifest
     shutil.rmtree(out)
     printed, _ = completed("next", run, "--count", 2)
-    assert printed.startswith("round 2: 2 of 18 images")
+    assert printed.startswith("round 3: 2 of 10 images")
 
 
 @pytest.mark.parametrize("labels", [{}, {"gutartig": 1}])
@@ -230,6 +244,19 @@ def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
     assert len(chosen & {names[0], names[1]}) == 1
     assert len(chosen & {names[6], names[7]}) == 1
     assert names[9] in chosen
+
+
+def test_only_near_duplicates_are_nothing_to_label(strange, refused, run_copy):
+    run = run_copy(strange)
+    path = run / "features" / "dataset.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    (store_path,) = (run / "features").glob("*.h5")
+    with open_store(store_path) as store:
+        known = [n for n, label in zip(store.image_ids, store.labels, strict=True) if label]
+        facts["copies"] = [[known[0], name] for name in store.image_ids if name not in known]
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    assert "near-duplicate of one that was" in refused("next", run)
+    assert not (run / "next").exists()
 
 
 def test_an_image_of_a_class_with_few_labels_says_so(strange, tmp_path, completed):
