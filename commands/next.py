@@ -38,8 +38,10 @@ def next(run: Path, out: Path | None, **options: Any) -> None:
     counts = ", ".join(f"{name} {count}" for name, count in sorted(result.labels.items()))
     echo(f"labels by now: {counts or 'none'}")
     manifest = result.folder / "manifest.csv"
-    then = [Message("fill in the column label of {}, then run the same command", manifest)]
-    options = result.folder / "featurize.json"
-    if result.given and options.is_file():
-        then.append(f"bchisto featurize --config {quoted(options)}")
+    then: list[str] = [
+        Message("fill in the column label of {}, then run the same command", manifest)
+    ]
+    config = result.folder / "featurize.json"
+    if result.given and config.is_file():
+        then.append(f"bchisto featurize --config {quoted(config)}")
     done([manifest, result.folder / "index.html"], then=then)
