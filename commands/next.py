@@ -35,13 +35,13 @@ def next(run: Path, out: Path | None, **options: Any) -> None:
 
     result = choose_next(run, out=out, settings=from_options(NextSettings, options))
     echo(str(result), *result.notes)
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(result.labels.items()))
+    counts = ", ".join(f"{name} {count}" for name, count in result.labels.items())
     echo(f"labels by now: {counts or 'none'}")
     manifest = result.folder / "manifest.csv"
     then: list[str] = [
         Message("fill in the column label of {}, then run the same command", manifest)
     ]
     config = result.folder / "featurize.json"
-    if result.given and config.is_file():
+    if result.number > 1 and config.is_file():
         then.append(f"bchisto featurize --config {quoted(config)}")
     done([manifest, result.folder / "index.html"], then=then)

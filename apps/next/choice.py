@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from ...core import (
     option,
 )
 from ...core.formats import Floats
-from ...core.jobs import ensure_folder, write_json
+from ...core.jobs import ensure_folder, named_files, refuse_overwriting, write_json
 from ...core.runs import load_config
 from ...data import ImageSelection, decode_image
 from ...evaluate.report import render_page, thumbnail
@@ -35,9 +36,6 @@ OPTIONS = "featurize.json"
 
 _HEAD = "logistic"
 """The classifier that doubts: linear ones lead with few labels, and it gives probabilities."""
-
-_SIDE = 240
-"""Longest side of a picture in pixels."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,6 @@ class NextImages:
         Number of images of the run without a label.
     labels : mapping of str to int
         Number of labels of each class.
-    given : int
-        Number of labels of images that were chosen in earlier rounds.
     notes : tuple of str
         What differs from what was asked for.
     """
@@ -99,7 +95,6 @@ class NextImages:
     images: tuple[NextImage, ...]
     unlabelled: int
     labels: dict[str, int]
-    given: int
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -129,8 +124,8 @@ def choose_next(
     Raises
     ------
     InputError
-        There are several feature files, or none; all images have a label or were chosen before; or the manifest of
-        earlier rounds cannot be read.
+        There are several feature files, or none; all images have a label or were chosen before; the manifest of
+        earlier rounds cannot be read; or `out` has the table of the images of the run.
     StoreError
         See `open_store`.
     """
@@ -138,9 +133,17 @@ def choose_next(
     store = converted(run, "run", Path)
     if store.is_dir():
         store = only_store(store)
-    folder = _run_of(store) / "next"
+    top = store.parent
+    if top.name == "features":
+        top = top.parent
+    folder = top / "next"
     if out is not None:
         folder = converted(out, "out", Path)
+    options: dict[str, Any] = {}
+    with suppress(InputError):  # features of other programs, which no featurize made
+        options = load_config(top / "run.json", command="featurize")
+    if not (folder / MANIFEST).is_file():
+        refuse_overwriting([folder / ALL_IMAGES], named_files(*options.values()))
     table = read_images(store, folder / MANIFEST)
     current = _Round(table, settings)
     if not current.free():
@@ -152,19 +155,15 @@ def choose_next(
         current.number,
         tuple(current.images),
         len(table.names) - len(current.labelled),
-        dict(current.counts),
-        current.given,
+        dict(sorted(current.counts.items())),
         tuple(current.notes),
     )
-    _write(result, table, run=_run_of(store))
+    if options:
+        paths = {"images": str((folder / ALL_IMAGES).absolute()), "out": str(top.absolute())}
+        of_images = {field.name for field in fields(ImageSelection)} - {"classes"}
+        options = {name: value for name, value in options.items() if name not in of_images} | paths
+    _write(result, table, options)
     return result
-
-
-def _run_of(store: Path) -> Path:
-    """Return the folder of the run of a feature file."""
-    if store.parent.name == "features":
-        return store.parent.parent
-    return store.parent
 
 
 class _Round:
@@ -177,7 +176,6 @@ class _Round:
         self.order = table.in_order(settings.seed)
         self.marks = table.cells["chosen"]
         labels = table.cells["label"]
-        self.given = len(self.marks.keys() & labels.keys())
         positions = {name: position for position, name in enumerate(table.names)}
         self.labelled = [position for name, position in positions.items() if name in labels]
         self.seen = {
@@ -201,9 +199,9 @@ class _Round:
         at_random = round(count * self.settings.random_share)
         if strategy is RANDOM:
             at_random = count
-        self._take(RANDOM, at_random, np.empty((0, 0)))
-        self._mark_passed()
         probabilities = np.empty((0, 0))
+        self._take(RANDOM, at_random, probabilities)
+        self._mark_passed()
         if strategy.asks_model:
             try:
                 probabilities = self._probabilities()
@@ -282,23 +280,19 @@ class _Round:
         """Note how an image was chosen, and why; its picture is empty if its file is not known, or gone."""
         picture = ""
         with suppress(ImageError, OSError):
-            picture = thumbnail(decode_image(self.table.cells["path"][name]), side=_SIDE)
+            picture = thumbnail(decode_image(self.table.cells["path"][name]))
         self.marks[name] = mark
         self.table.cells["why"][name] = reason
         self.images.append(NextImage(name, mark, reason, picture))
 
 
-def _write(result: NextImages, table: RunImages, *, run: Path) -> None:
+def _write(result: NextImages, table: RunImages, options: Mapping[str, Any]) -> None:
     """Write the tables and the page; the manifest comes last, from which the next round starts."""
     folder = result.folder
     ensure_folder(folder)
     table.write(folder / ALL_IMAGES, table.names)
-    with suppress(InputError):  # features of other programs, which no featurize made
-        options = load_config(run / "run.json", command="featurize")
-        of_images = {field.name for field in fields(ImageSelection)} - {"classes"}
-        kept = {name: value for name, value in options.items() if name not in of_images}
-        paths = {"images": str((folder / ALL_IMAGES).absolute()), "out": str(run.absolute())}
-        write_json(folder / OPTIONS, kept | paths)
+    if options:
+        write_json(folder / OPTIONS, options)
     render_page(
         folder / "index.html",
         "next.html",

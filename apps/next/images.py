@@ -153,7 +153,9 @@ def _add_written(cells: Cells, manifest: Path, classes: Sequence[str]) -> None:
     """Add the cells of a manifest; a label that means unknown is none."""
     if not manifest.is_file():
         return
-    table = read_csv(manifest, needed=("image_id", "label"), expected="image_id,label")
+    table = read_csv(
+        manifest, needed=("image_id", "label", "chosen"), expected="image_id,label,chosen"
+    )
     labels = [row["label"] for _, row in table.rows]
     spelled = spell_labels(filter(None, labels), classes)
     for _, row in table.rows:

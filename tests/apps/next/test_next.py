@@ -304,10 +304,15 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("image_id\na.png\n", "label"),
+            ("image_id,chosen\na.png,\n", "label"),
+            # a table of the user's own
+            ("image_id,label\na.png,gutartig\n", "chosen"),
             ("image_id,label,chosen\na.png,,ja\n", "its column chosen has ja"),
             ("image_id,label,chosen\na.png,,doubt 99999999999\n", "its column chosen has doubt"),
-            ("image_id,label\na,Gut-artig\nb,gutartig\nc,gut artig\n", "both fit the class"),
+            (
+                "image_id,label,chosen\na,Gut-artig,\nb,gutartig,\nc,gut artig,\n",
+                "both fit the class",
+            ),
         ],
     )
     def test_a_manifest_that_is_none(self, strange, tmp_path, refused, text, message):
@@ -317,6 +322,20 @@ class TestRefusals:
         assert message in error
         assert manifest.read_text(encoding="utf-8") == text
 
+    def test_the_table_of_the_images_is_not_replaced(
+        self, strange, tmp_path, refused, completed, tiny_options
+    ):
+        folder = tmp_path / "meine"
+        shutil.copytree(strange.parent / "für alle", folder / "für alle")
+        table = folder / "images.csv"
+        shutil.copy(strange.parent / "tabelle.csv", table)
+        text = table.read_bytes()
+        words = ("--path-column", "Datei", "--label-column", "Diagnose")
+        run = folder / "lauf"
+        completed("featurize", "--images", table, "--out", run, *words, *tiny_options)
+        assert "would overwrite" in refused("next", run, "--out", folder)
+        assert table.read_bytes() == text
+
     def test_an_image_that_is_gone_has_no_picture(self, strange, tmp_path, completed, run_copy):
         run = run_copy(strange)
         cache = run / "features" / "images.csv"
@@ -324,6 +343,23 @@ class TestRefusals:
         cache.write_text(text, encoding="utf-8")
         completed("next", run, "--count", 3)
         assert "<img" not in (run / "next" / "index.html").read_text(encoding="utf-8")
+
+
+def test_embeddings_of_other_programs_have_no_pictures(tmp_path, completed, rng):
+    labels = np.array([("a", "b")[place % 2] if place < 12 else "" for place in range(30)])
+    features = rng.normal(size=(30, 5)).astype(np.float32)
+    names = np.array([f"Präparat {place}" for place in range(30)])
+    np.savez(tmp_path / "x.npz", features=features, labels=labels, image_ids=names)
+    run = tmp_path / "run"
+    words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
+    completed("boost", "--features", tmp_path / "x.npz", "--out", run, *words)
+    printed, errors = completed("next", run, "--count", 5)
+    assert "round 1: 5 of 18 images" in printed
+    assert "near-duplicates are not known" in printed
+    fill(run / "next" / "manifest.csv", "a")
+    printed, errors = completed("next", run, "--count", 5)
+    assert "round 2: 5 of 13 images" in printed
+    assert "bchisto featurize" not in errors
 
 
 def test_rows_of_other_images_stay_in_the_manifest(strange, tmp_path, completed):
