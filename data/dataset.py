@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import InputError
+from ..core import InputError, Message
 from ..core.formats import PART, ImageHeader, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import spell_labels
@@ -294,11 +294,12 @@ class DatasetFacts:
         chosen = sum(drawn_or_not(marks.get(image, "")) == NOT_DRAWN for image in images)
         if chosen == 0:
             return ()
-        return (
-            f"CHOSEN IMAGES: {chosen} of {len(images)} images were labelled because a model doubted them or they are "
-            "unlike others (column chosen), so figures of all are not those of new images; "
-            "`bchisto evaluate --by chosen` shows those that were drawn at random",
+        text = (
+            "CHOSEN IMAGES: {} of {} images were labelled because a model doubted them or they are unlike others "
+            "(column chosen), so figures of all are not those of new images; {evaluate.by:chosen} shows those that "
+            "were drawn at random"
         )
+        return (Message(text, chosen, len(images)),)
 
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""
