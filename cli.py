@@ -47,7 +47,16 @@ __all__ = ["cli", "main"]
 GROUPS = {
     "Start here": ("trial", "demo"),
     "Data": ("data", "stain", "slides"),
-    "Train": ("featurize", "boost", "finetune", "encoder", "features", "reproduce", "submit"),
+    "Train": (
+        "featurize",
+        "next",
+        "boost",
+        "finetune",
+        "encoder",
+        "features",
+        "reproduce",
+        "submit",
+    ),
     "Use": ("predict", "serve", "evaluate", "explain", "export"),
     "Look": ("status", "runs", "doctor"),
 }

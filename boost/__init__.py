@@ -6,10 +6,18 @@ which the image is tested, and a model file.
 
 from .bundle import Bundle
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
-from .heads import HEADS, get_head, list_heads
+from .heads import HEADS, fit_head, get_head, list_heads
 from .linear_head import LinearModel
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params
-from .reference import MARKED, MEANING, NOT_COMPARED, TRAINING_NAMES, Compared, nearest_names
+from .reference import (
+    AXES,
+    MARKED,
+    MEANING,
+    NOT_COMPARED,
+    TRAINING_NAMES,
+    Compared,
+    nearest_names,
+)
 from .settings import BoostSettings, FeatureChoice
 from .training import default_folds, refuse_results, train
 from .trees import fit_text, fit_texts, pack_text, parse_model

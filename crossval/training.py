@@ -372,6 +372,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         """
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
         unknown = unknown_groups([self.images.groups[image] for image in images])
+        chosen_notes = self.images.known.chosen_notes(images)
         return CrossValidation(
             folder=self.folder,
             protocol=protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset),
@@ -379,7 +380,8 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             unit=self.unit,
             finished=finished,
             banners=tuple(
-                limited(public(text), ()) for text in (*self.notes, *unknown, *self.plan.warnings)
+                limited(public(text), ())
+                for text in (*self.notes, *unknown, *chosen_notes, *self.plan.warnings)
             ),
             failures=self.images.failures,
             share=share,

@@ -8,6 +8,7 @@ from ..core.formats import decode_image
 from .check import DatasetSurvey, survey_dataset
 from .classes import check_order, join_labels, match_class, missing_labels, spell_labels
 from .dataset import (
+    CHOSEN,
     FACTS_FILE,
     GIVEN,
     SYNTHETIC_BANNER,
@@ -15,6 +16,7 @@ from .dataset import (
     DatasetFacts,
     ImageRecord,
     Look,
+    drawn_or_not,
     facts_files,
     facts_of,
     given_parts,

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import InputError
+from ..core import InputError, Message
 from ..core.formats import PART, ImageHeader, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import spell_labels
@@ -248,6 +248,14 @@ _PART_NAME = re.compile(
 """Names of the parts of a split, with words and numbers that may follow."""
 
 
+CHOSEN = "chosen"
+"""Column in which ``bchisto next`` writes how an image was chosen, and in which round."""
+
+DRAWN = "random"
+NOT_DRAWN = "not random"
+_MARK = re.compile(r"\w+ [1-9]\d*(, random [1-9]\d*)?")
+
+
 @dataclass(frozen=True)
 class DatasetFacts:
     """Facts about the images of a dataset in addition to their labels.
@@ -283,9 +291,38 @@ class DatasetFacts:
         column = max(shared, key=shared.__getitem__, default="")
         return unit_named(column) if shared.get(column) else ""
 
+    def chosen_notes(self, images: Collection[str]) -> tuple[str, ...]:
+        """Return a warning if some of these images were not drawn, but chosen by what a model or their features say."""
+        marks = self.columns.get(CHOSEN, {})
+        chosen = sum(drawn_or_not(marks.get(image, "")) == NOT_DRAWN for image in images)
+        if chosen == 0:
+            return ()
+        text = (
+            "CHOSEN IMAGES: {} of {} images were labelled because a model doubted them or they are unlike others "
+            "(column chosen), so figures of all are not those of new images; {evaluate.by:chosen} shows those that "
+            "were drawn at random"
+        )
+        return (Message(text, chosen, len(images)),)
+
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""
         return {**NO_FLOW, **self.flow, "used": images}
+
+
+def drawn_or_not(mark: str) -> str:
+    """Return whether an image was drawn at random, from what ``bchisto next`` wrote; another text as it is.
+
+    Examples
+    --------
+    >>> drawn_or_not("random 2"), drawn_or_not("doubt 1, random 2"), drawn_or_not("doubt 1"), drawn_or_not("yes")
+    ('random', 'random', 'not random', 'yes')
+    """
+    match = _MARK.fullmatch(mark)
+    if match is None:
+        return mark
+    if DRAWN in mark:
+        return DRAWN
+    return NOT_DRAWN
 
 
 def facts_of(dataset: Dataset, **further: Any) -> DatasetFacts:

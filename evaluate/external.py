@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import InputError, counted, listed
 from ..core.formats import IMAGE, CsvTable, column_key, read_csv, visible
-from ..data import facts_files, read_dataset_facts
+from ..data import CHOSEN, drawn_or_not, facts_files, read_dataset_facts
 from .metrics import two_sides
 from .operating import called_point
 from .panel import Panel
@@ -204,10 +204,13 @@ def column_values(path: Path, column: str, *, images_sha256: str) -> dict[str, s
     name = table.named(column)
     if name is not None:
         return _values_in_table(path, table, name)
+    key = column_key(column)
     for file in facts_files(path):
-        columns = read_dataset_facts(file, images_sha256=images_sha256).columns
-        if column_key(column) in columns:
-            return {visible(image): value for image, value in columns[column_key(column)].items()}
+        values = read_dataset_facts(file, images_sha256=images_sha256).columns.get(key)
+        if values is not None:
+            if key == CHOSEN:
+                values = {image: drawn_or_not(mark) for image, mark in values.items()}
+            return {visible(image): value for image, value in values.items()}
     raise InputError(
         "{}: {by} {}: neither this table nor the manifest of its run has such a column; add it to "
         "the table, with a value for each image",

@@ -67,7 +67,7 @@ def load_features(run: PathInput) -> FeatureMatrix:
     """
     path = converted(run, "run", Path)
     if path.is_dir():
-        path = _only_store(path)
+        path = only_store(path)
     with open_store(path) as store:
         labels = np.array(store.labels)
         labelled = np.flatnonzero(labels != "")
@@ -79,8 +79,14 @@ def load_features(run: PathInput) -> FeatureMatrix:
     return FeatureMatrix(features, labels[labelled], groups[labelled], names[labelled])
 
 
-def _only_store(run: Path) -> Path:
-    """Return the feature file of a run."""
+def only_store(run: Path) -> Path:
+    """Return the feature file of a run.
+
+    Raises
+    ------
+    InputError
+        There are several, or there is none.
+    """
     files = sorted(run.glob("features/*.h5")) or sorted(run.glob("*.h5"))
     if not files:
         raise InputError(f"{run}: no feature file in this folder; run bchisto featurize first")

@@ -179,6 +179,16 @@ def without_a_difference(here, boosted):
         assert ended.value.code == 0, line
 
 
+def few_labels(here, boosted):
+    """A table of images of which six of each class have a label."""
+    files = sorted(write_tissue(here / "mine", per_class=12, size=(120, 120)).rglob("*.png"))
+    rows = [
+        f"{path.relative_to(here)},{path.parent.name if place % 2 else ''}"
+        for place, path in enumerate(files)
+    ]
+    (here / "all.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+
+
 MADE_BEFORE = {
     "docs/case.md": one_case,
     "docs/chance.md": without_a_difference,
@@ -186,6 +196,7 @@ MADE_BEFORE = {
     "docs/embeddings.md": embedded,
     "docs/explain.md": explained,
     "docs/evaluation.md": evaluation,
+    "docs/next.md": few_labels,
     "docs/own-images.md": own_images,
     "docs/predict.md": new_images,
     "docs/weights.md": lambda here, boosted: None,

@@ -26,6 +26,7 @@ APPS = [
     "apps.check",
     "apps.doctor",
     "apps.explain",
+    "apps.next",
     "apps.submit",
     "apps.recipes",
     "apps.slides",

@@ -1,0 +1,306 @@
+"""Choose images whose labels would teach most, and write them as a manifest and a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...boost import TrainingPart, fit_head, get_head
+from ...core import (
+    ImageError,
+    InputError,
+    PathInput,
+    Settings,
+    converted,
+    counted,
+    option,
+)
+from ...core.formats import Floats
+from ...core.jobs import ensure_folder, named_files, refuse_overwriting, write_json
+from ...core.runs import load_config
+from ...data import ImageSelection, decode_image
+from ...evaluate.report import render_page, thumbnail
+from ...featurize import only_store
+from .images import RunImages, read_images
+from .strategies import DIVERSITY, RANDOM, STRATEGIES, Candidates, Strategy
+
+MANIFEST = "manifest.csv"
+ALL_IMAGES = "images.csv"
+OPTIONS = "featurize.json"
+
+_HEAD = "logistic"
+"""The classifier that doubts: linear ones lead with few labels, and it gives probabilities."""
+
+
+@dataclass(frozen=True)
+class NextSettings(Settings):
+    """How images are chosen."""
+
+    count: int = option(20, group="Training", least=1, help="Number of images.")
+    strategy: str = option(
+        "doubt",
+        group="Training",
+        choices=tuple(STRATEGIES),
+        help="Images of which a model is least sure (the largest probability, or the two largest), that are unlike all "
+        "with a label, or drawn at random.",
+    )
+    random_share: float = option(
+        0.2,
+        group="Training",
+        least=0,
+        most=1,
+        help="Part that is drawn at random, to measure a model by.",
+    )
+    seed: int = option(0, help="Random seed of the part that is drawn.")
+
+
+class NextImage(NamedTuple):
+    """An image that was chosen: its id, how and in which round, why, and its picture, empty if there is none."""
+
+    image_id: str
+    chosen: str
+    why: str
+    picture: str
+
+
+@dataclass(frozen=True)
+class NextImages:
+    """What to label next.
+
+    Attributes
+    ----------
+    folder : Path
+        It holds ``manifest.csv`` with the images of all rounds, ``images.csv`` with all images of the run and their
+        labels by now, ``featurize.json`` with the options that take these into the run, and ``index.html``.
+    number : int
+        The round, from 1.
+    images : tuple of NextImage
+        Those of this round.
+    unlabelled : int
+        Number of images of the run without a label.
+    labels : mapping of str to int
+        Number of labels of each class.
+    notes : tuple of str
+        What differs from what was asked for.
+    """
+
+    folder: Path
+    number: int
+    images: tuple[NextImage, ...]
+    unlabelled: int
+    labels: dict[str, int]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        methods = Counter(image.chosen.split()[0] for image in self.images)
+        parts = ", ".join(f"{count} by {method}" for method, count in methods.items())
+        unlabelled = counted(self.unlabelled, "image")
+        return f"round {self.number}: {len(self.images)} of {unlabelled} without a label ({parts})"
+
+
+def choose_next(
+    run: PathInput, *, out: PathInput | None = None, settings: NextSettings | None = None
+) -> NextImages:
+    """Choose the images of a run whose labels would teach most, and write them to a manifest and a page.
+
+    Labels that a person wrote into the manifest of earlier rounds count. If the last round has none yet, it is chosen
+    again, else the next one begins. The random part of all rounds together is a sample of the images that had no label
+    at first: an image that was due to be drawn and had been chosen otherwise gets ``random`` in ``chosen``, too.
+
+    Parameters
+    ----------
+    run : str or Path
+        The folder of a run with one feature file, or a feature file.
+    out : str or Path, optional
+        Folder for the manifest and the page; by default ``next`` in the run.
+    settings : NextSettings, optional
+
+    Raises
+    ------
+    InputError
+        There are several feature files, or none; all images have a label or were chosen before; the manifest of
+        earlier rounds cannot be read; or `out` has the table of the images of the run.
+    StoreError
+        See `open_store`.
+    """
+    settings = NextSettings.of(settings)
+    store = converted(run, "run", Path)
+    if store.is_dir():
+        store = only_store(store)
+    top = store.parent
+    if top.name == "features":
+        top = top.parent
+    folder = top / "next"
+    if out is not None:
+        folder = converted(out, "out", Path)
+    options: dict[str, Any] = {}
+    with suppress(InputError):  # features of other programs, which no featurize made
+        options = load_config(top / "run.json", command="featurize")
+    if not (folder / MANIFEST).is_file():
+        refuse_overwriting([folder / ALL_IMAGES], named_files(*options.values()))
+    table = read_images(store, folder / MANIFEST)
+    current = _Round(table, settings)
+    if not current.free():
+        text = "{}: each of its {} images has a label, was chosen before, or is a near-duplicate of one that was"
+        raise InputError(text, store, len(table.names))
+    current.choose()
+    result = NextImages(
+        folder,
+        current.number,
+        tuple(current.images),
+        len(table.names) - len(current.labelled),
+        dict(sorted(current.counts.items())),
+        tuple(current.notes),
+    )
+    if options:
+        paths = {"images": str((folder / ALL_IMAGES).absolute()), "out": str(top.absolute())}
+        of_images = {field.name for field in fields(ImageSelection)} - {"classes"}
+        options = {name: value for name, value in options.items() if name not in of_images} | paths
+    _write(result, table, options)
+    return result
+
+
+class _Round:
+    """A round of choices. Images are numbered by their positions in the feature file."""
+
+    def __init__(self, table: RunImages, settings: NextSettings) -> None:
+        self.table = table
+        self.settings = settings
+        self.number = table.begin_round()
+        self.order = table.in_order(settings.seed)
+        self.marks = table.cells["chosen"]
+        labels = table.cells["label"]
+        positions = {name: position for position, name in enumerate(table.names)}
+        self.labelled = [position for name, position in positions.items() if name in labels]
+        self.seen = {
+            *self.labelled,
+            *(positions[name] for name in positions.keys() & self.marks.keys()),
+        }
+        self.counts = Counter(labels[table.names[position]] for position in self.labelled)
+        self.classes = sorted(self.counts)
+        self.images: list[NextImage] = []
+        self.notes: list[str] = []
+
+    def free(self) -> list[int]:
+        """Return the images that may be chosen, in the order of the draw."""
+        unseen = [position for position in self.order if position not in self.seen]
+        return [position for position in unseen if self.table.twins[position].isdisjoint(self.seen)]
+
+    def choose(self) -> None:
+        """Draw images at random, then choose others by the strategy, or without a model by diversity."""
+        count = self.settings.count
+        strategy = STRATEGIES[self.settings.strategy]
+        at_random = round(count * self.settings.random_share)
+        if strategy is RANDOM:
+            at_random = count
+        probabilities = np.empty((0, 0))
+        self._take(RANDOM, at_random, probabilities)
+        self._mark_passed()
+        if strategy.asks_model:
+            try:
+                probabilities = self._probabilities()
+            except InputError:
+                self.notes.append(
+                    "too few labels for a model, which needs at least two classes, and of each several patients: "
+                    "chosen by diversity"
+                )
+                strategy = DIVERSITY
+        self._take(strategy, count - len(self.images), probabilities)
+        if len(self.images) < count:
+            self.notes.append(f"only {counted(len(self.images), 'image')} can be chosen")
+        if not self.table.is_searched:
+            self.notes.append("near-duplicates are not known, and may be among these images")
+
+    def _take(self, strategy: Strategy, count: int, probabilities: Floats) -> None:
+        """Choose the first images of a ranking, without near-duplicates of each other."""
+        candidates = Candidates(self.table.rows, sorted(self.seen), self.free(), probabilities)
+        wanted = len(self.images) + count
+        for position in strategy.rank(candidates):
+            if len(self.images) == wanted:
+                break
+            if self.table.twins[position].isdisjoint(self.seen):
+                self.seen.add(position)
+                reason = strategy.reason
+                if strategy.asks_model:
+                    reason += self._between(probabilities[candidates.free.index(position)])
+                self._note(self.table.names[position], f"{strategy.name} {self.number}", reason)
+
+    def _mark_passed(self) -> None:
+        """Mark images that precede those drawn, and had been chosen otherwise."""
+        drawn = f"{RANDOM.name} {self.number}"
+        waiting = len(self.images)
+        for position in self.order:
+            name = self.table.names[position]
+            cell = self.marks.get(name, RANDOM.name)
+            if waiting == 0:
+                break
+            if cell == drawn:
+                waiting -= 1
+            elif RANDOM.name not in cell:
+                self.marks[name] = f"{cell}, {drawn}"
+
+    def _probabilities(self) -> Floats:
+        """Train on all labels, and return the probabilities of the images that may be chosen.
+
+        Raises
+        ------
+        InputError
+            There are too few labels.
+        """
+        if len(self.classes) < 2:
+            raise InputError("labels of fewer than two classes")
+        cells = self.table.cells
+        names = [self.table.names[position] for position in self.labelled]
+        part = TrainingPart(
+            features=self.table.rows[self.labelled][:, np.newaxis],
+            labels=np.array([self.classes.index(cells["label"][name]) for name in names]),
+            groups=[cells["group"].get(name) or None for name in names],
+            classes=len(self.classes),
+            seed=self.settings.seed,
+            rounds=0,
+        )
+        (fitted,) = fit_head(_HEAD, part, params=[{}])
+        model = get_head(_HEAD).parse(fitted.data)
+        return model.predict_proba(self.table.rows[self.free()][:, np.newaxis])
+
+    def _between(self, shares: Floats) -> str:
+        """Return the two most probable classes, and how many labels they have."""
+        return ", ".join(
+            f"{self.classes[k]} {100 * shares[k]:.0f} % ({counted(self.counts[self.classes[k]], 'label')})"
+            for k in np.argsort(-shares, kind="stable")[:2]
+        )
+
+    def _note(self, name: str, mark: str, reason: str) -> None:
+        """Note how an image was chosen, and why; its picture is empty if its file is not known, or gone."""
+        picture = ""
+        with suppress(ImageError, OSError):
+            picture = thumbnail(decode_image(self.table.cells["path"][name]))
+        self.marks[name] = mark
+        self.table.cells["why"][name] = reason
+        self.images.append(NextImage(name, mark, reason, picture))
+
+
+def _write(result: NextImages, table: RunImages, options: Mapping[str, Any]) -> None:
+    """Write the tables and the page; the manifest comes last, from which the next round starts."""
+    folder = result.folder
+    ensure_folder(folder)
+    table.write(folder / ALL_IMAGES, table.names)
+    if options:
+        write_json(folder / OPTIONS, options)
+    render_page(
+        folder / "index.html",
+        "next.html",
+        package=__package__,
+        style="next.css",
+        script="",
+        result=result,
+    )
+    names = [image.image_id for image in result.images]
+    earlier = [name for name in table.cells["chosen"] if name not in names]
+    table.write(folder / MANIFEST, [*names, *earlier])

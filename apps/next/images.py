@@ -1,0 +1,168 @@
+"""The images of a run with all that is known of them: features, patients, near-duplicates, and cells of tables."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...core import InputError
+from ...core.formats import Floats32, is_missing, read_csv, read_rows
+from ...core.jobs import write_rows
+from ...data import spell_labels
+from ...featurize import AT_ONCE, Store, known_facts, open_store
+
+_CHOSEN = re.compile(r"\w+ [1-9]\d{0,5}(, random [1-9]\d{0,5})?")
+"""What the column ``chosen`` holds: how an image was chosen, and in which round."""
+
+Cells = dict[str, dict[str, str]]
+"""Column to image to cell; an empty cell is left out."""
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The images of a feature file.
+
+    Attributes
+    ----------
+    names : list of str
+        Ids of the images, in the order of the file.
+    rows : ndarray of float32, shape (images, d)
+        The mean over the augmentations of each image.
+    twins : list of set of int
+        Positions of the near-duplicates of each image.
+    is_searched : bool
+        Whether near-duplicates were searched for.
+    cells : dict of str to (dict of str to str)
+        What tables hold: path, label, image_id, group and further columns, chosen and why.
+    """
+
+    names: list[str]
+    rows: Floats32
+    twins: list[set[int]]
+    is_searched: bool
+    cells: Cells
+
+    def begin_round(self) -> int:
+        """Return the number of the next round, which is the last one if none of its images has a label."""
+        marks = self.cells["chosen"]
+        last = max((int(cell.split()[-1]) for cell in marks.values()), default=1)
+        names = {name for name, cell in marks.items() if cell.partition(" ")[2] == str(last)}
+        if not names.isdisjoint(self.cells["label"]):
+            return last + 1
+        for column in ("chosen", "why"):
+            cells = self.cells[column].items()
+            self.cells[column] = {
+                name: cell.removesuffix(f", random {last}")
+                for name, cell in cells
+                if name not in names
+            }
+        return last
+
+    def in_order(self, seed: int) -> list[int]:
+        """Return all positions in an order that follows from the seed and the names, so that further images fit in."""
+        digests = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in self.names]
+        return sorted(range(len(digests)), key=digests.__getitem__)
+
+    def write(self, path: Path, names: Iterable[str]) -> None:
+        """Write the cells of some images as a manifest."""
+        ends = ("label", "chosen", "why")
+        header = [
+            "path",
+            *(column for column in self.cells if column not in ("path", *ends)),
+            *ends,
+        ]
+        write_rows(
+            path,
+            header,
+            ([self.cells[column].get(name, "") for column in header] for name in names),
+        )
+
+
+def read_images(path: Path, manifest: Path) -> RunImages:
+    """Read a feature file, and what a person wrote into a manifest of earlier rounds, if there is one.
+
+    Raises
+    ------
+    StoreError
+        See `open_store`.
+    InputError
+        The manifest cannot be read, or two labels fit one class.
+    """
+    with open_store(path) as store:
+        facts = known_facts(store)
+        names = store.image_ids
+        starts = range(0, len(names), AT_ONCE)
+        blocks = [
+            store.features(range(len(names))[start : start + AT_ONCE]).mean(axis=1)
+            for start in starts
+        ]
+        groups = dict(facts.groups) or dict(zip(names, store.groups, strict=True))
+        cells = _cells(store, groups, facts.columns)
+        classes = store.header["classes"]
+    _add_written(cells, manifest, classes)
+    for cell in cells["chosen"].values():
+        if not _CHOSEN.fullmatch(cell):
+            raise InputError(
+                "{}: its column chosen has {}, and bchisto next writes there what it chose, such as doubt 1; "
+                "give that column another name",
+                manifest if manifest.is_file() else path,
+                cell,
+            )
+    numbers = {name: position for position, name in enumerate(names)}
+    twins: list[set[int]] = [set() for _ in names]
+    for pair in facts.copies or ():
+        if numbers.keys() >= {*pair}:  # an image of a pair may have failed
+            first, second = (numbers[name] for name in pair)
+            twins[first].add(second)
+            twins[second].add(first)
+    return RunImages(
+        names,
+        np.concatenate(blocks),
+        twins,
+        facts.copies is not None,
+        cells,
+    )
+
+
+def _cells(store: Store, groups: dict[str, str], further: Mapping[str, Mapping[str, str]]) -> Cells:
+    """Return what a feature file and the files beside it hold of images."""
+    names = store.image_ids
+    files = {row["sha256"]: row["path"] for row in read_rows(store.path.parent / "images.csv")}
+    paths = [files.get(sha256.decode(), "") for sha256 in store.images("sha256")]
+    scales = store.images("look")[:, 3].tolist()
+    cells: Cells = {"chosen": {}, "why": {}}
+    for column, values in further.items():
+        cells[column] = dict(values)
+    return cells | {
+        "image_id": dict(zip(names, names, strict=True)),
+        "path": dict(zip(names, paths, strict=True)),
+        "mpp": {
+            name: repr(mpp) for name, mpp in zip(names, scales, strict=True) if np.isfinite(mpp)
+        },
+        "label": {name: label for name, label in zip(names, store.labels, strict=True) if label},
+        "group": groups,
+    }
+
+
+def _add_written(cells: Cells, manifest: Path, classes: Sequence[str]) -> None:
+    """Add the cells of a manifest; a label that means unknown is none."""
+    if not manifest.is_file():
+        return
+    table = read_csv(
+        manifest, needed=("image_id", "label", "chosen"), expected="image_id,label,chosen"
+    )
+    labels = [row["label"] for _, row in table.rows]
+    spelled = spell_labels(filter(None, labels), classes)
+    for _, row in table.rows:
+        label = spelled.get(row["label"])
+        if label is None and not is_missing(row["label"]):
+            label = row["label"]
+        row["label"] = label or ""
+        for column, cell in row.items():
+            if cell:
+                cells.setdefault(column, {})[row["image_id"]] = cell

@@ -1,0 +1,395 @@
+"""`bchisto next`: which images to label next, with a stranger's data by the command line."""
+
+import csv
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from bchisto.featurize import open_store
+from conftest import snapshot, write_tissue
+
+CLASSES = ("gutartig", "bösartig")
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def written(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def fill(manifest, label="gutartig", *, least=0):
+    """Give a label to all images of a manifest that have none, from a position on."""
+    rows = rows_of(manifest)
+    for row in rows[least:]:
+        row["label"] = row["label"] or label
+    written(manifest, rows)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory, tiny_options):
+    """The run of a stranger: 30 images of six cases in odd folders, four of which have a label."""
+    from bchisto.cli import main
+
+    root = tmp_path_factory.mktemp("next") / "Zürich, Bilder ü"
+    write_tissue(root / "für alle", per_class=15, classes=CLASSES)
+    images = sorted((root / "für alle").rglob("*.png"))
+    rows = []
+    for place, image in enumerate(images):
+        label = image.parent.name if place % 15 < 2 else ""
+        rows.append(
+            {
+                "Datei": image.relative_to(root).as_posix(),
+                "Fall": f"Fall {place % 6}",
+                "Diagnose": label,
+                "Färbung": "HE, alt",
+            }
+        )
+    written(root / "tabelle.csv", rows)
+    run = root / "lauf"
+    words = (
+        *("featurize", "--images", root / "tabelle.csv", "--out", run, *tiny_options),
+        *("--path-column", "Datei", "--label-column", "Diagnose", "--group-column", "Fall"),
+    )
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, words)])
+    assert ended.value.code == 0
+    before = snapshot(run)
+    yield run
+    assert snapshot(run) == before, "next changed what it reads, or wrote where it was not to"
+
+
+def test_a_manifest_and_a_page_of_what_to_label(strange, tmp_path, completed):
+    out = tmp_path / "nächste"
+    printed, errors = completed("next", strange, "--count", 10, "--out", out)
+    assert printed.splitlines() == [
+        "round 1: 10 of 26 images without a label (2 by random, 8 by doubt)",
+        "labels by now: bösartig 2, gutartig 2",
+    ]
+    assert f"next: fill in the column label of {out / 'manifest.csv'}" in errors
+    rows = rows_of(out / "manifest.csv")
+    assert [row["chosen"] for row in rows] == ["random 1"] * 2 + ["doubt 1"] * 8
+    assert {row["label"] for row in rows} == {""}
+    assert {row["färbung"] for row in rows} == {"HE, alt"}
+    assert len({row["image_id"] for row in rows}) == 10
+    assert all(row["fall"].startswith("Fall ") for row in rows)
+    assert [row["why"] for row in rows[:2]] == ["drawn at random"] * 2
+    shares = []
+    for row in rows[2:]:
+        found = re.fullmatch(
+            r"unsure: (\S+) (\d+) % \(2 labels\), (\S+) (\d+) % \(2 labels\)", row["why"]
+        )
+        assert {found[1], found[3]} == set(CLASSES)
+        shares.append(int(found[2]))
+    assert shares == sorted(shares)
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == 10
+    for row in rows:
+        assert row["image_id"] in page
+        assert row["why"] in page
+    table = rows_of(out / "images.csv")
+    assert len(table) == 30
+    assert sum(row["label"] != "" for row in table) == 4
+
+
+def test_the_same_call_chooses_the_same(strange, tmp_path, completed):
+    for name in ("a", "b"):
+        completed("next", strange, "--count", 7, "--out", tmp_path / name)
+    for name in ("manifest.csv", "images.csv", "index.html"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    before = snapshot(tmp_path / "a")
+    completed("next", strange, "--count", 7, "--out", tmp_path / "a")
+    assert snapshot(tmp_path / "a") == before
+    completed("next", strange, "--count", 7, "--seed", 1, "--out", tmp_path / "a")
+    assert snapshot(tmp_path / "a") != before
+
+
+def test_labels_begin_the_next_round_and_none_is_lost(strange, tmp_path, completed):
+    manifest = tmp_path / "manifest.csv"
+    completed("next", strange, "--count", 6, "--out", tmp_path)
+    rows = rows_of(manifest)
+    for row, label in zip(rows, ("Bösartig", "gutartig", "n/a", "Neue Klasse"), strict=False):
+        row["label"] = label
+        row["Bemerkung"] = "schwierig; =1+1"
+    rows = [{"Bemerkung": "", **row} for row in rows]
+    written(manifest, rows)
+    printed, errors = completed("next", strange, "--count", 6, "--out", tmp_path)
+    assert printed.startswith("round 2: 6 of 23 images without a label")
+    assert "labels by now: Neue Klasse 1, bösartig 3, gutartig 3" in printed
+    assert "bchisto featurize --config" in errors
+    again = rows_of(manifest)
+    kept = {row["image_id"]: row for row in again[6:]}
+    assert all(row["chosen"].endswith(" 2") and not row["label"] for row in again[:6])
+    labels = [kept[row["image_id"]]["label"] for row in rows]
+    assert labels == ["bösartig", "gutartig", "", "Neue Klasse", "", ""]
+    assert [kept[row["image_id"]]["bemerkung"] for row in rows[:4]] == ["schwierig; =1+1"] * 4
+    assert {row["image_id"] for row in again[:6]}.isdisjoint(kept)
+    # without further labels it is the same round
+    before = snapshot(tmp_path)
+    completed("next", strange, "--count", 6, "--out", tmp_path)
+    assert snapshot(tmp_path) == before
+    completed("next", strange, "--count", 3, "--out", tmp_path)
+    assert sum(row["chosen"].endswith(" 2") for row in rows_of(manifest)) == 3
+
+
+def test_the_random_parts_of_all_rounds_are_one_draw(strange, tmp_path, completed):
+    """It is what would have been drawn if nothing else had been chosen: the first of one order."""
+    completed("next", strange, "--strategy", "random", "--count", 26, "--out", tmp_path / "all")
+    order = [row["image_id"] for row in rows_of(tmp_path / "all" / "manifest.csv")]
+    out = tmp_path / "rounds"
+    for _ in range(4):
+        completed("next", strange, "--count", 6, "--random-share", 0.34, "--out", out)
+        rows = fill(out / "manifest.csv")
+    drawn = {row["image_id"] for row in rows if "random" in row["chosen"]}
+    assert drawn == set(order[: len(drawn)])
+    assert len(drawn) > 8, "some were chosen otherwise before they were drawn"
+    both = [row["chosen"] for row in rows if "doubt" in row["chosen"] and "random" in row["chosen"]]
+    assert len(both) == len(drawn) - 8
+    assert all(re.fullmatch(r"doubt \d, random \d", cell) for cell in both)
+
+
+def test_labels_come_back_into_the_run_without_new_features(strange, tmp_path, completed, run_copy):
+    run = run_copy(strange)
+    out = run / "next"
+    completed("next", run, "--count", 8)
+    rows = fill(out / "manifest.csv")
+    printed, errors = completed("next", run, "--count", 8)
+    words = re.search(r"next: bchisto (featurize .*)", errors)[1]
+    command = shlex.split(words)
+    printed, errors = completed(*command, *("--jobs", 1))
+    (path,) = (run / "features").glob("*.h5")
+    with open_store(path) as store:
+        labels = dict(zip(store.image_ids, store.labels, strict=True))
+        groups = dict(zip(store.image_ids, store.groups, strict=True))
+    (before,) = (strange / "features").glob("*.h5")
+    with open_store(before) as store, open_store(path) as after:
+        assert labels.keys() == set(store.image_ids)
+        assert store.keys == after.keys
+        assert groups == dict(zip(store.image_ids, store.groups, strict=True))
+    assert [labels[row["image_id"]] for row in rows] == ["gutartig"] * 8
+    assert sum(map(bool, labels.values())) == 12
+    # figures say that images were chosen, and which are a sample; four had their label before
+    rows = fill(out / "manifest.csv", "bösartig")
+    completed("next", run, "--count", 1)
+    completed(*command, *("--jobs", 1))
+    printed, _ = completed(
+        "boost", "--out", run, *("--folds", 3, "--head", "prototype", "--jobs", 1)
+    )
+    others = sum("random" not in row["chosen"] for row in rows)
+    assert f"CHOSEN IMAGES: {others} of 20 images" in printed
+    completed("evaluate", run, "--by", "chosen", "--out", tmp_path / "evaluation")
+    (table,) = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["tables"].values()
+    shown = {group["value"]: group["n"] for group in table["subgroups"]["chosen"]}
+    assert shown == {"not random": others, "random": len(rows) - others, "not known": 4}
+    assert "CHOSEN IMAGES" in (tmp_path / "evaluation" / "report.html").read_text()
+    # what the run knows now is enough to go on with, even without the manifest
+    shutil.rmtree(out)
+    printed, _ = completed("next", run, "--count", 2)
+    assert printed.startswith("round 3: 2 of 10 images")
+
+
+@pytest.mark.parametrize("labels", [{}, {"gutartig": 1}])
+def test_without_two_classes_the_most_unlike_come_first(labels, tiny_options, tmp_path, completed):
+    write_tissue(tmp_path / "alle", per_class=5, classes=CLASSES)
+    images = sorted((tmp_path / "alle").rglob("*.png"))
+    rows = [{"path": str(image), "label": ""} for image in images]
+    for label in labels:
+        rows[0]["label"] = label
+    written(tmp_path / "t.csv", rows)
+    run = tmp_path / "run"
+    completed("featurize", "--images", tmp_path / "t.csv", "--out", run, *tiny_options)
+    printed, _ = completed("next", run, "--count", 4)
+    assert "(1 by random, 3 by diversity)" in printed
+    assert "too few labels for a model" in printed
+    rows = rows_of(run / "next" / "manifest.csv")
+    assert [row["why"] for row in rows[1:]] == ["unlike anything with a label"] * 3
+    assert "too few labels" in (run / "next" / "index.html").read_text().lower()
+
+
+def test_near_duplicates_are_kept_out(strange, tmp_path, completed, run_copy):
+    run = run_copy(strange)
+    path = run / "features" / "dataset.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    completed("next", run, "--count", 26)
+    rows = rows_of(run / "next" / "manifest.csv")
+    names = [row["image_id"] for row in rows]
+    (store_path,) = (run / "features").glob("*.h5")
+    with open_store(store_path) as store:
+        labelled = [n for n, label in zip(store.image_ids, store.labels, strict=True) if label]
+    # one of a label, two that are chosen one after the other, and an image that failed
+    facts["copies"] = [
+        [labelled[0], names[3]],
+        [names[0], names[1]],
+        [names[6], names[7]],
+        ["fort.png", names[9]],
+    ]
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    shutil.rmtree(run / "next")
+    printed, _ = completed("next", run, "--count", 26)
+    chosen = {row["image_id"] for row in rows_of(run / "next" / "manifest.csv")}
+    assert "only 23 images can be chosen" in printed
+    assert names[3] not in chosen
+    assert len(chosen & {names[0], names[1]}) == 1
+    assert len(chosen & {names[6], names[7]}) == 1
+    assert names[9] in chosen
+
+
+def test_only_near_duplicates_are_nothing_to_label(strange, refused, run_copy):
+    run = run_copy(strange)
+    path = run / "features" / "dataset.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    (store_path,) = (run / "features").glob("*.h5")
+    with open_store(store_path) as store:
+        known = [n for n, label in zip(store.image_ids, store.labels, strict=True) if label]
+        facts["copies"] = [[known[0], name] for name in store.image_ids if name not in known]
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    assert "near-duplicate of one that was" in refused("next", run)
+    assert not (run / "next").exists()
+
+
+def test_an_image_of_a_class_with_few_labels_says_so(strange, tmp_path, completed):
+    manifest = tmp_path / "manifest.csv"
+    completed("next", strange, "--count", 8, "--out", tmp_path)
+    fill(manifest, "gutartig")
+    printed, _ = completed("next", strange, "--count", 4, "--out", tmp_path)
+    assert "bösartig 2, gutartig 10" in printed
+    reasons = [row["why"] for row in rows_of(manifest) if row["chosen"] == "doubt 2"]
+    assert len(reasons) == 3
+    assert all(re.search(r"bösartig \d+ % \(2 labels\)", reason) for reason in reasons)
+
+
+class TestRefusals:
+    def test_more_than_there_are(self, strange, tmp_path, completed):
+        printed, _ = completed("next", strange, "--count", 99, "--out", tmp_path)
+        assert "only 26 images can be chosen" in printed
+        completed("next", strange, "--count", 26, "--random-share", 1, "--out", tmp_path / "all")
+        assert len(rows_of(tmp_path / "manifest.csv")) == 26
+
+    def test_all_have_a_label(self, described, tmp_path, refused):
+        error = refused("next", described, "--out", tmp_path / "x")
+        assert "each of its 12 images has a label" in error
+        assert not (tmp_path / "x").exists()
+
+    def test_several_feature_files(self, strange, tmp_path, refused, completed):
+        run = tmp_path / "run"
+        shutil.copytree(strange, run)
+        (path,) = (run / "features").glob("*.h5")
+        shutil.copy(path, path.with_name("ü.h5"))
+        assert "several feature files" in refused("next", run)
+        completed("next", path, "--count", 2)
+        assert len(rows_of(run / "next" / "manifest.csv")) == 2
+
+    def test_no_features(self, tmp_path, refused):
+        assert "run bchisto featurize first" in refused("next", tmp_path)
+
+    def test_an_unknown_strategy(self, strange, tmp_path, refused):
+        assert "margin" in refused("next", strange, "--strategy", "margn", "--out", tmp_path)
+
+    def test_numbers_out_of_bounds(self, strange, tmp_path, refused):
+        assert "--count 0" in refused("next", strange, "--count", 0, "--out", tmp_path)
+        assert "--random-share" in refused("next", strange, "--random-share", 2, "--out", tmp_path)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("image_id,chosen\na.png,\n", "label"),
+            # a table of the user's own
+            ("image_id,label\na.png,gutartig\n", "chosen"),
+            ("image_id,label,chosen\na.png,,ja\n", "its column chosen has ja"),
+            ("image_id,label,chosen\na.png,,doubt 99999999999\n", "its column chosen has doubt"),
+            (
+                "image_id,label,chosen\na,Gut-artig,\nb,gutartig,\nc,gut artig,\n",
+                "both fit the class",
+            ),
+        ],
+    )
+    def test_a_manifest_that_is_none(self, strange, tmp_path, refused, text, message):
+        manifest = tmp_path / "manifest.csv"
+        manifest.write_text(text, encoding="utf-8")
+        error = refused("next", strange, "--out", tmp_path)
+        assert message in error
+        assert manifest.read_text(encoding="utf-8") == text
+
+    def test_the_table_of_the_images_is_not_replaced(
+        self, strange, tmp_path, refused, completed, tiny_options
+    ):
+        folder = tmp_path / "meine"
+        shutil.copytree(strange.parent / "für alle", folder / "für alle")
+        table = folder / "images.csv"
+        shutil.copy(strange.parent / "tabelle.csv", table)
+        text = table.read_bytes()
+        words = ("--path-column", "Datei", "--label-column", "Diagnose")
+        run = folder / "lauf"
+        completed("featurize", "--images", table, "--out", run, *words, *tiny_options)
+        assert "would overwrite" in refused("next", run, "--out", folder)
+        assert table.read_bytes() == text
+
+    def test_an_image_that_is_gone_has_no_picture(self, strange, tmp_path, completed, run_copy):
+        run = run_copy(strange)
+        cache = run / "features" / "images.csv"
+        text = cache.read_text(encoding="utf-8").replace("für alle", "nirgends")
+        cache.write_text(text, encoding="utf-8")
+        completed("next", run, "--count", 3)
+        assert "<img" not in (run / "next" / "index.html").read_text(encoding="utf-8")
+
+
+def test_embeddings_of_other_programs_have_no_pictures(tmp_path, completed, rng):
+    labels = np.array([("a", "b")[place % 2] if place < 12 else "" for place in range(30)])
+    features = rng.normal(size=(30, 5)).astype(np.float32)
+    names = np.array([f"Präparat {place}" for place in range(30)])
+    np.savez(tmp_path / "x.npz", features=features, labels=labels, image_ids=names)
+    run = tmp_path / "run"
+    words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
+    completed("boost", "--features", tmp_path / "x.npz", "--out", run, *words)
+    printed, errors = completed("next", run, "--count", 5)
+    assert "round 1: 5 of 18 images" in printed
+    assert "near-duplicates are not known" in printed
+    fill(run / "next" / "manifest.csv", "a")
+    printed, errors = completed("next", run, "--count", 5)
+    assert "round 2: 5 of 13 images" in printed
+    assert "bchisto featurize" not in errors
+
+
+def test_rows_of_other_images_stay_in_the_manifest(strange, tmp_path, completed):
+    """An image may have left the run; what a person said of it is work."""
+    completed("next", strange, "--count", 3, "--out", tmp_path)
+    manifest = tmp_path / "manifest.csv"
+    rows = fill(manifest)
+    written(manifest, [*rows, {**rows[0], "image_id": "fort.png", "label": "bösartig"}])
+    completed("next", strange, "--count", 3, "--out", tmp_path)
+    kept = {row["image_id"]: row["label"] for row in rows_of(manifest)}
+    assert kept["fort.png"] == "bösartig"
+    assert "fort.png" not in {row["image_id"] for row in rows_of(tmp_path / "images.csv")}
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_loses_no_label(strange, tmp_path, completed):
+    completed("next", strange, "--count", 5, "--out", tmp_path)
+    manifest = tmp_path / "manifest.csv"
+    labels = {row["image_id"]: row["label"] for row in fill(manifest)}
+    command = [sys.executable, "-m", "bchisto", "next", str(strange), "--out", str(tmp_path)]
+    started = time.monotonic()
+    subprocess.run([*command, "--count", "5"], check=True, capture_output=True)
+    whole = time.monotonic() - started
+    for share in np.linspace(0.3, 1, 8):
+        with subprocess.Popen(
+            [*command, "--count", "5"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            time.sleep(share * whole)
+            process.kill()
+        rows = {row["image_id"]: row["label"] for row in rows_of(manifest)}
+        assert rows.items() >= labels.items()
+    printed, _ = completed("next", strange, "--count", 5, "--out", tmp_path)
+    assert printed.startswith("round 2: 5 of 21 images")
