@@ -93,8 +93,8 @@ def files_by_slide(
             given,
             slides[0].name,
         )
-    known = (path for path in files if files[path] in names)
-    paths_by_slide = by_key(known, lambda path: names[files[path]])
+    matched = (path for path in files if files[path] in names)
+    paths_by_slide = by_key(matched, lambda path: names[files[path]])
     for name, paths in paths_by_slide.items():
         if len(paths) > 1:
             raise InputError(
