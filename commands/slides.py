@@ -97,10 +97,11 @@ def map_(
         maps = result.maps
         tiles = sum(len(slide.tiles) for slide in maps)
         banners = dict.fromkeys(banner for slide in maps for banner in slide.shown.banners)
-        echo(*banners, f"{counted(tiles, 'tile')} of {counted(len(maps), 'slide')}")
+        echo(*banners)
         for colouring in {slide.colouring.key: slide.colouring for slide in maps}.values():
             warm = ", ".join(colouring.warm)
             echo(f"warm colours: {warm}; heat.png: {colouring.title}")
+        echo(f"{counted(tiles, 'tile')} of {counted(len(maps), 'slide')}")
         pages = [out / "maps" / slide.grid.name / "index.html" for slide in maps]
         table = out / "slides.csv"
         then = []

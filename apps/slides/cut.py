@@ -617,8 +617,8 @@ def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]
 def _report_regions(unit: SlideUnit, covering: Sequence[tuple[str, ...]]) -> None:
     """Print how many fields are in the regions of each class, and which classes overlap."""
     settings = unit.settings
-    annotations = unit.annotations or ()
-    labels = {annotation.label for annotation in annotations if not annotation.is_ignored}
+    drawn = unit.annotations or ()
+    labels = {region.label for region in drawn if not region.is_ignored}
     counts = {label: covering.count((label,)) for label in sorted(labels)}
     inside = few(f"{count} {label or 'unnamed'}" for label, count in counts.items()) or "0"
     level = logging.INFO if any(counts.values()) else logging.WARNING

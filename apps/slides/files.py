@@ -155,7 +155,7 @@ def files_in(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder but hidden ones; links to folders are followed, and no folder is read twice."""
     visited = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort(key=lambda name: (Path(parent, name).is_symlink(), name))
+        folders.sort()
         target = os.path.realpath(parent)
         if target in visited:
             folders.clear()

@@ -196,8 +196,7 @@ def _white_balanced(picture: Pixels) -> Pixels:
     import cv2
 
     white = np.percentile(picture, 99, axis=(0, 1))
-    is_dark = white.min() < 128
-    if is_dark or white[1] < min(white[0], white[2]):
+    if white.min() < 128 or white[1] < min(white[0], white[2]):
         return picture
     values = np.arange(256)[:, None, None] * (white.max() / white)
     return np.asarray(cv2.LUT(picture, np.minimum(values, 255).astype(np.uint8)))

@@ -18,8 +18,8 @@ from .record import (
     record_of_table,
     record_run,
     record_table,
+    science,
     versions_of,
 )
-from .science import science
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]

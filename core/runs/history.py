@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from .. import InputError, MissingInputError, PathInput
 from ..formats import read_json
 from .folder import Values, differences
-from .record import Content, process_runs
-from .science import as_text, science
+from .record import Content, as_text, process_runs, science
 
 _log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import json
 import logging
 import platform
@@ -17,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,6 @@ from ..jobs import (
     write_json,
 )
 from .folder import Values
-from .science import as_text, science
 
 _log = logging.getLogger(__name__)
 
@@ -359,6 +359,24 @@ def versions_of(packages: Sequence[str]) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions
+
+
+def science() -> dict[str, str]:
+    """Return a digest of each part of what figures rest on: stains, features, folds, models, metrics.
+
+    They are of values of fixed synthetic images. ``tools/benchmarks/science.py`` measures these values, and a test
+    fails if the code gives others than those kept here.
+    """
+    text = (resources.files(__package__) / "published" / "science.json").read_text(encoding="utf-8")
+    return {
+        part: hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
+        for part, values in json.loads(text).items()
+    }
+
+
+def as_text(digests: dict[str, str]) -> str:
+    """Return digests as a cell of a table: ``features:01234567 stains:89abcdef``."""
+    return " ".join(f"{part}:{digest}" for part, digest in sorted(digests.items()))
 
 
 def load_config(config: Path, *, command: str) -> dict[str, Any]:

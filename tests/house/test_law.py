@@ -45,7 +45,7 @@ TOKENS = {
     "apps/next": 3_500,
     "apps/recipes": 27_577,
     "apps/serve": 11_885,
-    "apps/slides": 22_410,
+    "apps/slides": 22_412,
     "apps/submit": 11_005,
     "boost": 21_768,
     "commands": 15_788,
@@ -56,7 +56,7 @@ TOKENS = {
     "evaluate": 43_245,
     "featurize": 30_130,
     "finetune": 23_670,
-    "predict": 14_870,
+    "predict": 15_030,
     "root": 2_032,
     "stains": 6_905,
 }
