@@ -174,7 +174,9 @@ def check(context: click.Context, /, **options: Any) -> int:
     from ..featurize import choose_settings, preset_options
 
     typed = typed_names(context)
-    if not typed & {*_SETTINGS, "preset"} - {"stain"}:
+    # any stain goes with the preset
+    deciding = {*_SETTINGS, "preset"} - {"stain"}
+    if not typed & deciding:
         of_preset = {"preset": "quick", **preset_options("quick")}
         options |= {name: value for name, value in of_preset.items() if name not in typed}
     settings, automatic, brought = choose_settings(options, keep=typed)

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from ..core import InputError, Message, counted, from_options
+from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources, rough_duration
 from .encoder import fetch_missing, yes_flag
 from .ending import (
+    added_to,
     advice,
     done,
     echo,
@@ -201,8 +202,7 @@ def reproduce(
     if ledger is not None:
         panels = [replace(run.panel, folder=run.folder) for run in result.protocols if run.panel]
         system = " ".join([recipe.name, *scope.encoders])
-        rows = append_figures(ledger, panels, system=f"{system}:")
-        echo(f"{counted(len(rows), 'figure')} of version {rows[0].version} added to {ledger}")
+        added_to(ledger, append_figures(ledger, panels, system=f"{system}:"))
     if failed is not None:
         raise failed
     done([*result.pictures, result.folder / "report.html"])

@@ -174,7 +174,7 @@ def featurize(
     described = counted(result.images - failures, "image")
     echo(f"{described} with features in {counted(len(stores), 'file')}")
     then = "label images of two classes or more, then this command again"
-    if "wsi" in facts_of(selection.read()).columns:  # fields of slides
+    if not result.trainable and "wsi" in facts_of(selection.read()).columns:  # fields of slides
         then = f"bchisto features export {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
     if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"

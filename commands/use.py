@@ -10,7 +10,7 @@ import click
 
 from ..core import InputError, Message, OutputError, counted, from_options, plain_value
 from ..core.jobs import NOTHING_NEW, Work
-from .ending import done, echo, end_check, quoted, reported_last, results
+from .ending import added_to, done, echo, end_check, quoted, reported_last, results
 from .options import (
     OUT_FILE,
     OUT_FOLDER,
@@ -268,8 +268,7 @@ def evaluate(
     for note in notes:
         echo(*wrapped(note), err=True)
     if ledger is not None:
-        rows = append_figures(ledger, panels, result["comparisons"])
-        echo(f"{counted(len(rows), 'figure')} of version {rows[0].version} added to {ledger}")
+        added_to(ledger, append_figures(ledger, panels, result["comparisons"]))
     if failed is not None:
         raise failed
     done(recorded.outputs)

@@ -11,10 +11,11 @@ import numpy as np
 from ...boost import LinearModel
 from ...core import InputError, PathInput, converted
 from ...core.formats import Floats, read_json, reading
-from ...core.jobs import write_json, write_rows
+from ...core.jobs import write_rows
 from ...featurize import AT_ONCE, Store, known_facts, open_store, slides_of
 from ...predict import find_bundle, load_embedded
 from .annotation_files import tile_feature
+from .overlay import write_features
 
 
 def contributions(
@@ -86,7 +87,7 @@ def contributions(
                 drawn.append(tile_feature((left, top, left + side, top + side), measured))
     write_rows(table, header, rows)
     for path, features_of_slide in tiles.items():
-        write_json(path, {"type": "FeatureCollection", "features": features_of_slide})
+        write_features(path, features_of_slide)
     return [table, *tiles]
 
 

@@ -17,7 +17,6 @@ from .. import (
     Panel,
     PredictionTable,
     Values,
-    choice_of,
     corrected,
     fold_curves,
     ranking_figure,
@@ -126,13 +125,13 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
         _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
         f"{caption}: {'; '.join(texts)}.",
         f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance"
-        f"{_choice_note(tables)}",
+        f"{_choice_note(rows)}",
     )
 
 
-def _choice_note(tables: Sequence[Metrics]) -> str:
+def _choice_note(rows: Sequence[tuple[Metrics, str, str]]) -> str:
     """Return the end of a caption that says why a figure is not that of the table."""
-    if any(map(choice_of, tables)):
+    if any(corrected(metrics, key).value < metrics[key].value for metrics, key, _ in rows):
         return "; what was chosen is corrected for the choice, and lower than in the table"
     return ""
 

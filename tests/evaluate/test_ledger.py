@@ -9,8 +9,9 @@ import pytest
 from bchisto import __version__
 from bchisto.cli import main
 from bchisto.core.runs import science
-from bchisto.evaluate import LedgerRow, read_ledger
+from bchisto.evaluate import LedgerRow, evaluate, read_ledger
 from bchisto.evaluate import ledger as ledger_module
+from bchisto.evaluate.report.drawings import results_drawing
 
 
 def run(*words):
@@ -152,3 +153,22 @@ def test_columns_of_the_ledger_of_the_repository():
         pytest.skip("needs the repository")
     with path.open(newline="", encoding="utf-8") as handle:
         assert tuple(next(csv.reader(handle))) == LedgerRow._fields
+
+
+@pytest.mark.parametrize(("wrong", "is_corrected"), [((5, 4), True), ((5, 5), False)])
+def test_the_caption_names_a_correction_only_if_there_is_one(tmp_path, wrong, is_corrected):
+    """Of two equal tables the choice takes nothing away, so the picture has the figures of the table."""
+    sources = []
+    for name, every in zip(("alt", "neu"), wrong, strict=True):
+        rows = ["image_id,label,patient,fold,p_grün,p_rot"]
+        for number in range(48):
+            label = number % 2
+            score = 0.8 if (number % every != 0) == label else 0.2
+            patient = number // 3
+            rows.append(
+                f"b{number},{('grün', 'rot')[label]},P{patient},{patient % 4},{1 - score},{score}"
+            )
+        sources.append(tmp_path / f"{name}.csv")
+        sources[-1].write_text("\n".join(rows), encoding="utf-8")
+    drawing = results_drawing(evaluate(sources, out=tmp_path / "e").panels)
+    assert ("corrected for the choice" in drawing.caption) == is_corrected
