@@ -189,14 +189,15 @@ def advice(results: Sequence[CrossValidation]) -> Message:
     return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
 
 
-def fewer_folds(dataset: Dataset) -> str:
-    """Return the option of boost for fewer than ten folds, with a space in front; empty if ten are possible."""
-    groups = {record.group for record in dataset.records}
-    units = len(dataset) if None in groups else len(groups)
-    most = min(units, *dataset.class_counts().values())
-    if 1 < most < 10:
-        return f" --folds {most}"
-    return ""
+def fold_options(dataset: Dataset) -> str:
+    """Return the options of boost for the folds that a check of the images recommends, with a space in front."""
+    from ..apps.check import check_protocols, recommended
+    from ..data import FoldChoice
+
+    protocol = recommended(check_protocols(dataset, FoldChoice()))
+    if protocol is None:
+        return ""
+    return _protocol_options(dataset, protocol)
 
 
 LINEAR = " --head logistic"

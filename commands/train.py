@@ -13,7 +13,7 @@ import click
 from ..core import Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
-from .ending import LINEAR, done, echo, end_check, fewer_folds, print_results, quoted, typed_names
+from .ending import LINEAR, done, echo, end_check, fold_options, print_results, quoted, typed_names
 from .options import (
     OUT_FILE,
     PATH,
@@ -182,7 +182,7 @@ def featurize(
             then += f" --preset {preset}"
         if {*(out / "features").glob("*.h5")}.difference(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
-        then += fewer_folds(selection.table())
+        then += fold_options(selection.table())
         if brought:
             then += LINEAR
     done(stores, then=then, failures=failures, listed=listed)

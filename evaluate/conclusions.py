@@ -132,6 +132,11 @@ class Conclusion:
         """Whether the figures are corrected, since this table was chosen among several."""
         return "accuracy" + _CHOSEN in self.m
 
+    @property
+    def lowered(self) -> bool:
+        """Whether that correction changes a figure."""
+        return any(self.m.get(name + _CHOSEN, self.m[name]) != self.m[name] for name in _RATES)
+
 
 def conclude(metrics: Metrics) -> Conclusion:
     """Return the conclusions from the metrics of a table.
@@ -197,6 +202,9 @@ def verdict_of(metrics: Metrics) -> Verdict:
             kind = _against(figure, chance)
             if kind == "worse" and metrics["units"]["one_class_folds"]:
                 kind = "not shown"
+            # of models that give all images the same, figures only follow the folds
+            if not metrics["learnt"]:
+                kind = "not shown"
             ranking = None
             if kind != "better":
                 ranking = _ranking(metrics)
@@ -247,7 +255,7 @@ class Ranking:
     Attributes
     ----------
     panels : tuple of Panel
-        The highest figure first; as they came if none decides.
+        The highest figure first, and after all others those whose models learnt nothing; as they came if none decides.
     by : {"balanced_accuracy", "patient_recognition_rate", ""}
         The figure, which is the first of these that has an interval in every table; empty if none has.
     leaders : int
@@ -311,11 +319,13 @@ def _ranked(panels: Sequence[Panel]) -> Ranking:
     if not by:
         return Ranking(tuple(panels), by, 0)
 
-    ordered = tuple(sorted(panels, key=lambda panel: -panel.metrics[by].value))
-    highest = ordered[0].metrics
+    def rank(panel: Panel) -> tuple[bool, float]:
+        return (not panel.metrics["learnt"], -panel.metrics[by].value)
+
+    ordered = tuple(sorted(panels, key=rank))
     leaders = 0
-    if verdict_of(highest).kind == "better":
-        leaders = sum(panel.metrics[by].value == highest[by].value for panel in panels)
+    if verdict_of(ordered[0].metrics).kind == "better":
+        leaders = sum(rank(panel) == rank(ordered[0]) for panel in panels)
     return Ranking(ordered, by, leaders)
 
 
@@ -361,14 +371,17 @@ def with_choices(
         ``highest``: it is not; ``unranked``: no figure has an interval in all tables; ``single``: nothing to compare);
         the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many others are ``equal`` by
         it; how many results are ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such
-        as ``accuracy_chosen``.
+        as ``accuracy_chosen``. Of tables whose models learnt nothing, none is compared beside others that did.
     """
     added = [with_choice(each, {}) for each in metrics]
     for places in studies(tables, images):
         elsewhere = max(0, len(images) - len(places))
-        if len(places) == 1 and not elsewhere:
+        candidates = [place for place in places if added[place]["learnt"]] or places
+        if len(candidates) == 1 and not elsewhere:
             continue
-        chosen = choose([tables[place] for place in places], [added[place] for place in places])
+        chosen = choose(
+            [tables[place] for place in candidates], [added[place] for place in candidates]
+        )
         choice = {**chosen["choice"], "elsewhere": elsewhere}
         for place in places:
             if tables[place].name == choice["chosen"]:

@@ -33,7 +33,7 @@ from .known_metrics import (
     parts_of,
 )
 from .operating import called_point, fold_curves, wanted_point
-from .predictions import PredictionTable, fold_notes
+from .predictions import PredictionTable, fold_notes, folds_that_learnt
 from .variance import Entry, Units
 
 _BACH = ("Normal", "Benign", "InSitu", "Invasive")
@@ -333,6 +333,7 @@ def _facts(table: PredictionTable) -> Entry:
         "protocol": table.protocol,
         "classes": list(table.classes),
         "folds": table.fold_numbers,
+        "learnt": any(folds_that_learnt(table)),
         "trained_per_fold": list(map(list, table.trained)) or None,
         "fold_notes": fold_notes(table),
         "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -312,19 +312,30 @@ def constant_folds(table: PredictionTable) -> str | None:
     """Return the sentence for a table in which every image of a fold, of several, has the same probabilities."""
     if table.probabilities is None:
         return None
+    learnt = folds_that_learnt(table)
+    if all(learnt):
+        return None
+    if len(learnt) == 1:
+        return nothing_learnt("the models")
+    return nothing_learnt(f"the models of {learnt.count(False)} of {len(learnt)} folds")
+
+
+def folds_that_learnt(table: PredictionTable) -> list[bool]:
+    """Return of each fold whether its images differ in their probabilities, or calls without these.
+
+    A fold that tests one image cannot tell, and counts as one that learnt.
+    """
+    scores = table.probabilities
+    if scores is None:
+        scores = table.predicted[:, np.newaxis].astype(np.float64)
     images = np.array(table.image_ids)
     folds = table.fold_array
-    tested = [folds == fold for fold in np.unique(folds)]
-    constant = 0
-    for rows in tested:
-        differences = np.ptp(table.probabilities[rows], axis=0)
-        if len(set(images[rows])) > 1 and bool((differences <= _SAME).all()):
-            constant += 1
-    if not constant:
-        return None
-    if len(tested) == 1:
-        return nothing_learnt("the models")
-    return nothing_learnt(f"the models of {constant} of {len(tested)} folds")
+    learnt = []
+    for fold in np.unique(folds):
+        rows = folds == fold
+        differ = bool((np.ptp(scores[rows], axis=0) > _SAME).any())
+        learnt.append(differ or len(set(images[rows])) == 1)
+    return learnt
 
 
 FEW_IMAGES = 5
@@ -338,7 +349,7 @@ _MOST = 3
 
 
 def fold_notes(table: PredictionTable) -> list[str]:
-    """Return a sentence for each fold whose training set nearly lacks a class, or has very different shares of classes.
+    """Return what to know of folds whose training set nearly lacks a class, or has very different shares of classes.
 
     The shares are compared with those of all images, not of the test set, which differ for every fold that tests a few
     patients. What matters is whether the models of a fold learnt another prevalence.
@@ -348,38 +359,52 @@ def fold_notes(table: PredictionTable) -> list[str]:
     table : PredictionTable
         With ``trained``; otherwise there is no sentence.
     """
-    scarce = []
-    uneven = []
+    scarce: dict[int, str] = {}
+    uneven: dict[int, str] = {}
+    few: dict[str, None] = {}
     label_of_image = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
     counts_of_all = np.bincount(list(label_of_image.values()), minlength=len(table.classes))
     shares = counts_of_all / max(len(label_of_image), 1)
     for (fold, inside), counts in zip(table.fold_rows(), table.trained, strict=False):
-        scant = [
-            _count_of_class(count, name)
+        scant = {
+            name: _count_of_class(count, name)
             for name, count in zip(table.classes, counts, strict=True)
             if count < FEW_IMAGES
-        ]
+        }
         if scant:
+            few |= dict.fromkeys(scant)
             right = 100 * float(table.hits[inside].mean())
-            scarce.append(
-                f"Fold {fold} trained on {listed(scant[:_MOST])}, fewer than {FEW_IMAGES}: "
+            scarce[fold] = (
+                f"Fold {fold} trained on {listed([*scant.values()][:_MOST])}, fewer than {FEW_IMAGES}: "
                 f"its {right:.1f} % means little"
             )
             continue
         away = np.array(counts) / max(sum(counts), 1) - shares
         if table.row_is != table.group_is and np.abs(away).sum() / 2 > FAR:
             k = int(np.abs(away).argmax())
-            uneven.append(
+            uneven[fold] = (
                 f"Fold {fold} trained on {100 * (shares + away)[k]:.0f} % {table.classes[k]}, while "
                 f"{100 * shares[k]:.0f} % of all images are: its scores do not compare with those of other folds"
             )
-    if len(scarce) > _MOST:
-        scarce = [
-            f"{len(scarce)} folds trained on fewer than {FEW_IMAGES} images of a class; their results mean little"
-        ]
-    if len(uneven) > _MOST:
-        uneven = [f"{len(uneven)} folds trained on shares of classes far from those of all images"]
-    return [*scarce, *uneven]
+    classes = " or ".join(few)
+    if len(few) > _MOST:
+        classes = "a class"
+    return [
+        *_joined(
+            scarce,
+            f"trained on fewer than {FEW_IMAGES} images of {classes}; their results mean little",
+        ),
+        *_joined(uneven, "trained on shares of classes far from those of all images"),
+    ]
+
+
+def _joined(notes: Mapping[int, str], together: str) -> list[str]:
+    """Return the notes of folds; of several folds one that says what they share."""
+    if len(notes) < 2:
+        return [*notes.values()]
+    if len(notes) > _MOST:
+        return [f"{len(notes)} folds {together}"]
+    return [f"Folds {listed([str(fold) for fold in notes])} {together}"]
 
 
 def _count_of_class(count: int, name: str) -> str:

@@ -62,16 +62,13 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> lis
     conclusion = conclude(metrics)
     kept = {*warned, *sentences("operating.txt", a=conclusion)}
     lines: list[str] = []
-    further = []
     indent = ""
     for sentence in sentences("terminal.txt", name=name, a=conclusion, warnings=warned):
         more = wrapped(sentence, indent)
         indent = "  "
-        if len(lines) + len(more) > _LINES and sentence not in kept:
-            further = ["  The report has further results."]
-        else:
+        if len(lines) + len(more) <= _LINES or sentence in kept:
             lines += more
-    return [*lines, *further]
+    return lines
 
 
 def sentences(template: str, **values: Any) -> list[str]:
@@ -225,7 +222,7 @@ def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
     points = _rows("points.txt", panels=panels)
     if points:
         lines += in_lines(points)
-    texts = [*texts[len(first) :], "The report has further results.", *warned]
+    texts = [*texts[len(first) :], *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 

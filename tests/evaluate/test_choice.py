@@ -17,7 +17,8 @@ from bchisto.evaluate import (
     with_choices,
     with_figures,
 )
-from bchisto.evaluate.conclusions import choose, corrected_figures, ranking_figure
+from bchisto.evaluate.conclusions import choose, corrected_figures, ranking_figure, rankings
+from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.predictions import take_rows
 from sklearn.metrics import accuracy_score, recall_score
 from written_tables import predictions
@@ -298,3 +299,64 @@ def test_the_figure_that_ranks_has_an_interval_in_all(rng):
     assert [m["choice"]["kind"] for m in chosen] == ["unranked"] * 2
     assert [m["choice"]["chosen"] for m in chosen] == [""] * 2
     assert all("accuracy_chosen" not in m for m in chosen)
+
+
+def constant(table, name):
+    """Return a table whose models give all images of a fold the same probabilities, and are right in most folds."""
+    scores = np.zeros((len(table), 2))
+    for number, fold in enumerate(table.fold_numbers):
+        rows = table.fold_array == fold
+        majority = np.bincount(table.labels[rows]).argmax()
+        scores[rows, majority] = 0.6 + number / 100
+        scores[rows, 1 - majority] = 0.4 - number / 100
+    return replace(table, name=name, probabilities=scores, predicted=scores.argmax(axis=1))
+
+
+def by_class(table):
+    """Return a table with folds of mostly one class, in which models of nothing can be right."""
+    folds = [1 + label if k % 9 else 2 - label for k, label in enumerate(table.labels.tolist())]
+    return replace(table, folds=tuple(folds))
+
+
+def test_models_that_learnt_nothing_come_last_and_are_not_chosen(rng):
+    good, poor = map(by_class, candidates(rng, 2, rows=80, skill=[0.75, 0.4]))
+    same = constant(good, "same")
+    tables = [same, poor, good]
+    metrics = [measure(table) for table in tables]
+    values = [each["balanced_accuracy"].value for each in metrics]
+    assert values[0] == max(values) > 0.8, "it would be the highest"
+    assert [each["learnt"] for each in metrics] == [False, True, True]
+    assert verdict_of(metrics[0]).kind == "not shown"
+
+    (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
+    assert [panel.table.name for panel in ranking.panels] == ["t0", "t1", "same"]
+    assert ranking.marks == ["best", "", ""]
+    added = with_choices(tables, metrics)
+    assert added[0]["choice"] == added[2]["choice"] == added[2]["choice"] | {"count": 2}
+    assert added[2]["choice"]["chosen"] == "t0"
+    assert choice_of(added[0]).keys() == {"choice"}
+
+
+def test_nothing_is_chosen_if_only_one_learnt(rng):
+    (good,) = map(by_class, candidates(rng, 1, rows=80, skill=0.75))
+    tables = [constant(good, "same"), good]
+    metrics = [measure(table) for table in tables]
+    assert with_choices(tables, metrics) == metrics
+    (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
+    assert [panel.table.name for panel in ranking.panels] == ["t0", "same"]
+
+
+def test_nothing_is_the_best_if_none_learnt(rng):
+    (good,) = map(by_class, candidates(rng, 1, rows=80, skill=0.75))
+    tables = [constant(good, "same"), constant(good, "again")]
+    metrics = [measure(table) for table in tables]
+    (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
+    assert ranking.leaders == 0
+    assert with_choices(tables, metrics)[0]["choice"]["kind"] == "highest"
+
+
+def test_calls_that_are_the_same_in_each_fold_learnt_nothing(rng):
+    (good,) = map(by_class, candidates(rng, 1, rows=80, skill=0.75))
+    called = replace(constant(good, "same"), probabilities=None)
+    assert not measure(called)["learnt"]
+    assert measure(replace(good, probabilities=None))["learnt"]

@@ -73,11 +73,18 @@ def test_folds_that_hardly_trained_on_a_class_are_named(rng):
     table = replace(own_table(("a", "b"), rng=rng), trained=((5, 4), (5, 5), (9, 0)))
     metrics = measure(table, bootstrap=0)
     assert metrics["trained_per_fold"] == [[5, 4], [5, 5], [9, 0]]
-    share = [f"{100 * value:.1f}" for value in metrics["accuracy_per_fold"]]
     lines = headline("t", metrics)
     assert [line for line in lines if line.startswith("  Fold")] == [
-        f"  Fold 1 trained on 4 images of b, fewer than 5: its {share[0]} % means little",
-        f"  Fold 3 trained on no image of b, fewer than 5: its {share[2]} % means little",
+        "  Folds 1 and 3 trained on fewer than 5 images of b; their results mean little",
+    ]
+    alone = measure(replace(table, trained=((5, 4), (5, 5), (9, 9))), bootstrap=0)
+    share = f"{100 * alone['accuracy_per_fold'][0]:.1f}"
+    assert alone["fold_notes"] == [
+        f"Fold 1 trained on 4 images of b, fewer than 5: its {share} % means little"
+    ]
+    both = measure(replace(table, trained=((4, 4), (5, 5), (4, 9))), bootstrap=0)
+    assert both["fold_notes"] == [
+        "Folds 1 and 3 trained on fewer than 5 images of a or b; their results mean little"
     ]
 
 

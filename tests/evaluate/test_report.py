@@ -302,13 +302,13 @@ def test_several_are_told_at_a_glance():
     assert told[:5] == ["SYNTHETIC", "9-a: LEAKING", "5-ü%s, 5-b\t{}: odd", "leaks", "all: y"]
 
 
-def test_what_learnt_nothing_is_not_the_best():
+def test_what_learnt_nothing_is_last_and_not_the_best():
     labels, folds = np.arange(8) % 2, (1,) * 4 + (2,) * 4
     scores = {"t-wrong": 0.2 + 0.6 * (1 - labels), "t-constant": np.full(8, 0.6)}
     tables = [predictions(score, labels, name=name, folds=folds) for name, score in scores.items()]
     panels = [Panel(table, measure(table, bootstrap=0)) for table in tables]
     rows = side_by_side(rankings(panels), brief=True)
-    assert [row[:2] for row in rows[2:]] == [["", "constant"], ["", "wrong"], ["", "chance"]]
+    assert [row[:2] for row in rows[2:]] == [["", "wrong"], ["", "constant"], ["", "chance"]]
 
 
 def test_classes_and_patients_are_counted_by_hand(tmp_path):
