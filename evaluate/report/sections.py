@@ -11,26 +11,50 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Panel, PredictionTable, conclude, rankings
+from .. import Panel, PredictionTable, conclude, constant_folds, rankings
 from .answer import findings, side_by_side
 from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
 
-def first_block(panels: Sequence[Panel]) -> Block:
-    """Return the first answer of a report, which is how good, how sure and for whom."""
+def first_block(panels: Sequence[Panel], links: Mapping[str, str] | None = None) -> Block:
+    """Return the first answer of a report, which is how good, how sure and for whom.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    links : mapping of str to str, optional
+        Names of tables to the addresses of their own reports.
+    """
     if len(panels) == 1:
         return answer_block(panels[0], single=True)
     ranked = rankings(panels)
-    values = {"rows": side_by_side(ranked), "findings": findings(ranked)}
+    values = {"rows": side_by_side(ranked), "findings": findings(ranked), "links": links or {}}
     return Block(template="answers.html", values=values)
 
 
 def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
-    """Return what the first printed page shows below the answer: the figures drawn, and the worst errors."""
-    drawing = results_drawing([panel for ranking in rankings(panels) for panel in ranking.panels])
-    return Section("At a glance", [Block(drawings=[drawing]), *chain.from_iterable(errors)])
+    """Return what the first printed page shows below the answer: the figures drawn, and the worst errors.
+
+    Of several tables, the confusion matrix of the first that learnt something is there, too.
+    """
+    blocks = [Block(drawings=[results_drawing(panels)])]
+    place = first_learnt(panels)
+    if len(panels) > 1 and place is not None:
+        panel = panels[place]
+        values = {"a": conclude(panel.metrics)}
+        blocks.append(Block(heading=panel.table.name, template="confusion.html", values=values))
+    return Section("At a glance", [*blocks, *chain.from_iterable(errors)])
+
+
+def first_learnt(panels: Sequence[Panel]) -> int | None:
+    """Return the place of the first table that is not of one class, nor constant in a fold; None if all are."""
+    for place, panel in enumerate(panels):
+        table = panel.table
+        if len(set(table.predicted.tolist())) > 1 and constant_folds(table) is None:
+            return place
+    return None
 
 
 def answer_block(panel: Panel, *, single: bool = False) -> Block:
