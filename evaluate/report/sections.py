@@ -116,7 +116,7 @@ def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]
         pictures.append(Drawing(sample.picture, caption, caption))
     unread = len(samples) - len(pictures)
     note = f"{unread} of {len(samples)} images could not be read." if unread else ""
-    text = "The most confident of them."
+    text = "The most confident of them; pictures.csv beside this page names them."
     return [Block(heading=heading, text=text, note=note, pictures=pictures)]
 
 
