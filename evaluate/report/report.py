@@ -235,14 +235,14 @@ def write_report(
 
 def _with_errors(panels: list[Panel]) -> list[Panel]:
     """Return tables, and if none has pictures the first that learnt something with the errors of its own report."""
-    place = first_learnt(panels)
-    if place is None or any(panel.samples for panel in panels):
+    row = first_learnt(panels)
+    if row is None or any(panel.samples for panel in panels):
         return panels
-    panel = panels[place]
+    panel = panels[row]
     return [
-        *panels[:place],
+        *panels[:row],
         replace(panel, samples=tuple(_own_errors(panel))),
-        *panels[place + 1 :],
+        *panels[row + 1 :],
     ]
 
 
@@ -260,12 +260,12 @@ def _own_errors(panel: Panel) -> Iterator[Sample]:
     table = panel.table
     classes = np.array(table.classes)
     calls = (table.image_ids, classes[table.labels], classes[table.predicted])
-    known = set(zip(*calls, strict=True))
+    calls_of_table = set(zip(*calls, strict=True))
     with key.open(newline="", encoding="utf-8") as handle:
         _, *rows = read_cells(handle)
     for number, *call, confidence in rows:
         image_id, label, predicted = call
-        if label != predicted and tuple(call) in known and number in picture_of:
+        if label != predicted and tuple(call) in calls_of_table and number in picture_of:
             yield Sample(image_id, picture_of[number], label, predicted, float(confidence))
 
 

@@ -40,9 +40,9 @@ def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -
     Of several tables, the confusion matrix of the first that learnt something is there, too.
     """
     blocks = [Block(drawings=[results_drawing(panels)])]
-    place = first_learnt(panels)
-    if len(panels) > 1 and place is not None:
-        panel = panels[place]
+    row = first_learnt(panels)
+    if len(panels) > 1 and row is not None:
+        panel = panels[row]
         values = {"a": conclude(panel.metrics)}
         blocks.append(Block(heading=panel.table.name, template="confusion.html", values=values))
     return Section("At a glance", [*blocks, *chain.from_iterable(errors)])
@@ -50,10 +50,10 @@ def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -
 
 def first_learnt(panels: Sequence[Panel]) -> int | None:
     """Return the place of the first table that is not of one class, nor constant in a fold; None if all are."""
-    for place, panel in enumerate(panels):
+    for row, panel in enumerate(panels):
         table = panel.table
         if len(set(table.predicted.tolist())) > 1 and constant_folds(table) is None:
-            return place
+            return row
     return None
 
 
