@@ -60,9 +60,11 @@ def explain(model: Path, **options: Any) -> None:
     end_check(work, unchanged=all(result.unchanged for result in explained))
     echo(*explained[0].banners)
     for method, result in zip(dict.fromkeys(methods), explained, strict=True):
-        echo(f"{counted(result.images, 'image')} of the method {method}")
+        of_method = f"{counted(result.images, 'image')} of the method {method}"
+        echo(": ".join(filter(None, [of_method, result.legend])))
     failed = max(explained, key=lambda result: len(result.failures))
-    outputs = [path for result in explained for path in (result.page, result.folder / "arrays")]
+    outputs = [result.folder / "arrays" for result in explained]
+    outputs += [result.page for result in explained]
     done(outputs, failures=len(failed.failures), listed=failed.folder / "failures.csv")
 
 

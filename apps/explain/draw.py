@@ -46,7 +46,7 @@ _PAPER = (255, 255, 255)
 
 _RED = np.array([178.0, 12.0, 36.0])
 _BLUE = np.array([18.0, 72.0, 168.0])
-"""Ends of the two-sided colour scale: for the class that is called, and for another."""
+"""Ends of the two-sided colour scale, see `Explanation.warm_above`."""
 
 _HOT = np.array(
     [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float64

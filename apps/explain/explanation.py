@@ -36,6 +36,8 @@ _SCALARS = (
     "target",
     "predicted",
     "called",
+    "positive",
+    "negative",
     "caution",
     "unit",
     "base",
@@ -94,6 +96,8 @@ class Explanation:
         The heat map, one value for each pixel of `picture`.
     called : str
         The class that the image is called by the threshold; without one, `predicted`.
+    positive, negative : str
+        Of two classes of which one is positive, these; red speaks for the positive one.
     signed : bool
         Whether values above and below `white` have opposite meanings; otherwise values start at 0.
     padded : bool
@@ -135,6 +139,8 @@ class Explanation:
     picture: Picture | None = None
     values: Floats32 | None = None
     called: str = ""
+    positive: str = ""
+    negative: str = ""
     signed: bool = False
     padded: bool = False
     floor: float = 0.0
@@ -190,8 +196,8 @@ class Explanation:
 
     @property
     def warm_above(self) -> bool:
-        """Whether values above white are warm: warm speaks for the class that is called."""
-        return self.called in {"", self.target}
+        """Whether values above white are warm: warm speaks for the positive of two classes, else for the called one."""
+        return (self.positive or self.called) in {"", self.target}
 
     @property
     def contradiction(self) -> str:
@@ -202,7 +208,7 @@ class Explanation:
             mean = f"its mean is of {self.overall}, the prediction is {self.called}"
             return f"THE MAP CONTRADICTS THE PREDICTION: {mean}"
         difference = float(self.drawn.mean()) - self.white
-        if abs(difference) < _SAME or (difference > 0) == self.warm_above:
+        if abs(difference) < _SAME or (difference > 0) == (self.called == self.target):
             return ""
         return f"its mean is of {self.called}, but more of it is blue: the colours do not show why"
 
@@ -213,10 +219,12 @@ class Explanation:
             return ""
         colours = self.unit
         if self.signed:
-            colours = f"red: {self.called}, blue: other, white: {self.unit} {self.white:.3g}"
+            red = self.positive or self.called
+            blue = self.negative or "other"
+            colours = f"red: {red}, blue: {blue}, white: {self.unit} {self.white:.3g}"
         values = f"{self.drawn.min():.3g} to {self.drawn.max():.3g}"
         if self.base:
-            values = f"base {self.tick:.3g}; mean {self.drawn.mean():.3f}"
+            values = f"tick: base {self.tick:.3g}; mean {self.drawn.mean():.3f}"
         return "; ".join(filter(None, [self.contradiction, colours, values]))
 
     def about_decision(

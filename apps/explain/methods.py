@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...core import InputError, Message, Settings, converted, one_of, option
 from ...core.models import bundle_kind
 from ...data import ImageRecord, match_class
-from ...evaluate import NOTHING_LEARNT, apply_temperature
+from ...evaluate import NOTHING_LEARNT, apply_temperature, default_positive
 from ...predict import Model, OperatingPoint, choose_point, find_bundle, new_images_mpp
 from .explanation import Explanation, UnitPictures, shown_picture
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
@@ -286,12 +286,10 @@ def class_of(
         _point(classes, two_class, settings.threshold)
     target = settings.target
     if not target:
-        if two_class is None or settings.method != "map" or len(classes) != 2:
+        sides = sides_of(classes, two_class)
+        if settings.method != "map" or not sides:
             return None
-        positive = two_class["positive"]
-        if len(positive) != 1:
-            return None
-        return classes.index(positive[0])
+        return classes.index(sides[0])
     name = match_class(target, classes)
     if name is None:
         raise InputError(
@@ -300,6 +298,40 @@ def class_of(
             one_of(target, classes),
         )
     return classes.index(name)
+
+
+def sides_of(classes: Sequence[str], two_class: dict[str, Any] | None) -> tuple[str, ...]:
+    """Return the positive and the negative one of two classes; empty if none is positive, or there are more.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Classes of the model.
+    two_class : mapping or None
+        Entry ``two_class`` of the model file.
+    """
+    if len(classes) != 2:
+        return ()
+    positive = default_positive(classes)
+    if two_class is not None:
+        positive = tuple(two_class["positive"])
+    if not positive:
+        return ()
+    negative = (name for name in classes if name not in positive)
+    return (*positive, *negative)
+
+
+def legend_of(method: Method, classes: Sequence[str], two_class: dict[str, Any] | None) -> str:
+    """Return what the colours of all maps of a method mean; empty if it draws no map. As `sides_of`."""
+    if method.of_patch is not None or method.of_model is not None:
+        return ""
+    if not method.signed:
+        return "light is high, dark is low"
+    sides = sides_of(classes, two_class)
+    if not sides:
+        return "red speaks for the class that an image is called, blue for another"
+    positive, negative = sides
+    return f"red speaks for {positive}, blue for {negative}"
 
 
 def _point(
@@ -354,6 +386,7 @@ def answered(
                 white = 1 - white
     if method.name != "map":
         white = 0.0
+    sides = sides_of(classes, bundle.two_class) or ("", "")
     calibrated = math.nan
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
@@ -367,6 +400,8 @@ def answered(
         score=float(shares[index]),
         calibrated=calibrated,
         called=classes[called],
+        positive=sides[0],
+        negative=sides[1],
         white=white,
         picture=shown_picture(record),
         notes=tuple(notes),

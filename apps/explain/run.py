@@ -54,7 +54,7 @@ from ...predict import (
 from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_page, write_png
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
-from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
+from .methods import METHODS, ExplainSettings, Method, choose_method, class_of, legend_of
 from .regions import write_regions
 
 _log = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ class ExplainResult(NamedTuple):
         Images that could not be used; also in ``failures.csv``.
     banners : tuple of str
         Warnings that every reader must see.
+    legend : str
+        What the colours of all maps mean; empty if there is no map.
     unchanged : bool
         With `Work.checks`, whether there is nothing to do.
     """
@@ -87,6 +89,7 @@ class ExplainResult(NamedTuple):
     images: int
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
+    legend: str = ""
     unchanged: bool = False
 
 
@@ -337,7 +340,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 4", settings=self.into.settings, image=content)
+            key = key_of("explanation 5", settings=self.into.settings, image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 
@@ -427,9 +430,15 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         self, failures: tuple[tuple[str, str], ...], *, images: int = 0, unchanged: bool = False
     ) -> ExplainResult:
         """Return what was explained."""
-        banners = notes_of_training(self.opened.model.bundle.banners)
+        bundle = self.opened.model.bundle
         return ExplainResult(
-            self.folder, self.folder / "index.html", images, failures, banners, unchanged
+            self.folder,
+            self.folder / "index.html",
+            images,
+            failures,
+            notes_of_training(bundle.banners),
+            legend_of(self.explain.method, bundle.classes, bundle.two_class),
+            unchanged,
         )
 
 

@@ -98,11 +98,16 @@ def wrapped(sentence: str, indent: str = "") -> list[str]:
 
 def _shared(names: Sequence[str]) -> tuple[str, list[str]]:
     """Return what several names begin with, up to a hyphen, and the rest of each, without signs that end a cell."""
-    names = [printable(name).replace("\t", " ") for name in names]
+    _, names = _whole(names)
     if len(names) < 2:
         return "", names
     begin, hyphen, _ = commonprefix(names).rpartition("-")  # noqa: RUF071 - these are no paths
     return begin, [name.removeprefix(begin + hyphen) for name in names]
+
+
+def _whole(names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return nothing and several names, without signs that end a cell."""
+    return "", [printable(name).replace("\t", " ") for name in names]
 
 
 def side_by_side(ranked: Sequence[Ranking], *, brief: bool = False) -> list[list[str]]:
@@ -112,7 +117,7 @@ def side_by_side(ranked: Sequence[Ranking], *, brief: bool = False) -> list[list
     ----------
     ranked : sequence of Ranking
     brief : bool
-        Leave out figures that chance is not known of.
+        Leave out figures that chance is not known of, and of names what all of a protocol begin with.
 
     Returns
     -------
@@ -128,7 +133,7 @@ def side_by_side(ranked: Sequence[Ranking], *, brief: bool = False) -> list[list
         answers=answers,
         by_unit=any(answer.by_unit for answer in answers),
         further={} if brief else further_figures(tables),
-        shared=_shared,
+        shared=_shared if brief else _whole,
     )
 
 

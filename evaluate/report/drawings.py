@@ -99,7 +99,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     if len(panels) > 1:
         key = ranking_figure(tables) or "accuracy"
         rows = [(panel.metrics, key, panel.table.name) for panel in panels[:_MOST_BARS]]
-        caption = f"{names[key].capitalize()} of {len(rows)} tables"
+        caption = f"{names[key].capitalize()} of {len(rows)} results"
     titles = [title for _, _, title in rows]
     # corrected for the choice if the table was chosen
     figures = [corrected(metrics, key) for metrics, key, _ in rows]

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
 from ...core import BchistoError, ImageError, ReportError
-from ...core.formats import Pixels, read_json
+from ...core.formats import Pixels, read_cells, read_json
 from ...core.jobs import is_set_aside, refuse_overwriting, write_json, write_rows
 from .. import (
     METRICS,
@@ -32,6 +33,7 @@ from .. import (
     choice_of,
     compare_pairs,
     name_in,
+    rankings,
     read_facts,
     read_predictions,
     unlike_pairs,
@@ -46,6 +48,7 @@ from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import (
     answer_block,
     first_block,
+    first_learnt,
     glance_section,
     image_blocks,
     panel_sections,
@@ -178,7 +181,7 @@ def write_report(
         ``pictures.csv`` in the same folder names the images.
     title : str
     panels : sequence of Panel
-        One section each; several are also compared.
+        One section each, in the order of `rankings`; several are also compared.
     banners : sequence of str
         What a reader must know first: synthetic images, random weights, leaking folds.
     settings : mapping, optional
@@ -190,6 +193,9 @@ def write_report(
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
     """
+    panels = [panel for ranking in rankings(panels) for panel in ranking.panels]
+    if len(panels) > 1:
+        panels = _with_errors(panels)
     values = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
 
     def section(title: str, template: str, *, shown: bool) -> Section:
@@ -220,11 +226,58 @@ def write_report(
     write_page(
         path,
         title=title,
-        first=[first_block(panels)],
+        first=[first_block(panels, _links(panels, path.parent))],
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
     )
+
+
+def _with_errors(panels: list[Panel]) -> list[Panel]:
+    """Return tables, and if none has pictures the first that learnt something with the errors of its own report."""
+    row = first_learnt(panels)
+    if row is None or any(panel.samples for panel in panels):
+        return panels
+    panel = panels[row]
+    return [
+        *panels[:row],
+        replace(panel, samples=tuple(_own_errors(panel))),
+        *panels[row + 1 :],
+    ]
+
+
+_PICTURE = re.compile(r'<img src="(data:image/jpeg[^"]*)" alt="Image (\d+): ')
+
+
+def _own_errors(panel: Panel) -> Iterator[Sample]:
+    """Yield the wrong images that the report in the folder of a table shows, as far as they are in the table."""
+    page = panel.folder / "report.html"
+    key = panel.folder / "pictures.csv"
+    if not page.is_file() or not key.is_file():
+        return
+    pictures = _PICTURE.findall(page.read_text(encoding="utf-8"))
+    picture_of = {number: picture for picture, number in pictures}
+    table = panel.table
+    classes = np.array(table.classes)
+    calls = (table.image_ids, classes[table.labels], classes[table.predicted])
+    calls_of_table = set(zip(*calls, strict=True))
+    with key.open(newline="", encoding="utf-8") as handle:
+        _, *rows = read_cells(handle)
+    for number, *call, confidence in rows:
+        image_id, label, predicted = call
+        if label != predicted and tuple(call) in calls_of_table and number in picture_of:
+            yield Sample(image_id, picture_of[number], label, predicted, float(confidence))
+
+
+def _links(panels: Sequence[Panel], folder: Path) -> dict[str, str]:
+    """Return the addresses of the tables' own reports below the folder of a report: it names no other folder."""
+    addresses = {}
+    root = folder.absolute()
+    for panel in panels:
+        report = panel.folder.absolute() / "report.html"
+        if root in panel.folder.absolute().parents and report.is_file():
+            addresses[panel.table.name] = quote(report.relative_to(root).as_posix())
+    return addresses
 
 
 def _table_sections(
@@ -279,8 +332,7 @@ def write_run_report(
         panel = made.get(path.parent) or _read(path, run)
         if isinstance(panel, Panel):
             table = replace(panel.table, name=path.parent.name)
-            # pictures stand in the folder's own report
-            panels[path] = replace(panel, table=table, samples=())
+            panels[path] = replace(panel, table=table, samples=(), folder=path.parent)
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
     digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]

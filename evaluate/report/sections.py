@@ -11,26 +11,50 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Panel, PredictionTable, conclude, rankings
+from .. import Panel, PredictionTable, conclude, constant_folds, rankings
 from .answer import findings, side_by_side
 from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
 
-def first_block(panels: Sequence[Panel]) -> Block:
-    """Return the first answer of a report, which is how good, how sure and for whom."""
+def first_block(panels: Sequence[Panel], links: Mapping[str, str] | None = None) -> Block:
+    """Return the first answer of a report, which is how good, how sure and for whom.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    links : mapping of str to str, optional
+        Names of tables to the addresses of their own reports.
+    """
     if len(panels) == 1:
         return answer_block(panels[0], single=True)
     ranked = rankings(panels)
-    values = {"rows": side_by_side(ranked), "findings": findings(ranked)}
+    values = {"rows": side_by_side(ranked), "findings": findings(ranked), "links": links or {}}
     return Block(template="answers.html", values=values)
 
 
 def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
-    """Return what the first printed page shows below the answer: the figures drawn, and the worst errors."""
-    drawing = results_drawing([panel for ranking in rankings(panels) for panel in ranking.panels])
-    return Section("At a glance", [Block(drawings=[drawing]), *chain.from_iterable(errors)])
+    """Return what the first printed page shows below the answer: the figures drawn, and the worst errors.
+
+    Of several tables, the confusion matrix of the first that learnt something is there, too.
+    """
+    blocks = [Block(drawings=[results_drawing(panels)])]
+    row = first_learnt(panels)
+    if len(panels) > 1 and row is not None:
+        panel = panels[row]
+        values = {"a": conclude(panel.metrics)}
+        blocks.append(Block(heading=panel.table.name, template="confusion.html", values=values))
+    return Section("At a glance", [*blocks, *chain.from_iterable(errors)])
+
+
+def first_learnt(panels: Sequence[Panel]) -> int | None:
+    """Return the place of the first table that is not of one class, nor constant in a fold; None if all are."""
+    for row, panel in enumerate(panels):
+        table = panel.table
+        if len(set(table.predicted.tolist())) > 1 and constant_folds(table) is None:
+            return row
+    return None
 
 
 def answer_block(panel: Panel, *, single: bool = False) -> Block:
@@ -92,7 +116,7 @@ def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]
         pictures.append(Drawing(sample.picture, caption, caption))
     unread = len(samples) - len(pictures)
     note = f"{unread} of {len(samples)} images could not be read." if unread else ""
-    text = "The most confident of them."
+    text = "The most confident of them; pictures.csv beside this page names them."
     return [Block(heading=heading, text=text, note=note, pictures=pictures)]
 
 

@@ -1,7 +1,9 @@
 """What stage 2 says of its tables: in metrics.json, on the terminal, in reports, and again by evaluate."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 
 import h5py
 import pytest
@@ -9,8 +11,8 @@ from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.boost.methods import _regions
 from bchisto.core import InputError, ReportError
 from bchisto.core.jobs import Work
-from bchisto.evaluate import TwoClassView, evaluate
-from bchisto.evaluate.report import sections, write_evaluation
+from bchisto.evaluate import TwoClassView, evaluate, rankings
+from bchisto.evaluate.report import report, sections, write_evaluation
 from packs import train_small
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
@@ -108,6 +110,34 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     assert "<h2>2-lightgbm</h2>" not in text
     assert "boost/2-lightgbm is not shown: it is about other images" in text
     assert "boost/4-svm is not shown: its files cannot be read" in text
+
+
+def test_the_report_of_a_run_begins_with_the_first_result_that_learnt(boosted, run_copy):
+    """Its confusion matrix, its worst errors as in its own report, a link to that; a constant one is passed over."""
+    run = run_copy(boosted)
+    train_small(run, settings={"heads": ["logistic"]})
+    panels = {}
+    for path in sorted(run.glob("boost/*/predictions.csv")):
+        panels[path.parent.name] = report._read(path, run)
+    (order,) = rankings(list(panels.values()))
+    names = [panel.table.name for panel in order.panels]
+    text = (run / "report.html").read_text()
+    glance = text.partition("<h2>At a glance</h2>")[2].partition("</section>")[0]
+    assert re.findall("<h3>(.*?)</h3>", glance)[0] == names[0]
+    assert re.findall("<h2>(.*?)</h2>", text)[2:4] == names
+    for name in names:
+        assert f'<a href="boost/{name}/report.html">{name}' in text
+    own = (run / "boost" / names[0] / "report.html").read_text()
+    wrong = own.partition("<h3>Wrongly classified</h3>")[2].partition("</section>")[0]
+    assert re.findall('src="(data:image/jpeg[^"]*)"', glance) == re.findall(
+        'src="(data:image/jpeg[^"]*)"', wrong
+    )
+    constant = replace(
+        order.panels[0].table, probabilities=None, predicted=order.panels[0].table.labels * 0
+    )
+    panels = [replace(order.panels[0], table=constant), order.panels[1]]
+    assert sections.first_learnt(panels) == 1
+    assert sections.first_learnt(panels[:1]) is None
 
 
 def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):

@@ -83,8 +83,11 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed)
         err.splitlines()[-1]
         == f"next: bchisto evaluate {tmp_path}/all.csv --out {tmp_path}/all.evaluation"
     )
-    out, _ = completed("explain", model, one, "--out", tmp_path / "why", *options[:2])
-    assert out.splitlines()[-1] == "1 image of the method map"
+    out, err = completed("explain", model, one, "--out", tmp_path / "why", *options[:2])
+    counted = "1 image of the method map: red speaks for malignant, blue for benign"
+    assert out.splitlines()[-1] == counted
+    # what a person opens next
+    assert err.splitlines()[-1] == f"wrote {tmp_path}/why/map/index.html"
 
 
 def test_windows_is_refused_in_one_line(cli, monkeypatch):

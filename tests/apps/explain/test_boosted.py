@@ -18,7 +18,7 @@ from bchisto.apps.explain import (
 )
 from bchisto.apps.explain.boosted import _side, explain_boosted
 from bchisto.apps.explain.draw import _colour_bar, colour_limits
-from bchisto.apps.explain.methods import class_of
+from bchisto.apps.explain.methods import METHODS, class_of, legend_of, sides_of
 from bchisto.boost import TrainingPart, get_head
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
@@ -242,7 +242,16 @@ def test_the_base_of_each_head(head, rng):
     np.testing.assert_allclose(model.base, expected, atol=1e-5)
 
 
-def about(shares, called, target, *, white=0.5, base=None, classes=("benign", "malignant")):
+def about(
+    shares,
+    called,
+    target,
+    *,
+    white=0.5,
+    base=None,
+    classes=("benign", "malignant"),
+    sides=("malignant", "benign"),
+):
     """A map of one row, whose columns have these probabilities of the classes."""
     maps = np.array(shares, np.float64).T[:, np.newaxis]
     blank = Explanation(
@@ -254,6 +263,8 @@ def about(shares, called, target, *, white=0.5, base=None, classes=("benign", "m
         "Careful.",
         np.full((1, maps.shape[2], 3), 100, np.uint8),
         called=called,
+        positive=sides[0] if len(classes) == 2 else "",
+        negative=sides[1] if len(classes) == 2 else "",
         signed=True,
         white=white,
         unit=f"probability of {target}",
@@ -272,16 +283,18 @@ def tones(explanation):
 
 @pytest.mark.parametrize("target", ["benign", "malignant"])
 @pytest.mark.parametrize("white", [0.2, 0.5, 0.7])
-def test_of_two_classes_the_threshold_is_white_and_the_called_one_warm(target, white):
-    """Whichever of the two is mapped, and whichever is called."""
+def test_of_two_classes_the_threshold_is_white_and_the_positive_one_warm(target, white):
+    """Whichever of the two is mapped, and whichever is called; if none is positive, the called one is warm."""
     shares = [(1 - p, p) for p in (white, white + 0.1, white - 0.1)]
     own = white if target == "malignant" else 1 - white
-    malignant = about(shares, "malignant", target, white=own)
-    assert tones(malignant) == ["white", "warm", "cool"]
-    assert tones(about(shares, "benign", target, white=own)) == ["white", "cool", "warm"]
-    assert f"red: malignant, blue: other, white: probability of {target} {own:.3g};" in (
-        malignant.margin
-    )
+    for called in ("malignant", "benign"):
+        found = about(shares, called, target, white=own)
+        assert tones(found) == ["white", "warm", "cool"]
+        legend = f"red: malignant, blue: benign, white: probability of {target} {own:.3g};"
+        assert legend in found.margin
+    neither = about(shares, "benign", target, white=own, sides=("", ""))
+    assert tones(neither) == ["white", "cool", "warm"]
+    assert "red: benign, blue: other, " in neither.margin
 
 
 @pytest.mark.parametrize(
@@ -400,7 +413,7 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
         assert first.startswith(f"{name}: predicted ")
         assert ", probability of malignant 0." in first
         assert "red: " in second
-        assert "white: probability of malignant 0.5; base 0." in second
+        assert "white: probability of malignant 0.5; tick: base 0." in second
         assert page.count(first) == page.count(caption) == 1
     assert page.count("The tick on the colour bar is the base: ") == 1
     first = next((out / "map" / "arrays").iterdir())
@@ -538,6 +551,19 @@ def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, r
         assert found.called == ("benign" if found.score >= white else "malignant")
 
 
+def test_the_legend_names_the_classes_that_are_coloured():
+    """The positive one is that of the model, else that of a known dataset, as `bchisto.evaluate` takes it."""
+    ours, known, own = ("cat", "dog"), ("benign", "malignant"), {"positive": ["cat"]}
+    assert sides_of(ours, own) == ("cat", "dog")
+    assert sides_of(known, None) == ("malignant", "benign")
+    assert sides_of(ours, None) == sides_of(("a", "b", "c"), {"positive": ["a"]}) == ()
+    assert legend_of(METHODS["map"], ours, own) == "red speaks for cat, blue for dog"
+    of_any = "red speaks for the class that an image is called, blue for another"
+    assert legend_of(METHODS["occlusion"], ours, None) == of_any
+    assert legend_of(METHODS["gradcam"], ours, own) == "light is high, dark is low"
+    assert legend_of(METHODS["activations"], ours, own) == ""
+
+
 def test_a_threshold_is_refused_if_no_class_is_positive():
     settings = ExplainSettings("map", threshold=0.3)
     with pytest.raises(InputError, match="has no positive classes, so no threshold applies"):
@@ -551,5 +577,6 @@ def test_a_map_of_two_classes_is_of_the_positive_one():
     assert class_of(ExplainSettings("map"), both, of_both) == 1
     assert class_of(ExplainSettings("map", target="Benign"), both, of_both) == 0
     assert class_of(ExplainSettings("gradcam"), both, of_both) is None
-    assert class_of(ExplainSettings("map"), both, None) is None
+    assert class_of(ExplainSettings("map"), both, None) == 1
+    assert class_of(ExplainSettings("map"), ("cat", "dog"), None) is None
     assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None

@@ -91,7 +91,7 @@ def test_every_method(tuned, image, method, tmp_path, completed):
 def test_what_is_white(tuned, image, method, target, tmp_path):
     """Of `map` the threshold; of a fall of the probability 0; maps of one side begin at 0, and units have none.
 
-    Red is what speaks for the class that the threshold calls, whichever is explained.
+    Red is what speaks for the positive class, whichever is explained and whatever the threshold calls.
     """
     for threshold, called in ((0.001, "malignant"), (0.999, "benign")):
         asked = ExplainSettings(method, target=target, threshold=threshold)
@@ -116,7 +116,7 @@ def test_what_is_white(tuned, image, method, target, tmp_path):
             replace(found, values=values, limits=(low, high), picture=np.full((1, 3, 3), 99, "u1"))
         )
         tones = [int(np.sign(int(red) - int(blue))) for red, _, blue in drawn[0]]
-        assert tones == ([-1, 0, 1] if called == target else [1, 0, -1])
+        assert tones == ([-1, 0, 1] if target == "malignant" else [1, 0, -1])
 
 
 def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, completed):

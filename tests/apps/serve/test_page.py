@@ -223,17 +223,16 @@ def test_pictures_of_an_image(page, tissue):
         assert html.escape(name) in shown
         caption = shown.partition("Heat map: ")[2].partition("<figcaption>")[2]
         assert caption.count("; mean 0.") == 1
-        # the bar: the called class is warm, white at the threshold, the base a tick at its place
+        # the bar: the positive class is warm, white at the threshold, the base a tick at its place
         called = page.wait()[name]["predicted"]
-        assert f"red: {called}, blue: other, white: probability of " in caption.replace(
-            "Red", "red"
-        )
+        legend = "red: malignant, blue: benign, white: probability of "
+        assert legend in caption.replace("Red", "red")
         ends = [
             '"0.0" stop-color="#1248a8"',
             '"0.5" stop-color="#ffffff"',
             '"1.0" stop-color="#b20c24"',
         ]
-        if (target or called) != called:
+        if (target or called) != "malignant":
             ends = ['"0.0" stop-color="#b20c24"', ends[1], '"1.0" stop-color="#1248a8"']
         assert re.findall(r'offset=("[\d.]+" stop-color="#\w+")', caption) == ends
         base = float(re.search(r"base ([\d.]+)", caption)[1])
