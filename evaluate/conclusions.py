@@ -379,13 +379,13 @@ def with_choices(
         candidates = [place for place in places if added[place]["learnt"]] or places
         if len(candidates) == 1 and not elsewhere:
             continue
-        chosen = choose(
+        entry = choose(
             [tables[place] for place in candidates], [added[place] for place in candidates]
         )
-        choice = {**chosen["choice"], "elsewhere": elsewhere}
+        choice = {**entry["choice"], "elsewhere": elsewhere}
         for place in places:
             if tables[place].name == choice["chosen"]:
-                added[place] |= chosen
+                added[place] |= entry
             added[place]["choice"] = choice
     return added
 

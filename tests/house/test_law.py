@@ -53,7 +53,7 @@ TOKENS = {
     "crossval": 4_373,
     "data": 52_300,
     "encoders": 26_028,
-    "evaluate": 43_245,
+    "evaluate": 43_745,
     "featurize": 30_130,
     "finetune": 23_670,
     "predict": 15_030,
