@@ -351,14 +351,17 @@ def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int)
     """
     from loky import get_reusable_executor
 
-    # now, and not when the first item is asked for, since loky keeps one for each thread
-    executor = get_reusable_executor(
-        max_workers=processes,
-        timeout=_IDLE_SECONDS,
-        initializer=prepare_worker,
-        initargs=(os.getpid(),),
-        env=dict.fromkeys(THREADS, "1"),
-    )
+    with warnings.catch_warnings():
+        # a call that stopped early leaves an item or two, which another number of workers has to wait for
+        warnings.filterwarnings("ignore", "Trying to resize an executor", UserWarning)
+        # now, and not when the first item is asked for, since loky keeps one for each thread
+        executor = get_reusable_executor(
+            max_workers=processes,
+            timeout=_IDLE_SECONDS,
+            initializer=prepare_worker,
+            initargs=(os.getpid(),),
+            env=dict.fromkeys(THREADS, "1"),
+        )
     return _by_workers(executor, function, items, workers=processes)
 
 

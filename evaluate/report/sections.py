@@ -37,15 +37,14 @@ def first_block(panels: Sequence[Panel], links: Mapping[str, str] | None = None)
 def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
     """Return what the first printed page shows below the answer: the figures drawn, and the worst errors.
 
-    Of several tables, the confusion matrix of the first that learnt something is there, too.
+    Of several tables, the confusion matrix of the first that learnt something is beside the figures.
     """
-    blocks = [Block(drawings=[results_drawing(panels)])]
+    results = Block(drawings=[results_drawing(panels)])
     row = first_learnt(panels)
     if len(panels) > 1 and row is not None:
-        panel = panels[row]
-        values = {"a": conclude(panel.metrics)}
-        blocks.append(Block(heading=panel.table.name, template="confusion.html", values=values))
-    return Section("At a glance", [*blocks, *chain.from_iterable(errors)])
+        values = {"a": conclude(panels[row].metrics), "name": panels[row].table.name}
+        results = replace(results, template="confusion.html", values=values)
+    return Section("At a glance", [results, *chain.from_iterable(errors)])
 
 
 def first_learnt(panels: Sequence[Panel]) -> int | None:

@@ -53,7 +53,7 @@ def test_files_of_two_commands_are_refused_and_named(featurized, cli, completed,
     assert stores_of(run) == ["tiny-1.0-64", "tiny-1.5-64"]
     other = tmp_path / "its own"
     _, err = featurized(other, "1.5:64")
-    assert f"next: bchisto boost --out '{other}'\n" in err.replace(" --folds 6", "")
+    assert f"next: bchisto boost --out '{other}' --folds 5\n" in err
     completed("boost", "--out", other, *BOOST)
 
 

@@ -123,7 +123,7 @@ def test_the_report_of_a_run_begins_with_the_first_result_that_learnt(boosted, r
     names = [panel.table.name for panel in order.panels]
     text = (run / "report.html").read_text()
     glance = text.partition("<h2>At a glance</h2>")[2].partition("</section>")[0]
-    assert re.findall("<h3>(.*?)</h3>", glance)[0] == names[0]
+    assert f"<caption>{names[0]}: number of images: true class by row" in glance
     assert re.findall("<h2>(.*?)</h2>", text)[2:4] == names
     for name in names:
         assert f'<a href="boost/{name}/report.html">{name}' in text

@@ -32,7 +32,7 @@ def killed_elsewhere(unit, ticker=None):
     time.sleep(0.5)
 
 
-def nap(unit, ticker):
+def nap(unit, ticker=None):
     time.sleep(unit)
     return os.getpid()
 

@@ -90,6 +90,14 @@ def test_an_error_of_an_item_ahead_comes_in_its_place(fails):
     assert list(map_ahead(where, [], processes=2)) == []
 
 
+def test_another_number_of_workers_waits_for_what_a_stopped_call_left():
+    """loky warns of it, which no user can act on."""
+    results = map_ahead(nap, [0.5] * 6, processes=2)
+    next(results)
+    results.close()
+    assert len(list(map_ahead(nap, [0, 0, 0], processes=1))) == 3
+
+
 def test_a_killed_worker_of_items_ahead_ends_only_one_call():
     with pytest.raises(BchistoError, match="a worker process was killed"):
         list(map_ahead(killed_elsewhere, [os.getpid()] * 3, processes=1))
