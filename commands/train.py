@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import Message, counted, from_options
+from ..core import InputError, Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import LINEAR, done, echo, end_check, fold_options, print_results, quoted, typed_names
@@ -275,8 +275,22 @@ def boost(out: Path, **options: Any) -> None:
             view=from_options(TwoClassView, options),
         ),
         shown=out / "report.html",
-        then=lambda model: f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv",
+        then=lambda model: _prediction(_chosen_in(out, model)),
     )
+
+
+def _chosen_in(run: Path, model: Path) -> Path:
+    """Return the model file that is the best of all results of a run; this one if none is."""
+    from ..predict import find_bundle
+
+    try:
+        return find_bundle(run)
+    except InputError:
+        return model
+
+
+def _prediction(model: Path) -> str:
+    return f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv"
 
 
 def _new(model: Path) -> str:

@@ -190,9 +190,9 @@ class Dataset:
         if len(labels) < 2 and has_errors(self.findings):
             return "images without an error do not show two classes, so nothing can be trained yet; correct the errors"
         if not labels:
-            return (
+            return Message(
                 "no image has a label, so nothing can be trained on them; put the images into a folder for each class, "
-                "or fill in the column label of a manifest"
+                "or fill in the column label of a manifest, or name the column that holds it with {label_column}"
             )
         only = f"all labelled images are of class {min(labels)}, and training needs two classes; add images of another"
         return only if len(labels) == 1 else ""

@@ -18,8 +18,10 @@ from ...data import (
     ImageRecord,
     ImageSelection,
     decode_record,
+    facts_of,
     resize_image,
     survey_dataset,
+    unit_names,
 )
 from ...featurize import FeaturizeSettings, View
 from ...stains import (
@@ -169,6 +171,40 @@ def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
     return [Finding("note" if mild else "warning", root, message, options=tuple(options.items()))]
 
 
+def share_findings(dataset: Dataset) -> list[Finding]:
+    """Return a warning of each class of which one of several groups has more than half of the images."""
+    counts: dict[str, Counter[str]] = {}
+    for record in dataset.records:
+        if record.label is not None and record.group is not None:
+            counts.setdefault(record.label, Counter())[record.group] += 1
+    unit = unit_names(dataset.name, facts_of(dataset))["group"]
+    findings = []
+    for label, images in counts.items():
+        ((group, most),) = images.most_common(1)
+        if len(images) > 1 and 2 * most > images.total():
+            message = (
+                f"{most} of the {images.total()} images of {label} are of one {unit}, {group}: what is measured of "
+                f"this class is mostly that {unit}; read the figures over {unit}s, or add images of others"
+            )
+            findings.append(Finding("warning", str(dataset.root), message))
+    return findings
+
+
+def scale_findings(dataset: Dataset) -> list[Finding]:
+    """Return a note if micrometres per pixel differ in their first two digits, as of several magnifications."""
+    scales = [record.mpp for record in dataset.records if record.mpp is not None]
+    if not scales:
+        return []
+    least, most = f"{min(scales):.2g}", f"{max(scales):.2g}"
+    if least == most:
+        return []
+    text = (
+        "micrometres per pixel go from {} to {}, so a view in pixels shows tissue of several magnifications; train on "
+        "those of one ({featurize.only:LIST.csv}), or give views in micrometres ({views:112um:224})"
+    )
+    return [Finding("note", str(dataset.root), Message(text, least, most))]
+
+
 @dataclass(frozen=True)
 class Preflight:
     """The result of a pre-flight, which text, JSON and the page show.
@@ -305,7 +341,7 @@ def preflight(
         once, folds or FoldChoice(), copies=survey.copies or (), seed=requested.seed
     )
     root = str(dataset.root)
-    findings = list(survey.findings)
+    findings = [*survey.findings, *share_findings(dataset), *scale_findings(dataset)]
     untrainable = dataset.untrainable or unfoldable(dataset, protocols)
     if untrainable:
         findings.append(Finding("warning", root, untrainable))

@@ -157,7 +157,7 @@ def _plan(folds: str, pool: Pool, facts: DatasetFacts, test_list: Path | None) -
     path = Path(folds)
     if path.is_file():
         return _fit(name_of_list(path), read_fold_list(path), pool, where=folds)
-    names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
+    names = ", ".join((GIVEN, f"{SITES}COLUMN", *PUBLISHED_FOLDS, *SLIDE_FOLDS))
     text = (
         "{folds} {}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {}, nor a file"
     )

@@ -341,7 +341,7 @@ def _ungrouped(table: Path, records: Sequence[ImageRecord]) -> list[Finding]:
 
 
 def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[Finding]:
-    """Return a finding on columns that are not used.
+    """Return a finding on columns that tell no model anything; folds by site may use them.
 
     Parameters
     ----------
@@ -357,12 +357,14 @@ def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[F
     unused = [title for key, title in table.columns.items() if key not in used]
     if not unused:
         return []
-    listed = f"columns that are not used: {', '.join(unused)}"
+    listed = ", ".join(unused)
     if columns["label"] or "label" in given:
-        return [Finding("note", table.path.name, listed)]
+        return [Finding("note", table.path.name, f"columns that no model is given: {listed}")]
     remedy = Message("name the label column with {label_column}")
     message = Message(
-        "no column is named label, so no image has one; {}", listed, remedies=[remedy]
+        "no column is named label, so no image has one; other columns: {}",
+        listed,
+        remedies=[remedy],
     )
     return [Finding("warning", table.path.name, message, labels_only=True)]
 

@@ -92,9 +92,9 @@ def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
     path = manifest(tmp_path, "path,Befund,group", LABELS, PATIENTS)
     code, out, _ = cli("data", "check", "--images", path, "--no-copies")
     assert code == 1
-    assert "columns that are not used: Befund; name the label column with --label-column" in out
+    assert "other columns: Befund; name the label column with --label-column" in out
     _, _, err = cli("data", "list", "--images", path)
-    assert "columns that are not used: Befund; name the label column with --label-column" in err
+    assert "other columns: Befund; name the label column with --label-column" in err
     code, out, err = cli("data", "list", "--images", path, "--label-column", "Befund")
     assert code == 0
     assert "6 images: a 3, b 3" in err
@@ -295,7 +295,7 @@ def test_a_list_of_the_command_is_a_manifest(tmp_path, completed):
     (tmp_path / "m.csv").write_text(out)
     again = read_dataset(tmp_path / "m.csv")
     assert again.class_counts() == {"benign": 1, "malignant": 1}
-    assert "columns that are not used: magnification, source" in findings(again, "note")[0]
+    assert "columns that no model is given: magnification, source" in findings(again, "note")[0]
 
 
 # names of classes: what is one class, what stays apart, and what a loosely written name means
@@ -542,7 +542,7 @@ def test_columns_by_other_names(tmp_path):
         group_column="patient nr",
     )
     assert told(dataset) == [("1.png", "a", "7"), ("2.png", "b", "8")]
-    assert findings(dataset, "note") == ["m.csv: columns that are not used: label, group"]
+    assert findings(dataset, "note") == ["m.csv: columns that no model is given: label, group"]
     assert dataset.records[0].columns == (("patient_nr", "7"), ("label", "x"), ("group", "g"))
     with pytest.raises(
         InputError,
@@ -567,7 +567,7 @@ def test_rules_on_the_paths_of_a_manifest(tmp_path):
     )
     dataset = read_dataset(tmp_path / "m.csv", group_from=2, label_from="^[ab]")
     assert told(dataset) == [("one", "a", "P1"), ("two", "b", "P2")]
-    assert "columns that are not used: label, patient" in findings(dataset, "note")[0]
+    assert "columns that no model is given: label, patient" in findings(dataset, "note")[0]
     absolute = tmp_path / "n.csv"
     absolute.write_text(f"path\n{tmp_path}/a/P1/1.png\n{tmp_path}/b/P2/2.png\n")
     assert [r.group for r in read_dataset(absolute, group_from=-1).records] == ["P1", "P2"]

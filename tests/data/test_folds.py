@@ -52,7 +52,7 @@ def test_stratified_folds_partition_the_images():
         (
             "nothing",
             {},
-            r"neither a number, nor shares like 70/30 or 80/10/10, nor one of folder, rakhlin10, .*, nor a file",
+            r"nor shares like 70/30 or 80/10/10, nor one of folder, site:COLUMN, rakhlin10, .*, nor a file",
         ),
         (
             "rakhlin10",

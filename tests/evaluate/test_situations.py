@@ -1646,6 +1646,19 @@ def test_a_run_that_learnt_offers_its_best_model(runs, cli):
         assert re.search(BETTER, text), name
 
 
+def test_the_best_of_a_run_is_what_is_next_after_another_result_too(runs, run_copy, cli):
+    """A classifier that another one beats is trained once more, in a command of its own."""
+    folder, lines = runs(GOOD_FEATURES, cli)
+    (following,) = [line for line in lines if line.startswith("next: ")]
+    copy = run_copy(folder)
+    source = ("--features", folder.parent / "features.npz", "--out", copy)
+    code, _, err = cli("boost", *source, "--folds", "4", "--head", "svm", "--name", "later")
+    assert code == 0, err
+    right = figures_of_run(copy)
+    assert max(right, key=right.get) in following
+    assert following.replace(str(folder), str(copy)) in err.splitlines()
+
+
 @pytest.mark.parametrize("apart", [NOISE_FEATURES, GOOD_FEATURES])
 def test_a_run_says_among_how_many_its_best_was_chosen(apart, runs, cli):
     """The terminal, the report of the run, and report and card of the chosen one, which has the highest figure."""

@@ -16,6 +16,7 @@ import pytest
 from bchisto.apps.check import one_of_each, preflight
 from bchisto.apps.check.plan import fit_views, fitting_views
 from bchisto.apps.check.protocols import check_protocols, recommended
+from bchisto.apps.check.run import scale_findings, share_findings
 from bchisto.cli import cli as command_line
 from bchisto.data import Dataset, FoldChoice, ImageRecord, ImageSelection, published_folds
 from bchisto.encoders import EncoderChoice
@@ -192,7 +193,7 @@ def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli, comple
     assert out.splitlines()[-1] == "bchisto boost --out run --preset published --folds folder"
     assert "site:split" not in out
     assert "No folds can be made" not in out
-    assert "columns that are not used" not in out
+    assert "columns that no model is given" not in out
     assert "column split" in out
     assert "--view 1.0:120 --view 1.0:200" in out.splitlines()[-2]
     found = json.loads(cli("data", "check", "--images", tmp_path / "m.csv", *words, "--json")[1])
@@ -262,6 +263,35 @@ def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(
 # pictures
 
 
+def test_a_patient_who_has_most_of_a_class_and_several_magnifications_are_told():
+    def kinds(*rows, mpp=(0.5,)):
+        scaled = [
+            replace(record, mpp=mpp[number % len(mpp)])
+            for number, record in enumerate(records(*rows))
+        ]
+        checked = replace(dataset(*rows), records=tuple(scaled))
+        return [finding.level for finding in (*share_findings(checked), *scale_findings(checked))]
+
+    even = [("a", "p1"), ("a", "p2"), ("b", "p3"), ("b", "p4")]
+    assert kinds(*even) == []
+    assert kinds(*even, ("a", "p1")) == ["warning"]
+    assert kinds(*even, mpp=(0.5, 0.501)) == []
+    assert kinds(*even, mpp=(0.5, 0.25)) == ["note"]
+    # one patient in all is told by the folds, and images of no known patient by the labels
+    assert kinds(("a", "p1"), ("b", "p1")) == []
+    assert kinds(("a", None), ("b", None), mpp=(None,)) == []
+
+
+def test_a_column_of_labels_of_another_name_is_asked_for(tmp_path, cli):
+    write_tissue(tmp_path / "t", per_class=2, size=(64, 64))
+    paths = sorted((tmp_path / "t").rglob("*.png"))
+    rows = [f"{path},{path.parent.name}" for path in paths]
+    (tmp_path / "m.csv").write_text("\n".join(["path,klass", *rows]) + "\n")
+    code, _, err = cli("trial", "--images", tmp_path / "m.csv", "--out", tmp_path / "trial")
+    assert code == 2
+    assert "name the column that holds it with --label-column" in err.splitlines()[-1]
+
+
 def test_pictures_come_from_as_many_patients_as_there_are():
     few = records(*[("a", "p1")] * 8, ("a", "p2"), ("a", "p3"))
     assert Counter(one.group for one in one_of_each(few)[:5]) == {"p1": 3, "p2": 1, "p3": 1}
@@ -284,7 +314,7 @@ def test_time_and_disk_are_those_of_the_numbers_in_the_stores(tmp_path):
     assert cost.stores == 2
     assert cost.bytes == 4 * 50 * 2 * 1280 * 4
     longer = preflight(
-        tmp_path / "t", settings=replace(settings, augmentations=5000), timed=True
+        tmp_path / "t", settings=replace(settings, augmentations=500_000), timed=True
     ).estimate
     assert 0 < 3 * cost.seconds < longer.seconds
     unknown = preflight(

@@ -73,7 +73,7 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
         "data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json"
     )[0]
     assert [each["message"] for each in json.loads(checked)["findings"]] == [
-        "columns that are not used: wsi, x, y, drawn"
+        "columns that no model is given: wsi, x, y, drawn"
     ]
     completed("featurize", "--images", out / "manifest.csv", "--out", run, *tiny_options)
     completed("boost", "--out", run, "--folds", 2, "--seeds", 1)
