@@ -21,8 +21,9 @@ from bchisto.evaluate import (
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared")) / "reference"
-PUBLISHED = SHARED / "rakhlin2018" / "crossvalidation.csv"
 BACH = SHARED / "bach"
+PREDICTIONS = REPOSITORY / "docs" / "results" / "bach"
+PUBLISHED = PREDICTIONS / "crossvalidation.csv"
 HEADS = ("svm", "lda", "logistic", "lightgbm", "knn")
 
 
@@ -30,12 +31,22 @@ pytestmark = pytest.mark.skipif(
     not (REPOSITORY / "docs" / "make_results.py").is_file(), reason="needs the repository"
 )
 needs_tables = pytest.mark.skipif(
-    not PUBLISHED.is_file() or not (REPOSITORY / "README.md").is_file(),
-    reason="needs the repository and the predictions in ../shared",
+    not BACH.is_dir() or not (REPOSITORY / "README.md").is_file(),
+    reason="needs the repository and the measurements in ../shared",
 )
 
 
 TOOLS = REPOSITORY / "tools" / "benchmarks"
+
+
+@needs_tables
+def test_the_tables_of_the_documents_are_those_that_were_measured():
+    originals = {"crossvalidation.csv": SHARED / "rakhlin2018" / "crossvalidation.csv"}
+    originals |= {path.name: path for path in (BACH / "predictions").glob("*.csv")}
+    copies = {path.name: path for path in PREDICTIONS.glob("*.csv")}
+    assert {name: path.read_bytes() for name, path in copies.items()} == {
+        name: path.read_bytes() for name, path in originals.items()
+    }
 
 
 def loaded(path):
@@ -220,9 +231,8 @@ def measured(tmp_path_factory):
     def result(name, *tables):
         return evaluate(tables, out=tmp_path_factory.mktemp(name)).result
 
-    predictions = BACH / "predictions"
     return Measured(
-        mixed=result("mixed", PUBLISHED, *sorted(predictions.glob("rakhlin10-*.csv"))),
+        mixed=result("mixed", PUBLISHED, *sorted(PREDICTIONS.glob("rakhlin10-*.csv"))),
         new=result("new", *sorted(predictions.glob("eva-*.csv"))),
         described=(BACH / "measured.md").read_text(encoding="utf-8"),
     )
@@ -280,8 +290,8 @@ def right_of_the_sure(folds):
     """
     found = []
     for head in ("svm", "lightgbm", "logistic"):
-        (mixed,) = read_predictions(BACH / "predictions" / f"rakhlin10-{head}.csv")
-        (table,) = read_predictions(BACH / "predictions" / f"{folds}-{head}.csv")
+        (mixed,) = read_predictions(PREDICTIONS / f"rakhlin10-{head}.csv")
+        (table,) = read_predictions(PREDICTIONS / f"{folds}-{head}.csv")
         confidence = answers_by_fold(table).confidence
         if folds == "eva":
             temperature = shrunk_temperature(mixed, averaged=True)
