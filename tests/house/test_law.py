@@ -49,7 +49,7 @@ TOKENS = {
     "apps/submit": 11_005,
     "boost": 21_768,
     "commands": 15_788,
-    "core": 42_060,
+    "core": 42_100,
     "crossval": 4_373,
     "data": 52_300,
     "encoders": 26_028,

@@ -233,7 +233,7 @@ def measured(tmp_path_factory):
 
     return Measured(
         mixed=result("mixed", PUBLISHED, *sorted(PREDICTIONS.glob("rakhlin10-*.csv"))),
-        new=result("new", *sorted(predictions.glob("eva-*.csv"))),
+        new=result("new", *sorted(PREDICTIONS.glob("eva-*.csv"))),
         described=(BACH / "measured.md").read_text(encoding="utf-8"),
     )
 

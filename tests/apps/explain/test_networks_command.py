@@ -143,7 +143,8 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
     methods = ("--method", "gradient", "--method", "gradcam", "--method", "activations")
     said, err = completed(*call, *methods)
     assert said.splitlines()[-3:] == [
-        f"1 image of the method {name}" for name in ("gradient", "gradcam", "activations")
+        f"1 image of the method {name}: light is high, dark is low"
+        for name in ("gradient", "gradcam", "activations")
     ]
     assert err.count("wrote ") == 6
     for name in ("gradient", "gradcam"):
