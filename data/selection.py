@@ -233,6 +233,15 @@ class ImageSelection(Settings):
         None, file="input", help="CSV with a column image_id: use only these images."
     )
 
+    def __repr__(self) -> str:
+        values = {
+            member.name: getattr(self, member.name)
+            for member in fields(self)[1:]
+            if getattr(self, member.name) != member.default
+        }
+        given = "".join(f", {name}={value!r}" for name, value in values.items())
+        return f"ImageSelection({str(self.images)!r}{given})"
+
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""
         return _ReadOnce(**{member.name: getattr(self, member.name) for member in fields(self)})

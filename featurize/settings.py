@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -193,6 +194,13 @@ def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
     return converted(value, name, int)
 
 
+def _as_weights(value: Any, name: str) -> tuple[str, ...]:
+    """Return texts; a mapping names the encoder of each."""
+    if isinstance(value, Mapping):
+        value = [f"{encoder}={weights}" for encoder, weights in value.items()]
+    return converted(value, name, tuple[str, ...])
+
+
 @dataclass(frozen=True)
 class FeaturizeSettings(Settings):
     """Settings of feature extraction. Together with the images they determine the content of the feature files."""
@@ -243,7 +251,10 @@ class FeaturizeSettings(Settings):
         help="What to do with an image of too little tissue.",
     )
     weights: Texts = option(
-        ("imagenet",), group="Features", help="imagenet, random, PATH, or ENCODER=PATH."
+        ("imagenet",),
+        group="Features",
+        form=_as_weights,
+        help="imagenet, random, PATH, or ENCODER=PATH.",
     )
     precision: str = option(
         "float32",
