@@ -108,7 +108,8 @@ def evaluate(
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken. A data frame has the columns
         of such a file, and is written to `out` as one; a mapping gives data frames the names of its keys.
     out : str or Path
-        Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read.
+        Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read. Those of an earlier
+        call are overwritten.
     view : TwoClassView, optional
         The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int
