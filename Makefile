@@ -108,9 +108,11 @@ release-check:  ## Run the fast tests on Python 3.11, 3.12 and 3.13, and with th
 clean:  ## Remove environments and builds
 	rm -rf $(VENV) .types build dist docs/_build demo-run *.egg-info .coverage .coverage.*
 
+# mypy does not follow an editable install whose package is the root of the repository; it takes a package `-stubs` for its types.
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bchisto needs Python 3.11 or later; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	@for folder in $(VENV)/lib/python3*/site-packages; do ln -sfn "$(CURDIR)" "$$folder/bchisto-stubs"; done
 	@touch $@
 
 $(VENV)/installed: pyproject.toml tools/constraints.txt | $(VENV)/created

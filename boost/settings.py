@@ -6,10 +6,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Settings, converted, option
+from ..core import InputError, OptionalPath, Paths, Settings, Texts, converted, option
 from .heads import HEADS, get_head, list_heads
 from .presets import PRESETS, Preset, parse_params
 
@@ -18,18 +17,18 @@ from .presets import PRESETS, Preset, parse_params
 class FeatureChoice(Settings):
     """The features for training, and the labels and classes of their images."""
 
-    features: tuple[Path, ...] = option(
+    features: Paths = option(
         (),
         group="Input",
         help="Feature files or folders of them; default: RUN/features, if one featurize made it. Or embeddings of "
         "other programs: .npz, .h5, or a folder of .h5, one a slide.",
     )
-    labels: Path | None = option(
+    labels: OptionalPath = option(
         None,
         group="Input",
         help="Labels of embeddings that hold none: a table image_id,label[,group].",
     )
-    classes: tuple[str, ...] = option(
+    classes: Texts = option(
         (), commas=True, help="Class order; default: that of the feature files."
     )
 
@@ -45,7 +44,7 @@ def _as_params(value: Any, name: str) -> dict[str, Any]:
 class BoostSettings(Settings):
     """Settings of training and of its outputs."""
 
-    heads: tuple[str, ...] = option(
+    heads: Texts = option(
         ("lightgbm",),
         group="Training",
         flag="head",

@@ -56,11 +56,18 @@ from .messages import (
 )
 from .options import (
     GROUPS,
+    AnyPath,
+    Converted,
     Many,
+    Numbers,
     Option,
+    OptionalPath,
+    Parsed,
     PathInput,
+    Paths,
     Settings,
     TextInput,
+    Texts,
     by_key,
     converted,
     declared_options,

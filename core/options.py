@@ -13,19 +13,22 @@ import inspect
 import math
 import operator
 import os
+import re
 import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, SupportsIndex, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeAlias, TypeVar
 
 from .errors import InputError, one_of
 from .messages import Parameter
 
 V = TypeVar("V")
 K = TypeVar("K")
+Given = TypeVar("Given", contravariant=True)
+Held = TypeVar("Held", covariant=True)
 
 PathInput: TypeAlias = str | os.PathLike[str]
 """A path."""
@@ -35,6 +38,32 @@ TextInput: TypeAlias = str | os.PathLike[str] | SupportsIndex
 
 Many: TypeAlias = V | Iterable[V]
 """One value, or several."""
+
+if TYPE_CHECKING:
+
+    class Converted(Generic[Given, Held]):
+        """The type of a field that takes one type when settings are made, and holds what that is converted to."""
+
+        def __get__(self, instance: object, owner: type | None = None) -> Held: ...
+
+        def __set__(self, instance: object, value: Given) -> None: ...
+
+else:
+
+    class Converted:
+        """The same while the program runs: only the type that the field holds."""
+
+        def __class_getitem__(cls, types: tuple[Any, Any]) -> Any:
+            return types[1]
+
+
+AnyPath: TypeAlias = Converted[PathInput, Path]
+OptionalPath: TypeAlias = Converted[PathInput | None, Path | None]
+Paths: TypeAlias = Converted[Many[PathInput], tuple[Path, ...]]
+Texts: TypeAlias = Converted[Many[TextInput], tuple[str, ...]]
+Numbers: TypeAlias = Converted[Many[float], tuple[float, ...]]
+Parsed: TypeAlias = Converted[Many[V | str], tuple[V, ...]]
+"""Values of a type with a method ``parse``, or their texts."""
 
 _KEY = "option"
 
@@ -266,7 +295,10 @@ class Settings:
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         texts = []
-        for name, kind in inspect.get_annotations(cls).items():
+        hints = typing.get_type_hints(cls)
+        for name in inspect.get_annotations(cls):
+            # without the names of modules
+            kind = re.sub(r"\w+\.", "", inspect.formatannotation(hints[name]))
             declared = getattr(cls.__dict__.get(name), "metadata", {}).get(_KEY)
             if declared is not None:
                 sentence = textwrap.fill(_sentence(declared), 112)

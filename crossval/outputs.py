@@ -129,6 +129,9 @@ class CrossValidation:
         """Path of the report, which exists once all is finished."""
         return self.folder / "report.html"
 
+    def __repr__(self) -> str:
+        return f"CrossValidation({str(self.folder)!r}, {self.models} models, assembled={self.assembled})"
+
     def _repr_html_(self) -> str:
         lines = self.summary()
         if self.assembled:

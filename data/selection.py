@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..core import (
+    AnyPath,
+    Converted,
     ImageError,
     InputError,
+    Many,
     Message,
+    OptionalPath,
     PathInput,
     Settings,
+    Texts,
     converted,
     limited,
     message_of,
@@ -149,7 +154,7 @@ class OpenedImages(NamedTuple):
 class ImageSelection(Settings):
     """A selection of images, and options for reading them."""
 
-    images: Path = option(
+    images: AnyPath = option(
         group="Input", help="A folder, or a manifest path,label,group[,image_id]."
     )
     dataset: str | None = option(
@@ -171,24 +176,24 @@ class ImageSelection(Settings):
         choices=CONTEXTS,
         help="DDSM and CBIS-DDSM: only the abnormality, 50 pixels more, or twice its box.",
     )
-    lesions: tuple[str, ...] = option(
+    lesions: Texts = option(
         (),
         group="Particular data sets",
         flag="lesion",
         choices=LESIONS,
         help="DDSM and CBIS-DDSM: keep these abnormalities; default: both.",
     )
-    magnifications: tuple[int, ...] = option(
+    magnifications: Converted[Many[int], tuple[int, ...]] = option(
         (),
         group="Particular data sets",
         flag="magnification",
         choices=_MAGNIFICATIONS,
         help=f"BreakHis: keep these of {', '.join(map(str, _MAGNIFICATIONS))}; default: all.",
     )
-    classes: tuple[str, ...] = option(
+    classes: Texts = option(
         (), commas=True, help="Class order, e.g. normal,benign; default: the dataset's own."
     )
-    labels: Path | None = option(
+    labels: OptionalPath = option(
         None,
         group="Input",
         file="input",
@@ -224,9 +229,18 @@ class ImageSelection(Settings):
         help="Micrometres per pixel of all images; default: those of the dataset, of the column mpp of a manifest, or "
         "of each TIFF or DICOM.",
     )
-    only: Path | None = option(
+    only: OptionalPath = option(
         None, file="input", help="CSV with a column image_id: use only these images."
     )
+
+    def __repr__(self) -> str:
+        values = {
+            member.name: getattr(self, member.name)
+            for member in fields(self)[1:]
+            if getattr(self, member.name) != member.default
+        }
+        given = "".join(f", {name}={value!r}" for name, value in values.items())
+        return f"ImageSelection({str(self.images)!r}{given})"
 
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""

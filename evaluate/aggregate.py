@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core import InputError, Settings, option
+from ..core import InputError, Settings, Texts, option
 from .influence import Integers, Values
 from .metrics import default_positive, positive_mask
 from .predictions import PredictionTable
@@ -31,14 +31,14 @@ _NEEDED = {"exist": 1, "exist-n": EXIST_N}
 class Aggregation(Settings):
     """The levels at which a table is evaluated, and the rules that make one prediction of several rows."""
 
-    levels: tuple[str, ...] = option(
+    levels: Texts = option(
         ("row",),
         group="Evaluation",
         flag="level",
         choices=LEVELS,
         help="One prediction per row (patch), image, or group (patient, slide); each makes tables of its own.",
     )
-    rules: tuple[str, ...] = option(
+    rules: Texts = option(
         ("average",),
         flag="aggregate",
         choices=AGGREGATIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,18 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import InputError, Many, PathInput, converted, counted, items_of
+from ..core import InputError, Many, PathInput, converted, counted, html_lines, items_of
 from ..core.jobs import atomic_output, ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
-from .conclusions import with_choices
+from .conclusions import verdict_of, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
 from .panel import METRICS, Facts, Panel, read_facts
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
-from .variance import Entry, as_json
+from .variance import Entry, Figure, as_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -50,6 +51,37 @@ class Evaluation:
     panels: list[Panel] = field(repr=False)
     result: Entry = field(repr=False)
 
+    def summary(self) -> list[str]:
+        """Return a line for each table, with its figures and what they show, and then the notes."""
+        lines = []
+        for panel in self.panels:
+            accuracy = _shown(panel.metrics["accuracy"])
+            verdict = verdict_of(panel.metrics)
+            by = (verdict.by or "balanced_accuracy").replace("_", " ")
+            words = f"{by} {_shown(verdict.figure)}, {_VERDICTS[verdict.kind]}"
+            lines.append(f"{panel.table.name}: accuracy {accuracy}; {words}")
+        return [*lines, *self.result["notes"]]
+
+    def _repr_html_(self) -> str:
+        return html_lines(self.summary())
+
+
+_VERDICTS = {
+    "better": "shown to be better than chance",
+    "not shown": "not shown to be better than chance",
+    "worse": "shown to be worse than chance",
+    "not estimable": "without an interval, so not compared with chance",
+}
+"""What each kind of `Verdict` says of its figure."""
+
+
+def _shown(figure: Figure) -> str:
+    """Return a figure with its 95 % interval, if it has one."""
+    text = f"{figure.value:.3f}"
+    if figure.interval:
+        text += f" [{figure.low:.3f}, {figure.high:.3f}]"
+    return text
+
 
 _MOST_DRAWS = 100_000
 """Maximum number of bootstrap draws: percentiles of that many are known to a thousandth."""
@@ -59,7 +91,7 @@ _MOST_NOTES = 3
 
 
 def evaluate(
-    sources: Many[PathInput | DataFrame],
+    sources: Many[PathInput | DataFrame] | Mapping[str, DataFrame],
     *,
     out: PathInput,
     view: TwoClassView | None = None,
@@ -74,9 +106,10 @@ def evaluate(
     ----------
     sources : sequence of path or pandas.DataFrame
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken. A data frame has the columns
-        of such a file, and is written to `out` as one.
+        of such a file, and is written to `out` as one; a mapping gives data frames the names of its keys.
     out : str or Path
-        Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read.
+        Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read. Those of an earlier
+        call are overwritten.
     view : TwoClassView, optional
         The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int
@@ -101,17 +134,31 @@ def evaluate(
         A table that does not fit, see `read_predictions`; no table in a run folder.
     """
     folder = converted(out, "out", Path)
-    sources = converted(_with_files(sources, folder), "sources", tuple[Path, ...])
     others = converted(against, "against", tuple[Path, ...])
-    tables = tables or TableChoice()
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = (aggregation or Aggregation()).steps()
+    reader = _Reader(TwoClassView.of(view), steps, bootstrap)
+    with _with_files(sources, folder) as files:
+        paths = converted(files, "sources", tuple[Path, ...])
+        return _evaluated(
+            paths, others, folder=folder, reader=reader, tables=TableChoice.of(tables)
+        )
+
+
+def _evaluated(
+    sources: tuple[Path, ...],
+    others: tuple[Path, ...],
+    *,
+    folder: Path,
+    reader: _Reader,
+    tables: TableChoice,
+) -> Evaluation:
+    """Evaluate files; `others` are those of the images that the models come from."""
     inputs = inputs_of((*others, *sources))
     refuse_overwriting([folder / METRICS], inputs)
     refuse_overwriting([folder], [source for source in (*others, *sources) if source.is_dir()])
     ensure_folder(folder)
-    reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     read = reader.panels(tables_of(sources), tables)
     compared = named_alike([panel.table for panel in read])
@@ -133,8 +180,10 @@ def evaluate(
     )
     not_external: list[str] = []
     if others:
-        result["external"], not_external = external_validations(panels, internal, steps=len(steps))
-    unlike = unlike_pairs(compared, rows=len(steps) == 1)
+        result["external"], not_external = external_validations(
+            panels, internal, steps=len(reader.steps)
+        )
+    unlike = unlike_pairs(compared, rows=len(reader.steps) == 1)
     if len(unlike) > _MOST_NOTES:
         further = len(unlike) - _MOST_NOTES
         unlike[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
@@ -144,18 +193,39 @@ def evaluate(
     return Evaluation(folder, inputs, panels, result)
 
 
-def _with_files(sources: Any, folder: Path) -> list[Any]:
-    """Return sources in which each data frame is a file of `folder`, named by its position."""
+@contextlib.contextmanager
+def _with_files(sources: Any, folder: Path) -> Iterator[list[Any]]:
+    """Give sources in which each data frame is a file, in `folder` by its position, or in ``frames`` by its name.
+
+    After an error none of the files that are new is left.
+    """
     given = []
-    for number, source in enumerate(items_of(sources), start=1):
-        if not hasattr(source, "to_csv"):
-            given.append(source)
-            continue
-        path = folder / f"frame-{number}.csv"
-        with atomic_output(path) as temporary:
-            source.to_csv(temporary, index=False)
-        given.append(path)
-    return given
+    with contextlib.ExitStack() as undo:
+        for path, source in _paths_of(sources, folder):
+            if not hasattr(source, "to_csv"):
+                given.append(source)
+                continue
+            if not path.exists():
+                undo.callback(path.unlink, missing_ok=True)
+            with atomic_output(path) as temporary:
+                source.to_csv(temporary, index=False)
+            given.append(path)
+        yield given
+        undo.pop_all()
+
+
+def _paths_of(sources: Any, folder: Path) -> Iterator[tuple[Path, Any]]:
+    """Yield each source with the path of its file, if it is a data frame; refuse what no file can be named."""
+    if not isinstance(sources, Mapping):
+        for number, source in enumerate(items_of(sources), start=1):
+            yield folder / f"frame-{number}.csv", source
+        return
+    for name, frame in sources.items():
+        path = folder / "frames" / f"{name}.csv"
+        if path.parent.name != "frames" or not hasattr(frame, "to_csv"):
+            text = "{sources} {}: give a data frame by a name without slash, and files in a list"
+            raise InputError(text, name)
+        yield path, frame
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:

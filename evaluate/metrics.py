@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import InputError, Message, Parameter, Settings, converted, option, plural
+from ..core import (
+    InputError,
+    Message,
+    Numbers,
+    Parameter,
+    Settings,
+    Texts,
+    converted,
+    option,
+    plural,
+)
 from ..data import known_positive, match_class, order_classes
 from .calibration import calibration, calibration_note, recalibration
 from .influence import (
@@ -92,7 +102,7 @@ def _above_zero(value: Any, name: str, *, bound: str) -> tuple[float, ...]:
 class TwoClassView(Settings):
     """What the two-class view of a table is made of; what is left open is as the run of the table had it."""
 
-    positive: tuple[str, ...] = option(
+    positive: Texts = option(
         (),
         group="Evaluation",
         metavar="CLASS",
@@ -106,7 +116,7 @@ class TwoClassView(Settings):
         help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table "
         "did, else sum.",
     )
-    thresholds: tuple[float, ...] = option(
+    thresholds: Numbers = option(
         (),
         group="Evaluation",
         flag="threshold",
@@ -115,14 +125,14 @@ class TwoClassView(Settings):
         help="Operating point of the two-class view; default: those of the run of a table, else 0.33 and 0.5 for the "
         "classes of BACH, else 0.5.",
     )
-    sensitivities: tuple[float, ...] = option(
+    sensitivities: Numbers = option(
         (),
         group="Evaluation",
         flag="sensitivity",
         form=functools.partial(_above_zero, bound="up to"),
         help="Target sensitivity: each fold gets a threshold fitted on the others.",
     )
-    prevalences: tuple[float, ...] = option(
+    prevalences: Numbers = option(
         (),
         flag="prevalence",
         form=functools.partial(_above_zero, bound="below"),

@@ -76,6 +76,9 @@ class PredictionTable:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def __repr__(self) -> str:
+        return f"PredictionTable({self.name!r}, {len(self)} rows, classes={self.classes})"
+
     @property
     def keys(self) -> list[tuple[str, str, int | None]]:
         """What a row is about: image, patch (empty for whole images) and fold; each stands once in a table."""

@@ -20,6 +20,7 @@ from ..core import (
     PathInput,
     Settings,
     TextInput,
+    Texts,
     converted,
     counted,
     few,
@@ -58,7 +59,7 @@ _SUM_TOLERANCE = 1e-3
 class TableChoice(Settings):
     """How tables are read and compared."""
 
-    classes: tuple[str, ...] = option(
+    classes: Texts = option(
         (),
         commas=True,
         help="Class order; default: that of the run, of a known dataset, or of the table.",
@@ -70,7 +71,7 @@ class TableChoice(Settings):
         help="Loss of accuracy, in percentage points, that would not matter: each comparison states whether the second "
         "table is shown to lose less.",
     )
-    by: tuple[str, ...] = option(
+    by: Texts = option(
         (),
         group="Evaluation",
         metavar="COLUMN",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core import InputError, Message, Parameter, Settings, converted, option
+from ..core import InputError, Message, Parameter, Parsed, Settings, Texts, converted, option
 from ..core.formats import limits, plausible_mpp
 from ..core.jobs import gpu_memory, visible_gpus
 from ..data import BACH_MPP, ImageRecord, scaled_side
@@ -193,18 +194,25 @@ def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
     return converted(value, name, int)
 
 
+def _as_weights(value: Any, name: str) -> tuple[str, ...]:
+    """Return texts; a mapping names the encoder of each."""
+    if isinstance(value, Mapping):
+        value = [f"{encoder}={weights}" for encoder, weights in value.items()]
+    return converted(value, name, tuple[str, ...])
+
+
 @dataclass(frozen=True)
 class FeaturizeSettings(Settings):
     """Settings of feature extraction. Together with the images they determine the content of the feature files."""
 
-    encoders: tuple[EncoderChoice, ...] = option(
+    encoders: Parsed[EncoderChoice] = option(
         tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS),
         group="Features",
         flag="encoder",
         distinct=True,
         help="NAME[:LAYER+LAYER], hub:DIR, onnx:FILE or timm:NAME.",
     )
-    views: tuple[View, ...] = option(
+    views: Parsed[View] = option(
         DEFAULT_VIEWS,
         group="Features",
         flag="view",
@@ -242,8 +250,11 @@ class FeaturizeSettings(Settings):
         choices=("skip-normalisation", "error"),
         help="What to do with an image of too little tissue.",
     )
-    weights: tuple[str, ...] = option(
-        ("imagenet",), group="Features", help="imagenet, random, PATH, or ENCODER=PATH."
+    weights: Texts = option(
+        ("imagenet",),
+        group="Features",
+        form=_as_weights,
+        help="imagenet, random, PATH, or ENCODER=PATH.",
     )
     precision: str = option(
         "float32",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Parameter, Settings, converted, items_of, option
+from ..core import InputError, Parameter, Settings, Texts, converted, items_of, option
 from ..core.formats import Integers
 from ..stains import STAIN_METHODS, get_stain, list_stains
 from .augment import NAMES, OFFLINE, RANGES, plain_names
@@ -226,7 +226,7 @@ class FinetuneSettings(Settings):
         help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or "
         "Caffe's .caffemodel of the other networks.",
     )
-    fresh: tuple[str, ...] = option(
+    fresh: Texts = option(
         (), metavar="PREFIX", help="Layers that start at random whatever the file."
     )
     convention: str = option(
@@ -252,7 +252,7 @@ class FinetuneSettings(Settings):
         plain=_written,
         help="Use each training image of this class FACTOR times in an epoch, augmented differently each time.",
     )
-    augmentations: tuple[str, ...] = option(
+    augmentations: Texts = option(
         ("isometries",),
         group="Training",
         flag="augmentation",

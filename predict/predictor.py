@@ -225,7 +225,7 @@ def _save(image: Array, number: int, folder: Path) -> ImageRecord:
 
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InputError(
-            "{images} {}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
+            "array{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
             number,
             image.dtype,
             image.shape,

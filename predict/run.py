@@ -121,7 +121,7 @@ def predict(
     settings: PredictSettings | None = None,
     work: Work | None = None,
 ) -> PredictResult:
-    """Predict new images with a model file. An interrupted run is resumed.
+    """Predict new images with a model file. An interrupted run is resumed, a table that is complete is refused.
 
     Parameters
     ----------

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, Settings, option
+from ..core import InputError, Message, OptionalPath, Settings, option
 from ..core.formats import Flags, Floats, Integers, limits
 from ..evaluate import asks_for_class, default_positive, positive_mask, two_class_scores
 
@@ -30,7 +29,7 @@ def new_images_mpp() -> Any:
 class PredictSettings(Settings):
     """Settings of a prediction: format and calibration of the table, threshold, and an optional HTML report."""
 
-    html: Path | None = option(
+    html: OptionalPath = option(
         None,
         group="Output",
         decides=False,

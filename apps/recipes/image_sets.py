@@ -184,7 +184,7 @@ def _few(
 def _protocols_of(recipe: Recipe, request: ReproduceRequest) -> list[str]:
     """Return the fold lists of the chosen variants, each once."""
     protocols: dict[str, None] = {}
-    for variant in recipe.chosen(request.variants):
+    for variant in recipe.chosen(request.scope.variants):
         for _, values in recipe.steps_of(variant, quick=True):
             protocols.update(dict.fromkeys(map(str, values.get("folds", ()))))
     return list(protocols)

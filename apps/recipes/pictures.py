@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import InputError, Settings, from_options, one_of, option
+from ...core import InputError, Settings, Texts, from_options, one_of, option
 from ...core.jobs import Work
 from ...crossval import CrossValidation
 from ...data import ImageSelection
@@ -34,8 +34,8 @@ RECIPE_METHODS: dict[str, Method] = METHODS | {
 class Pictures(Settings):
     """Settings of the pictures of a recipe."""
 
-    variants: tuple[str, ...] = option(help="Variants whose networks are explained.")
-    methods: tuple[str, ...] = option(help="Methods that explain them.")
+    variants: Texts = option(help="Variants whose networks are explained.")
+    methods: Texts = option(help="Methods that explain them.")
     images_per_class: int = option(least=1, help="Number of images of each class.")
     part: str = option(
         "test", choices=("test", "validation"), help="Part of the images that is explained."

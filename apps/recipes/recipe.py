@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core import InputError, Settings, option
+from ...core import InputError, OptionalPath, Settings, Texts, option
 from ...core.formats import number_of
 from ...core.jobs import Work
 from ...encoders import ENGINES
@@ -156,20 +156,20 @@ class Scope(Settings):
     quick: bool = option(
         False, group="Speed", help="A small version, in minutes; every output names it so."
     )
-    variants: tuple[str, ...] = option(
+    variants: Texts = option(
         (), group="Evaluation", flag="variant", help="A variant; default: as published."
     )
     full_scale: bool = option(False, help="Add the views at full scale, if the recipe has some.")
     fresh_draws: bool = option(
         False, help="New colours and crops for each feature file, as in the published code."
     )
-    encoders: tuple[str, ...] = option(
+    encoders: Texts = option(
         (),
         group="Features",
         flag="encoder",
         help="The encoder that a recipe measures: bach-encoder.",
     )
-    test_images: Path | None = option(
+    test_images: OptionalPath = option(
         None,
         group="Input",
         help="Test images of the challenge, to be predicted as its source did: rakhlin2018.",
@@ -200,6 +200,11 @@ class ReproduceRequest(Scope):
     run: Path = option(recorded=False)
     weights: tuple[str, ...] = ()
     work: Work = option(factory=Work, recorded=False)
+
+    @property
+    def scope(self) -> Scope:
+        """The same as its base: mypy gives a subclass's fields the types that they take, not those that they hold."""
+        return self
 
     def at_seed(self, number: int) -> ReproduceRequest:
         """Return the request of one seed; further seeds have their own folder in the run folder of the first."""

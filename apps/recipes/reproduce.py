@@ -212,7 +212,7 @@ def _prepared(
     if recipe.measures_encoder and not request.encoders:
         raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)
     if request.encoders and not recipe.measures_encoder:
-        raise InputError("{encoders} {}: {} names its own", request.encoders[0], recipe.name)
+        raise InputError("{encoders} {}: {} names its own", request.scope.encoders[0], recipe.name)
     if request.full_scale and "views" not in recipe.full_scale:
         raise InputError("{full_scale}: {} has no views at full scale", recipe.name)
     if request.fresh_draws and "featurize" not in recipe.sections:

@@ -45,7 +45,7 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     InputError
         See `reproduce`. If a variant or magnification has too few images, a quick run leaves it out with a warning.
     """
-    test_images = find_test_images(recipe, request.test_images)  # before work of days
+    test_images = find_test_images(recipe, request.scope.test_images)  # before work of days
     first, *others = [
         RecipeRun(replace(recipe, raised=number), request.at_seed(number))
         for number in range(request.seeds)
@@ -82,7 +82,8 @@ class RecipeRun:
         self._recipe = recipe
         self._request = request
         self.variants = {
-            name: build_steps(recipe, request, name) for name in recipe.chosen(request.variants)
+            name: build_steps(recipe, request, name)
+            for name in recipe.chosen(request.scope.variants)
         }
         self.image_sets, self.notes = make_image_sets(recipe, request)
         self.results: list[CrossValidation] = []
@@ -241,7 +242,7 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
     """
     estimates = []
     done: list[RecipeStep] = []
-    variants = recipe.chosen(request.variants)
+    variants = recipe.chosen(request.scope.variants)
     with scratch_folder() as folder:  # for the lists of a quick run
         image_sets, _ = make_image_sets(recipe, replace(request, run=Path(folder)))
         for name in variants:

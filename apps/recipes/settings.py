@@ -268,7 +268,7 @@ def differing(
 ) -> Iterator[tuple[str, Sequence[EffectiveSetting]]]:
     """Yield each chosen variant with its settings; of the second and further only those that the first has not."""
     first: set[tuple[str, ...]] = set()
-    for variant in recipe.chosen(request.variants):
+    for variant in recipe.chosen(request.scope.variants):
         settings = effective_settings(recipe, request, variant)
         yield variant, [setting for setting in settings if setting[:3] not in first]
         if not first:

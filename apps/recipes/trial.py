@@ -173,6 +173,8 @@ def trial(
 ) -> TrialResult:
     """Check images, extract features with the preset ``quick``, and train three classifiers on suitable folds.
 
+    A second call with the same `out` resumes.
+
     Parameters
     ----------
     images : ImageSelection or path

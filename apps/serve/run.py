@@ -20,6 +20,7 @@ from ...core import (
     DependencyError,
     InputError,
     Many,
+    OptionalPath,
     PathInput,
     Settings,
     TextInput,
@@ -41,19 +42,19 @@ _LEAST_TOKEN = 20
 class ServeSettings(Settings):
     """Settings of the web page: its address, its access token, and what it keeps."""
 
-    keep: Path | None = option(
+    keep: OptionalPath = option(
         None,
         group="Output",
         help="Keep images, table and report in this new folder; default: nothing is kept.",
     )
-    slides: Path | None = option(
+    slides: OptionalPath = option(
         None, group="Input", help="Also show the maps in this folder, made by slides map."
     )
     host: str = option(
         "127.0.0.1", group="Speed", help="Address to answer at; a public one needs a token file."
     )
     port: int = option(8600, group="Speed", least=0, most=65535, help="Port; 0 takes a free one.")
-    token_file: Path | None = option(
+    token_file: OptionalPath = option(
         None,
         group="Input",
         file="input",

@@ -17,6 +17,7 @@ from ...core import (
     InputError,
     Many,
     Message,
+    OptionalPath,
     PathInput,
     converted,
     counted,
@@ -80,7 +81,7 @@ class CutSettings(SlideSettings):
     annotated: float = option(
         0.75, group="Input", least=0.5, most=1, help="Share that the class of a field covers."
     )
-    annotations: Path | None = option(None, group="Input", decides=False, help=_OUTLINES)
+    annotations: OptionalPath = option(None, group="Input", decides=False, help=_OUTLINES)
     jpeg: bool = option(False, group="Output", help="Write JPEG of quality 90 in place of PNG.")
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from ...core import (
     ImageError,
     InputError,
     Message,
+    OptionalPath,
     Settings,
     by_key,
     counted,
@@ -57,7 +58,7 @@ class SlideSettings(Settings):
     tissue: float = option(
         0.5, group="Input", least=0, most=1, help="Share of tissue that a square needs."
     )
-    tissue_from: Path | None = option(None, group="Input", decides=False, help=_MASKS)
+    tissue_from: OptionalPath = option(None, group="Input", decides=False, help=_MASKS)
     mpp: float | None = option(
         None,
         group="Input",
@@ -65,7 +66,7 @@ class SlideSettings(Settings):
         most=20,
         help="Micrometres a pixel, whatever slides state.",
     )
-    patients: Path | None = option(
+    patients: OptionalPath = option(
         None,
         group="Input",
         decides=False,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import InputError, Message, limited, option
+from ...core import InputError, Message, OptionalPath, limited, option
 from ...core.formats import ImageHeader, Pixels, file_sha256
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
 from ...data import ImageRecord
@@ -61,7 +61,7 @@ class MapSettings(SlideSettings):
     scale: float | None = option(
         None, group="Input", least=0.02, help="Micrometres a pixel; default: as in training."
     )
-    labels: Path | None = option(
+    labels: OptionalPath = option(
         None, group="Evaluation", decides=False, help="Table with columns slide and label."
     )
     heat: str | None = option(
@@ -71,7 +71,7 @@ class MapSettings(SlideSettings):
         decides=False,
         help="Class whose probability heat.png shows; default: the positive ones.",
     )
-    colours: Path | None = option(
+    colours: OptionalPath = option(
         None,
         group="Output",
         decides=False,

@@ -13,8 +13,10 @@ from ...core import (
     Message,
     MissingInputError,
     Names,
+    OptionalPath,
     Settings,
     TextInput,
+    Texts,
     converted,
     few,
     option,
@@ -362,14 +364,14 @@ def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], group
 class FoldChoice(Settings):
     """A choice of cross-validation schemes (protocols), with options for folds that are drawn."""
 
-    folds: tuple[str, ...] = option(
+    folds: Texts = option(
         (),
         group="Evaluation",
         help="A number, shares (70/30, 80/10/10), folder (the split the images came in), site:COLUMN of the manifest, "
         f"a published list ({', '.join((*PUBLISHED_FOLDS, *SLIDE_FOLDS))}), a file, or none: train on all; default: "
         "10, or in boost rakhlin10 for BACH.",
     )
-    test_list: Path | None = option(
+    test_list: OptionalPath = option(
         None,
         file="input",
         help="With folds none: CSV with a column image_id; these images test, all others train.",

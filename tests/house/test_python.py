@@ -2,18 +2,20 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bchisto.apps.recipes import Scope
 from bchisto.boost import BoostSettings, FeatureChoice, train
-from bchisto.core import InputError, converted
+from bchisto.core import InputError, OutputError, converted
 from bchisto.core.formats import read_header
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
 from bchisto.encoders import Encoder, EncoderChoice
-from bchisto.evaluate import TwoClassView, evaluate
+from bchisto.evaluate import TwoClassView, evaluate, read_predictions
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import predict
@@ -137,13 +139,15 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
 @pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
 def test_the_examples_run(tissue, tmp_path, monkeypatch):
     """As they stand, but for a small encoder, few models, and one process."""
-    shutil.copytree(tissue, tmp_path / "images")
-    shutil.copy(sorted(tissue.rglob("*.png"))[0], tmp_path / "images" / "a.png")
-    (tmp_path / "images" / "a.png").rename(tmp_path / "a.png")
+    rows = ["path,label,patient"]
+    for label in ("benign", "malignant"):
+        for number, path in enumerate(sorted((tissue / label).glob("*.png"))):
+            rows.append(f"{path},{label},patient {number}")
+    (tmp_path / "images.csv").write_text("\n".join(rows))
+    shutil.copy(sorted(tissue.rglob("*.png"))[0], tmp_path / "a.png")
     shutil.copytree(tissue, tmp_path / "new")
     monkeypatch.chdir(tmp_path)
-    page = (REPOSITORY / "docs" / "python.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    blocks = python_of("python.md")
     assert len(blocks) == 7
     pytest.importorskip("pandas")
     names = {}
@@ -159,12 +163,126 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
             block = block.replace(there, here)
         exec(compile(block, "docs/python.md", "exec"), names)
     assert names["darker"].dtype == np.uint8
-    assert (tmp_path / "evaluation" / "metrics.json").is_file()
+    assert names["result"].folder.name == "5-grouped-lightgbm"
+    assert set(names["metrics"]["tables"]) == {"mine"}
+    assert (tmp_path / "evaluation" / "report.html").is_file()
     assert (tmp_path / "sheet.html").is_file()
     assert names["found"].trained == (True, True)  # a copy of an image that trained
     np.testing.assert_array_equal(names["found"].probabilities[0], names["found"].probabilities[1])
     assert names["frame"].shape[0] == 12
     assert names["X"].shape[0] == len(names["y"]) == len(set(names["names"])) == 12
+    assert len(set(names["groups"])) == 6
+
+
+def python_of(page):
+    """Return the blocks of Python of a page of the documents."""
+    text = (REPOSITORY / "docs" / page).read_text()
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+FURTHER = """
+from bchisto.apps.explain import ExplainSettings
+from bchisto.apps.recipes import Scope
+from bchisto.boost import FeatureChoice
+from bchisto.data import FoldChoice
+from bchisto.evaluate import Aggregation, TableChoice
+from bchisto.finetune import FinetuneSettings
+from pathlib import Path
+
+folders: tuple[Path, ...] = FeatureChoice("features", labels="labels.csv").features
+protocols: tuple[str, ...] = FoldChoice(folds=[5, "70/30"], test_list="test.csv").folds
+pixels: tuple[int, ...] = ImageSelection(Path("x"), magnifications=40).magnifications
+shares: tuple[float, ...] = TwoClassView(thresholds=[0.5, 0.6]).thresholds
+FeaturizeSettings(weights={"resnet50": Path("x.h5")}, views=["0.5:400", View(0.5, 650)])
+Scope(variants="one", encoders=["resnet50"], test_images="test")
+Aggregation("group", ["vote", "sum"]), TableChoice(by="site"), ExplainSettings("map")
+FinetuneSettings("alexnet", augmentations="mirror", fresh="top")
+"""
+
+MISTAKES = """
+ImageSelection(3)
+FeaturizeSettings(encoders=2.5)
+PredictSettings(html=1)
+TwoClassView("malignant", thresholds="0.5")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (REPOSITORY / "Makefile").is_file(), reason="needs the repository")
+def test_a_stranger_checks_the_types_of_the_guide(tmp_path):
+    """In an environment that `make` created, where bchisto is found only by the link for mypy."""
+    pytest.importorskip("mypy")
+    environment = tmp_path / "environment"
+    made = [f"VENV={environment}", f"PYTHON={sys.executable}", f"{environment}/created"]
+    subprocess.run(["make", "-C", REPOSITORY, *made], check=True, capture_output=True)
+    packages = next(environment.glob("lib/python3*/site-packages"))
+    assert (packages / "bchisto-stubs").resolve() == REPOSITORY
+    # the other packages, as if they were installed here; the finder of an editable install says nothing to mypy
+    others = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "others.pth").write_text("\n".join(others))
+    imports = "from bchisto.featurize import View\n"
+    calls = "".join(python_of("python.md")) + imports + FURTHER
+    assert checked(tmp_path, calls, environment) == []
+    wrong = checked(tmp_path, calls + MISTAKES, environment)
+    last = calls.count("\n")
+    errors = [re.match(r"guide.py:(\d+): error: Argument ", line) for line in wrong]
+    assert [int(error[1]) - last for error in errors if error] == [2, 3, 4, 5]
+
+
+def checked(folder, source, environment):
+    """Return what mypy finds in a script; libraries without types are no matter."""
+    (folder / "guide.py").write_text(source)
+    options = ["--strict", "--ignore-missing-imports", "--config-file=", "--no-error-summary"]
+    command = [sys.executable, "-m", "mypy", *options, "--python-executable"]
+    done = subprocess.run(
+        [*command, environment / "bin" / "python", "guide.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert not done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_types_of_settings_are_read_in_their_docstrings():
+    assert "\nimages : Path\n" in ImageSelection.__doc__
+    assert "\nviews : tuple[View, ...]\n" in FeaturizeSettings.__doc__
+    assert "\nlabels : Path | None\n" in FeatureChoice.__doc__
+
+
+def test_weights_by_encoder():
+    by_encoder = FeaturizeSettings(weights={"resnet50": Path("x.h5"), "vgg16": "imagenet"})
+    assert by_encoder.weights == ("resnet50=x.h5", "vgg16=imagenet")
+
+
+def test_a_second_call(boosted, tissue, tmp_path):
+    """It is refused by `predict` and overwrites with `evaluate`."""
+    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    file = sorted(tissue.rglob("*.png"))[0]
+    predict(model, file, out=tmp_path / "p.csv", work=Work(jobs=1))
+    with pytest.raises(OutputError, match=r"p\.csv: exists already"):
+        predict(model, file, out=tmp_path / "p.csv", work=Work(jobs=1))
+    table = model.with_name("predictions.csv")
+    evaluate(table, out=tmp_path / "e", bootstrap=0)
+    metrics = tmp_path / "e" / "metrics.json"
+    before = metrics.read_bytes()
+    view = TwoClassView("malignant", thresholds=0.9)
+    evaluate(table, out=tmp_path / "e", bootstrap=0, view=view)
+    assert metrics.read_bytes() != before
+
+
+def test_what_values_hold_is_said_in_a_line(boosted, run_copy):
+    table = read_predictions(boosted / "boost" / "3-lightgbm" / "predictions.csv")[0]
+    assert repr(table) == "PredictionTable('predictions', 12 rows, classes=('benign', 'malignant'))"
+    selection = ImageSelection("images", classes=["a", "b"], mpp=0.5)
+    assert repr(selection) == "ImageSelection('images', classes=('a', 'b'), mpp=0.5)"
+    assert repr(selection.read_once()) == repr(selection)
+    run = run_copy(boosted)
+    small = {"min_data_in_leaf": 2, "num_iterations": 2}
+    settings = BoostSettings(seeds=1, params=small)
+    (result,) = train(out=run, folds=4, settings=settings, work=Work(jobs=1))
+    folder = str(run / "boost" / "4-lightgbm")
+    assert repr(result) == f"CrossValidation({folder!r}, {result.models} models, assembled=True)"
 
 
 def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
@@ -179,6 +297,68 @@ def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
     two = evaluate([frame, copy, frame], out=tmp_path / "c", bootstrap=0)
     assert [path.name for path in two.sources] == ["frame-1.csv", "frame-1.csv", "frame-3.csv"]
     assert len(two.result["comparisons"]) == 3
+
+
+def test_data_frames_by_name(boosted, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    evaluation = evaluate({"mine": frame, "theirs": frame}, out=tmp_path / "a", bootstrap=0)
+    assert list(evaluation.result["tables"]) == ["mine", "theirs"]
+    assert [path.name for path in evaluation.sources] == ["mine.csv", "theirs.csv"]
+    (tmp_path / "b").mkdir()
+    mine = tmp_path / "b" / "mine.csv"
+    mine.write_text("of a user")
+    evaluate({"mine": frame}, out=tmp_path / "b", bootstrap=0)
+    assert mine.read_text() == "of a user"
+    for name, value in (("a/b", frame), ("..", "x.csv"), ("x", "x.csv")):
+        with pytest.raises(InputError, match="give a data frame by a name without slash"):
+            evaluate({name: value}, out=tmp_path / "c", bootstrap=0)
+
+
+def test_a_frame_that_is_refused_leaves_no_file(boosted, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    damaged = frame.drop(columns="label")
+    for sources in ([frame, damaged], {"good": frame, "bad": damaged}):
+        with pytest.raises(InputError):
+            evaluate(sources, out=tmp_path / "e", bootstrap=0)
+        assert [path for path in (tmp_path / "e").rglob("*") if path.is_file()] == []
+    evaluate(frame, out=tmp_path / "e", bootstrap=0)
+    before = (tmp_path / "e" / "metrics.json").read_bytes()
+    with pytest.raises(InputError):
+        evaluate([frame, damaged], out=tmp_path / "e", bootstrap=0)
+    assert (tmp_path / "e" / "frame-1.csv").is_file()
+    assert (tmp_path / "e" / "metrics.json").read_bytes() == before
+
+
+def test_an_evaluation_says_what_it_shows(tmp_path):
+    rows = {"good": [], "bad": [], "chance": [], "alike": []}
+    for number in range(80):
+        label = "ab"[number % 2]
+        other = "ba"[number % 2]
+        rows["good"].append((number, number, label, label if number % 20 else other))
+        rows["bad"].append((number, number, label, other if number % 20 else label))
+        rows["chance"].append((number, number, label, "ab"[number // 2 % 2]))
+        rows["alike"].append((number, "p", label, label))
+    tables = []
+    for name, lines in rows.items():
+        tables.append(tmp_path / f"{name}.csv")
+        text = "\n".join(",".join(map(str, line)) for line in lines)
+        tables[-1].write_text(f"image_id,group,label,predicted\n{text}\n")
+    evaluation = evaluate(tables[:3], out=tmp_path / "e", bootstrap=0)
+    good, bad, chance, *notes = evaluation.summary()
+    figure = evaluation.result["tables"]["good"]["accuracy"]
+    low, high = figure["interval"]
+    assert good.startswith(f"good: accuracy {figure['value']:.3f} [{low:.3f}, {high:.3f}]; ")
+    assert good.endswith("], shown to be better than chance")
+    assert bad.endswith("], shown to be worse than chance")
+    assert chance.endswith("], not shown to be better than chance")
+    assert notes == evaluation.result["notes"]
+    alone = evaluate(tables[3], out=tmp_path / "f", bootstrap=0)
+    line = alone.summary()[0]
+    assert line.endswith("without an interval, so not compared with chance")
+    assert "[" not in line
+    assert line in alone._repr_html_()
 
 
 def test_a_data_frame_is_not_taken_for_its_columns():

@@ -86,9 +86,9 @@ def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
     [
         (
             np.zeros((96, 96, 3)),
-            r"`images` 0: an array of float64 and shape \(96, 96, 3\); give uint8",
+            r"^array0: an array of float64 and shape \(96, 96, 3\); give uint8",
         ),
-        ([np.zeros((96, 96), np.uint8)], r"`images` 0: an array of uint8 and shape \(96, 96\)"),
+        ([np.zeros((96, 96), np.uint8)], r"^array0: an array of uint8 and shape \(96, 96\)"),
         (
             np.zeros((40, 40, 3), np.uint8),
             r"array0\.png: 40x40 at scale 1\.0 is smaller than the crop of 64$",
