@@ -35,8 +35,8 @@ class RunImages:
         The mean over the augmentations of each image.
     twins : list of set of int
         Positions of the near-duplicates of each image.
-    is_searched : bool
-        Whether near-duplicates were searched for.
+    copies : tuple of (str, str), or None
+        The same by names; None if they were not searched for.
     cells : dict of str to (dict of str to str)
         What tables hold: path, label, image_id, group and further columns, chosen and why.
     """
@@ -44,7 +44,7 @@ class RunImages:
     names: list[str]
     rows: Floats32
     twins: list[set[int]]
-    is_searched: bool
+    copies: tuple[tuple[str, str], ...] | None
     cells: Cells
 
     def begin_round(self) -> int:
@@ -124,7 +124,7 @@ def read_images(path: Path, manifest: Path) -> RunImages:
         names,
         np.concatenate(blocks),
         twins,
-        facts.copies is not None,
+        facts.copies,
         cells,
     )
 

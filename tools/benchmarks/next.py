@@ -63,7 +63,7 @@ def table_of(matrix, rows, labelled):
         "why": {},
     }
     twins = [set() for _ in names]
-    return RunImages(names, matrix.X[rows], twins, True, cells), truth
+    return RunImages(names, matrix.X[rows], twins, (), cells), truth
 
 
 def balanced(matrix, table, test):
