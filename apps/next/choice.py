@@ -84,7 +84,8 @@ class NextImages:
     ----------
     folder : Path
         It holds ``manifest.csv`` with the images of all rounds, ``images.csv`` with all images of the run, those chosen
-        of its pool, and labels by now, ``featurize.json`` with the options that take these into the run, and ``index.html``.
+        of its pool, and labels by now, ``featurize.json`` with the options that take these into the run, and
+        ``index.html``.
     number : int
         The round, from 1.
     images : tuple of NextImage
@@ -170,7 +171,7 @@ def choose_next(
         folder,
         current.number,
         tuple(current.images),
-        len(table.names) - len(current.labelled),
+        len(table.names) - len(current.truth),
         dict(sorted(current.counts.items())),
         tuple(current.notes),
         tuple(curves),
@@ -193,15 +194,11 @@ class _Round:
         self.number = table.begin_round()
         self.order = table.in_order(settings.seed)
         self.marks = table.cells["chosen"]
-        labels = table.cells["label"]
-        positions = {name: position for position, name in enumerate(table.names)}
-        self.labelled = [position for name, position in positions.items() if name in labels]
-        self.seen = {
-            *self.labelled,
-            *(positions[name] for name in positions.keys() & self.marks.keys()),
-        }
-        self.counts = Counter(labels[table.names[position]] for position in self.labelled)
-        self.classes = sorted(self.counts)
+        self.truth = table.labelled()
+        self.classes = self.truth.classes
+        self.counts = Counter(self.classes[label] for label in self.truth.labels)
+        seen = {*self.truth.image_ids, *self.marks}
+        self.seen = {position for position, name in enumerate(table.names) if name in seen}
         self.images: list[NextImage] = []
         self.notes: list[str] = []
 
@@ -271,15 +268,8 @@ class _Round:
         InputError
             There are too few labels.
         """
-        cells = self.table.cells
-        names = [self.table.names[position] for position in self.labelled]
-        model = train_model(
-            self.table.rows[self.labelled],
-            np.array([self.classes.index(cells["label"][name]) for name in names]),
-            [cells["group"].get(name) or None for name in names],
-            classes=len(self.classes),
-            seed=self.settings.seed,
-        )
+        rows = self.table.rows[np.isin(self.table.names, self.truth.image_ids)]
+        model = train_model(rows, self.truth, seed=self.settings.seed)
         return model.predict_proba(self.table.rows[self.free()][:, np.newaxis])
 
     def _between(self, shares: Floats) -> str:

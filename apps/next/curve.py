@@ -8,33 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from ...boost import Classifier, TrainingPart, fit_head, get_head
 from ...core import InputError
-from ...core.formats import Array, Flags, Floats, Floats32, Integers
+from ...core.formats import Flags, Floats32, Integers
 from ...data import DatasetFacts, FoldChoice
-from ...evaluate import Figure, PredictionTable, compare_tables, measure
-from ...evaluate.report import cell
-from .images import RunImages
+from ...evaluate import Figure, PredictionTable, compare_tables, measure, take_rows
+from ...evaluate.report import page_templates
+from .images import Pairs, RunImages
 
 _HEAD = "logistic"
 """The classifier that doubts: linear ones lead with few labels, and it gives probabilities."""
 
-_SHARES = (0.25, 0.5, 1.0)
-"""Parts of the labels, or patients, that train; each doubles the one before."""
+_SHARES = (0.5, 0.75, 1.0)
+"""Parts of the labels, or patients, that train."""
 
 _REPEATS = 3
 """How often folds, and what trains of each, are drawn anew."""
 
-_PATIENTS = "patients"
 
-
-def train_model(
-    rows: Floats32, labels: Integers, groups: Sequence[str | None], *, classes: int, seed: int
-) -> Classifier:
+def train_model(rows: Floats32, truth: PredictionTable, *, seed: int) -> Classifier:
     """Return a model of labels, as ``boost --head logistic`` trains it on mean features.
 
     Raises
@@ -42,9 +39,10 @@ def train_model(
     InputError
         There are fewer than two classes, a class has no label, or there are too few for inner folds.
     """
-    if not len(np.unique(labels)) == classes > 1:
+    classes = len(truth.classes)
+    if not len(np.unique(truth.labels)) == classes > 1:
         raise InputError("labels of fewer than two classes")
-    part = TrainingPart(rows[:, np.newaxis], labels, groups, classes, seed, rounds=0)
+    part = TrainingPart(rows[:, np.newaxis], truth.labels, truth.groups, classes, seed, rounds=0)
     (fitted,) = fit_head(_HEAD, part, params=[{}])
     return get_head(_HEAD).parse(fitted.data)
 
@@ -55,7 +53,7 @@ class LearningCurve(NamedTuple):
     Attributes
     ----------
     unit : str
-        What is counted.
+        What is counted: labels, or patients.
     images : int
         On how many it was measured.
     sizes : list of int
@@ -63,7 +61,7 @@ class LearningCurve(NamedTuple):
     figures : list of Figure
         The balanced accuracy of each, its interval by patient.
     gain : Figure
-        What the last step gained.
+        What the second half gained.
     """
 
     unit: str
@@ -73,149 +71,103 @@ class LearningCurve(NamedTuple):
     gain: Figure
 
     def __str__(self) -> str:
-        pairs = zip(self.sizes, self.figures, strict=True)
-        points = [f"{size}: {cell(figure, between=' ', mark='')}" for size, figure in pairs]
-        return f"balanced accuracy on {self.images} new images by {self.unit}: {', '.join(points)}"
-
-    @property
-    def sentence(self) -> str:
-        """What the last step gained, or that nothing can be shown."""
-        step = f"from {self.sizes[-2]} to {self.sizes[-1]} {self.unit}"
-        change = f"{cell(self.gain, 'points', between=' ', mark='')} points"
-        if self.gain.interval is None:
-            return f"{step}: {change}, and how sure that is cannot be told ({self.gain.reason})"
-        if self.gain.low > 0:
-            return f"{step} gained {change}"
-        return f"{step} gained nothing that can be shown: {change}"
+        template = page_templates(__package__, autoescape=False).get_template("curve.txt")
+        return str(template.render(curve=self))
 
 
 def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     """Measure the learning curve by labels, and by patients if they are known, on folds that keep patients whole.
 
-    Images that a model chose train, and are not tested: they are no sample. A curve is left out if labels are too few
-    for two of its points.
+    Images that a model chose train, and are not tested: they are no sample. A curve is left out if there are too few
+    labels for it.
     """
-    cells = table.cells
-    names = [name for name in table.names if name in cells["label"]]
-    groups: list[str | None] = [cells["group"].get(name) for name in names]
-    units = ["labels"]
-    if any(groups):
-        groups = [group or name for group, name in zip(groups, names, strict=True)]
-        units = ["labels of the same patients", _PATIENTS]
-    labels = [cells["label"][name] for name in names]
-    for count in ("5", "3", "2"):
+    truth = table.labelled()
+    marks = table.cells["chosen"]
+    drawn = np.array(["random" in marks.get(name, "random") for name in truth.image_ids])
+    members = {"labels": truth.image_ids}
+    if any(truth.groups):
+        members["patients"] = truth.groups
+    curves = []
+    for unit, of_images in members.items():
         with suppress(InputError):
-            (plan,) = FoldChoice((count,), repeats=_REPEATS).plans(
-                names,
-                labels=labels,
-                groups=groups,
-                seed=seed,
-                default=count,
-                known=DatasetFacts(copies=table.copies),
-            )
-            folds = [np.isin(names, plan.images(fold, "test")) for fold in plan.folds]
-            drawn = ["random" in cells["chosen"].get(name, "random") for name in names]
-            rows = table.rows[np.isin(table.names, names)]
-            labelled = _Labelled(names, rows, labels, groups, np.array(folds), np.array(drawn))
-            curves = [_curve(labelled, unit, seed) for unit in units]
-            return [curve for curve in curves if curve is not None]
-    return []
+            folds = _draw_folds(truth, table.copies, seed)
+            rows = table.rows[np.isin(table.names, truth.image_ids)]
+            curves.append(_curve(truth, rows, folds, drawn, unit, of_images))
+    return curves
 
 
-class _Labelled(NamedTuple):
-    """The images that have a label, in the order of the feature file.
-
-    Attributes
-    ----------
-    names : list of str
-    rows : ndarray of float32, shape (images, d)
-    labels : list of str
-    groups : list of str or None
-        None for all if no patient is known.
-    folds : ndarray of bool, shape (folds, images)
-        Which images a fold holds out.
-    drawn : ndarray of bool, shape (images,)
-        Which are a sample.
-    """
-
-    names: list[str]
-    rows: Floats32
-    labels: list[str]
-    groups: list[str | None]
-    folds: Flags
-    drawn: Flags
-
-
-def _curve(labelled: _Labelled, unit: str, seed: int) -> LearningCurve | None:
-    """Return the curve by a unit; None without two sizes that differ."""
-    tables: dict[int, PredictionTable] = {}
-    for share in _SHARES:
-        with suppress(InputError):
-            size, table = _test(labelled, unit, share, seed)
-            tables.setdefault(size, table)
-    if len(tables) < 2:
-        return None
-    *_, before, last = tables.values()
-    return LearningCurve(
-        unit,
-        last.tested["n"],
-        [*tables],
-        [measure(table)["balanced_accuracy"] for table in tables.values()],
-        compare_tables(before, last)["differences"]["balanced_accuracy"],
-    )
-
-
-def _test(
-    labelled: _Labelled, unit: str, share: float, seed: int
-) -> tuple[int, PredictionTable]:
-    """Return how many train, the mean over folds, and what models of this share predict.
+def _draw_folds(truth: PredictionTable, copies: Pairs, seed: int) -> Flags:
+    """Return which images each fold holds out, bool of shape (folds, images).
 
     Raises
     ------
     InputError
-        They are too few for a model, or what is tested lacks a class.
+        There are too few labels or patients.
     """
-    classes, labels = np.unique(labelled.labels, return_inverse=True)
-    groups = np.array(labelled.groups)
-    sizes = []
-    scores = []
-    for fold, held in enumerate(labelled.folds):
-        train = np.flatnonzero(~held)
-        train = train[_joins(groups[train], unit, np.random.default_rng([seed, fold])) < share]
-        counted = groups[train] if unit == _PATIENTS else train
-        sizes.append(len(set(counted.tolist())))
-        model = train_model(
-            labelled.rows[train],
-            labels[train],
-            groups[train].tolist(),
-            classes=len(classes),
-            seed=seed,
-        )
-        scores.append(model.predict_proba(labelled.rows[:, np.newaxis]))
-    folds, tested = np.nonzero(labelled.folds & labelled.drawn)
-    if len(np.unique(labels[tested])) < len(classes):
+    names = truth.image_ids
+    for count in ("5", "3", "2"):
+        with suppress(InputError):
+            (plan,) = FoldChoice((count,), repeats=_REPEATS).plans(
+                names,
+                labels=[truth.classes[label] for label in truth.labels],
+                groups=truth.groups,
+                seed=seed,
+                default=count,
+                known=DatasetFacts(copies=copies),
+            )
+            return np.array([np.isin(names, plan.images(fold, "test")) for fold in plan.folds])
+    raise InputError("too few labels for folds")
+
+
+def _curve(
+    truth: PredictionTable,
+    rows: Floats32,
+    folds: Flags,
+    drawn: Flags,
+    unit: str,
+    members: Sequence[str | None],
+) -> LearningCurve:
+    """Return the curve by a unit, of which each image is a member.
+
+    Raises
+    ------
+    InputError
+        There are too few labels for a model of a share, or what is tested lacks a class.
+    """
+    numbers, tested = np.nonzero(folds & drawn)
+    if len(np.unique(truth.labels[tested])) < len(truth.classes):
         raise InputError("no image of a class is tested")
-    probabilities = np.array(scores)[folds, tested]
-    table = PredictionTable(
+    sizes = []
+    tables = []
+    for share in _SHARES:
+        counts = []
+        scores = []
+        for fold, held in enumerate(folds):
+            train = _first(np.flatnonzero(~held), members, share, seed=fold)
+            counts.append(len({members[position] for position in train}))
+            model = train_model(rows[train], take_rows(truth, train), seed=fold)
+            scores.append(model.predict_proba(rows[:, np.newaxis]))
+        sizes.append(round(np.mean(counts)))
+        probabilities = np.array(scores)[numbers, tested]
+        tables.append(
+            replace(
+                take_rows(truth, tested),
+                probabilities=probabilities,
+                predicted=probabilities.argmax(axis=1),
+                folds=tuple(numbers.tolist()),
+            )
+        )
+    return LearningCurve(
         unit,
-        tuple(classes.tolist()),
-        tuple(np.array(labelled.names)[tested].tolist()),
-        labels[tested],
-        probabilities,
-        probabilities.argmax(axis=1),
-        tuple(folds.tolist()),
-        tuple(groups[tested].tolist()),
+        tables[0].tested["n"],
+        sizes,
+        [measure(table)["balanced_accuracy"] for table in tables],
+        compare_tables(tables[0], tables[-1])["differences"]["balanced_accuracy"],
     )
-    return round(np.mean(sizes)), table
 
 
-def _joins(groups: Array, unit: str, rng: np.random.Generator) -> Floats:
-    """Return for each image the share at which it joins: of patients, or of the images of its patient."""
-    present, member = np.unique(groups.astype(str), return_inverse=True)
-    if unit == _PATIENTS:
-        return rng.permutation(len(present))[member] / len(present)
-    joins = np.empty(len(groups))
-    for number in range(len(present)):
-        inside = np.flatnonzero(member == number)
-        joins[inside] = rng.permutation(len(inside)) / len(inside)
-    return joins
+def _first(train: Integers, members: Sequence[str | None], share: float, *, seed: int) -> Integers:
+    """Return the images of the first part of the members, in an order that is drawn."""
+    present, member = np.unique([members[position] for position in train], return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(present))
+    return train[order[member] < share * len(present)]

@@ -14,10 +14,14 @@ from ...core import InputError
 from ...core.formats import Floats32, is_missing, read_csv, read_rows
 from ...core.jobs import write_rows
 from ...data import spell_labels
+from ...evaluate import PredictionTable
 from ...featurize import AT_ONCE, Store, known_facts, open_store
 
 _CHOSEN = re.compile(r"\w+ [1-9]\d{0,5}(, random [1-9]\d{0,5})?")
 """What the column ``chosen`` holds: how an image was chosen, and in which round."""
+
+Pairs = tuple[tuple[str, str], ...] | None
+"""Near-duplicates by names; None if they were not searched for."""
 
 Cells = dict[str, dict[str, str]]
 """Column to image to cell; an empty cell is left out."""
@@ -36,7 +40,7 @@ class RunImages:
     twins : list of set of int
         Positions of the near-duplicates of each image.
     copies : tuple of (str, str), or None
-        The same by names; None if they were not searched for.
+        The same by names.
     cells : dict of str to (dict of str to str)
         What tables hold: path, label, image_id, group and further columns, chosen and why.
     """
@@ -44,8 +48,27 @@ class RunImages:
     names: list[str]
     rows: Floats32
     twins: list[set[int]]
-    copies: tuple[tuple[str, str], ...] | None
+    copies: Pairs
     cells: Cells
+
+    def labelled(self) -> PredictionTable:
+        """Return the images that have a label, each predicted as it is; one without a patient is a patient."""
+        names = [name for name in self.names if name in self.cells["label"]]
+        groups = [self.cells["group"].get(name) or None for name in names]
+        if any(groups):
+            groups = [group or name for group, name in zip(groups, names, strict=True)]
+        values = [self.cells["label"][name] for name in names]
+        classes, labels = np.unique(values, return_inverse=True)
+        return PredictionTable(
+            name="",
+            classes=tuple(classes.tolist()),
+            image_ids=tuple(names),
+            labels=labels,
+            probabilities=None,
+            predicted=labels,
+            folds=(None,) * len(names),
+            groups=tuple(groups),
+        )
 
     def begin_round(self) -> int:
         """Return the number of the next round, which is the last one if none of its images has a label."""
