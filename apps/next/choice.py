@@ -59,7 +59,6 @@ class NextSettings(Settings):
     images: Path | None = option(
         None,
         group="Input",
-        file="input",
         help="Further images, a folder or a table: a pool of which images are chosen, too, at later calls as well.",
     )
     curve: bool = option(
