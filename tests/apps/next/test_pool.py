@@ -57,7 +57,7 @@ def names_in(run):
 
 
 def test_a_pool_joins_and_its_labels_come_into_the_run(few, completed):
-    run, pool, rows = few
+    run, pool, _ = few
     before = snapshot(run)
     printed, _ = completed("next", run, "--images", pool, "--count", 30)
     assert "round 1: 12 of 12 images without a label" in printed
@@ -183,7 +183,12 @@ class TestRefusals:
 
     def test_embeddings_of_other_programs_get_no_pool(self, few, tmp_path, refused, completed, rng):
         labels = np.array([("a", "b")[place % 2] if place < 12 else "" for place in range(30)])
-        np.savez(tmp_path / "x.npz", features=rng.normal(size=(30, 5)), labels=labels, image_ids=np.arange(30).astype(str))
+        np.savez(
+            tmp_path / "x.npz",
+            features=rng.normal(size=(30, 5)),
+            labels=labels,
+            image_ids=np.arange(30).astype(str),
+        )
         run = tmp_path / "fremd"
         words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
         completed("boost", "--features", tmp_path / "x.npz", "--out", run, *words)
