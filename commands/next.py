@@ -38,7 +38,7 @@ def next(run: Path, out: Path | None, **options: Any) -> None:
     counts = ", ".join(f"{name} {count}" for name, count in result.labels.items())
     echo(f"labels by now: {counts or 'none'}")
     for curve in result.curves:
-        echo(str(curve))
+        echo(*str(curve).splitlines())
     manifest = result.folder / "manifest.csv"
     then: list[str] = [
         Message("fill in the column label of {}, then run the same command", manifest)

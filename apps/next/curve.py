@@ -87,7 +87,9 @@ def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     members = {"labels": truth.image_ids}
     if any(truth.groups):
         members["patients"] = truth.groups
-    curves = []
+    curves: list[LearningCurve] = []
+    if not truth.image_ids:
+        return curves
     for unit, of_images in members.items():
         with suppress(InputError):
             folds = _draw_folds(truth, table.copies, seed)

@@ -6,7 +6,8 @@ IDC: 2,564 patches of 19 slides. Nine slides are held out for each seed, two of 
 Of the others 60, or 100, patches drawn at random get a label, and the curve of the command is measured on them. Two
 ways then say what twice as many labels would gain: a power law, fitted to balanced accuracies of bootstraps over
 slides, and the paired difference of half of the labels to all, taken on. The truth is what twice as many gain on the
-slides that were held out. With --write the shares of seeds whose 95 % interval held are put into docs/results/samples.csv.
+slides that were held out. With --write the shares of seeds whose 95 % interval held are put into
+docs/results/samples.csv.
 """
 
 import argparse
