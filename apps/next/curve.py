@@ -6,7 +6,7 @@ Nothing is extrapolated: what further labels would gain was within its interval 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 
 from ...boost import Classifier, TrainingPart, fit_head, get_head
 from ...core import InputError
-from ...core.formats import Flags, Floats32, Integers
+from ...core.formats import Array, Flags, Floats32
 from ...data import DatasetFacts, FoldChoice
 from ...evaluate import Figure, PredictionTable, compare_tables, measure, take_rows
 from ...evaluate.report import page_templates
@@ -84,9 +84,9 @@ def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     truth = table.labelled()
     marks = table.cells["chosen"]
     drawn = np.array(["random" in marks.get(name, "random") for name in truth.image_ids])
-    members = {"labels": truth.image_ids}
+    members = {"labels": np.array(truth.image_ids)}
     if any(truth.groups):
-        members["patients"] = truth.groups
+        members["patients"] = np.array(truth.groups)
     curves: list[LearningCurve] = []
     if not truth.image_ids:
         return curves
@@ -127,7 +127,7 @@ def _curve(
     folds: Flags,
     drawn: Flags,
     unit: str,
-    members: Sequence[str | None],
+    members: Array,
 ) -> LearningCurve:
     """Return the curve by a unit, of which each image is a member.
 
@@ -145,8 +145,11 @@ def _curve(
         counts = []
         scores = []
         for fold, held in enumerate(folds):
-            train = _first(np.flatnonzero(~held), members, share, seed=fold)
-            counts.append(len({members[position] for position in train}))
+            present = np.unique(members[~held])
+            count = math.ceil(share * len(present))
+            kept = np.random.default_rng(fold).permutation(present)[:count]
+            train = np.flatnonzero(~held & np.isin(members, kept))
+            counts.append(count)
             model = train_model(rows[train], take_rows(truth, train), seed=fold)
             scores.append(model.predict_proba(rows[:, np.newaxis]))
         sizes.append(round(np.mean(counts)))
@@ -166,10 +169,3 @@ def _curve(
         [measure(table)["balanced_accuracy"] for table in tables],
         compare_tables(tables[0], tables[-1])["differences"]["balanced_accuracy"],
     )
-
-
-def _first(train: Integers, members: Sequence[str | None], share: float, *, seed: int) -> Integers:
-    """Return the images of the first part of the members, in an order that is drawn."""
-    present, member = np.unique([members[position] for position in train], return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(present))
-    return train[order[member] < share * len(present)]

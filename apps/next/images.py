@@ -57,17 +57,11 @@ class RunImages:
         groups = [self.cells["group"].get(name) or None for name in names]
         if any(groups):
             groups = [group or name for group, name in zip(groups, names, strict=True)]
-        values = [self.cells["label"][name] for name in names]
-        classes, labels = np.unique(values, return_inverse=True)
+        texts = [self.cells["label"][name] for name in names]
+        classes, labels = np.unique(texts, return_inverse=True)
+        folds = (None,) * len(names)
         return PredictionTable(
-            name="",
-            classes=tuple(classes.tolist()),
-            image_ids=tuple(names),
-            labels=labels,
-            probabilities=None,
-            predicted=labels,
-            folds=(None,) * len(names),
-            groups=tuple(groups),
+            "", tuple(classes), tuple(names), labels, None, labels, folds, tuple(groups)
         )
 
     def begin_round(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core import InputError, from_options
 from ...core.formats import read_rows
-from ...core.jobs import Work, atomic_output
+from ...core.jobs import atomic_output
 from ...data import ImageFiles, ImageSelection
 from ...featurize import FeaturizeSettings, featurize
 from .images import read_images
@@ -40,29 +40,28 @@ def join_pool(
         The run has features of other programs; or images cannot be used, see `featurize`.
     """
     listed = folder / "added.csv"
-    records = []
+    sources = {}
     if listed.is_file():
-        records += ImageSelection(listed).read(labels=False).records
-    prefixes = [""] * len(records)
+        sources[""] = ImageSelection(listed)
     if images is not None:
-        of_run = {name: options.get(name) for name in ("group_from", "mpp")}
-        further = ImageSelection(images, **of_run).read(labels=False).records
-        records += further
-        prefixes += [f"{images.absolute().stem}/"] * len(further)
+        sources[f"{images.absolute().stem}/"] = ImageSelection(
+            images, group_from=options.get("group_from"), mpp=options.get("mpp")
+        )
     present = {row["sha256"] for row in read_rows(store.parent / "images.csv")}
     table = read_images(store, Path())
     added = []
-    files = zip(prefixes, records, ImageFiles().hashes(records), strict=True)
-    for prefix, record, sha256 in files:
-        if sha256 in present:
-            continue
-        present.add(sha256)
-        name = prefix + record.image_id
-        added.append(name)
-        table.cells["image_id"][name] = name
-        table.cells["path"][name] = str(record.path.absolute())
-        table.cells["group"][name] = record.group_text
-        table.cells["mpp"][name] = str(record.mpp or "")
+    for prefix, selection in sources.items():
+        records = selection.read(labels=False).records
+        for record, sha256 in zip(records, ImageFiles().hashes(records), strict=True):
+            if sha256 in present:
+                continue
+            present.add(sha256)
+            name = prefix + record.image_id
+            added.append(name)
+            table.cells["image_id"][name] = name
+            table.cells["path"][name] = str(record.path.absolute())
+            table.cells["group"][name] = record.group_text
+            table.cells["mpp"][name] = str(record.mpp or "")
     if not added:
         return store, set()
     if not options:
@@ -77,7 +76,6 @@ def join_pool(
         folder / "images.csv",
         out=folder,
         settings=from_options(FeaturizeSettings, options),
-        work=Work(skip_errors=options.get("skip_errors", False)),
     )
     table.write(listed, added)
     return folder / "features" / store.name, set(added)

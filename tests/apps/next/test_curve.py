@@ -58,9 +58,11 @@ def test_further_images_of_the_same_patients_do_not_help_and_patients_do(rng):
     curves = curves_of(images_of(*twins(rng, of_each=6)))
     labels, patients = curves["labels"], curves["patients"]
     assert abs(labels.gain.value) < 0.05
-    assert re.search(r"from \d+ to \d+ labels gained nothing that can be shown: ", str(labels))
+    assert re.search(
+        r"going from \d+ to \d+ labels gained nothing that can be shown: ", str(labels)
+    )
     assert patients.gain.low > 0
-    assert re.search(r"from \d+ to \d+ patients gained \+\d", str(patients))
+    assert re.search(r"going from \d+ to \d+ patients gained \+\d", str(patients))
     assert patients.sizes[-1] == 2 * patients.sizes[0] == round(0.8 * 48)
     assert labels.sizes[-1] == 2 * labels.sizes[0] == round(0.8 * 288)
 
@@ -69,7 +71,7 @@ def test_labels_that_help_are_shown(rng):
     """Each image is of a patient of its own, so that a label is a patient."""
     kept = curves_of(images_of(*twins(rng, of_each=1)))["labels"]
     assert kept.gain.low > 0
-    assert re.search(r"from 19 to 38 labels gained \+\d", str(kept))
+    assert re.search(r"going from 19 to 38 labels gained \+\d", str(kept))
 
 
 def test_what_is_learnt_already_gains_nothing(rng):
@@ -133,7 +135,7 @@ def test_the_command_prints_and_draws_it(tmp_path, completed, rng):
     page = (run / "next" / "index.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 2
     for line in lines:
-        assert f"F{line[1:]}." in page
+        assert f"{line[0].upper()}{line[1:]}." in page
     printed, _ = completed("next", run, "--count", 2)
     assert "gained" not in printed
     with (run / "next" / "manifest.csv").open(encoding="utf-8") as file:
