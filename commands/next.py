@@ -37,6 +37,8 @@ def next(run: Path, out: Path | None, **options: Any) -> None:
     echo(str(result), *result.notes)
     counts = ", ".join(f"{name} {count}" for name, count in result.labels.items())
     echo(f"labels by now: {counts or 'none'}")
+    for curve in result.curves:
+        echo(*str(curve).splitlines())
     manifest = result.folder / "manifest.csv"
     then: list[str] = [
         Message("fill in the column label of {}, then run the same command", manifest)

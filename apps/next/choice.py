@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...boost import TrainingPart, fit_head, get_head
 from ...core import (
     ImageError,
     InputError,
@@ -27,15 +26,14 @@ from ...core.runs import load_config
 from ...data import ImageSelection, decode_image
 from ...evaluate.report import render_page, thumbnail
 from ...featurize import only_store
+from .curve import LearningCurve, learning_curves, train_model
 from .images import RunImages, read_images
+from .pool import join_pool
 from .strategies import DIVERSITY, RANDOM, STRATEGIES, Candidates, Strategy
 
 MANIFEST = "manifest.csv"
 ALL_IMAGES = "images.csv"
 OPTIONS = "featurize.json"
-
-_HEAD = "logistic"
-"""The classifier that doubts: linear ones lead with few labels, and it gives probabilities."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,14 @@ class NextSettings(Settings):
         help="Part that is drawn at random, to measure a model by.",
     )
     seed: int = option(0, help="Random seed of the part that is drawn.")
+    images: Path | None = option(
+        None,
+        group="Input",
+        help="Further images, a folder or a table: a pool of which images are chosen, too, at later calls as well.",
+    )
+    curve: bool = option(
+        False, help="Measure what the labels so far gained, and new patients; takes about a minute."
+    )
 
 
 class NextImage(NamedTuple):
@@ -76,8 +82,9 @@ class NextImages:
     Attributes
     ----------
     folder : Path
-        It holds ``manifest.csv`` with the images of all rounds, ``images.csv`` with all images of the run and their
-        labels by now, ``featurize.json`` with the options that take these into the run, and ``index.html``.
+        It holds ``manifest.csv`` with the images of all rounds, ``images.csv`` with all images of the run, those chosen
+        of its pool, and labels by now, ``featurize.json`` with the options that take these into the run, and
+        ``index.html``.
     number : int
         The round, from 1.
     images : tuple of NextImage
@@ -88,6 +95,8 @@ class NextImages:
         Number of labels of each class.
     notes : tuple of str
         What differs from what was asked for.
+    curves : tuple of LearningCurve
+        If wanted, and if labels are enough for them.
     """
 
     folder: Path
@@ -96,6 +105,7 @@ class NextImages:
     unlabelled: int
     labels: dict[str, int]
     notes: tuple[str, ...]
+    curves: tuple[LearningCurve, ...]
 
     def __str__(self) -> str:
         methods = Counter(image.chosen.split()[0] for image in self.images)
@@ -144,25 +154,33 @@ def choose_next(
         options = load_config(top / "run.json", command="featurize")
     if not (folder / MANIFEST).is_file():
         refuse_overwriting([folder / ALL_IMAGES], named_files(*options.values()))
+    store, apart = join_pool(store, top / "pool", settings.images, options)
     table = read_images(store, folder / MANIFEST)
     current = _Round(table, settings)
     if not current.free():
         text = "{}: each of its {} images has a label, was chosen before, or is a near-duplicate of one that was"
         raise InputError(text, store, len(table.names))
     current.choose()
+    curves: list[LearningCurve] = []
+    if settings.curve:
+        curves = learning_curves(table, seed=settings.seed)
+        if not curves:
+            current.notes.append("too few labels, or patients, for a learning curve")
     result = NextImages(
         folder,
         current.number,
         tuple(current.images),
-        len(table.names) - len(current.labelled),
+        len(table.names) - len(current.truth),
         dict(sorted(current.counts.items())),
         tuple(current.notes),
+        tuple(curves),
     )
     if options:
         paths = {"images": str((folder / ALL_IMAGES).absolute()), "out": str(top.absolute())}
         of_images = {field.name for field in fields(ImageSelection)} - {"classes"}
         options = {name: value for name, value in options.items() if name not in of_images} | paths
-    _write(result, table, options)
+    apart -= table.cells["chosen"].keys()
+    _write(result, table, [name for name in table.names if name not in apart], options)
     return result
 
 
@@ -175,15 +193,11 @@ class _Round:
         self.number = table.begin_round()
         self.order = table.in_order(settings.seed)
         self.marks = table.cells["chosen"]
-        labels = table.cells["label"]
-        positions = {name: position for position, name in enumerate(table.names)}
-        self.labelled = [position for name, position in positions.items() if name in labels]
-        self.seen = {
-            *self.labelled,
-            *(positions[name] for name in positions.keys() & self.marks.keys()),
-        }
-        self.counts = Counter(labels[table.names[position]] for position in self.labelled)
-        self.classes = sorted(self.counts)
+        self.truth = table.labelled()
+        self.classes = self.truth.classes
+        self.counts = Counter(self.classes[label] for label in self.truth.labels)
+        seen = {*self.truth.image_ids, *self.marks}
+        self.seen = {position for position, name in enumerate(table.names) if name in seen}
         self.images: list[NextImage] = []
         self.notes: list[str] = []
 
@@ -214,7 +228,7 @@ class _Round:
         self._take(strategy, count - len(self.images), probabilities)
         if len(self.images) < count:
             self.notes.append(f"only {counted(len(self.images), 'image')} can be chosen")
-        if not self.table.is_searched:
+        if self.table.copies is None:
             self.notes.append("near-duplicates are not known, and may be among these images")
 
     def _take(self, strategy: Strategy, count: int, probabilities: Floats) -> None:
@@ -253,20 +267,8 @@ class _Round:
         InputError
             There are too few labels.
         """
-        if len(self.classes) < 2:
-            raise InputError("labels of fewer than two classes")
-        cells = self.table.cells
-        names = [self.table.names[position] for position in self.labelled]
-        part = TrainingPart(
-            features=self.table.rows[self.labelled][:, np.newaxis],
-            labels=np.array([self.classes.index(cells["label"][name]) for name in names]),
-            groups=[cells["group"].get(name) or None for name in names],
-            classes=len(self.classes),
-            seed=self.settings.seed,
-            rounds=0,
-        )
-        (fitted,) = fit_head(_HEAD, part, params=[{}])
-        model = get_head(_HEAD).parse(fitted.data)
+        rows = self.table.rows[np.isin(self.table.names, self.truth.image_ids)]
+        model = train_model(rows, self.truth, seed=self.settings.seed)
         return model.predict_proba(self.table.rows[self.free()][:, np.newaxis])
 
     def _between(self, shares: Floats) -> str:
@@ -286,11 +288,13 @@ class _Round:
         self.images.append(NextImage(name, mark, reason, picture))
 
 
-def _write(result: NextImages, table: RunImages, options: Mapping[str, Any]) -> None:
+def _write(
+    result: NextImages, table: RunImages, names: Sequence[str], options: Mapping[str, Any]
+) -> None:
     """Write the tables and the page; the manifest comes last, from which the next round starts."""
     folder = result.folder
     ensure_folder(folder)
-    table.write(folder / ALL_IMAGES, table.names)
+    table.write(folder / ALL_IMAGES, names)
     if options:
         write_json(folder / OPTIONS, options)
     render_page(
@@ -301,6 +305,6 @@ def _write(result: NextImages, table: RunImages, options: Mapping[str, Any]) -> 
         script="",
         result=result,
     )
-    names = [image.image_id for image in result.images]
-    earlier = [name for name in table.cells["chosen"] if name not in names]
-    table.write(folder / MANIFEST, [*names, *earlier])
+    latest = [image.image_id for image in result.images]
+    earlier = [name for name in table.cells["chosen"] if name not in latest]
+    table.write(folder / MANIFEST, [*latest, *earlier])

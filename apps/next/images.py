@@ -14,10 +14,14 @@ from ...core import InputError
 from ...core.formats import Floats32, is_missing, read_csv, read_rows
 from ...core.jobs import write_rows
 from ...data import spell_labels
+from ...evaluate import PredictionTable
 from ...featurize import AT_ONCE, Store, known_facts, open_store
 
 _CHOSEN = re.compile(r"\w+ [1-9]\d{0,5}(, random [1-9]\d{0,5})?")
 """What the column ``chosen`` holds: how an image was chosen, and in which round."""
+
+Pairs = tuple[tuple[str, str], ...] | None
+"""Near-duplicates by names; None if they were not searched for."""
 
 Cells = dict[str, dict[str, str]]
 """Column to image to cell; an empty cell is left out."""
@@ -35,8 +39,8 @@ class RunImages:
         The mean over the augmentations of each image.
     twins : list of set of int
         Positions of the near-duplicates of each image.
-    is_searched : bool
-        Whether near-duplicates were searched for.
+    copies : tuple of (str, str), or None
+        The same by names.
     cells : dict of str to (dict of str to str)
         What tables hold: path, label, image_id, group and further columns, chosen and why.
     """
@@ -44,8 +48,21 @@ class RunImages:
     names: list[str]
     rows: Floats32
     twins: list[set[int]]
-    is_searched: bool
+    copies: Pairs
     cells: Cells
+
+    def labelled(self) -> PredictionTable:
+        """Return the images that have a label, each predicted as it is; one without a patient is a patient."""
+        names = [name for name in self.names if name in self.cells["label"]]
+        groups = [self.cells["group"].get(name) or None for name in names]
+        if any(groups):
+            groups = [group or name for group, name in zip(groups, names, strict=True)]
+        texts = [self.cells["label"][name] for name in names]
+        classes, labels = np.unique(texts, return_inverse=True)
+        folds = (None,) * len(names)
+        return PredictionTable(
+            "", tuple(classes), tuple(names), labels, None, labels, folds, tuple(groups)
+        )
 
     def begin_round(self) -> int:
         """Return the number of the next round, which is the last one if none of its images has a label."""
@@ -124,7 +141,7 @@ def read_images(path: Path, manifest: Path) -> RunImages:
         names,
         np.concatenate(blocks),
         twins,
-        facts.copies is not None,
+        facts.copies,
         cells,
     )
 

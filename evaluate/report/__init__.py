@@ -9,6 +9,7 @@ from .page import (
     Block,
     Drawing,
     Section,
+    cell,
     page_templates,
     render_page,
     style_of,

@@ -42,7 +42,7 @@ TOKENS = {
     "apps/check": 6_143,
     "apps/doctor": 4_392,
     "apps/explain": 15_538,
-    "apps/next": 3_500,
+    "apps/next": 4_900,
     "apps/recipes": 27_577,
     "apps/serve": 11_885,
     "apps/slides": 22_412,

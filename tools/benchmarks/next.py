@@ -63,7 +63,7 @@ def table_of(matrix, rows, labelled):
         "why": {},
     }
     twins = [set() for _ in names]
-    return RunImages(names, matrix.X[rows], twins, True, cells), truth
+    return RunImages(names, matrix.X[rows], twins, (), cells), truth
 
 
 def balanced(matrix, table, test):
@@ -245,7 +245,9 @@ def record(rows, seeds, matrix, protocol):
                 protocol=protocol,
                 seeds=seeds,
                 settings="head logistic; mobilenetv2, weights file, scale 1, stain none; random share 0.2",
-                command=shlex.join(["python", "tools/benchmarks/next.py", *sys.argv[1:]]),
+                command=shlex.join(
+                    ["python", f"tools/benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
+                ),
                 date=datetime.datetime.now(datetime.UTC).date().isoformat(),
                 version=git.stdout.strip(),
             )

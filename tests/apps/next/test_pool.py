@@ -1,0 +1,211 @@
+"""`bchisto next --images`: a pool of further images, whose features are computed once."""
+
+import csv
+import re
+import shlex
+import shutil
+import time
+
+import numpy as np
+import pytest
+from bchisto.featurize import open_store
+from conftest import snapshot, write_tissue
+
+CLASSES = ("gutartig", "bösartig")
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def written(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def fill(manifest, label="gutartig"):
+    rows = [{**row, "label": row["label"] or label} for row in rows_of(manifest)]
+    written(manifest, rows)
+    return rows
+
+
+@pytest.fixture
+def few(tmp_path, tiny_options, completed):
+    """A run of eight images of four patients, two labels a class, and a pool of nine others in an odd folder."""
+    write_tissue(tmp_path / "erste", per_class=4, classes=CLASSES)
+    rows = []
+    for place, path in enumerate(sorted((tmp_path / "erste").rglob("*.png"))):
+        label = path.parent.name if place % 4 < 2 else ""
+        rows.append({"path": str(path), "label": label, "group": f"P{place % 4}"})
+    written(tmp_path / "t.csv", rows)
+    run = tmp_path / "lauf"
+    completed("featurize", "--images", tmp_path / "t.csv", "--out", run, *tiny_options)
+    pool = tmp_path / "neue, Bilder (ü) 1.2"
+    write_tissue(pool, per_class=4, classes=CLASSES, seed=1)
+    # a copy of an image with a label, and a near-duplicate of another
+    shutil.copy(rows[0]["path"], pool / "kopie.png")
+    return run, pool, rows
+
+
+def names_in(run):
+    (path,) = (run / "features").glob("*.h5")
+    with open_store(path) as store:
+        return store.image_ids
+
+
+def test_a_pool_joins_and_its_labels_come_into_the_run(few, completed):
+    run, pool, _ = few
+    before = snapshot(run)
+    printed, _ = completed("next", run, "--images", pool, "--count", 30)
+    assert "round 1: 12 of 12 images without a label" in printed
+    assert snapshot(run / "features").items() <= before.items()
+    manifest = run / "next" / "manifest.csv"
+    chosen = rows_of(manifest)
+    assert len(chosen) == 12
+    of_pool = [row for row in chosen if row["image_id"].startswith(f"{pool.stem}/")]
+    assert len(of_pool) == 8, "the copy of an image with a label is kept out"
+    assert {row["path"] for row in of_pool} == {
+        str(path) for path in pool.rglob("*.png") if path.name != "kopie.png"
+    }
+    page = (run / "next" / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == 12
+    # only those with a label or chosen come into the run
+    shutil.rmtree(run / "next")
+    completed("next", run, "--count", 4, "--seed", 3)
+    chosen = fill(manifest)
+    _, errors = completed("next", run, "--count", 2)
+    further = {row["image_id"] for row in rows_of(manifest)} - set(names_in(run))
+    assert 0 < len(further) < 8
+    command = shlex.split(re.search(r"next: bchisto (featurize .*)", errors)[1])
+    completed(*command, "--jobs", 1)
+    assert set(names_in(run)) >= further
+    assert len(names_in(run)) == 8 + len(further)
+    printed, _ = completed("next", run, "--count", 2)
+    assert "round 2: 2 of 8 images" in printed
+
+
+def test_features_of_a_pool_are_computed_once(few, completed, monkeypatch):
+    run, pool, _ = few
+    described = []
+    from bchisto.featurize import units
+
+    describe = units.describe_images
+
+    def counting(records, **options):
+        described.extend(record.image_id for record in records)
+        return describe(records, **options)
+
+    monkeypatch.setattr(units, "describe_images", counting)
+    completed("next", run, "--images", pool, "--count", 2)
+    (path,) = (run / "pool" / "features").glob("*.h5")
+    assert len(described) == 8
+    stamp = path.stat().st_mtime_ns
+    completed("next", run, "--images", pool, "--count", 2)
+    completed("next", run, "--count", 2)
+    assert len(described) == 8
+    assert path.stat().st_mtime_ns == stamp
+    # the pool grows, in the same folder and by another one
+    described.clear()
+    write_tissue(pool / "später", per_class=1, classes=CLASSES, seed=2)
+    completed("next", run, "--images", pool, "--count", 2)
+    assert len(described) == 2
+    described.clear()
+    other = write_tissue(pool.parent / "zweite", per_class=1, classes=CLASSES, seed=3)
+    printed, _ = completed("next", run, "--images", other, "--count", 2)
+    assert len(described) == 2
+    assert "of 16 images without a label" in printed
+    names = [row["image_id"] for row in rows_of(run / "pool" / "added.csv")]
+    assert len(names) == len(set(names)) == 12
+
+
+def test_near_duplicates_across_run_and_pool_are_kept_out(few, completed):
+    from PIL import Image
+
+    run, pool, rows = few
+    shutil.rmtree(pool)
+    pool.mkdir()
+    pixels = np.asarray(Image.open(rows[0]["path"])).astype(int)
+    Image.fromarray(np.clip(pixels + 1, 0, 255).astype(np.uint8)).save(pool / "heller.png")
+    printed, _ = completed("next", run, "--images", pool, "--count", 9)
+    assert "only 4 images can be chosen" in printed
+    assert not any("heller" in row["image_id"] for row in rows_of(run / "next" / "manifest.csv"))
+
+
+def test_patients_of_a_table_and_no_label_of_the_pool_count(few, completed):
+    run, pool, _ = few
+    rows = [
+        {"path": str(path), "label": "ganz anders", "group": "P7"}
+        for path in sorted((pool / CLASSES[0]).glob("*.png"))
+    ]
+    written(pool / "liste.csv", rows)
+    printed, _ = completed("next", run, "--images", pool / "liste.csv", "--count", 30)
+    assert "labels by now: bösartig 2, gutartig 2" in printed
+    chosen = rows_of(run / "next" / "manifest.csv")
+    assert sum(row["group"] == "P7" for row in chosen) == 4
+    assert all(row["label"] == "" for row in chosen)
+
+
+def test_a_pool_without_a_model(few, tiny_options, completed):
+    """Without labels of two classes the images are those most unlike the others."""
+    _, pool, rows = few
+    written(pool.parent / "leer.csv", [{**row, "label": ""} for row in rows])
+    run = pool.parent / "ohne"
+    completed("featurize", "--images", pool.parent / "leer.csv", "--out", run, *tiny_options)
+    printed, _ = completed("next", run, "--images", pool, "--count", 5)
+    assert "(1 by random, 4 by diversity)" in printed
+    assert "of 16 images without a label" in printed
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("kind", ["none", "empty", "unreadable", "small"])
+    def test_a_bad_pool_changes_nothing(self, few, refused, completed, kind):
+        run, pool, _ = few
+        completed("next", run, "--count", 2)
+        bad = pool.parent / "schlecht"
+        if kind != "none":
+            bad.mkdir()
+        if kind == "unreadable":
+            (bad / "x.png").write_bytes(b"\x89PNG\r\n\x1a\nkaputt")
+        if kind == "small":
+            write_tissue(bad / "a", per_class=1, classes=CLASSES, size=(40, 40))
+        before = snapshot(run / "next")
+        error = refused("next", run, "--images", bad, "--count", 2)
+        assert "schlecht" in error or "x.png" in error
+        if kind == "small":
+            assert "40" in error
+        assert snapshot(run / "next") == before
+        # and the run goes on without it
+        completed("next", run, "--count", 2)
+        completed("next", run, "--images", pool, "--count", 2)
+
+    def test_embeddings_of_other_programs_get_no_pool(self, few, tmp_path, refused, completed, rng):
+        labels = np.array([("a", "b")[place % 2] if place < 12 else "" for place in range(30)])
+        np.savez(
+            tmp_path / "x.npz",
+            features=rng.normal(size=(30, 5)),
+            labels=labels,
+            image_ids=np.arange(30).astype(str),
+        )
+        run = tmp_path / "fremd"
+        words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
+        completed("boost", "--features", tmp_path / "x.npz", "--out", run, *words)
+        assert "a pool gets no features" in refused("next", run, "--images", few[1])
+
+
+@pytest.mark.slow
+def test_kill_9_in_the_features_of_a_pool_resumes(few, start, completed):
+    run, pool, _ = few
+    write_tissue(pool / "viele", per_class=40, classes=CLASSES, seed=5)
+    with start("next", run, "--images", pool, "--count", 2) as process:
+        while process.poll() is None and not any((run / "pool").rglob("*.npz")):
+            time.sleep(0.02)
+        process.kill()
+    assert not (run / "pool" / "added.csv").exists()
+    kept = snapshot(run / "pool" / "features")
+    assert any(path.suffix == ".npz" for path in kept), "it was killed too late"
+    printed, errors = completed("next", run, "--images", pool, "--count", 2)
+    assert "of 92 images without a label" in printed
+    assert re.search(r"\b[1-9]\d* (of \d+ )?blocks are done", errors), errors
