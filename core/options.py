@@ -39,19 +39,20 @@ TextInput: TypeAlias = str | os.PathLike[str] | SupportsIndex
 Many: TypeAlias = V | Iterable[V]
 """One value, or several."""
 
-if TYPE_CHECKING:
 
-    class Converted(Generic[Given, Held]):
-        """The type of a field that takes one type when settings are made, and holds what that is converted to."""
+class Converted(Generic[Given, Held]):
+    """The type of a field that takes one type when settings are made, and holds what that is converted to.
+
+    While the program runs, it is only the type that the field holds.
+    """
+
+    if TYPE_CHECKING:
 
         def __get__(self, instance: object, owner: type | None = None) -> Held: ...
 
         def __set__(self, instance: object, value: Given) -> None: ...
 
-else:
-
-    class Converted:
-        """The same while the program runs: only the type that the field holds."""
+    else:
 
         def __class_getitem__(cls, types: tuple[Any, Any]) -> Any:
             return types[1]

@@ -57,8 +57,8 @@ class Evaluation:
         for panel in self.panels:
             accuracy = _shown(panel.metrics["accuracy"])
             verdict = verdict_of(panel.metrics)
-            by = (verdict.by or "balanced_accuracy").replace("_", " ")
-            words = f"{by} {_shown(verdict.figure)}, {_VERDICTS[verdict.kind]}"
+            metric = (verdict.by or "balanced_accuracy").replace("_", " ")
+            words = f"{metric} {_shown(verdict.figure)}, {_VERDICTS[verdict.kind]}"
             lines.append(f"{panel.table.name}: accuracy {accuracy}; {words}")
         return [*lines, *self.result["notes"]]
 
