@@ -3,7 +3,7 @@
     python tools/benchmarks/curve.py --shared ../shared --cache next-cache --seeds 24
 
 IDC: 2,564 patches of 19 slides. Nine slides are held out for each seed, two of the four with both classes among them.
-Of the others 60, or 100, patches drawn at random get a label, and the curve of the command is measured on them. Two
+Of the others 60 patches drawn at random get a label, and the curve of the command is measured on them. Two
 ways then say what twice as many labels would gain: a power law, fitted to balanced accuracies of bootstraps over
 slides, and the paired difference of half of the labels to all, taken on. The truth is what twice as many gain on the
 slides that were held out. With --write the shares of seeds whose 95 % interval held are put into
@@ -19,7 +19,7 @@ from bchisto.core import InputError
 from next import features, idc_tests, record, table_of
 from scipy.optimize import least_squares
 
-LABELS = (60, 100)
+LABELS = (60,)
 BOOTSTRAPS = 200
 WANTED = 0.85
 
