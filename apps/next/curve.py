@@ -70,6 +70,11 @@ class LearningCurve(NamedTuple):
     figures: list[Figure]
     gain: Figure
 
+    @property
+    def gained(self) -> bool:
+        """Whether the second half is shown to have gained something."""
+        return bool(self.gain.interval) and self.gain.low > 0
+
     def __str__(self) -> str:
         template = page_templates(__package__, autoescape=False).get_template("curve.txt")
         return str(template.render(curve=self))
