@@ -27,7 +27,7 @@ BOOTSTRAPS = 1000
 _EQUAL = 1e-12
 """Figures that differ by less than this differ only by rounding."""
 
-_RATES = ("accuracy", BALANCED, BY_UNIT)
+RATES = ("accuracy", BALANCED, BY_UNIT)
 """The figures that are corrected for the choice of the best."""
 
 _CHOSEN = "_chosen"
@@ -73,8 +73,8 @@ class Unknown:
 
     Attributes
     ----------
-    kind : {"trained", "no patient", "divided", "one class", "not estimable"}
-        Images trained the models; no patient is known; some are in training and test sets; each fold tests only one
+    kind : {"trained", "trained group", "no patient", "divided", "one class", "not estimable"}
+        Images trained the models; patients are named as some that did; no patient is known; some are in training and test sets; each fold tests only one
         class, and no calls better than chance are shown in spite of that; no interval.
     count : int
         How many images, or patients, these are.
@@ -135,7 +135,7 @@ class Conclusion:
     @property
     def lowered(self) -> bool:
         """Whether that correction changes a figure."""
-        return any(self.m.get(name + _CHOSEN, self.m[name]) != self.m[name] for name in _RATES)
+        return any(self.m.get(name + _CHOSEN, self.m[name]) != self.m[name] for name in RATES)
 
 
 def conclude(metrics: Metrics) -> Conclusion:
@@ -237,6 +237,9 @@ def _unknown(metrics: Metrics, verdict: Verdict, expected: Figure) -> Unknown | 
     units = metrics["units"]
     if units["trained"]:
         return Unknown("trained", units["trained"])
+    # older metrics do not count them
+    if units.get("trained_groups"):
+        return Unknown("trained group", units["trained_groups"])
     if units["kind"] != "group" and metrics["names"]["row"] != metrics["names"]["group"]:
         return Unknown("no patient")
     if units["divided"]:
@@ -339,7 +342,7 @@ def ranking_figure(tables: Sequence[Metrics]) -> str:
 
 def choice_of(metrics: Metrics) -> Entry:
     """Return what a choice added to the metrics of a table, see `with_choices`; empty if nothing did."""
-    added = {"choice", *(name + _CHOSEN for name in _RATES)}
+    added = {"choice", *(name + _CHOSEN for name in RATES)}
     return {name: value for name, value in metrics.items() if name in added}
 
 
