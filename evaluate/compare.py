@@ -243,8 +243,9 @@ def compare_tables(
         units allow; ``detectable``, the difference that would have been found with a power of 80 % at the variance that
         the interval has, and ``units_needed`` to find the one that is seen; ``detectable_of``, of which of
         `differences` both are (``accuracy``, or ``by_unit`` if one unit outweighs the others); ``only_first`` and
-        ``only_second``, rows that only one has right; ``unit``, ``units``, and ``ungrouped``, the images among these that name no group; with a margin, ``margin`` and
-        ``not_inferior``, whether the interval shows that the second loses less than it (null without an interval).
+        ``only_second``, rows that only one has right; ``unit``, ``units``, and ``ungrouped``, the images among these
+        that name no group; with a margin, ``margin`` and ``not_inferior``, whether the interval shows that the second
+        loses less than it (null without an interval).
 
     Raises
     ------

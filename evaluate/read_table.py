@@ -89,10 +89,10 @@ def read_predictions(
     ----------
     path : str or Path
         A table, see `bchisto.core.formats.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
-        ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``), and ``model`` are optional. Other
-        names that the columns may have are those of manifests, see `bchisto.core.formats.columns`. With ``model`` the
-        rows make one table per model.
-        Rows whose label is missing are left out and counted.
+        ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``), and
+        ``model`` are optional. Other names that the columns may have are those of manifests, see
+        `bchisto.core.formats.columns`. With ``model`` the rows make one table per model. Rows whose label is missing
+        are left out and counted.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
     name : str, optional
