@@ -201,3 +201,15 @@ def test_without_the_run_no_patient_is_known(of_patients, tmp_path, completed):
     assert "PATIENTS SEEN" not in out
     assert "group_trained" not in rows(tmp_path / "p.csv")[0]
     assert "--against" not in err
+
+
+def test_the_page_says_what_the_terminal_warns_of(run, tissue, tmp_path, completed):
+    """Images of another size than those of training."""
+    with Image.open(sorted(tissue.rglob("*.png"))[0]) as image:
+        image.resize((192, 144)).save(tmp_path / "large.png")
+    page = tmp_path / "p.html"
+    options = ("--out", tmp_path / "p.csv", "--html", page, "--jobs", 1)
+    _, err = completed("predict", run / "model.bchisto", tmp_path / "large.png", *options)
+    said = "1 of 1 images have other sizes than those of training"
+    assert said in err
+    assert said in page.read_text().partition('id="cautions"')[2].partition("</details>")[0]
