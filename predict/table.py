@@ -256,10 +256,11 @@ def tabulate(
     trained = tuple(prediction.trained for prediction in predictions)
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
-    groups = groups_beside(predicted.model) & {record.group for record in records if record.group}
+    groups = {record.group for record in records if record.group}
+    seen = groups & groups_beside(predicted.model)
     columns = _columns(bundle, trained, outliers)
-    if groups:
-        columns.append(_yes_or_no("group_trained", [record.group in groups for record in records]))
+    if seen:
+        columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
     called = ""
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
@@ -272,7 +273,7 @@ def tabulate(
         raw,
         calibrated,
         predicted.failures,
-        _banners(bundle, trained, groups, {record.group for record in records if record.group}),
+        _banners(bundle, trained, groups, seen),
         trained,
         outliers,
         called,
@@ -308,23 +309,22 @@ def answers_of(bundle: BundleFacts, raw: Floats) -> tuple[Floats, Answers]:
 
 
 def _banners(
-    bundle: BundleFacts, trained: Sequence[bool], groups: Set[str], all_groups: Set[str]
+    bundle: BundleFacts, trained: Sequence[bool], groups: Set[str], seen: Set[str]
 ) -> tuple[str, ...]:
-    """Return the notes of training, and those on images and patients that trained the model."""
+    """Return the notes of training, and those on patients and images that trained the model."""
     banners = notes_of_training(bundle.banners)
-    if groups:
+    if seen:
         banners += (
-            f"PATIENTS SEEN IN TRAINING: {len(groups)} of {counted(len(all_groups), 'patient')} have names of "
-            "those that trained this model (column group_trained); if they are the same, these predictions do not show "
-            "how it performs on new ones",
+            f"PATIENTS SEEN IN TRAINING: {len(seen)} of {counted(len(groups), 'patient')} have names of those that "
+            "trained this model (column group_trained); if they are the same, these predictions do not show how it "
+            "performs on new ones",
         )
-    if not any(trained):
-        return banners
-    return (
-        *banners,
-        f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
-        "predictions do not show how it performs on new images",
-    )
+    if any(trained):
+        banners += (
+            f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
+            "predictions do not show how it performs on new images",
+        )
+    return banners
 
 
 def _columns(
