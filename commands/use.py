@@ -145,7 +145,7 @@ def predict(model: Path, **options: Any) -> None:
         --images new --out predictions.csv
     """
     from ..evaluate.report import known_of
-    from ..predict import PredictSettings, find_bundle
+    from ..predict import TESTED, PredictSettings, find_bundle
     from ..predict import predict as run
 
     images = images_of(options)
@@ -180,7 +180,9 @@ def predict(model: Path, **options: Any) -> None:
     then = []
     if result.labelled > 1:
         evaluation = result.path.with_suffix(".evaluation")
-        then = [f"bchisto evaluate {quoted(result.path)} --out {quoted(evaluation)}"]
+        tested = bundle.with_name(TESTED)
+        against = f" --against {quoted(tested)}" if tested.is_file() else ""
+        then = [f"bchisto evaluate {quoted(result.path)}{against} --out {quoted(evaluation)}"]
     done(outputs, then=then, failures=len(result.failures), listed=f"{result.path}.failures.csv")
 
 

@@ -25,6 +25,7 @@ from .conclusions import (
     choice_of,
     conclude,
     corrected,
+    not_surpassed,
     pooled_auc,
     positives_needed,
     power_note,

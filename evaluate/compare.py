@@ -243,8 +243,9 @@ def compare_tables(
         units allow; ``detectable``, the difference that would have been found with a power of 80 % at the variance that
         the interval has, and ``units_needed`` to find the one that is seen; ``detectable_of``, of which of
         `differences` both are (``accuracy``, or ``by_unit`` if one unit outweighs the others); ``only_first`` and
-        ``only_second``, rows that only one has right; ``unit`` and ``units``; with a margin, ``margin`` and
-        ``not_inferior``, whether the interval shows that the second loses less than it (null without an interval).
+        ``only_second``, rows that only one has right; ``unit``, ``units``, and ``ungrouped``, the images among these
+        that name no group; with a margin, ``margin`` and ``not_inferior``, whether the interval shows that the second
+        loses less than it (null without an interval).
 
     Raises
     ------
@@ -273,12 +274,21 @@ def compare_tables(
         "only_second": int((right_in_second & ~right_in_first).sum()),
         "unit": units.kind,
         "units": units.count,
+        "ungrouped": _ungrouped(first, units),
     }
     if margin is None:
         return comparison
     ends = differences["accuracy"].interval
     not_inferior = bool(ends[0] > -margin) if ends is not None else None
     return comparison | {"margin": margin, "not_inferior": not_inferior}
+
+
+def _ungrouped(table: PredictionTable, units: Units) -> int:
+    """Return how many units are images, in a table of groups."""
+    if units.kind != "group":
+        return 0
+    pairs = zip(units.member.tolist(), table.groups, strict=True)
+    return len({unit for unit, group in pairs if group is None})
 
 
 def paired_rows(

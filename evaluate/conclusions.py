@@ -27,7 +27,7 @@ BOOTSTRAPS = 1000
 _EQUAL = 1e-12
 """Figures that differ by less than this differ only by rounding."""
 
-_RATES = ("accuracy", BALANCED, BY_UNIT)
+RATES = ("accuracy", BALANCED, BY_UNIT)
 """The figures that are corrected for the choice of the best."""
 
 _CHOSEN = "_chosen"
@@ -58,6 +58,8 @@ class Verdict:
     ranking : Figure or None
         The AUC of two classes, if its interval lies above one half, and above the balanced accuracy, though calls are
         not better: then the threshold is wrong.
+    less : Figure or None
+        The mean over patients, if that is not shown to be better than chance, though the balanced accuracy is.
     """
 
     kind: str
@@ -65,6 +67,7 @@ class Verdict:
     figure: Figure
     chance: float
     ranking: Figure | None = None
+    less: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,10 @@ class Unknown:
 
     Attributes
     ----------
-    kind : {"trained", "no patient", "divided", "one class", "not estimable"}
-        Images trained the models; no patient is known; some are in training and test sets; each fold tests only one
-        class, and no calls better than chance are shown in spite of that; no interval.
+    kind : {"trained", "trained group", "no patient", "divided", "one class", "not estimable"}
+        Images trained the models; patients are named as some that did; no patient is known; some are in training and
+        test sets; each fold tests only one class, and no calls better than chance are shown in spite of that; no
+        interval.
     count : int
         How many images, or patients, these are.
     reason : str or None
@@ -135,7 +139,7 @@ class Conclusion:
     @property
     def lowered(self) -> bool:
         """Whether that correction changes a figure."""
-        return any(self.m.get(name + _CHOSEN, self.m[name]) != self.m[name] for name in _RATES)
+        return any(self.m.get(name + _CHOSEN, self.m[name]) != self.m[name] for name in RATES)
 
 
 def conclude(metrics: Metrics) -> Conclusion:
@@ -206,10 +210,20 @@ def verdict_of(metrics: Metrics) -> Verdict:
             if not metrics["learnt"]:
                 kind = "not shown"
             ranking = None
+            less = None
             if kind != "better":
                 ranking = _ranking(metrics)
-            return Verdict(kind, by, figure, chance, ranking)
+            elif by == BALANCED:
+                less = _less(corrected(metrics, BY_UNIT), chances[BY_UNIT])
+            return Verdict(kind, by, figure, chance, ranking, less)
     return Verdict("not estimable", "", metrics[BALANCED], chances[BALANCED])
+
+
+def _less(figure: Figure | None, chance: float | None) -> Figure | None:
+    """Return a figure whose interval is not above chance."""
+    if figure is None or chance is None or not figure.interval:
+        return None
+    return None if figure.low > chance else figure
 
 
 def _against(figure: Figure, chance: float) -> str:
@@ -237,6 +251,9 @@ def _unknown(metrics: Metrics, verdict: Verdict, expected: Figure) -> Unknown | 
     units = metrics["units"]
     if units["trained"]:
         return Unknown("trained", units["trained"])
+    # older metrics do not count them
+    if units.get("trained_groups"):
+        return Unknown("trained group", units["trained_groups"])
     if units["kind"] != "group" and metrics["names"]["row"] != metrics["names"]["group"]:
         return Unknown("no patient")
     if units["divided"]:
@@ -277,6 +294,25 @@ def rankings(panels: Sequence[Panel]) -> list[Ranking]:
     """Return tables that can be compared together, each such set ranked, in the order of their first ones."""
     places_of = studies([panel.table for panel in panels])
     return [_ranked([panels[place] for place in places]) for places in places_of]
+
+
+def not_surpassed(ranking: Ranking, pairs: Sequence[Metrics]) -> list[str]:
+    """Return the names of the tables that the first in order is not shown to be better than, by `holm`.
+
+    Parameters
+    ----------
+    ranking : Ranking
+    pairs : sequence of mapping
+        Of `compare_pairs`.
+    """
+    first, *others = (panel.table.name for panel in ranking.panels)
+    surpassed = set()
+    for pair in pairs:
+        if (pair["second"], pair["verdict"]) == (first, "better"):
+            surpassed.add(pair["first"])
+        if (pair["first"], pair["verdict"]) == (first, "worse"):
+            surpassed.add(pair["second"])
+    return [name for name in others[max(ranking.leaders - 1, 0) :] if name not in surpassed]
 
 
 def studies(tables: Sequence[PredictionTable], images: Sequence[str] = ()) -> list[list[int]]:
@@ -339,7 +375,7 @@ def ranking_figure(tables: Sequence[Metrics]) -> str:
 
 def choice_of(metrics: Metrics) -> Entry:
     """Return what a choice added to the metrics of a table, see `with_choices`; empty if nothing did."""
-    added = {"choice", *(name + _CHOSEN for name in _RATES)}
+    added = {"choice", *(name + _CHOSEN for name in RATES)}
     return {name: value for name, value in metrics.items() if name in added}
 
 

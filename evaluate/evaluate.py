@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +16,13 @@ from ..core.jobs import atomic_output, ensure_folder, is_set_aside, refuse_overw
 from ..data import facts_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
-from .conclusions import verdict_of, with_choices
+from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, measure
 from .panel import METRICS, Facts, Panel, read_facts
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
-from .variance import Entry, Figure, as_json
+from .variance import Entry, Figure, Metrics, as_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -160,9 +161,12 @@ def _evaluated(
     refuse_overwriting([folder], [source for source in (*others, *sources) if source.is_dir()])
     ensure_folder(folder)
     internal = reader.panels(tables_of(others), replace(tables, by=()))
+    for panel in internal:
+        reader.groups_of_training.update(filter(None, panel.table.groups))
     read = reader.panels(tables_of(sources), tables)
     compared = named_alike([panel.table for panel in read])
     added = with_choices(compared, [panel.metrics for panel in read])
+    added = [_of_larger_choice(*pair) for pair in zip(added, read, strict=True)]
     panels = [
         replace(panel, table=table, metrics=metrics)
         for panel, table, metrics in zip(read, compared, added, strict=True)
@@ -191,6 +195,30 @@ def _evaluated(
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
+
+
+def _of_larger_choice(metrics: Entry, panel: Panel) -> Entry:
+    """Return metrics with the choice of the run of a table, if it was among more than are evaluated.
+
+    Its corrected figures are of the table as the run wrote it; of others, only what was chosen is left.
+    """
+    choice = choice_of(panel.metrics)
+    if choice.get("choice", {}).get("count", 0) <= metrics.get("choice", {}).get("count", 1):
+        return metrics
+    return with_choice(metrics, choice)
+
+
+def _choice_in_run(facts: Facts, metrics: Metrics) -> Entry:
+    """Return what the choice in a run added to a table, without corrected figures if those here are others."""
+    choice = choice_of(facts.metrics)
+    if not choice:
+        return {}
+    for name in RATES:
+        old = facts.metrics[name]
+        new = metrics[name]
+        if bool(old) != bool(new) or (old and not math.isclose(old.value, new.value)):
+            return {"choice": {**choice["choice"], "uncorrected": True}}
+    return choice
 
 
 @contextlib.contextmanager
@@ -252,12 +280,15 @@ class _Reader:
     bootstrap : int
     banners : dict of str to None
         What a reader must know of the tables read so far, each sentence once.
+    groups_of_training : set of str
+        Groups that trained the models of tables without folds.
     """
 
     view: TwoClassView
     steps: Sequence[tuple[str, str]]
     bootstrap: int
     banners: dict[str, None] = field(default_factory=dict)
+    groups_of_training: set[str] = field(default_factory=set)
 
     def panels(self, tables: Sequence[tuple[Path, str]], choice: TableChoice) -> list[Panel]:
         """Return a panel for each table and level."""
@@ -270,6 +301,9 @@ class _Reader:
             for predictions in read_predictions(path, classes=classes, name=name):
                 table = facts.described(predictions)
                 self.banners.update(dict.fromkeys(_notes(table, facts)))
+                if not table.fold_numbers:
+                    both = self.groups_of_training.intersection(table.groups)
+                    table = replace(table, groups_of_training=table.groups_of_training | both)
                 digest = str(facts.run.get("images_sha256", ""))
                 columns = {
                     column: column_values(path, column, images_sha256=digest)
@@ -278,6 +312,7 @@ class _Reader:
                 for level, rule in self.steps:
                     at_level = self._at_level(table, view, level=level, rule=rule)
                     metrics = measure(at_level, view, bootstrap=self.bootstrap)
+                    metrics |= _choice_in_run(facts, metrics)
                     if columns:
                         metrics["subgroups"] = _subgroups(table, at_level, columns, level=level)
                     panel = Panel(at_level, metrics, run=facts.run, view=view, folder=path.parent)
@@ -337,6 +372,13 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
         yield (
             f"{table.name}: SEEN IN TRAINING: {len(table.not_new)} of {len(set(table.image_ids))} images trained the "
             "models (column trained); these numbers are too high for new images"
+        )
+    if table.groups_of_training:
+        groups = counted(len({*table.groups} - {None}), table.group_is)
+        yield (
+            f"{table.name}: PATIENTS SEEN IN TRAINING: {len(table.groups_of_training)} of {groups} have names of those "
+            "that trained the models (column group_trained); if they are the same, these numbers are too high for new "
+            "ones"
         )
 
 

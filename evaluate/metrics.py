@@ -400,6 +400,7 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "groups": len({*table.groups} - {None}),
         "divided": table.divided,
         "trained": len(table.not_new),
+        "trained_groups": len(table.groups_of_training.intersection(table.groups)),
         "one_class_folds": _tests_single_classes(table),
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": len(ungrouped),

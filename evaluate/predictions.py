@@ -52,6 +52,8 @@ class PredictionTable:
     not_new : frozenset of str
         Images that trained the models, by the column ``trained`` of `predict`; where rows are groups, those that hold
         such images.
+    groups_of_training : frozenset of str
+        Groups that are named as those of images that trained the models.
     unlabelled : int
         Rows of the file that are left out, since their label is missing.
     """
@@ -71,6 +73,7 @@ class PredictionTable:
     trained: tuple[tuple[int, ...], ...] = ()
     votes: bool = False
     not_new: frozenset[str] = frozenset()
+    groups_of_training: frozenset[str] = frozenset()
     unlabelled: int = 0
 
     def __len__(self) -> int:

@@ -90,10 +90,10 @@ def read_predictions(
     ----------
     path : str or Path
         A table, see `bchisto.core.formats.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
-        ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` (``yes`` or ``no``) and ``model`` are optional. Other
-        names that the columns may have are those of manifests, see `bchisto.core.formats.columns`. With ``model`` the
-        rows make one table per model.
-        Rows whose label is missing are left out and counted.
+        ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``), and
+        ``model`` are optional. Other names that the columns may have are those of manifests, see
+        `bchisto.core.formats.columns`. With ``model`` the rows make one table per model. Rows whose label is missing
+        are left out and counted.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
     name : str, optional
@@ -346,6 +346,8 @@ class _Row(NamedTuple):
         Empty where rows are about whole images.
     trained : bool
         Whether the image trained the model.
+    group_trained : bool
+        Whether images of its group did.
     probabilities : tuple of float, or None
         Of each class; None where rows only name the predicted one.
     """
@@ -358,6 +360,7 @@ class _Row(NamedTuple):
     group: str | None
     patch: str
     trained: bool
+    group_trained: bool
     probabilities: tuple[float, ...] | None
 
 
@@ -404,6 +407,7 @@ class _Parser(NamedTuple):
             group=group or None,
             patch=cells.get("patch", ""),
             trained=cells.get("trained") == "yes",
+            group_trained=cells.get("group_trained") == "yes",
             probabilities=probabilities,
         )
 
@@ -475,6 +479,7 @@ def _table(
         patches=patches if any(patches) else None,
         protocol=f"{counted(len(numbers), 'fold')} of the table" if numbers else "no folds",
         not_new=frozenset(row.image for row in rows if row.trained),
+        groups_of_training=frozenset(row.group for row in rows if row.group_trained and row.group),
         unlabelled=unlabelled,
     )
 

@@ -21,7 +21,7 @@ from .predictor import Predictions, Predictor
 from .run import predict
 from .settings import OperatingPoint, PredictSettings, choose_point, new_images_mpp
 from .sheet import SheetRow, sheet_rows, write_html
-from .table import Outliers, Tabulated, mixed_note, tabulate
+from .table import TESTED, Outliers, Tabulated, mixed_note, tabulate
 
 __all__ = [
     "PredictResult",

@@ -62,6 +62,8 @@ class Predicted(NamedTuple):
         The model file.
     sha256 : str
         Checksum of the model file.
+    warned : tuple of str
+        In what the images differ from those of training.
     """
 
     records: Sequence[ImageRecord]
@@ -69,6 +71,7 @@ class Predicted(NamedTuple):
     bundle: BundleFacts
     model: Path
     sha256: str
+    warned: tuple[str, ...] = ()
 
     @property
     def failures(self) -> dict[str, str]:

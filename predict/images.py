@@ -108,7 +108,12 @@ def in_order(records: Iterable[ImageRecord]) -> list[ImageRecord]:
 
 
 def check_sizes(
-    records: Sequence[ImageRecord], *, model: Model, mpp: float | None = None, skip_errors: bool
+    records: Sequence[ImageRecord],
+    *,
+    model: Model,
+    mpp: float | None = None,
+    skip_errors: bool,
+    warned: list[str] | None = None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Check headers, sizes and micrometres per pixel of new images, see `bchisto.data.check_headers`.
 
@@ -121,11 +126,13 @@ def check_sizes(
     mpp : float, optional
         Micrometres per pixel of all images.
     skip_errors : bool
+    warned : list of str, optional
+        Gets the warnings, for a page.
     """
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
     records = with_headers(records)
-    training = TrainingLooks(model)
+    training = TrainingLooks(model, warned)
     training.warn_unlike(records)
     if "mpp" in training.ends:
         least, most = training.ends["mpp"]
@@ -147,7 +154,8 @@ class TrainingLooks:
         The least and the largest value of each known value of `bchisto.data.Look`.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, warned: list[str] | None = None) -> None:
+        self._warned = [] if warned is None else warned
         self.ends: dict[str, tuple[float, float]] = {}
         self._of_class = by_key(model.bundle.looks, lambda look: look["class"])
         for what, looks in by_key(model.bundle.looks, lambda look: look["what"]).items():
@@ -183,8 +191,8 @@ class TrainingLooks:
                     unlike.append(record)
                     break
         if unlike:
-            _log.warning(
-                "%d of %d images have other %s than those of training (%s), such as %s with %s; %s",
+            self._warn(
+                "{} of {} images have other {} than those of training ({}), such as {} with {}; {}",
                 len(unlike),
                 len(records),
                 what,
@@ -193,6 +201,11 @@ class TrainingLooks:
                 _value(getattr(unlike[0].look, name) for name in names),
                 cure,
             )
+
+    def _warn(self, text: str, *values: object) -> None:
+        message = Message(text, *values)
+        self._warned.append(message)
+        _log.warning("%s", message)
 
     def _in_words(self, *names: str) -> str:
         """Return the values of training, of each class if these differ."""
@@ -213,7 +226,7 @@ class TrainingLooks:
                 "the micrometres per pixel of {} of {} images are not known, and are taken for those of training "
                 "({}); {mpp} gives them"
             )
-            _log.warning(Message(text, unknown, len(records), self._in_words("mpp")))
+            self._warn(text, unknown, len(records), self._in_words("mpp"))
 
 
 def _value(numbers: Iterable[float]) -> str:

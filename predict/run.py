@@ -427,6 +427,8 @@ class ImagePrediction(TablePrediction):
         Images that cannot be used, as their headers show, with the reason.
     block : PredictBlock
         Predicts some images in any process.
+    warned : tuple of str
+        In what the images differ from those of training.
     saved : dict of str to Prediction
         The predictions that earlier calls kept, by key.
     """
@@ -435,6 +437,7 @@ class ImagePrediction(TablePrediction):
     model: Model
     refused: dict[str, str]
     block: PredictBlock
+    warned: tuple[str, ...] = ()
     saved: dict[str, Prediction] = field(default_factory=dict)
 
     @classmethod
@@ -458,7 +461,10 @@ class ImagePrediction(TablePrediction):
                 name=name,
             )
         skip = work.skip_errors
-        usable, refused = check_sizes(records, model=model, mpp=call.settings.mpp, skip_errors=skip)
+        warned: list[str] = []
+        usable, refused = check_sizes(
+            records, model=model, mpp=call.settings.mpp, skip_errors=skip, warned=warned
+        )
         file, model = settled_model(
             file,
             usable,
@@ -468,7 +474,7 @@ class ImagePrediction(TablePrediction):
             record=call.record,
         )
         block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
-        return cls(call, work, usable, file, model, dict(refused), block)
+        return cls(call, work, usable, file, model, dict(refused), block, tuple(warned))
 
     @property
     def step_name(self) -> str:
@@ -551,7 +557,9 @@ class ImagePrediction(TablePrediction):
                 results[image] = new[image]
             else:
                 results[image] = prediction
-        return Predicted(self.records, results, self.model.bundle, self.file.path, self.file.sha256)
+        bundle = self.model.bundle
+        path = self.file.path
+        return Predicted(self.records, results, bundle, path, self.file.sha256, self.warned)
 
     def tidy(self, predicted: Predicted) -> None:
         """Keep the predictions of these images in one file for the next update, and no others."""

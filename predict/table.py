@@ -9,7 +9,7 @@ import csv
 import functools
 import logging
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..boost import MARKED, MEANING, TRAINING_NAMES, Bundle, Compared, nearest_names
-from ..core import DAMAGE, BchistoError, OutputError, neutral
+from ..core import DAMAGE, BchistoError, OutputError, counted, neutral
 from ..core.formats import Flags, file_sha256, read_rows
 from ..core.jobs import atomic_output
 from ..core.models import BundleFacts
@@ -29,6 +29,9 @@ from .images import notes_of_training
 from .settings import OperatingPoint, PredictSettings
 
 _log = logging.getLogger(__name__)
+
+TESTED = "predictions.csv"
+"""The table of the cross-validation, in the folder of a training."""
 
 Column = tuple[str, list[str]]
 """Name and cells of a column."""
@@ -253,7 +256,11 @@ def tabulate(
     trained = tuple(prediction.trained for prediction in predictions)
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
+    groups = {record.group for record in records if record.group}
+    seen = groups & groups_beside(predicted.model)
     columns = _columns(bundle, trained, outliers)
+    if seen:
+        columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
     called = ""
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
@@ -266,7 +273,7 @@ def tabulate(
         raw,
         calibrated,
         predicted.failures,
-        _banners(bundle, trained),
+        _banners(bundle, trained, groups, seen),
         trained,
         outliers,
         called,
@@ -301,16 +308,23 @@ def answers_of(bundle: BundleFacts, raw: Floats) -> tuple[Floats, Answers]:
     return calibrated, Answers(bundle.classes, numbers, confidence, unsure)
 
 
-def _banners(bundle: BundleFacts, trained: Sequence[bool]) -> tuple[str, ...]:
-    """Return the notes of training, and one on images that trained the model."""
+def _banners(
+    bundle: BundleFacts, trained: Sequence[bool], groups: Set[str], seen: Set[str]
+) -> tuple[str, ...]:
+    """Return the notes of training, and those on patients and images that trained the model."""
     banners = notes_of_training(bundle.banners)
-    if not any(trained):
-        return banners
-    return (
-        *banners,
-        f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
-        "predictions do not show how it performs on new images",
-    )
+    if seen:
+        banners += (
+            f"PATIENTS SEEN IN TRAINING: {len(seen)} of {counted(len(groups), 'patient')} have names of those that "
+            "trained this model (column group_trained); if they are the same, these predictions do not show how it "
+            "performs on new ones",
+        )
+    if any(trained):
+        banners += (
+            f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
+            "predictions do not show how it performs on new images",
+        )
+    return banners
 
 
 def _columns(
@@ -329,6 +343,18 @@ def _columns(
     if outliers is not None:
         columns += outliers.columns
     return columns
+
+
+def groups_beside(model: Path | None) -> frozenset[str]:
+    """Return the patients of the table of the cross-validation next to a model file; none without that table."""
+    if model is None:
+        return frozenset()
+    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
+    try:
+        return frozenset(row["group"] for row in read_rows(model.with_name(TESTED)) if row["group"])
+    except unreadable as error:
+        _log.debug("%s: no patients of training (%s)", model, error)
+        return frozenset()
 
 
 def _yes_or_no(name: str, values: Iterable[Any], *, yes: str = "yes", no: str = "no") -> Column:

@@ -20,6 +20,10 @@ from ...predict import BoostedModel, Outliers
 from .explanation import Explanation, Picture
 from .methods import METHODS, ExplainSettings, answered
 
+_SINGLE = (
+    "one value: the image is no larger than one window of the map, so its colour shows no places"
+)
+
 _STEPS = {"dense": 8, "exact": 4}
 """Number of grid positions per window side. Dense mode permits more, since it encodes the image only once."""
 
@@ -149,10 +153,14 @@ def _map(
     shape = blank.shape[:2]
     classes = bundle.classes
     maps = np.zeros((len(classes), *shape))
+    single = True
     for store in bundle.models:
         grid, places = _by_place(model, record, store, window=window)
+        single = single and grid.shape[:2] == (1, 1)
         maps += [interpolated(of_class, places, shape) for of_class in np.moveaxis(grid, 2, 0)]
     maps = (maps + shares[:, np.newaxis, np.newaxis]) / 2
+    if single:
+        blank = replace(blank, notes=(_SINGLE, *blank.notes))
     base = bundle.base
     meaning = "the prediction without any feature"
     if base is None:

@@ -12,7 +12,16 @@ from os.path import commonprefix
 from typing import Any
 
 from ...core import Message, aligned, counted, printable
-from .. import Metrics, Panel, Ranking, conclude, rankings, with_figures
+from .. import (
+    Metrics,
+    Panel,
+    Ranking,
+    compare_pairs,
+    conclude,
+    not_surpassed,
+    rankings,
+    with_figures,
+)
 from .page import render
 from .tables import further_figures
 
@@ -142,11 +151,37 @@ def _rows(template: str, **values: Any) -> list[list[str]]:
     return [line.split("\t") for line in render(template, **values).split("\n") if line]
 
 
-def findings(ranked: Sequence[Ranking]) -> list[str]:
-    """Return what the figures of several tables mean, each sentence once."""
-    pairs = []
+def leading(ranked: Sequence[Ranking], pairs: Sequence[Metrics]) -> list[str]:
+    """Return which table is the best of each protocol, by which figure, and which others it is not better than."""
+    texts = []
     for ranking in ranked:
-        pairs += [("", text) for text in sentences("ranking.txt", ranking=ranking)]
+        answer = conclude(ranking.panels[0].metrics)
+        rest = not_surpassed(ranking, pairs)
+        texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest)
+    return texts
+
+
+def best_sides(ranked: Sequence[Ranking]) -> list[str]:
+    """Return sensitivity and specificity of the best of each protocol, if there are two classes."""
+    texts = []
+    for ranking in ranked:
+        panel = ranking.panels[0]
+        for text in sentences("sides.txt", a=conclude(panel.metrics)):
+            texts.append(f"{panel.table.name}, {text}")
+    return texts
+
+
+def findings(ranked: Sequence[Ranking], compared: Sequence[Metrics] = ()) -> list[str]:
+    """Return what the figures of several tables mean, each sentence once, first what is the best.
+
+    Parameters
+    ----------
+    ranked : sequence of Ranking
+    compared : sequence of mapping
+        Of `compare_pairs`.
+    """
+    pairs = [("", text) for text in leading(ranked, compared)]
+    for ranking in ranked:
         for mark, panel in zip(ranking.marks, ranking.panels, strict=True):
             texts = sentences(
                 "several.txt",
@@ -219,9 +254,9 @@ def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[st
 def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
     """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings."""
     ranked = rankings(panels)
-    texts = findings(ranked)
-    # the answer comes first, if all tables have the same
-    first = [text for text in texts[:1] if len(ranked) == 1 and not ranked[0].leaders]
+    pairs = compare_pairs([panel.table for panel in panels], views=[panel.view for panel in panels])
+    texts = findings(ranked, pairs)
+    first = texts[: len(leading(ranked, pairs))]
     lines = [line for text in first for line in wrapped(text)]
     lines += in_lines(side_by_side(ranked, brief=True))
     points = _rows("points.txt", panels=panels)

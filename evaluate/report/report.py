@@ -226,7 +226,7 @@ def write_report(
     write_page(
         path,
         title=title,
-        first=[first_block(panels, _links(panels, path.parent))],
+        first=[first_block(panels, _links(panels, path.parent), pairs)],
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Panel, PredictionTable, conclude, constant_folds, rankings
-from .answer import findings, side_by_side
+from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings
+from .answer import best_sides, findings, leading, side_by_side
 from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
 
-def first_block(panels: Sequence[Panel], links: Mapping[str, str] | None = None) -> Block:
+def first_block(
+    panels: Sequence[Panel],
+    links: Mapping[str, str] | None = None,
+    pairs: Sequence[Metrics] = (),
+) -> Block:
     """Return the first answer of a report, which is how good, how sure and for whom.
 
     Parameters
@@ -26,11 +30,20 @@ def first_block(panels: Sequence[Panel], links: Mapping[str, str] | None = None)
     panels : sequence of Panel
     links : mapping of str to str, optional
         Names of tables to the addresses of their own reports.
+    pairs : sequence of mapping
+        Of `compare_pairs`.
     """
     if len(panels) == 1:
         return answer_block(panels[0], single=True)
     ranked = rankings(panels)
-    values = {"rows": side_by_side(ranked), "findings": findings(ranked), "links": links or {}}
+    texts = findings(ranked, pairs)
+    values = {
+        "rows": side_by_side(ranked),
+        "findings": texts,
+        "leading": len(leading(ranked, pairs)),
+        "sides": best_sides(ranked),
+        "links": links or {},
+    }
     return Block(template="answers.html", values=values)
 
 

@@ -197,3 +197,33 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
 )
 def test_regions_in_words(mode, crops, words):
     assert _regions({"mode": mode, "crops": crops}) == words
+
+
+def test_a_folder_out_of_several_says_that_it_was_chosen(every_head, tmp_path, completed):
+    """Of the chosen one the corrected figures, also by evaluate of its folder only; at another level, that it was."""
+    _, results = every_head
+    folders = {result.folder.name: result.folder for result in results.values()}
+    entries = {name: metrics_of(folder)[0]["fusion"] for name, folder in folders.items()}
+    chosen = entries["3-svm"]["choice"]["chosen"]
+    assert entries["3-svm"]["choice"]["count"] == 3
+    for name, folder in folders.items():
+        (metrics,) = evaluate([folder], out=tmp_path / name).result["tables"].values()
+        for key in ("choice", "accuracy_chosen", "balanced_accuracy_chosen"):
+            assert metrics.get(key) == entries[name].get(key)
+        assert ("accuracy_chosen" in metrics) == (name == chosen)
+    pair = [folders[name] for name in sorted({chosen, "3-svm", "3-lightgbm"})[:2]]
+    tables = evaluate(pair, out=tmp_path / "pair").result["tables"]
+    assert {metrics["choice"]["count"] for metrics in tables.values()} == {3}
+    tables = evaluate([folders["3-svm"].parent], out=tmp_path / "all").result["tables"]
+    assert tables[chosen]["choice"] == entries[chosen]["choice"]
+
+    # the figures of the run are of other rows
+    copy = shutil.copytree(folders[chosen], tmp_path / "copy")
+    lines = (copy / "predictions.csv").read_text().splitlines(keepends=True)
+    (copy / "predictions.csv").write_text("".join(lines[:-3]))
+    out, _ = completed("evaluate", copy, "--out", tmp_path / "fewer")
+    (metrics,) = json.loads((tmp_path / "fewer" / "metrics.json").read_text())["tables"].values()
+    assert "accuracy_chosen" not in metrics
+    text = " ".join(out.split())
+    assert "One of 3 results on the same images and folds" in text
+    assert "its own report has the figures corrected for the choice" in text

@@ -374,3 +374,27 @@ def test_patients_are_the_units_of_precisions():
         *(called(np.repeat(x, 10), np.repeat(labels, 10), groups) for x in (a, b))
     )
     np.testing.assert_allclose(many["interval"], one["interval"])
+
+
+def test_units_of_a_test_are_called_what_they_are(rng):
+    """Of 20 images of 4 patients, and 6 that name none, there are 10 units."""
+    a, b = (replace(each, group_is="patient") for each in clustered(rng, 4, 5))
+    groups = (*a.groups, *[None] * 6)
+    more = [
+        replace(
+            each,
+            image_ids=(*each.image_ids, *(f"x{k}" for k in range(6))),
+            groups=groups,
+            folds=(*each.folds, *[1] * 6),
+            labels=np.concatenate([each.labels, each.labels[:6]]),
+            predicted=np.concatenate([each.predicted, each.predicted[:6]]),
+            probabilities=None,
+        )
+        for each in (a, b)
+    ]
+    (pair,) = compare_pairs(more)
+    assert (pair["units"], pair["ungrouped"]) == (10, 6)
+    named = {"image": "image", "group": "patient"}
+    lines = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})
+    text = " ".join(" ".join(lines).split())
+    assert "sign flips of 4 patients and 6 images of no known patient" in text

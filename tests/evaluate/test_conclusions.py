@@ -1,5 +1,6 @@
 """Rules of conclusions, by tables whose figures are counted by hand; what is printed of them is in test_situations."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -132,3 +133,81 @@ def test_why_nothing_is_known_of_new_patients(changes, kind, count):
     table = replace(base, **{name: tuple(values) for name, values in changes.items()})
     unknown = conclude(measure(table, bootstrap=0)).unknown
     assert (unknown.kind, unknown.count) == (kind, count)
+
+
+def test_the_best_is_not_called_better_than_those_it_is_not_shown_to_surpass(tmp_path, completed):
+    """The first by a hair, beside one that is much worse; with a headline, and sensitivity beside it."""
+    rng = np.random.default_rng(3)
+    truth = np.arange(400) % 2
+    for name, wrong in (("first", 39), ("close", 40), ("poor", 120)):
+        called = truth.copy()
+        called[rng.permutation(400)[:wrong]] ^= 1
+        rows = [
+            f"i{k},{'ab'[truth[k]]},p{k // 4},{called[k]:.0f},{1 - called[k]:.0f}"
+            for k in range(400)
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["image_id,label,group,p_b,p_a", *rows]))
+    paths = [tmp_path / f"{name}.csv" for name in ("poor", "close", "first")]
+    out, _ = completed("evaluate", *paths, "--out", tmp_path / "e", "--positive", "b")
+    first = " ".join(out.partition("right")[0].split())
+    content = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    name = content["tables"]["poor"]["choice"]["chosen"]
+    assert name in ("first", "close")
+    other = {"first": "close", "close": "first"}[name]
+    figure = content["tables"][name]["balanced_accuracy_chosen"]
+    low, high = figure["interval"]
+    headline = (
+        f"{name} is the best by balanced accuracy, and better than chance: {100 * figure['value']:.1f} % (95 % CI "
+        f"{100 * low:.1f} to {100 * high:.1f}), corrected for the choice, against 50.0 % by chance; not shown to be "
+        f"better than {other}"
+    )
+    assert first == headline
+    page = (tmp_path / "e" / "report.html").read_text()
+    start = page.partition("<h1>")[2].partition("<table")[0]
+    assert headline in start
+    point = content["tables"][name]["two_class"]["thresholds"][0]
+    of_page = page.partition('class="methods"')[0]
+    assert f"{name}, b: sensitivity {100 * point['sensitivity']['value']:.1f} %" in of_page
+    assert f"specificity {100 * point['specificity']['value']:.1f} %" in of_page
+
+    out, _ = completed("evaluate", paths[0], paths[2], "--out", tmp_path / "f")
+    assert "; shown to be better than the others" in " ".join(out.partition("right")[0].split())
+
+
+def test_better_by_balanced_accuracy_but_not_by_patient(tmp_path, completed):
+    """Ten of a hundred patients are benign: of these nine are called so, and a sixth of the others too."""
+    rows = []
+    for k in range(100):
+        label = "benign" if k < 10 else "malignant"
+        called = "benign" if 1 <= k < 25 else "malignant"
+        rows += [f"i{k}-{n},{label},p{k},{called}" for n in range(2 + k % 2)]
+    (tmp_path / "t.csv").write_text("\n".join(["image_id,label,group,predicted", *rows]))
+    out, _ = completed("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e")
+    (metrics,) = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"].values()
+    figure = metrics["patient_recognition_rate"]
+    assert metrics["balanced_accuracy"]["interval"][0] > 0.5
+    assert figure["interval"][0] < metrics["chance"]["by_group"]
+    text = " ".join(out.split())
+    assert (
+        "better than chance by balanced accuracy, but not shown to be by the mean over patients: "
+        in text
+    )
+    assert (
+        f"expect about {100 * figure['value']:.0f} of 100 images right (90 if all were called malignant)"
+        in text
+    )
+
+
+def test_the_score_of_brier_is_what_its_words_say(tmp_path, completed):
+    rows = [
+        "image_id,label,p_a,p_b",
+        *(f"i{k},{'ab'[k % 2]},0.{k % 7 + 2},0.{8 - k % 7}" for k in range(20)),
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    completed("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e")
+    p = np.array([0.1 * (k % 7 + 2) for k in range(20)])
+    truth = np.arange(20) % 2 == 0
+    of_one = float(np.mean((p - truth) ** 2))
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert f"Brier score {2 * of_one:.3f}" in page
+    assert "of two classes twice the score of one" in page

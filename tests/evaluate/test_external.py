@@ -175,3 +175,27 @@ def test_images_that_both_tables_hold_are_named(tmp_path):
         ": NOTHING LEARNT: the models give all images the same probabilities"  # as these tables do
     )
     assert result["notes"] == [f"in{same}", f"out{same}"]
+
+
+def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
+    """Patients named as those of the table of the training, which a table with folds cannot have trained on."""
+    header = "image_id,label,group,fold,p_benign,p_malignant"
+
+    def table(name, patients, folds):
+        rows = [
+            f"{name}{k},{CLASSES[k % 2]},{patients}{k // 2},{k % 5 + 1 if folds else ''},"
+            f"{0.3 + 0.4 * (k % 2 == (k % 7 == 0))},{0.7 - 0.4 * (k % 2 == (k % 7 == 0))}"
+            for k in range(60)
+        ]
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join([header, *rows]))
+        return path
+
+    inside = table("in", "p", True)
+    options = ("--against", inside, "--bootstrap", 0)
+    said = "30 patients have names of those that trained the models, so this does not show"
+    out, _ = completed("evaluate", table("same", "p", False), "--out", tmp_path / "a", *options)
+    assert said in " ".join(out.split())
+    for number, other in enumerate((table("new", "q", False), table("folds", "p", True))):
+        out, _ = completed("evaluate", other, "--out", tmp_path / f"b{number}", *options)
+        assert "names of those that trained" not in " ".join(out.split())

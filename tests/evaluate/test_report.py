@@ -125,7 +125,6 @@ def test_it_is_read_from_the_answer_to_the_versions(page):
         "Settings and versions",
     ]
     assert re.findall(r"<h3>(.*?)</h3>", page.read_text()) == [
-        "a/predictions",
         "Wrongly classified",
         "Classes and errors",
         "Calibration and operating points",
@@ -245,15 +244,21 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     alike = len(set(sizes)) == 1  # then the accuracy by patient is the same number
     assert (sentence["image" if first == "patient" else "patient"] in text) != alike
     assert f"benign and malignant: {n} images of {units} patients" in text
-    # chance is that of the figure before it
-    share = f"{100 * sum(max(metrics['confusion'], key=sum)) / n:.1f} %"
-    of_chance = {
-        "image": f"would be right in {share}",
-        "patient": f"would be right in {100 * metrics['chance']['by_group']:.1f} % by patient (",
-    }
-    assert of_chance[first] in text
-    if first == "patient":
-        assert f"{share} of images)" in text
+    # chance is that of the figure beside it
+    chance = metrics["chance"]
+    majority = table.classes[int(np.argmax(np.sum(metrics["confusion"], axis=1)))]
+    share, called = {
+        "image": (chance["largest_class"], majority),
+        "patient": (chance["by_group"], chance["class_by_group"]),
+    }[first]
+    assert re.search(
+        rf"expect about \d+ of 100 images right \({round(100 * share)} if all were called {called}\)",
+        text,
+    )
+    view = metrics["two_class"]["thresholds"][0]
+    assert f"malignant: sensitivity {100 * view['sensitivity'].value:.1f} %" in text
+    assert f"specificity {100 * view['specificity'].value:.1f} %" in text
+    assert f"{100 * metrics['balanced_accuracy'].value:.1f} %" in text
     assert "2 cautions: LEAKING</summary><ul><li>LEAKING folds</li><li>a note</li>" in screen
     assert screen.index(sentence[first]) < screen.index("<details")
     assert "On average over new patients like these, expect about " in text

@@ -1033,7 +1033,7 @@ NAMES = {
         "names are shown as they are",
         called_so(calls(HALF, (0.9, 0.9)), "a <b>", "50 %"),
         verdict="better",
-        says=(r"Predicting a <b> for every image",),
+        says=(r"if all were called a <b>",),
         page=(r"a <b>", r"\b50 %"),
         typed=True,
     ),
@@ -1451,7 +1451,7 @@ def best_said(situation, said):
         if situation.best and "" not in situation.best and not found:
             yield f"{output} marks none as the best, not even one of {situation.best}"
     if situation.order:
-        rows = [re.match(rf"(?:best)? +({'|'.join(names)})\b", line) for line in said.lines]
+        rows = [re.match(rf"(?:best  | {{6}})({'|'.join(names)})\b", line) for line in said.lines]
         order = [match[1] for match in rows if match]
         if order[: len(names)] != list(situation.order):
             yield f"the terminal has the order {order}"

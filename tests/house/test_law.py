@@ -53,10 +53,10 @@ TOKENS = {
     "crossval": 4_373,
     "data": 52_300,
     "encoders": 26_028,
-    "evaluate": 43_745,
+    "evaluate": 44_200,
     "featurize": 30_200,
     "finetune": 23_670,
-    "predict": 15_030,
+    "predict": 15_310,
     "root": 2_032,
     "stains": 6_905,
 }

@@ -1,6 +1,8 @@
 """What predict says beside probabilities: which images trained, and what is called at an operating point."""
 
 import json
+import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -146,3 +148,68 @@ def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path)
     )
     assert any("p: SEEN IN TRAINING: 12 of 12 images" in note for note in result["notes"])
     assert result["external"][0]["n_against"] == 12
+
+
+@pytest.fixture
+def of_patients(run, tissue, tmp_path):
+    """The run in a folder of its own, whose images are of patients, and new images of one of them and of another."""
+    folder = tmp_path / "patients"
+    shutil.copytree(run, folder)
+    table = rows(folder / "predictions.csv")
+    for number, row in enumerate(table):
+        row["group"] = f"p{number // 2}"
+    lines = [",".join(table[0]), *(",".join(row.values()) for row in table)]
+    (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
+    lines = ["path,label,patient"]
+    for number, path in enumerate(sorted(tissue.rglob("*.png"))[:4]):
+        pixels = np.array(Image.open(path))
+        pixels[0, 0] ^= 1
+        Image.fromarray(pixels).save(tmp_path / f"new{number}.png")
+        label = ("benign", "malignant")[number % 2]
+        lines.append(f"new{number}.png,{label},{('p0', 'x')[number // 2]}")
+    (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
+    return folder / "model.bchisto", tmp_path / "new.csv"
+
+
+def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed):
+    model, new = of_patients
+    out, err = completed(
+        "predict", model, "--images", new, "--out", tmp_path / "p.csv", "--jobs", 1
+    )
+    assert "SEEN IN TRAINING: 0" not in out
+    assert (
+        "PATIENTS SEEN IN TRAINING: 1 of 2 patients have names of those that trained this model "
+        "(column group_trained)" in out
+    )
+    table = rows(tmp_path / "p.csv")
+    assert [row["group_trained"] for row in table] == ["yes", "yes", "no", "no"]
+    assert [row["trained"] for row in table] == ["no"] * 4
+    (line,) = [line for line in err.splitlines() if line.startswith("next: ")]
+    assert f"--against {model.with_name('predictions.csv')}" in line
+    out, err = completed(*shlex.split(line.removeprefix("next: bchisto ")))
+    assert "1 patient has the name of one that trained the models, so this does not show" in out
+    assert "expect about" not in out
+    assert "PATIENTS SEEN IN TRAINING: 1 of 2 patients" in err
+
+
+def test_without_the_run_no_patient_is_known(of_patients, tmp_path, completed):
+    model, new = of_patients
+    model.with_name("predictions.csv").unlink()
+    out, err = completed(
+        "predict", model, "--images", new, "--out", tmp_path / "p.csv", "--jobs", 1
+    )
+    assert "PATIENTS SEEN" not in out
+    assert "group_trained" not in rows(tmp_path / "p.csv")[0]
+    assert "--against" not in err
+
+
+def test_the_page_says_what_the_terminal_warns_of(run, tissue, tmp_path, completed):
+    """Images of another size than those of training."""
+    with Image.open(sorted(tissue.rglob("*.png"))[0]) as image:
+        image.resize((192, 144)).save(tmp_path / "large.png")
+    page = tmp_path / "p.html"
+    options = ("--out", tmp_path / "p.csv", "--html", page, "--jobs", 1)
+    _, err = completed("predict", run / "model.bchisto", tmp_path / "large.png", *options)
+    said = "1 of 1 images have other sizes than those of training"
+    assert said in err
+    assert said in page.read_text().partition('id="cautions"')[2].partition("</details>")[0]

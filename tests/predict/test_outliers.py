@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 import zipfile
 
@@ -69,6 +70,10 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
     page = (tmp_path / "s.html").read_text()
     assert meaning in page
     assert "Nearest training images" in page
+    checks = re.findall(r'<span>([^<]*)</span></th>.*?data-head="Check">(.*?)</td>', page)
+    assert {name for name, mark in checks if "outlier" in mark} == {
+        name for name, row in table.items() if row["outlier"] == "yes"
+    }
 
 
 def test_explain_names_the_nearest_training_images(images, model, cli, completed, tmp_path):

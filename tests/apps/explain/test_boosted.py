@@ -580,3 +580,21 @@ def test_a_map_of_two_classes_is_of_the_positive_one():
     assert class_of(ExplainSettings("map"), both, None) == 1
     assert class_of(ExplainSettings("map"), ("cat", "dog"), None) is None
     assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None
+
+
+@pytest.mark.parametrize(("side", "single"), [(64, True), (96, False)])
+def test_a_map_of_one_value_says_so(boosted, tissue, tmp_path, side, single):
+    """A patch as small as one window has one value, and so one colour."""
+    model, source = (
+        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        sorted(tissue.rglob("*.png"))[0],
+    )
+    with Image.open(source) as image:
+        image.crop((0, 0, side, side)).save(tmp_path / "small.png")
+    settings = ExplainSettings("map", window=64)
+    explain(model, [tmp_path / "small.png"], out=tmp_path / "why", settings=settings)
+    page = (tmp_path / "why" / "map" / "index.html").read_text()
+    (path,) = (tmp_path / "why" / "map" / "arrays").glob("*.npz")
+    with np.load(path) as arrays:
+        assert (np.ptp(arrays["values"]) < 1e-6) == single
+    assert ("one value: the image is no larger than one window" in page) == single
