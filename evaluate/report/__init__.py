@@ -9,7 +9,6 @@ from .page import (
     Block,
     Drawing,
     Section,
-    cell,
     page_templates,
     render_page,
     style_of,

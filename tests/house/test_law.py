@@ -53,7 +53,7 @@ TOKENS = {
     "crossval": 4_373,
     "data": 52_300,
     "encoders": 26_028,
-    "evaluate": 44_200,
+    "evaluate": 44_510,
     "featurize": 30_200,
     "finetune": 23_670,
     "predict": 15_310,
