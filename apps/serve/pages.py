@@ -61,6 +61,8 @@ class Pages:
 
         @route("/")
         async def images(model: int = 0) -> Response:
+            if not self._models:  # images are labelled
+                return self._page("label.html", title="Labels", goal="image")
             return self._page(
                 "images.html", title="Images", goal="images", **self._results(session, model)
             )
