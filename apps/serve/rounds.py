@@ -96,21 +96,22 @@ class Rounds:
 
     async def begin(self, number: int) -> None:
         """Choose the images of the next round, if that one is still the last and complete, and train after that."""
-        await asyncio.to_thread(self._choose, number)
-        self._due.set()
+        if await asyncio.to_thread(self._choose, number):
+            self._due.set()
 
-    def _choose(self, number: int) -> None:
-        """Choose as many images as there were in the last round; answers wait meanwhile."""
+    def _choose(self, number: int) -> bool:
+        """End a round, and choose as many images as it had; answers wait meanwhile. Return whether it could end."""
         with in_turn(self._next):
             current = self.answers.read()
             if current.number != number or not current.is_complete:
-                return
+                return False
             try:
                 choose_next(self._store, settings=NextSettings(count=len(current.images)))
             except InputError as error:  # nothing is left
                 self._end = str(error)
                 table = read_images(self._store, self.answers.manifest)
                 table.write(self._next / ALL_IMAGES, table.names)
+            return True
 
     async def run(self) -> None:
         """Train whenever a round has ended, until cancelled."""
@@ -127,7 +128,9 @@ class Rounds:
         """Take the labels into the run, and train as `boost` did before, or else as `featurize` recommends."""
         options = self._next / OPTIONS
         if not options.is_file():
-            self._trouble = "no bchisto featurize made these features, so the labels are only in the manifest"
+            self._trouble = (
+                "no bchisto featurize made these features, so the labels are only in the manifest"
+            )
             return
         self._doing = "the labels are taken into the run"
         printed, messages = await _command(["featurize", "--config", str(options)])
