@@ -66,7 +66,7 @@
     });
     window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // back to an older state
   }
-  document.querySelectorAll("figure img").forEach((image) => image.decode().catch(async () => {
+  document.querySelectorAll("figure img[src]").forEach((image) => image.decode().catch(async () => {
     const answer = await ask(image.getAttribute("src"));
     if (!answer.ok) image.alt = await reason(answer);
   }));
@@ -76,7 +76,7 @@
     const shown = byId("shown"), picture = shown.firstElementChild, buttons = byId("classes"), begin = byId("begin");
     const remembered = JSON.parse(sessionStorage.getItem("given") || "[]"); // images answered in this tab, the last one at the end
     const unveiled = new Set(JSON.parse(sessionStorage.getItem("unveiled") || "[]")); // images whose suggestion was shown
-    let round = null, image = null, busy = true, visible = false;
+    let round = null, image = null, busy = true, visible = false, turns = 0;
     const store = () => {
       sessionStorage.setItem("given", JSON.stringify(remembered));
       sessionStorage.setItem("unveiled", JSON.stringify([...unveiled]));
@@ -85,7 +85,7 @@
     const now = (name) => round.images.find((other) => other.image_id === name);
     function tell() {
       const answered = round.images.filter((other) => other.answer).length;
-      byId("progress").textContent = answered + " of " + round.images.length + " of round " + round.number + ", " + round.labels + (round.labels === 1 ? " label" : " labels") + " in all";
+      byId("progress").textContent = answered + " of " + round.images.length + " of round " + round.number + ", " + round.labels + (round.labels === 1 ? " label" : " labels") + " in all rounds";
       byId("doing").textContent = round.doing ? "Now: " + round.doing + "." : round.trouble;
       if (round.figures) byId("figures").textContent = round.figures;
     }
@@ -127,6 +127,7 @@
     async function work(task) { // one request at a time
       if (busy) return;
       busy = true;
+      turns += 1; // what was asked before is older than what this does
       try { await task(); } catch (error) { status.textContent = trouble(error); }
       busy = false;
     }
@@ -201,15 +202,16 @@
     async function follow() {
       for (;;) {
         try {
-          const answer = await (await ask("api/labels")).json();
+          const asked = turns, answer = await (await ask("api/labels")).json();
           if (!answer.images) throw new Error("The page says: " + answer.detail);
-          if (!round || round.number !== answer.number) {
+          if (!round) {
             take(answer);
             await turn();
             busy = false;
-          } else if (!busy) {
+          } else if (!busy && asked === turns) {
+            const other = round.number !== answer.number;
             take(answer); // what is shown keeps the answer that its person has seen
-            if (!image && round.images.some((other) => !other.answer)) await turn();
+            if (other || (!image && round.images.some((one) => !one.answer))) await turn();
           }
         } catch (error) { status.textContent = trouble(error); }
         await pause(2);

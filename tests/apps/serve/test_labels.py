@@ -452,3 +452,146 @@ def test_what_is_refused(strange, run_copy, refused, tmp_path, completed, tiny_o
     told = refused("serve", unlabelled, "--label")
     assert "no class is known; name them with" in told
     assert "--classes" in told
+
+
+def opened(chrome, page, said):
+    context = chrome.new_context(viewport={"width": 1200, "height": 900})
+    window = context.new_page()
+    window.on("pageerror", lambda error: said.append(str(error)))
+    window.goto(page.address)
+    ready(window)
+    return window
+
+
+def ready(window):
+    """Wait until an image is there, and its buttons."""
+    window.wait_for_selector("#classes button")
+    drawn(window)
+
+
+def drawn(window):
+    """Wait until the picture is that of the name, and complete."""
+    window.wait_for_function(
+        "() => { const image = document.querySelector('#shown img');"
+        " const name = document.querySelector('#name').textContent;"
+        " return image.naturalWidth && image.complete"
+        " && new URL(image.src).searchParams.get('image_id') === name; }"
+    )
+
+
+def shown_in(window):
+    return window.inner_text("#name")
+
+
+def key_of(window, image_id):
+    """The key of the true class, as the page names it."""
+    label = true_answer({"image_id": image_id})[1:]
+    (key,) = (
+        text.partition(" = ")[0]
+        for text in window.locator("#classes button").all_inner_texts()
+        if text.endswith(f" = {label}")
+    )
+    return key
+
+
+def press(window, key, *, moves=True):
+    before = shown_in(window)
+    window.keyboard.press(key)
+    if moves:
+        window.wait_for_function(
+            "name => document.querySelector('#name').textContent !== name", arg=before
+        )
+        if shown_in(window):
+            drawn(window)
+            window.wait_for_timeout(100)
+
+
+@pytest.mark.slow
+def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_path):
+    run = make_run(tmp_path / "Zürich, ü", completed, tiny_options)
+    completed("next", run, "--count", 6)
+    manifest = run / "next" / "manifest.csv"
+    said, told = [], {}
+    with serving(start, run, "--label") as page:
+        window = opened(chrome, page, said)
+        assert window.inner_text("#progress") == "0 of 6 of round 1, 0 labels in all rounds"
+        heights = window.locator("#round button:visible").evaluate_all(
+            "all => all.map(button => button.getBoundingClientRect().height)"
+        )
+        assert min(heights) >= 44
+        assert window.inner_text("#suggestion") == ""
+        second = opened(chrome, page, said)
+        image = shown_in(window)
+        assert shown_in(second) == image
+        # a wrong key, taken back, and the right one
+        wrong = "2" if key_of(window, image) == "1" else "1"
+        press(window, wrong)
+        assert "Stored" in window.inner_text("#status")
+        press(window, "u")
+        assert shown_in(window) == image
+        assert rows_of(manifest)[0]["label"] == ""
+        press(window, key_of(window, image))
+        told[image] = true_answer({"image_id": image})[1:]
+        # the second tab has seen no label: it is asked, and keeps what stands there
+        asked = []
+        second.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+        press(second, "0")
+        (text,) = asked
+        assert f"{image}: has the label {told[image]} by now. Replace that by" in text
+        assert rows_of(manifest)[0]["label"] == told[image]
+        # the next image is zoomed and labelled beside the suggestion, then by the other tab all the same
+        image = shown_in(window)
+        window.keyboard.press("z")
+        assert window.get_attribute("#zoom", "aria-pressed") == "true"
+        window.keyboard.press("z")
+        for _ in range(2):
+            if not window.is_visible("#suggest"):  # drawn at random
+                press(window, key_of(window, image))
+                told[image] = true_answer({"image_id": image})[1:]
+                image = shown_in(window)
+        window.keyboard.press("s")
+        assert "(2 labels)" in window.inner_text("#suggestion")
+        press(window, key_of(window, image))
+        suggested = image
+        told[image] = true_answer({"image_id": image})[1:]
+        assert window.inner_text("#suggestion") == ""
+        # a reload loses nothing
+        window.reload()
+        ready(window)
+        assert f"{len(told)} of 6 of round 1" in window.inner_text("#progress")
+        image = shown_in(window)
+        press(window, key_of(window, image))
+        told[image] = true_answer({"image_id": image})[1:]
+        page.stop(signal.SIGKILL)
+        assert {row["image_id"]: row["label"] for row in rows_of(manifest) if row["label"]} == told
+        window.keyboard.press("0")
+        window.wait_for_selector("text=The page does not answer")
+    with serving(start, run, "--label") as page:
+        window = opened(chrome, page, said)
+        assert f"{len(told)} of 6 of round 1" in window.inner_text("#progress")
+        while image := shown_in(window):
+            assert image not in told
+            if len(told) == 5:
+                press(window, "0")
+                cannot = image
+            else:
+                press(window, key_of(window, image))
+                told[image] = true_answer({"image_id": image})[1:]
+        window.wait_for_selector("text=Round 1 is complete.")
+        window.keyboard.press("Enter")
+        ready(window)
+        assert window.inner_text("#progress") == "0 of 6 of round 2, 5 labels in all rounds"
+        image = shown_in(window)
+        assert image not in {*told, cannot}
+        # while the models are trained, the next round goes on
+        press(window, key_of(window, image))
+        told[image] = true_answer({"image_id": image})[1:]
+        window.wait_for_selector("#figures:has-text('of 9 images right')", timeout=240_000)
+        assert wait(page, lambda current: not current["doing"])["trouble"] == ""
+        rows = rows_of(manifest)
+        assert {row["image_id"]: row["label"] for row in rows if row["label"]} == told
+        assert [row["image_id"] for row in rows if row["cannot_be_told"]] == [cannot]
+        assert [row["image_id"] for row in rows if row["suggested"]] == [suggested]
+        assert state(page)["labels"] == len(told) == 6
+        assert window.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert said == []
