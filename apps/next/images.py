@@ -48,7 +48,7 @@ class RunImages:
     cells: Cells
 
     def begin_round(self) -> int:
-        """Return the number of the next round, which is the last one if none of its images has a label or cannot be told."""
+        """Return the number of the next round, which is the last one if none of its images is answered."""
         marks = self.cells["chosen"]
         last = max((int(cell.split()[-1]) for cell in marks.values()), default=1)
         names = {name for name, cell in marks.items() if cell.partition(" ")[2] == str(last)}

@@ -1,4 +1,7 @@
-"""What people answer to the images of a round: it is written at once to the manifest of `bchisto next`, its only place."""
+"""What people answer to the images of a round: it is written at once to the manifest of `bchisto next`, its only place.
+
+An answer is a label after ``=``, ``?`` for an image that cannot be told, or empty.
+"""
 
 from __future__ import annotations
 
@@ -13,171 +16,136 @@ from ...core import InputError
 from ...core.formats import CsvTable, is_missing, read_csv
 from ...core.jobs import in_turn, write_rows
 from ...data import spell_labels
-from ..next import DOUBT
-
-_CANNOT = "cannot_be_told"
-_SUGGESTED = "suggested"
-"""Columns of the manifest with ``yes``, if an image cannot be told, and if a suggestion was shown beside its label."""
 
 _TURN_SECONDS = 60.0
 """How long an answer waits while another one is written, or images are chosen."""
 
+_NEEDED = ("path", "image_id", "label", "chosen")
 
-@dataclass(frozen=True)
-class RoundImage:
-    """An image of a round.
-
-    Attributes
-    ----------
-    image_id : str
-    answer : str
-        Its label after ``=``, ``?`` if it cannot be told, or empty.
-    suggestion : str
-        What the model thought of it when it was chosen; empty if no model was asked.
-    """
-
-    image_id: str
-    answer: str
-    suggestion: str
+Row = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Round:
-    """The last round of a manifest: its number, its images, how many images of all rounds have a label, the classes."""
+    """The last round of a manifest.
+
+    Attributes
+    ----------
+    number : int
+    rows : dict of str to (dict of str to str)
+        The cells of its images, by their ids.
+    labels : int
+        How many images of all rounds have a label.
+    classes : list of str
+        Those of the run, then further ones that are in the manifest.
+    table : CsvTable
+        The manifest.
+    """
 
     number: int
-    images: list[RoundImage]
+    rows: dict[str, Row]
     labels: int
     classes: list[str]
+    table: CsvTable
 
     @property
     def is_complete(self) -> bool:
         """Whether each image has an answer."""
-        return all(image.answer for image in self.images)
+        return all(map(answer_in, self.rows.values()))
+
+    def row(self, image_id: str) -> Row:
+        """Return the cells of an image; refuse one of another round."""
+        if image_id not in self.rows:
+            raise HTTPException(
+                404, f"{image_id}: is not an image of round {self.number}, which is the last"
+            )
+        return self.rows[image_id]
 
 
-class Answers:
-    """The answers in a manifest, which is read again each time: others may write to it, too.
+def read_round(manifest: Path, classes: Sequence[str]) -> Round:
+    """Read the last round of a manifest.
 
-    Parameters
-    ----------
-    manifest : Path
-        As `bchisto.apps.next.choose_next` writes it.
-    classes : sequence of str
-        Those of the run; labels of further ones in the manifest add to them.
+    Raises
+    ------
+    InputError
+        The manifest cannot be read.
     """
-
-    def __init__(self, manifest: Path, classes: Sequence[str]) -> None:
-        self.manifest = manifest
-        self._classes = classes
-
-    def read(self) -> Round:
-        """Return the last round.
-
-        Raises
-        ------
-        InputError
-            The manifest cannot be read.
-        """
-        return self._round(self._table())
-
-    def path(self, image_id: str) -> Path:
-        """Return the file of an image of the last round; refuse another image."""
-        table = self._table()
-        return Path(table.rows[_position(table, self._round(table), image_id)][1]["path"])
-
-    def give(self, image_id: str, answer: str, *, seen: str, suggested: bool) -> None:
-        """Write an answer to an image of the last round, or none if it is empty.
-
-        Parameters
-        ----------
-        image_id : str
-        answer, seen : str
-            The answer, and the one that the image has as far as its giver knows, see `RoundImage`.
-        suggested : bool
-            Whether the suggestion was shown.
-
-        Raises
-        ------
-        HTTPException
-            There is no such image or class, or the image has another answer than `seen`.
-        InputError, OutputError
-            The manifest cannot be read or written.
-        """
-        with in_turn(self.manifest.parent, seconds=_TURN_SECONDS) as has_turn:
-            if not has_turn:
-                raise HTTPException(503, "another program writes labels; try again")
-            table = self._table()
-            current = self._round(table)
-            row = table.rows[_position(table, current, image_id)][1]
-            if answer not in ("", "?", *(f"={name}" for name in current.classes)):
-                raise HTTPException(404, f"{answer.removeprefix('=')}: is not a class of this run")
-            present = _answer(row)
-            if present == answer:  # sent again, or two people agree
-                return
-            if present != seen:
-                raise HTTPException(
-                    409, f"{image_id}: {_in_words(present)} by now", {"x-seen": quote(present)}
-                )
-            row["label"] = answer.removeprefix("?").removeprefix("=")
-            row[_CANNOT] = "yes" if answer == "?" else ""
-            if suggested:  # it stays: who has seen it cannot forget it
-                row[_SUGGESTED] = "yes"
-            columns = dict(table.columns)
-            for name in (_CANNOT, _SUGGESTED):
-                columns.setdefault(name, name)
-            cells = ([row.get(name, "") for name in columns] for _, row in table.rows)
-            write_rows(self.manifest, [*columns.values()], cells)
-
-    def _table(self) -> CsvTable:
-        needed = ("path", "image_id", "label", "chosen")
-        return read_csv(self.manifest, needed=needed, expected=",".join(needed))
-
-    def _round(self, table: CsvTable) -> Round:
-        rows = [row for _, row in table.rows if row["chosen"]]
-        try:
-            number = max(int(row["chosen"].split()[-1]) for row in rows)
-        except ValueError:
-            raise InputError(
-                f"{self.manifest}: its column chosen is not as bchisto next wrote it"
-            ) from None
-        labels = [row["label"] for row in rows if not is_missing(row["label"])]
-        spelled = spell_labels(labels, self._classes)
-        others = {label for label in labels if spelled[label] is None}
-        images = [
-            RoundImage(row["image_id"], _answer(row), _suggestion(row))
-            for row in rows
-            if row["chosen"].partition(" ")[2] == str(number)
-        ]
-        return Round(number, images, len(labels), [*self._classes, *sorted(others)])
+    table = read_csv(manifest, needed=_NEEDED, expected=",".join(_NEEDED))
+    rows = [row for _, row in table.rows if row["chosen"]]
+    try:
+        number = max(int(row["chosen"].split()[-1]) for row in rows)
+    except ValueError:
+        raise InputError(f"{manifest}: its column chosen is not as bchisto next wrote it") from None
+    labels = [row["label"] for row in rows if not is_missing(row["label"])]
+    spelled = spell_labels(labels, classes)
+    others = {label for label in labels if spelled[label] is None}
+    images = {
+        row["image_id"]: row for row in rows if row["chosen"].partition(" ")[2] == str(number)
+    }
+    return Round(number, images, len(labels), [*classes, *sorted(others)], table)
 
 
-def _position(table: CsvTable, current: Round, image_id: str) -> int:
-    """Return the row of an image of a round; refuse another image."""
-    if image_id not in [image.image_id for image in current.images]:
-        raise HTTPException(
-            404, f"{image_id}: is not an image of round {current.number}, which is the last"
-        )
-    return [row["image_id"] for _, row in table.rows].index(image_id)
-
-
-def _answer(row: dict[str, str]) -> str:
-    """Return what is answered in a row; a label comes before the mark of an older answer."""
+def answer_in(row: Row) -> str:
+    """Return the answer in a row; a label comes before the mark of an older answer."""
     if row["label"]:
         return f"={row['label']}"
-    if row.get(_CANNOT):
+    if row.get("cannot_be_told"):
         return "?"
     return ""
 
 
-def _suggestion(row: dict[str, str]) -> str:
-    _, _, shares = row.get("why", "").partition(DOUBT.reason)
-    return shares
+def give_answer(
+    manifest: Path,
+    classes: Sequence[str],
+    image_id: str,
+    answer: str,
+    *,
+    seen: str,
+    suggested: bool,
+) -> None:
+    """Write an answer to an image of the last round.
 
+    Parameters
+    ----------
+    manifest : Path
+        It is read again each time, since others may write to it.
+    classes : sequence of str
+        Those of the run.
+    image_id : str
+    answer, seen : str
+        The answer, and the one that the image has as far as its giver knows.
+    suggested : bool
+        Whether a suggestion was shown.
 
-def _in_words(answer: str) -> str:
-    if not answer:
-        return "has no label"
-    if answer == "?":
-        return "cannot be told"
-    return f"has the label {answer[1:]}"
+    Raises
+    ------
+    HTTPException
+        There is no such image or class, or the image has another answer than `seen`.
+    InputError, OutputError
+        The manifest cannot be read or written.
+    """
+    with in_turn(manifest.parent, seconds=_TURN_SECONDS) as has_turn:
+        if not has_turn:
+            raise HTTPException(503, "another program writes labels; try again")
+        current = read_round(manifest, classes)
+        row = current.row(image_id)
+        if answer not in ("", "?", *(f"={name}" for name in current.classes)):
+            raise HTTPException(404, f"{answer.removeprefix('=')}: is not a class of this run")
+        present = answer_in(row)
+        if present == answer:  # sent again, or two people agree
+            return
+        if present != seen:
+            raise HTTPException(
+                409,
+                f"{image_id}: has another answer by now, {present or 'none'}",
+                {"x-seen": quote(present)},
+            )
+        row["label"] = answer.removeprefix("?").removeprefix("=")
+        row["cannot_be_told"] = "yes" * (answer == "?")
+        if suggested:  # it stays: who has seen it cannot forget it
+            row["suggested"] = "yes"
+        columns = dict(current.table.columns)
+        for name in ("cannot_be_told", "suggested"):
+            columns.setdefault(name, name)
+        cells = ([row.get(name, "") for name in columns] for _, row in current.table.rows)
+        write_rows(manifest, [*columns.values()], cells)

@@ -183,9 +183,7 @@ def _add_labels(app: FastAPI, rounds: Rounds) -> None:
 
         `seen` is its answer as you know it: status 409 if it has another one by now.
         """
-        await asyncio.to_thread(
-            rounds.answers.give, image_id, answer, seen=seen, suggested=suggested
-        )
+        await rounds.give(image_id, answer, seen=seen, suggested=suggested)
         return await labels()
 
     @app.post("/api/rounds")

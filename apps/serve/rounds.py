@@ -8,21 +8,19 @@ import shlex
 import sys
 from asyncio import create_subprocess_exec as start_process
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import InputError, system_reason
+from ...core import InputError
 from ...core.formats import limits
 from ...core.jobs import in_turn
 from ...core.runs import load_config
 from ...featurize import only_store, open_store
-from ..next import ALL_IMAGES, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
-from .answers import Answers
+from ..next import ALL_IMAGES, DOUBT, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
+from .answers import Round, answer_in, give_answer, read_round
 from .engine import Engine
 
 _TRAINS = "next: bchisto boost "
@@ -41,10 +39,6 @@ class Rounds:
     folder : Path
         Folder for temporary files.
 
-    Attributes
-    ----------
-    answers : Answers
-
     Raises
     ------
     InputError
@@ -52,100 +46,111 @@ class Rounds:
     """
 
     def __init__(self, run: Path, engine: Engine, folder: Path) -> None:
-        self._store = run
         if run.is_dir():
-            self._store = only_store(run)
-        top = self._store.parent
+            run = only_store(run)
+        top = run.parent
         if top.name == "features":
             top = top.parent
+        self._store = run
         self._record = top / "run.json"
         self._next = top / "next"
+        self._manifest = self._next / MANIFEST
         self._engine = engine
         self._folder = folder
-        self._doing = ""
-        self._figures = ""
-        self._trouble = ""
-        self._end = ""
+        self._progress = dict.fromkeys(("doing", "figures", "trouble", "end"), "")
         self._due = asyncio.Event()
-        manifest = self._next / MANIFEST
-        read_images(self._store, manifest)  # which refuses what choose_next would refuse later
-        if not manifest.is_file():
-            choose_next(self._store)
-        with open_store(self._store) as store:
-            self.answers = Answers(manifest, store.header["classes"])
-        current = self.answers.read()
+        read_images(run, self._manifest)  # which refuses what choose_next would refuse later
+        if not self._manifest.is_file():
+            choose_next(run)
+        with open_store(run) as store:
+            self._classes = store.header["classes"]
+        current = self._round()
         if not current.classes:
-            raise InputError(
-                "{}: no class is known; name them with {featurize.classes}, or label an image of each in {}",
-                run,
-                manifest,
-            )
+            text = "{}: no class is known; name them with {featurize.classes}, or label an image of each in {}"
+            raise InputError(text, run, self._manifest)
         if current.number > 1:  # as bchisto next does, which names no command before
             self._due.set()
 
+    def _round(self) -> Round:
+        return read_round(self._manifest, self._classes)
+
     def state(self) -> dict[str, Any]:
         """Return the last round, what is done now, what boost printed last, and what stops this."""
-        current = asdict(self.answers.read())
+        current = self._round()
+        images = [
+            {
+                "image_id": name,
+                "answer": answer_in(row),
+                "suggestion": row.get("why", "").partition(DOUBT.reason)[2],
+            }
+            for name, row in current.rows.items()
+        ]
         return {
-            **current,
-            "doing": self._doing,
-            "figures": self._figures,
-            "trouble": self._trouble,
-            "end": self._end,
+            "number": current.number,
+            "images": images,
+            "labels": current.labels,
+            "classes": current.classes,
+            **self._progress,
         }
 
+    async def give(self, image_id: str, answer: str, **facts: Any) -> None:
+        """Write an answer, see `give_answer`."""
+        await asyncio.to_thread(
+            give_answer, self._manifest, self._classes, image_id, answer, **facts
+        )
+
     async def begin(self, number: int) -> None:
-        """Choose the images of the next round, if that one is still the last and complete, and train after that."""
+        """End that round if it is the last and complete, and choose as many images as it had; then train."""
         if await asyncio.to_thread(self._choose, number):
             self._due.set()
 
     def _choose(self, number: int) -> bool:
-        """End a round, and choose as many images as it had; answers wait meanwhile. Return whether it could end."""
-        with in_turn(self._next):
-            current = self.answers.read()
+        """Return whether the round could end."""
+        with in_turn(self._next):  # answers wait meanwhile
+            current = self._round()
             if current.number != number or not current.is_complete:
                 return False
             try:
-                choose_next(self._store, settings=NextSettings(count=len(current.images)))
+                choose_next(self._store, settings=NextSettings(count=len(current.rows)))
             except InputError as error:  # nothing is left
-                self._end = str(error)
-                table = read_images(self._store, self.answers.manifest)
+                self._progress["end"] = str(error)
+                table = read_images(self._store, self._manifest)
                 table.write(self._next / ALL_IMAGES, table.names)
-            return True
+        return True
 
     async def run(self) -> None:
         """Train whenever a round has ended, until cancelled."""
         while True:
             await self._due.wait()
             self._due.clear()
-            try:
-                await self._train()
-            except OSError as error:
-                self._trouble = f"the command does not start ({system_reason(error)})"
-            self._doing = ""
+            self._progress["trouble"] = await self._train()
+            self._progress["doing"] = ""
 
-    async def _train(self) -> None:
-        """Take the labels into the run, and train as `boost` did before, or else as `featurize` recommends."""
+    async def _train(self) -> str:
+        """Take the labels into the run, and train as `boost` did before, or else as `featurize` recommends.
+
+        Returns what stops this; empty if nothing does.
+        """
         options = self._next / OPTIONS
         if not options.is_file():
-            self._trouble = (
+            return (
                 "no bchisto featurize made these features, so the labels are only in the manifest"
             )
-            return
-        self._doing = "the labels are taken into the run"
-        printed, messages = await _command(["featurize", "--config", str(options)])
-        words = [line for line in messages if line.startswith(_TRAINS)]
-        if words:
-            self._doing = "the models are trained"
-            training = shlex.split(words[0])[2:]
-            with suppress(InputError):  # boost has not run yet
-                load_config(self._record, command="boost")
-                training = ["boost", "--config", str(self._record)]
-            printed, messages = await _command(training)
-            self._figures = printed or self._figures
-        self._trouble = ""
-        if not printed or not words:
-            self._trouble = messages[-1]
+        self._progress["doing"] = "the labels are taken into the run"
+        _, messages = await _command("featurize", "--config", str(options))
+        lines = [line for line in messages if line.startswith(_TRAINS)]
+        if not lines:
+            return messages[-1]
+        self._progress["doing"] = "the models are trained"
+        words = shlex.split(lines[0])[2:]
+        with suppress(InputError):  # boost has not run yet
+            load_config(self._record, command="boost")
+            words = ["boost", "--config", str(self._record)]
+        printed, messages = await _command(*words)
+        if not printed:
+            return messages[-1]
+        self._progress["figures"] = printed
+        return ""
 
     async def picture(self, image_id: str) -> Path:
         """Draw an image of the last round with all pixels, once.
@@ -155,7 +160,7 @@ class Rounds:
         HTTPException
             It is not one of that round, its file is gone or too large, or it cannot be drawn.
         """
-        file = await asyncio.to_thread(self.answers.path, image_id)
+        file = Path(self._round().row(image_id)["path"])
         path = self._folder / f"{hashlib.sha256(bytes(file)).hexdigest()}.jpg"
         if path.is_file():
             return path
@@ -170,7 +175,7 @@ class Rounds:
         return path
 
 
-async def _command(words: Sequence[str]) -> tuple[str, list[str]]:
+async def _command(*words: str) -> tuple[str, list[str]]:
     """Run a command of bchisto, and return its results, and the lines of its messages."""
     process = await start_process(
         *(sys.executable, "-m", "bchisto", *words), stdin=DEVNULL, stdout=PIPE, stderr=PIPE

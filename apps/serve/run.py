@@ -20,6 +20,7 @@ from ...core import (
     DependencyError,
     InputError,
     Many,
+    Message,
     PathInput,
     Settings,
     TextInput,
@@ -167,7 +168,9 @@ def serve(
         raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}")
     keep = settings.keep
     if settings.label and (len(paths) > 1 or options or keep or settings.slides):
-        raise InputError("{label}: takes one run; leave out {weights}, {keep} and {slides}")
+        raise InputError(
+            Message("{label}: takes one run; leave out {weights}, {keep} and {slides}")
+        )
     if keep is not None:
         if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
             raise InputError("{keep} {}: holds other files; give a new folder", keep)

@@ -139,7 +139,9 @@
           take(await reply.json());
           return true;
         }
-        const text = await reason(reply), other = reply.headers.get("x-seen");
+        let text = await reason(reply);
+        const other = reply.headers.get("x-seen");
+        if (other !== null) text = target.image_id + ": somebody has answered meanwhile, " + (inWords(decodeURIComponent(other)) || "and it has no label now");
         const goal = given ? "Replace that by: " + inWords(given) + "?" : "Take that back?";
         if (other === null || !window.confirm(text + ". " + goal)) {
           status.textContent = text + ".";
