@@ -48,11 +48,6 @@ class Round:
     classes: list[str]
     table: CsvTable
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether each image has an answer."""
-        return all(map(answer_in, self.rows.values()))
-
     def row(self, image_id: str) -> Row:
         """Return the cells of an image; refuse one of another round."""
         if image_id not in self.rows:

@@ -168,29 +168,29 @@ def _add_images(app: FastAPI, session: Session) -> None:
 
 def _add_labels(app: FastAPI, rounds: Rounds) -> None:
     @app.get("/api/labels")
-    async def labels() -> dict[str, Any]:
+    def labels() -> dict[str, Any]:
         """Return the images of the last round with their answers, the classes, and the figures so far.
 
         An answer is a label after `=`, `?` for an image that cannot be told, or empty.
         """
-        return await asyncio.to_thread(rounds.state)
+        return rounds.state()
 
     @app.put("/api/labels")
-    async def give_label(
+    def give_label(
         image_id: str, answer: str = "", seen: str = "", suggested: bool = False
     ) -> dict[str, Any]:
         """Answer an image of the last round; `suggested` if the suggestion was shown.
 
         `seen` is its answer as you know it: status 409 if it has another one by now.
         """
-        await rounds.give(image_id, answer, seen=seen, suggested=suggested)
-        return await labels()
+        rounds.give(image_id, answer, seen=seen, suggested=suggested)
+        return labels()
 
     @app.post("/api/rounds")
-    async def begin_round(number: int) -> dict[str, Any]:
+    def begin_round(number: int) -> dict[str, Any]:
         """Begin the next round if the last one has that number, and each of its images an answer."""
-        await rounds.begin(number)
-        return await labels()
+        rounds.begin(number)
+        return labels()
 
     @app.get("/api/labels/picture.jpg")
     async def picture_to_label(image_id: str) -> Response:

@@ -17,7 +17,6 @@ from fastapi import HTTPException
 from ...core import InputError
 from ...core.formats import limits
 from ...core.jobs import in_turn
-from ...core.runs import load_config
 from ...featurize import only_store, open_store
 from ..next import ALL_IMAGES, DOUBT, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
 from .answers import Round, answer_in, give_answer, read_round
@@ -25,6 +24,9 @@ from .engine import Engine
 
 _TRAINS = "next: bchisto boost "
 """How `featurize` names the command to run next, if there are enough labels."""
+
+_PAUSE_SECONDS = 0.5
+"""How often it is looked whether a round has ended."""
 
 
 class Rounds:
@@ -52,13 +54,12 @@ class Rounds:
         if top.name == "features":
             top = top.parent
         self._store = run
-        self._record = top / "run.json"
+        self._top = top
         self._next = top / "next"
         self._manifest = self._next / MANIFEST
         self._engine = engine
         self._folder = folder
         self._progress = dict.fromkeys(("doing", "figures", "trouble", "end"), "")
-        self._due = asyncio.Event()
         read_images(run, self._manifest)  # which refuses what choose_next would refuse later
         if not self._manifest.is_file():
             choose_next(run)
@@ -68,8 +69,8 @@ class Rounds:
         if not current.classes:
             text = "{}: no class is known; name them with {featurize.classes}, or label an image of each in {}"
             raise InputError(text, run, self._manifest)
-        if current.number > 1:  # as bchisto next does, which names no command before
-            self._due.set()
+        # as bchisto next, which names no command in the first round
+        self._is_due = current.number > 1
 
     def _round(self) -> Round:
         return read_round(self._manifest, self._classes)
@@ -93,59 +94,47 @@ class Rounds:
             **self._progress,
         }
 
-    async def give(self, image_id: str, answer: str, **facts: Any) -> None:
+    def give(self, image_id: str, answer: str, **facts: Any) -> None:
         """Write an answer, see `give_answer`."""
-        await asyncio.to_thread(
-            give_answer, self._manifest, self._classes, image_id, answer, **facts
-        )
+        give_answer(self._manifest, self._classes, image_id, answer, **facts)
 
-    async def begin(self, number: int) -> None:
+    def begin(self, number: int) -> None:
         """End that round if it is the last and complete, and choose as many images as it had; then train."""
-        if await asyncio.to_thread(self._choose, number):
-            self._due.set()
-
-    def _choose(self, number: int) -> bool:
-        """Return whether the round could end."""
         with in_turn(self._next):  # answers wait meanwhile
             current = self._round()
-            if current.number != number or not current.is_complete:
-                return False
+            if current.number != number or not all(map(answer_in, current.rows.values())):
+                return
             try:
                 choose_next(self._store, settings=NextSettings(count=len(current.rows)))
             except InputError as error:  # nothing is left
                 self._progress["end"] = str(error)
                 table = read_images(self._store, self._manifest)
                 table.write(self._next / ALL_IMAGES, table.names)
-        return True
+            self._is_due = True
 
     async def run(self) -> None:
         """Train whenever a round has ended, until cancelled."""
         while True:
-            await self._due.wait()
-            self._due.clear()
-            self._progress["trouble"] = await self._train()
-            self._progress["doing"] = ""
+            if self._is_due:
+                self._is_due = False
+                self._progress["trouble"] = await self._train()
+                self._progress["doing"] = ""
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _train(self) -> str:
         """Take the labels into the run, and train as `boost` did before, or else as `featurize` recommends.
 
         Returns what stops this; empty if nothing does.
         """
-        options = self._next / OPTIONS
-        if not options.is_file():
-            return (
-                "no bchisto featurize made these features, so the labels are only in the manifest"
-            )
         self._progress["doing"] = "the labels are taken into the run"
-        _, messages = await _command("featurize", "--config", str(options))
+        _, messages = await _command("featurize", "--config", str(self._next / OPTIONS))
         lines = [line for line in messages if line.startswith(_TRAINS)]
         if not lines:
             return messages[-1]
         self._progress["doing"] = "the models are trained"
         words = shlex.split(lines[0])[2:]
-        with suppress(InputError):  # boost has not run yet
-            load_config(self._record, command="boost")
-            words = ["boost", "--config", str(self._record)]
+        if (self._top / "boost").is_dir():
+            words = ["boost", "--config", str(self._top / "run.json")]
         printed, messages = await _command(*words)
         if not printed:
             return messages[-1]

@@ -44,7 +44,7 @@ TOKENS = {
     "apps/explain": 15_538,
     "apps/next": 3_500,
     "apps/recipes": 27_577,
-    "apps/serve": 11_885,
+    "apps/serve": 13_000,
     "apps/slides": 22_412,
     "apps/submit": 11_005,
     "boost": 21_768,
