@@ -125,7 +125,7 @@ def give_answer(
         current = read_round(manifest, classes)
         row = current.row(image_id)
         if answer not in ("", "?", *(f"={name}" for name in current.classes)):
-            raise HTTPException(404, f"{answer.removeprefix('=')}: is not a class of this run")
+            raise HTTPException(404, f"{answer[1:]}: is not a class of this run")
         present = answer_in(row)
         if present == answer:  # sent again, or two people agree
             return
@@ -135,11 +135,11 @@ def give_answer(
                 f"{image_id}: has another answer by now, {present or 'none'}",
                 {"x-seen": quote(present)},
             )
-        row["label"] = answer.removeprefix("?").removeprefix("=")
+        row["label"] = answer[1:]
         row["cannot_be_told"] = "yes" * (answer == "?")
         if suggested:  # it stays: who has seen it cannot forget it
             row["suggested"] = "yes"
-        columns = dict(current.table.columns)
+        columns = current.table.columns
         for name in ("cannot_be_told", "suggested"):
             columns.setdefault(name, name)
         cells = ([row.get(name, "") for name in columns] for _, row in current.table.rows)

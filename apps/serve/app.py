@@ -32,11 +32,10 @@ from .session import Session
 
 def make_app(session: Session, pages: Pages, rounds: Rounds | None) -> FastAPI:
     """Return the web application, without access control, see `Guard`; with rounds if images are labelled."""
-    worker: Rounds | Session = rounds or session
 
     @asynccontextmanager
     async def work(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(worker.run())
+        task = asyncio.create_task((rounds or session).run())
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -9,6 +9,7 @@ import sys
 from asyncio import create_subprocess_exec as start_process
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,12 @@ from ...core import InputError
 from ...core.formats import limits
 from ...core.jobs import in_turn
 from ...featurize import only_store, open_store
-from ..next import ALL_IMAGES, DOUBT, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
-from .answers import Round, answer_in, give_answer, read_round
+from ..next import DOUBT, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
+from .answers import answer_in, give_answer, read_round
 from .engine import Engine
 
 _TRAINS = "next: bchisto boost "
 """How `featurize` names the command to run next, if there are enough labels."""
-
-_PAUSE_SECONDS = 0.5
-"""How often it is looked whether a round has ended."""
 
 
 class Rounds:
@@ -41,10 +39,15 @@ class Rounds:
     folder : Path
         Folder for temporary files.
 
+    Attributes
+    ----------
+    give : callable
+        Writes an answer, see `give_answer`, of which manifest and classes are given.
+
     Raises
     ------
     InputError
-        See `choose_next`; or no class is known.
+        See `choose_next`; or fewer than two classes are known.
     """
 
     def __init__(self, run: Path, engine: Engine, folder: Path) -> None:
@@ -56,24 +59,23 @@ class Rounds:
         self._store = run
         self._top = top
         self._next = top / "next"
-        self._manifest = self._next / MANIFEST
+        manifest = self._next / MANIFEST
         self._engine = engine
         self._folder = folder
         self._progress = dict.fromkeys(("doing", "figures", "trouble", "end"), "")
-        read_images(run, self._manifest)  # which refuses what choose_next would refuse later
-        if not self._manifest.is_file():
+        read_images(run, manifest)  # which refuses what choose_next would refuse later
+        if not manifest.is_file():
             choose_next(run)
         with open_store(run) as store:
-            self._classes = store.header["classes"]
+            classes = store.header["classes"]
+        self._round = partial(read_round, manifest, classes)
+        self.give = partial(give_answer, manifest, classes)
         current = self._round()
-        if not current.classes:
-            text = "{}: no class is known; name them with {featurize.classes}, or label an image of each in {}"
-            raise InputError(text, run, self._manifest)
+        if len(current.classes) < 2:
+            text = "{}: fewer than two classes are known; name them with {featurize.classes}, or label images in {}"
+            raise InputError(text, run, manifest)
         # as bchisto next, which names no command in the first round
         self._is_due = current.number > 1
-
-    def _round(self) -> Round:
-        return read_round(self._manifest, self._classes)
 
     def state(self) -> dict[str, Any]:
         """Return the last round, what is done now, what boost printed last, and what stops this."""
@@ -94,10 +96,6 @@ class Rounds:
             **self._progress,
         }
 
-    def give(self, image_id: str, answer: str, **facts: Any) -> None:
-        """Write an answer, see `give_answer`."""
-        give_answer(self._manifest, self._classes, image_id, answer, **facts)
-
     def begin(self, number: int) -> None:
         """End that round if it is the last and complete, and choose as many images as it had; then train."""
         with in_turn(self._next):  # answers wait meanwhile
@@ -108,8 +106,6 @@ class Rounds:
                 choose_next(self._store, settings=NextSettings(count=len(current.rows)))
             except InputError as error:  # nothing is left
                 self._progress["end"] = str(error)
-                table = read_images(self._store, self._manifest)
-                table.write(self._next / ALL_IMAGES, table.names)
             self._is_due = True
 
     async def run(self) -> None:
@@ -119,7 +115,7 @@ class Rounds:
                 self._is_due = False
                 self._progress["trouble"] = await self._train()
                 self._progress["doing"] = ""
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(0.5)
 
     async def _train(self) -> str:
         """Take the labels into the run, and train as `boost` did before, or else as `featurize` recommends.
@@ -142,7 +138,7 @@ class Rounds:
         return ""
 
     async def picture(self, image_id: str) -> Path:
-        """Draw an image of the last round with all pixels, once.
+        """Draw an image of the last round with all pixels.
 
         Raises
         ------
@@ -151,8 +147,6 @@ class Rounds:
         """
         file = Path(self._round().row(image_id)["path"])
         path = self._folder / f"{hashlib.sha256(bytes(file)).hexdigest()}.jpg"
-        if path.is_file():
-            return path
         if not file.is_file():
             raise HTTPException(404, f"{image_id}: its file is not there")
         if file.stat().st_size > limits.SERVED_BYTES:

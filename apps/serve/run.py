@@ -25,6 +25,7 @@ from ...core import (
     Settings,
     TextInput,
     converted,
+    counted,
     how_to_install,
     option,
 )
@@ -226,7 +227,7 @@ async def _serve(
         if settings.label:
             rounds = Rounds(paths[0], engine, folder)
         else:
-            _log.info("loading %d model%s", len(paths), "" if len(paths) == 1 else "s")
+            _log.info("loading %s", counted(len(paths), "model"))
             models = await load_models(engine, paths, options, folder)
         session = Session(engine, models, folder, keep=settings.keep)
         sessions.append(session)

@@ -431,7 +431,7 @@ def test_when_no_image_is_left_the_last_labels_still_count(
         assert ended["number"] == 1
         assert "has a label, was chosen before" in ended["end"]
         trained = wait(page, lambda current: current["figures"] or current["trouble"])
-        assert "of 12 images right" in trained["figures"]
+        assert "of 12 images of" in trained["figures"]
 
 
 def test_what_is_refused(strange, run_copy, refused, tmp_path, completed, tiny_options):
@@ -444,7 +444,7 @@ def test_what_is_refused(strange, run_copy, refused, tmp_path, completed, tiny_o
     assert str(run / "next" / "manifest.csv") in refused("serve", run, "--label")
     unlabelled = make_run(tmp_path / "ohne", completed, tiny_options, labelled=0, per_class=4)
     told = refused("serve", unlabelled, "--label")
-    assert "no class is known; name them with" in told
+    assert "fewer than two classes are known; name them with" in told
     assert "--classes" in told
 
 
