@@ -1,6 +1,7 @@
 """Which images to label next: the ones whose labels would teach a model most, and a random part that measures it."""
 
-from .choice import NextImages, NextSettings, choose_next
-from .strategies import STRATEGIES, Candidates
+from .choice import MANIFEST, OPTIONS, NextImages, NextSettings, choose_next
+from .images import read_images
+from .strategies import DOUBT, STRATEGIES, Candidates
 
 __all__: list[str] = []

@@ -158,6 +158,8 @@ def choose_next(
     table = read_images(store, folder / MANIFEST)
     current = _Round(table, settings)
     if not current.free():
+        if (folder / MANIFEST).is_file():  # the labels of the last round come into the run, too
+            table.write(folder / ALL_IMAGES, table.names)
         text = "{}: each of its {} images has a label, was chosen before, or is a near-duplicate of one that was"
         raise InputError(text, store, len(table.names))
     current.choose()

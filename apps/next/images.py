@@ -65,11 +65,11 @@ class RunImages:
         )
 
     def begin_round(self) -> int:
-        """Return the number of the next round, which is the last one if none of its images has a label."""
+        """Return the number of the next round, which is the last one if none of its images is answered."""
         marks = self.cells["chosen"]
         last = max((int(cell.split()[-1]) for cell in marks.values()), default=1)
         names = {name for name, cell in marks.items() if cell.partition(" ")[2] == str(last)}
-        if not names.isdisjoint(self.cells["label"]):
+        if not names.isdisjoint({*self.cells["label"], *self.cells.get("cannot_be_told", ())}):
             return last + 1
         for column in ("chosen", "why"):
             cells = self.cells[column].items()

@@ -20,20 +20,22 @@ from starlette.exceptions import HTTPException as Refusal
 from starlette.requests import ClientDisconnect
 
 from ... import __version__
+from ...core import BchistoError
 from ...core.formats import limits
 from ...data import spacing_of
 from .engine import TABLES
 from .item import ImageAnswer, Item
 from .pages import Pages, file_response
+from .rounds import Rounds
 from .session import Session
 
 
-def make_app(session: Session, pages: Pages) -> FastAPI:
-    """Return the web application, without access control, see `Guard`."""
+def make_app(session: Session, pages: Pages, rounds: Rounds | None) -> FastAPI:
+    """Return the web application, without access control, see `Guard`; with rounds if images are labelled."""
 
     @asynccontextmanager
     async def work(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(session.run())
+        task = asyncio.create_task((rounds or session).run())
         yield
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -53,6 +55,9 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
                 f"{fault['loc'][-1]} {str(fault.get('input'))[:40]}" for fault in error.errors()
             )
             reason = f"not a value that the page takes: {', '.join(values)}"
+        elif isinstance(error, BchistoError):  # as of a manifest that cannot be read
+            status = 422
+            reason = str(error)
         elif not isinstance(error, ClientDisconnect):  # nobody waits for that answer
             status = 500
             reason = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
@@ -69,13 +74,16 @@ def make_app(session: Session, pages: Pages) -> FastAPI:
         openapi_url="/api/openapi.json",
         lifespan=work,
         exception_handlers=dict.fromkeys(
-            (Refusal, RequestValidationError, ClientDisconnect, Exception), refused
+            (Refusal, RequestValidationError, BchistoError, ClientDisconnect, Exception), refused
         ),
     )
-    _add_images(app, session)
-    _add_pictures(app, session)
-    for name in TABLES:
-        app.get(f"/api/{name}")(_table(session, name))
+    if rounds is None:
+        _add_images(app, session)
+        _add_pictures(app, session)
+        for name in TABLES:
+            app.get(f"/api/{name}")(_table(session, name))
+    else:
+        _add_labels(app, rounds)
     pages.add(app, session)
     return app
 
@@ -155,6 +163,37 @@ def _add_images(app: FastAPI, session: Session) -> None:
     @app.delete("/api/images", status_code=204, response_model=None)
     async def remove_images(model: int | None = None, seen: int | None = None) -> None:
         session.remove_all(model, seen)
+
+
+def _add_labels(app: FastAPI, rounds: Rounds) -> None:
+    @app.get("/api/labels")
+    def labels() -> dict[str, Any]:
+        """Return the images of the last round with their answers, the classes, and the figures so far.
+
+        An answer is a label after `=`, `?` for an image that cannot be told, or empty.
+        """
+        return rounds.state()
+
+    @app.put("/api/labels")
+    def give_label(
+        image_id: str, answer: str = "", seen: str = "", suggested: bool = False
+    ) -> dict[str, Any]:
+        """Answer an image of the last round; `suggested` if the suggestion was shown.
+
+        `seen` is its answer as you know it: status 409 if it has another one by now.
+        """
+        rounds.give(image_id, answer, seen=seen, suggested=suggested)
+        return labels()
+
+    @app.post("/api/rounds")
+    def begin_round(number: int) -> dict[str, Any]:
+        """Begin the next round if the last one has that number, and each of its images an answer."""
+        rounds.begin(number)
+        return labels()
+
+    @app.get("/api/labels/picture.jpg")
+    async def picture_to_label(image_id: str) -> Response:
+        return await file_response(await rounds.picture(image_id))
 
 
 def _answer(item: Item) -> ImageAnswer:

@@ -18,7 +18,7 @@ from ...data import SYSTEM
 from ...evaluate.report import page_templates, style_of, template_text
 from ..slides import FILES
 from .engine import Answer
-from .session import Item, Session
+from .session import Session
 
 _MOST_ROWS = 500
 """Largest number of predicted images on the page, and of those that wait; the report and the table have all."""
@@ -61,6 +61,8 @@ class Pages:
 
         @route("/")
         async def images(model: int = 0) -> Response:
+            if not self._models:  # images are labelled
+                return self._page("label.html", title="Labels", goal="image")
             return self._page(
                 "images.html", title="Images", goal="images", **self._results(session, model)
             )
@@ -136,26 +138,13 @@ class Pages:
             "total": len(session.items(model)),
             "reviews": session.reviews(model),
             "wait": format_seconds(seconds) if seconds else "",
-            "rows": [(item, _marks(item)) for item in done[:_MOST_ROWS]],
+            "rows": done[:_MOST_ROWS],
             "done": done,
             "failed": session.items(model, ["failed"]),
             "working": session.items(model, ["working"]),
             "waiting": session.items(model, ["waiting"])[:_MOST_ROWS],
             "version": session.version,
         }
-
-
-def _marks(item: Item) -> list[str]:
-    """Return the marks of an image in the list."""
-    further = item.further or {}
-    marks = []
-    if item.uncertain:
-        marks.append("uncertain")
-    if further.get("outlier") == "yes":
-        marks.append("unlike the training images")
-    if further.get("trained") == "yes":
-        marks.append("seen in training")
-    return marks
 
 
 async def file_response(path: Path, headers: Mapping[str, str] | None = None) -> Response:

@@ -20,11 +20,13 @@ from ...core import (
     DependencyError,
     InputError,
     Many,
+    Message,
     OptionalPath,
     PathInput,
     Settings,
     TextInput,
     converted,
+    counted,
     how_to_install,
     option,
 )
@@ -46,6 +48,11 @@ class ServeSettings(Settings):
         None,
         group="Output",
         help="Keep images, table and report in this new folder; default: nothing is kept.",
+    )
+    label: bool = option(
+        False,
+        group="Training",
+        help="Label the images of a run that next chooses, in place of predictions.",
     )
     slides: OptionalPath = option(
         None, group="Input", help="Also show the maps in this folder, made by slides map."
@@ -135,7 +142,7 @@ def serve(
     Parameters
     ----------
     models : sequence of path
-        Model files, or run folders with a model file.
+        Model files, or run folders with a model file; with `label` one run with features.
     weights : sequence of str
         As in `bchisto.predict.predict`.
     settings : ServeSettings, optional
@@ -162,6 +169,10 @@ def serve(
     if not all(map(find_spec, ("fastapi", "uvicorn"))):
         raise DependencyError(f"the page needs FastAPI and uvicorn: {how_to_install('serve')}")
     keep = settings.keep
+    if settings.label and (len(paths) > 1 or options or keep or settings.slides):
+        raise InputError(
+            Message("{label}: takes one run; leave out {weights}, {keep} and {slides}")
+        )
     if keep is not None:
         if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
             raise InputError("{keep} {}: holds other files; give a new folder", keep)
@@ -206,18 +217,24 @@ async def _serve(
     from .app import make_app
     from .engine import Engine, load_models
     from .pages import Pages
+    from .rounds import Rounds
     from .security import Connection, Guard, most_connections
     from .session import Session
 
     engine = Engine()
     try:
-        _log.info("loading %d model%s", len(paths), "" if len(paths) == 1 else "s")
-        models = await load_models(engine, paths, options, folder)
+        models: list[dict[str, Any]] = []
+        rounds = None
+        if settings.label:
+            rounds = Rounds(paths[0], engine, folder)
+        else:
+            _log.info("loading %s", counted(len(paths), "model"))
+            models = await load_models(engine, paths, options, folder)
         session = Session(engine, models, folder, keep=settings.keep)
         sessions.append(session)
         public = (settings.public_url or "").rstrip("/")
         csrf = secrets.token_urlsafe(24)
-        app = make_app(session, Pages(models, csrf=csrf, slides=settings.slides))
+        app = make_app(session, Pages(models, csrf=csrf, slides=settings.slides), rounds)
         config = uvicorn.Config(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public),
             http=Connection,

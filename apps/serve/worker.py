@@ -33,7 +33,7 @@ from ...core import (
 )
 from ...core.jobs import Ticker, prepare_worker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores, bundle_view
-from ...data import ImageRecord, ImageSelection, with_headers
+from ...data import ImageRecord, ImageSelection, decode_image, with_headers
 from ...evaluate.report import known_of
 from ...predict import (
     Model,
@@ -55,7 +55,7 @@ from ...predict import (
     write_html,
 )
 from .engine import MARKS, TABLES, Answer, Task
-from .pictures import draw_map, own_stain, write_shown, write_thumbnail
+from .pictures import draw_map, own_stain, write_picture, write_shown, write_thumbnail
 
 
 def main() -> int:
@@ -145,7 +145,9 @@ def _named(value: Any, task: Task) -> Any:
         images = [task["image"]]
     for image in images:
         value = value.replace(image["path"], image["name"])
-    return value.replace(task["model"]["copy"], task["model"]["path"])
+    if "model" in task:
+        value = value.replace(task["model"]["copy"], task["model"]["path"])
+    return value
 
 
 _ready = functools.lru_cache(maxsize=8)(ready_model)  # so many models are in memory
@@ -344,11 +346,19 @@ def _show(task: Task) -> Answer:
     return {}
 
 
+def _show_to_label(task: Task) -> Answer:
+    """Write an image with all pixels, without a model."""
+    image = decode_image(Path(task["image"]["path"]))
+    write_picture(image, Path(task["out"]))
+    return {}
+
+
 _TASKS: Mapping[str, Callable[[Task], Answer]] = {
     "facts": _facts,
     "read": _read,
     "predict": _predict,
     "write": _write,
+    "label": _show_to_label,
     **dict.fromkeys(("picture", "pixels", "stains", "map"), _show),
 }
 

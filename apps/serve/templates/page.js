@@ -66,12 +66,162 @@
     });
     window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }); // back to an older state
   }
-  document.querySelectorAll("figure img").forEach((image) => image.decode().catch(async () => {
+  document.querySelectorAll("figure img[src]").forEach((image) => image.decode().catch(async () => {
     const answer = await ask(image.getAttribute("src"));
     if (!answer.ok) image.alt = await reason(answer);
   }));
   const form = byId("mapped");
   if (form) form.addEventListener("submit", () => { status.textContent = "Drawing the heat map."; });
+  function labelRound() {
+    const shown = byId("shown"), picture = shown.firstElementChild, buttons = byId("classes"), begin = byId("begin");
+    const remembered = JSON.parse(sessionStorage.getItem("given") || "[]"); // images answered in this tab, the last one at the end
+    const unveiled = new Set(JSON.parse(sessionStorage.getItem("unveiled") || "[]")); // images whose suggestion was shown
+    let round = null, image = null, busy = true, visible = false, turns = 0;
+    const store = () => {
+      sessionStorage.setItem("given", JSON.stringify(remembered));
+      sessionStorage.setItem("unveiled", JSON.stringify([...unveiled]));
+    };
+    const inWords = (answer) => answer === "?" ? "cannot be told" : answer.slice(1);
+    const now = (name) => round.images.find((other) => other.image_id === name);
+    function tell() {
+      const answered = round.images.filter((other) => other.answer).length;
+      byId("progress").textContent = answered + " of " + round.images.length + " of round " + round.number + ", " + round.labels + (round.labels === 1 ? " label" : " labels") + " in all rounds";
+      byId("doing").textContent = round.doing ? "Now: " + round.doing + "." : round.trouble;
+      if (round.figures) byId("figures").textContent = round.figures;
+    }
+    function take(answer) {
+      round = answer;
+      tell();
+    }
+    async function turn(name) { // show an image: the given one, or the first without an answer
+      image = now(name) || round.images.find((other) => !other.answer) || null;
+      visible = false;
+      buttons.replaceChildren(...round.classes.map((text, at) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = (at < 9 ? at + 1 + " = " : "") + text;
+        button.addEventListener("click", () => answer("=" + text));
+        return button;
+      }));
+      for (const part of [buttons, shown, byId("cannot"), byId("zoom")]) part.hidden = !image;
+      byId("suggest").hidden = !image || !image.suggestion;
+      byId("suggestion").textContent = image && unveiled.has(image.image_id) ? image.suggestion : "";
+      byId("name").textContent = image ? image.image_id : "";
+      byId("undo").hidden = !round.images.some((other) => other.answer);
+      begin.hidden = Boolean(image);
+      begin.textContent = "Enter = next round, after training on these labels";
+      if (!image) {
+        picture.removeAttribute("src");
+        status.textContent = round.end || "Round " + round.number + " is complete.";
+        begin.focus();
+        return;
+      }
+      const asked = image;
+      picture.src = "api/labels/picture.jpg?" + new URLSearchParams({ image_id: image.image_id });
+      await picture.decode().catch(async () => {
+        const failed = await ask(picture.getAttribute("src"));
+        if (!failed.ok) status.textContent = await reason(failed);
+      });
+      if (image === asked) visible = true; // nobody answers for what is not there yet
+    }
+    async function work(task) { // one request at a time
+      if (busy) return;
+      busy = true;
+      turns += 1; // what was asked before is older than what this does
+      try { await task(); } catch (error) { status.textContent = trouble(error); }
+      busy = false;
+    }
+    async function put(target, given) {
+      for (let seen = target.answer; ;) {
+        const query = new URLSearchParams({ image_id: target.image_id, answer: given, seen, suggested: unveiled.has(target.image_id) });
+        const reply = await ask("api/labels?" + query, { method: "PUT" });
+        if (reply.ok) {
+          take(await reply.json());
+          return true;
+        }
+        let text = await reason(reply);
+        const other = reply.headers.get("x-seen");
+        if (other !== null) text = target.image_id + ": somebody has answered meanwhile, " + (inWords(decodeURIComponent(other)) || "and it has no label now");
+        const goal = given ? "Replace that by: " + inWords(given) + "?" : "Take that back?";
+        if (other === null || !window.confirm(text + ". " + goal)) {
+          status.textContent = text + ".";
+          take(await (await ask("api/labels")).json());
+          return false;
+        }
+        seen = decodeURIComponent(other);
+      }
+    }
+    const answer = (given) => work(async () => {
+      if (!image || !visible) return;
+      const target = image;
+      if (await put(target, given)) {
+        remembered.push(target.image_id);
+        store();
+        status.textContent = "Stored: " + inWords(given) + ".";
+      }
+      await turn();
+    });
+    const undo = () => work(async () => {
+      const mine = remembered.filter((name) => (now(name) || {}).answer);
+      const answered = round.images.filter((other) => other.answer);
+      const target = now(mine.pop()) || answered.pop();
+      const text = target && inWords(target.answer);
+      if (!target || (!remembered.includes(target.image_id) && !window.confirm("You have answered nothing in this tab. Take back: " + text + "?"))) return;
+      if (await put(target, "")) {
+        while (remembered.includes(target.image_id)) remembered.splice(remembered.lastIndexOf(target.image_id), 1);
+        store();
+        status.textContent = "Taken back: " + text + ".";
+      }
+      await turn(target.image_id);
+    });
+    const suggest = () => {
+      if (!image || !image.suggestion) return;
+      unveiled.add(image.image_id);
+      store();
+      byId("suggestion").textContent = image.suggestion;
+    };
+    const zoom = () => byId("zoom").setAttribute("aria-pressed", String(shown.classList.toggle("zoomed")));
+    const next = () => work(async () => {
+      if (image) return;
+      status.textContent = "The next images are chosen.";
+      const reply = await ask("api/rounds?number=" + round.number, { method: "POST" });
+      if (!reply.ok) {
+        status.textContent = await reason(reply);
+        return;
+      }
+      take(await reply.json());
+      status.textContent = "";
+      await turn();
+    });
+    const keys = { 0: () => answer("?"), u: undo, z: zoom, s: suggest };
+    [["cannot", keys[0]], ["undo", undo], ["zoom", zoom], ["suggest", suggest], ["begin", next]].forEach(([id, action]) => byId(id).addEventListener("click", action));
+    document.addEventListener("keydown", (event) => {
+      if (!round || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
+      const place = "123456789".indexOf(event.key), key = event.key.toLowerCase();
+      if (place >= 0 && place < round.classes.length) answer("=" + round.classes[place]);
+      else if (Object.hasOwn(keys, key)) keys[key]();
+    });
+    async function follow() {
+      for (;;) {
+        try {
+          const asked = turns, answer = await (await ask("api/labels")).json();
+          if (!answer.images) throw new Error("The page says: " + answer.detail);
+          if (!round) {
+            take(answer);
+            await turn();
+            busy = false;
+          } else if (!busy && asked === turns) {
+            const other = round.number !== answer.number;
+            take(answer); // what is shown keeps the answer that its person has seen
+            if (other || (!image && round.images.some((one) => !one.answer))) await turn();
+          }
+        } catch (error) { status.textContent = trouble(error); }
+        await pause(2);
+      }
+    }
+    follow();
+  }
+  if (byId("round")) labelRound();
   if (!drop) return;
 
   const files = [], model = drop.dataset.model, known = byId("files").accept.split(",");

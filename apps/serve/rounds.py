@@ -1,0 +1,171 @@
+"""Rounds of labels: after each one the next images are chosen, and the commands are run that `bchisto next` names."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shlex
+import sys
+from asyncio import create_subprocess_exec as start_process
+from asyncio.subprocess import DEVNULL, PIPE
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException
+
+from ...core import InputError
+from ...core.formats import limits
+from ...core.jobs import in_turn
+from ...featurize import only_store, open_store
+from ..next import DOUBT, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
+from .answers import answer_in, give_answer, read_round
+from .engine import Engine
+
+_TRAINS = "next: bchisto boost "
+"""How `featurize` names the command to run next, if there are enough labels."""
+
+
+class Rounds:
+    """The rounds of a run.
+
+    Parameters
+    ----------
+    run : Path
+        As in `bchisto.apps.next.choose_next`, which chooses the first images if there is no manifest.
+    engine : Engine
+        It draws the images.
+    folder : Path
+        Folder for temporary files.
+
+    Attributes
+    ----------
+    give : callable
+        Writes an answer, see `give_answer`, of which manifest and classes are given.
+
+    Raises
+    ------
+    InputError
+        See `choose_next`; or fewer than two classes are known.
+    """
+
+    def __init__(self, run: Path, engine: Engine, folder: Path) -> None:
+        if run.is_dir():
+            run = only_store(run)
+        top = run.parent
+        if top.name == "features":
+            top = top.parent
+        self._store = run
+        self._top = top
+        self._next = top / "next"
+        manifest = self._next / MANIFEST
+        self._engine = engine
+        self._folder = folder
+        self._progress = dict.fromkeys(("doing", "figures", "trouble", "end"), "")
+        read_images(run, manifest)  # which refuses what choose_next would refuse later
+        if not manifest.is_file():
+            choose_next(run)
+        with open_store(run) as store:
+            classes = store.header["classes"]
+        self._round = partial(read_round, manifest, classes)
+        self.give = partial(give_answer, manifest, classes)
+        current = self._round()
+        if len(current.classes) < 2:
+            text = "{}: fewer than two classes are known; name them with {featurize.classes}, or label images in {}"
+            raise InputError(text, run, manifest)
+        # as bchisto next, which names no command in the first round
+        self._is_due = current.number > 1
+
+    def state(self) -> dict[str, Any]:
+        """Return the last round, what is done now, what boost printed last, and what stops this."""
+        current = self._round()
+        images = [
+            {
+                "image_id": name,
+                "answer": answer_in(row),
+                "suggestion": row.get("why", "").partition(DOUBT.reason)[2],
+            }
+            for name, row in current.rows.items()
+        ]
+        return {
+            "number": current.number,
+            "images": images,
+            "labels": current.labels,
+            "classes": current.classes,
+            **self._progress,
+        }
+
+    def begin(self, number: int) -> None:
+        """End that round if it is the last and complete, and choose as many images as it had; then train."""
+        with in_turn(self._next):  # answers wait meanwhile
+            current = self._round()
+            if current.number != number or not all(map(answer_in, current.rows.values())):
+                return
+            try:
+                choose_next(self._store, settings=NextSettings(count=len(current.rows)))
+            except InputError as error:  # nothing is left
+                self._progress["end"] = str(error)
+            self._is_due = True
+
+    async def run(self) -> None:
+        """Train whenever a round has ended, until cancelled."""
+        while True:
+            if self._is_due:
+                self._is_due = False
+                self._progress["trouble"] = await self._train()
+                self._progress["doing"] = ""
+            await asyncio.sleep(0.5)
+
+    async def _train(self) -> str:
+        """Take the labels into the run, and train as `boost` did before, or else as `featurize` recommends.
+
+        Returns what stops this; empty if nothing does.
+        """
+        self._progress["doing"] = "the labels are taken into the run"
+        _, messages = await _command("featurize", "--config", str(self._next / OPTIONS))
+        lines = [line for line in messages if line.startswith(_TRAINS)]
+        if not lines:
+            return messages[-1]
+        self._progress["doing"] = "the models are trained"
+        words = shlex.split(lines[0])[2:]
+        if (self._top / "boost").is_dir():
+            words = ["boost", "--config", str(self._top / "run.json")]
+        printed, messages = await _command(*words)
+        if not printed:
+            return messages[-1]
+        self._progress["figures"] = printed
+        return ""
+
+    async def picture(self, image_id: str) -> Path:
+        """Draw an image of the last round with all pixels.
+
+        Raises
+        ------
+        HTTPException
+            It is not one of that round, its file is gone or too large, or it cannot be drawn.
+        """
+        file = Path(self._round().row(image_id)["path"])
+        path = self._folder / f"{hashlib.sha256(bytes(file)).hexdigest()}.jpg"
+        if not file.is_file():
+            raise HTTPException(404, f"{image_id}: its file is not there")
+        if file.stat().st_size > limits.SERVED_BYTES:
+            raise HTTPException(413, f"{image_id}: is larger than {limits.SERVED_BYTES >> 20} MB")
+        image = {"name": image_id, "path": str(file)}
+        answer = await self._engine.ask({"do": "label", "image": image, "out": str(path)})
+        if "error" in answer:
+            raise HTTPException(422, answer["error"])
+        return path
+
+
+async def _command(*words: str) -> tuple[str, list[str]]:
+    """Run a command of bchisto, and return its results, and the lines of its messages."""
+    process = await start_process(
+        *(sys.executable, "-m", "bchisto", *words), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        printed, messages = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):  # it has ended, unless the page ends
+            process.terminate()
+    return printed.decode(), messages.decode().splitlines() or ["it was stopped"]
