@@ -157,6 +157,8 @@ def leading(ranked: Sequence[Ranking], pairs: Sequence[Metrics]) -> list[str]:
     for ranking in ranked:
         answer = conclude(ranking.panels[0].metrics)
         rest = not_surpassed(ranking, pairs)
+        if len(rest) == len(ranking.panels) - ranking.leaders > 1:
+            rest = ["the others"]
         texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest)
     return texts
 

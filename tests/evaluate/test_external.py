@@ -193,7 +193,7 @@ def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
 
     inside = table("in", "p", True)
     options = ("--against", inside, "--bootstrap", 0)
-    said = "30 patients have names of those that trained the models, so this does not show"
+    said = "30 patients trained the models, judging by names, so this does not show"
     out, _ = completed("evaluate", table("same", "p", False), "--out", tmp_path / "a", *options)
     assert said in " ".join(out.split())
     for number, other in enumerate((table("new", "q", False), table("folds", "p", True))):

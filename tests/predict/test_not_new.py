@@ -187,7 +187,7 @@ def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed)
     (line,) = [line for line in err.splitlines() if line.startswith("next: ")]
     assert f"--against {model.with_name('predictions.csv')}" in line
     out, err = completed(*shlex.split(line.removeprefix("next: bchisto ")))
-    assert "1 patient has the name of one that trained the models, so this does not show" in out
+    assert "1 patient trained the models, judging by names, so this does not show" in out
     assert "expect about" not in out
     assert "PATIENTS SEEN IN TRAINING: 1 of 2 patients" in err
 
