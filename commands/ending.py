@@ -172,7 +172,7 @@ def print_results(
 
 _HELP = {
     "weights": "weights that were trained, {featurize.weights:NAME=PATH ...}",
-    "threshold": "another threshold, {evaluate.sensitivity:0.9 ...}",
+    "threshold": "another threshold, {evaluate.sensitivity:0.9 ...}, for two classes with {evaluate.positive:CLASS}",
     "images": "more labelled images of more {}, or another encoder, {featurize.encoder:NAME ...}",
 }
 """What would help if nothing is shown to be better than chance, by the kind of `Advice`."""

@@ -311,12 +311,14 @@ class Settings:
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Return settings from settings, from only the value of the first field, or from None for the default."""
+        """Return settings from settings, from fields by name, from only the first, or from None for the default."""
         make: Callable[..., Self] = cls
         if isinstance(value, cls):
             return value
         if value is None:
             return make()
+        if isinstance(value, Mapping):
+            return make(**value)
         return make(value)
 
     def __post_init__(self) -> None:

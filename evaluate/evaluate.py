@@ -18,7 +18,7 @@ from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
-from .metrics import TwoClassView, measure
+from .metrics import TwoClassView, default_positive, measure
 from .panel import METRICS, Facts, Panel, read_facts
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
@@ -59,7 +59,10 @@ class Evaluation:
             accuracy = _shown(panel.metrics["accuracy"])
             verdict = verdict_of(panel.metrics)
             metric = (verdict.by or "balanced_accuracy").replace("_", " ")
-            words = f"{metric} {_shown(verdict.figure)}, {_VERDICTS[verdict.kind]}"
+            words = f"{metric} {_shown(verdict.figure)}, "
+            if verdict.by and verdict.figure != panel.metrics[verdict.by]:
+                words += "corrected for the choice, "
+            words += _VERDICTS[verdict.kind]
             lines.append(f"{panel.table.name}: accuracy {accuracy}; {words}")
         return [*lines, *self.result["notes"]]
 
@@ -132,7 +135,8 @@ def evaluate(
     Raises
     ------
     InputError
-        A table that does not fit, see `read_predictions`; no table in a run folder.
+        A table that does not fit, see `read_predictions`; no table; thresholds or sensitivities without a positive
+        class.
     """
     folder = converted(out, "out", Path)
     others = converted(against, "against", tuple[Path, ...])
@@ -142,6 +146,8 @@ def evaluate(
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     with _with_files(sources, folder) as files:
         paths = converted(files, "sources", tuple[Path, ...])
+        if not paths:
+            raise InputError("{sources}: give at least one table")
         return _evaluated(
             paths, others, folder=folder, reader=reader, tables=TableChoice.of(tables)
         )
@@ -309,6 +315,7 @@ class _Reader:
                     column: column_values(path, column, images_sha256=digest)
                     for column in choice.by
                 }
+                self._refuse_no_side(view, table)
                 for level, rule in self.steps:
                     at_level = self._at_level(table, view, level=level, rule=rule)
                     metrics = measure(at_level, view, bootstrap=self.bootstrap)
@@ -318,6 +325,13 @@ class _Reader:
                     panel = Panel(at_level, metrics, run=facts.run, view=view, folder=path.parent)
                     panels.append(panel)
         return panels
+
+    def _refuse_no_side(self, view: TwoClassView, table: PredictionTable) -> None:
+        """Refuse operating points that are asked for, if no class of a table is known to be positive."""
+        asked = self.view.thresholds or self.view.sensitivities
+        if asked and not (view.positive or default_positive(table.classes)):
+            text = "{}: no class is known to be positive, so it has no operating points; name one with {positive:{}}"
+            raise InputError(text, table.name, table.classes[-1])
 
     def _at_level(
         self, table: PredictionTable, view: TwoClassView, *, level: str, rule: str

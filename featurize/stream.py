@@ -350,7 +350,10 @@ def time_describing(
     seconds = describe(first)
     # the image with its first pass, and for each further pass what one more of them takes
     if passes > 1:
-        seconds += max(0.0, describe(replace(first, augmentations=2)) - seconds) * (passes - 1)
+        further = describe(replace(first, augmentations=2)) - seconds
+        if further <= 0:  # other work came between; a pass takes at most as long as the image
+            further = seconds
+        seconds += further * (passes - 1)
     return DescribingCost(
         seconds, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
     )

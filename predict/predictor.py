@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -209,7 +209,8 @@ class Predictor:
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
         """Yield the images of files and arrays. Arrays are written as files into a folder, as lossless PNG."""
         sources: Any = images
-        if isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        is_array = isinstance(images, np.ndarray) and images.ndim < 4
+        if is_array or isinstance(images, str) or not isinstance(images, Iterable):
             sources = [images]
         for number, image in enumerate(sources):
             if isinstance(image, np.ndarray):

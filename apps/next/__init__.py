@@ -1,6 +1,6 @@
 """Which images to label next: the ones whose labels would teach a model most, and a random part that measures it."""
 
-from .choice import MANIFEST, OPTIONS, NextImages, NextSettings, choose_next
+from .choice import ALL_IMAGES, MANIFEST, OPTIONS, NextImages, NextSettings, choose_next
 from .images import read_images
 from .strategies import DOUBT, STRATEGIES, Candidates
 

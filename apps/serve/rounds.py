@@ -19,7 +19,7 @@ from ...core import InputError
 from ...core.formats import limits
 from ...core.jobs import in_turn
 from ...featurize import only_store, open_store
-from ..next import DOUBT, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
+from ..next import ALL_IMAGES, DOUBT, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
 from .answers import answer_in, give_answer, read_round
 from .engine import Engine
 
@@ -123,19 +123,21 @@ class Rounds:
         Returns what stops this; empty if nothing does.
         """
         self._progress["doing"] = "the labels are taken into the run"
-        _, messages = await _command("featurize", "--config", str(self._next / OPTIONS))
+        # a run that was copied or moved is this one, whatever its files say
+        out = ("--out", str(self._top))
+        images = ("--images", str(self._next / ALL_IMAGES))
+        options = ("--config", str(self._next / OPTIONS))
+        _, _, messages = await _command("featurize", *options, *images, *out)
         lines = [line for line in messages if line.startswith(_TRAINS)]
         if not lines:
             return messages[-1]
         self._progress["doing"] = "the models are trained"
         words = shlex.split(lines[0])[2:]
         if (self._top / "boost").is_dir():
-            words = ["boost", "--config", str(self._top / "run.json")]
-        printed, messages = await _command(*words)
-        if not printed:
-            return messages[-1]
+            words = ["boost", "--config", str(self._top / "run.json"), *out]
+        code, printed, messages = await _command(*words)
         self._progress["figures"] = printed
-        return ""
+        return messages[-1] if code else ""
 
     async def picture(self, image_id: str) -> Path:
         """Draw an image of the last round with all pixels.
@@ -158,8 +160,8 @@ class Rounds:
         return path
 
 
-async def _command(*words: str) -> tuple[str, list[str]]:
-    """Run a command of bchisto, and return its results, and the lines of its messages."""
+async def _command(*words: str) -> tuple[int | None, str, list[str]]:
+    """Run a command of bchisto, and return its exit code, its results, and the lines of its messages."""
     process = await start_process(
         *(sys.executable, "-m", "bchisto", *words), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
@@ -168,4 +170,8 @@ async def _command(*words: str) -> tuple[str, list[str]]:
     finally:
         with suppress(ProcessLookupError):  # it has ended, unless the page ends
             process.terminate()
-    return printed.decode(), messages.decode().splitlines() or ["it was stopped"]
+    return (
+        process.returncode,
+        printed.decode(),
+        messages.decode().splitlines() or ["it was stopped"],
+    )

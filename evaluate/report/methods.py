@@ -46,7 +46,7 @@ def methods_text(
         Of `compare_pairs`.
     """
     kinds = [m["names"][m["units"]["kind"]] for m in metrics]
-    counts = [counted(m["units"]["count"], kind) for m, kind in zip(metrics, kinds, strict=True)]
+    counts = [_units_of(m) for m in metrics]
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
     text = render(
         "methods.txt",
@@ -62,6 +62,17 @@ def methods_text(
         ],
     )
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+
+
+def _units_of(metrics: Metrics) -> str:
+    """Return how many units there are; images of no known patient are units of their own, and no patients."""
+    units = metrics["units"]
+    names = metrics["names"]
+    ungrouped = units.get("ungrouped", 0)  # older metrics do not count them
+    text = counted(units["count"] - ungrouped, names[units["kind"]])
+    if ungrouped:
+        text += f" and {counted(ungrouped, names['image'])} of no known {names['group']}"
+    return text
 
 
 def method_blocks(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Iterator[Block]:

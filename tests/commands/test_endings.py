@@ -81,7 +81,8 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed)
     _, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "all.csv", *options)
     assert (
         err.splitlines()[-1]
-        == f"next: bchisto evaluate {tmp_path}/all.csv --out {tmp_path}/all.evaluation"
+        == f"next: bchisto evaluate {tmp_path}/all.csv --against {model.parent}/predictions.csv "
+        f"--out {tmp_path}/all.evaluation"
     )
     out, err = completed("explain", model, one, "--out", tmp_path / "why", *options[:2])
     counted = "1 image of the method map: red speaks for malignant, blue for benign"

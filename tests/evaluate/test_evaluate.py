@@ -8,6 +8,7 @@ from bchisto.core import InputError
 from bchisto.evaluate import (
     Panel,
     Sample,
+    TwoClassView,
     as_json,
     evaluate,
     measure,
@@ -16,6 +17,7 @@ from bchisto.evaluate import (
 )
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
+from bchisto.evaluate.report.methods import methods_text
 from written_tables import predictions
 
 
@@ -106,6 +108,29 @@ def test_what_does_not_fit(tmp_path, boosted):
     table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
     with pytest.raises(InputError, match="two tables have the same name"):
         evaluate([table, table], out=tmp_path / "out", bootstrap=0)
+
+
+def test_operating_points_need_a_positive_class_and_tables_a_table(tmp_path):
+    rows = [f"i{k},{'ab'[k % 2]},p{k // 2},{k % 3},0.6,0.4" for k in range(12)]
+    (tmp_path / "t.csv").write_text("\n".join(["image_id,label,group,fold,p_a,p_b", *rows]))
+    for view in (TwoClassView(sensitivities=0.9), TwoClassView(thresholds=0.8)):
+        with pytest.raises(InputError, match="^t: no class is known to be positive"):
+            evaluate(tmp_path / "t.csv", out=tmp_path / "out", view=view)
+    named = TwoClassView(positive="b", sensitivities=0.9)
+    metrics = evaluate(tmp_path / "t.csv", out=tmp_path / "out", view=named).panels[0].metrics
+    assert metrics["two_class"]["positive"] == ["b"]
+    with pytest.raises(InputError, match="give at least one table"):
+        evaluate([], out=tmp_path / "none")
+
+
+def test_the_paragraph_of_methods_counts_no_image_as_a_patient(tmp_path):
+    rows = [
+        f"i{k},{'ab'[k % 2]},{'' if k > 7 else f'p{k // 2}'},{k % 3},0.6,0.4" for k in range(12)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["image_id,label,patient,fold,p_a,p_b", *rows]))
+    metrics = evaluate(tmp_path / "t.csv", out=tmp_path / "out").panels[0].metrics
+    text = methods_text([metrics], runs=[], pairs=[])
+    assert "over 4 patients and 4 images of no known patient as units" in text
 
 
 def tiny_table(name="fusion", flip=()):

@@ -51,7 +51,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         "evaluate", outside, "--against", inside, "--out", tmp_path / "e", "--bootstrap", 200
     )
     assert (
-        "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in: a drop of +10.0 points (95 % CI"
+        "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in: lower by +10.0 points (95 % CI"
         in out
     )
     out, _ = completed(
@@ -67,7 +67,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         0.6,
     )
     assert (
-        "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: a drop of -10.0 points (95 % CI -"
+        "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: lower by -10.0 points (95 % CI -"
         in out
     )
     assert (

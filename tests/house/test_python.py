@@ -16,6 +16,7 @@ from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.evaluate import TwoClassView, evaluate, read_predictions
+from bchisto.evaluate.conclusions import verdict_of
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import predict
@@ -332,7 +333,7 @@ def test_a_frame_that_is_refused_leaves_no_file(boosted, tmp_path):
 
 
 def test_an_evaluation_says_what_it_shows(tmp_path):
-    rows = {"good": [], "bad": [], "chance": [], "alike": []}
+    rows = {"good": [], "bad": [], "chance": [], "alike": [], "close": []}
     for number in range(80):
         label = "ab"[number % 2]
         other = "ba"[number % 2]
@@ -340,6 +341,7 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
         rows["bad"].append((number, number, label, other if number % 20 else label))
         rows["chance"].append((number, number, label, "ab"[number // 2 % 2]))
         rows["alike"].append((number, "p", label, label))
+        rows["close"].append((number, number, label, label if number % 19 else other))
     tables = []
     for name, lines in rows.items():
         tables.append(tmp_path / f"{name}.csv")
@@ -354,6 +356,11 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     assert bad.endswith("], shown to be worse than chance")
     assert chance.endswith("], not shown to be better than chance")
     assert notes == evaluation.result["notes"]
+    close = evaluate([tables[0], tables[4]], out=tmp_path / "g", bootstrap=0)
+    corrected = verdict_of(close.panels[0].metrics).figure
+    assert corrected.value < close.panels[0].metrics["balanced_accuracy"].value
+    words = f" {corrected.value:.3f} [{corrected.low:.3f}, {corrected.high:.3f}], corrected for the choice, "
+    assert words in close.summary()[0]
     alone = evaluate(tables[3], out=tmp_path / "f", bootstrap=0)
     line = alone.summary()[0]
     assert line.endswith("without an interval, so not compared with chance")

@@ -89,6 +89,8 @@ def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
             r"^array0: an array of float64 and shape \(96, 96, 3\); give uint8",
         ),
         ([np.zeros((96, 96), np.uint8)], r"^array0: an array of uint8 and shape \(96, 96\)"),
+        (np.zeros((96, 90), np.uint8), r"^array0: an array of uint8 and shape \(96, 90\)"),
+        (3, "images=3: give a path"),
         (
             np.zeros((40, 40, 3), np.uint8),
             r"array0\.png: 40x40 at scale 1\.0 is smaller than the crop of 64$",

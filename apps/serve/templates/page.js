@@ -74,9 +74,9 @@
   if (form) form.addEventListener("submit", () => { status.textContent = "Drawing the heat map."; });
   function labelRound() {
     const shown = byId("shown"), picture = shown.firstElementChild, buttons = byId("classes"), begin = byId("begin");
-    const remembered = JSON.parse(sessionStorage.getItem("given") || "[]"); // images answered in this tab, the last one at the end
+    const remembered = JSON.parse(sessionStorage.getItem("given") || "[]"); // [image, answer] of this tab, the last one at the end
     const unveiled = new Set(JSON.parse(sessionStorage.getItem("unveiled") || "[]")); // images whose suggestion was shown
-    let round = null, image = null, busy = true, visible = false, turns = 0;
+    let round = null, image = null, busy = true, visible = false, broken = false, turns = 0;
     const store = () => {
       sessionStorage.setItem("given", JSON.stringify(remembered));
       sessionStorage.setItem("unveiled", JSON.stringify([...unveiled]));
@@ -95,7 +95,7 @@
     }
     async function turn(name) { // show an image: the given one, or the first without an answer
       image = now(name) || round.images.find((other) => !other.answer) || null;
-      visible = false;
+      visible = broken = false;
       buttons.replaceChildren(...round.classes.map((text, at) => {
         const button = document.createElement("button");
         button.type = "button";
@@ -117,12 +117,15 @@
         return;
       }
       const asked = image;
+      let failed = null;
       picture.src = "api/labels/picture.jpg?" + new URLSearchParams({ image_id: image.image_id });
       await picture.decode().catch(async () => {
-        const failed = await ask(picture.getAttribute("src"));
-        if (!failed.ok) status.textContent = await reason(failed);
+        failed = await ask(picture.getAttribute("src"));
+        status.textContent = (failed.ok ? image.image_id + ": cannot be shown" : await reason(failed)) + " (0 = it cannot be told).";
       });
-      if (image === asked) visible = true; // nobody answers for what is not there yet
+      if (image !== asked) return;
+      visible = !failed; // nobody answers for what is not there
+      broken = Boolean(failed);
     }
     async function work(task) { // one request at a time
       if (busy) return;
@@ -131,8 +134,8 @@
       try { await task(); } catch (error) { status.textContent = trouble(error); }
       busy = false;
     }
-    async function put(target, given) {
-      for (let seen = target.answer; ;) {
+    async function put(target, given, seen) {
+      for (;;) {
         const query = new URLSearchParams({ image_id: target.image_id, answer: given, seen, suggested: unveiled.has(target.image_id) });
         const reply = await ask("api/labels?" + query, { method: "PUT" });
         if (reply.ok) {
@@ -152,23 +155,23 @@
       }
     }
     const answer = (given) => work(async () => {
-      if (!image || !visible) return;
+      if (!image || !(visible || (broken && given === "?"))) return;
       const target = image;
-      if (await put(target, given)) {
-        remembered.push(target.image_id);
+      if (await put(target, given, target.answer)) {
+        remembered.push([target.image_id, given]);
         store();
         status.textContent = "Stored: " + inWords(given) + ".";
       }
       await turn();
     });
     const undo = () => work(async () => {
-      const mine = remembered.filter((name) => (now(name) || {}).answer);
-      const answered = round.images.filter((other) => other.answer);
-      const target = now(mine.pop()) || answered.pop();
-      const text = target && inWords(target.answer);
-      if (!target || (!remembered.includes(target.image_id) && !window.confirm("You have answered nothing in this tab. Take back: " + text + "?"))) return;
-      if (await put(target, "")) {
-        while (remembered.includes(target.image_id)) remembered.splice(remembered.lastIndexOf(target.image_id), 1);
+      const [name, given] = remembered.filter(([other]) => (now(other) || {}).answer).pop() || [];
+      const target = now(name) || round.images.filter((other) => other.answer).pop();
+      if (!target) return;
+      const text = inWords(given || target.answer);
+      if (!name && !window.confirm("You have answered nothing in this tab. Take back, of " + target.image_id + ": " + text + "?")) return;
+      if (await put(target, "", given || target.answer)) { // somebody may have replaced what this tab gave
+        remembered.splice(0, remembered.length, ...remembered.filter(([other]) => other !== target.image_id));
         store();
         status.textContent = "Taken back: " + text + ".";
       }

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,7 +298,7 @@ def wait(page, until):
     return current
 
 
-def test_rounds_by_the_api(strange, run_copy, completed, start):
+def test_rounds_by_the_api(strange, run_copy, completed, start, tmp_path):
     run = run_copy(strange)
     completed("next", run, "--count", 6)
     manifest = run / "next" / "manifest.csv"
@@ -344,6 +345,22 @@ def test_rounds_by_the_api(strange, run_copy, completed, start):
         assert state(page)["number"] == 2
         again = wait(page, lambda current: current["figures"])
         assert again["figures"] == trained["figures"]
+        wait(page, lambda current: not current["doing"])
+    # a copy of the run trains itself, and not the run that its files name
+    records = (run / "run.json").read_bytes()
+    copy = shutil.copytree(run, tmp_path / "copy of it")
+    with serving(start, copy, "--label") as page:
+        assert wait(page, lambda current: current["figures"])["figures"] == trained["figures"]
+        assert wait(page, lambda current: not current["doing"])["trouble"] == ""
+        # what stops boost is told
+        shutil.rmtree(copy / "boost")
+        (copy / "boost").write_text("no folder")
+        for image in state(page)["images"]:
+            put(page, image, true_answer(image))
+        page.client.post("/api/rounds", params={"number": 2})
+        assert "boost" in wait(page, lambda current: current["trouble"])["trouble"]
+    assert (run / "run.json").read_bytes() == records
+    assert (copy / "run.json").read_bytes() != records
 
 
 def test_images_that_cannot_be_told_are_not_offered_again(strange, run_copy, completed, start):
@@ -533,6 +550,18 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
         (text,) = asked
         assert f"{image}: somebody has answered meanwhile, {told[image]}. Replace that by" in text
         assert rows_of(manifest)[0]["label"] == told[image]
+        # what somebody else has put there, this tab does not take back unasked
+        of_image = {"image_id": image, "answer": f"={told[image]}"}
+        assert put(page, of_image, "?").status_code == 200
+        window.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+        press(window, "u", moves=False)
+        window.wait_for_selector("text=somebody has answered meanwhile, cannot be told")
+        assert len(asked) == 2
+        assert rows_of(manifest)[0]["cannot_be_told"] == "yes"
+        of_image["answer"] = "?"
+        assert put(page, of_image, f"={told[image]}").status_code == 200
+        window.reload()
+        ready(window)
         # the next image is zoomed and labelled beside the suggestion, then by the other tab all the same
         image = shown_in(window)
         window.keyboard.press("z")
