@@ -183,8 +183,8 @@ def share_findings(dataset: Dataset) -> list[Finding]:
         ((group, most),) = images.most_common(1)
         if len(images) > 1 and 2 * most > images.total():
             message = (
-                f"{most} of the {images.total()} images of {label} are of a single {unit}, {group}: what is measured of "
-                f"this class is mostly that {unit}; read the figures over {unit}s, or add images of others"
+                f"{most} of the {images.total()} images of {label} are of a single {unit}, {group}: what is measured "
+                f"of this class is mostly that {unit}; read the figures over {unit}s, or add images of others"
             )
             findings.append(Finding("warning", str(dataset.root), message))
     return findings

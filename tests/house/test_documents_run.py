@@ -187,6 +187,7 @@ def few_labels(here, boosted):
         for place, path in enumerate(files)
     ]
     (here / "all.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    write_tissue(here / "new", per_class=2, size=(120, 120), seed=3)
 
 
 MADE_BEFORE = {

@@ -32,7 +32,8 @@ def masked(line):
 
 
 def on_own_images(here):
-    shutil.copytree(REPOSITORY / "docs" / "samples", here / "docs" / "samples")
+    for folder in ("samples", "results"):
+        shutil.copytree(REPOSITORY / "docs" / folder, here / "docs" / folder)
     write_tissue(here / "images", per_class=12, size=(120, 120))
     write_tissue(here / "new", per_class=2, size=(120, 120), seed=3)
 

@@ -140,7 +140,8 @@ def accents(here):
     """A pathologist's folders: accents in both Unicode forms, spaces, a dash, an emphasis in brackets."""
     from conftest import write_tissue
 
-    shutil.copytree(REPOSITORY / "docs" / "samples", here / "docs" / "samples")
+    for folder in ("samples", "results"):
+        shutil.copytree(REPOSITORY / "docs" / folder, here / "docs" / folder)
     classes = ("gutartig (Ödem)", unicodedata.normalize("NFD", "bösartig – in situ"))
     root = write_tissue(here / "images", per_class=10, size=(120, 120), classes=classes)
     for place, path in enumerate(sorted(root.rglob("*.png"))):

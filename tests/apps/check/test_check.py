@@ -568,7 +568,7 @@ def test_a_bare_check_names_the_quick_commands(shared, cli, tmp_path):
         "data", "check", "--images", shared / "data" / "breakhis", "--no-copies", "--json"
     )
     content = json.loads(out)
-    assert code == 0
+    assert code == 1  # one patient has most of the images of each class
     assert [one["view"] for one in content["planned_views"]] == ["1.0:230"]
     featurize, boost = content["next"]
     assert featurize.endswith("--out run --preset quick --stain macenko-robust")
