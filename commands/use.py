@@ -262,7 +262,7 @@ def evaluate(
     panels = evaluation.panels
     result = evaluation.result
     if len(panels) > 1:
-        results(overview(panels))
+        results(overview(panels, result["comparisons"]))
         notes = warnings(panels, result["notes"])
     else:
         ((name, metrics),) = result["tables"].items()

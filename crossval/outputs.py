@@ -21,6 +21,7 @@ from ..evaluate import (
     PredictionTable,
     answers_by_fold,
     as_json,
+    compare_pairs,
     constant_folds,
     measure,
     rankings,
@@ -208,7 +209,10 @@ def summary_of(results: Sequence[CrossValidation], above: Path | None = None) ->
         else:
             lines += result.summary(name)
     if panels:
-        lines += overview(panels, warnings(panels))
+        pairs = compare_pairs(
+            [panel.table for panel in panels], views=[panel.view for panel in panels]
+        )
+        lines += overview(panels, pairs, warnings(panels))
     return lines
 
 

@@ -22,7 +22,7 @@ from .influence import (
     share_part,
 )
 from .known_metrics import class_aucs, unit_mean
-from .metrics import TwoClassView, default_positive, positive_mask, two_sides
+from .metrics import TwoClassView, default_positive, positive_mask, two_sides, ungrouped_images
 from .predictions import PredictionTable, take_rows
 from .variance import Entry, Figure, Units, difference_interval
 
@@ -274,21 +274,13 @@ def compare_tables(
         "only_second": int((right_in_second & ~right_in_first).sum()),
         "unit": units.kind,
         "units": units.count,
-        "ungrouped": _ungrouped(first, units),
+        "ungrouped": ungrouped_images(first, units),
     }
     if margin is None:
         return comparison
     ends = differences["accuracy"].interval
     not_inferior = bool(ends[0] > -margin) if ends is not None else None
     return comparison | {"margin": margin, "not_inferior": not_inferior}
-
-
-def _ungrouped(table: PredictionTable, units: Units) -> int:
-    """Return how many units are images, in a table of groups."""
-    if units.kind != "group":
-        return 0
-    pairs = zip(units.member.tolist(), table.groups, strict=True)
-    return len({unit for unit, group in pairs if group is None})
 
 
 def paired_rows(

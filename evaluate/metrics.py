@@ -393,7 +393,6 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
     """Return what of the rows is independent, and how many units the first figures of a report would need."""
     of_groups = units.kind == "group"
     unit = table.group_is if of_groups else units.kind
-    ungrouped = [row for row in table.first_rows if of_groups and table.groups[row] is None]
     return {
         "kind": units.kind,
         "count": units.count,
@@ -403,10 +402,17 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "trained_groups": len(table.groups_of_training.intersection(table.groups)),
         "one_class_folds": _tests_single_classes(table),
         "largest": float(np.bincount(units.member).max() / len(table)),
-        "ungrouped": len(ungrouped),
+        "ungrouped": ungrouped_images(table, units),
         "estimand": ESTIMAND.format(units=plural(unit)),
         "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }
+
+
+def ungrouped_images(table: PredictionTable, units: Units) -> int:
+    """Return how many units are images, in a table of groups."""
+    if units.kind != "group":
+        return 0
+    return sum(table.groups[row] is None for row in table.first_rows)
 
 
 def _tests_single_classes(table: PredictionTable) -> bool:

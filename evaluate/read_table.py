@@ -479,7 +479,9 @@ def _table(
         patches=patches if any(patches) else None,
         protocol=f"{counted(len(numbers), 'fold')} of the table" if numbers else "no folds",
         not_new=frozenset(row.image for row in rows if row.trained),
-        groups_of_training=frozenset(row.group for row in rows if row.group_trained and row.group),
+        groups_of_training=frozenset(
+            filter(None, (row.group for row in rows if row.group_trained))
+        ),
         unlabelled=unlabelled,
     )
 

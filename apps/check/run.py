@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ...core import ImageError, Message, PathInput, TissueError, written
+from ...core import ImageError, Message, PathInput, TissueError, plural, written
 from ...core.jobs import Progress, in_threads
 from ...data import (
     Dataset,
@@ -184,7 +184,7 @@ def share_findings(dataset: Dataset) -> list[Finding]:
         if len(images) > 1 and 2 * most > images.total():
             message = (
                 f"{most} of the {images.total()} images of {label} are of a single {unit}, {group}: what is measured "
-                f"of this class is mostly that {unit}; read the figures over {unit}s, or add images of others"
+                f"of this class is mostly that {unit}; read the figures over {plural(unit)}, or add images of others"
             )
             findings.append(Finding("warning", str(dataset.root), message))
     return findings

@@ -14,6 +14,7 @@ import numpy as np
 from ...core import (
     ImageError,
     InputError,
+    OptionalPath,
     PathInput,
     Settings,
     converted,
@@ -27,7 +28,7 @@ from ...data import ImageSelection, decode_image
 from ...evaluate.report import render_page, thumbnail
 from ...featurize import only_store
 from .curve import LearningCurve, learning_curves, train_model
-from .images import RunImages, read_images
+from .images import RunImages, read_images, run_of
 from .pool import join_pool
 from .strategies import DIVERSITY, RANDOM, STRATEGIES, Candidates, Strategy
 
@@ -56,7 +57,7 @@ class NextSettings(Settings):
         help="Part that is drawn at random, to measure a model by.",
     )
     seed: int = option(0, help="Random seed of the part that is drawn.")
-    images: Path | None = option(
+    images: OptionalPath = option(
         None,
         group="Input",
         help="Further images, a folder or a table: a pool of which images are chosen, too, at later calls as well.",
@@ -143,9 +144,7 @@ def choose_next(
     store = converted(run, "run", Path)
     if store.is_dir():
         store = only_store(store)
-    top = store.parent
-    if top.name == "features":
-        top = top.parent
+    top = run_of(store)
     folder = top / "next"
     if out is not None:
         folder = converted(out, "out", Path)
@@ -269,7 +268,7 @@ class _Round:
         InputError
             There are too few labels.
         """
-        rows = self.table.rows[np.isin(self.table.names, self.truth.image_ids)]
+        rows = self.table.rows_of(self.truth.image_ids)
         model = train_model(rows, self.truth, seed=self.settings.seed)
         return model.predict_proba(self.table.rows[self.free()][:, np.newaxis])
 

@@ -83,7 +83,7 @@ class LearningCurve(NamedTuple):
 def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     """Measure the learning curve by labels, and by patients if they are known, on folds that keep patients whole.
 
-    Images that a model chose train, and are not tested: they are no sample. A curve is left out if there are too few
+    Images that a model chose train, and are not tested: they are not a sample. A curve is left out if there are too few
     labels for it.
     """
     truth = table.labelled()
@@ -95,10 +95,13 @@ def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     curves: list[LearningCurve] = []
     if not truth.image_ids:
         return curves
+    try:
+        folds = _draw_folds(truth, table.copies, seed)
+    except InputError:
+        return curves
+    rows = table.rows_of(truth.image_ids)
     for unit, of_images in members.items():
         with suppress(InputError):
-            folds = _draw_folds(truth, table.copies, seed)
-            rows = table.rows[np.isin(table.names, truth.image_ids)]
             curves.append(_curve(truth, rows, folds, drawn, unit, of_images))
     return curves
 

@@ -80,6 +80,10 @@ class RunImages:
             }
         return last
 
+    def rows_of(self, names: Iterable[str]) -> Floats32:
+        """Return the rows of some images, in the order of the file."""
+        return self.rows[np.isin(self.names, list(names))]
+
     def in_order(self, seed: int) -> list[int]:
         """Return all positions in an order that follows from the seed and the names, so that further images fit in."""
         digests = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in self.names]
@@ -98,6 +102,14 @@ class RunImages:
             header,
             ([self.cells[column].get(name, "") for column in header] for name in names),
         )
+
+
+def run_of(store: Path) -> Path:
+    """Return the folder of the run that a feature file is of."""
+    folder = store.parent
+    if folder.name == "features":
+        return folder.parent
+    return folder
 
 
 def read_images(path: Path, manifest: Path) -> RunImages:

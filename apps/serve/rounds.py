@@ -19,7 +19,16 @@ from ...core import InputError
 from ...core.formats import limits
 from ...core.jobs import in_turn
 from ...featurize import only_store, open_store
-from ..next import ALL_IMAGES, DOUBT, MANIFEST, OPTIONS, NextSettings, choose_next, read_images
+from ..next import (
+    ALL_IMAGES,
+    DOUBT,
+    MANIFEST,
+    OPTIONS,
+    NextSettings,
+    choose_next,
+    read_images,
+    run_of,
+)
 from .answers import answer_in, give_answer, read_round
 from .engine import Engine
 
@@ -53,12 +62,9 @@ class Rounds:
     def __init__(self, run: Path, engine: Engine, folder: Path) -> None:
         if run.is_dir():
             run = only_store(run)
-        top = run.parent
-        if top.name == "features":
-            top = top.parent
         self._store = run
-        self._top = top
-        self._next = top / "next"
+        self._top = run_of(run)
+        self._next = self._top / "next"
         manifest = self._next / MANIFEST
         self._engine = engine
         self._folder = folder

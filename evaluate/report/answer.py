@@ -16,7 +16,6 @@ from .. import (
     Metrics,
     Panel,
     Ranking,
-    compare_pairs,
     conclude,
     not_surpassed,
     rankings,
@@ -160,7 +159,7 @@ def leading(ranked: Sequence[Ranking], pairs: Sequence[Metrics]) -> list[str]:
         if len(rest) == len(ranking.panels) - ranking.leaders > 1:
             rest = ["the others"]
         texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest)
-    return texts
+    return list(dict.fromkeys(texts))
 
 
 def best_sides(ranked: Sequence[Ranking]) -> list[str]:
@@ -173,16 +172,9 @@ def best_sides(ranked: Sequence[Ranking]) -> list[str]:
     return texts
 
 
-def findings(ranked: Sequence[Ranking], compared: Sequence[Metrics] = ()) -> list[str]:
-    """Return what the figures of several tables mean, each sentence once, first what is the best.
-
-    Parameters
-    ----------
-    ranked : sequence of Ranking
-    compared : sequence of mapping
-        Of `compare_pairs`.
-    """
-    pairs = [("", text) for text in leading(ranked, compared)]
+def findings(ranked: Sequence[Ranking]) -> list[str]:
+    """Return what the figures of several tables mean, each sentence once; what is the best is in `leading`."""
+    pairs: list[tuple[str, str]] = []
     for ranking in ranked:
         for mark, panel in zip(ranking.marks, ranking.panels, strict=True):
             texts = sentences(
@@ -253,18 +245,25 @@ def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[st
     return list(dict.fromkeys(names))
 
 
-def overview(panels: Sequence[Panel], warned: Sequence[str] = ()) -> list[str]:
-    """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings."""
+def overview(
+    panels: Sequence[Panel], pairs: Sequence[Metrics], warned: Sequence[str] = ()
+) -> list[str]:
+    """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+    pairs : sequence of mapping
+        Of `compare_pairs`.
+    warned : sequence of str
+    """
     ranked = rankings(panels)
-    pairs = compare_pairs([panel.table for panel in panels], views=[panel.view for panel in panels])
-    texts = findings(ranked, pairs)
-    first = texts[: len(leading(ranked, pairs))]
-    lines = [line for text in first for line in wrapped(text)]
+    lines = [line for text in leading(ranked, pairs) for line in wrapped(text)]
     lines += in_lines(side_by_side(ranked, brief=True))
     points = _rows("points.txt", panels=panels)
     if points:
         lines += in_lines(points)
-    texts = [*texts[len(first) :], *warned]
+    texts = [*findings(ranked), *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 

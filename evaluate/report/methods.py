@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...core import InputError, counted, plural
+from ...core import InputError, plural
 from ...core.formats import file_sha256, read_json
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
 from .. import ESTIMAND, Entry, Metrics, Panel, conclude, joined_versions, with_figures
 from .answer import sentences, warnings_of
-from .page import Block, render, renew_answer, template_text
+from .page import Block, count_units, render, renew_answer, template_text
 
 _PACKAGES = {
     "bchisto": "bchisto",
@@ -46,7 +46,13 @@ def methods_text(
         Of `compare_pairs`.
     """
     kinds = [m["names"][m["units"]["kind"]] for m in metrics]
-    counts = [_units_of(m) for m in metrics]
+    # older metrics do not count images of no known patient
+    counts = [
+        count_units(
+            m["units"]["count"], m["units"]["kind"], m["units"].get("ungrouped", 0), m["names"]
+        )
+        for m in metrics
+    ]
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
     text = render(
         "methods.txt",
@@ -62,17 +68,6 @@ def methods_text(
         ],
     )
     return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
-
-
-def _units_of(metrics: Metrics) -> str:
-    """Return how many units there are; images of no known patient are units of their own, and no patients."""
-    units = metrics["units"]
-    names = metrics["names"]
-    ungrouped = units.get("ungrouped", 0)  # older metrics do not count them
-    text = counted(units["count"] - ungrouped, names[units["kind"]])
-    if ungrouped:
-        text += f" and {counted(ungrouped, names['image'])} of no known {names['group']}"
-    return text
 
 
 def method_blocks(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Iterator[Block]:

@@ -161,6 +161,14 @@ def headings(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(match[0] for match in matches if match))
 
 
+def count_units(count: int, kind: str, ungrouped: int, names: Mapping[str, str]) -> str:
+    """Return how many units there are; images of no known patient are units of their own, and not patients."""
+    text = counted(count - ungrouped, names[kind])
+    if ungrouped:
+        text += f" and {counted(ungrouped, names['image'])} of no known {names['group']}"
+    return text
+
+
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "span": span,
@@ -168,6 +176,7 @@ FORMS: dict[str, Callable[..., Any]] = {
     "number": number,
     "whole": whole,
     "counted": counted,
+    "count_units": count_units,
     "listed": listed,
     "plural": plural,
     "sentence": sentence,

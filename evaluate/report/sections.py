@@ -36,11 +36,10 @@ def first_block(
     if len(panels) == 1:
         return answer_block(panels[0], single=True)
     ranked = rankings(panels)
-    texts = findings(ranked, pairs)
     values = {
         "rows": side_by_side(ranked),
-        "findings": texts,
-        "leading": len(leading(ranked, pairs)),
+        "leading": leading(ranked, pairs),
+        "findings": findings(ranked),
         "sides": best_sides(ranked),
         "links": links or {},
     }

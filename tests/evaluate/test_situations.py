@@ -1335,7 +1335,7 @@ def evaluated(files, out):
         ((table, metrics),) = result["tables"].items()
         return [*headline(table, metrics), *result["notes"]]
     notes = warnings(panels, result["notes"])
-    return [*overview(panels), *comparison_lines(result, panels), *notes]
+    return [*overview(panels, result["comparisons"]), *comparison_lines(result, panels), *notes]
 
 
 def lacking(pattern, text, output):

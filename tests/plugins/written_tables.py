@@ -37,6 +37,15 @@ def rows_of(path):
         return list(csv.DictReader(handle))
 
 
+def written(path, rows):
+    """Write rows, each a dict, as a CSV file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def listed(cli, *arguments):
     """Return the rows that ``data list`` prints, by the name of the image, and what it says."""
     code, out, err = cli("data", "list", "--images", *arguments)

@@ -1,6 +1,5 @@
 """`bchisto next`: which images to label next, with a stranger's data by the command line."""
 
-import csv
 import json
 import re
 import shlex
@@ -13,20 +12,9 @@ import numpy as np
 import pytest
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
+from written_tables import rows_of, written
 
 CLASSES = ("gutartig", "bösartig")
-
-
-def rows_of(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def written(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def fill(manifest, label="gutartig", *, least=0):

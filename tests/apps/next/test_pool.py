@@ -1,6 +1,5 @@
 """`bchisto next --images`: a pool of further images, whose features are computed once."""
 
-import csv
 import re
 import shlex
 import shutil
@@ -10,20 +9,9 @@ import numpy as np
 import pytest
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
+from written_tables import rows_of, written
 
 CLASSES = ("gutartig", "bösartig")
-
-
-def rows_of(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def written(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def fill(manifest, label="gutartig"):

@@ -1,6 +1,5 @@
 """`bchisto serve --label`: answers in the manifest of `bchisto next`, as programs give them."""
 
-import csv
 import json
 import shutil
 import signal
@@ -15,22 +14,10 @@ from bchisto.core import InputError
 from conftest import write_tissue
 from fastapi import HTTPException
 from page_server import serving
+from written_tables import rows_of, written
 
 CLASSES = ("gutartig, klar", 'bösartig "G3"', "-unklar'")
 """Commas, quotes and umlauts; the last begins as a formula does."""
-
-
-def rows_of(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def written(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def label_of(row):
@@ -94,7 +81,7 @@ def test_answers_are_written_at_once_and_nothing_else_changes(manifest):
             k: v for k, v in old.items() if k not in changed
         }
     current = read_round(manifest, CLASSES)
-    assert current.labels == 7, "what cannot be told is no label"
+    assert current.labels == 7, "what cannot be told is not a label"
     assert [answer_in(row) for row in current.rows.values()][3:] == ["=Neue", "?", f"={CLASSES[1]}"]
 
 
@@ -109,16 +96,16 @@ def test_undo_and_what_was_suggested_stays_so(manifest):
 
 
 @pytest.mark.parametrize(
-    ("present", "said"),
+    ("present", "words"),
     [("=Neue", "by now, =Neue"), ("?", r"by now, \?")],
 )
-def test_a_stale_answer_is_refused_and_says_what_is_there(manifest, present, said):
+def test_a_stale_answer_is_refused_and_says_what_is_there(manifest, present, words):
     give(manifest, 0, present)
     before = manifest.read_bytes()
-    with pytest.raises(HTTPException, match=said) as refused:
+    with pytest.raises(HTTPException, match=words) as refused:
         give(manifest, 0, f"={CLASSES[0]}")
     assert refused.value.status_code == 409
-    with pytest.raises(HTTPException, match=said):
+    with pytest.raises(HTTPException, match=words):
         give(manifest, 0, "", f"={CLASSES[0]}")
     give(manifest, 0, present)  # sent again, as after a lost connection
     assert manifest.read_bytes() == before
@@ -465,10 +452,10 @@ def test_what_is_refused(strange, run_copy, refused, tmp_path, completed, tiny_o
     assert "--classes" in told
 
 
-def opened(chrome, page, said):
+def opened(chrome, page, errors):
     context = chrome.new_context(viewport={"width": 1200, "height": 900})
     window = context.new_page()
-    window.on("pageerror", lambda error: said.append(str(error)))
+    window.on("pageerror", lambda error: errors.append(str(error)))
     window.goto(page.address)
     ready(window)
     return window
@@ -522,16 +509,17 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
     run = make_run(tmp_path / "Zürich, ü", completed, tiny_options)
     completed("next", run, "--count", 6)
     manifest = run / "next" / "manifest.csv"
-    said, told = [], {}
+    errors = []
+    told = {}
     with serving(start, run, "--label") as page:
-        window = opened(chrome, page, said)
+        window = opened(chrome, page, errors)
         assert window.inner_text("#progress") == "0 of 6 of round 1, 0 labels in all rounds"
         heights = window.locator("#round button:visible").evaluate_all(
             "all => all.map(button => button.getBoundingClientRect().height)"
         )
         assert min(heights) >= 44
         assert window.inner_text("#suggestion") == ""
-        second = opened(chrome, page, said)
+        second = opened(chrome, page, errors)
         image = shown_in(window)
         assert shown_in(second) == image
         # a wrong key, taken back, and the right one
@@ -590,7 +578,7 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
         window.keyboard.press("0")
         window.wait_for_selector("text=The page does not answer")
     with serving(start, run, "--label") as page:
-        window = opened(chrome, page, said)
+        window = opened(chrome, page, errors)
         assert f"{len(told)} of 6 of round 1" in window.inner_text("#progress")
         while image := shown_in(window):
             assert image not in told
@@ -617,4 +605,4 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
         assert [row["image_id"] for row in rows if row["suggested"]] == [suggested]
         assert state(page)["labels"] == len(told) == 6
         assert window.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert said == []
+    assert errors == []
