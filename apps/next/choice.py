@@ -151,13 +151,14 @@ def choose_next(
     options: dict[str, Any] = {}
     with suppress(InputError):  # features of other programs, which no featurize made
         options = load_config(top / "run.json", command="featurize")
-    if not (folder / MANIFEST).is_file():
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
         refuse_overwriting([folder / ALL_IMAGES], named_files(*options.values()))
     store, apart = join_pool(store, top / "pool", settings.images, options)
-    table = read_images(store, folder / MANIFEST)
+    table = read_images(store, manifest)
     current = _Round(table, settings)
     if not current.free():
-        if (folder / MANIFEST).is_file():  # the labels of the last round come into the run, too
+        if manifest.is_file():  # the labels of the last round come into the run, too
             table.write(folder / ALL_IMAGES, table.names)
         text = "{}: each of its {} images has a label, was chosen before, or is a near-duplicate of one that was"
         raise InputError(text, store, len(table.names))

@@ -95,14 +95,12 @@ def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     curves: list[LearningCurve] = []
     if not truth.image_ids:
         return curves
-    try:
+    with suppress(InputError):
+        rows = table.rows_of(truth.image_ids)
         folds = _draw_folds(truth, table.copies, seed)
-    except InputError:
-        return curves
-    rows = table.rows_of(truth.image_ids)
-    for unit, of_images in members.items():
-        with suppress(InputError):
-            curves.append(_curve(truth, rows, folds, drawn, unit, of_images))
+        for unit, of_images in members.items():
+            with suppress(InputError):
+                curves.append(_curve(truth, rows, folds, drawn, unit, of_images))
     return curves
 
 

@@ -53,15 +53,21 @@ class RunImages:
 
     def labelled(self) -> PredictionTable:
         """Return the images that have a label, each predicted as it is; one without a patient is a patient."""
-        names = [name for name in self.names if name in self.cells["label"]]
+        labels_of = self.cells["label"]
+        names = [name for name in self.names if name in labels_of]
         groups = [self.cells["group"].get(name) or None for name in names]
         if any(groups):
             groups = [group or name for group, name in zip(groups, names, strict=True)]
-        texts = [self.cells["label"][name] for name in names]
-        classes, labels = np.unique(texts, return_inverse=True)
-        folds = (None,) * len(names)
+        classes, labels = np.unique([labels_of[name] for name in names], return_inverse=True)
         return PredictionTable(
-            "", tuple(classes), tuple(names), labels, None, labels, folds, tuple(groups)
+            "",
+            tuple(classes),
+            tuple(names),
+            labels,
+            None,
+            labels,
+            (None,) * len(names),
+            tuple(groups),
         )
 
     def begin_round(self) -> int:
@@ -80,9 +86,9 @@ class RunImages:
             }
         return last
 
-    def rows_of(self, names: Iterable[str]) -> Floats32:
+    def rows_of(self, names: Sequence[str]) -> Floats32:
         """Return the rows of some images, in the order of the file."""
-        return self.rows[np.isin(self.names, list(names))]
+        return self.rows[np.isin(self.names, names)]
 
     def in_order(self, seed: int) -> list[int]:
         """Return all positions in an order that follows from the seed and the names, so that further images fit in."""
@@ -106,10 +112,9 @@ class RunImages:
 
 def run_of(store: Path) -> Path:
     """Return the folder of the run that a feature file is of."""
-    folder = store.parent
-    if folder.name == "features":
-        return folder.parent
-    return folder
+    if store.parent.name == "features":
+        return store.parents[1]
+    return store.parent
 
 
 def read_images(path: Path, manifest: Path) -> RunImages:
@@ -149,13 +154,7 @@ def read_images(path: Path, manifest: Path) -> RunImages:
             first, second = (numbers[name] for name in pair)
             twins[first].add(second)
             twins[second].add(first)
-    return RunImages(
-        names,
-        np.concatenate(blocks),
-        twins,
-        facts.copies,
-        cells,
-    )
+    return RunImages(names, np.concatenate(blocks), twins, facts.copies, cells)
 
 
 def _cells(store: Store, groups: dict[str, str], further: Mapping[str, Mapping[str, str]]) -> Cells:

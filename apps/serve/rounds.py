@@ -78,8 +78,11 @@ class Rounds:
         self.give = partial(give_answer, manifest, classes)
         current = self._round()
         if len(current.classes) < 2:
-            text = "{}: fewer than two classes are known; name them with {featurize.classes}, or label images in {}"
-            raise InputError(text, run, manifest)
+            raise InputError(
+                "{}: fewer than two classes are known; name them with {featurize.classes}, or label images in {}",
+                run,
+                manifest,
+            )
         # as bchisto next, which names no command in the first round
         self._is_due = current.number > 1
 
@@ -130,17 +133,18 @@ class Rounds:
         """
         self._progress["doing"] = "the labels are taken into the run"
         # a run that was copied or moved is this one, whatever its files say
-        out = ("--out", str(self._top))
-        images = ("--images", str(self._next / ALL_IMAGES))
-        options = ("--config", str(self._next / OPTIONS))
-        _, _, messages = await _command("featurize", *options, *images, *out)
+        out = ("--out", self._top)
+        images = ("--images", self._next / ALL_IMAGES)
+        _, _, messages = await _command(
+            "featurize", "--config", self._next / OPTIONS, *images, *out
+        )
         lines = [line for line in messages if line.startswith(_TRAINS)]
         if not lines:
             return messages[-1]
         self._progress["doing"] = "the models are trained"
-        words = shlex.split(lines[0])[2:]
+        words: list[Any] = shlex.split(lines[0])[2:]
         if (self._top / "boost").is_dir():
-            words = ["boost", "--config", str(self._top / "run.json"), *out]
+            words = ["boost", "--config", self._top / "run.json", *out]
         code, printed, messages = await _command(*words)
         self._progress["figures"] = printed
         return messages[-1] if code else ""
@@ -166,7 +170,7 @@ class Rounds:
         return path
 
 
-async def _command(*words: str) -> tuple[int | None, str, list[str]]:
+async def _command(*words: Any) -> tuple[int | None, str, list[str]]:
     """Run a command of bchisto, and return its exit code, its results, and the lines of its messages."""
     process = await start_process(
         *(sys.executable, "-m", "bchisto", *words), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
