@@ -93,11 +93,7 @@ def read_images(
     # before names give patients, which are not a part of the identity of the images
     patients_apart = is_ruled or _patients_apart(layout, records)
     if "group_from" in layout.options:
-        if any(record.group for record in records):
-            records, joined = settle_groups(records, root=root, ruled="group_from" in given)
-            findings += joined
-        if not is_ruled:
-            records = _patients_in_names(records, root, given, findings)
+        records = _settle_patients(records, root, given, findings, is_ruled=is_ruled)
     files = len(records)
     records = _join_ids(records, table, findings)
 
@@ -114,6 +110,23 @@ def read_images(
     ).with_classes(_class_order(records, layout, classes, label_level))
     findings += _absent_classes(result, classes)
     return replace(result, findings=tuple(findings))
+
+
+def _settle_patients(
+    records: list[ImageRecord],
+    root: Path,
+    given: Mapping[str, Any],
+    findings: Findings,
+    *,
+    is_ruled: bool,
+) -> list[ImageRecord]:
+    """Return the records with spellings of a patient joined, and with patients of the names if no option rules them."""
+    if any(record.group for record in records):
+        records, joined = settle_groups(records, root=root, ruled="group_from" in given)
+        findings.extend(joined)
+    if is_ruled:
+        return records
+    return _patients_in_names(records, root, given, findings)
 
 
 def _accepted(options: Mapping[str, Any], layout: LayoutSpec) -> dict[str, Any]:

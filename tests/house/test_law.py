@@ -25,17 +25,13 @@ ARROWS = 55
 WAYS = {"featurize": 49, "boost": 69, "predict": 58}
 """Modules that 12 images, 3 folds and the prediction of an image enter, in every thread and process."""
 
-BRANCHES = 30
+BRANCHES = 15
 STATEMENTS = 40
-MANY_BRANCHES = 15
 
 CONDITIONALS = 2.5
-PAIRS = 0.6
-WALRUSES = 0.4
+PAIRS = 0.1
+WALRUSES = 0.1
 """For 1,000 tokens. Choices by index, by repetition, and by `and` or `or` count as conditional expressions."""
-
-FUNCTIONS_OF_MANY_BRANCHES = 30
-"""A number that only falls: who lowers what is counted lowers it."""
 
 TOKENS = {
     "apps": 0,
@@ -119,11 +115,6 @@ def test_no_function_is_heavy(house, counted):
     assert len(functions) > 2000
     assert [function for function in functions if function.branches > BRANCHES] == []
     assert [function for function in functions if function.statements > STATEMENTS] == []
-
-
-def test_few_functions_have_many_branches(house, counted):
-    many = [f for f in house.functions_of(counted) if f.branches > MANY_BRANCHES]
-    assert len(many) <= FUNCTIONS_OF_MANY_BRANCHES, many
 
 
 def test_a_line_says_one_thing(house, counted):
