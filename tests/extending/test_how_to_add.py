@@ -27,6 +27,9 @@ EXTENDING = REPOSITORY / "docs" / "extending.md"
 
 pytestmark = pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="copies what git tracks")
 
+APART = ("dataset", "pooling")
+"""Changes in a copy of their own: one recognises the images of all tests, one changes lines that another changes."""
+
 OUTSIDE = ("tests/", "docs/", "tools/")
 """Folders of files that are no code of the package."""
 
@@ -92,37 +95,57 @@ def added_text(change):
     return "\n".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
 
 
+def changed_copy(root, changes):
+    """Copy what git tracks to a folder, change the copy as contributors do, and test its house."""
+    listed = subprocess.run(
+        ["git", "-C", REPOSITORY, "ls-files", "-z"], capture_output=True, check=True
+    )
+    for path in listed.stdout.decode().split("\0"):
+        source = REPOSITORY / path
+        if path and source.is_file():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, root / path)
+    site = root.parent / "site"
+    site.mkdir()
+    (site / "bchisto").symlink_to(root)
+    for words in (["init", "--quiet"], *(["apply", "-C1", path] for path in changes), ["add", "."]):
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    copy = Copy(root, root)
+    for maker in MAKERS:
+        copy.python(maker, folder=root)
+    tests = [f"tests/house/{file}" for file in HOUSE]
+    options = ("-q", "-p", "no:cacheprovider", "-m", "not slow")
+    copy.python("-m", "pytest", *options, *tests, folder=root)
+
+
+@pytest.fixture(scope="module")
+def changed_root(tmp_path_factory):
+    """Return a function that names the copy with a change; all that can stand together are in one."""
+    roots = {}
+
+    def root_with(name):
+        together = name not in APART
+        changes = [CHANGES / f"{name}.diff"]
+        if together:
+            changes = [path for path in EVERY if path.stem not in APART]
+        key = "together" if together else name
+        if key not in roots:
+            roots[key] = tmp_path_factory.mktemp(key) / "clone"
+            changed_copy(roots[key], changes)
+        return roots[key]
+
+    return root_with
+
+
 @pytest.fixture
-def copy_with(tmp_path):
-    """Return a function that copies what git tracks, changes the copy as a contributor does, and tests its house."""
+def copy_with(changed_root, tmp_path):
+    """Return a function for a copy with a change, and a folder of its own for the commands of a test."""
 
     def make(name):
-        listed = subprocess.run(
-            ["git", "-C", REPOSITORY, "ls-files", "-z"], capture_output=True, check=True
-        )
-        root = tmp_path / "clone"
-        for path in listed.stdout.decode().split("\0"):
-            source = REPOSITORY / path
-            if path and source.is_file():
-                (root / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, root / path)
-        (tmp_path / "site").mkdir()
-        (tmp_path / "site" / "bchisto").symlink_to(root)
-        copy = Copy(root, tmp_path / "work")
-        copy.work.mkdir()
-        for words in (
-            ["init", "--quiet"],
-            ["apply", "-C1", CHANGES / f"{name}.diff"],
-            ["add", "."],
-        ):
-            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-        for maker in MAKERS:
-            copy.python(maker, folder=root)
-        tests = [f"tests/house/{file}" for file in HOUSE]
-        options = ("-q", "-p", "no:cacheprovider", "-m", "not slow")
-        copy.python("-m", "pytest", *options, *tests, folder=root)
-        return copy
+        work = tmp_path / "work"
+        work.mkdir()
+        return Copy(changed_root(name), work)
 
     return make
 
