@@ -393,6 +393,7 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
     """Return what of the rows is independent, and how many units the first figures of a report would need."""
     of_groups = units.kind == "group"
     unit = table.group_is if of_groups else units.kind
+    classes = range(len(table.classes))
     return {
         "kind": units.kind,
         "count": units.count,
@@ -401,6 +402,7 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "trained": len(table.not_new),
         "trained_groups": len(table.groups_of_training.intersection(table.groups)),
         "one_class_folds": _tests_single_classes(table),
+        "of_class": [len({*units.member[table.labels == k].tolist()}) for k in classes],
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": ungrouped_images(table, units),
         "estimand": ESTIMAND.format(units=plural(unit)),
