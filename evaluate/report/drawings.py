@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import (
+    Figure,
     Mask,
     Metrics,
     Panel,
@@ -80,6 +81,8 @@ _FIGURES = {
 }
 """Figures that are drawn of a table, to the name of their chance."""
 
+_CORRECTED = "corrected for the choice (BBC-CV)"
+
 _MOST_BARS = 24
 """Most tables of which a figure is drawn: more do not fit on a page."""
 
@@ -101,39 +104,50 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
         rows = [(panel.metrics, key, panel.table.name) for panel in panels[:_MOST_BARS]]
         caption = f"{names[key].capitalize()} of {len(rows)} results"
     titles = [title for _, _, title in rows]
-    # corrected for the choice if the table was chosen
-    figures = [corrected(metrics, key) for metrics, key, _ in rows]
+    units = [metrics["names"][metrics["units"]["kind"]] for metrics, _, _ in rows]
+    if len({*units}) > 1:
+        titles = [f"{title} (CI by {unit})" for title, unit in zip(titles, units, strict=True)]
+    measured = {place: metrics[key] for place, (metrics, key, _) in enumerate(rows)}
+    left = {place: corrected(metrics, key) for place, (metrics, key, _) in enumerate(rows)}
+    # only those which the choice lowers have a second mark
+    lowered = {place: figure for place, figure in left.items() if figure != measured[place]}
     chances = [metrics["chance"][_FIGURES[key]] for metrics, key, _ in rows]
 
     def draw(axes: Any) -> None:
         places = range(len(rows))
-        for place, figure in zip(places, figures, strict=True):
-            ends = 100 * np.array(figure.interval or [np.nan, np.nan])
-            axes.plot(ends, [place, place], color=_BLUE, linewidth=2.5)
-        axes.plot([100 * figure.value for figure in figures], places, "o", color=_BLUE)
+        _plot_figures(axes, measured, "o", _BLUE, "as measured")
+        if lowered:
+            below = {place + 0.28: figure for place, figure in lowered.items()}
+            _plot_figures(axes, below, "D", _POINTS[2], _CORRECTED)
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncol=2, fontsize=8, frameon=False)
         axes.plot(100 * np.array(chances), places, "k|", markersize=16, markeredgewidth=2)
         axes.set_yticks(places, titles, fontsize=9)
         axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
 
-    columns = zip(titles, figures, chances, strict=True)
-    texts = [
-        f"{title} {cell(figure, between=' ')}, chance {percent(chance)}"
-        for title, figure, chance in columns
-    ]
+    texts = []
+    for place, (title, chance) in enumerate(zip(titles, chances, strict=True)):
+        text = f"{title} {cell(measured[place], between=' ')}, chance {percent(chance)}"
+        if place in lowered:
+            text += f", {_CORRECTED} {cell(lowered[place], between=' ')}"
+        texts.append(text)
     return Drawing(
         _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
         f"{caption}: {'; '.join(texts)}.",
-        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance"
-        f"{_choice_note(rows)}",
+        f"{caption} as measured: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is "
+        f"chance{f'; the diamond: {_CORRECTED}' * bool(lowered)}",
     )
 
 
-def _choice_note(rows: Sequence[tuple[Metrics, str, str]]) -> str:
-    """Return the end of a caption that says why a figure is not that of the table."""
-    if any(corrected(metrics, key).value < metrics[key].value for metrics, key, _ in rows):
-        return "; what was chosen is corrected for the choice, and lower than in the table"
-    return ""
+def _plot_figures(
+    axes: Any, figures: Mapping[float, Figure], sign: str, colour: str, label: str
+) -> None:
+    """Draw figures at their heights, with their intervals."""
+    for height, figure in figures.items():
+        ends = 100 * np.array(figure.interval or [np.nan, np.nan])
+        axes.plot(ends, [height, height], color=colour, linewidth=2.5)
+    values = [100 * figure.value for figure in figures.values()]
+    axes.plot(values, [*figures], sign, color=colour, label=label)
 
 
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:

@@ -11,7 +11,7 @@ from ...core.formats import file_sha256, read_json
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import ESTIMAND, Entry, Metrics, Panel, conclude, joined_versions, with_figures
+from .. import Entry, Metrics, Panel, conclude, joined_versions, with_figures
 from .answer import sentences, warnings_of
 from .page import Block, count_units, render, renew_answer, template_text
 
@@ -59,7 +59,7 @@ def methods_text(
         tables=metrics,
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
         units=list(dict.fromkeys(counts)),
-        about=list(dict.fromkeys(ESTIMAND.format(units=plural(kind)) for kind in kinds)),
+        about=list(dict.fromkeys(map(plural, kinds))),
         pairs=pairs,
         software=[
             f"{_PACKAGES[name]} {which}".strip()
@@ -188,7 +188,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
     Returns
     -------
     dict
-        Its ``name``; ``lines``, sentences, first the answer and then what it means; ``protocol``, how it was measured;
+        Its ``name``; ``lines``, sentences, first the answer and then what it means, with the ``verdict``; ``protocol``, how it was measured;
         ``used``, how many images; ``dataset``; ``counts``, of each class; ``methods``, sentences on what was trained.
     """
     run = metrics.get("run", {})
@@ -197,6 +197,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
         "name": name,
         "methods": run.get("methods", ()),
         "lines": [],
+        "verdict": "",
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
@@ -205,8 +206,10 @@ def measured(name: str, metrics: Metrics) -> Entry:
     entry = tables.get("fusion") or next(iter(tables.values()), None)
     if entry:
         table = with_figures(entry)
+        conclusion = conclude(table)
         facts["lines"] = sentences(
-            "terminal.txt", name=name, a=conclude(table), warnings=warnings_of(table)
+            "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )
+        facts["verdict"] = "".join(sentences("verdict.txt", a=conclusion))
         facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
     return facts

@@ -148,6 +148,9 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
 _HEADING = re.compile(r"\b(?=[A-Z -]*[A-Z]{4})[A-Z]{2,}(?:[ -][A-Z]{2,})*\b|image-level folds")
 """What a folded caution is called: its words in capitals, or folds that divide patients."""
 
+_BEGIN = re.compile(r"(?:[\w'., -]+: (?=[A-Z]))?(.+?)(?:[:;(]|,? such as|$)")
+"""What another is called: its first words, without the names of tables before it."""
+
 
 def headings(texts: Sequence[str]) -> list[str]:
     """Return what must be seen of cautions that are folded.
@@ -155,10 +158,12 @@ def headings(texts: Sequence[str]) -> list[str]:
     Examples
     --------
     >>> headings(["a: PATIENTS UNKNOWN: no patient", "20 pairs", "NON-COMMERCIAL WEIGHTS: x", "b: PATIENTS UNKNOWN: y"])
-    ['PATIENTS UNKNOWN', 'NON-COMMERCIAL WEIGHTS']
+    ['PATIENTS UNKNOWN', '20 pairs', 'NON-COMMERCIAL WEIGHTS']
+    >>> headings(["svm: Fold 1 trained on 29 %, while 74 % are: its scores do not compare"])
+    ['Fold 1 trained on 29 %, while 74 % are']
     """
-    matches = (_HEADING.search(text) for text in texts)
-    return list(dict.fromkeys(match[0] for match in matches if match))
+    matches = (_HEADING.search(text) or _BEGIN.match(text) for text in texts)
+    return list(dict.fromkeys(match[match.lastindex or 0].strip() for match in matches if match))
 
 
 def count_units(count: int, kind: str, ungrouped: int, names: Mapping[str, str]) -> str:
@@ -382,22 +387,24 @@ def render_page(
         temporary.write_text(html, encoding="utf-8")
 
 
-_ANSWER = re.compile(rb"<!-- answer -->.*?<!-- end of answer -->", re.DOTALL)
+_ANSWER = re.compile(rb"<!-- (answer|drawing) -->.*?<!-- end of \1 -->", re.DOTALL)
+"""What the choice of the best changes."""
 
 
-def page_text(first: Sequence[Block]) -> str:
-    """Return a page that holds only its answer."""
+def page_text(first: Sequence[Block], glance: Sequence[Section]) -> str:
+    """Return a page that holds only its answer, and the figures drawn."""
     template = page_templates(__package__, passed_on=True).get_template("blocks.html")
-    return str(template.render(title="", renamed=[], banners=[], first=first, sections=[]))
+    values = {"first": first, "glance": glance}
+    return str(template.render(title="", renamed=[], banners=[], sections=[], **values))
 
 
 def renew_answer(path: Path, page: str) -> None:
-    """Replace the answer of a report or card, with the comments around it, by that of another, and nothing else.
+    """Replace the answer of a report or card, and its drawing, with the comments around them, by those of another.
 
     A file without these comments is left as it is, with a warning.
     """
     old = path.read_bytes()
-    new = _ANSWER.findall(page.encode())
+    new = {part[1]: part[0] for part in _ANSWER.finditer(page.encode())}
     if not _ANSWER.search(old):
         text = (
             "%s: the comments around its answer are gone, so it does not say the choice of the best"
@@ -405,7 +412,7 @@ def renew_answer(path: Path, page: str) -> None:
         _log.warning(text, path)
         return
     with atomic_output(path) as temporary:
-        temporary.write_bytes(_ANSWER.sub(lambda _: new[0], old, count=1))
+        temporary.write_bytes(_ANSWER.sub(lambda part: new[part[1]], old))
 
 
 def style_of(package: str | None, style: str) -> str:

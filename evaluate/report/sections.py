@@ -51,11 +51,11 @@ def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -
 
     Of several tables, the confusion matrix of the first that learnt something is beside the figures.
     """
-    results = Block(drawings=[results_drawing(panels)])
+    values: dict[str, Any] = {"drawing": results_drawing(panels)}
     row = first_learnt(panels)
     if len(panels) > 1 and row is not None:
-        values = {"a": conclude(panels[row].metrics), "name": panels[row].table.name}
-        results = replace(results, template="confusion.html", values=values)
+        values |= {"a": conclude(panels[row].metrics), "name": panels[row].table.name}
+    results = Block(template="results.html", values=values)
     return Section("At a glance", [results, *chain.from_iterable(errors)])
 
 
@@ -108,6 +108,11 @@ def picture_blocks(
         [_sample_blocks(panel, heading, hits, keys) for panel in panels]
         for heading, hits in (("Wrongly classified", False), ("Correctly classified", True))
     )
+    if len(panels) > 1:
+        errors = [
+            [replace(block, heading=f"{block.heading} by {panel.table.name}") for block in blocks]
+            for panel, blocks in zip(panels, errors, strict=True)
+        ]
     return errors, right, keys
 
 
