@@ -188,7 +188,8 @@ def measured(name: str, metrics: Metrics) -> Entry:
     Returns
     -------
     dict
-        Its ``name``; ``lines``, sentences, first the answer and then what it means, with the ``verdict``; ``protocol``, how it was measured;
+        Its ``name``; ``lines``, sentences, first the answer and then what it means, with the
+        ``verdict``; ``protocol``, how it was measured;
         ``used``, how many images; ``dataset``; ``counts``, of each class; ``methods``, sentences on what was trained.
     """
     run = metrics.get("run", {})

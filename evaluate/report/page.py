@@ -162,7 +162,7 @@ def headings(texts: Sequence[str]) -> list[str]:
     >>> headings(["svm: Fold 1 trained on 29 %, while 74 % are: its scores do not compare"])
     ['Fold 1 trained on 29 %, while 74 % are']
     """
-    matches = (_HEADING.search(text) or _BEGIN.match(text) for text in texts)
+    matches = (_HEADING.search(text) or _BEGIN.match(public(text)) for text in texts)
     return list(dict.fromkeys(match[match.lastindex or 0].strip() for match in matches if match))
 
 
