@@ -141,9 +141,13 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
 
     A flow has None where a number is not known.
     """
-    flows = [panel.run.get("flow") for panel in panels]
-    for flow in {repr(flow): flow for flow in flows if flow}.values():
-        yield Block(template="flow.html", values={"flow": flow})
+    flows = [
+        {"flow": panel.run["flow"], "doubts": panel.run.get("doubts")}
+        for panel in panels
+        if panel.run.get("flow")
+    ]
+    for flow in {repr(flow): flow for flow in flows}.values():
+        yield Block(template="flow.html", values=flow)
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
         if panel.metrics["names"]["row"] != panel.metrics["names"]["group"]:
