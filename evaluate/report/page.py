@@ -405,7 +405,7 @@ def renew_answer(path: Path, page: str) -> None:
     """
     old = path.read_bytes()
     new = {part[1]: part[0] for part in _ANSWER.finditer(page.encode())}
-    if not _ANSWER.search(old):
+    if b"answer" not in (part[1] for part in _ANSWER.finditer(old)):
         text = (
             "%s: the comments around its answer are gone, so it does not say the choice of the best"
         )
