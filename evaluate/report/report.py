@@ -353,7 +353,10 @@ def write_run_report(
             banners.append(f"{_name(path, run)} is not shown: it is about other images")
     title = "All results of this run"
     if shown:
-        title += f": {images_tested(shown[0].metrics)}, read as {shown[0].run['dataset'] or 'embeddings'}"
+        title += f": {images_tested(shown[0].metrics)}"
+        dataset = shown[0].run.get("dataset")
+        if dataset:
+            title += f", read as {dataset}"
     tables = [panel.table for panel in shown]
     pairs = compare_pairs(tables, views=[panel.view for panel in shown])
     banners += unlike_pairs(tables, rows=False)
