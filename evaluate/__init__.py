@@ -63,7 +63,6 @@ from .panel import (
     paper_table,
     read_facts,
     rows_of,
-    spread_sentence,
     variance_split,
 )
 from .predictions import (

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import (
-    Figure,
     Mask,
     Metrics,
     Panel,
@@ -103,51 +102,39 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
         key = ranking_figure(tables) or "accuracy"
         rows = [(panel.metrics, key, panel.table.name) for panel in panels[:_MOST_BARS]]
         caption = f"{names[key].capitalize()} of {len(rows)} results"
-    titles = [title for _, _, title in rows]
-    units = [metrics["names"][metrics["units"]["kind"]] for metrics, _, _ in rows]
-    if len({*units}) > 1:
-        titles = [f"{title} (CI by {unit})" for title, unit in zip(titles, units, strict=True)]
-    measured = {place: metrics[key] for place, (metrics, key, _) in enumerate(rows)}
-    left = {place: corrected(metrics, key) for place, (metrics, key, _) in enumerate(rows)}
-    # only those which the choice lowers have a second mark
-    lowered = {place: figure for place, figure in left.items() if figure != measured[place]}
+    kinds = {metrics["units"]["kind"] for metrics in tables}
+    titles = []
     chances = [metrics["chance"][_FIGURES[key]] for metrics, key, _ in rows]
+    texts = []
+    marks = []
+    for row, (metrics, key, title) in enumerate(rows):
+        if len(kinds) > 1:
+            title += f" (CI by {metrics['names'][metrics['units']['kind']]})"
+        titles.append(title)
+        figure = metrics[key]
+        left = corrected(metrics, key)
+        texts.append(f"{title} {cell(figure, between=' ')}, chance {percent(chances[row])}")
+        marks.append((row, figure, "o", _BLUE))
+        if left != figure:
+            texts[row] += f", {_CORRECTED} {cell(left, between=' ')}"
+            marks.append((row + 0.28, left, "D", _POINTS[2]))
 
     def draw(axes: Any) -> None:
+        for height, figure, sign, colour in marks:
+            ends = 100 * np.array(figure.interval or [np.nan, np.nan])
+            axes.plot(ends, [height, height], color=colour, linewidth=2.5)
+            axes.plot(100 * figure.value, height, sign, color=colour)
         places = range(len(rows))
-        _plot_figures(axes, measured, "o", _BLUE, "as measured")
-        if lowered:
-            below = {place + 0.28: figure for place, figure in lowered.items()}
-            _plot_figures(axes, below, "D", _POINTS[2], _CORRECTED)
-            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncol=2, fontsize=8, frameon=False)
         axes.plot(100 * np.array(chances), places, "k|", markersize=16, markeredgewidth=2)
         axes.set_yticks(places, titles, fontsize=9)
         axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
 
-    texts = []
-    for place, (title, chance) in enumerate(zip(titles, chances, strict=True)):
-        text = f"{title} {cell(measured[place], between=' ')}, chance {percent(chance)}"
-        if place in lowered:
-            text += f", {_CORRECTED} {cell(lowered[place], between=' ')}"
-        texts.append(text)
-    return Drawing(
-        _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
-        f"{caption}: {'; '.join(texts)}.",
-        f"{caption} as measured: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is "
-        f"chance{f'; the diamond: {_CORRECTED}' * bool(lowered)}",
-    )
-
-
-def _plot_figures(
-    axes: Any, figures: Mapping[float, Figure], sign: str, colour: str, label: str
-) -> None:
-    """Draw figures at their heights, with their intervals."""
-    for height, figure in figures.items():
-        ends = 100 * np.array(figure.interval or [np.nan, np.nan])
-        axes.plot(ends, [height, height], color=colour, linewidth=2.5)
-    values = [100 * figure.value for figure in figures.values()]
-    axes.plot(values, [*figures], sign, color=colour, label=label)
+    alt = f"{caption}: {'; '.join(texts)}."
+    caption += " as measured: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance"
+    if len(marks) > len(rows):
+        caption += f"; the diamond: {_CORRECTED}"
+    return Drawing(_drawn(draw, 6.0, 0.55 + 0.34 * len(rows)), alt, caption)
 
 
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:

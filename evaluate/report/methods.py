@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...core import InputError, plural
+from ...core import InputError
 from ...core.formats import file_sha256, read_json
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
 from .. import Entry, Metrics, Panel, conclude, joined_versions, with_figures
 from .answer import sentences, warnings_of
-from .page import Block, count_units, render, renew_answer, template_text
+from .page import Block, render, renew_answer, template_text
 
 _PACKAGES = {
     "bchisto": "bchisto",
@@ -45,21 +45,11 @@ def methods_text(
     pairs : sequence of mapping
         Of `compare_pairs`.
     """
-    kinds = [m["names"][m["units"]["kind"]] for m in metrics]
-    # older metrics do not count images of no known patient
-    counts = [
-        count_units(
-            m["units"]["count"], m["units"]["kind"], m["units"].get("ungrouped", 0), m["names"]
-        )
-        for m in metrics
-    ]
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
     text = render(
         "methods.txt",
         tables=metrics,
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
-        units=list(dict.fromkeys(counts)),
-        about=list(dict.fromkeys(map(plural, kinds))),
         pairs=pairs,
         software=[
             f"{_PACKAGES[name]} {which}".strip()

@@ -24,7 +24,6 @@ from .. import (
     positives_needed,
     power_note,
     rows_of,
-    spread_sentence,
 )
 
 _log = logging.getLogger(__name__)
@@ -174,30 +173,33 @@ def count_units(count: int, kind: str, ungrouped: int, names: Mapping[str, str])
     return text
 
 
+_NAMED: tuple[Callable[..., Any], ...] = (
+    counted,
+    count_units,
+    listed,
+    plural,
+    sentence,
+    cell,
+    named,
+    rows_of,
+    images_tested,
+    figures_of,
+    pooled_auc,
+    power_note,
+    positives_needed,
+    widened,
+    headings,
+    informs,
+)
+
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "span": span,
     "points": points,
     "number": number,
     "whole": whole,
-    "counted": counted,
-    "count_units": count_units,
-    "listed": listed,
-    "plural": plural,
-    "sentence": sentence,
-    "cell": cell,
     "p": p_value,
-    "named": named,
-    "rows_of": rows_of,
-    "images_tested": images_tested,
-    "figures_of": figures_of,
-    "spread_sentence": spread_sentence,
-    "pooled_auc": pooled_auc,
-    "power_note": power_note,
-    "positives_needed": positives_needed,
-    "widened": widened,
-    "headings": headings,
-    "informs": informs,
+    **{form.__name__: form for form in _NAMED},
 }
 """The filters of templates."""
 

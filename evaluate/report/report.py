@@ -32,7 +32,6 @@ from .. import (
     as_json,
     choice_of,
     compare_pairs,
-    images_tested,
     name_in,
     rankings,
     read_facts,
@@ -351,12 +350,8 @@ def write_run_report(
             shown.append(panel)
         else:
             banners.append(f"{_name(path, run)} is not shown: it is about other images")
-    title = "All results of this run"
-    if shown:
-        title += f": {images_tested(shown[0].metrics)}"
-        dataset = shown[0].run.get("dataset")
-        if dataset:
-            title += f", read as {dataset}"
+    read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
+    title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
     tables = [panel.table for panel in shown]
     pairs = compare_pairs(tables, views=[panel.view for panel in shown])
     banners += unlike_pairs(tables, rows=False)

@@ -345,7 +345,7 @@ def test_classes_and_patients_are_counted_by_hand(tmp_path):
         ["y", "2", "2", "1 (1 to 1)", "0"],
         ["all", "5", "2", "2 (1 to 3)", "1"],
     ]
-    assert both.text == "1 patient has images of more than one class."
+    assert both.text == "Of more than one class: 1 patient."
     assert len(list(cohort_blocks(replace(table, groups=(None,) * 5)))) == 1
     run = {"flow": {"found": 9, "refused": 1, "duplicates": 0, "failed": None, "used": 5}}
     write_report(
