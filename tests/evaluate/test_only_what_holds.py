@@ -140,7 +140,9 @@ def methods(*panels):
 def test_the_methods_keep_estimands_apart_and_repeat_nothing():
     known, unknown = table(0.8, name="known"), table(0.8, name="unknown", known=False)
     one = methods(*panels_of(known))
-    assert one.count("They are about the trained models on new patients of the same kind;") == 1
+    assert (
+        one.count("Intervals are about the trained models on new patients of the same kind;") == 1
+    )
     both = methods(*panels_of(known, unknown))
     assert (
         "Intervals over patients are about the trained models on new patients, those over images are about the "
@@ -181,16 +183,17 @@ def test_the_form_claims_of_each_table_what_holds_of_it(tmp_path):
     output, way = form_of(
         written(tmp_path, panels_of(whole, no_scores, divided, unknown, chosen=False))[1]
     )
-    assert "Only the predicted class (called)" in output
+    assert "; only the predicted class (called)" in output
     assert "A probability for each class (whole, divided, unknown)" in output.replace(
         "(whole, unknown, divided)", "(whole, divided, unknown)"
     )
     for part in (
-        "Each patient or slide is tested whole (whole, called)",
-        "Patients or slides are in both training and test sets (divided)",
-        "No patient is known (unknown)",
+        "each patient or slide is tested whole (whole, called)",
+        "patients or slides are in both training and test sets (divided)",
+        "no patient is known (unknown)",
     ):
-        assert part in way.replace("(called, whole)", "(whole, called)")
+        assert part in way.replace("(called, whole)", "(whole, called)").lower()
+    assert way[0].isupper()
 
 
 @pytest.mark.parametrize(
