@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..core import InputError, Message, MissingInputError, StoreError, few
 from ..core.runs import ImageChange, read_records
 from ..crossval import LabelledImages
@@ -21,7 +23,7 @@ from ..data import (
     spell_labels,
 )
 from ..encoders import card_of
-from ..featurize import IMPORTED, UNKNOWN, StainOutcome, open_store
+from ..featurize import FAR, IMPORTED, UNKNOWN, StainOutcome, open_store
 
 Described = tuple[str, str, str]
 """Id, label and checksum of an image."""
@@ -51,6 +53,16 @@ class Sources:
     def headers(self) -> dict[str, dict[str, Any]]:
         """Settings and origin of the files, by their names."""
         return {name: store.header for name, store in self.stores.items()}
+
+    @property
+    def doubts(self) -> dict[str, Any]:
+        """Images of doubtful ``stains``, ``pairs`` of near-duplicates, and ``mpp``, its ends if they are far apart."""
+        doubtful = {image for store in self.stores.values() for image in store.stains.doubtful}
+        sizes = [look[-1] for look in self.images.looks.values()] or [1.0]
+        ends = [float(np.min(sizes)), float(np.max(sizes))]
+        far = ends[1] > FAR * ends[0]  # not if one is unknown
+        pairs = len(self.images.known.copies or ())
+        return {"stains": len(doubtful), "pairs": pairs, "mpp": ends if far else []}
 
     def banners(self) -> list[str]:
         """Return the notices that must appear with any result of these features."""

@@ -198,6 +198,7 @@ class BoostTraining(Training):
             units, fitted, images=self.images, protocol=result.protocol, folder=result.folder
         )
         facts = {"head": self.spec.name, "paper": asdict(gathered.paper)}
+        facts["doubts"] = self.sources.doubts
         notice = self.spec.notice(self.terms)
         notices = [notice] if notice else []
         augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}

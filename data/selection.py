@@ -489,6 +489,8 @@ def _refused(
         more = ""
         if len(refused) > 1:
             text = " ({} more cannot be used; {skip_errors} leaves them out)"
+            if len(refused) == len(records):
+                text = " (nor can the {} others be used)"
             more = Message(text, len(refused) - 1)
         raise InputError("{}{}", refused[0][1], more)
     for _, text in refused:

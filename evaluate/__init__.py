@@ -40,7 +40,6 @@ from .influence import Integers, Mask, Part, Values, confusion
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .ledger import LedgerRow, append_figures, read_ledger
 from .metrics import (
-    ESTIMAND,
     TwoClassView,
     asks_for_class,
     default_positive,
@@ -64,7 +63,6 @@ from .panel import (
     paper_table,
     read_facts,
     rows_of,
-    spread_sentence,
     variance_split,
 )
 from .predictions import (

@@ -15,7 +15,7 @@ import numpy as np
 from .compare import paired_rows, unlike
 from .influence import Integers, Mask, Values
 from .panel import Panel
-from .predictions import PredictionTable, sampling_units
+from .predictions import FEW_IMAGES, PredictionTable, sampling_units
 from .variance import Entry, Figure, Metrics
 
 BALANCED = "balanced_accuracy"
@@ -57,7 +57,7 @@ class Verdict:
         What it is by chance.
     ranking : Figure or None
         The AUC of two classes, if its interval lies above one half, and above the balanced accuracy, though calls are
-        not better: then the threshold is wrong.
+        not better: then another threshold may be better.
     less : Figure or None
         The mean over patients, if that is not shown to be better than chance, though the balanced accuracy is.
     """
@@ -116,7 +116,10 @@ class Conclusion:
     expected : Figure
         What is right of new patients; after the correction for a choice if this table was chosen.
     units_needed : int or None
-        For an interval that is 10 points wide, if these are more than the table has.
+        For an interval that is 10 points wide, if these are more than the table has and no class is scarce: the
+        variance of fewer units tells too little.
+    scarce : dict of str to int
+        Classes of fewer than `FEW_IMAGES` units, with how many these are.
     """
 
     m: Metrics
@@ -130,6 +133,7 @@ class Conclusion:
     unknown: Unknown | None
     expected: Figure
     units_needed: int | None
+    scarce: dict[str, int]
 
     @property
     def chosen(self) -> bool:
@@ -165,7 +169,10 @@ def conclude(metrics: Metrics) -> Conclusion:
     expected = corrected(metrics, name)
     verdict = verdict_of(metrics)
     needed = units["needed"].get(name)
-    if needed is not None and needed <= known:
+    # older metrics do not count units of classes
+    of_class = zip(metrics["classes"], units.get("of_class", ()), strict=False)
+    scarce = {label: count for label, count in of_class if 0 < count < FEW_IMAGES}
+    if scarce or (needed is not None and needed <= known):
         needed = None
     return Conclusion(
         m=metrics,
@@ -179,6 +186,7 @@ def conclude(metrics: Metrics) -> Conclusion:
         unknown=_unknown(metrics, verdict, expected),
         expected=expected,
         units_needed=needed,
+        scarce=scarce,
     )
 
 

@@ -59,11 +59,6 @@ PREDICTED_CLASS = "predicted class"
 """The rule of a table without probabilities, which none can be chosen for."""
 
 
-ESTIMAND = (
-    "the trained models on new {units} of the same kind; models and folds are taken as they are"
-)
-"""What an interval is about; see ``docs/statistics.md``."""
-
 PRECISE = 0.05
 """Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""
 
@@ -392,7 +387,8 @@ def _pooled_auc(
 def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
     """Return what of the rows is independent, and how many units the first figures of a report would need."""
     of_groups = units.kind == "group"
-    unit = table.group_is if of_groups else units.kind
+    kind = plural(table.group_is if of_groups else units.kind)
+    classes = range(len(table.classes))
     return {
         "kind": units.kind,
         "count": units.count,
@@ -401,9 +397,11 @@ def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]
         "trained": len(table.not_new),
         "trained_groups": len(table.groups_of_training.intersection(table.groups)),
         "one_class_folds": _tests_single_classes(table),
+        "of_class": [len({*units.member[table.labels == k].tolist()}) for k in classes],
         "largest": float(np.bincount(units.member).max() / len(table)),
         "ungrouped": ungrouped_images(table, units),
-        "estimand": ESTIMAND.format(units=plural(unit)),
+        # what an interval is about; see ``docs/statistics.md``
+        "estimand": f"the trained models on new {kind} of the same kind; models and folds are taken as they are",
         "needed": {spec.name: units_needed(parts_of(spec, table)[0], units) for spec in headlines},
     }
 

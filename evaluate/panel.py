@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import counted, listed, plural
+from ..core import counted, plural
 from ..core.formats import read_json
 from .metrics import TwoClassView, fold_accuracies
 from .predictions import PredictionTable
@@ -155,21 +155,6 @@ def fold_error(
     pooled = float(weights @ values)
     variance = float(weights @ np.square(values - pooled)) / (len(values) - 1)
     return pooled, (variance * (1.0 + len(values) * share)) ** 0.5
-
-
-def spread_sentence(split: Metrics) -> str:
-    """Return the result of `variance_split` as text, in percentage points."""
-    sources = {
-        "seed": f"one of {split['seeds']} seeds to another",
-        "fold": f"fold to fold of {split['folds']}",
-        "split": f"one of {split['splits']} splits to another",
-    }
-    texts = [
-        f"{100 * split[name]:.1f} from {source}"
-        for name, source in sources.items()
-        if split[name] is not None
-    ]
-    return f"The spread of the accuracy (standard deviation, points) is {listed(texts)}."
 
 
 def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:

@@ -168,11 +168,11 @@ class View:
             return None
         size = f"{across}x{down} at scale {self.scale}"
         needed = f"crop of {self.crop}"
-        smaller = Message("use a smaller {views}")
+        largest = replace(self, crop=min(across, down))
+        smaller = Message("{views:{}} fits", largest)
         if self.unit:
             size = f"{across * self.scale:.3g} x {down * self.scale:.3g} um"
             needed = f"field of {self.field}"
-            largest = replace(self, crop=min(across, down))
             smaller = Message(
                 "the largest field that fits is {} ({views:{}})", largest.field, largest
             )

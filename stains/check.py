@@ -262,22 +262,17 @@ def stain_notes(
         return f"{len(names)} of {images} images"
 
     if skipped:
-        notes.append(
-            f"{counted(skipped)}: too little tissue, used without stain normalisation: {few(skipped)}"
-        )
+        text = "{}: too little tissue, used without stain normalisation: {}"
+        notes.append(Message(text, counted(skipped), few(skipped)))
     if doubtful:
         remedies = []
         if images is not None and stain != ROBUST.name:
             text = "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
             remedies.append(Message(text))
-        doubt = (
-            f"{counted(doubtful)}: {stain} turned tissue white, or rests on few pixels or implausible "
-            f"stains: {few(doubtful)}"
-        )
-        notes.append(Message("{}", doubt, remedies=remedies))
+        text = "{}: {} turned tissue white, or rests on few pixels or implausible stains: {}"
+        notes.append(Message(text, counted(doubtful), stain, few(doubtful), remedies=remedies))
     if foreign:
-        notes.append(
-            f"{counted(foreign)}: ink, black or single-coloured areas are left as they are, "
-            f"{100 * max(foreign.values()):.1f} % of the pixels at most: {few(foreign)}"
-        )
+        text = "{}: ink, black or single-coloured areas are left as they are, {} % of the pixels at most: {}"
+        share = f"{100 * max(foreign.values()):.1f}"
+        notes.append(Message(text, counted(foreign), share, few(foreign)))
     return notes

@@ -11,7 +11,7 @@ from itertools import chain, islice, zip_longest
 from os.path import commonprefix
 from typing import Any
 
-from ...core import Message, aligned, counted, printable
+from ...core import Message, aligned, printable
 from .. import (
     Metrics,
     Panel,
@@ -37,15 +37,7 @@ LOUD = re.compile(r"\b[A-Z]{4,}\b")
 def warnings_of(metrics: Metrics, banners: Sequence[str] = ()) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     warned = sorted(banners, key=lambda text: not LOUD.search(text))
-    ungrouped = metrics["units"]["ungrouped"]
-    if ungrouped:
-        names = metrics["names"]
-        verb = "names" if ungrouped == 1 else "name"
-        warned.append(
-            f"{counted(ungrouped, names['row'])} {verb} no {names['group']}: each {names['image']} of these is a unit "
-            f"of its own, which makes intervals too narrow if images share a {names['group']}"
-        )
-    return [*warned, *metrics["fold_notes"]]
+    return [*warned, *sentences("ungrouped.txt", m=metrics), *metrics["fold_notes"]]
 
 
 def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> list[str]:
@@ -139,7 +131,6 @@ def side_by_side(ranked: Sequence[Ranking], *, brief: bool = False) -> list[list
         "side_by_side.txt",
         rankings=ranked,
         answers=answers,
-        by_unit=any(answer.by_unit for answer in answers),
         further={} if brief else further_figures(tables),
         shared=_shared if brief else _whole,
     )
@@ -160,16 +151,6 @@ def leading(ranked: Sequence[Ranking], pairs: Sequence[Metrics]) -> list[str]:
             rest = ["the others"]
         texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest)
     return list(dict.fromkeys(texts))
-
-
-def best_sides(ranked: Sequence[Ranking]) -> list[str]:
-    """Return sensitivity and specificity of the best of each protocol, if there are two classes."""
-    texts = []
-    for ranking in ranked:
-        panel = ranking.panels[0]
-        for text in sentences("sides.txt", a=conclude(panel.metrics)):
-            texts.append(f"{panel.table.name}, {text}")
-    return texts
 
 
 def findings(ranked: Sequence[Ranking]) -> list[str]:
@@ -289,7 +270,6 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
             "result": result,
             "shared": _shared,
             "with": "the best" if all(ranking.leaders for ranking in ranked) else "the first",
-            "by_unit": any("by_unit" in pair["differences"] for pair in shown),
         }
         lines = in_lines(_rows("compared.txt", **values))
         result = {**result, "comparisons": [], "shown": shown}

@@ -80,6 +80,8 @@ _FIGURES = {
 }
 """Figures that are drawn of a table, to the name of their chance."""
 
+_CORRECTED = "corrected for the choice (BBC-CV)"
+
 _MOST_BARS = 24
 """Most tables of which a figure is drawn: more do not fit on a page."""
 
@@ -100,40 +102,39 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
         key = ranking_figure(tables) or "accuracy"
         rows = [(panel.metrics, key, panel.table.name) for panel in panels[:_MOST_BARS]]
         caption = f"{names[key].capitalize()} of {len(rows)} results"
-    titles = [title for _, _, title in rows]
-    # corrected for the choice if the table was chosen
-    figures = [corrected(metrics, key) for metrics, key, _ in rows]
+    kinds = {metrics["units"]["kind"] for metrics in tables}
+    titles = []
     chances = [metrics["chance"][_FIGURES[key]] for metrics, key, _ in rows]
+    texts = []
+    marks = []
+    for row, (metrics, key, title) in enumerate(rows):
+        if len(kinds) > 1:
+            title += f" (CI by {metrics['names'][metrics['units']['kind']]})"
+        titles.append(title)
+        figure = metrics[key]
+        left = corrected(metrics, key)
+        texts.append(f"{title} {cell(figure, between=' ')}, chance {percent(chances[row])}")
+        marks.append((row, figure, "o", _BLUE))
+        if left != figure:
+            texts[row] += f", {_CORRECTED} {cell(left, between=' ')}"
+            marks.append((row + 0.28, left, "D", _POINTS[2]))
 
     def draw(axes: Any) -> None:
-        places = range(len(rows))
-        for place, figure in zip(places, figures, strict=True):
+        for height, figure, sign, colour in marks:
             ends = 100 * np.array(figure.interval or [np.nan, np.nan])
-            axes.plot(ends, [place, place], color=_BLUE, linewidth=2.5)
-        axes.plot([100 * figure.value for figure in figures], places, "o", color=_BLUE)
+            axes.plot(ends, [height, height], color=colour, linewidth=2.5)
+            axes.plot(100 * figure.value, height, sign, color=colour)
+        places = range(len(rows))
         axes.plot(100 * np.array(chances), places, "k|", markersize=16, markeredgewidth=2)
         axes.set_yticks(places, titles, fontsize=9)
         axes.set(xlabel="% right", xlim=(-1, 101), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
 
-    columns = zip(titles, figures, chances, strict=True)
-    texts = [
-        f"{title} {cell(figure, between=' ')}, chance {percent(chance)}"
-        for title, figure, chance in columns
-    ]
-    return Drawing(
-        _drawn(draw, 6.0, 0.55 + 0.34 * len(rows)),
-        f"{caption}: {'; '.join(texts)}.",
-        f"{caption}: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance"
-        f"{_choice_note(rows)}",
-    )
-
-
-def _choice_note(rows: Sequence[tuple[Metrics, str, str]]) -> str:
-    """Return the end of a caption that says why a figure is not that of the table."""
-    if any(corrected(metrics, key).value < metrics[key].value for metrics, key, _ in rows):
-        return "; what was chosen is corrected for the choice, and lower than in the table"
-    return ""
+    alt = f"{caption}: {'; '.join(texts)}."
+    caption += " as measured: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance"
+    if len(marks) > len(rows):
+        caption += f"; the diamond: {_CORRECTED}"
+    return Drawing(_drawn(draw, 6.0, 0.55 + 0.34 * len(rows)), alt, caption)
 
 
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:

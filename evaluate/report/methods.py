@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...core import InputError, plural
+from ...core import InputError
 from ...core.formats import file_sha256, read_json
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import ESTIMAND, Entry, Metrics, Panel, conclude, joined_versions, with_figures
+from .. import Entry, Metrics, Panel, conclude, joined_versions, with_figures
 from .answer import sentences, warnings_of
-from .page import Block, count_units, render, renew_answer, template_text
+from .page import Block, render, renew_answer, template_text
 
 _PACKAGES = {
     "bchisto": "bchisto",
@@ -45,21 +45,11 @@ def methods_text(
     pairs : sequence of mapping
         Of `compare_pairs`.
     """
-    kinds = [m["names"][m["units"]["kind"]] for m in metrics]
-    # older metrics do not count images of no known patient
-    counts = [
-        count_units(
-            m["units"]["count"], m["units"]["kind"], m["units"].get("ungrouped", 0), m["names"]
-        )
-        for m in metrics
-    ]
     versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
     text = render(
         "methods.txt",
         tables=metrics,
         trained=[sentence for run in runs for sentence in run.get("methods", ())],
-        units=list(dict.fromkeys(counts)),
-        about=list(dict.fromkeys(ESTIMAND.format(units=plural(kind)) for kind in kinds)),
         pairs=pairs,
         software=[
             f"{_PACKAGES[name]} {which}".strip()
@@ -188,7 +178,8 @@ def measured(name: str, metrics: Metrics) -> Entry:
     Returns
     -------
     dict
-        Its ``name``; ``lines``, sentences, first the answer and then what it means; ``protocol``, how it was measured;
+        Its ``name``; ``lines``, sentences, first the answer and then what it means, with the
+        ``verdict``; ``protocol``, how it was measured;
         ``used``, how many images; ``dataset``; ``counts``, of each class; ``methods``, sentences on what was trained.
     """
     run = metrics.get("run", {})
@@ -197,6 +188,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
         "name": name,
         "methods": run.get("methods", ()),
         "lines": [],
+        "verdict": "",
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
@@ -205,8 +197,10 @@ def measured(name: str, metrics: Metrics) -> Entry:
     entry = tables.get("fusion") or next(iter(tables.values()), None)
     if entry:
         table = with_figures(entry)
+        conclusion = conclude(table)
         facts["lines"] = sentences(
-            "terminal.txt", name=name, a=conclude(table), warnings=warnings_of(table)
+            "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )
+        facts["verdict"] = "".join(sentences("verdict.txt", a=conclusion))
         facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
     return facts

@@ -24,7 +24,6 @@ from .. import (
     positives_needed,
     power_note,
     rows_of,
-    spread_sentence,
 )
 
 _log = logging.getLogger(__name__)
@@ -148,6 +147,9 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
 _HEADING = re.compile(r"\b(?=[A-Z -]*[A-Z]{4})[A-Z]{2,}(?:[ -][A-Z]{2,})*\b|image-level folds")
 """What a folded caution is called: its words in capitals, or folds that divide patients."""
 
+_BEGIN = re.compile(r"(?:[\w'., -]+: (?=[A-Z]))?(.+?)(?:[:;(]|,? such as|$)")
+"""What another is called: its first words, without the names of tables before it."""
+
 
 def headings(texts: Sequence[str]) -> list[str]:
     """Return what must be seen of cautions that are folded.
@@ -155,10 +157,12 @@ def headings(texts: Sequence[str]) -> list[str]:
     Examples
     --------
     >>> headings(["a: PATIENTS UNKNOWN: no patient", "20 pairs", "NON-COMMERCIAL WEIGHTS: x", "b: PATIENTS UNKNOWN: y"])
-    ['PATIENTS UNKNOWN', 'NON-COMMERCIAL WEIGHTS']
+    ['PATIENTS UNKNOWN', '20 pairs', 'NON-COMMERCIAL WEIGHTS']
+    >>> headings(["svm: Fold 1 trained on 29 %, while 74 % are: its scores do not compare"])
+    ['Fold 1 trained on 29 %, while 74 % are']
     """
-    matches = (_HEADING.search(text) for text in texts)
-    return list(dict.fromkeys(match[0] for match in matches if match))
+    matches = (_HEADING.search(text) or _BEGIN.match(public(text)) for text in texts)
+    return list(dict.fromkeys(match[match.lastindex or 0].strip() for match in matches if match))
 
 
 def count_units(count: int, kind: str, ungrouped: int, names: Mapping[str, str]) -> str:
@@ -169,30 +173,33 @@ def count_units(count: int, kind: str, ungrouped: int, names: Mapping[str, str])
     return text
 
 
+_NAMED: tuple[Callable[..., Any], ...] = (
+    counted,
+    count_units,
+    listed,
+    plural,
+    sentence,
+    cell,
+    named,
+    rows_of,
+    images_tested,
+    figures_of,
+    pooled_auc,
+    power_note,
+    positives_needed,
+    widened,
+    headings,
+    informs,
+)
+
 FORMS: dict[str, Callable[..., Any]] = {
     "percent": percent,
     "span": span,
     "points": points,
     "number": number,
     "whole": whole,
-    "counted": counted,
-    "count_units": count_units,
-    "listed": listed,
-    "plural": plural,
-    "sentence": sentence,
-    "cell": cell,
     "p": p_value,
-    "named": named,
-    "rows_of": rows_of,
-    "images_tested": images_tested,
-    "figures_of": figures_of,
-    "spread_sentence": spread_sentence,
-    "pooled_auc": pooled_auc,
-    "power_note": power_note,
-    "positives_needed": positives_needed,
-    "widened": widened,
-    "headings": headings,
-    "informs": informs,
+    **{form.__name__: form for form in _NAMED},
 }
 """The filters of templates."""
 
@@ -382,30 +389,32 @@ def render_page(
         temporary.write_text(html, encoding="utf-8")
 
 
-_ANSWER = re.compile(rb"<!-- answer -->.*?<!-- end of answer -->", re.DOTALL)
+_ANSWER = re.compile(rb"<!-- (answer|drawing) -->.*?<!-- end of \1 -->", re.DOTALL)
+"""What the choice of the best changes."""
 
 
-def page_text(first: Sequence[Block]) -> str:
-    """Return a page that holds only its answer."""
+def page_text(first: Sequence[Block], glance: Sequence[Section]) -> str:
+    """Return a page that holds only its answer, and the figures drawn."""
     template = page_templates(__package__, passed_on=True).get_template("blocks.html")
-    return str(template.render(title="", renamed=[], banners=[], first=first, sections=[]))
+    values = {"first": first, "glance": glance}
+    return str(template.render(title="", renamed=[], banners=[], sections=[], **values))
 
 
 def renew_answer(path: Path, page: str) -> None:
-    """Replace the answer of a report or card, with the comments around it, by that of another, and nothing else.
+    """Replace the answer of a report or card, and its drawing, with the comments around them, by those of another.
 
     A file without these comments is left as it is, with a warning.
     """
     old = path.read_bytes()
-    new = _ANSWER.findall(page.encode())
-    if not _ANSWER.search(old):
+    new = {part[1]: part[0] for part in _ANSWER.finditer(page.encode())}
+    if b"answer" not in (part[1] for part in _ANSWER.finditer(old)):
         text = (
             "%s: the comments around its answer are gone, so it does not say the choice of the best"
         )
         _log.warning(text, path)
         return
     with atomic_output(path) as temporary:
-        temporary.write_bytes(_ANSWER.sub(lambda _: new[0], old, count=1))
+        temporary.write_bytes(_ANSWER.sub(lambda part: new[part[1]], old))
 
 
 def style_of(package: str | None, style: str) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ...core import BchistoError, ImageError, ReportError
+from ...core import BchistoError, ImageError, ReportError, few
 from ...core.formats import Pixels, read_cells, read_json
 from ...core.jobs import is_set_aside, refuse_overwriting, write_json, write_rows
 from .. import (
@@ -350,7 +350,8 @@ def write_run_report(
             shown.append(panel)
         else:
             banners.append(f"{_name(path, run)} is not shown: it is about other images")
-    title = f"Results of {shown[0].table.name}" if len(shown) == 1 else "All results of this run"
+    read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
+    title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
     tables = [panel.table for panel in shown]
     pairs = compare_pairs(tables, views=[panel.view for panel in shown])
     banners += unlike_pairs(tables, rows=False)
@@ -373,7 +374,7 @@ def _renew(path: Path, panel: Panel) -> None:
     panels = list(_shown(path, panel, content["tables"]))
     report = path.with_name("report.html")
     if report.is_file():
-        renew_answer(report, page_text([first_block(panels)]))
+        renew_answer(report, page_text([first_block(panels)], [glance_section(panels, [])]))
     card = path.with_name(CARD)
     if card.is_file():
         renew_card(card, name=path.absolute().parent.name, metrics=content)
@@ -458,7 +459,7 @@ def write_evaluation(evaluation: Evaluation) -> Entry:
     with reporting(report, failed):
         write_report(
             report,
-            title="bchisto evaluation",
+            title=f"bchisto evaluation: {few(result['tables'])}",
             panels=evaluation.panels,
             banners=result["notes"],
             pairs=result["comparisons"],

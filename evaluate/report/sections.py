@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core import counted, plural
 from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings
-from .answer import best_sides, findings, leading, side_by_side
+from .answer import findings, leading, side_by_side
 from .drawings import calibration_drawing, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
@@ -40,7 +40,7 @@ def first_block(
         "rows": side_by_side(ranked),
         "leading": leading(ranked, pairs),
         "findings": findings(ranked),
-        "sides": best_sides(ranked),
+        "firsts": [(r.panels[0].table.name, conclude(r.panels[0].metrics)) for r in ranked],
         "links": links or {},
     }
     return Block(template="answers.html", values=values)
@@ -51,11 +51,11 @@ def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -
 
     Of several tables, the confusion matrix of the first that learnt something is beside the figures.
     """
-    results = Block(drawings=[results_drawing(panels)])
+    values: dict[str, Any] = {"drawing": results_drawing(panels)}
     row = first_learnt(panels)
     if len(panels) > 1 and row is not None:
-        values = {"a": conclude(panels[row].metrics), "name": panels[row].table.name}
-        results = replace(results, template="confusion.html", values=values)
+        values |= {"a": conclude(panels[row].metrics), "name": panels[row].table.name}
+    results = Block(template="results.html", values=values)
     return Section("At a glance", [results, *chain.from_iterable(errors)])
 
 
@@ -104,8 +104,12 @@ def picture_blocks(
 ) -> tuple[list[list[Block]], list[list[Block]], list[list[Any]]]:
     """Return the errors of each panel, its right images, all numbered, and what the pictures are."""
     keys: list[list[Any]] = []
+    several = len(panels) > 1
     errors, right = (
-        [_sample_blocks(panel, heading, hits, keys) for panel in panels]
+        [
+            _sample_blocks(panel, heading + f" by {panel.table.name}" * several, hits, keys)
+            for panel in panels
+        ]
         for heading, hits in (("Wrongly classified", False), ("Correctly classified", True))
     )
     return errors, right, keys
@@ -136,9 +140,9 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
 
     A flow has None where a number is not known.
     """
-    flows = [panel.run.get("flow") for panel in panels]
-    for flow in {repr(flow): flow for flow in flows if flow}.values():
-        yield Block(template="flow.html", values={"flow": flow})
+    runs = [panel.run for panel in panels if panel.run.get("flow")]
+    for run in {repr([run["flow"], run.get("doubts")]): run for run in runs}.values():
+        yield Block(template="flow.html", values=run)
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
         if panel.metrics["names"]["row"] != panel.metrics["names"]["group"]:
@@ -175,10 +179,7 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
     )
     several = sum(count > 1 for count in kinds.values())
     if several:
-        verb = "has" if several == 1 else "have"
-        yield Block(
-            text=f"{counted(several, table.group_is)} {verb} {plural(table.image_is)} of more than one class."
-        )
+        yield Block(text=f"Of more than one class: {counted(several, table.group_is)}.")
 
 
 def class_grid(

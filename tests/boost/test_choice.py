@@ -103,10 +103,14 @@ def test_each_folder_says_it_whenever_it_was_trained(three):
                     assert figure in sentence
                 else:  # it begins with the corrected figure
                     lead, _, rest = (folders[name] / file).read_text().partition("Chosen among 3")
-                    assert f"Balanced accuracy {100 * share['value']:.1f} %" in lead
+                    assert f"Balanced accuracy: {100 * share['value']:.1f} %" in lead
                     right = round(metrics["accuracy"]["value"] * 40)
                     assert f"Without the correction for that (BBC-CV): {right} of 40 images" in rest
                     assert f"{right} of 40" not in lead
+                    # the drawing was made before the choice, and has it now
+                    ends = f"({100 * low:.1f} to {100 * high:.1f} %)"
+                    drawn = f"corrected for the choice (BBC-CV) {100 * share['value']:.1f} % {ends}"
+                    assert drawn in re.search('alt="Results: ([^"]*)"', rest)[1]
             else:
                 assert sentence == (
                     f"One of 3 results on the same images and folds; none is the best: {chosen}, the highest by "
@@ -126,15 +130,15 @@ def test_only_the_answer_of_a_report_is_written_anew(three, noise, run_copy, com
         card.write_bytes(card.read_bytes().replace(BLANK.encode(), b"Institute of Pathology\r\n"))
         for file in ("report.html", "model-card.md"):
             before[folder / file] = re.split(
-                b"<!-- (?:end of )?answer -->", (folder / file).read_bytes()
+                b"<!-- (?:end of )?(?:answer|drawing) -->", (folder / file).read_bytes()
             )
     others = {path: path.read_bytes() for path in run.rglob("predictions*.csv")}
     out, _ = boost(completed, run, noise, "logistic")
     assert "among 4 results" in " ".join(out.split()) or "One of 4 results" in " ".join(out.split())
-    for path, (head, answer, tail) in before.items():
-        now = re.split(b"<!-- (?:end of )?answer -->", path.read_bytes())
-        assert [now[0], now[2]] == [head, tail]
-        assert now[1] != answer
+    for path, parts in before.items():
+        now = re.split(b"<!-- (?:end of )?(?:answer|drawing) -->", path.read_bytes())
+        assert now[::2] == parts[::2]
+        assert now[1] != parts[1]
         assert "4 results" in said(path)
     assert {path: path.read_bytes() for path in others} == others
     names = [path.name for path in run.rglob("*") if re.search(r"tmp|\.old|partial", path.name)]

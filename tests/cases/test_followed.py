@@ -135,13 +135,13 @@ CASES = {
     ),
     "images smaller than the crop": (
         f"featurize --images P --out T/r {TINY} --view 1.0:400",
-        r"use a smaller --view, or (--pad reflect)",
+        r"--view 1.0:\d+ fits, or (--pad reflect)",
         f"featurize --images P --out T/r {TINY} --view 1.0:400 $1",
     ),
     "images smaller than the crop, with a smaller view": (
         f"featurize --images P --out T/r {TINY} --view 1.0:400",
-        r"use a smaller (--view)",
-        f"featurize --images P --out T/r {TINY} $1 1.0:40",
+        r"(--view 1.0:\d+) fits",
+        f"featurize --images P --out T/r {TINY} $1",
     ),
     "other settings": (
         f"featurize --images P --out T/r {SMALL}; featurize --images P --out T/r {SMALL} --crops 3",

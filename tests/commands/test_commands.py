@@ -140,7 +140,12 @@ def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     Image.new("RGB", (30, 30)).save(images / "benign" / "a.tif")
     code, line = featurize(cli, images, tmp_path / "again", tiny=tiny_options)
     assert code == 2
-    assert "a.tif: 30x30 at scale 1.0 is smaller than the crop of 64; use a smaller --view" in line
+    assert "a.tif: 30x30 at scale 1.0 is smaller than the crop of 64; --view 1.0:30 fits" in line
+    for path in images.rglob("*.png"):
+        Image.new("RGB", (30, 30)).save(path)
+    code, line = featurize(cli, images, tmp_path / "none", tiny=tiny_options)
+    assert code == 2
+    assert "--view 1.0:30 fits, or --pad reflect (nor can the 12 others be used)" in line
 
 
 def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch):

@@ -125,7 +125,7 @@ def test_it_is_read_from_the_answer_to_the_versions(page):
         "Settings and versions",
     ]
     assert re.findall(r"<h3>(.*?)</h3>", page.read_text()) == [
-        "Wrongly classified",
+        "Wrongly classified by a/predictions",
         "Classes and errors",
         "Calibration and operating points",
         "Classes and errors",
@@ -259,7 +259,9 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     assert f"malignant: sensitivity {100 * view['sensitivity'].value:.1f} %" in text
     assert f"specificity {100 * view['specificity'].value:.1f} %" in text
     assert f"{100 * metrics['balanced_accuracy'].value:.1f} %" in text
-    assert "2 cautions: LEAKING</summary><ul><li>LEAKING folds</li><li>a note</li>" in screen
+    assert (
+        "2 cautions: LEAKING; a note</summary><ul><li>LEAKING folds</li><li>a note</li>" in screen
+    )
     assert screen.index(sentence[first]) < screen.index("<details")
     assert "On average over new patients like these, expect about " in text
     for count in np.ravel(metrics["confusion"]):
@@ -343,7 +345,7 @@ def test_classes_and_patients_are_counted_by_hand(tmp_path):
         ["y", "2", "2", "1 (1 to 1)", "0"],
         ["all", "5", "2", "2 (1 to 3)", "1"],
     ]
-    assert both.text == "1 patient has images of more than one class."
+    assert both.text == "Of more than one class: 1 patient."
     assert len(list(cohort_blocks(replace(table, groups=(None,) * 5)))) == 1
     run = {"flow": {"found": 9, "refused": 1, "duplicates": 0, "failed": None, "used": 5}}
     write_report(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.evaluate import PredictionTable, measure, variance_split
-from bchisto.evaluate.panel import spread_sentence
+from bchisto.evaluate.report.page import render
 from scipy.stats import norm
 from written_tables import predictions
 
@@ -46,7 +46,7 @@ def test_of_one_there_is_no_spread():
     assert (found["seed"], found["split"]) == (None, None)
     assert found["fold"] == pytest.approx(np.std([2 / 3, 1], ddof=1))
     said = "The spread of the accuracy (standard deviation, points) is 23.6 from fold to fold of 2."
-    assert spread_sentence(found) == said
+    assert render("spread.txt", split=found).strip() == said
 
 
 @pytest.mark.parametrize("count", [4, 6, 10, 40])

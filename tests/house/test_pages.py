@@ -61,7 +61,7 @@ def test_the_box_of_cautions_stands_below_the_title_and_is_folded(pages):
         assert "<h1>" in head, name
         assert "<details open" not in text, name
     summary = pages["folder"].read_text().partition("<summary>")[2].partition("</summary>")[0]
-    assert "RANDOM WEIGHTS, PATIENTS UNKNOWN" in summary
+    assert "RANDOM WEIGHTS; PATIENTS UNKNOWN" in summary
 
 
 ANSWERS = {

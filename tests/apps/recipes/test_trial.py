@@ -157,7 +157,7 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     right = [int(count) for *_, count in rows]
     assert ([mark for mark, *_ in rows], rows[-1][1:]) == ([""] * 4, ("chance", "6"))
     assert right[:3] == sorted(right[:3], reverse=True)
-    assert "none is the best: the highest balanced accuracy is not shown to be" in out
+    assert "No result is the best: the highest balanced accuracy is not shown to be" in out
     assert "next: no model is offered: not shown to be better than chance (docs/chance.md)" in err
     assert "bchisto featurize --weights NAME=PATH" in err
     assert out.count("PATIENTS UNKNOWN") == 1
