@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..encoders import (
     encoder_facts,
     gives_maps,
     is_folded,
+    weight_options,
     weights_of,
 )
 from ..stains import STAIN_METHODS, get_stain, list_stains
@@ -194,13 +194,6 @@ def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
     return converted(value, name, int)
 
 
-def _as_weights(value: Any, name: str) -> tuple[str, ...]:
-    """Return texts; a mapping names the encoder of each."""
-    if isinstance(value, Mapping):
-        value = [f"{encoder}={weights}" for encoder, weights in value.items()]
-    return converted(value, name, tuple[str, ...])
-
-
 @dataclass(frozen=True)
 class FeaturizeSettings(Settings):
     """Settings of feature extraction. Together with the images they determine the content of the feature files."""
@@ -253,7 +246,7 @@ class FeaturizeSettings(Settings):
     weights: Texts = option(
         ("imagenet",),
         group="Features",
-        form=_as_weights,
+        form=weight_options,
         help="imagenet, random, PATH, or ENCODER=PATH.",
     )
     precision: str = option(

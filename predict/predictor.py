@@ -25,6 +25,7 @@ from ..core import (
 from ..core.formats import Array, Pixels, as_frame
 from ..core.jobs import Ticker
 from ..data import ImageRecord
+from ..encoders import weight_options
 from ..evaluate import Answers
 from .blocks import Prediction, Results, predict_records
 from .boosted import Floats
@@ -116,7 +117,7 @@ class Predictor:
     ----------
     model : str or Path
         A ``model.bchisto``, or the folder of a run that contains one.
-    weights : sequence of str
+    weights : sequence of str, or mapping
         As in `predict`.
     calibrated : bool
         Calibrate the probabilities with the temperature of the model.
@@ -140,7 +141,7 @@ class Predictor:
     ) -> None:
         self.path = find_bundle(converted(model, "model", Path))
         with advised():
-            _, self._model = ready_model(self.path, converted(weights, "weights", tuple[str, ...]))
+            _, self._model = ready_model(self.path, weight_options(weights))
         bundle = self._model.bundle
         if calibrated and bundle.temperature is None:
             raise BundleError("{}: has no temperature; leave out {calibrated}", self.path)

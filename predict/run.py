@@ -43,6 +43,7 @@ from ..core.jobs import (
 from ..core.models import BundleFacts, bundle_view
 from ..core.runs import RunRecord
 from ..data import ImageRecord
+from ..encoders import weight_options
 from ..featurize import files_of, rehearse
 from .blocks import (
     ImageUnit,
@@ -134,9 +135,9 @@ def predict(
         file or folder of the same name. They must be of the same kind as in training.
     out : str or Path
         The CSV table to write.
-    weights : sequence of str
-        ``imagenet``, a path, or ``ENCODER=`` followed by one of these. It is not needed if the run of the model file
-        recorded the weights file and this file is unchanged.
+    weights : sequence of str, or mapping
+        ``imagenet``, a path, or ``ENCODER=`` followed by one of these; a mapping has them by encoder. Not needed if the
+        run of the model file recorded the weights file and this file is unchanged.
     settings : PredictSettings, optional
         What is written; by default only the table, with uncalibrated probabilities.
     work : Work, optional
@@ -162,7 +163,7 @@ def predict(
         converted(model, "model", Path),
         converted(images, "images", tuple[Path, ...]),
         converted(features, "features", tuple[Path, ...]),
-        converted(weights, "weights", tuple[str, ...]),
+        weight_options(weights),
     )
     inputs.check(settings)
     overwriting = work.overwrite
