@@ -196,7 +196,10 @@ def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
 
 @dataclass(frozen=True)
 class FeaturizeSettings(Settings):
-    """Settings of feature extraction. Together with the images they determine the content of the feature files."""
+    """Settings of feature extraction. Together with the images they determine the content of the feature files.
+
+    `weights` may also be a mapping of encoders to weights.
+    """
 
     encoders: Parsed[EncoderChoice] = option(
         tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS),
@@ -210,8 +213,7 @@ class FeaturizeSettings(Settings):
         group="Features",
         flag="view",
         distinct=True,
-        help="SCALE:CROP; in micrometres 0.5um:224 (of a pixel) or 112um:224 (of a crop); or auto, two views that fit "
-        "the images, or auto:1, the smaller one.",
+        help="SCALE:CROP; in micrometres 0.5um:224 (of a pixel) or 112um:224 (of a crop).",
     )
     augmentations: int = option(
         50, group="Features", least=1, help="Colour augmentations per image."
