@@ -28,6 +28,7 @@ from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
+from .frames import with_files
 from .images import ImageFiles, is_blank, with_headers
 from .images.content import (
     UniqueImages,
