@@ -24,7 +24,7 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import Finding, grouped, mixes_patients, report_findings
-from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
+from .folds.folds import FoldChoice, dataset_plan, fold_plan, read_splits, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
@@ -78,6 +78,7 @@ __all__ = [
     "published_folds",
     "read_dataset",
     "read_dataset_facts",
+    "read_splits",
     "survey_dataset",
     "unique_images",
     "walk_files",

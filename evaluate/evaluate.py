@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import InputError, Many, Message, PathInput, converted, counted, html_lines
+from ..core import InputError, Many, PathInput, converted, counted, html_lines
 from ..core.formats import as_frame
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files, with_files
@@ -158,7 +158,7 @@ def evaluate(
     with with_files(sources, folder) as files:
         paths = converted(files, "sources", tuple[Path, ...])
         if not paths:
-            raise InputError(Message("{sources}: give at least one table"))
+            raise InputError("`sources`: give at least one table")
         return _evaluated(
             paths, others, folder=folder, reader=reader, tables=TableChoice.of(tables)
         )

@@ -299,16 +299,15 @@ class Panel:
     def rows(self) -> list[Entry]:
         """Return a row for each figure.
 
-        Its entries are ``table``, ``part`` (empty for the whole table), ``metric``, ``units`` (patients, or else images,
-        of the whole table), ``value``, ``low`` and ``high`` (of the 95 % interval), ``method``, and ``reason`` (why
-        there is no interval).
+        Its entries are ``table``, ``part`` (empty for the whole table), ``metric``, ``units`` (patients, or else
+        images, of the whole table), ``value``, ``low`` and ``high`` (of the 95 % interval), ``method``, and
+        ``reason`` (why there is no interval).
         """
-        units = self.metrics["units"]["count"]
         rows = []
         for name, figure in self.figures.items():
             part, _, metric = name.rpartition(" ")
-            row = {"table": self.table.name, "part": part, "metric": metric, "units": units}
-            rows.append(row | vars(figure))
+            row = {"table": self.table.name, "part": part, "metric": metric}
+            rows.append({**row, "units": self.metrics["units"]["count"], **vars(figure)})
         return rows
 
     def to_pandas(self) -> Any:
