@@ -297,9 +297,7 @@ def read_splits(folder: PathInput, image_ids: Sequence[str]) -> list[tuple[Integ
     plan = FoldPlan("", spread(read_fold_list(path)), partition=False)
     absent = {image for image, _, _ in plan.rows}.difference(image_ids)
     if absent:
-        raise InputError(
-            f"{path}: these features have no image {min(absent)}; give those of its run"
-        )
+        raise InputError(f"{path}: {min(absent)} is not among these images; give those of its run")
 
     def places(fold: int, part: str) -> Integers:
         return np.flatnonzero(np.isin(image_ids, plan.images(fold, part)))
