@@ -82,5 +82,4 @@ __all__ = [
     "survey_dataset",
     "unique_images",
     "walk_files",
-    "write_fold_list",
 ]
