@@ -147,6 +147,9 @@ class HeadSpec:
     packages: tuple[str, ...] = ()
     notice: Callable[[TrainingTerms], str | None] = lambda terms: None
 
+    def __repr__(self) -> str:
+        return f"HeadSpec({self.name!r})"
+
     def __post_init__(self) -> None:
         if not re.fullmatch(HEAD_NAME, self.name):
             raise InputError(

@@ -20,8 +20,8 @@ class FeatureChoice(Settings):
     features: Paths = option(
         (),
         group="Input",
-        help="Feature files or folders of them; default: RUN/features, if one featurize made it. Or embeddings of "
-        "other programs: .npz, .h5, or a folder of .h5, one a slide.",
+        help="Feature files or folders of them; default: those of the run, if one featurize made them. Or "
+        "embeddings of other programs: .npz, .h5, or a folder of .h5, one a slide.",
     )
     labels: OptionalPath = option(
         None,
@@ -64,8 +64,7 @@ class BoostSettings(Settings):
         "published",
         group="Training",
         choices=tuple(PRESETS),
-        help="Settings of LightGBM; standard and quick take a tenth to a quarter of the time, and also set classifiers "
-        "(svm and lightgbm) and seeds (2 and 1).",
+        help="Settings of LightGBM; standard and quick take a tenth to a quarter of the time.",
     )
     params: Mapping[str, Any] = option(
         factory=dict,

@@ -341,8 +341,8 @@ def refuse_results(
 
 
 def train(
-    *,
     out: PathInput,
+    *,
     features: FeatureChoice | Many[PathInput] = (),
     settings: BoostSettings | None = None,
     folds: FoldChoice | Many[TextInput] = (),

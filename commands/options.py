@@ -86,6 +86,13 @@ def options_of(
         yield _option_of(*declared[name], changed.get(name, {}))
 
 
+_ONLY_HERE = {
+    "preset": " They also set classifiers (svm and lightgbm) and seeds (2 and 1).",
+    "views": " Or auto, two views that fit the images; auto:1 is the smaller one.",
+}
+"""What only commands do with an option, and not the library, by the name of its field."""
+
+
 def _option_of(
     field: Field[Any], hint: Any, option: Option, changed: Mapping[str, Any]
 ) -> click.Option:
@@ -95,7 +102,7 @@ def _option_of(
     default = () if field.default is MISSING else plain_value(field.default)
     attributes: dict[str, Any] = {
         "group": option.group,
-        "help": option.help,
+        "help": option.help + _ONLY_HERE.get(field.name, ""),
         "metavar": option.metavar or None,
         "show_default": default not in (None, "", [], ()) and "efault:" not in option.help,
     }
@@ -104,12 +111,12 @@ def _option_of(
         if default is True:
             flags += f"/--no-{name}"
     elif option.commas:
-        attributes["callback"] = split_names
+        attributes |= {"callback": split_names, "metavar": "A,B,..."}
     else:
         attributes |= _of_values(field, hint, option, default)
     attributes |= changed
     if attributes.get("multiple"):
-        attributes["help"] = f"{option.help.removesuffix('.')}; repeatable."
+        attributes["help"] = f"{attributes['help'].removesuffix('.')}; repeatable."
     return GroupedOption([flags, field.name], **attributes)
 
 

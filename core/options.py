@@ -100,9 +100,8 @@ def items_of(value: Any) -> tuple[Any, ...]:
     >>> items_of("abc"), items_of(["a", "b"]), items_of(4)
     (('abc',), ('a', 'b'), (4,))
     """
-    is_text = isinstance(value, (str, bytes, os.PathLike))
-    is_table = isinstance(value, dict) or hasattr(value, "to_csv")
-    if is_text or is_table or not isinstance(value, Iterable):
+    is_one = isinstance(value, (str, bytes, os.PathLike, dict)) or hasattr(value, "to_csv")
+    if is_one or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
 
@@ -170,10 +169,8 @@ def converted(value: Any, name: str, kind: Any) -> Any:
 
 def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
     """Convert a value to a path, a text, a number or a boolean; numbers of NumPy are taken, too."""
-    if kind in (Path, str):
-        text = os.fspath(value) if isinstance(value, os.PathLike) else value
-        if isinstance(text, str):
-            return kind(text)
+    if kind in (Path, str) and isinstance(value, (str, os.PathLike)):
+        return kind(os.fspath(value))
     is_flag = isinstance(value, bool)
     if kind in (int, str) and hasattr(value, "__index__") and not is_flag:
         return kind(operator.index(value))
@@ -311,7 +308,13 @@ class Settings:
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Return settings from settings, from fields by name, from only the first, or from None for the default."""
+        """Return settings from settings, from fields by name, from only the first, or from None for the default.
+
+        Raises
+        ------
+        InputError
+            They are settings of another class, or a field does not fit.
+        """
         make: Callable[..., Self] = cls
         if isinstance(value, cls):
             return value
@@ -319,6 +322,8 @@ class Settings:
             return make()
         if isinstance(value, Mapping):
             return make(**value)
+        if isinstance(value, Settings):
+            raise InputError(f"give {cls.__name__}, not {type(value).__name__}")
         return make(value)
 
     def __post_init__(self) -> None:
@@ -340,11 +345,9 @@ class Settings:
 
 def _sentence(declared: Option) -> str:
     """Return the description of an option for a docstring."""
-    sentences = []
-    if declared.metavar:
-        sentences.append(f"{declared.metavar}.")
-    if declared.help:
-        sentences.append(declared.help)
+    sentences = [declared.help]
+    if "|" in declared.metavar:  # words that it may be, and not only a name for the value
+        sentences.insert(0, f"{declared.metavar}.")
     if declared.choices:
         sentences.append(f"One of {', '.join(map(str, declared.choices))}.")
     return " ".join(sentences)
@@ -397,7 +400,7 @@ def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: An
         for member, hint, _ in declared_options(kind)
         if member.name in options
     }
-    return kind(**{**values, **given})
+    return kind(**values | given)
 
 
 def _read(value: Any, hint: Any) -> Any:

@@ -24,10 +24,11 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import Finding, grouped, mixes_patients, report_findings
-from .folds.folds import FoldChoice, dataset_plan, fold_plan, write_fold_list
+from .folds.folds import FoldChoice, dataset_plan, fold_plan, read_splits, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
+from .frames import with_files
 from .images import ImageFiles, is_blank, with_headers
 from .images.content import (
     UniqueImages,
@@ -77,8 +78,8 @@ __all__ = [
     "published_folds",
     "read_dataset",
     "read_dataset_facts",
+    "read_splits",
     "survey_dataset",
     "unique_images",
     "walk_files",
-    "write_fold_list",
 ]

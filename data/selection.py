@@ -162,7 +162,7 @@ class ImageSelection(Settings):
         group="Particular data sets",
         choices=tuple(spec.name for spec in built_in_layouts()),
         more=list_layouts,
-        help="Layout of the data set; default: detected and printed.",
+        help="Layout of the data set; default: detected.",
     )
     label_level: str = option(
         "class",
@@ -190,9 +190,7 @@ class ImageSelection(Settings):
         choices=_MAGNIFICATIONS,
         help=f"BreakHis: keep these of {', '.join(map(str, _MAGNIFICATIONS))}; default: all.",
     )
-    classes: Texts = option(
-        (), commas=True, help="Class order, e.g. normal,benign; default: the dataset's own."
-    )
+    classes: Texts = option((), commas=True, help="Class order; default: the dataset's own.")
     labels: OptionalPath = option(
         None,
         group="Input",

@@ -45,6 +45,7 @@ from .registry import (
     is_folded,
     list_encoders,
     unfetched,
+    weight_options,
     weights_of,
 )
 from .vectors import VectorSpec

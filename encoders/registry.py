@@ -10,13 +10,13 @@ import hashlib
 import inspect
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ..core import InputError, closest, extension_names, load_extension, one_of
+from ..core import InputError, closest, converted, extension_names, load_extension, one_of
 from ..core.jobs import prepare_backend
 from .catalogue import CATALOGUE
 from .fetch import fetched_folder
@@ -122,6 +122,19 @@ class EncoderChoice:
         if not plain:
             plain = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
         return f"{self.runner}-{plain}"
+
+
+def weight_options(value: Any, name: str = "weights") -> tuple[str, ...]:
+    """Return weights as texts, ``ENCODER=WEIGHTS`` from a mapping of encoders to weights.
+
+    Examples
+    --------
+    >>> weight_options({"vgg16": Path("vgg16.h5")}), weight_options("imagenet")
+    (('vgg16=vgg16.h5',), ('imagenet',))
+    """
+    if isinstance(value, Mapping):
+        value = [f"{encoder}={weights}" for encoder, weights in value.items()]
+    return converted(value, name, tuple[str, ...])
 
 
 def weights_of(options: Sequence[str], encoder: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections import Counter
@@ -11,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import InputError, Many, PathInput, converted, counted, html_lines, items_of
-from ..core.jobs import atomic_output, ensure_folder, is_set_aside, refuse_overwriting, write_json
-from ..data import facts_files
+from ..core import InputError, Many, PathInput, converted, counted, html_lines
+from ..core.formats import as_frame
+from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
+from ..data import facts_files, with_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
@@ -42,9 +42,10 @@ class Evaluation:
     sources : tuple of Path
         The tables that were read, and what their runs record of them.
     panels : list of Panel
+        The tables with their figures.
     result : dict
-        What is in ``metrics.json``: ``{"schema_version": 2, "tables": {name: metrics}, "comparisons": [...], "notes":
-        [...]}``, and of an external validation ``external``.
+        What is in ``metrics.json``, in the types of JSON: ``{"schema_version": 2, "tables": {name: metrics},
+        "comparisons": [...], "notes": [...]}``, and of an external validation ``external``.
     """
 
     folder: Path
@@ -65,6 +66,16 @@ class Evaluation:
             words += _VERDICTS[verdict.kind]
             lines.append(f"{panel.table.name}: accuracy {accuracy}; {words}")
         return [*lines, *self.result["notes"]]
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row for each figure of each table, see `Panel.rows`.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        return as_frame([row for panel in self.panels for row in panel.rows()])
 
     def _repr_html_(self) -> str:
         return html_lines(self.summary())
@@ -144,10 +155,10 @@ def evaluate(
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = (aggregation or Aggregation()).steps()
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
-    with _with_files(sources, folder) as files:
+    with with_files(sources, folder) as files:
         paths = converted(files, "sources", tuple[Path, ...])
         if not paths:
-            raise InputError("{sources}: give at least one table")
+            raise InputError("`sources`: give at least one table")
         return _evaluated(
             paths, others, folder=folder, reader=reader, tables=TableChoice.of(tables)
         )
@@ -225,41 +236,6 @@ def _choice_in_run(facts: Facts, metrics: Metrics) -> Entry:
         if bool(old) != bool(new) or (old and not math.isclose(old.value, new.value)):
             return {"choice": {**choice["choice"], "uncorrected": True}}
     return choice
-
-
-@contextlib.contextmanager
-def _with_files(sources: Any, folder: Path) -> Iterator[list[Any]]:
-    """Give sources in which each data frame is a file, in `folder` by its position, or in ``frames`` by its name.
-
-    After an error none of the files that are new is left.
-    """
-    given = []
-    with contextlib.ExitStack() as undo:
-        for path, source in _paths_of(sources, folder):
-            if not hasattr(source, "to_csv"):
-                given.append(source)
-                continue
-            if not path.exists():
-                undo.callback(path.unlink, missing_ok=True)
-            with atomic_output(path) as temporary:
-                source.to_csv(temporary, index=False)
-            given.append(path)
-        yield given
-        undo.pop_all()
-
-
-def _paths_of(sources: Any, folder: Path) -> Iterator[tuple[Path, Any]]:
-    """Yield each source with the path of its file, if it is a data frame; refuse what no file can be named."""
-    if not isinstance(sources, Mapping):
-        for number, source in enumerate(items_of(sources), start=1):
-            yield folder / f"frame-{number}.csv", source
-        return
-    for name, frame in sources.items():
-        path = folder / "frames" / f"{name}.csv"
-        if path.parent.name != "frames" or not hasattr(frame, "to_csv"):
-            text = "{sources} {}: give a data frame by a name without slash, and files in a list"
-            raise InputError(text, name)
-        yield path, frame
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:

@@ -67,8 +67,16 @@ class LedgerRow(NamedTuple):
     science: str = ""
 
 
-_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "patient_recognition_rate")
-"""Figures of a table that are recorded."""
+_FIGURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "auc",
+    "patient_recognition_rate",
+    "two_class accuracy",
+    "two_class auc",
+)
+"""Figures of a table that are recorded, by their names in `Panel.figures`."""
 
 
 def append_figures(
@@ -145,14 +153,12 @@ def _rows_of(panel: Panel, system: str) -> Iterator[LedgerRow]:
         seeds=settings.pop("seeds", ""),
         settings="; ".join(f"{name} {value}" for name, value in settings.items()),
     )
+    figures = panel.figures
     for name in _FIGURES:
-        yield from _row(table, name, metrics[name])
-    two_class = metrics.get("two_class")
-    if two_class is not None:
-        for name in ("accuracy", "auc"):
-            yield from _row(table, f"two-class {name}", two_class[name])
-        ranked_together = {"value": two_class.get("auc_pooled"), "interval": None}
-        yield from _row(table, "two-class auc_pooled", ranked_together)
+        yield from _row(table, name.replace("_class ", "-class "), figures.get(name))
+    two_class = metrics.get("two_class") or {}
+    ranked_together = {"value": two_class.get("auc_pooled"), "interval": None}
+    yield from _row(table, "two-class auc_pooled", ranked_together)
     for name in ("largest_class", "balanced", "by_group"):
         share = {"value": metrics["chance"].get(name), "interval": None}
         yield from _row(table, f"chance {name}", share)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import counted, plural
-from ..core.formats import read_json
+from ..core.formats import as_frame, read_json
 from .metrics import TwoClassView, fold_accuracies
 from .predictions import PredictionTable
 from .variance import Entry, Figure, Metrics, with_figures
@@ -244,7 +244,7 @@ class Panel:
     ----------
     table : PredictionTable
     metrics : dict
-        Of `measure`.
+        Of `measure`: what ``metrics.json`` holds of the table, but with each estimate as a `Figure`.
     paper : PaperTable, optional
         The per-fold table of the paper.
     samples : sequence of Sample
@@ -266,8 +266,57 @@ class Panel:
     samples: Sequence[Sample] = ()
     run: Metrics = field(default_factory=dict)
     view: TwoClassView = TwoClassView()
-    drawn: Entry = field(default_factory=dict, repr=False, compare=False)
+    drawn: Entry = field(default_factory=dict, compare=False)
     folder: Path = Path()
+
+    def __repr__(self) -> str:
+        return f"Panel({self.table})"
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """Each figure by its name, after that of the part that it is of.
+
+        Such as ``accuracy``, ``per_class malignant recall``, ``two_class thresholds 0.5 sensitivity`` and ``subgroups
+        site A accuracy``.
+        """
+        return dict(_named_figures(self.metrics, ""))
+
+    def rows(self) -> list[Entry]:
+        """Return a row for each figure.
+
+        Its entries are ``table``, ``part`` (empty for the whole table), ``metric``, ``units`` (patients, or else
+        images, of the whole table), ``value``, ``low`` and ``high`` (of the 95 % interval), ``method``, and
+        ``reason`` (why there is no interval).
+        """
+        rows = []
+        for name, figure in self.figures.items():
+            part, _, metric = name.rpartition(" ")
+            row = {"table": self.table.name, "part": part, "metric": metric}
+            rows.append({**row, "units": self.metrics["units"]["count"], **vars(figure)})
+        return rows
+
+    def to_pandas(self) -> Any:
+        """Return `rows` as a `pandas.DataFrame`.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        return as_frame(self.rows())
+
+
+def _named_figures(value: Any, part: str) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures inside a value of `Panel.metrics` with their names; items of lists go by their first value."""
+    if isinstance(value, Figure):
+        yield part.lstrip(), value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _named_figures(inner, f"{part} {name}")
+    elif isinstance(value, list):
+        for inner in value:
+            if isinstance(inner, Mapping):
+                yield from _named_figures(inner, f"{part} {next(iter(inner.values()))}")
 
 
 _OURS = ("predictions.csv", "predictions-by-patch.csv")

@@ -51,6 +51,9 @@ from .predictions import PredictionTable
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
+_YES = ("yes", "True")
+"""In tables of `predict`, and of data frames."""
+
 _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
 
@@ -90,8 +93,8 @@ def read_predictions(
     ----------
     path : str or Path
         A table, see `bchisto.core.formats.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
-        ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``), and
-        ``model`` are optional. Other names that the columns may have are those of manifests, see
+        ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``; True or
+        False), and ``model`` are optional. Other names that the columns may have are those of manifests, see
         `bchisto.core.formats.columns`. With ``model`` the rows make one table per model. Rows whose label is missing
         are left out and counted.
     classes : sequence of str
@@ -406,8 +409,8 @@ class _Parser(NamedTuple):
             fold=int(fold) if fold else None,
             group=group or None,
             patch=cells.get("patch", ""),
-            trained=cells.get("trained") == "yes",
-            group_trained=cells.get("group_trained") == "yes",
+            trained=cells.get("trained") in _YES,
+            group_trained=cells.get("group_trained") in _YES,
             probabilities=probabilities,
         )
 

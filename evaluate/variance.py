@@ -9,6 +9,7 @@ are units, and counts make the variance, it is that of Clopper and Pearson for a
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -145,13 +146,7 @@ Entry = dict[str, Any]
 
 def as_json(value: Any) -> Any:
     """Return metrics JSON-ready: with each `Figure` in them as a dict."""
-    if isinstance(value, Figure):
-        return value.json()
-    if isinstance(value, Mapping):
-        return {key: as_json(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [as_json(inner) for inner in value]
-    return value
+    return json.loads(json.dumps(value, default=Figure.json))
 
 
 def with_figures(value: Any) -> Any:

@@ -18,7 +18,7 @@ class FeatureMatrix(NamedTuple):
     Attributes
     ----------
     X : ndarray of float32, shape (images, d)
-        The mean over the augmentations of each image.
+        The mean over the augmentations of each image; of several feature files side by side.
     y : ndarray of str, shape (images,)
         Labels.
     groups : ndarray of str, shape (images,)
@@ -34,8 +34,8 @@ class FeatureMatrix(NamedTuple):
 
     def __repr__(self) -> str:
         images, features = self.X.shape
-        classes, groups = len(set(self.y)), len(set(self.groups))
-        return f"FeatureMatrix({images} x {features}, {classes} classes, {groups} groups)"
+        counts = f"{len({*self.y})} classes, {len({*self.groups})} groups"
+        return f"FeatureMatrix({images} x {features}, {counts})"
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`: image_id, label, group, then a column for each feature.
@@ -51,32 +51,47 @@ class FeatureMatrix(NamedTuple):
 
 
 def load_features(run: PathInput) -> FeatureMatrix:
-    """Load the features of the labelled images of a run.
+    """Load the features of the labelled images of a run, those of all its feature files side by side.
 
     Parameters
     ----------
     run : str or Path
-        The folder of a run with one feature file, or a feature file.
+        The folder of a run, or one of its feature files ``RUN/features/NAME.h5``, of one encoder and view. The columns
+        of `FeatureMatrix.X` are in the order of their names.
 
     Raises
     ------
     InputError
-        The folder has several feature files, or none; or no image has a label.
+        The folder has no feature files, they are of different images, or no image has a label.
     StoreError
         See `open_store`.
     """
-    path = converted(run, "run", Path)
-    if path.is_dir():
-        path = only_store(path)
-    with open_store(path) as store:
-        labels = np.array(store.labels)
-        labelled = np.flatnonzero(labels != "")
-        if not labelled.size:
-            raise InputError(f"{path}: no image has a label; give them to bchisto featurize")
-        names = np.array(store.image_ids)
-        groups = np.where(np.array(store.groups) != "", store.groups, names)
-        features = store.features(labelled.tolist()).mean(axis=1)
+    blocks = []
+    images = set()
+    for path in _stores_in(converted(run, "run", Path)):
+        with open_store(path) as store:
+            images.add((*store.image_ids, *store.labels))
+            labels = np.array(store.labels)
+            labelled = np.flatnonzero(labels != "")
+            if not labelled.size:
+                raise InputError(f"{path}: no image has a label; give them to bchisto featurize")
+            names = np.array(store.image_ids)
+            groups = np.where(np.array(store.groups) != "", store.groups, names)
+            blocks.append(store.features(labelled.tolist()).mean(axis=1))
+    if len(images) > 1:
+        raise InputError(f"{run}: feature files of different images; give one of them")
+    features = np.hstack(blocks)
     return FeatureMatrix(features, labels[labelled], groups[labelled], names[labelled])
+
+
+def _stores_in(run: Path) -> list[Path]:
+    """Return the feature files of a run, or the one that is given; refuse a folder without any."""
+    if not run.is_dir():
+        return [run]
+    files = sorted(run.glob("features/*.h5")) or sorted(run.glob("*.h5"))
+    if not files:
+        raise InputError(f"{run}: no feature file in this folder; run bchisto featurize first")
+    return files
 
 
 def only_store(run: Path) -> Path:
@@ -87,9 +102,7 @@ def only_store(run: Path) -> Path:
     InputError
         There are several, or there is none.
     """
-    files = sorted(run.glob("features/*.h5")) or sorted(run.glob("*.h5"))
-    if not files:
-        raise InputError(f"{run}: no feature file in this folder; run bchisto featurize first")
+    files = _stores_in(run)
     if len(files) > 1:
         raise InputError(f"{run}: several feature files: {few(map(str, files))}; give one of them")
     return files[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..encoders import (
     encoder_facts,
     gives_maps,
     is_folded,
+    weight_options,
     weights_of,
 )
 from ..stains import STAIN_METHODS, get_stain, list_stains
@@ -194,16 +194,12 @@ def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
     return converted(value, name, int)
 
 
-def _as_weights(value: Any, name: str) -> tuple[str, ...]:
-    """Return texts; a mapping names the encoder of each."""
-    if isinstance(value, Mapping):
-        value = [f"{encoder}={weights}" for encoder, weights in value.items()]
-    return converted(value, name, tuple[str, ...])
-
-
 @dataclass(frozen=True)
 class FeaturizeSettings(Settings):
-    """Settings of feature extraction. Together with the images they determine the content of the feature files."""
+    """Settings of feature extraction. Together with the images they determine the content of the feature files.
+
+    `weights` may also be a mapping of encoders to weights.
+    """
 
     encoders: Parsed[EncoderChoice] = option(
         tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS),
@@ -217,8 +213,7 @@ class FeaturizeSettings(Settings):
         group="Features",
         flag="view",
         distinct=True,
-        help="SCALE:CROP; in micrometres 0.5um:224 (of a pixel) or 112um:224 (of a crop); or auto, two views that fit "
-        "the images, or auto:1, the smaller one.",
+        help="SCALE:CROP; in micrometres 0.5um:224 (of a pixel) or 112um:224 (of a crop).",
     )
     augmentations: int = option(
         50, group="Features", least=1, help="Colour augmentations per image."
@@ -253,7 +248,7 @@ class FeaturizeSettings(Settings):
     weights: Texts = option(
         ("imagenet",),
         group="Features",
-        form=_as_weights,
+        form=weight_options,
         help="imagenet, random, PATH, or ENCODER=PATH.",
     )
     precision: str = option(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..boost import NOT_COMPARED, Bundle
-from ..core import DAMAGE, BundleError, ImageError, InputError, WeightsError, printable
+from ..core import DAMAGE, BundleError, ImageError, InputError, WeightsError, first_line, printable
 from ..core.formats import Floats, Floats32, limits
 from ..core.jobs import Ticker
 from ..data import ImageRecord, LeastSize, pixel_findings, report_findings
@@ -277,7 +277,8 @@ def _trained_settings(bundle: Bundle, path: Path) -> dict[str, FeaturizeSettings
             settings[name] = settings_from(header)
         except DAMAGE as error:
             raise BundleError(
-                f"{path}: the settings of its feature set {printable(name[:100])} do not fit ({_reason(error)}); the "
+                f"{path}: the settings of its feature set {printable(name[:100])} do not fit "
+                f"({printable(first_line(error)[:160])}); the "
                 "model file is corrupt"
             ) from error
     crops = sum(of_store.augmentations * of_store.crops for of_store in settings.values())
@@ -286,12 +287,6 @@ def _trained_settings(bundle: Bundle, path: Path) -> dict[str, FeaturizeSettings
             f"{path}: asks for {crops:,} crops of every image, more than {limits.CROPS:,}; the model file is corrupt"
         )
     return settings
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error about a header as printable text."""
-    lines = str(error).splitlines() or ["?"]
-    return printable(("no " if isinstance(error, KeyError) else "") + lines[0][:160])
 
 
 def _check_lengths(bundle: Bundle, path: Path, encoders: Mapping[str, CropEncoder]) -> None:

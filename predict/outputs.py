@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,8 +134,12 @@ def write_outputs(
     if html is not None:
         write_html(html, shown, predicted, title=path.name)
     unsure = None
+    sureness = ""
     if answers.unsure is not None:
         unsure = int(answers.unsure.sum())
+        sureness = f"uncertain: {unsure} of {counted(len(shown.trained), 'image')}"
+        if table.format == "bchisto":
+            sureness += ", column uncertain"
     return PredictResult(
         path,
         images=len(shown.trained),
@@ -146,20 +150,10 @@ def write_outputs(
         called=shown.called,
         sheet=html,
         unsure=unsure,
-        sureness="; ".join(filter(None, (", ".join(_marked(shown, unsure, html)), shown.mixed))),
+        sureness="; ".join(filter(None, (sureness, shown.mixed))),
         outliers="" if shown.outliers is None else shown.outliers.summary,
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
-
-
-def _marked(shown: Tabulated, unsure: int | None, html: Path | None) -> Iterator[str]:
-    """Yield how many images are uncertain, and where they are marked."""
-    if unsure is not None:
-        yield f"uncertain: {unsure} of {counted(len(shown.trained), 'image')}"
-        if shown.table.format == "bchisto":
-            yield "column uncertain"
-        if html is not None:
-            yield f"see {html}"
 
 
 @dataclass(frozen=True)

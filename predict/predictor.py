@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..core import (
-    BundleError,
     InputError,
     Many,
     Message,
@@ -21,18 +22,25 @@ from ..core import (
     converted,
     html_lines,
     html_table,
+    items_of,
+    reworded,
 )
 from ..core.formats import Array, Pixels, as_frame
 from ..core.jobs import Ticker
 from ..data import ImageRecord
+from ..encoders import weight_options
 from ..evaluate import Answers
-from .blocks import Prediction, Results, predict_records
+from .blocks import Predicted, Results, predict_records
 from .boosted import Floats
 from .images import advised, check_sizes, new_images, notes_of_training
 from .model_file import find_bundle, ready_model
-from .table import Outliers, answers_of, mixed_note
+from .settings import PredictSettings
+from .table import Outliers, tabulate
 
-Image = PathInput | Pixels
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+Image: TypeAlias = "PathInput | Pixels | Picture"
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,10 @@ class Predictions:
     def __repr__(self) -> str:
         return f"Predictions({len(self)} images, {dict(Counter(self.predicted))})"
 
+    def __array__(self, *kind: Any, **copy: Any) -> Array:
+        """Return the predicted classes as an array of texts, so that the metrics of scikit-learn take predictions."""
+        return np.array(self.predicted)
+
     @property
     def predicted(self) -> tuple[str, ...]:
         """The most probable class of each image."""
@@ -86,6 +98,8 @@ class Predictions:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with the same columns as the table of ``bchisto predict``.
 
+        Marks, ``yes`` or ``no`` in that table, are True or False here; `bchisto.evaluate.evaluate` reads both.
+
         Raises
         ------
         DependencyError
@@ -94,29 +108,34 @@ class Predictions:
         columns: dict[str, Any] = {"image_id": list(self.image_ids)}
         for index, name in enumerate(self.classes):
             columns[f"p_{name}"] = self.probabilities[:, index]
-        columns |= dict(self.answers.columns)
+        columns["predicted"] = self.predicted
         columns["confidence"] = self.confidence
+        columns["uncertain"] = self.answers.unsure
         if self.trained is not None:
-            columns["trained"] = list(self.trained)
+            columns["trained"] = self.trained
         if self.outliers is not None:
             columns |= dict(self.outliers.columns)
+            columns["outlier"] = self.outliers.marked
+            columns["outlier_percentile"] = self.outliers.percentiles
         return as_frame(columns)
 
     def _repr_html_(self) -> str:
         confidence = (f"{100 * share:.1f} %" for share in self.confidence)
         rows = zip(self.image_ids, self.predicted, confidence, strict=True)
         table = html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
-        return html_lines([*self.banners, *filter(None, [self.mixed])]) + table
+        return html_lines(filter(None, [*self.banners, self.mixed])) + table
 
 
 class Predictor:
     """A model file that is loaded once and predicts arrays or files.
 
+    A pickled one, as for processes of joblib, is its path and its settings: whoever reads it loads the file again.
+
     Parameters
     ----------
     model : str or Path
         A ``model.bchisto``, or the folder of a run that contains one.
-    weights : sequence of str
+    weights : sequence of str, or mapping
         As in `predict`.
     calibrated : bool
         Calibrate the probabilities with the temperature of the model.
@@ -125,7 +144,8 @@ class Predictor:
     ----------
     path : Path
         The model file.
-    classes : tuple of str
+    classes_ : ndarray of str, shape (classes,)
+        Order of the probabilities, by the name that it has in scikit-learn.
     banners : tuple of str
         Warnings that every reader of predictions must see.
 
@@ -140,16 +160,22 @@ class Predictor:
     ) -> None:
         self.path = find_bundle(converted(model, "model", Path))
         with advised():
-            _, self._model = ready_model(self.path, converted(weights, "weights", tuple[str, ...]))
+            self._weights = weight_options(weights)
+            _, self._model = ready_model(self.path, self._weights)
         bundle = self._model.bundle
-        if calibrated and bundle.temperature is None:
-            raise BundleError("{}: has no temperature; leave out {calibrated}", self.path)
-        self._calibrated = calibrated
-        self.classes = tuple(bundle.classes)
+        self._settings = PredictSettings(calibrated=calibrated)
+        self._settings.check(self.path, bundle)
+        self.classes_ = np.array(bundle.classes)
         self.banners = notes_of_training(bundle.banners)
 
     def __repr__(self) -> str:
-        return f"Predictor({str(self.path)!r}, classes={self.classes})"
+        return f"Predictor({str(self.path)!r}, classes={self._model.bundle.classes})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        again = functools.partial(
+            type(self), weights=self._weights, calibrated=self._settings.calibrated
+        )
+        return again, (self.path,)
 
     def predict(self, images: Many[Image], *, mpp: float | None = None) -> Predictions:
         """Predict images. The order is kept.
@@ -159,8 +185,8 @@ class Predictor:
         Parameters
         ----------
         images : sequence of path or ndarray
-            Files, folders, manifests, and RGB arrays of uint8 with shape (height, width, 3). A single one is accepted,
-            and an array of shape (n, height, width, 3) is n images.
+            Files, folders, manifests, and RGB arrays of uint8 with shape (height, width, 3), or such pictures of
+            Pillow. A single one is accepted, and an array of shape (n, height, width, 3) is n images.
         mpp : float, optional
             Micrometres per pixel of all images, if their files do not contain it.
 
@@ -176,77 +202,80 @@ class Predictor:
             An image cannot be decoded or used.
         """
         model = self._model
-        with tempfile.TemporaryDirectory(prefix="bchisto-") as folder, advised():
-            distinct = _distinct(self._records(images, Path(folder)))
+        with (
+            tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
+            advised(),
+            reworded(lambda text: text.replace(f"{folder}{os.sep}", "")),
+        ):
+            distinct = _distinct([*self._records(images, Path(folder))])
             records, _ = check_sizes(distinct, model=model, mpp=mpp, skip_errors=False)
             results: Results = {}
             size = model.images_per_block
             for start in range(0, len(records), size):
                 block = records[start : start + size]
                 results |= predict_records(model, block, ticker=Ticker(None), skip_errors=False)
-        predictions = [result for result in results.values() if isinstance(result, Prediction)]
-        probabilities = np.array([prediction.probabilities for prediction in predictions])
-        calibrated, answers = answers_of(model.bundle, probabilities)
-        if self._calibrated:
-            probabilities = calibrated
-        trained = tuple(prediction.trained for prediction in predictions)
-        compared = [prediction.compared for prediction in predictions]
+        bundle = model.bundle
+        predicted = Predicted(records, results, bundle, self.path, "")
+        shown = tabulate(predicted, settings=self._settings, point=None)
+        trained = None
+        if bundle.training is not None:
+            trained = shown.trained
         return Predictions(
             image_ids=tuple(record.image_id for record in records),
-            classes=self.classes,
-            probabilities=probabilities,
-            answers=answers,
-            trained=trained if model.bundle.training is not None else None,
-            banners=self.banners,
-            outliers=Outliers.of(model.bundle, compared, model=self.path),
-            mixed=mixed_note(model.bundle),
+            classes=bundle.classes,
+            probabilities=shown.table.probabilities,
+            answers=shown.table.answers,
+            trained=trained,
+            banners=shown.banners,
+            outliers=shown.outliers,
+            mixed=shown.mixed,
         )
 
     def predict_proba(self, images: Many[Image], *, mpp: float | None = None) -> Floats:
-        """Return only the probabilities of `predict`, float64 of shape (n, classes); `classes` has their order."""
+        """Return only the probabilities of `predict`, float64 of shape (n, classes); `classes_` has their order."""
         return self.predict(images, mpp=mpp).probabilities
 
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
         """Yield the images of files and arrays. Arrays are written as files into a folder, as lossless PNG."""
-        sources: Any = images
-        is_array = isinstance(images, np.ndarray) and images.ndim < 4
-        if is_array or isinstance(images, str) or not isinstance(images, Iterable):
-            sources = [images]
+        bundle = self._model.bundle
+        sources = items_of(images)
+        if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+            sources = (images,)
         for number, image in enumerate(sources):
-            if isinstance(image, np.ndarray):
-                yield _save(image, number, folder)
+            if isinstance(image, np.ndarray) or hasattr(image, "getbands"):
+                yield _save(np.asarray(image), number, folder)
                 continue
             path = converted(image, "images", Path)
-            yield from new_images([path], reading=self._model.bundle.reading, classes=self.classes)
+            yield from new_images([path], reading=bundle.reading, classes=bundle.classes)
 
 
 def _save(image: Array, number: int, folder: Path) -> ImageRecord:
     """Save an array as a file; refuse what is no RGB image."""
     from PIL import Image as Picture
 
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
         raise InputError(
             "array{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
             number,
             image.dtype,
             image.shape,
         )
-    path = folder / f"array{number}.png"
-    Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
-    return ImageRecord(image_id=path.stem, path=path, label=None)
+    path = folder / f"array{number}"
+    Picture.fromarray(np.ascontiguousarray(image)).save(path, "PNG", compress_level=1)
+    return ImageRecord(image_id=path.name, path=path, label=None)
 
 
-def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
+def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:
     """Return records with distinct ids: files with the same name get their paths as ids."""
-    images = list(records)
     if not images:
         raise InputError(Message("{images}: there is none; give files or arrays"))
     times = Counter(record.image_id for record in images)
-    distinct = [
-        replace(image, image_id=str(image.path)) if times[image.image_id] > 1 else image
-        for image in images
-    ]
-    for name, count in Counter(record.image_id for record in distinct).items():
-        if count > 1:
+    distinct: dict[str, ImageRecord] = {}
+    for image in images:
+        name = image.image_id
+        if times[name] > 1:
+            name = str(image.path)
+        if name in distinct:
             raise InputError("{images} {}: is given twice; give each image once", name)
-    return distinct
+        distinct[name] = replace(image, image_id=name)
+    return list(distinct.values())

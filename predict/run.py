@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core import (
-    BundleError,
     ImageError,
     InputError,
     Many,
@@ -40,9 +39,10 @@ from ..core.jobs import (
     remove_leftovers,
     set_aside,
 )
-from ..core.models import BundleFacts, bundle_view
+from ..core.models import bundle_view
 from ..core.runs import RunRecord
 from ..data import ImageRecord
+from ..encoders import weight_options
 from ..featurize import files_of, rehearse
 from .blocks import (
     ImageUnit,
@@ -134,9 +134,9 @@ def predict(
         file or folder of the same name. They must be of the same kind as in training.
     out : str or Path
         The CSV table to write.
-    weights : sequence of str
-        ``imagenet``, a path, or ``ENCODER=`` followed by one of these. It is not needed if the run of the model file
-        recorded the weights file and this file is unchanged.
+    weights : sequence of str, or mapping
+        ``imagenet``, a path, or ``ENCODER=`` followed by one of these; a mapping has them by encoder. Not needed if the
+        run of the model file recorded the weights file and this file is unchanged.
     settings : PredictSettings, optional
         What is written; by default only the table, with uncalibrated probabilities.
     work : Work, optional
@@ -162,7 +162,7 @@ def predict(
         converted(model, "model", Path),
         converted(images, "images", tuple[Path, ...]),
         converted(features, "features", tuple[Path, ...]),
-        converted(weights, "weights", tuple[str, ...]),
+        weight_options(weights),
     )
     inputs.check(settings)
     overwriting = work.overwrite
@@ -293,8 +293,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         shown = self.tabulate(predicted)
         outputs = self.call.outputs
         written = outputs.written
-        keys = self._content_keys(predicted, shown)
-        same = all(written.get(name) == key for name, key in keys.items())
+        same = written | self._content_keys(predicted, shown) == written
         complete = same and all(path.exists() for path in outputs.paths.values())
         return complete and not shown.failures and not failures_of(outputs.table).exists()
 
@@ -382,7 +381,7 @@ class EmbeddingPrediction(TablePrediction):
         from .embedded import embeddings_digest, load_embedded, predict_embedded
 
         models, embeddings = load_embedded(bundle, call.inputs.features)
-        _check_temperature(bundle, models, call.settings)
+        call.settings.check(bundle, models)
         records, predictions = predict_embedded(models, embeddings)
         results = Predicted(records, predictions, models, bundle, file_sha256(bundle))
         call.record.note(
@@ -450,7 +449,7 @@ class ImagePrediction(TablePrediction):
             See `predict`.
         """
         file, model = ready_model(bundle, call.inputs.weights)
-        _check_temperature(bundle, model.bundle, call.settings)
+        call.settings.check(bundle, model.bundle)
         records = new_images(
             call.inputs.images, reading=model.bundle.reading, classes=model.bundle.classes
         )
@@ -571,11 +570,3 @@ class ImagePrediction(TablePrediction):
         current = keep(folder, results)
         for path in earlier - {current}:
             path.unlink(missing_ok=True)
-
-
-def _check_temperature(path: Path, bundle: BundleFacts, settings: PredictSettings) -> None:
-    if settings.calibrated and bundle.temperature is None:
-        raise BundleError(
-            "{}: has no temperature, since it was trained in a single fold; leave out {calibrated}",
-            path,
-        )

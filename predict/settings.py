@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, OptionalPath, Settings, option
+from ..core import BundleError, InputError, Message, OptionalPath, Settings, option
 from ..core.formats import Flags, Floats, Integers, limits
+from ..core.models import BundleFacts
 from ..evaluate import asks_for_class, default_positive, positive_mask, two_class_scores
 
 FORMATS = ("bchisto", "iciar2018")
@@ -71,6 +73,19 @@ class PredictSettings(Settings):
         super().__post_init__()
         if self.threshold is not None and self.sensitivity is not None:
             raise InputError(Message("{threshold} and {sensitivity}: give one of them"))
+
+    def check(self, path: Path, bundle: BundleFacts) -> None:
+        """Refuse to calibrate with a model file that has no temperature.
+
+        Raises
+        ------
+        BundleError
+        """
+        if self.calibrated and bundle.temperature is None:
+            raise BundleError(
+                "{}: has no temperature, since it was trained in a single fold; leave out {calibrated}",
+                path,
+            )
 
 
 @dataclass(frozen=True)

@@ -184,16 +184,19 @@ class Outliers:
 
 def _names_beside(model: Path | None) -> dict[str, str]:
     """Return names of training images by the SHA-256 of their pixels; empty if the list is missing."""
+    return {row.get("sha256", ""): row["image_id"] for row in _rows_beside(model, TRAINING_NAMES)}
+
+
+def _rows_beside(model: Path | None, name: str) -> list[dict[str, str]]:
+    """Return the rows of a table next to a model file that name an image; none without that table."""
     if model is None:
-        return {}
+        return []
     unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
     try:
-        return {
-            row["sha256"]: row["image_id"] for row in read_rows(model.with_name(TRAINING_NAMES))
-        }
+        return [row for row in read_rows(model.with_name(name)) if "image_id" in row]
     except unreadable as error:
-        _log.debug("%s: no names of training images (%s)", model, error)
-        return {}
+        _log.debug("%s: no %s (%s)", model, name, error)
+        return []
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,7 @@ def tabulate(
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
     groups = {record.group for record in records if record.group}
-    seen = groups & groups_beside(predicted.model)
+    seen = groups and groups & groups_beside(predicted.model)
     columns = _columns(bundle, trained, outliers)
     if seen:
         columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
@@ -347,14 +350,7 @@ def _columns(
 
 def groups_beside(model: Path | None) -> frozenset[str]:
     """Return the patients of the table of the cross-validation next to a model file; none without that table."""
-    if model is None:
-        return frozenset()
-    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
-    try:
-        return frozenset(row["group"] for row in read_rows(model.with_name(TESTED)) if row["group"])
-    except unreadable as error:
-        _log.debug("%s: no patients of training (%s)", model, error)
-        return frozenset()
+    return frozenset(filter(None, (row.get("group", "") for row in _rows_beside(model, TESTED))))
 
 
 def _yes_or_no(name: str, values: Iterable[Any], *, yes: str = "yes", no: str = "no") -> Column:

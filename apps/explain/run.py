@@ -39,6 +39,7 @@ from ...core.jobs import (
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
 from ...data import ImageRecord, ImageSelection, record_sha256
+from ...encoders import weight_options
 from ...evaluate.report import known_of
 from ...predict import (
     Model,
@@ -118,7 +119,7 @@ def explain(
         One for each method, see `settings_of`. All are checked before the first method starts.
     methods : mapping
         All available methods by name.
-    weights : sequence of str
+    weights : sequence of str, or mapping
         As in `predict`.
     work : Work, optional
         Only `overwrite`, `skip_errors` and `dask` are used. Without `dask`, this process does all the work.
@@ -143,7 +144,7 @@ def explain(
         selection = images
         images = images.images
     paths = converted(images, "images", tuple[Path, ...])
-    weights_given = converted(weights, "weights", tuple[str, ...])
+    weights_given = weight_options(weights)
     work = Work.of(work)
     bundle = find_bundle(converted(model, "model", Path))
     folder = converted(out, "out", Path)

@@ -11,6 +11,7 @@ from ...core import InputError, Many, PathInput, ReportError, TextInput, convert
 from ...core.jobs import Work
 from ...core.runs import record_run
 from ...crossval import CrossValidation
+from ...encoders import weight_options
 from ...evaluate.report import PublishedTable, reporting, write_published, write_report
 from .estimate import Estimate
 from .form import load_recipe
@@ -116,8 +117,8 @@ def reproduce(
         The run folder.
     scope : Scope, optional
         Which parts of the system are run, and how often; by default the complete published variant, once.
-    weights : sequence of str
-        Weights of encoders and networks, as in ``bchisto featurize --weights``; by default those of the recipe.
+    weights : sequence of str, or mapping
+        Weights of encoders and networks, as in `bchisto.featurize.FeaturizeSettings`; by default those of the recipe.
     work : Work, optional
         As in `bchisto.featurize.featurize`, `bchisto.boost.training` and `bchisto.finetune.finetune`.
 
@@ -205,7 +206,7 @@ def _prepared(
         images=converted(images, "images", Path),
         run=converted(out, "out", Path),
         work=Work.of(work),
-        weights=converted(weights, "weights", tuple[str, ...]),
+        weights=weight_options(weights),
         **vars(Scope.of(scope)),
     )
     recipe = load_recipe(name)

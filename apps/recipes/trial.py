@@ -26,7 +26,13 @@ from ...core import (
 from ...core.jobs import Work, cpu_resources
 from ...crossval import CrossValidation, in_order
 from ...data import FoldChoice, ImageSelection, make_bach
-from ...encoders import EncoderChoice, cached_encoder, check_encoder_name, gives_maps
+from ...encoders import (
+    EncoderChoice,
+    cached_encoder,
+    check_encoder_name,
+    gives_maps,
+    weight_options,
+)
 from ...featurize import (
     FeaturizeSettings,
     best_engine,
@@ -182,7 +188,7 @@ def trial(
         The run folder.
     encoders : str or sequence of str
         Encoders that replace those of the preset; encoders without feature maps get six crops of each augmentation.
-    weights : str or sequence of str
+    weights : str, sequence of str, or mapping
         As in `bchisto.featurize.FeaturizeSettings`; by default ImageNet weights.
     work : Work, optional
         Settings of processes and of what is skipped.
@@ -250,7 +256,7 @@ def _quick_settings(
         if not all(map(gives_maps, choices)):
             options |= {"mode": "exact", "crops": _CROPS}
     if weights:
-        options["weights"] = converted(weights, "weights", tuple[str, ...])
+        options["weights"] = weight_options(weights)
     settings, _, _ = choose_settings(options, keep=keep)
     return settings, keep
 

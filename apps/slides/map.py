@@ -43,6 +43,7 @@ from ...core.runs import (
     write_listing,
 )
 from ...data import ImageFiles, ImageRecord, spell_labels
+from ...encoders import weight_options
 from ...evaluate import write_predictions
 from ...evaluate.report import render_page, thumbnail
 from ...predict import (
@@ -128,7 +129,7 @@ def map_slides(
     out : str or Path
         A folder, for ``slides.csv``, ``maps/<slide>/`` and, if something was left out, ``failures.csv``.
     settings : MapSettings, optional
-    weights : sequence of str
+    weights : sequence of str, or mapping
         As in `bchisto.predict.predict`.
     work : Work, optional
         How the work is distributed; a unit is a block of tiles.
@@ -151,7 +152,7 @@ def map_slides(
     bundle = find_bundle(converted(model, "model", Path))
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
-    weights_given = converted(weights, "weights", tuple[str, ...])
+    weights_given = weight_options(weights)
     slides = given_slides(paths, settings)
     groups = groups_of(slides, settings)
     labels = {}

@@ -12,7 +12,7 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -319,8 +319,8 @@ def _sheet_rows(path: Path, sheet: Any) -> Rows:
             yield number, texts
 
 
-def as_frame(columns: Mapping[str, Any]) -> Any:
-    """Return columns as a `pandas.DataFrame`.
+def as_frame(values: Any) -> Any:
+    """Return columns by name, or rows as dicts, as a `pandas.DataFrame`.
 
     Raises
     ------
@@ -333,4 +333,4 @@ def as_frame(columns: Mapping[str, Any]) -> Any:
         raise DependencyError(
             "a frame needs pandas, which is not installed: pip install pandas"
         ) from error
-    return pandas.DataFrame(dict(columns))
+    return pandas.DataFrame(values)

@@ -124,7 +124,9 @@ class Work(Settings):
         help="Remove existing results first; default: resume.",
     )
     skip_errors: bool = option(
-        False, group="Input", help="Leave out images that cannot be used, and exit with 1."
+        False,
+        group="Input",
+        help="Leave out images that cannot be used; a command then exits with 1.",
     )
     threads: int | None = option(
         None,

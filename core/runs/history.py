@@ -51,6 +51,9 @@ class RunEntry(NamedTuple):
     error: str
     shard: str
 
+    def __repr__(self) -> str:
+        return f"RunEntry({self.command}, {self.outcome}, {self.started})"
+
     @property
     def outcome(self) -> str:
         """The status, of a shard with its number."""

@@ -8,12 +8,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from ...core import (
     InputError,
     Message,
     MissingInputError,
     Names,
     OptionalPath,
+    PathInput,
     Settings,
     TextInput,
     Texts,
@@ -21,7 +24,7 @@ from ...core import (
     few,
     option,
 )
-from ...core.formats import FOLD, IMAGE, PART, read_csv
+from ...core.formats import FOLD, IMAGE, PART, Integers, read_csv
 from ...core.jobs import write_rows
 from ..dataset import GIVEN, PARTS, Dataset, DatasetFacts, ImageRecord, facts_of, part_of
 from ..findings import report_findings
@@ -273,6 +276,33 @@ def read_fold_list(path: Path) -> list[Row]:
     if not rows:
         raise InputError(f"{path}: the fold list has no rows")
     return rows
+
+
+def read_splits(folder: PathInput, image_ids: Sequence[str]) -> list[tuple[Integers, Integers]]:
+    """Return the positions of the images that train and that test in each fold of a result: scikit-learn's ``cv``.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder of a result, such as ``run/boost/10-grouped-lightgbm``, whose ``folds.csv`` is read.
+    image_ids : sequence of str
+        The images in their order; those of no fold are in no split.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it names an image that is not among these.
+    """
+    path = converted(folder, "folder", Path) / "folds.csv"
+    plan = FoldPlan("", spread(read_fold_list(path)), partition=False)
+    absent = {image for image, _, _ in plan.rows}.difference(image_ids)
+    if absent:
+        raise InputError(f"{path}: {min(absent)} is not among these images; give those of its run")
+
+    def places(fold: int, part: str) -> Integers:
+        return np.flatnonzero(np.isin(image_ids, plan.images(fold, part)))
+
+    return [(places(fold, "train"), places(fold, "test")) for fold in plan.folds]
 
 
 def _fit(name: str, listed: Sequence[Row], pool: Pool, *, where: str) -> FoldPlan:

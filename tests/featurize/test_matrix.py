@@ -1,11 +1,14 @@
 """`load_features`: the features of a run as scikit-learn and pandas take them."""
 
+import csv
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.featurize import load_features, open_store
+from bchisto.data import read_splits
+from bchisto.featurize import load_features, only_store, open_store
 
 
 def test_arrays_are_those_of_the_feature_file(boosted):
@@ -29,14 +32,51 @@ def test_a_data_frame_has_a_row_for_each_image(boosted):
     assert frame.shape == (len(matrix.names), 3 + matrix.X.shape[1])
 
 
-def test_one_feature_file_is_needed(boosted, tmp_path):
+def test_several_feature_files_side_by_side(boosted, tmp_path):
     with pytest.raises(InputError, match="no feature file in this folder; run bchisto featurize"):
         load_features(tmp_path)
     (path,) = (boosted / "features").glob("*.h5")
     for name in ("a ü.h5", "b.h5"):
         shutil.copy(path, tmp_path / name)
+    with h5py.File(tmp_path / "b.h5", "r+") as file:
+        file["features"][:] = 2 * file["features"][:]
+    X, *others = load_features(tmp_path)
+    single, *expected = load_features(path)
+    np.testing.assert_allclose(X, np.hstack([single, 2 * single]), rtol=1e-6)
+    for values, those in zip(others, expected, strict=True):
+        np.testing.assert_array_equal(values, those)
     with pytest.raises(InputError, match=r"several feature files: .*a ü\.h5, .*; give one of them"):
+        only_store(tmp_path)
+    with h5py.File(tmp_path / "b.h5", "r+") as file:
+        ids = file["images/image_id"][:]
+        file["images/image_id"][:] = ids[::-1]
+    with pytest.raises(InputError, match="feature files of different images; give one of them"):
         load_features(tmp_path)
+
+
+def test_the_folds_of_a_run(boosted, tmp_path):
+    """As scikit-learn takes them: the rows that train, and those that test."""
+    names = load_features(boosted).names
+    folder = boosted / "boost" / "3-lightgbm"
+    with (folder / "predictions.csv").open() as handle:
+        fold_of = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}
+    folds = np.array([fold_of[name] for name in names])
+    splits = read_splits(folder, names)
+    assert len(splits) == 3
+    for fold, (train, test) in enumerate(splits, start=1):
+        assert test.tolist() == np.flatnonzero(folds == fold).tolist()
+        assert train.tolist() == np.flatnonzero(folds != fold).tolist()
+    first, second, third, *_ = names
+    rows = [f"{first},1,train", f"{second},1,val", f"{third},1,test"]
+    (tmp_path / "folds.csv").write_text("\n".join(["image_id,fold,part", *rows]))
+    ((train, test),) = read_splits(tmp_path, names)
+    assert (train.tolist(), test.tolist()) == ([0], [2])
+    with pytest.raises(
+        InputError, match=f"{third} is not among these images; give those of its run"
+    ):
+        read_splits(tmp_path, names[:2])
+    with pytest.raises(InputError, match=r"gone/folds\.csv: cannot be read"):
+        read_splits(tmp_path / "gone", names)
 
 
 def test_what_a_notebook_shows_is_short(tissue, boosted):

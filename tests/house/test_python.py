@@ -1,5 +1,7 @@
 """The library takes what a Python user passes, and the examples of docs/python.md run."""
 
+import csv
+import json
 import re
 import shutil
 import subprocess
@@ -9,17 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.apps.recipes import Scope
-from bchisto.boost import BoostSettings, FeatureChoice, train
-from bchisto.core import InputError, OutputError, converted
+from bchisto.apps.recipes.reproduce import _prepared
+from bchisto.apps.recipes.trial import _quick_settings
+from bchisto.boost import BoostSettings, FeatureChoice, get_head, train
+from bchisto.core import InputError, OutputError, WeightsError, converted
 from bchisto.core.formats import read_header
 from bchisto.core.jobs import Work
+from bchisto.core.runs import read_run
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
 from bchisto.encoders import Encoder, EncoderChoice
-from bchisto.evaluate import TwoClassView, evaluate, read_predictions
+from bchisto.evaluate import TableChoice, TwoClassView, evaluate, read_predictions
 from bchisto.evaluate.conclusions import verdict_of
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
-from bchisto.predict import predict
+from bchisto.predict import Predictor, predict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -171,6 +176,12 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
     assert names["found"].trained == (True, True)  # a copy of an image that trained
     np.testing.assert_array_equal(names["found"].probabilities[0], names["found"].probabilities[1])
     assert names["frame"].shape[0] == 12
+    with (tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv").open() as handle:
+        fold_of = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}
+    for fold, (train_rows, test_rows) in enumerate(names["same_folds"], start=1):
+        assert {fold_of[names["names"][row]] for row in test_rows} == {fold}
+        assert fold not in {fold_of[names["names"][row]] for row in train_rows}
+        assert len(train_rows) + len(test_rows) == 12
     assert names["X"].shape[0] == len(names["y"]) == len(set(names["names"])) == 12
     assert len(set(names["groups"])) == 6
 
@@ -190,6 +201,14 @@ from bchisto.evaluate import Aggregation, TableChoice
 from bchisto.finetune import FinetuneSettings
 from pathlib import Path
 
+from bchisto.evaluate import Figure
+from PIL import Image
+
+figures: dict[str, Figure] = panel.figures
+predictor.predict([Image.new("RGB", (96, 96)), "a.png"], mpp=0.5).to_pandas()
+Predictor("run", weights={"resnet50": Path("x.h5")})
+predict("run", "new", out="p.csv", weights={"resnet50": "x.h5"})
+train("run", folds=5)
 folders: tuple[Path, ...] = FeatureChoice("features", labels="labels.csv").features
 protocols: tuple[str, ...] = FoldChoice(folds=[5, "70/30"], test_list="test.csv").folds
 pixels: tuple[int, ...] = ImageSelection(Path("x"), magnifications=40).magnifications
@@ -251,9 +270,72 @@ def test_the_types_of_settings_are_read_in_their_docstrings():
     assert "\nlabels : Path | None\n" in FeatureChoice.__doc__
 
 
-def test_weights_by_encoder():
+def test_weights_by_encoder(boosted, tmp_path):
+    """A mapping is read wherever weights are given."""
     by_encoder = FeaturizeSettings(weights={"resnet50": Path("x.h5"), "vgg16": "imagenet"})
     assert by_encoder.weights == ("resnet50=x.h5", "vgg16=imagenet")
+    weights = {"tiny": tmp_path / "other.h5"}
+    weights["tiny"].write_bytes(b"other")
+    for call in (
+        lambda: Predictor(boosted, weights=weights),
+        lambda: predict(boosted, tmp_path, out=tmp_path / "p.csv", weights=weights),
+    ):
+        with pytest.raises(WeightsError, match=r"needs the weights of sha256 .*other\.h5 has"):
+            call()
+    settings, _ = _quick_settings("tiny", weights)
+    assert settings.weights == (f"tiny={tmp_path / 'other.h5'}",)
+    _, request = _prepared("rakhlin2018", scope=None, weights=weights)
+    assert request.weights == (f"tiny={tmp_path / 'other.h5'}",)
+
+
+def test_settings_of_another_class_are_refused_by_name(boosted):
+    for call, message in (
+        (lambda: train(boosted, settings=FeaturizeSettings()), "give BoostSettings, not Featurize"),
+        (lambda: predict(boosted, "x", out="p", settings=Work()), "give PredictSettings, not Work"),
+        (lambda: evaluate("x.csv", out="e", view=Work()), "give TwoClassView, not Work"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_a_run_comes_first(tmp_path):
+    with pytest.raises(InputError, match=r"gone: no such run folder; run bchisto featurize"):
+        train(tmp_path / "gone")
+
+
+def test_what_options_say_holds_in_python():
+    """Nothing that only a command does, and no form that only a command reads."""
+    assert "auto" not in FeaturizeSettings.__doc__.partition("views :")[2].partition("\naugment")[0]
+    with pytest.raises(InputError, match="write SCALE:CROP"):
+        FeaturizeSettings(views="auto")
+    assert BoostSettings(preset="quick").heads == BoostSettings().heads
+    assert "classifiers (svm" not in BoostSettings.__doc__
+    assert "KEY=VALUE" not in BoostSettings.__doc__
+    assert "a command then exits with 1" in Work.__doc__
+    assert "a,b" not in ImageSelection.__doc__
+    assert "printed" not in ImageSelection.__doc__
+    assert FeaturizeSettings(crops="grid").crops == 0
+    assert "N|grid." in FeaturizeSettings.__doc__
+
+
+def test_help_says_what_only_commands_do():
+    """Views that fit, what a preset sets, and several classes in one text."""
+    from bchisto.boost import PRESET_OPTIONS
+    from command_line import commands
+
+    every = {" ".join(words): command for words, command in commands()}
+    helps = {
+        (name, parameter.name): parameter
+        for name in ("featurize", "boost")
+        for parameter in every[name].params
+    }
+    assert "Or auto, two views that fit" in helps["featurize", "views"].help
+    said = helps["boost", "preset"].help
+    assert "They also set classifiers (svm and lightgbm) and seeds (2 and 1)" in said
+    presets = [PRESET_OPTIONS[name] for name in ("standard", "quick")]
+    assert [preset["seeds"] for preset in presets] == [2, 1]
+    assert {head for preset in presets for head in preset["heads"]} == {"svm", "lightgbm"}
+    assert helps["boost", "classes"].metavar == "A,B,..."
 
 
 def test_a_second_call(boosted, tissue, tmp_path):
@@ -274,6 +356,8 @@ def test_a_second_call(boosted, tissue, tmp_path):
 
 def test_what_values_hold_is_said_in_a_line(boosted, run_copy):
     table = read_predictions(boosted / "boost" / "3-lightgbm" / "predictions.csv")[0]
+    assert repr(read_run(boosted)[0]).startswith("RunEntry(featurize, ok, 20")
+    assert repr(get_head("svm")) == "HeadSpec('svm')"
     assert repr(table) == "PredictionTable('predictions', 12 rows, classes=('benign', 'malignant'))"
     selection = ImageSelection("images", classes=["a", "b"], mpp=0.5)
     assert repr(selection) == "ImageSelection('images', classes=('a', 'b'), mpp=0.5)"
@@ -283,6 +367,10 @@ def test_what_values_hold_is_said_in_a_line(boosted, run_copy):
     settings = BoostSettings(seeds=1, params=small)
     (result,) = train(out=run, folds=4, settings=settings, work=Work(jobs=1))
     folder = str(run / "boost" / "4-lightgbm")
+    assert (
+        repr(result.panel)
+        == "Panel(PredictionTable('4-lightgbm', 12 rows, classes=('benign', 'malignant')))"
+    )
     assert repr(result) == f"CrossValidation({folder!r}, {result.models} models, assembled=True)"
 
 
@@ -314,6 +402,91 @@ def test_data_frames_by_name(boosted, tmp_path):
     for name, value in (("a/b", frame), ("..", "x.csv"), ("x", "x.csv")):
         with pytest.raises(InputError, match="give a data frame by a name without slash"):
             evaluate({name: value}, out=tmp_path / "c", bootstrap=0)
+
+
+def test_errors_name_rows_of_frames_by_their_index(boosted, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    frame.index = [f"slide {number}" for number in range(len(frame))]
+    wrong = frame.copy()
+    wrong.loc["slide 4", "p_benign"] = 3.0
+    texts = []
+    for sources in ({"mine": wrong}, [frame, wrong], {"mine": frame.drop(columns="label")}):
+        with pytest.raises(InputError) as caught:
+            evaluate(sources, out=tmp_path / "e", bootstrap=0)
+        texts.append(str(caught.value))
+    assert texts[0] == "mine, in row slide 4: p_benign is 3.0, not a probability between 0 and 1"
+    assert texts[1].startswith("frame-2, in row slide 4: p_benign is 3.0")
+    assert texts[2].startswith("mine: the header must have a column `label`")
+    frame = frame.assign(group="a patient")
+    twice = pandas.concat([frame, frame.iloc[[2]].assign(group="another patient", fold=9)])
+    with pytest.raises(InputError, match=r"^mine, in row slide 2: .* in row slide 2; an image has"):
+        evaluate({"mine": twice}, out=tmp_path / "e", bootstrap=0)
+    # the lines of the file are then not those of the frame
+    broken = wrong.assign(note="two\nlines")
+    with pytest.raises(InputError, match=r"^mine:\d+: p_benign is 3"):
+        evaluate({"mine": broken}, out=tmp_path / "e", bootstrap=0)
+
+
+def test_marks_of_a_frame_are_those_of_its_table(boosted, tissue, tmp_path):
+    """Images that trained are told of, whether they are marked with yes or with True."""
+    pytest.importorskip("pandas")
+    predictor = Predictor(boosted)
+    files = sorted(tissue.rglob("*.png"))
+    frame = predictor.predict(files).to_pandas()
+    frame["label"] = [file.parent.name for file in files]
+    evaluation = evaluate(frame, out=tmp_path / "e", bootstrap=0)
+    (note,) = [note for note in evaluation.result["notes"] if "SEEN IN TRAINING" in note]
+    assert "12 of 12 images trained" in note
+    frame["trained"] = frame["trained"].map({True: "yes", False: "no"})
+    assert note in evaluate(frame, out=tmp_path / "e", bootstrap=0).result["notes"]
+
+
+def test_figures_as_rows(boosted, tmp_path):
+    """One row for each figure of ``metrics.json``, with its interval; by name in `Panel.figures`."""
+    pandas = pytest.importorskip("pandas")
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    view = TwoClassView("malignant", thresholds=0.4)
+    frame = pandas.read_csv(table).assign(site=["A", "B"] * 6)
+    choice = TableChoice(by="site")
+    evaluation = evaluate(
+        {"mine": frame, "b": frame}, out=tmp_path / "e", bootstrap=0, view=view, tables=choice
+    )
+    rows = evaluation.to_pandas()
+    metrics = evaluation.result["tables"]["mine"]
+
+    def figures(value):
+        if isinstance(value, dict) and value.keys() >= {"value", "interval", "method"}:
+            return [value]
+        inner = value.values() if isinstance(value, dict) else value
+        if not isinstance(value, (dict, list)):
+            return []
+        return [figure for part in inner for figure in figures(part)]
+
+    mine = rows[rows.table == "mine"]
+    expected = figures(metrics)
+    assert len(mine) == len(expected) > 20
+    assert not mine.duplicated(["part", "metric"]).any()
+    for row, figure in zip(mine.itertuples(), expected, strict=True):
+        assert row.value == figure["value"] or (row.value != row.value and figure["value"] is None)
+        assert (figure["interval"] or []) == [end for end in (row.low, row.high) if end == end]
+        assert row.method == figure["method"]
+    assert set(mine.units) == {metrics["units"]["count"]}
+    by_name = evaluation.panels[0].figures
+    assert by_name["accuracy"].value == metrics["accuracy"]["value"]
+    recall = metrics["per_class"]["malignant"]["recall"]
+    assert by_name["per_class malignant recall"].value == recall["value"]
+    point = metrics["two_class"]["thresholds"][0]
+    assert by_name["two_class thresholds 0.4 sensitivity"].value == point["sensitivity"]["value"]
+    site = metrics["subgroups"]["site"][1]
+    assert by_name["subgroups site B accuracy"].value == site["accuracy"]["value"]
+    pandas.testing.assert_frame_equal(evaluation.panels[0].to_pandas(), mine)
+    json.dumps(evaluation.result)
+
+
+def test_no_table_is_refused_in_words(tmp_path):
+    with pytest.raises(InputError, match="^`sources`: give at least one table$"):
+        evaluate([], out=tmp_path)
 
 
 def test_a_frame_that_is_refused_leaves_no_file(boosted, tmp_path):

@@ -293,7 +293,7 @@ PREDICTED = {
         store(augmentations=10**9),
         "crops of every image, more than 200,000",
     ),
-    "no crop size": (store(crop=...), r"do not fit \(no 'crop'\)"),
+    "no crop size": (store(crop=...), r"do not fit \('crop'\)"),
     "a crop of a million pixels": (
         store(crop=10**6),
         r"do not fit \(crop is 1000000, out of range\)",

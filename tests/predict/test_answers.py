@@ -197,7 +197,7 @@ def test_the_table_says_what_the_report_shows(boosted, tissue, tmp_path, complet
         assert rows[name]["uncertain"] == {"uncertain": "yes", "": "no"}[mark]
     uncertain = [row["uncertain"] for row in rows.values()].count("yes")
     assert 0 < uncertain < 12
-    marked = f"uncertain: {uncertain} of 12 images, column uncertain, see {tmp_path / 'p.html'}"
+    marked = f"uncertain: {uncertain} of 12 images, column uncertain"
     assert f"{marked}; {MIXED}" in " ".join(said.split())
     assert MIXED[1:] in page
     said, _ = completed(*words[:-1], tmp_path / "q.csv", "--jobs", 1)

@@ -1,6 +1,7 @@
 """The predictor of Python says what the command says, of files and of arrays."""
 
 import csv
+import pickle
 import shutil
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
         (3, "images=3: give a path"),
         (
             np.zeros((40, 40, 3), np.uint8),
-            r"array0\.png: 40x40 at scale 1\.0 is smaller than the crop of 64$",
+            r"^array0: 40x40 at scale 1\.0 is smaller than the crop of 64$",
         ),
         ([], "`images`: there is none"),
         ([3], "images=3: give a path"),
@@ -125,13 +126,61 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
     assert str(tmp_path / "p.csv") in shown
 
 
+def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
+    from PIL import Image
+
+    files = sorted(tissue.rglob("*.png"))[:2]
+    expected = predictor.predict_proba(files)
+    with Image.open(files[1]) as picture:
+        np.testing.assert_array_equal(predictor.predict_proba(picture)[0], expected[1])
+        pair = predictor.predict([files[0], picture])
+        assert pair.image_ids == (files[0].name, "array1")
+        np.testing.assert_array_equal(pair.probabilities, expected)
+        with pytest.raises(
+            InputError, match=r"^array0: an array of uint8 and shape \(96, 96\); give"
+        ):
+            predictor.predict(picture.convert("L"))
+    paths = np.array([str(file) for file in files])
+    np.testing.assert_array_equal(predictor.predict_proba(paths), expected)
+
+
+def test_as_scikit_learn_has_it(predictor, tissue):
+    """Names of classes, and predictions as an array of them."""
+    from sklearn.metrics import accuracy_score, log_loss
+
+    files = sorted(tissue.rglob("*.png"))
+    labels = [file.parent.name for file in files]
+    assert predictor.classes_.tolist() == ["benign", "malignant"]
+    found = predictor.predict(files)
+    assert np.asarray(found).tolist() == list(found.predicted)
+    hits = [label == name for label, name in zip(labels, found.predicted, strict=True)]
+    assert accuracy_score(labels, found) == np.mean(hits)
+    shares = predictor.predict_proba(files)
+    assert log_loss(labels, shares, labels=predictor.classes_) > 0
+
+
+def test_a_pickled_predictor_loads_its_file_again(boosted, tissue):
+    file = sorted(tissue.rglob("*.png"))[0]
+    calibrated = Predictor(boosted, calibrated=True)
+    data = pickle.dumps(calibrated)
+    assert len(data) < 1000
+    again = pickle.loads(data)
+    assert again.path == calibrated.path
+    np.testing.assert_array_equal(again.predict_proba(file), calibrated.predict_proba(file))
+
+
+def test_predictions_of_training_images_say_so(predictor, tissue):
+    found = predictor.predict(sorted(tissue.rglob("*.png"))[:3])
+    assert "SEEN IN TRAINING: 3 of 3 images trained this model" in found._repr_html_()
+
+
 def test_a_bundle_without_a_temperature(boosted, tmp_path):
     from archives import altered
 
     model = altered(
         boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "m.bchisto", calibration=None
     )
-    with pytest.raises(BundleError, match="has no temperature; leave out `calibrated`"):
+    with pytest.raises(BundleError, match="has no temperature, since .*; leave out `calibrated`"):
         Predictor(model, calibrated=True)
 
 
@@ -148,3 +197,6 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
     written = pandas.read_csv(tmp_path / "p.csv")
     np.testing.assert_allclose(written["p_benign"], found.probabilities[:, 0], rtol=1e-12)
+    for mark in ("uncertain", "trained"):
+        assert frame[mark].dtype == bool
+        assert frame[mark].map({True: "yes", False: "no"}).tolist() == written[mark].tolist()
