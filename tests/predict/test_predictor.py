@@ -142,6 +142,12 @@ def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
             predictor.predict(picture.convert("L"))
     paths = np.array([str(file) for file in files])
     np.testing.assert_array_equal(predictor.predict_proba(paths), expected)
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(predictor.predict_proba(pandas.Series(paths)), expected)
+    with pytest.raises(InputError, match="mpp='x': give a number"):
+        predictor.predict(files, mpp="x")
+    with pytest.raises(InputError, match="`mpp` 300.0: give 0.02 to 20"):
+        predictor.predict(files, mpp=300)
 
 
 def test_as_scikit_learn_has_it(predictor, tissue):
