@@ -3,6 +3,7 @@
 import csv
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from bchisto.boost import Bundle
 from bchisto.core import BundleError, InputError
 from bchisto.core.jobs import Work
 from bchisto.data import decode_image
-from bchisto.predict import Predictor, predict
+from bchisto.predict import Outliers, Predictor, predict
 from written_tables import rows_of
 
 
@@ -188,6 +189,17 @@ def test_a_bundle_without_a_temperature(boosted, tmp_path):
     )
     with pytest.raises(BundleError, match="has no temperature, since .*; leave out `calibrated`"):
         Predictor(model, calibrated=True)
+
+
+def test_outliers_in_a_frame(predictor, tissue):
+    """Marks as True and False, and percentiles as numbers."""
+    pytest.importorskip("pandas")
+    found = predictor.predict(sorted(tissue.rglob("*.png"))[:2])
+    outliers = Outliers(np.array([99.5, 12.25]), ("a", "b"))
+    frame = replace(found, outliers=outliers).to_pandas()
+    assert frame["outlier"].tolist() == outliers.marked.tolist() == [True, False]
+    assert frame["outlier_percentile"].tolist() == [99.5, 12.25]
+    assert frame["nearest_training_images"].tolist() == ["a", "b"]
 
 
 def test_frames(predictor, boosted, tissue, tmp_path):
