@@ -100,7 +100,7 @@ def items_of(value: Any) -> tuple[Any, ...]:
     >>> items_of("abc"), items_of(["a", "b"]), items_of(4)
     (('abc',), ('a', 'b'), (4,))
     """
-    is_one = isinstance(value, (str, bytes, os.PathLike, dict)) or hasattr(value, "to_csv")
+    is_one = isinstance(value, (str, bytes, os.PathLike, dict)) or hasattr(value, "columns")
     if is_one or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)

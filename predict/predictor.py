@@ -32,7 +32,7 @@ from ..encoders import weight_options
 from ..evaluate import Answers
 from .blocks import Predicted, Results, predict_records
 from .boosted import Floats
-from .images import advised, check_sizes, new_images, notes_of_training
+from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
 from .settings import PredictSettings
 from .table import Outliers, tabulate
@@ -146,8 +146,6 @@ class Predictor:
         The model file.
     classes_ : ndarray of str, shape (classes,)
         Order of the probabilities, by the name that it has in scikit-learn.
-    banners : tuple of str
-        Warnings that every reader of predictions must see.
 
     Raises
     ------
@@ -166,7 +164,6 @@ class Predictor:
         self._settings = PredictSettings(calibrated=calibrated)
         self._settings.check(self.path, bundle)
         self.classes_ = np.array(bundle.classes)
-        self.banners = notes_of_training(bundle.banners)
 
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self._model.bundle.classes})"
@@ -202,13 +199,14 @@ class Predictor:
             An image cannot be decoded or used.
         """
         model = self._model
+        settings = replace(self._settings, mpp=mpp)
         with (
             tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
             advised(),
             reworded(lambda text: text.replace(f"{folder}{os.sep}", "")),
         ):
             distinct = _distinct([*self._records(images, Path(folder))])
-            records, _ = check_sizes(distinct, model=model, mpp=mpp, skip_errors=False)
+            records, _ = check_sizes(distinct, model=model, mpp=settings.mpp, skip_errors=False)
             results: Results = {}
             size = model.images_per_block
             for start in range(0, len(records), size):
@@ -216,7 +214,7 @@ class Predictor:
                 results |= predict_records(model, block, ticker=Ticker(None), skip_errors=False)
         bundle = model.bundle
         predicted = Predicted(records, results, bundle, self.path, "")
-        shown = tabulate(predicted, settings=self._settings, point=None)
+        shown = tabulate(predicted, settings=settings, point=None)
         trained = None
         if bundle.training is not None:
             trained = shown.trained

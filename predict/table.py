@@ -350,7 +350,7 @@ def _columns(
 
 def groups_beside(model: Path | None) -> frozenset[str]:
     """Return the patients of the table of the cross-validation next to a model file; none without that table."""
-    return frozenset(filter(None, (row.get("group", "") for row in _rows_beside(model, TESTED))))
+    return frozenset(row.get("group", "") for row in _rows_beside(model, TESTED))
 
 
 def _yes_or_no(name: str, values: Iterable[Any], *, yes: str = "yes", no: str = "no") -> Column:

@@ -3,6 +3,7 @@
 import csv
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from bchisto.boost import Bundle
 from bchisto.core import BundleError, InputError
 from bchisto.core.jobs import Work
 from bchisto.data import decode_image
-from bchisto.predict import Predictor, predict
+from bchisto.predict import Outliers, Predictor, predict
 from written_tables import rows_of
 
 
@@ -142,6 +143,12 @@ def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
             predictor.predict(picture.convert("L"))
     paths = np.array([str(file) for file in files])
     np.testing.assert_array_equal(predictor.predict_proba(paths), expected)
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(predictor.predict_proba(pandas.Series(paths)), expected)
+    with pytest.raises(InputError, match="mpp='x': give a number"):
+        predictor.predict(files, mpp="x")
+    with pytest.raises(InputError, match="`mpp` 300.0: give 0.02 to 20"):
+        predictor.predict(files, mpp=300)
 
 
 def test_as_scikit_learn_has_it(predictor, tissue):
@@ -182,6 +189,17 @@ def test_a_bundle_without_a_temperature(boosted, tmp_path):
     )
     with pytest.raises(BundleError, match="has no temperature, since .*; leave out `calibrated`"):
         Predictor(model, calibrated=True)
+
+
+def test_outliers_in_a_frame(predictor, tissue):
+    """Marks as True and False, and percentiles as numbers."""
+    pytest.importorskip("pandas")
+    found = predictor.predict(sorted(tissue.rglob("*.png"))[:2])
+    outliers = Outliers(np.array([99.5, 12.25]), ("a", "b"))
+    frame = replace(found, outliers=outliers).to_pandas()
+    assert frame["outlier"].tolist() == outliers.marked.tolist() == [True, False]
+    assert frame["outlier_percentile"].tolist() == [99.5, 12.25]
+    assert frame["nearest_training_images"].tolist() == ["a", "b"]
 
 
 def test_frames(predictor, boosted, tissue, tmp_path):
