@@ -21,7 +21,7 @@ from .influence import (
     f1_part,
     share_part,
 )
-from .known_metrics import class_aucs, unit_mean
+from .known_metrics import by_patient, class_aucs
 from .metrics import TwoClassView, default_positive, positive_mask, two_sides, ungrouped_images
 from .predictions import PredictionTable, take_rows
 from .variance import Entry, Figure, Units, difference_interval
@@ -404,7 +404,7 @@ def difference_parts(
     -------
     dict of str to list of Part
         ``accuracy``, ``balanced_accuracy``, ``by_unit`` (the accuracy where groups of any size weigh the same; of
-        groups), and where they are defined ``auc``, ``sensitivity`` and ``specificity``.
+        rows that name one), and where they are defined ``auc``, ``sensitivity`` and ``specificity``.
     """
     hits = [table.hits.astype(np.float64) for table in (first, second)]
     everywhere = np.ones(len(first), dtype=np.bool_)
@@ -415,7 +415,7 @@ def difference_parts(
         ],
     }
     if units.kind == "group":
-        parts["by_unit"] = [unit_mean(hits[1] - hits[0], units.member, everywhere)]
+        parts["by_unit"] = [by_patient(first, hits[1] - hits[0])]
     if first.probabilities is not None and second.probabilities is not None:
         aucs = class_aucs(first)
         others = class_aucs(_with_classes_of(first, second))

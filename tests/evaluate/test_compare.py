@@ -335,6 +335,18 @@ def test_by_unit_patients_weigh_the_same():
     assert found["differences"]["by_unit"]["interval"]
 
 
+def test_by_unit_images_of_no_known_patient_do_not_count():
+    """The difference is that of the two means over patients; images of no known patient all change the other way."""
+    member = [*np.repeat(["g1", "g2", "g3", "g4"], [6, 2, 4, 8]), *[None] * 20]
+    known = np.array([name is not None for name in member])
+    a, b = np.arange(40) % 2 < 1, (np.arange(40) % 4 < 3) & known
+    tables = [table(name, one, groups=member) for name, one in (("a", a), ("b", b))]
+    means = [measure(one)["patient_recognition_rate"].value for one in tables]
+    differences = compare_tables(*tables)["differences"]
+    assert differences["by_unit"].value == pytest.approx(means[1] - means[0])
+    assert differences["by_unit"].value > 0 > differences["accuracy"].value
+
+
 def called(positive, labels, groups=None):
     return predictions(
         np.where(positive, 0.9, 0.1),
