@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -400,10 +401,17 @@ class OpenvinoFunction:
     settings: dict[str, Any]
     convert: Callable[[], Any]
     _compiled: dict[tuple[tuple[int, ...], ...], Any] = field(default_factory=dict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, *arrays: Array) -> Any:
-        """Run the network on arrays of any shape that it accepts."""
-        shapes = tuple(array.shape for array in arrays)
+        """Run the network on arrays of any shape that it accepts; threads wait for each other."""
+        with (
+            self._turn
+        ):  # what is compiled has one place for its input, which another thread would write over
+            return self._ready(tuple(array.shape for array in arrays))(list(arrays))[0]
+
+    def _ready(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        """Return the network that is compiled for such shapes."""
         ready = self._compiled.pop(shapes, None)
         if ready is None:
             # each network is large, so memory is freed before another one is compiled
@@ -412,7 +420,7 @@ class OpenvinoFunction:
                 del self._compiled[least_recent]
             ready = self._compile(shapes)
         self._compiled[shapes] = ready  # moves it to the end, as the most recently used
-        return ready(list(arrays))[0]
+        return ready
 
     @functools.cached_property
     def graph(self) -> Any:
