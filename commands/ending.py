@@ -189,6 +189,11 @@ def advice(results: Sequence[CrossValidation]) -> Message:
     return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
 
 
+def mostly_unlabelled(dataset: Dataset) -> bool:
+    """Return whether more than half of the images have no label."""
+    return 2 * sum(dataset.class_counts().values()) < len(dataset)
+
+
 def fold_options(dataset: Dataset) -> str:
     """Return the options of boost for the folds that a check of the images recommends, with a space in front."""
     from ..apps.check import check_protocols, recommended
@@ -299,7 +304,11 @@ def next_commands(
     if result.refused:
         options = given_options(context, context.command, but=("images", "html"))
         return [f"bchisto data check {source}{options}"]
-    if not result.planned_views or result.untrainable:
+    to_label = []
+    files = len(result.planned.encoders) * len(result.planned.views)
+    if files == 1 and mostly_unlabelled(result.dataset):
+        to_label = ["bchisto next run"]
+    if not result.planned_views or (result.untrainable and not to_label):
         return []
     recommended = recommended_options(result.findings)
     preset_option = "" if preset is None else f" --preset {preset}"
@@ -316,12 +325,12 @@ def next_commands(
     if result.skips:
         line += " --skip-errors"
     if result.protocol is None:
-        return [line]
+        return [line, *to_label]
     protocol = _protocol_options(result.dataset, result.protocol)
     training = f"bchisto boost --out run{preset_option}{protocol}"
-    if linear:
+    if linear or to_label:
         training += LINEAR
-    return [line, training]
+    return [line, training, *to_label]
 
 
 def _protocol_options(dataset: Dataset, protocol: ProtocolCheck) -> str:

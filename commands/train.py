@@ -13,7 +13,17 @@ import click
 from ..core import InputError, Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
-from .ending import LINEAR, done, echo, end_check, fold_options, print_results, quoted, typed_names
+from .ending import (
+    LINEAR,
+    done,
+    echo,
+    end_check,
+    fold_options,
+    mostly_unlabelled,
+    print_results,
+    quoted,
+    typed_names,
+)
 from .options import (
     OUT_FILE,
     PATH,
@@ -176,6 +186,9 @@ def featurize(
     then = "label images of two classes or more, then this command again"
     if not result.trainable and "wsi" in facts_of(selection.read()).columns:  # fields of slides
         then = f"bchisto features export {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
+    to_label = []
+    if len([*stores[0].parent.glob("*.h5")]) == 1 and mostly_unlabelled(selection.table()):
+        to_label = [f"bchisto next {quoted(out)}"]
     if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
@@ -183,9 +196,9 @@ def featurize(
         if {*(out / "features").glob("*.h5")}.difference(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
         then += fold_options(selection.table())
-        if brought:
+        if brought or to_label:
             then += LINEAR
-    done(stores, then=then, failures=failures, listed=listed)
+    done(stores, then=[then, *to_label], failures=failures, listed=listed)
 
 
 def _finetune_options() -> Iterator[click.Parameter]:

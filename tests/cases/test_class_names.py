@@ -140,7 +140,7 @@ def test_a_name_that_nearly_is_another_is_named(pictures, cli, why, frequent, ra
     (line,) = [line for line in err.splitlines() if "they stay separate classes" in line]
     assert f"{frequent} (9 images)" in line
     assert f"{rarer} (3 images)" in line
-    assert why in line
+    assert f"{why} (did you mean {frequent}?)" in line
     assert "give both one name in the table or the folders" in line
     # who names both means both
     given = ",".join(("other", frequent, rarer))
