@@ -206,7 +206,8 @@ def fold_options(dataset: Dataset) -> str:
 
 
 LINEAR = " --head logistic"
-"""The classifier for encoders with their own default settings: a linear probe, as is usual for them."""
+"""The classifier for encoders with their own default settings, a linear probe as is usual for them, and for few labels:
+of two patients of a class it leaves none to choose its settings by."""
 
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
 
@@ -328,7 +329,7 @@ def next_commands(
         return [line, *to_label]
     protocol = _protocol_options(result.dataset, result.protocol)
     training = f"bchisto boost --out run{preset_option}{protocol}"
-    if linear or to_label:
+    if linear or (to_label and protocol != " --folds 2"):
         training += LINEAR
     return [line, training, *to_label]
 

@@ -195,8 +195,9 @@ def featurize(
             then += f" --preset {preset}"
         if {*(out / "features").glob("*.h5")}.difference(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
-        then += fold_options(selection.table())
-        if brought or to_label:
+        folds = fold_options(selection.table())
+        then += folds
+        if brought or (to_label and folds != " --folds 2"):
             then += LINEAR
     done(stores, then=[then, *to_label], failures=failures, listed=listed)
 
