@@ -19,7 +19,6 @@ from .ending import (
     echo,
     end_check,
     fold_options,
-    mostly_unlabelled,
     print_results,
     quoted,
     typed_names,
@@ -157,7 +156,7 @@ def featurize(
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run \\
         --preset quick
     """
-    from ..apps.check import plan_describing
+    from ..apps.check import plan_describing, to_label
     from ..data import ImageSelection, facts_of
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
@@ -186,20 +185,19 @@ def featurize(
     then = "label images of two classes or more, then this command again"
     if not result.trainable and "wsi" in facts_of(selection.read()).columns:  # fields of slides
         then = f"bchisto features export {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
-    to_label = []
-    if len([*stores[0].parent.glob("*.h5")]) == 1 and mostly_unlabelled(selection.table()):
-        to_label = [f"bchisto next {quoted(out)}"]
+    files = len([*stores[0].parent.glob("*.h5")])
+    labelling = to_label(selection.table(), quoted(out), files=files)
     if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
             then += f" --preset {preset}"
-        if {*(out / "features").glob("*.h5")}.difference(stores):
+        if files > len(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
         folds = fold_options(selection.table())
         then += folds
-        if brought or (to_label and folds != " --folds 2"):
+        if brought or (labelling and folds != " --folds 2"):
             then += LINEAR
-    done(stores, then=[then, *to_label], failures=failures, listed=listed)
+    done(stores, then=[then, *labelling], failures=failures, listed=listed)
 
 
 def _finetune_options() -> Iterator[click.Parameter]:
