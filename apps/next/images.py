@@ -90,7 +90,7 @@ class RunImages:
         """Return all positions in an order that follows from the seed and the names, so that further images fit in."""
         return sorted(
             range(len(self.names)),
-            key=lambda place: hashlib.sha256(f"{seed} {self.names[place]}".encode()).digest(),
+            key=lambda position: hashlib.sha256(f"{seed} {self.names[position]}".encode()).digest(),
         )
 
     def write(self, path: Path, names: Iterable[str]) -> None:

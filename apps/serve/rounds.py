@@ -128,8 +128,8 @@ class Rounds:
             read_images(self._store, self._next / MANIFEST)  # which refuses one that was spoiled
             try:
                 settings = NextSettings(count=len(current.rows))
-                chosen = choose_in_turn(self._store, self._next, settings)
-                self._progress["notes"] = "; ".join(chosen.notes)
+                following = choose_in_turn(self._store, self._next, settings)
+                self._progress["notes"] = "; ".join(following.notes)
             except InputError as error:  # nothing is left
                 self._progress["notes"] = str(error)
             self._is_due = True
