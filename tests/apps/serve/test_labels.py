@@ -279,7 +279,7 @@ def true_answer(image):
 
 
 def wait(page, until):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not until(current := state(page)):
         assert time.monotonic() < end, {
             name: current[name] for name in ("doing", "trouble", "figures", "notes")
