@@ -180,8 +180,9 @@ def featurize(
         done([], then=others, failures=failures, listed=listed)
         return
     stores = result.stores
-    described = counted(result.images - failures, "image")
-    echo(f"{described} with features in {counted(len(stores), 'file')}")
+    echo(
+        f"{counted(result.images - failures, 'image')} with features in {counted(len(stores), 'file')}"
+    )
     then = "label images of two classes or more, then this command again"
     if not result.trainable and "wsi" in facts_of(selection.read()).columns:  # fields of slides
         then = f"bchisto features export {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
@@ -193,9 +194,8 @@ def featurize(
             then += f" --preset {preset}"
         if files > len(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
-        folds = fold_options(selection.table())
-        then += folds
-        if brought or (labelling and folds != " --folds 2"):
+        then += fold_options(selection.table())
+        if brought or (labelling and not then.endswith(" --folds 2")):
             then += LINEAR
     done(stores, then=[then, *labelling], failures=failures, listed=listed)
 
