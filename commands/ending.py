@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from ..core import Message, ReportError, counted, items_of, plural, printable, written
 from ..core.jobs import NOTHING_NEW, Work
-from .options import PRESET
+from .options import PRESET, joined_names
 from .terminal import count_repeated, in_flags, option_words, put, shows_colour
 
 if TYPE_CHECKING:
@@ -201,7 +201,8 @@ def fold_options(dataset: Dataset) -> str:
 
 
 LINEAR = " --head logistic"
-"""The classifier for encoders with their own default settings: a linear probe, as is usual for them."""
+"""The classifier for encoders with their own default settings, a linear probe as is usual for them, and for few labels:
+of two patients of a class it leaves none to choose its settings by."""
 
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
 
@@ -254,7 +255,7 @@ def _words(option: click.Option, value: object) -> list[str]:
         return []
     values = () if option.is_flag else items_of(value)
     if option.nargs == 1 and not option.multiple and isinstance(value, tuple):
-        values = (",".join(map(str, value)),)
+        values = (joined_names(value),)
     return option_words(option, [shlex.quote(str(item)) for item in values])
 
 
@@ -295,11 +296,15 @@ def next_commands(
     linear : bool
         Whether the settings are defaults of the encoder.
     """
+    from ..apps.check import to_label
+
     source = f"--images {shlex.quote(images)}"
     if result.refused:
         options = given_options(context, context.command, but=("images", "html"))
         return [f"bchisto data check {source}{options}"]
-    if not result.planned_views or result.untrainable:
+    files = len(result.planned.encoders) * len(result.planned.views)
+    labelling = to_label(result.dataset, "run", files=files)
+    if not result.planned_views or (result.untrainable and not labelling):
         return []
     recommended = recommended_options(result.findings)
     preset_option = "" if preset is None else f" --preset {preset}"
@@ -316,12 +321,12 @@ def next_commands(
     if result.skips:
         line += " --skip-errors"
     if result.protocol is None:
-        return [line]
+        return [line, *labelling]
     protocol = _protocol_options(result.dataset, result.protocol)
     training = f"bchisto boost --out run{preset_option}{protocol}"
-    if linear:
+    if linear or (labelling and protocol != " --folds 2"):
         training += LINEAR
-    return [line, training]
+    return [line, training, *labelling]
 
 
 def _protocol_options(dataset: Dataset, protocol: ProtocolCheck) -> str:

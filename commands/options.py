@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import re
 import tempfile
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -305,7 +306,7 @@ def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | lis
     is_list = isinstance(value, list)
     words = [_word(item, what) for item in (value if is_list else [value])]
     if parameter.callback is split_names:
-        return ",".join(words)
+        return joined_names(words)
     if parameter.multiple or parameter.nargs == -1 or (is_list and parameter.nargs > 1):
         return words
     if parameter.nargs > 1:
@@ -332,8 +333,14 @@ def _word(value: Any, what: str) -> str:
 def split_names(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, ...]:
-    """Split a comma-separated list of names."""
-    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+    """Split a comma-separated list of names, in which a comma of a name is written ``\\,``."""
+    names = re.split(r"(?<!\\),", value or "")
+    return tuple(name.strip().replace("\\,", ",") for name in names if name.strip())
+
+
+def joined_names(names: Sequence[object]) -> str:
+    """Return what `split_names` splits."""
+    return ",".join(str(name).replace(",", "\\,") for name in names)
 
 
 @contextlib.contextmanager

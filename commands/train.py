@@ -13,7 +13,16 @@ import click
 from ..core import InputError, Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
-from .ending import LINEAR, done, echo, end_check, fold_options, print_results, quoted, typed_names
+from .ending import (
+    LINEAR,
+    done,
+    echo,
+    end_check,
+    fold_options,
+    print_results,
+    quoted,
+    typed_names,
+)
 from .options import (
     OUT_FILE,
     PATH,
@@ -147,7 +156,7 @@ def featurize(
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run \\
         --preset quick
     """
-    from ..apps.check import plan_describing
+    from ..apps.check import plan_describing, to_label
     from ..data import ImageSelection, facts_of
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
@@ -171,21 +180,24 @@ def featurize(
         done([], then=others, failures=failures, listed=listed)
         return
     stores = result.stores
-    described = counted(result.images - failures, "image")
-    echo(f"{described} with features in {counted(len(stores), 'file')}")
+    echo(
+        f"{counted(result.images - failures, 'image')} with features in {counted(len(stores), 'file')}"
+    )
     then = "label images of two classes or more, then this command again"
     if not result.trainable and "wsi" in facts_of(selection.read()).columns:  # fields of slides
         then = f"bchisto features export {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
+    files = len([*stores[0].parent.glob("*.h5")])
+    labelling = to_label(selection.table(), quoted(out), files=files)
     if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
             then += f" --preset {preset}"
-        if {*(out / "features").glob("*.h5")}.difference(stores):
+        if files > len(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
         then += fold_options(selection.table())
-        if brought:
+        if brought or (labelling and not then.endswith(" --folds 2")):
             then += LINEAR
-    done(stores, then=then, failures=failures, listed=listed)
+    done(stores, then=[then, *labelling], failures=failures, listed=listed)
 
 
 def _finetune_options() -> Iterator[click.Parameter]:

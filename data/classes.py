@@ -309,9 +309,10 @@ def _similar(counts: Mapping[str, int], classes: Collection[str]) -> list[Findin
     findings = Findings()
     for pair in itertools.combinations(sorted(counts)[: limits.EVALUATED_CLASSES], 2):
         rarer = min(map(counts.__getitem__, pair))
-        why = _likeness(*pair, rare=rarer * len(counts) < sum(counts.values()))
+        why = likeness(*pair, rare=rarer * len(counts) < sum(counts.values()))
         if why and not {*pair} <= {*classes}:
             both = [f"{name} ({counted(counts[name], 'image')})" for name in pair]
+            why += f" (did you mean {max(pair, key=counts.__getitem__)}?)"
             findings.warning(" and ".join(both), _joining(*pair, why, {*counts}))
     return findings
 
@@ -336,7 +337,7 @@ def _parts(name: str) -> list[str]:
     return _PART.findall(unicodedata.normalize("NFC", text))
 
 
-def _likeness(first: str, second: str, *, rare: bool) -> str:
+def likeness(first: str, second: str, *, rare: bool) -> str:
     """Return how two names are nearly one; nothing if they are not."""
     short, long = sorted((_parts(first), _parts(second)), key=lambda parts: len("".join(parts)))
     if short == long or loosely(first) == loosely(second):

@@ -5,7 +5,7 @@ that fit, near-duplicates, protocols with the classes that each fold lacks, and 
 """
 
 from .plan import ViewFit, fitted, plan_describing, unscaled
-from .protocols import ProtocolCheck, check_protocols, recommended
+from .protocols import ProtocolCheck, check_protocols, recommended, to_label
 from .run import Preflight, StainSurvey, preflight
 from .show import one_of_each, preflight_json, preflight_text, write_preflight
 

@@ -277,3 +277,11 @@ def unfoldable(dataset: Dataset, protocols: Sequence[ProtocolCheck]) -> str:
         "each class needs images in training and test sets, of different patients if they are known"
     )
     return Message("no folds that were tried can be used ({}): {}", counts, reason)
+
+
+def to_label(dataset: Dataset, run: str, *, files: int) -> list[str]:
+    """Return the command that chooses what to label if most images have no label; it takes one feature file."""
+    labelled = sum(dataset.class_counts().values())
+    if files > 1 or 2 * labelled >= len(dataset):
+        return []
+    return [f"bchisto next {run}"]

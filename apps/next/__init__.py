@@ -1,7 +1,15 @@
 """Which images to label next: the ones whose labels would teach a model most, and a random part that measures it."""
 
-from .choice import ALL_IMAGES, MANIFEST, OPTIONS, NextImages, NextSettings, choose_next
+from .choice import (
+    ALL_IMAGES,
+    MANIFEST,
+    OPTIONS,
+    NextImages,
+    NextSettings,
+    choose_in_turn,
+    choose_next,
+)
 from .images import read_images, run_of
-from .strategies import DOUBT, STRATEGIES, Candidates
+from .strategies import DOUBT
 
 __all__: list[str] = []

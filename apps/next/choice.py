@@ -19,10 +19,11 @@ from ...core import (
     Settings,
     converted,
     counted,
+    few,
     option,
 )
 from ...core.formats import Floats
-from ...core.jobs import ensure_folder, named_files, refuse_overwriting, write_json
+from ...core.jobs import ensure_folder, in_turn, named_files, refuse_overwriting, write_json
 from ...core.runs import load_config
 from ...data import ImageSelection, decode_image
 from ...evaluate.report import render_page, thumbnail
@@ -88,31 +89,31 @@ class NextImages:
         ``index.html``.
     number : int
         The round, from 1.
-    images : tuple of NextImage
+    images : list of NextImage
         Those of this round.
     unlabelled : int
         Number of images of the run without a label.
     labels : mapping of str to int
         Number of labels of each class.
-    notes : tuple of str
+    notes : list of str
         What differs from what was asked for.
-    curves : tuple of LearningCurve
+    curves : list of LearningCurve
         If wanted, and if labels are enough for them.
     """
 
     folder: Path
     number: int
-    images: tuple[NextImage, ...]
+    images: list[NextImage]
     unlabelled: int
     labels: dict[str, int]
-    notes: tuple[str, ...]
-    curves: tuple[LearningCurve, ...]
+    notes: list[str]
+    curves: list[LearningCurve]
 
     def __str__(self) -> str:
         methods = Counter(image.chosen.split()[0] for image in self.images)
         parts = ", ".join(f"{count} by {method}" for method, count in methods.items())
-        unlabelled = counted(self.unlabelled, "image")
-        return f"round {self.number}: {len(self.images)} of {unlabelled} without a label ({parts})"
+        of_all = counted(self.unlabelled, "image")
+        return f"round {self.number}: {len(self.images)} of {of_all} without a label ({parts})"
 
 
 def choose_next(
@@ -144,10 +145,16 @@ def choose_next(
     store = converted(run, "run", Path)
     if store.is_dir():
         store = only_store(store)
-    top = run_of(store)
-    folder = top / "next"
+    folder = run_of(store) / "next"
     if out is not None:
         folder = converted(out, "out", Path)
+    with in_turn(folder):
+        return choose_in_turn(store, folder, settings)
+
+
+def choose_in_turn(store: Path, folder: Path, settings: NextSettings) -> NextImages:
+    """Do what `choose_next` does, of a feature file and a folder that no other program changes, see `in_turn`."""
+    top = run_of(store)
     options: dict[str, Any] = {}
     with suppress(InputError):  # features of other programs, which no featurize made
         options = load_config(top / "run.json", command="featurize")
@@ -161,9 +168,14 @@ def choose_next(
         if manifest.is_file():  # the labels of the last round come into the run, too
             table.write(folder / ALL_IMAGES, table.names)
         text = "{}: each of its {} images has a label, was chosen before, or is a near-duplicate of one that was"
-        raise InputError(text, store, len(table.names))
+        raise InputError(text, top, len(table.names))
+    lost = table.cells["label"].keys() - {*table.names}
+    if lost:
+        current.notes.append(
+            f"labels of images that the run lacks do not count: {few(sorted(lost))}"
+        )
     current.choose()
-    curves: list[LearningCurve] = []
+    curves = []
     if settings.curve:
         curves = learning_curves(table, seed=settings.seed)
         if not curves:
@@ -171,16 +183,17 @@ def choose_next(
     result = NextImages(
         folder,
         current.number,
-        tuple(current.images),
+        current.images,
         len(table.names) - len(current.truth),
-        dict(sorted(current.counts.items())),
-        tuple(current.notes),
-        tuple(curves),
+        current.counts,
+        current.notes,
+        curves,
     )
+    of_images = {field.name for field in fields(ImageSelection)} - {"classes"}
+    options = {name: value for name, value in options.items() if name not in of_images}
     if options:
-        paths = {"images": str((folder / ALL_IMAGES).absolute()), "out": str(top.absolute())}
-        of_images = {field.name for field in fields(ImageSelection)} - {"classes"}
-        options = {name: value for name, value in options.items() if name not in of_images} | paths
+        options["images"] = str((folder / ALL_IMAGES).absolute())
+        options["out"] = str(top.absolute())
     apart -= table.cells["chosen"].keys()
     _write(result, table, [name for name in table.names if name not in apart], options)
     return result
@@ -197,7 +210,7 @@ class _Round:
         self.marks = table.cells["chosen"]
         self.truth = table.labelled()
         self.classes = self.truth.classes
-        self.counts = Counter(self.classes[label] for label in self.truth.labels)
+        self.counts = Counter(self.classes[label] for label in sorted(self.truth.labels))
         seen = {*self.truth.image_ids, *self.marks}
         self.seen = {position for position, name in enumerate(table.names) if name in seen}
         self.images: list[NextImage] = []
@@ -205,8 +218,9 @@ class _Round:
 
     def free(self) -> list[int]:
         """Return the images that may be chosen, in the order of the draw."""
-        unseen = [position for position in self.order if position not in self.seen]
-        return [position for position in unseen if self.table.twins[position].isdisjoint(self.seen)]
+        return [
+            position for position in self.order if self.table.twins[position].isdisjoint(self.seen)
+        ]
 
     def choose(self) -> None:
         """Draw images at random, then choose others by the strategy, or without a model by diversity."""
@@ -220,25 +234,26 @@ class _Round:
         self._mark_passed()
         if strategy.asks_model:
             try:
-                probabilities = self._probabilities()
+                labelled = self.table.rows[np.isin(self.table.names, self.truth.image_ids)]
+                model = train_model(labelled, self.truth, seed=self.settings.seed)
+                probabilities = model.predict_proba(self.table.rows[self.free()][:, np.newaxis])
             except InputError:
                 self.notes.append(
                     "too few labels for a model, which needs at least two classes, and of each several patients: "
                     "chosen by diversity"
                 )
                 strategy = DIVERSITY
-        self._take(strategy, count - len(self.images), probabilities)
+        self._take(strategy, count, probabilities)
         if len(self.images) < count:
             self.notes.append(f"only {counted(len(self.images), 'image')} can be chosen")
         if self.table.copies is None:
             self.notes.append("near-duplicates are not known, and may be among these images")
 
     def _take(self, strategy: Strategy, count: int, probabilities: Floats) -> None:
-        """Choose the first images of a ranking, without near-duplicates of each other."""
+        """Choose the first images of a ranking until there are `count`, without near-duplicates of each other."""
         candidates = Candidates(self.table.rows, sorted(self.seen), self.free(), probabilities)
-        wanted = len(self.images) + count
         for position in strategy.rank(candidates):
-            if len(self.images) == wanted:
+            if len(self.images) == count:
                 break
             if self.table.twins[position].isdisjoint(self.seen):
                 self.seen.add(position)
@@ -250,28 +265,13 @@ class _Round:
     def _mark_passed(self) -> None:
         """Mark images that precede those drawn, and had been chosen otherwise."""
         drawn = f"{RANDOM.name} {self.number}"
-        waiting = len(self.images)
-        for position in self.order:
+        precedes = False
+        for position in reversed(self.order):
             name = self.table.names[position]
             cell = self.marks.get(name, RANDOM.name)
-            if waiting == 0:
-                break
-            if cell == drawn:
-                waiting -= 1
-            elif RANDOM.name not in cell:
+            precedes |= cell == drawn
+            if precedes and RANDOM.name not in cell:
                 self.marks[name] = f"{cell}, {drawn}"
-
-    def _probabilities(self) -> Floats:
-        """Train on all labels, and return the probabilities of the images that may be chosen.
-
-        Raises
-        ------
-        InputError
-            There are too few labels.
-        """
-        rows = self.table.rows_of(self.truth.image_ids)
-        model = train_model(rows, self.truth, seed=self.settings.seed)
-        return model.predict_proba(self.table.rows[self.free()][:, np.newaxis])
 
     def _between(self, shares: Floats) -> str:
         """Return the two most probable classes, and how many labels they have."""

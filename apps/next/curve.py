@@ -70,11 +70,6 @@ class LearningCurve(NamedTuple):
     figures: list[Figure]
     gain: Figure
 
-    @property
-    def gained(self) -> bool:
-        """Whether the second half is shown to have gained something."""
-        return bool(self.gain.interval) and self.gain.low > 0
-
     def __str__(self) -> str:
         template = page_templates(__package__, autoescape=False).get_template("curve.txt")
         return str(template.render(curve=self))
@@ -92,11 +87,11 @@ def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
     members = {"labels": np.array(truth.image_ids)}
     if any(truth.groups):
         members["patients"] = np.array(truth.groups)
-    curves: list[LearningCurve] = []
     if not truth.image_ids:
-        return curves
+        return []
+    curves = []
     with suppress(InputError):
-        rows = table.rows_of(truth.image_ids)
+        rows = table.rows[np.isin(table.names, truth.image_ids)]
         folds = _draw_folds(truth, table.copies, seed)
         for unit, of_images in members.items():
             with suppress(InputError):

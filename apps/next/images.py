@@ -13,7 +13,7 @@ import numpy as np
 from ...core import InputError
 from ...core.formats import Floats32, is_missing, read_csv, read_rows
 from ...core.jobs import write_rows
-from ...data import spell_labels
+from ...data import likeness, spell_labels
 from ...evaluate import PredictionTable
 from ...featurize import AT_ONCE, Store, known_facts, open_store
 
@@ -38,9 +38,9 @@ class RunImages:
     rows : ndarray of float32, shape (images, d)
         The mean over the augmentations of each image.
     twins : list of set of int
-        Positions of the near-duplicates of each image.
+        Positions of each image and of its near-duplicates.
     copies : tuple of (str, str), or None
-        The same by names.
+        Near-duplicates by names.
     cells : dict of str to (dict of str to str)
         What tables hold: path, label, image_id, group and further columns, chosen and why.
     """
@@ -86,28 +86,17 @@ class RunImages:
             }
         return last
 
-    def rows_of(self, names: Sequence[str]) -> Floats32:
-        """Return the rows of some images, in the order of the file."""
-        return self.rows[np.isin(self.names, names)]
-
     def in_order(self, seed: int) -> list[int]:
         """Return all positions in an order that follows from the seed and the names, so that further images fit in."""
-        digests = [hashlib.sha256(f"{seed} {name}".encode()).digest() for name in self.names]
-        return sorted(range(len(digests)), key=digests.__getitem__)
+        return sorted(
+            range(len(self.names)),
+            key=lambda position: hashlib.sha256(f"{seed} {self.names[position]}".encode()).digest(),
+        )
 
     def write(self, path: Path, names: Iterable[str]) -> None:
         """Write the cells of some images as a manifest."""
-        ends = ("label", "chosen", "why")
-        header = [
-            "path",
-            *(column for column in self.cells if column not in ("path", *ends)),
-            *ends,
-        ]
-        write_rows(
-            path,
-            header,
-            ([self.cells[column].get(name, "") for column in header] for name in names),
-        )
+        cells = ([values.get(name, "") for values in self.cells.values()] for name in names)
+        write_rows(path, [*self.cells], cells)
 
 
 def run_of(store: Path) -> Path:
@@ -138,17 +127,19 @@ def read_images(path: Path, manifest: Path) -> RunImages:
         groups = dict(facts.groups) or dict(zip(names, store.groups, strict=True))
         cells = _cells(store, groups, facts.columns)
         classes = store.header["classes"]
-    _add_written(cells, manifest, classes)
+    if manifest.is_file():
+        path = manifest
+        _add_written(cells, manifest, classes)
     for cell in cells["chosen"].values():
         if not _CHOSEN.fullmatch(cell):
             raise InputError(
                 "{}: its column chosen has {}, and bchisto next writes there what it chose, such as doubt 1; "
                 "give that column another name",
-                manifest if manifest.is_file() else path,
+                path,
                 cell,
             )
     numbers = {name: position for position, name in enumerate(names)}
-    twins: list[set[int]] = [set() for _ in names]
+    twins = [{position} for position in range(len(names))]
     for pair in facts.copies or ():
         if numbers.keys() >= {*pair}:  # an image of a pair may have failed
             first, second = (numbers[name] for name in pair)
@@ -163,34 +154,54 @@ def _cells(store: Store, groups: dict[str, str], further: Mapping[str, Mapping[s
     files = {row["sha256"]: row["path"] for row in read_rows(store.path.parent / "images.csv")}
     paths = [files.get(sha256.decode(), "") for sha256 in store.images("sha256")]
     scales = store.images("look")[:, 3].tolist()
-    cells: Cells = {"chosen": {}, "why": {}}
-    for column, values in further.items():
-        cells[column] = dict(values)
-    return cells | {
-        "image_id": dict(zip(names, names, strict=True)),
+    return {
         "path": dict(zip(names, paths, strict=True)),
+        "chosen": {},
+        "why": {},
+        **{column: dict(values) for column, values in further.items()},
+        "image_id": dict(zip(names, names, strict=True)),
         "mpp": {
             name: repr(mpp) for name, mpp in zip(names, scales, strict=True) if np.isfinite(mpp)
         },
-        "label": {name: label for name, label in zip(names, store.labels, strict=True) if label},
         "group": groups,
+        "label": {name: label for name, label in zip(names, store.labels, strict=True) if label},
     }
 
 
 def _add_written(cells: Cells, manifest: Path, classes: Sequence[str]) -> None:
-    """Add the cells of a manifest; a label that means unknown is none."""
-    if not manifest.is_file():
-        return
+    """Add the cells of a manifest; a label that means unknown is none.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, was cut, or names an image twice; labels fit one class, or one may be a typing error.
+    """
     table = read_csv(
         manifest, needed=("image_id", "label", "chosen"), expected="image_id,label,chosen"
     )
-    labels = [row["label"] for _, row in table.rows]
-    spelled = spell_labels(filter(None, labels), classes)
-    for _, row in table.rows:
-        label = spelled.get(row["label"])
-        if label is None and not is_missing(row["label"]):
-            label = row["label"]
-        row["label"] = label or ""
+    if not manifest.read_bytes().endswith(b"\n"):
+        raise InputError(
+            f"{manifest}: its last line has no end; if the file was cut, restore it, else end that line"
+        )
+    rows = {row["image_id"]: row for _, row in table.rows}
+    if len(rows) < len(table.rows):
+        raise InputError(f"{manifest}: has two rows of one image; remove one of them")
+    spelled = spell_labels((row["label"] for row in rows.values() if row["label"]), classes)
+    names = [*classes]
+    for label, spelling in spelled.items():
+        if spelling is None and not is_missing(label):
+            for name in names:
+                why = likeness(name, label, rare=True)
+                if why:
+                    text = (
+                        "{}: its label {}: did you mean {}? They {}; if it is a class of its own, name all in "
+                        "{featurize.classes}"
+                    )
+                    raise InputError(text, manifest, label, name, why)
+            names.append(label)
+            spelled[label] = label
+    for name, row in rows.items():
+        row["label"] = spelled.get(row["label"]) or ""
         for column, cell in row.items():
             if cell:
-                cells.setdefault(column, {})[row["image_id"]] = cell
+                cells.setdefault(column, {})[name] = cell

@@ -73,11 +73,11 @@ def read_round(manifest: Path, classes: Sequence[str]) -> Round:
         raise InputError(f"{manifest}: its column chosen is not as bchisto next wrote it") from None
     labels = [row["label"] for row in rows if not is_missing(row["label"])]
     spelled = spell_labels(labels, classes)
-    others = {label for label in labels if spelled[label] is None}
+    others = [label for label, name in spelled.items() if name is None]
     images = {
         row["image_id"]: row for row in rows if row["chosen"].partition(" ")[2] == str(number)
     }
-    return Round(number, images, len(labels), [*classes, *sorted(others)], table)
+    return Round(number, images, len(labels), [*classes, *others], table)
 
 
 def answer_in(row: Row) -> str:
@@ -110,7 +110,7 @@ def give_answer(
     answer, seen : str
         The answer, and the one that the image has as far as its giver knows.
     suggested : bool
-        Whether a suggestion was shown.
+        Whether a suggestion is shown, which is marked, and stays so, whoever answers.
 
     Raises
     ------
@@ -127,9 +127,7 @@ def give_answer(
         if answer not in ("", "?", *(f"={name}" for name in current.classes)):
             raise HTTPException(404, f"{answer[1:]}: is not a class of this run")
         present = answer_in(row)
-        if present == answer:  # sent again, or two people agree
-            return
-        if present != seen:
+        if present not in (seen, answer):  # it may be sent again, or two people agree
             raise HTTPException(
                 409,
                 f"{image_id}: has another answer by now, {present or 'none'}",

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -24,7 +23,7 @@ from ...core import BchistoError
 from ...core.formats import limits
 from ...data import spacing_of
 from .engine import TABLES
-from .item import ImageAnswer, Item
+from .item import ImageAnswer
 from .pages import Pages, file_response
 from .rounds import Rounds
 from .session import Session
@@ -56,7 +55,6 @@ def make_app(session: Session, pages: Pages, rounds: Rounds | None) -> FastAPI:
             )
             reason = f"not a value that the page takes: {', '.join(values)}"
         elif isinstance(error, BchistoError):  # as of a manifest that cannot be read
-            status = 422
             reason = str(error)
         elif not isinstance(error, ClientDisconnect):  # nobody waits for that answer
             status = 500
@@ -132,17 +130,15 @@ def _add_images(app: FastAPI, session: Session) -> None:
         given, problem = spacing_of(mpp)
         if problem:
             raise HTTPException(422, problem)
-        return _answer(
-            await session.add(name, request.stream(), model=model, given=given, beside=beside)
-        )
+        return await session.add(name, request.stream(), model=model, given=given, beside=beside)
 
     @app.get("/api/images")
-    async def images(model: int | None = None) -> list[ImageAnswer]:
-        return [_answer(item) for item in session.items(model)]
+    async def images(model: int | None = None) -> Sequence[ImageAnswer]:
+        return session.items(model)
 
     @app.get("/api/images/{number}")
     async def image(number: int) -> ImageAnswer:
-        return _answer(session.item(number))
+        return session.item(number)
 
     @app.put("/api/images/{number}/review")
     async def review(
@@ -152,7 +148,7 @@ def _add_images(app: FastAPI, session: Session) -> None:
 
         `seen` is the number `reviews` of the image as you know it: status 409 if it has another label since then.
         """
-        return _answer(session.review(number, label if reviewed else None, seen))
+        return session.review(number, label if reviewed else None, seen)
 
     # response_model=None: FastAPI 0.115 takes the annotation `None` for a body, which a 204 cannot have
     @app.delete("/api/images/{number}", status_code=204, response_model=None)
@@ -178,7 +174,7 @@ def _add_labels(app: FastAPI, rounds: Rounds) -> None:
     def give_label(
         image_id: str, answer: str = "", seen: str = "", suggested: bool = False
     ) -> dict[str, Any]:
-        """Answer an image of the last round; `suggested` if the suggestion was shown.
+        """Answer an image of the last round; `suggested` before you show the suggestion, with the answer that it has.
 
         `seen` is its answer as you know it: status 409 if it has another one by now.
         """
@@ -194,10 +190,6 @@ def _add_labels(app: FastAPI, rounds: Rounds) -> None:
     @app.get("/api/labels/picture.jpg")
     async def picture_to_label(image_id: str) -> Response:
         return await file_response(await rounds.picture(image_id))
-
-
-def _answer(item: Item) -> ImageAnswer:
-    return ImageAnswer(**{field.name: getattr(item, field.name) for field in fields(ImageAnswer)})
 
 
 def _add_pictures(app: FastAPI, session: Session) -> None:

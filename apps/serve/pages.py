@@ -20,9 +20,6 @@ from ..slides import FILES
 from .engine import Answer
 from .session import Session
 
-_MOST_ROWS = 500
-"""Largest number of predicted images on the page, and of those that wait; the report and the table have all."""
-
 _MAP_POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
 )
@@ -77,8 +74,6 @@ class Pages:
             drawn = None
             if map:
                 _, drawn = await session.show(item, "map", target)
-            done = session.done(item.model)
-            position = done.index(item) if item in done else 0
             return self._page(
                 "image.html",
                 title=item.name,
@@ -87,10 +82,7 @@ class Pages:
                 model=self._models[item.model],
                 map=drawn,
                 target=target or item.predicted,
-                place=position + 1,
-                total=len(done),
-                before=done[position - 1 : position],
-                after=done[position + 1 : position + 2],
+                done=session.done(item.model),
             )
 
         if self._slides is not None:
@@ -127,23 +119,14 @@ class Pages:
         )
 
     def _results(self, session: Session, model: int) -> Answer:
-        """Return the template's values for the images of a model, sorted by confidence, lowest first."""
+        """Return the template's values for the images of a model."""
         session.check_model(model)
-        done = session.done(model)
         seconds = session.seconds()
         return {
             "model": self._models[model],
             "number": model,
-            "counts": session.counts(model),
-            "total": len(session.items(model)),
-            "reviews": session.reviews(model),
+            "session": session,
             "wait": format_seconds(seconds) if seconds else "",
-            "rows": done[:_MOST_ROWS],
-            "done": done,
-            "failed": session.items(model, ["failed"]),
-            "working": session.items(model, ["working"]),
-            "waiting": session.items(model, ["waiting"])[:_MOST_ROWS],
-            "version": session.version,
         }
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import InputError
-from ...core.formats import limits
-from ...core.jobs import in_turn
+from ...core import ImageError, InputError
+from ...core.formats import file_sha256
+from ...core.jobs import atomic_output, in_turn
 from ...featurize import only_store, open_store
 from ..next import (
     ALL_IMAGES,
@@ -25,6 +25,7 @@ from ..next import (
     MANIFEST,
     OPTIONS,
     NextSettings,
+    choose_in_turn,
     choose_next,
     read_images,
     run_of,
@@ -68,10 +69,12 @@ class Rounds:
         manifest = self._next / MANIFEST
         self._engine = engine
         self._folder = folder
-        self._progress = dict.fromkeys(("doing", "figures", "trouble", "end"), "")
-        read_images(run, manifest)  # which refuses what choose_next would refuse later
+        self._progress = dict.fromkeys(("doing", "figures", "trouble", "notes"), "")
+        # which refuses what choose_next would refuse later
+        cells = read_images(run, manifest).cells
+        self._before = len(cells["label"].keys() - cells["chosen"].keys())
         if not manifest.is_file():
-            choose_next(run)
+            self._progress["notes"] = "; ".join(choose_next(run).notes)
         with open_store(run) as store:
             classes = store.header["classes"]
         self._round = partial(read_round, manifest, classes)
@@ -83,8 +86,19 @@ class Rounds:
                 run,
                 manifest,
             )
+        self._figures = self._next / "figures.txt"  # after a digest of the labels
+        trained = ""
+        if self._figures.is_file():
+            text = self._figures.read_text(encoding="utf-8", errors="replace")
+            trained, _, self._progress["figures"] = text.partition("\n")
         # as bchisto next, which names no command in the first round
-        self._is_due = current.number > 1
+        self._is_due = current.number > 1 and trained != self._labels()
+
+    def _labels(self) -> str:
+        """Return a digest of the labels that the next training takes; empty without any."""
+        with suppress(ImageError):
+            return file_sha256(self._next / ALL_IMAGES)
+        return ""
 
     def state(self) -> dict[str, Any]:
         """Return the last round, what is done now, what boost printed last, and what stops this."""
@@ -100,7 +114,7 @@ class Rounds:
         return {
             "number": current.number,
             "images": images,
-            "labels": current.labels,
+            "labels": self._before + current.labels,
             "classes": current.classes,
             **self._progress,
         }
@@ -111,10 +125,13 @@ class Rounds:
             current = self._round()
             if current.number != number or not all(map(answer_in, current.rows.values())):
                 return
+            read_images(self._store, self._next / MANIFEST)  # which refuses one that was spoiled
             try:
-                choose_next(self._store, settings=NextSettings(count=len(current.rows)))
+                settings = NextSettings(count=len(current.rows))
+                following = choose_in_turn(self._store, self._next, settings)
+                self._progress["notes"] = "; ".join(following.notes)
             except InputError as error:  # nothing is left
-                self._progress["end"] = str(error)
+                self._progress["notes"] = str(error)
             self._is_due = True
 
     async def run(self) -> None:
@@ -132,6 +149,7 @@ class Rounds:
         Returns what stops this; empty if nothing does.
         """
         self._progress["doing"] = "the labels are taken into the run"
+        labels = self._labels()
         # a run that was copied or moved is this one, whatever its files say
         out = ("--out", self._top)
         images = ("--images", self._next / ALL_IMAGES)
@@ -146,8 +164,15 @@ class Rounds:
         if (self._top / "boost").is_dir():
             words = ["boost", "--config", self._top / "run.json", *out]
         code, printed, messages = await _command(*words)
+        if "LightGBM models give all images" in printed and "logistic" in lines[0]:
+            command = lines[0].removeprefix("next: ")
+            printed += f"\nfor few labels there is another classifier, with which the page then goes on: {command}\n"
         self._progress["figures"] = printed
-        return messages[-1] if code else ""
+        if code:
+            return messages[-1]
+        with atomic_output(self._figures) as temporary:
+            temporary.write_text(f"{labels}\n{printed}", encoding="utf-8")
+        return ""
 
     async def picture(self, image_id: str) -> Path:
         """Draw an image of the last round with all pixels.
@@ -155,14 +180,12 @@ class Rounds:
         Raises
         ------
         HTTPException
-            It is not one of that round, its file is gone or too large, or it cannot be drawn.
+            It is not one of that round, its file is gone, or it cannot be drawn.
         """
         file = Path(self._round().row(image_id)["path"])
         path = self._folder / f"{hashlib.sha256(bytes(file)).hexdigest()}.jpg"
         if not file.is_file():
             raise HTTPException(404, f"{image_id}: its file is not there")
-        if file.stat().st_size > limits.SERVED_BYTES:
-            raise HTTPException(413, f"{image_id}: is larger than {limits.SERVED_BYTES >> 20} MB")
         image = {"name": image_id, "path": str(file)}
         answer = await self._engine.ask({"do": "label", "image": image, "out": str(path)})
         if "error" in answer:

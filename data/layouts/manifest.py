@@ -119,6 +119,9 @@ def read_manifest(
         rows, row_findings = _rows_beside(table, columns, images)
     overlong = "more cells than the header has columns; put a cell that holds a comma in quotes"
     findings += row_findings
+    if table.rows[1:] and table.short == (table.rows[-1][0],):
+        cut = "fewer cells than the rows before; is the file cut?"
+        findings.warning(f"{path.name}:{table.short[0]}", cut)
     findings += [Finding("error", f"{path.name}:{line}", overlong) for line in table.overlong]
     usable = [row for row in rows if row.usable]
     if not usable and not has_errors(findings):

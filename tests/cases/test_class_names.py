@@ -140,7 +140,7 @@ def test_a_name_that_nearly_is_another_is_named(pictures, cli, why, frequent, ra
     (line,) = [line for line in err.splitlines() if "they stay separate classes" in line]
     assert f"{frequent} (9 images)" in line
     assert f"{rarer} (3 images)" in line
-    assert why in line
+    assert f"{why} (did you mean {frequent}?)" in line
     assert "give both one name in the table or the folders" in line
     # who names both means both
     given = ",".join(("other", frequent, rarer))
@@ -191,3 +191,18 @@ def test_the_check_is_silent_of_known_terms(pictures, cli, names):
 def test_equal_numbers_of_two_words_are_meant(pictures, cli):
     path = manifest(pictures, {"horn": 8, "hornet": 8, "corn": 8})
     assert "separate classes" not in checked(cli, path)[1]
+
+
+def test_a_class_with_a_comma_can_be_named(pictures, cli, tmp_path, completed):
+    names = ("benign, clear", "malignant")
+    path = manifest(pictures, {names[0]: 12, names[1]: 12})
+    given = "malignant,benign\\, clear"
+    rows, err = listed(cli, path, "--classes", given)
+    assert {row["label"] for row in rows.values()} == {*names}
+    assert "malignant 12, benign, clear 12" in err
+    (tmp_path / "c.yaml").write_text(f'classes: ["malignant", "{names[0]}"]')
+    assert listed(cli, path, "--config", tmp_path / "c.yaml") == (rows, err)
+    assert (
+        "is not among the classes"
+        in cli("data", "list", "--images", path, "--classes", "malignant,benign")[2]
+    )

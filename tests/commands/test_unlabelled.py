@@ -1,10 +1,12 @@
 """Images without a label are described, and neither trained nor tested; how many there are is said everywhere."""
 
 import csv
+import shlex
 import shutil
 
 import pytest
 from bchisto.data import read_dataset, unique_images
+from conftest import write_tissue
 
 WITHOUT = {"benign/benign03.png", "malignant/malignant00.png", "malignant/malignant05.png"}
 SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
@@ -57,3 +59,32 @@ def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, complete
     )
     found = unique_images(read_dataset(tmp_path / "m.csv")).dataset
     assert found.class_counts() == {"benign": 6, "malignant": 6}
+
+
+@pytest.mark.parametrize(("labelled", "head"), [(3, " --head logistic"), (2, ""), (5, None)])
+def test_what_to_label_is_named_if_most_images_have_no_label(
+    labelled, head, tmp_path, completed, tiny_options
+):
+    """And the linear classifier, unless a class is of two images: of these it has none to choose its settings by."""
+    paths = sorted(write_tissue(tmp_path / "t", per_class=7).rglob("*.png"))
+    places = {"benign": 0, "malignant": 0}
+    rows = []
+    for path in paths:
+        name = path.parent.name
+        places[name] += 1
+        rows.append(f"{path},{name if places[name] <= labelled else ''}")
+    (tmp_path / "m.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    run = tmp_path / "zwei Läufe"
+    out, _ = completed("data", "check", "--images", tmp_path / "m.csv", "--no-copies")
+    _, err = completed("featurize", "--images", tmp_path / "m.csv", "--out", run, *tiny_options)
+    lines = out.partition("NEXT\n")[2].splitlines()
+    named = [line.removeprefix("next: ") for line in err.splitlines() if line.startswith("next: ")]
+    wanted = ["bchisto next run"] * (head is not None)
+    assert lines[2:] == wanted
+    assert named[1:] == [f"bchisto next '{run}'"] * (head is not None)
+    for boost in (lines[1], named[0]):
+        assert boost.startswith("bchisto boost --out ")
+        assert boost.endswith(head or "--folds 5" * (head is None) or "--folds 2"), boost
+    if head is not None:
+        completed(*shlex.split(named[0])[1:], "--jobs", 1)
+        completed(*shlex.split(named[1])[1:])

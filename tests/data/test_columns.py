@@ -606,3 +606,25 @@ def test_the_only_column_of_paths_cannot_be_the_label_or_the_group_too(tmp_path,
         f"{table}: its only column of paths, Image, is also named with `{option}`; name another column, "
         "or name that of the paths with `path_column`"
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "warned"),
+    [
+        ("1.png,a,P1\n2.png,b,P2\n3.png", True),
+        ("1.png,a,P1\n2.png,b,P2\n3.png,b,", False),
+        # tables whose rows end with their last cell
+        ("1.png,a\n2.png,b,P2\n3.png,b", False),
+        ("1.png,a", False),
+    ],
+)
+def test_a_file_that_may_be_cut_is_told(tmp_path, rows, warned):
+    tree(tmp_path, "1.png", "2.png", "3.png")
+    (tmp_path / "m.csv").write_text(f"path,label,group\n{rows}")
+    findings = [
+        finding
+        for finding in read_dataset(tmp_path / "m.csv").findings
+        if finding.file == "m.csv:4"
+    ]
+    cut = "fewer cells than the rows before; is the file cut?"
+    assert [finding.message for finding in findings] == [cut] * warned

@@ -62,7 +62,7 @@ def table_of(matrix, rows, labelled):
         "chosen": {},
         "why": {},
     }
-    twins = [set() for _ in names]
+    twins = [{place} for place in range(len(names))]
     return RunImages(names, matrix.X[rows], twins, (), cells), truth
 
 

@@ -75,23 +75,24 @@
   function labelRound() {
     const shown = byId("shown"), picture = shown.firstElementChild, buttons = byId("classes"), begin = byId("begin");
     const remembered = JSON.parse(sessionStorage.getItem("given") || "[]"); // [image, answer] of this tab, the last one at the end
-    const unveiled = new Set(JSON.parse(sessionStorage.getItem("unveiled") || "[]")); // images whose suggestion was shown
-    let round = null, image = null, busy = true, visible = false, broken = false, turns = 0;
-    const store = () => {
-      sessionStorage.setItem("given", JSON.stringify(remembered));
-      sessionStorage.setItem("unveiled", JSON.stringify([...unveiled]));
-    };
+    let round = null, image = null, busy = true, visible = false, broken = false, turns = 0, fault = "";
+    const store = () => sessionStorage.setItem("given", JSON.stringify(remembered));
     const inWords = (answer) => answer === "?" ? "cannot be told" : answer.slice(1);
     const now = (name) => round.images.find((other) => other.image_id === name);
     function tell() {
       const answered = round.images.filter((other) => other.answer).length;
-      byId("progress").textContent = answered + " of " + round.images.length + " of round " + round.number + ", " + round.labels + (round.labels === 1 ? " label" : " labels") + " in all rounds";
+      byId("progress").textContent = answered + " of " + round.images.length + " of round " + round.number + ", " + round.labels + (round.labels === 1 ? " label" : " labels") + " in all";
       byId("doing").textContent = round.doing ? "Now: " + round.doing + "." : round.trouble;
       if (round.figures) byId("figures").textContent = round.figures;
     }
     function take(answer) {
+      if (!answer.images) throw new Error("The page says: " + answer.detail);
       round = answer;
       tell();
+    }
+    function fail(error) { status.textContent = fault = trouble(error); }
+    function mend() { // what the page says is gone with its cause
+      if (status.textContent === fault) status.textContent = "";
     }
     async function turn(name) { // show an image: the given one, or the first without an answer
       image = now(name) || round.images.find((other) => !other.answer) || null;
@@ -105,14 +106,14 @@
       }));
       for (const part of [buttons, shown, byId("cannot"), byId("zoom")]) part.hidden = !image;
       byId("suggest").hidden = !image || !image.suggestion;
-      byId("suggestion").textContent = image && unveiled.has(image.image_id) ? image.suggestion : "";
+      byId("suggestion").textContent = "";
       byId("name").textContent = image ? image.image_id : "";
       byId("undo").hidden = !round.images.some((other) => other.answer);
       begin.hidden = Boolean(image);
       begin.textContent = "Enter = next round, after training on these labels";
       if (!image) {
         picture.removeAttribute("src");
-        status.textContent = round.end || "Round " + round.number + " is complete.";
+        status.textContent = ("Round " + round.number + " is complete. " + round.notes).trim();
         begin.focus();
         return;
       }
@@ -131,12 +132,12 @@
       if (busy) return;
       busy = true;
       turns += 1; // what was asked before is older than what this does
-      try { await task(); } catch (error) { status.textContent = trouble(error); }
+      try { await task(); } catch (error) { fail(error); }
       busy = false;
     }
     async function put(target, given, seen) {
       for (;;) {
-        const query = new URLSearchParams({ image_id: target.image_id, answer: given, seen, suggested: unveiled.has(target.image_id) });
+        const query = new URLSearchParams({ image_id: target.image_id, answer: given, seen });
         const reply = await ask("api/labels?" + query, { method: "PUT" });
         if (reply.ok) {
           take(await reply.json());
@@ -177,12 +178,13 @@
       }
       await turn(target.image_id);
     });
-    const suggest = () => {
+    const suggest = () => work(async () => { // that it was shown is written before it is
       if (!image || !image.suggestion) return;
-      unveiled.add(image.image_id);
-      store();
-      byId("suggestion").textContent = image.suggestion;
-    };
+      const { image_id, answer, suggestion } = image;
+      const reply = await ask("api/labels?" + new URLSearchParams({ image_id, answer, seen: answer, suggested: true }), { method: "PUT" });
+      if (reply.ok) byId("suggestion").textContent = suggestion;
+      else status.textContent = await reason(reply);
+    });
     const zoom = () => byId("zoom").setAttribute("aria-pressed", String(shown.classList.toggle("zoomed")));
     const next = () => work(async () => {
       if (image) return;
@@ -193,7 +195,7 @@
         return;
       }
       take(await reply.json());
-      status.textContent = "";
+      status.textContent = round.notes;
       await turn();
     });
     const keys = { 0: () => answer("?"), u: undo, z: zoom, s: suggest };
@@ -208,9 +210,9 @@
       for (;;) {
         try {
           const asked = turns, answer = await (await ask("api/labels")).json();
-          if (!answer.images) throw new Error("The page says: " + answer.detail);
           if (!round) {
             take(answer);
+            status.textContent = round.notes;
             await turn();
             busy = false;
           } else if (!busy && asked === turns) {
@@ -218,7 +220,8 @@
             take(answer); // what is shown keeps the answer that its person has seen
             if (other || (!image && round.images.some((one) => !one.answer))) await turn();
           }
-        } catch (error) { status.textContent = trouble(error); }
+          mend();
+        } catch (error) { fail(error); }
         await pause(2);
       }
     }

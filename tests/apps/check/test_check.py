@@ -247,7 +247,12 @@ def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(
     code, out, _ = cli("data", "check", "--images", tmp_path / "flat", "--no-copies", *TINY)
     assert code == 1
     assert said in out
-    assert "NEXT" not in out
+    assert "NEXT" not in out  # of several feature files nothing is chosen
+    words = ("--images", tmp_path / "flat", "--no-copies", *TINY, "--view", "1.0:64")
+    _, out, _ = cli("data", "check", *words)
+    described, chosen = out.partition("NEXT\n")[2].splitlines()
+    assert described.startswith("bchisto featurize ")
+    assert chosen == "bchisto next run"
     run = tmp_path / "run"
     code, _, err = cli("featurize", "--images", tmp_path / "flat", "--out", run, *tiny_options)
     assert code == 0, err

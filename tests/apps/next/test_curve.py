@@ -28,7 +28,9 @@ def images_of(rows, truth, groups, *, chosen=()):
     }
     if groups is None:
         cells["group"] = {}
-    return RunImages(names, rows.astype(np.float32), [set() for _ in names], (), cells)
+    return RunImages(
+        names, rows.astype(np.float32), [{place} for place in range(len(names))], (), cells
+    )
 
 
 def made(rng, *, of_patient, of_image, features=12):

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from bchisto.core.jobs import in_turn
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
 from written_tables import rows_of, written
@@ -301,6 +302,15 @@ class TestRefusals:
                 "image_id,label,chosen\na,Gut-artig,\nb,gutartig,\nc,gut artig,\n",
                 "both fit the class",
             ),
+            (
+                "image_id,label,chosen\na,gutartig,\nb,gutratig,\n",
+                "its label gutratig: did you mean gutartig? They differ in one or two letters, perhaps by a typing "
+                "error; if it is a class of its own, name all in bchisto featurize --classes",
+            ),
+            # of two that the run does not have
+            ("image_id,label,chosen\na,Narbe,\nb,narbe,\n", "its label narbe: did you mean Narbe?"),
+            ("image_id,label,chosen\na,,\nb,gut", "its last line has no end; if the file was cut"),
+            ("image_id,label,chosen\na,gutartig,\nb,,\na,bösartig,\n", "two rows of one image"),
         ],
     )
     def test_a_manifest_that_is_none(self, strange, tmp_path, refused, text, message):
@@ -356,10 +366,38 @@ def test_rows_of_other_images_stay_in_the_manifest(strange, tmp_path, completed)
     manifest = tmp_path / "manifest.csv"
     rows = fill(manifest)
     written(manifest, [*rows, {**rows[0], "image_id": "fort.png", "label": "bösartig"}])
-    completed("next", strange, "--count", 3, "--out", tmp_path)
+    printed, _ = completed("next", strange, "--count", 3, "--out", tmp_path)
+    assert "labels of images that the run lacks do not count: fort.png\n" in printed
+    assert "labels by now: bösartig 2, gutartig 5" in printed
     kept = {row["image_id"]: row["label"] for row in rows_of(manifest)}
     assert kept["fort.png"] == "bösartig"
     assert "fort.png" not in {row["image_id"] for row in rows_of(tmp_path / "images.csv")}
+
+
+def test_it_waits_for_its_turn(strange, tmp_path):
+    """A page, or another `bchisto next`, may be about to write the same manifest."""
+    command = [sys.executable, "-m", "bchisto", "next", str(strange), "--out", str(tmp_path)]
+    with in_turn(tmp_path) as has_turn:
+        assert has_turn
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(20)
+        assert not (tmp_path / "manifest.csv").exists()
+    assert process.wait(120) == 0
+    assert (tmp_path / "manifest.csv").is_file()
+
+
+def test_classes_that_are_nearly_one_are_two_if_all_are_named(
+    strange, tmp_path, completed, run_copy
+):
+    run = run_copy(strange)
+    config = run / "next" / "featurize.json"
+    completed("next", run, "--count", 3)
+    classes = ("--classes", "gutartig,bösartig,gutratig")
+    completed("featurize", "--config", config, *classes, "--jobs", 1)
+    fill(run / "next" / "manifest.csv", "gutratig")
+    printed, _ = completed("next", run, "--count", 3)
+    assert "gutratig 3" in printed
 
 
 @pytest.mark.slow

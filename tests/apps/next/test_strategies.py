@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.apps.next import STRATEGIES, Candidates
-from bchisto.apps.next.strategies import least_confidence, narrow_margin
+from bchisto.apps.next.strategies import STRATEGIES, Candidates, least_confidence, narrow_margin
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`bchisto serve --label`: answers in the manifest of `bchisto next`, as programs give them."""
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -280,7 +281,9 @@ def true_answer(image):
 def wait(page, until):
     end = time.monotonic() + 300
     while not until(current := state(page)):
-        assert time.monotonic() < end, current
+        assert time.monotonic() < end, {
+            name: current[name] for name in ("doing", "trouble", "figures", "notes")
+        }
         time.sleep(0.2)
     return current
 
@@ -327,17 +330,21 @@ def test_rounds_by_the_api(strange, run_copy, completed, start, tmp_path):
     assert [row["image_id"] for row in rows if row["cannot_be_told"]] == [
         current["images"][0]["image_id"]
     ]
-    # the page opened again goes on, and shows the figures
-    with serving(start, run, "--label") as page:
-        assert state(page)["number"] == 2
-        again = wait(page, lambda current: current["figures"])
-        assert again["figures"] == trained["figures"]
-        wait(page, lambda current: not current["doing"])
-    # a copy of the run trains itself, and not the run that its files name
+    # the page opened again goes on, and shows the figures without training again
     records = (run / "run.json").read_bytes()
+    with serving(start, run, "--label") as page:
+        again = state(page)
+        assert (again["number"], again["figures"]) == (2, trained["figures"])
+        time.sleep(2)
+        assert state(page)["doing"] == ""
+    assert (run / "run.json").read_bytes() == records
+    # a page that ended before it had trained does so now; a copy of the run trains itself, and not the run that its
+    # files name
     copy = shutil.copytree(run, tmp_path / "copy of it")
+    (copy / "next" / "figures.txt").write_text("other labels\nolder figures")
     with serving(start, copy, "--label") as page:
-        assert wait(page, lambda current: current["figures"])["figures"] == trained["figures"]
+        assert state(page)["figures"] in ("older figures", trained["figures"])
+        wait(page, lambda current: current["figures"] == trained["figures"])
         assert wait(page, lambda current: not current["doing"])["trouble"] == ""
         # what stops boost is told
         shutil.rmtree(copy / "boost")
@@ -362,6 +369,61 @@ def test_images_that_cannot_be_told_are_not_offered_again(strange, run_copy, com
         assert {image["image_id"] for image in begun["images"]}.isdisjoint(
             image["image_id"] for image in first
         )
+
+
+def test_a_manifest_that_was_spoiled_begins_no_round(strange, run_copy, completed, refused, start):
+    run = run_copy(strange)
+    completed("next", run, "--count", 3)
+    manifest = run / "next" / "manifest.csv"
+    with serving(start, run, "--label") as page:
+        for image in state(page)["images"]:
+            put(page, image, true_answer(image))
+        good = rows_of(manifest)
+        bad = [
+            {**row, "label": "bösse" if place == 1 else row["label"]}
+            for place, row in enumerate(good)
+        ]
+        for rows, message in (
+            (bad, "its label bösse: did you mean böse? They differ in one or two letters"),
+            ([*good, good[0]], "has two rows of one image"),
+        ):
+            written(manifest, rows)
+            begun = page.client.post("/api/rounds", params={"number": 1})
+            assert begun.status_code == 422
+            assert message in begun.json()["detail"]
+            assert message in refused("serve", run, "--label")
+            assert rows_of(manifest) == rows
+        written(manifest, [*good, {**good[0], "image_id": "fort.png"}])
+        begun = page.client.post("/api/rounds", params={"number": 1}).json()
+        assert begun["number"] == 2
+        assert begun["notes"].startswith(
+            "labels of images that the run lacks do not count: fort.png"
+        )
+
+
+def test_few_labels_are_learnt_by_another_classifier(tmp_path, completed, tiny_options, start):
+    """LightGBM, with which boost ran first, needs more of them."""
+    run = make_run(tmp_path / "für", completed, tiny_options, labelled=4)
+    completed("boost", "--out", run, *("--folds", 2, "--head", "lightgbm", "--jobs", 1))
+    completed("next", run, "--count", 2)
+    with serving(start, run, "--label") as page:
+        for image in state(page)["images"]:
+            put(page, image, true_answer(image))
+        page.client.post("/api/rounds", params={"number": 1})
+        told = wait(page, lambda current: current["figures"])["figures"]
+        assert "NOTHING LEARNT" in told
+        advice = (
+            "for few labels there is another classifier, with which the page then goes on: bchisto "
+        )
+        command = shlex.split(told.partition(advice)[2])
+        assert command[-2:] == ["--head", "logistic"]
+        wait(page, lambda current: not current["doing"])
+        completed(*command, *("--jobs", 1))
+        for image in state(page)["images"]:
+            put(page, image, true_answer(image))
+        page.client.post("/api/rounds", params={"number": 2})
+        told = wait(page, lambda current: "grouped-logistic" in current["figures"])["figures"]
+        assert advice not in told
 
 
 def test_who_may_label(strange, run_copy, start):
@@ -413,8 +475,9 @@ def test_pictures_that_cannot_be_shown(strange, run_copy, completed, start, tmp_
             page.client.get("/api/labels/picture.jpg", params={"image_id": row["image_id"]})
             for row in rows
         ]
-        assert [answer.status_code for answer in answers] == [413, 422, 404, 404]
-        assert "is larger than 256 MB" in answers[0].json()["detail"]
+        assert [answer.status_code for answer in answers] == [422, 422, 404, 404]
+        assert "large.png" not in answers[0].json()["detail"]
+        assert rows[0]["image_id"] in answers[0].json()["detail"]
         assert "not a TIFF, PNG or JPEG image" in answers[1].json()["detail"]
         assert "its file is not there" in answers[2].json()["detail"]
         manifest.write_text("spoiled")
@@ -433,7 +496,10 @@ def test_when_no_image_is_left_the_last_labels_still_count(
             put(page, image, true_answer(image))
         ended = page.client.post("/api/rounds", params={"number": 1}).json()
         assert ended["number"] == 1
-        assert "has a label, was chosen before" in ended["end"]
+        # the run is named, not its files
+        assert ended["notes"].startswith(
+            f"{run}: each of its 12 images has a label, was chosen before"
+        )
         trained = wait(page, lambda current: current["figures"] or current["trouble"])
         assert "of 12 images of" in trained["figures"]
 
@@ -513,7 +579,7 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
     told = {}
     with serving(start, run, "--label") as page:
         window = opened(chrome, page, errors)
-        assert window.inner_text("#progress") == "0 of 6 of round 1, 0 labels in all rounds"
+        assert window.inner_text("#progress") == "0 of 6 of round 1, 4 labels in all"
         heights = window.locator("#round button:visible").evaluate_all(
             "all => all.map(button => button.getBoundingClientRect().height)"
         )
@@ -561,7 +627,12 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
                 told[image] = true_answer({"image_id": image})[1:]
                 image = shown_in(window)
         window.keyboard.press("s")
-        assert "(2 labels)" in window.inner_text("#suggestion")
+        window.wait_for_selector("#suggestion:has-text('(2 labels)')")
+        # it is on the disk before it is seen: another tab may answer, and this one be closed
+        assert {row["image_id"] for row in rows_of(manifest) if row["suggested"]} == {image}
+        window.reload()
+        ready(window)
+        assert (shown_in(window), window.inner_text("#suggestion")) == (image, "")
         press(window, key_of(window, image))
         suggested = image
         told[image] = true_answer({"image_id": image})[1:]
@@ -569,6 +640,16 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
         # a reload loses nothing
         window.reload()
         ready(window)
+        # what is wrong is told, and no longer once it is mended
+        content = manifest.read_bytes()
+        manifest.write_bytes(content[:-9])
+        manifest.write_text("spoiled")
+        window.wait_for_selector("#status:has-text('The page says: ')")
+        window.keyboard.press("1")
+        window.wait_for_timeout(500)
+        assert "The page says: " in window.inner_text("#status")
+        manifest.write_bytes(content)
+        window.wait_for_selector("#status", state="hidden")
         assert f"{len(told)} of 6 of round 1" in window.inner_text("#progress")
         image = shown_in(window)
         press(window, key_of(window, image))
@@ -591,7 +672,7 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
         window.wait_for_selector("text=Round 1 is complete.")
         window.keyboard.press("Enter")
         ready(window)
-        assert window.inner_text("#progress") == "0 of 6 of round 2, 5 labels in all rounds"
+        assert window.inner_text("#progress") == "0 of 6 of round 2, 9 labels in all"
         image = shown_in(window)
         assert image not in {*told, cannot}
         # while the models are trained, the next round goes on
@@ -603,6 +684,6 @@ def test_a_person_labels_a_round(chrome, start, completed, tiny_options, tmp_pat
         assert {row["image_id"]: row["label"] for row in rows if row["label"]} == told
         assert [row["image_id"] for row in rows if row["cannot_be_told"]] == [cannot]
         assert [row["image_id"] for row in rows if row["suggested"]] == [suggested]
-        assert state(page)["labels"] == len(told) == 6
+        assert state(page)["labels"] == 4 + len(told) == 10
         assert window.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert errors == []
