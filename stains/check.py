@@ -254,7 +254,7 @@ def stain_notes(
     >>> stain_notes(["a.png", "b.png"], [], {}, images=None, stain="macenko")
     ['2 images: too little tissue, used without stain normalisation: a.png, b.png']
     """
-    notes = []
+    notes: list[str] = []
 
     def counted(names: Collection[str]) -> str:
         if images is None:

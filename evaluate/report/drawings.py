@@ -106,7 +106,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     titles = []
     chances = [metrics["chance"][_FIGURES[key]] for metrics, key, _ in rows]
     texts = []
-    marks = []
+    marks: list[Any] = []
     for row, (metrics, key, title) in enumerate(rows):
         if len(kinds) > 1:
             title += f" (CI by {metrics['names'][metrics['units']['kind']]})"
