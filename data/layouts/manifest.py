@@ -117,12 +117,7 @@ def read_manifest(
         rows, row_findings = _listed_rows(table, columns)
     else:
         rows, row_findings = _rows_beside(table, columns, images)
-    overlong = "more cells than the header has columns; put a cell that holds a comma in quotes"
-    findings += row_findings
-    if table.rows[1:] and table.short == (table.rows[-1][0],):
-        cut = "fewer cells than the rows before; is the file cut?"
-        findings.warning(f"{path.name}:{table.short[0]}", cut)
-    findings += [Finding("error", f"{path.name}:{line}", overlong) for line in table.overlong]
+    findings += [*row_findings, *_length_findings(table, path.name)]
     usable = [row for row in rows if row.usable]
     if not usable and not has_errors(findings):
         raise InputError(f"{path}: the manifest has no rows")
@@ -151,6 +146,18 @@ def read_manifest(
     if "group" not in rules:
         findings += _ungrouped(path, records)
     return records, findings
+
+
+def _length_findings(table: CsvTable, name: str) -> Findings:
+    """Return what rows of too many cells say, and a last one of too few."""
+    findings = Findings()
+    if table.rows[1:] and table.short == (table.rows[-1][0],):
+        cut = "fewer cells than the rows before; is the file cut?"
+        findings.warning(f"{name}:{table.short[0]}", cut)
+    for line in table.overlong:
+        overlong = "more cells than the header has columns; put a cell that holds a comma in quotes"
+        findings.error(f"{name}:{line}", overlong)
+    return findings
 
 
 def _read_table(path: Path, named_columns: Mapping[str, str]) -> CsvTable:
