@@ -405,10 +405,10 @@ class OpenvinoFunction:
 
     def __call__(self, *arrays: Array) -> Any:
         """Run the network on arrays of any shape that it accepts; threads wait for each other."""
-        with (
-            self._turn
-        ):  # what is compiled has one place for its input, which another thread would write over
-            return self._ready(tuple(array.shape for array in arrays))(list(arrays))[0]
+        shapes = tuple(array.shape for array in arrays)
+        # what is compiled has one room for its input, which another thread would write over
+        with self._turn:
+            return self._ready(shapes)(list(arrays))[0]
 
     def _ready(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         """Return the network that is compiled for such shapes."""

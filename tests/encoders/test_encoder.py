@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -123,6 +124,16 @@ def test_batches_give_what_single_crops_give(crops):
     whole = encoder.encode(crops)
     single = np.concatenate([encoder.encode(crops[k : k + 1]) for k in range(3)])
     np.testing.assert_allclose(whole, single, rtol=1e-5, atol=1e-6)
+
+
+def test_threads_each_get_the_features_of_their_crops():
+    """A service answers in threads, with one encoder for all."""
+    encoder = Encoder("mobilenetv2", weights="random", engine="openvino")
+    crops = np.random.default_rng(0).integers(0, 256, (24, 1, 96, 96, 3), dtype=np.uint8)
+    expected = [encoder.encode(each) for each in crops]
+    with ThreadPoolExecutor(4) as threads:
+        obtained = list(threads.map(encoder.encode, crops))
+    np.testing.assert_array_equal(obtained, expected)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)])
