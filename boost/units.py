@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import InputError, Message, StoreError, by_key
+from ..core import BchistoError, InputError, Message, StoreError, by_key, is_out_of_memory
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from ..crossval import LabelledImages, table_rows, write_table
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
 from ..featurize import open_store
-from .head import TrainingPart, TrainingTerms
+from .head import Classifier, FittedModel, TrainingPart, TrainingTerms
 from .heads import fit_head, get_head, known_head
-from .trees import Arrays, Probabilities
+from .trees import Arrays, Features, Probabilities
 
 MODEL_KIND = "model 2"
 """Version in the key of a model; the number increases when training or prediction changes."""
@@ -175,13 +175,12 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
         tested = store.features(images[count:])
     fitted = fit_head(first.head, training, params=[unit.params for unit in units])
     try:
-        for unit, model in zip(units, fitted, strict=True):
-            # before writing: every finished model is readable
-            classifier = known_head(unit.head).parse(model.data)
+        for unit in units:
+            model, classifier, tests = _predicted(unit, fitted, tested)
             arrays = {
                 "model": np.frombuffer(model.data, np.uint8),
                 "constant": np.array([getattr(classifier, "constant", False)]),
-                "tests": classifier.predict_proba(tested),
+                "tests": tests,
             }
             if model.text is not None:
                 with atomic_output(unit.file.with_suffix(".txt")) as temporary:
@@ -190,6 +189,41 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             ticker.tick(kept=True)
     except InputError as error:
         raise InputError("{}, fold {}: {}", part.store, part.fold, error) from error
+
+
+def _predicted(
+    unit: ModelUnit, fitted: Iterator[FittedModel], tested: Features
+) -> tuple[FittedModel, Classifier, Probabilities]:
+    """Return the next model, as it is read back, and its probabilities; a classifier may be of another package.
+
+    Raises
+    ------
+    InputError
+        The classifier fails, or what it returns is not what `HeadSpec` asks for.
+    """
+    expected = (len(tested), len(unit.part.classes))
+    try:
+        model = next(fitted)
+        # before writing: every finished model is readable
+        classifier = known_head(unit.head).parse(model.data)
+        tests = np.asarray(classifier.predict_proba(tested), dtype=np.float64)
+    except StopIteration as error:
+        text = "{heads} {}: fit yields fewer models than it has parameters"
+        raise InputError(text, unit.head) from error
+    except Exception as error:
+        if isinstance(error, BchistoError) or is_out_of_memory(error):
+            raise
+        text = "{heads} {}: {}: {}"
+        raise InputError(text, unit.head, type(error).__name__, error) from error
+    if tests.shape != expected:
+        text = "{heads} {}: predict_proba returns the shape {}, not {} (images, classes)"
+        raise InputError(text, unit.head, tests.shape, expected)
+    if not np.allclose(tests.sum(axis=1), 1.0) or tests.min() < 0.0:
+        text = (
+            "{heads} {}: predict_proba does not return probabilities, which sum to 1 for each image"
+        )
+        raise InputError(text, unit.head)
+    return model, classifier, tests
 
 
 def read_unit(unit: ModelUnit) -> FittedUnit | None:

@@ -11,9 +11,11 @@ from bchisto.boost import (
     PRESETS,
     BoostSettings,
     Bundle,
+    FittedModel,
     HeadSpec,
     TrainingTerms,
     get_head,
+    heads,
     train,
 )
 from bchisto.core import InputError
@@ -93,3 +95,47 @@ def test_names_and_suffixes_that_no_bundle_could_hold(change, message):
     fields = {"name": "nearest", "suffix": ".json", "fit": None, "parse": None, **change}
     with pytest.raises(InputError, match=re.escape(message)):
         HeadSpec(**fields)
+
+
+class Wrong:
+    """A classifier whose `predict_proba` returns what a test gives it."""
+
+    def __init__(self, probabilities):
+        self.probabilities = probabilities
+
+    def predict_proba(self, features):
+        return self.probabilities(len(features))
+
+
+def failing(part, params):
+    yield FittedModel(b"")
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize(
+    ("fit", "probabilities", "message"),
+    [
+        (failing, lambda n: np.full((n, 2), 0.5), "nearest: ZeroDivisionError: division by zero"),
+        (lambda part, params: iter(()), None, "nearest: fit yields fewer models"),
+        (None, lambda n: np.full((n, 2), np.nan), "nearest: predict_proba does not return prob"),
+        (None, lambda n: np.tile([1.5, -0.5], (n, 1)), "nearest: predict_proba does not return"),
+        (None, lambda n: np.full((n, 3), 1 / 3), r"shape \(\d+, 3\), not \(\d+, 2\)"),
+        (None, lambda n: [["no"]] * n, "nearest: ValueError"),
+    ],
+)
+def test_what_a_classifier_does_wrong_is_said(
+    fit, probabilities, message, described, tmp_path, monkeypatch
+):
+    shutil.copytree(described, tmp_path / "run")
+    spec = HeadSpec(
+        name="nearest",
+        suffix=".bin",
+        fit=fit or (lambda part, params: (FittedModel(b"") for _ in params)),
+        parse=lambda data: Wrong(probabilities),
+        seeded=True,
+    )
+    of_ours = heads._find
+    monkeypatch.setattr(heads, "_find", lambda name: spec if name == "nearest" else of_ours(name))
+    settings = BoostSettings(["nearest"], seeds=2)
+    with pytest.raises(InputError, match=f"tiny-1.0-64, fold 1: .*{message}"):
+        train(out=tmp_path / "run", folds=["3"], settings=settings, work=Work(jobs=1))
