@@ -305,7 +305,7 @@ def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | lis
     """Return the words of a value; an option that can be repeated accepts a single one."""
     is_list = isinstance(value, list)
     words = [_word(item, what) for item in (value if is_list else [value])]
-    if parameter.callback is split_names:
+    if parameter.callback is split_names and is_list:
         return joined_names(words)
     if parameter.multiple or parameter.nargs == -1 or (is_list and parameter.nargs > 1):
         return words

@@ -235,8 +235,9 @@ class _Round:
         if strategy.asks_model:
             try:
                 labelled = self.table.rows[np.isin(self.table.names, self.truth.image_ids)]
-                model = train_model(labelled, self.truth, seed=self.settings.seed)
-                probabilities = model.predict_proba(self.table.rows[self.free()][:, np.newaxis])
+                probabilities = train_model(
+                    labelled, self.truth, seed=self.settings.seed
+                ).predict_proba(self.table.rows[self.free()][:, np.newaxis])
             except InputError:
                 self.notes.append(
                     "too few labels for a model, which needs at least two classes, and of each several patients: "

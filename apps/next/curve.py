@@ -72,7 +72,7 @@ class LearningCurve(NamedTuple):
 
     def __str__(self) -> str:
         template = page_templates(__package__, autoescape=False).get_template("curve.txt")
-        return str(template.render(curve=self))
+        return str(template.render(curve=self, gained=self.gain.low > 0.0))
 
 
 def learning_curves(table: RunImages, *, seed: int) -> list[LearningCurve]:
@@ -107,18 +107,19 @@ def _draw_folds(truth: PredictionTable, copies: Pairs, seed: int) -> Flags:
     InputError
         There are too few labels or patients.
     """
-    names = truth.image_ids
     for count in ("5", "3", "2"):
         with suppress(InputError):
             (plan,) = FoldChoice((count,), repeats=_REPEATS).plans(
-                names,
+                truth.image_ids,
                 labels=[truth.classes[label] for label in truth.labels],
                 groups=truth.groups,
                 seed=seed,
                 default=count,
                 known=DatasetFacts(copies=copies),
             )
-            return np.array([np.isin(names, plan.images(fold, "test")) for fold in plan.folds])
+            return np.array(
+                [np.isin(truth.image_ids, plan.images(fold, "test")) for fold in plan.folds]
+            )
     raise InputError("too few labels for folds")
 
 

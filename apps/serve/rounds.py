@@ -89,8 +89,9 @@ class Rounds:
         self._figures = self._next / "figures.txt"  # after a digest of the labels
         trained = ""
         if self._figures.is_file():
-            text = self._figures.read_text(encoding="utf-8", errors="replace")
-            trained, _, self._progress["figures"] = text.partition("\n")
+            trained, _, self._progress["figures"] = self._figures.read_text(
+                encoding="utf-8", errors="replace"
+            ).partition("\n")
         # as bchisto next, which names no command in the first round
         self._is_due = current.number > 1 and trained != self._labels()
 
