@@ -10,7 +10,8 @@ from bchisto.evaluate import compare_pairs, conclude, measure, rankings, with_ch
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.report import write_report
 from bchisto.evaluate.report.answer import findings, leading, sentences, warnings
-from bchisto.evaluate.report.page import headings, points
+from bchisto.evaluate.report.methods import measured
+from bchisto.evaluate.report.page import headings, page_templates, points
 from written_tables import predictions
 
 
@@ -67,7 +68,7 @@ def said(panels, **more):
 
 def test_what_was_measured_stands_beside_what_is_expected(tmp_path):
     (panel,) = panels_of(dominated())
-    assert sum(panel.table.hits) == 22
+    assert sum(panel.table.hits) == 18
     _, text = written(tmp_path, [panel])
     balanced = panel.metrics["balanced_accuracy"].value
     start = text.partition("At a glance")[0]
@@ -239,3 +240,31 @@ def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
 
 def test_nothing_is_written_as_minus_zero():
     assert points(-0.0004) == "+0.0"
+
+
+def shown_by(macro, **values):
+    template = "{% import 'show.html' as show with context %}{{ show." + macro + " }}"
+    page = page_templates("bchisto.evaluate.report").from_string(template).render(**values)
+    return html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page)))
+
+
+def test_how_good_a_model_is_has_its_count_beside_what_to_expect():
+    (panel,) = panels_of(dominated())
+    known = measured("m", {"tables": {"t": panel.metrics}})
+    text = shown_by("known(lines, verdict)", **known)
+    lead, _, rest = text.partition(" 18 of 80 images right: 22.5 % ")
+    assert "right on average over 21 patients" in lead
+    count, _, expected = rest.partition("expect about")
+    assert f"{100 * panel.metrics['balanced_accuracy'].value:.1f} %" in count
+    assert expected
+    assert not re.search(r"\.\s+\.", text)
+    assert known["calibration"] == panel.metrics["calibration"]
+
+
+@pytest.mark.parametrize("right", [9, 19])
+def test_a_mark_that_tells_nothing_is_called_so_beside_its_count(right):
+    rule = {"sure": {"n": 80, "right": 64}, "unsure": {"n": 20, "right": right}}
+    text = shown_by("by_class(['a'], [], rule)", rule=rule)
+    sentence = "95.0 % of those marked were right, of the others 80.0 %"
+    assert (sentence in text) == (right == 19)
+    assert ("uninformative" in text) == (right == 19)

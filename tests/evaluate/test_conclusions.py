@@ -1,5 +1,6 @@
 """Rules of conclusions, by tables whose figures are counted by hand; what is printed of them is in test_situations."""
 
+import html
 import json
 from dataclasses import replace
 
@@ -167,7 +168,7 @@ def test_the_best_is_not_called_better_than_those_it_is_not_shown_to_surpass(tmp
         f"shown to be better than {other} (Holm's p {holm:.3f})"
     )
     assert first == headline
-    page = (tmp_path / "e" / "report.html").read_text()
+    page = html.unescape((tmp_path / "e" / "report.html").read_text())
     start = page.partition("<h1>")[2].partition("<table")[0]
     assert headline in start
     point = content["tables"][name]["two_class"]["thresholds"][0]
