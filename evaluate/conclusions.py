@@ -414,8 +414,9 @@ def with_choices(
         ``choice`` has the ``kind`` (``best``: the highest, which is better than chance after the correction;
         ``highest``: it is not; ``unranked``: no figure has an interval in all tables; ``single``: nothing to compare);
         the ``count`` of what is compared; which was ``chosen``; ``by`` which figure; how many others are ``equal`` by
-        it; how many results are ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such
-        as ``accuracy_chosen``. Of tables whose models learnt nothing, none is compared beside others that did.
+        it; how many more are ``idle``, since their models learnt nothing, and are not compared beside others that did;
+        how many results are ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such as
+        ``accuracy_chosen``.
     """
     added = [with_choice(each, {}) for each in metrics]
     for places in studies(tables, images):
@@ -426,7 +427,11 @@ def with_choices(
         entry = choose(
             [tables[place] for place in candidates], [added[place] for place in candidates]
         )
-        choice = {**entry["choice"], "elsewhere": elsewhere}
+        choice = {
+            **entry["choice"],
+            "idle": len(places) - len(candidates),
+            "elsewhere": elsewhere,
+        }
         for place in places:
             if tables[place].name == choice["chosen"]:
                 added[place] |= entry

@@ -34,10 +34,14 @@ LOUD = re.compile(r"\b[A-Z]{4,}\b")
 """A word in capitals, as the most important warnings have."""
 
 
-def warnings_of(metrics: Metrics, banners: Sequence[str] = ()) -> list[str]:
+def warnings_of(metrics: Metrics, banners: Sequence[str] = (), doubts: Any = None) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     warned = sorted(banners, key=lambda text: not LOUD.search(text))
-    return [*warned, *sentences("ungrouped.txt", m=metrics), *metrics["fold_notes"]]
+    return [
+        *warned,
+        *sentences("cautions.txt", a=conclude(metrics), doubts=doubts),
+        *metrics["fold_notes"],
+    ]
 
 
 def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> list[str]:
@@ -147,9 +151,7 @@ def leading(ranked: Sequence[Ranking], pairs: Sequence[Metrics]) -> list[str]:
     for ranking in ranked:
         answer = conclude(ranking.panels[0].metrics)
         rest = not_surpassed(ranking, pairs)
-        if len(rest) == len(ranking.panels) - ranking.leaders > 1:
-            rest = ["the others"]
-        texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest)
+        texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest, pairs=pairs)
     return list(dict.fromkeys(texts))
 
 
@@ -188,7 +190,11 @@ def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
         elif note not in banners:
             pairs.append(("", note))
     pairs.sort(key=lambda pair: not LOUD.search(pair[1]))
-    pairs += [(panel.table.name, text) for panel in panels for text in warnings_of(panel.metrics)]
+    pairs += [
+        (panel.table.name, text)
+        for panel in panels
+        for text in warnings_of(panel.metrics, doubts=panel.run.get("doubts"))
+    ]
     return _once(pairs, rankings(panels))
 
 

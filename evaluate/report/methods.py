@@ -180,7 +180,8 @@ def measured(name: str, metrics: Metrics) -> Entry:
     dict
         Its ``name``; ``lines``, sentences, first the answer and then what it means, with the
         ``verdict``; ``protocol``, how it was measured;
-        ``used``, how many images; ``dataset``; ``counts``, of each class; ``methods``, sentences on what was trained.
+        ``used``, how many images; ``dataset``; ``calibration``; ``counts``, of each class; ``methods``, sentences on
+        what was trained.
     """
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})
@@ -202,5 +203,6 @@ def measured(name: str, metrics: Metrics) -> Entry:
             "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )
         facts["verdict"] = "".join(sentences("verdict.txt", a=conclusion))
+        facts["calibration"] = table["calibration"]
         facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
     return facts

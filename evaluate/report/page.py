@@ -49,16 +49,16 @@ def written(value: Value, form: str, *, times: int = 1, unit: str = "") -> str:
     return " to ".join("∞" if end is None else format(times * end, form) for end in ends) + unit
 
 
-percent = functools.partial(written, form=".1f", times=100, unit=" %")
+percent = functools.partial(written, form="z.1f", times=100, unit=" %")
 """Writes a share in percent."""
 
-span = functools.partial(written, form=".1f", times=100)
+span = functools.partial(written, form="z.1f", times=100)
 """Writes a share in percent, without the sign."""
 
-points = functools.partial(written, form="+.1f", times=100)
+points = functools.partial(written, form="+z.1f", times=100)
 """Writes a difference of two shares in percentage points."""
 
-number = functools.partial(written, form=".3f")
+number = functools.partial(written, form="z.3f")
 """Writes a number."""
 
 whole = functools.partial(written, form=",")
@@ -68,7 +68,7 @@ _UNITS = {
     "percent": percent,
     "number": number,
     "points": points,
-    "change": functools.partial(written, form="+.3f"),
+    "change": functools.partial(written, form="+z.3f"),
 }
 
 
@@ -147,7 +147,7 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
 _HEADING = re.compile(r"\b(?=[A-Z -]*[A-Z]{4})[A-Z]{2,}(?:[ -][A-Z]{2,})*\b|image-level folds")
 """What a folded caution is called: its words in capitals, or folds that divide patients."""
 
-_BEGIN = re.compile(r"(?:[\w'., -]+: (?=[A-Z]))?(.+?)(?:[:;(]|,? such as|$)")
+_BEGIN = re.compile(r"(?:[\w'., -]+: (?=[A-Z\d]))?(.+?)(?:[:;(]|,? such as|$)")
 """What another is called: its first words, without the names of tables before it."""
 
 

@@ -80,7 +80,7 @@ def test_each_folder_says_it_whenever_it_was_trained(three):
     told = {0: "", 1: " (equal: 1 other)"}[equal]
     for name, metrics in found.items():
         kept = {"kind": "highest", "count": 3, "chosen": chosen, "by": "balanced_accuracy"}
-        assert metrics["choice"] == kept | {"equal": equal, "elsewhere": 0}
+        assert metrics["choice"] == kept | {"equal": equal, "idle": 0, "elsewhere": 0}
         added = {key for key in metrics if key.endswith("_chosen")}
         if name == chosen:
             assert added == {
@@ -102,10 +102,12 @@ def test_each_folder_says_it_whenever_it_was_trained(three):
                     assert "corrected for the choice (BBC-CV) expect accuracy" in sentence
                     assert figure in sentence
                 else:  # it begins with the corrected figure
-                    lead, _, rest = (folders[name] / file).read_text().partition("Chosen among 3")
+                    lead, _, rest = (folders[name] / file).read_text().partition("Measured, ")
                     assert f"Balanced accuracy: {100 * share['value']:.1f} %" in lead
                     right = round(metrics["accuracy"]["value"] * 40)
-                    assert f"Without the correction for that (BBC-CV): {right} of 40 images" in rest
+                    assert rest.startswith(
+                        f"without the correction for the choice (BBC-CV): {right} of 40 images"
+                    )
                     assert f"{right} of 40" not in lead
                     # the drawing was made before the choice, and has it now
                     ends = f"({100 * low:.1f} to {100 * high:.1f} %)"
@@ -192,6 +194,7 @@ def test_results_of_other_images_are_counted_in_words(three, noise, run_copy, co
         "chosen": "",
         "by": "",
         "equal": 0,
+        "idle": 0,
         "elsewhere": 3,
     }
     for name in HEADS:

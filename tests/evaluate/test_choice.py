@@ -218,9 +218,10 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
         if table.name == chosen:
             figures = {name: figure for name, figure in choice.items() if name != "choice"}
             assert list(figures) == ["accuracy_chosen", "balanced_accuracy_chosen"]
-        assert found == before | {"choice": kept | {"elsewhere": 1}} | figures
+        assert found == before | {"choice": kept | {"idle": 0, "elsewhere": 1}} | figures
         assert choice_of(with_figures(as_json(found))) == choice_of(found)
-    single = {"kind": "single", "count": 1, "chosen": "", "by": "", "equal": 0, "elsewhere": 3}
+    single = {"kind": "single", "count": 1, "chosen": "", "by": "", "equal": 0}
+    single |= {"idle": 0, "elsewhere": 3}
     assert added[3] == metrics[3] | {"choice": single}
     assert with_choices(tables[:1], added[:1]) == metrics[:1]
     # of equal names, but other pixels

@@ -69,7 +69,9 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
     assert "micrometres" not in err
     same, err = predicted(cli, models["um"], tissue, tmp_path / "same.csv", "--mpp", 0.5)
     assert "micrometres" not in err
-    unknown, err = predicted(cli, models["um"], tissue, tmp_path / "unknown.csv")
+    sheet = tmp_path / "unknown.html"
+    unknown, err = predicted(cli, models["um"], tissue, tmp_path / "unknown.csv", "--html", sheet)
+    assert "(0.5); the option mpp gives them</li>" in sheet.read_text()
     assert (
         "of 12 of 12 images are not known, and are taken for those of training (0.5); --mpp gives them"
         in err

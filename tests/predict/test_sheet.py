@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import json
 import re
 import shutil
 from pathlib import Path
@@ -149,6 +150,16 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
                 begin = text.find(f"<strong>How good the model is: {verdict}</strong>")
                 assert (0 < begin < text.index("by predicted class")) == (model != moved)
                 meaning_here = meaning.replace(verdict, "").replace("  ", " ").strip()
+                ece = "of the others, it was off by"
+                calibration = json.loads((folder / "metrics.json").read_text())["tables"]["fusion"][
+                    "calibration"
+                ]
+                if model != moved and calibration["temperature"]:
+                    assert (
+                        f"{ece} {100 * calibration['temperature']['ece']:.1f} % on average" in text
+                    )
+                    assert f"unscaled by {100 * calibration['ece']:.1f} %; perfect" in text
+                assert "calibrated by" not in text
             assert (answer in text, meaning_here in text) == (model != moved, model != moved)
             assert ("on new patients is not known" in text) == (model == moved)
 

@@ -1,0 +1,270 @@
+"""What stands beside an answer: what was measured, what the correction changed, why a verdict is none, and cautions."""
+
+import html
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.evaluate import compare_pairs, conclude, measure, rankings, with_choices
+from bchisto.evaluate.panel import Panel
+from bchisto.evaluate.report import write_report
+from bchisto.evaluate.report.answer import findings, leading, sentences, warnings
+from bchisto.evaluate.report.methods import measured
+from bchisto.evaluate.report.page import headings, page_templates, points
+from written_tables import predictions
+
+
+def table(right, *, patients=12, per=2, folds=3, name="t", seed=0, known=True):
+    """Two classes of as many patients each, right at a rate; folds keep patients whole."""
+    rng = np.random.default_rng(seed)
+    count = patients * per
+    patient = np.arange(count) // per
+    labels = patient % 2
+    hits = rng.random(count) < right
+    scores = np.where(hits == (labels == 1), 0.6, 0.3) + 0.1 * rng.random(count)
+    return predictions(
+        scores,
+        labels,
+        name=name,
+        folds=[int(k) % folds + 1 for k in patient] if folds else [None] * count,
+        groups=[f"p{k}" if known else None for k in patient],
+        protocol="folds of a test",
+    )
+
+
+def written(tmp_path, panels, **more):
+    path = tmp_path / "r.html"
+    write_report(path, title="x", panels=panels, **more)
+    text = re.sub(r"<[^>]+>|data:image[^\"]*", " ", path.read_text())
+    return path.read_text(), html.unescape(re.sub(r"\s+", " ", text))
+
+
+def dominated(name="t", *, right=0, seed=0):
+    """A patient of 60 images, of which few are right, and 20 of one image, three in four right."""
+    labels = np.r_[np.ones(60, int), np.arange(20) % 2]
+    hits = np.r_[np.arange(60) < 3 + right, np.arange(20) % 4 != seed % 4]
+    called = np.where(hits, labels, 1 - labels)
+    return predictions(
+        np.where(called == 1, 0.8, 0.2) + np.r_[np.arange(60) / 1000, np.zeros(20)],
+        labels,
+        name=name,
+        folds=[1] * 60 + [k // 4 % 3 + 1 for k in range(20)],
+        groups=["big"] * 60 + [f"p{k}" for k in range(20)],
+        protocol="folds of a test",
+    )
+
+
+def panels_of(*tables, run=None):
+    metrics = with_choices(tables, [measure(each, bootstrap=0) for each in tables])
+    return [Panel(each, m, run=run or {}) for each, m in zip(tables, metrics, strict=True)]
+
+
+def said(panels, **more):
+    pairs = compare_pairs([panel.table for panel in panels])
+    ranked = rankings(panels)
+    return " ".join([*leading(ranked, pairs), *findings(ranked)])
+
+
+def test_what_was_measured_stands_beside_what_is_expected(tmp_path):
+    (panel,) = panels_of(dominated())
+    assert sum(panel.table.hits) == 18
+    _, text = written(tmp_path, [panel])
+    balanced = panel.metrics["balanced_accuracy"].value
+    start = text.partition("At a glance")[0]
+    lead, _, rest = start.partition("18 of 80 images right: 22.5 % ")
+    assert "right on average over 21 patients" in lead
+    assert "expect about" in rest
+    assert f"Balanced accuracy of these calls {100 * balanced:.1f} %" in rest
+
+
+def test_of_a_corrected_answer_what_was_measured_comes_next(tmp_path):
+    tables = [dominated(name, right=k, seed=k) for k, name in enumerate("abcdef")]
+    panels = panels_of(*tables)
+    (best,) = [panel for panel in panels if conclude(panel.metrics).lowered]
+    right = int(best.table.hits.sum())
+    balanced = best.metrics["balanced_accuracy"].value
+    _, text = written(tmp_path, [best])
+    measured = text.partition("corrected for the choice")[2].partition("On average over new")[0]
+    assert f"Measured, without the correction for the choice (BBC-CV): {right} of 80" in measured
+    assert f"balanced accuracy {100 * balanced:.1f} %" in measured
+    assert "by chance 50.0 %" in measured
+
+
+def test_balanced_accuracy_below_chance_is_said_with_its_reason():
+    (panel,) = panels_of(dominated())
+    balanced = panel.metrics["balanced_accuracy"]
+    assert balanced.value < 0.5
+    assert not balanced.interval
+    texts = " ".join(sentences("verdict.txt", a=conclude(panel.metrics)))
+    below = f"Balanced accuracy, {100 * balanced.value:.1f} %, is below chance, 50.0 %, but has no 95 % CI: one patient"
+    assert below in texts
+    above = {**panel.metrics, "balanced_accuracy": replace(balanced, value=0.51)}
+    assert "below chance" not in " ".join(sentences("verdict.txt", a=conclude(above)))
+
+
+def test_one_patient_of_most_images_is_a_caution():
+    assert "One patient holds 75 % of the 80 images" in headings(warnings(panels_of(dominated())))
+    assert not warnings(panels_of(table(0.9, patients=40)))
+
+
+@pytest.mark.parametrize(
+    ("doubts", "names"),
+    [
+        (
+            {"stains": 14, "pairs": 1, "mpp": [0.049, 0.49]},
+            [
+                "14 images of doubtful stains",
+                "1 pair of images that seem to show the same pixels",
+                "10-fold range of magnification",
+            ],
+        ),
+        ({"stains": 0, "pairs": 0, "mpp": []}, []),
+        (None, []),
+    ],
+)
+def test_what_was_doubted_is_a_caution_of_a_short_name(doubts, names):
+    panels = panels_of(table(0.9, patients=40), run={"doubts": doubts})
+    assert headings(warnings(panels)) == names
+
+
+def test_a_caution_of_some_results_is_called_by_its_subject():
+    texts = ["a-svm, a-lda: 255 images name no patient: each is a unit", "a: Fold 1 trained on 3 %"]
+    assert headings(texts) == ["255 images name no patient", "Fold 1 trained on 3 %"]
+
+
+def test_a_result_that_learnt_nothing_is_counted():
+    flat = replace(table(0.9, seed=3), name="flat")
+    flat = replace(flat, probabilities=np.full_like(flat.probabilities, 0.5))
+    flat = replace(flat, predicted=np.zeros_like(flat.predicted))
+    panels = panels_of(table(0.7, name="a"), table(0.8, seed=1, name="b"), flat)
+    choice = panels[0].metrics["choice"]
+    assert (choice["count"], choice["idle"]) == (2, 1)
+    assert "Chosen among 3 results on the same images and folds (1 of them learnt nothing) as" in (
+        said(panels)
+    )
+    assert "Chosen among 2 results on the same images and folds as" in said(
+        panels_of(table(0.7, name="a"), table(0.8, seed=1, name="b"))
+    )
+
+
+def test_a_correction_that_changes_nothing_is_not_said_to_correct():
+    tables = [
+        table(right, patients=60, seed=k, name=n)
+        for k, (right, n) in enumerate([(1, "a"), (0.6, "b")])
+    ]
+    panels = panels_of(*tables)
+    best = panels[0]
+    for name in ("accuracy", "balanced_accuracy", "patient_recognition_rate"):
+        assert best.metrics[f"{name}_chosen"].value == best.metrics[name].value
+    text = said(panels)
+    assert "which the correction for the choice does not change, against 50.0 %" in text
+    assert "and the correction for that changes nothing here (BBC-CV)." in text
+    assert "corrected for the choice" not in text
+    lower = {
+        **best.metrics,
+        "balanced_accuracy_chosen": replace(best.metrics["balanced_accuracy"], value=0.9),
+    }
+    text = said([replace(best, metrics=lower), *panels[1:]])
+    assert "corrected for the choice, against 50.0 %" in text
+    assert "so corrected for the choice (BBC-CV) expect balanced accuracy 90.0 %" in text
+    assert "; the correction does not change accuracy 100.0 %" in text
+
+
+def test_the_headline_says_that_folds_divide_patients():
+    mixed = [
+        replace(
+            table(right, patients=60, seed=k, name=name), folds=tuple(j % 2 + 1 for j in range(120))
+        )
+        for k, (right, name) in enumerate([(0.9, "a"), (0.6, "b")])
+    ]
+    (first, *_) = leading(rankings(panels_of(*mixed)), ())
+    assert "(too high for new patients: 60 patients train and test)" in first
+    clean = [replace(each, folds=table(1, patients=60).folds) for each in mixed]
+    (first, *_) = leading(rankings(panels_of(*clean)), ())
+    assert "too high" not in first
+
+
+def test_the_headline_says_once_what_is_not_shown_by_patient():
+    tables = []
+    for name, wrong in (("a", 24), ("b", 25), ("c", 26)):
+        labels = np.repeat(np.r_[np.zeros(10, int), np.ones(90, int)], 2 + np.arange(100) % 2)
+        patient = np.repeat(np.arange(100), 2 + np.arange(100) % 2)
+        called = np.where((patient >= 1) & (patient < wrong), 0, 1)
+        tables.append(
+            predictions(
+                called * 0.8 + 0.1,
+                labels,
+                name=name,
+                folds=[None] * len(labels),
+                groups=[f"p{k}" for k in patient],
+            )
+        )
+    text = said(panels_of(*tables))
+    assert text.count("but not shown to be by the mean over patients: ") == 1
+    assert text.index("not shown to be by the mean") < text.index("by accuracy")
+    assert (
+        "b, c: The calls are better than chance by balanced accuracy, but not shown to be by the mean over patients."
+        in text
+    )
+
+
+def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
+    tables = [
+        table(right, patients=60, seed=k, name=n)
+        for k, (right, n) in enumerate([(0.8, "a"), (0.75, "b")])
+    ]
+    panels = panels_of(*tables)
+    ranked = rankings(panels)
+    (pair,) = compare_pairs(tables)
+    low, high = pair["differences"]["by_unit"].interval
+    assert low < 0 < high
+    (first,) = leading(ranked, [pair])
+    best = ranked[0].panels[0].table.name
+    other = ranked[0].panels[1].table.name
+    assert (
+        f"by accuracy not shown to be better than {other} (Holm's p {pair['p_holm']:.3f})" in first
+    )
+    apart = replace(pair["differences"]["by_unit"], value=0.2, low=0.1, high=0.3)
+    for swapped in (False, True):
+        moved = {**pair, "differences": {**pair["differences"], "by_unit": apart}}
+        if swapped == (pair["second"] == best):
+            moved |= {"first": pair["second"], "second": pair["first"]}
+        _, second = leading(ranked, [moved])
+        names = (other, best) if swapped else (best, other)
+        assert second == (
+            "By patient, though, the 95 % CI of the difference does not contain 0: "
+            f"{names[0]} minus {names[1]} +20.0 (+10.0 to +30.0) points"
+        )
+
+
+def test_nothing_is_written_as_minus_zero():
+    assert points(-0.0004) == "+0.0"
+
+
+def shown_by(macro, **values):
+    template = "{% import 'show.html' as show with context %}{{ show." + macro + " }}"
+    page = page_templates("bchisto.evaluate.report").from_string(template).render(**values)
+    return html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page)))
+
+
+def test_how_good_a_model_is_has_its_count_beside_what_to_expect():
+    (panel,) = panels_of(dominated())
+    known = measured("m", {"tables": {"t": panel.metrics}})
+    text = shown_by("known(lines, verdict)", **known)
+    lead, _, rest = text.partition(" 18 of 80 images right: 22.5 % ")
+    assert "right on average over 21 patients" in lead
+    count, _, expected = rest.partition("expect about")
+    assert f"{100 * panel.metrics['balanced_accuracy'].value:.1f} %" in count
+    assert expected
+    assert not re.search(r"\.\s+\.", text)
+    assert known["calibration"] == panel.metrics["calibration"]
+
+
+@pytest.mark.parametrize("right", [9, 19])
+def test_a_mark_that_tells_nothing_is_called_so_beside_its_count(right):
+    rule = {"sure": {"n": 80, "right": 64}, "unsure": {"n": 20, "right": right}}
+    text = shown_by("by_class(['a'], [], rule)", rule=rule)
+    sentence = "95.0 % of those marked were right, of the others 80.0 %"
+    assert (sentence in text) == (right == 19)
+    assert ("uninformative" in text) == (right == 19)
