@@ -389,7 +389,7 @@ def render_page(
         temporary.write_text(html, encoding="utf-8")
 
 
-_ANSWER = re.compile(rb"<!-- (answer|drawing) -->.*?<!-- end of \1 -->", re.DOTALL)
+_ANSWER = re.compile(rb"<!-- (answer|drawing|choice) -->.*?<!-- end of \1 -->", re.DOTALL)
 """What the choice of the best changes."""
 
 

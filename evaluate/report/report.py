@@ -43,7 +43,7 @@ from .. import (
 )
 from .answer import warnings
 from .drawings import learning_drawing
-from .methods import CARD, method_blocks, renew_card
+from .methods import CARD, choice_block, method_blocks, renew_card
 from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import (
     answer_block,
@@ -374,7 +374,8 @@ def _renew(path: Path, panel: Panel) -> None:
     panels = list(_shown(path, panel, content["tables"]))
     report = path.with_name("report.html")
     if report.is_file():
-        renew_answer(report, page_text([first_block(panels)], [glance_section(panels, [])]))
+        changed = [glance_section(panels, []), Section("", [choice_block(panels)])]
+        renew_answer(report, page_text([first_block(panels)], changed))
     card = path.with_name(CARD)
     if card.is_file():
         renew_card(card, name=path.absolute().parent.name, metrics=content)
