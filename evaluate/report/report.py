@@ -217,7 +217,7 @@ def write_report(
         section("Comparisons", "comparisons.html", shown=bool(pairs)),
         *_learning_sections(panels),
         section("Subgroups", "subgroups.html", shown=subgroups),
-        section(_external_title(external), "external.html", shown=bool(external)),
+        section("Against other tables", "external.html", shown=bool(external)),
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
         section("Reporting form (TRIPOD+AI)", "tripod.html", shown=bool(panels)),
@@ -231,13 +231,6 @@ def write_report(
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
     )
-
-
-def _external_title(external: Sequence[Metrics]) -> str:
-    """Return what the section of tables of other images is called: of the same images it is no validation."""
-    if any(v["n"] <= max(v["shared"].values(), default=0) for v in external):
-        return "Against tables of images named alike"
-    return "External validation"
 
 
 def _with_errors(panels: list[Panel]) -> list[Panel]:
