@@ -167,7 +167,7 @@ def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
         if name == "per_class":
             for figures in value.values():
                 yield from figures_of(figures, "of a class: ")
-        elif name == "two_class":
+        elif name == "two_class" and value:
             yield from figures_of({key: value[key] for key in ("accuracy", "auc")}, "two classes: ")
         elif name == "calibration":
             yield from figures_of(value or {}, "calibration: ")

@@ -172,10 +172,10 @@ def test_the_form_claims_of_each_table_what_holds_of_it(tmp_path):
     unknown = table(0.8, name="unknown", known=False)
     held_out = table(0.8, name="held", folds=0)
     output, way = form_of(written(tmp_path, panels_of(whole))[1])
-    assert output.startswith("A probability for each class; operating points")
+    assert output.startswith("The table has a probability for each class; operating points")
     assert way.startswith("Each patient or slide is tested whole: the protocol")
     output, way = form_of(written(tmp_path, panels_of(no_scores))[1])
-    assert output.startswith("Only the predicted class.")
+    assert output.startswith("The table has only the predicted class.")
     _, way = form_of(written(tmp_path, panels_of(divided))[1])
     assert way.startswith("Patients or slides are in both training and test sets: ")
     _, way = form_of(written(tmp_path, panels_of(held_out))[1])
@@ -183,8 +183,8 @@ def test_the_form_claims_of_each_table_what_holds_of_it(tmp_path):
     output, way = form_of(
         written(tmp_path, panels_of(whole, no_scores, divided, unknown, chosen=False))[1]
     )
-    assert "; only the predicted class (called)" in output
-    assert "A probability for each class (whole, divided, unknown)" in output.replace(
+    assert "; the table has only the predicted class (called)" in output
+    assert "The table has a probability for each class (whole, divided, unknown)" in output.replace(
         "(whole, unknown, divided)", "(whole, divided, unknown)"
     )
     for part in (

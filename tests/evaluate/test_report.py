@@ -530,10 +530,21 @@ def test_the_form_says_which_figures_have_an_interval(tmp_path):
     form = said.partition("Model performance ")[2].partition("24 Model updating")[0]
     bounded, _, bare = form.partition("Without, at least in part: ")
     assert metrics["accuracy"].interval is None
-    assert "patient recognition rate" in bounded
-    assert "patient recognition rate" not in bare
-    assert "accuracy" not in bounded.replace("balanced accuracy", "")
-    for name in ("accuracy", "balanced accuracy", "expected calibration error"):
+    assert "accuracy by patient" in bounded
+    assert "accuracy by patient" not in bare
+    assert "accuracy" not in bounded.replace("balanced accuracy", "").replace(
+        "accuracy by patient", ""
+    )
+    # what no page shows is not listed, and nothing by its key
+    for name in ("macro", "kappa", "atthews", "recognition", "_", "f1", "auc"):
+        assert name not in form.replace("________", "")
+    for name in (
+        "accuracy",
+        "balanced accuracy",
+        "expected calibration error",
+        "Brier score",
+        "AUC",
+    ):
         assert name in bare
     assert "throughout" not in form
 
