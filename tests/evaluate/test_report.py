@@ -407,7 +407,6 @@ def test_the_methods_are_those_that_were_run(rng, page):
     for present in (
         "Trees were grown [1].",
         "a randomisation test (mid-p) that flips the sign",
-        "Holm's correction",
         f"Models and metrics were computed with bchisto {__version__}, LightGBM 4.6.0, NumPy ",
         "a sensitivity of 90 %",
     ):
