@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.evaluate import (
-    Figure,
     TwoClassView,
     compare_pairs,
     conclude,
@@ -21,7 +20,7 @@ from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 from bchisto.evaluate.report.answer import side_by_side
 from bchisto.evaluate.report.methods import choice_block, methods_text
-from bchisto.evaluate.report.page import Section, page_templates, page_text, renew_answer
+from bchisto.evaluate.report.page import Section, page_text, renew_answer
 from bchisto.evaluate.report.sections import first_block, glance_section
 from sklearn.metrics import brier_score_loss
 from written_tables import predictions
@@ -383,10 +382,8 @@ def test_images_of_no_patient_are_not_counted_to_patients(tmp_path):
 def test_the_form_claims_little(tmp_path):
     _, text = written(tmp_path, panels_of(partly(), table(0.7, name="b", seed=2), chosen=False))
     form = text.partition("Items of TRIPOD+AI")[2]
-    assert (
-        "10 Sample size 24 images; units: 7 patients and 10 images of no known patient; 24 images; units: 12 patients."
-        in form
-    )
+    for units in ("7 patients and 10 images of no known patient", "12 patients"):
+        assert f"24 images; units: {units}" in form.partition("10 Sample size")[2][:150]
     assert "In the first lines" not in form
     for item in ("12a Use", "12d Het", "12g Pred", "18a Fund", "18f Shar", "20a Flow", "20c Eval"):
         assert f" {item}" in form
@@ -452,16 +449,6 @@ def test_probabilities_that_are_not_read_are_named(columns, said, tmp_path):
     assert (
         evaluation.panels[0].metrics["protocol"] == "no column fold, so rows count as one test set"
     )
-
-
-def test_a_drop_is_told_in_plain_words():
-    def told(value, low, high):
-        say = page_templates("bchisto.evaluate.report", autoescape=False).get_template("say.txt")
-        return str(say.module.fell(Figure(value, low, high, "x")))
-
-    assert told(0.2, 0.1, 0.3) == "lower by 20.0 points (95 % CI 10.0 to 30.0)"
-    assert told(-0.2, -0.3, -0.1) == "higher by 20.0 points (95 % CI 10.0 to 30.0)"
-    assert told(0.1, -0.05, 0.25) == "lower by 10.0 points (95 % CI 5.0 higher to 25.0 lower)"
 
 
 def test_the_same_images_are_no_external_validation(tmp_path):
