@@ -69,15 +69,8 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Iterator
     ]
     text, references = cite(methods_text(metrics, runs=runs, pairs=pairs))
     yield Block(text=text, items=references)
-    yield choice_block(panels)
     values = {"tables": metrics, "pairs": pairs, "references": REFERENCES}
     yield Block(template="intervals.html", values=values)
-
-
-def choice_block(panels: Sequence[Panel]) -> Block:
-    """Return how figures are corrected for the choice of the best, which `renew_answer` replaces."""
-    values = {"tables": [panel.metrics for panel in panels], "references": REFERENCES}
-    return Block(template="choice.html", values=values)
 
 
 REFERENCES = dict(

@@ -1,11 +1,14 @@
 """A report says only what holds of each of its tables: units, figures drawn, few patients, methods, its form."""
 
+import hashlib
 import html
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from bchisto import __version__
 from bchisto.evaluate import (
     TwoClassView,
     compare_pairs,
@@ -19,7 +22,7 @@ from bchisto.evaluate.conclusions import BOOTSTRAPS
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.report import headline, write_evaluation, write_report
 from bchisto.evaluate.report.answer import side_by_side
-from bchisto.evaluate.report.methods import choice_block, methods_text
+from bchisto.evaluate.report.methods import method_blocks, methods_text
 from bchisto.evaluate.report.page import Section, page_text, renew_answer
 from bchisto.evaluate.report.sections import first_block, glance_section
 from sklearn.metrics import brier_score_loss
@@ -269,7 +272,7 @@ def test_the_choice_is_written_anew_into_the_methods_of(tmp_path):
     assert "BBC-CV" not in page
     panels = panels_of(*(table(0.6, seed=k, name=name) for k, name in enumerate("abc")))
     chosen = [panel for panel in panels if conclude(panel.metrics).chosen]
-    changed = [glance_section(chosen, []), Section("", [choice_block(chosen)])]
+    changed = [glance_section(chosen, []), Section("", list(method_blocks(chosen, [])))]
     renew_answer(tmp_path / "r.html", page_text([first_block(chosen)], changed))
     assert (
         "are corrected for the choice by BBC-CV (Tsamardinos I, "
@@ -438,8 +441,14 @@ def test_probabilities_that_are_not_read_are_named(columns, said, tmp_path):
     source.write_text("\n".join([f"image_id,label,predicted,{columns}", *rows]) + "\n")
     evaluation = evaluate([source], out=tmp_path / "e")
     write_evaluation(evaluation)
+    foot = page_of(tmp_path / "e").partition("<footer")[2].partition("</footer>")[0]
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    assert (
+        f"Made on {datetime.now(UTC):%Y-%m-%d} by bchisto {__version__} from t.csv (SHA-256 {digest})."
+        in foot
+    )
     notes = " ".join(evaluation.result["notes"])
-    page = (tmp_path / "e" / "report.html").read_text()
+    page = page_of(tmp_path / "e")
     if said is None:
         assert "not read" not in notes + page
     else:
@@ -449,6 +458,10 @@ def test_probabilities_that_are_not_read_are_named(columns, said, tmp_path):
     assert (
         evaluation.panels[0].metrics["protocol"] == "no column fold, so rows count as one test set"
     )
+
+
+def page_of(folder):
+    return (folder / "report.html").read_text()
 
 
 def test_the_same_images_are_no_external_validation(tmp_path):
