@@ -162,8 +162,6 @@ def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a table that pages show, those of classes and of the two-class view too, by name."""
     hidden = {spec.name for spec in list_metrics() if not spec.shown}
     for name, value in metrics.items():
-        if name in hidden:
-            continue
         if name == "per_class":
             for figures in value.values():
                 yield from figures_of(figures, "of a class: ")
@@ -171,7 +169,7 @@ def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
             yield from figures_of({key: value[key] for key in ("accuracy", "auc")}, "two classes: ")
         elif name == "calibration":
             yield from figures_of(value or {}, "calibration: ")
-        elif isinstance(value, Figure):
+        elif isinstance(value, Figure) and name not in hidden:
             yield of + name.replace("_", " "), value
 
 

@@ -303,7 +303,7 @@ def write_page(
     renamed: Mapping[str, str] | None = None,
     first: Sequence[Block] = (),
     glance: Sequence[Section] = (),
-    digests: Mapping[str, str] | None = None,
+    digests: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write a page that may be passed on: it names no folder of this machine, and nobody whom a message names.
 
@@ -322,8 +322,8 @@ def write_page(
         The answer.
     glance : sequence of Section
         What stands before the list of sections, on the first page that is printed.
-    digests : mapping of str to str, optional
-        Names of the files that were read to their SHA-256, for the foot.
+    digests : sequence of (str, str)
+        Name and SHA-256 of each file that was read, for the foot.
     """
     longest_first = sorted((renamed or {}).items(), key=lambda pair: -len(pair[0]))
     render_page(
@@ -337,7 +337,7 @@ def write_page(
         banners=banners,
         first=first,
         glance=glance,
-        digests=digests or {},
+        digests=digests,
         day=datetime.now(UTC).date(),
         version=__version__,
         sections=[section for section in sections if section.blocks],

@@ -233,9 +233,10 @@ def write_report(
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
-        digests={
-            file.name: file_sha256(file) for file in sources or path.parent.glob("predictions.csv")
-        },
+        digests=[
+            (file.name, file_sha256(file))
+            for file in sources or path.parent.glob("predictions.csv")
+        ],
     )
 
 
