@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import InputError, Many, PathInput, converted, counted, html_lines
+from ..core import InputError, Many, PathInput, converted, counted, few, html_lines
 from ..core.formats import as_frame
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files, with_files
@@ -342,6 +342,11 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
     if table.unlabelled:
         unlabelled = counted(table.unlabelled, "row")
         yield f"{table.name}: {unlabelled} without a label left out; these numbers are about the other {len(table)}"
+    if table.unread:
+        yield (
+            f"{table.name}: columns that were not read: {few(table.unread)}; if these are probabilities, call them p_ "
+            f"and the class, such as p_{table.classes[0]}"
+        )
     if not any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ())):
         constant = constant_folds(table)
         if constant:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core import counted, plural
 from ..core.formats import as_frame, read_json
+from .known_metrics import list_metrics
 from .metrics import TwoClassView, fold_accuracies
 from .predictions import PredictionTable
 from .variance import Entry, Figure, Metrics, with_figures
@@ -158,16 +159,17 @@ def fold_error(
 
 
 def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
-    """Yield the figures of a table, those of classes and of the two-class view too, with what they are called."""
+    """Yield the figures of a table that pages show, those of classes and of the two-class view too, by name."""
+    hidden = {spec.name for spec in list_metrics() if not spec.shown}
     for name, value in metrics.items():
         if name == "per_class":
             for figures in value.values():
                 yield from figures_of(figures, "of a class: ")
-        elif name == "two_class":
+        elif name == "two_class" and value:
             yield from figures_of({key: value[key] for key in ("accuracy", "auc")}, "two classes: ")
         elif name == "calibration":
             yield from figures_of(value or {}, "calibration: ")
-        elif isinstance(value, Figure):
+        elif isinstance(value, Figure) and name not in hidden:
             yield of + name.replace("_", " "), value
 
 

@@ -56,6 +56,8 @@ class PredictionTable:
         Groups that are named as those of images that trained the models.
     unlabelled : int
         Rows of the file that are left out, since their label is missing.
+    unread : tuple of str
+        Columns that end with a class, if none is read as probabilities.
     """
 
     name: str
@@ -75,6 +77,7 @@ class PredictionTable:
     not_new: frozenset[str] = frozenset()
     groups_of_training: frozenset[str] = frozenset()
     unlabelled: int = 0
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -157,8 +157,17 @@ def read_predictions(
     for model, rows in rows_of_model.items():
         title = f"{stem}: {model}" if model else stem
         read = _table(path, title, order, rows, unlabelled[model])
-        tables.append(replace(read, group_is=group_is))
+        tables.append(replace(read, group_is=group_is, unread=_unread(table, columns, order)))
     return tables
+
+
+def _unread(table: CsvTable, columns: _Columns, order: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that end with a class, if none of probabilities is read."""
+    if columns.scores:
+        return ()
+    ends = tuple(f"_{column_key(name)}" for name in order)
+    titles = table.columns.items()
+    return tuple(title for key, title in titles if f"_{key}".endswith(ends) and key not in columns)
 
 
 class _Columns(NamedTuple):
@@ -480,7 +489,9 @@ def _table(
         folds=folds,
         groups=tuple(row.group for row in rows),
         patches=patches if any(patches) else None,
-        protocol=f"{counted(len(numbers), 'fold')} of the table" if numbers else "no folds",
+        protocol=f"{counted(len(numbers), 'fold')} of the table"
+        if numbers
+        else "no column fold, so rows count as one test set",
         not_new=frozenset(row.image for row in rows if row.trained),
         groups_of_training=frozenset(
             filter(None, (row.group for row in rows if row.group_trained))

@@ -360,7 +360,7 @@ def interval(
 
     References
     ----------
-    Wilson 1927; Korn & Graubard 1998 (the effective number of rows); Agresti & Coull 1998 (a row right and one wrong
+    Wilson 1927; Korn & Graubard 1998 (the effective number of rows); Agresti & Caffo 2000 (a row right and one wrong
     are added to what parts are worth, so that none is certain).
     """
     from scipy.special import stdtrit

@@ -69,7 +69,8 @@ def method_blocks(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Iterator
     ]
     text, references = cite(methods_text(metrics, runs=runs, pairs=pairs))
     yield Block(text=text, items=references)
-    yield Block(template="intervals.html", values={"tables": metrics, "references": REFERENCES})
+    values = {"tables": metrics, "pairs": pairs, "references": REFERENCES}
+    yield Block(template="intervals.html", values=values)
 
 
 REFERENCES = dict(

@@ -9,10 +9,12 @@ import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ... import __version__
 from ...core import counted, listed, plural, public
 from ...core.jobs import atomic_output
 from .. import (
@@ -301,6 +303,7 @@ def write_page(
     renamed: Mapping[str, str] | None = None,
     first: Sequence[Block] = (),
     glance: Sequence[Section] = (),
+    digests: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write a page that may be passed on: it names no folder of this machine, and nobody whom a message names.
 
@@ -319,6 +322,8 @@ def write_page(
         The answer.
     glance : sequence of Section
         What stands before the list of sections, on the first page that is printed.
+    digests : sequence of (str, str)
+        Name and SHA-256 of each file that was read, for the foot.
     """
     longest_first = sorted((renamed or {}).items(), key=lambda pair: -len(pair[0]))
     render_page(
@@ -332,6 +337,9 @@ def write_page(
         banners=banners,
         first=first,
         glance=glance,
+        digests=digests,
+        day=datetime.now(UTC).date(),
+        version=__version__,
         sections=[section for section in sections if section.blocks],
     )
 
@@ -389,7 +397,7 @@ def render_page(
         temporary.write_text(html, encoding="utf-8")
 
 
-_ANSWER = re.compile(rb"<!-- (answer|drawing) -->.*?<!-- end of \1 -->", re.DOTALL)
+_ANSWER = re.compile(rb"<!-- (answer|drawing|choice) -->.*?<!-- end of \1 -->", re.DOTALL)
 """What the choice of the best changes."""
 
 

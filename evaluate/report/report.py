@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ...core import BchistoError, ImageError, ReportError, few
-from ...core.formats import Pixels, read_cells, read_json
+from ...core.formats import Pixels, file_sha256, read_cells, read_json
 from ...core.jobs import is_set_aside, refuse_overwriting, write_json, write_rows
 from .. import (
     METRICS,
@@ -171,6 +171,7 @@ def write_report(
     pairs: Sequence[Metrics] = (),
     external: Sequence[Metrics] = (),
     published: Sequence[PublishedTable] = (),
+    sources: Sequence[Path] = (),
 ) -> None:
     """Write a report, which may be passed on: no patient, image or folder of this machine is named in it.
 
@@ -192,6 +193,8 @@ def write_report(
         Of `external_validation`: tables against those of the images that their models come from.
     published : sequence of PublishedTable
         Published figures beside the obtained ones.
+    sources : sequence of Path
+        The files that were read, of which the foot has the SHA-256; by default the predictions beside the report.
     """
     panels = [panel for ranking in rankings(panels) for panel in ranking.panels]
     if len(panels) > 1:
@@ -217,7 +220,7 @@ def write_report(
         section("Comparisons", "comparisons.html", shown=bool(pairs)),
         *_learning_sections(panels),
         section("Subgroups", "subgroups.html", shown=subgroups),
-        section("External validation", "external.html", shown=bool(external)),
+        section("Against other tables", "external.html", shown=bool(external)),
         Section("Images", list(image_blocks(panels))),
         Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
         section("Reporting form (TRIPOD+AI)", "tripod.html", shown=bool(panels)),
@@ -230,6 +233,10 @@ def write_report(
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
+        digests=[
+            (file.name, file_sha256(file))
+            for file in sources or path.parent.glob("predictions.csv")
+        ],
     )
 
 
@@ -374,7 +381,8 @@ def _renew(path: Path, panel: Panel) -> None:
     panels = list(_shown(path, panel, content["tables"]))
     report = path.with_name("report.html")
     if report.is_file():
-        renew_answer(report, page_text([first_block(panels)], [glance_section(panels, [])]))
+        changed = [glance_section(panels, []), Section("", list(method_blocks(panels, ())))]
+        renew_answer(report, page_text([first_block(panels)], changed))
     card = path.with_name(CARD)
     if card.is_file():
         renew_card(card, name=path.absolute().parent.name, metrics=content)
@@ -464,6 +472,7 @@ def write_evaluation(evaluation: Evaluation) -> Entry:
             banners=result["notes"],
             pairs=result["comparisons"],
             external=result.get("external", ()),
+            sources=evaluation.sources,
         )
     if failed:
         text = f"{'; '.join(failed)}; {folder / 'metrics.json'} is written"

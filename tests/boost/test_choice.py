@@ -132,13 +132,13 @@ def test_only_the_answer_of_a_report_is_written_anew(three, noise, run_copy, com
         card.write_bytes(card.read_bytes().replace(BLANK.encode(), b"Institute of Pathology\r\n"))
         for file in ("report.html", "model-card.md"):
             before[folder / file] = re.split(
-                b"<!-- (?:end of )?(?:answer|drawing) -->", (folder / file).read_bytes()
+                b"<!-- (?:end of )?(?:answer|drawing|choice) -->", (folder / file).read_bytes()
             )
     others = {path: path.read_bytes() for path in run.rglob("predictions*.csv")}
     out, _ = boost(completed, run, noise, "logistic")
     assert "among 4 results" in " ".join(out.split()) or "One of 4 results" in " ".join(out.split())
     for path, parts in before.items():
-        now = re.split(b"<!-- (?:end of )?(?:answer|drawing) -->", path.read_bytes())
+        now = re.split(b"<!-- (?:end of )?(?:answer|drawing|choice) -->", path.read_bytes())
         assert now[::2] == parts[::2]
         assert now[1] != parts[1]
         assert "4 results" in said(path)

@@ -278,7 +278,10 @@ def test_a_p_over_folds_is_said_to_be_approximate(hits, rng):
     exact, approximate = (
         methods_text([metrics], runs=[{}], pairs=[pair]) for pair in (one, several)
     )
-    assert "by McNemar's mid-p test [@mcnemar1947], with Holm's" in exact
+    assert (
+        "The accuracies of two tables of the same images were compared by McNemar's mid-p test [@mcnemar1947]."
+        in exact
+    )
     assert "approximate" not in exact
     assert "such a p is approximate" in approximate
     assert "most probable class" not in exact

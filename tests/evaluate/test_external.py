@@ -50,9 +50,13 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     out, _ = completed(
         "evaluate", outside, "--against", inside, "--out", tmp_path / "e", "--bootstrap", 200
     )
+    out = " ".join(out.split())
+    (row,) = json.loads((tmp_path / "e" / "metrics.json").read_text())["external"]
+    low, high = row["figures"]["accuracy"]["drop"]["interval"]
+    assert low < 0 < high
     assert (
-        "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in: lower by +10.0 points (95 % CI"
-        in out
+        "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in; out minus in -10.0 points (95 % CI "
+        f"{-100 * high:.1f} to {-100 * low:+.1f}), of balanced accuracy -10.0 points" in out
     )
     out, _ = completed(
         "evaluate",
@@ -67,8 +71,8 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         0.6,
     )
     assert (
-        "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: lower by -10.0 points (95 % CI -"
-        in out
+        "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out; in minus out +10.0 points (95 % CI "
+        f"{100 * low:.1f} to {100 * high:+.1f})" in " ".join(out.split())
     )
     assert (
         "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %"

@@ -1023,7 +1023,7 @@ SEVERAL = {
         ),
         verdict="better",
         options=("--against",),
-        lines=(r"lower by \+?2[12]\.\d points",),
+        lines=(r"minus \S+ -2[12]\.\d points",),
         typed=True,
     ),
 }
