@@ -69,6 +69,7 @@ __all__ = [
     "ImageSelection",
     "LayoutSpec",
     "decode_image",
+    "decode_record",
     "find_copies",
     "get_layout",
     "list_layouts",

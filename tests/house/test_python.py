@@ -214,6 +214,8 @@ protocols: tuple[str, ...] = FoldChoice(folds=[5, "70/30"], test_list="test.csv"
 pixels: tuple[int, ...] = ImageSelection(Path("x"), magnifications=40).magnifications
 shares: tuple[float, ...] = TwoClassView(thresholds=[0.5, 0.6]).thresholds
 FeaturizeSettings(weights={"resnet50": Path("x.h5")}, views=["0.5:400", View(0.5, 650)])
+crops: int = FeaturizeSettings(crops="grid").crops
+BoostSettings(heads=["svm", "lightgbm"], seeds=2)
 Scope(variants="one", encoders=["resnet50"], test_images="test")
 Aggregation("group", ["vote", "sum"]), TableChoice(by="site"), ExplainSettings("map")
 FinetuneSettings("alexnet", augmentations="mirror", fresh="top")
@@ -224,6 +226,7 @@ ImageSelection(3)
 FeaturizeSettings(encoders=2.5)
 PredictSettings(html=1)
 TwoClassView("malignant", thresholds="0.5")
+BoostSettings(heads=3)
 """
 
 
@@ -246,7 +249,7 @@ def test_a_stranger_checks_the_types_of_the_guide(tmp_path):
     wrong = checked(tmp_path, calls + MISTAKES, environment)
     last = calls.count("\n")
     errors = [re.match(r"guide.py:(\d+): error: Argument ", line) for line in wrong]
-    assert [int(error[1]) - last for error in errors if error] == [2, 3, 4, 5]
+    assert [int(error[1]) - last for error in errors if error] == [2, 3, 4, 5, 6]
 
 
 def checked(folder, source, environment):
@@ -314,7 +317,10 @@ def test_what_options_say_holds_in_python():
     assert "a command then exits with 1" in Work.__doc__
     assert "a,b" not in ImageSelection.__doc__
     assert "printed" not in ImageSelection.__doc__
-    assert FeaturizeSettings(crops="grid").crops == 0
+    grid = FeaturizeSettings(crops="grid")
+    assert grid.crops == 0
+    assert "'crops': 'grid'" in repr(grid)
+    assert eval(repr(grid)) == grid
     assert "N|grid." in FeaturizeSettings.__doc__
 
 
