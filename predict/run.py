@@ -165,8 +165,7 @@ def predict(
         weight_options(weights),
     )
     inputs.check(settings)
-    overwriting = work.overwrite
-    if settings.update and overwriting:
+    if settings.update and work.overwrite:
         raise InputError(
             Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out")
         )
@@ -180,7 +179,7 @@ def predict(
     with contextlib.ExitStack() as stack:
         if settings.update and not work.checks:
             stack.enter_context(_only_update(paths["out"]))
-        outputs = OutputFiles.of(paths, config, updates=settings.update, overwriting=overwriting)
+        outputs = OutputFiles.of(paths, config, updates=settings.update, overwriting=work.overwrite)
         bundle = find_bundle(inputs.model)
         outputs.check([bundle, *inputs.files], inputs.images)
         outputs.create_folders()
@@ -208,8 +207,9 @@ def predict(
         computed = compute(prediction)
     if computed.result is not None:
         return computed.result
-    count = len(prediction.records)
-    return PredictResult(outputs.table, count, {}, (), (), unchanged=computed.unchanged)
+    return PredictResult(
+        outputs.table, len(prediction.records), {}, (), (), unchanged=computed.unchanged
+    )
 
 
 @contextlib.contextmanager
