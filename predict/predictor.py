@@ -195,9 +195,9 @@ class Predictor:
         Parameters
         ----------
         images : sequence of path or ndarray
-            Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, which
-            are converted as files are. A single one is accepted, and an array of shape (n, height, width, 3) is n
-            images.
+            Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, whose
+            alpha, palette or grey is converted as in files. A single one is accepted, and an array of shape (n, height,
+            width, 3) is n images.
         mpp : float, optional
             Micrometres per pixel of all images, if their files do not contain it.
 
@@ -210,7 +210,8 @@ class Predictor:
         MissingInputError
             A path is not there.
         InputError
-            There are no images, one is given twice, an array is no RGB image, or a manifest does not fit.
+            There are no images, one is given twice, an array or picture is no RGB image, or a manifest does
+            not fit.
         ImageError
             A file is damaged or not an image, or an image is too small for the model.
         """
@@ -233,15 +234,12 @@ class Predictor:
         bundle = model.bundle
         predicted = Predicted(records, results, bundle, self.path, "")
         shown = tabulate(predicted, settings=settings, point=self._point)
-        trained = None
-        if bundle.training is not None:
-            trained = shown.trained
         return Predictions(
             image_ids=tuple(record.image_id for record in records),
             classes=bundle.classes,
             probabilities=shown.table.probabilities,
             answers=shown.table.answers,
-            trained=trained,
+            trained=None if bundle.training is None else shown.trained,
             banners=shown.banners,
             blank=blank,
             columns=dict(shown.table.further),
@@ -257,7 +255,7 @@ class Predictor:
         """Yield the images of files and arrays. Arrays are written as files into a folder, as lossless PNG."""
         bundle = self._model.bundle
         sources = items_of(images)
-        if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+        if isinstance(images, np.ndarray) and 1 < images.ndim < 4:
             sources = (images,)
         for number, image in enumerate(sources):
             if isinstance(image, np.ndarray) or hasattr(image, "getbands"):

@@ -54,11 +54,6 @@ def decode_whole(record: ImageRecord) -> tuple[RgbImage, tuple[int, int, int, in
     return image, (left, top, right, bottom)
 
 
-_AS_IN_FILES = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")
-_CONVERTED = ("CMYK", "YCbCr", "RGBX")
-"""Kinds of pictures of Pillow that are saved as they are, and those that become RGB."""
-
-
 def save_image(image: Any, path: Path) -> ImageRecord:
     """Save an array, or a picture of Pillow, without loss, and return its record; it is then decoded as all files are.
 
@@ -70,7 +65,7 @@ def save_image(image: Any, path: Path) -> ImageRecord:
     Raises
     ------
     InputError
-        The array is no RGB image, or the picture is of a kind that is refused in files.
+        The array is no RGB image, or the picture is of a kind that PNG has not, such as CMYK.
     """
     from PIL import Image, ImageOps
 
@@ -81,11 +76,10 @@ def save_image(image: Any, path: Path) -> ImageRecord:
         picture = Image.fromarray(np.ascontiguousarray(image))
     else:
         picture = ImageOps.exif_transpose(image)
-    if picture.mode in _CONVERTED:
-        picture = picture.convert("RGB")
-    if picture.mode not in _AS_IN_FILES:
-        raise InputError("{}: a picture of mode {}; convert it to RGB", path.name, picture.mode)
-    picture.save(path, "PNG", compress_level=1)
+    try:
+        picture.save(path, "PNG", compress_level=1)
+    except OSError as error:
+        raise InputError("{}: {}; convert it to RGB", path.name, error) from error
     return ImageRecord(image_id=path.name, path=path, label=None)
 
 

@@ -24,7 +24,8 @@ from bchisto.evaluate import TableChoice, TwoClassView, evaluate, read_predictio
 from bchisto.evaluate.conclusions import verdict_of
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
-from bchisto.predict import Predictor, predict
+from bchisto.predict import Predictor, find_bundle, predict
+from bchisto.stains import augment_he
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -488,6 +489,28 @@ def test_figures_as_rows(boosted, tmp_path):
     assert by_name["subgroups site B accuracy"].value == site["accuracy"]["value"]
     pandas.testing.assert_frame_equal(evaluation.panels[0].to_pandas(), mine)
     json.dumps(evaluation.result)
+
+
+def test_mistakes_of_scripts_are_told_in_words(boosted, tissue, tmp_path):
+    """Draws that are no number, an output that is a file, weights that no encoder takes, and negative stains."""
+    pandas = pytest.importorskip("pandas")
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    with pytest.raises(InputError, match="bootstrap='x': give a whole number"):
+        evaluate(table, out=tmp_path / "e", bootstrap="x")
+    (tmp_path / "file").touch()
+    frame = pandas.read_csv(table)
+    for sources in (table, frame, {"mine": frame}):
+        with pytest.raises(OutputError, match="file.*: cannot create this folder"):
+            evaluate(sources, out=tmp_path / "file", bootstrap=0)
+    text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
+    with pytest.raises(InputError, match=text):
+        Predictor(boosted, weights={"resnet50": "x.h5"})
+    with pytest.raises(InputError, match=text):
+        predict(boosted, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
+    assert find_bundle(str(boosted)) == find_bundle(boosted)
+    image = decode_image(sorted(tissue.rglob("*.png"))[0])
+    with pytest.raises(InputError, match="^factors -1 and 1: give none below 0$"):
+        augment_he(image, hematoxylin=-1, eosin=1)
 
 
 def test_no_table_is_refused_in_words(tmp_path):
