@@ -30,6 +30,50 @@ def public():
                 yield f"{room}.{name}", getattr(module, name)
 
 
+def texts_of(name, item):
+    """Yield (name, docstring) of a public item and of what is public in it."""
+    yield name, inspect.getdoc(item) or ""
+    if inspect.isclass(item):
+        for member, value in vars(item).items():
+            if not member.startswith("_") and (callable(value) or isinstance(value, property)):
+                yield f"{name}.{member}", inspect.getdoc(value) or ""
+
+
+ENTRY_POINTS = {"bchisto.heads", "bchisto.metrics", "bchisto.encoders", "bchisto.stains"}
+
+
+def private_references(name, item, names):
+    """Return names in docstrings that a reader finds on no page."""
+    return [
+        f"{member}: {reference}"
+        for member, text in texts_of(name, item)
+        for reference in re.findall(r"`(bchisto[\w.]+)`", text)
+        if reference not in names and reference not in ENTRY_POINTS
+    ]
+
+
+def test_docstrings_refer_to_what_is_on_a_page():
+    items = dict(public())
+    names = {*items, *(name.rpartition(".")[0] for name in items)}
+    assert [
+        line for name, item in items.items() for line in private_references(name, item, names)
+    ] == []
+
+    def strange():
+        """See `bchisto.core.formats.columns`."""
+
+    assert private_references("strange", strange, names) == [
+        "strange: bchisto.core.formats.columns"
+    ]
+
+
+def test_what_is_public_is_on_a_page():
+    for room in {name.rpartition(".")[0] for name, _ in public()}:
+        module = importlib.import_module(room)
+        shown = {name for name, _ in public() if name.rpartition(".")[0] == room}
+        assert {f"{room}.{name}" for name in getattr(module, "__all__", [])} <= shown, room
+
+
 @pytest.fixture(scope="module")
 def conf():
     spec = importlib.util.spec_from_file_location("documents_conf", DOCS / "conf.py")
