@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,21 @@ def test_docstrings_refer_to_what_is_on_a_page():
     assert private_references("strange", strange, names) == [
         "strange: bchisto.core.formats.columns"
     ]
+
+
+def test_the_index_lists_every_name_with_what_it_is(tmp_path):
+    script = DOCS / "make_api_index.py"
+    done = subprocess.run([sys.executable, script, "--check"], check=False)
+    assert done.returncode == 0, "run: python docs/make_api_index.py"
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert "\n  read_splits            Return the positions of the images that train and " in text
+    for name, _ in public():
+        assert re.search(rf"^  {name.rpartition('.')[2]} +\S", text, re.MULTILINE), name
+    shutil.copytree(DOCS / "api", tmp_path / "api")
+    shutil.copy(script, tmp_path)
+    (tmp_path / "api.md").write_text(text.replace("  read_splits ", "  read_folds "))
+    stale = subprocess.run([sys.executable, tmp_path / script.name, "--check"], check=False)
+    assert stale.returncode == 1
 
 
 def test_what_is_public_is_on_a_page():
