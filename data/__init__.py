@@ -76,7 +76,6 @@ __all__ = [
     "ImageSelection",
     "LayoutSpec",
     "decode_image",
-    "decode_record",
     "find_copies",
     "get_layout",
     "list_layouts",

@@ -165,7 +165,8 @@ def predict(
         weight_options(weights),
     )
     inputs.check(settings)
-    if settings.update and work.overwrite:
+    overwriting = work.overwrite
+    if settings.update and overwriting:
         raise InputError(
             Message("{update} keeps what is predicted, {overwrite} does not; leave one of them out")
         )
@@ -179,7 +180,7 @@ def predict(
     with contextlib.ExitStack() as stack:
         if settings.update and not work.checks:
             stack.enter_context(_only_update(paths["out"]))
-        outputs = OutputFiles.of(paths, config, updates=settings.update, overwriting=work.overwrite)
+        outputs = OutputFiles.of(paths, config, updates=settings.update, overwriting=overwriting)
         bundle = find_bundle(inputs.model)
         outputs.check([bundle, *inputs.files], inputs.images)
         outputs.create_folders()
