@@ -30,6 +30,8 @@ __all__ = [
     "FeatureChoice",
     "FittedModel",
     "HeadSpec",
+    "TrainingPart",
+    "TrainingTerms",
     "get_head",
     "list_heads",
     "train",

@@ -130,7 +130,7 @@ class Bundle(BundleFacts):
         return mean
 
     def compare(self, features: Mapping[str, Floats32]) -> Floats:
-        """Compare images with the training images, see `bchisto.boost.reference.compare`.
+        """Compare images with the training images.
 
         Returns
         -------

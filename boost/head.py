@@ -122,8 +122,8 @@ class HeadSpec:
     shown : callable
         ``shown(terms)`` returns the settings for a report, name to text.
     method : str
-        Its name in a methods section, in the plural, such as "random forests". It may contain citations, see
-        `bchisto.evaluate.report.methods.cite`.
+        Its name in a methods section, in the plural, such as "random forests". It may cite references
+        that bchisto knows, ``[@key]``.
     packages : tuple of str
         Distributions whose versions are recorded with its models.
     notice : callable

@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import InputError, OptionalPath, Paths, Settings, Texts, converted, option
+from ..core import (
+    Converted,
+    InputError,
+    Many,
+    OptionalPath,
+    Paths,
+    Settings,
+    Texts,
+    converted,
+    option,
+)
 from .heads import HEADS, get_head, list_heads
 from .presets import PRESETS, Preset, parse_params
 
@@ -44,7 +54,7 @@ def _as_params(value: Any, name: str) -> dict[str, Any]:
 class BoostSettings(Settings):
     """Settings of training and of its outputs."""
 
-    heads: Texts = option(
+    heads: Converted[Many[str], tuple[str, ...]] = option(
         ("lightgbm",),
         group="Training",
         flag="head",

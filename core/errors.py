@@ -226,7 +226,7 @@ class BchistoError(Exception):
     Parameters
     ----------
     text : str
-        The message. With values or remedies, the template of a `bchisto.core.Message`.
+        The message. With values or remedies, its template.
     *values : any
         Values for the placeholders of the template.
     remedies : sequence of str

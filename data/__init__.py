@@ -39,7 +39,14 @@ from .images.content import (
     unique_images,
 )
 from .images.copies import FINGERPRINT, Copy, Fingerprint, find_copies, fingerprint
-from .images.decode import decode_record, decode_whole, resize_image, scaled_side, shrink_image
+from .images.decode import (
+    decode_record,
+    decode_whole,
+    resize_image,
+    save_image,
+    scaled_side,
+    shrink_image,
+)
 from .images.restain import stain_images
 from .layouts.bach import BACH_MPP
 from .layouts.manifest import spacing_of

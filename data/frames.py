@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import InputError, items_of, reworded
-from ..core.jobs import atomic_output
+from ..core.jobs import atomic_output, ensure_folder
 
 
 @contextlib.contextmanager
@@ -35,6 +35,7 @@ def with_files(sources: Any, folder: Path) -> Iterator[list[Any]]:
             if not hasattr(source, "to_csv"):
                 given.append(source)
                 continue
+            ensure_folder(path.parent)
             if not path.exists():
                 undo.callback(path.unlink, missing_ok=True)
             with atomic_output(path) as temporary:

@@ -286,7 +286,7 @@ class ImageSelection(Settings):
         Raises
         ------
         MissingInputError, InputError
-            See `bchisto.data.read_dataset` and `bchisto.data.names.only_listed`.
+            See `bchisto.data.read_dataset`; or `only` names an image that is not there.
         """
         options = {
             name: value for name, value in vars(self).items() if name not in ("images", "only")
@@ -308,7 +308,7 @@ class ImageSelection(Settings):
         Raises
         ------
         MissingInputError, InputError
-            See `table` and `bchisto.data.report_findings`.
+            See `table`; or the images have an error.
         """
         dataset = self.table()
         report_findings(dataset.findings, labels=labels)

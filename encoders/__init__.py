@@ -44,6 +44,7 @@ from .registry import (
     get_spec,
     is_folded,
     list_encoders,
+    refuse_unused,
     unfetched,
     weight_options,
     weights_of,

@@ -282,7 +282,7 @@ class Encoder:
         return replace(network, model=folded, scale=self.scale, maps=len(self.layers))
 
     def in_float16(self, scale: float | None) -> Encoder:
-        """Return this encoder with a network `on_device` that computes in float16, see `bchisto.encoders.folded`.
+        """Return this encoder with a network `on_device` that computes in float16.
 
         Parameters
         ----------

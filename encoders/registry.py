@@ -10,13 +10,13 @@ import hashlib
 import inspect
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ..core import InputError, closest, converted, extension_names, load_extension, one_of
+from ..core import InputError, closest, converted, extension_names, few, load_extension, one_of
 from ..core.jobs import prepare_backend
 from .catalogue import CATALOGUE
 from .fetch import fetched_folder
@@ -159,6 +159,31 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
     if encoder in CATALOGUE and weights == "imagenet":
         return str(fetched_folder(encoder) or weights)
     return weights
+
+
+def refuse_unused(
+    options: Iterable[str], stores: Mapping[str, Mapping[str, Any]], model: Path
+) -> None:
+    """Refuse weights that name an encoder which a model has not.
+
+    Parameters
+    ----------
+    options : iterable of str
+        As of `weights_of`.
+    stores : mapping
+        The settings of each feature file of the model.
+    model : Path
+        The model file, for the message.
+
+    Raises
+    ------
+    InputError
+    """
+    encoders = {header["encoder"] for header in stores.values()}
+    for option in options:
+        if not any(weights_of(["", option], encoder) for encoder in encoders):
+            text = "{weights} {}: {} has no encoder of this name, but {}"
+            raise InputError(text, option, model, few(sorted(encoders)))
 
 
 def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[str]:

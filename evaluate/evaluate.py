@@ -151,6 +151,7 @@ def evaluate(
     """
     folder = converted(out, "out", Path)
     others = converted(against, "against", tuple[Path, ...])
+    bootstrap = converted(bootstrap, "bootstrap", int)
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = (aggregation or Aggregation()).steps()

@@ -92,11 +92,10 @@ def read_predictions(
     Parameters
     ----------
     path : str or Path
-        A table, see `bchisto.core.formats.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
-        ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``; True or
-        False), and ``model`` are optional. Other names that the columns may have are those of manifests, see
-        `bchisto.core.formats.columns`. With ``model`` the rows make one table per model. Rows whose label is missing
-        are left out and counted.
+        A table in UTF-8: columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``,
+        ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``; True or False), and ``model`` are
+        optional. Columns may have the other names that they may have in manifests, such as ``filename`` or ``patient``.
+        With ``model`` the rows make one table per model. Rows whose label is missing are left out and counted.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
     name : str, optional

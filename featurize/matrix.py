@@ -13,14 +13,14 @@ from .store import open_store
 
 
 class FeatureMatrix(NamedTuple):
-    """The features of labelled images.
+    """The features of images.
 
     Attributes
     ----------
     X : ndarray of float32, shape (images, d)
         The mean over the augmentations of each image; of several feature files side by side.
     y : ndarray of str, shape (images,)
-        Labels.
+        Labels; empty texts if no image has one.
     groups : ndarray of str, shape (images,)
         Patients; of an image whose patient is unknown, its own name.
     names : ndarray of str, shape (images,)
@@ -33,9 +33,8 @@ class FeatureMatrix(NamedTuple):
     names: Array
 
     def __repr__(self) -> str:
-        images, features = self.X.shape
-        counts = f"{len({*self.y})} classes, {len({*self.groups})} groups"
-        return f"FeatureMatrix({images} x {features}, {counts})"
+        counts = f"{len({*self.y, ''}) - 1} classes, {len({*self.groups})} groups"
+        return f"FeatureMatrix({len(self.X)} x {self.X.shape[1]}, {counts})"
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`: image_id, label, group, then a column for each feature.
@@ -51,7 +50,7 @@ class FeatureMatrix(NamedTuple):
 
 
 def load_features(run: PathInput) -> FeatureMatrix:
-    """Load the features of the labelled images of a run, those of all its feature files side by side.
+    """Load the features of the labelled images of a run, or of all if none has a label; feature files side by side.
 
     Parameters
     ----------
@@ -62,7 +61,7 @@ def load_features(run: PathInput) -> FeatureMatrix:
     Raises
     ------
     InputError
-        The folder has no feature files, they are of different images, or no image has a label.
+        There is no such folder, it has no feature files, or they are of different images.
     StoreError
         See `open_store`.
     """
@@ -72,25 +71,26 @@ def load_features(run: PathInput) -> FeatureMatrix:
         with open_store(path) as store:
             images.add((*store.image_ids, *store.labels))
             labels = np.array(store.labels)
-            labelled = np.flatnonzero(labels != "")
-            if not labelled.size:
-                raise InputError(f"{path}: no image has a label; give them to bchisto featurize")
+            rows = np.flatnonzero(labels != "")
+            if not rows.size:  # new images
+                rows = np.arange(len(labels))
             names = np.array(store.image_ids)
             groups = np.where(np.array(store.groups) != "", store.groups, names)
-            blocks.append(store.features(labelled.tolist()).mean(axis=1))
+            blocks.append(store.features(rows.tolist()).mean(axis=1))
     if len(images) > 1:
         raise InputError(f"{run}: feature files of different images; give one of them")
     features = np.hstack(blocks)
-    return FeatureMatrix(features, labels[labelled], groups[labelled], names[labelled])
+    return FeatureMatrix(features, labels[rows], groups[rows], names[rows])
 
 
 def _stores_in(run: Path) -> list[Path]:
     """Return the feature files of a run, or the one that is given; refuse a folder without any."""
-    if not run.is_dir():
+    if run.is_file():
         return [run]
     files = sorted(run.glob("features/*.h5")) or sorted(run.glob("*.h5"))
     if not files:
-        raise InputError(f"{run}: no feature file in this folder; run bchisto featurize first")
+        what = "no feature file in this folder" if run.is_dir() else "no such run folder"
+        raise InputError(f"{run}: {what}; run bchisto featurize first")
     return files
 
 

@@ -80,7 +80,7 @@ def resolve_settings(
     automatic = len(views) == 1 and views[0] in AUTO
     if automatic:
         fields["views"] = AUTO[views[0]]
-    return from_options(FeaturizeSettings, {**fields, **brought}), automatic
+    return from_options(FeaturizeSettings, fields, **brought), automatic
 
 
 FAR = 1.3

@@ -8,7 +8,18 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core import InputError, Message, Parameter, Parsed, Settings, Texts, converted, option
+from ..core import (
+    Converted,
+    InputError,
+    Message,
+    Parameter,
+    Parsed,
+    Settings,
+    Texts,
+    converted,
+    option,
+    plain_options,
+)
 from ..core.formats import limits, plausible_mpp
 from ..core.jobs import gpu_memory, visible_gpus
 from ..data import BACH_MPP, ImageRecord, scaled_side
@@ -60,9 +71,6 @@ _UNKNOWN_GPU_CROPS = 40
 
 _CROP_PIXEL_BYTES = 1024
 """Memory for a pixel of a crop: twice that of two feature maps of VGG-16 with 64 channels in float32, its largest."""
-
-DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
-"""Rakhlin et al. 2018, sec. 2.4."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +210,8 @@ class FeaturizeSettings(Settings):
     """
 
     encoders: Parsed[EncoderChoice] = option(
-        tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS),
+        # Rakhlin et al. 2018, sec. 2.4
+        tuple(map(EncoderChoice, ("resnet50", "inceptionv3", "vgg16"))),
         group="Features",
         flag="encoder",
         distinct=True,
@@ -218,7 +227,7 @@ class FeaturizeSettings(Settings):
     augmentations: int = option(
         50, group="Features", least=1, help="Colour augmentations per image."
     )
-    crops: int = option(
+    crops: Converted[int | str, int] = option(
         20,
         least=0,
         form=functools.partial(_count_or, word="grid", meaning=GRID),
@@ -278,6 +287,9 @@ class FeaturizeSettings(Settings):
         "100, by its memory.",
     )
     seed: int = option(0, least=0, help="Random seed of crops and colours.")
+
+    def __repr__(self) -> str:
+        return f"FeaturizeSettings(**{plain_options(self)})"
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be combined."""

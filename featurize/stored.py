@@ -248,9 +248,10 @@ def _read_failures(file: Any) -> list[list[str]]:
 
 
 def _is_failure(entry: Any) -> bool:
-    return (
-        isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
-    )
+    match entry:
+        case [str(), str()]:
+            return True
+    return False
 
 
 def _attribute(file: Any, name: str) -> Any:

@@ -74,7 +74,7 @@ class CnnBundle(BundleFacts):
             The ``.bchisto`` file.
         facts : BundleFacts
         models : mapping of int to callable
-            Fold to a function that returns the bytes of its arrays, see `bchisto.core.models.pack_arrays`.
+            Fold to a function that returns the bytes of its arrays.
         settings, dataset, reading
             See the attributes of the class.
         """

@@ -300,13 +300,13 @@ def finetune(
         The run folder.
     settings : FinetuneSettings
     folds : FoldChoice or sequence of str
-        Cross-validation schemes, see `bchisto.data.fold_plan`; 10 folds by default. If a scheme has validation images,
+        Cross-validation schemes, see `bchisto.data.FoldChoice`; 10 folds by default. If a scheme has validation images,
         they decide when training stops. Otherwise an eighth of each training part does, with patients kept together.
     work : Work, optional
         How the work is done; a unit is a fold. The default is a process per core, or one per GPU if Keras's backend
         finds any. If its `skip_errors` is True, images that cannot be used are listed in ``RUN/finetune/failures.csv``.
     view : TwoClassView, optional
-        As in `bchisto.boost.training`.
+        As in `bchisto.boost.train`.
     notes : sequence of str
         Notes that every output shows first.
     tensorboard : bool

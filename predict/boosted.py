@@ -23,6 +23,7 @@ from ..encoders import (
     cached_encoder,
     executed_precision,
     header_choice,
+    refuse_unused,
     weights_of,
 )
 from ..featurize import (
@@ -216,6 +217,7 @@ def open_boosted(bundle: Bundle, path: Path, weights: tuple[str, ...], engine: s
         See `bchisto.predict.model_file.load_model`.
     """
     _refuse_embeddings(bundle, path)
+    refuse_unused(weights, bundle.stores, path)
     settings = {}
     precisions = {}
     for name, here in _trained_settings(bundle, path).items():

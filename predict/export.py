@@ -42,7 +42,7 @@ def export(model: PathInput, *, to: PathInput) -> Path:
     OutputError
         The folder cannot be written.
     """
-    source = find_bundle(converted(model, "model", Path))
+    source = find_bundle(model)
     folder = converted(to, "to", Path)
     bundle = load_bundle(source)
     sha256 = file_sha256(source)
@@ -53,9 +53,8 @@ def export(model: PathInput, *, to: PathInput) -> Path:
         raise InputError("{to} {}: holds another model; give a new folder", folder)
     known = known_of(source)
     ensure_folder(folder)
-    if not copy.is_file():
-        with atomic_output(copy) as temporary:
-            shutil.copyfile(source, temporary)
+    with atomic_output(copy) as temporary:
+        shutil.copyfile(source, temporary)
     card = folder / CARD
     if not card.exists():  # the author may have filled in the blanks of an existing one
         write_card(card, model=source, bundle=bundle, known=known)

@@ -127,7 +127,7 @@ def check_sizes(
         Micrometres per pixel of all images.
     skip_errors : bool
     warned : list of str, optional
-        Gets the warnings, for a page.
+        Gets the warnings. Those that it has are not logged again.
     """
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
@@ -204,8 +204,9 @@ class TrainingLooks:
 
     def _warn(self, text: str, *values: object) -> None:
         message = Message(text, *values)
-        self._warned.append(message)
-        _log.warning("%s", message)
+        if message not in self._warned:
+            self._warned.append(message)
+            _log.warning("%s", message)
 
     def _in_words(self, *names: str) -> str:
         """Return the values of training, of each class if these differ."""

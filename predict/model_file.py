@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..boost import Bundle
-from ..core import BchistoError, InputError, MissingInputError, few
+from ..core import BchistoError, InputError, MissingInputError, PathInput, converted, few
 from ..core.formats import file_sha256, read_json
 from ..core.jobs import (
     GPU_SECONDS,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _BUNDLE = "model.bchisto"
 
 
-def find_bundle(model: Path) -> Path:
-    """Return the model file itself, or the one in a run folder.
+def find_bundle(model: PathInput) -> Path:
+    """Return the model file itself, or the only one or the best in a run folder.
 
     Raises
     ------
@@ -45,6 +45,7 @@ def find_bundle(model: Path) -> Path:
         The folder contains several model files, none of them is the best and better than chance; the message lists
         them.
     """
+    model = converted(model, "model", Path)
     if not model.is_dir():
         if model.is_file():
             return model

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,20 +27,23 @@ from ..core import (
 )
 from ..core.formats import Array, Pixels, as_frame
 from ..core.jobs import Ticker
-from ..data import ImageRecord
+from ..core.models import bundle_view
+from ..data import ImageRecord, decode_record, is_blank, save_image
 from ..encoders import weight_options
 from ..evaluate import Answers
 from .blocks import Predicted, Results, predict_records
 from .boosted import Floats
 from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
-from .settings import PredictSettings
+from .settings import PredictSettings, choose_point
 from .table import Outliers, tabulate
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 Image: TypeAlias = "PathInput | Pixels | Picture"
+
+_MARKS = {"yes": True, "no": False}
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,12 @@ class Predictions:
     trained : tuple of bool or None
         Whether each image trained the models; None if the model file does not record its training images.
     banners : tuple of str
-        Warnings that every reader must see.
+        Warnings that every reader must see. Those about patients need images with patients, which arrays have not.
+    blank : tuple of bool
+        Whether each image is of a single colour: its answer then means nothing.
+    columns : dict of str to list of str
+        Further columns of the table of ``bchisto predict``: marks, and ``called``, whether an image is positive at the
+        operating point of the model.
     outliers : Outliers or None
         Distance of each image from the training images; None if the model file has no reference for it.
     mixed : str
@@ -72,6 +80,8 @@ class Predictions:
     answers: Answers
     trained: tuple[bool, ...] | None = None
     banners: tuple[str, ...] = ()
+    blank: tuple[bool, ...] = ()
+    columns: dict[str, list[str]] = field(default_factory=dict)
     outliers: Outliers | None = None
     mixed: str = ""
 
@@ -96,9 +106,10 @@ class Predictions:
         return self.answers.confidence
 
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with the same columns as the table of ``bchisto predict``.
+        """Return a `pandas.DataFrame`: image_id, p_CLASS, predicted, confidence, uncertain, `columns` and blank.
 
-        Marks, ``yes`` or ``no`` in that table, are True or False here; `bchisto.evaluate.evaluate` reads both.
+        Marks, ``yes`` or ``no`` in the table of ``bchisto predict``, are True or False here, and
+        `bchisto.evaluate.evaluate` reads both. Label, group and fold are not there.
 
         Raises
         ------
@@ -111,19 +122,18 @@ class Predictions:
         columns["predicted"] = self.predicted
         columns["confidence"] = self.confidence
         columns["uncertain"] = self.answers.unsure
-        if self.trained is not None:
-            columns["trained"] = self.trained
+        for name, cells in self.columns.items():
+            columns[name] = [_MARKS.get(cell, cell) for cell in cells]
         if self.outliers is not None:
-            columns |= dict(self.outliers.columns)
-            columns["outlier"] = self.outliers.marked
             columns["outlier_percentile"] = self.outliers.percentiles
+        columns["blank"] = self.blank
         return as_frame(columns)
 
     def _repr_html_(self) -> str:
         confidence = (f"{100 * share:.1f} %" for share in self.confidence)
         rows = zip(self.image_ids, self.predicted, confidence, strict=True)
-        table = html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
-        return html_lines(filter(None, [*self.banners, self.mixed])) + table
+        lines = html_lines(filter(None, [*self.banners, self.mixed]))
+        return lines + html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
 
 
 class Predictor:
@@ -134,7 +144,8 @@ class Predictor:
     Parameters
     ----------
     model : str or Path
-        A ``model.bchisto``, or the folder of a run that contains one.
+        A ``model.bchisto``, which services should name; or the folder of a run that contains only one, or of which
+        one is the best and shown to be better than chance; others are refused.
     weights : sequence of str, or mapping
         As in `predict`.
     calibrated : bool
@@ -156,13 +167,15 @@ class Predictor:
     def __init__(
         self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False
     ) -> None:
-        self.path = find_bundle(converted(model, "model", Path))
+        self.path = find_bundle(model)
         with advised():
             self._weights = weight_options(weights)
             _, self._model = ready_model(self.path, self._weights)
         bundle = self._model.bundle
         self._settings = PredictSettings(calibrated=calibrated)
         self._settings.check(self.path, bundle)
+        self._point = choose_point(*bundle_view(self.path), bundle=self.path)
+        self._warned: list[str] = []
         self.classes_ = np.array(bundle.classes)
 
     def __repr__(self) -> str:
@@ -182,8 +195,9 @@ class Predictor:
         Parameters
         ----------
         images : sequence of path or ndarray
-            Files, folders, manifests, and RGB arrays of uint8 with shape (height, width, 3), or such pictures of
-            Pillow. A single one is accepted, and an array of shape (n, height, width, 3) is n images.
+            Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, whose
+            alpha, palette or grey is converted as in files. A single one is accepted, and an array of shape (n, height,
+            width, 3) is n images.
         mpp : float, optional
             Micrometres per pixel of all images, if their files do not contain it.
 
@@ -193,10 +207,13 @@ class Predictor:
 
         Raises
         ------
+        MissingInputError
+            A path is not there.
         InputError
-            There are no images, or an input is not an image.
+            There are no images, one is given twice, an array or picture is no RGB image, or a manifest does
+            not fit.
         ImageError
-            An image cannot be decoded or used.
+            A file is damaged or not an image, or an image is too small for the model.
         """
         model = self._model
         settings = replace(self._settings, mpp=mpp)
@@ -206,25 +223,26 @@ class Predictor:
             reworded(lambda text: text.replace(f"{folder}{os.sep}", "")),
         ):
             distinct = _distinct([*self._records(images, Path(folder))])
-            records, _ = check_sizes(distinct, model=model, mpp=settings.mpp, skip_errors=False)
+            records, _ = check_sizes(
+                distinct, model=model, mpp=settings.mpp, skip_errors=False, warned=self._warned
+            )
             results: Results = {}
-            size = model.images_per_block
-            for start in range(0, len(records), size):
-                block = records[start : start + size]
+            for start in range(0, len(records), model.images_per_block):
+                block = records[start : start + model.images_per_block]
                 results |= predict_records(model, block, ticker=Ticker(None), skip_errors=False)
+            blank = tuple(map(is_blank, map(decode_record, records)))
         bundle = model.bundle
         predicted = Predicted(records, results, bundle, self.path, "")
-        shown = tabulate(predicted, settings=settings, point=None)
-        trained = None
-        if bundle.training is not None:
-            trained = shown.trained
+        shown = tabulate(predicted, settings=settings, point=self._point)
         return Predictions(
             image_ids=tuple(record.image_id for record in records),
             classes=bundle.classes,
             probabilities=shown.table.probabilities,
             answers=shown.table.answers,
-            trained=trained,
+            trained=None if bundle.training is None else shown.trained,
             banners=shown.banners,
+            blank=blank,
+            columns=dict(shown.table.further),
             outliers=shown.outliers,
             mixed=shown.mixed,
         )
@@ -237,30 +255,14 @@ class Predictor:
         """Yield the images of files and arrays. Arrays are written as files into a folder, as lossless PNG."""
         bundle = self._model.bundle
         sources = items_of(images)
-        if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+        if isinstance(images, np.ndarray) and 1 < images.ndim < 4:
             sources = (images,)
         for number, image in enumerate(sources):
             if isinstance(image, np.ndarray) or hasattr(image, "getbands"):
-                yield _save(np.asarray(image), number, folder)
+                yield save_image(image, folder / f"array{number}")
                 continue
             path = converted(image, "images", Path)
             yield from new_images([path], reading=bundle.reading, classes=bundle.classes)
-
-
-def _save(image: Array, number: int, folder: Path) -> ImageRecord:
-    """Save an array as a file; refuse what is no RGB image."""
-    from PIL import Image as Picture
-
-    if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
-        raise InputError(
-            "array{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB",
-            number,
-            image.dtype,
-            image.shape,
-        )
-    path = folder / f"array{number}"
-    Picture.fromarray(np.ascontiguousarray(image)).save(path, "PNG", compress_level=1)
-    return ImageRecord(image_id=path.name, path=path, label=None)
 
 
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:

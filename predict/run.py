@@ -208,8 +208,9 @@ def predict(
         computed = compute(prediction)
     if computed.result is not None:
         return computed.result
-    count = len(prediction.records)
-    return PredictResult(outputs.table, count, {}, (), (), unchanged=computed.unchanged)
+    return PredictResult(
+        outputs.table, len(prediction.records), {}, (), (), unchanged=computed.unchanged
+    )
 
 
 @contextlib.contextmanager

@@ -11,9 +11,6 @@ from ..core.formats import Flags, Floats, Integers, limits
 from ..core.models import BundleFacts
 from ..evaluate import asks_for_class, default_positive, positive_mask, two_class_scores
 
-FORMATS = ("bchisto", "iciar2018")
-"""Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""
-
 
 def new_images_mpp() -> Any:
     """Return the option ``mpp`` of all commands that read new images."""
@@ -40,7 +37,7 @@ class PredictSettings(Settings):
     )
     format: str = option(
         "bchisto",
-        choices=FORMATS,
+        choices=("bchisto", "iciar2018"),
         help="A table with probabilities, or the challenge's rows test0.tif,Benign without a header.",
     )
     calibrated: bool = option(

@@ -44,7 +44,7 @@ class Table:
     Attributes
     ----------
     format : str
-        One of `FORMATS`.
+        See `PredictSettings`.
     records : sequence of ImageRecord
     probabilities : ndarray of float64, shape (n, classes)
     classes : tuple of str

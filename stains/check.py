@@ -101,7 +101,7 @@ class StainCheck:
     reasons : tuple of str
         Reasons for doubt, such as implausible stains; empty if there are none.
     foreign : float
-        Share of pixels that are not tissue and keep their colour, 0 to 1; see `bchisto.stains.foreign_pixels`.
+        Share of pixels that are not tissue (ink, black or single-coloured areas) and keep their colour, 0 to 1.
     """
 
     whitened: float

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core import ImageError
+from ..core import ImageError, InputError
 from ..core.formats import Array, Floats, Floats32, Pixels
 
 Image = Pixels
@@ -145,7 +145,14 @@ def augmentation_matrix(*, hematoxylin: float, eosin: float) -> Floats:
     ndarray of float64, shape (3, 3)
         A matrix A such that, with a pixel as a row, ``out = 240 exp(-(od A)) - 1`` for ``od = -ln((x + 1)/240)``. The
         published formulas use base 10 for both logarithm and power, and the base cancels.
+
+    Raises
+    ------
+    InputError
+        A factor is negative.
     """
+    if min(hematoxylin, eosin) < 0:
+        raise InputError(f"factors {hematoxylin} and {eosin}: give none below 0")
     return np.asarray(RUIFROK_TO_HED.T @ np.diag([hematoxylin, eosin, 1.0]) @ RUIFROK_FROM_HED)
 
 
@@ -167,6 +174,8 @@ def augment_he(image: Image, *, hematoxylin: float, eosin: float) -> Image:
     ------
     ImageError
         Not a uint8 RGB image.
+    InputError
+        A factor is negative.
 
     Notes
     -----

@@ -75,7 +75,7 @@ class MacenkoNormalizer:
         stain are set to 0.
     published : bool
         Estimate the stains from ink, black and single-coloured areas too, and recolour them. By default, these pixels
-        are left out, see `bchisto.stains.foreign_pixels`.
+        are left out.
 
     References
     ----------

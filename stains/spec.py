@@ -31,7 +31,7 @@ class StainEstimate:
     residual : float
         Root mean square of the optical density that the two stains do not explain, over the same pixels.
     foreign : ndarray of bool, shape (height, width), or None
-        The pixels that are not tissue, see `bchisto.stains.foreign_pixels`. They are in none of the statistics, and
+        The pixels that are not tissue: ink, black or single-coloured areas. They are in none of the statistics, and
         keep their colour. None if there are none.
     """
 

@@ -146,7 +146,7 @@ def explain(
     paths = converted(images, "images", tuple[Path, ...])
     weights_given = weight_options(weights)
     work = Work.of(work)
-    bundle = find_bundle(converted(model, "model", Path))
+    bundle = find_bundle(model)
     folder = converted(out, "out", Path)
     for path in paths:
         ImageSelection(path).refuse_as_run(folder)

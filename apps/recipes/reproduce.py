@@ -120,7 +120,7 @@ def reproduce(
     weights : sequence of str, or mapping
         Weights of encoders and networks, as in `bchisto.featurize.FeaturizeSettings`; by default those of the recipe.
     work : Work, optional
-        As in `bchisto.featurize.featurize`, `bchisto.boost.training` and `bchisto.finetune.finetune`.
+        As in `bchisto.featurize.featurize`, `bchisto.boost.train` and `bchisto.finetune.finetune`.
 
     Returns
     -------

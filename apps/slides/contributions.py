@@ -55,7 +55,7 @@ def contributions(
     """
     folder = converted(out, "out", Path)
     store_path = converted(features, "features", Path)
-    bundle_path = find_bundle(converted(model, "model", Path))
+    bundle_path = find_bundle(model)
     bundle, _ = load_embedded(bundle_path, [store_path], by="wsi")
     (models,) = bundle.models.values()
     linear = [each for each in models if isinstance(each, LinearModel)]

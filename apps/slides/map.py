@@ -149,7 +149,7 @@ def map_slides(
     """
     settings = MapSettings.of(settings)
     work = Work.of(work)
-    bundle = find_bundle(converted(model, "model", Path))
+    bundle = find_bundle(model)
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])
     weights_given = weight_options(weights)

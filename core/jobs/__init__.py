@@ -65,4 +65,4 @@ from .resources import (
 )
 from .work import NOTHING_NEW, Shard, Share, UnderWayError, Work
 
-__all__ = ["Shard", "Work"]
+__all__ = ["Shard", "UnderWayError", "Work"]

@@ -69,16 +69,16 @@ class BundleFacts:
     banners : tuple of str
         Warnings that every reader of predictions must see.
     temperature : float or None
-        Temperature of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
+        Temperature that calibrates the mean of the fold models; None if it was not fitted.
     two_class : dict or None
         ``positive``, ``rule``, ``thresholds``, and ``wanted``: ``sensitivity``, ``threshold`` and ``enough`` of
         each target sensitivity.
     training : TrainingImages or None
         None if the training images are not recorded.
     unsure : dict or None
-        See `bchisto.evaluate.unsure_rule`.
+        Below which confidence an answer is uncertain, as ``below``; None without such a rule.
     looks : sequence of dict
-        ``class``, ``what`` (of `bchisto.data.Look`), and its ``least`` and ``most`` in the training images.
+        ``class``, ``what`` (``mpp``, ``bits``, ``long`` or ``short``), and its ``least`` and ``most`` in training.
     reading : dict
         How images were read from their dataset, see `bchisto.data.ImageSelection`. Empty for the default.
     """

@@ -465,8 +465,8 @@ class FoldChoice(Settings):
         Raises
         ------
         InputError
-            See `bchisto.data.fold_plan`; `repeats` is above 1 with fixed folds; or two fold lists have the same name
-            but different folds.
+            A scheme does not fit the images; `repeats` is above 1 with fixed folds; or two fold lists have the same
+            name but different folds.
         """
         plan_of = functools.partial(
             fold_plan,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core import ImageError, Message, by_key, few, letters_of
+from ...core import ImageError, InputError, Message, by_key, few, letters_of
 from ...core.formats import ImageHeader, Integers, decode_image, largest_sample, read_header
 from ...core.jobs import in_threads
 from ..dataset import Dataset, ImageRecord, part_of
@@ -50,6 +52,35 @@ def decode_whole(record: ImageRecord) -> tuple[RgbImage, tuple[int, int, int, in
             f"{record.path}: {record.image_id} is outside its {width}x{height} pixels; download it again"
         )
     return image, (left, top, right, bottom)
+
+
+def save_image(image: Any, path: Path) -> ImageRecord:
+    """Save an array, or a picture of Pillow, without loss, and return its record; it is then decoded as all files are.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3), or PIL.Image.Image
+    path : Path
+
+    Raises
+    ------
+    InputError
+        The array is no RGB image, or the picture is of a kind that PNG has not, such as CMYK.
+    """
+    from PIL import Image, ImageOps
+
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
+            text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
+            raise InputError(text, path.name, image.dtype, image.shape)
+        picture = Image.fromarray(np.ascontiguousarray(image))
+    else:
+        picture = ImageOps.exif_transpose(image)
+    try:
+        picture.save(path, "PNG", compress_level=1)
+    except OSError as error:
+        raise InputError("{}: {}; convert it to RGB", path.name, error) from error
+    return ImageRecord(image_id=path.name, path=path, label=None)
 
 
 def resize_image(image: RgbImage, scale: float) -> RgbImage:

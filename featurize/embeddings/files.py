@@ -33,7 +33,7 @@ def read_embeddings(
         TRIDENT and CLAM write them.
     by : str, optional
         A column of the manifest of a feature file's images, such as ``wsi``: the images with the same value become one
-        row. See `bchisto.featurize.embeddings.fields`.
+        row.
     pool : {"mean", "3-norm", "mean-sd", "top-tenth"}, optional
         How images with the same value of `by`, or tiles of a slide, become one row; the mean by default.
 

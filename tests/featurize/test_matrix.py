@@ -54,6 +54,32 @@ def test_several_feature_files_side_by_side(boosted, tmp_path):
         load_features(tmp_path)
 
 
+def test_features_of_new_images(boosted, tmp_path):
+    """Without labels all images are there, as a pipeline predicts them; of some with labels only these."""
+    (path,) = (boosted / "features").glob("*.h5")
+    labelled = load_features(boosted)
+    new = tmp_path / "new.h5"
+    shutil.copy(path, new)
+    with h5py.File(new, "r+") as file:
+        labels = file["label"][:]
+        file["label"][:] = ""
+    X, y, groups, names = matrix = load_features(new)
+    np.testing.assert_array_equal(X, labelled.X)
+    assert y.tolist() == [""] * 12
+    assert y.dtype.kind == labelled.y.dtype.kind
+    assert (groups.tolist(), names.tolist()) == (labelled.groups.tolist(), labelled.names.tolist())
+    assert repr(matrix) == f"FeatureMatrix(12 x {X.shape[1]}, 0 classes, 12 groups)"
+    with h5py.File(new, "r+") as file:
+        rows = len(labels) // 12
+        file["label"][:rows] = labels[:rows]
+    assert load_features(new).names.tolist() == names[:1].tolist()
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"gone: no such run folder; run bchisto featurize first"):
+        load_features(tmp_path / "gone")
+
+
 def test_the_folds_of_a_run(boosted, tmp_path):
     """As scikit-learn takes them: the rows that train, and those that test."""
     names = load_features(boosted).names

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -24,7 +25,8 @@ from bchisto.evaluate import TableChoice, TwoClassView, evaluate, read_predictio
 from bchisto.evaluate.conclusions import verdict_of
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
-from bchisto.predict import Predictor, predict
+from bchisto.predict import Predictor, find_bundle, predict
+from bchisto.stains import augment_he
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -151,12 +153,15 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
             rows.append(f"{path},{label},patient {number}")
     (tmp_path / "images.csv").write_text("\n".join(rows))
     shutil.copy(sorted(tissue.rglob("*.png"))[0], tmp_path / "a.png")
-    shutil.copytree(tissue, tmp_path / "new")
+    (tmp_path / "new").mkdir()
+    for path in tissue.rglob("*.png"):  # no class is known of these
+        shutil.copy(path, tmp_path / "new")
     monkeypatch.chdir(tmp_path)
     blocks = python_of("python.md")
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     pytest.importorskip("pandas")
     names = {}
+    monkeypatch.setattr(logging.getLogger("bchisto"), "level", logging.NOTSET)
     for block in blocks:
         for there, here in (
             ("new/a.png", "a.png"),
@@ -168,6 +173,10 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
         ):
             block = block.replace(there, here)
         exec(compile(block, "docs/python.md", "exec"), names)
+    assert set(names["new"].y) == {""}
+    assert {*names["classifier"].predict(names["new"].X)} <= {"benign", "malignant"}
+    assert len(names["new"].names) == 12
+    assert (tmp_path / "night.csv").is_file()
     assert names["darker"].dtype == np.uint8
     assert names["result"].folder.name == "5-grouped-lightgbm"
     assert set(names["metrics"]["tables"]) == {"mine"}
@@ -214,6 +223,8 @@ protocols: tuple[str, ...] = FoldChoice(folds=[5, "70/30"], test_list="test.csv"
 pixels: tuple[int, ...] = ImageSelection(Path("x"), magnifications=40).magnifications
 shares: tuple[float, ...] = TwoClassView(thresholds=[0.5, 0.6]).thresholds
 FeaturizeSettings(weights={"resnet50": Path("x.h5")}, views=["0.5:400", View(0.5, 650)])
+crops: int = FeaturizeSettings(crops="grid").crops
+BoostSettings(heads=["svm", "lightgbm"], seeds=2)
 Scope(variants="one", encoders=["resnet50"], test_images="test")
 Aggregation("group", ["vote", "sum"]), TableChoice(by="site"), ExplainSettings("map")
 FinetuneSettings("alexnet", augmentations="mirror", fresh="top")
@@ -224,6 +235,7 @@ ImageSelection(3)
 FeaturizeSettings(encoders=2.5)
 PredictSettings(html=1)
 TwoClassView("malignant", thresholds="0.5")
+BoostSettings(heads=3)
 """
 
 
@@ -246,7 +258,7 @@ def test_a_stranger_checks_the_types_of_the_guide(tmp_path):
     wrong = checked(tmp_path, calls + MISTAKES, environment)
     last = calls.count("\n")
     errors = [re.match(r"guide.py:(\d+): error: Argument ", line) for line in wrong]
-    assert [int(error[1]) - last for error in errors if error] == [2, 3, 4, 5]
+    assert [int(error[1]) - last for error in errors if error] == [2, 3, 4, 5, 6]
 
 
 def checked(folder, source, environment):
@@ -314,7 +326,10 @@ def test_what_options_say_holds_in_python():
     assert "a command then exits with 1" in Work.__doc__
     assert "a,b" not in ImageSelection.__doc__
     assert "printed" not in ImageSelection.__doc__
-    assert FeaturizeSettings(crops="grid").crops == 0
+    grid = FeaturizeSettings(crops="grid")
+    assert grid.crops == 0
+    assert "'crops': 'grid'" in repr(grid)
+    assert eval(repr(grid)) == grid
     assert "N|grid." in FeaturizeSettings.__doc__
 
 
@@ -482,6 +497,28 @@ def test_figures_as_rows(boosted, tmp_path):
     assert by_name["subgroups site B accuracy"].value == site["accuracy"]["value"]
     pandas.testing.assert_frame_equal(evaluation.panels[0].to_pandas(), mine)
     json.dumps(evaluation.result)
+
+
+def test_mistakes_of_scripts_are_told_in_words(boosted, tissue, tmp_path):
+    """Draws that are no number, an output that is a file, weights that no encoder takes, and negative stains."""
+    pandas = pytest.importorskip("pandas")
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    with pytest.raises(InputError, match="bootstrap='x': give a whole number"):
+        evaluate(table, out=tmp_path / "e", bootstrap="x")
+    (tmp_path / "file").touch()
+    frame = pandas.read_csv(table)
+    for sources in (table, frame, {"mine": frame}):
+        with pytest.raises(OutputError, match="file.*: cannot create this folder"):
+            evaluate(sources, out=tmp_path / "file", bootstrap=0)
+    text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
+    with pytest.raises(InputError, match=text):
+        Predictor(boosted, weights={"resnet50": "x.h5"})
+    with pytest.raises(InputError, match=text):
+        predict(boosted, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
+    assert find_bundle(str(boosted)) == find_bundle(boosted)
+    image = decode_image(sorted(tissue.rglob("*.png"))[0])
+    with pytest.raises(InputError, match="^factors -1 and 1: give none below 0$"):
+        augment_he(image, hematoxylin=-1, eosin=1)
 
 
 def test_no_table_is_refused_in_words(tmp_path):

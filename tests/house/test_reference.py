@@ -4,7 +4,9 @@ import html
 import importlib
 import importlib.util
 import inspect
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,68 @@ def public():
             module = importlib.import_module(room)
             for name in members.split(", "):
                 yield f"{room}.{name}", getattr(module, name)
+
+
+def texts_of(name, item):
+    """Yield (name, docstring) of a public item and of what is public in it."""
+    yield name, inspect.getdoc(item) or ""
+    if inspect.isclass(item):
+        for member, value in vars(item).items():
+            if not member.startswith("_") and (callable(value) or isinstance(value, property)):
+                yield f"{name}.{member}", inspect.getdoc(value) or ""
+
+
+ENTRY_POINTS = {"bchisto.heads", "bchisto.metrics", "bchisto.encoders", "bchisto.stains"}
+
+
+def private_references(name, item, names):
+    """Return names in docstrings that a reader finds on no page."""
+    return [
+        f"{member}: {reference}"
+        for member, text in texts_of(name, item)
+        for reference in re.findall(r"`(bchisto[\w.]+)`", text)
+        if reference not in names and reference not in ENTRY_POINTS
+    ]
+
+
+def test_docstrings_refer_to_what_is_on_a_page():
+    items = dict(public())
+    names = {*items, *(name.rpartition(".")[0] for name in items)}
+    assert [
+        line for name, item in items.items() for line in private_references(name, item, names)
+    ] == []
+
+    def strange():
+        """See `bchisto.core.formats.columns`."""
+
+    assert private_references("strange", strange, names) == [
+        "strange: bchisto.core.formats.columns"
+    ]
+
+
+def test_the_notebook_imports_only_public_names():
+    names = {name for name, _ in public()}
+    cells = json.loads((DOCS / "notebooks" / "breakhis.ipynb").read_text())["cells"]
+    lines = [line for cell in cells for line in cell["source"]]
+    imports = re.findall(r"^from (bchisto[\w.]*) import (.+)$", "".join(lines), re.MULTILINE)
+    imported = {f"{room}.{name}" for room, found in imports for name in found.split(", ")}
+    assert len(imported) > 4
+    assert imported <= names, imported - names
+
+
+def test_the_index_lists_every_name_with_what_it_is(tmp_path):
+    script = DOCS / "make_api_index.py"
+    done = subprocess.run([sys.executable, script, "--check"], check=False)
+    assert done.returncode == 0, "run: python docs/make_api_index.py"
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert "\n  read_splits            Return the positions of the images that train and " in text
+    for name, _ in public():
+        assert re.search(rf"^  {name.rpartition('.')[2]} +\S", text, re.MULTILINE), name
+    shutil.copytree(DOCS / "api", tmp_path / "api")
+    shutil.copy(script, tmp_path)
+    (tmp_path / "api.md").write_text(text.replace("  read_splits ", "  read_folds "))
+    stale = subprocess.run([sys.executable, tmp_path / script.name, "--check"], check=False)
+    assert stale.returncode == 1
 
 
 @pytest.fixture(scope="module")

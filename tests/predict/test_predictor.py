@@ -4,13 +4,14 @@ import csv
 import pickle
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
 from bchisto.core import BundleError, InputError
 from bchisto.core.jobs import Work
-from bchisto.data import decode_image
+from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, predict
 from written_tables import rows_of
 
@@ -137,10 +138,6 @@ def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
         pair = predictor.predict([files[0], picture])
         assert pair.image_ids == (files[0].name, "array1")
         np.testing.assert_array_equal(pair.probabilities, expected)
-        with pytest.raises(
-            InputError, match=r"^array0: an array of uint8 and shape \(96, 96\); give"
-        ):
-            predictor.predict(picture.convert("L"))
     paths = np.array([str(file) for file in files])
     np.testing.assert_array_equal(predictor.predict_proba(paths), expected)
     pandas = pytest.importorskip("pandas")
@@ -196,7 +193,8 @@ def test_outliers_in_a_frame(predictor, tissue):
     pytest.importorskip("pandas")
     found = predictor.predict(sorted(tissue.rglob("*.png"))[:2])
     outliers = Outliers(np.array([99.5, 12.25]), ("a", "b"))
-    frame = replace(found, outliers=outliers).to_pandas()
+    columns = dict(outliers.columns)
+    frame = replace(found, outliers=outliers, columns=columns).to_pandas()
     assert frame["outlier"].tolist() == outliers.marked.tolist() == [True, False]
     assert frame["outlier_percentile"].tolist() == [99.5, 12.25]
     assert frame["nearest_training_images"].tolist() == ["a", "b"]
@@ -208,7 +206,7 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     frame = found.to_pandas()
     shares = ["p_benign", "p_malignant"]
     said = ["predicted", "confidence", "uncertain"]
-    assert list(frame) == ["image_id", *shares, *said, "trained"]
+    assert list(frame) == ["image_id", *shares, *said, "trained", "called", "blank"]
     np.testing.assert_array_equal(
         frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities
     )
@@ -218,3 +216,69 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     for mark in ("uncertain", "trained"):
         assert frame[mark].dtype == bool
         assert frame[mark].map({True: "yes", False: "no"}).tolist() == written[mark].tolist()
+
+
+def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
+    """Alpha over white, palettes and grey as colours, and the orientation of a camera."""
+    from PIL import Image
+
+    rgb = Image.open(sorted(tissue.rglob("*.png"))[0])
+    clear = rgb.convert("RGBA")
+    alpha = np.full((96, 96), 255, np.uint8)
+    alpha[:48] = 0
+    clear.putalpha(Image.fromarray(alpha))
+    deep = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257)
+    pictures = {
+        "rgba.png": clear,
+        "l.png": rgb.convert("L"),
+        "la.png": clear.convert("LA"),
+        "p.png": rgb.quantize(16),
+        "1.png": rgb.convert("1"),
+        "deep.png": deep,
+    }
+    for name, picture in pictures.items():
+        picture.save(tmp_path / name)
+    turned = Image.Exif()
+    turned[274] = 6
+    rgb.save(tmp_path / "turned.png", exif=turned)
+    for name in (*pictures, "turned.png"):
+        with Image.open(tmp_path / name) as picture:
+            expected = predictor.predict(tmp_path / name)
+            found = predictor.predict(picture)
+        assert found.image_ids == ("array0",), name
+        np.testing.assert_array_equal(found.probabilities, expected.probabilities, name)
+    for mode in ("F", "HSV", "CMYK"):
+        text = f"^array0: cannot write mode {mode} as PNG; convert it to RGB$"
+        with pytest.raises(InputError, match=text):
+            predictor.predict(Image.new(mode, (96, 96)))
+
+
+def test_a_message_comes_once_from_a_predictor(tmp_path, caplog):
+    """Of the same words; that of another image is another message."""
+    from bchisto.predict.images import TrainingLooks
+
+    bundle = SimpleNamespace(looks=[{"class": "a", "what": "mpp", "least": 0.5, "most": 0.5}])
+    warned = []
+    for _ in range(3):
+        looks = TrainingLooks(SimpleNamespace(bundle=bundle, rescales=True), warned)
+        looks.warn_unknown([ImageRecord("a", tmp_path / "a", None)])
+    assert len(caplog.records) == len(warned) == 1
+    looks.warn_unknown([ImageRecord(name, tmp_path / name, None) for name in "ab"])
+    assert len(caplog.records) == 2
+
+
+def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
+    """Columns of the table, among them the decision at the operating point of the model, and which images are blank."""
+    files = sorted(tissue.rglob("*.png"))[:3]
+    predict(boosted, files, out=tmp_path / "p.csv", work=Work(jobs=1))
+    rows = rows_of(tmp_path / "p.csv")
+    found = Predictor(boosted).predict([*files, np.full((96, 96, 3), 255, np.uint8)])
+    assert {*found.columns} >= {"called", "trained"}
+    for name, cells in found.columns.items():
+        assert [row[name] for row in rows] == cells[:3], name
+    assert found.blank == (False, False, False, True)
+    pytest.importorskip("pandas")
+    frame = found.to_pandas()
+    assert frame["called"].tolist() == found.columns["called"]
+    assert frame["blank"].tolist() == [False, False, False, True]
+    assert not {"label", "group", "fold"} & {*frame}
