@@ -31,6 +31,7 @@ from .conclusions import (
     power_note,
     ranking_figure,
     rankings,
+    undecided_pairs,
     verdict_of,
     with_choice,
     with_choices,

@@ -128,8 +128,8 @@ def _verdict(change: Figure, p: float) -> Entry:
         verdict = "better"
     elif shown:
         verdict = "worse"
-    holds_zero = change.low <= 0.0 <= change.high
-    return {"verdict": verdict, "disagree": bool(change.interval) and shown == holds_zero}
+    disagree = change.interval is not None and shown != change.excludes_zero
+    return {"verdict": verdict, "disagree": disagree}
 
 
 def named_alike(tables: Sequence[PredictionTable]) -> list[PredictionTable]:

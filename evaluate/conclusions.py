@@ -136,6 +136,22 @@ class Conclusion:
     scarce: dict[str, int]
 
     @property
+    def below(self) -> Figure | None:
+        """The balanced accuracy, if it is below chance, and the verdict is that of the mean over patients."""
+        figure: Figure | None = self.m[BALANCED]
+        if self.verdict.by != BY_UNIT or not figure or figure.value >= self.m["chance"]["balanced"]:
+            return None
+        return figure
+
+    @property
+    def ranks(self) -> Figure | None:
+        """The AUC of two classes, if it is above one half though calls are `below` chance."""
+        if self.below is None or len(self.m["classes"]) > 2:
+            return None
+        auc: Figure | None = self.m["two_class"]["auc"]
+        return auc if auc and auc.value > 0.5 else None
+
+    @property
     def chosen(self) -> bool:
         """Whether the figures are corrected, since this table was chosen among several."""
         return "accuracy" + _CHOSEN in self.m
@@ -314,13 +330,29 @@ def not_surpassed(ranking: Ranking, pairs: Sequence[Metrics]) -> list[str]:
         Of `compare_pairs`.
     """
     first, *others = (panel.table.name for panel in ranking.panels)
-    surpassed = set()
-    for pair in pairs:
-        if (pair["second"], pair["verdict"]) == (first, "better"):
-            surpassed.add(pair["first"])
-        if (pair["first"], pair["verdict"]) == (first, "worse"):
-            surpassed.add(pair["second"])
+    surpassed = {other for pair in pairs for other in _surpassed_in(pair, first)}
     return [name for name in others[max(ranking.leaders - 1, 0) :] if name not in surpassed]
+
+
+def _surpassed_in(pair: Metrics, name: str) -> list[str]:
+    """Return the other table of a pair if one is shown to be better than it."""
+    if (pair["second"], pair["verdict"]) == (name, "better"):
+        return [pair["first"]]
+    if (pair["first"], pair["verdict"]) == (name, "worse"):
+        return [pair["second"]]
+    return []
+
+
+def undecided_pairs(ranking: Ranking, pairs: Sequence[Metrics]) -> list[Metrics]:
+    """Return the comparisons of the first in order with those that it is not equal to, nor shown to be better than."""
+    first = ranking.panels[0].table.name
+    others = {panel.table.name for panel in ranking.panels[ranking.leaders :]} - {first}
+    names = [{pair["first"], pair["second"]} for pair in pairs]
+    return [
+        pair
+        for pair, both in zip(pairs, names, strict=True)
+        if first in both and both & others and not _surpassed_in(pair, first)
+    ]
 
 
 def studies(tables: Sequence[PredictionTable], images: Sequence[str] = ()) -> list[list[int]]:

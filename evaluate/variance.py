@@ -112,6 +112,11 @@ class Figure:
             return None
         return [self.low, self.high]
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval, and 0 is not in it."""
+        return self.low > 0.0 or self.high < 0.0
+
     def json(self) -> dict[str, Any]:
         """Return ``value``, ``interval``, ``method`` and ``reason``, as ``metrics.json`` holds them."""
         return {

@@ -19,6 +19,7 @@ from .. import (
     conclude,
     not_surpassed,
     rankings,
+    undecided_pairs,
     with_figures,
 )
 from .page import render
@@ -151,7 +152,8 @@ def leading(ranked: Sequence[Ranking], pairs: Sequence[Metrics]) -> list[str]:
     for ranking in ranked:
         answer = conclude(ranking.panels[0].metrics)
         rest = not_surpassed(ranking, pairs)
-        texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest, pairs=pairs)
+        undecided = undecided_pairs(ranking, pairs)
+        texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest, undecided=undecided)
     return list(dict.fromkeys(texts))
 
 
