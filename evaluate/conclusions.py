@@ -146,10 +146,13 @@ class Conclusion:
     @property
     def ranks(self) -> Figure | None:
         """The AUC of two classes, if it is above one half though calls are `below` chance."""
-        if self.below is None or len(self.m["classes"]) > 2:
+        view = self.m.get("two_class")
+        if self.below is None or not view or len(self.m["classes"]) > 2:
             return None
-        auc: Figure | None = self.m["two_class"]["auc"]
-        return auc if auc and auc.value > 0.5 else None
+        auc: Figure | None = view["auc"]
+        if auc is None or auc.value <= 0.5:
+            return None
+        return auc
 
     @property
     def chosen(self) -> bool:

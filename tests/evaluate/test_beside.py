@@ -91,6 +91,20 @@ def test_of_a_corrected_answer_what_was_measured_comes_next(tmp_path):
     assert "by chance 50.0 %" in measured
 
 
+def test_of_scores_that_rank_though_calls_are_below_chance_it_is_said_among_which():
+    """Two tables, since the figures of one stand in its section."""
+    tables = [dominated(name) for name in "ab"]
+    panels = panels_of(*tables)
+    view = panels[0].metrics["two_class"]
+    assert view["auc"].value > 0.5 > panels[0].metrics["balanced_accuracy"].value
+    text = said(panels)
+    assert f"The AUC ranks only scores of the same fold: {view['auc'].value:.3f}" in text
+    turned = replace(panels[0].metrics["two_class"]["auc"], value=0.49)
+    for panel in panels:
+        panel.metrics["two_class"]["auc"] = turned
+    assert "The AUC ranks" not in said(panels)
+
+
 def test_balanced_accuracy_below_chance_is_said_with_its_reason():
     (panel,) = panels_of(dominated())
     balanced = panel.metrics["balanced_accuracy"]
