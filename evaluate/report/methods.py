@@ -194,6 +194,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
+        "calibration": None,
         "counts": [],
     }
     entry = tables.get("fusion") or next(iter(tables.values()), None)
@@ -204,6 +205,6 @@ def measured(name: str, metrics: Metrics) -> Entry:
             "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )
         facts["verdict"] = "".join(sentences("verdict.txt", a=conclusion))
-        facts["calibration"] = table["calibration"]
+        facts["calibration"] = entry["calibration"]
         facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
     return facts
