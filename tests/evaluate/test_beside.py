@@ -147,7 +147,7 @@ def test_a_caution_of_some_results_is_called_by_its_subject():
     assert headings(texts) == ["255 images name no patient", "Fold 1 trained on 3 %"]
 
 
-def test_a_result_that_learnt_nothing_is_counted():
+def test_a_result_that_learnt_nothing_is_counted(tmp_path):
     flat = replace(table(0.9, seed=3), name="flat")
     flat = replace(flat, probabilities=np.full_like(flat.probabilities, 0.5))
     flat = replace(flat, predicted=np.zeros_like(flat.predicted))
@@ -157,6 +157,8 @@ def test_a_result_that_learnt_nothing_is_counted():
     assert "Chosen among 3 results on the same images and folds (1 of them learnt nothing) as" in (
         said(panels)
     )
+    _, text = written(tmp_path, panels)
+    assert "of the best of 3 results (1 of them learnt nothing) are corrected" in text
     assert "Chosen among 2 results on the same images and folds as" in said(
         panels_of(table(0.7, name="a"), table(0.8, seed=1, name="b"))
     )
@@ -247,8 +249,8 @@ def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
         _, second = leading(ranked, [moved])
         names = (other, best) if swapped else (best, other)
         assert second == (
-            "By patient, though, the 95 % CI of the difference does not contain 0: "
-            f"{names[0]} minus {names[1]} +20.0 (+10.0 to +30.0) points"
+            "By patient, 95 % CIs of single differences, not corrected for the number of comparisons, do not contain "
+            f"0: {names[0]} minus {names[1]} +20.0 (+10.0 to +30.0) points"
         )
 
 
@@ -266,6 +268,10 @@ def test_how_good_a_model_is_has_its_count_beside_what_to_expect():
     (panel,) = panels_of(dominated())
     known = measured("m", {"tables": {"t": panel.metrics}})
     text = shown_by("known(lines, verdict)", **known)
+    assert (
+        "cross-validation, by models of single folds; their mean, which predicts here, was not measured:"
+        in text
+    )
     lead, _, rest = text.partition(" 18 of 80 images right: 22.5 % ")
     assert "right on average over 21 patients" in lead
     count, _, expected = rest.partition("expect about")
@@ -273,6 +279,9 @@ def test_how_good_a_model_is_has_its_count_beside_what_to_expect():
     assert expected
     assert not re.search(r"\.\s+\.", text)
     assert known["calibration"] == panel.metrics["calibration"]
+    (panel,) = panels_of(table(0.8, folds=1))
+    alone = measured("m", {"tables": {"t": panel.metrics}})
+    assert "measured on images that it was not trained on:" in shown_by("known(lines)", **alone)
 
 
 @pytest.mark.parametrize("right", [9, 19])
@@ -282,3 +291,45 @@ def test_a_mark_that_tells_nothing_is_called_so_beside_its_count(right):
     sentence = "95.0 % of those marked were right, of the others 80.0 %"
     assert (sentence in text) == (right == 19)
     assert ("uninformative" in text) == (right == 19)
+    origin = "of images predicted by models of single folds that had not trained on them, 95.0 %"
+    assert (origin in text) == (right == 19)
+
+
+@pytest.mark.parametrize(
+    ("patients", "verdict"), [(6, "not shown"), (6, "better"), (40, "not shown")]
+)
+def test_few_patients_are_a_caution_if_no_verdict_rests_on_them(patients, verdict):
+    (panel,) = panels_of(table(1.0 if verdict == "better" else 0.5, patients=patients, per=4))
+    conclusion = conclude(panel.metrics)
+    conclusion = replace(conclusion, verdict=replace(conclusion.verdict, kind=verdict))
+    texts = sentences("cautions.txt", a=conclusion, doubts=None)
+    caution = (
+        "Only 3 patients of the class benign, 3 patients of the class malignant: what is right of so few says little "
+        "of others"
+    )
+    assert (caution in texts) == (patients == 6 and verdict == "not shown")
+    assert ("rests on only 3 patients" in "".join(sentences("verdict.txt", a=conclusion))) == (
+        verdict == "better"
+    )
+
+
+def test_figures_without_interval_are_marked_in_sentences():
+    (panel,) = panels_of(table(1.0, patients=40))
+    figure = panel.metrics["balanced_accuracy"]
+    bare = replace(figure, low=None, high=None, method="", reason="why")
+    for shown, end in ((figure, f"({100 * figure.low:.1f} to "), (bare, "(no CI)")):
+        text = page_templates("bchisto.evaluate.report").from_string(
+            "{% import 'say.txt' as say %}{{ say.reached(point) }}"
+        )
+        both = {"sensitivity": shown, "specificity": shown}
+        assert text.render(point=both).count(f"100.0 % {end}") == 2
+
+
+def test_what_to_expect_of_a_table_from_elsewhere_depends_on_its_training():
+    sure = "compatible with these data, if none of these patients trained the model."
+    for folds in (3, 0):
+        each = replace(table(0.8, patients=40, folds=folds), protocol="folds" if folds else "")
+        (panel,) = panels_of(each)
+        text = " ".join(sentences("terminal.txt", name="t", a=conclude(panel.metrics), warnings=[]))
+        assert (sure in text) == (not folds)
+        assert ("compatible with these data." in text) == bool(folds)
