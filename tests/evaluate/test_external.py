@@ -79,6 +79,8 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         in " ".join(out.split())
     )
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
+    assert "drop (internal minus external), with 95 % CI" in report
+    assert row["figures"]["accuracy"]["drop"]["value"] == pytest.approx(0.1)
     assert "Thresholds of out for a target sensitivity, applied to in" in report
     view = TwoClassView(sensitivities=0.6)
     (row,) = evaluate(

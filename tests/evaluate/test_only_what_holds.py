@@ -476,3 +476,53 @@ def test_the_same_images_are_no_external_validation(tmp_path):
         page = (out / "report.html").read_text()
         assert ("external validation" in page.lower()) == validated
         assert "Against other tables" in page
+
+
+def test_the_methods_say_what_is_called_better_than_chance():
+    rule = (
+        "Calls are called better than chance if the interval of balanced accuracy, or without one that of accuracy by "
+        "patient, lies above what chance reaches."
+    )
+    every = [table(right, patients=40, seed=1) for right in (0.9, 0.5)]
+    for each, kind in zip(every, ("better", "not shown"), strict=True):
+        assert rule in methods_of(each)
+        verdict = conclude(measure(each)).verdict
+        assert (verdict.kind, verdict.by) == (kind, "balanced_accuracy")
+        assert (verdict.figure.low > verdict.chance) == (kind == "better")
+
+
+def test_the_methods_say_where_the_method_of_each_interval_is(tmp_path):
+    (panel,) = panels_of(table(0.8, patients=40), chosen=False)
+    page, text = written(tmp_path, [panel])
+    assert (
+        "The table below names the method of the main figures; metrics.json has that of each."
+        in text
+    )
+    listed = page.partition("How each 95 % CI was computed")[2].partition("</table>")[0]
+    assert "balanced accuracy" in listed
+    assert "sensitivity" not in listed
+    (point, *_) = panel.metrics["two_class"]["thresholds"]
+    for name in ("sensitivity", "specificity", "ppv", "npv"):
+        assert point[name].interval
+        assert point[name]["method"]
+
+
+def test_operating_points_are_not_said_to_be_given():
+    (panel,) = panels_of(table(0.8), chosen=False)
+    text = methods_text([panel.metrics], runs=[{}], pairs=[])
+    assert "were not fitted." in text
+    assert "given" not in text.partition("Operating points")[2].partition("fitted")[0]
+
+
+def test_the_intercept_is_said_to_be_of_a_slope_of_one(tmp_path):
+    (panel,) = panels_of(table(0.7, patients=60, seed=2), chosen=False)
+    assert panel.metrics["calibration"]["slope"]
+    _, text = written(tmp_path, [panel])
+    for part in (
+        "logistic recalibration of the confidence in the predicted class, the intercept with the slope held at 1",
+        "of the confidence in the predicted class: 1 and 0 are perfect",
+        "and intercept (with the slope held at 1) ",
+        "Calibration slope of the score",
+        ", intercept (with the slope held at 1) ",
+    ):
+        assert part in text
