@@ -135,6 +135,7 @@ def values_of_metrics(folder: Path) -> list[float]:
     # facts that came after the values were kept, and are no figures
     for metrics in result["tables"].values():
         del metrics["learnt"], metrics["units"]["trained_groups"], metrics["units"]["of_class"]
+        metrics.get("choice", {}).pop("idle", None)
     for pair in result["comparisons"]:
         del pair["ungrouped"]
     return list(numbers_in(result))
