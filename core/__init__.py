@@ -88,7 +88,6 @@ __all__ = [
     "InputError",
     "MissingInputError",
     "OutputError",
-    "RefusedImageError",
     "ReportError",
     "SettingsConflictError",
     "StoreError",

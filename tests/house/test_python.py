@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.apps.recipes import Scope
+from bchisto.apps.recipes import Scope, reproduce, trial
 from bchisto.apps.recipes.reproduce import _prepared
 from bchisto.apps.recipes.trial import _quick_settings
 from bchisto.boost import BoostSettings, FeatureChoice, get_head, train
@@ -23,7 +23,7 @@ from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, re
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.evaluate import TableChoice, TwoClassView, evaluate, read_predictions
 from bchisto.evaluate.conclusions import verdict_of
-from bchisto.featurize import FeaturizeSettings, View, open_store
+from bchisto.featurize import FeaturizeSettings, View, featurize, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, find_bundle, predict
 from bchisto.stains import augment_he
@@ -203,7 +203,7 @@ def python_of(page):
 
 FURTHER = """
 from bchisto.apps.explain import ExplainSettings
-from bchisto.apps.recipes import Scope
+from bchisto.apps.recipes import Scope, reproduce, trial
 from bchisto.boost import FeatureChoice
 from bchisto.data import FoldChoice
 from bchisto.evaluate import Aggregation, TableChoice
@@ -510,6 +510,16 @@ def test_mistakes_of_scripts_are_told_in_words(boosted, tissue, tmp_path):
     for sources in (table, frame, {"mine": frame}):
         with pytest.raises(OutputError, match="file.*: cannot create this folder"):
             evaluate(sources, out=tmp_path / "file", bootstrap=0)
+    weights = {"mobilnetv2": "x.h5"}
+    misspelt = "`weights` mobilnetv2=x.h5: no such encoder; did you mean mobilenetv2?"
+    for call in (
+        lambda: featurize(tissue, out=tmp_path / "r", settings={"weights": weights}),
+        lambda: trial(tissue, out=tmp_path / "r", weights=weights),
+        lambda: reproduce("bach", tissue, out=tmp_path / "r", weights=weights),
+    ):
+        with pytest.raises(InputError) as refusal:
+            call()
+        assert str(refusal.value).startswith(misspelt)
     text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
     with pytest.raises(InputError, match=text):
         Predictor(boosted, weights={"resnet50": "x.h5"})
