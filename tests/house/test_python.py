@@ -403,6 +403,23 @@ def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
     assert len(two.result["comparisons"]) == 3
 
 
+def test_a_frame_without_folds_is_told_and_compared(boosted, tmp_path, caplog):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    evaluate({"theirs": frame}, out=tmp_path / "a", bootstrap=0)
+    said = "no column fold, so rows count as one test set"
+    assert said not in caplog.text
+    frames = {"mine": frame.drop(columns="fold"), "theirs": frame}
+    evaluation = evaluate(frames, out=tmp_path / "b", bootstrap=0)
+    assert [record.message for record in caplog.records if said in record.message] == [
+        f"mine: {said}"
+    ]
+    mine, theirs, *_ = evaluation.summary()
+    assert mine.endswith(f"; {said}")
+    assert theirs.endswith("; 3 folds of the table")
+    assert len(evaluation.result["comparisons"]) == 1
+
+
 def test_data_frames_by_name(boosted, tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
@@ -572,9 +589,10 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     figure = evaluation.result["tables"]["good"]["accuracy"]
     low, high = figure["interval"]
     assert good.startswith(f"good: accuracy {figure['value']:.3f} [{low:.3f}, {high:.3f}]; ")
-    assert good.endswith("], shown to be better than chance")
-    assert bad.endswith("], shown to be worse than chance")
-    assert chance.endswith("], not shown to be better than chance")
+    folds = "; no column fold, so rows count as one test set"
+    assert good.endswith(f"], shown to be better than chance{folds}")
+    assert bad.endswith(f"], shown to be worse than chance{folds}")
+    assert chance.endswith(f"], not shown to be better than chance{folds}")
     assert notes == evaluation.result["notes"]
     close = evaluate([tables[0], tables[4]], out=tmp_path / "g", bootstrap=0)
     corrected = verdict_of(close.panels[0].metrics).figure
@@ -583,7 +601,7 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     assert words in close.summary()[0]
     alone = evaluate(tables[3], out=tmp_path / "f", bootstrap=0)
     line = alone.summary()[0]
-    assert line.endswith("without an interval, so not compared with chance")
+    assert line.endswith(f"without an interval, so not compared with chance{folds}")
     assert "[" not in line
     assert line in alone._repr_html_()
 
