@@ -156,7 +156,7 @@ def evaluate(
     bootstrap = converted(bootstrap, "bootstrap", int)
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
-    steps = (aggregation or Aggregation()).steps()
+    steps = Aggregation.of(aggregation).steps()
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     with with_files(sources, folder) as files:
         paths = converted(files, "sources", tuple[Path, ...])

@@ -15,15 +15,15 @@ from bchisto.apps.recipes import Scope, reproduce, trial
 from bchisto.apps.recipes.reproduce import _prepared
 from bchisto.apps.recipes.trial import _quick_settings
 from bchisto.boost import BoostSettings, FeatureChoice, get_head, train
-from bchisto.core import InputError, OutputError, WeightsError, converted
+from bchisto.core import InputError, MissingInputError, OutputError, WeightsError, converted
 from bchisto.core.formats import read_header
 from bchisto.core.jobs import Work
 from bchisto.core.runs import read_run
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
-from bchisto.encoders import Encoder, EncoderChoice
+from bchisto.encoders import Encoder, EncoderChoice, open_encoder
 from bchisto.evaluate import TableChoice, TwoClassView, evaluate, read_predictions
 from bchisto.evaluate.conclusions import verdict_of
-from bchisto.featurize import FeaturizeSettings, View, featurize, open_store
+from bchisto.featurize import FeaturizeSettings, View, featurize, load_features, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, find_bundle, predict
 from bchisto.stains import augment_he
@@ -537,6 +537,20 @@ def test_mistakes_of_scripts_are_told_in_words(boosted, tissue, tmp_path):
         with pytest.raises(InputError) as refusal:
             call()
         assert str(refusal.value).startswith(misspelt)
+    for call in (
+        lambda: train(out=tmp_path / "gone"),
+        lambda: load_features(tmp_path / "gone"),
+    ):
+        with pytest.raises(
+            MissingInputError, match="gone: no such run folder; run bchisto featurize"
+        ):
+            call()
+    of_images = evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="image")
+    assert [*of_images.result["tables"]] == ["predictions"]
+    with pytest.raises(InputError, match="levels.*imago"):
+        evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="imago")
+    with pytest.raises(InputError, match="resnet51: no such encoder"):
+        open_encoder("resnet51")
     text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
     with pytest.raises(InputError, match=text):
         Predictor(boosted, weights={"resnet50": "x.h5"})
