@@ -140,6 +140,7 @@ class Predictor:
     """A model file that is loaded once and predicts arrays or files.
 
     A pickled one, as for processes of joblib, is its path and its settings: whoever reads it loads the file again.
+    Threads may share one. Arrays and pictures are written to the folder for temporary files while they are read.
 
     Parameters
     ----------

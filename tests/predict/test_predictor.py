@@ -5,6 +5,7 @@ import errno
 import os
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -253,6 +254,14 @@ def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
         text = f"^array0: cannot write mode {mode} as PNG; convert it to RGB$"
         with pytest.raises(ImageError, match=text):
             predictor.predict(Image.new(mode, (96, 96)))
+
+
+def test_threads_may_share_a_predictor(predictor, tissue):
+    arrays = [decode_image(file) for file in sorted(tissue.rglob("*.png"))[:4]]
+    expected = [predictor.predict_proba(array) for array in arrays]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(predictor.predict_proba, arrays * 2))
+    np.testing.assert_array_equal(together, expected * 2)
 
 
 def test_a_full_disk_is_no_matter_of_the_image(predictor, monkeypatch):
