@@ -14,6 +14,7 @@ from ..core import (
     InputError,
     Many,
     Message,
+    MissingInputError,
     PathInput,
     SettingsConflictError,
     TextInput,
@@ -402,7 +403,7 @@ def train(
         )
     if not choice.features and not (run / "features").is_dir():
         what = "a folder without features" if run.is_dir() else "no such run folder"
-        raise InputError("{}: {}; run {featurize.images:DIR --out {}} first", run, what, run)
+        raise MissingInputError("{}: {}; run {featurize.images:DIR --out {}} first", run, what, run)
     preset = settings.lightgbm
     config = {"out": str(run), **plain_options(choice, settings, schemes, view)}
     with record_run(run, command="boost", config=config, work=work) as record:

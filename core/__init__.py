@@ -12,6 +12,7 @@ from .errors import (
     MissingInputError,
     OutputError,
     OverwrittenError,
+    RefusedImageError,
     ReportError,
     SettingsConflictError,
     StoreError,

@@ -267,6 +267,10 @@ class TissueError(ImageError):
     """An image with too little tissue to estimate its stains."""
 
 
+class RefusedImageError(ImageError, InputError):
+    """An image that was refused before any work began: it is none, or too small."""
+
+
 class StoreError(BchistoError, ValueError):
     """A feature file that is damaged, unfinished, of a newer schema, or not a feature file of bchisto."""
 

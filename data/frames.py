@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core import InputError, items_of, reworded
+from ..core.formats import FOLD
 from ..core.jobs import atomic_output, ensure_folder
+
+_log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def with_files(sources: Any, folder: Path) -> Iterator[list[Any]]:
     """Give sources in which each data frame is a file, in `folder` by its position, or in ``frames`` by its name.
+
+    A frame without folds is logged.
 
     After an error none of the files that are new is left, and it names the frame, and a row by its index.
 
@@ -35,6 +41,8 @@ def with_files(sources: Any, folder: Path) -> Iterator[list[Any]]:
             if not hasattr(source, "to_csv"):
                 given.append(source)
                 continue
+            if not any(FOLD.matching(map(str, source.columns))):
+                _log.warning("%s: no column fold, so rows count as one test set", path.stem)
             ensure_folder(path.parent)
             if not path.exists():
                 undo.callback(path.unlink, missing_ok=True)

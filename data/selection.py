@@ -19,6 +19,7 @@ from ..core import (
     Message,
     OptionalPath,
     PathInput,
+    RefusedImageError,
     Settings,
     Texts,
     converted,
@@ -442,7 +443,7 @@ def check_headers(
 
     Raises
     ------
-    InputError
+    RefusedImageError
         An image cannot be used and `skip_errors` is False, or no image can be used.
     """
     headers = {}
@@ -467,7 +468,7 @@ def check_headers(
         if record.image_id not in unusable
     )
     if refused and not usable:
-        raise InputError(
+        raise RefusedImageError(
             "none of the {} images can be used; first: {}", len(records), refused[0][1]
         )
     report_findings(header_findings(usable, most=_MOST_DEEP))
@@ -490,7 +491,7 @@ def _refused(
             if len(refused) == len(records):
                 text = " (nor can the {} others be used)"
             more = Message(text, len(refused) - 1)
-        raise InputError("{}{}", refused[0][1], more)
+        raise RefusedImageError("{}{}", refused[0][1], more)
     for _, text in refused:
         _log.warning("left out: %s", text)
     return refused

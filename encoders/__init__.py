@@ -39,7 +39,7 @@ from .registry import (
     LEAST_OF_PARTIAL,
     EncoderChoice,
     EncoderSpec,
-    check_encoder_name,
+    check_encoder_names,
     encoder_facts,
     get_spec,
     is_folded,

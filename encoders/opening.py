@@ -19,6 +19,7 @@ from ..core import (
     BundleError,
     InputError,
     WeightsError,
+    converted,
     extension_names,
     load_extension,
 )
@@ -114,6 +115,7 @@ def open_encoder(
     Parameters
     ----------
     choice : EncoderChoice
+        Or its text.
     weights : str
         As in `Encoder`. For an encoder of the catalogue, the folder or file of its weights. Ignored for ``hub:`` and
         ``onnx:``, which contain their weights.
@@ -136,6 +138,7 @@ def open_encoder(
     DependencyError
         A package is missing; the message names it.
     """
+    choice = converted(choice, "choice", EncoderChoice)
     offered = _offered(choice)
     kind = _kind_of(choice, offered)
     engine = _engine_of(kind, engine, choice)

@@ -137,6 +137,10 @@ def weight_options(value: Any, name: str = "weights") -> tuple[str, ...]:
     return converted(value, name, tuple[str, ...])
 
 
+_OF_ENCODER = re.compile(r"([A-Za-z0-9_-]+)=(.+)")
+"""Weights of one encoder."""
+
+
 def weights_of(options: Sequence[str], encoder: str) -> str:
     """Return the weights that `options` select for an encoder.
 
@@ -148,7 +152,7 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
     weights = "imagenet"
     weights_by_encoder = {}
     for option in options:
-        match = re.fullmatch(r"([A-Za-z0-9_-]+)=(.+)", option)
+        match = _OF_ENCODER.fullmatch(option)
         if match is None:
             weights = option
         else:
@@ -315,8 +319,16 @@ def list_encoders() -> list[str]:
     return sorted(BUILT_IN.union(extension_names(ENTRY_POINT_GROUP)))
 
 
-def check_encoder_name(choice: EncoderChoice) -> None:
-    """Refuse an unknown encoder, before anything is loaded.
+def check_encoder_names(choices: Iterable[EncoderChoice], weights: Iterable[str] = ()) -> None:
+    """Refuse unknown encoders, and weights of misspelt ones, before anything is loaded.
+
+    Weights of names like no encoder's pass: they may be of a network to fine-tune.
+
+    Parameters
+    ----------
+    choices : iterable of EncoderChoice
+    weights : iterable of str
+        As in `weights_of`.
 
     Raises
     ------
@@ -324,14 +336,19 @@ def check_encoder_name(choice: EncoderChoice) -> None:
         There is no such encoder; the message suggests a similar name.
     """
     names = (*list_encoders(), *CATALOGUE, *extension_names(VECTOR_GROUP))
-    if not choice.runner and choice.name not in names:
-        like = closest(choice.name, names)
-        meant = f"did you mean {like}? " if like else ""
-        raise InputError(
-            "{encoders} {}: no such encoder; {}`bchisto encoder list` prints all",
-            choice.name,
-            meant,
-        )
+    text = "{}: no such encoder; {}`bchisto encoder list` prints all"
+    for choice in choices:
+        if not choice.runner and choice.name not in names:
+            like = closest(choice.name, names)
+            meant = f"did you mean {like}? " if like else ""
+            raise InputError(f"{{encoders}} {text}", choice.name, meant)
+    for option in weights:
+        match = _OF_ENCODER.fullmatch(option)
+        if match is None or match[1].casefold() in names:
+            continue
+        like = closest(match[1], names)
+        if like and not match[1].casefold().startswith(RUNNERS):
+            raise InputError(f"{{weights}} {text}", option, f"did you mean {like}? ")
 
 
 def get_spec(name: str) -> EncoderSpec:
@@ -346,7 +363,7 @@ def get_spec(name: str) -> EncoderSpec:
     offered = load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")
     if offered is not None:
         return offered
-    check_encoder_name(EncoderChoice(name))
+    check_encoder_names([EncoderChoice(name)])
     applications = _applications()
     if name == RESNET50_KERAS213:
         preprocess = applications["resnet50"][0].preprocess_input

@@ -54,17 +54,19 @@ class Evaluation:
     result: Entry = field(repr=False)
 
     def summary(self) -> list[str]:
-        """Return a line for each table, with its figures and what they show, and then the notes."""
+        """Return a line for each table, with its figures, what they show and its folds, and then the notes."""
         lines = []
         for panel in self.panels:
-            accuracy = _shown(panel.metrics["accuracy"])
             verdict = verdict_of(panel.metrics)
             metric = (verdict.by or "balanced_accuracy").replace("_", " ")
             words = f"{metric} {_shown(verdict.figure)}, "
             if verdict.by and verdict.figure != panel.metrics[verdict.by]:
                 words += "corrected for the choice, "
             words += _VERDICTS[verdict.kind]
-            lines.append(f"{panel.table.name}: accuracy {accuracy}; {words}")
+            accuracy = _shown(panel.metrics["accuracy"])
+            lines.append(
+                f"{panel.table.name}: accuracy {accuracy}; {words}; {panel.table.protocol}"
+            )
         return [*lines, *self.result["notes"]]
 
     def to_pandas(self) -> Any:
@@ -140,8 +142,8 @@ def evaluate(
     Returns
     -------
     Evaluation
-        Paired tests are made between tables that hold the same images in the same folds, and the notes say which do
-        not.
+        Paired tests are made between tables that hold the same images in the same folds (those without folds fit any),
+        and the notes say which do not.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def evaluate(
     bootstrap = converted(bootstrap, "bootstrap", int)
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
-    steps = (aggregation or Aggregation()).steps()
+    steps = Aggregation.of(aggregation).steps()
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     with with_files(sources, folder) as files:
         paths = converted(files, "sources", tuple[Path, ...])

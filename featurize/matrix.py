@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import InputError, PathInput, converted, few
+from ..core import InputError, MissingInputError, PathInput, converted, few
 from ..core.formats import Array, Floats32, as_frame
 from .store import open_store
 
@@ -90,7 +90,7 @@ def _stores_in(run: Path) -> list[Path]:
     files = sorted(run.glob("features/*.h5")) or sorted(run.glob("*.h5"))
     if not files:
         what = "no feature file in this folder" if run.is_dir() else "no such run folder"
-        raise InputError(f"{run}: {what}; run bchisto featurize first")
+        raise MissingInputError(f"{run}: {what}; run bchisto featurize first")
     return files
 
 

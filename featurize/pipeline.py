@@ -41,7 +41,7 @@ from ..data import (
     pixel_findings,
     report_findings,
 )
-from ..encoders import CropEncoder, Encoder, check_encoder_name
+from ..encoders import CropEncoder, Encoder, check_encoder_names
 from ..stains import stain_notes
 from .plan import StorePlan, describing_resources, encoder_of, executed_settings, plan_stores
 from .presets import seen_scales
@@ -132,8 +132,7 @@ def featurize(
     selection = ImageSelection.of(images)
     settings = FeaturizeSettings.of(settings)
     work = Work.of(work)
-    for choice in settings.encoders:
-        check_encoder_name(choice)
+    check_encoder_names(settings.encoders, settings.weights)
     selection.refuse_as_run(run)
     settings = executed_settings(settings, run / "run.json", anew=work.overwrite)
     config = {"out": str(run), **plain_options(selection, settings, work)}

@@ -140,6 +140,7 @@ class Predictor:
     """A model file that is loaded once and predicts arrays or files.
 
     A pickled one, as for processes of joblib, is its path and its settings: whoever reads it loads the file again.
+    Threads may share one. Arrays and pictures are written to the folder for temporary files while they are read.
 
     Parameters
     ----------
@@ -210,10 +211,12 @@ class Predictor:
         MissingInputError
             A path is not there.
         InputError
-            There are no images, one is given twice, an array or picture is no RGB image, or a manifest does
-            not fit.
+            There are no images, one is given twice, or a manifest does not fit.
         ImageError
-            A file is damaged or not an image, or an image is too small for the model.
+            A file is damaged or not an image, an array or picture is no RGB image, or an image is too small for the
+            model.
+        DiskFullError
+            The folder for temporary files has no space left for arrays and pictures.
         """
         model = self._model
         settings = replace(self._settings, mpp=mpp)

@@ -11,7 +11,7 @@ from ...core import InputError, Many, PathInput, ReportError, TextInput, convert
 from ...core.jobs import Work
 from ...core.runs import record_run
 from ...crossval import CrossValidation
-from ...encoders import weight_options
+from ...encoders import check_encoder_names, weight_options
 from ...evaluate.report import PublishedTable, reporting, write_published, write_report
 from .estimate import Estimate
 from .form import load_recipe
@@ -209,6 +209,7 @@ def _prepared(
         weights=weight_options(weights),
         **vars(Scope.of(scope)),
     )
+    check_encoder_names((), request.weights)
     recipe = load_recipe(name)
     if recipe.measures_encoder and not request.encoders:
         raise InputError("{}: measures an encoder; name it with {encoders:NAME}", recipe.name)

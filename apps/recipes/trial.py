@@ -29,7 +29,7 @@ from ...data import FoldChoice, ImageSelection, make_bach
 from ...encoders import (
     EncoderChoice,
     cached_encoder,
-    check_encoder_name,
+    check_encoder_names,
     gives_maps,
     weight_options,
 )
@@ -251,12 +251,12 @@ def _quick_settings(
         keep.append("encoders")
         choices = converted(encoders, "encoders", tuple[EncoderChoice, ...])
         options["encoders"] = choices
-        for choice in choices:
-            check_encoder_name(choice)
+        check_encoder_names(choices)
         if not all(map(gives_maps, choices)):
             options |= {"mode": "exact", "crops": _CROPS}
     if weights:
         options["weights"] = weight_options(weights)
+        check_encoder_names((), options["weights"])
     settings, _, _ = choose_settings(options, keep=keep)
     return settings, keep
 

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import ImageError, InputError, Message, by_key, few, letters_of
+from ...core import (
+    ImageError,
+    Message,
+    RefusedImageError,
+    by_key,
+    few,
+    letters_of,
+    output_error,
+)
 from ...core.formats import ImageHeader, Integers, decode_image, largest_sample, read_header
 from ...core.jobs import in_threads
 from ..dataset import Dataset, ImageRecord, part_of
@@ -64,22 +72,26 @@ def save_image(image: Any, path: Path) -> ImageRecord:
 
     Raises
     ------
-    InputError
+    RefusedImageError
         The array is no RGB image, or the picture is of a kind that PNG has not, such as CMYK.
+    OutputError
+        The file cannot be written; `DiskFullError` if the disk is full.
     """
     from PIL import Image, ImageOps
 
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
             text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
-            raise InputError(text, path.name, image.dtype, image.shape)
+            raise RefusedImageError(text, path.name, image.dtype, image.shape)
         picture = Image.fromarray(np.ascontiguousarray(image))
     else:
         picture = ImageOps.exif_transpose(image)
     try:
         picture.save(path, "PNG", compress_level=1)
     except OSError as error:
-        raise InputError("{}: {}; convert it to RGB", path.name, error) from error
+        if error.errno is not None:  # of the disk, not of the picture
+            raise output_error(error, f"{path.name}: cannot be written to {path.parent}") from error
+        raise RefusedImageError("{}: {}; convert it to RGB", path.name, error) from error
     return ImageRecord(image_id=path.name, path=path, label=None)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from bchisto.core import InputError
-from bchisto.encoders import EncoderChoice, weights_of
+from bchisto.encoders import EncoderChoice, check_encoder_names, weights_of
 from own_process import printed_by
 
 
@@ -40,3 +40,8 @@ def test_weights_per_encoder():
     assert {name: weights_of(options, name) for name in expected} == expected
     assert weights_of((), "vgg16") == "imagenet"
     assert weights_of(("/path/with=sign.h5",), "vgg16") == "/path/with=sign.h5"
+    check_encoder_names(
+        (), (*options, "timm-resnet18-a1_in1k=x", "googlenet=x.npz", "/path/with=sign.h5")
+    )
+    with pytest.raises(InputError, match="^`weights` VGG17=x: no such encoder; did you mean vgg19"):
+        check_encoder_names((), ("VGG17=x",))

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.apps.recipes import Scope
+from bchisto.apps.recipes import Scope, reproduce, trial
 from bchisto.apps.recipes.reproduce import _prepared
 from bchisto.apps.recipes.trial import _quick_settings
 from bchisto.boost import BoostSettings, FeatureChoice, get_head, train
-from bchisto.core import InputError, OutputError, WeightsError, converted
+from bchisto.core import InputError, MissingInputError, OutputError, WeightsError, converted
 from bchisto.core.formats import read_header
 from bchisto.core.jobs import Work
 from bchisto.core.runs import read_run
 from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
-from bchisto.encoders import Encoder, EncoderChoice
+from bchisto.encoders import Encoder, EncoderChoice, open_encoder
 from bchisto.evaluate import TableChoice, TwoClassView, evaluate, read_predictions
 from bchisto.evaluate.conclusions import verdict_of
-from bchisto.featurize import FeaturizeSettings, View, open_store
+from bchisto.featurize import FeaturizeSettings, View, featurize, load_features, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, find_bundle, predict
 from bchisto.stains import augment_he
@@ -203,7 +203,7 @@ def python_of(page):
 
 FURTHER = """
 from bchisto.apps.explain import ExplainSettings
-from bchisto.apps.recipes import Scope
+from bchisto.apps.recipes import Scope, reproduce, trial
 from bchisto.boost import FeatureChoice
 from bchisto.data import FoldChoice
 from bchisto.evaluate import Aggregation, TableChoice
@@ -403,6 +403,23 @@ def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
     assert len(two.result["comparisons"]) == 3
 
 
+def test_a_frame_without_folds_is_told_and_compared(boosted, tmp_path, caplog):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    evaluate({"theirs": frame}, out=tmp_path / "a", bootstrap=0)
+    said = "no column fold, so rows count as one test set"
+    assert said not in caplog.text
+    frames = {"mine": frame.drop(columns="fold"), "theirs": frame}
+    evaluation = evaluate(frames, out=tmp_path / "b", bootstrap=0)
+    assert [record.message for record in caplog.records if said in record.message] == [
+        f"mine: {said}"
+    ]
+    mine, theirs, *_ = evaluation.summary()
+    assert mine.endswith(f"; {said}")
+    assert theirs.endswith("; 3 folds of the table")
+    assert len(evaluation.result["comparisons"]) == 1
+
+
 def test_data_frames_by_name(boosted, tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
@@ -510,6 +527,30 @@ def test_mistakes_of_scripts_are_told_in_words(boosted, tissue, tmp_path):
     for sources in (table, frame, {"mine": frame}):
         with pytest.raises(OutputError, match="file.*: cannot create this folder"):
             evaluate(sources, out=tmp_path / "file", bootstrap=0)
+    weights = {"mobilnetv2": "x.h5"}
+    misspelt = "`weights` mobilnetv2=x.h5: no such encoder; did you mean mobilenetv2?"
+    for call in (
+        lambda: featurize(tissue, out=tmp_path / "r", settings={"weights": weights}),
+        lambda: trial(tissue, out=tmp_path / "r", weights=weights),
+        lambda: reproduce("bach", tissue, out=tmp_path / "r", weights=weights),
+    ):
+        with pytest.raises(InputError) as refusal:
+            call()
+        assert str(refusal.value).startswith(misspelt)
+    for call in (
+        lambda: train(out=tmp_path / "gone"),
+        lambda: load_features(tmp_path / "gone"),
+    ):
+        with pytest.raises(
+            MissingInputError, match="gone: no such run folder; run bchisto featurize"
+        ):
+            call()
+    of_images = evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="image")
+    assert [*of_images.result["tables"]] == ["predictions"]
+    with pytest.raises(InputError, match="levels.*imago"):
+        evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="imago")
+    with pytest.raises(InputError, match="resnet51: no such encoder"):
+        open_encoder("resnet51")
     text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
     with pytest.raises(InputError, match=text):
         Predictor(boosted, weights={"resnet50": "x.h5"})
@@ -562,9 +603,10 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     figure = evaluation.result["tables"]["good"]["accuracy"]
     low, high = figure["interval"]
     assert good.startswith(f"good: accuracy {figure['value']:.3f} [{low:.3f}, {high:.3f}]; ")
-    assert good.endswith("], shown to be better than chance")
-    assert bad.endswith("], shown to be worse than chance")
-    assert chance.endswith("], not shown to be better than chance")
+    folds = "; no column fold, so rows count as one test set"
+    assert good.endswith(f"], shown to be better than chance{folds}")
+    assert bad.endswith(f"], shown to be worse than chance{folds}")
+    assert chance.endswith(f"], not shown to be better than chance{folds}")
     assert notes == evaluation.result["notes"]
     close = evaluate([tables[0], tables[4]], out=tmp_path / "g", bootstrap=0)
     corrected = verdict_of(close.panels[0].metrics).figure
@@ -573,7 +615,7 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     assert words in close.summary()[0]
     alone = evaluate(tables[3], out=tmp_path / "f", bootstrap=0)
     line = alone.summary()[0]
-    assert line.endswith("without an interval, so not compared with chance")
+    assert line.endswith(f"without an interval, so not compared with chance{folds}")
     assert "[" not in line
     assert line in alone._repr_html_()
 

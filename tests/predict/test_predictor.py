@@ -1,15 +1,18 @@
 """The predictor of Python says what the command says, of files and of arrays."""
 
 import csv
+import errno
+import os
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
-from bchisto.core import BundleError, InputError
+from bchisto.core import BundleError, DiskFullError, ImageError, InputError
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, predict
@@ -249,8 +252,44 @@ def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
         np.testing.assert_array_equal(found.probabilities, expected.probabilities, name)
     for mode in ("F", "HSV", "CMYK"):
         text = f"^array0: cannot write mode {mode} as PNG; convert it to RGB$"
-        with pytest.raises(InputError, match=text):
+        with pytest.raises(ImageError, match=text):
             predictor.predict(Image.new(mode, (96, 96)))
+
+
+def test_threads_may_share_a_predictor(predictor, tissue):
+    arrays = [decode_image(file) for file in sorted(tissue.rglob("*.png"))[:4]]
+    expected = [predictor.predict_proba(array) for array in arrays]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(predictor.predict_proba, arrays * 2))
+    np.testing.assert_array_equal(together, expected * 2)
+
+
+def test_a_full_disk_is_no_matter_of_the_image(predictor, monkeypatch):
+    from PIL import Image
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(DiskFullError, match="^array0: cannot be written to /") as refusal:
+        predictor.predict(np.zeros((96, 96, 3), np.uint8))
+    assert "(No space left on device)" in str(refusal.value)
+    assert "RGB" not in str(refusal.value)
+
+
+def test_a_bad_image_is_told_from_a_bad_option(predictor, tmp_path):
+    """By its class, and as input that was refused."""
+    (tmp_path / "text.png").write_text("no image")
+    small = np.zeros((40, 40, 3), np.uint8)
+    for image in (tmp_path / "text.png", small, small[..., 0], small / 2):
+        with pytest.raises(ImageError) as refusal:
+            predictor.predict(image)
+        assert isinstance(refusal.value, InputError)
+        assert refusal.value.exit_code == 2
+    for options in ({"images": []}, {"images": small, "mpp": 300}):
+        with pytest.raises(InputError) as refusal:
+            predictor.predict(**options)
+        assert not isinstance(refusal.value, ImageError)
 
 
 def test_a_message_comes_once_from_a_predictor(tmp_path, caplog):
