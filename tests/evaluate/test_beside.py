@@ -304,7 +304,7 @@ def test_few_patients_are_a_caution_if_no_verdict_rests_on_them(patients, verdic
     conclusion = replace(conclusion, verdict=replace(conclusion.verdict, kind=verdict))
     texts = sentences("cautions.txt", a=conclusion, doubts=None)
     caution = (
-        "Only 3 patients of the class benign, 3 patients of the class malignant: what is right of so few says little "
+        "Only 3 patients of the class benign, 3 of malignant: what is right of so few says little "
         "of others"
     )
     assert (caution in texts) == (patients == 6 and verdict == "not shown")
