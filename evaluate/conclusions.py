@@ -350,11 +350,10 @@ def undecided_pairs(ranking: Ranking, pairs: Sequence[Metrics]) -> list[Metrics]
     """Return the comparisons of the first in order with those that it is not equal to, nor shown to be better than."""
     first = ranking.panels[0].table.name
     others = {panel.table.name for panel in ranking.panels[ranking.leaders :]} - {first}
-    names = [{pair["first"], pair["second"]} for pair in pairs]
     return [
         pair
-        for pair, both in zip(pairs, names, strict=True)
-        if first in both and both & others and not _surpassed_in(pair, first)
+        for pair in pairs
+        if {pair["first"], pair["second"]} - others == {first} and not _surpassed_in(pair, first)
     ]
 
 

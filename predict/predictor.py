@@ -213,7 +213,7 @@ class Predictor:
         InputError
             There are no images, one is given twice, or a manifest does not fit.
         ImageError
-            A file is damaged or not an image, an array or picture is no RGB image, or an image is too small for the
+            A file is damaged or not an image, an array or picture is not RGB, or an image is too small for the
             model.
         DiskFullError
             The folder for temporary files has no space left for arrays and pictures.

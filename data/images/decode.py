@@ -73,7 +73,7 @@ def save_image(image: Any, path: Path) -> ImageRecord:
     Raises
     ------
     RefusedImageError
-        The array is no RGB image, or the picture is of a kind that PNG has not, such as CMYK.
+        The array is not an RGB image, or the picture is of a kind that PNG has not, such as CMYK.
     OutputError
         The file cannot be written; `DiskFullError` if the disk is full.
     """

@@ -179,10 +179,9 @@ def measured(name: str, metrics: Metrics) -> Entry:
     Returns
     -------
     dict
-        Its ``name``; ``lines``, sentences, first the answer and then what it means, with the
-        ``verdict``; ``protocol``, how it was measured;
-        ``used``, how many images; ``dataset``; ``calibration``; ``counts``, of each class; ``methods``, sentences on
-        what was trained.
+        Its ``name``; ``lines``, sentences, first the answer and then what it means, with the ``verdict``;
+        ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``calibration``; ``counts``, of each
+        class; ``methods``, sentences on what was trained.
     """
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})

@@ -104,10 +104,12 @@ def picture_blocks(
 ) -> tuple[list[list[Block]], list[list[Block]], list[list[Any]]]:
     """Return the errors of each panel, its right images, all numbered, and what the pictures are."""
     keys: list[list[Any]] = []
-    several = len(panels) > 1
+    whose = ""
+    if len(panels) > 1:
+        whose = " by {}"
     errors, right = (
         [
-            _sample_blocks(panel, heading + f" by {panel.table.name}" * several, hits, keys)
+            _sample_blocks(panel, heading + whose.format(panel.table.name), hits, keys)
             for panel in panels
         ]
         for heading, hits in (("Wrongly classified", False), ("Correctly classified", True))

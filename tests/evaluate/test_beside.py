@@ -8,36 +8,10 @@ import numpy as np
 import pytest
 from bchisto.evaluate import compare_pairs, conclude, measure, rankings, with_choices
 from bchisto.evaluate.panel import Panel
-from bchisto.evaluate.report import write_report
 from bchisto.evaluate.report.answer import findings, leading, sentences, warnings
 from bchisto.evaluate.report.methods import measured
 from bchisto.evaluate.report.page import headings, page_templates, points
-from written_tables import predictions
-
-
-def table(right, *, patients=12, per=2, folds=3, name="t", seed=0, known=True):
-    """Two classes of as many patients each, right at a rate; folds keep patients whole."""
-    rng = np.random.default_rng(seed)
-    count = patients * per
-    patient = np.arange(count) // per
-    labels = patient % 2
-    hits = rng.random(count) < right
-    scores = np.where(hits == (labels == 1), 0.6, 0.3) + 0.1 * rng.random(count)
-    return predictions(
-        scores,
-        labels,
-        name=name,
-        folds=[int(k) % folds + 1 for k in patient] if folds else [None] * count,
-        groups=[f"p{k}" if known else None for k in patient],
-        protocol="folds of a test",
-    )
-
-
-def written(tmp_path, panels, **more):
-    path = tmp_path / "r.html"
-    write_report(path, title="x", panels=panels, **more)
-    text = re.sub(r"<[^>]+>|data:image[^\"]*", " ", path.read_text())
-    return path.read_text(), html.unescape(re.sub(r"\s+", " ", text))
+from written_tables import predictions, report_of, right_at
 
 
 def dominated(name="t", *, right=0, seed=0):
@@ -60,7 +34,7 @@ def panels_of(*tables, run=None):
     return [Panel(each, m, run=run or {}) for each, m in zip(tables, metrics, strict=True)]
 
 
-def said(panels, **more):
+def answers_of(panels, **more):
     pairs = compare_pairs([panel.table for panel in panels])
     ranked = rankings(panels)
     return " ".join([*leading(ranked, pairs), *findings(ranked)])
@@ -69,7 +43,7 @@ def said(panels, **more):
 def test_what_was_measured_stands_beside_what_is_expected(tmp_path):
     (panel,) = panels_of(dominated())
     assert sum(panel.table.hits) == 18
-    _, text = written(tmp_path, [panel])
+    _, text = report_of(tmp_path, [panel])
     balanced = panel.metrics["balanced_accuracy"].value
     start = text.partition("At a glance")[0]
     lead, _, rest = start.partition("18 of 80 images right: 22.5 % ")
@@ -84,7 +58,7 @@ def test_of_a_corrected_answer_what_was_measured_comes_next(tmp_path):
     (best,) = [panel for panel in panels if conclude(panel.metrics).lowered]
     right = int(best.table.hits.sum())
     balanced = best.metrics["balanced_accuracy"].value
-    _, text = written(tmp_path, [best])
+    _, text = report_of(tmp_path, [best])
     measured = text.partition("corrected for the choice")[2].partition("On average over new")[0]
     assert f"Measured, without the correction for the choice (BBC-CV): {right} of 80" in measured
     assert f"balanced accuracy {100 * balanced:.1f} %" in measured
@@ -97,12 +71,12 @@ def test_of_scores_that_rank_though_calls_are_below_chance_it_is_said_among_whic
     panels = panels_of(*tables)
     view = panels[0].metrics["two_class"]
     assert view["auc"].value > 0.5 > panels[0].metrics["balanced_accuracy"].value
-    text = said(panels)
+    text = answers_of(panels)
     assert f"The AUC ranks only scores of the same fold: {view['auc'].value:.3f}" in text
     turned = replace(panels[0].metrics["two_class"]["auc"], value=0.49)
     for panel in panels:
         panel.metrics["two_class"]["auc"] = turned
-    assert "The AUC ranks" not in said(panels)
+    assert "The AUC ranks" not in answers_of(panels)
 
 
 def test_balanced_accuracy_below_chance_is_said_with_its_reason():
@@ -119,7 +93,7 @@ def test_balanced_accuracy_below_chance_is_said_with_its_reason():
 
 def test_one_patient_of_most_images_is_a_caution():
     assert "One patient holds 75 % of the 80 images" in headings(warnings(panels_of(dominated())))
-    assert not warnings(panels_of(table(0.9, patients=40)))
+    assert not warnings(panels_of(right_at(0.9, patients=40)))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +112,7 @@ def test_one_patient_of_most_images_is_a_caution():
     ],
 )
 def test_what_was_doubted_is_a_caution_of_a_short_name(doubts, names):
-    panels = panels_of(table(0.9, patients=40), run={"doubts": doubts})
+    panels = panels_of(right_at(0.9, patients=40), run={"doubts": doubts})
     assert headings(warnings(panels)) == names
 
 
@@ -148,32 +122,32 @@ def test_a_caution_of_some_results_is_called_by_its_subject():
 
 
 def test_a_result_that_learnt_nothing_is_counted(tmp_path):
-    flat = replace(table(0.9, seed=3), name="flat")
+    flat = replace(right_at(0.9, seed=3), name="flat")
     flat = replace(flat, probabilities=np.full_like(flat.probabilities, 0.5))
     flat = replace(flat, predicted=np.zeros_like(flat.predicted))
-    panels = panels_of(table(0.7, name="a"), table(0.8, seed=1, name="b"), flat)
+    panels = panels_of(right_at(0.7, name="a"), right_at(0.8, seed=1, name="b"), flat)
     choice = panels[0].metrics["choice"]
     assert (choice["count"], choice["idle"]) == (2, 1)
     assert "Chosen among 3 results on the same images and folds (1 of them learnt nothing) as" in (
-        said(panels)
+        answers_of(panels)
     )
-    _, text = written(tmp_path, panels)
+    _, text = report_of(tmp_path, panels)
     assert "of the best of 3 results (1 of them learnt nothing) are corrected" in text
-    assert "Chosen among 2 results on the same images and folds as" in said(
-        panels_of(table(0.7, name="a"), table(0.8, seed=1, name="b"))
+    assert "Chosen among 2 results on the same images and folds as" in answers_of(
+        panels_of(right_at(0.7, name="a"), right_at(0.8, seed=1, name="b"))
     )
 
 
 def test_a_correction_that_changes_nothing_is_not_said_to_correct():
     tables = [
-        table(right, patients=60, seed=k, name=n)
+        right_at(right, patients=60, seed=k, name=n)
         for k, (right, n) in enumerate([(1, "a"), (0.6, "b")])
     ]
     panels = panels_of(*tables)
     best = panels[0]
     for name in ("accuracy", "balanced_accuracy", "patient_recognition_rate"):
         assert best.metrics[f"{name}_chosen"].value == best.metrics[name].value
-    text = said(panels)
+    text = answers_of(panels)
     assert "which the correction for the choice does not change, against 50.0 %" in text
     assert "and the correction for that changes nothing here (BBC-CV)." in text
     assert "corrected for the choice" not in text
@@ -181,7 +155,7 @@ def test_a_correction_that_changes_nothing_is_not_said_to_correct():
         **best.metrics,
         "balanced_accuracy_chosen": replace(best.metrics["balanced_accuracy"], value=0.9),
     }
-    text = said([replace(best, metrics=lower), *panels[1:]])
+    text = answers_of([replace(best, metrics=lower), *panels[1:]])
     assert "corrected for the choice, against 50.0 %" in text
     assert "so corrected for the choice (BBC-CV) expect balanced accuracy 90.0 %" in text
     assert "; the correction does not change accuracy 100.0 %" in text
@@ -190,13 +164,14 @@ def test_a_correction_that_changes_nothing_is_not_said_to_correct():
 def test_the_headline_says_that_folds_divide_patients():
     mixed = [
         replace(
-            table(right, patients=60, seed=k, name=name), folds=tuple(j % 2 + 1 for j in range(120))
+            right_at(right, patients=60, seed=k, name=name),
+            folds=tuple(j % 2 + 1 for j in range(120)),
         )
         for k, (right, name) in enumerate([(0.9, "a"), (0.6, "b")])
     ]
     (first, *_) = leading(rankings(panels_of(*mixed)), ())
     assert "(too high for new patients: 60 patients train and test)" in first
-    clean = [replace(each, folds=table(1, patients=60).folds) for each in mixed]
+    clean = [replace(each, folds=right_at(1, patients=60).folds) for each in mixed]
     (first, *_) = leading(rankings(panels_of(*clean)), ())
     assert "too high" not in first
 
@@ -216,7 +191,7 @@ def test_the_headline_says_once_what_is_not_shown_by_patient():
                 groups=[f"p{k}" for k in patient],
             )
         )
-    text = said(panels_of(*tables))
+    text = answers_of(panels_of(*tables))
     assert text.count("but not shown to be by the mean over patients: ") == 1
     assert text.index("not shown to be by the mean") < text.index("by accuracy")
     assert (
@@ -227,7 +202,7 @@ def test_the_headline_says_once_what_is_not_shown_by_patient():
 
 def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
     tables = [
-        table(right, patients=60, seed=k, name=n)
+        right_at(right, patients=60, seed=k, name=n)
         for k, (right, n) in enumerate([(0.8, "a"), (0.75, "b")])
     ]
     panels = panels_of(*tables)
@@ -279,7 +254,7 @@ def test_how_good_a_model_is_has_its_count_beside_what_to_expect():
     assert expected
     assert not re.search(r"\.\s+\.", text)
     assert known["calibration"] == panel.metrics["calibration"]
-    (panel,) = panels_of(table(0.8, folds=1))
+    (panel,) = panels_of(right_at(0.8, folds=1))
     alone = measured("m", {"tables": {"t": panel.metrics}})
     assert "measured on images that it was not trained on:" in shown_by("known(lines)", **alone)
 
@@ -299,7 +274,7 @@ def test_a_mark_that_tells_nothing_is_called_so_beside_its_count(right):
     ("patients", "verdict"), [(6, "not shown"), (6, "better"), (40, "not shown")]
 )
 def test_few_patients_are_a_caution_if_no_verdict_rests_on_them(patients, verdict):
-    (panel,) = panels_of(table(1.0 if verdict == "better" else 0.5, patients=patients, per=4))
+    (panel,) = panels_of(right_at(1.0 if verdict == "better" else 0.5, patients=patients, per=4))
     conclusion = conclude(panel.metrics)
     conclusion = replace(conclusion, verdict=replace(conclusion.verdict, kind=verdict))
     texts = sentences("cautions.txt", a=conclusion, doubts=None)
@@ -314,7 +289,7 @@ def test_few_patients_are_a_caution_if_no_verdict_rests_on_them(patients, verdic
 
 
 def test_figures_without_interval_are_marked_in_sentences():
-    (panel,) = panels_of(table(1.0, patients=40))
+    (panel,) = panels_of(right_at(1.0, patients=40))
     figure = panel.metrics["balanced_accuracy"]
     bare = replace(figure, low=None, high=None, method="", reason="why")
     for shown, end in ((figure, f"({100 * figure.low:.1f} to "), (bare, "(no CI)")):
@@ -328,7 +303,7 @@ def test_figures_without_interval_are_marked_in_sentences():
 def test_what_to_expect_of_a_table_from_elsewhere_depends_on_its_training():
     sure = "compatible with these data, if none of these patients trained the model."
     for folds in (3, 0):
-        each = replace(table(0.8, patients=40, folds=folds), protocol="folds" if folds else "")
+        each = replace(right_at(0.8, patients=40, folds=folds), protocol="folds" if folds else "")
         (panel,) = panels_of(each)
         text = " ".join(sentences("terminal.txt", name="t", a=conclude(panel.metrics), warnings=[]))
         assert (sure in text) == (not folds)

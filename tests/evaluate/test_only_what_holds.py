@@ -1,7 +1,6 @@
 """A report says only what holds of each of its tables: units, figures drawn, few patients, methods, its form."""
 
 import hashlib
-import html
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,31 +19,13 @@ from bchisto.evaluate import (
 )
 from bchisto.evaluate.conclusions import BOOTSTRAPS
 from bchisto.evaluate.panel import Panel
-from bchisto.evaluate.report import headline, write_evaluation, write_report
+from bchisto.evaluate.report import headline, write_evaluation
 from bchisto.evaluate.report.answer import side_by_side
 from bchisto.evaluate.report.methods import method_blocks, methods_text
 from bchisto.evaluate.report.page import Section, page_text, renew_answer
 from bchisto.evaluate.report.sections import first_block, glance_section
 from sklearn.metrics import brier_score_loss
-from written_tables import predictions
-
-
-def table(right, *, patients=12, per=2, folds=3, name="t", seed=0, known=True):
-    """Two classes of as many patients each, right at a rate; folds keep patients whole."""
-    rng = np.random.default_rng(seed)
-    count = patients * per
-    patient = np.arange(count) // per
-    labels = patient % 2
-    hits = rng.random(count) < right
-    scores = np.where(hits == (labels == 1), 0.6, 0.3) + 0.1 * rng.random(count)
-    return predictions(
-        scores,
-        labels,
-        name=name,
-        folds=[int(k) % folds + 1 for k in patient] if folds else [None] * count,
-        groups=[f"p{k}" if known else None for k in patient],
-        protocol="folds of a test",
-    )
+from written_tables import predictions, report_of, right_at
 
 
 def panels_of(*tables, chosen=True):
@@ -52,13 +33,6 @@ def panels_of(*tables, chosen=True):
     if chosen:
         metrics = with_choices(tables, metrics)
     return [Panel(each, m) for each, m in zip(tables, metrics, strict=True)]
-
-
-def written(tmp_path, panels, **more):
-    path = tmp_path / "r.html"
-    write_report(path, title="x", panels=panels, **more)
-    text = re.sub(r"<[^>]+>|data:image[^\"]*", " ", path.read_text())
-    return path.read_text(), html.unescape(re.sub(r"\s+", " ", text))
 
 
 def terminal(panel):
@@ -72,11 +46,11 @@ def ends(figure):
 
 def test_what_is_drawn_can_be_compared(tmp_path):
     """All as measured; the corrected figure of what was chosen is a second mark, also in a report of its own."""
-    panels = panels_of(*(table(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
     lowered = [panel for panel in panels if conclude(panel.metrics).lowered]
     (best,) = lowered
     for shown, names in ((panels, "abc"), ([best], ())):
-        page, _ = written(tmp_path, shown)
+        page, _ = report_of(tmp_path, shown)
         (alt,) = re.findall(
             r'<img src="data:image/svg[^"]*" alt="((?:Results|Balanced)[^"]*)"', page
         )
@@ -88,31 +62,31 @@ def test_what_is_drawn_can_be_compared(tmp_path):
         )
         assert alt.count(corrected) == 1
         assert "; the diamond: corrected for the choice (BBC-CV)</figcaption>" in page
-    page, _ = written(tmp_path, panels_of(table(0.6), chosen=False))
+    page, _ = report_of(tmp_path, panels_of(right_at(0.6), chosen=False))
     assert "diamond" not in page
 
 
 def test_units_that_differ_are_marked(tmp_path):
     """Of one table patients are known, of the other not."""
-    known, unknown = table(0.8, name="known"), table(0.8, name="unknown", known=False)
-    page, text = written(tmp_path, panels_of(known, unknown))
+    known, unknown = right_at(0.8, name="known"), right_at(0.8, name="unknown", known=False)
+    page, text = report_of(tmp_path, panels_of(known, unknown))
     assert re.search(r"CI by accuracy, %.* known \d+\sof\s24 patient \d", text)
     assert re.search(r"unknown \d+\sof\s24 image \d", text)
     assert "known (CI by patient) " in page
     assert "unknown (CI by image) " in page
-    page, text = written(tmp_path, panels_of(known, replace(known, name="again")))
+    page, text = report_of(tmp_path, panels_of(known, replace(known, name="again")))
     assert "CI by " not in page + text
 
 
 def test_which_pairs_an_auc_is_of(tmp_path):
     """Of several folds within them; and two classes have one AUC unless probabilities are rounded."""
-    page, text = written(tmp_path, panels_of(table(0.8), table(0.7, name="b")))
+    page, text = report_of(tmp_path, panels_of(right_at(0.8), right_at(0.7, name="b")))
     assert page.count('<th scope="col">AUC within folds</th>') == 3
     assert "AUC of two classes differs" not in text
-    (crossed,) = panels_of(table(0.8))
+    (crossed,) = panels_of(right_at(0.8))
     assert f"AUC within folds {crossed.metrics['two_class']['auc'].value:.3f}" in terminal(crossed)
-    (single,) = panels_of(table(0.8, folds=0))
-    page, text = written(tmp_path, [single])
+    (single,) = panels_of(right_at(0.8, folds=0))
+    page, text = report_of(tmp_path, [single])
     assert "within folds" not in page + terminal(single)
     # the scores of benign differ where those of malignant are all 1
     shares = np.array(
@@ -122,14 +96,14 @@ def test_which_pairs_an_auc_is_of(tmp_path):
     (panel,) = panels_of(rounded)
     aucs = [figures["auc"].value for figures in panel.metrics["per_class"].values()]
     assert aucs[0] != aucs[1]
-    _, text = written(tmp_path, [panel])
+    _, text = report_of(tmp_path, [panel])
     assert "The AUC of two classes differs if probabilities are rounded" in text
 
 
 @pytest.mark.parametrize("patients", [8, 10])
 def test_a_verdict_on_few_patients_says_so_and_plans_no_study(patients, tmp_path):
     """Four or five patients of each class: of fewer than five the variance tells too little."""
-    (panel,) = panels_of(table(0.93, patients=patients, per=12, seed=3))
+    (panel,) = panels_of(right_at(0.93, patients=patients, per=12, seed=3))
     conclusion = conclude(panel.metrics)
     assert conclusion.verdict.kind == "better"
     few = "This rests on only 4 patients of the class benign, 4 patients of the class malignant."
@@ -138,13 +112,13 @@ def test_a_verdict_on_few_patients_says_so_and_plans_no_study(patients, tmp_path
     assert needed > patients
     assert ("10 points wide" in terminal(panel)) == (patients == 10)
     assert conclusion.scarce == ({"benign": 4, "malignant": 4} if patients == 8 else {})
-    rival = table(0.6, patients=patients, per=12, seed=9, name="rival")
-    _, text = written(tmp_path, panels_of(panel.table, rival))
+    rival = right_at(0.6, patients=patients, per=12, seed=9, name="rival")
+    _, text = report_of(tmp_path, panels_of(panel.table, rival))
     assert ("; this rests on only 4 patients of the class benign" in text) == (patients == 8)
 
 
 def test_calls_not_shown_to_be_better_rest_on_nothing():
-    (panel,) = panels_of(table(0.5, patients=6))
+    (panel,) = panels_of(right_at(0.5, patients=6))
     assert conclude(panel.metrics).verdict.kind == "not shown"
     assert "rests on" not in terminal(panel)
 
@@ -154,7 +128,7 @@ def methods(*panels):
 
 
 def test_the_methods_keep_estimands_apart_and_repeat_nothing():
-    known, unknown = table(0.8, name="known"), table(0.8, name="unknown", known=False)
+    known, unknown = right_at(0.8, name="known"), right_at(0.8, name="unknown", known=False)
     one = methods(*panels_of(known))
     assert (
         one.count("Intervals are about the trained models on new patients of the same kind;") == 1
@@ -166,7 +140,7 @@ def test_the_methods_keep_estimands_apart_and_repeat_nothing():
         in both
     )
     # a table whose rows are all right has no slope
-    right = table(1.0, name="right")
+    right = right_at(1.0, name="right")
     mixed = panels_of(known, right)
     assert [bool(panel.metrics["calibration"].get("slope")) for panel in mixed] == [True, False]
     text = methods(*mixed)
@@ -182,22 +156,22 @@ def form_of(text):
 
 
 def test_the_form_claims_of_each_table_what_holds_of_it(tmp_path):
-    whole = table(0.8, name="whole")
+    whole = right_at(0.8, name="whole")
     no_scores = replace(whole, name="called", probabilities=None)
     divided = replace(whole, name="divided", folds=tuple(k % 3 + 1 for k in range(24)))
-    unknown = table(0.8, name="unknown", known=False)
-    held_out = table(0.8, name="held", folds=0)
-    output, way = form_of(written(tmp_path, panels_of(whole))[1])
+    unknown = right_at(0.8, name="unknown", known=False)
+    held_out = right_at(0.8, name="held", folds=0)
+    output, way = form_of(report_of(tmp_path, panels_of(whole))[1])
     assert output.startswith("The table has a probability for each class; operating points")
     assert way.startswith("Each patient or slide is tested whole: the protocol")
-    output, way = form_of(written(tmp_path, panels_of(no_scores))[1])
+    output, way = form_of(report_of(tmp_path, panels_of(no_scores))[1])
     assert output.startswith("The table has only the predicted class.")
-    _, way = form_of(written(tmp_path, panels_of(divided))[1])
+    _, way = form_of(report_of(tmp_path, panels_of(divided))[1])
     assert way.startswith("Patients or slides are in both training and test sets: ")
-    _, way = form_of(written(tmp_path, panels_of(held_out))[1])
+    _, way = form_of(report_of(tmp_path, panels_of(held_out))[1])
     assert way.startswith("One test set of known patients or slides: ")
     output, way = form_of(
-        written(tmp_path, panels_of(whole, no_scores, divided, unknown, chosen=False))[1]
+        report_of(tmp_path, panels_of(whole, no_scores, divided, unknown, chosen=False))[1]
     )
     assert "; the table has only the predicted class (called)" in output
     assert "The table has a probability for each class (whole, divided, unknown)" in output.replace(
@@ -228,9 +202,9 @@ def test_the_form_claims_of_each_table_what_holds_of_it(tmp_path):
     ],
 )
 def test_what_feature_extraction_doubted(doubts, said, tmp_path):
-    (panel,) = panels_of(table(0.8))
+    (panel,) = panels_of(right_at(0.8))
     run = {"flow": {"found": 24, "used": 24}, **({"doubts": doubts} if doubts else {})}
-    _, text = written(tmp_path, [replace(panel, run=run)])
+    _, text = report_of(tmp_path, [replace(panel, run=run)])
     if said is None:
         assert "In doubt" not in text
     else:
@@ -244,9 +218,9 @@ def methods_of(*tables, pairs=()):
 
 
 def test_a_corrected_figure_is_explained_and_another_is_not(tmp_path):
-    panels = panels_of(*(table(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
     chosen = next(panel for panel in panels if conclude(panel.metrics).chosen)
-    page, text = written(tmp_path, panels)
+    page, text = report_of(tmp_path, panels)
     for part in (
         "The figures of the best of 3 results are corrected for the choice by BBC-CV (Tsamardinos I, ",
         f"in each of {BOOTSTRAPS:,} bootstraps, patients are drawn with replacement, the result with the highest "
@@ -261,16 +235,16 @@ def test_a_corrected_figure_is_explained_and_another_is_not(tmp_path):
         moved = figure.value - corrected.value
         assert corrected.low == pytest.approx(max(0, figure.low - moved))
     assert page.count("<!-- choice -->") == page.count("<!-- end of choice -->") == 1
-    page, text = written(tmp_path, panels[:1] if chosen is not panels[0] else panels[1:2])
+    page, text = report_of(tmp_path, panels[:1] if chosen is not panels[0] else panels[1:2])
     assert "BBC-CV (" not in text
     assert "<!-- choice -->" in page
 
 
 def test_the_choice_is_written_anew_into_the_methods_of(tmp_path):
-    alone = panels_of(table(0.6), chosen=False)
-    page, _ = written(tmp_path, alone)
+    alone = panels_of(right_at(0.6), chosen=False)
+    page, _ = report_of(tmp_path, alone)
     assert "BBC-CV" not in page
-    panels = panels_of(*(table(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
     chosen = [panel for panel in panels if conclude(panel.metrics).chosen]
     changed = [glance_section(chosen, []), Section("", list(method_blocks(chosen, [])))]
     renew_answer(tmp_path / "r.html", page_text([first_block(chosen)], changed))
@@ -281,7 +255,7 @@ def test_the_choice_is_written_anew_into_the_methods_of(tmp_path):
 
 
 def test_whom_intervals_are_about():
-    whole = table(0.8)
+    whole = right_at(0.8)
     divided = replace(whole, name="d", folds=tuple(k % 3 + 1 for k in range(24)))
     about = (
         "With 12 patients in both training and test sets, intervals are about patients of whom other images trained "
@@ -308,14 +282,14 @@ def test_whom_intervals_are_about():
 
 
 def test_only_the_intervals_that_were_made_are_described(tmp_path):
-    bare = replace(table(0.8, known=False, folds=0), probabilities=None, group_is="patient")
+    bare = replace(right_at(0.8, known=False, folds=0), probabilities=None, group_is="patient")
     text = methods_of(bare)
     for absent in ("Wilson", "pan2002", "agresti", "DeLong", "Differences", "folds", "McNemar"):
         assert absent not in text.replace("Rows that name no fold count", "")
     assert "Clopper and Pearson [@clopper1934]" in text
     assert "models are taken as they are" in text
     assert "Rows that name no fold count as one test set." in text
-    grouped = methods_of(table(0.8))
+    grouped = methods_of(right_at(0.8))
     for present in (
         "Wilson's interval",
         "CR3",
@@ -324,7 +298,7 @@ def test_only_the_intervals_that_were_made_are_described(tmp_path):
         assert present in grouped
     for absent in ("half better", "Rows that name no fold", "Clopper"):
         assert absent not in grouped
-    a, b, c = (table(0.7, seed=k, name=f"t{k}") for k in range(3))
+    a, b, c = (right_at(0.7, seed=k, name=f"t{k}") for k in range(3))
     pairs = compare_pairs([a, b])
     two = methods_of(a, b, pairs=pairs)
     assert "half better" in two
@@ -332,16 +306,16 @@ def test_only_the_intervals_that_were_made_are_described(tmp_path):
     assert "Holm's correction over all comparisons" in methods_of(
         a, b, c, pairs=compare_pairs([a, b, c])
     )
-    _, page = written(tmp_path, panels_of(a, b), pairs=pairs)
+    _, page = report_of(tmp_path, panels_of(a, b), pairs=pairs)
     assert re.search(
         r"influences of units, t; variance times 1.5 for folds [^–]*difference of balanced accuracy",
         page,
     )
-    assert "difference of" not in written(tmp_path, panels_of(a))[1]
+    assert "difference of" not in report_of(tmp_path, panels_of(a))[1]
 
 
 def test_the_score_and_brier_score_of_two_classes():
-    two = table(0.8)
+    two = right_at(0.8)
     text = methods_of(two)
     assert "Its score is the probability of that class." in text
     assert "the sum of their" not in text
@@ -351,7 +325,7 @@ def test_the_score_and_brier_score_of_two_classes():
 
 
 def test_patients_are_not_patients_of_patients():
-    images = table(0.8, per=1)
+    images = right_at(0.8, per=1)
     by_patient = replace(images, image_ids=images.groups)
     assert "By patient, accuracy" not in methods_of(by_patient)
     assert "fraction of their images that is right" in methods_of(images)
@@ -359,13 +333,13 @@ def test_patients_are_not_patients_of_patients():
 
 def partly(**changes):
     """The last 10 of 24 images name no patient."""
-    whole = table(0.8, **changes)
+    whole = right_at(0.8, **changes)
     return replace(whole, groups=(*whole.groups[:14], *[None] * 10))
 
 
 def test_images_of_no_patient_are_not_counted_to_patients(tmp_path):
     panels = panels_of(partly())
-    _, text = written(tmp_path, panels)
+    _, text = report_of(tmp_path, panels)
     assert "24 images: 14 of 7 patients, 10 of unknown patients" in text
     assert "24 images of 7 patients" not in text
     assert "on average over 7 patients, each counting the same (of 14 images)" in text + terminal(
@@ -373,7 +347,7 @@ def test_images_of_no_patient_are_not_counted_to_patients(tmp_path):
     )
     assert "images of no known patient are left out" in text
     # a table that knows no patients is not headed by those of another
-    unknown = table(0.8, name="unknown", known=False)
+    unknown = right_at(0.8, name="unknown", known=False)
     ranked = rankings(panels_of(partly(name="some"), unknown))
     rows = [cell for row in side_by_side(ranked) for cell in row]
     assert "folds of a test, 24 images" in rows
@@ -383,7 +357,9 @@ def test_images_of_no_patient_are_not_counted_to_patients(tmp_path):
 
 
 def test_the_form_claims_little(tmp_path):
-    _, text = written(tmp_path, panels_of(partly(), table(0.7, name="b", seed=2), chosen=False))
+    _, text = report_of(
+        tmp_path, panels_of(partly(), right_at(0.7, name="b", seed=2), chosen=False)
+    )
     form = text.partition("Items of TRIPOD+AI")[2]
     for units in ("7 patients and 10 images of no known patient", "12 patients"):
         assert f"24 images; units: {units}" in form.partition("10 Sample size")[2][:150]
@@ -396,9 +372,9 @@ def test_the_form_claims_little(tmp_path):
 
 
 def test_comparisons_say_what_p_is_of(tmp_path):
-    tables = [table(0.7, seed=k, name=f"t{k}") for k in range(3)]
+    tables = [right_at(0.7, seed=k, name=f"t{k}") for k in range(3)]
     for some in (tables, tables[:2]):
-        _, text = written(tmp_path, panels_of(*some), pairs=compare_pairs(some))
+        _, text = report_of(tmp_path, panels_of(*some), pairs=compare_pairs(some))
         assert "p of accuracy" in text
         assert ("p of accuracy, corrected by Holm" in text) == (len(some) == 3)
         assert "units needed" not in text
@@ -406,21 +382,21 @@ def test_comparisons_say_what_p_is_of(tmp_path):
 
 
 def test_predictive_values_hold_at_a_prevalence(tmp_path):
-    _, text = written(tmp_path, panels_of(table(0.8)))
+    _, text = report_of(tmp_path, panels_of(right_at(0.8)))
     assert "PPV and NPV hold at the prevalence of these images, 50.0 %" in text
 
 
 def test_each_patient_has_a_row_and_no_name(tmp_path):
-    base = table(1.0)
+    base = right_at(1.0)
     wrong = np.where(np.arange(24) < 5, 1 - base.labels, base.labels)
     some = replace(base, predicted=wrong, groups=("p0",) * 6 + base.groups[6:])
-    _, text = written(tmp_path, panels_of(some))
+    _, text = report_of(tmp_path, panels_of(some))
     part = text.partition("Right by patient: the largest first")[2]
     assert re.search(r"share right 1 6 1 16.7 % \d+ 2 2 100.0 %", part)
     assert "10 patients" in text.partition("Right by patient: ")[2]
-    assert "Right by patient" not in written(tmp_path, panels_of(table(1.0, known=False)))[1]
-    many = table(1.0, patients=40)
-    page, text = written(tmp_path, panels_of(many))
+    assert "Right by patient" not in report_of(tmp_path, panels_of(right_at(1.0, known=False)))[1]
+    many = right_at(1.0, patients=40)
+    page, text = report_of(tmp_path, panels_of(many))
     assert "the table of predictions has 10 others" in text
     assert "<details><summary>Right by patient: 40 patients" in page
 
@@ -483,7 +459,7 @@ def test_the_methods_say_what_is_called_better_than_chance():
         "Calls are called better than chance if the interval of balanced accuracy, or without one that of accuracy by "
         "patient, lies above what chance reaches."
     )
-    every = [table(right, patients=40, seed=1) for right in (0.9, 0.5)]
+    every = [right_at(right, patients=40, seed=1) for right in (0.9, 0.5)]
     for each, kind in zip(every, ("better", "not shown"), strict=True):
         assert rule in methods_of(each)
         verdict = conclude(measure(each)).verdict
@@ -492,8 +468,8 @@ def test_the_methods_say_what_is_called_better_than_chance():
 
 
 def test_the_methods_say_where_the_method_of_each_interval_is(tmp_path):
-    (panel,) = panels_of(table(0.8, patients=40), chosen=False)
-    page, text = written(tmp_path, [panel])
+    (panel,) = panels_of(right_at(0.8, patients=40), chosen=False)
+    page, text = report_of(tmp_path, [panel])
     assert (
         "The table below names the method of the main figures; metrics.json has that of each."
         in text
@@ -508,16 +484,16 @@ def test_the_methods_say_where_the_method_of_each_interval_is(tmp_path):
 
 
 def test_operating_points_are_not_said_to_be_given():
-    (panel,) = panels_of(table(0.8), chosen=False)
+    (panel,) = panels_of(right_at(0.8), chosen=False)
     text = methods_text([panel.metrics], runs=[{}], pairs=[])
     assert "were not fitted." in text
     assert "given" not in text.partition("Operating points")[2].partition("fitted")[0]
 
 
 def test_the_intercept_is_said_to_be_of_a_slope_of_one(tmp_path):
-    (panel,) = panels_of(table(0.7, patients=60, seed=2), chosen=False)
+    (panel,) = panels_of(right_at(0.7, patients=60, seed=2), chosen=False)
     assert panel.metrics["calibration"]["slope"]
-    _, text = written(tmp_path, [panel])
+    _, text = report_of(tmp_path, [panel])
     for part in (
         "logistic recalibration of the confidence in the predicted class, the intercept with the slope held at 1",
         "of the confidence in the predicted class: 1 and 0 are perfect",

@@ -182,8 +182,10 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
     assert set(names["metrics"]["tables"]) == {"mine"}
     assert (tmp_path / "evaluation" / "report.html").is_file()
     assert (tmp_path / "sheet.html").is_file()
-    assert names["found"].trained == (True, True)  # a copy of an image that trained
-    np.testing.assert_array_equal(names["found"].probabilities[0], names["found"].probabilities[1])
+    assert names["predictions"].trained == (True, True)  # a copy of an image that trained
+    np.testing.assert_array_equal(
+        names["predictions"].probabilities[0], names["predictions"].probabilities[1]
+    )
     assert names["frame"].shape[0] == 12
     with (tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv").open() as handle:
         fold_of = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}

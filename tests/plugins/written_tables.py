@@ -1,7 +1,9 @@
 """Tables of each kind that bchisto reads, and what its commands print of them."""
 
 import csv
+import html
 import io
+import re
 
 import numpy as np
 
@@ -93,3 +95,31 @@ def saved(table, path):
     )
     write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities)
     return path
+
+
+def right_at(rate, *, patients=12, per=2, folds=3, name="t", seed=0, known=True):
+    """Two classes of as many patients each, right at a rate; folds keep patients whole."""
+    rng = np.random.default_rng(seed)
+    count = patients * per
+    patient = np.arange(count) // per
+    labels = patient % 2
+    hits = rng.random(count) < rate
+    scores = np.where(hits == (labels == 1), 0.6, 0.3) + 0.1 * rng.random(count)
+    return predictions(
+        scores,
+        labels,
+        name=name,
+        folds=[int(k) % folds + 1 for k in patient] if folds else [None] * count,
+        groups=[f"p{k}" if known else None for k in patient],
+        protocol="folds of a test",
+    )
+
+
+def report_of(tmp_path, panels, **more):
+    """Write a report; return its file as text, and what of it a reader sees."""
+    from bchisto.evaluate.report import write_report
+
+    path = tmp_path / "r.html"
+    write_report(path, title="x", panels=panels, **more)
+    text = re.sub(r"<[^>]+>|data:image[^\"]*", " ", path.read_text())
+    return path.read_text(), html.unescape(re.sub(r"\s+", " ", text))
