@@ -1,18 +1,27 @@
-"""Data frames in place of files: they are written for readers of files, whose errors then name rows of the frame."""
+"""Data frames, arrays and pictures in place of files: they are written for readers of files.
+
+Errors then name rows of a frame, and the position of an image.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import logging
+import os
 import re
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, items_of, reworded
+import numpy as np
+
+from ..core import ImageError, InputError, converted, items_of, message_of, reworded
 from ..core.formats import FOLD
 from ..core.jobs import atomic_output, ensure_folder
+from .dataset import ImageRecord
+from .images import save_image
 
 _log = logging.getLogger(__name__)
 
@@ -78,3 +87,53 @@ def _of_frame(path: Path, index: Any, text: str) -> str:
         text = re.sub(rf"(?<={re.escape(str(path))}):(?=\d)", ", in line ", text)
         text = re.sub(r"(?<=\bin )line (\d+)", row, text)
     return text.replace(str(path), path.stem)
+
+
+@contextlib.contextmanager
+def image_files(
+    images: Any, failures: dict[str, str] | None = None
+) -> Iterator[tuple[list[Path | ImageRecord], Callable[[str], str]]]:
+    """Give images in which each array or picture is a file: ``array0`` and so on by its position, for this block.
+
+    Parameters
+    ----------
+    images : path, ndarray or PIL.Image.Image, or sequence of them
+        An array of shape (n, height, width, 3) is n images.
+    failures : dict of str to str, optional
+        Gets the arrays and pictures that cannot be used, with the reason.
+
+    Yields
+    ------
+    list of Path or ImageRecord, callable
+        Paths as they are given, and records of arrays and pictures. The function takes the temporary folder out of a
+        message, as errors are without it.
+
+    Raises
+    ------
+    RefusedImageError
+        An array or picture cannot be used, and there is no `failures`.
+    InputError
+        Something is no image.
+    """
+    sources = items_of(images)
+    if isinstance(images, np.ndarray) and 1 < images.ndim < 4:
+        sources = (images,)
+    with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
+
+        def relative(text: str) -> str:
+            return text.replace(f"{folder}{os.sep}", "")
+
+        given: list[Path | ImageRecord] = []
+        with reworded(relative):
+            for number, image in enumerate(sources):
+                if not isinstance(image, np.ndarray) and not hasattr(image, "getbands"):
+                    given.append(converted(image, "images", Path))
+                    continue
+                file = Path(folder) / f"array{number}"
+                try:
+                    given.append(save_image(image, file))
+                except ImageError as error:
+                    if failures is None:
+                        raise
+                    failures[file.name] = message_of(error)
+            yield given, relative

@@ -223,7 +223,7 @@ class CnnModel:
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats]]:
+    ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats, bool]]:
         """Predict images: the mean probability over the patches of each image, then over the fold models.
 
         Parameters
@@ -238,9 +238,10 @@ class CnnModel:
 
         Yields
         ------
-        (record, probabilities or message, pixels, compared)
+        (record, probabilities or message, pixels, compared, blank)
             Probabilities are float64 of shape (classes,); a message is the reason why the image cannot be used.
-            `pixels` is the checksum of its decoded pixels, and `compared` is empty.
+            `pixels` is the checksum of its decoded pixels, `compared` is empty, and `blank` says whether it shows
+            nothing.
 
         Raises
         ------
@@ -289,7 +290,7 @@ class CnnModel:
             sha256 = pixels.get(record.image_id, "")
             shares = str(image) if isinstance(image, ImageError) else mean[record.image_id]
             # no comparison with training images: distances between a network's inner features were not validated
-            yield record, shares, sha256, np.empty(0)
+            yield record, shares, sha256, np.empty(0), record.image_id in treatment.blank
 
 
 def _predict(model: Any, source: Source, *, classes: int) -> Floats:

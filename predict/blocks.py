@@ -139,6 +139,7 @@ def predict_records(
     ticker: Ticker,
     skip_errors: bool,
     helpers: int = 1,
+    blank: set[str] | None = None,
 ) -> Results:
     """Predict images in this process.
 
@@ -151,6 +152,8 @@ def predict_records(
     skip_errors : bool
     helpers : int
         Number of processes or threads that prepare images, in addition to this one.
+    blank : set of str, optional
+        Gets the images that show nothing.
 
     Returns
     -------
@@ -164,9 +167,11 @@ def predict_records(
     """
     training = model.bundle.training
     predicted: Results = {}
-    for record, result, pixels, compared in model.predict(
+    for record, result, pixels, compared, shows_nothing in model.predict(
         records, ticker=ticker, skip_errors=skip_errors, helpers=helpers
     ):
+        if shows_nothing and blank is not None:
+            blank.add(record.image_id)
         if isinstance(result, str):
             predicted[record.image_id] = limited(result, PARAMETERS)
         else:

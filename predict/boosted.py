@@ -120,15 +120,16 @@ class BoostedModel:
 
     def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats]]:
+    ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats, bool]]:
         """Predict images one by one. An image that fails gets an error message instead of probabilities.
 
         If a GPU computes, `helpers` processes decode and normalise the next images meanwhile.
 
         Yields
         ------
-        (record, probabilities or message, pixels, compared)
-            `pixels` is the SHA-256 of the decoded pixels, and `compared` the result of `Bundle.compare`.
+        (record, probabilities or message, pixels, compared, blank)
+            `pixels` is the SHA-256 of the decoded pixels, `compared` the result of `Bundle.compare`, and `blank` says
+            whether the image shows nothing.
 
         Raises
         ------
@@ -136,25 +137,26 @@ class BoostedModel:
             An image cannot be used and `skip_errors` is False.
         """
         described = self.describe(records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
-        for record, descriptors, pixels in described:
+        for record, descriptors, pixels, blank in described:
             if isinstance(descriptors, str):
-                yield record, descriptors, pixels, NOT_COMPARED
+                yield record, descriptors, pixels, NOT_COMPARED, blank
             else:
                 yield (
                     record,
                     self.bundle.predict(descriptors)[0],
                     pixels,
                     self.bundle.compare(descriptors)[0],
+                    blank,
                 )
 
     def describe(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, dict[str, Floats32] | str, str]]:
+    ) -> Iterator[tuple[ImageRecord, dict[str, Floats32] | str, str, bool]]:
         """Compute the features of images that `predict` gives to the models.
 
         Yields
         ------
-        (record, features or message, pixels)
+        (record, features or message, pixels, blank)
             Features are a dict of feature file name to float32 of shape (1, augmentations, d).
         """
         groups = self._passes()
@@ -175,14 +177,16 @@ class BoostedModel:
             features: dict[str, Floats32] = {}
             failure = None
             pixels = ""
+            blank = False
             for (settings, _), item in zip(groups, items, strict=True):
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
                     stains.setdefault(settings.stain, []).append((record.image_id, item.stain))
                     pixels = item.stain.pixels
+                    blank = item.stain.blank
                     features |= {name: rows[np.newaxis] for name, rows in item.features.items()}
-            yield record, features if failure is None else failure, pixels
+            yield record, features if failure is None else failure, pixels, blank
         for stain, infos in stains.items():
             _warn_of_stains(stain, infos)
 

@@ -113,7 +113,7 @@ def check_sizes(
     model: Model,
     mpp: float | None = None,
     skip_errors: bool,
-    warned: list[str] | None = None,
+    warned: dict[str, str] | None = None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Check headers, sizes and micrometres per pixel of new images, see `bchisto.data.check_headers`.
 
@@ -126,8 +126,8 @@ def check_sizes(
     mpp : float, optional
         Micrometres per pixel of all images.
     skip_errors : bool
-    warned : list of str, optional
-        Gets the warnings. Those that it has are not logged again.
+    warned : dict of str to str, optional
+        Gets the warnings, by what they are about. Of what it has, none is logged again, whatever it counts.
     """
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
@@ -154,8 +154,8 @@ class TrainingLooks:
         The least and the largest value of each known value of `bchisto.data.Look`.
     """
 
-    def __init__(self, model: Model, warned: list[str] | None = None) -> None:
-        self._warned = [] if warned is None else warned
+    def __init__(self, model: Model, warned: dict[str, str] | None = None) -> None:
+        self._warned = {} if warned is None else warned
         self.ends: dict[str, tuple[float, float]] = {}
         self._of_class = by_key(model.bundle.looks, lambda look: look["class"])
         for what, looks in by_key(model.bundle.looks, lambda look: look["what"]).items():
@@ -192,6 +192,7 @@ class TrainingLooks:
                     break
         if unlike:
             self._warn(
+                what,
                 "{} of {} images have other {} than those of training ({}), such as {} with {}; {}",
                 len(unlike),
                 len(records),
@@ -202,11 +203,10 @@ class TrainingLooks:
                 cure,
             )
 
-    def _warn(self, text: str, *values: object) -> None:
-        message = Message(text, *values)
-        if message not in self._warned:
-            self._warned.append(message)
-            _log.warning("%s", message)
+    def _warn(self, what: str, text: str, *values: object) -> None:
+        if what not in self._warned:
+            self._warned[what] = Message(text, *values)
+            _log.warning("%s", self._warned[what])
 
     def _in_words(self, *names: str) -> str:
         """Return the values of training, of each class if these differ."""
@@ -227,7 +227,7 @@ class TrainingLooks:
                 "the micrometres per pixel of {} of {} images are not known, and are taken for those of training "
                 "({}); {mpp} gives them"
             )
-            self._warn(text, unknown, len(records), self._in_words("mpp"))
+            self._warn("mpp", text, unknown, len(records), self._in_words("mpp"))
 
 
 def _value(numbers: Iterable[float]) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,17 +16,15 @@ from ..core import (
     Many,
     Message,
     PathInput,
+    RefusedImageError,
     TextInput,
-    converted,
     html_lines,
     html_table,
-    items_of,
-    reworded,
 )
 from ..core.formats import Array, Pixels, as_frame
 from ..core.jobs import Ticker
 from ..core.models import bundle_view
-from ..data import ImageRecord, decode_record, is_blank, save_image
+from ..data import ImageRecord, image_files
 from ..encoders import weight_options
 from ..evaluate import Answers
 from .blocks import Predicted, Results, predict_records
@@ -72,6 +68,8 @@ class Predictions:
         Distance of each image from the training images; None if the model file has no reference for it.
     mixed : str
         What the confidence is worth if patients of the model's folds were mixed; else empty.
+    failures : dict of str to str
+        Images that were left out, with the reason.
     """
 
     image_ids: tuple[str, ...]
@@ -84,6 +82,7 @@ class Predictions:
     columns: dict[str, list[str]] = field(default_factory=dict)
     outliers: Outliers | None = None
     mixed: str = ""
+    failures: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -176,7 +175,7 @@ class Predictor:
         self._settings = PredictSettings(calibrated=calibrated)
         self._settings.check(self.path, bundle)
         self._point = choose_point(*bundle_view(self.path), bundle=self.path)
-        self._warned: list[str] = []
+        self._warned: dict[str, str] = {}
         self.classes_ = np.array(bundle.classes)
 
     def __repr__(self) -> str:
@@ -188,7 +187,9 @@ class Predictor:
         )
         return again, (self.path,)
 
-    def predict(self, images: Many[Image], *, mpp: float | None = None) -> Predictions:
+    def predict(
+        self, images: Many[Image], *, mpp: float | None = None, skip_errors: bool = False
+    ) -> Predictions:
         """Predict images. The order is kept.
 
         The probabilities equal those of ``bchisto predict``, since random crops are seeded by the pixels of an image.
@@ -201,6 +202,8 @@ class Predictor:
             width, 3) is n images.
         mpp : float, optional
             Micrometres per pixel of all images, if their files do not contain it.
+        skip_errors : bool
+            Leave out images that cannot be used, as `Predictions.failures` names them, unless none can be used.
 
         Returns
         -------
@@ -220,58 +223,67 @@ class Predictor:
         """
         model = self._model
         settings = replace(self._settings, mpp=mpp)
-        with (
-            tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
-            advised(),
-            reworded(lambda text: text.replace(f"{folder}{os.sep}", "")),
-        ):
-            distinct = _distinct([*self._records(images, Path(folder))])
-            records, _ = check_sizes(
-                distinct, model=model, mpp=settings.mpp, skip_errors=False, warned=self._warned
+        failures: dict[str, str] = {}
+        blank: set[str] = set()
+        with advised(), image_files(images, failures if skip_errors else None) as (given, relative):
+            records, refused = check_sizes(
+                self._records(given, failures),
+                model=model,
+                mpp=settings.mpp,
+                skip_errors=skip_errors,
+                warned=self._warned,
             )
             results: Results = {}
             for start in range(0, len(records), model.images_per_block):
                 block = records[start : start + model.images_per_block]
-                results |= predict_records(model, block, ticker=Ticker(None), skip_errors=False)
-            blank = tuple(map(is_blank, map(decode_record, records)))
+                results |= predict_records(
+                    model, block, ticker=Ticker(None), skip_errors=skip_errors, blank=blank
+                )
         bundle = model.bundle
         predicted = Predicted(records, results, bundle, self.path, "")
         shown = tabulate(predicted, settings=settings, point=self._point)
+        failures |= dict(refused) | shown.failures
+        failures = {image: relative(text) for image, text in failures.items()}
+        if failures and not shown.table.records:
+            first = next(iter(failures.values()))
+            raise RefusedImageError("none of the images can be used; first: {}", first)
+        image_ids = tuple(record.image_id for record in shown.table.records)
         return Predictions(
-            image_ids=tuple(record.image_id for record in records),
+            image_ids=image_ids,
             classes=bundle.classes,
             probabilities=shown.table.probabilities,
             answers=shown.table.answers,
             trained=None if bundle.training is None else shown.trained,
             banners=shown.banners,
-            blank=blank,
+            blank=tuple(image in blank for image in image_ids),
             columns=dict(shown.table.further),
             outliers=shown.outliers,
             mixed=shown.mixed,
+            failures=failures,
         )
 
     def predict_proba(self, images: Many[Image], *, mpp: float | None = None) -> Floats:
         """Return only the probabilities of `predict`, float64 of shape (n, classes); `classes_` has their order."""
         return self.predict(images, mpp=mpp).probabilities
 
-    def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
-        """Yield the images of files and arrays. Arrays are written as files into a folder, as lossless PNG."""
+    def _records(
+        self, given: Sequence[Path | ImageRecord], failures: Mapping[str, str]
+    ) -> list[ImageRecord]:
+        """Return the images of files, folders, manifests and arrays, with distinct ids."""
         bundle = self._model.bundle
-        sources = items_of(images)
-        if isinstance(images, np.ndarray) and 1 < images.ndim < 4:
-            sources = (images,)
-        for number, image in enumerate(sources):
-            if isinstance(image, np.ndarray) or hasattr(image, "getbands"):
-                yield save_image(image, folder / f"array{number}")
-                continue
-            path = converted(image, "images", Path)
-            yield from new_images([path], reading=bundle.reading, classes=bundle.classes)
+        images = []
+        for image in given:
+            if isinstance(image, ImageRecord):
+                images.append(image)
+            else:
+                images += new_images([image], reading=bundle.reading, classes=bundle.classes)
+        if not images and not failures:
+            raise InputError(Message("{images}: there is none; give files or arrays"))
+        return _distinct(images)
 
 
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:
     """Return records with distinct ids: files with the same name get their paths as ids."""
-    if not images:
-        raise InputError(Message("{images}: there is none; give files or arrays"))
     times = Counter(record.image_id for record in images)
     distinct: dict[str, ImageRecord] = {}
     for image in images:

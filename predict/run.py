@@ -461,7 +461,7 @@ class ImagePrediction(TablePrediction):
                 name=name,
             )
         skip = work.skip_errors
-        warned: list[str] = []
+        warned: dict[str, str] = {}
         usable, refused = check_sizes(
             records, model=model, mpp=call.settings.mpp, skip_errors=skip, warned=warned
         )
@@ -474,7 +474,7 @@ class ImagePrediction(TablePrediction):
             record=call.record,
         )
         block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
-        return cls(call, work, usable, file, model, dict(refused), block, tuple(warned))
+        return cls(call, work, usable, file, model, dict(refused), block, tuple(warned.values()))
 
     @property
     def step_name(self) -> str:

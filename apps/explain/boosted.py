@@ -121,7 +121,7 @@ def explain_boosted(
         The image cannot be used.
     """
     assert record is not None  # no method explains a boosted model itself
-    ((_, features, pixels),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
+    ((_, features, pixels, _),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
     if isinstance(features, str):
         raise ImageError(features)
     method = METHODS[settings.method]

@@ -92,7 +92,7 @@ class NetworkExplainer:
         """
         if record is None:
             return self._of_model()
-        ((_, shares, pixels, _),) = self.model.predict(
+        ((_, shares, pixels, *_),) = self.model.predict(
             [record], ticker=Ticker(None), skip_errors=False
         )
         if isinstance(shares, str):

@@ -13,4 +13,11 @@ from .content import (
     unique_images,
 )
 from .copies import MOST_COMPARED, Copy, Fingerprint, Pixels, find_copies
-from .decode import header_findings, headers_of, other_sizes, sign_findings, with_headers
+from .decode import (
+    header_findings,
+    headers_of,
+    other_sizes,
+    save_image,
+    sign_findings,
+    with_headers,
+)

@@ -52,7 +52,7 @@ TOKENS = {
     "evaluate": 45_165,
     "featurize": 30_200,
     "finetune": 22_950,
-    "predict": 15_310,
+    "predict": 15_500,
     "root": 2_032,
     "stains": 6_750,
 }

@@ -55,7 +55,7 @@ def test_images_of_other_micrometres_are_rescaled(models, tissue):
     (store,) = model.settings
     path = next(tissue.rglob("benign00.png"))
     record = ImageRecord(image_id="a", path=path, label=None, mpp=0.25)
-    ((_, descriptors, _),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
+    ((_, descriptors, *_),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
     settings, encoder = model.settings[store], model.encoders[store]
     targets = {"half": (encoder, View(0.5, 32))}
     (expected,) = describe_images(

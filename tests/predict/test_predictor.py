@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
-from bchisto.core import BundleError, DiskFullError, ImageError, InputError
+from bchisto.core import BundleError, DiskFullError, ImageError, InputError, MissingInputError
+from bchisto.core.formats import read_header
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, predict
@@ -292,18 +293,66 @@ def test_a_bad_image_is_told_from_a_bad_option(predictor, tmp_path):
         assert not isinstance(refusal.value, ImageError)
 
 
-def test_a_message_comes_once_from_a_predictor(tmp_path, caplog):
-    """Of the same words; that of another image is another message."""
+def test_a_message_comes_once_from_a_predictor(tissue, tmp_path, caplog):
+    """Whatever it counts; of something else it is another message."""
     from bchisto.predict.images import TrainingLooks
 
-    bundle = SimpleNamespace(looks=[{"class": "a", "what": "mpp", "least": 0.5, "most": 0.5}])
-    warned = []
-    for _ in range(3):
+    ends = {"class": "a", "least": 0.5, "most": 0.5}
+    bundle = SimpleNamespace(looks=[{"what": what, **ends} for what in ("mpp", "bits")])
+    warned = {}
+    images = [ImageRecord(name, tmp_path / name, None) for name in "ab"]
+    for count in (1, 2, 1):
         looks = TrainingLooks(SimpleNamespace(bundle=bundle, rescales=True), warned)
-        looks.warn_unknown([ImageRecord("a", tmp_path / "a", None)])
-    assert len(caplog.records) == len(warned) == 1
-    looks.warn_unknown([ImageRecord(name, tmp_path / name, None) for name in "ab"])
-    assert len(caplog.records) == 2
+        looks.warn_unknown(images[:count])
+    assert [record.getMessage() for record in caplog.records] == list(warned.values())
+    assert len(warned) == 1
+    header = read_header(sorted(tissue.rglob("*.png"))[0])
+    looks.warn_unlike([replace(images[0], header=header)])
+    assert len(caplog.records) == len(warned) == 2
+
+
+def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_path, monkeypatch):
+    """Images that cannot be used are left out and named, as the command does it."""
+    files = sorted(tissue.rglob("*.png"))[:2]
+    (tmp_path / "text.png").write_text("no image")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(files[0].read_bytes()[:4000])
+    small = np.zeros((40, 40, 3), np.uint8)
+    images = [files[0], tmp_path / "text.png", small, small[..., 0], cut, decode_image(files[1])]
+    for bad in images[1:5]:
+        with pytest.raises(ImageError):
+            predictor.predict([files[0], bad])
+        with pytest.raises(ImageError, match="^none of the .*images can be used; first: "):
+            predictor.predict([bad, small], skip_errors=True)
+    kept = predictor.predict(images, skip_errors=True)
+    assert kept.image_ids == (files[0].name, "array5")
+    np.testing.assert_array_equal(kept.probabilities, predictor.predict_proba(files))
+    assert len(kept.blank) == len(kept.trained) == len(kept.to_pandas()) == 2
+    assert set(kept.failures) == {"text.png", "array2", "array3", "cut.png"}
+    assert kept.failures["array2"] == "array2: 40x40 at scale 1.0 is smaller than the crop of 64"
+    assert "bchisto-" not in " ".join(kept.failures.values())
+    work = Work(jobs=1, skip_errors=True)
+    result = predict(boosted, [*images[:2], cut], out=tmp_path / "p.csv", work=work)
+    for image, reason in result.failures:
+        assert kept.failures[image] == reason
+    assert len(result.failures) == 2
+    with pytest.raises(MissingInputError, match="gone"):  # as the command, too
+        predictor.predict([files[0], "gone.png"], skip_errors=True)
+
+
+def test_an_image_is_decoded_once(predictor, tissue, monkeypatch):
+    from bchisto.data.images import decode
+
+    decoded = []
+
+    def counted(path, real=decode.decode_image, **options):
+        decoded.append(path.name)
+        return real(path, **options)
+
+    monkeypatch.setattr(decode, "decode_image", counted)
+    white = np.full((96, 96, 3), 255, np.uint8)
+    assert predictor.predict([sorted(tissue.rglob("*.png"))[0], white]).blank == (False, True)
+    assert decoded == ["benign00.png", "array1"]
 
 
 def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
