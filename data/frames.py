@@ -11,17 +11,33 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..core import ImageError, InputError, converted, items_of, message_of, reworded
-from ..core.formats import FOLD
+from ..core import (
+    ImageError,
+    InputError,
+    Many,
+    Message,
+    PathInput,
+    converted,
+    items_of,
+    message_of,
+    reworded,
+)
+from ..core.formats import FOLD, Pixels
 from ..core.jobs import atomic_output, ensure_folder
 from .dataset import ImageRecord
 from .images import save_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+Image: TypeAlias = "PathInput | Pixels | Picture"
+"""A file, an RGB array of uint8 with shape (height, width, 3), or a picture of Pillow."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,49 +107,49 @@ def _of_frame(path: Path, index: Any, text: str) -> str:
 
 @contextlib.contextmanager
 def image_files(
-    images: Any, failures: dict[str, str] | None = None
-) -> Iterator[tuple[list[Path | ImageRecord], Callable[[str], str]]]:
-    """Give images in which each array or picture is a file: ``array0`` and so on by its position, for this block.
+    images: Many[Image],
+    of_paths: Callable[[list[Path]], Iterable[ImageRecord]],
+    failures: dict[str, str] | None = None,
+) -> Iterator[list[ImageRecord]]:
+    """Give the records of images, of which arrays and pictures are files in this block: ``array0``, by its position.
 
     Parameters
     ----------
     images : path, ndarray or PIL.Image.Image, or sequence of them
         An array of shape (n, height, width, 3) is n images.
+    of_paths : callable
+        Returns the records of paths.
     failures : dict of str to str, optional
-        Gets the arrays and pictures that cannot be used, with the reason.
-
-    Yields
-    ------
-    list of Path or ImageRecord, callable
-        Paths as they are given, and records of arrays and pictures. The function takes the temporary folder out of a
-        message, as errors are without it.
+        Gets the arrays and pictures that cannot be used, with the reason. Neither these reasons nor errors name the
+        folder of the files.
 
     Raises
     ------
     RefusedImageError
         An array or picture cannot be used, and there is no `failures`.
     InputError
-        Something is no image.
+        There are no images, or something is none.
     """
     sources = items_of(images)
     if isinstance(images, np.ndarray) and 1 < images.ndim < 4:
         sources = (images,)
+    if not sources:
+        raise InputError(Message("{images}: there is none; give files or arrays"))
+    records: list[ImageRecord] = []
     with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
-
-        def relative(text: str) -> str:
-            return text.replace(f"{folder}{os.sep}", "")
-
-        given: list[Path | ImageRecord] = []
-        with reworded(relative):
+        prefix = f"{folder}{os.sep}"
+        with reworded(lambda text: text.replace(prefix, "")):
             for number, image in enumerate(sources):
                 if not isinstance(image, np.ndarray) and not hasattr(image, "getbands"):
-                    given.append(converted(image, "images", Path))
+                    records += of_paths([converted(image, "images", Path)])
                     continue
-                file = Path(folder) / f"array{number}"
+                path = Path(folder, f"array{number}")
                 try:
-                    given.append(save_image(image, file))
+                    records.append(save_image(image, path))
                 except ImageError as error:
                     if failures is None:
                         raise
-                    failures[file.name] = message_of(error)
-            yield given, relative
+                    failures[path.name] = message_of(error)
+            yield records
+        if failures:
+            failures |= {name: text.replace(prefix, "") for name, text in failures.items()}

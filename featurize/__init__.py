@@ -4,6 +4,10 @@ It reads the images of a `bchisto.data.Dataset` and writes one HDF5 file per enc
 float32 of shape (images x augmentations, d).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .crops import crop_boxes, cut_crop, draw_augmentation
 from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, rows_of, settled_facts
 from .embeddings.fields import known_facts, slides_of
@@ -31,11 +35,15 @@ from .store import StainOutcome, Store, open_store
 from .stored import scale_of, settings_from
 from .stream import describe_images, rehearse, time_describing, unlike_on_gpu
 
+if TYPE_CHECKING:
+    from .transformer import ImageFeatures
+
 __all__ = [
     "Embeddings",
     "FeatureMatrix",
     "FeaturizeResult",
     "FeaturizeSettings",
+    "ImageFeatures",
     "Store",
     "View",
     "crop_boxes",
@@ -48,3 +56,11 @@ __all__ = [
     "open_store",
     "read_embeddings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "ImageFeatures":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .transformer import ImageFeatures  # it loads scikit-learn
+
+    return ImageFeatures

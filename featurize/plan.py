@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..core import (
     SettingsConflictError,
     StoreError,
     WeightsError,
+    by_key,
     extension_names,
 )
 from ..core.formats import read_json
@@ -225,11 +227,6 @@ def plan_stores(
             if settings.precision == "float16":
                 scale = _recorded_scale(path, packs, encoder)
             of_view = _in_float16(encoder, settings, scale=scale)
-            if choice.runner and name in (plan.name for plan in plans):
-                raise InputError(
-                    "{encoders}: two of them are named {}; rename the folder or file of one",
-                    encoder.name,
-                )
             parts = FolderSettings(
                 folder=packs,
                 settings=store_settings(settings, of_view, view, device=device),
@@ -252,7 +249,7 @@ def plan_stores(
 
 
 def _open_encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
-    """Build the encoders; those without weights are refused together, so that they can be fetched together."""
+    """Build the encoders, of different names; those without weights are refused together, so as to be fetched so."""
     encoders = []
     refused = []
     for choice in settings.encoders:
@@ -262,6 +259,11 @@ def _open_encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
             refused.append(error)
     if refused:
         raise WeightsError("; and ".join(["{}"] * len(refused)), *refused)
+    named_alike = by_key(encoders, lambda encoder: (encoder.name, *encoder.layers))
+    for (name, *_), alike in named_alike.items():
+        if len(alike) > 1:
+            text = "{encoders}: two of them are named {}; rename the folder or file of one"
+            raise InputError(text, name)
     return encoders
 
 
@@ -435,18 +437,25 @@ def _resolved(settings: FeaturizeSettings) -> FeaturizeSettings:
     return replace(settings, batch_size=settings.crops_at_once, precision=precision)
 
 
+def ready_targets(
+    settings: FeaturizeSettings,
+) -> tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]:
+    """Return settings as this machine computes them, and encoders and views by feature file, in the order of these."""
+    settings = _resolved(settings)
+    encoders = [_in_float16(encoder, settings) for encoder in _open_encoders(settings)]
+    targets = {
+        f"{_store_name(encoder, view, mode=settings.mode)}.h5": (encoder, view)
+        for encoder, view in product(encoders, settings.views)
+    }
+    return settings, dict(sorted(targets.items()))
+
+
 def timed_targets(settings: FeaturizeSettings) -> dict[str, tuple[CropEncoder, View]]:
     """Return encoders and views for `time_describing`; without weights, which do not affect the time, random ones."""
-    settings = _resolved(settings)
-    targets: dict[str, tuple[CropEncoder, View]] = {}
-    for choice in settings.encoders:
-        try:
-            encoder = encoder_of(choice, settings)
-        except WeightsError:
-            encoder = encoder_of(choice, replace(settings, weights=("random",)))
-        encoder = _in_float16(encoder, settings)
-        targets |= {f"{choice}-{view}": (encoder, view) for view in settings.views}
-    return targets
+    try:
+        return ready_targets(settings)[1]
+    except WeightsError:
+        return ready_targets(replace(settings, weights=("random",)))[1]
 
 
 def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ..core import (
     InputError,
     Many,
-    Message,
     PathInput,
     RefusedImageError,
     TextInput,
     html_lines,
     html_table,
 )
-from ..core.formats import Array, Pixels, as_frame
+from ..core.formats import Array, as_frame
 from ..core.jobs import Ticker
 from ..core.models import bundle_view
-from ..data import ImageRecord, image_files
+from ..data import Image, ImageRecord, image_files
 from ..encoders import weight_options
 from ..evaluate import Answers
 from .blocks import Predicted, Results, predict_records
@@ -33,11 +31,6 @@ from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
 from .settings import PredictSettings, choose_point
 from .table import Outliers, tabulate
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
-Image: TypeAlias = "PathInput | Pixels | Picture"
 
 _MARKS = {"yes": True, "no": False}
 
@@ -225,9 +218,12 @@ class Predictor:
         settings = replace(self._settings, mpp=mpp)
         failures: dict[str, str] = {}
         blank: set[str] = set()
-        with advised(), image_files(images, failures if skip_errors else None) as (given, relative):
+        of_paths = functools.partial(
+            new_images, reading=model.bundle.reading, classes=model.bundle.classes
+        )
+        with advised(), image_files(images, of_paths, failures if skip_errors else None) as given:
             records, refused = check_sizes(
-                self._records(given, failures),
+                _distinct(given),
                 model=model,
                 mpp=settings.mpp,
                 skip_errors=skip_errors,
@@ -239,14 +235,13 @@ class Predictor:
                 results |= predict_records(
                     model, block, ticker=Ticker(None), skip_errors=skip_errors, blank=blank
                 )
-        bundle = model.bundle
-        predicted = Predicted(records, results, bundle, self.path, "")
+            bundle = model.bundle
+            predicted = Predicted(records, results, bundle, self.path, "")
+            failures |= dict(refused) | predicted.failures
+        for text in failures.values():
+            if not predicted.usable:
+                raise RefusedImageError("none of the images can be used; first: {}", text)
         shown = tabulate(predicted, settings=settings, point=self._point)
-        failures |= dict(refused) | shown.failures
-        failures = {image: relative(text) for image, text in failures.items()}
-        if failures and not shown.table.records:
-            first = next(iter(failures.values()))
-            raise RefusedImageError("none of the images can be used; first: {}", first)
         image_ids = tuple(record.image_id for record in shown.table.records)
         return Predictions(
             image_ids=image_ids,
@@ -265,21 +260,6 @@ class Predictor:
     def predict_proba(self, images: Many[Image], *, mpp: float | None = None) -> Floats:
         """Return only the probabilities of `predict`, float64 of shape (n, classes); `classes_` has their order."""
         return self.predict(images, mpp=mpp).probabilities
-
-    def _records(
-        self, given: Sequence[Path | ImageRecord], failures: Mapping[str, str]
-    ) -> list[ImageRecord]:
-        """Return the images of files, folders, manifests and arrays, with distinct ids."""
-        bundle = self._model.bundle
-        images = []
-        for image in given:
-            if isinstance(image, ImageRecord):
-                images.append(image)
-            else:
-                images += new_images([image], reading=bundle.reading, classes=bundle.classes)
-        if not images and not failures:
-            raise InputError(Message("{images}: there is none; give files or arrays"))
-        return _distinct(images)
 
 
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:

@@ -50,7 +50,7 @@ TOKENS = {
     "data": 52_300,
     "encoders": 26_028,
     "evaluate": 45_165,
-    "featurize": 30_200,
+    "featurize": 30_650,
     "finetune": 22_950,
     "predict": 15_500,
     "root": 2_032,

@@ -1,0 +1,89 @@
+"""Images to features as a transformer of scikit-learn, which is loaded only for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+from ..core import Many
+from ..core.formats import Floats32
+from ..core.jobs import Ticker
+from ..data import Image, ImageRecord, image_files
+from .plan import ready_targets
+from .settings import FeaturizeSettings
+from .stream import describe_images
+
+
+class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Images to features: a transformer of scikit-learn, which learns nothing, so that no test image leaks through it.
+
+    Random crops and colours follow from the pixels of an image, as in prediction; in `featurize` from its name. Those
+    of a grid without colours are the same. A process loads encoders once.
+
+    Parameters
+    ----------
+    settings : FeaturizeSettings, optional
+        The published settings by default.
+    mpp : float, optional
+        Micrometres per pixel of all images, if their files do not contain it.
+    """
+
+    def __init__(
+        self, settings: FeaturizeSettings | None = None, *, mpp: float | None = None
+    ) -> None:
+        self.settings = settings
+        self.mpp = mpp
+
+    def fit(self, images: Any = None, labels: Any = None) -> Self:
+        """Return the transformer as it is."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def transform(self, images: Many[Image]) -> Floats32:
+        """Return the features of images, float32 of shape (n, d), in the order of `FeatureMatrix.X`.
+
+        Parameters
+        ----------
+        images : sequence of path, ndarray or PIL.Image.Image
+            Files, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow; or an array of shape (n,
+            height, width, 3).
+
+        Raises
+        ------
+        InputError
+            There are no images.
+        ImageError
+            An image cannot be decoded or used.
+        WeightsError
+            Weights of an encoder are missing.
+        """
+        settings, targets = ready_targets(FeaturizeSettings.of(self.settings))
+        with image_files(images, _records_of) as records:
+            described: Any = describe_images(
+                [replace(record, mpp=self.mpp) for record in records],
+                settings=settings,
+                targets=targets,
+                ticker=Ticker(None),
+                crop_seed="pixels",
+            )
+            rows = [
+                np.hstack([item.features[name].mean(axis=0) for name in targets])
+                for item in described
+            ]
+        return np.array(rows)
+
+    @property
+    def _n_features_out(self) -> int:
+        """Number of features, which `get_feature_names_out` numbers."""
+        _, targets = ready_targets(FeaturizeSettings.of(self.settings))
+        return sum(encoder.dim for encoder, _ in targets.values())
+
+
+def _records_of(paths: list[Path]) -> list[ImageRecord]:
+    return [ImageRecord(str(path), path, None) for path in paths]
