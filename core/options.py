@@ -137,7 +137,7 @@ def converted(value: Any, name: str, kind: Any) -> Any:
         Name of the option, for messages.
     kind : type
         `Path`, `str`, `int`, `float`, `bool` or a type with a method ``parse`` that takes a text; a tuple of one of
-        these; one of these or None. A value for any other type is returned unchanged.
+        these; one of these or None, which comes last. A value for any other type is returned unchanged.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def converted(value: Any, name: str, kind: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
-        return converted(value, name, next(part for part in parts if part is not types.NoneType))
+        return converted(value, name, parts[0])
     if origin is tuple:
         items = items_of(value)
         if parts[-1] is not Ellipsis and len(items) != len(parts):
@@ -181,9 +181,10 @@ def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
         return float(value)
     if kind is bool and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    # a data frame or an array has many lines
-    shown = " ".join(repr(value).split())[:_LETTERS]
-    raise InputError(f"{name}={shown}: give {_NEEDS[kind]}")
+    shown = repr(value)
+    if "\n" in shown:  # of a data frame or an array
+        shown = f"{type(value).__name__}(...)"
+    raise InputError(f"{name}={shown[:_LETTERS]}: give {_NEEDS[kind]}")
 
 
 def plain_value(value: Any) -> Any:

@@ -300,12 +300,15 @@ def measure(
     Raises
     ------
     InputError
-        An unknown positive class.
+        An unknown positive class, or something else than a table.
 
     References
     ----------
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
+    if not isinstance(table, PredictionTable):
+        kind = type(table).__name__
+        raise InputError(f"`table`: give one table of read_predictions, not a {kind}")
     view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
     units = Units.of(table)
     metrics = _facts(table)

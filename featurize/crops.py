@@ -105,8 +105,11 @@ def draw_augmentation(
     return Augmentation(hematoxylin, eosin, entropy)
 
 
-GRID = 0
-"""Number of crops that means a grid."""
+class Grid(int):
+    """A number of crops that means a grid: 0, which nobody gives by mistake."""
+
+
+GRID = Grid()
 
 
 def tile_starts(side: int, *, crop: int) -> list[int]:

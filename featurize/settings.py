@@ -35,7 +35,7 @@ from ..encoders import (
     weights_of,
 )
 from ..stains import STAIN_METHODS, get_stain, list_stains
-from .crops import GRID
+from .crops import GRID, Grid
 from .pooling import NORM, CropDescription
 
 _UNIT_SECONDS = 10.0
@@ -195,11 +195,14 @@ DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
 
 def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
     """Return a whole number, or what a word means that may be given in its place."""
-    if value == word:
+    if value == word or isinstance(value, Grid):
         return meaning
     if isinstance(value, str):
         raise InputError("{} {}: give a whole number, or {}", Parameter(name), value, word)
-    return converted(value, name, int)
+    number = converted(value, name, int)
+    if number == meaning:
+        raise InputError("{} {}: give at least 1, or {}", Parameter(name), value, word)
+    return number
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from ..core import Message, PathInput, StoreError, converted, few, printable
+from ..core import Message, MissingInputError, PathInput, StoreError, converted, few, printable
 from ..core.formats import Array, checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
 from ..data import ImageRecord
@@ -253,9 +253,11 @@ def open_store(path: PathInput) -> Store:
 
     Raises
     ------
+    MissingInputError
+        There is no such file.
     StoreError
-        The file is missing, unreadable, truncated, locked by another program, not a feature file of bchisto, or of a
-        newer schema (the message names the version that reads it).
+        It is unreadable, truncated, locked by another program, not a feature file of bchisto, or of a newer schema (the
+        message names the version that reads it).
 
     Notes
     -----
@@ -263,7 +265,7 @@ def open_store(path: PathInput) -> Store:
     """
     path = converted(path, "path", Path)
     if not os.path.lexists(path):
-        raise StoreError(f"{path}: no such feature file; run bchisto featurize first")
+        raise MissingInputError(f"{path}: no such feature file; run bchisto featurize first")
     file = open_for_reading(path)
     with (
         contextlib.ExitStack() as opened,

@@ -140,7 +140,7 @@ def settings_from(header: Mapping[str, Any]) -> FeaturizeSettings:
             ),
         ),
         augmentations=header["augmentations"],
-        **{name: header[name] for name in names},
+        **{name: header[name] for name in names} | {"crops": header["crops"] or GRID},
     )
 
 

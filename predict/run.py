@@ -174,6 +174,8 @@ def predict(
         "{shard} {}: a table of predictions has no shards; give one to each part of the images"
     )
     paths = {"out": converted(out, "out", Path)}
+    if paths["out"].suffix.casefold().startswith(".xls"):
+        raise InputError("{out} {}: the table is written as CSV; name it .csv", paths["out"])
     if settings.html is not None:
         paths["html"] = settings.html
     config = {**inputs.config, "out": str(paths["out"]), **plain_options(settings, work)}

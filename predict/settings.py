@@ -54,6 +54,8 @@ class PredictSettings(Settings):
     sensitivity: float | None = option(
         None,
         group="Evaluation",
+        least=0,
+        most=1,
         help="Use the threshold that the model file has for this target sensitivity; default: its first.",
     )
     mpp: float | None = new_images_mpp()

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from .. import DAMAGE, BundleError, InputError, first_line
+from .. import DAMAGE, BundleError, InputError, MissingInputError, first_line
 from . import limits
 from .files import mistaken
 from .texts import open_zip, parse_json
@@ -53,15 +53,16 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
 
     Raises
     ------
+    MissingInputError
+        There is no such file.
     BundleError
-        The file is missing, not a zip, of another kind, or too large, or its members are not those
-        of its manifest.
+        It is not a zip, of another kind, or too large, or its members are not those of its manifest.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         if not path.is_file():
-            raise BundleError(f"{path}: no such model file")
+            raise MissingInputError(f"{path}: no such model file")
         try:
             self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS)
             self.manifest = self._check()

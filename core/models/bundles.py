@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ... import __version__
-from .. import DAMAGE, BchistoError, BundleError, OutputError, printable
+from .. import DAMAGE, BchistoError, BundleError, OutputError, PathInput, converted, printable
 from ..formats import BUNDLE_KIND, MANIFEST, Archive, check_archive_size
 from ..jobs import atomic_output
 from .archive import BUNDLE_SCHEMA, check_manifest, fits
@@ -249,14 +249,17 @@ def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def open_bundle(path: Path, *, kind: str | None = None) -> Iterator[Archive]:
+def open_bundle(path: PathInput, *, kind: str | None = None) -> Iterator[Archive]:
     """Open a model file of one kind, or of any kind by default. Any damage found while it is open is a `BundleError`.
 
     Raises
     ------
+    MissingInputError
+        There is no such file.
     BundleError
-        The file is missing, not a model file, of a newer schema or another kind, too large, or damaged.
+        It is not a model file, of a newer schema or another kind, too large, or damaged.
     """
+    path = converted(path, "path", Path)
     with Archive(path) as archive:
         check_manifest(path, archive.manifest)
         kind_of_file = archive.manifest["models"]

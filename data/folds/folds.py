@@ -290,10 +290,14 @@ def read_splits(folder: PathInput, image_ids: Sequence[str]) -> list[tuple[Integ
 
     Raises
     ------
+    MissingInputError
+        There is no such file.
     InputError
-        There is no such file, or it names an image that is not among these.
+        It names an image that is not among these.
     """
     path = converted(folder, "folder", Path) / "folds.csv"
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such file; give the folder of a result")
     plan = FoldPlan("", spread(read_fold_list(path)), partition=False)
     absent = {image for image, _, _ in plan.rows}.difference(image_ids)
     if absent:

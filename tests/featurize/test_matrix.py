@@ -6,7 +6,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from bchisto.core import InputError
+from bchisto.core import InputError, MissingInputError
 from bchisto.data import read_splits
 from bchisto.featurize import load_features, only_store, open_store
 
@@ -101,7 +101,7 @@ def test_the_folds_of_a_run(boosted, tmp_path):
         InputError, match=f"{third} is not among these images; give those of its run"
     ):
         read_splits(tmp_path, names[:2])
-    with pytest.raises(InputError, match=r"gone/folds\.csv: cannot be read"):
+    with pytest.raises(MissingInputError, match=r"gone/folds\.csv: no such file; give the folder"):
         read_splits(tmp_path / "gone", names)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from bchisto.core import StoreError
+from bchisto.core import MissingInputError, StoreError
 from bchisto.data import decode_image, pixels_sha256
 from bchisto.featurize import open_store
 
@@ -90,7 +90,7 @@ def test_what_is_no_store_of_this_schema(store_path, change, message):
 
 def test_missing_and_truncated(store_path, tmp_path):
     with pytest.raises(
-        StoreError, match=r"none\.h5: no such feature file; run bchisto featurize first"
+        MissingInputError, match=r"none\.h5: no such feature file; run bchisto featurize first"
     ):
         open_store(tmp_path / "none.h5")
     store_path.write_bytes(store_path.read_bytes()[:3000])

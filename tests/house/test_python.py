@@ -3,10 +3,12 @@
 import csv
 import json
 import logging
+import pickle
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,22 @@ from bchisto.boost import BoostSettings, FeatureChoice, get_head, train
 from bchisto.core import InputError, MissingInputError, OutputError, WeightsError, converted
 from bchisto.core.formats import read_header
 from bchisto.core.jobs import Work
+from bchisto.core.models import open_bundle
 from bchisto.core.runs import read_run
-from bchisto.data import FoldChoice, ImageSelection, decode_image, fold_plan, read_dataset
+from bchisto.data import (
+    FoldChoice,
+    ImageSelection,
+    decode_image,
+    fold_plan,
+    read_dataset,
+    read_splits,
+)
 from bchisto.encoders import Encoder, EncoderChoice, open_encoder
-from bchisto.evaluate import TableChoice, TwoClassView, evaluate, read_predictions
+from bchisto.evaluate import TableChoice, TwoClassView, evaluate, measure, read_predictions
 from bchisto.evaluate.conclusions import verdict_of
 from bchisto.featurize import FeaturizeSettings, View, featurize, load_features, open_store
 from bchisto.finetune import FinetuneSettings
-from bchisto.predict import Predictor, find_bundle, predict
+from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
 from bchisto.stains import augment_he
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -88,6 +98,50 @@ def test_none_is_taken_only_where_it_is_the_default(make, message):
     assert Work(jobs=None, threads=None).jobs is None
     assert FeatureChoice(labels=None).labels is None
     assert FoldChoice(test_list=None).test_list is None
+
+
+def bundle_of(path):
+    with open_bundle(path) as archive:
+        return archive.manifest
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda run, _: bundle_of("text"), MissingInputError, "text: no such model file"),
+        (lambda run, _: open_store("gone"), MissingInputError, "gone: no such feature file"),
+        (lambda run, _: read_splits("gone", []), MissingInputError, "gone/folds.csv: no such file"),
+        (
+            lambda run, table: measure(read_predictions(table)),
+            InputError,
+            "`table`: give one table of read_predictions, not a list",
+        ),
+        (
+            lambda run, _: predict(run, "images", out="p.XLSX"),
+            InputError,
+            "`out` p.XLSX: the table is written as CSV; name it .csv",
+        ),
+        (
+            lambda run, _: PredictSettings(sensitivity=95),
+            InputError,
+            "`sensitivity` 95.0: give 0 to 1",
+        ),
+        (
+            lambda run, _: ImageSelection(np.zeros((9, 9))),
+            InputError,
+            "images=ndarray(...): give a path, as text or as pathlib.Path",
+        ),
+    ],
+)
+def test_mistakes_are_one_line_of_a_class(boosted, call, kind, message):
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    with pytest.raises(kind, match="^" + re.escape(message)) as refusal:
+        call(boosted, table)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_model_file_is_opened_by_its_name_as_text(boosted):
+    assert bundle_of(str(find_bundle(boosted)))["classes"] == ["benign", "malignant"]
 
 
 def test_settings():
@@ -331,7 +385,9 @@ def test_what_options_say_holds_in_python():
     grid = FeaturizeSettings(crops="grid")
     assert grid.crops == 0
     assert "'crops': 'grid'" in repr(grid)
-    assert eval(repr(grid)) == grid
+    assert eval(repr(grid)) == replace(pickle.loads(pickle.dumps(grid)), seed=0) == grid
+    with pytest.raises(InputError, match="^`crops` 0: give at least 1, or grid$"):
+        FeaturizeSettings(crops=0)
     assert "N|grid." in FeaturizeSettings.__doc__
 
 
