@@ -43,10 +43,10 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def with_files(sources: Any, folder: Path) -> Iterator[list[Any]]:
+def with_files(sources: Any, folder: Path, notes: dict[str, None]) -> Iterator[list[Any]]:
     """Give sources in which each data frame is a file, in `folder` by its position, or in ``frames`` by its name.
 
-    A frame without folds is logged.
+    A frame without folds is logged, and noted.
 
     After an error none of the files that are new is left, and it names the frame, and a row by its index.
 
@@ -54,6 +54,8 @@ def with_files(sources: Any, folder: Path) -> Iterator[list[Any]]:
     ----------
     sources : path or pandas.DataFrame, sequence of them, or mapping of names to pandas.DataFrame
     folder : Path
+    notes : dict of str to None
+        Gets notes on the frames.
 
     Raises
     ------
@@ -67,7 +69,9 @@ def with_files(sources: Any, folder: Path) -> Iterator[list[Any]]:
                 given.append(source)
                 continue
             if not any(FOLD.matching(map(str, source.columns))):
-                _log.warning("%s: no column fold, so rows count as one test set", path.stem)
+                note = f"{path.stem}: no column fold, so rows count as one test set"
+                notes[note] = None
+                _log.warning("%s", note)
             ensure_folder(path.parent)
             if not path.exists():
                 undo.callback(path.unlink, missing_ok=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import InputError, Many, PathInput, converted, counted, few, html_lines
+from ..core import InputError, Many, PathInput, converted, counted, few, html_lines, html_table
 from ..core.formats import as_frame
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import facts_files, with_files
@@ -55,7 +55,11 @@ class Evaluation:
 
     def summary(self) -> list[str]:
         """Return a line for each table, with its figures, what they show and its folds, and then the notes."""
-        lines = []
+        lines = [f"{name}: accuracy {'; '.join(cells)}" for name, *cells in self._rows()]
+        return [*lines, *self.result["notes"]]
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        """Yield the name of each table, its accuracy, what its figures show, and its folds."""
         for panel in self.panels:
             verdict = verdict_of(panel.metrics)
             metric = (verdict.by or "balanced_accuracy").replace("_", " ")
@@ -64,10 +68,7 @@ class Evaluation:
                 words += "corrected for the choice, "
             words += _VERDICTS[verdict.kind]
             accuracy = _shown(panel.metrics["accuracy"])
-            lines.append(
-                f"{panel.table.name}: accuracy {accuracy}; {words}; {panel.table.protocol}"
-            )
-        return [*lines, *self.result["notes"]]
+            yield panel.table.name, accuracy, words, panel.table.protocol
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with a row for each figure of each table, see `Panel.rows`.
@@ -79,8 +80,30 @@ class Evaluation:
         """
         return as_frame([row for panel in self.panels for row in panel.rows()])
 
+    def comparisons_to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row for each difference between two tables, second minus first.
+
+        Its columns are ``first``, ``second``, ``metric``, those of a `Figure`, and for the accuracy ``p``, ``p_holm``
+        (corrected for the number of comparisons) and ``verdict``.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        rows = []
+        for pair in self.result["comparisons"]:
+            for metric, figure in pair["differences"].items():
+                row = {"first": pair["first"], "second": pair["second"], "metric": metric}
+                row |= vars(Figure.read(figure))
+                if metric == "accuracy":
+                    row |= {key: pair[key] for key in ("p", "p_holm", "verdict")}
+                rows.append(row)
+        return as_frame(rows)
+
     def _repr_html_(self) -> str:
-        return html_lines(self.summary())
+        header = ["table", "accuracy", "what is shown", "folds"]
+        return html_table("", header, self._rows()) + html_lines(self.result["notes"])
 
 
 _VERDICTS = {
@@ -158,7 +181,7 @@ def evaluate(
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = Aggregation.of(aggregation).steps()
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
-    with with_files(sources, folder) as files:
+    with with_files(sources, folder, reader.banners) as files:
         paths = converted(files, "sources", tuple[Path, ...])
         if not paths:
             raise InputError("`sources`: give at least one table")

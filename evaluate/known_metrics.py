@@ -362,6 +362,9 @@ def _figure(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: in
     if parts:
         return replace(interval(parts, units, limits=spec.limits(table)), value=value)
     if spec.parts is None and draws:
+        accuracy = units.share(table.hits)  # whose rule holds for all
+        if accuracy and accuracy.reason:
+            return Figure(value, reason=accuracy.reason)
         return _bootstrapped(spec, table, units, value, draws)
     return Figure(value)
 

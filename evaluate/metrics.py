@@ -307,8 +307,8 @@ def measure(
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
     if not isinstance(table, PredictionTable):
-        kind = type(table).__name__
-        raise InputError(f"`table`: give one table of read_predictions, not a {kind}")
+        text = "`table`: give one table of read_predictions, not a {}"
+        raise InputError(text, type(table).__name__)
     view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
     units = Units.of(table)
     metrics = _facts(table)
