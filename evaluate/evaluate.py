@@ -103,7 +103,7 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         header = ["table", "accuracy", "what is shown", "folds"]
-        return html_table("", header, self._rows()) + html_lines(self.result["notes"])
+        return html_table("evaluation", header, self._rows()) + html_lines(self.result["notes"])
 
 
 _VERDICTS = {

@@ -161,3 +161,19 @@ def test_one_that_fails_costs_nothing_else(
         interval and {"value": 1.0, "interval": None, "method": "", "reason": None}
     )
     assert found["accuracy"]["interval"]
+
+
+def test_an_interval_is_refused_by_the_rule_of_built_in_ones(matthews, tmp_path):
+    """If one patient holds most of the rows, of no metric; else of all."""
+    for largest, refused in ((30, True), (10, False)):
+        lines = ["image_id,group,label,predicted"]
+        for number in range(40):
+            group = "p" if number < largest else f"q{number % 8}"
+            label = "ab"[number % 2]
+            lines.append(f"{number},{group},{label},{label if number % 5 else 'a'}")
+        (tmp_path / "table.csv").write_text("\n".join(lines))
+        metrics = measure(*read_predictions(tmp_path / "table.csv"), bootstrap=50)
+        for name in ("accuracy", "mcc"):
+            assert (metrics[name].interval is None) == refused, name
+        assert metrics["mcc"].reason == metrics["accuracy"].reason
+    assert metrics["mcc"].method == "percentile bootstrap"

@@ -675,7 +675,50 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     line = alone.summary()[0]
     assert line.endswith(f"without an interval, so not compared with chance{folds}")
     assert "[" not in line
-    assert line in alone._repr_html_()
+    shown = alone._repr_html_()
+    for cell in line.removeprefix("alike: accuracy ").split("; "):
+        assert f"<td>{cell}</td>" in shown
+    for note in alone.result["notes"]:
+        assert note in shown
+
+
+def test_comparisons_as_a_frame(boosted, tmp_path):
+    """A row for each difference of two tables; p is of the accuracy."""
+    pandas = pytest.importorskip("pandas")
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    shares = ["p_benign", "p_malignant"]
+    frame = pandas.read_csv(table)[["image_id", "label", "fold", *shares]]
+    turned = frame.copy()
+    turned[shares] = frame[shares[::-1]].to_numpy()
+    evaluation = evaluate({"one": frame, "two": turned}, out=tmp_path / "e", bootstrap=0)
+    rows = evaluation.comparisons_to_pandas()
+    (pair,) = evaluation.result["comparisons"]
+    assert list(rows.metric) == list(pair["differences"])
+    assert {*rows["first"]} == {"one"}
+    assert {*rows["second"]} == {"two"}
+    for row in rows.itertuples():
+        figure = pair["differences"][row.metric]
+        assert row.value == figure["value"]
+        assert (figure["interval"] or []) == [end for end in (row.low, row.high) if end == end]
+    one, two = (panel.figures["accuracy"].value for panel in evaluation.panels)
+    accuracy = rows[rows.metric == "accuracy"].iloc[0]
+    assert accuracy.value == pytest.approx(two - one)
+    assert [accuracy[key] for key in ("p", "p_holm", "verdict")] == [
+        pair[key] for key in ("p", "p_holm", "verdict")
+    ]
+    assert rows[rows.metric != "accuracy"][["p", "p_holm", "verdict"]].isna().all(axis=None)
+    assert len(evaluate(frame, out=tmp_path / "f", bootstrap=0).comparisons_to_pandas()) == 0
+
+
+def test_a_frame_without_folds_is_noted(boosted, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    sources = {"folds": frame, "none": frame.drop(columns="fold")}
+    evaluation = evaluate(sources, out=tmp_path / "e", bootstrap=0)
+    told = [note for note in evaluation.result["notes"] if "no column fold" in note]
+    assert told == ["none: no column fold, so rows count as one test set"]
+    written = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    assert written["notes"] == evaluation.result["notes"]
 
 
 def test_a_data_frame_is_not_taken_for_its_columns():
