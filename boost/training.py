@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from ..core import (
     ImageError,
@@ -19,16 +20,17 @@ from ..core import (
     SettingsConflictError,
     TextInput,
     converted,
+    items_of,
     plain_options,
 )
 from ..core.formats import Pixels, check_archive_size, read_rows
-from ..core.jobs import Resources, Work, cpu_resources, write_or_remove
+from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_rows
 from ..core.models import BundleFacts, Member
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
 from ..data import FoldChoice, FoldPlan, decode_image
 from ..evaluate import TwoClassView
-from ..featurize import import_features
+from ..featurize import import_features, load_features
 from .bundle import Bundle
 from .head import HeadSpec, TrainingTerms
 from .heads import get_head
@@ -346,7 +348,7 @@ def train(
     *,
     features: FeatureChoice | Many[PathInput] = (),
     settings: BoostSettings | None = None,
-    folds: FoldChoice | Many[TextInput] = (),
+    folds: Any = (),
     work: Work | None = None,
     view: TwoClassView | None = None,
     notes: Many[TextInput] = (),
@@ -362,9 +364,10 @@ def train(
         default the feature files in ``out/features``.
     settings : BoostSettings, optional
         Settings of training; the published settings by default.
-    folds : FoldChoice or sequence of str
+    folds : FoldChoice or sequence of str, or a splitter of scikit-learn, or a sequence of (train, test)
         Cross-validation schemes: a number of folds, a published list, or a fold list. By default ``rakhlin10`` for the
-        400 BACH images, otherwise 10.
+        400 BACH images, otherwise 10. A splitter is given the arrays of `load_features`, whose positions a sequence
+        has; both are written to the run as a fold list.
     work : Work, optional
         How the work is distributed. By default one process per core, each with one LightGBM thread. A unit is the
         models of one feature file and fold.
@@ -390,7 +393,7 @@ def train(
     """
     run = converted(out, "out", Path)
     choice = FeatureChoice.of(features)
-    schemes = FoldChoice.of(folds)
+    schemes = _schemes(folds, run)
     remarks = converted(notes, "notes", tuple[str, ...])  # refused before anything is read
     settings = BoostSettings.of(settings)
     work = Work.of(work)
@@ -448,6 +451,25 @@ def train(
             training.check_size()
             trainings.append(training)
         return cross_validate(trainings, run=run, record=record)
+
+
+def _schemes(folds: Any, run: Path) -> FoldChoice:
+    """Return the choice of folds; those of scikit-learn are written as a fold list, which is then read."""
+    splits = items_of(folds)
+    if hasattr(folds, "get_n_splits"):
+        splits = tuple(folds.split(*load_features(run)[:3]))
+    if not splits or not isinstance(splits[0], tuple):
+        return FoldChoice.of(splits[0] if len(splits) == 1 else splits)
+    images = load_features(run).names
+    rows = [
+        (image, fold, part)
+        for fold, pair in enumerate(splits, start=1)
+        for part, positions in zip(("train", "test"), pair, strict=True)
+        for image in images[list(positions)]
+    ]
+    path = run / f"{type(folds).__name__}-{len(splits)}.csv"
+    write_rows(path, ("image_id", "fold", "part"), rows)
+    return FoldChoice((path,))
 
 
 def default_folds(dataset: str, images: int, *, synthetic: bool) -> str:

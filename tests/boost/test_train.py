@@ -7,8 +7,8 @@ import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError, MissingInputError, SettingsConflictError, StoreError
 from bchisto.core.jobs import Work
-from bchisto.data import FoldChoice
-from bchisto.featurize import open_store
+from bchisto.data import FoldChoice, read_splits
+from bchisto.featurize import load_features, open_store
 from packs import PARAMS, models_in, train_small
 from written_tables import HEADER
 from written_tables import rows_of as rows
@@ -183,3 +183,39 @@ def test_features_that_cannot_train(described, run_copy):
         InputError, match="none of the 12 images has a label; boost needs labels to train on"
     ):
         train(out=run, folds=["3"])
+
+
+@pytest.mark.filterwarnings("ignore:The groups parameter is ignored by KFold")
+def test_folds_of_scikit_learn(described, run_copy):
+    """A splitter, or its positions, give the folds that they say; patients in two parts are warned of."""
+    from sklearn.model_selection import GroupKFold, KFold
+
+    run = run_copy(described)
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        for row, image in enumerate(file["image_id"][:]):
+            file["group"][row] = f"patient{int(image.decode()[-6:-4]) // 2}-{image.decode()[:1]}"
+
+    def trained(folds, **settings):
+        settings = BoostSettings(seeds=1, params=PARAMS, **settings)
+        (result,) = train(out=run, folds=folds, settings=settings, work=Work(jobs=1))
+        return result
+
+    X, y, groups, names = load_features(run)
+    splitter = KFold(3, shuffle=True, random_state=1)
+    expected = list(splitter.split(X, y))
+    for folds, folder in ((splitter, "KFold-3-lightgbm"), (expected, "list-3-lightgbm")):
+        result = trained(folds)
+        assert result.folder.name == folder
+        assert any("image-level folds on grouped data" in banner for banner in result.banners)
+        splits = read_splits(result.folder, names)
+        for parts, given in zip(splits, expected, strict=True):
+            for positions, those in zip(parts, given, strict=True):
+                assert positions.tolist() == those.tolist()
+    iterated = trained(iter(expected[:2]), name="iterated")
+    assert len(read_splits(iterated.folder, names)) == 2
+    grouped = trained(GroupKFold(2))
+    for train_rows, test_rows in read_splits(grouped.folder, names):
+        assert not {*groups[train_rows]} & {*groups[test_rows]}
+    assert not any("image-level folds on grouped data" in banner for banner in grouped.banners)
+    with pytest.raises(IndexError, match="99"):
+        trained([([0, 1], [99])])
