@@ -188,7 +188,7 @@ def test_features_that_cannot_train(described, run_copy):
 @pytest.mark.filterwarnings("ignore:The groups parameter is ignored by KFold")
 def test_folds_of_scikit_learn(described, run_copy):
     """A splitter, or its positions, give the folds that they say; patients in two parts are warned of."""
-    from sklearn.model_selection import GroupKFold, KFold
+    from sklearn.model_selection import KFold, StratifiedGroupKFold
 
     run = run_copy(described)
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
@@ -213,7 +213,7 @@ def test_folds_of_scikit_learn(described, run_copy):
                 assert positions.tolist() == those.tolist()
     iterated = trained(iter(expected[:2]), name="iterated")
     assert len(read_splits(iterated.folder, names)) == 2
-    grouped = trained(GroupKFold(2))
+    grouped = trained(StratifiedGroupKFold(2))
     for train_rows, test_rows in read_splits(grouped.folder, names):
         assert not {*groups[train_rows]} & {*groups[test_rows]}
     assert not any("image-level folds on grouped data" in banner for banner in grouped.banners)

@@ -212,7 +212,7 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
         shutil.copy(path, tmp_path / "new")
     monkeypatch.chdir(tmp_path)
     blocks = python_of("python.md")
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     pytest.importorskip("pandas")
     names = {}
     monkeypatch.setattr(logging.getLogger("bchisto"), "level", logging.NOTSET)
@@ -229,6 +229,10 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
         exec(compile(block, "docs/python.md", "exec"), names)
     assert set(names["new"].y) == {""}
     assert {*names["classifier"].predict(names["new"].X)} <= {"benign", "malignant"}
+    assert {*names["pipeline"].predict([names["image"]])} <= {"benign", "malignant"}
+    assert names["features"].shape == (1, names["X"].shape[1])
+    assert names["predictions"].failures == {}
+    assert set(names["both"].comparisons_to_pandas().metric) >= {"accuracy", "auc"}
     assert len(names["new"].names) == 12
     assert (tmp_path / "night.csv").is_file()
     assert names["darker"].dtype == np.uint8
