@@ -307,7 +307,7 @@ def measure(
     Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``tools/benchmarks/coverage.py``.
     """
     if not isinstance(table, PredictionTable):
-        text = "`table`: give one table of read_predictions, not a {}"
+        text = "`table`: give one table of read_predictions, not a {}"  # type: ignore[unreachable]
         raise InputError(text, type(table).__name__)
     view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
     units = Units.of(table)
