@@ -105,11 +105,11 @@ def draw_augmentation(
     return Augmentation(hematoxylin, eosin, entropy)
 
 
-class Grid(int):
+class CropGrid(int):
     """A number of crops that means a grid: 0, which nobody gives by mistake."""
 
 
-GRID = Grid()
+GRID = CropGrid()
 
 
 def tile_starts(side: int, *, crop: int) -> list[int]:

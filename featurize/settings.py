@@ -35,7 +35,7 @@ from ..encoders import (
     weights_of,
 )
 from ..stains import STAIN_METHODS, get_stain, list_stains
-from .crops import GRID, Grid
+from .crops import GRID, CropGrid
 from .pooling import NORM, CropDescription
 
 _UNIT_SECONDS = 10.0
@@ -195,7 +195,7 @@ DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
 
 def _count_or(value: Any, name: str, *, word: str, meaning: Any) -> Any:
     """Return a whole number, or what a word means that may be given in its place."""
-    if value == word or isinstance(value, Grid):
+    if value == word or isinstance(value, CropGrid):
         return meaning
     if isinstance(value, str):
         raise InputError("{} {}: give a whole number, or {}", Parameter(name), value, word)
