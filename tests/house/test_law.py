@@ -50,7 +50,7 @@ TOKENS = {
     "data": 52_300,
     "encoders": 26_028,
     "evaluate": 45_380,
-    "featurize": 30_650,
+    "featurize": 30_700,
     "finetune": 22_950,
     "predict": 15_500,
     "root": 2_032,
