@@ -35,7 +35,7 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
     for fold, model in bundle.models.items():
         alone = CnnBundle(**{**vars(bundle), "models": {fold: model}})
         predicted = CnnModel(alone).predict(records, ticker=Ticker(None), skip_errors=False)
-        found = {record.image_id: shares for record, shares, _, _ in predicted}
+        found = {record.image_id: shares for record, shares, *_ in predicted}
         for image, number, expected in zip(
             table.image_ids, table.folds, table.probabilities, strict=True
         ):
