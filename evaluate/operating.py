@@ -256,6 +256,38 @@ def _from_ratio(ratio: Figure, odds: float) -> Figure:
     return replace(ratio, low=low, high=high)
 
 
+BENEFIT_THRESHOLDS = np.arange(1, 100) / 100
+"""Scores at which the net benefit is drawn."""
+
+
+def net_benefit(truth: Mask, scores: Values) -> tuple[Values, Values]:
+    """Return the net benefit of calling by the score, and of calling all rows positive; that of calling none is 0.
+
+    At a threshold t it is ``(true positives - false positives * t / (1 - t)) / n``: a false positive is weighed as who
+    calls from t on weighs it.
+
+    Parameters
+    ----------
+    truth : ndarray of bool, shape (n,)
+        Whether the true class is on the positive side.
+    scores : ndarray of float64, shape (n,)
+        A row is called positive if its score is at least the threshold.
+
+    Returns
+    -------
+    (ndarray of float64, ndarray of float64), each of shape (99,)
+        At ``BENEFIT_THRESHOLDS``.
+
+    References
+    ----------
+    Vickers & Elkin 2006.
+    """
+    weight = BENEFIT_THRESHOLDS / (1.0 - BENEFIT_THRESHOLDS)
+    called = scores >= BENEFIT_THRESHOLDS[:, None]
+    by_score = (called & truth).mean(axis=1) - weight * (called & ~truth).mean(axis=1)
+    return by_score, truth.mean() - weight * (~truth).mean()
+
+
 def fold_curves(
     table: PredictionTable, truth: Mask, scores: Values
 ) -> tuple[list[float | None], list[Curve]]:

@@ -11,15 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core import counted
 from .. import (
+    BENEFIT_THRESHOLDS,
     Mask,
     Metrics,
     Panel,
     PredictionTable,
+    TwoSides,
     Values,
     corrected,
     fold_curves,
+    net_benefit,
     ranking_figure,
+    reliability_bins,
     rows_of,
     two_sides,
 )
@@ -43,7 +48,7 @@ Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
 def _drawn(
-    draw: Callable[[Any], None], width: float = 4.4, height: float = 4.2, *, columns: int = 1
+    draw: Callable[[Any], None], width: float = 4.2, height: float = 3.8, *, columns: int = 1
 ) -> str:
     """Return as a data address of an SVG image what is drawn on axes, of several columns an array of them.
 
@@ -242,28 +247,97 @@ class _Roc(NamedTuple):
         return cls(rates, kind, label, of_folds, pooled, pooled_rates)
 
 
-def calibration_drawing(metrics: Metrics) -> Drawing:
-    """Draw the reliability curve of a table that has a calibration."""
-    bins = metrics["calibration"]["bins"]
-    confidence = [entry["confidence"] for entry in bins]
-    accuracy = [entry["accuracy"] for entry in bins]
-    counts = [entry["n"] for entry in bins]
+def calibration_drawing(metrics: Metrics) -> Drawing | None:
+    """Draw the reliability curve of a table; None without a calibration."""
+    if not metrics["calibration"]:
+        return None
     label = f"ECE {metrics['calibration']['ece']:.3f}"
+    source, texts = _reliability(
+        metrics["calibration"]["bins"], ("confidence", "fraction correct"), label
+    )
+    alt = f"Reliability diagram, mean confidence and how many were right: {texts}. {label}."
+    caption = f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence"
+    return Drawing(source, alt, caption)
+
+
+def _reliability(
+    bins: Sequence[Metrics], axes_are: tuple[str, str], label: str | None = None
+) -> tuple[str, str]:
+    """Return a reliability curve, and its numbers in words."""
+    scores = [entry["confidence"] for entry in bins]
+    shares = [entry["accuracy"] for entry in bins]
+    counts = [entry["n"] for entry in bins]
 
     def draw(axes: Any) -> None:
-        axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
+        axes.bar(scores, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
-        axes.set(xlabel="confidence", ylabel="fraction correct", xlim=(0, 1.01), ylim=(0, 1.01))
-        axes.legend(loc="upper left", fontsize=8, frameon=False)
+        axes.plot(scores, shares, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
+        xlabel, ylabel = axes_are
+        axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1.01), ylim=(0, 1.01))
+        if label:
+            axes.legend(loc="upper left", fontsize=8, frameon=False)
 
     texts = [
-        f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}"
-        for entry in bins
+        f"{score:.2f}: {percent(share)} of {count:,}"
+        for score, share, count in zip(scores, shares, counts, strict=True)
     ]
-    alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(texts)}. {label}."
-    caption = f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence"
-    return Drawing(_drawn(draw), alt, caption)
+    return _drawn(draw), "; ".join(texts)
+
+
+def score_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
+    """Draw the reliability of the positive score; None unless it is a probability of one of two classes."""
+    sides = _two_probabilities(table, metrics)
+    if sides is None:
+        return None
+    (positive,) = metrics["two_class"]["positive"]
+    bins = reliability_bins(sides.scores, sides.truth)
+    source, texts = _reliability(bins, (f"score of {positive}", f"share of {positive}"))
+    folds = "one test set"
+    if metrics["folds"]:
+        folds = counted(len(metrics["folds"]), "fold")
+    alt = f"Reliability of the score of {positive}, its mean and the share of {positive}: {texts}."
+    caption = f"Reliability of the score of {positive}: scores of {folds} together"
+    return Drawing(source, alt, caption)
+
+
+def _two_probabilities(table: PredictionTable, metrics: Metrics) -> TwoSides | None:
+    """Return the sides of a table of two classes, both with rows, that has probabilities; else None."""
+    view = metrics.get("two_class")
+    if not view or view["auc"] is None or metrics["classes"][2:] or not metrics["calibration"]:
+        return None
+    return two_sides(table, view["positive"], view["rule"])
+
+
+def benefit_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
+    """Draw the net benefit of calls by the positive score, as `score_drawing`; what falls far below 0 is cut.
+
+    References
+    ----------
+    Vickers & Elkin 2006.
+    """
+    sides = _two_probabilities(table, metrics)
+    if sides is None:
+        return None
+    (positive,) = metrics["two_class"]["positive"]
+    by_score, all_positive = net_benefit(sides.truth, sides.scores)
+    top = max(by_score.max(), all_positive.max(), 0.05)
+
+    def draw(axes: Any) -> None:
+        axes.axhline(0, color=_GREY, linewidth=0.8, label="none called")
+        axes.plot(BENEFIT_THRESHOLDS, all_positive, "--", color=_GREY, label="all called")
+        axes.plot(BENEFIT_THRESHOLDS, by_score, color=_BLUE, linewidth=1.8, label="by the score")
+        axes.set(xlabel="threshold", ylabel="net benefit", xlim=(0, 1), ylim=(-top, 1.1 * top))
+        axes.legend(loc="lower left", fontsize=8, frameon=False)
+
+    texts = [
+        f"at {BENEFIT_THRESHOLDS[k]:g} {by_score[k]:.3f}, all called {all_positive[k]:.3f}"
+        for k in range(9, 99, 10)
+    ]
+    return Drawing(
+        _drawn(draw),
+        f"Net benefit of calling {positive} by the score: {'; '.join(texts)}; none called 0.",
+        f"Net benefit of calling {positive} (decision curve), as measured, without CI; below -{top:.2f} cut",
+    )
 
 
 def learning_drawing(curves: Curves) -> Drawing:

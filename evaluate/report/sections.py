@@ -13,7 +13,13 @@ import numpy as np
 from ...core import counted, plural
 from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings
 from .answer import findings, leading, side_by_side
-from .drawings import calibration_drawing, results_drawing, roc_drawing
+from .drawings import (
+    benefit_drawing,
+    calibration_drawing,
+    results_drawing,
+    roc_drawing,
+    score_drawing,
+)
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
@@ -90,9 +96,11 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     if metrics["calibration"] or metrics["calibration_note"] or view:
         drawn = panel.drawn  # a run has a report of all its tables, too
         if not drawn:
-            drawn |= {"reliability": None, "roc": roc_drawing(panel.table, metrics)}
-            if metrics["calibration"]:
-                drawn["reliability"] = calibration_drawing(metrics)
+            table = panel.table
+            drawn |= {
+                "reliability": [calibration_drawing(metrics), score_drawing(table, metrics)],
+                "curves": [roc_drawing(table, metrics), benefit_drawing(table, metrics)],
+            }
         values |= drawn
         yield Section(
             "Calibration and operating points", [Block(template="calibration.html", values=values)]
