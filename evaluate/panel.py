@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,11 +167,25 @@ def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
             for figures in value.values():
                 yield from figures_of(figures, "of a class: ")
         elif name == "two_class" and value:
-            yield from figures_of({key: value[key] for key in ("accuracy", "auc")}, "two classes: ")
+            yield from _figures_of_view(value, two_classes=not metrics["classes"][2:])
+        elif name == "subgroups":
+            for subgroup in chain(*value.values()):
+                yield from figures_of(subgroup, "subgroups: ")
         elif name == "calibration":
             yield from figures_of(value or {}, "calibration: ")
         elif isinstance(value, Figure) and name not in hidden:
             yield of + name.replace("_", " "), value
+
+
+def _figures_of_view(view: Metrics, *, two_classes: bool) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of a two-class view and of its operating points; of two classes its accuracy is no other."""
+    for name, figure in figures_of(view, "two classes: "):
+        if not (two_classes and name == "two classes: accuracy"):
+            yield name, figure
+    for point in (*view.get("thresholds", ()), *view.get("wanted", ())):
+        yield from figures_of(point, "operating points: ")
+        for elsewhere in point.get("at_prevalence", ()):
+            yield from figures_of(elsewhere, "another prevalence: ")
 
 
 def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:

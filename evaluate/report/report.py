@@ -43,7 +43,7 @@ from .. import (
 )
 from .answer import warnings
 from .drawings import learning_drawing
-from .methods import CARD, method_blocks, renew_card
+from .methods import CARD, intervals_block, method_blocks, renew_card
 from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import (
     answer_block,
@@ -222,7 +222,7 @@ def write_report(
         section("Subgroups", "subgroups.html", shown=subgroups),
         section("Against other tables", "external.html", shown=bool(external)),
         Section("Images", list(image_blocks(panels))),
-        Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
+        Section("Methods", list(method_blocks(panels, pairs, external)) if panels else []),
         section("Reporting form (TRIPOD+AI)", "tripod.html", shown=bool(panels)),
         section("Settings and versions", "settings.html", shown=bool(settings) or recorded),
     ]
@@ -381,7 +381,7 @@ def _renew(path: Path, panel: Panel) -> None:
     panels = list(_shown(path, panel, content["tables"]))
     report = path.with_name("report.html")
     if report.is_file():
-        changed = [glance_section(panels, []), Section("", list(method_blocks(panels, ())))]
+        changed = [glance_section(panels, []), Section("", [intervals_block(panels)])]
         renew_answer(report, page_text([first_block(panels)], changed))
     card = path.with_name(CARD)
     if card.is_file():

@@ -21,7 +21,7 @@ from bchisto.evaluate.conclusions import BOOTSTRAPS
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.report import headline, write_evaluation
 from bchisto.evaluate.report.answer import side_by_side
-from bchisto.evaluate.report.methods import method_blocks, methods_text
+from bchisto.evaluate.report.methods import intervals_block, methods_text
 from bchisto.evaluate.report.page import Section, page_text, renew_answer
 from bchisto.evaluate.report.sections import first_block, glance_section
 from sklearn.metrics import brier_score_loss
@@ -246,7 +246,7 @@ def test_the_choice_is_written_anew_into_the_methods_of(tmp_path):
     assert "BBC-CV" not in page
     panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
     chosen = [panel for panel in panels if conclude(panel.metrics).chosen]
-    changed = [glance_section(chosen, []), Section("", list(method_blocks(chosen, [])))]
+    changed = [glance_section(chosen, []), Section("", [intervals_block(chosen)])]
     renew_answer(tmp_path / "r.html", page_text([first_block(chosen)], changed))
     assert (
         "are corrected for the choice by BBC-CV (Tsamardinos I, "
