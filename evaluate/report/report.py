@@ -47,6 +47,7 @@ from .methods import CARD, intervals_block, method_blocks, renew_card
 from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import (
     answer_block,
+    drop_blocks,
     first_block,
     first_learnt,
     glance_section,
@@ -229,7 +230,7 @@ def write_report(
     write_page(
         path,
         title=title,
-        first=[first_block(panels, _links(panels, path.parent), pairs)],
+        first=[*drop_blocks(external), first_block(panels, _links(panels, path.parent), pairs)],
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
@@ -294,10 +295,12 @@ def _table_sections(
     if len(panels) == 1:
         yield from panel_sections(panels[0], pictures[0])
         return
+    firsts = {ranking.panels[0].table.name for ranking in rankings(panels)}
     for panel, shown in zip(panels, pictures, strict=True):
         blocks = [answer_block(panel)]
-        for section in panel_sections(panel, shown):
-            blocks += [Block(heading=section.title), *section.blocks]
+        for section in panel_sections(panel, shown, folded=panel.table.name not in firsts):
+            first, *others = section.blocks
+            blocks += [replace(first, heading=section.title), *others]
         yield Section(panel.table.name, blocks)
 
 

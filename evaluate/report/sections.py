@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core import counted, plural
 from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings
-from .answer import findings, leading, side_by_side
+from .answer import drops, findings, leading, side_by_side
 from .drawings import (
     benefit_drawing,
     calibration_drawing,
@@ -52,6 +52,12 @@ def first_block(
     return Block(template="answers.html", values=values)
 
 
+def drop_blocks(external: Sequence[Metrics]) -> Iterator[Block]:
+    """Show how far tables are from those of the images that their models come from."""
+    for text in drops(external):
+        yield Block(lead=f"{text}.")
+
+
 def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
     """Return what the first printed page shows below the answer: the figures drawn, and the worst errors.
 
@@ -80,7 +86,9 @@ def answer_block(panel: Panel, *, single: bool = False) -> Block:
     return Block(template="answer.html", values=values)
 
 
-def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]:
+def panel_sections(
+    panel: Panel, pictures: Sequence[Block], *, folded: bool = False
+) -> Iterator[Section]:
     """Show a table but for its answer.
 
     Parameters
@@ -88,10 +96,12 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     panel : Panel
     pictures : sequence of Block
         Errors, and what else is shown of its images.
+    folded : bool
+        Whether calibration and the accuracy per fold take a click, as of a table that is not the first.
     """
     metrics = panel.metrics
     view = metrics.get("two_class")
-    values = {"panel": panel, "figures": further_figures([metrics])}
+    values = {"panel": panel, "figures": further_figures([metrics]), "folded": folded}
     yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
         drawn = panel.drawn  # a run has a report of all its tables, too
@@ -102,9 +112,8 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
                 "curves": [roc_drawing(table, metrics), benefit_drawing(table, metrics)],
             }
         values |= drawn
-        yield Section(
-            "Calibration and operating points", [Block(template="calibration.html", values=values)]
-        )
+        block = Block(template="calibration.html", values=values, folded=folded)
+        yield Section("Calibration and operating points", [block])
 
 
 def picture_blocks(
@@ -153,6 +162,11 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
     runs = [panel.run for panel in panels if panel.run.get("flow")]
     for run in {repr([run["flow"], run.get("doubts")]): run for run in runs}.values():
         yield Block(template="flow.html", values=run)
+    for panel in panels:
+        unlabelled = panel.metrics.get("unlabelled")
+        if unlabelled and not panel.run.get("flow"):
+            flow = {"unlabelled": unlabelled, "evaluated": panel.metrics["n"]}
+            yield Block(template="flow.html", values={"flow": flow, "name": panel.table.name})
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
         if panel.metrics["names"]["row"] != panel.metrics["names"]["group"]:
