@@ -205,7 +205,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
     Returns
     -------
     dict
-        Its ``name``; ``lines``, sentences, first the answer and then what it means, with the ``verdict``;
+        Its ``name``; ``table``, its metrics with their figures, None if there are none; ``lines``, sentences, first the answer and then what it means, with the ``verdict``;
         ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``calibration``; ``counts``, of each
         class; ``methods``, sentences on what was trained.
     """
@@ -213,6 +213,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
     tables = metrics.get("tables", {})
     facts = {
         "name": name,
+        "table": None,
         "methods": run.get("methods", ()),
         "lines": [],
         "verdict": "",
@@ -226,6 +227,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
     if entry:
         table = with_figures(entry)
         conclusion = conclude(table)
+        facts["table"] = table
         facts["lines"] = sentences(
             "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )
