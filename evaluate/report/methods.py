@@ -205,9 +205,9 @@ def measured(name: str, metrics: Metrics) -> Entry:
     Returns
     -------
     dict
-        Its ``name``; ``table``, its metrics with their figures, None if there are none; ``lines``, sentences, first the answer and then what it means, with the ``verdict``;
-        ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``calibration``; ``counts``, of each
-        class; ``methods``, sentences on what was trained.
+        Its ``name``; ``table``, its metrics, None if there are none; ``lines``, sentences, first the answer and then
+        what it means, with the ``verdict``; ``protocol``, how it was measured; ``used``, how many images; ``dataset``;
+        ``calibration``; ``counts``, of each class; ``methods``, sentences on what was trained.
     """
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})
