@@ -456,6 +456,12 @@ def test_the_same_images_are_no_external_validation(tmp_path):
         write_evaluation(evaluate([tmp_path / "a.csv"], out=out, against=[tmp_path / "b.csv"]))
         page = (out / "report.html").read_text()
         assert ("external validation" in page.lower()) == validated
+        for item in (
+            "Numbers of images and figures, internal and external: first lines and section Against other tables.",
+            "The models as they are trained, on other images: first lines and section Against other tables.",
+        ):
+            assert (item in page) == validated
+        assert ("first lines" in page) == validated
         assert "Against other tables" in page
 
 
@@ -474,6 +480,8 @@ def test_the_methods_say_what_is_called_better_than_chance():
 
 KEYS = {
     "accuracy by patient": "patient_recognition_rate",
+    "accuracy by patient chosen": "patient_recognition_rate_chosen",
+    "by_unit": "patient_recognition_rate",
     "Brier score": "brier",
     "mean over patients": "patient_recognition_rate",
 }
@@ -522,7 +530,9 @@ def test_whatever_has_an_interval_has_its_method_in_the_table(tmp_path):
         words = words.replace(" (corrected for the choice)", " chosen")
         keys.add((method, KEYS.get(words, words.lower()).replace(" ", "_")))
     assert keys == {
-        (figure.method, name) for name, figure in figures if figure.interval and name not in hidden
+        (figure.method, KEYS.get(name, name))
+        for name, figure in figures
+        if figure.interval and name not in hidden
     }
     for name in (
         "operating points: specificity",
