@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,33 +158,30 @@ def fold_error(
     return pooled, (variance * (1.0 + len(values) * share)) ** 0.5
 
 
-def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
-    """Yield the figures of a table that pages show, those of classes and of the two-class view too, by name."""
-    hidden = {spec.name for spec in list_metrics() if not spec.shown}
-    for name, value in metrics.items():
-        if name == "per_class":
-            for figures in value.values():
-                yield from figures_of(figures, "of a class: ")
-        elif name == "two_class" and value:
-            yield from _figures_of_view(value, two_classes=not metrics["classes"][2:])
-        elif name == "subgroups":
-            for subgroup in chain(*value.values()):
-                yield from figures_of(subgroup, "subgroups: ")
-        elif name == "calibration":
-            yield from figures_of(value or {}, "calibration: ")
-        elif isinstance(value, Figure) and name not in hidden:
-            yield of + name.replace("_", " "), value
+_PARTS = {
+    "per_class": "of a class: ",
+    "two_class": "two classes: ",
+    "calibration": "calibration: ",
+    "thresholds": "operating points: ",
+    "wanted": "operating points: ",
+    "at_prevalence": "another prevalence: ",
+    "subgroups": "subgroups: ",
+}
+"""Parts of the metrics of a table that have figures, and how the names of these begin."""
 
 
-def _figures_of_view(view: Metrics, *, two_classes: bool) -> Iterator[tuple[str, Figure]]:
-    """Yield the figures of a two-class view and of its operating points; of two classes its accuracy is no other."""
-    for name, figure in figures_of(view, "two classes: "):
-        if not (two_classes and name == "two classes: accuracy"):
-            yield name, figure
-    for point in (*view.get("thresholds", ()), *view.get("wanted", ())):
-        yield from figures_of(point, "operating points: ")
-        for elsewhere in point.get("at_prevalence", ()):
-            yield from figures_of(elsewhere, "another prevalence: ")
+def figures_of(part: Any, of: str = "") -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of a table that pages show, those of its parts too, by name."""
+    if isinstance(part, list):
+        for item in part:
+            yield from figures_of(item, of)
+    elif isinstance(part, Mapping):
+        hidden = {spec.name for spec in list_metrics() if not spec.shown}
+        for name, value in part.items():
+            if not isinstance(value, Figure):
+                yield from figures_of(value, _PARTS.get(name, of))
+            elif name not in hidden:
+                yield of + name.replace("_", " "), value
 
 
 def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -18,7 +18,6 @@ from .. import (
     Metrics,
     Panel,
     PredictionTable,
-    TwoSides,
     Values,
     corrected,
     fold_curves,
@@ -252,30 +251,25 @@ def calibration_drawing(metrics: Metrics) -> Drawing | None:
     if not metrics["calibration"]:
         return None
     label = f"ECE {metrics['calibration']['ece']:.3f}"
-    source, texts = _reliability(
-        metrics["calibration"]["bins"], ("confidence", "fraction correct"), label
-    )
+    bins = metrics["calibration"]["bins"]
+    source, texts = _reliability(bins, label, xlabel="confidence", ylabel="fraction correct")
     alt = f"Reliability diagram, mean confidence and how many were right: {texts}. {label}."
     caption = f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence"
     return Drawing(source, alt, caption)
 
 
-def _reliability(
-    bins: Sequence[Metrics], axes_are: tuple[str, str], label: str | None = None
-) -> tuple[str, str]:
+def _reliability(bins: Sequence[Metrics], label: str, **names: str) -> tuple[str, str]:
     """Return a reliability curve, and its numbers in words."""
-    scores = [entry["confidence"] for entry in bins]
-    shares = [entry["accuracy"] for entry in bins]
-    counts = [entry["n"] for entry in bins]
+    scores, shares, counts = (
+        [entry[key] for entry in bins] for key in ("confidence", "accuracy", "n")
+    )
 
     def draw(axes: Any) -> None:
         axes.bar(scores, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
         axes.plot(scores, shares, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
-        xlabel, ylabel = axes_are
-        axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1.01), ylim=(0, 1.01))
-        if label:
-            axes.legend(loc="upper left", fontsize=8, frameon=False)
+        axes.set(**names, xlim=(0, 1.01), ylim=(0, 1.01))
+        axes.legend(loc="upper left", fontsize=8, frameon=False)
 
     texts = [
         f"{score:.2f}: {percent(share)} of {count:,}"
@@ -284,60 +278,47 @@ def _reliability(
     return _drawn(draw), "; ".join(texts)
 
 
-def score_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
-    """Draw the reliability of the positive score; None unless it is a probability of one of two classes."""
-    sides = _two_probabilities(table, metrics)
-    if sides is None:
-        return None
-    (positive,) = metrics["two_class"]["positive"]
-    bins = reliability_bins(sides.scores, sides.truth)
-    source, texts = _reliability(bins, (f"score of {positive}", f"share of {positive}"))
-    folds = "one test set"
-    if metrics["folds"]:
-        folds = counted(len(metrics["folds"]), "fold")
-    alt = f"Reliability of the score of {positive}, its mean and the share of {positive}: {texts}."
-    caption = f"Reliability of the score of {positive}: scores of {folds} together"
-    return Drawing(source, alt, caption)
+def score_drawings(table: PredictionTable, metrics: Metrics) -> list[Drawing]:
+    """Draw the reliability and the net benefit of the positive score.
 
-
-def _two_probabilities(table: PredictionTable, metrics: Metrics) -> TwoSides | None:
-    """Return the sides of a table of two classes, both with rows, that has probabilities; else None."""
-    view = metrics.get("two_class")
-    if not view or view["auc"] is None or metrics["classes"][2:] or not metrics["calibration"]:
-        return None
-    return two_sides(table, view["positive"], view["rule"])
-
-
-def benefit_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
-    """Draw the net benefit of calls by the positive score, as `score_drawing`; what falls far below 0 is cut.
+    Nothing unless it is a probability of one of two classes that both have rows.
 
     References
     ----------
-    Vickers & Elkin 2006.
+    Vickers & Elkin 2006 (the decision curve).
     """
-    sides = _two_probabilities(table, metrics)
-    if sides is None:
-        return None
-    (positive,) = metrics["two_class"]["positive"]
-    by_score, all_positive = net_benefit(sides.truth, sides.scores)
-    top = max(by_score.max(), all_positive.max(), 0.05)
+    view = metrics.get("two_class")
+    if not view or view["auc"] is None or metrics["classes"][2:] or not metrics["calibration"]:
+        return []
+    sides = two_sides(table, view["positive"], view["rule"])
+    (positive,) = view["positive"]
+    folds = f"scores of {counted(len(metrics['folds']) or 1, 'test fold')} together"
+    bins = reliability_bins(sides.scores, sides.truth)
+    names = {"xlabel": f"score of {positive}", "ylabel": f"share of {positive}"}
+    source, texts = _reliability(bins, folds, **names)
+    caption = f"Reliability of the score of {positive}: {folds}"
+    alt = f"Reliability of the score of {positive}, its mean and the share of {positive}: {texts}."
+    return [Drawing(source, alt, caption), _benefit(positive, *net_benefit(*sides[:2]))]
+
+
+def _benefit(positive: str, by_score: Values, of_all: Values) -> Drawing:
+    """Draw a decision curve; what falls far below 0 is cut."""
+    top = max(by_score.max(), of_all.max(), 0.05)
 
     def draw(axes: Any) -> None:
         axes.axhline(0, color=_GREY, linewidth=0.8, label="none called")
-        axes.plot(BENEFIT_THRESHOLDS, all_positive, "--", color=_GREY, label="all called")
+        axes.plot(BENEFIT_THRESHOLDS, of_all, "--", color=_GREY, label="all called")
         axes.plot(BENEFIT_THRESHOLDS, by_score, color=_BLUE, linewidth=1.8, label="by the score")
         axes.set(xlabel="threshold", ylabel="net benefit", xlim=(0, 1), ylim=(-top, 1.1 * top))
         axes.legend(loc="lower left", fontsize=8, frameon=False)
 
+    values = zip(BENEFIT_THRESHOLDS, by_score, of_all, strict=True)
     texts = [
-        f"at {BENEFIT_THRESHOLDS[k]:g} {by_score[k]:.3f}, all called {all_positive[k]:.3f}"
-        for k in range(9, 99, 10)
+        f"at {at:g} {value:.3f}, all called {other:.3f}" for at, value, other in [*values][9::10]
     ]
-    return Drawing(
-        _drawn(draw),
-        f"Net benefit of calling {positive} by the score: {'; '.join(texts)}; none called 0.",
-        f"Net benefit of calling {positive} (decision curve), as measured, without CI; below -{top:.2f} cut",
-    )
+    caption = f"Net benefit of calling {positive} (decision curve), as measured, without CI; below -{top:.2f} cut"
+    alt = f"Net benefit of calling {positive} by the score: {'; '.join(texts)}; none called 0."
+    return Drawing(_drawn(draw), alt, caption)
 
 
 def learning_drawing(curves: Curves) -> Drawing:

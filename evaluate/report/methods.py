@@ -59,13 +59,11 @@ def methods_text(
         ],
     )
     paragraphs: dict[str, dict[str, None]] = {}
-    lead = ""
     for line in filter(None, map(str.strip, text.splitlines())):
         if line.startswith("# "):
-            lead = line.removeprefix("# ")
-            paragraphs.setdefault(lead, {})
+            paragraph = paragraphs.setdefault(line[2:], {})
         else:
-            paragraphs[lead][line] = None
+            paragraph[line] = None
     return "\n".join(f"{lead}. {' '.join(lines)}" for lead, lines in paragraphs.items() if lines)
 
 
@@ -83,20 +81,8 @@ def method_blocks(
         lead, _, text = paragraph.partition(". ")
         yield Block(lead=f"{lead}.", text=text)
     yield Block(items=references)
-    yield intervals_block(panels, pairs, external)
-
-
-def intervals_block(
-    panels: Sequence[Panel], pairs: Sequence[Metrics] = (), external: Sequence[Metrics] = ()
-) -> Block:
-    """Return how figures were corrected for the choice, and the interval of each was made."""
-    values = {
-        "tables": [panel.metrics for panel in panels],
-        "pairs": pairs,
-        "external": external,
-        "references": REFERENCES,
-    }
-    return Block(template="intervals.html", values=values)
+    values = {"tables": metrics, "pairs": pairs, "external": external, "references": REFERENCES}
+    yield Block(template="intervals.html", values=values)
 
 
 REFERENCES = dict(

@@ -43,11 +43,10 @@ from .. import (
 )
 from .answer import warnings
 from .drawings import learning_drawing
-from .methods import CARD, intervals_block, method_blocks, renew_card
+from .methods import CARD, REFERENCES, method_blocks, renew_card
 from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import (
     answer_block,
-    drop_blocks,
     first_block,
     first_learnt,
     glance_section,
@@ -230,7 +229,10 @@ def write_report(
     write_page(
         path,
         title=title,
-        first=[*drop_blocks(external), first_block(panels, _links(panels, path.parent), pairs)],
+        first=[
+            Block(template="drops.html", values=values),
+            first_block(panels, _links(panels, path.parent), pairs),
+        ],
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
@@ -384,7 +386,9 @@ def _renew(path: Path, panel: Panel) -> None:
     panels = list(_shown(path, panel, content["tables"]))
     report = path.with_name("report.html")
     if report.is_file():
-        changed = [glance_section(panels, []), Section("", [intervals_block(panels)])]
+        values = {"tables": [panel.metrics for panel in panels], "references": REFERENCES}
+        choice = Section("", [Block(template="choice.html", values=values)])
+        changed = [glance_section(panels, []), choice]
         renew_answer(report, page_text([first_block(panels)], changed))
     card = path.with_name(CARD)
     if card.is_file():

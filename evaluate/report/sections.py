@@ -12,13 +12,12 @@ import numpy as np
 
 from ...core import counted, plural
 from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings
-from .answer import drops, findings, leading, side_by_side
+from .answer import findings, leading, side_by_side
 from .drawings import (
-    benefit_drawing,
     calibration_drawing,
     results_drawing,
     roc_drawing,
-    score_drawing,
+    score_drawings,
 )
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
@@ -50,12 +49,6 @@ def first_block(
         "links": links or {},
     }
     return Block(template="answers.html", values=values)
-
-
-def drop_blocks(external: Sequence[Metrics]) -> Iterator[Block]:
-    """Show how far tables are from those of the images that their models come from."""
-    for text in drops(external):
-        yield Block(lead=f"{text}.")
 
 
 def glance_section(panels: Sequence[Panel], errors: Sequence[Sequence[Block]]) -> Section:
@@ -106,10 +99,10 @@ def panel_sections(
     if metrics["calibration"] or metrics["calibration_note"] or view:
         drawn = panel.drawn  # a run has a report of all its tables, too
         if not drawn:
-            table = panel.table
+            first, *second = score_drawings(panel.table, metrics) or [None]
             drawn |= {
-                "reliability": [calibration_drawing(metrics), score_drawing(table, metrics)],
-                "curves": [roc_drawing(table, metrics), benefit_drawing(table, metrics)],
+                "reliability": [calibration_drawing(metrics), first],
+                "curves": [roc_drawing(panel.table, metrics), *second],
             }
         values |= drawn
         block = Block(template="calibration.html", values=values, folded=folded)
@@ -162,11 +155,8 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
     runs = [panel.run for panel in panels if panel.run.get("flow")]
     for run in {repr([run["flow"], run.get("doubts")]): run for run in runs}.values():
         yield Block(template="flow.html", values=run)
-    for panel in panels:
-        unlabelled = panel.metrics.get("unlabelled")
-        if unlabelled and not panel.run.get("flow"):
-            flow = {"unlabelled": unlabelled, "evaluated": panel.metrics["n"]}
-            yield Block(template="flow.html", values={"flow": flow, "name": panel.table.name})
+    if any(panel.metrics.get("unlabelled") for panel in panels):
+        yield Block(template="unlabelled.html", values={"panels": panels})
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
         if panel.metrics["names"]["row"] != panel.metrics["names"]["group"]:

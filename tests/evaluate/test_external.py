@@ -138,7 +138,6 @@ def test_the_drop_by_patient_is_told_with_the_others(tmp_path):
     tables = [right_at(rate, patients=40, per=3, seed=seed) for rate, seed in ((0.7, 1), (0.9, 2))]
     paths = [saved(table, tmp_path / f"t{k}.csv") for k, table in enumerate(tables)]
     result = evaluate(paths[:1], out=tmp_path / "e", against=paths[1:]).result
-    (row,) = result["external"]
     rates = [measure(table)["patient_recognition_rate"].value for table in tables]
     drop = 100 * (rates[1] - rates[0])
     assert drop > 5

@@ -273,7 +273,7 @@ def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_sco
         inside = (scores > k / 15) & (scores <= (k + 1) / 15)
         entry = f"{scores[inside].mean():.2f}: {100 * truth[inside].mean():.1f} % of {inside.sum()}"
         assert entry in reliability
-    assert "Reliability of the score of malignant: scores of 5 folds together" in text
+    assert "Reliability of the score of malignant: scores of 5 test folds together" in text
     (benefit,) = re.findall(r'alt="Net benefit of calling malignant by the score: (.*?)"', page)
     called = scores >= 0.3
     value = (called & truth).mean() - (called & ~truth).mean() * 3 / 7
@@ -283,7 +283,7 @@ def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_sco
     assert "net benefit of calls by the score of the positive class [" in text
     single = replace(table, folds=(None,) * 200)
     _, text = report_of(tmp_path, [Panel(single, measure(single, TwoClassView("malignant")))])
-    assert "scores of one test set together" in text
+    assert "scores of 1 test fold together" in text
     four = predictions(rng.dirichlet(np.ones(4), 40), [k % 4 for k in range(40)], "abcd")
     named = replace(table, probabilities=None)
     for other, positive in ((four, "a"), (named, "malignant")):
