@@ -43,6 +43,7 @@ from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .ledger import LedgerRow, append_figures, read_ledger
 from .metrics import (
     TwoClassView,
+    TwoSides,
     asks_for_class,
     default_positive,
     measure,

@@ -260,8 +260,8 @@ BENEFIT_THRESHOLDS = np.arange(1, 100) / 100
 """Scores at which the net benefit is drawn."""
 
 
-def net_benefit(truth: Mask, scores: Values) -> tuple[Values, Values]:
-    """Return the net benefit of calling by the score, and of calling all rows positive; that of calling none is 0.
+def net_benefit(truth: Mask, scores: Values) -> Values:
+    """Return the net benefit of calling rows positive by their score, of calling all, and of calling none.
 
     At a threshold t it is ``(true positives - false positives * t / (1 - t)) / n``: a false positive is weighed as who
     calls from t on weighs it.
@@ -275,17 +275,21 @@ def net_benefit(truth: Mask, scores: Values) -> tuple[Values, Values]:
 
     Returns
     -------
-    (ndarray of float64, ndarray of float64), each of shape (99,)
-        At ``BENEFIT_THRESHOLDS``.
+    ndarray of float64, shape (99, 3)
+        At each of ``BENEFIT_THRESHOLDS``.
 
     References
     ----------
     Vickers & Elkin 2006.
     """
     weight = BENEFIT_THRESHOLDS / (1.0 - BENEFIT_THRESHOLDS)
-    called = scores >= BENEFIT_THRESHOLDS[:, None]
-    by_score = (called & truth).mean(axis=1) - weight * (called & ~truth).mean(axis=1)
-    return by_score, truth.mean() - weight * (~truth).mean()
+    by_score = scores >= BENEFIT_THRESHOLDS[:, None]
+    return np.transpose(
+        [
+            (called & truth).mean(axis=1) - weight * (called & ~truth).mean(axis=1)
+            for called in (by_score, by_score | True, by_score & False)
+        ]
+    )
 
 
 def fold_curves(

@@ -170,18 +170,14 @@ _PARTS = {
 """Parts of the metrics of a table that have figures, and how the names of these begin."""
 
 
-def figures_of(part: Any, of: str = "") -> Iterator[tuple[str, Figure]]:
+def figures_of(metrics: Metrics) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a table that pages show, those of its parts too, by name."""
-    if isinstance(part, list):
-        for item in part:
-            yield from figures_of(item, of)
-    elif isinstance(part, Mapping):
-        hidden = {spec.name for spec in list_metrics() if not spec.shown}
-        for name, value in part.items():
-            if not isinstance(value, Figure):
-                yield from figures_of(value, _PARTS.get(name, of))
-            elif name not in hidden:
-                yield of + name.replace("_", " "), value
+    hidden = {spec.name for spec in list_metrics() if not spec.shown}
+    for name, figure in _named_figures(metrics, ""):
+        *part, figure_name = name.split()
+        if figure_name not in hidden:
+            begin = [_PARTS[word] for word in part if word in _PARTS]
+            yield "".join(begin[-1:]) + figure_name.replace("_", " "), figure
 
 
 def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.jobs import default_jobs, in_threads
 from ..data import decode_record
-from ..evaluate import Metrics
+from ..evaluate import Metrics, with_figures
 from ..evaluate.report import known_of, render_page, thumbnail
 from .blocks import Predicted
 from .settings import OperatingPoint
@@ -74,7 +75,8 @@ def measured_at(table: Metrics | None, point: OperatingPoint | None) -> Metrics 
     view = (table or {}).get("two_class")
     if point is None or not view or {*view["positive"]} != {*point.positive}:
         return None
-    for entry in (*view["thresholds"], *view["wanted"]):
+    points: Sequence[Metrics] = (*view["thresholds"], *view["wanted"])
+    for entry in points:
         if (entry["threshold"], entry.get("wanted")) == (point.threshold, point.sensitivity):
             return entry
     return None
@@ -92,7 +94,7 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         Name of the table.
     """
     rows = sheet_rows(shown)
-    known = known_of(predicted.model)
+    known = with_figures(known_of(predicted.model))
     records = shown.table.records
     columns = [*shown.table.further, ("label", [record.label_text for record in records])]
 

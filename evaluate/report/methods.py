@@ -193,7 +193,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
     dict
         Its ``name``; ``table``, its metrics, None if there are none; ``lines``, sentences, first the answer and then
         what it means, with the ``verdict``; ``protocol``, how it was measured; ``used``, how many images; ``dataset``;
-        ``calibration``; ``counts``, of each class; ``methods``, sentences on what was trained.
+        ``methods``, sentences on what was trained.
     """
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})
@@ -206,18 +206,14 @@ def measured(name: str, metrics: Metrics) -> Entry:
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
-        "calibration": None,
-        "counts": [],
     }
     entry = tables.get("fusion") or next(iter(tables.values()), None)
     if entry:
         table = with_figures(entry)
         conclusion = conclude(table)
-        facts["table"] = table
+        facts["table"] = entry
         facts["lines"] = sentences(
             "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )
         facts["verdict"] = "".join(sentences("verdict.txt", a=conclusion))
-        facts["calibration"] = entry["calibration"]
-        facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
     return facts

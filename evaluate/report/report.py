@@ -297,10 +297,9 @@ def _table_sections(
     if len(panels) == 1:
         yield from panel_sections(panels[0], pictures[0])
         return
-    firsts = {ranking.panels[0].table.name for ranking in rankings(panels)}
     for panel, shown in zip(panels, pictures, strict=True):
         blocks = [answer_block(panel)]
-        for section in panel_sections(panel, shown, folded=panel.table.name not in firsts):
+        for section in panel_sections(panel, shown, folded=panel is not panels[0]):
             first, *others = section.blocks
             blocks += [replace(first, heading=section.title), *others]
         yield Section(panel.table.name, blocks)

@@ -13,12 +13,7 @@ import numpy as np
 from ...core import counted, plural
 from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings
 from .answer import findings, leading, side_by_side
-from .drawings import (
-    calibration_drawing,
-    results_drawing,
-    roc_drawing,
-    score_drawings,
-)
+from .drawings import calibration_drawings, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
@@ -99,10 +94,9 @@ def panel_sections(
     if metrics["calibration"] or metrics["calibration_note"] or view:
         drawn = panel.drawn  # a run has a report of all its tables, too
         if not drawn:
-            first, *second = score_drawings(panel.table, metrics) or [None]
             drawn |= {
-                "reliability": [calibration_drawing(metrics), first],
-                "curves": [roc_drawing(panel.table, metrics), *second],
+                "reliability": calibration_drawings(panel.table, metrics),
+                "roc": roc_drawing(panel.table, metrics),
             }
         values |= drawn
         block = Block(template="calibration.html", values=values, folded=folded)
