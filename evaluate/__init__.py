@@ -51,7 +51,7 @@ from .metrics import (
     two_class_scores,
     two_sides,
 )
-from .operating import BENEFIT_THRESHOLDS, fold_curves, net_benefit
+from .operating import fold_curves, net_benefit
 from .panel import (
     METRICS,
     Facts,

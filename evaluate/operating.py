@@ -256,12 +256,8 @@ def _from_ratio(ratio: Figure, odds: float) -> Figure:
     return replace(ratio, low=low, high=high)
 
 
-BENEFIT_THRESHOLDS = np.arange(1, 100) / 100
-"""Scores at which the net benefit is drawn."""
-
-
 def net_benefit(truth: Mask, scores: Values) -> Values:
-    """Return the net benefit of calling rows positive by their score, of calling all, and of calling none.
+    """Return thresholds, and the net benefit of calling rows positive by their score, all rows, and none.
 
     At a threshold t it is ``(true positives - false positives * t / (1 - t)) / n``: a false positive is weighed as who
     calls from t on weighs it.
@@ -275,21 +271,21 @@ def net_benefit(truth: Mask, scores: Values) -> Values:
 
     Returns
     -------
-    ndarray of float64, shape (99, 3)
-        At each of ``BENEFIT_THRESHOLDS``.
+    ndarray of float64, shape (99, 4)
+        A row for each threshold from 0.01 to 0.99.
 
     References
     ----------
     Vickers & Elkin 2006.
     """
-    weight = BENEFIT_THRESHOLDS / (1.0 - BENEFIT_THRESHOLDS)
-    by_score = scores >= BENEFIT_THRESHOLDS[:, None]
-    return np.transpose(
-        [
-            (called & truth).mean(axis=1) - weight * (called & ~truth).mean(axis=1)
-            for called in (by_score, by_score | True, by_score & False)
-        ]
-    )
+    thresholds = np.arange(1, 100) / 100
+    weight = thresholds / (1.0 - thresholds)
+    by_score = scores >= thresholds[:, None]
+    benefits = [
+        (called & truth).mean(axis=1) - weight * (called & ~truth).mean(axis=1)
+        for called in (by_score, by_score | True, by_score & False)
+    ]
+    return np.transpose([thresholds, *benefits])
 
 
 def fold_curves(

@@ -73,7 +73,7 @@ def measured_at(table: Metrics | None, point: OperatingPoint | None) -> Metrics 
     point : OperatingPoint or None
     """
     view = (table or {}).get("two_class")
-    if point is None or not view or {*view["positive"]} != {*point.positive}:
+    if point is None or not view:
         return None
     points: Sequence[Metrics] = (*view["thresholds"], *view["wanted"])
     for entry in points:

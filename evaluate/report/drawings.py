@@ -13,7 +13,6 @@ import numpy as np
 
 from ...core import counted
 from .. import (
-    BENEFIT_THRESHOLDS,
     Metrics,
     Panel,
     PredictionTable,
@@ -44,11 +43,13 @@ _THIN = {"color": _GREY, "linewidth": 0.6, "alpha": 0.5}
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
 Rates = tuple[Values, Values]
+Curve = tuple[str, Rates, dict[str, Any]]
+"""Its label, rates and style."""
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
 def _drawn(
-    draw: Callable[[Any], None], width: float = 3.7, height: float = 3.5, *, columns: int = 1
+    draw: Callable[[Any], None], width: float = 3.6, height: float = 3.4, *, columns: int = 1
 ) -> str:
     """Return as a data address of an SVG image what is drawn on axes, of several columns an array of them.
 
@@ -190,15 +191,13 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
     )
 
 
-def _roc_curves(
-    table: PredictionTable, sides: TwoSides, view: Metrics
-) -> tuple[list[tuple[str, Rates, dict[str, Any]]], str]:
+def _roc_curves(table: PredictionTable, sides: TwoSides, view: Metrics) -> tuple[list[Curve], str]:
     """Return the curves of a view, each with its label and style, and what the first that has a label is."""
     from sklearn.metrics import roc_curve
 
     pooled = roc_curve(sides.truth, sides.scores)[:2]
     _, of_folds = fold_curves(table, sides.truth, sides.scores)
-    curves: list[tuple[str, Rates, dict[str, Any]]] = []
+    curves: list[Curve] = []
     kind = "ROC"
     label = f"AUC {view['auc'].value:.3f}"
     rates = (of_folds or [pooled])[0]
@@ -248,38 +247,35 @@ def _reliability(
     bins: Sequence[Metrics], label: str, caption: str, names: Mapping[str, str]
 ) -> Drawing:
     """Draw a reliability curve; `names` are of its axes."""
-    scores, shares, counts = (
-        [entry[key] for entry in bins] for key in ("confidence", "accuracy", "n")
-    )
+    rows = np.array([(entry["confidence"], entry["accuracy"], entry["n"]) for entry in bins])
+    scores, shares, counts = rows.T
 
     def draw(axes: Any) -> None:
-        axes.bar(scores, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
+        axes.bar(scores, counts / counts.sum(), width=0.04, color="#d5deea")
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
         axes.plot(scores, shares, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
         axes.set(**names, xlim=(0, 1.01), ylim=(0, 1.01))
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
 
-    texts = [
-        f"{score:.2f}: {percent(share)} of {count:,}"
-        for score, share, count in zip(scores, shares, counts, strict=True)
-    ]
+    texts = [f"{score:.2f}: {percent(share)} of {count:,.0f}" for score, share, count in rows]
     alt = f"{caption}. Mean {names['xlabel']} and {names['ylabel']}: {'; '.join(texts)}. {label}."
     return Drawing(_drawn(draw), alt, caption)
 
 
 def _benefit(positive: str, benefits: Values) -> Drawing:
     """Draw a decision curve; what falls far below 0 is cut."""
-    top = max(benefits.max(), 0.05)
+    thresholds, curves = benefits[:, 0], benefits[:, 1:]
+    top = max(curves.max(), 0.05)
 
     def draw(axes: Any) -> None:
         axes.set_prop_cycle(color=(_BLUE, _GREY, _GREY), linestyle=("-", "--", "-"))
-        axes.plot(BENEFIT_THRESHOLDS, benefits, label=["by the score", "all called", "none called"])
+        axes.plot(thresholds, curves, label=["by the score", "all called", "none called"])
         axes.set(xlabel="threshold", ylabel="net benefit", xlim=(0, 1), ylim=(-top, 1.1 * top))
         axes.legend(loc="lower left")
 
     texts = [
         f"at {at:g} {by_score:.3f}, all called {of_all:.3f}"
-        for at, (by_score, of_all, _) in [*zip(BENEFIT_THRESHOLDS, benefits, strict=True)][9::10]
+        for at, by_score, of_all, _ in benefits[9::10]
     ]
     caption = f"Net benefit of calling {positive} (decision curve), as measured, without CI; below -{top:.2f} cut"
     alt = f"Net benefit of calling {positive} by the score: {'; '.join(texts)}; none called 0."

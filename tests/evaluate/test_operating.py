@@ -246,7 +246,7 @@ def test_the_net_benefit_is_that_of_counts(rng):
     """Counted row by row (Vickers & Elkin 2006); at the least threshold nearly all are called."""
     truth = rng.random(60) < 0.3
     scores = np.round(rng.random(60) * 0.6 + 0.4 * truth, 2)
-    by_score, all_positive, none_positive = net_benefit(truth, scores).T
+    thresholds, by_score, all_positive, none_positive = net_benefit(truth, scores).T
     for percent in range(1, 100):
         right = wrong = 0
         for positive, score in zip(truth, scores, strict=True):
@@ -258,7 +258,7 @@ def test_the_net_benefit_is_that_of_counts(rng):
         assert all_positive[percent - 1] == pytest.approx(
             (truth.sum() - (~truth).sum() * loss) / 60
         )
-    assert by_score.shape == (99,)
+    np.testing.assert_allclose(thresholds, np.arange(1, 100) / 100)
     assert set(none_positive) == {0.0}
 
 
