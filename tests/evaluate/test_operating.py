@@ -269,7 +269,7 @@ def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_sco
     page, text = report_of(tmp_path, [Panel(table, metrics)])
     page = html.unescape(page)
     scores, truth = table.probabilities[:, 1], table.labels == 1
-    (reliability,) = re.findall(r'alt="Reliability of the score of malignant, (.*?)"', page)
+    (reliability,) = re.findall(r'alt="Reliability of the score of malignant: (.*?)"', page)
     for k in range(15):
         inside = (scores > k / 15) & (scores <= (k + 1) / 15)
         entry = f"{scores[inside].mean():.2f}: {100 * truth[inside].mean():.1f} % of {inside.sum()}"
