@@ -65,8 +65,8 @@ def external_validations(
             continue
         if (table.patches is None) != (other.table.patches is None):
             notes.append(
-                f"{table.name} is not compared with {other.table.name}: its rows are {_kind_of_rows(table)}, those of "
-                f"the other {_kind_of_rows(other.table)}; choose a level that both have"
+                f"{table.name} is not compared with {other.table.name}: rows of one are patches, of the other whole "
+                "images; choose a level that both have"
             )
             continue
         validation = external_validation(panel, other)
@@ -78,12 +78,6 @@ def external_validations(
                 "named alike in both; if they are the same, no drop on new images is shown"
             )
     return validations, notes
-
-
-def _kind_of_rows(table: PredictionTable) -> str:
-    if table.patches is None:
-        return "whole images"
-    return "patches"
 
 
 def external_validation(panel: Panel, other: Panel) -> Entry:

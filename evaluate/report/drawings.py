@@ -264,12 +264,14 @@ def _reliability(
 
 def _benefit(positive: str, benefits: Values) -> Drawing:
     """Draw a decision curve; what falls far below 0 is cut."""
-    thresholds, curves = benefits[:, 0], benefits[:, 1:]
-    top = max(curves.max(), 0.05)
+    thresholds, *curves = benefits.T
+    top = max(np.max(curves), 0.05)
 
     def draw(axes: Any) -> None:
         axes.set_prop_cycle(color=(_BLUE, _GREY, _GREY), linestyle=("-", "--", "-"))
-        axes.plot(thresholds, curves, label=["by the score", "all called", "none called"])
+        axes.plot(
+            thresholds, np.transpose(curves), label=["by the score", "all called", "none called"]
+        )
         axes.set(xlabel="threshold", ylabel="net benefit", xlim=(0, 1), ylim=(-top, 1.1 * top))
         axes.legend(loc="lower left")
 
@@ -310,8 +312,7 @@ def learning_drawing(curves: Curves) -> Drawing:
         text = f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs"
         validation = [value for value in curve.get("val_loss", ()) if value is not None]
         if validation:
-            best = curve["val_loss"].index(min(validation)) + 1
-            text += f", least validation loss {min(validation):.3f} in epoch {best}"
+            text += f", least validation loss {min(validation):.3f}"
         texts.append(text)
     caption = "Learning curves: loss and accuracy of each fold, on its training part and on what validates"
     alt = f"Learning curves. {'; '.join(texts)}."

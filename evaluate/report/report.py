@@ -386,8 +386,8 @@ def _renew(path: Path, panel: Panel) -> None:
     report = path.with_name("report.html")
     if report.is_file():
         values = {"tables": [panel.metrics for panel in panels], "references": REFERENCES}
-        choice = Section("", [Block(template="choice.html", values=values)])
-        changed = [glance_section(panels, []), choice]
+        choice = Block(template="choice.html", values=values)
+        changed = [glance_section(panels, []), Section("", [choice])]
         renew_answer(report, page_text([first_block(panels)], changed))
     card = path.with_name(CARD)
     if card.is_file():

@@ -205,7 +205,7 @@ def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
         [patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0
     ).result
     assert result["external"] == []
-    said = "p is not compared with run: its rows are patches, those of the other whole images; choose a level that both"
+    said = "p is not compared with run: rows of one are patches, of the other whole images; choose a level that both"
     assert any(said in note for note in result["notes"])
     both = evaluate(
         [tmp_path / "p.csv"],
