@@ -235,6 +235,7 @@ def evaluate(
     from ..evaluate.report import (
         RecordedEvaluation,
         comparison_lines,
+        drops,
         headline,
         is_evaluated,
         overview,
@@ -261,6 +262,8 @@ def evaluate(
     evaluation, failed = reported_last(recorded.run)
     panels = evaluation.panels
     result = evaluation.result
+    for text in drops(result.get("external", ())):
+        results(wrapped(text))
     if len(panels) > 1:
         results(overview(panels, result["comparisons"]))
         notes = warnings(panels, result["notes"])

@@ -9,6 +9,7 @@ from .calibration import (
     answers_by_fold,
     informs,
     negative_log_likelihood,
+    reliability_bins,
     shrunk_temperature,
     unsure_rule,
 )
@@ -42,6 +43,7 @@ from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
 from .ledger import LedgerRow, append_figures, read_ledger
 from .metrics import (
     TwoClassView,
+    TwoSides,
     asks_for_class,
     default_positive,
     measure,
@@ -49,7 +51,7 @@ from .metrics import (
     two_class_scores,
     two_sides,
 )
-from .operating import fold_curves
+from .operating import fold_curves, net_benefit
 from .panel import (
     METRICS,
     Facts,

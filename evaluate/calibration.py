@@ -217,29 +217,42 @@ def _squared_distances(probabilities: Values, labels: Integers) -> Values:
 def _scores(table: PredictionTable, probabilities: Values) -> Entry:
     """Return the scores of probabilities that need no interval."""
     confidence = probabilities[np.arange(len(table)), table.predicted]
-    hits = table.hits
-    # bins are (low, high], as in the paper; a confidence of 1 is in the last one
-    member = np.ceil(confidence * CALIBRATION_BINS).clip(1, CALIBRATION_BINS)
-    filled = []
-    error = 0.0
-    expected = 0.0
-    for number in np.unique(member):
-        inside = member == number
-        entry = {
-            "confidence": float(confidence[inside].mean()),
-            "accuracy": float(hits[inside].mean()),
-            "n": int(inside.sum()),
-        }
-        filled.append(entry)
-        error += entry["n"] * abs(entry["accuracy"] - entry["confidence"])
-        expected += _expected_error(confidence[inside])
+    bins = reliability_bins(confidence, table.hits)
+    error = sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in bins)
+    expected = sum(_expected_error(confidence[inside]) for inside in _members(confidence))
     return {
-        "ece": error / len(hits),
+        "ece": error / len(confidence),
         "brier": float(_squared_distances(probabilities, table.labels).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
-        "bins": filled,
+        "bins": bins,
         "ece_expected": expected / len(confidence),
     }
+
+
+def reliability_bins(scores: Values, truth: Mask) -> list[Entry]:
+    """Return of each bin of scores that holds rows their mean, the share of true rows, and their number.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n,)
+        The confidence, or the score of a class.
+    truth : ndarray of bool, shape (n,)
+        Whether the predicted class, or this class, is the true one.
+    """
+    return [
+        {
+            "confidence": float(scores[inside].mean()),
+            "accuracy": float(truth[inside].mean()),
+            "n": int(inside.sum()),
+        }
+        for inside in _members(scores)
+    ]
+
+
+def _members(scores: Values) -> list[Mask]:
+    """Return which rows each bin holds; those are (low, high], as in the paper, and the first also has scores of 0."""
+    member = np.ceil(scores * CALIBRATION_BINS).clip(1, CALIBRATION_BINS)
+    return [member == number for number in np.unique(member)]
 
 
 def _expected_error(confidence: Values) -> float:

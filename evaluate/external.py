@@ -18,6 +18,9 @@ from .panel import Panel
 from .predictions import PredictionTable, take_rows
 from .variance import Entry, Figure, Metrics, Units
 
+_DROPS = ("accuracy", "patient_recognition_rate", "balanced_accuracy", "auc", "two_class_auc")
+"""Figures that are compared."""
+
 _MOST = 40
 """Maximum number of values of a column for subgroups: a column with more names images or patients."""
 
@@ -62,8 +65,8 @@ def external_validations(
             continue
         if (table.patches is None) != (other.table.patches is None):
             notes.append(
-                f"{table.name} is not compared with {other.table.name}: its rows are {_kind_of_rows(table)}, those of "
-                f"the other {_kind_of_rows(other.table)}; choose a level that both have"
+                f"{table.name} is not compared with {other.table.name}: rows of one are patches, of the other whole "
+                "images; choose a level that both have"
             )
             continue
         validation = external_validation(panel, other)
@@ -75,12 +78,6 @@ def external_validations(
                 "named alike in both; if they are the same, no drop on new images is shown"
             )
     return validations, notes
-
-
-def _kind_of_rows(table: PredictionTable) -> str:
-    if table.patches is None:
-        return "whole images"
-    return "patches"
 
 
 def external_validation(panel: Panel, other: Panel) -> Entry:
@@ -97,9 +94,9 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     Returns
     -------
     dict
-        ``table``, ``against``, ``n``, ``n_against``, ``figures``: by name the values ``internal`` and ``external``, and
-        the figure ``drop``, the former less the latter, where both tables have it, for balanced accuracy of the same
-        classes; ``shared``: by name how many images, and groups, are named
+        ``table``, ``against``, ``n``, ``n_against``; ``group``, what a group is called; ``figures``: by name the values
+        ``internal`` and ``external``, and the figure ``drop``, the former less the latter, where both tables have it,
+        for balanced accuracy of the same classes; ``shared``: by name how many images, and groups, are named
         alike in both, where any are; ``wanted``: what the thresholds that the internal table gave for wanted
         sensitivities reach on the external one.
 
@@ -109,7 +106,7 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     10.
     """
     figures = {}
-    for name in ("accuracy", "balanced_accuracy", "auc", "two_class_auc"):
+    for name in _DROPS:
         internal = _headline(other.metrics, name)
         external = _headline(panel.metrics, name)
         if internal is None or external is None:
@@ -126,6 +123,7 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
         "against": other.table.name,
         "n": panel.metrics["n"],
         "n_against": other.metrics["n"],
+        "group": panel.table.group_is,
         "figures": figures,
         "shared": _shared(panel.table, other.table),
         "wanted": list(_carried(panel.table, other.metrics.get("two_class") or {})),

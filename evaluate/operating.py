@@ -256,6 +256,38 @@ def _from_ratio(ratio: Figure, odds: float) -> Figure:
     return replace(ratio, low=low, high=high)
 
 
+def net_benefit(truth: Mask, scores: Values) -> Values:
+    """Return thresholds, and the net benefit of calling rows positive by their score, all rows, and none.
+
+    At a threshold t it is ``(true positives - false positives * t / (1 - t)) / n``: a false positive is weighed as who
+    calls from t on weighs it.
+
+    Parameters
+    ----------
+    truth : ndarray of bool, shape (n,)
+        Whether the true class is on the positive side.
+    scores : ndarray of float64, shape (n,)
+        A row is called positive if its score is at least the threshold.
+
+    Returns
+    -------
+    ndarray of float64, shape (99, 4)
+        A row for each threshold from 0.01 to 0.99.
+
+    References
+    ----------
+    Vickers & Elkin 2006.
+    """
+    thresholds = np.arange(1, 100) / 100
+    weight = thresholds / (1.0 - thresholds)
+    by_score = scores >= thresholds[:, None]
+    benefits = [
+        (called & truth).mean(axis=1) - weight * (called & ~truth).mean(axis=1)
+        for called in (by_score, by_score | True, by_score & False)
+    ]
+    return np.transpose([thresholds, *benefits])
+
+
 def fold_curves(
     table: PredictionTable, truth: Mask, scores: Values
 ) -> tuple[list[float | None], list[Curve]]:

@@ -158,19 +158,26 @@ def fold_error(
     return pooled, (variance * (1.0 + len(values) * share)) ** 0.5
 
 
-def figures_of(metrics: Metrics, of: str = "") -> Iterator[tuple[str, Figure]]:
-    """Yield the figures of a table that pages show, those of classes and of the two-class view too, by name."""
+_PARTS = {
+    "per_class": "of a class: ",
+    "two_class": "two classes: ",
+    "calibration": "calibration: ",
+    "thresholds": "operating points: ",
+    "wanted": "operating points: ",
+    "at_prevalence": "another prevalence: ",
+    "subgroups": "subgroups: ",
+}
+"""Parts of the metrics of a table that have figures, and how the names of these begin."""
+
+
+def figures_of(metrics: Metrics) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of a table that pages show, those of its parts too, by name."""
     hidden = {spec.name for spec in list_metrics() if not spec.shown}
-    for name, value in metrics.items():
-        if name == "per_class":
-            for figures in value.values():
-                yield from figures_of(figures, "of a class: ")
-        elif name == "two_class" and value:
-            yield from figures_of({key: value[key] for key in ("accuracy", "auc")}, "two classes: ")
-        elif name == "calibration":
-            yield from figures_of(value or {}, "calibration: ")
-        elif isinstance(value, Figure) and name not in hidden:
-            yield of + name.replace("_", " "), value
+    for name, figure in _named_figures(metrics, ""):
+        *part, figure_name = name.split()
+        if figure_name not in hidden:
+            begin = [_PARTS[word] for word in part if word in _PARTS]
+            yield "".join(begin[-1:]) + figure_name.replace("_", " "), figure
 
 
 def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -294,7 +294,7 @@ class OutputFiles:
         InputError
             One has become empty, as the folder of a disk that is not mounted.
         """
-        empty = list(filter(_is_empty, images))
+        empty = [path for path in images if _is_empty(path)]
         if len(empty) == len(images):
             # nothing is there, which changes nothing
             return empty

@@ -114,10 +114,18 @@ class OperatingPoint:
     sensitivity: float | None = None
     enough: bool = True
 
+    @property
+    def by_class(self) -> bool:
+        """Whether an image is predicted positive by its class."""
+        mask = positive_mask(self.classes, self.positive)
+        return (
+            self.sensitivity is None and self.threshold == 0.5 and asks_for_class(mask, self.rule)
+        )
+
     def is_positive(self, probabilities: Floats, predicted: Integers) -> Flags:
         """Return which rows are positive, bool of shape (n,); `predicted` are the positions of their classes."""
         mask = positive_mask(self.classes, self.positive)
-        if self.sensitivity is None and self.threshold == 0.5 and asks_for_class(mask, self.rule):
+        if self.by_class:
             return mask[predicted]
         return two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold
 

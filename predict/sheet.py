@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.jobs import default_jobs, in_threads
 from ..data import decode_record
+from ..evaluate import Metrics, with_figures
 from ..evaluate.report import known_of, render_page, thumbnail
 from .blocks import Predicted
+from .settings import OperatingPoint
 from .table import Tabulated
 
 _PICTURE = 160
@@ -60,6 +63,25 @@ def sheet_rows(shown: Tabulated) -> list[SheetRow]:
     return sorted(rows, key=lambda row: row.confidence)
 
 
+def measured_at(table: Metrics | None, point: OperatingPoint | None) -> Metrics | None:
+    """Return what the cross-validation of a model has of an operating point; None if it did not measure there.
+
+    Parameters
+    ----------
+    table : mapping or None
+        Metrics of the model, if any are known.
+    point : OperatingPoint or None
+    """
+    view = (table or {}).get("two_class")
+    if point is None or not view:
+        return None
+    points: Sequence[Metrics] = (*view["thresholds"], *view["wanted"])
+    for entry in points:
+        if (entry["threshold"], entry.get("wanted")) == (point.threshold, point.sensitivity):
+            return entry
+    return None
+
+
 def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str) -> None:
     """Write the prediction report.
 
@@ -72,6 +94,7 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         Name of the table.
     """
     rows = sheet_rows(shown)
+    known = with_figures(known_of(predicted.model))
     records = shown.table.records
     columns = [*shown.table.further, ("label", [record.label_text for record in records])]
 
@@ -88,7 +111,8 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         rows=rows,
         shown=shown,
         predicted=predicted,
-        known=known_of(predicted.model),
+        known=known,
+        reached=measured_at(known["table"], shown.point),
         columns=[column for column in columns if {*column[1]} - {"", "no"}],
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),
         day=datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -219,6 +219,8 @@ class Tabulated:
     outliers : Outliers or None
     called : str
         Number of images predicted positive, with the operating point; empty without an operating point.
+    point : OperatingPoint or None
+        The operating point, if it applies to probabilities as the cross-validation has them.
     mixed : str
         The return value of `mixed_note`.
     """
@@ -231,6 +233,7 @@ class Tabulated:
     trained: tuple[bool, ...]
     outliers: Outliers | None
     called: str
+    point: OperatingPoint | None
     mixed: str
 
 
@@ -265,11 +268,13 @@ def tabulate(
     if seen:
         columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
     called = ""
+    as_measured = None
     if point is not None:
         # a threshold that was fitted for a sensitivity is one of uncalibrated probabilities
         scored = probabilities if point.sensitivity is None else raw
         positive = point.is_positive(scored, answers.numbers)
         columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
+        as_measured = point if scored is raw or point.by_class else None
         called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
     return Tabulated(
         Table(settings.format, records, probabilities, bundle.classes, answers, columns),
@@ -280,6 +285,7 @@ def tabulate(
         trained,
         outliers,
         called,
+        as_measured,
         mixed_note(bundle),
     )
 

@@ -256,6 +256,11 @@ def overview(
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 
+def drops(external: Sequence[Metrics]) -> list[str]:
+    """Return how far tables are from those of the images of training, of `external_validation`, a sentence each."""
+    return sentences("drops.txt", external=with_figures([*external]))
+
+
 def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]:
     """Return comparisons of tables, with one another and with those of the images of training, as lines for a terminal.
 

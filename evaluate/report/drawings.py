@@ -7,23 +7,26 @@ import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from ...core import counted
 from .. import (
-    Mask,
     Metrics,
     Panel,
     PredictionTable,
+    TwoSides,
     Values,
     corrected,
     fold_curves,
+    net_benefit,
     ranking_figure,
+    reliability_bins,
     rows_of,
     two_sides,
 )
-from .page import Drawing, cell, named, percent
+from .page import Drawing, cell, named, percent, span
 
 _FEWEST_ROWS = 100
 """Fewest rows of which curves of single folds are drawn (bchisto's choice)."""
@@ -36,14 +39,17 @@ _GRID = np.linspace(0.0, 1.0, 101)
 
 _BLUE = "#1f5fa8"
 _GREY = "#888888"
+_THIN = {"color": _GREY, "linewidth": 0.6, "alpha": 0.5}
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
 Rates = tuple[Values, Values]
+Curve = tuple[str, Rates, dict[str, Any]]
+"""Its label, rates and style."""
 Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
 def _drawn(
-    draw: Callable[[Any], None], width: float = 4.4, height: float = 4.2, *, columns: int = 1
+    draw: Callable[[Any], None], width: float = 3.6, height: float = 3.4, *, columns: int = 1
 ) -> str:
     """Return as a data address of an SVG image what is drawn on axes, of several columns an array of them.
 
@@ -59,7 +65,13 @@ def _drawn(
     buffer = io.BytesIO()
     signs_of_font = get_font(findfont("DejaVu Sans")).get_charmap()
     with mpl.rc_context(
-        {"text.parse_math": False, "svg.hashsalt": "bchisto", "svg.fonttype": "path"}
+        {
+            "text.parse_math": False,
+            "svg.hashsalt": "bchisto",
+            "svg.fonttype": "path",
+            "legend.fontsize": 8,
+            "legend.frameon": False,
+        }
     ):
         figure = Sheet(figsize=(width, height))
         FigureCanvasAgg(figure)
@@ -149,120 +161,126 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
     view = metrics.get("two_class")
     if view is None or table.probabilities is None or view["auc"] is None:
         return None
-    sides = two_sides(table, view["positive"], view["rule"])
-    roc = _Roc.of(table, sides.truth, sides.scores, view)
+    curves, kind = _roc_curves(table, two_sides(table, view["positive"], view["rule"]), view)
     title = f"{' + '.join(view['positive'])} against the rest"
-    points = [
-        (point["threshold"], point["sensitivity"].value, point["specificity"].value)
-        for point in view["thresholds"]
-    ]
 
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        for rates in roc.of_folds:
-            axes.plot(*rates, color=_GREY, linewidth=0.6, alpha=0.5)
-        axes.plot(*roc.rates, color=_BLUE, linewidth=1.8, label=roc.label)
-        if roc.pooled:
-            axes.plot(
-                *roc.pooled_rates, color=_BLUE, linewidth=1.0, linestyle="--", label=roc.pooled
-            )
-        for colour, (threshold, sensitivity, specificity) in zip(
-            cycle(_POINTS), points, strict=False
-        ):
-            legend = f"operating point {threshold:g}: {100 * sensitivity:.1f} / {100 * specificity:.1f} %"
-            axes.plot(1 - specificity, sensitivity, "o", color=colour, label=legend)
+        for label, rates, style in curves:
+            axes.plot(*rates, label=label, **style)
+        for colour, point in zip(cycle(_POINTS), view["thresholds"], strict=False):
+            shares = f"{span(point['sensitivity'])} / {span(point['specificity'])} %"
+            legend = f"operating point {point['threshold']:g}: {shares}"
+            place = (1 - point["specificity"].value, point["sensitivity"].value)
+            axes.plot(*place, "o", color=colour, label=legend)
         axes.set(
             xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01)
         )
         axes.set_title(title, fontsize=10)
-        axes.legend(loc="lower right", fontsize=8, frameon=False)
+        axes.legend(loc="lower right")
 
-    texts = ["; ".join(filter(None, (roc.label, roc.pooled)))]
+    texts = [label for label, *_ in curves if label]
     texts += [
-        f"at {at:g} sensitivity {percent(sensitivity)}, specificity {percent(specificity)}"
-        for at, sensitivity, specificity in points
+        f"at {at['threshold']:g} sensitivity {percent(at['sensitivity'])}, specificity {percent(at['specificity'])}"
+        for at in view["thresholds"]
     ]
     return Drawing(
         _drawn(draw),
         f"ROC curve of {title}: {'; '.join(texts)}.",
-        f"{roc.kind}; operating points give sensitivity / specificity",
+        f"{kind}; operating points give sensitivity / specificity",
     )
 
 
-class _Roc(NamedTuple):
-    """The curves of a view; rates are false and true positive ones.
+def _roc_curves(table: PredictionTable, sides: TwoSides, view: Metrics) -> tuple[list[Curve], str]:
+    """Return the curves of a view, each with its label and style, and what the first that has a label is."""
+    from sklearn.metrics import roc_curve
 
-    Attributes
+    pooled = roc_curve(sides.truth, sides.scores)[:2]
+    _, of_folds = fold_curves(table, sides.truth, sides.scores)
+    curves: list[Curve] = []
+    kind = "ROC"
+    label = f"AUC {view['auc'].value:.3f}"
+    rates = (of_folds or [pooled])[0]
+    if len(of_folds) > 1:
+        kind = "Mean ROC of the folds"
+        label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
+        rates = (_GRID, np.mean([np.interp(_GRID, *curve) for curve in of_folds], axis=0))
+        if len(table) >= _FEWEST_ROWS:
+            kind += " (each in grey)"
+            curves = [("", curve, _THIN) for curve in of_folds[:_MOST_CURVES]]
+    curves.append((label, rates, {"color": _BLUE, "linewidth": 1.8}))
+    if "auc_pooled" in view:
+        label = f"all images ranked together, AUC {view['auc_pooled']:.3f}"
+        curves.append((label, pooled, {"color": _BLUE, "linewidth": 1.0, "linestyle": "--"}))
+    return curves, kind
+
+
+def calibration_drawings(table: PredictionTable, metrics: Metrics) -> list[Drawing]:
+    """Draw the reliability of the confidence, and of the positive score with its net benefit.
+
+    Nothing without a calibration, and the latter only of two classes that both have rows.
+
+    References
     ----------
-    rates : (ndarray, ndarray)
-    kind, label : str
-        What they are, and their AUC.
-    of_folds : sequence of (ndarray, ndarray)
-        Of single folds that are drawn beneath.
-    pooled : str
-        The AUC of all images ranked together; empty where it adds nothing.
-    pooled_rates : (ndarray, ndarray)
+    Vickers & Elkin 2006 (the decision curve).
     """
-
-    rates: Rates
-    kind: str
-    label: str
-    of_folds: Sequence[Rates]
-    pooled: str
-    pooled_rates: Rates
-
-    @classmethod
-    def of(
-        cls,
-        table: PredictionTable,
-        truth: Mask,
-        scores: Values,
-        view: Metrics,
-    ) -> _Roc:
-        from sklearn.metrics import roc_curve
-
-        pooled_rates = roc_curve(truth, scores)[:2]
-        pooled = ""
-        if "auc_pooled" in view:
-            pooled = f"all images ranked together, AUC {view['auc_pooled']:.3f}"
-        _, curves = fold_curves(table, truth, scores)
-        of_folds = []
-        if len(curves) < 2:
-            rates = curves[0] if curves else pooled_rates
-            label = f"AUC {view['auc'].value:.3f}"
-            kind = "ROC"
-        else:
-            mean = np.mean([np.interp(_GRID, false, true) for false, true in curves], axis=0)
-            rates = (_GRID, mean)
-            label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-            kind = "Mean ROC of the folds"
-            if len(truth) >= _FEWEST_ROWS:
-                kind += " (each in grey)"
-                of_folds = curves[:_MOST_CURVES]
-        return cls(rates, kind, label, of_folds, pooled, pooled_rates)
+    calibration, view = metrics["calibration"], metrics.get("two_class")
+    if not calibration:
+        return []
+    names = {"xlabel": "confidence", "ylabel": "fraction correct"}
+    caption = f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence"
+    label = f"ECE {calibration['ece']:.3f}"
+    drawings = [_reliability(calibration["bins"], label, caption, names)]
+    if view and view["auc"] and not metrics["classes"][2:]:
+        sides = two_sides(table, view["positive"], view["rule"])
+        (positive,) = view["positive"]
+        names = {"xlabel": f"score of {positive}", "ylabel": f"share of {positive}"}
+        folds = f"scores of {counted(len(metrics['folds']) or 1, 'test fold')} together"
+        caption = f"Reliability of the score of {positive}: {folds}"
+        bins = reliability_bins(sides.scores, sides.truth)
+        drawings.append(_reliability(bins, folds, caption, names))
+        drawings.append(_benefit(positive, net_benefit(sides.truth, sides.scores)))
+    return drawings
 
 
-def calibration_drawing(metrics: Metrics) -> Drawing:
-    """Draw the reliability curve of a table that has a calibration."""
-    bins = metrics["calibration"]["bins"]
-    confidence = [entry["confidence"] for entry in bins]
-    accuracy = [entry["accuracy"] for entry in bins]
-    counts = [entry["n"] for entry in bins]
-    label = f"ECE {metrics['calibration']['ece']:.3f}"
+def _reliability(
+    bins: Sequence[Metrics], label: str, caption: str, names: Mapping[str, str]
+) -> Drawing:
+    """Draw a reliability curve; `names` are of its axes."""
+    rows = np.array([(entry["confidence"], entry["accuracy"], entry["n"]) for entry in bins])
+    scores, shares, counts = rows.T
 
     def draw(axes: Any) -> None:
-        axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
+        axes.bar(scores, counts / counts.sum(), width=0.04, color="#d5deea")
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-        axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
-        axes.set(xlabel="confidence", ylabel="fraction correct", xlim=(0, 1.01), ylim=(0, 1.01))
-        axes.legend(loc="upper left", fontsize=8, frameon=False)
+        axes.plot(scores, shares, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=label)
+        axes.set(**names, xlim=(0, 1.01), ylim=(0, 1.01))
+        axes.legend(loc="best")
+
+    texts = [f"{score:.2f}: {percent(share)} of {count:,.0f}" for score, share, count in rows]
+    alt = f"{caption}. Mean {names['xlabel']} and {names['ylabel']}: {'; '.join(texts)}. {label}."
+    return Drawing(_drawn(draw), alt, caption)
+
+
+def _benefit(positive: str, benefits: Values) -> Drawing:
+    """Draw a decision curve; what falls far below 0 is cut."""
+    thresholds, *curves = benefits.T
+    top = max(np.max(curves), 0.05)
+
+    def draw(axes: Any) -> None:
+        axes.set_prop_cycle(color=(_BLUE, _GREY, _GREY), linestyle=("-", "--", "-"))
+        axes.plot(
+            thresholds, np.transpose(curves), label=["by the score", "all called", "none called"]
+        )
+        axes.set(xlabel="threshold", ylabel="net benefit", xlim=(0, 1), ylim=(-top, 1.1 * top))
+        axes.legend(loc="lower left")
 
     texts = [
-        f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}"
-        for entry in bins
+        f"at {at:g} {by_score:.3f}, all called {of_all:.3f}"
+        for at, by_score, of_all, _ in benefits[9::10]
     ]
-    alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(texts)}. {label}."
-    caption = f"Reliability; bars show the fraction of {rows_of(metrics)} at a confidence"
+    caption = f"Net benefit of calling {positive} (decision curve), as measured, without CI; below -{top:.2f} cut"
+    alt = f"Net benefit of calling {positive} by the score: {'; '.join(texts)}; none called 0."
     return Drawing(_drawn(draw), alt, caption)
 
 
@@ -285,7 +303,7 @@ def learning_drawing(curves: Curves) -> Drawing:
             axes.plot([], [], "--", color=_BLUE, label="validation")
             axes.set(xlabel="epoch", ylabel=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend()
         axes.figure.tight_layout()
 
     texts = []
@@ -294,8 +312,7 @@ def learning_drawing(curves: Curves) -> Drawing:
         text = f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs"
         validation = [value for value in curve.get("val_loss", ()) if value is not None]
         if validation:
-            best = curve["val_loss"].index(min(validation)) + 1
-            text += f", least validation loss {min(validation):.3f} in epoch {best}"
+            text += f", least validation loss {min(validation):.3f}"
         texts.append(text)
     caption = "Learning curves: loss and accuracy of each fold, on its training part and on what validates"
     alt = f"Learning curves. {'; '.join(texts)}."

@@ -1,4 +1,4 @@
-"""The paragraph of methods, from what was run and from nothing else; whom it cites; and the card of a model."""
+"""The paragraphs of methods, from what was run and from nothing else; whom it cites; and the card of a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...core.formats import file_sha256, read_json
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import Entry, Metrics, Panel, conclude, joined_versions, with_figures
+from .. import Entry, Metrics, Panel, TwoClassView, conclude, joined_versions, with_figures
 from .answer import sentences, warnings_of
 from .page import Block, render, renew_answer, template_text
 
@@ -33,7 +33,7 @@ def methods_text(
     runs: Sequence[Metrics],
     pairs: Sequence[Metrics],
 ) -> str:
-    """Write the paragraph, with ``[@key]`` where it cites.
+    """Write the paragraphs, a line each, with the word that leads it first and ``[@key]`` where it cites.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ def methods_text(
     text = render(
         "methods.txt",
         tables=metrics,
-        trained=[sentence for run in runs for sentence in run.get("methods", ())],
+        runs=runs,
+        usual_thresholds=lambda classes: TwoClassView().recorded(classes)["thresholds"],
         pairs=pairs,
         software=[
             f"{_PACKAGES[name]} {which}".strip()
@@ -57,19 +58,30 @@ def methods_text(
             if name in _PACKAGES
         ],
     )
-    return " ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    paragraphs: dict[str, dict[str, None]] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if line.startswith("# "):
+            paragraph = paragraphs.setdefault(line[2:], {})
+        else:
+            paragraph[line] = None
+    return "\n".join(f"{lead}. {' '.join(lines)}" for lead, lines in paragraphs.items() if lines)
 
 
-def method_blocks(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Iterator[Block]:
-    """Write the paragraph of methods and its references, and how the interval of each figure was made."""
+def method_blocks(
+    panels: Sequence[Panel], pairs: Sequence[Metrics], external: Sequence[Metrics]
+) -> Iterator[Block]:
+    """Write the paragraphs of methods and their references, and how the interval of each figure was made."""
     metrics = [panel.metrics for panel in panels]
     runs = [
         panel.run or {"versions": versions_of(("bchisto", "numpy", "scikit-learn"))}
         for panel in panels
     ]
     text, references = cite(methods_text(metrics, runs=runs, pairs=pairs))
-    yield Block(text=text, items=references)
-    values = {"tables": metrics, "pairs": pairs, "references": REFERENCES}
+    for paragraph in text.splitlines():
+        lead, _, text = paragraph.partition(". ")
+        yield Block(lead=f"{lead}.", text=text)
+    yield Block(items=references)
+    values = {"tables": metrics, "pairs": pairs, "external": external, "references": REFERENCES}
     yield Block(template="intervals.html", values=values)
 
 
@@ -179,31 +191,29 @@ def measured(name: str, metrics: Metrics) -> Entry:
     Returns
     -------
     dict
-        Its ``name``; ``lines``, sentences, first the answer and then what it means, with the ``verdict``;
-        ``protocol``, how it was measured; ``used``, how many images; ``dataset``; ``calibration``; ``counts``, of each
-        class; ``methods``, sentences on what was trained.
+        Its ``name``; ``table``, its metrics, None if there are none; ``lines``, sentences, first the answer and then
+        what it means, with the ``verdict``; ``protocol``, how it was measured; ``used``, how many images; ``dataset``;
+        ``methods``, sentences on what was trained.
     """
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})
     facts = {
         "name": name,
+        "table": None,
         "methods": run.get("methods", ()),
         "lines": [],
         "verdict": "",
         "protocol": run.get("protocol"),
         "used": run.get("flow", {}).get("used"),
         "dataset": run.get("dataset"),
-        "calibration": None,
-        "counts": [],
     }
     entry = tables.get("fusion") or next(iter(tables.values()), None)
     if entry:
         table = with_figures(entry)
         conclusion = conclude(table)
+        facts["table"] = entry
         facts["lines"] = sentences(
             "terminal.txt", name=name, a=conclusion, warnings=warnings_of(table)
         )
         facts["verdict"] = "".join(sentences("verdict.txt", a=conclusion))
-        facts["calibration"] = entry["calibration"]
-        facts["counts"] = list(zip(table["classes"], map(sum, table["confusion"]), strict=True))
     return facts

@@ -272,6 +272,8 @@ class Block:
     template : str
         A file of the folder ``templates``, which sees `values` as ``it``.
     values : mapping
+    folded : bool
+        Whether only the heading is seen without a click.
     """
 
     text: str = ""
@@ -284,6 +286,7 @@ class Block:
     pictures: Sequence[Drawing] = ()
     template: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
+    folded: bool = False
 
 
 @dataclass(frozen=True)

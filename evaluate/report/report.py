@@ -43,7 +43,7 @@ from .. import (
 )
 from .answer import warnings
 from .drawings import learning_drawing
-from .methods import CARD, method_blocks, renew_card
+from .methods import CARD, REFERENCES, method_blocks, renew_card
 from .page import Block, Section, page_text, renew_answer, write_page
 from .sections import (
     answer_block,
@@ -222,14 +222,17 @@ def write_report(
         section("Subgroups", "subgroups.html", shown=subgroups),
         section("Against other tables", "external.html", shown=bool(external)),
         Section("Images", list(image_blocks(panels))),
-        Section("Methods", list(method_blocks(panels, pairs)) if panels else []),
+        Section("Methods", list(method_blocks(panels, pairs, external)) if panels else []),
         section("Reporting form (TRIPOD+AI)", "tripod.html", shown=bool(panels)),
         section("Settings and versions", "settings.html", shown=bool(settings) or recorded),
     ]
     write_page(
         path,
         title=title,
-        first=[first_block(panels, _links(panels, path.parent), pairs)],
+        first=[
+            Block(template="drops.html", values=values),
+            first_block(panels, _links(panels, path.parent), pairs),
+        ],
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
         sections=sections,
@@ -296,8 +299,9 @@ def _table_sections(
         return
     for panel, shown in zip(panels, pictures, strict=True):
         blocks = [answer_block(panel)]
-        for section in panel_sections(panel, shown):
-            blocks += [Block(heading=section.title), *section.blocks]
+        for section in panel_sections(panel, shown, folded=panel is not panels[0]):
+            first, *others = section.blocks
+            blocks += [replace(first, heading=section.title), *others]
         yield Section(panel.table.name, blocks)
 
 
@@ -381,7 +385,9 @@ def _renew(path: Path, panel: Panel) -> None:
     panels = list(_shown(path, panel, content["tables"]))
     report = path.with_name("report.html")
     if report.is_file():
-        changed = [glance_section(panels, []), Section("", list(method_blocks(panels, ())))]
+        values = {"tables": [panel.metrics for panel in panels], "references": REFERENCES}
+        choice = Block(template="choice.html", values=values)
+        changed = [glance_section(panels, []), Section("", [choice])]
         renew_answer(report, page_text([first_block(panels)], changed))
     card = path.with_name(CARD)
     if card.is_file():

@@ -13,7 +13,7 @@ import numpy as np
 from ...core import counted, plural
 from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings
 from .answer import findings, leading, side_by_side
-from .drawings import calibration_drawing, results_drawing, roc_drawing
+from .drawings import calibration_drawings, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
 from .tables import further_figures
 
@@ -74,7 +74,9 @@ def answer_block(panel: Panel, *, single: bool = False) -> Block:
     return Block(template="answer.html", values=values)
 
 
-def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]:
+def panel_sections(
+    panel: Panel, pictures: Sequence[Block], *, folded: bool = False
+) -> Iterator[Section]:
     """Show a table but for its answer.
 
     Parameters
@@ -82,21 +84,23 @@ def panel_sections(panel: Panel, pictures: Sequence[Block]) -> Iterator[Section]
     panel : Panel
     pictures : sequence of Block
         Errors, and what else is shown of its images.
+    folded : bool
+        Whether calibration and the accuracy per fold take a click, as of a table that is not the first.
     """
     metrics = panel.metrics
     view = metrics.get("two_class")
-    values = {"panel": panel, "figures": further_figures([metrics])}
+    values = {"panel": panel, "figures": further_figures([metrics]), "folded": folded}
     yield Section("Classes and errors", [Block(template="classes.html", values=values), *pictures])
     if metrics["calibration"] or metrics["calibration_note"] or view:
         drawn = panel.drawn  # a run has a report of all its tables, too
         if not drawn:
-            drawn |= {"reliability": None, "roc": roc_drawing(panel.table, metrics)}
-            if metrics["calibration"]:
-                drawn["reliability"] = calibration_drawing(metrics)
+            drawn |= {
+                "reliability": calibration_drawings(panel.table, metrics),
+                "roc": roc_drawing(panel.table, metrics),
+            }
         values |= drawn
-        yield Section(
-            "Calibration and operating points", [Block(template="calibration.html", values=values)]
-        )
+        block = Block(template="calibration.html", values=values, folded=folded)
+        yield Section("Calibration and operating points", [block])
 
 
 def picture_blocks(
@@ -145,6 +149,8 @@ def image_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
     runs = [panel.run for panel in panels if panel.run.get("flow")]
     for run in {repr([run["flow"], run.get("doubts")]): run for run in runs}.values():
         yield Block(template="flow.html", values=run)
+    if any(panel.metrics.get("unlabelled") for panel in panels):
+        yield Block(template="unlabelled.html", values={"panels": panels})
     sets: dict[frozenset[str], Panel] = {}
     for panel in panels:
         if panel.metrics["names"]["row"] != panel.metrics["names"]["group"]:

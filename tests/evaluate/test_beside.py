@@ -253,7 +253,7 @@ def test_how_good_a_model_is_has_its_count_beside_what_to_expect():
     assert f"{100 * panel.metrics['balanced_accuracy'].value:.1f} %" in count
     assert expected
     assert not re.search(r"\.\s+\.", text)
-    assert known["calibration"] == panel.metrics["calibration"]
+    assert known["table"]["calibration"] == panel.metrics["calibration"]
     (panel,) = panels_of(right_at(0.8, folds=1))
     alone = measured("m", {"tables": {"t": panel.metrics}})
     assert "measured on images that it was not trained on:" in shown_by("known(lines)", **alone)

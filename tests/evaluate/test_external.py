@@ -6,9 +6,18 @@ import json
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Aggregation, Figure, Panel, TwoClassView, evaluate, read_predictions
+from bchisto.evaluate import (
+    Aggregation,
+    Figure,
+    Panel,
+    TwoClassView,
+    evaluate,
+    measure,
+    read_predictions,
+)
 from bchisto.evaluate.external import external_validation
-from bchisto.evaluate.report import headline
+from bchisto.evaluate.report import drops, headline
+from written_tables import right_at, saved
 
 CLASSES = ("benign", "malignant")
 
@@ -55,9 +64,13 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     low, high = row["figures"]["accuracy"]["drop"]["interval"]
     assert low < 0 < high
     assert (
-        "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in; out minus in -10.0 points (95 % CI "
-        f"{-100 * high:.1f} to {-100 * low:+.1f}), of balanced accuracy -10.0 points" in out
+        f"out: accuracy 10.0 points lower than internally (95 % CI {-100 * low:.1f} higher to {100 * high:.1f} lower): "
+        "80.0 % of 100, against 90.0 % of the 100 of in; balanced accuracy 10.0 points lower" in out
     )
+    assert out.startswith("out: accuracy 10.0 points lower")
+    page = html.unescape((tmp_path / "e" / "report.html").read_text())
+    drop = page.index("<strong>out: accuracy 10.0 points lower than internally (95 % CI ")
+    assert page.index("<h1>") < drop < page.index('<p class="lead"><strong>')
     out, _ = completed(
         "evaluate",
         inside,
@@ -71,8 +84,8 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         0.6,
     )
     assert (
-        "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out; in minus out +10.0 points (95 % CI "
-        f"{100 * low:.1f} to {100 * high:+.1f})" in " ".join(out.split())
+        f"in: accuracy 10.0 points higher than internally (95 % CI {-100 * low:.1f} lower to {100 * high:.1f} higher): "
+        "90.0 % of 100, against 80.0 % of the 100 of out" in " ".join(out.split())
     )
     assert (
         "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %"
@@ -93,6 +106,43 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     low, high = row["figures"]["accuracy"]["drop"]["interval"]
     assert -0.02 < low < 0.02
     assert 0.18 < high < 0.22
+
+
+def test_a_drop_is_told_in_words_of_one_direction():
+    """Both ends of an interval on one side, on both, or none; and nothing that rounds to 0 is lower."""
+    for drop, words in (
+        (
+            Figure(0.123, 0.041, 0.198, "x"),
+            "12.3 points lower than internally (95 % CI 4.1 to 19.8)",
+        ),
+        (
+            Figure(-0.05, -0.08, -0.01, "x"),
+            "5.0 points higher than internally (95 % CI 1.0 to 8.0)",
+        ),
+        (
+            Figure(0.0001, -0.02, 0.02, "x"),
+            "as high as internally (95 % CI 2.0 higher to 2.0 lower)",
+        ),
+        (
+            Figure(0.1, reason="one patient"),
+            "10.0 points lower than internally (95 % CI not estimable: one patient)",
+        ),
+    ):
+        rates = {"accuracy": {"internal": 0.9, "external": 0.9 - drop.value, "drop": drop}}
+        values = {"table": "o", "against": "i", "n": 9, "n_against": 8, "figures": rates}
+        (text,) = drops([values])
+        assert text.startswith(f"o: accuracy {words}: ")
+
+
+def test_the_drop_by_patient_is_told_with_the_others(tmp_path):
+    tables = [right_at(rate, patients=40, per=3, seed=seed) for rate, seed in ((0.7, 1), (0.9, 2))]
+    paths = [saved(table, tmp_path / f"t{k}.csv") for k, table in enumerate(tables)]
+    result = evaluate(paths[:1], out=tmp_path / "e", against=paths[1:]).result
+    rates = [measure(table)["patient_recognition_rate"].value for table in tables]
+    drop = 100 * (rates[1] - rates[0])
+    assert drop > 5
+    (text,) = drops(result["external"])
+    assert f"; by patient {drop:.1f} points lower than internally" in text
 
 
 def test_tables_of_other_classes_have_no_drop(tmp_path):
@@ -155,7 +205,7 @@ def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
         [patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0
     ).result
     assert result["external"] == []
-    said = "p is not compared with run: its rows are patches, those of the other whole images; choose a level that both"
+    said = "p is not compared with run: rows of one are patches, of the other whole images; choose a level that both"
     assert any(said in note for note in result["notes"])
     both = evaluate(
         [tmp_path / "p.csv"],

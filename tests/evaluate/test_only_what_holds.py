@@ -1,6 +1,7 @@
 """A report says only what holds of each of its tables: units, figures drawn, few patients, methods, its form."""
 
 import hashlib
+import html
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,23 +10,26 @@ import numpy as np
 import pytest
 from bchisto import __version__
 from bchisto.evaluate import (
+    TableChoice,
     TwoClassView,
     compare_pairs,
     conclude,
     evaluate,
+    list_metrics,
     measure,
     rankings,
     with_choices,
+    with_figures,
 )
 from bchisto.evaluate.conclusions import BOOTSTRAPS
-from bchisto.evaluate.panel import Panel
+from bchisto.evaluate.panel import Panel, PaperTable
 from bchisto.evaluate.report import headline, write_evaluation
 from bchisto.evaluate.report.answer import side_by_side
-from bchisto.evaluate.report.methods import method_blocks, methods_text
-from bchisto.evaluate.report.page import Section, page_text, renew_answer
+from bchisto.evaluate.report.methods import REFERENCES, methods_text
+from bchisto.evaluate.report.page import Block, Section, page_text, renew_answer
 from bchisto.evaluate.report.sections import first_block, glance_section
 from sklearn.metrics import brier_score_loss
-from written_tables import predictions, report_of, right_at
+from written_tables import predictions, report_of, right_at, saved
 
 
 def panels_of(*tables, chosen=True):
@@ -246,7 +250,11 @@ def test_the_choice_is_written_anew_into_the_methods_of(tmp_path):
     assert "BBC-CV" not in page
     panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
     chosen = [panel for panel in panels if conclude(panel.metrics).chosen]
-    changed = [glance_section(chosen, []), Section("", list(method_blocks(chosen, [])))]
+    values = {"tables": [panel.metrics for panel in chosen], "references": REFERENCES}
+    changed = [
+        glance_section(chosen, []),
+        Section("", [Block(template="choice.html", values=values)]),
+    ]
     renew_answer(tmp_path / "r.html", page_text([first_block(chosen)], changed))
     assert (
         "are corrected for the choice by BBC-CV (Tsamardinos I, "
@@ -391,13 +399,14 @@ def test_each_patient_has_a_row_and_no_name(tmp_path):
     wrong = np.where(np.arange(24) < 5, 1 - base.labels, base.labels)
     some = replace(base, predicted=wrong, groups=("p0",) * 6 + base.groups[6:])
     _, text = report_of(tmp_path, panels_of(some))
-    part = text.partition("Right by patient: the largest first")[2]
-    assert re.search(r"share right 1 6 1 16.7 % \d+ 2 2 100.0 %", part)
-    assert "10 patients" in text.partition("Right by patient: ")[2]
+    caption = "numbered here in the order of their names, which the table of predictions has"
+    part = text.partition(f"Right by patient, the largest first; {caption}")[2]
+    assert re.search(r"share right no. 1 6 1 16.7 % no. \d+ 2 2 100.0 %", part)
+    assert "10 patients" in text.partition("Right by patient")[2]
     assert "Right by patient" not in report_of(tmp_path, panels_of(right_at(1.0, known=False)))[1]
     many = right_at(1.0, patients=40)
     page, text = report_of(tmp_path, panels_of(many))
-    assert "the table of predictions has 10 others" in text
+    assert "the table of predictions has; not shown: 10 others" in text
     assert "<details><summary>Right by patient: 40 patients" in page
 
 
@@ -451,6 +460,11 @@ def test_the_same_images_are_no_external_validation(tmp_path):
         write_evaluation(evaluate([tmp_path / "a.csv"], out=out, against=[tmp_path / "b.csv"]))
         page = (out / "report.html").read_text()
         assert ("external validation" in page.lower()) == validated
+        for item in (
+            "Numbers of images and figures, internal and external: first lines and section Against other tables.",
+            "The models as they are trained, on other images: first lines and section Against other tables.",
+        ):
+            assert (item in page) == validated
         assert "Against other tables" in page
 
 
@@ -467,27 +481,164 @@ def test_the_methods_say_what_is_called_better_than_chance():
         assert (verdict.figure.low > verdict.chance) == (kind == "better")
 
 
-def test_the_methods_say_where_the_method_of_each_interval_is(tmp_path):
-    (panel,) = panels_of(right_at(0.8, patients=40), chosen=False)
-    page, text = report_of(tmp_path, [panel])
-    assert (
-        "The table below names the method of the main figures; metrics.json has that of each."
-        in text
+KEYS = {
+    "accuracy by patient": "patient_recognition_rate",
+    "accuracy by patient chosen": "patient_recognition_rate_chosen",
+    "by_unit": "patient_recognition_rate",
+    "Brier score": "brier",
+    "mean over patients": "patient_recognition_rate",
+}
+
+
+def test_whatever_has_an_interval_has_its_method_in_the_table(tmp_path):
+    """A walk over all figures, differences and drops; and the table names no other."""
+    for name, seed in (("a", 0), ("b", 1), ("inside", 2)):
+        table = right_at(0.8, patients=40, seed=seed)
+        saved(replace(table, name=name), tmp_path / f"{name}.csv")
+        lines = (tmp_path / f"{name}.csv").read_text().splitlines()
+        sites = ["site", *("AB"[k // 2 % 2] for k in range(80))]
+        rows = (",".join(pair) for pair in zip(lines, sites, strict=True))
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows))
+    evaluation = evaluate(
+        [tmp_path / "a.csv", tmp_path / "b.csv"],
+        out=tmp_path / "e",
+        view=TwoClassView("malignant", sensitivities=0.8, prevalences=0.1),
+        against=[tmp_path / "inside.csv"],
+        tables=TableChoice(by="site"),
     )
-    listed = page.partition("How each 95 % CI was computed")[2].partition("</table>")[0]
-    assert "balanced accuracy" in listed
-    assert "sensitivity" not in listed
-    (point, *_) = panel.metrics["two_class"]["thresholds"]
-    for name in ("sensitivity", "specificity", "ppv", "npv"):
-        assert point[name].interval
-        assert point[name]["method"]
+    write_evaluation(evaluation)
+    page = html.unescape((tmp_path / "e" / "report.html").read_text())
+    assert "The table below names the method of each." in page
+    part = page.partition("<caption>How each 95 % CI was computed</caption>")[2]
+    listed = set()
+    for row in part.partition("</table>")[0].split("<tr>")[2:]:
+        method, names, _ = re.findall(r">([^<>]+)</t[hd]>", row)
+        listed |= {(method, name) for name in names.split(", ")}
+    figures = [
+        (name.rpartition(" ")[2], figure)
+        for panel in evaluation.panels
+        for name, figure in panel.figures.items()
+    ]
+    result = with_figures(evaluation.result)
+    for pair in result["comparisons"]:
+        figures += pair["differences"].items()
+    for validation in result["external"]:
+        figures += [(name, each["drop"]) for name, each in validation["figures"].items()]
+    hidden = {spec.name for spec in list_metrics() if not spec.shown}
+    keys = set()
+    for method, name in listed:
+        *_, words = re.split("(?:: |drop of |difference of )", name)
+        words = words.replace("calibration ", "").replace(" of the positive score", "")
+        words = words.replace("AUC", "auc").replace("PPV", "ppv").replace("NPV", "npv")
+        words = words.replace(" (corrected for the choice)", " chosen")
+        keys.add((method, KEYS.get(words, words.lower()).replace(" ", "_")))
+    assert keys == {
+        (figure.method, KEYS.get(name, name))
+        for name, figure in figures
+        if figure.interval and name not in hidden
+    }
+    for name in (
+        "operating points: specificity",
+        "another prevalence: PPV",
+        "calibration slope of the positive score",
+        "subgroups: accuracy",
+        "subgroups: difference",
+        "two classes: AUC",
+        "external drop of mean over patients",
+        "difference of accuracy",
+    ):
+        assert name in {each for _, each in listed}
 
 
-def test_operating_points_are_not_said_to_be_given():
-    (panel,) = panels_of(right_at(0.8), chosen=False)
-    text = methods_text([panel.metrics], runs=[{}], pairs=[])
-    assert "were not fitted." in text
-    assert "given" not in text.partition("Operating points")[2].partition("fitted")[0]
+def test_methods_are_paragraphs_that_begin_with_a_word(tmp_path):
+    """Each once, in order, and nothing between them is lost; without a content none."""
+    tables = [right_at(right, patients=40, name=name) for name, right in (("a", 0.8), ("b", 0.6))]
+    run = {
+        "methods": [
+            "Stains were normalised.",
+            "Features are outputs.",
+            "Classifiers were trees.",
+            "The prediction of an image averages 2 seeds.",
+        ]
+    }
+    panels = [replace(panel, run=run) for panel in panels_of(*tables)]
+    page, text = report_of(tmp_path, panels, pairs=compare_pairs(tables))
+    part = page.partition("<h2>Methods</h2>")[2].partition("<ol")[0]
+    leads = re.findall(r"<p><strong>([\w ]+)\.</strong> ", part)
+    assert leads == [
+        *("Images", "Features", "Classifiers", "Protocol", "Figures", "Intervals"),
+        *("Comparisons", "Calibration", "Operating points", "Software"),
+    ]
+    assert "Images. Stains were normalised. Features. Features are" in text
+    assert "Classifiers were trees. The prediction of an image averages 2 seeds." in text
+    bare = methods_text([], runs=[{"methods": ["The network x was trained."]}], pairs=[])
+    assert bare.startswith("Network. The network x was trained.\n")
+    assert "Images." not in bare
+
+
+def test_operating_points_are_the_defaults_or_were_given():
+    table = right_at(0.8)
+    for thresholds, words in (
+        ((), ["The operating point at a score of 0.5 is the default of bchisto."]),
+        ((0.2,), ["The operating point at a score of 0.2 was given."]),
+        (
+            (0.2, 0.33, 0.5),
+            [
+                "The operating point at a score of 0.5 is the default of bchisto.",
+                "Operating points at scores of 0.2 and 0.33 were given.",
+            ],
+        ),
+    ):
+        metrics = measure(table, TwoClassView("malignant", thresholds=thresholds))
+        text = methods_text([metrics], runs=[{}], pairs=[])
+        assert [each for each in words if each in text] == words
+        assert text.count("operating point at") + text.count("Operating points at") == len(words)
+    scores = np.tile(np.eye(4) * 0.6 + 0.1, (6, 1))
+    bach = predictions(scores, [0, 1, 2, 3] * 6, ("Normal", "Benign", "InSitu", "Invasive"))
+    text = methods_text([measure(bach)], runs=[{}], pairs=[])
+    assert "Operating points at scores of 0.33 and 0.5 are the defaults of bchisto." in text
+
+
+def test_rows_without_a_label_are_counted(tmp_path):
+    lines = saved(right_at(0.8), tmp_path / "t.csv").read_text().splitlines()
+    cells = lines[1].split(",")
+    place = lines[0].split(",").index("label")
+    lines[1] = ",".join([*cells[:place], "", *cells[place + 1 :]])
+    (tmp_path / "u.csv").write_text("\n".join(lines))
+    for name, counted in (("t", False), ("u", True)):
+        write_evaluation(evaluate([tmp_path / f"{name}.csv"], out=tmp_path / name))
+        page = (tmp_path / name / "report.html").read_text()
+        text = html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page)))
+        flow = "left out, since they have no label evaluated u 1 23"
+        assert (flow in text) == counted
+        form = text.partition("11 Missing data ")[2].partition(" 12a ")[0].strip()
+        expected = "Missing data: ________"
+        if counted:
+            expected = "Of u, 1 row without label left out: section Images."
+        assert form == expected
+
+
+def test_what_is_not_read_first_is_folded_but_printed(tmp_path):
+    """Calibration of the first of several is seen at once, of the others by a click; on paper all is."""
+    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    paper = PaperTable([1, 2], [{"name": "x", "per_fold": [0.5, 0.6], "averaged": None}])
+    page, _ = report_of(tmp_path, [replace(panel, paper=paper) for panel in panels])
+    for heading in ("Calibration and operating points", "Accuracy per fold"):
+        assert page.count(f"<details><summary>{heading}</summary>") == 2
+    assert page.count("<h3>Calibration and operating points</h3>") == 1
+    assert page.count("<details") == page.count("</details>")
+    printed = page.partition("@media print")[2]
+    assert "details::details-content { content-visibility: visible; display: block; }" in printed
+    page, _ = report_of(tmp_path, panels[:1])
+    assert "<summary>Calibration" not in page
+
+
+def test_the_caption_of_comparisons_counts_them(tmp_path):
+    tables = [right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")]
+    _, text = report_of(tmp_path, panels_of(*tables), pairs=compare_pairs(tables))
+    assert "overlap; corrected for 3 comparisons" in text
+    _, text = report_of(tmp_path, panels_of(*tables[:2]), pairs=compare_pairs(tables[:2]))
+    assert "corrected for 1" not in text
 
 
 def test_the_intercept_is_said_to_be_of_a_slope_of_one(tmp_path):

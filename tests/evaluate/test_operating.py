@@ -1,15 +1,17 @@
 """Operating points: against scikit-learn and by hand; thresholds for a wanted sensitivity."""
 
+import html
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import TwoClassView, measure
-from bchisto.evaluate.operating import called_point, sensitive_threshold
+from bchisto.evaluate import Panel, TwoClassView, measure
+from bchisto.evaluate.operating import called_point, net_benefit, sensitive_threshold
 from scipy.stats import norm
-from written_tables import predictions, saved
+from written_tables import predictions, report_of, saved
 
 CLASSES = ("benign", "malignant")
 
@@ -238,3 +240,54 @@ def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicte
     assert point["sensitivity"] == metrics["per_class"]["malignant"]["recall"]
     assert point["sensitivity"]["value"] == sensitivity
     assert metrics["two_class"]["accuracy"] == metrics["accuracy"]
+
+
+def test_the_net_benefit_is_that_of_counts(rng):
+    """Counted row by row (Vickers & Elkin 2006); at the least threshold nearly all are called."""
+    truth = rng.random(60) < 0.3
+    scores = np.round(rng.random(60) * 0.6 + 0.4 * truth, 2)
+    thresholds, by_score, all_positive, none_positive = net_benefit(truth, scores).T
+    for percent in range(1, 100):
+        right = wrong = 0
+        for positive, score in zip(truth, scores, strict=True):
+            if round(100 * score) >= percent:
+                right += positive
+                wrong += not positive
+        loss = percent / (100 - percent)
+        assert by_score[percent - 1] == pytest.approx((right - wrong * loss) / 60)
+        assert all_positive[percent - 1] == pytest.approx(
+            (truth.sum() - (~truth).sum() * loss) / 60
+        )
+    np.testing.assert_allclose(thresholds, np.arange(1, 100) / 100)
+    assert set(none_positive) == {0.0}
+
+
+def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_score(rng, tmp_path):
+    """Their numbers, recounted; none of four classes, nor of classes without probabilities."""
+    table = drawn(rng, n=200)
+    metrics = measure(table, TwoClassView("malignant"))
+    page, text = report_of(tmp_path, [Panel(table, metrics)])
+    page = html.unescape(page)
+    scores, truth = table.probabilities[:, 1], table.labels == 1
+    (reliability,) = re.findall(r'alt="Reliability of the score of malignant: (.*?)"', page)
+    for k in range(15):
+        inside = (scores > k / 15) & (scores <= (k + 1) / 15)
+        entry = f"{scores[inside].mean():.2f}: {100 * truth[inside].mean():.1f} % of {inside.sum()}"
+        assert entry in reliability
+    assert "Reliability of the score of malignant: scores of 5 test folds together" in text
+    (benefit,) = re.findall(r'alt="Net benefit of calling malignant by the score: (.*?)"', page)
+    called = scores >= 0.3
+    value = (called & truth).mean() - (called & ~truth).mean() * 3 / 7
+    every = truth.mean() - (~truth).mean() * 3 / 7
+    assert f"at 0.3 {value:.3f}, all called {every:.3f};" in benefit
+    assert "decision curve" in text
+    assert "net benefit of calls by the score of the positive class [" in text
+    single = replace(table, folds=(None,) * 200)
+    _, text = report_of(tmp_path, [Panel(single, measure(single, TwoClassView("malignant")))])
+    assert "scores of 1 test fold together" in text
+    four = predictions(rng.dirichlet(np.ones(4), 40), [k % 4 for k in range(40)], "abcd")
+    named = replace(table, probabilities=None)
+    for other, positive in ((four, "a"), (named, "malignant")):
+        _, text = report_of(tmp_path, [Panel(other, measure(other, TwoClassView(positive)))])
+        assert "Reliability of the score" not in text
+        assert "et benefit" not in text

@@ -1023,7 +1023,7 @@ SEVERAL = {
         ),
         verdict="better",
         options=("--against",),
-        lines=(r"minus \S+ -2[12]\.\d points",),
+        lines=(r"accuracy 2[12]\.\d points lower than internally \(95 % CI 1",),
         typed=True,
     ),
 }

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from archives import altered
 from bchisto.boost import Bundle
 from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
+from bchisto.predict.settings import OperatingPoint
+from bchisto.predict.sheet import measured_at
 from page_probe import probe
 from written_tables import rows_of as rows
 
@@ -162,6 +165,69 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
                 assert "calibrated by" not in text
             assert (answer in text, meaning_here in text) == (model != moved, model != moved)
             assert ("on new patients is not known" in text) == (model == moved)
+
+
+def test_what_was_measured_at_the_operating_point_stands_beside_its_count(
+    boosted, tissue, tmp_path
+):
+    """As metrics.json has it; another threshold, a calibrated score and a model that stands by itself have nothing."""
+    folder = boosted / "boost" / "3-lightgbm"
+    moved = tmp_path / "model.bchisto"
+    shutil.copy(folder / "model.bchisto", moved)
+    first = sorted(tissue.rglob("*.png"))[0]
+    metrics = json.loads((folder / "metrics.json").read_text())["tables"]["fusion"]
+    (point,) = metrics["two_class"]["thresholds"]
+
+    def figure(name, values=point):
+        rate = values[name]
+        text = f"{100 * rate['value']:.1f} %"
+        if rate["interval"]:
+            return f"{text} ({' to '.join(f'{100 * end:.1f}' for end in rate['interval'])})"
+        return f"{text} (no CI)"
+
+    unit = metrics["names"][metrics["units"]["kind"]]
+    measured = (
+        f"malignant at 0.5. Measured there in cross-validation, with 95 % CI by {unit}: sensitivity "
+        f"{figure('sensitivity')}, specificity {figure('specificity')}; accuracy of the predicted classes "
+        f"{figure('accuracy', metrics)}. Of those predicted positive there, {figure('ppv')} truly were (PPV), at a "
+        f"prevalence of {100 * metrics['two_class']['prevalence']:.1f} %; here the prevalence may differ"
+    )
+    # as if it was measured at 0.4, by probabilities that are not calibrated
+    other = tmp_path / "other" / "model.bchisto"
+    other.parent.mkdir()
+    shutil.copy(moved, other)
+    text = (folder / "metrics.json").read_text().replace('"threshold": 0.5', '"threshold": 0.4')
+    other.with_name("metrics.json").write_text(text)
+    nothing = "Sensitivity and specificity at this operating point were not measured."
+    for number, (model, options, told) in enumerate(
+        (
+            (folder / "model.bchisto", {}, True),
+            (folder / "model.bchisto", {"calibrated": True}, True),  # called by its class
+            (folder / "model.bchisto", {"threshold": 0.4}, False),
+            (moved, {}, False),
+            (other, {"threshold": 0.4}, True),
+            (other, {"threshold": 0.4, "calibrated": True}, False),
+        )
+    ):
+        sheet = tmp_path / f"{number}.html"
+        out = tmp_path / f"{number}.csv"
+        settings = PredictSettings(html=sheet, **options)
+        predict(model, first, out=out, settings=settings, work=Work(jobs=1))
+        text = html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", sheet.read_text())))
+        expected = measured.replace("at 0.5.", f"at {options.get('threshold', 0.5)}.")
+        assert (expected in text) == told
+        assert (nothing in text) != told
+
+
+def test_a_threshold_of_a_sensitivity_is_told_by_its_own_point():
+    point = OperatingPoint(("a", "b"), ("b",), "sum", 0.3, sensitivity=0.9)
+    fitted = {"wanted": 0.9, "threshold": 0.3}
+    table = {"two_class": {"thresholds": [{"threshold": 0.3}], "wanted": [fitted]}}
+    assert measured_at(table, point) is fitted
+    assert measured_at(table, replace(point, sensitivity=None)) == {"threshold": 0.3}
+    assert measured_at(table, replace(point, threshold=0.2)) is None
+    assert measured_at({"two_class": None}, point) is None
+    assert measured_at(table, None) is None
 
 
 @pytest.mark.parametrize(
