@@ -36,8 +36,8 @@ def panels_of(*tables, run=None):
 
 def answers_of(panels, **more):
     pairs = compare_pairs([panel.table for panel in panels])
-    ranked = rankings(panels)
-    return " ".join([*leading(ranked, pairs), *findings(ranked)])
+    ranked = rankings(panels, pairs)
+    return " ".join([*leading(ranked), *findings(ranked, pairs, brief=True)])
 
 
 def test_what_was_measured_stands_beside_what_is_expected(tmp_path):
@@ -148,7 +148,7 @@ def test_a_correction_that_changes_nothing_is_not_said_to_correct():
     for name in ("accuracy", "balanced_accuracy", "patient_recognition_rate"):
         assert best.metrics[f"{name}_chosen"].value == best.metrics[name].value
     text = answers_of(panels)
-    assert "which the correction for the choice does not change, against 50.0 %" in text
+    assert "better than chance: 100.0 %" in text
     assert "and the correction for that changes nothing here (BBC-CV)." in text
     assert "corrected for the choice" not in text
     lower = {
@@ -156,7 +156,7 @@ def test_a_correction_that_changes_nothing_is_not_said_to_correct():
         "balanced_accuracy_chosen": replace(best.metrics["balanced_accuracy"], value=0.9),
     }
     text = answers_of([replace(best, metrics=lower), *panels[1:]])
-    assert "corrected for the choice, against 50.0 %" in text
+    assert "better than chance: corrected 90.0 %" in text
     assert "so corrected for the choice (BBC-CV) expect balanced accuracy 90.0 %" in text
     assert "; the correction does not change accuracy 100.0 %" in text
 
@@ -169,10 +169,10 @@ def test_the_headline_says_that_folds_divide_patients():
         )
         for k, (right, name) in enumerate([(0.9, "a"), (0.6, "b")])
     ]
-    (first, *_) = leading(rankings(panels_of(*mixed)), ())
-    assert "(too high for new patients: 60 patients train and test)" in first
+    (first, *_) = leading(rankings(panels_of(*mixed)))
+    assert first.endswith("by chance; too high for new patients: 60 patients train and test")
     clean = [replace(each, folds=right_at(1, patients=60).folds) for each in mixed]
-    (first, *_) = leading(rankings(panels_of(*clean)), ())
+    (first, *_) = leading(rankings(panels_of(*clean)))
     assert "too high" not in first
 
 
@@ -192,8 +192,8 @@ def test_the_headline_says_once_what_is_not_shown_by_patient():
             )
         )
     text = answers_of(panels_of(*tables))
-    assert text.count("but not shown to be by the mean over patients: ") == 1
-    assert text.index("not shown to be by the mean") < text.index("by accuracy")
+    assert text.count("but not shown to be by the mean over patients") == 2
+    assert text.index("not shown to be by the mean") < text.index("By accuracy")
     assert (
         "b, c: The calls are better than chance by balanced accuracy, but not shown to be by the mean over patients."
         in text
@@ -210,21 +210,22 @@ def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
     (pair,) = compare_pairs(tables)
     low, high = pair["differences"]["by_unit"].interval
     assert low < 0 < high
-    (first,) = leading(ranked, [pair])
+    texts = findings(rankings(panels, [pair]), [pair], brief=True)
     best = ranked[0].panels[0].table.name
     other = ranked[0].panels[1].table.name
-    assert (
-        f"by accuracy not shown to be better than {other} (Holm's p {pair['p_holm']:.3f})" in first
-    )
+    shown = f"{best} is not shown to be better than {other} (Holm's p {pair['p_holm']:.3f}, of 1 comparison)"
+    assert f"{best}: By accuracy {shown}" in texts
     apart = replace(pair["differences"]["by_unit"], value=0.2, low=0.1, high=0.3)
     for swapped in (False, True):
         moved = {**pair, "differences": {**pair["differences"], "by_unit": apart}}
         if swapped == (pair["second"] == best):
             moved |= {"first": pair["second"], "second": pair["first"]}
-        _, second = leading(ranked, [moved])
+        (second,) = [
+            text for text in findings(rankings(panels, [moved]), [moved]) if "By patient" in text
+        ]
         names = (other, best) if swapped else (best, other)
         assert second == (
-            "By patient, 95 % CIs of single differences, not corrected for the number of comparisons, do not contain "
+            f"{best}: By patient, 95 % CIs of single differences, not corrected for the number of comparisons, do not contain "
             f"0: {names[0]} minus {names[1]} +20.0 (+10.0 to +30.0) points"
         )
 
