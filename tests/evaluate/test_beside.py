@@ -225,8 +225,8 @@ def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
         ]
         names = (other, best) if swapped else (best, other)
         assert second == (
-            f"{best}: By patient, 95 % CIs of single differences, not corrected for the number of comparisons, do not contain "
-            f"0: {names[0]} minus {names[1]} +20.0 (+10.0 to +30.0) points"
+            f"{best}: By patient, 95 % CIs of single differences, not corrected for the number of comparisons, do not "
+            f"contain 0: {names[0]} minus {names[1]} +20.0 (+10.0 to +30.0) points"
         )
 
 
