@@ -10,7 +10,7 @@ from bchisto.evaluate import compare_pairs, conclude, measure, rankings, with_ch
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.report.answer import findings, leading, sentences, warnings
 from bchisto.evaluate.report.methods import measured
-from bchisto.evaluate.report.page import headings, page_templates, points
+from bchisto.evaluate.report.page import headings, p_value, page_templates, points
 from written_tables import predictions, report_of, right_at
 
 
@@ -309,3 +309,123 @@ def test_what_to_expect_of_a_table_from_elsewhere_depends_on_its_training():
         text = " ".join(sentences("terminal.txt", name="t", a=conclude(panel.metrics), warnings=[]))
         assert (sure in text) == (not folds)
         assert ("compatible with these data." in text) == bool(folds)
+
+
+def rows_of_results(tmp_path, panels):
+    """Return the rows of the first table of a report, each its class and cells, by the name of the row."""
+    page, _ = report_of(tmp_path, panels, pairs=compare_pairs([panel.table for panel in panels]))
+    table = page[page.index("<caption>All results") : page.index("</table>")]
+    rows = {}
+    for shape, row in re.findall(r"<tr(?: class=\"(\w+)\")?>(.*?)</tr>", table, re.DOTALL):
+        texts = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        name, *cells = (
+            html.unescape(re.sub("<[^>]*>", "", text)).replace("\u00a0", " ") for text in texts
+        )
+        rows[name] = (shape, cells)
+    return rows
+
+
+def leaders(*shares):
+    """Return panels of 60 patients, each with this share of images right."""
+    return panels_of(
+        *(right_at(right, patients=60, seed=k, name="abcd"[k]) for k, right in enumerate(shares))
+    )
+
+
+def test_the_table_of_results_says_what_is_shown_of_each(tmp_path):
+    panels = leaders(0.8, 0.75, 0.5)
+    pairs = compare_pairs([panel.table for panel in panels])
+    rows = rows_of_results(tmp_path, panels)
+    assert rows[""][1][-1] == "accuracy against the highest, Holm's p of 3 comparisons"
+    assert not [title for title in rows[""][1] if "SD" in title]
+    (ranking,) = rankings(panels, pairs)
+    first = ranking.panels[0]
+    for panel, beside in zip(ranking.panels, ranking.standings, strict=True):
+        name, kind = panel.table.name, conclude(panel.metrics).verdict.kind
+        shape, cells = rows[name]
+        assert re.fullmatch(rf"(corrected: )?{kind} by balanced accuracy", cells[-2])
+        assert cells[-2].startswith("corrected") == (
+            panel is first and conclude(first.metrics).lowered
+        )
+        of_pair = [
+            p["p_holm"] for p in pairs if {p["first"], p["second"]} == {name, first.table.name}
+        ]
+        assert [beside.p] == (of_pair or [None])
+        words = {"lower": "lower", "not shown": "not shown to differ", "highest": "highest"}[
+            beside.kind
+        ]
+        assert cells[-1].startswith(words)
+        if of_pair:
+            assert cells[-1].endswith(f", p {p_value(beside.p, sign=False)}")
+        assert not shape
+    assert [each.kind for each in ranking.standings] == ["highest", "not shown", "lower"]
+    left = rows["corrected for the choice among 3 (BBC-CV)"][1]
+    for name, place in (("accuracy", 1), ("balanced_accuracy", 2)):
+        figure = first.metrics[f"{name}_chosen"]
+        assert left[place].startswith(f"{100 * figure.value:.1f} ({100 * figure.low:.1f} to ")
+
+
+def test_only_what_is_shown_to_be_better_than_all_others_is_best_and_bold(tmp_path):
+    rows = rows_of_results(tmp_path, leaders(0.95, 0.5, 0.45))
+    assert (rows["a"][0], rows["a"][1][-1]) == ("best", "best")
+    assert not rows["b"][0]
+    rows = rows_of_results(tmp_path, leaders(0.8, 0.75))
+    assert (rows["a"][0], rows["a"][1][-1]) == ("", "highest")
+
+
+def test_a_headline_without_a_best_cannot_be_read_as_success():
+    panels = panels_of(*(dominated(name, right=k) for k, name in enumerate("ab")))
+    (text,) = leading(rankings(panels))
+    assert text.startswith(
+        "No result is shown to be better than chance: b, highest by the mean over patients"
+    )
+    right = int(panels[1].table.hits.sum())
+    assert text.endswith(f"has {right} of 80 right, fewer than 70 by predicting malignant")
+    balanced = [panel.metrics["balanced_accuracy"].reason for panel in panels]
+    assert (
+        f"* 95 % CI not estimable: {balanced[0]}, so the mean over patients decides"
+        in answers_of(panels)
+    )
+    (text,) = leading(rankings(leaders(0.58, 0.4)))
+    assert re.search(
+        r"a, highest by balanced accuracy, has [\d.]+ % .* against 50.0 % by chance$", text
+    )
+
+
+def test_without_patients_the_accuracy_is_the_second_half_of_the_verdict():
+    labels = (np.arange(240) % 12 == 0).astype(int)
+    called = np.where(np.arange(240) % 10 == 1, 1 - labels, labels)
+    unknown = predictions(called * 0.8 + 0.1, labels, folds=[k % 5 + 1 for k in range(240)])
+    (panel,) = panels_of(unknown)
+    verdict = conclude(panel.metrics).verdict
+    accuracy = panel.metrics["accuracy"]
+    assert (verdict.kind, verdict.by, verdict.less.by) == (
+        "better",
+        "balanced_accuracy",
+        "accuracy",
+    )
+    assert (verdict.less.figure, verdict.less.chance) == (accuracy, 220 / 240)
+    assert accuracy.low <= 220 / 240
+    text = " ".join(sentences("verdict.txt", a=conclude(panel.metrics)))
+    assert f"but not shown to be by accuracy: {100 * accuracy.value:.1f} %" in text
+    assert "against 91.7 % by predicting benign." in text
+    (sure,) = panels_of(replace(unknown, probabilities=np.eye(2)[labels], predicted=labels))
+    assert conclude(sure.metrics).verdict.less is None
+
+
+def test_a_page_says_why_patients_or_images_come_first(tmp_path):
+    (panel,) = panels_of(dominated())
+    _, text = report_of(tmp_path, [panel])
+    assert "patients come first" in text
+    assert "so these come first" not in text
+    even = right_at(0.8, patients=60)
+    groups = tuple("p0" if k < 6 else name for k, name in enumerate(even.groups))
+    (panel,) = panels_of(replace(even, groups=groups))
+    assert conclude(panel.metrics).by_unit
+    largest = panel.metrics["units"]["largest"]
+    _, text = report_of(tmp_path, [panel])
+    assert (
+        f"the largest patient holds only {100 * largest:.1f} % of the images, so these come first"
+        in text
+    )
+    assert "patients come first" not in text

@@ -49,7 +49,7 @@ TOKENS = {
     "crossval": 4_373,
     "data": 52_300,
     "encoders": 26_028,
-    "evaluate": 45_165,
+    "evaluate": 45_900,
     "featurize": 30_200,
     "finetune": 22_950,
     "predict": 15_310,
