@@ -25,7 +25,6 @@ from .conclusions import (
     choice_of,
     conclude,
     corrected,
-    pairs_with,
     pooled_auc,
     positives_needed,
     power_note,

@@ -308,12 +308,12 @@ class Standing:
     kind : {"best", "highest", "lower", "higher", "not shown", ""}
         Of the highest, and those equal to it, whether they are shown to be better than all others, or only better than
         chance; of others whether their accuracy is shown to be lower or higher, by `holm`; empty if nothing is.
-    p : float or None
-        Corrected by `holm`; None if there is no comparison.
+    pair : mapping or None
+        The comparison with the highest, of `compare_pairs`.
     """
 
     kind: str = ""
-    p: float | None = None
+    pair: Metrics | None = None
 
 
 @dataclass(frozen=True)
@@ -356,17 +356,12 @@ def rankings(panels: Sequence[Panel], pairs: Sequence[Metrics] = ()) -> list[Ran
     return [_ranked([panels[place] for place in places], pairs) for places in places_of]
 
 
-def pairs_with(name: str, others: Sequence[str], pairs: Sequence[Metrics]) -> list[Metrics]:
-    """Return the comparisons of a table with others."""
-    return [pair for pair in pairs if {pair["first"], pair["second"]} - {*others} == {name}]
-
-
 def _standings(
     names: Sequence[str], leaders: int, pairs: Sequence[Metrics]
 ) -> tuple[Standing, ...]:
     """Return what is shown of each table, in their order."""
     equal = max(leaders, 1)
-    others = [_beside(name, pairs_with(names[0], [name], pairs)) for name in names[equal:]]
+    others = [_beside(name, names[0], pairs) for name in names[equal:]]
     kind = ""
     if leaders and len(names) > 1:
         kind = "highest"
@@ -375,15 +370,15 @@ def _standings(
     return (*[Standing(kind)] * equal, *others)
 
 
-def _beside(name: str, pairs: Sequence[Metrics]) -> Standing:
-    """Return what a comparison with the highest shows of a table."""
-    if not pairs:
-        return Standing()
-    (pair,) = pairs
-    kinds = {"better": "higher", "worse": "lower"}
-    if pair["first"] == name:
-        kinds = {"better": "lower", "worse": "higher"}
-    return Standing(kinds.get(pair["verdict"], "not shown"), pair["p_holm"])
+def _beside(name: str, first: str, pairs: Sequence[Metrics]) -> Standing:
+    """Return what the comparison with the highest shows of a table."""
+    for pair in pairs:
+        if {pair["first"], pair["second"]} == {name, first}:
+            kinds = {"better": "higher", "worse": "lower"}
+            if pair["first"] == name:
+                kinds = {"better": "lower", "worse": "higher"}
+            return Standing(kinds.get(pair["verdict"], "not shown"), pair)
+    return Standing()
 
 
 def studies(tables: Sequence[PredictionTable], images: Sequence[str] = ()) -> list[list[int]]:

@@ -17,7 +17,6 @@ from .. import (
     Panel,
     Ranking,
     conclude,
-    pairs_with,
     rankings,
     with_figures,
 )
@@ -159,20 +158,18 @@ def leading(ranked: Sequence[Ranking]) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(texts)))
 
 
-def findings(
-    ranked: Sequence[Ranking], pairs: Sequence[Metrics], *, brief: bool = False
-) -> list[str]:
+def findings(ranked: Sequence[Ranking], *, brief: bool = False, comparisons: int = 0) -> list[str]:
     """Return what the figures of several tables mean, each sentence once; which is the highest is in `leading`.
 
     Parameters
     ----------
     ranked : sequence of Ranking
-    pairs : sequence of mapping
-        Of `compare_pairs`.
     brief : bool
         The table beside them is that of a terminal, so its columns do not say what is shown of each.
+    comparisons : int
+        The number that p is corrected for.
     """
-    texts_of: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for ranking in ranked:
         for panel in ranking.panels:
             texts = sentences(
@@ -180,19 +177,11 @@ def findings(
                 a=conclude(panel.metrics),
                 ranking=ranking,
                 first=panel is ranking.panels[0],
-                undecided=_undecided(ranking, pairs),
-                comparisons=len(pairs),
+                comparisons=comparisons,
                 brief=brief,
             )
-            texts_of += [(panel.table.name, text) for text in texts]
-    return _once(texts_of, ranked)
-
-
-def _undecided(ranking: Ranking, pairs: Sequence[Metrics]) -> list[Metrics]:
-    """Return the comparisons with those that the highest is not shown to be better than."""
-    first, *others = zip(ranking.panels, ranking.standings, strict=True)
-    names = [panel.table.name for panel, beside in others if beside.kind in ("higher", "not shown")]
-    return pairs_with(first[0].table.name, names, pairs)
+            pairs += [(panel.table.name, text) for text in texts]
+    return _once(pairs, ranked)
 
 
 def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
@@ -275,7 +264,7 @@ def overview(
     points = _rows("points.txt", panels=panels)
     if points:
         lines += in_lines(points)
-    texts = [*findings(ranked, pairs, brief=True), *warned]
+    texts = [*findings(ranked, brief=True, comparisons=len(pairs)), *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 

@@ -39,7 +39,7 @@ def first_block(
     values = {
         "rows": side_by_side(ranked, comparisons=len(pairs)),
         "leading": leading(ranked),
-        "findings": findings(ranked, pairs),
+        "findings": findings(ranked),
         "firsts": [(r.panels[0].table.name, conclude(r.panels[0].metrics)) for r in ranked],
         "links": links or {},
         "unsure": any(verdict_of(panel.metrics).kind in ("not shown", "worse") for panel in panels),

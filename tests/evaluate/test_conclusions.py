@@ -101,7 +101,7 @@ def test_equal_ones_are_both_the_best_if_that_is_shown_and_a_single_one_is_not()
     assert ranking.marks == ["best", "best", ""]
     assert [each.kind for each in ranking.standings] == ["best", "best", "lower"]
     (higher,) = [pair["p_holm"] for pair in pairs if {pair["first"], pair["second"]} == {"x", "z"}]
-    assert ranking.standings[2].p == higher
+    assert ranking.standings[2].pair["p_holm"] == higher
     (single,) = rankings(good[:1])
     assert (single.leaders, single.marks) == (1, [""])
 
