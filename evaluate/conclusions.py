@@ -156,6 +156,11 @@ class Conclusion:
         return auc
 
     @property
+    def fewer(self) -> bool:
+        """Whether fewer rows are right than if all were called the largest class."""
+        return bool(self.m["accuracy"].value < self.m["chance"]["largest_class"])
+
+    @property
     def chosen(self) -> bool:
         """Whether the figures are corrected, since this table was chosen among several."""
         return "accuracy" + _CHOSEN in self.m
