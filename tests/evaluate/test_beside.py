@@ -342,8 +342,9 @@ def test_the_table_of_results_says_what_is_shown_of_each(tmp_path):
         name, kind = panel.table.name, conclude(panel.metrics).verdict.kind
         shape, cells = rows[name]
         assert re.fullmatch(rf"(corrected: )?{kind} by balanced accuracy", cells[-2])
+        left = panel.metrics.get("balanced_accuracy_chosen", panel.metrics["balanced_accuracy"])
         assert cells[-2].startswith("corrected") == (
-            panel is first and conclude(first.metrics).lowered
+            not cells[2].startswith(f"{100 * left.value:.1f} ")
         )
         of_pair = [
             p["p_holm"] for p in pairs if {p["first"], p["second"]} == {name, first.table.name}
@@ -366,6 +367,7 @@ def test_the_table_of_results_says_what_is_shown_of_each(tmp_path):
 def test_only_what_is_shown_to_be_better_than_all_others_is_best_and_bold(tmp_path):
     rows = rows_of_results(tmp_path, leaders(0.95, 0.5, 0.45))
     assert (rows["a"][0], rows["a"][1][-1]) == ("best", "best")
+    assert rows["a"][1][-2] == "better by balanced accuracy"
     assert not rows["b"][0]
     rows = rows_of_results(tmp_path, leaders(0.8, 0.75))
     assert (rows["a"][0], rows["a"][1][-1]) == ("", "highest")
