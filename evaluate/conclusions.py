@@ -58,8 +58,9 @@ class Verdict:
     ranking : Figure or None
         The AUC of two classes, if its interval lies above one half, and above the balanced accuracy, though calls are
         not better: then another threshold may be better.
-    less : Figure or None
-        The mean over patients, if that is not shown to be better than chance, though the balanced accuracy is.
+    less : Verdict or None
+        That of the mean over patients, or of the accuracy if no patient is known, if that figure is not shown to be
+        better than what one class for all would reach, though the balanced accuracy is.
     """
 
     kind: str
@@ -67,7 +68,7 @@ class Verdict:
     figure: Figure
     chance: float
     ranking: Figure | None = None
-    less: Figure | None = None
+    less: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,11 @@ class Conclusion:
         if auc is None or auc.value <= 0.5:
             return None
         return auc
+
+    @property
+    def fewer(self) -> bool:
+        """Whether fewer rows are right than if all were called the largest class."""
+        return bool(self.m["accuracy"].value < self.m["chance"]["largest_class"])
 
     @property
     def chosen(self) -> bool:
@@ -241,16 +247,22 @@ def verdict_of(metrics: Metrics) -> Verdict:
             if kind != "better":
                 ranking = _ranking(metrics)
             elif by == BALANCED:
-                less = _less(corrected(metrics, BY_UNIT), chances[BY_UNIT])
+                less = _less(metrics)
             return Verdict(kind, by, figure, chance, ranking, less)
     return Verdict("not estimable", "", metrics[BALANCED], chances[BALANCED])
 
 
-def _less(figure: Figure | None, chance: float | None) -> Figure | None:
-    """Return a figure whose interval is not above chance."""
-    if figure is None or chance is None or not figure.interval:
+def _less(metrics: Metrics) -> Verdict | None:
+    """Return that the figure which a large class can raise is not shown to be above chance; None if it is."""
+    by = BY_UNIT
+    chance = metrics["chance"].get("by_group")
+    if chance is None:
+        by = "accuracy"
+        chance = metrics["chance"]["largest_class"]
+    figure = corrected(metrics, by)
+    if figure is None or not figure.interval or figure.low > chance:
         return None
-    return None if figure.low > chance else figure
+    return Verdict(_against(figure, chance), by, figure, chance)
 
 
 def _against(figure: Figure, chance: float) -> str:
@@ -293,6 +305,23 @@ def _unknown(metrics: Metrics, verdict: Verdict, expected: Figure) -> Unknown | 
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What is shown of a table beside the highest one.
+
+    Attributes
+    ----------
+    kind : {"best", "highest", "lower", "higher", "not shown", ""}
+        Of the highest, and those equal to it, whether they are shown to be better than all others, or only better than
+        chance; of others whether their accuracy is shown to be lower or higher, by `holm`; empty if nothing is.
+    pair : mapping or None
+        The comparison with the highest, of `compare_pairs`.
+    """
+
+    kind: str = ""
+    pair: Metrics | None = None
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Tables of one protocol about the same images, in order.
 
@@ -304,57 +333,57 @@ class Ranking:
         The figure, which is the first of these that has an interval in every table; empty if none has.
     leaders : int
         How many of the first are equal and shown to be better than chance.
+    standings : tuple of Standing
+        Of each table.
     """
 
     panels: tuple[Panel, ...]
     by: str
     leaders: int
+    standings: tuple[Standing, ...]
 
     @property
     def marks(self) -> list[str]:
-        """What stands before each table: ``best`` for leaders that have others beside them, else nothing."""
-        count = len(self.panels)
-        return ["best" * (count > 1 and place < self.leaders) for place in range(count)]
+        """What stands before each table: ``best`` or ``highest`` for leaders with others beside them, else nothing."""
+        return [each.kind if each.kind in ("best", "highest") else "" for each in self.standings]
 
 
-def rankings(panels: Sequence[Panel]) -> list[Ranking]:
-    """Return tables that can be compared together, each such set ranked, in the order of their first ones."""
-    places_of = studies([panel.table for panel in panels])
-    return [_ranked([panels[place] for place in places]) for places in places_of]
-
-
-def not_surpassed(ranking: Ranking, pairs: Sequence[Metrics]) -> list[str]:
-    """Return the names of the tables that the first in order is not shown to be better than, by `holm`.
+def rankings(panels: Sequence[Panel], pairs: Sequence[Metrics] = ()) -> list[Ranking]:
+    """Return tables that can be compared together, each such set ranked, in the order of their first ones.
 
     Parameters
     ----------
-    ranking : Ranking
+    panels : sequence of Panel
     pairs : sequence of mapping
-        Of `compare_pairs`.
+        Of `compare_pairs`; without them no table is the best.
     """
-    first, *others = (panel.table.name for panel in ranking.panels)
-    surpassed = {other for pair in pairs for other in _surpassed_in(pair, first)}
-    return [name for name in others[max(ranking.leaders - 1, 0) :] if name not in surpassed]
+    places_of = studies([panel.table for panel in panels])
+    return [_ranked([panels[place] for place in places], pairs) for places in places_of]
 
 
-def _surpassed_in(pair: Metrics, name: str) -> list[str]:
-    """Return the other table of a pair if one is shown to be better than it."""
-    if (pair["second"], pair["verdict"]) == (name, "better"):
-        return [pair["first"]]
-    if (pair["first"], pair["verdict"]) == (name, "worse"):
-        return [pair["second"]]
-    return []
+def _standings(
+    names: Sequence[str], leaders: int, pairs: Sequence[Metrics]
+) -> tuple[Standing, ...]:
+    """Return what is shown of each table, in their order."""
+    equal = max(leaders, 1)
+    others = [_beside(name, names[0], pairs) for name in names[equal:]]
+    kind = ""
+    if leaders and len(names) > 1:
+        kind = "highest"
+        if {other.kind for other in others} == {"lower"}:
+            kind = "best"
+    return (*[Standing(kind)] * equal, *others)
 
 
-def undecided_pairs(ranking: Ranking, pairs: Sequence[Metrics]) -> list[Metrics]:
-    """Return the comparisons of the first in order with those that it is not equal to, nor shown to be better than."""
-    first = ranking.panels[0].table.name
-    others = {panel.table.name for panel in ranking.panels[ranking.leaders :]} - {first}
-    return [
-        pair
-        for pair in pairs
-        if {pair["first"], pair["second"]} - others == {first} and not _surpassed_in(pair, first)
-    ]
+def _beside(name: str, first: str, pairs: Sequence[Metrics]) -> Standing:
+    """Return what the comparison with the highest shows of a table."""
+    for pair in pairs:
+        if {pair["first"], pair["second"]} == {name, first}:
+            kinds = {"better": "higher", "worse": "lower"}
+            if pair["first"] == name:
+                kinds = {"better": "lower", "worse": "higher"}
+            return Standing(kinds.get(pair["verdict"], "not shown"), pair)
+    return Standing()
 
 
 def studies(tables: Sequence[PredictionTable], images: Sequence[str] = ()) -> list[list[int]]:
@@ -392,10 +421,10 @@ def _is_alike(first: PredictionTable, table: PredictionTable) -> bool:
     return unlike(first, table) is None
 
 
-def _ranked(panels: Sequence[Panel]) -> Ranking:
+def _ranked(panels: Sequence[Panel], pairs: Sequence[Metrics]) -> Ranking:
     by = ranking_figure([panel.metrics for panel in panels])
     if not by:
-        return Ranking(tuple(panels), by, 0)
+        return Ranking(tuple(panels), by, 0, (Standing(),) * len(panels))
 
     def rank(panel: Panel) -> tuple[bool, float]:
         return (not panel.metrics["learnt"], -panel.metrics[by].value)
@@ -404,7 +433,8 @@ def _ranked(panels: Sequence[Panel]) -> Ranking:
     leaders = 0
     if verdict_of(ordered[0].metrics).kind == "better":
         leaders = sum(rank(panel) == rank(ordered[0]) for panel in panels)
-    return Ranking(ordered, by, leaders)
+    names = [panel.table.name for panel in ordered]
+    return Ranking(ordered, by, leaders, _standings(names, leaders, pairs))
 
 
 def ranking_figure(tables: Sequence[Metrics]) -> str:

@@ -40,9 +40,11 @@ from ..core.formats import (
     unit_named,
 )
 from ..data import (
+    Finding,
     join_groups,
     join_labels,
     known_classes,
+    match_class,
     missing_labels,
     report_findings,
     spell_labels,
@@ -247,9 +249,14 @@ def _report_spellings(
     path: Path, names_by_role: Mapping[str, Sequence[str]], order: tuple[str, ...], *, fixed: bool
 ) -> None:
     """Report spellings of one class, and names that are like one of a fixed order of classes."""
+    names = [*itertools.chain(*names_by_role.values())]
     prescribed = order if fixed or order in known_classes() else ()
-    _, findings = join_labels(itertools.chain(*names_by_role.values()), classes=prescribed)
+    _, findings = join_labels(names, classes=prescribed)
     report_findings([replace(finding, file=f"{path}: {finding.file}") for finding in findings])
+    others = {name: match_class(name, prescribed) for name in sorted({*names} - {*order})}
+    spelled = ", ".join(f"{name} as {label}" for name, label in others.items() if label)
+    if spelled:
+        report_findings([Finding("note", str(path), f"read as classes: {spelled}")])
 
 
 def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]], Counter[str]]:

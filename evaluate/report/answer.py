@@ -17,9 +17,7 @@ from .. import (
     Panel,
     Ranking,
     conclude,
-    not_surpassed,
     rankings,
-    undecided_pairs,
     with_figures,
 )
 from .page import render
@@ -115,20 +113,25 @@ def _whole(names: Sequence[str]) -> tuple[str, list[str]]:
     return "", [printable(name).replace("\t", " ") for name in names]
 
 
-def side_by_side(ranked: Sequence[Ranking], *, brief: bool = False) -> list[list[str]]:
+def side_by_side(
+    ranked: Sequence[Ranking], *, brief: bool = False, comparisons: int = 0
+) -> list[list[str]]:
     """Return the figures of tables as rows of cells.
 
     Parameters
     ----------
     ranked : sequence of Ranking
     brief : bool
-        Leave out figures that chance is not known of, and of names what all of a protocol begin with.
+        Leave out what a terminal has no room for: figures that chance is not known of, those corrected for the choice,
+        what is shown of each, and of names what all of a protocol begin with.
+    comparisons : int
+        The number that p is corrected for.
 
     Returns
     -------
     list of list of str
         First the header. Of each protocol a row of one cell with what it is, a row for each table, of which the first
-        cell marks the best, and what chance reaches.
+        cell marks the highest, and what chance reaches.
     """
     tables = [panel.metrics for ranking in ranked for panel in ranking.panels]
     answers = [conclude(metrics) for metrics in tables]
@@ -138,6 +141,8 @@ def side_by_side(ranked: Sequence[Ranking], *, brief: bool = False) -> list[list
         answers=answers,
         further={} if brief else further_figures(tables),
         shared=_shared if brief else _whole,
+        brief=brief,
+        comparisons=comparisons,
     )
 
 
@@ -146,27 +151,34 @@ def _rows(template: str, **values: Any) -> list[list[str]]:
     return [line.split("\t") for line in render(template, **values).split("\n") if line]
 
 
-def leading(ranked: Sequence[Ranking], pairs: Sequence[Metrics]) -> list[str]:
-    """Return which table is the best of each protocol, by which figure, and which others it is not better than."""
-    texts = []
-    for ranking in ranked:
-        answer = conclude(ranking.panels[0].metrics)
-        rest = not_surpassed(ranking, pairs)
-        undecided = undecided_pairs(ranking, pairs)
-        texts += sentences("ranking.txt", ranking=ranking, a=answer, rest=rest, undecided=undecided)
-    return list(dict.fromkeys(texts))
+def leading(ranked: Sequence[Ranking]) -> list[str]:
+    """Return which table is the highest of each protocol, by which figure, and what limits that."""
+    answers = [(ranking, conclude(ranking.panels[0].metrics)) for ranking in ranked]
+    texts = [sentences("ranking.txt", ranking=ranking, a=answer) for ranking, answer in answers]
+    return list(dict.fromkeys(chain.from_iterable(texts)))
 
 
-def findings(ranked: Sequence[Ranking]) -> list[str]:
-    """Return what the figures of several tables mean, each sentence once; what is the best is in `leading`."""
+def findings(ranked: Sequence[Ranking], *, brief: bool = False, comparisons: int = 0) -> list[str]:
+    """Return what the figures of several tables mean, each sentence once; which is the highest is in `leading`.
+
+    Parameters
+    ----------
+    ranked : sequence of Ranking
+    brief : bool
+        The table beside them is that of a terminal, so its columns do not say what is shown of each.
+    comparisons : int
+        The number that p is corrected for.
+    """
     pairs: list[tuple[str, str]] = []
     for ranking in ranked:
-        for mark, panel in zip(ranking.marks, ranking.panels, strict=True):
+        for panel in ranking.panels:
             texts = sentences(
                 "several.txt",
                 a=conclude(panel.metrics),
-                best=mark,
+                ranking=ranking,
                 first=panel is ranking.panels[0],
+                comparisons=comparisons,
+                brief=brief,
             )
             pairs += [(panel.table.name, text) for text in texts]
     return _once(pairs, ranked)
@@ -237,7 +249,7 @@ def _joined(names: Iterable[str], protocols: Sequence[Sequence[str]]) -> list[st
 def overview(
     panels: Sequence[Panel], pairs: Sequence[Metrics], warned: Sequence[str] = ()
 ) -> list[str]:
-    """Return several tables as lines for a terminal: figures, with the best marked, what these mean, and warnings.
+    """Return several tables as lines for a terminal: figures, with the highest marked, what these mean, and warnings.
 
     Parameters
     ----------
@@ -246,13 +258,13 @@ def overview(
         Of `compare_pairs`.
     warned : sequence of str
     """
-    ranked = rankings(panels)
-    lines = [line for text in leading(ranked, pairs) for line in wrapped(text)]
+    ranked = rankings(panels, pairs)
+    lines = [line for text in leading(ranked) for line in wrapped(text)]
     lines += in_lines(side_by_side(ranked, brief=True))
     points = _rows("points.txt", panels=panels)
     if points:
         lines += in_lines(points)
-    texts = [*findings(ranked), *warned]
+    texts = [*findings(ranked, brief=True, comparisons=len(pairs)), *warned]
     return lines + [line for text in texts for line in wrapped(text, "  ")]
 
 
@@ -269,20 +281,20 @@ def comparison_lines(result: Metrics, panels: Sequence[Panel] = ()) -> list[str]
     result : mapping
         What ``metrics.json`` holds.
     panels : sequence of Panel
-        The tables. Of several comparisons, only those with the best of them are shown.
+        The tables. Of several comparisons, only those with the highest of them are shown.
     """
     lines = []
     result = with_figures(result)
     pairs = result["comparisons"]
     if len(pairs) > 1:
         ranked = rankings(panels)
-        best = {ranking.panels[0].table.name for ranking in ranked}
-        shown = [pair for pair in pairs if {pair["first"], pair["second"]} & best]
+        highest = {ranking.panels[0].table.name for ranking in ranked}
+        shown = [pair for pair in pairs if {pair["first"], pair["second"]} & highest]
         values = {
             "pairs": shown,
             "result": result,
             "shared": _shared,
-            "with": "the best" if all(ranking.leaders for ranking in ranked) else "the first",
+            "with": "the highest" if all(ranking.by for ranking in ranked) else "the first",
         }
         lines = in_lines(_rows("compared.txt", **values))
         result = {**result, "comparisons": [], "shown": shown}

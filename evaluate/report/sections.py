@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core import counted, plural
-from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings
+from .. import Metrics, Panel, PredictionTable, conclude, constant_folds, rankings, verdict_of
 from .answer import findings, leading, side_by_side
 from .drawings import calibration_drawings, results_drawing, roc_drawing
 from .page import NOTHING, Block, Drawing, Grid, Section, percent
@@ -35,13 +35,14 @@ def first_block(
     """
     if len(panels) == 1:
         return answer_block(panels[0], single=True)
-    ranked = rankings(panels)
+    ranked = rankings(panels, pairs)
     values = {
-        "rows": side_by_side(ranked),
-        "leading": leading(ranked, pairs),
+        "rows": side_by_side(ranked, comparisons=len(pairs)),
+        "leading": leading(ranked),
         "findings": findings(ranked),
         "firsts": [(r.panels[0].table.name, conclude(r.panels[0].metrics)) for r in ranked],
         "links": links or {},
+        "unsure": any(verdict_of(panel.metrics).kind in ("not shown", "worse") for panel in panels),
     }
     return Block(template="answers.html", values=values)
 

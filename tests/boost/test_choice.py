@@ -260,7 +260,7 @@ def test_evaluate_gives_the_same_choice(three, tmp_path, completed):
         for key in ("accuracy_chosen", "balanced_accuracy_chosen"):
             assert found[name].get(key) == metrics.get(key)
     assert (
-        "Chosen among 3 results on the same images and folds"
+        "corrected for the choice among 3 (BBC-CV)"
         in (tmp_path / "out" / "report.html").read_text()
     )
     assert "Chosen among 3 results on the same images and folds" in " ".join(out.split())

@@ -10,7 +10,7 @@ from bchisto.evaluate import compare_pairs, conclude, measure, rankings, with_ch
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.report.answer import findings, leading, sentences, warnings
 from bchisto.evaluate.report.methods import measured
-from bchisto.evaluate.report.page import headings, page_templates, points
+from bchisto.evaluate.report.page import headings, p_value, page_templates, points
 from written_tables import predictions, report_of, right_at
 
 
@@ -36,8 +36,8 @@ def panels_of(*tables, run=None):
 
 def answers_of(panels, **more):
     pairs = compare_pairs([panel.table for panel in panels])
-    ranked = rankings(panels)
-    return " ".join([*leading(ranked, pairs), *findings(ranked)])
+    ranked = rankings(panels, pairs)
+    return " ".join([*leading(ranked), *findings(ranked, brief=True, comparisons=len(pairs))])
 
 
 def test_what_was_measured_stands_beside_what_is_expected(tmp_path):
@@ -148,7 +148,7 @@ def test_a_correction_that_changes_nothing_is_not_said_to_correct():
     for name in ("accuracy", "balanced_accuracy", "patient_recognition_rate"):
         assert best.metrics[f"{name}_chosen"].value == best.metrics[name].value
     text = answers_of(panels)
-    assert "which the correction for the choice does not change, against 50.0 %" in text
+    assert "better than chance: 100.0 %" in text
     assert "and the correction for that changes nothing here (BBC-CV)." in text
     assert "corrected for the choice" not in text
     lower = {
@@ -156,7 +156,7 @@ def test_a_correction_that_changes_nothing_is_not_said_to_correct():
         "balanced_accuracy_chosen": replace(best.metrics["balanced_accuracy"], value=0.9),
     }
     text = answers_of([replace(best, metrics=lower), *panels[1:]])
-    assert "corrected for the choice, against 50.0 %" in text
+    assert "better than chance: corrected 90.0 %" in text
     assert "so corrected for the choice (BBC-CV) expect balanced accuracy 90.0 %" in text
     assert "; the correction does not change accuracy 100.0 %" in text
 
@@ -169,10 +169,10 @@ def test_the_headline_says_that_folds_divide_patients():
         )
         for k, (right, name) in enumerate([(0.9, "a"), (0.6, "b")])
     ]
-    (first, *_) = leading(rankings(panels_of(*mixed)), ())
-    assert "(too high for new patients: 60 patients train and test)" in first
+    (first, *_) = leading(rankings(panels_of(*mixed)))
+    assert first.endswith("by chance; too high for new patients: 60 patients train and test")
     clean = [replace(each, folds=right_at(1, patients=60).folds) for each in mixed]
-    (first, *_) = leading(rankings(panels_of(*clean)), ())
+    (first, *_) = leading(rankings(panels_of(*clean)))
     assert "too high" not in first
 
 
@@ -192,8 +192,8 @@ def test_the_headline_says_once_what_is_not_shown_by_patient():
             )
         )
     text = answers_of(panels_of(*tables))
-    assert text.count("but not shown to be by the mean over patients: ") == 1
-    assert text.index("not shown to be by the mean") < text.index("by accuracy")
+    assert text.count("but not shown to be by the mean over patients") == 2
+    assert text.index("not shown to be by the mean") < text.index("By accuracy")
     assert (
         "b, c: The calls are better than chance by balanced accuracy, but not shown to be by the mean over patients."
         in text
@@ -210,22 +210,21 @@ def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
     (pair,) = compare_pairs(tables)
     low, high = pair["differences"]["by_unit"].interval
     assert low < 0 < high
-    (first,) = leading(ranked, [pair])
+    texts = findings(rankings(panels, [pair]), brief=True, comparisons=1)
     best = ranked[0].panels[0].table.name
     other = ranked[0].panels[1].table.name
-    assert (
-        f"by accuracy not shown to be better than {other} (Holm's p {pair['p_holm']:.3f})" in first
-    )
+    shown = f"{best} is not shown to be better than {other} (Holm's p {pair['p_holm']:.3f}, of 1 comparison)"
+    assert f"{best}: By accuracy {shown}" in texts
     apart = replace(pair["differences"]["by_unit"], value=0.2, low=0.1, high=0.3)
     for swapped in (False, True):
         moved = {**pair, "differences": {**pair["differences"], "by_unit": apart}}
         if swapped == (pair["second"] == best):
             moved |= {"first": pair["second"], "second": pair["first"]}
-        _, second = leading(ranked, [moved])
+        (second,) = [text for text in findings(rankings(panels, [moved])) if "By patient" in text]
         names = (other, best) if swapped else (best, other)
         assert second == (
-            "By patient, 95 % CIs of single differences, not corrected for the number of comparisons, do not contain "
-            f"0: {names[0]} minus {names[1]} +20.0 (+10.0 to +30.0) points"
+            f"{best}: By patient, 95 % CIs of single differences, not corrected for the number of comparisons, do not "
+            f"contain 0: {names[0]} minus {names[1]} +20.0 (+10.0 to +30.0) points"
         )
 
 
@@ -308,3 +307,125 @@ def test_what_to_expect_of_a_table_from_elsewhere_depends_on_its_training():
         text = " ".join(sentences("terminal.txt", name="t", a=conclude(panel.metrics), warnings=[]))
         assert (sure in text) == (not folds)
         assert ("compatible with these data." in text) == bool(folds)
+
+
+def rows_of_results(tmp_path, panels):
+    """Return the rows of the first table of a report, each its class and cells, by the name of the row."""
+    page, _ = report_of(tmp_path, panels, pairs=compare_pairs([panel.table for panel in panels]))
+    table = page[page.index("<caption>All results") : page.index("</table>")]
+    rows = {}
+    for shape, row in re.findall(r"<tr(?: class=\"(\w+)\")?>(.*?)</tr>", table, re.DOTALL):
+        texts = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        name, *cells = (
+            html.unescape(re.sub("<[^>]*>", "", text)).replace("\u00a0", " ") for text in texts
+        )
+        rows[name] = (shape, cells)
+    return rows
+
+
+def leaders(*shares):
+    """Return panels of 60 patients, each with this share of images right."""
+    return panels_of(
+        *(right_at(right, patients=60, seed=k, name="abcd"[k]) for k, right in enumerate(shares))
+    )
+
+
+def test_the_table_of_results_says_what_is_shown_of_each(tmp_path):
+    panels = leaders(0.8, 0.75, 0.5)
+    pairs = compare_pairs([panel.table for panel in panels])
+    rows = rows_of_results(tmp_path, panels)
+    assert rows[""][1][-1] == "accuracy against the highest, Holm's p of 3 comparisons"
+    assert not [title for title in rows[""][1] if "SD" in title]
+    (ranking,) = rankings(panels, pairs)
+    first = ranking.panels[0]
+    for panel, beside in zip(ranking.panels, ranking.standings, strict=True):
+        name, kind = panel.table.name, conclude(panel.metrics).verdict.kind
+        shape, cells = rows[name]
+        assert re.fullmatch(rf"(corrected: )?{kind} by balanced accuracy", cells[-2])
+        left = panel.metrics.get("balanced_accuracy_chosen", panel.metrics["balanced_accuracy"])
+        assert cells[-2].startswith("corrected") == (
+            not cells[2].startswith(f"{100 * left.value:.1f} ")
+        )
+        of_pair = [
+            p["p_holm"] for p in pairs if {p["first"], p["second"]} == {name, first.table.name}
+        ]
+        assert [(beside.pair or {}).get("p_holm")] == (of_pair or [None])
+        words = {"lower": "lower", "not shown": "not shown to differ", "highest": "highest"}[
+            beside.kind
+        ]
+        assert cells[-1].startswith(words)
+        if of_pair:
+            assert cells[-1].endswith(f", p {p_value(of_pair[0], sign=False)}")
+        assert not shape
+    assert [each.kind for each in ranking.standings] == ["highest", "not shown", "lower"]
+    left = rows["corrected for the choice among 3 (BBC-CV)"][1]
+    for name, place in (("accuracy", 1), ("balanced_accuracy", 2)):
+        figure = first.metrics[f"{name}_chosen"]
+        assert left[place].startswith(f"{100 * figure.value:.1f} ({100 * figure.low:.1f} to ")
+
+
+def test_only_what_is_shown_to_be_better_than_all_others_is_best_and_bold(tmp_path):
+    rows = rows_of_results(tmp_path, leaders(0.95, 0.5, 0.45))
+    assert (rows["a"][0], rows["a"][1][-1]) == ("best", "best")
+    assert rows["a"][1][-2] == "better by balanced accuracy"
+    assert not rows["b"][0]
+    rows = rows_of_results(tmp_path, leaders(0.8, 0.75))
+    assert (rows["a"][0], rows["a"][1][-1]) == ("", "highest")
+
+
+def test_a_headline_without_a_best_cannot_be_read_as_success():
+    panels = panels_of(*(dominated(name, right=k) for k, name in enumerate("ab")))
+    (text,) = leading(rankings(panels))
+    assert text.startswith(
+        "No result is shown to be better than chance: b, highest by the mean over patients"
+    )
+    right = int(panels[1].table.hits.sum())
+    assert text.endswith(f"has {right} of 80 right, fewer than 70 by predicting malignant")
+    balanced = [panel.metrics["balanced_accuracy"].reason for panel in panels]
+    assert (
+        f"* 95 % CI not estimable: {balanced[0]}, so the mean over patients decides"
+        in answers_of(panels)
+    )
+    (text,) = leading(rankings(leaders(0.58, 0.4)))
+    assert re.search(
+        r"a, highest by balanced accuracy, has [\d.]+ % .* against 50.0 % by chance$", text
+    )
+
+
+def test_without_patients_the_accuracy_is_the_second_half_of_the_verdict():
+    labels = (np.arange(240) % 12 == 0).astype(int)
+    called = np.where(np.arange(240) % 10 == 1, 1 - labels, labels)
+    unknown = predictions(called * 0.8 + 0.1, labels, folds=[k % 5 + 1 for k in range(240)])
+    (panel,) = panels_of(unknown)
+    verdict = conclude(panel.metrics).verdict
+    accuracy = panel.metrics["accuracy"]
+    assert (verdict.kind, verdict.by, verdict.less.by) == (
+        "better",
+        "balanced_accuracy",
+        "accuracy",
+    )
+    assert (verdict.less.figure, verdict.less.chance) == (accuracy, 220 / 240)
+    assert accuracy.low <= 220 / 240
+    text = " ".join(sentences("verdict.txt", a=conclude(panel.metrics)))
+    assert f"but not shown to be by accuracy: {100 * accuracy.value:.1f} %" in text
+    assert "against 91.7 % by predicting benign." in text
+    (sure,) = panels_of(replace(unknown, probabilities=np.eye(2)[labels], predicted=labels))
+    assert conclude(sure.metrics).verdict.less is None
+
+
+def test_a_page_says_why_patients_or_images_come_first(tmp_path):
+    (panel,) = panels_of(dominated())
+    _, text = report_of(tmp_path, [panel])
+    assert "patients come first" in text
+    assert "so these come first" not in text
+    even = right_at(0.8, patients=60)
+    groups = tuple("p0" if k < 6 else name for k, name in enumerate(even.groups))
+    (panel,) = panels_of(replace(even, groups=groups))
+    assert conclude(panel.metrics).by_unit
+    largest = panel.metrics["units"]["largest"]
+    _, text = report_of(tmp_path, [panel])
+    assert (
+        f"the largest patient holds only {100 * largest:.1f} % of the images, so these come first"
+        in text
+    )
+    assert "patients come first" not in text

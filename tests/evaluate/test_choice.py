@@ -331,7 +331,7 @@ def test_models_that_learnt_nothing_come_last_and_are_not_chosen(rng):
 
     (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
     assert [panel.table.name for panel in ranking.panels] == ["t0", "t1", "same"]
-    assert ranking.marks == ["best", "", ""]
+    assert ranking.marks == ["highest", "", ""]
     added = with_choices(tables, metrics)
     assert added[0]["choice"] == added[2]["choice"] == added[2]["choice"] | {"count": 2}
     assert added[2]["choice"]["chosen"] == "t0"

@@ -9,6 +9,7 @@ import pytest
 from bchisto.evaluate import (
     Panel,
     advice_of,
+    compare_pairs,
     conclude,
     measure,
     rankings,
@@ -91,10 +92,16 @@ def test_nothing_is_the_best_below_chance():
     assert (ranking.by, ranking.leaders, ranking.marks) == ("balanced_accuracy", 0, ["", ""])
 
 
-def test_equal_ones_are_both_the_best_and_a_single_one_is_not():
+def test_equal_ones_are_both_the_best_if_that_is_shown_and_a_single_one_is_not():
     good = [panel_of(0.9, 0.8, name=name) for name in "xy"]
     (ranking,) = rankings([panel_of(0.1, 0.9, name="z"), *good])
+    assert ranking.marks == ["highest", "highest", ""]
+    pairs = compare_pairs([panel.table for panel in ranking.panels])
+    (ranking,) = rankings(ranking.panels, pairs)
     assert ranking.marks == ["best", "best", ""]
+    assert [each.kind for each in ranking.standings] == ["best", "best", "lower"]
+    (higher,) = [pair["p_holm"] for pair in pairs if {pair["first"], pair["second"]} == {"x", "z"}]
+    assert ranking.standings[2].pair["p_holm"] == higher
     (single,) = rankings(good[:1])
     assert (single.leaders, single.marks) == (1, [""])
 
@@ -163,11 +170,14 @@ def test_the_best_is_not_called_better_than_those_it_is_not_shown_to_surpass(tmp
         if {pair["first"], pair["second"]} == {name, other}
     ]
     headline = (
-        f"{name} is the best by balanced accuracy, and better than chance: {100 * figure['value']:.1f} % (95 % CI "
-        f"{100 * low:.1f} to {100 * high:.1f}), corrected for the choice, against 50.0 % by chance; by accuracy not "
-        f"shown to be better than {other} (Holm's p {holm:.3f})"
+        f"{name} is highest by balanced accuracy and better than chance: corrected {100 * figure['value']:.1f} % "
+        f"(95 % CI {100 * low:.1f} to {100 * high:.1f}) against 50.0 % by chance"
     )
     assert first == headline
+    assert (
+        f"By accuracy {name} is not shown to be better than {other} (Holm's p {holm:.3f}, of 3 comparisons)"
+        in " ".join(out.split())
+    )
     page = html.unescape((tmp_path / "e" / "report.html").read_text())
     start = page.partition("<h1>")[2].partition("<table")[0]
     assert headline in start
@@ -177,9 +187,9 @@ def test_the_best_is_not_called_better_than_those_it_is_not_shown_to_surpass(tmp
     assert f"specificity {100 * point['specificity']['value']:.1f} %" in of_page
 
     out, _ = completed("evaluate", paths[0], paths[2], "--out", tmp_path / "f")
-    assert "; by accuracy shown to be better than the others" in " ".join(
-        out.partition("right")[0].split()
-    )
+    text = " ".join(out.split())
+    assert f"{name if name == 'first' else 'first'} is best by balanced accuracy" in text
+    assert "is shown to be better than the others (Holm's p of 1 comparison)" in text
 
 
 def test_better_by_balanced_accuracy_but_not_by_patient(tmp_path, completed):

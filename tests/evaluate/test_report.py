@@ -304,8 +304,8 @@ def test_several_are_told_at_a_glance():
     _, *rows = side_by_side(rankings(panels), brief=True)
     assert [row[:2] if row[1:] else row[0][:4] for row in rows] == [
         "5: 5",
-        ["best", "ü%s"],
-        ["best", "b {}"],
+        ["highest", "ü%s"],
+        ["highest", "b {}"],
         ["", "c"],
         ["", "chance"],
         "9, 4",

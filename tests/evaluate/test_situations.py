@@ -40,10 +40,10 @@ from situation_tables import (
 )
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
-# Words of a verdict. Scores may rank better than chance although calls are not better.
-BETTER = r"(?<!shown to be )(?<!rank )better than chance(?! cannot be estimated)"
-NOT_SHOWN = r"not shown to be better than chance"
-WORSE = r"worse than chance"
+# Words of a verdict, in sentences and in cells. Scores may rank better than chance although calls are not better.
+BETTER = r"(?<!shown to be )(?<!rank )better than chance(?! cannot be estimated)|\bbetter by (?:balanced|patient)"
+NOT_SHOWN = r"not shown to be better than chance|(?<!; )\bnot shown by (?:balanced|patient)"
+WORSE = r"worse than chance|\bworse by (?:balanced|patient)"
 OLD = r"(?:better|worse) than predicting"
 BY_BALANCED = r"by balanced accuracy"
 BY_MEAN = r"by the mean over "
@@ -59,8 +59,9 @@ CURE = r"--threshold"
 POOLED = r"different models|pairs of all folds|pooled"
 AUC = r"\bAUC (?:is )?0?\.\d"
 NO_CI = r"95 % CI not estimable|no 95 % CI|without (?:a )?(?:95 % )?(?:CI|interval)|\*"
+LOOK = 'What to look at, in which order: "No better than chance: what now" in the documentation of bchisto.'
 # Words on the choice of one of several.
-CHOSEN = r"[Cc]hosen among"
+CHOSEN = r"[Cc]ho(?:sen|ice) among"
 
 BALANCED = "balanced_accuracy"
 
@@ -837,7 +838,7 @@ SEVERAL = {
         *TRIO,
         verdict=("better", "not shown", "not shown"),
         best=("a",),
-        says=(r"[Cc]hosen among 3",),
+        says=(r"[Cc]ho(?:sen|ice) among 3",),
         typed=True,
     ),
     "all at chance": several(
@@ -861,14 +862,14 @@ SEVERAL = {
         calls(HALF, (0.9, 0.9), name="b"),
         verdict="better",
         best=("a", "b"),
-        says=(r"[+±]?0\.0", r"\(equal: 1 other\)"),
+        says=(r"[+±]?0\.0", r"a and b are equal and highest"),
     ),
     "nine by chance": several(
         "40 images: the highest of nine shows more than it is",
         *NOISE,
         verdict="not shown",
         best=(),
-        says=(r"[Cc]hosen among 9",),
+        says=(r"[Cc]ho(?:sen|ice) among 9",),
         clear=False,
         typed=True,
     ),
@@ -880,7 +881,7 @@ SEVERAL = {
         ],
         verdict="not shown",
         best=(),
-        says=(r"[Cc]hosen among 9",),
+        says=(r"[Cc]ho(?:sen|ice) among 9",),
         clear=False,
     ),
     "nine, one is good": several(
@@ -889,7 +890,7 @@ SEVERAL = {
         *candidates(QUARTER, *[(0.5, 0.5)] * 8, names="bcdefghi"),
         verdict=("better", *["not shown"] * 8),
         best=("good",),
-        says=(r"[Cc]hosen among 9",),
+        says=(r"[Cc]ho(?:sen|ice) among 9",),
     ),
     "three, all are good": several(
         "rates of 88 to 92 %: whichever is chosen is better than chance",
@@ -897,7 +898,7 @@ SEVERAL = {
         verdict="better",
         best=("b",),
         order=("b", "c", "a"),
-        says=(r"[Cc]hosen among 3",),
+        says=(r"[Cc]ho(?:sen|ice) among 3",),
     ),
     "different images": several(
         "tables of other images cannot be ranked together: neither is the best",
@@ -909,7 +910,7 @@ SEVERAL = {
         verdict="better",
         best=(),
         says=(r"not compared",),
-        never=(r"[Cc]hosen among 2", r"\bb against a\b"),
+        never=(r"[Cc]ho(?:sen|ice) among 2", r"\bb against a\b"),
     ),
     "different folds": several(
         "the same images in other folds are tested by other models: not compared in pairs",
@@ -930,7 +931,6 @@ SEVERAL = {
         by="mean over patients",
         best=("linear",),
         order=("linear", "forest"),
-        never=(r"best\s+forest", r"forest \(best\)"),
         typed=True,
     ),
     "the first by images is below chance by patient": several(
@@ -947,7 +947,6 @@ SEVERAL = {
         calls(images((40, 40), per=2, folds=0), (0.8, 0.8), seed=2, name="b"),
         verdict=("not estimable", "better"),
         clear=False,
-        never=(r"best\s+a\b", r"\ba \(best\)"),
     ),
     "different images, as many": several(
         "as many images of as many patients, but others: the tables are not of one study, and are not ranked",
@@ -1002,7 +1001,7 @@ SEVERAL = {
         verdict="not shown",
         best=(),
         of_new=False,
-        says=(UNKNOWN, r"[Cc]hosen among 3"),
+        says=(UNKNOWN, r"[Cc]ho(?:sen|ice) among 3"),
         clear=False,
     ),
     "rare, a constant and a useful one": several(
@@ -1060,7 +1059,6 @@ NAMES = {
         calls(HALF, (0.9, 0.9), seed=1, name="useful"),
         verdict=("not shown", "better"),
         best=("useful",),
-        never=(r"best \(best\)",),
     ),
     "the classes of BACH": one(
         "carcinoma is a sum of two classes, at .33 and .5",
@@ -1239,6 +1237,8 @@ class Said:
         The terminal; the first part of the report; all of it; the section of a model card on how good a model is, empty
         if there are several tables.
     result : dict
+    marks : list of (str, str, str)
+        Of each row of the first table of the report that is marked: its class, name and mark.
     """
 
     lines: list[str]
@@ -1247,6 +1247,7 @@ class Said:
     page: str
     card: str
     result: dict
+    marks: list
 
     @property
     def outputs(self):
@@ -1263,7 +1264,8 @@ def words(text):
 def shown(page):
     """Return what a page shows, without tags, styles and pictures."""
     page = re.sub(r"(?s)<(style|script|svg|title)\b.*?</\1>", " ", page)
-    return words(html.unescape(re.sub(r"<[^>]*>", " ", page)))
+    # a title is no verdict
+    return words(html.unescape(re.sub(r"<[^>]*>", " ", page))).replace(LOOK, "")
 
 
 def first_part(page):
@@ -1315,7 +1317,13 @@ def told(name, folder, cli):
     if len(result["tables"]) == 1:
         ((table, metrics),) = result["tables"].items()
         card = card_of(metrics, table, folder)
-    return Said(lines, words(" ".join(lines)), shown(first_part(page)), shown(page), card, result)
+    marks = re.findall(
+        r'<tr(?: class="(\w+)")?><th scope="row">([^<]*)</th>[^\n]*<td[^>]*>(best|highest)</td></tr>',
+        first_part(page),
+    )
+    return Said(
+        lines, words(" ".join(lines)), shown(first_part(page)), shown(page), card, result, marks
+    )
 
 
 def evaluated(files, out):
@@ -1437,24 +1445,43 @@ def figures_right(situation, said):
 
 
 def best_said(situation, said):
-    """One of those that are best is marked, and none if none is better than chance."""
+    """One of those that may lead is marked, none if none is better than chance, and the best only if it is shown."""
     names = {table.name for table in situation.tables}
+    mark = r"(best|highest) {2,}(\S+)"
     marked = {
-        "terminal": {
-            match[1] for line in said.lines if (match := re.match(r"best {2,}(\S+)", line))
-        },
-        "report": set(re.findall(r"(\S+) \(best\)", said.report)),
+        "terminal": {match.groups() for line in said.lines if (match := re.match(mark, line))},
+        "report": {(kind, name) for _, name, kind in said.marks},
     }
-    for output, found in marked.items():
-        if found - set(situation.best):
-            yield f"{output} marks {found} as the best, not one of {situation.best}"
-        if situation.best and "" not in situation.best and not found:
-            yield f"{output} marks none as the best, not even one of {situation.best}"
+    for output, pairs in marked.items():
+        leading = {name for _, name in pairs}
+        if leading - set(situation.best):
+            yield f"{output} marks {leading} as the highest, not one of {situation.best}"
+        if situation.best and "" not in situation.best and not leading:
+            yield f"{output} marks none as the highest, not even one of {situation.best}"
+        for kind, name in pairs:
+            if (kind == "best") != is_shown(name, names - leading, said.result["comparisons"]):
+                yield f"{output} marks {name} as {kind}"
+    for shape, name, kind in said.marks:
+        if (shape == "best") != (kind == "best"):
+            yield f"the row of {name} has the class {shape!r}"
     if situation.order:
-        rows = [re.match(rf"(?:best  | {{6}})({'|'.join(names)})\b", line) for line in said.lines]
+        rows = [
+            re.match(rf"(?:best {{2,}}|highest {{2,}}| {{6,}})({'|'.join(names)})\b", line)
+            for line in said.lines
+        ]
         order = [match[1] for match in rows if match]
         if order[: len(names)] != list(situation.order):
             yield f"the terminal has the order {order}"
+
+
+def is_shown(name, others, comparisons):
+    """Return whether the accuracy of a table is shown to be higher than that of all others, if there are any."""
+    signs = {
+        frozenset((pair["first"], pair["second"])): pair["p_holm"] <= 0.05
+        and (pair["second"] == name) == (pair["differences"]["accuracy"]["value"] > 0)
+        for pair in comparisons
+    }
+    return bool(others) and all(signs.get(frozenset((name, other))) for other in others)
 
 
 def readable(situation, said):
@@ -1624,19 +1651,18 @@ def figures_of_run(folder):
 def test_a_run_on_noise_offers_no_model(runs, cli):
     """Features that say nothing of the class: nothing is the best, and nothing is to be used next."""
     folder, lines = runs(NOISE_FEATURES, cli)
-    assert not [line for line in lines if re.match("best {2,}", line)]
+    assert not [line for line in lines if re.match("(best|highest) {2,}", line)]
     (following,) = [line for line in lines if line.startswith("next: ")]
     assert "bchisto predict" not in following
     for name, text in [("terminal", words(" ".join(lines))), *run_texts(folder)]:
         assert re.search(NOT_SHOWN, text), name
         assert not re.search(BETTER, text), name
-        assert "(best)" not in text, name
 
 
 def test_a_run_that_learnt_offers_its_best_model(runs, cli):
     """Features that tell 84 % apart."""
     folder, lines = runs(GOOD_FEATURES, cli)
-    (best,) = [line for line in lines if re.match("best {2,}", line)]
+    (best,) = [line for line in lines if re.match("(best|highest) {2,}", line)]
     (following,) = [line for line in lines if line.startswith("next: ")]
     right = figures_of_run(folder)
     first = max(right, key=right.get)
@@ -1666,7 +1692,7 @@ def test_a_run_says_among_how_many_its_best_was_chosen(apart, runs, cli):
     right = figures_of_run(folder)
     first = max(right, key=right.get)
     for name, text in [("terminal", words(" ".join(lines))), *run_texts(folder)]:
-        said = re.search(r"[Cc]hosen among 3", text) is not None
+        said = re.search(r"[Cc]ho(?:sen|ice) among 3", text) is not None
         assert said == ("/" not in name or name.startswith(f"{first}/")), name
 
 

@@ -131,3 +131,18 @@ def test_what_is_missing_is_no_class(cells, tmp_path, refused, column, missing):
     assert f"the {column} {missing} means unknown; leave the cell empty, or name" in err
     (found,) = read_predictions(path, classes=["normal", "tumour", missing])
     assert found.classes[2] == missing
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("normal", "benign", "in situ", "Invasive"), "in situ as InSitu, normal as Normal"),
+        (("Normal", "Benign", "InSitu", "Invasive"), ""),
+        (("in situ", "other", "third", "fourth"), ""),
+    ],
+)
+def test_classes_that_are_read_as_those_of_a_known_data_set_are_told(names, said, tmp_path, caplog):
+    cells = {"image_id": [f"i{n}" for n in range(40)], "label": [*names] * 10}
+    _, err = figures(caplog, tmp_path, write(tmp_path, {**cells, "predicted": cells["label"]}))
+    assert ("read as classes: " in err) == bool(said)
+    assert all(part in err for part in said.split(", "))

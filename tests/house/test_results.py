@@ -344,7 +344,7 @@ def test_the_table_of_the_tutorial(measured):
         measured.new["tables"]["eva-lightgbm"],
         measured.new["tables"]["eva-svm"],
     ]
-    rows = re.findall(r"^(?:best)? +(?:svm|lightgbm|chance) +(\d.*)$", text, re.MULTILINE)
+    rows = re.findall(r"^(?:highest)? +(?:svm|lightgbm|chance) +(\d.*)$", text, re.MULTILINE)
     found = [re.split(r" {2,}", row) for row in rows]
     models = [
         [
