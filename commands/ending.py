@@ -137,7 +137,7 @@ def print_results(
     shown : Path
         The report of the run, which exists if anything was tested.
     then : callable
-        Returns the commands to run next, from the model file of the best result, if that is better than chance.
+        Returns the commands to run next, from the model file of the highest result, if that is better than chance.
     listed : Path or str
         File that lists images that were left out.
 

@@ -292,7 +292,7 @@ def boost(out: Path, **options: Any) -> None:
 
 
 def _chosen_in(run: Path, model: Path) -> Path:
-    """Return the model file that is the best of all results of a run; this one if none is."""
+    """Return the model file of the highest of all results of a run; this one if none is."""
     from ..predict import find_bundle
 
     try:

@@ -35,14 +35,14 @@ _BUNDLE = "model.bchisto"
 
 
 def find_bundle(model: PathInput) -> Path:
-    """Return the model file itself, or the only one or the best in a run folder.
+    """Return the model file itself, or the only one or the highest in a run folder.
 
     Raises
     ------
     MissingInputError
         There is no such file or folder, or the folder contains no model file.
     InputError
-        The folder contains several model files, none of them is the best and better than chance; the message lists
+        The folder contains several model files, none of them is the highest and better than chance; the message lists
         them.
     """
     model = converted(model, "model", Path)
@@ -74,12 +74,12 @@ def find_bundle(model: PathInput) -> Path:
         raise InputError(
             f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}"
         )
-    _log.info("%s: the best of its %d models, %s", model, len(bundles), best[0])
+    _log.info("%s: the highest of its %d models, %s", model, len(bundles), best[0])
     return best[0]
 
 
 def _is_best(bundle: Path) -> bool:
-    """Return whether the metrics beside a model file say that it is the best of several, better than chance."""
+    """Return whether the metrics beside a model file say that it is the highest of several, better than chance."""
     path = bundle.with_name("metrics.json")
     match read_json(path) if path.is_file() else {}:
         case {"tables": dict(tables)}:

@@ -138,7 +138,7 @@ class Predictor:
     ----------
     model : str or Path
         A ``model.bchisto``, which services should name; or the folder of a run that contains only one, or of which
-        one is the best and shown to be better than chance; others are refused.
+        one is the highest and shown to be better than chance; others are refused.
     weights : sequence of str, or mapping
         As in `predict`.
     calibrated : bool

@@ -227,7 +227,7 @@ def test_a_corrected_figure_is_explained_and_another_is_not(tmp_path):
     chosen = next(panel for panel in panels if conclude(panel.metrics).chosen)
     page, text = report_of(tmp_path, panels)
     for part in (
-        "The figures of the best of 3 results are corrected for the choice by BBC-CV (Tsamardinos I, ",
+        "The figures of the highest of 3 results are corrected for the choice by BBC-CV (Tsamardinos I, ",
         f"in each of {BOOTSTRAPS:,} bootstraps, patients are drawn with replacement, the result with the highest "
         "balanced accuracy among those drawn is chosen",
         "no figure is raised. Its interval is that of the measured figure, moved by as much.",

@@ -56,7 +56,7 @@ def test_of_several_models_the_best_is_taken_if_it_beats_chance(tmp_path, caplog
     with caplog.at_level("INFO"):
         predict(run, features=file, out=tmp_path / "p.csv")
     (best,) = (each for each in trained if each.folder.name in caplog.text)
-    assert f"the best of its 2 models, {best.model}" in caplog.text
+    assert f"the highest of its 2 models, {best.model}" in caplog.text
     highest = max(each.metrics["balanced_accuracy"]["value"] for each in trained)
     assert best.metrics["balanced_accuracy"]["value"] == highest
 
