@@ -115,8 +115,13 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values]
 
 def negative_log_likelihood(probabilities: Values, labels: Integers) -> float:
     """Return the mean over rows of minus the logarithm of the true class's probability."""
-    of_true_class = probabilities[np.arange(len(labels)), labels]
+    of_true_class = _of_true_class(probabilities, labels)
     return float(-np.log(np.maximum(of_true_class, LEAST)).mean())
+
+
+def _of_true_class(probabilities: Values, labels: Integers) -> Values:
+    """Return the probability of the true class of each row."""
+    return probabilities[np.arange(len(labels)), labels]
 
 
 CALIBRATION_BINS = 15
@@ -224,6 +229,7 @@ def _scores(table: PredictionTable, probabilities: Values) -> Entry:
         "ece": error / len(confidence),
         "brier": float(_squared_distances(probabilities, table.labels).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
+        "floored": int((_of_true_class(probabilities, table.labels) < LEAST).sum()),
         "bins": bins,
         "ece_expected": expected / len(confidence),
     }

@@ -77,10 +77,10 @@ class Unknown:
 
     Attributes
     ----------
-    kind : {"trained", "trained group", "no patient", "divided", "one class", "not estimable"}
-        Images trained the models; patients are named as some that did; no patient is known; some are in training and
-        test sets; each fold tests only one class, and no calls better than chance are shown in spite of that; no
-        interval.
+    kind : {"idle", "trained", "trained group", "no patient", "divided", "one class", "not estimable"}
+        The models learnt nothing; images trained the models; patients are named as some that did; no patient is known;
+        some are in training and test sets; each fold tests only one class, and no calls better than chance are shown
+        in spite of that; no interval.
     count : int
         How many images, or patients, these are.
     reason : str or None
@@ -288,6 +288,8 @@ def _ranking(metrics: Metrics) -> Figure | None:
 def _unknown(metrics: Metrics, verdict: Verdict, expected: Figure) -> Unknown | None:
     """Return why nothing is known of new patients, the most important reason first."""
     units = metrics["units"]
+    if not metrics["learnt"]:
+        return Unknown("idle")
     if units["trained"]:
         return Unknown("trained", units["trained"])
     # older metrics do not count them

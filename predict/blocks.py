@@ -36,11 +36,14 @@ class Prediction(NamedTuple):
         Whether the image is known to have trained a model.
     compared : ndarray of float64, shape (n,)
         Comparison with the training images, see `bchisto.boost.Bundle.compare`.
+    blank : bool
+        Whether the image shows nothing.
     """
 
     probabilities: Floats
     trained: bool
     compared: Floats
+    blank: bool = False
 
 
 Results = dict[str, Prediction | str]
@@ -139,7 +142,6 @@ def predict_records(
     ticker: Ticker,
     skip_errors: bool,
     helpers: int = 1,
-    blank: set[str] | None = None,
 ) -> Results:
     """Predict images in this process.
 
@@ -152,8 +154,6 @@ def predict_records(
     skip_errors : bool
     helpers : int
         Number of processes or threads that prepare images, in addition to this one.
-    blank : set of str, optional
-        Gets the images that show nothing.
 
     Returns
     -------
@@ -167,16 +167,14 @@ def predict_records(
     """
     training = model.bundle.training
     predicted: Results = {}
-    for record, result, pixels, compared, shows_nothing in model.predict(
+    for record, result, pixels, compared, blank in model.predict(
         records, ticker=ticker, skip_errors=skip_errors, helpers=helpers
     ):
-        if shows_nothing and blank is not None:
-            blank.add(record.image_id)
         if isinstance(result, str):
             predicted[record.image_id] = limited(result, PARAMETERS)
         else:
             trained = training is not None and pixels in training.hashes
-            predicted[record.image_id] = Prediction(result, trained, compared)
+            predicted[record.image_id] = Prediction(result, trained, compared, blank)
     return predicted
 
 
@@ -216,14 +214,16 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
         "probabilities": (None, None),
         "trained": (None,),
         "compared": (None, None),
+        "blank": (None,),
     }
     for path in sorted(folder.glob("*.npz")):
         arrays = read_pack(path, path.stem, shapes)
         if arrays is None:
             continue
         columns = (arrays[name] for name in shapes)
-        for key, probabilities, trained, compared in zip(*columns, strict=False):
-            kept[key.tobytes().hex()] = Prediction(probabilities, bool(trained), compared)
+        for key, probabilities, trained, compared, blank in zip(*columns, strict=False):
+            prediction = Prediction(probabilities, bool(trained), compared, bool(blank))
+            kept[key.tobytes().hex()] = prediction
     return kept
 
 

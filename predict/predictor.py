@@ -217,7 +217,6 @@ class Predictor:
         model = self._model
         settings = replace(self._settings, mpp=mpp)
         failures: dict[str, str] = {}
-        blank: set[str] = set()
         of_paths = functools.partial(
             new_images, reading=model.bundle.reading, classes=model.bundle.classes
         )
@@ -233,7 +232,7 @@ class Predictor:
             for start in range(0, len(records), model.images_per_block):
                 block = records[start : start + model.images_per_block]
                 results |= predict_records(
-                    model, block, ticker=Ticker(None), skip_errors=skip_errors, blank=blank
+                    model, block, ticker=Ticker(None), skip_errors=skip_errors
                 )
             bundle = model.bundle
             predicted = Predicted(records, results, bundle, self.path, "")
@@ -242,15 +241,14 @@ class Predictor:
             if not predicted.usable:
                 raise RefusedImageError("none of the images can be used; first: {}", text)
         shown = tabulate(predicted, settings=settings, point=self._point)
-        image_ids = tuple(record.image_id for record in shown.table.records)
         return Predictions(
-            image_ids=image_ids,
+            image_ids=tuple(record.image_id for record in shown.table.records),
             classes=bundle.classes,
             probabilities=shown.table.probabilities,
             answers=shown.table.answers,
             trained=None if bundle.training is None else shown.trained,
             banners=shown.banners,
-            blank=tuple(image in blank for image in image_ids),
+            blank=shown.blank,
             columns=dict(shown.table.further),
             outliers=shown.outliers,
             mixed=shown.mixed,

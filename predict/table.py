@@ -216,6 +216,8 @@ class Tabulated:
         Warnings that every reader must see.
     trained : tuple of bool
         Whether each image trained a model.
+    blank : tuple of bool
+        Whether each image shows nothing.
     outliers : Outliers or None
     called : str
         Number of images predicted positive, with the operating point; empty without an operating point.
@@ -231,6 +233,7 @@ class Tabulated:
     failures: dict[str, str]
     banners: tuple[str, ...]
     trained: tuple[bool, ...]
+    blank: tuple[bool, ...]
     outliers: Outliers | None
     called: str
     point: OperatingPoint | None
@@ -260,11 +263,14 @@ def tabulate(
     if settings.calibrated:
         probabilities = calibrated
     trained = tuple(prediction.trained for prediction in predictions)
+    blank = tuple(prediction.blank for prediction in predictions)
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
     groups = {record.group for record in records if record.group}
     seen = groups and groups & groups_beside(predicted.model)
     columns = _columns(bundle, trained, outliers)
+    if any(blank):
+        columns.append(_yes_or_no("blank", blank))
     if seen:
         columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
     called = ""
@@ -281,8 +287,9 @@ def tabulate(
         raw,
         calibrated,
         predicted.failures,
-        _banners(bundle, trained, groups, seen),
+        _banners(bundle, trained, groups, seen) + _banner_of_blank(blank),
         trained,
+        blank,
         outliers,
         called,
         as_measured,
@@ -334,6 +341,16 @@ def _banners(
             "predictions do not show how it performs on new images",
         )
     return banners
+
+
+def _banner_of_blank(blank: Sequence[bool]) -> tuple[str, ...]:
+    """Return how many images show nothing, if any do."""
+    if not any(blank):
+        return ()
+    return (
+        f"NO TISSUE: {sum(blank)} of {len(blank)} images show nothing (column blank); leave them out, since "
+        "their class means nothing",
+    )
 
 
 def _columns(

@@ -227,7 +227,12 @@ def _predict(task: Task) -> Answer:
     shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
     (row,) = sheet_rows(shown)
     return {
-        "kept": [result.probabilities.tolist(), result.trained, result.compared.tolist()],
+        "kept": [
+            result.probabilities.tolist(),
+            result.trained,
+            result.compared.tolist(),
+            result.blank,
+        ],
         "predicted": row.predicted,
         "confidence": row.confidence,
         "uncertain": row.uncertain,
@@ -247,8 +252,8 @@ def _point(file: ModelFile) -> Any:
 def _result(image: Task) -> Prediction | str:
     if image["kept"] is None:
         return str(image["error"])
-    probabilities, trained, compared = image["kept"]
-    return Prediction(np.array(probabilities), trained, np.array(compared))
+    probabilities, trained, compared, blank = image["kept"]
+    return Prediction(np.array(probabilities), trained, np.array(compared), blank)
 
 
 def _read_as_folder(images: Sequence[Task], dropped: str, model: Model) -> dict[str, ImageRecord]:

@@ -136,6 +136,7 @@ def values_of_metrics(folder: Path) -> list[float]:
     for metrics in result["tables"].values():
         del metrics["learnt"], metrics["units"]["trained_groups"], metrics["units"]["of_class"]
         metrics.get("choice", {}).pop("idle", None)
+        metrics.get("calibration", {}).pop("floored", None)
     for pair in result["comparisons"]:
         del pair["ungrouped"]
     return list(numbers_in(result))
