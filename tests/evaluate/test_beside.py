@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.evaluate import compare_pairs, conclude, measure, rankings, with_choices
+from bchisto.evaluate import TwoClassView, compare_pairs, conclude, measure, rankings, with_choices
 from bchisto.evaluate.panel import Panel
+from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report.answer import findings, leading, sentences, warnings
 from bchisto.evaluate.report.methods import measured
 from bchisto.evaluate.report.page import headings, p_value, page_templates, points
@@ -128,11 +129,20 @@ def test_a_result_that_learnt_nothing_is_counted(tmp_path):
     panels = panels_of(right_at(0.7, name="a"), right_at(0.8, seed=1, name="b"), flat)
     choice = panels[0].metrics["choice"]
     assert (choice["count"], choice["idle"]) == (2, 1)
-    assert "Chosen among 3 results on the same images and folds (1 of them learnt nothing) as" in (
+    assert "Chosen among 2 results on the same images and folds (1 more learnt nothing) as" in (
         answers_of(panels)
     )
     _, text = report_of(tmp_path, panels)
-    assert "of the best of 3 results (1 of them learnt nothing) are corrected" in text
+    assert (
+        "of the highest of 2 results (1 more learnt nothing, which nobody would choose) are corrected"
+        in text
+    )
+    assert "corrected for the choice among 2 (BBC-CV)" in text
+    assert "learnt nothing; not shown by balanced accuracy" in text
+    (idle,) = panels_of(flat)
+    _, text = report_of(tmp_path, [idle])
+    assert "Its models learnt nothing, so nothing is to be expected of them." in text
+    assert "expect about" not in text
     assert "Chosen among 2 results on the same images and folds as" in answers_of(
         panels_of(right_at(0.7, name="a"), right_at(0.8, seed=1, name="b"))
     )
@@ -380,7 +390,9 @@ def test_a_headline_without_a_best_cannot_be_read_as_success():
         "No result is shown to be better than chance: b, highest by the mean over patients"
     )
     right = int(panels[1].table.hits.sum())
-    assert text.endswith(f"has {right} of 80 right, fewer than 70 by predicting malignant")
+    assert text.endswith(f"; {right} of 80 right, fewer than 70 by predicting malignant")
+    figure = panels[1].metrics["patient_recognition_rate_chosen"]
+    assert f"has {100 * figure.value:.1f} % (95 % CI {100 * figure.low:.1f} to " in text
     balanced = [panel.metrics["balanced_accuracy"].reason for panel in panels]
     assert (
         f"* 95 % CI not estimable: {balanced[0]}, so the mean over patients decides"
@@ -429,3 +441,45 @@ def test_a_page_says_why_patients_or_images_come_first(tmp_path):
         in text
     )
     assert "patients come first" not in text
+
+
+def test_a_probability_of_nothing_is_told_beside_the_likelihood(tmp_path):
+    table = right_at(0.8)
+    (panel,) = panels_of(table)
+    assert panel.metrics["calibration"]["floored"] == 0
+    assert "below 1e-12" not in report_of(tmp_path, [panel])[1]
+    sure = table.probabilities.copy()
+    sure[~table.hits] = np.eye(2)[table.predicted[~table.hits]]
+    (panel,) = panels_of(replace(table, probabilities=sure))
+    wrong = int((~table.hits).sum())
+    of_true_class = sure[np.arange(len(table)), table.labels][table.hits]
+    total = wrong * np.log(1e12) - np.log(of_true_class).sum()
+    assert panel.metrics["calibration"]["nll"] == pytest.approx(total / len(table))
+    _, text = report_of(tmp_path, [panel])
+    assert f" ({wrong} of the probabilities of true classes are below 1e-12, and count as" in text
+
+
+@pytest.mark.parametrize("threshold", [0.35, 0.5])
+def test_why_an_interval_is_missing_stands_below_the_table_that_lacks_it(threshold, tmp_path):
+    """At 0.35 few are called negative, and one patient holds most of these."""
+    table = right_at(0.9, patients=20, per=4)
+    scores = np.where(np.arange(80) < 5, 0.1, np.maximum(table.probabilities[:, 1], 0.36))
+    table = replace(table, probabilities=np.c_[1 - scores, scores])
+    metrics = measure(table, TwoClassView(["malignant"], thresholds=[threshold]))
+    page, _ = report_of(tmp_path, [Panel(table, metrics)])
+    classes, _, rest = page.partition("Classes and errors")[2].partition("Calibration and operat")
+    operating = rest.partition("Operating points:")[2].partition("<h2")[0]
+    for part in (classes, operating):
+        lacking = re.search(r"%\*", part) is not None
+        assert ("95 % CI not estimable" in part) == lacking
+    assert ("95 % CI not estimable" in operating) == (threshold == 0.35)
+    assert "95 % CI not estimable" not in classes
+
+
+def test_a_study_is_planned_for_the_figure_that_is_named():
+    for per, name in ((1, "accuracy"), (3, "the mean over patients")):
+        table = right_at(0.7, patients=20, per=per)
+        rows = np.flatnonzero(np.arange(len(table)) % 7)  # patients of different size
+        (panel,) = panels_of(table if per == 1 else take_rows(table, rows))
+        (_, *texts) = sentences("terminal.txt", name="t", a=conclude(panel.metrics), warnings=[])
+        assert f"A 95 % CI of {name} 10 points wide would take about" in " ".join(texts)

@@ -211,7 +211,7 @@ def test_better_by_balanced_accuracy_but_not_by_patient(tmp_path, completed):
         in text
     )
     assert (
-        f"expect about {100 * figure['value']:.0f} of 100 images right (90 if all were called malignant)"
+        f"expect about {100 * figure['value']:.0f} % of the images of each right (90 if all were called malignant)"
         in text
     )
 

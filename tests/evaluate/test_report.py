@@ -252,7 +252,7 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
         "patient": (chance["by_group"], chance["class_by_group"]),
     }[first]
     assert re.search(
-        rf"expect about \d+ of 100 images right \({round(100 * share)} if all were called {called}\)",
+        rf"expect about \d+ % of the images of each right \({round(100 * share)} if all were called {called}\)",
         text,
     )
     view = metrics["two_class"]["thresholds"][0]
