@@ -18,8 +18,8 @@ from .panel import Panel
 from .predictions import PredictionTable, take_rows
 from .variance import Entry, Figure, Metrics, Units
 
-_DROPS = ("accuracy", "patient_recognition_rate", "balanced_accuracy", "auc", "two_class_auc")
-"""Figures that are compared."""
+_DROPS = ("accuracy", "patient_recognition_rate", "balanced_accuracy", "auc")
+"""Figures that are compared, with those of a two-class view."""
 
 _MOST = 40
 """Maximum number of values of a column for subgroups: a column with more names images or patients."""
@@ -106,9 +106,9 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     10.
     """
     figures = {}
-    for name in _DROPS:
-        internal = _headline(other.metrics, name)
-        external = _headline(panel.metrics, name)
+    external_figures = _compared(panel.metrics)
+    for name, internal in _compared(other.metrics).items():
+        external = external_figures.get(name)
         if internal is None or external is None:
             continue
         if name == "balanced_accuracy" and _present(panel.table) != _present(other.table):
@@ -130,12 +130,18 @@ def external_validation(panel: Panel, other: Panel) -> Entry:
     }
 
 
-def _headline(metrics: Metrics, name: str) -> Figure | None:
-    """Return a figure of a table; ``two_class_auc`` is that of its two-class view."""
-    if name == "two_class_auc":
-        metrics = metrics.get("two_class") or {}
-        name = "auc"
-    return metrics.get(name)
+def _compared(metrics: Metrics) -> dict[str, Figure | None]:
+    """Return the figures of a table that are compared; those of operating points name their threshold."""
+    figures = {name: metrics.get(name) for name in _DROPS}
+    view = metrics.get("two_class")
+    if not view:
+        return figures
+    if len(metrics["classes"]) > 2:  # of two it is the other AUC
+        figures["two_class_auc"] = view["auc"]
+    for point in view["thresholds"]:
+        for name in ("sensitivity", "specificity"):
+            figures[f"{name}_at_{point['threshold']:g}"] = point[name]
+    return figures
 
 
 def _shared(table: PredictionTable, other: PredictionTable) -> dict[str, int]:

@@ -68,6 +68,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         "80.0 % of 100, against 90.0 % of the 100 of in; balanced accuracy 10.0 points lower" in out
     )
     assert out.startswith("out: accuracy 10.0 points lower")
+    answer = out.partition("for the models as they are trained")[0]
     page = html.unescape((tmp_path / "e" / "report.html").read_text())
     drop = page.index("<strong>out: accuracy 10.0 points lower than internally (95 % CI ")
     assert page.index("<h1>") < drop < page.index('<p class="lead"><strong>')
@@ -92,6 +93,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         in " ".join(out.split())
     )
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
+    assert report.index("in, threshold 0.900 of out for") < report.index('<p class="lead"><strong>')
     assert "drop (internal minus external), with 95 % CI" in report
     assert row["figures"]["accuracy"]["drop"]["value"] == pytest.approx(0.1)
     assert "Thresholds of out for a target sensitivity, applied to in" in report
@@ -102,7 +104,18 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     (point,) = row["wanted"]  # the threshold is that of the internal table
     assert (point["threshold"], point["sensitivity"]["value"]) == (0.9, 0.8)
     assert point["sensitivity"]["interval"][0] < 0.8
-    assert set(row["figures"]) == {"accuracy", "balanced_accuracy", "auc", "two_class_auc"}
+    rates = {"sensitivity_at_0.5", "specificity_at_0.5"}
+    assert set(row["figures"]) == {"accuracy", "balanced_accuracy", "auc"} | rates
+    inner, outer = (
+        evaluate([file], out=tmp_path / file.stem).result["tables"][file.stem]["two_class"]
+        for file in (inside, outside)
+    )
+    for name in ("sensitivity", "specificity"):
+        values = [view["thresholds"][0][name]["value"] for view in (inner, outer)]
+        drop = row["figures"][f"{name}_at_0.5"]["drop"]["value"]
+        assert drop == pytest.approx(values[0] - values[1])
+        side = "lower" if drop > 0 else "higher"
+        assert f"; {name} at 0.5 {abs(100 * drop):.1f} points {side} than internally" in answer
     low, high = row["figures"]["accuracy"]["drop"]["interval"]
     assert -0.02 < low < 0.02
     assert 0.18 < high < 0.22
