@@ -18,6 +18,7 @@ from bchisto.predict import PredictSettings, predict
 from bchisto.predict.settings import OperatingPoint
 from bchisto.predict.sheet import measured_at
 from page_probe import probe
+from PIL import Image
 from written_tables import rows_of as rows
 
 RULE = {
@@ -93,6 +94,31 @@ def test_what_stands_on_the_sheet(made, model):
         hashlib.sha256(model.read_bytes()).hexdigest(),
     ):
         assert said in page
+
+
+def test_an_image_that_shows_nothing_is_marked_where_its_class_stands(model, images, tmp_path):
+    """Kept predictions know it too: the table is made again from these."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (tissue, *_) = sorted(images.glob("slide*.png"))
+    shutil.copy(tissue, folder / "a.png")
+    with Image.open(tissue) as picture:
+        Image.new("RGB", picture.size, "white").save(folder / "white.png")
+    page = tmp_path / "s.html"
+    sheet = PredictSettings(html=page)
+    for work in (Work(jobs=1), Work(jobs=1, overwrite=True)):
+        result = predict(model, folder, out=tmp_path / "p.csv", settings=sheet, work=work)
+        blank = {row["image_id"]: row["blank"] for row in rows(tmp_path / "p.csv")}
+        assert blank == {"a.png": "no", "white.png": "yes"}
+        assert any(
+            banner.startswith("NO TISSUE: 1 of 2 images show nothing") for banner in result.banners
+        )
+        text = page.read_text(encoding="utf-8")
+        marks = {name: mark for name, _, _, mark in cells(text)}
+        assert "shows nothing" in marks["white.png"]
+        assert "shows nothing" not in marks["a.png"]
+    predict(model, folder / "a.png", out=tmp_path / "q.csv", work=Work(jobs=1))
+    assert "blank" not in rows(tmp_path / "q.csv")[0]
 
 
 def test_it_holds_all_that_it_needs_and_runs_nothing_else(made):
