@@ -188,7 +188,7 @@ def split_manifest(folder, *, tested=("a", "b")):
 @pytest.mark.slow
 def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli, completed):
     """NEXT keeps the parts, one image without a label keeps no folds from being made, and no view enlarges."""
-    words = ("--no-copies", "--preset", "published")
+    words = ("--no-copies", "--preset", "published", "--encoder", "resnet50")
     out, _ = completed("data", "check", "--images", split_manifest(tmp_path), *words)
     assert out.splitlines()[-1] == "bchisto boost --out run --preset published --folds folder"
     assert "site:split" not in out
