@@ -77,9 +77,9 @@ class Unknown:
 
     Attributes
     ----------
-    kind : {"idle", "trained", "trained group", "no patient", "divided", "one class", "not estimable"}
-        The models learnt nothing; images trained the models; patients are named as some that did; no patient is known;
-        some are in training and test sets; each fold tests only one class, and no calls better than chance are shown
+    kind : {"trained", "trained group", "no patient", "divided", "idle", "one class", "not estimable"}
+        Images trained the models; patients are named as some that did; no patient is known; some are in training and
+        test sets; the models learnt nothing; each fold tests only one class, and no calls better than chance are shown
         in spite of that; no interval.
     count : int
         How many images, or patients, these are.
@@ -288,8 +288,6 @@ def _ranking(metrics: Metrics) -> Figure | None:
 def _unknown(metrics: Metrics, verdict: Verdict, expected: Figure) -> Unknown | None:
     """Return why nothing is known of new patients, the most important reason first."""
     units = metrics["units"]
-    if not metrics["learnt"]:
-        return Unknown("idle")
     if units["trained"]:
         return Unknown("trained", units["trained"])
     # older metrics do not count them
@@ -299,6 +297,8 @@ def _unknown(metrics: Metrics, verdict: Verdict, expected: Figure) -> Unknown | 
         return Unknown("no patient")
     if units["divided"]:
         return Unknown("divided", units["divided"])
+    if not metrics["learnt"]:
+        return Unknown("idle")
     if units["one_class_folds"] and verdict.kind != "better":
         return Unknown("one class")
     if not expected.interval:
