@@ -94,7 +94,7 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         Name of the table.
     """
     rows = sheet_rows(shown)
-    known = with_figures(known_of(predicted.model))
+    training = with_figures(known_of(predicted.model))
     records = shown.table.records
     columns = [*shown.table.further, ("label", [record.label_text for record in records])]
 
@@ -111,8 +111,8 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         rows=rows,
         shown=shown,
         predicted=predicted,
-        known=known,
-        reached=measured_at(known["table"], shown.point),
+        known=training,
+        reached=measured_at(training["table"], shown.point),
         columns=[column for column in columns if {*column[1]} - {"", "no"}],
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),
         day=datetime.now(UTC).strftime("%Y-%m-%d"),
