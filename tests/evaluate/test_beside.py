@@ -483,3 +483,13 @@ def test_a_study_is_planned_for_the_figure_that_is_named():
         (panel,) = panels_of(table if per == 1 else take_rows(table, rows))
         (_, *texts) = sentences("terminal.txt", name="t", a=conclude(panel.metrics), warnings=[])
         assert f"A 95 % CI of {name} 10 points wide would take about" in " ".join(texts)
+
+
+def test_a_page_without_a_positive_class_names_the_option(tmp_path):
+    table = replace(right_at(0.8), classes=("even", "odd"))
+    unknown = "bchisto does not know which of even and odd is the positive class, so there is no"
+    for positive in ((), "odd"):
+        metrics = measure(table, TwoClassView(positive))
+        _, text = report_of(tmp_path, [Panel(table, metrics)])
+        assert (unknown in text) == (positive == ())
+        assert ("decision curve)" in text) == (positive == "odd")
