@@ -2,6 +2,8 @@
 
 import csv
 import errno
+import json
+import logging
 import os
 import pickle
 import shutil
@@ -50,7 +52,7 @@ def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue,
     for place, file in enumerate((files[1], files[0], files[3])):
         row = said[file.relative_to(tissue).as_posix()]
         assert found.confidence[place] == float(row["confidence"])
-        assert {True: "yes", False: "no"}[found.answers.unsure[place]] == row["uncertain"]
+        assert {True: "yes", False: "no"}[found.uncertain[place]] == row["uncertain"]
 
 
 def test_one_many_folders_and_stacks(predictor, tissue):
@@ -198,7 +200,7 @@ def test_outliers_in_a_frame(predictor, tissue):
     found = predictor.predict(sorted(tissue.rglob("*.png"))[:2])
     outliers = Outliers(np.array([99.5, 12.25]), ("a", "b"))
     columns = dict(outliers.columns)
-    frame = replace(found, outliers=outliers, columns=columns).to_pandas()
+    frame = replace(found, outlier_percentile=outliers.percentiles, columns=columns).to_pandas()
     assert frame["outlier"].tolist() == outliers.marked.tolist() == [True, False]
     assert frame["outlier_percentile"].tolist() == [99.5, 12.25]
     assert frame["nearest_training_images"].tolist() == ["a", "b"]
@@ -210,7 +212,7 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     frame = found.to_pandas()
     shares = ["p_benign", "p_malignant"]
     said = ["predicted", "confidence", "uncertain"]
-    assert list(frame) == ["image_id", *shares, *said, "trained", "called", "blank"]
+    assert list(frame) == ["image_id", *shares, *said, "trained", "called", "blank", "warnings"]
     np.testing.assert_array_equal(
         frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities
     )
@@ -340,6 +342,40 @@ def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_
         predictor.predict([files[0], "gone.png"], skip_errors=True)
 
 
+def test_warnings_of_an_image_stand_in_its_answer(boosted, tissue, tmp_path, caplog):
+    """The texts that are logged of the image by itself, whatever the logger's level, and each time."""
+    import cv2
+
+    file = sorted(tissue.rglob("*.png"))[0]
+    cv2.imwrite(str(tmp_path / "deep.png"), (cv2.imread(str(file)) // 16).astype(np.uint16) * 100)
+    large = np.kron(decode_image(file), np.ones((2, 2, 1), np.uint8))
+    white = np.full((96, 96, 3), 255, np.uint8)
+    images = [file, tmp_path / "deep.png", large, white]
+    quiet = Predictor(boosted)
+    with caplog.at_level(logging.ERROR, "bchisto"):
+        found = quiet.predict(images)
+        assert quiet.predict(images).warnings == found.warnings
+    assert not caplog.records
+    for place, image in enumerate(images):
+        caplog.clear()
+        Predictor(boosted).predict([image])
+        name = found.image_ids[place]
+        logged = {
+            text.removeprefix(f"{name}: ").replace("array0", name)
+            for text in (record.getMessage().replace("array0: ", "") for record in caplog.records)
+        }
+        assert {*found.warnings[place]} == logged, name
+    sound, deep, of_large, of_white = map(" ".join, found.warnings)
+    assert sound == ""
+    assert "of 16 bits, so that it is read as nearly black" in deep
+    assert "other sizes than those of training" in of_large
+    assert "shows nothing" in of_white
+    assert "used without stain normalisation: array3" in of_white
+    json.dumps(found.warnings)
+    pytest.importorskip("pandas")
+    assert found.to_pandas()["warnings"].tolist() == ["; ".join(of) for of in found.warnings]
+
+
 def test_an_image_is_decoded_once(predictor, tissue, monkeypatch):
     from bchisto.data.images import decode
 
@@ -362,6 +398,7 @@ def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
     rows = rows_of(tmp_path / "p.csv")
     found = Predictor(boosted).predict([*files, np.full((96, 96, 3), 255, np.uint8)])
     assert {*found.columns} >= {"called", "trained"}
+    assert found.columns.pop("blank") == ["no"] * 3 + ["yes"]
     for name, cells in found.columns.items():
         assert [row[name] for row in rows] == cells[:3], name
     assert found.blank == (False, False, False, True)
