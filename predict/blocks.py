@@ -170,17 +170,15 @@ def predict_records(
     """
     training = model.bundle.training
     predicted: Results = {}
-    if notes is None:
-        notes = {}
     for record, result, pixels, compared, blank in model.predict(
         records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, notes=notes
     ):
         if isinstance(result, str):
             predicted[record.image_id] = limited(result, PARAMETERS)
         else:
-            if blank:
-                texts = [finding.message for finding in pixel_findings({}, [record.image_id], {})]
-                notes.setdefault(record.image_id, []).extend(texts)
+            if blank and notes is not None:
+                (finding,) = pixel_findings({}, [record.image_id], {})
+                notes.setdefault(record.image_id, []).append(finding.message)
             trained = training is not None and pixels in training.hashes
             predicted[record.image_id] = Prediction(result, trained, compared, blank)
     return predicted

@@ -135,7 +135,10 @@ def _recorded_options(bundle: Path) -> Iterator[str]:
                 yield from _weights_of(config, folder)
             elif entry.get("command") == "boost":
                 for store in config.get("features") or ():
-                    other = _run_of(folder / str(store))
+                    path = folder / str(store)
+                    other = path.parent
+                    if path.suffix == ".h5":  # of RUN/features/NAME.h5, or the folder RUN/features
+                        other = other.parent
                     if other not in runs:
                         runs.append(other)
 
@@ -159,11 +162,6 @@ def _weights_of(config: Mapping[str, Any], folder: Path) -> Iterator[str]:
         if source is not None:
             encoder, file = source
             yield f"{encoder}={file}"
-
-
-def _run_of(store: Path) -> Path:
-    """Return the run of a feature file ``RUN/features/NAME.h5``, or of the folder ``RUN/features``."""
-    return store.parent.parent if store.suffix == ".h5" else store.parent
 
 
 _log = logging.getLogger(__name__)

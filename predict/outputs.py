@@ -13,6 +13,7 @@ from ..core.formats import file_sha256, read_cells
 from ..core.jobs import Work, ensure_folder, refuse_among, refuse_overwriting, write_or_remove
 from ..core.runs import RunRecord, record_of_table, record_table
 from ..data import Finding, walk_files
+from ..evaluate.report import known_of
 from .blocks import Predicted
 from .sheet import write_html
 from .table import Tabulated
@@ -28,7 +29,7 @@ class PredictResult:
     Attributes
     ----------
     path : Path
-        The table.
+        The table, as for `pandas.read_csv`.
     images : int
         Number of predicted images.
     counts : dict of str to int
@@ -51,6 +52,8 @@ class PredictResult:
         Number of images whose label is a class of the model.
     outliers : str
         Number of outliers and what the mark means; empty if the model file has no reference for it.
+    verdict : str
+        Whether the model is better than chance, as of `Predictor`.
     unchanged : bool
         Whether nothing was written, since `PredictSettings.update` found nothing new. Counts are then left out.
     """
@@ -67,6 +70,7 @@ class PredictResult:
     sureness: str = ""
     labelled: int = 0
     outliers: str = ""
+    verdict: str = ""
     unchanged: bool = False
 
     def _repr_html_(self) -> str:
@@ -152,6 +156,7 @@ def write_outputs(
         unsure=unsure,
         sureness="; ".join(filter(None, (sureness, shown.mixed))),
         outliers="" if shown.outliers is None else shown.outliers.summary,
+        verdict=known_of(predicted.model)["verdict"],
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
 

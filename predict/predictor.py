@@ -21,14 +21,14 @@ from ..core import (
 )
 from ..core.formats import Array, as_frame
 from ..core.jobs import Ticker
-from ..core.models import bundle_view
 from ..data import Image, ImageRecord, image_files
 from ..encoders import weight_options
+from ..evaluate.report import known_of
 from .blocks import Predicted, Results, predict_records
 from .boosted import Floats, Notes
 from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
-from .settings import PredictSettings, choose_point
+from .settings import PredictSettings
 from .table import tabulate
 
 _MARKS = {"yes": True, "no": False}
@@ -154,11 +154,24 @@ class Predictor:
         As in `predict`.
     calibrated : bool
         Calibrate the probabilities with the temperature of the model.
+    threshold, sensitivity : float, optional
+        Operating point, as of `PredictSettings`; at most one of them.
 
     Attributes
     ----------
     path : Path
         The model file.
+    sha256 : str
+        Its checksum.
+    verdict : str
+        Whether the model is better than chance, as its report says; empty if no ``metrics.json`` is beside its file.
+    temperature : float or None
+        Temperature that calibrates the probabilities, whether or not that is asked for; None if the model has none.
+    positive : tuple of str
+        The positive classes of `Predictions.called`; empty without an operating point.
+    threshold : float or None
+        Score from which an image is positive; None without an operating point. One that was fitted for a target
+        sensitivity is one of uncalibrated probabilities.
     classes_ : ndarray of str, shape (classes,)
         Order of the probabilities, by the name that it has in scikit-learn.
 
@@ -166,30 +179,50 @@ class Predictor:
     ------
     BundleError, WeightsError
         As in `predict`. Also if `calibrated` is True and the model file has no temperature.
+    InputError
+        The model has no positive classes, or no threshold for this sensitivity; or ``metrics.json`` beside it is
+        damaged.
     """
 
     def __init__(
-        self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False
+        self,
+        model: PathInput,
+        *,
+        weights: Many[TextInput] = (),
+        calibrated: bool = False,
+        threshold: float | None = None,
+        sensitivity: float | None = None,
     ) -> None:
         self.path = find_bundle(model)
         with advised():
-            self._weights = weight_options(weights)
-            _, self._model = ready_model(self.path, self._weights)
+            weights_given = weight_options(weights)
+            file, self._model = ready_model(self.path, weights_given)
         bundle = self._model.bundle
-        self._settings = PredictSettings(calibrated=calibrated)
+        options: dict[str, Any] = {
+            "calibrated": calibrated,
+            "threshold": threshold,
+            "sensitivity": sensitivity,
+        }
+        self._settings = PredictSettings(**options)
+        self._again = functools.partial(type(self), self.path, weights=weights_given, **options)
         self._settings.check(self.path, bundle)
-        self._point = choose_point(*bundle_view(self.path), bundle=self.path)
+        self._point = self._settings.point(self.path)
         self._warned: dict[str, str] = {}
         self.classes_ = np.array(bundle.classes)
+        self.sha256 = file.sha256
+        self.verdict: str = known_of(self.path)["verdict"]
+        self.temperature = bundle.temperature
+        self.positive: tuple[str, ...] = ()
+        self.threshold: float | None = None
+        if self._point is not None:
+            self.positive = self._point.positive
+            self.threshold = self._point.threshold
 
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self._model.bundle.classes})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        again = functools.partial(
-            type(self), weights=self._weights, calibrated=self._settings.calibrated
-        )
-        return again, (self.path,)
+        return self._again, ()
 
     def predict(
         self, images: Many[Image], *, mpp: float | None = None, skip_errors: bool = False
@@ -226,30 +259,29 @@ class Predictor:
             The folder for temporary files has no space left for arrays and pictures.
         """
         model = self._model
+        bundle = model.bundle
         settings = replace(self._settings, mpp=mpp)
         notes: Notes = {}
         failures: dict[str, str] = {}
-        of_paths = functools.partial(
-            new_images, reading=model.bundle.reading, classes=model.bundle.classes
-        )
+        of_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
         with advised(), image_files(images, of_paths, failures if skip_errors else None) as given:
+            rows = _distinct(given)
             records, refused = check_sizes(
-                _distinct(given),
+                list(dict.fromkeys(rows)),
                 model=model,
                 mpp=settings.mpp,
                 skip_errors=skip_errors,
                 warned=self._warned,
                 notes=notes,
             )
-            results: Results = {}
+            results: Results = dict(refused)
             for start in range(0, len(records), model.images_per_block):
                 block = records[start : start + model.images_per_block]
                 results |= predict_records(
                     model, block, ticker=Ticker(None), skip_errors=skip_errors, notes=notes
                 )
-            bundle = model.bundle
-            predicted = Predicted(records, results, bundle, self.path, "")
-            failures |= dict(refused) | predicted.failures
+            predicted = Predicted(rows, results, bundle, self.path, self.sha256)
+            failures |= predicted.failures
         for text in failures.values():
             if not predicted.usable:
                 raise RefusedImageError("none of the images can be used; first: {}", text)
@@ -292,14 +324,14 @@ def _marks(cells: Sequence[str] | None) -> Marks:
 
 
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """Return records with distinct ids: files with the same name get their paths as ids."""
-    times = Counter(record.image_id for record in images)
+    """Return records of which each image has an id of its own: files with the same name get their paths as ids."""
+    times = Counter(image.image_id for image in set(images))
     distinct: dict[str, ImageRecord] = {}
+    rows = []
     for image in images:
-        name = image.image_id
-        if times[name] > 1:
-            name = str(image.path)
-        if name in distinct:
-            raise InputError("{images} {}: is given twice; give each image once", name)
-        distinct[name] = replace(image, image_id=name)
-    return list(distinct.values())
+        if times[image.image_id] > 1:
+            image = replace(image, image_id=str(image.path))
+        rows.append(image)
+        if distinct.setdefault(image.image_id, image) != image:
+            raise InputError("{images} {}: is given twice, and not alike", image.image_id)
+    return rows

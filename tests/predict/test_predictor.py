@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import html
 import json
 import logging
 import os
@@ -15,10 +16,10 @@ import numpy as np
 import pytest
 from bchisto.boost import Bundle
 from bchisto.core import BundleError, DiskFullError, ImageError, InputError, MissingInputError
-from bchisto.core.formats import read_header
+from bchisto.core.formats import file_sha256, read_header
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
-from bchisto.predict import Outliers, Predictor, predict
+from bchisto.predict import Outliers, Predictor, PredictSettings, predict
 from written_tables import rows_of
 
 
@@ -86,8 +87,12 @@ def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
     (tmp_path / "a").mkdir()
     twin = shutil.copy(file, tmp_path / "a" / file.name)
     assert predictor.predict([file, twin]).image_ids == (str(file), str(twin))
-    with pytest.raises(InputError, match=r"benign00\.png: is given twice"):
-        predictor.predict([file, file])
+    again = predictor.predict([file, decode_image(twin), file])
+    assert again.image_ids == (file.name, "array1", file.name)
+    assert len({*map(tuple, again.probabilities)}) == 1
+    (tmp_path / "a" / "list.csv").write_text(f"path,mpp\n{file.name},0.5\n")
+    with pytest.raises(InputError, match=r"benign00\.png: is given twice, and not alike"):
+        predictor.predict([twin, tmp_path / "a" / "list.csv"])
 
 
 @pytest.mark.parametrize(
@@ -177,6 +182,46 @@ def test_a_pickled_predictor_loads_its_file_again(boosted, tissue):
     again = pickle.loads(data)
     assert again.path == calibrated.path
     np.testing.assert_array_equal(again.predict_proba(file), calibrated.predict_proba(file))
+
+
+def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
+    """Marks, and facts of the model, as the command has them; also after pickling."""
+    predict(
+        boosted,
+        tissue,
+        out=tmp_path / "p.csv",
+        settings=PredictSettings(threshold=0.9),
+        work=Work(jobs=1),
+    )
+    expected = [row["called"] == "positive" for row in rows_of(tmp_path / "p.csv")]
+    predictor = Predictor(boosted, threshold=0.9)
+    for again in (predictor, pickle.loads(pickle.dumps(predictor))):
+        found = again.predict(tissue)
+        assert found.called == tuple(expected)
+        assert again.threshold == 0.9
+    assert (found.probabilities[:, 1] >= 0.9).tolist() == expected
+    assert predictor.positive == ("malignant",)
+    bundle = Bundle.load(predictor.path)
+    assert predictor.temperature == bundle.temperature
+    assert predictor.sha256 == file_sha256(predictor.path)
+    assert Predictor(boosted).predict(tissue).called != found.called
+    with pytest.raises(InputError, match="`threshold` and `sensitivity`: give one of them"):
+        Predictor(boosted, threshold=0.5, sensitivity=0.9)
+    with pytest.raises(InputError, match=r"has no threshold for the `sensitivity` 0\.123"):
+        Predictor(boosted, sensitivity=0.123)
+
+
+def test_whether_the_model_is_better_than_chance(boosted, tissue, tmp_path):
+    """As its page says; nothing is known of a model file without metrics beside it."""
+    predictor = Predictor(boosted)
+    settings = PredictSettings(html=tmp_path / "p.html")
+    file = sorted(tissue.rglob("*.png"))[0]
+    result = predict(boosted, file, out=tmp_path / "p.csv", settings=settings, work=Work(jobs=1))
+    assert "chance" in predictor.verdict
+    assert html.escape(predictor.verdict, quote=False) in (tmp_path / "p.html").read_text()
+    assert result.verdict == predictor.verdict
+    bare = shutil.copy(predictor.path, tmp_path)
+    assert Predictor(bare).verdict == ""
 
 
 def test_predictions_of_training_images_say_so(predictor, tissue):
