@@ -156,7 +156,7 @@ def predict_records(
     helpers : int
         Number of processes or threads that prepare images, in addition to this one.
     notes : dict of str to list of str, optional
-        Gets warnings of the pixels of each image.
+        A list for each image, as `check_sizes` makes it, which gets warnings of its pixels.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def predict_records(
         else:
             if blank and notes is not None:
                 (finding,) = pixel_findings({}, [record.image_id], {})
-                notes.setdefault(record.image_id, []).append(finding.message)
+                notes[record.image_id].append(finding.message)
             trained = training is not None and pixels in training.hashes
             predicted[record.image_id] = Prediction(result, trained, compared, blank)
     return predicted

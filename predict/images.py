@@ -143,8 +143,11 @@ def check_sizes(
         for record in records:
             looks: dict[str, str] = {}
             TrainingLooks(model, looks, level=logging.DEBUG).warn([record])
-            remarks = header_findings([record])
-            texts = [finding.message for finding in remarks if finding.level == "warning"]
+            texts = [
+                finding.message
+                for finding in header_findings([record])
+                if finding.level == "warning"
+            ]
             notes[record.image_id] = [*looks.values(), *texts]
     if "mpp" in training.ends:
         least, most = training.ends["mpp"]

@@ -145,11 +145,10 @@ def _recorded_options(bundle: Path) -> Iterator[str]:
 
 def _entries(run: Path) -> list[dict[str, Any]]:
     """Return what a run recorded of its commands; empty if that is missing or damaged."""
-    try:
+    with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
         entries = read_json(run / "run.json", record=True)["records"]
         return [entry for entry in entries if isinstance(entry, dict)]
-    except (OSError, KeyError, TypeError, ValueError):
-        return []
+    return []
 
 
 def _weights_of(config: Mapping[str, Any], folder: Path) -> Iterator[str]:

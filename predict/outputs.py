@@ -55,7 +55,8 @@ class PredictResult:
     verdict : str
         Whether the model is better than chance, as of `Predictor`.
     unchanged : bool
-        Whether nothing was written, since `PredictSettings.update` found nothing new. Counts are then left out.
+        Whether nothing was written, since `PredictSettings.update` found nothing new. Counts and verdict are then
+        left out.
     """
 
     path: Path
@@ -74,8 +75,7 @@ class PredictResult:
     unchanged: bool = False
 
     def _repr_html_(self) -> str:
-        known = filter(None, (self.called, self.sureness, self.outliers))
-        lines = [*self.banners, *known, f"table: {self.path}"]
+        lines = [*self.banners, self.called, self.sureness, self.outliers, f"table: {self.path}"]
         with self.path.open(newline="", encoding="utf-8") as handle:
             rows = list(read_cells(handle))
         header = ["image_id", "predicted"]  # rows for the challenge have none
@@ -89,7 +89,7 @@ class PredictResult:
                 if name.startswith("p_") or name == "confidence":
                     cell_of[name] = f"{float(cell_of[name]):.3f}"
             cells.append([cell_of[name] for name in shown])
-        return html_lines(lines) + html_table(f"{self.images} images", shown, cells)
+        return html_lines(filter(None, lines)) + html_table(f"{self.images} images", shown, cells)
 
 
 def parts_of(table: Path) -> Path:

@@ -249,14 +249,15 @@ class Predictor:
         Raises
         ------
         MissingInputError
-            A path is not there.
+            A path is not there, without `skip_errors`.
         InputError
-            There are no images, one is given twice, or a manifest does not fit.
+            There are no images, two that are not alike have one path, or a manifest does not fit.
         ImageError
-            A file is damaged or not an image, an array or picture is not RGB, or an image is too small for the
-            model.
-        DiskFullError
-            The folder for temporary files has no space left for arrays and pictures.
+            A file is damaged or not an image, an array or picture is not RGB, an image is too small for the model, or
+            none can be used. Most are an InputError too, so catch an ImageError first.
+        OutputError
+            Arrays and pictures cannot be written to the folder for temporary files, or it is not there;
+            `DiskFullError` if no space is left.
         """
         model = self._model
         bundle = model.bundle
@@ -286,25 +287,25 @@ class Predictor:
             if not predicted.usable:
                 raise RefusedImageError("none of the images can be used; first: {}", text)
         shown = tabulate(predicted, settings=settings, point=self._point)
-        answers = shown.table.answers
-        columns = dict(shown.table.further)
+        table = shown.table
+        columns = dict(table.further)
         percentiles = None
         if shown.outliers is not None:
             percentiles = shown.outliers.percentiles
-        image_ids = tuple(record.image_id for record in shown.table.records)
+        image_ids = tuple(record.image_id for record in table.records)
         return Predictions(
             image_ids=image_ids,
             classes=bundle.classes,
-            probabilities=shown.table.probabilities,
-            predicted=tuple(answers.predicted),
-            confidence=answers.confidence,
-            uncertain=_marks(dict(answers.columns)["uncertain"]),
+            probabilities=table.probabilities,
+            predicted=tuple(table.answers.predicted),
+            confidence=table.answers.confidence,
+            uncertain=_marks(dict(table.answers.columns)["uncertain"]),
             called=_marks(columns.get("called")),
             outlier=_marks(columns.get("outlier")),
             outlier_percentile=percentiles,
             trained=_marks(columns.get("trained")),
             blank=shown.blank,
-            warnings=tuple(tuple(dict.fromkeys(notes[image])) for image in image_ids),
+            warnings=tuple(tuple(notes[image]) for image in image_ids),
             columns=columns,
             banners=shown.banners,
             mixed=shown.mixed,
@@ -318,7 +319,7 @@ class Predictor:
 
 def _marks(cells: Sequence[str] | None) -> Marks:
     """Return the cells of a column as marks; None of a column that is not there, or empty."""
-    if cells is None or "" in cells:
+    if not cells or "" in cells:
         return None
     return tuple(cell in ("yes", "positive") for cell in cells)
 

@@ -151,9 +151,14 @@ def predict(
     BundleError, WeightsError
         The model file is damaged, or the encoder weights are not those of training.
     InputError
-        An input is refused before any work.
+        An input is refused before any work; `MissingInputError` if it is not there.
     ImageError
-        An image cannot be decoded or used. Finished blocks stay saved.
+        An image cannot be decoded or used, or none can. Finished blocks stay saved. What a header tells, such as a
+        size, is an InputError too, so catch an ImageError first.
+    OutputError
+        An output exists and is not continued, or cannot be written; `DiskFullError` if the disk is full.
+    UnderWayError
+        Another call updates the same table (`PredictSettings.update`).
     """
     settings = PredictSettings.of(settings)
     work = Work.of(work)
@@ -344,8 +349,6 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
             written=written | keys,
             predicted=result.images,
             failures=len(result.failures),
-            trained=result.trained,
-            called=result.called,
         )
         return result
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import logging
@@ -191,12 +192,9 @@ def _rows_beside(model: Path | None, name: str) -> list[dict[str, str]]:
     """Return the rows of a table next to a model file that name an image; none without that table."""
     if model is None:
         return []
-    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
-    try:
+    with contextlib.suppress(BchistoError, *DAMAGE):
         return [row for row in read_rows(model.with_name(name)) if "image_id" in row]
-    except unreadable as error:
-        _log.debug("%s: no %s (%s)", model, name, error)
-        return []
+    return []
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,7 +16,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
-from bchisto.core import BundleError, DiskFullError, ImageError, InputError, MissingInputError
+from bchisto.core import (
+    BundleError,
+    DiskFullError,
+    ImageError,
+    InputError,
+    MissingInputError,
+    OutputError,
+)
 from bchisto.core.formats import file_sha256, read_header
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
@@ -325,6 +333,12 @@ def test_a_full_disk_is_no_matter_of_the_image(predictor, monkeypatch):
     assert "RGB" not in str(refusal.value)
 
 
+def test_a_folder_for_temporary_files_that_is_gone(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match=r"^no temporary folder can be made \(TMPDIR\) \(No such"):
+        predictor.predict(np.zeros((96, 96, 3), np.uint8))
+
+
 def test_a_bad_image_is_told_from_a_bad_option(predictor, tmp_path):
     """By its class, and as input that was refused."""
     (tmp_path / "text.png").write_text("no image")
@@ -383,8 +397,13 @@ def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_
     for image, reason in result.failures:
         assert kept.failures[image] == reason
     assert len(result.failures) == 2
-    with pytest.raises(MissingInputError, match="gone"):  # as the command, too
-        predictor.predict([files[0], "gone.png"], skip_errors=True)
+    gone = predictor.predict(["gone.png", files[0]], skip_errors=True)
+    assert gone.image_ids == (files[0].name,)
+    assert gone.failures["gone.png"].startswith("gone.png: no such image, folder or manifest")
+    with pytest.raises(ImageError, match="^none of the images can be used; first: gone.png: no"):
+        predictor.predict("gone.png", skip_errors=True)
+    with pytest.raises(MissingInputError, match="gone"):
+        predictor.predict([files[0], "gone.png"])
 
 
 def test_warnings_of_an_image_stand_in_its_answer(boosted, tissue, tmp_path, caplog):
