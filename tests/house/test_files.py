@@ -81,5 +81,10 @@ def test_the_columns_of_a_prediction(boosted, tissue, tmp_path):
     predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
     columns = {re.sub(r"^p_\w+", "p_<class>...", name) for name in rows_of(tmp_path / "p.csv")[0]}
     # a patient of these images trained only if the run names patients
-    optional = {"note", "group_trained", *(name for name, _ in Outliers(np.zeros(0), ()).columns)}
+    optional = {
+        "note",
+        "blank",
+        "group_trained",
+        *(name for name, _ in Outliers(np.zeros(0), ()).columns),
+    }
     assert columns | optional == names_in(section("Predictions")) - {"predict"}
