@@ -22,10 +22,12 @@ from ..core import (
     InputError,
     Many,
     Message,
+    MissingInputError,
     PathInput,
     converted,
     items_of,
     message_of,
+    output_error,
     reworded,
 )
 from ..core.formats import FOLD, Pixels
@@ -109,6 +111,13 @@ def _of_frame(path: Path, index: Any, text: str) -> str:
     return text.replace(str(path), path.stem)
 
 
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="bchisto-")
+    except OSError as error:
+        raise output_error(error, "no temporary folder can be made (TMPDIR)") from error
+
+
 @contextlib.contextmanager
 def image_files(
     images: Many[Image],
@@ -124,8 +133,8 @@ def image_files(
     of_paths : callable
         Returns the records of paths.
     failures : dict of str to str, optional
-        Gets the arrays and pictures that cannot be used, with the reason. Neither these reasons nor errors name the
-        folder of the files.
+        Gets the arrays and pictures that cannot be used, and paths that are not there, with the reason. Neither these
+        reasons nor errors name the folder of the files.
 
     Raises
     ------
@@ -140,20 +149,21 @@ def image_files(
     if not sources:
         raise InputError(Message("{images}: there is none; give files or arrays"))
     records: list[ImageRecord] = []
-    with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
+    with _temporary() as folder:
         prefix = f"{folder}{os.sep}"
         with reworded(lambda text: text.replace(prefix, "")):
             for number, image in enumerate(sources):
-                if not isinstance(image, np.ndarray) and not hasattr(image, "getbands"):
-                    records += of_paths([converted(image, "images", Path)])
-                    continue
                 path = Path(folder, f"array{number}")
                 try:
-                    records.append(save_image(image, path))
-                except ImageError as error:
+                    if isinstance(image, np.ndarray) or hasattr(image, "getbands"):
+                        records.append(save_image(image, path))
+                    else:
+                        path = converted(image, "images", Path)
+                        records += of_paths([path])
+                except (ImageError, MissingInputError) as error:
                     if failures is None:
                         raise
-                    failures[path.name] = message_of(error)
+                    failures[str(path).removeprefix(prefix)] = message_of(error)
             yield records
         if failures:
             failures |= {name: text.replace(prefix, "") for name, text in failures.items()}

@@ -222,7 +222,13 @@ class CnnModel:
         return (self.bundle.settings.rule,)
 
     def predict(
-        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+        self,
+        records: Sequence[ImageRecord],
+        *,
+        ticker: Ticker,
+        skip_errors: bool,
+        helpers: int = 1,
+        notes: dict[str, list[str]] | None = None,
     ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats, bool]]:
         """Predict images: the mean probability over the patches of each image, then over the fold models.
 
@@ -235,6 +241,8 @@ class CnnModel:
         skip_errors : bool
         helpers : int
             Number of threads that decode images and prepare batches ahead of the networks.
+        notes : dict of str to list of str, optional
+            Gets warnings of the stains of each image.
 
         Yields
         ------
@@ -275,7 +283,7 @@ class CnnModel:
             if not isinstance(image, ImageError)
         }
         ticker.tick(self.steps * (len(records) - len(usable)))
-        treatment.warn(images=None)
+        treatment.warn(images=None, notes=notes)
         mean = {}
         if usable:
             images, keys = zip(*usable.values(), strict=True)

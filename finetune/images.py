@@ -201,12 +201,24 @@ class StainTreatment:
                 self.foreign[image_id] = check.foreign
         return np.asarray(normalised, dtype=np.uint8)
 
-    def warn(self, *, images: int | None) -> None:
-        """Log warnings on images without content, those skipped and doubtful, and those with foreign pixels."""
+    def warn(self, *, images: int | None, notes: dict[str, list[str]] | None = None) -> None:
+        """Log warnings on images without content, those skipped and doubtful, and those with foreign pixels.
+
+        Parameters
+        ----------
+        images : int or None
+        notes : dict of str to list of str, optional
+            As `each` of `bchisto.stains.stain_notes`.
+        """
         report_findings(pixel_findings({}, self.blank, {}))
         foreign = dict(sorted(self.foreign.items()))
         for note in stain_notes(
-            sorted(self.skipped), sorted(self.doubtful), foreign, images=images, stain=self.method
+            sorted(self.skipped),
+            sorted(self.doubtful),
+            foreign,
+            images=images,
+            stain=self.method,
+            each=notes,
         ):
             _log.warning("%s", note)
 

@@ -14,8 +14,8 @@ from ..core import OutputError, limited
 from ..core.formats import file_sha256
 from ..core.jobs import Ticker, key_of, network_resources, read_pack, write_pack
 from ..core.models import BundleFacts
-from ..data import ImageRecord, record_sha256
-from .boosted import BoostedModel, Floats
+from ..data import ImageRecord, pixel_findings, record_sha256
+from .boosted import BoostedModel, Floats, Notes
 from .images import PARAMETERS
 from .model_file import Model, ModelFile, load_alike
 
@@ -142,6 +142,7 @@ def predict_records(
     ticker: Ticker,
     skip_errors: bool,
     helpers: int = 1,
+    notes: Notes | None = None,
 ) -> Results:
     """Predict images in this process.
 
@@ -154,6 +155,8 @@ def predict_records(
     skip_errors : bool
     helpers : int
         Number of processes or threads that prepare images, in addition to this one.
+    notes : dict of str to list of str, optional
+        A list for each image, as `check_sizes` makes it, which gets warnings of its pixels.
 
     Returns
     -------
@@ -168,11 +171,14 @@ def predict_records(
     training = model.bundle.training
     predicted: Results = {}
     for record, result, pixels, compared, blank in model.predict(
-        records, ticker=ticker, skip_errors=skip_errors, helpers=helpers
+        records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, notes=notes
     ):
         if isinstance(result, str):
             predicted[record.image_id] = limited(result, PARAMETERS)
         else:
+            if blank and notes is not None:
+                (finding,) = pixel_findings({}, [record.image_id], {})
+                notes[record.image_id].append(finding.message)
             trained = training is not None and pixels in training.hashes
             predicted[record.image_id] = Prediction(result, trained, compared, blank)
     return predicted

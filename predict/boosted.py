@@ -43,6 +43,9 @@ from ..stains import stain_notes
 
 _log = logging.getLogger(__name__)
 
+Notes = dict[str, list[str]]
+"""Name of an image to warnings of it."""
+
 AS_TRAINED = "as trained"
 """Engine of a model that is computed by the engine of its training."""
 
@@ -119,11 +122,18 @@ class BoostedModel:
         return unlike_on_gpu(record, self._passes(), other._passes())
 
     def predict(
-        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+        self,
+        records: Sequence[ImageRecord],
+        *,
+        ticker: Ticker,
+        skip_errors: bool,
+        helpers: int = 1,
+        notes: Notes | None = None,
     ) -> Iterator[tuple[ImageRecord, Floats | str, str, Floats, bool]]:
         """Predict images one by one. An image that fails gets an error message instead of probabilities.
 
-        If a GPU computes, `helpers` processes decode and normalise the next images meanwhile.
+        If a GPU computes, `helpers` processes decode and normalise the next images meanwhile. `notes` gets warnings of
+        the stains of each image.
 
         Yields
         ------
@@ -136,7 +146,9 @@ class BoostedModel:
         ImageError
             An image cannot be used and `skip_errors` is False.
         """
-        described = self.describe(records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
+        described = self.describe(
+            records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, notes=notes
+        )
         for record, descriptors, pixels, blank in described:
             if isinstance(descriptors, str):
                 yield record, descriptors, pixels, NOT_COMPARED, blank
@@ -150,7 +162,13 @@ class BoostedModel:
                 )
 
     def describe(
-        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+        self,
+        records: Sequence[ImageRecord],
+        *,
+        ticker: Ticker,
+        skip_errors: bool,
+        helpers: int = 1,
+        notes: Notes | None = None,
     ) -> Iterator[tuple[ImageRecord, dict[str, Floats32] | str, str, bool]]:
         """Compute the features of images that `predict` gives to the models.
 
@@ -188,10 +206,12 @@ class BoostedModel:
                     features |= {name: rows[np.newaxis] for name, rows in item.features.items()}
             yield record, features if failure is None else failure, pixels, blank
         for stain, infos in stains.items():
-            _warn_of_stains(stain, infos)
+            _warn_of_stains(stain, infos, notes)
 
 
-def _warn_of_stains(stain: str, infos: Sequence[tuple[str, StainInfo]]) -> None:
+def _warn_of_stains(
+    stain: str, infos: Sequence[tuple[str, StainInfo]], notes: Notes | None
+) -> None:
     """Log warnings on images without content, and on those whose stains were not normalised or are in doubt."""
 
     def images(name: str) -> dict[str, None]:
@@ -200,7 +220,7 @@ def _warn_of_stains(stain: str, infos: Sequence[tuple[str, StainInfo]]) -> None:
     report_findings(pixel_findings({}, images("blank"), {}))
     foreign = {image: info.foreign for image, info in infos if info.foreign}
     for note in stain_notes(
-        images("skipped"), images("doubtful"), foreign, images=None, stain=stain
+        images("skipped"), images("doubtful"), foreign, images=None, stain=stain, each=notes
     ):
         _log.warning("%s", note)
 

@@ -16,12 +16,14 @@ from ..data import (
     ImageRecord,
     ImageSelection,
     check_headers,
+    header_findings,
     list_images,
     report_findings,
     spell_labels,
     with_headers,
 )
 from ..featurize import FAR
+from .boosted import Notes
 from .model_file import Model
 from .settings import PredictSettings
 
@@ -114,6 +116,7 @@ def check_sizes(
     mpp: float | None = None,
     skip_errors: bool,
     warned: dict[str, str] | None = None,
+    notes: Notes | None = None,
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Check headers, sizes and micrometres per pixel of new images, see `bchisto.data.check_headers`.
 
@@ -128,16 +131,26 @@ def check_sizes(
     skip_errors : bool
     warned : dict of str to str, optional
         Gets the warnings, by what they are about. Of what it has, none is logged again, whatever it counts.
+    notes : dict of str to list of str, optional
+        Gets all warnings of each image.
     """
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
     records = with_headers(records)
     training = TrainingLooks(model, warned)
-    training.warn_unlike(records)
+    training.warn(records)
+    if notes is not None:
+        for record in records:
+            looks: dict[str, str] = {}
+            TrainingLooks(model, looks, level=logging.DEBUG).warn([record])
+            texts = [
+                finding.message
+                for finding in header_findings([record])
+                if finding.level == "warning"
+            ]
+            notes[record.image_id] = [*looks.values(), *texts]
     if "mpp" in training.ends:
         least, most = training.ends["mpp"]
-        if least == most or not model.rescales:
-            training.warn_unknown(records)
         if model.rescales and least == most:
             records = [
                 replace(record, mpp=least) if record.mpp is None else record for record in records
@@ -154,7 +167,10 @@ class TrainingLooks:
         The least and the largest value of each known value of `bchisto.data.Look`.
     """
 
-    def __init__(self, model: Model, warned: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, model: Model, warned: dict[str, str] | None = None, *, level: int = logging.WARNING
+    ) -> None:
+        self._level = level
         self._warned = {} if warned is None else warned
         self.ends: dict[str, tuple[float, float]] = {}
         self._of_class = by_key(model.bundle.looks, lambda look: look["class"])
@@ -165,6 +181,12 @@ class TrainingLooks:
                     max(look["most"] for look in looks),
                 )
         self._rescales = model.rescales
+
+    def warn(self, records: Sequence[ImageRecord]) -> None:
+        """Warn of images that are unlike those of training, or of which that cannot be told."""
+        self.warn_unlike(records)
+        if "mpp" in self.ends and (len({*self.ends["mpp"]}) == 1 or not self._rescales):
+            self.warn_unknown(records)
 
     def warn_unlike(self, records: Sequence[ImageRecord]) -> None:
         """Warn of images of other bits, sizes or micrometres per pixel, unless the model rescales them."""
@@ -206,7 +228,7 @@ class TrainingLooks:
     def _warn(self, what: str, text: str, *values: object) -> None:
         if what not in self._warned:
             self._warned[what] = Message(text, *values)
-            _log.warning("%s", self._warned[what])
+            _log.log(self._level, "%s", self._warned[what])
 
     def _in_words(self, *names: str) -> str:
         """Return the values of training, of each class if these differ."""

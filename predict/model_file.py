@@ -135,18 +135,20 @@ def _recorded_options(bundle: Path) -> Iterator[str]:
                 yield from _weights_of(config, folder)
             elif entry.get("command") == "boost":
                 for store in config.get("features") or ():
-                    other = _run_of(folder / str(store))
+                    path = folder / str(store)
+                    other = path.parent
+                    if path.suffix == ".h5":  # of RUN/features/NAME.h5, or the folder RUN/features
+                        other = other.parent
                     if other not in runs:
                         runs.append(other)
 
 
 def _entries(run: Path) -> list[dict[str, Any]]:
     """Return what a run recorded of its commands; empty if that is missing or damaged."""
-    try:
+    with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
         entries = read_json(run / "run.json", record=True)["records"]
         return [entry for entry in entries if isinstance(entry, dict)]
-    except (OSError, KeyError, TypeError, ValueError):
-        return []
+    return []
 
 
 def _weights_of(config: Mapping[str, Any], folder: Path) -> Iterator[str]:
@@ -159,11 +161,6 @@ def _weights_of(config: Mapping[str, Any], folder: Path) -> Iterator[str]:
         if source is not None:
             encoder, file = source
             yield f"{encoder}={file}"
-
-
-def _run_of(store: Path) -> Path:
-    """Return the run of a feature file ``RUN/features/NAME.h5``, or of the folder ``RUN/features``."""
-    return store.parent.parent if store.suffix == ".h5" else store.parent
 
 
 _log = logging.getLogger(__name__)

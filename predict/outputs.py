@@ -13,6 +13,7 @@ from ..core.formats import file_sha256, read_cells
 from ..core.jobs import Work, ensure_folder, refuse_among, refuse_overwriting, write_or_remove
 from ..core.runs import RunRecord, record_of_table, record_table
 from ..data import Finding, walk_files
+from ..evaluate.report import known_of
 from .blocks import Predicted
 from .sheet import write_html
 from .table import Tabulated
@@ -28,7 +29,7 @@ class PredictResult:
     Attributes
     ----------
     path : Path
-        The table.
+        The table, as for `pandas.read_csv`.
     images : int
         Number of predicted images.
     counts : dict of str to int
@@ -51,8 +52,11 @@ class PredictResult:
         Number of images whose label is a class of the model.
     outliers : str
         Number of outliers and what the mark means; empty if the model file has no reference for it.
+    verdict : str
+        Whether the model is better than chance, as of `Predictor`.
     unchanged : bool
-        Whether nothing was written, since `PredictSettings.update` found nothing new. Counts are then left out.
+        Whether nothing was written, since `PredictSettings.update` found nothing new. Counts and verdict are then
+        left out.
     """
 
     path: Path
@@ -67,11 +71,11 @@ class PredictResult:
     sureness: str = ""
     labelled: int = 0
     outliers: str = ""
+    verdict: str = ""
     unchanged: bool = False
 
     def _repr_html_(self) -> str:
-        known = filter(None, (self.called, self.sureness, self.outliers))
-        lines = [*self.banners, *known, f"table: {self.path}"]
+        lines = [*self.banners, self.called, self.sureness, self.outliers, f"table: {self.path}"]
         with self.path.open(newline="", encoding="utf-8") as handle:
             rows = list(read_cells(handle))
         header = ["image_id", "predicted"]  # rows for the challenge have none
@@ -85,7 +89,7 @@ class PredictResult:
                 if name.startswith("p_") or name == "confidence":
                     cell_of[name] = f"{float(cell_of[name]):.3f}"
             cells.append([cell_of[name] for name in shown])
-        return html_lines(lines) + html_table(f"{self.images} images", shown, cells)
+        return html_lines(filter(None, lines)) + html_table(f"{self.images} images", shown, cells)
 
 
 def parts_of(table: Path) -> Path:
@@ -152,6 +156,7 @@ def write_outputs(
         unsure=unsure,
         sureness="; ".join(filter(None, (sureness, shown.mixed))),
         outliers="" if shown.outliers is None else shown.outliers.summary,
+        verdict=known_of(predicted.model)["verdict"],
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,18 +21,20 @@ from ..core import (
 )
 from ..core.formats import Array, as_frame
 from ..core.jobs import Ticker
-from ..core.models import bundle_view
 from ..data import Image, ImageRecord, image_files
 from ..encoders import weight_options
-from ..evaluate import Answers
+from ..evaluate.report import known_of
 from .blocks import Predicted, Results, predict_records
-from .boosted import Floats
+from .boosted import Floats, Notes
 from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
-from .settings import PredictSettings, choose_point
-from .table import Outliers, tabulate
+from .settings import PredictSettings
+from .table import tabulate
 
 _MARKS = {"yes": True, "no": False}
+
+Marks: TypeAlias = tuple[bool, ...] | None
+"""A mark for each image, if the model has any."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,31 @@ class Predictions:
     classes : tuple of str
         Order of the probabilities.
     probabilities : ndarray of float64, shape (n, classes)
-    answers : Answers
-        What the columns ``predicted``, ``confidence`` and ``uncertain`` of the table of ``bchisto predict`` say.
+    predicted : tuple of str
+        The most probable class of each image.
+    confidence : ndarray of float64, shape (n,)
+        The calibrated probability of the predicted class.
+    uncertain : tuple of bool or None
+        Whether each image is marked as uncertain; None if the model has no rule for it.
+    called : tuple of bool or None
+        Whether each image is positive at the operating point; None if the model has none.
+    outlier : tuple of bool or None
+        Whether each image is marked as unlike the training images; None if the model file has no reference for it.
+    outlier_percentile : ndarray of float64, shape (n,), or None
+        For each image, the percentage of left-out training images that were nearer to the other training images.
     trained : tuple of bool or None
         Whether each image trained the models; None if the model file does not record its training images.
-    banners : tuple of str
-        Warnings that every reader must see. Those about patients need images with patients, which arrays have not.
     blank : tuple of bool
         Whether each image is of a single colour: its answer then means nothing.
+    warnings : tuple of tuple of str
+        Warnings of each image: that its size, bits or scale are not those of training, that its stains were not
+        normalised or are in doubt, or that it shows nothing. They do not depend on the level of the logger.
     columns : dict of str to list of str
-        Further columns of the table of ``bchisto predict``: marks, and ``called``, whether an image is positive at the
-        operating point of the model.
-    outliers : Outliers or None
-        Distance of each image from the training images; None if the model file has no reference for it.
+        Further columns of the table of ``bchisto predict``, as texts. With ``yes`` or ``no``: ``trained``, ``outlier``,
+        ``blank``, ``group_trained``. Also ``called`` (``positive`` or ``negative``), ``outlier_percentile``,
+        ``nearest_training_images``, and ``note`` if models learnt nothing. Those that do not apply are left out.
+    banners : tuple of str
+        Warnings that every reader must see. Those about patients need images with patients, which arrays have not.
     mixed : str
         What the confidence is worth if patients of the model's folds were mixed; else empty.
     failures : dict of str to str
@@ -68,14 +82,19 @@ class Predictions:
     image_ids: tuple[str, ...]
     classes: tuple[str, ...]
     probabilities: Floats
-    answers: Answers
-    trained: tuple[bool, ...] | None = None
-    banners: tuple[str, ...] = ()
-    blank: tuple[bool, ...] = ()
-    columns: dict[str, list[str]] = field(default_factory=dict)
-    outliers: Outliers | None = None
-    mixed: str = ""
-    failures: dict[str, str] = field(default_factory=dict)
+    predicted: tuple[str, ...]
+    confidence: Floats
+    uncertain: Marks
+    called: Marks
+    outlier: Marks
+    outlier_percentile: Floats | None
+    trained: Marks
+    blank: tuple[bool, ...]
+    warnings: tuple[tuple[str, ...], ...]
+    columns: dict[str, list[str]]
+    banners: tuple[str, ...]
+    mixed: str
+    failures: dict[str, str]
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -87,18 +106,8 @@ class Predictions:
         """Return the predicted classes as an array of texts, so that the metrics of scikit-learn take predictions."""
         return np.array(self.predicted)
 
-    @property
-    def predicted(self) -> tuple[str, ...]:
-        """The most probable class of each image."""
-        return tuple(self.answers.predicted)
-
-    @property
-    def confidence(self) -> Floats:
-        """The calibrated probability of the predicted class, float64 of shape (n,)."""
-        return self.answers.confidence
-
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame`: image_id, p_CLASS, predicted, confidence, uncertain, `columns` and blank.
+        """Return a `pandas.DataFrame`: image_id, p_CLASS, predicted, confidence, uncertain, `columns`, blank, warnings.
 
         Marks, ``yes`` or ``no`` in the table of ``bchisto predict``, are True or False here, and
         `bchisto.evaluate.evaluate` reads both. Label, group and fold are not there.
@@ -113,12 +122,13 @@ class Predictions:
             columns[f"p_{name}"] = self.probabilities[:, index]
         columns["predicted"] = self.predicted
         columns["confidence"] = self.confidence
-        columns["uncertain"] = self.answers.unsure
+        columns["uncertain"] = self.uncertain
         for name, cells in self.columns.items():
             columns[name] = [_MARKS.get(cell, cell) for cell in cells]
-        if self.outliers is not None:
-            columns["outlier_percentile"] = self.outliers.percentiles
+        if self.outlier_percentile is not None:
+            columns["outlier_percentile"] = self.outlier_percentile
         columns["blank"] = self.blank
+        columns["warnings"] = list(map("; ".join, self.warnings))
         return as_frame(columns)
 
     def _repr_html_(self) -> str:
@@ -132,7 +142,8 @@ class Predictor:
     """A model file that is loaded once and predicts arrays or files.
 
     A pickled one, as for processes of joblib, is its path and its settings: whoever reads it loads the file again.
-    Threads may share one. Arrays and pictures are written to the folder for temporary files while they are read.
+    Threads may share one. Arrays and pictures are written to the folder for temporary files while they are read. A
+    warning of sizes, bits or scales is logged only the first time; `Predictions.warnings` has it every time.
 
     Parameters
     ----------
@@ -143,11 +154,24 @@ class Predictor:
         As in `predict`.
     calibrated : bool
         Calibrate the probabilities with the temperature of the model.
+    threshold, sensitivity : float, optional
+        Operating point, as of `PredictSettings`; at most one of them.
 
     Attributes
     ----------
     path : Path
         The model file.
+    sha256 : str
+        Its checksum.
+    verdict : str
+        Whether the model is better than chance, as its report says; empty if no ``metrics.json`` is beside its file.
+    temperature : float or None
+        Temperature that calibrates the probabilities, whether or not that is asked for; None if the model has none.
+    positive : tuple of str
+        The positive classes of `Predictions.called`; empty without an operating point.
+    threshold : float or None
+        Score from which an image is positive; None without an operating point. One that was fitted for a target
+        sensitivity is one of uncalibrated probabilities.
     classes_ : ndarray of str, shape (classes,)
         Order of the probabilities, by the name that it has in scikit-learn.
 
@@ -155,30 +179,50 @@ class Predictor:
     ------
     BundleError, WeightsError
         As in `predict`. Also if `calibrated` is True and the model file has no temperature.
+    InputError
+        The model has no positive classes, or no threshold for this sensitivity; or ``metrics.json`` beside it is
+        damaged.
     """
 
     def __init__(
-        self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False
+        self,
+        model: PathInput,
+        *,
+        weights: Many[TextInput] = (),
+        calibrated: bool = False,
+        threshold: float | None = None,
+        sensitivity: float | None = None,
     ) -> None:
         self.path = find_bundle(model)
         with advised():
-            self._weights = weight_options(weights)
-            _, self._model = ready_model(self.path, self._weights)
+            weights_given = weight_options(weights)
+            file, self._model = ready_model(self.path, weights_given)
         bundle = self._model.bundle
-        self._settings = PredictSettings(calibrated=calibrated)
+        options: dict[str, Any] = {
+            "calibrated": calibrated,
+            "threshold": threshold,
+            "sensitivity": sensitivity,
+        }
+        self._settings = PredictSettings(**options)
+        self._again = functools.partial(type(self), self.path, weights=weights_given, **options)
         self._settings.check(self.path, bundle)
-        self._point = choose_point(*bundle_view(self.path), bundle=self.path)
+        self._point = self._settings.point(self.path)
         self._warned: dict[str, str] = {}
         self.classes_ = np.array(bundle.classes)
+        self.sha256 = file.sha256
+        self.verdict: str = known_of(self.path)["verdict"]
+        self.temperature = bundle.temperature
+        self.positive: tuple[str, ...] = ()
+        self.threshold: float | None = None
+        if self._point is not None:
+            self.positive = self._point.positive
+            self.threshold = self._point.threshold
 
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self._model.bundle.classes})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        again = functools.partial(
-            type(self), weights=self._weights, calibrated=self._settings.calibrated
-        )
-        return again, (self.path,)
+        return self._again, ()
 
     def predict(
         self, images: Many[Image], *, mpp: float | None = None, skip_errors: bool = False
@@ -205,52 +249,65 @@ class Predictor:
         Raises
         ------
         MissingInputError
-            A path is not there.
+            A path is not there, without `skip_errors`.
         InputError
-            There are no images, one is given twice, or a manifest does not fit.
+            There are no images, two that are not alike have one path, or a manifest does not fit.
         ImageError
-            A file is damaged or not an image, an array or picture is not RGB, or an image is too small for the
-            model.
-        DiskFullError
-            The folder for temporary files has no space left for arrays and pictures.
+            A file is damaged or not an image, an array or picture is not RGB, an image is too small for the model, or
+            none can be used. Most are an InputError too, so catch an ImageError first.
+        OutputError
+            Arrays and pictures cannot be written to the folder for temporary files, or it is not there;
+            `DiskFullError` if no space is left.
         """
         model = self._model
+        bundle = model.bundle
         settings = replace(self._settings, mpp=mpp)
+        notes: Notes = {}
         failures: dict[str, str] = {}
-        of_paths = functools.partial(
-            new_images, reading=model.bundle.reading, classes=model.bundle.classes
-        )
+        of_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
         with advised(), image_files(images, of_paths, failures if skip_errors else None) as given:
+            rows = _distinct(given)
             records, refused = check_sizes(
-                _distinct(given),
+                list(dict.fromkeys(rows)),
                 model=model,
                 mpp=settings.mpp,
                 skip_errors=skip_errors,
                 warned=self._warned,
+                notes=notes,
             )
-            results: Results = {}
+            results: Results = dict(refused)
             for start in range(0, len(records), model.images_per_block):
                 block = records[start : start + model.images_per_block]
                 results |= predict_records(
-                    model, block, ticker=Ticker(None), skip_errors=skip_errors
+                    model, block, ticker=Ticker(None), skip_errors=skip_errors, notes=notes
                 )
-            bundle = model.bundle
-            predicted = Predicted(records, results, bundle, self.path, "")
-            failures |= dict(refused) | predicted.failures
+            predicted = Predicted(rows, results, bundle, self.path, self.sha256)
+            failures |= predicted.failures
         for text in failures.values():
             if not predicted.usable:
                 raise RefusedImageError("none of the images can be used; first: {}", text)
         shown = tabulate(predicted, settings=settings, point=self._point)
+        table = shown.table
+        columns = dict(table.further)
+        percentiles = None
+        if shown.outliers is not None:
+            percentiles = shown.outliers.percentiles
+        image_ids = tuple(record.image_id for record in table.records)
         return Predictions(
-            image_ids=tuple(record.image_id for record in shown.table.records),
+            image_ids=image_ids,
             classes=bundle.classes,
-            probabilities=shown.table.probabilities,
-            answers=shown.table.answers,
-            trained=None if bundle.training is None else shown.trained,
-            banners=shown.banners,
+            probabilities=table.probabilities,
+            predicted=tuple(table.answers.predicted),
+            confidence=table.answers.confidence,
+            uncertain=_marks(dict(table.answers.columns)["uncertain"]),
+            called=_marks(columns.get("called")),
+            outlier=_marks(columns.get("outlier")),
+            outlier_percentile=percentiles,
+            trained=_marks(columns.get("trained")),
             blank=shown.blank,
-            columns=dict(shown.table.further),
-            outliers=shown.outliers,
+            warnings=tuple(tuple(notes[image]) for image in image_ids),
+            columns=columns,
+            banners=shown.banners,
             mixed=shown.mixed,
             failures=failures,
         )
@@ -260,15 +317,22 @@ class Predictor:
         return self.predict(images, mpp=mpp).probabilities
 
 
+def _marks(cells: Sequence[str] | None) -> Marks:
+    """Return the cells of a column as marks; None of a column that is not there, or empty."""
+    if not cells or "" in cells:
+        return None
+    return tuple(cell in ("yes", "positive") for cell in cells)
+
+
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """Return records with distinct ids: files with the same name get their paths as ids."""
-    times = Counter(record.image_id for record in images)
+    """Return records of which each image has an id of its own: files with the same name get their paths as ids."""
+    times = Counter(image.image_id for image in set(images))
     distinct: dict[str, ImageRecord] = {}
+    rows = []
     for image in images:
-        name = image.image_id
-        if times[name] > 1:
-            name = str(image.path)
-        if name in distinct:
-            raise InputError("{images} {}: is given twice; give each image once", name)
-        distinct[name] = replace(image, image_id=name)
-    return list(distinct.values())
+        if times[image.image_id] > 1:
+            image = replace(image, image_id=str(image.path))
+        rows.append(image)
+        if distinct.setdefault(image.image_id, image) != image:
+            raise InputError("{images} {}: is given twice, and not alike", image.image_id)
+    return rows

@@ -39,7 +39,6 @@ from ..core.jobs import (
     remove_leftovers,
     set_aside,
 )
-from ..core.models import bundle_view
 from ..core.runs import RunRecord
 from ..data import ImageRecord
 from ..encoders import weight_options
@@ -58,7 +57,7 @@ from .boosted import BoostedModel
 from .images import advised, check_sizes, new_images
 from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model, settled_model
 from .outputs import OutputFiles, PredictResult, failures_of, parts_of, write_outputs
-from .settings import OperatingPoint, PredictSettings, choose_point
+from .settings import OperatingPoint, PredictSettings
 from .table import Tabulated, tabulate
 
 _GPU_BLOCK = 32
@@ -152,9 +151,14 @@ def predict(
     BundleError, WeightsError
         The model file is damaged, or the encoder weights are not those of training.
     InputError
-        An input is refused before any work.
+        An input is refused before any work; `MissingInputError` if it is not there.
     ImageError
-        An image cannot be decoded or used. Finished blocks stay saved.
+        An image cannot be decoded or used, or none can. Finished blocks stay saved. What a header tells, such as a
+        size, is an InputError too, so catch an ImageError first.
+    OutputError
+        An output exists and is not continued, or cannot be written; `DiskFullError` if the disk is full.
+    UnderWayError
+        Another call updates the same table (`PredictSettings.update`).
     """
     settings = PredictSettings.of(settings)
     work = Work.of(work)
@@ -195,12 +199,7 @@ def predict(
         record = stack.enter_context(outputs.record(config, work, empty=empty))
         stack.enter_context(advised())
         # refuse thresholds that the model does not have before its encoders are loaded
-        point = choose_point(
-            *bundle_view(bundle),
-            threshold=settings.threshold,
-            sensitivity=settings.sensitivity,
-            bundle=bundle,
-        )
+        point = settings.point(bundle)
         call = _Call(inputs, outputs, settings, record, point)
         prediction: TablePrediction
         if inputs.features:
@@ -350,8 +349,6 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
             written=written | keys,
             predicted=result.images,
             failures=len(result.failures),
-            trained=result.trained,
-            called=result.called,
         )
         return result
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core import BundleError, InputError, Message, OptionalPath, Settings, option
 from ..core.formats import Flags, Floats, Integers, limits
-from ..core.models import BundleFacts
+from ..core.models import BundleFacts, bundle_view
 from ..evaluate import asks_for_class, default_positive, positive_mask, two_class_scores
 
 
@@ -85,6 +85,15 @@ class PredictSettings(Settings):
                 "{}: has no temperature, since it was trained in a single fold; leave out {calibrated}",
                 path,
             )
+
+    def point(self, path: Path) -> OperatingPoint | None:
+        """Return the operating point of a model file, see `choose_point`."""
+        return choose_point(
+            *bundle_view(path),
+            threshold=self.threshold,
+            sensitivity=self.sensitivity,
+            bundle=path,
+        )
 
 
 @dataclass(frozen=True)

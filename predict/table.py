@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import logging
@@ -191,12 +192,9 @@ def _rows_beside(model: Path | None, name: str) -> list[dict[str, str]]:
     """Return the rows of a table next to a model file that name an image; none without that table."""
     if model is None:
         return []
-    unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
-    try:
+    with contextlib.suppress(BchistoError, *DAMAGE):
         return [row for row in read_rows(model.with_name(name)) if "image_id" in row]
-    except unreadable as error:
-        _log.debug("%s: no %s (%s)", model, name, error)
-        return []
+    return []
 
 
 @dataclass(frozen=True)
@@ -266,11 +264,9 @@ def tabulate(
     blank = tuple(prediction.blank for prediction in predictions)
     compared = [prediction.compared for prediction in predictions]
     outliers = Outliers.of(bundle, compared, model=predicted.model)
-    groups = {record.group for record in records if record.group}
+    groups = set(filter(None, (record.group for record in records)))
     seen = groups and groups & groups_beside(predicted.model)
-    columns = _columns(bundle, trained, outliers)
-    if any(blank):
-        columns.append(_yes_or_no("blank", blank))
+    columns = _columns(bundle, trained, blank, outliers)
     if seen:
         columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
     called = ""
@@ -287,7 +283,7 @@ def tabulate(
         raw,
         calibrated,
         predicted.failures,
-        _banners(bundle, trained, groups, seen) + _banner_of_blank(blank),
+        _banners(bundle, trained, blank, groups, seen),
         trained,
         blank,
         outliers,
@@ -325,9 +321,13 @@ def answers_of(bundle: BundleFacts, raw: Floats) -> tuple[Floats, Answers]:
 
 
 def _banners(
-    bundle: BundleFacts, trained: Sequence[bool], groups: Set[str], seen: Set[str]
+    bundle: BundleFacts,
+    trained: Sequence[bool],
+    blank: Sequence[bool],
+    groups: Set[str],
+    seen: Set[str],
 ) -> tuple[str, ...]:
-    """Return the notes of training, and those on patients and images that trained the model."""
+    """Return the notes of training, and those on patients and images that trained the model, or that show nothing."""
     banners = notes_of_training(bundle.banners)
     if seen:
         banners += (
@@ -340,23 +340,18 @@ def _banners(
             f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
             "predictions do not show how it performs on new images",
         )
+    if any(blank):
+        banners += (
+            f"NO TISSUE: {sum(blank)} of {len(blank)} images show nothing (column blank); leave them out, since "
+            "their class means nothing",
+        )
     return banners
 
 
-def _banner_of_blank(blank: Sequence[bool]) -> tuple[str, ...]:
-    """Return how many images show nothing, if any do."""
-    if not any(blank):
-        return ()
-    return (
-        f"NO TISSUE: {sum(blank)} of {len(blank)} images show nothing (column blank); leave them out, since "
-        "their class means nothing",
-    )
-
-
 def _columns(
-    bundle: BundleFacts, trained: Sequence[bool], outliers: Outliers | None
+    bundle: BundleFacts, trained: Sequence[bool], blank: Sequence[bool], outliers: Outliers | None
 ) -> list[Column]:
-    """Return the columns about training: whether images trained the model, it learnt anything, and they are unlike."""
+    """Return the columns on whether images trained the model, it learnt anything, and they are unlike or blank."""
     columns = []
     if bundle.training is not None:
         columns.append(_yes_or_no("trained", trained))
@@ -368,6 +363,8 @@ def _columns(
             break
     if outliers is not None:
         columns += outliers.columns
+    if any(blank):
+        columns.append(_yes_or_no("blank", blank))
     return columns
 
 

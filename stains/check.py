@@ -232,6 +232,7 @@ def stain_notes(
     *,
     images: int | None,
     stain: str,
+    each: dict[str, list[str]] | None = None,
 ) -> list[str]:
     """Return notes about images that were not normalised, whose stains are doubtful, or that have foreign pixels.
 
@@ -246,6 +247,8 @@ def stain_notes(
         cannot be changed.
     stain : str
         The stain method.
+    each : dict of str to list of str, optional
+        Gets the notes on each of these images, as if it were the only one.
 
     Examples
     --------
@@ -275,4 +278,15 @@ def stain_notes(
         text = "{}: ink, black or single-coloured areas are left as they are, {} % of the pixels at most: {}"
         share = f"{100 * max(foreign.values()):.1f}"
         notes.append(Message(text, counted(foreign), share, few(foreign)))
+    if each is not None:
+        for image in {*skipped, *doubtful, *foreign}:
+            each.setdefault(image, []).extend(
+                stain_notes(
+                    {image}.intersection(skipped),
+                    {image}.intersection(doubtful),
+                    {name: foreign[name] for name in {image}.intersection(foreign)},
+                    images=images,
+                    stain=stain,
+                )
+            )
     return notes

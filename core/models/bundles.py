@@ -252,6 +252,12 @@ def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
 def open_bundle(path: PathInput, *, kind: str | None = None) -> Iterator[Archive]:
     """Open a model file of one kind, or of any kind by default. Any damage found while it is open is a `BundleError`.
 
+    Yields
+    ------
+    Archive
+        Its ``manifest`` is a dict with ``models``, the kind, and the facts of `BundleFacts`: ``classes``, ``protocol``,
+        ``banners``, ``calibration``, ``two_class``, ``training``, ``unsure`` and ``looks``.
+
     Raises
     ------
     MissingInputError

@@ -52,7 +52,7 @@ TOKENS = {
     "evaluate": 46_200,
     "featurize": 30_700,
     "finetune": 22_950,
-    "predict": 15_500,
+    "predict": 16_000,
     "root": 2_032,
     "stains": 6_750,
 }

@@ -17,6 +17,7 @@ from bchisto.core import BundleError
 from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
 from bchisto.featurize import featurize, open_store
+from bchisto.predict import Predictor
 from conftest import write_tissue
 from PIL import Image
 
@@ -63,6 +64,10 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
         nearest = [text.partition(" (")[0] for text in row["nearest_training_images"].split("; ")]
         assert len(set(nearest)) == 3
         assert set(nearest) <= names
+    found = Predictor(model).predict([*known, new / "noise.png"])
+    assert found.outlier == (False,) * 4 + (True,)
+    assert found.outlier_percentile[-1] == 100
+    assert found.columns["outlier"] == ["no"] * 4 + ["yes"]
     meaning = (
         "1 of 5 images, further from the training images than 99 % of those that were left out"
     )

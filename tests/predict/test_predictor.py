@@ -2,9 +2,13 @@
 
 import csv
 import errno
+import html
+import json
+import logging
 import os
 import pickle
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,11 +16,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bchisto.boost import Bundle
-from bchisto.core import BundleError, DiskFullError, ImageError, InputError, MissingInputError
-from bchisto.core.formats import read_header
+from bchisto.core import (
+    BundleError,
+    DiskFullError,
+    ImageError,
+    InputError,
+    MissingInputError,
+    OutputError,
+)
+from bchisto.core.formats import file_sha256, read_header
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
-from bchisto.predict import Outliers, Predictor, predict
+from bchisto.predict import Outliers, Predictor, PredictSettings, predict
 from written_tables import rows_of
 
 
@@ -50,7 +61,7 @@ def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue,
     for place, file in enumerate((files[1], files[0], files[3])):
         row = said[file.relative_to(tissue).as_posix()]
         assert found.confidence[place] == float(row["confidence"])
-        assert {True: "yes", False: "no"}[found.answers.unsure[place]] == row["uncertain"]
+        assert {True: "yes", False: "no"}[found.uncertain[place]] == row["uncertain"]
 
 
 def test_one_many_folders_and_stacks(predictor, tissue):
@@ -84,8 +95,12 @@ def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
     (tmp_path / "a").mkdir()
     twin = shutil.copy(file, tmp_path / "a" / file.name)
     assert predictor.predict([file, twin]).image_ids == (str(file), str(twin))
-    with pytest.raises(InputError, match=r"benign00\.png: is given twice"):
-        predictor.predict([file, file])
+    again = predictor.predict([file, decode_image(twin), file])
+    assert again.image_ids == (file.name, "array1", file.name)
+    assert len({*map(tuple, again.probabilities)}) == 1
+    (tmp_path / "a" / "list.csv").write_text(f"path,mpp\n{file.name},0.5\n")
+    with pytest.raises(InputError, match=r"benign00\.png: is given twice, and not alike"):
+        predictor.predict([twin, tmp_path / "a" / "list.csv"])
 
 
 @pytest.mark.parametrize(
@@ -177,6 +192,46 @@ def test_a_pickled_predictor_loads_its_file_again(boosted, tissue):
     np.testing.assert_array_equal(again.predict_proba(file), calibrated.predict_proba(file))
 
 
+def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
+    """Marks, and facts of the model, as the command has them; also after pickling."""
+    predict(
+        boosted,
+        tissue,
+        out=tmp_path / "p.csv",
+        settings=PredictSettings(threshold=0.9),
+        work=Work(jobs=1),
+    )
+    expected = [row["called"] == "positive" for row in rows_of(tmp_path / "p.csv")]
+    predictor = Predictor(boosted, threshold=0.9)
+    for again in (predictor, pickle.loads(pickle.dumps(predictor))):
+        found = again.predict(tissue)
+        assert found.called == tuple(expected)
+        assert again.threshold == 0.9
+    assert (found.probabilities[:, 1] >= 0.9).tolist() == expected
+    assert predictor.positive == ("malignant",)
+    bundle = Bundle.load(predictor.path)
+    assert predictor.temperature == bundle.temperature
+    assert predictor.sha256 == file_sha256(predictor.path)
+    assert Predictor(boosted).predict(tissue).called != found.called
+    with pytest.raises(InputError, match="`threshold` and `sensitivity`: give one of them"):
+        Predictor(boosted, threshold=0.5, sensitivity=0.9)
+    with pytest.raises(InputError, match=r"has no threshold for the `sensitivity` 0\.123"):
+        Predictor(boosted, sensitivity=0.123)
+
+
+def test_whether_the_model_is_better_than_chance(boosted, tissue, tmp_path):
+    """As its page says; nothing is known of a model file without metrics beside it."""
+    predictor = Predictor(boosted)
+    settings = PredictSettings(html=tmp_path / "p.html")
+    file = sorted(tissue.rglob("*.png"))[0]
+    result = predict(boosted, file, out=tmp_path / "p.csv", settings=settings, work=Work(jobs=1))
+    assert "chance" in predictor.verdict
+    assert html.escape(predictor.verdict, quote=False) in (tmp_path / "p.html").read_text()
+    assert result.verdict == predictor.verdict
+    bare = shutil.copy(predictor.path, tmp_path)
+    assert Predictor(bare).verdict == ""
+
+
 def test_predictions_of_training_images_say_so(predictor, tissue):
     found = predictor.predict(sorted(tissue.rglob("*.png"))[:3])
     assert "SEEN IN TRAINING: 3 of 3 images trained this model" in found._repr_html_()
@@ -198,7 +253,7 @@ def test_outliers_in_a_frame(predictor, tissue):
     found = predictor.predict(sorted(tissue.rglob("*.png"))[:2])
     outliers = Outliers(np.array([99.5, 12.25]), ("a", "b"))
     columns = dict(outliers.columns)
-    frame = replace(found, outliers=outliers, columns=columns).to_pandas()
+    frame = replace(found, outlier_percentile=outliers.percentiles, columns=columns).to_pandas()
     assert frame["outlier"].tolist() == outliers.marked.tolist() == [True, False]
     assert frame["outlier_percentile"].tolist() == [99.5, 12.25]
     assert frame["nearest_training_images"].tolist() == ["a", "b"]
@@ -210,7 +265,7 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     frame = found.to_pandas()
     shares = ["p_benign", "p_malignant"]
     said = ["predicted", "confidence", "uncertain"]
-    assert list(frame) == ["image_id", *shares, *said, "trained", "called", "blank"]
+    assert list(frame) == ["image_id", *shares, *said, "trained", "called", "blank", "warnings"]
     np.testing.assert_array_equal(
         frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities
     )
@@ -278,6 +333,12 @@ def test_a_full_disk_is_no_matter_of_the_image(predictor, monkeypatch):
     assert "RGB" not in str(refusal.value)
 
 
+def test_a_folder_for_temporary_files_that_is_gone(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match=r"^no temporary folder can be made \(TMPDIR\) \(No such"):
+        predictor.predict(np.zeros((96, 96, 3), np.uint8))
+
+
 def test_a_bad_image_is_told_from_a_bad_option(predictor, tmp_path):
     """By its class, and as input that was refused."""
     (tmp_path / "text.png").write_text("no image")
@@ -336,8 +397,47 @@ def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_
     for image, reason in result.failures:
         assert kept.failures[image] == reason
     assert len(result.failures) == 2
-    with pytest.raises(MissingInputError, match="gone"):  # as the command, too
-        predictor.predict([files[0], "gone.png"], skip_errors=True)
+    gone = predictor.predict(["gone.png", files[0]], skip_errors=True)
+    assert gone.image_ids == (files[0].name,)
+    assert gone.failures["gone.png"].startswith("gone.png: no such image, folder or manifest")
+    with pytest.raises(ImageError, match="^none of the images can be used; first: gone.png: no"):
+        predictor.predict("gone.png", skip_errors=True)
+    with pytest.raises(MissingInputError, match="gone"):
+        predictor.predict([files[0], "gone.png"])
+
+
+def test_warnings_of_an_image_stand_in_its_answer(boosted, tissue, tmp_path, caplog):
+    """The texts that are logged of the image by itself, whatever the logger's level, and each time."""
+    import cv2
+
+    file = sorted(tissue.rglob("*.png"))[0]
+    cv2.imwrite(str(tmp_path / "deep.png"), (cv2.imread(str(file)) // 16).astype(np.uint16) * 100)
+    large = np.kron(decode_image(file), np.ones((2, 2, 1), np.uint8))
+    white = np.full((96, 96, 3), 255, np.uint8)
+    images = [file, tmp_path / "deep.png", large, white]
+    quiet = Predictor(boosted)
+    with caplog.at_level(logging.ERROR, "bchisto"):
+        found = quiet.predict(images)
+        assert quiet.predict(images).warnings == found.warnings
+    assert not caplog.records
+    for place, image in enumerate(images):
+        caplog.clear()
+        Predictor(boosted).predict([image])
+        name = found.image_ids[place]
+        logged = [
+            text.removeprefix(f"{name}: ").replace("array0", name)
+            for text in (record.getMessage().replace("array0: ", "") for record in caplog.records)
+        ]
+        assert sorted(found.warnings[place]) == sorted(logged), name
+    sound, deep, of_large, of_white = map(" ".join, found.warnings)
+    assert sound == ""
+    assert "of 16 bits, so that it is read as nearly black" in deep
+    assert "other sizes than those of training" in of_large
+    assert "shows nothing" in of_white
+    assert "used without stain normalisation: array3" in of_white
+    json.dumps(found.warnings)
+    pytest.importorskip("pandas")
+    assert found.to_pandas()["warnings"].tolist() == ["; ".join(of) for of in found.warnings]
 
 
 def test_an_image_is_decoded_once(predictor, tissue, monkeypatch):
@@ -362,6 +462,7 @@ def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
     rows = rows_of(tmp_path / "p.csv")
     found = Predictor(boosted).predict([*files, np.full((96, 96, 3), 255, np.uint8)])
     assert {*found.columns} >= {"called", "trained"}
+    assert found.columns.pop("blank") == ["no"] * 3 + ["yes"]
     for name, cells in found.columns.items():
         assert [row[name] for row in rows] == cells[:3], name
     assert found.blank == (False, False, False, True)
