@@ -89,3 +89,4 @@ __all__ = [
     "unique_images",
     "walk_files",
 ]
+__dir__ = __all__.copy
