@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -74,9 +75,11 @@ def predictions(scores, labels, classes=("benign", "malignant"), **known):
         **dict.fromkeys(("folds", "groups"), [None] * len(shares)),
     }
     names = [label if isinstance(label, str) else classes[label] for label in labels]
-    return PredictionTable.from_probabilities(
+    protocol = known.pop("protocol", "")
+    table = PredictionTable.from_probabilities(
         classes=classes, labels=names, probabilities=shares, **{"name": "t", **rows, **known}
     )
+    return replace(table, protocol=protocol)
 
 
 def saved(table, path):
