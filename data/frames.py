@@ -22,6 +22,7 @@ from ..core import (
     InputError,
     Many,
     Message,
+    MissingInputError,
     PathInput,
     converted,
     items_of,
@@ -131,6 +132,8 @@ def image_files(
     ------
     RefusedImageError
         An array or picture cannot be used, and there is no `failures`.
+    MissingInputError
+        There is no such file.
     InputError
         There are no images, or something is none.
     """
@@ -145,7 +148,11 @@ def image_files(
         with reworded(lambda text: text.replace(prefix, "")):
             for number, image in enumerate(sources):
                 if not isinstance(image, np.ndarray) and not hasattr(image, "getbands"):
-                    records += of_paths([converted(image, "images", Path)])
+                    path = converted(image, "images", Path)
+                    if not path.exists():
+                        text = "{}: no such image, folder or manifest; check {images}"
+                        raise MissingInputError(text, path)
+                    records += of_paths([path])
                     continue
                 path = Path(folder, f"array{number}")
                 try:

@@ -92,12 +92,12 @@ class PredictionTable:
 
     @property
     def keys(self) -> list[tuple[str, str, int | None]]:
-        """What a row is about: image, patch (empty for whole images) and fold; each stands once in a table."""
+        """Image, patch (empty for whole images) and fold of each row; each stands once in a table."""
         return list(zip(self.image_ids, self.patches or [""] * len(self), self.folds, strict=True))
 
     @property
     def first_rows(self) -> Integers:
-        """The first row about each image and patch, shape (distinct,), int64: repeated folds test all several times."""
+        """The first row about each image and patch, shape (distinct,), int64; repeated folds test all several times."""
         last_to_first = {key[:2]: row for row, key in reversed([*enumerate(self.keys)])}
         return np.array(sorted(last_to_first.values()), dtype=np.int64)
 
@@ -109,7 +109,7 @@ class PredictionTable:
 
     @property
     def divided(self) -> int:
-        """Number of groups of which a fold tests some images but not all: the others may have trained its model.
+        """Number of groups of which a fold tests some images but not all; the others may have trained its model.
 
         Hold-outs that keep groups whole test all images of a group wherever they test one, however often.
         """
@@ -123,7 +123,7 @@ class PredictionTable:
 
     @property
     def row_is(self) -> str:
-        """What a row is about: a patch of an image, an image, or a group, whose name is then that of its image."""
+        """What a row is about (a patch of an image, an image, or a group, whose name is then that of its image)."""
         if self.patches is not None:
             return "patch"
         if self.image_ids == self.groups:

@@ -269,3 +269,11 @@ def test_arrays_make_a_table_that_a_frame_gives_too(tmp_path):
 def test_arrays_are_checked_as_a_frame_is(fields, message):
     with pytest.raises(InputError, match=message):
         PredictionTable.from_probabilities(**{"name": "mine", **CLASSIFIED, **fields})
+
+
+def test_the_brier_score_of_two_classes_is_twice_that_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    table = PredictionTable.from_probabilities(**CLASSIFIED)
+    of_other = metrics.brier_score_loss(table.labels, table.probabilities[:, 1])
+    assert measure(table)["calibration"]["brier"].value == pytest.approx(2 * of_other)
+    assert "is twice that of scikit-learn" in measure.__doc__
