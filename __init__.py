@@ -26,6 +26,7 @@ _ROOMS = (
 )
 
 __all__ = ["__version__", *_ROOMS]
+__dir__ = __all__.copy
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -36,3 +36,4 @@ __all__ = [
     "list_heads",
     "train",
 ]
+__dir__ = __all__.copy

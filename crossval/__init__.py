@@ -18,3 +18,4 @@ from .outputs import (
 from .training import LabelledImages, Training, cross_validate
 
 __all__ = ["CrossValidation"]
+__dir__ = __all__.copy

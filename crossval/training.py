@@ -144,13 +144,12 @@ class LabelledImages:
             probabilities=probabilities,
             folds=[fold for _, fold in keys],
             groups=[self.groups[image] for image, _ in keys],
-            protocol=protocol,
         )
         counts = (
             np.bincount(trained[fold], minlength=len(self.classes)).tolist()
             for fold in table.fold_numbers
         )
-        return replace(table, trained=tuple(map(tuple, counts)))
+        return replace(table, protocol=protocol, trained=tuple(map(tuple, counts)))
 
 
 @dataclass(frozen=True)

@@ -90,3 +90,4 @@ __all__ = [
     "unique_images",
     "walk_files",
 ]
+__dir__ = __all__.copy

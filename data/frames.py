@@ -140,6 +140,8 @@ def image_files(
     ------
     RefusedImageError
         An array or picture cannot be used, and there is no `failures`.
+    MissingInputError
+        There is no such file.
     InputError
         There are no images, or something is none.
     """
@@ -159,6 +161,9 @@ def image_files(
                         records.append(save_image(image, path))
                     else:
                         path = converted(image, "images", Path)
+                        if not path.exists():
+                            text = "{}: no such image, folder or manifest; check {images}"
+                            raise MissingInputError(text, path)
                         records += of_paths([path])
                 except (ImageError, MissingInputError) as error:
                     if failures is None:

@@ -63,3 +63,4 @@ __all__ = [
     "list_all_encoders",
     "open_encoder",
 ]
+__dir__ = __all__.copy

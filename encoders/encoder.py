@@ -261,7 +261,7 @@ class Encoder:
 
     @property
     def model(self) -> Any:
-        """The network as a Keras model, which OpenVINO does not need: it is then built on first use."""
+        """The network as a Keras model, which OpenVINO does not need, so that it is then built on first use."""
         return self._backbone().model
 
     @property

@@ -98,12 +98,12 @@ class EncoderChoice:
 
     @property
     def source(self) -> str:
-        """The text after the runner: a folder, a file or a name; empty for a registered encoder."""
+        """The text after the runner, which is a folder, a file or a name; empty for a registered encoder."""
         return self.name.partition(":")[2]
 
     @property
     def label(self) -> str:
-        """The encoder's part of the name of a feature file: its name, or the runner and the name of the folder or file.
+        """The encoder's part of the name of a feature file (its name, or the runner and the name of a folder or file).
 
         Examples
         --------

@@ -107,3 +107,4 @@ __all__ = [
     "read_predictions",
     "write_predictions",
 ]
+__dir__ = __all__.copy

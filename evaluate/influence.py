@@ -63,7 +63,7 @@ class Part:
 
     @property
     def counts(self) -> bool:
-        """Whether rows are right or wrong, as those of shares and F1: not ranks (AUC) or distances (Brier score)."""
+        """Whether rows are right or wrong, as those of shares and F1, not ranks (AUC) or distances (Brier score)."""
         return self.finer < RANKED
 
 

@@ -292,7 +292,8 @@ def measure(
     Returns
     -------
     dict
-        By the keys of ``metrics.json``, which ``docs/files.md`` lists. Each figure is a `Figure`: its ``value``, its
+        By the keys of ``metrics.json``, which ``docs/files.md`` lists; ``calibration`` has the Brier score summed over
+        classes, which of two classes is twice that of scikit-learn. Each figure is a `Figure`: its ``value``, its
         ``interval`` (None if there is none), the ``method`` of that, and the ``reason`` why it cannot be estimated are
         attributes, and can be read by key, too. None where a figure is not defined.
         ``json.dumps(metrics, default=Figure.json)`` writes them.

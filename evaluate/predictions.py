@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..core import listed
+from ..core import InputError, Parameter, converted, listed
+from ..core.formats import as_frame
 from ..core.jobs import write_rows
 from .influence import Integers, Mask, Values
 
@@ -18,6 +20,9 @@ T = TypeVar("T")
 
 LEAST = 1e-12
 """Least probability: the logarithm of 0 has no temperature."""
+
+_SUM_TOLERANCE = 1e-3
+"""How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,12 @@ class PredictionTable:
 
     @property
     def keys(self) -> list[tuple[str, str, int | None]]:
-        """What a row is about: image, patch (empty for whole images) and fold; each stands once in a table."""
+        """Image, patch (empty for whole images) and fold of each row; each stands once in a table."""
         return list(zip(self.image_ids, self.patches or [""] * len(self), self.folds, strict=True))
 
     @property
     def first_rows(self) -> Integers:
-        """The first row about each image and patch, shape (distinct,), int64: repeated folds test all several times."""
+        """The first row about each image and patch, shape (distinct,), int64; repeated folds test all several times."""
         last_to_first = {key[:2]: row for row, key in reversed([*enumerate(self.keys)])}
         return np.array(sorted(last_to_first.values()), dtype=np.int64)
 
@@ -104,7 +109,7 @@ class PredictionTable:
 
     @property
     def divided(self) -> int:
-        """Number of groups of which a fold tests some images but not all: the others may have trained its model.
+        """Number of groups of which a fold tests some images but not all; the others may have trained its model.
 
         Hold-outs that keep groups whole test all images of a group wherever they test one, however often.
         """
@@ -118,7 +123,7 @@ class PredictionTable:
 
     @property
     def row_is(self) -> str:
-        """What a row is about: a patch of an image, an image, or a group, whose name is then that of its image."""
+        """What a row is about (a patch of an image, an image, or a group, whose name is then that of its image)."""
         if self.patches is not None:
             return "patch"
         if self.image_ids == self.groups:
@@ -157,35 +162,106 @@ class PredictionTable:
     def from_probabilities(
         cls,
         *,
-        classes: Sequence[str],
-        labels: Sequence[str],
-        probabilities: Values,
-        **fields: Any,
+        classes: Iterable[Any],
+        labels: Iterable[Any],
+        probabilities: Any,
+        name: str = "predictions",
+        image_ids: Iterable[Any] | None = None,
+        folds: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
     ) -> PredictionTable:
         """Make a table; the predicted class is the one of the highest probability, the first of equals.
 
         Parameters
         ----------
         classes : sequence of str
-        labels : sequence of str
+            In the order of the columns of `probabilities`.
+        labels : sequence of str, n of them
             The true class of each row.
-        probabilities : ndarray of float64, shape (n, classes)
-        **fields
-            The other attributes; what rows have may be a list.
+        probabilities : array of float, shape (n, classes)
+        name : str
+        image_ids : sequence of str, optional
+            By default the number of each row, from 0.
+        folds : sequence of (int or None), optional
+            The fold that tested each row: the AUC is of pairs within folds. By default all rows are one test set.
+        groups : sequence of (str or None), optional
+            Patient or slide of each row, by which intervals are made. By default each image counts as a unit.
+
+        Raises
+        ------
+        InputError
+            Another number of rows than `probabilities` has, an unknown label, a probability that is NaN, negative or
+            does not add up to 1.
         """
-        numbers = {label: number for number, label in enumerate(classes)}
-        fields = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields.items()
+        shares = np.asarray(probabilities, dtype=np.float64)
+        texts = tuple[str | None, ...]
+        names = converted(classes, "classes", texts)
+        if shares.shape[1:] != (len(names),) or not shares.size:
+            text = "`probabilities`: give a row per image and a column for each of {} classes, not the shape {}"
+            raise InputError(text, len(names), shares.shape)
+        nothing = [None] * len(shares)
+        ids = range(len(shares)) if image_ids is None else image_ids
+        rows = {
+            "labels": converted(labels, "labels", texts),
+            "image_ids": converted(ids, "image_ids", texts),
+            "folds": converted(
+                nothing if folds is None else folds, "folds", tuple[int | None, ...]
+            ),
+            "groups": converted(nothing if groups is None else groups, "groups", texts),
         }
-        true = np.array([numbers[label] for label in labels], dtype=np.int64)
+        for parameter, values in rows.items():
+            if len(values) != len(shares):
+                text = "{}: {} values for {} rows of `probabilities`"
+                raise InputError(text, Parameter(parameter), len(values), len(shares))
+        true = rows.pop("labels")
+        for row, (label, values) in enumerate(zip(true, shares.tolist(), strict=True)):
+            where = f"{name}, in row {row}"
+            if label not in names:
+                text = "{}: label {!r} is not among the classes {}"
+                raise InputError(text, where, label, ", ".join(names))
+            check_shares(where, dict(zip(names, values, strict=True)))
         return cls(
-            classes=tuple(classes),
-            labels=true,
-            probabilities=probabilities,
-            predicted=probabilities.argmax(axis=1),
-            **fields,
+            name=name,
+            classes=names,
+            labels=np.array([*map(names.index, true)], dtype=np.int64),
+            probabilities=shares,
+            predicted=shares.argmax(axis=1),
+            **rows,
         )
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` that `evaluate` takes: image_id, label, predicted, p_CLASS, and group.
+
+        Columns ``fold`` and ``patch`` are there if rows name any.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        names = np.array(self.classes)
+        columns: dict[str, Any] = {
+            "image_id": self.image_ids,
+            "label": names[self.labels],
+            "predicted": names[self.predicted],
+        }
+        if self.probabilities is not None:
+            columns |= {
+                f"p_{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)
+            }
+        optional = {"patch": self.patches, "fold": self.folds, "group": self.groups}
+        columns |= {name: values for name, values in optional.items() if values and any(values)}
+        return as_frame(columns)
+
+
+def check_shares(where: str, shares: Mapping[str, float]) -> None:
+    """Refuse the probabilities of a row, by column, if one is none, or they do not sum to 1."""
+    for column, share in shares.items():
+        if not 0.0 <= share <= 1.0 + _SUM_TOLERANCE:
+            raise InputError(f"{where}: {column} is {share}, not a probability between 0 and 1")
+    total = sum(shares.values())
+    if not math.isclose(total, 1.0, abs_tol=_SUM_TOLERANCE):
+        raise InputError(f"{where}: the probabilities sum to {total:.4g}, not 1")
 
 
 class Answers(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,15 +48,12 @@ from ..data import (
     report_findings,
     spell_labels,
 )
-from .predictions import PredictionTable
+from .predictions import PredictionTable, check_shares
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
 _YES = ("yes", "True")
 """In tables of `predict`, and of data frames."""
-
-_SUM_TOLERANCE = 1e-3
-"""How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
 
 
 @dataclass(frozen=True)
@@ -439,20 +435,16 @@ class _Parser(NamedTuple):
 
     def _probabilities(self, where: str, cells: Mapping[str, str]) -> tuple[float, ...]:
         """Return the probability of each class; 0 for one without a column."""
-        values = [0.0] * len(self.classes)
+        shares = {}
         for column in self.columns.scores:
             try:
-                value = decimal_of(cells[column])
+                shares[column] = decimal_of(cells[column])
             except ValueError:
                 raise InputError(f"{where}: {column} is {cells[column]!r}, not a number") from None
-            if not 0.0 <= value <= 1.0 + _SUM_TOLERANCE:
-                raise InputError(f"{where}: {column} is {value}, not a probability between 0 and 1")
-            name = column.removeprefix("p_")
-            values[self._place(where, "column p_", name, self.scores)] = value
-        if not math.isclose(sum(values), 1.0, abs_tol=_SUM_TOLERANCE):
-            raise InputError(
-                f"{where}: the probabilities of {cells[self.columns.image]} sum to {sum(values):.4g}, not 1"
-            )
+        check_shares(where, shares)
+        values = [0.0] * len(self.classes)
+        for column, share in shares.items():
+            values[self._place(where, "column p_", column.removeprefix("p_"), self.scores)] = share
         return tuple(values)
 
     def _largest(self, where: str, name: str, probabilities: tuple[float, ...]) -> int:

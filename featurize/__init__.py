@@ -56,6 +56,7 @@ __all__ = [
     "open_store",
     "read_embeddings",
 ]
+__dir__ = __all__.copy
 
 
 def __getattr__(name: str) -> Any:

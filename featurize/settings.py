@@ -370,7 +370,7 @@ class FeaturizeSettings(Settings):
 
     @property
     def crops_at_once(self) -> int:
-        """Crops in one pass, at most: the batch size, or what ``auto`` means with this engine on this machine."""
+        """Crops in one pass, at most (the batch size, or what ``auto`` means with this engine on this machine)."""
         if not isinstance(self.batch_size, str):
             return self.batch_size
         if not self.on_keras or not visible_gpus():
@@ -383,7 +383,7 @@ class FeaturizeSettings(Settings):
 
     @property
     def needs(self) -> tuple[View, ...]:
-        """Views for which an image must be large enough: none if small images are padded."""
+        """Views for which an image must be large enough; none if small images are padded."""
         if self.pad != "none":
             return ()
         return self.views

@@ -56,8 +56,8 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
         Raises
         ------
-        InputError
-            There are no images.
+        MissingInputError, InputError
+            There is no such file, or there are no images.
         ImageError
             An image cannot be decoded or used.
         WeightsError

@@ -21,3 +21,4 @@ __all__ = [
     "list_networks",
     "parse_patches",
 ]
+__dir__ = __all__.copy

@@ -32,3 +32,4 @@ __all__ = [
     "find_bundle",
     "predict",
 ]
+__dir__ = __all__.copy

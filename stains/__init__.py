@@ -34,3 +34,4 @@ __all__ = [
     "optical_density",
     "treat",
 ]
+__dir__ = __all__.copy

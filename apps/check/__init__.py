@@ -10,3 +10,4 @@ from .run import Preflight, StainSurvey, preflight
 from .show import one_of_each, preflight_json, preflight_text, write_preflight
 
 __all__ = ["Preflight", "ProtocolCheck", "StainSurvey", "ViewFit", "preflight"]
+__dir__ = __all__.copy

@@ -20,3 +20,4 @@ from .regions import outline, write_regions
 from .run import ExplainResult, explain
 
 __all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain"]
+__dir__ = __all__.copy

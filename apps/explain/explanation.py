@@ -196,7 +196,7 @@ class Explanation:
 
     @property
     def warm_above(self) -> bool:
-        """Whether values above white are warm: warm speaks for the positive of two classes, else for the called one."""
+        """Whether values above white are warm, which speaks for the positive of two, else for the called class."""
         return (self.positive or self.called) in {"", self.target}
 
     @property
@@ -214,7 +214,7 @@ class Explanation:
 
     @property
     def margin(self) -> str:
-        """The line on the colours: the warning of a contradiction, what they are, the base, and the values."""
+        """The line on the colours, with the warning of a contradiction, what they are, the base, and the values."""
         if self.values is None:
             return ""
         colours = self.unit

@@ -18,3 +18,4 @@ __all__ = [
     "reproduce",
     "trial",
 ]
+__dir__ = __all__.copy

@@ -10,3 +10,4 @@ from .status import RunStatus, ShardState, Stage, read_status, status_lines
 from .submission import cancel, options_of, preview, refuse_live, start
 
 __all__ = ["RunStatus", "ShardState", "Stage", "read_status"]
+__dir__ = __all__.copy

@@ -160,7 +160,7 @@ class Work(Settings):
 
     @property
     def is_whole(self) -> bool:
-        """Whether this process does all of the work on this machine: no check, no shard, and no workers of Dask."""
+        """Whether this process does all of the work on this machine, without check, shard and workers of Dask."""
         return not (self.checks or self.shard or self.dask)
 
     def refuse_shard(self, reason: str) -> None:

@@ -29,3 +29,4 @@ from .sections import class_grid
 from .tables import PublishedFigure, PublishedTable, write_published
 
 __all__ = ["PublishedTable", "write_evaluation"]
+__dir__ = __all__.copy

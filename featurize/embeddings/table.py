@@ -77,7 +77,7 @@ class Embeddings:
 
     @property
     def name(self) -> str:
-        """Name of their feature file: the file's name without its suffix, or the folder's name."""
+        """Name of their feature file (the file's name without its suffix, or the folder's name)."""
         return self.path.name if self.path.is_dir() else self.path.stem
 
     @property

@@ -1,9 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from bchisto.core import InputError, MissingInputError
-from bchisto.evaluate import default_positive, read_predictions, write_predictions
+from bchisto.evaluate import (
+    PredictionTable,
+    default_positive,
+    evaluate,
+    measure,
+    read_predictions,
+    write_predictions,
+)
 
 
 def write(path, text, encoding="utf-8"):
@@ -64,7 +72,7 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
         ("image_id,label,p_a,p_b\n", "no row has a label"),
         (
             "image_id,label,p_a,p_b\nx,a,0.4,0.4\n",
-            r"t\.csv:2: the probabilities of x sum to 0\.8, not 1",
+            r"t\.csv:2: the probabilities sum to 0\.8, not 1",
         ),
         ("image_id,label,p_a,p_b\nx,a,nan,1\n", r"t\.csv:2: p_a is nan, not a probability"),
         ("image_id,label,p_a,p_b\nx,a,,1\n", r"t\.csv:2: p_a is '', not a number"),
@@ -193,3 +201,79 @@ def test_classes_that_differ_in_punctuation_stay_apart(tmp_path):
     assert table.predicted.tolist() == [0, 1]
     table = read_text(tmp_path, "image_id,label,predicted\n1,1-0,10\n2,10,10\n")
     assert (table.classes, table.labels.tolist()) == (("1-0", "10"), [0, 1])
+
+
+CLASSIFIED = {
+    "classes": np.array(["a", "b"]),
+    "labels": np.array(["a", "b", "b", "a"]),
+    "probabilities": np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]]),
+}
+
+
+def test_arrays_make_a_table_that_a_frame_gives_too(tmp_path):
+    """Rows have numbers as names; groups, folds and names are arrays, as scikit-learn has them."""
+    plain = PredictionTable.from_probabilities(**CLASSIFIED)
+    assert (plain.name, plain.image_ids) == ("predictions", ("0", "1", "2", "3"))
+    assert (plain.folds, plain.groups) == ((None,) * 4, (None,) * 4)
+    table = PredictionTable.from_probabilities(
+        **CLASSIFIED,
+        name="mine",
+        image_ids=np.array([7, 8, 9, 10]),
+        folds=np.array([1, 1, 2, 2]),
+        groups=np.array(["p", "p", "q", "q"]),
+    )
+    assert (table.image_ids, table.folds) == (("7", "8", "9", "10"), (1, 1, 2, 2))
+    assert {type(value) for value in (*table.image_ids, *table.groups, *table.classes)} == {str}
+    metrics = measure(table)
+    assert metrics["units"]["kind"] == "group"
+    assert metrics["accuracy"].value == 0.75
+    pandas = pytest.importorskip("pandas")
+    frame = table.to_pandas()
+    assert list(frame) == ["image_id", "label", "predicted", "p_a", "p_b", "fold", "group"]
+    assert list(frame.predicted) == ["a", "b", "b", "b"]
+    assert list(plain.to_pandas()) == list(frame)[:-2]
+    evaluation = evaluate({"mine": frame}, out=tmp_path / "e")
+    assert evaluation.panels[0].metrics["auc"] == metrics["auc"]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (again,) = read_predictions(tmp_path / "t.csv")
+    pandas.testing.assert_frame_equal(again.to_pandas(), frame.astype({"image_id": str}))
+    patches = replace(table, patches=("x", "y", "x", "y"))
+    assert list(patches.to_pandas()["patch"]) == ["x", "y", "x", "y"]
+    assert "p_a" not in replace(table, probabilities=None).to_pandas()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": ["a", "b", "c", "a"]}, "mine, in row 2: label 'c' is not among the classes a"),
+        ({"labels": ["a"]}, "`labels`: 1 values for 4 rows of `probabilities`"),
+        ({"labels": [0.5] * 4}, "labels=0.5: give a text"),
+        ({"image_ids": ["x"]}, "`image_ids`: 1 values for 4 rows"),
+        ({"folds": np.array([1, 2])}, "`folds`: 2 values for 4 rows"),
+        ({"folds": [1.5] * 4}, "folds=1.5: give a whole number"),
+        ({"groups": np.array(["p"] * 5)}, "`groups`: 5 values for 4 rows"),
+        ({"classes": ["a"]}, r"each of 1 classes, not the shape \(4, 2\)"),
+        (
+            {"probabilities": [0.1, 0.2, 0.3, 0.4]},
+            r"a column for each of 2 classes, not the .*\(4,\)",
+        ),
+        ({"probabilities": np.empty((0, 2))}, r"a row per image .* not the shape \(0, 2\)"),
+        (
+            {"probabilities": [[1, 0]] * 3 + [[0.5, 0.4]]},
+            "in row 3: the probabilities sum to 0.9, not",
+        ),
+        ({"probabilities": [[1, 0], [1.2, -0.2]] * 2}, "in row 1: a is 1.2, not a probability"),
+        ({"probabilities": [[np.nan, 0.5]] * 4}, "in row 0: a is nan, not a probability between"),
+    ],
+)
+def test_arrays_are_checked_as_a_frame_is(fields, message):
+    with pytest.raises(InputError, match=message):
+        PredictionTable.from_probabilities(**{"name": "mine", **CLASSIFIED, **fields})
+
+
+def test_the_brier_score_of_two_classes_is_twice_that_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    table = PredictionTable.from_probabilities(**CLASSIFIED)
+    of_other = metrics.brier_score_loss(table.labels, table.probabilities[:, 1])
+    assert measure(table)["calibration"]["brier"].value == pytest.approx(2 * of_other)
+    assert "is twice that of scikit-learn" in measure.__doc__

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.core import ImageError, InputError
+from bchisto.core import ImageError, InputError, MissingInputError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.featurize import FeaturizeSettings, ImageFeatures, featurize, load_features
@@ -102,7 +102,6 @@ def test_micrometres_of_arrays(fixed, files):
     ("images", "message"),
     [
         ([], "`images`: there is none"),
-        ("gone.png", "^gone.png: no such file"),
         ([3], "^images=3: give a path"),
         (np.zeros((40, 40), np.uint8), r"^array0: an array of uint8 and shape \(40, 40\)"),
         (np.zeros((40, 40, 3), np.uint8), "^array0: 36x36 at scale 0.9 is smaller than the crop"),
@@ -111,6 +110,11 @@ def test_micrometres_of_arrays(fixed, files):
 def test_what_is_refused(fixed, images, message):
     with pytest.raises((InputError, ImageError), match=message):
         ImageFeatures(fixed).transform(images)
+
+
+def test_a_missing_file_is_a_missing_input(fixed):
+    with pytest.raises(MissingInputError, match="^gone.png: no such image"):
+        ImageFeatures(fixed).transform("gone.png")
 
 
 def test_two_encoders_of_one_name(tmp_path):

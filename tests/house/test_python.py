@@ -245,6 +245,18 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
         names["predictions"].probabilities[0], names["predictions"].probabilities[1]
     )
     assert names["frame"].shape[0] == 12
+    mine, figures = names["mine"], names["figures"]
+    assert figures["units"]["kind"] == "group"
+    assert figures["folds"] == [1, 2, 3, 4, 5]
+    assert figures["accuracy"].interval
+    aucs = [
+        (mine.probabilities[i, 1] > mine.probabilities[j, 1])
+        + (mine.probabilities[i, 1] == mine.probabilities[j, 1]) / 2
+        for i in np.flatnonzero(mine.labels == 1)
+        for j in np.flatnonzero(mine.labels == 0)
+        if mine.folds[i] == mine.folds[j]
+    ]
+    assert figures["auc"].value == pytest.approx(np.mean(aucs))
     with (tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv").open() as handle:
         fold_of = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}
     for fold, (train_rows, test_rows) in enumerate(names["same_folds"], start=1):

@@ -1,5 +1,6 @@
 """The reference of Python: a page a room, of which a reader sees words and values that can be typed."""
 
+import functools
 import html
 import importlib
 import importlib.util
@@ -42,6 +43,48 @@ def texts_of(name, item):
 
 
 ENTRY_POINTS = {"bchisto.heads", "bchisto.metrics", "bchisto.encoders", "bchisto.stains"}
+
+
+def printed_back_to_front(items):
+    """Return the properties whose first line has a colon, before which the site prints what stands after it."""
+    return [
+        f"{name}.{member}"
+        for name, item in items
+        if inspect.isclass(item)
+        for member, value in vars(item).items()
+        if not member.startswith("_") and not callable(value)
+        if ": " in (inspect.getdoc(value) or "").partition("\n")[0]
+        and isinstance(value, (property, functools.cached_property))
+    ]
+
+
+def test_a_property_is_told_in_order():
+    assert printed_back_to_front(public()) == []
+
+    class Table:
+        @property
+        def rows(self):
+            """What it has: rows."""
+
+        @functools.cached_property
+        def columns(self):
+            """What it has, too: columns."""
+
+        @property
+        def cells(self):
+            """What else it has.
+
+            For example: cells.
+            """
+
+    assert printed_back_to_front([("Table", Table)]) == ["Table.rows", "Table.columns"]
+
+
+def test_tab_shows_the_public_names_of_a_room():
+    for room in {name.rpartition(".")[0] for name, _ in public()}:
+        module = importlib.import_module(room)
+        if not room.startswith("bchisto.core"):
+            assert dir(module) == sorted(module.__all__), room
 
 
 def private_references(name, item, names):

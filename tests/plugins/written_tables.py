@@ -73,9 +73,17 @@ def predictions(scores, labels, classes=("benign", "malignant"), **known):
         "image_ids": [f"i{k}" for k in range(len(shares))],
         **dict.fromkeys(("folds", "groups"), [None] * len(shares)),
     }
-    names = [label if isinstance(label, str) else classes[label] for label in labels]
-    return PredictionTable.from_probabilities(
-        classes=classes, labels=names, probabilities=shares, **{"name": "t", **rows, **known}
+    numbers = {name: number for number, name in enumerate(classes)}
+    fields = {"name": "t", **rows, **known}
+    return PredictionTable(  # of any numbers, which `from_probabilities` refuses
+        classes=tuple(classes),
+        labels=np.array([numbers.get(label, label) for label in labels], dtype=np.int64),
+        probabilities=shares,
+        predicted=shares.argmax(axis=1),
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        },
     )
 
 

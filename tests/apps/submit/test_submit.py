@@ -98,7 +98,7 @@ def test_two_processes_end_as_one_does(cli, completed, tissue, tmp_path):
         ),
         (
             ("evaluate", "TABLE", "--out", "RUN"),
-            "evaluate: ... table.csv:2: the probabilities of 1 sum to",
+            "evaluate: ... table.csv:2: the probabilities sum to",
         ),
         (("explain", "RUN", "--images", "IMAGES", "--out", "RUN"), "explain: "),
         (("boost", "--out", "RUN"), "boost: "),
