@@ -118,6 +118,13 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
         raise output_error(error, "no temporary folder can be made (TMPDIR)") from error
 
 
+def _present(path: Path) -> Path:
+    """Return a path that is there; others are refused."""
+    if not path.exists():
+        raise MissingInputError("{}: no such image, folder or manifest; check {images}", path)
+    return path
+
+
 @contextlib.contextmanager
 def image_files(
     images: Many[Image],
@@ -161,10 +168,7 @@ def image_files(
                         records.append(save_image(image, path))
                     else:
                         path = converted(image, "images", Path)
-                        if not path.exists():
-                            text = "{}: no such image, folder or manifest; check {images}"
-                            raise MissingInputError(text, path)
-                        records += of_paths([path])
+                        records += of_paths([_present(path)])
                 except (ImageError, MissingInputError) as error:
                     if failures is None:
                         raise
