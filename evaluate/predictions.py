@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..core import InputError, Parameter, converted, listed
+from ..core import InputError, converted, listed
 from ..core.formats import as_frame
 from ..core.jobs import write_rows
 from .influence import Integers, Mask, Values
@@ -195,13 +195,13 @@ class PredictionTable:
         """
         shares = np.asarray(probabilities, dtype=np.float64)
         texts = tuple[str | None, ...]
-        names = converted(classes, "classes", texts)
+        names = converted(classes, "classes", tuple[str, ...])
         if shares.shape[1:] != (len(names),) or not shares.size:
             text = "`probabilities`: give a row per image and a column for each of {} classes, not the shape {}"
             raise InputError(text, len(names), shares.shape)
         nothing = [None] * len(shares)
         ids = range(len(shares)) if image_ids is None else image_ids
-        rows = {
+        rows: dict[str, Any] = {
             "labels": converted(labels, "labels", texts),
             "image_ids": converted(ids, "image_ids", texts),
             "folds": converted(
@@ -211,8 +211,9 @@ class PredictionTable:
         }
         for parameter, values in rows.items():
             if len(values) != len(shares):
-                text = "{}: {} values for {} rows of `probabilities`"
-                raise InputError(text, Parameter(parameter), len(values), len(shares))
+                raise InputError(
+                    f"`{parameter}`: {len(values)} values for {len(shares)} rows of `probabilities`"
+                )
         true = rows.pop("labels")
         for row, (label, values) in enumerate(zip(true, shares.tolist(), strict=True)):
             where = f"{name}, in row {row}"
