@@ -49,7 +49,7 @@ TOKENS = {
     "crossval": 4_373,
     "data": 52_300,
     "encoders": 26_028,
-    "evaluate": 46_700,
+    "evaluate": 46_750,
     "featurize": 30_700,
     "finetune": 22_950,
     "predict": 16_000,
