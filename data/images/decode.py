@@ -73,7 +73,7 @@ def save_image(image: Any, path: Path) -> ImageRecord:
     Raises
     ------
     RefusedImageError
-        The array is not an RGB image, or the picture is of a kind that PNG has not, such as CMYK.
+        The array is not an RGB image, or the picture is damaged, closed, or of a kind that PNG has not, such as CMYK.
     OutputError
         The file cannot be written; `DiskFullError` if the disk is full.
     """
@@ -83,11 +83,13 @@ def save_image(image: Any, path: Path) -> ImageRecord:
         if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
             text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
             raise RefusedImageError(text, path.name, image.dtype, image.shape)
-        picture = Image.fromarray(np.ascontiguousarray(image))
-    else:
-        picture = ImageOps.exif_transpose(image)
+        image = Image.fromarray(np.ascontiguousarray(image))
     try:
-        picture.save(path, "PNG", compress_level=1)
+        image = ImageOps.exif_transpose(image)  # pixels of a picture are first read here
+    except (OSError, ValueError) as error:
+        raise RefusedImageError("{}: damaged or closed: {}", path.name, error) from error
+    try:
+        image.save(path, "PNG", compress_level=1)
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the picture
             raise output_error(error, f"{path.name}: cannot be written to {path.parent}") from error

@@ -3,6 +3,7 @@
 import csv
 import errno
 import html
+import io
 import json
 import logging
 import os
@@ -471,3 +472,23 @@ def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
     assert frame["called"].tolist() == found.columns["called"]
     assert frame["blank"].tolist() == [False, False, False, True]
     assert not {"label", "group", "fold"} & {*frame}
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpeg"])
+def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(predictor, tissue, suffix):
+    from PIL import Image
+
+    file = sorted(tissue.rglob("*.png"))[0]
+    stream = io.BytesIO()
+    with Image.open(file) as picture:
+        picture.convert("RGB").save(stream, suffix)
+    content = stream.getvalue()
+    half = Image.open(io.BytesIO(content[: len(content) // 2]))
+    with pytest.raises(ImageError, match="array0: damaged or closed: "):
+        predictor.predict(half)
+    closed = Image.open(io.BytesIO(content))
+    closed.close()
+    whole = Image.open(io.BytesIO(content))
+    answer = predictor.predict([half, closed, whole], skip_errors=True)
+    assert answer.image_ids == ("array2",)
+    assert [*answer.failures] == ["array0", "array1"]
