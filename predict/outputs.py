@@ -52,8 +52,8 @@ class PredictResult:
         Number of images whose label is a class of the model.
     outliers : str
         Number of outliers and what the mark means; empty if the model file has no reference for it.
-    verdict : str
-        Whether the model is better than chance, as of `Predictor`.
+    model : Path or None
+        The model file, if something was written.
     unchanged : bool
         Whether nothing was written, since `PredictSettings.update` found nothing new. Counts and verdict are then
         left out.
@@ -71,8 +71,13 @@ class PredictResult:
     sureness: str = ""
     labelled: int = 0
     outliers: str = ""
-    verdict: str = ""
+    model: Path | None = None
     unchanged: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """Whether the model is better than chance, as of `Predictor`."""
+        return "" if self.model is None else str(known_of(self.model)["verdict"])
 
     def _repr_html_(self) -> str:
         lines = [*self.banners, self.called, self.sureness, self.outliers, f"table: {self.path}"]
@@ -156,7 +161,7 @@ def write_outputs(
         unsure=unsure,
         sureness="; ".join(filter(None, (sureness, shown.mixed))),
         outliers="" if shown.outliers is None else shown.outliers.summary,
-        verdict=known_of(predicted.model)["verdict"],
+        model=predicted.model,
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
 

@@ -40,7 +40,7 @@ TOKENS = {
     "apps/explain": 15_538,
     "apps/next": 4_860,
     "apps/recipes": 26_600,
-    "apps/serve": 13_025,
+    "apps/serve": 13_035,
     "apps/slides": 22_412,
     "apps/submit": 10_850,
     "boost": 21_768,
@@ -52,7 +52,7 @@ TOKENS = {
     "evaluate": 46_750,
     "featurize": 30_700,
     "finetune": 22_950,
-    "predict": 16_000,
+    "predict": 16_250,
     "root": 2_032,
     "stains": 6_750,
 }
