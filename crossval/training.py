@@ -305,7 +305,11 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
         )
 
     def note_work(self, units: Sequence[Any], environments: Sequence[Mapping[str, str]]) -> None:
-        """Record the environment in which the missing units are trained."""
+        """Record the environment in which the missing units are trained, and tell that models are replaced."""
+        if (self.folder / "model.bchisto").exists() and self._image_change() == ImageChange():
+            _log.warning(
+                "%s: models whose inputs changed, or that are gone, are trained again", self.folder
+            )
         self.checked_folder.note_work(environments, **self.resources.recorded)
 
     def list_units(self, units: Sequence[Any]) -> None:

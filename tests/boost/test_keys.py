@@ -1,10 +1,13 @@
 """Models are made under keys, and folders of stage 2 are held to their settings."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from bchisto.boost import units
 from bchisto.core import BchistoError, SettingsConflictError, StoreError
+from bchisto.core.jobs import Work
+from bchisto.featurize import featurize
 from packs import PARAMS, models_in, packs_in, train_small
 
 PAIR = "boost/3-lightgbm"
@@ -80,3 +83,19 @@ def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):
     ):
         train_small(run)
     assert not texts(run)
+
+
+def test_models_that_are_replaced_are_told(described, tissue, tiny_settings, tmp_path, caplog):
+    """As if features of other augmentations were made into the same folder; not if nothing changed."""
+    run = tmp_path / "run"
+    shutil.copytree(described, run)
+    text = "models whose inputs changed, or that are gone, are trained again"
+    train_small(run)
+    train_small(run)
+    assert text not in caplog.text
+    more = replace(tiny_settings, augmentations=3)
+    featurize(tissue, out=run, settings=more, work=Work(jobs=1))
+    before = (run / PAIR / "model.bchisto").read_bytes()
+    train_small(run)
+    assert f"{run / PAIR}: {text}" in caplog.text
+    assert (run / PAIR / "model.bchisto").read_bytes() != before

@@ -46,7 +46,7 @@ TOKENS = {
     "boost": 21_768,
     "commands": 15_830,
     "core": 42_300,
-    "crossval": 4_373,
+    "crossval": 4_380,
     "data": 52_300,
     "encoders": 26_028,
     "evaluate": 46_750,
