@@ -5,11 +5,13 @@ Errors then name rows of a frame, and the position of an image.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import logging
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -34,6 +36,7 @@ from ..core.formats import FOLD, Pixels
 from ..core.jobs import atomic_output, ensure_folder
 from .dataset import ImageRecord
 from .images import save_image
+from .layouts.manifest import FRAME_FOLDER
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -109,6 +112,21 @@ def _of_frame(path: Path, index: Any, text: str) -> str:
         text = re.sub(rf"(?<={re.escape(str(path))}):(?=\d)", ", in line ", text)
         text = re.sub(r"(?<=\bin )line (\d+)", row, text)
     return text.replace(str(path), path.stem)
+
+
+def frame_file(images: Any) -> Any:
+    """Return a data frame as a manifest that is removed when the program ends; anything else as it is."""
+    if not hasattr(images, "to_csv"):
+        return images
+    try:
+        folder = tempfile.mkdtemp(prefix=FRAME_FOLDER)
+    except OSError as error:
+        raise output_error(error, "no temporary folder can be made (TMPDIR)") from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, "frame.csv")
+    with atomic_output(path) as temporary:
+        images.to_csv(temporary, index=False)
+    return path
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:

@@ -463,6 +463,49 @@ def test_what_values_hold_is_said_in_a_line(boosted, run_copy):
     assert repr(result) == f"CrossValidation({folder!r}, {result.models} models, assembled=True)"
 
 
+def test_a_data_frame_of_images_is_read_as_its_manifest_in_the_working_folder(
+    tissue, tmp_path, monkeypatch, tiny_settings
+):
+    """Its paths start there, and a run of one resumes with another, which is a file of another name."""
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tissue, "t")
+    files = sorted(Path("t").rglob("*.png"))
+    frame = pandas.DataFrame({"path": [str(file) for file in files]})
+    frame["label"] = [file.parent.name for file in files]
+    frame["patient"] = [f"p{number // 2}" for number in range(len(files))]
+    frame.to_csv("images.csv", index=False)
+    options = {"classes": ["malignant", "benign"], "label_from": 2}
+    of_file = ImageSelection("images.csv", **options).read()
+    of_frame = ImageSelection(frame, **options).read()
+    assert (of_frame.records, of_frame.classes) == (of_file.records, of_file.classes)
+    assert len(of_frame.records) == 12
+    shutil.move("images.csv", "away.csv")
+    work = Work(jobs=1)
+    options = {"out": "run", "settings": tiny_settings, "work": work}
+    made = featurize(ImageSelection(frame), **options)
+    before = made.stores[0].stat().st_mtime_ns
+    again = featurize(ImageSelection(frame.copy()), **options)
+    assert again.stores == made.stores
+    assert again.stores[0].stat().st_mtime_ns == before
+    (result,) = train(out="run", folds=3, settings=BoostSettings(seeds=1), work=work)
+    assert len(result.panel.table) == 12
+
+
+def test_a_data_frame_of_images_leaves_no_file():
+    """Its temporary manifest is gone when the program ends."""
+    pytest.importorskip("pandas")
+    code = (
+        "import pandas; from bchisto.data import ImageSelection; "
+        "print(ImageSelection(pandas.DataFrame({'path': ['a.png']})).images)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert Path(printed.strip()).name == "frame.csv"
+    assert not Path(printed.strip()).parent.exists()
+
+
 def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
     pandas = pytest.importorskip("pandas")
     table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
