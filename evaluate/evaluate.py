@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..core import InputError, Many, PathInput, converted, counted, few, html_lines, html_table
 from ..core.formats import as_frame
@@ -26,6 +26,8 @@ from .variance import Entry, Figure, Metrics, as_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    _Source: TypeAlias = PathInput | DataFrame | PredictionTable
 
 SCHEMA = 2
 """Version of what ``metrics.json`` holds."""
@@ -131,7 +133,7 @@ _MOST_NOTES = 3
 
 
 def evaluate(
-    sources: Many[PathInput | DataFrame] | Mapping[str, DataFrame],
+    sources: Many[_Source] | Mapping[str, _Source],
     *,
     out: PathInput,
     view: TwoClassView | None = None,
@@ -144,9 +146,9 @@ def evaluate(
 
     Parameters
     ----------
-    sources : sequence of path or pandas.DataFrame
+    sources : sequence of path, pandas.DataFrame or PredictionTable
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken. A data frame has the columns
-        of such a file, and is written to `out` as one; a mapping gives data frames the names of its keys.
+        of such a file, and is written to `out` as one; a mapping gives tables the names of its keys.
     out : str or Path
         Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read. Those of an earlier
         call are overwritten.
@@ -181,18 +183,15 @@ def evaluate(
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = Aggregation.of(aggregation).steps()
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
-    with with_files(sources, folder, reader.banners) as files:
-        paths = converted(files, "sources", tuple[Path, ...])
-        if not paths:
-            raise InputError("`sources`: give at least one table")
-        return _evaluated(
-            paths, others, folder=folder, reader=reader, tables=TableChoice.of(tables)
-        )
+    with with_files(sources, folder, reader.banners) as (paths, names):
+        tables = TableChoice.of(tables)
+        return _evaluated(paths, others, names, folder=folder, reader=reader, tables=tables)
 
 
 def _evaluated(
-    sources: tuple[Path, ...],
-    others: tuple[Path, ...],
+    sources: Sequence[Path],
+    others: Sequence[Path],
+    names: Mapping[Path, str],
     *,
     folder: Path,
     reader: _Reader,
@@ -206,7 +205,8 @@ def _evaluated(
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     for panel in internal:
         reader.groups_of_training.update(filter(None, panel.table.groups))
-    read = reader.panels(tables_of(sources), tables)
+    named = [(path, names.get(path, name)) for path, name in tables_of(sources)]
+    read = reader.panels(named, tables)
     compared = named_alike([panel.table for panel in read])
     added = with_choices(compared, [panel.metrics for panel in read])
     added = [_of_larger_choice(*pair) for pair in zip(added, read, strict=True)]

@@ -548,9 +548,47 @@ def test_data_frames_by_name(boosted, tmp_path):
     mine.write_text("of a user")
     evaluate({"mine": frame}, out=tmp_path / "b", bootstrap=0)
     assert mine.read_text() == "of a user"
-    for name, value in (("a/b", frame), ("..", "x.csv"), ("x", "x.csv")):
-        with pytest.raises(InputError, match="give a data frame by a name without slash"):
-            evaluate({name: value}, out=tmp_path / "c", bootstrap=0)
+    for value in (frame, mine):
+        with pytest.raises(InputError, match="`sources` a/b: give this table a name without slash"):
+            evaluate({"a/b": value}, out=tmp_path / "c", bootstrap=0)
+    with pytest.raises(InputError, match="`sources`: give at least one table"):
+        evaluate({}, out=tmp_path / "c", bootstrap=0)
+
+
+def test_tables_files_and_folders_by_name(boosted, tmp_path):
+    """A mapping holds prediction tables, files and run folders beside frames; what a run knows of a file stays."""
+    pytest.importorskip("pandas")
+    file = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    (table,) = read_predictions(file)
+    copy = shutil.copytree(boosted, tmp_path / "run")
+    sources = {"frame": table.to_pandas(), "table": table, "file": file, "folder": str(copy)}
+    evaluation = evaluate(sources, out=tmp_path / "a", bootstrap=0)
+    tables = evaluation.result["tables"]
+    assert list(tables) == list(sources)
+    assert len({entry["accuracy"]["value"] for entry in tables.values()}) == 1
+    assert [bool(panel.run) for panel in evaluation.panels] == [False, False, True, True]
+    assert len(evaluation.result["comparisons"]) == 6
+    listed = evaluate([table, file], out=tmp_path / "b", bootstrap=0).result["tables"]
+    assert list(listed) == ["frame-1", "predictions"]
+    runs = tmp_path / "runs"
+    for name in ("a", "b"):
+        shutil.copytree(file.parent, runs / name)
+    several = evaluate({"mine": table, "theirs": runs}, out=tmp_path / "c", bootstrap=0)
+    assert list(several.result["tables"]) == ["mine", "theirs a", "theirs b"]
+
+
+def test_a_table_of_images_that_trained_tells_so_again(boosted, tissue, tmp_path):
+    pytest.importorskip("pandas")
+    files = sorted(tissue.rglob("*.png"))
+    frame = Predictor(boosted).predict(files).to_pandas()
+    frame["label"] = [file.parent.name for file in files]
+    frame["group"] = "a patient"
+    frame["group_trained"] = "yes"
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (table,) = read_predictions(tmp_path / "t.csv")
+    notes = evaluate({"t": table}, out=tmp_path / "e", bootstrap=0).result["notes"]
+    assert any("t: SEEN IN TRAINING: 12 of 12" in note for note in notes)
+    assert any("t: PATIENTS SEEN IN TRAINING: 1 of 1" in note for note in notes)
 
 
 def test_errors_name_rows_of_frames_by_their_index(boosted, tmp_path):
