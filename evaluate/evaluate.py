@@ -184,8 +184,9 @@ def evaluate(
     steps = Aggregation.of(aggregation).steps()
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
     with with_files(sources, folder, reader.banners) as (paths, names):
-        tables = TableChoice.of(tables)
-        return _evaluated(paths, others, names, folder=folder, reader=reader, tables=tables)
+        return _evaluated(
+            paths, others, names, folder=folder, reader=reader, tables=TableChoice.of(tables)
+        )
 
 
 def _evaluated(
@@ -205,8 +206,9 @@ def _evaluated(
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     for panel in internal:
         reader.groups_of_training.update(filter(None, panel.table.groups))
-    named = [(path, names.get(path, name)) for path, name in tables_of(sources)]
-    read = reader.panels(named, tables)
+    read = reader.panels(
+        [(path, names.get(path, name)) for path, name in tables_of(sources)], tables
+    )
     compared = named_alike([panel.table for panel in read])
     added = with_choices(compared, [panel.metrics for panel in read])
     added = [_of_larger_choice(*pair) for pair in zip(added, read, strict=True)]
@@ -332,8 +334,11 @@ class _Reader:
         """Refuse operating points that are asked for, if no class of a table is known to be positive."""
         asked = self.view.thresholds or self.view.sensitivities
         if asked and not (view.positive or default_positive(table.classes)):
-            text = "{}: no class is known to be positive, so it has no operating points; name one with {positive:{}}"
-            raise InputError(text, table.name, table.classes[-1])
+            raise InputError(
+                "{}: no class is known to be positive, so it has no operating points; name one with {positive:{}}",
+                table.name,
+                table.classes[-1],
+            )
 
     def _at_level(
         self, table: PredictionTable, view: TwoClassView, *, level: str, rule: str
