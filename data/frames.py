@@ -5,11 +5,13 @@ Errors then name rows of a frame, and the position of an image.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import logging
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -31,9 +33,10 @@ from ..core import (
     reworded,
 )
 from ..core.formats import FOLD, Pixels
-from ..core.jobs import atomic_output, ensure_folder
+from ..core.jobs import atomic_output, ensure_folder, is_set_aside
 from .dataset import ImageRecord
 from .images import save_image
+from .layouts.manifest import FRAME_FOLDER
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -45,8 +48,12 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def with_files(sources: Any, folder: Path, notes: dict[str, None]) -> Iterator[list[Any]]:
+def with_files(
+    sources: Any, folder: Path, notes: dict[str, None]
+) -> Iterator[tuple[list[Path], dict[Path, str]]]:
     """Give sources in which each data frame is a file, in `folder` by its position, or in ``frames`` by its name.
+
+    With them, the names of those files that a mapping names, or whose folder it names.
 
     A frame without folds is logged, and noted.
 
@@ -54,7 +61,7 @@ def with_files(sources: Any, folder: Path, notes: dict[str, None]) -> Iterator[l
 
     Parameters
     ----------
-    sources : path or pandas.DataFrame, sequence of them, or mapping of names to pandas.DataFrame
+    sources : path, pandas.DataFrame or what has a method ``to_pandas``, sequence of them, or mapping of names to them
     folder : Path
     notes : dict of str to None
         Gets notes on the frames.
@@ -62,13 +69,21 @@ def with_files(sources: Any, folder: Path, notes: dict[str, None]) -> Iterator[l
     Raises
     ------
     InputError
-        No file can be named as a frame, or a mapping holds something else.
+        No source is given, one is something else, or a name has a slash.
     """
-    given = []
+    given: list[Path] = []
+    names: dict[Path, str] = {}
     with contextlib.ExitStack() as undo:
         for path, source in _paths_of(sources, folder):
+            if hasattr(source, "to_pandas"):
+                source = source.to_pandas()
             if not hasattr(source, "to_csv"):
-                given.append(source)
+                file = converted(source, "sources", Path)
+                tables = {file: ""}
+                if isinstance(sources, Mapping):
+                    tables = _tables_in(file, path.stem)
+                    names |= tables
+                given += tables
                 continue
             if not any(FOLD.matching(map(str, source.columns))):
                 note = f"{path.stem}: no column fold, so rows count as one test set"
@@ -81,7 +96,9 @@ def with_files(sources: Any, folder: Path, notes: dict[str, None]) -> Iterator[l
                 source.to_csv(temporary, index=False)
             undo.enter_context(reworded(functools.partial(_of_frame, path, source.index)))
             given.append(path)
-        yield given
+        if not given:
+            raise InputError(Message("{sources}: give at least one table"))
+        yield given, names
         undo.pop_all()
 
 
@@ -91,12 +108,19 @@ def _paths_of(sources: Any, folder: Path) -> Iterator[tuple[Path, Any]]:
         for number, source in enumerate(items_of(sources), start=1):
             yield folder / f"frame-{number}.csv", source
         return
-    for name, frame in sources.items():
+    for name, source in sources.items():
         path = folder / "frames" / f"{name}.csv"
-        if path.parent.name != "frames" or not hasattr(frame, "to_csv"):
-            text = "{sources} {}: give a data frame by a name without slash, and files in a list"
-            raise InputError(text, name)
-        yield path, frame
+        if path.parent.name != "frames":
+            raise InputError("{sources} {}: give this table a name without slash", name)
+        yield path, source
+
+
+def _tables_in(source: Path, name: str) -> dict[Path, str]:
+    """Return the tables of a run folder that has a name, each with a name of its own; else the source."""
+    files = [path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)]
+    if len(files) < 2:
+        return dict.fromkeys(files or [source], name)
+    return {path: f"{name} {path.parent.name}" for path in files}
 
 
 def _of_frame(path: Path, index: Any, text: str) -> str:
@@ -109,6 +133,21 @@ def _of_frame(path: Path, index: Any, text: str) -> str:
         text = re.sub(rf"(?<={re.escape(str(path))}):(?=\d)", ", in line ", text)
         text = re.sub(r"(?<=\bin )line (\d+)", row, text)
     return text.replace(str(path), path.stem)
+
+
+def frame_file(images: Any) -> Any:
+    """Return a data frame as a manifest that is removed when the program ends; anything else as it is."""
+    if not hasattr(images, "to_csv"):
+        return images
+    try:
+        folder = tempfile.mkdtemp(prefix=FRAME_FOLDER)
+    except OSError as error:
+        raise output_error(error, "no temporary folder can be made (TMPDIR)") from error
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, "frame.csv")
+    with atomic_output(path) as temporary:
+        images.to_csv(temporary, index=False)
+    return path
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:

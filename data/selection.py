@@ -8,10 +8,9 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from ..core import (
-    AnyPath,
     Converted,
     ImageError,
     InputError,
@@ -40,6 +39,7 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import pairs_alike, report_findings
+from .frames import frame_file
 from .images import (
     Fingerprint,
     ImageFiles,
@@ -62,6 +62,9 @@ from .names import only_listed
 from .read import read_images
 from .walk import other_pictures
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _log = logging.getLogger(__name__)
 
 _MOST_DEEP = 100
@@ -70,6 +73,9 @@ _MOST_DEEP = 100
 
 _MAGNIFICATIONS = (40, 100, 200, 400)
 """Magnifications of BreakHis."""
+
+
+_Images: TypeAlias = "PathInput | DataFrame"
 
 
 class LeastSize(Protocol):
@@ -153,9 +159,12 @@ class OpenedImages(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageSelection(Settings):
-    """A selection of images, and options for reading them."""
+    """A selection of images, and options for reading them.
 
-    images: AnyPath = option(
+    `images` may also be a data frame with the columns of a manifest, whose paths start at the working folder.
+    """
+
+    images: Converted[_Images, Path] = option(
         group="Input", help="A folder, or a manifest path,label,group[,image_id]."
     )
     dataset: str | None = option(
@@ -231,6 +240,10 @@ class ImageSelection(Settings):
     only: OptionalPath = option(
         None, file="input", help="CSV with a column image_id: use only these images."
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", frame_file(self.images))
+        super().__post_init__()
 
     def __repr__(self) -> str:
         values = {

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..core import InputError, Many, PathInput, converted, counted, few, html_lines, html_table
 from ..core.formats import as_frame
@@ -26,6 +26,8 @@ from .variance import Entry, Figure, Metrics, as_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    _Source: TypeAlias = PathInput | DataFrame | PredictionTable
 
 SCHEMA = 2
 """Version of what ``metrics.json`` holds."""
@@ -131,7 +133,7 @@ _MOST_NOTES = 3
 
 
 def evaluate(
-    sources: Many[PathInput | DataFrame] | Mapping[str, DataFrame],
+    sources: Many[_Source] | Mapping[str, _Source],
     *,
     out: PathInput,
     view: TwoClassView | None = None,
@@ -144,9 +146,9 @@ def evaluate(
 
     Parameters
     ----------
-    sources : sequence of path or pandas.DataFrame
+    sources : sequence of path, pandas.DataFrame or PredictionTable
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken. A data frame has the columns
-        of such a file, and is written to `out` as one; a mapping gives data frames the names of its keys.
+        of such a file, and is written to `out` as one; a mapping gives tables the names of its keys.
     out : str or Path
         Gets ``metrics.json``; `bchisto.evaluate.report.write_evaluation` adds what people read. Those of an earlier
         call are overwritten.
@@ -181,18 +183,16 @@ def evaluate(
         raise InputError("{bootstrap} {}: give 0 to {:,} draws", bootstrap, _MOST_DRAWS)
     steps = Aggregation.of(aggregation).steps()
     reader = _Reader(TwoClassView.of(view), steps, bootstrap)
-    with with_files(sources, folder, reader.banners) as files:
-        paths = converted(files, "sources", tuple[Path, ...])
-        if not paths:
-            raise InputError("`sources`: give at least one table")
+    with with_files(sources, folder, reader.banners) as (paths, names):
         return _evaluated(
-            paths, others, folder=folder, reader=reader, tables=TableChoice.of(tables)
+            paths, others, names, folder=folder, reader=reader, tables=TableChoice.of(tables)
         )
 
 
 def _evaluated(
-    sources: tuple[Path, ...],
-    others: tuple[Path, ...],
+    sources: Sequence[Path],
+    others: Sequence[Path],
+    names: Mapping[Path, str],
     *,
     folder: Path,
     reader: _Reader,
@@ -206,7 +206,9 @@ def _evaluated(
     internal = reader.panels(tables_of(others), replace(tables, by=()))
     for panel in internal:
         reader.groups_of_training.update(filter(None, panel.table.groups))
-    read = reader.panels(tables_of(sources), tables)
+    read = reader.panels(
+        [(path, names.get(path, name)) for path, name in tables_of(sources)], tables
+    )
     compared = named_alike([panel.table for panel in read])
     added = with_choices(compared, [panel.metrics for panel in read])
     added = [_of_larger_choice(*pair) for pair in zip(added, read, strict=True)]
@@ -332,8 +334,11 @@ class _Reader:
         """Refuse operating points that are asked for, if no class of a table is known to be positive."""
         asked = self.view.thresholds or self.view.sensitivities
         if asked and not (view.positive or default_positive(table.classes)):
-            text = "{}: no class is known to be positive, so it has no operating points; name one with {positive:{}}"
-            raise InputError(text, table.name, table.classes[-1])
+            raise InputError(
+                "{}: no class is known to be positive, so it has no operating points; name one with {positive:{}}",
+                table.name,
+                table.classes[-1],
+            )
 
     def _at_level(
         self, table: PredictionTable, view: TwoClassView, *, level: str, rule: str

@@ -233,7 +233,7 @@ class PredictionTable:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` that `evaluate` takes: image_id, label, predicted, p_CLASS, and group.
 
-        Columns ``fold`` and ``patch`` are there if rows name any.
+        Columns ``fold`` and ``patch`` are there if rows name any, ``trained`` and ``group_trained`` if any trained.
 
         Raises
         ------
@@ -250,7 +250,13 @@ class PredictionTable:
             columns |= {
                 f"p_{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)
             }
-        optional = {"patch": self.patches, "fold": self.folds, "group": self.groups}
+        optional = {
+            "patch": self.patches,
+            "fold": self.folds,
+            "group": self.groups,
+            "trained": [image in self.not_new for image in self.image_ids],
+            "group_trained": [group in self.groups_of_training for group in self.groups],
+        }
         columns |= {name: values for name, values in optional.items() if values and any(values)}
         return as_frame(columns)
 

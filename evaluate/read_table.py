@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -140,11 +139,13 @@ def read_predictions(
         )
     labels = {*parser.labels.values()}
     if parser.predicted and len(labels) > 1 and labels.isdisjoint(parser.predicted.values()):
-        text = (
+        raise InputError(
             "{}: no predicted class ({}) is a label ({}); write both in the same words, and probabilities in columns "
-            "p_ and the class"
+            "p_ and the class",
+            path,
+            few(parser.predicted),
+            few(parser.labels),
         )
-        raise InputError(text, path, few(parser.predicted), few(parser.labels))
     rows_of_model, unlabelled = _parse_rows(table, parser)
     _refuse_more(path, len(rows_of_model), limits.EVALUATED_MODELS, "models")
     _refuse_two_patients(path, itertools.chain.from_iterable(rows_of_model.values()))
@@ -237,8 +238,13 @@ def _check_names(
     for role, names in names_by_role.items():
         missing = missing_labels(names, (*classes, *columns.class_names))
         if missing:
-            text = "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}"
-            raise InputError(text, path, role, missing[0], missing[0])
+            raise InputError(
+                "{}: the {} {} means unknown; leave the cell empty, or name {} in {classes}",
+                path,
+                role,
+                missing[0],
+                missing[0],
+            )
 
 
 def _report_spellings(
@@ -282,10 +288,10 @@ def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]]
 
 def _key(column: str) -> str:
     """Return the name of a column as `column_key`, but of one of probabilities with its class as it is written."""
-    score = re.fullmatch(r"p_(.+)", column.strip(), re.IGNORECASE | re.DOTALL)
-    if score is None:
-        return column_key(column)
-    return f"p_{score[1]}"
+    name = column.strip()
+    if name[2:] and name[:2] in ("p_", "P_"):
+        return f"p_{name[2:]}"
+    return column_key(column)
 
 
 def _refuse_two_patients(path: Path, rows: Iterable[_Row]) -> None:
@@ -315,14 +321,14 @@ def _class_order(
     for classes in known_classes():
         if _are_named(columns, classes):
             return classes
-    spelling, findings = join_labels(itertools.chain(*columns))
+    spelling, _ = join_labels(itertools.chain(*columns))
     classes = tuple(dict.fromkeys(spelling.values()))
     if not class_names:
         return tuple(sorted(classes))
     if len(classes) < len(class_names):
-        twice = (name for name in class_names if class_names.count(name) > 1)
-        message = findings[0].message if findings else next(twice)
-        raise InputError(f"{path}: two columns p_ name one class ({message}); keep one")
+        raise InputError(
+            f"{path}: two columns p_ name one class, among {few(class_names)}; keep one"
+        )
     return tuple(spelling[name] for name in class_names)
 
 
@@ -491,9 +497,7 @@ def _table(
         if numbers
         else "no column fold, so rows count as one test set",
         not_new=frozenset(row.image for row in rows if row.trained),
-        groups_of_training=frozenset(
-            filter(None, (row.group for row in rows if row.group_trained))
-        ),
+        groups_of_training=frozenset(row.group for row in rows if row.group and row.group_trained),
         unlabelled=unlabelled,
     )
 

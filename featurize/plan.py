@@ -262,8 +262,9 @@ def _open_encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
     named_alike = by_key(encoders, lambda encoder: (encoder.name, *encoder.layers))
     for (name, *_), alike in named_alike.items():
         if len(alike) > 1:
-            text = "{encoders}: two of them are named {}; rename the folder or file of one"
-            raise InputError(text, name)
+            raise InputError(
+                "{encoders}: two of them are named {}; rename the folder or file of one", name
+            )
     return encoders
 
 
@@ -383,8 +384,11 @@ def executed_settings(
         text = "{precision} {}: {} in {} here; recorded as {}"
         _log.warning(Message(text, asked, computing, precision, precision))
     elif precision == "bfloat16" and settings.engine == "openvino" and imitates_bfloat16():
-        text = "{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32"
-        _log.warning(Message(text))
+        _log.warning(
+            Message(
+                "{precision} bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32"
+            )
+        )
     return settings
 
 

@@ -156,11 +156,13 @@ class View:
         The image may be smaller than the crop, or its micrometres per pixel may be unknown or too coarse.
         """
         if self.unit and record.mpp is None:
-            remedies = [
-                Message("{mpp} gives them for all images, a column mpp of a manifest for each")
-            ]
-            text = "{}: its micrometres per pixel are not known, which the view {} needs"
-            return Message(text, record.path, self, remedies=remedies)
+            remedy = Message("{mpp} gives them for all images, a column mpp of a manifest for each")
+            return Message(
+                "{}: its micrometres per pixel are not known, which the view {} needs",
+                record.path,
+                self,
+                remedies=[remedy],
+            )
         factor = self.factor(record.mpp)
         across = scaled_side(width, factor)
         down = scaled_side(height, factor)
@@ -184,9 +186,12 @@ class View:
             smaller = Message(
                 "the largest field that fits is {} ({views:{}})", largest.field, largest
             )
-        text = "{}: {} is smaller than the {}"
         remedies = [smaller, Message("{pad:reflect}")]
-        return Message(text, record.path, size, needed, remedies=remedies)
+        if largest.crop < 32:  # which is refused
+            del remedies[0]
+        return Message(
+            "{}: {} is smaller than the {}", record.path, size, needed, remedies=remedies
+        )
 
 
 DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))

@@ -32,6 +32,9 @@ from ..walk import list_images
 from .folder import path_rules
 from .registry import LayoutSpec
 
+FRAME_FOLDER = "bchisto-frame-"
+"""How the name of a temporary folder begins that holds a data frame as a manifest."""
+
 
 class _Row(NamedTuple):
     """A row of a manifest, or an image of the folder beside it that has no row.
@@ -80,9 +83,9 @@ def read_manifest(
 ) -> tuple[list[ImageRecord], list[Finding]]:
     r"""Read a manifest with a header ``path,label,group[,image_id][,mpp]``; only ``path`` is required.
 
-    Paths are relative to the folder of the manifest, and may be written with ``\``. An empty label, group or mpp
-    (micrometres per pixel) means unknown. Columns may have other names, see `bchisto.core.formats.columns`. Blanks
-    around cells do not matter.
+    Paths are relative to the folder of the manifest, of a data frame to the working folder, and may be written with
+    ``\``. An empty label, group or mpp (micrometres per pixel) means unknown. Columns may have other names, see
+    `bchisto.core.formats.columns`. Blanks around cells do not matter.
 
     Parameters
     ----------
@@ -113,8 +116,11 @@ def read_manifest(
     table = _read_table(path, named_columns)
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
     findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
+    folder = images or path.parent
+    if folder.name.startswith(FRAME_FOLDER):
+        folder = Path()
     if images is None:
-        rows, row_findings = _listed_rows(table, columns)
+        rows, row_findings = _listed_rows(table, columns, folder)
     else:
         rows, row_findings = _rows_beside(table, columns, images)
     findings += [*row_findings, *_length_findings(table, path.name)]
@@ -128,7 +134,6 @@ def read_manifest(
         groups = _find(rules["group"], "group", usable, table, group_column, findings)
     if "label" in rules:
         labels = _find(rules["label"], "label", usable, table, label_column, findings)
-    folder = images or path.parent
     used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
     records = [
         ImageRecord(
@@ -256,9 +261,10 @@ def _rows(
     return rows
 
 
-def _listed_rows(table: CsvTable, columns: Mapping[str, str]) -> tuple[list[_Row], list[Finding]]:
-    """Return the rows of a table whose paths lead to the images from its folder, and what is wrong with them."""
-    folder = table.path.parent
+def _listed_rows(
+    table: CsvTable, columns: Mapping[str, str], folder: Path
+) -> tuple[list[_Row], list[Finding]]:
+    """Return the rows of a table whose paths lead to the images from a folder, and what is wrong with them."""
     images = {
         cells[columns["path"]]: locate(folder, cells[columns["path"]]) for _, cells in table.rows
     }

@@ -137,15 +137,20 @@ def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     )
     assert (code, out) == (1, "12 images with features in 1 file\n")
     assert f"1 image was left out, listed in {tmp_path}/run/failures.csv" in err
-    Image.new("RGB", (30, 30)).save(images / "benign" / "a.tif")
+    Image.new("RGB", (40, 40)).save(images / "benign" / "a.tif")
     code, line = featurize(cli, images, tmp_path / "again", tiny=tiny_options)
     assert code == 2
-    assert "a.tif: 30x30 at scale 1.0 is smaller than the crop of 64; --view 1.0:30 fits" in line
+    assert "a.tif: 40x40 at scale 1.0 is smaller than the crop of 64; --view 1.0:40 fits" in line
     for path in images.rglob("*.png"):
-        Image.new("RGB", (30, 30)).save(path)
+        Image.new("RGB", (40, 40)).save(path)
     code, line = featurize(cli, images, tmp_path / "none", tiny=tiny_options)
     assert code == 2
-    assert "--view 1.0:30 fits, or --pad reflect (nor can the 12 others be used)" in line
+    assert "--view 1.0:40 fits, or --pad reflect (nor can the 12 others be used)" in line
+    Image.new("RGB", (50, 12)).save(images / "benign" / "a.tif")
+    code, line = featurize(cli, images, tmp_path / "none", tiny=tiny_options)
+    assert code == 2
+    # no view of fewer than 32 pixels is accepted
+    assert "a.tif: 50x12 at scale 1.0 is smaller than the crop of 64; --pad reflect (nor" in line
 
 
 def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch):

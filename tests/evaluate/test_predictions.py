@@ -100,7 +100,10 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
             "image_id,label,p_a-b,p_x\n1,a b,1,0\n2,a_b,1,0\n",
             r"the labels 'a b' and 'a_b' both fit the class a-b",
         ),
-        ("image_id,label,p_A,p_a\n1,a,1,0\n", r"t\.csv: two columns p_ name one class"),
+        (
+            "image_id,label,p_A,p_a\n1,a,1,0\n",
+            r"t\.csv: two columns p_ name one class, among A, a;",
+        ),
         (
             "image_id,label,fold,patient,predicted\nx,a,1,P1,a\nx,a,2,P2,b\n",
             r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient",

@@ -1,5 +1,9 @@
+import re
+from pathlib import Path
+
 import pytest
 from bchisto.core import InputError
+from bchisto.data import ImageRecord
 from bchisto.featurize import FeaturizeSettings, View
 
 
@@ -34,6 +38,16 @@ def test_defaults_are_the_published_settings():
 def test_settings_that_do_not_fit(changes, message):
     with pytest.raises(InputError, match=message):
         FeaturizeSettings(**changes)
+
+
+@pytest.mark.parametrize("view", ["1.0:64", "0.5um:64"])
+@pytest.mark.parametrize("side", [31, 32])
+def test_a_view_that_is_said_to_fit_is_accepted(view, side):
+    record = ImageRecord("a", Path("a.png"), None, None, mpp=0.5)
+    text = str(View.parse(view).misfit(record, width=50, height=side))
+    advised = re.findall(r'views="(.*?)"', text)
+    assert [View.parse(value).crop for value in advised] == [side] * (side >= 32)
+    assert '`pad="reflect"`' in text
 
 
 def test_views_by_text():

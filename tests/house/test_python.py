@@ -463,6 +463,49 @@ def test_what_values_hold_is_said_in_a_line(boosted, run_copy):
     assert repr(result) == f"CrossValidation({folder!r}, {result.models} models, assembled=True)"
 
 
+def test_a_data_frame_of_images_is_read_as_its_manifest_in_the_working_folder(
+    tissue, tmp_path, monkeypatch, tiny_settings
+):
+    """Its paths start there, and a run of one resumes with another, which is a file of another name."""
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tissue, "t")
+    files = sorted(Path("t").rglob("*.png"))
+    frame = pandas.DataFrame({"path": [str(file) for file in files]})
+    frame["label"] = [file.parent.name for file in files]
+    frame["patient"] = [f"p{number // 2}" for number in range(len(files))]
+    frame.to_csv("images.csv", index=False)
+    options = {"classes": ["malignant", "benign"], "label_from": 2}
+    of_file = ImageSelection("images.csv", **options).read()
+    of_frame = ImageSelection(frame, **options).read()
+    assert (of_frame.records, of_frame.classes) == (of_file.records, of_file.classes)
+    assert len(of_frame.records) == 12
+    shutil.move("images.csv", "away.csv")
+    work = Work(jobs=1)
+    options = {"out": "run", "settings": tiny_settings, "work": work}
+    made = featurize(ImageSelection(frame), **options)
+    before = made.stores[0].stat().st_mtime_ns
+    again = featurize(ImageSelection(frame.copy()), **options)
+    assert again.stores == made.stores
+    assert again.stores[0].stat().st_mtime_ns == before
+    (result,) = train(out="run", folds=3, settings=BoostSettings(seeds=1), work=work)
+    assert len(result.panel.table) == 12
+
+
+def test_a_data_frame_of_images_leaves_no_file():
+    """Its temporary manifest is gone when the program ends."""
+    pytest.importorskip("pandas")
+    code = (
+        "import pandas; from bchisto.data import ImageSelection; "
+        "print(ImageSelection(pandas.DataFrame({'path': ['a.png']})).images)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert Path(printed.strip()).name == "frame.csv"
+    assert not Path(printed.strip()).parent.exists()
+
+
 def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
     pandas = pytest.importorskip("pandas")
     table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
@@ -505,9 +548,47 @@ def test_data_frames_by_name(boosted, tmp_path):
     mine.write_text("of a user")
     evaluate({"mine": frame}, out=tmp_path / "b", bootstrap=0)
     assert mine.read_text() == "of a user"
-    for name, value in (("a/b", frame), ("..", "x.csv"), ("x", "x.csv")):
-        with pytest.raises(InputError, match="give a data frame by a name without slash"):
-            evaluate({name: value}, out=tmp_path / "c", bootstrap=0)
+    for value in (frame, mine):
+        with pytest.raises(InputError, match="`sources` a/b: give this table a name without slash"):
+            evaluate({"a/b": value}, out=tmp_path / "c", bootstrap=0)
+    with pytest.raises(InputError, match="`sources`: give at least one table"):
+        evaluate({}, out=tmp_path / "c", bootstrap=0)
+
+
+def test_tables_files_and_folders_by_name(boosted, tmp_path):
+    """A mapping holds prediction tables, files and run folders beside frames; what a run knows of a file stays."""
+    pytest.importorskip("pandas")
+    file = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    (table,) = read_predictions(file)
+    copy = shutil.copytree(boosted, tmp_path / "run")
+    sources = {"frame": table.to_pandas(), "table": table, "file": file, "folder": str(copy)}
+    evaluation = evaluate(sources, out=tmp_path / "a", bootstrap=0)
+    tables = evaluation.result["tables"]
+    assert list(tables) == list(sources)
+    assert len({entry["accuracy"]["value"] for entry in tables.values()}) == 1
+    assert [bool(panel.run) for panel in evaluation.panels] == [False, False, True, True]
+    assert len(evaluation.result["comparisons"]) == 6
+    listed = evaluate([table, file], out=tmp_path / "b", bootstrap=0).result["tables"]
+    assert list(listed) == ["frame-1", "predictions"]
+    runs = tmp_path / "runs"
+    for name in ("a", "b"):
+        shutil.copytree(file.parent, runs / name)
+    several = evaluate({"mine": table, "theirs": runs}, out=tmp_path / "c", bootstrap=0)
+    assert list(several.result["tables"]) == ["mine", "theirs a", "theirs b"]
+
+
+def test_a_table_of_images_that_trained_tells_so_again(boosted, tissue, tmp_path):
+    pytest.importorskip("pandas")
+    files = sorted(tissue.rglob("*.png"))
+    frame = Predictor(boosted).predict(files).to_pandas()
+    frame["label"] = [file.parent.name for file in files]
+    frame["group"] = "a patient"
+    frame["group_trained"] = "yes"
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (table,) = read_predictions(tmp_path / "t.csv")
+    notes = evaluate({"t": table}, out=tmp_path / "e", bootstrap=0).result["notes"]
+    assert any("t: SEEN IN TRAINING: 12 of 12" in note for note in notes)
+    assert any("t: PATIENTS SEEN IN TRAINING: 1 of 1" in note for note in notes)
 
 
 def test_errors_name_rows_of_frames_by_their_index(boosted, tmp_path):
