@@ -44,7 +44,7 @@ class Predictions:
     Attributes
     ----------
     image_ids : tuple of str
-        Names of the files. Arrays are named ``array0`` and so on, by their position.
+        The names that were given; else those of the files, and ``array0`` and so on for arrays, by their position.
     classes : tuple of str
         Order of the probabilities.
     probabilities : ndarray of float64, shape (n, classes)
@@ -225,7 +225,12 @@ class Predictor:
         return self._again, ()
 
     def predict(
-        self, images: Many[Image], *, mpp: float | None = None, skip_errors: bool = False
+        self,
+        images: Many[Image],
+        *,
+        names: Many[TextInput] | None = None,
+        mpp: float | None = None,
+        skip_errors: bool = False,
     ) -> Predictions:
         """Predict images. The order is kept.
 
@@ -237,6 +242,9 @@ class Predictor:
             Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, whose
             alpha, palette or grey is converted as in files. A single one is accepted, and an array of shape (n, height,
             width, 3) is n images.
+        names : sequence of str, optional
+            What to call the images, in `Predictions`, messages and log lines: a different text for each, if none is a
+            folder.
         mpp : float, optional
             Micrometres per pixel of all images, if their files do not contain it.
         skip_errors : bool
@@ -251,7 +259,7 @@ class Predictor:
         MissingInputError
             A path is not there, without `skip_errors`.
         InputError
-            There are no images, two that are not alike have one path, or a manifest does not fit.
+            There are no images, two that are not alike have one path, a manifest does not fit, or names do not.
         ImageError
             A file is damaged or not an image, an array or picture is not RGB, an image is too small for the model, or
             none can be used. Most are an InputError too, so catch an ImageError first.
@@ -265,7 +273,8 @@ class Predictor:
         notes: Notes = {}
         failures: dict[str, str] = {}
         of_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
-        with advised(), image_files(images, of_paths, failures if skip_errors else None) as given:
+        left_out = failures if skip_errors else None
+        with advised("names"), image_files(images, of_paths, left_out, names) as given:
             rows = _distinct(given)
             records, refused = check_sizes(
                 list(dict.fromkeys(rows)),

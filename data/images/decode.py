@@ -82,7 +82,7 @@ def save_image(image: Any, path: Path) -> ImageRecord:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
             text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
-            raise RefusedImageError(text, path.name, image.dtype, image.shape)
+            raise RefusedImageError(text, path, image.dtype, image.shape)
         picture = Image.fromarray(np.ascontiguousarray(image))
     else:
         picture = ImageOps.exif_transpose(image)
@@ -90,8 +90,8 @@ def save_image(image: Any, path: Path) -> ImageRecord:
         picture.save(path, "PNG", compress_level=1)
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the picture
-            raise output_error(error, f"{path.name}: cannot be written to {path.parent}") from error
-        raise RefusedImageError("{}: {}; convert it to RGB", path.name, error) from error
+            raise output_error(error, f"{path}: cannot be written to {path.parent}") from error
+        raise RefusedImageError("{}: {}; convert it to RGB", path, error) from error
     return ImageRecord(image_id=path.name, path=path, label=None)
 
 

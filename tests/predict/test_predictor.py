@@ -471,3 +471,69 @@ def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
     assert frame["called"].tolist() == found.columns["called"]
     assert frame["blank"].tolist() == [False, False, False, True]
     assert not {"label", "group", "fold"} & {*frame}
+
+
+def test_images_go_by_the_names_that_the_caller_gives(
+    boosted, tissue, tmp_path, caplog, monkeypatch
+):
+    """In answers, errors, log lines and failures; no name is a path."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    file = sorted(tissue.rglob("*.png"))[0]
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(file.read_bytes()[:4000])
+    small = np.zeros((40, 40, 3), np.uint8)
+    white = np.full((96, 96, 3), 255, np.uint8)
+    bad = [small, small[..., 0], cut, "gone.png", Image.new("CMYK", (96, 96))]
+    images = [file, white, Image.open(file), *bad]
+    names = ["a/../b.png", "cut.png", "C:\\1", "/tmp/x", "array0", "gone.png", "late", "é", "spare"]
+    names = names[: len(images)]
+    predictor = Predictor(boosted)
+    expected = predictor.predict(images, skip_errors=True)
+    predictor = Predictor(boosted)
+    caplog.clear()
+    found = predictor.predict(images, names=names, skip_errors=True)
+    assert found.image_ids == tuple(names[:3])
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    assert list(found.failures) != list(expected.failures)
+    assert {*found.failures} == {*names[3:]}
+    for name, text in found.failures.items():
+        assert text.startswith(f"{name}: "), text
+    assert "used without stain normalisation: cut.png" in " ".join(found.warnings[1])
+    assert "without stain normalisation: cut.png" in caplog.text
+    assert "array1" not in caplog.text + str(found)
+    for image, name in zip(bad, names[3:], strict=True):
+        with pytest.raises(ImageError if image != "gone.png" else MissingInputError) as refusal:
+            predictor.predict([image, file], names=[name, "other"])
+        assert str(refusal.value).startswith(f"{name}: ")
+    assert predictor.predict(file, names="only").image_ids == ("only",)
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.png"]
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "a"], ["a", ""], ["a", "b\n"], ["a", "b", "c"]])
+def test_names_are_a_text_for_each_image(predictor, tissue, names):
+    files = sorted(tissue.rglob("*.png"))[:2]
+    text = f"^`names`: give a different printable text for each of 2 images, not {len(names)} "
+    with pytest.raises(InputError, match=text):
+        predictor.predict(files, names=names)
+    with pytest.raises(InputError, match="12 images, and `names` name single ones"):
+        predictor.predict(tissue, names=["a"])
+    with pytest.raises(InputError, match="^names=None: give a text|^names="):
+        predictor.predict(files, names=[None, "a"])
+
+
+def test_bytes_are_opened_by_pillow(predictor, tissue):
+    """As the message says."""
+    import io
+
+    from PIL import Image
+
+    file = sorted(tissue.rglob("*.png"))[0]
+    data = file.read_bytes()
+    for given in (data, [data], io.BytesIO(data)):
+        text = r"^`images`: bytes; give PIL\.Image\.open\(io\.BytesIO\(\.\.\.\)\) of them$"
+        with pytest.raises(InputError, match=text):
+            predictor.predict(given)
+    answer = predictor.predict_proba(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(answer, predictor.predict_proba(file))
