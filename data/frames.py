@@ -225,7 +225,7 @@ def _named_record(records: list[ImageRecord], path: Path, name: str) -> ImageRec
         raise InputError(
             "{images}: {} holds {} images, and {names} name single ones", path, len(records)
         )
-    return replace(records[0], image_id=name)
+    return replace(records[0], image_id=name, source="given")
 
 
 def _with_names(text: str, name_of: Mapping[str, str]) -> str:

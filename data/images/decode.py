@@ -92,7 +92,7 @@ def save_image(image: Any, path: Path) -> ImageRecord:
         if error.errno is not None:  # of the disk, not of the picture
             raise output_error(error, f"{path}: cannot be written to {path.parent}") from error
         raise RefusedImageError("{}: {}; convert it to RGB", path, error) from error
-    return ImageRecord(image_id=path.name, path=path, label=None)
+    return ImageRecord(image_id=path.name, path=path, label=None, source="given")
 
 
 def resize_image(image: RgbImage, scale: float) -> RgbImage:
