@@ -92,6 +92,14 @@ class PredictResult:
         return html_lines(filter(None, lines)) + html_table(f"{self.images} images", shown, cells)
 
 
+def verdict_of(model: Path) -> str:
+    """Return whether a model is better than chance, as its report says, or that this is not known."""
+    known = known_of(model)
+    if known["lines"]:
+        return known["verdict"]
+    return "How good the model is on new patients is not known: there is no metrics.json beside the model file."
+
+
 def parts_of(table: Path) -> Path:
     """Return the folder of predictions that are kept until a table is complete; a link is refused."""
     folder = table.with_name(f"{table.name}.parts")
@@ -156,7 +164,7 @@ def write_outputs(
         unsure=unsure,
         sureness="; ".join(filter(None, (sureness, shown.mixed))),
         outliers="" if shown.outliers is None else shown.outliers.summary,
-        verdict=known_of(predicted.model)["verdict"],
+        verdict=verdict_of(predicted.model),
         labelled=sum(record.label in bundle.classes for record in table.records),
     )
 

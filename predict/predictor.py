@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -23,15 +23,16 @@ from ..core.formats import Array, as_frame
 from ..core.jobs import Ticker
 from ..data import Image, ImageRecord, image_files
 from ..encoders import weight_options
-from ..evaluate.report import known_of
 from .blocks import Predicted, Results, predict_records
 from .boosted import Floats, Notes
 from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
+from .outputs import verdict_of
 from .settings import PredictSettings
 from .table import tabulate
 
 _MARKS = {"yes": True, "no": False}
+
 
 Marks: TypeAlias = tuple[bool, ...] | None
 """A mark for each image, if the model has any."""
@@ -102,6 +103,34 @@ class Predictions:
     def __repr__(self) -> str:
         return f"Predictions({len(self)} images, {dict(Counter(self.predicted))})"
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield each image as a dict that `json.dumps` takes.
+
+        Its keys are ``image_id``, ``predicted``, ``confidence``, ``probabilities`` (a dict by class), ``uncertain``,
+        ``called``, ``outlier``, ``outlier_percentile``, ``blank``, ``trained`` and ``warnings``. As in the attributes,
+        None is what the model cannot tell.
+        """
+        percentiles = None
+        if self.outlier_percentile is not None:
+            percentiles = self.outlier_percentile.tolist()
+        columns: dict[str, Any] = {
+            "image_id": self.image_ids,
+            "predicted": self.predicted,
+            "confidence": self.confidence.tolist(),
+            "probabilities": [
+                dict(zip(self.classes, row, strict=True)) for row in self.probabilities.tolist()
+            ],
+            "uncertain": self.uncertain,
+            "called": self.called,
+            "outlier": self.outlier,
+            "outlier_percentile": percentiles,
+            "blank": self.blank,
+            "trained": self.trained,
+            "warnings": list(map(list, self.warnings)),
+        }
+        for index in range(len(self)):
+            yield {name: cells and cells[index] for name, cells in columns.items()}
+
     def __array__(self, *kind: Any, **copy: Any) -> Array:
         """Return the predicted classes as an array of texts, so that the metrics of scikit-learn take predictions."""
         return np.array(self.predicted)
@@ -164,7 +193,8 @@ class Predictor:
     sha256 : str
         Its checksum.
     verdict : str
-        Whether the model is better than chance, as its report says; empty if no ``metrics.json`` is beside its file.
+        Whether the model is better than chance, as its report says, or that this is not known, since no
+        ``metrics.json`` is beside its file; empty if the report has no verdict.
     temperature : float or None
         Temperature that calibrates the probabilities, whether or not that is asked for; None if the model has none.
     positive : tuple of str
@@ -210,7 +240,7 @@ class Predictor:
         self._warned: dict[str, str] = {}
         self.classes_ = np.array(bundle.classes)
         self.sha256 = file.sha256
-        self.verdict: str = known_of(self.path)["verdict"]
+        self.verdict = verdict_of(self.path)
         self.temperature = bundle.temperature
         self.positive: tuple[str, ...] = ()
         self.threshold: float | None = None

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -221,7 +222,7 @@ def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
 
 
 def test_whether_the_model_is_better_than_chance(boosted, tissue, tmp_path):
-    """As its page says; nothing is known of a model file without metrics beside it."""
+    """As its page says, also of a model file without metrics beside it."""
     predictor = Predictor(boosted)
     settings = PredictSettings(html=tmp_path / "p.html")
     file = sorted(tissue.rglob("*.png"))[0]
@@ -230,7 +231,13 @@ def test_whether_the_model_is_better_than_chance(boosted, tissue, tmp_path):
     assert html.escape(predictor.verdict, quote=False) in (tmp_path / "p.html").read_text()
     assert result.verdict == predictor.verdict
     bare = shutil.copy(predictor.path, tmp_path)
-    assert Predictor(bare).verdict == ""
+    result = predict(
+        bare, file, out=tmp_path / "q.csv", settings=settings, work=Work(jobs=1, overwrite=True)
+    )
+    page = re.sub("<[^>]*>", "", (tmp_path / "p.html").read_text())
+    assert Predictor(bare).verdict == result.verdict
+    assert result.verdict in page
+    assert "is not known: there is no metrics.json" in result.verdict
 
 
 def test_predictions_of_training_images_say_so(predictor, tissue):
@@ -547,3 +554,33 @@ def test_bytes_are_opened_by_pillow(predictor, tissue):
             predictor.predict(given)
     answer = predictor.predict_proba(Image.open(io.BytesIO(data)))
     np.testing.assert_array_equal(answer, predictor.predict_proba(file))
+
+
+def test_an_answer_is_rows_for_json(boosted, tissue):
+    """A dict for each image, with what the arrays have at its position."""
+    white = np.full((96, 96, 3), 255, np.uint8)
+    answer = Predictor(boosted).predict([sorted(tissue.rglob("*.png"))[0], white])
+    rows = json.loads(json.dumps(list(answer)))
+    assert rows == list(answer)
+    assert len(rows) == len(answer)
+    keys = "image_id predicted confidence probabilities uncertain called outlier outlier_percentile"
+    for index, row in enumerate(rows):
+        assert list(row) == [*keys.split(), "blank", "trained", "warnings"]
+        shares = answer.probabilities[index]
+        assert row["probabilities"] == dict(zip(answer.classes, shares, strict=True))
+        assert row["confidence"] == answer.confidence[index]
+        assert row["image_id"] == answer.image_ids[index]
+        for name in ("predicted", "uncertain", "called", "blank", "trained"):
+            assert row[name] == getattr(answer, name)[index]
+        assert row["warnings"] == list(answer.warnings[index])
+        assert row["outlier"] is row["outlier_percentile"] is None
+    assert rows[1]["blank"] is True
+    assert rows[1]["warnings"]
+    marked = replace(
+        answer, outlier=(False, True), outlier_percentile=np.array([0.0, 99.5]), called=None
+    )
+    rows = json.loads(json.dumps(list(marked)))
+    assert [row["outlier"] for row in rows] == [False, True]
+    assert [row["outlier_percentile"] for row in rows] == [0.0, 99.5]
+    assert [row["called"] for row in rows] == [None, None]
+    assert list(replace(answer, image_ids=())) == []
