@@ -52,7 +52,7 @@ TOKENS = {
     "evaluate": 46_750,
     "featurize": 30_700,
     "finetune": 22_950,
-    "predict": 16_000,
+    "predict": 16_250,
     "root": 2_032,
     "stains": 6_750,
 }

@@ -540,6 +540,12 @@ def test_names_are_a_text_for_each_image(predictor, tissue, names):
         predictor.predict(files, names=[None, "a"])
 
 
+def test_a_picture_in_place_of_a_model_file(tissue):
+    file = sorted(tissue.rglob("*.png"))[0]
+    with pytest.raises(BundleError, match="but a picture; give it as `images`: for a prediction"):
+        Predictor(file)
+
+
 def test_bytes_are_opened_by_pillow(predictor, tissue):
     """As the message says."""
     import io
