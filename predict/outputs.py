@@ -96,7 +96,7 @@ def verdict_of(model: Path) -> str:
     """Return whether a model is better than chance, as its report says, or that this is not known."""
     known = known_of(model)
     if known["lines"]:
-        return known["verdict"]
+        return str(known["verdict"])
     return "How good the model is on new patients is not known: there is no metrics.json beside the model file."
 
 

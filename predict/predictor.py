@@ -126,7 +126,7 @@ class Predictions:
             "outlier_percentile": percentiles,
             "blank": self.blank,
             "trained": self.trained,
-            "warnings": list(map(list, self.warnings)),
+            "warnings": self.warnings,
         }
         for index in range(len(self)):
             yield {name: cells and cells[index] for name, cells in columns.items()}

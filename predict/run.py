@@ -498,8 +498,10 @@ class ImagePrediction(TablePrediction):
         )
         self.saved = read_kept(self.call.outputs.parts)
         if self.saved and not any(map(self.read, units)):
-            text = "%s: no kept prediction is of this model and these images, so all are to be predicted"
-            _log.warning(text, self.call.outputs.table)
+            _log.warning(
+                "%s: no kept prediction is of this model and these images, so all are to be predicted",
+                self.call.outputs.table,
+            )
         return units
 
     @functools.cached_property
