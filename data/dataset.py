@@ -75,7 +75,7 @@ class ImageRecord:
     mpp : float or None
         Micrometres per pixel; None if neither the dataset nor the user states them, see `scaled_by`.
     source : str
-        Name of the layout from which the image was read.
+        Name of the layout from which the image was read; ``given`` of arrays, and of images that a caller names.
     box : tuple of int, or None
         Left, top, right, bottom in pixels if the image is a part of its file, right and bottom exclusive; None for the
         whole file.

@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,7 +27,9 @@ from ..core import (
     Message,
     MissingInputError,
     PathInput,
+    TextInput,
     converted,
+    few,
     items_of,
     message_of,
     output_error,
@@ -169,6 +172,7 @@ def image_files(
     images: Many[Image],
     of_paths: Callable[[list[Path]], Iterable[ImageRecord]],
     failures: dict[str, str] | None = None,
+    names: Many[TextInput] | None = None,
 ) -> Iterator[list[ImageRecord]]:
     """Give the records of images, of which arrays and pictures are files in this block: ``array0``, by its position.
 
@@ -181,6 +185,9 @@ def image_files(
     failures : dict of str to str, optional
         Gets the arrays and pictures that cannot be used, and paths that are not there, with the reason. Neither these
         reasons nor errors name the folder of the files.
+    names : sequence of str, optional
+        What to call the images, in records, errors and `failures`, in place of ``array0`` and of paths. They are never
+        used as paths.
 
     Raises
     ------
@@ -189,29 +196,80 @@ def image_files(
     MissingInputError
         There is no such file.
     InputError
-        There are no images, or something is none.
+        There are no images, or something is none; names are not texts, one for each image and all different.
     """
     sources = items_of(images)
     if isinstance(images, np.ndarray) and 1 < images.ndim < 4:
         sources = (images,)
     if not sources:
         raise InputError(Message("{images}: there is none; give files or arrays"))
+    texts = _checked_names(names, len(sources))
     records: list[ImageRecord] = []
     with _temporary() as folder:
         prefix = f"{folder}{os.sep}"
-        with reworded(lambda text: text.replace(prefix, "")):
+        name_of: dict[str, str] = {}
+
+        def renamed(text: str) -> str:
+            return _with_names(text, name_of).replace(prefix, "")
+
+        with reworded(renamed):
             for number, image in enumerate(sources):
                 path = Path(folder, f"array{number}")
+                is_file = not (isinstance(image, np.ndarray) or hasattr(image, "getbands"))
+                if is_file:
+                    path = _path_of(image)
+                if texts is not None:
+                    name_of[str(path)] = texts[number]
                 try:
-                    if isinstance(image, np.ndarray) or hasattr(image, "getbands"):
-                        records.append(save_image(image, path))
+                    if is_file:
+                        batch = list(of_paths([_present(path)]))
                     else:
-                        path = converted(image, "images", Path)
-                        records += of_paths([_present(path)])
+                        batch = [save_image(image, path)]
                 except (ImageError, MissingInputError) as error:
                     if failures is None:
                         raise
-                    failures[str(path).removeprefix(prefix)] = message_of(error)
+                    failures[renamed(str(path))] = message_of(error)
+                    continue
+                if texts is not None:
+                    batch = [_named_record(batch, path, texts[number])]
+                    name_of[str(batch[0].path)] = texts[number]
+                records += batch
             yield records
         if failures:
-            failures |= {name: text.replace(prefix, "") for name, text in failures.items()}
+            failures |= {name: renamed(text) for name, text in failures.items()}
+
+
+def _path_of(image: Any) -> Path:
+    if isinstance(image, bytes):
+        raise InputError(Message("{images}: bytes; give PIL.Image.open(io.BytesIO(...)) of them"))
+    return converted(image, "images", Path)
+
+
+def _checked_names(names: Many[TextInput] | None, count: int) -> tuple[str, ...] | None:
+    """Return names as texts; refuse those that are not one for each image."""
+    texts: tuple[str, ...] | None = converted(names, "names", tuple[str, ...] | None)
+    if texts is None:
+        return None
+    distinct = {name for name in texts if name and name.isprintable()}
+    if not len(distinct) == len(texts) == count:
+        listed = few(map(repr, texts))
+        text = "{names}: give a different printable text for each of {} images, not {} ({})"
+        raise InputError(text, count, len(texts), listed)
+    return texts
+
+
+def _named_record(records: list[ImageRecord], path: Path, name: str) -> ImageRecord:
+    """Return the record of a file by the name that the caller gives it."""
+    if len(records) != 1:
+        raise InputError(
+            "{images}: {} holds {} images, and {names} name single ones", path, len(records)
+        )
+    return replace(records[0], image_id=name, source="given")
+
+
+def _with_names(text: str, name_of: Mapping[str, str]) -> str:
+    """Return a message in which images go by their names in place of their paths."""
+    if not name_of:
+        return text
+    paths = "|".join(map(re.escape, name_of))
+    return re.sub(rf"(?<![\w./-])({paths})(?![\w./-])", lambda path: name_of[path[0]], text)

@@ -505,7 +505,10 @@ def _refused(
                 text = " (nor can the {} others be used)"
             more = Message(text, len(refused) - 1)
         raise RefusedImageError("{}{}", refused[0][1], more)
-    for _, text in refused:
+    given = {record.image_id: str(record.path) for record in records if record.source == "given"}
+    for image, text in refused:
+        if image in given:  # its path says nothing to the caller
+            text = text.replace(given[image], image)
         _log.warning("left out: %s", text)
     return refused
 

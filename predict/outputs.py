@@ -77,7 +77,7 @@ class PredictResult:
     @property
     def verdict(self) -> str:
         """Whether the model is better than chance, as of `Predictor`."""
-        return "" if self.model is None else str(known_of(self.model)["verdict"])
+        return "" if self.model is None else verdict_of(self.model)
 
     def _repr_html_(self) -> str:
         lines = [*self.banners, self.called, self.sureness, self.outliers, f"table: {self.path}"]
@@ -95,6 +95,14 @@ class PredictResult:
                     cell_of[name] = f"{float(cell_of[name]):.3f}"
             cells.append([cell_of[name] for name in shown])
         return html_lines(filter(None, lines)) + html_table(f"{self.images} images", shown, cells)
+
+
+def verdict_of(model: Path) -> str:
+    """Return whether a model is better than chance, as its report says, or that this is not known."""
+    known = known_of(model)
+    if known["lines"]:
+        return str(known["verdict"])
+    return "How good the model is on new patients is not known: there is no metrics.json beside the model file."
 
 
 def parts_of(table: Path) -> Path:

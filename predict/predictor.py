@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -23,15 +23,16 @@ from ..core.formats import Array, as_frame
 from ..core.jobs import Ticker
 from ..data import Image, ImageRecord, image_files
 from ..encoders import weight_options
-from ..evaluate.report import known_of
 from .blocks import Predicted, Results, predict_records
 from .boosted import Floats, Notes
 from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
+from .outputs import verdict_of
 from .settings import PredictSettings
 from .table import tabulate
 
 _MARKS = {"yes": True, "no": False}
+
 
 Marks: TypeAlias = tuple[bool, ...] | None
 """A mark for each image, if the model has any."""
@@ -44,7 +45,7 @@ class Predictions:
     Attributes
     ----------
     image_ids : tuple of str
-        Names of the files. Arrays are named ``array0`` and so on, by their position.
+        The names that were given; else those of the files, and ``array0`` and so on for arrays, by their position.
     classes : tuple of str
         Order of the probabilities.
     probabilities : ndarray of float64, shape (n, classes)
@@ -101,6 +102,34 @@ class Predictions:
 
     def __repr__(self) -> str:
         return f"Predictions({len(self)} images, {dict(Counter(self.predicted))})"
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield each image as a dict that `json.dumps` takes.
+
+        Its keys are ``image_id``, ``predicted``, ``confidence``, ``probabilities`` (a dict by class), ``uncertain``,
+        ``called``, ``outlier``, ``outlier_percentile``, ``blank``, ``trained`` and ``warnings``. As in the attributes,
+        None is what the model cannot tell.
+        """
+        percentiles = None
+        if self.outlier_percentile is not None:
+            percentiles = self.outlier_percentile.tolist()
+        columns: dict[str, Any] = {
+            "image_id": self.image_ids,
+            "predicted": self.predicted,
+            "confidence": self.confidence.tolist(),
+            "probabilities": [
+                dict(zip(self.classes, row, strict=True)) for row in self.probabilities.tolist()
+            ],
+            "uncertain": self.uncertain,
+            "called": self.called,
+            "outlier": self.outlier,
+            "outlier_percentile": percentiles,
+            "blank": self.blank,
+            "trained": self.trained,
+            "warnings": self.warnings,
+        }
+        for index in range(len(self)):
+            yield {name: cells and cells[index] for name, cells in columns.items()}
 
     def __array__(self, *kind: Any, **copy: Any) -> Array:
         """Return the predicted classes as an array of texts, so that the metrics of scikit-learn take predictions."""
@@ -164,7 +193,8 @@ class Predictor:
     sha256 : str
         Its checksum.
     verdict : str
-        Whether the model is better than chance, as its report says; empty if no ``metrics.json`` is beside its file.
+        Whether the model is better than chance, as its report says, or that this is not known, since no
+        ``metrics.json`` is beside its file; empty if the report has no verdict.
     temperature : float or None
         Temperature that calibrates the probabilities, whether or not that is asked for; None if the model has none.
     positive : tuple of str
@@ -210,7 +240,7 @@ class Predictor:
         self._warned: dict[str, str] = {}
         self.classes_ = np.array(bundle.classes)
         self.sha256 = file.sha256
-        self.verdict: str = known_of(self.path)["verdict"]
+        self.verdict = verdict_of(self.path)
         self.temperature = bundle.temperature
         self.positive: tuple[str, ...] = ()
         self.threshold: float | None = None
@@ -225,7 +255,12 @@ class Predictor:
         return self._again, ()
 
     def predict(
-        self, images: Many[Image], *, mpp: float | None = None, skip_errors: bool = False
+        self,
+        images: Many[Image],
+        *,
+        names: Many[TextInput] | None = None,
+        mpp: float | None = None,
+        skip_errors: bool = False,
     ) -> Predictions:
         """Predict images. The order is kept.
 
@@ -237,6 +272,9 @@ class Predictor:
             Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, whose
             alpha, palette or grey is converted as in files. A single one is accepted, and an array of shape (n, height,
             width, 3) is n images.
+        names : sequence of str, optional
+            What to call the images, in `Predictions`, messages and log lines: a different text for each, if none is a
+            folder.
         mpp : float, optional
             Micrometres per pixel of all images, if their files do not contain it.
         skip_errors : bool
@@ -251,7 +289,7 @@ class Predictor:
         MissingInputError
             A path is not there, without `skip_errors`.
         InputError
-            There are no images, two that are not alike have one path, or a manifest does not fit.
+            There are no images, two that are not alike have one path, a manifest does not fit, or names do not.
         ImageError
             A file is damaged or not an image, an array or picture is not RGB, an image is too small for the model, or
             none can be used. Most are an InputError too, so catch an ImageError first.
@@ -265,7 +303,8 @@ class Predictor:
         notes: Notes = {}
         failures: dict[str, str] = {}
         of_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
-        with advised(), image_files(images, of_paths, failures if skip_errors else None) as given:
+        left_out = failures if skip_errors else None
+        with advised("names"), image_files(images, of_paths, left_out, names) as given:
             rows = _distinct(given)
             records, refused = check_sizes(
                 list(dict.fromkeys(rows)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,9 @@ from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model,
 from .outputs import OutputFiles, PredictResult, failures_of, parts_of, write_outputs
 from .settings import OperatingPoint, PredictSettings
 from .table import Tabulated, tabulate
+
+_log = logging.getLogger(__name__)
+
 
 _GPU_BLOCK = 32
 """Smallest number of images in a unit of work on a GPU."""
@@ -493,6 +497,11 @@ class ImagePrediction(TablePrediction):
             model_sha256=self.file.sha256, images_sha256=digest, images=len(units)
         )
         self.saved = read_kept(self.call.outputs.parts)
+        if self.saved and not any(map(self.read, units)):
+            _log.warning(
+                "%s: no kept prediction is of this model and these images, so all are to be predicted",
+                self.call.outputs.table,
+            )
         return units
 
     @functools.cached_property

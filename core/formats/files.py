@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import DAMAGE, BchistoError, ImageError, InputError, system_reason
+from .. import DAMAGE, BchistoError, ImageError, InputError, Message, system_reason
 from . import limits
 from .texts import open_zip
 
@@ -294,7 +294,7 @@ def mistaken(path: Path, wanted: str) -> str | None:
             # it is what was wanted, or damaged
             if path.suffix.casefold() in kind["unless"].split() or kind["what"] == wanted:
                 return None
-            return f"{path}: not {wanted}, but {kind['what']}; {kind['cure']}"
+            return Message("{}: not {}, but {}; " + kind["cure"], path, wanted, kind["what"])
     return None
 
 

@@ -82,19 +82,19 @@ def save_image(image: Any, path: Path) -> ImageRecord:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
             text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
-            raise RefusedImageError(text, path.name, image.dtype, image.shape)
+            raise RefusedImageError(text, path, image.dtype, image.shape)
         image = Image.fromarray(np.ascontiguousarray(image))
     try:
         image = ImageOps.exif_transpose(image)  # pixels of a picture are first read here
     except (OSError, ValueError) as error:
-        raise RefusedImageError("{}: damaged or closed: {}", path.name, error) from error
+        raise RefusedImageError("{}: damaged or closed: {}", path, error) from error
     try:
         image.save(path, "PNG", compress_level=1)
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the picture
-            raise output_error(error, f"{path.name}: cannot be written to {path.parent}") from error
-        raise RefusedImageError("{}: {}; convert it to RGB", path.name, error) from error
-    return ImageRecord(image_id=path.name, path=path, label=None)
+            raise output_error(error, f"{path}: cannot be written to {path.parent}") from error
+        raise RefusedImageError("{}: {}; convert it to RGB", path, error) from error
+    return ImageRecord(image_id=path.name, path=path, label=None, source="given")
 
 
 def resize_image(image: RgbImage, scale: float) -> RgbImage:

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from archives import altered
 from bchisto.core import ImageError, OutputError
 from bchisto.core.jobs import Work, in_turn, write_pack
 from bchisto.data import ImageRecord
-from bchisto.predict import ModelFile, outputs, predict, table
+from bchisto.predict import ModelFile, PredictSettings, outputs, predict, table
 from bchisto.predict.blocks import Prediction, image_units, keep, read_kept
 from PIL import Image
 from written_tables import rows_of as rows
@@ -134,6 +135,31 @@ def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(
     predict(model, [images], out=out, work=Work(jobs=1, overwrite=True))
     assert sum(written) == 12
     assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
+
+
+def test_an_update_with_another_model_says_that_it_predicts_all_anew(
+    boosted, tissue, tmp_path, written, caplog
+):
+    images = shutil.copytree(tissue / "benign", tmp_path / "images")
+    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    other = altered(model, tmp_path / "other.bchisto", calibration=None)
+    out = tmp_path / "p.csv"
+    settings = PredictSettings(update=True)
+
+    def night(path):
+        """Return how many images were predicted, and whether a line says that all are."""
+        written.clear()
+        caplog.clear()
+        predict(path, images, out=out, settings=settings, work=Work(jobs=1))
+        line = f"{out}: no kept prediction is of this model and these images, so all are to be predicted"
+        return max(written, default=0), line in caplog.text
+
+    assert night(model) == (6, False)
+    assert night(model) == (0, False)
+    shutil.copy(sorted((tissue / "malignant").iterdir())[0], images)
+    assert night(model)[1] is False
+    assert night(other) == (7, True)
+    assert night(other) == (0, False)
 
 
 def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays_one(

@@ -8,10 +8,12 @@ import json
 import logging
 import os
 import pickle
+import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -221,7 +223,7 @@ def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
 
 
 def test_whether_the_model_is_better_than_chance(boosted, tissue, tmp_path):
-    """As its page says; nothing is known of a model file without metrics beside it."""
+    """As its page says, also of a model file without metrics beside it."""
     predictor = Predictor(boosted)
     settings = PredictSettings(html=tmp_path / "p.html")
     file = sorted(tissue.rglob("*.png"))[0]
@@ -230,7 +232,13 @@ def test_whether_the_model_is_better_than_chance(boosted, tissue, tmp_path):
     assert html.escape(predictor.verdict, quote=False) in (tmp_path / "p.html").read_text()
     assert result.verdict == predictor.verdict
     bare = shutil.copy(predictor.path, tmp_path)
-    assert Predictor(bare).verdict == ""
+    result = predict(
+        bare, file, out=tmp_path / "q.csv", settings=settings, work=Work(jobs=1, overwrite=True)
+    )
+    page = re.sub("<[^>]*>", "", (tmp_path / "p.html").read_text())
+    assert Predictor(bare).verdict == result.verdict
+    assert result.verdict in page
+    assert "is not known: there is no metrics.json" in result.verdict
 
 
 def test_predictions_of_training_images_say_so(predictor, tissue):
@@ -492,3 +500,113 @@ def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(predictor, 
     answer = predictor.predict([half, closed, whole], skip_errors=True)
     assert answer.image_ids == ("array2",)
     assert [*answer.failures] == ["array0", "array1"]
+
+
+def test_images_go_by_the_names_that_the_caller_gives(
+    boosted, tissue, tmp_path, caplog, monkeypatch
+):
+    """In answers, errors, log lines and failures; no name is a path."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    file = sorted(tissue.rglob("*.png"))[0]
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(file.read_bytes()[:4000])
+    small = np.zeros((40, 40, 3), np.uint8)
+    white = np.full((96, 96, 3), 255, np.uint8)
+    bad = [small, small[..., 0], cut, Path("gone.png"), Image.new("CMYK", (96, 96))]
+    images = [file, white, Image.open(file), *bad]
+    names = [
+        "a/../b.png",
+        "cut.png",
+        "C:\\1",
+        "/tmp/x",
+        "array0",
+        "gone.png",
+        "late",
+        "\N{DEGREE SIGN}",
+    ]
+    predictor = Predictor(boosted)
+    expected = predictor.predict(images, skip_errors=True)
+    predictor = Predictor(boosted)
+    caplog.clear()
+    found = predictor.predict(images, names=names, skip_errors=True)
+    assert found.image_ids == tuple(names[:3])
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    assert {*found.failures} == {*names[3:]}
+    for name, text in found.failures.items():
+        assert text.startswith(f"{name}: "), text
+    assert "used without stain normalisation: cut.png" in " ".join(found.warnings[1])
+    assert "without stain normalisation: cut.png" in caplog.text
+    assert "left out: /tmp/x: 40x40" in caplog.text
+    assert "array1" not in caplog.text + str(found)
+    assert "bchisto-" not in caplog.text + str(found)
+    for image, name in zip(bad, names[3:], strict=True):
+        with pytest.raises((ImageError, MissingInputError)) as refusal:
+            predictor.predict([image, file], names=[name, "other"])
+        assert str(refusal.value).startswith(f"{name}: ")
+    assert predictor.predict(file, names="only").image_ids == ("only",)
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.png"]
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "a"], ["a", ""], ["a", "b\n"], ["a", "b", "c"]])
+def test_names_are_a_text_for_each_image(predictor, tissue, names):
+    files = sorted(tissue.rglob("*.png"))[:2]
+    text = f"^`names`: give a different printable text for each of 2 images, not {len(names)} "
+    with pytest.raises(InputError, match=text):
+        predictor.predict(files, names=names)
+    with pytest.raises(InputError, match="12 images, and `names` name single ones"):
+        predictor.predict(tissue, names=["a"])
+    with pytest.raises(InputError, match="^names=None: give a text|^names="):
+        predictor.predict(files, names=[None, "a"])
+
+
+def test_a_picture_in_place_of_a_model_file(tissue):
+    file = sorted(tissue.rglob("*.png"))[0]
+    with pytest.raises(BundleError, match="but a picture; give it as `images`: for a prediction"):
+        Predictor(file)
+
+
+def test_bytes_are_opened_by_pillow(predictor, tissue):
+    """As the message says."""
+    import io
+
+    from PIL import Image
+
+    file = sorted(tissue.rglob("*.png"))[0]
+    data = file.read_bytes()
+    for given in (data, [data], io.BytesIO(data)):
+        text = r"^`images`: bytes; give PIL\.Image\.open\(io\.BytesIO\(\.\.\.\)\) of them$"
+        with pytest.raises(InputError, match=text):
+            predictor.predict(given)
+    answer = predictor.predict_proba(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(answer, predictor.predict_proba(file))
+
+
+def test_an_answer_is_rows_for_json(boosted, tissue):
+    """A dict for each image, with what the arrays have at its position."""
+    white = np.full((96, 96, 3), 255, np.uint8)
+    answer = Predictor(boosted).predict([sorted(tissue.rglob("*.png"))[0], white])
+    rows = json.loads(json.dumps(list(answer)))
+    assert len(rows) == len(answer)
+    keys = "image_id predicted confidence probabilities uncertain called outlier outlier_percentile"
+    for index, row in enumerate(rows):
+        assert list(row) == [*keys.split(), "blank", "trained", "warnings"]
+        shares = answer.probabilities[index]
+        assert row["probabilities"] == dict(zip(answer.classes, shares, strict=True))
+        assert row["confidence"] == answer.confidence[index]
+        assert row["image_id"] == answer.image_ids[index]
+        for name in ("predicted", "uncertain", "called", "blank", "trained"):
+            assert row[name] == getattr(answer, name)[index]
+        assert row["warnings"] == list(answer.warnings[index])
+        assert row["outlier"] is row["outlier_percentile"] is None
+    assert rows[1]["blank"] is True
+    assert rows[1]["warnings"]
+    marked = replace(
+        answer, outlier=(False, True), outlier_percentile=np.array([0.0, 99.5]), called=None
+    )
+    rows = json.loads(json.dumps(list(marked)))
+    assert [row["outlier"] for row in rows] == [False, True]
+    assert [row["outlier_percentile"] for row in rows] == [0.0, 99.5]
+    assert [row["called"] for row in rows] == [None, None]
+    assert list(replace(answer, image_ids=())) == []
