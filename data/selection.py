@@ -242,7 +242,8 @@ class ImageSelection(Settings):
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "images", frame_file(self.images))
+        if hasattr(self.images, "columns"):
+            object.__setattr__(self, "images", frame_file(self.images))
         super().__post_init__()
 
     def __repr__(self) -> str:
