@@ -8,7 +8,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 from ..core import (
     Converted,
@@ -62,9 +62,6 @@ from .names import only_listed
 from .read import read_images
 from .walk import other_pictures
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 _log = logging.getLogger(__name__)
 
 _MOST_DEEP = 100
@@ -75,7 +72,11 @@ _MAGNIFICATIONS = (40, 100, 200, 400)
 """Magnifications of BreakHis."""
 
 
-_Images: TypeAlias = "PathInput | DataFrame"
+class Frame(Protocol):
+    """What of a data frame is used: pandas is loaded by whoever has one, and says nothing to type checkers."""
+
+    columns: Any
+    to_csv: Any
 
 
 class LeastSize(Protocol):
@@ -164,7 +165,7 @@ class ImageSelection(Settings):
     `images` may also be a data frame with the columns of a manifest, whose paths start at the working folder.
     """
 
-    images: Converted[_Images, Path] = option(
+    images: Converted[PathInput | Frame, Path] = option(
         group="Input", help="A folder, or a manifest path,label,group[,image_id]."
     )
     dataset: str | None = option(

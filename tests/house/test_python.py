@@ -245,7 +245,7 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
         names["predictions"].probabilities[0], names["predictions"].probabilities[1]
     )
     assert names["frame"].shape[0] == 12
-    mine, figures = names["mine"], names["figures"]
+    mine, figures = names["mine"], names["measured"]
     assert figures["units"]["kind"] == "group"
     assert figures["folds"] == [1, 2, 3, 4, 5]
     assert figures["accuracy"].interval
