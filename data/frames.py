@@ -253,7 +253,7 @@ def _checked_names(names: Many[TextInput] | None, count: int) -> tuple[str, ...]
     distinct = {name for name in texts if name and name.isprintable()}
     if not len(distinct) == len(texts) == count:
         listed = few(map(repr, texts))
-        text = "{names}: give a different printable text for each of {} images, not {} ({})"
+        text = "`names`: give a different printable text for each of {} images, not {} ({})"
         raise InputError(text, count, len(texts), listed)
     return texts
 
@@ -262,7 +262,7 @@ def _named_record(records: list[ImageRecord], path: Path, name: str) -> ImageRec
     """Return the record of a file by the name that the caller gives it."""
     if len(records) != 1:
         raise InputError(
-            "{images}: {} holds {} images, and {names} name single ones", path, len(records)
+            "{images}: {} holds {} images, and `names` name single ones", path, len(records)
         )
     return replace(records[0], image_id=name, source="given")
 
