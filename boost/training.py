@@ -456,16 +456,17 @@ def train(
 def _schemes(folds: Any, run: Path) -> FoldChoice:
     """Return the choice of folds; those of scikit-learn are written as a fold list, which is then read."""
     splits = items_of(folds)
-    if hasattr(folds, "get_n_splits"):
-        splits = tuple(folds.split(*load_features(run)[:3]))
-    if not splits or not isinstance(splits[0], tuple):
+    is_splitter = hasattr(folds, "get_n_splits")
+    if not is_splitter and not (splits and isinstance(splits[0], tuple)):
         return FoldChoice.of(splits[0] if len(splits) == 1 else splits)
-    images = load_features(run).names
+    matrix = load_features(run)
+    if is_splitter:
+        splits = tuple(folds.split(matrix.X, matrix.y, matrix.groups))
     rows = [
         (image, fold, part)
         for fold, pair in enumerate(splits, start=1)
         for part, positions in zip(("train", "test"), pair, strict=True)
-        for image in images[list(positions)]
+        for image in matrix.names[list(positions)]
     ]
     path = run / f"{type(folds).__name__}-{len(splits)}.csv"
     write_rows(path, ("image_id", "fold", "part"), rows)

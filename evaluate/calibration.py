@@ -115,13 +115,13 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Values]
 
 def negative_log_likelihood(probabilities: Values, labels: Integers) -> float:
     """Return the mean over rows of minus the logarithm of the true class's probability."""
-    of_true_class = _of_true_class(probabilities, labels)
+    of_true_class = _of_class(probabilities, labels)
     return float(-np.log(np.maximum(of_true_class, LEAST)).mean())
 
 
-def _of_true_class(probabilities: Values, labels: Integers) -> Values:
-    """Return the probability of the true class of each row."""
-    return probabilities[np.arange(len(labels)), labels]
+def _of_class(probabilities: Values, numbers: Integers) -> Values:
+    """Return the probability of one class of each row, by its number."""
+    return probabilities[np.arange(len(numbers)), numbers]
 
 
 CALIBRATION_BINS = 15
@@ -221,7 +221,7 @@ def _squared_distances(probabilities: Values, labels: Integers) -> Values:
 
 def _scores(table: PredictionTable, probabilities: Values) -> Entry:
     """Return the scores of probabilities that need no interval."""
-    confidence = probabilities[np.arange(len(table)), table.predicted]
+    confidence = _of_class(probabilities, table.predicted)
     bins = reliability_bins(confidence, table.hits)
     error = sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in bins)
     expected = sum(_expected_error(confidence[inside]) for inside in _members(confidence))
@@ -229,7 +229,7 @@ def _scores(table: PredictionTable, probabilities: Values) -> Entry:
         "ece": error / len(confidence),
         "brier": float(_squared_distances(probabilities, table.labels).mean()),
         "nll": negative_log_likelihood(probabilities, table.labels),
-        "floored": int((_of_true_class(probabilities, table.labels) < LEAST).sum()),
+        "floored": int((_of_class(probabilities, table.labels) < LEAST).sum()),
         "bins": bins,
         "ece_expected": expected / len(confidence),
     }
@@ -461,7 +461,7 @@ def _confidence_by_fold(table: PredictionTable) -> tuple[Values, bool]:
     if scaled is not None:
         _, probabilities = scaled
     assert probabilities is not None
-    return probabilities[np.arange(len(table)), table.predicted], scaled is not None
+    return _of_class(probabilities, table.predicted), scaled is not None
 
 
 def _limit(confidence: Values, share: float = UNSURE_SHARE) -> float:

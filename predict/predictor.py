@@ -19,7 +19,7 @@ from ..core import (
     html_lines,
     html_table,
 )
-from ..core.formats import Array, as_frame
+from ..core.formats import Array, Flags, as_frame
 from ..core.jobs import Ticker
 from ..data import Image, ImageRecord, image_files
 from ..encoders import weight_options
@@ -327,9 +327,9 @@ class Predictor:
                 raise RefusedImageError("none of the images can be used; first: {}", text)
         shown = tabulate(predicted, settings=settings, point=self._point)
         table = shown.table
-        columns = dict(table.further)
-        percentiles = None
+        outlier = percentiles = None
         if shown.outliers is not None:
+            outlier = shown.outliers.marked
             percentiles = shown.outliers.percentiles
         image_ids = tuple(record.image_id for record in table.records)
         return Predictions(
@@ -338,14 +338,14 @@ class Predictor:
             probabilities=table.probabilities,
             predicted=tuple(table.answers.predicted),
             confidence=table.answers.confidence,
-            uncertain=_marks(dict(table.answers.columns)["uncertain"]),
-            called=_marks(columns.get("called")),
-            outlier=_marks(columns.get("outlier")),
+            uncertain=_marks(table.answers.unsure),
+            called=_marks(shown.positive),
+            outlier=_marks(outlier),
             outlier_percentile=percentiles,
-            trained=_marks(columns.get("trained")),
+            trained=None if bundle.training is None else shown.trained,
             blank=shown.blank,
             warnings=tuple(tuple(notes[image]) for image in image_ids),
-            columns=columns,
+            columns=dict(table.further),
             banners=shown.banners,
             mixed=shown.mixed,
             failures=failures,
@@ -356,11 +356,9 @@ class Predictor:
         return self.predict(images, mpp=mpp).probabilities
 
 
-def _marks(cells: Sequence[str] | None) -> Marks:
-    """Return the cells of a column as marks; None of a column that is not there, or empty."""
-    if not cells or "" in cells:
-        return None
-    return tuple(cell in ("yes", "positive") for cell in cells)
+def _marks(values: Flags | None) -> Marks:
+    """Return marks as plain truth values; None if there are none."""
+    return None if values is None else tuple(values.tolist())
 
 
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:

@@ -217,6 +217,8 @@ class Tabulated:
     blank : tuple of bool
         Whether each image shows nothing.
     outliers : Outliers or None
+    positive : ndarray of bool, shape (n,), or None
+        Whether each image is predicted positive; None without an operating point.
     called : str
         Number of images predicted positive, with the operating point; empty without an operating point.
     point : OperatingPoint or None
@@ -233,6 +235,7 @@ class Tabulated:
     trained: tuple[bool, ...]
     blank: tuple[bool, ...]
     outliers: Outliers | None
+    positive: Flags | None
     called: str
     point: OperatingPoint | None
     mixed: str
@@ -269,6 +272,7 @@ def tabulate(
     columns = _columns(bundle, trained, blank, outliers)
     if seen:
         columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
+    positive = None
     called = ""
     as_measured = None
     if point is not None:
@@ -287,6 +291,7 @@ def tabulate(
         trained,
         blank,
         outliers,
+        positive,
         called,
         as_measured,
         mixed_note(bundle),
