@@ -4,6 +4,10 @@ It reads features of shape (images, augmentations, d). It writes one probability
 which the image is tested, and a model file.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .bundle import Bundle
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, fit_head, get_head, list_heads
@@ -22,13 +26,16 @@ from .settings import BoostSettings, FeatureChoice
 from .training import default_folds, refuse_results, train
 from .trees import fit_text, fit_texts, pack_text, parse_model
 
+if TYPE_CHECKING:
+    from .estimator import HeadClassifier
+
 __all__ = [
-    "PRESETS",
     "BoostSettings",
     "Bundle",
     "Classifier",
     "FeatureChoice",
     "FittedModel",
+    "HeadClassifier",
     "HeadSpec",
     "TrainingPart",
     "TrainingTerms",
@@ -37,3 +44,11 @@ __all__ = [
     "train",
 ]
 __dir__ = __all__.copy
+
+
+def __getattr__(name: str) -> Any:
+    if name != "HeadClassifier":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .estimator import HeadClassifier  # it loads scikit-learn
+
+    return HeadClassifier

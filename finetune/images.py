@@ -162,7 +162,7 @@ class StainTreatment:
     Attributes
     ----------
     method : str
-        One of `bchisto.stains.STAIN_METHODS`.
+        One of `bchisto.stains.list_stains`.
     rule : PatchRule
     size : int
         Side to which a whole image is resized by area averaging, in pixels. Patches are cut at full resolution.

@@ -18,7 +18,6 @@ from .spec import Normalizer, StainEstimate, StainSpec
 from .treatments import TREATMENTS, treat
 
 __all__ = [
-    "STAIN_METHODS",
     "HeAugmenter",
     "MacenkoNormalizer",
     "Normalizer",

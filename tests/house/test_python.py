@@ -212,7 +212,7 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
         shutil.copy(path, tmp_path / "new")
     monkeypatch.chdir(tmp_path)
     blocks = python_of("python.md")
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     pytest.importorskip("pandas")
     names = {}
     monkeypatch.setattr(logging.getLogger("bchisto"), "level", logging.NOTSET)
