@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core import InputError, Message
-from ..core.formats import PART, ImageHeader, read_json, unit_named
+from ..core.formats import PART, ImageHeader, as_frame, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import spell_labels
 from .findings import Finding, has_errors, raise_errors
@@ -182,6 +182,21 @@ class Dataset:
         """Return the number of images of each class, in class order."""
         counts = Counter(record.label for record in self.records)
         return {name: counts[name] for name in self.classes}
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` that `ImageSelection` takes again: path, label, group, image_id, mpp.
+
+        The boxes of mammograms are not in it.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        names = ("path", "label", "group", "image_id", "mpp")
+        return as_frame(
+            {name: [getattr(record, name) for record in self.records] for name in names}
+        )
 
     @property
     def untrainable(self) -> str:

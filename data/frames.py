@@ -11,7 +11,6 @@ import functools
 import logging
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -142,20 +141,22 @@ def frame_file(images: Any) -> Any:
     """Return a data frame as a manifest that is removed when the program ends; anything else as it is."""
     if not hasattr(images, "to_csv"):
         return images
-    try:
-        folder = tempfile.mkdtemp(prefix=FRAME_FOLDER)
-    except OSError as error:
-        raise output_error(error, "no temporary folder can be made (TMPDIR)") from error
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = Path(folder, "frame.csv")
+    folder = _temporary(FRAME_FOLDER)
+    atexit.register(folder.cleanup)
+    path = Path(folder.name, "frame.csv")
     with atomic_output(path) as temporary:
         images.to_csv(temporary, index=False)
     return path
 
 
-def _temporary() -> tempfile.TemporaryDirectory[str]:
+def shown_path(path: Path) -> str:
+    """Return a path as text; of the file of a data frame what it is, since the file is gone after the program."""
+    return "data frame" if path.parent.name.startswith(FRAME_FOLDER) else str(path)
+
+
+def _temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
     try:
-        return tempfile.TemporaryDirectory(prefix="bchisto-")
+        return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     except OSError as error:
         raise output_error(error, "no temporary folder can be made (TMPDIR)") from error
 
@@ -205,7 +206,7 @@ def image_files(
         raise InputError(Message("{images}: there is none; give files or arrays"))
     texts = _checked_names(names, len(sources))
     records: list[ImageRecord] = []
-    with _temporary() as folder:
+    with _temporary("bchisto-") as folder:
         prefix = f"{folder}{os.sep}"
         name_of: dict[str, str] = {}
 

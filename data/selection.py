@@ -39,7 +39,7 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import pairs_alike, report_findings
-from .frames import frame_file
+from .frames import frame_file, shown_path
 from .images import (
     Fingerprint,
     ImageFiles,
@@ -166,7 +166,7 @@ class ImageSelection(Settings):
     """
 
     images: Converted[PathInput | Frame, Path] = option(
-        group="Input", help="A folder, or a manifest path,label,group[,image_id]."
+        group="Input", help="A folder, or a manifest path,label,group[,image_id].", plain=shown_path
     )
     dataset: str | None = option(
         None,
@@ -254,7 +254,7 @@ class ImageSelection(Settings):
             if getattr(self, member.name) != member.default
         }
         given = "".join(f", {name}={value!r}" for name, value in values.items())
-        return f"ImageSelection({str(self.images)!r}{given})"
+        return f"ImageSelection({shown_path(self.images)!r}{given})"
 
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""

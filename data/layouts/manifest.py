@@ -280,13 +280,13 @@ def _listed_rows(
         findings += notes
         images |= {paths[row]: (name, "") for row, name in image_of.items()}
     rows = _rows(table, columns, images.__getitem__)
-    findings += _row_errors(table.path, rows)
+    findings += _row_errors(table, rows)
     absent = [row for row in rows if row.absent]
     cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
     for row in absent:
         # one kind for all of them: often the whole folder is elsewhere
         kind = Message("there are no such files, first {}", absent[0].path, remedies=[cure])
-        findings.error(f"{table.path.name}:{row.line}", row.problem, kind=kind)
+        findings.error(_where(table, row), row.problem, kind=kind)
     return rows, findings
 
 
@@ -303,14 +303,21 @@ def _rows_beside(
     without_row = sorted(files.keys() - image_of.values())
     rows.extend(_Row(0, {}, name, name, None, "") for name in without_row)
     findings += notes
-    findings += _row_errors(table.path, rows)
+    findings += _row_errors(table, rows)
     findings += unmatched(table.path, absent, without_row, len(files))
     return rows, findings
 
 
-def _row_errors(table: Path, rows: Iterable[_Row]) -> list[Finding]:
+def _where(table: CsvTable, row: _Row) -> str:
+    """Return the line of a row, or its position in a data frame, whose file the caller does not know."""
+    if table.path.parent.name.startswith(FRAME_FOLDER):
+        return f"data frame, row {sum(line < row.line for line, _ in table.rows)}"
+    return f"{table.path.name}:{row.line}"
+
+
+def _row_errors(table: CsvTable, rows: Iterable[_Row]) -> list[Finding]:
     return [
-        Finding("error", f"{table.name}:{row.line}", row.problem)
+        Finding("error", _where(table, row), row.problem)
         for row in rows
         if row.problem and not row.absent
     ]

@@ -490,6 +490,36 @@ def test_a_data_frame_of_images_is_read_as_its_manifest_in_the_working_folder(
     assert again.stores[0].stat().st_mtime_ns == before
     (result,) = train(out="run", folds=3, settings=BoostSettings(seeds=1), work=work)
     assert len(result.panel.table) == 12
+    # no record names its temporary file
+    assert {
+        entry.config["images"] for entry in read_run("run") if entry.command == "featurize"
+    } == {"data frame"}
+    assert repr(ImageSelection(frame)) == "ImageSelection('data frame')"
+
+
+def test_images_become_a_data_frame_and_return_with_other_labels(tissue):
+    pytest.importorskip("pandas")
+    dataset = read_dataset(tissue)
+    frame = dataset.to_pandas()
+    again = ImageSelection(frame).read()
+    assert list(again.records) == [
+        replace(record, source="csv", line=line)
+        for line, record in enumerate(dataset.records, start=2)
+    ]
+    frame.loc[3, "label"] = "malignant"
+    frame.loc[2, "group"] = "P7"
+    changed = ImageSelection(frame).read().records
+    assert (changed[3].label, changed[2].group, changed[0].group) == ("malignant", "P7", None)
+
+
+def test_errors_name_the_rows_of_a_data_frame(tissue):
+    """Also if a cell has several lines, so that its file has more lines than rows."""
+    pandas = pytest.importorskip("pandas")
+    frame = read_dataset(tissue).to_pandas()
+    frame["note"] = "two\nlines"
+    frame.loc[3, "path"] = "gone.png"
+    with pytest.raises(InputError, match="^data frame, row 3: there is no file gone.png"):
+        ImageSelection(frame).read()
 
 
 def test_a_data_frame_of_images_leaves_no_file():
