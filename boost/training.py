@@ -135,6 +135,7 @@ class BoostTraining(Training):
             },
             work=("models/*/*", "predictions.csv"),
             made_with=versions_of(["bchisto", "numpy", *self.spec.packages]),
+            otherwise=Message("another {name} or {out}"),
         )
 
     @functools.cached_property
