@@ -65,11 +65,11 @@ class Evaluation:
         for panel in self.panels:
             verdict = verdict_of(panel.metrics)
             metric = (verdict.by or "balanced_accuracy").replace("_", " ")
-            words = f"{metric} {_shown(verdict.figure)}, "
+            words = f"{metric} {verdict.figure}, "
             if verdict.by and verdict.figure != panel.metrics[verdict.by]:
                 words += "corrected for the choice, "
             words += _VERDICTS[verdict.kind]
-            accuracy = _shown(panel.metrics["accuracy"])
+            accuracy = str(panel.metrics["accuracy"])
             yield panel.table.name, accuracy, words, panel.table.protocol
 
     def to_pandas(self) -> Any:
@@ -115,14 +115,6 @@ _VERDICTS = {
     "not estimable": "without an interval, so not compared with chance",
 }
 """What each kind of `Verdict` says of its figure."""
-
-
-def _shown(figure: Figure) -> str:
-    """Return a figure with its 95 % interval, if it has one."""
-    text = f"{figure.value:.3f}"
-    if figure.interval:
-        text += f" [{figure.low:.3f}, {figure.high:.3f}]"
-    return text
 
 
 _MOST_DRAWS = 100_000

@@ -105,6 +105,12 @@ class Figure:
     method: str = ""
     reason: str | None = None
 
+    def __str__(self) -> str:
+        text = f"{self.value:.3f}"
+        if self.interval:
+            text += f" [{self.low:.3f}, {self.high:.3f}]"
+        return text
+
     @property
     def interval(self) -> list[float] | None:
         """Low and high; None without an interval."""
