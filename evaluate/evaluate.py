@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from ..core import InputError, Many, PathInput, converted, counted, few, html_lines, html_table
 from ..core.formats import as_frame
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
-from ..data import facts_files, with_files
+from ..data import Frame, facts_files, with_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
@@ -24,10 +24,7 @@ from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 from .variance import Entry, Figure, Metrics, as_json
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-    _Source: TypeAlias = PathInput | DataFrame | PredictionTable
+_Source: TypeAlias = PathInput | Frame | PredictionTable
 
 SCHEMA = 2
 """Version of what ``metrics.json`` holds."""

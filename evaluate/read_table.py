@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from ..core.formats import (
 )
 from ..data import (
     Finding,
+    Frame,
     join_groups,
     join_labels,
     known_classes,
@@ -46,6 +48,7 @@ from ..data import (
     missing_labels,
     report_findings,
     spell_labels,
+    with_files,
 )
 from .influence import Values
 from .predictions import PredictionTable, check_shares
@@ -83,13 +86,13 @@ class TableChoice(Settings):
 
 
 def read_predictions(
-    path: PathInput, *, classes: Many[TextInput] = (), name: str | None = None
+    path: PathInput | Frame, *, classes: Many[TextInput] = (), name: str | None = None
 ) -> list[PredictionTable]:
-    """Read a predictions CSV from anywhere.
+    """Read a predictions CSV from anywhere, or a data frame with the columns of one.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or pandas.DataFrame
         A table in UTF-8: columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``,
         ``group``, ``patch``, ``trained`` and ``group_trained`` (``yes`` or ``no``; True or False), and ``model`` are
         optional. Columns may have the other names that they may have in manifests, such as ``filename`` or ``patient``.
@@ -111,8 +114,14 @@ def read_predictions(
         1, a row twice, a prediction that is not of the largest probability, a file that is not UTF-8; the message names
         the file and the row.
     """
-    path = converted(path, "path", Path)
     classes = converted(classes, "classes", tuple[str, ...])
+    if hasattr(path, "to_csv"):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            with_files(path, Path(folder), {}) as (files, _),
+        ):
+            return read_predictions(*files, classes=classes, name=name)
+    path = converted(path, "path", Path)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
     table = read_csv(path, needed=(IMAGE, LABEL), expected=_EXPECTED, key=_key)

@@ -95,9 +95,7 @@ def test_more_seeds_extend_a_run(boosted, run_copy):
 
 def test_other_folds_and_features_are_refused(boosted, run_copy):
     run = run_copy(boosted)
-    with pytest.raises(
-        SettingsConflictError, match="other folds; .* or another `name` or `out`"
-    ):
+    with pytest.raises(SettingsConflictError, match="other folds; .* or another `name` or `out`"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS, seed=1))
     (beside,) = train_small(run, settings={"seed": 1, "name": "b"})
     assert (beside.folder.name, beside.finished) == ("3-lightgbm-b", True)

@@ -514,7 +514,7 @@ def test_images_become_a_data_frame_and_return_with_other_labels(tissue):
 
 def test_errors_name_the_rows_of_a_data_frame(tissue):
     """Also if a cell has several lines, so that its file has more lines than rows."""
-    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pandas")
     frame = read_dataset(tissue).to_pandas()
     frame["note"] = "two\nlines"
     frame.loc[3, "path"] = "gone.png"
@@ -545,6 +545,10 @@ def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
     of_file = evaluate(copy, out=tmp_path / "a", bootstrap=0).result
     of_frame = evaluate(frame, out=tmp_path / "b ü", bootstrap=0).result
     assert of_frame == of_file
+    (in_memory,) = read_predictions(frame)
+    assert measure(in_memory) == measure(*read_predictions(table))
+    with pytest.raises(InputError, match="^frame-1, in row 2: .* sum to"):
+        read_predictions(frame.assign(p_benign=[0.5, 0.5, *frame.p_benign[2:]], p_malignant=0.5))
     two = evaluate([frame, copy, frame], out=tmp_path / "c", bootstrap=0)
     assert [path.name for path in two.sources] == ["frame-1.csv", "frame-1.csv", "frame-3.csv"]
     assert len(two.result["comparisons"]) == 3
