@@ -313,9 +313,6 @@ class OutputFiles:
             One has become empty, as the folder of a disk that is not mounted.
         """
         empty = [path for path in images if _is_empty(path)]
-        if len(empty) == len(images):
-            # nothing is there, which changes nothing
-            return empty
         for path in empty:
             if self.table.exists() and str(path.absolute()) not in self.empty:
                 raise InputError(

@@ -497,10 +497,13 @@ class ImagePrediction(TablePrediction):
             model_sha256=self.file.sha256, images_sha256=digest, images=len(units)
         )
         self.saved = read_kept(self.call.outputs.parts)
-        if self.saved and not any(map(self.read, units)):
+        gone = len(self.saved.keys() - {unit.key for unit in units})
+        if 2 * gone > len(self.saved):
             _log.warning(
-                "%s: no kept prediction is of this model and these images, so all are to be predicted",
+                "%s: %d of %d kept predictions are not of this model and these images, and are left out",
                 self.call.outputs.table,
+                gone,
+                len(self.saved),
             )
         return units
 

@@ -5,7 +5,6 @@ import os
 import threading
 
 import pytest
-
 from bchisto.core.jobs import hushed_start
 
 OF_LIBRARIES = [
@@ -28,7 +27,7 @@ OF_OTHERS = [
     "Traceback (most recent call last):",
     '  File "app.py", line 1, in <module>',
     "127.0.0.1 - - [29/Nov/2026 15:57:43] GET /",
-    "W\xe4rnung",
+    "W\u00e4rnung",
 ]
 
 
@@ -43,9 +42,13 @@ def test_only_lines_of_libraries_are_hushed(capfd, caplog):
 
 @pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt])
 def test_if_it_fails_all_is_printed(capfd, stop):
-    with pytest.raises(stop), hushed_start():
-        os.write(2, f"{OF_LIBRARIES[0]}\n".encode())
-        raise stop
+    def start():
+        with hushed_start():
+            os.write(2, f"{OF_LIBRARIES[0]}\n".encode())
+            raise stop
+
+    with pytest.raises(stop):
+        start()
     assert capfd.readouterr().err.splitlines() == OF_LIBRARIES[:1]
 
 
@@ -54,13 +57,13 @@ def test_threads_that_start_at_once_leave_stderr_as_it_was(capfd):
     first_began = threading.Event()
     second_waits = threading.Event()
 
-    def second():
+    def work():
         first_began.wait(10)
         second_waits.set()
         with hushed_start():
             os.write(2, b"from the second\n")
 
-    thread = threading.Thread(target=second)
+    thread = threading.Thread(target=work)
     thread.start()
     before = os.fstat(2).st_ino
     with hushed_start():
