@@ -33,6 +33,9 @@ from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, PredictSettings, predict
 from written_tables import rows_of
 
+COLUMNS = ("image_id", "predicted")
+"""Of the challenge's rows, which have no header."""
+
 
 @pytest.fixture(scope="module")
 def predictor(boosted):
@@ -148,6 +151,58 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
     for column in ("predicted", "confidence", "uncertain"):
         assert f">{column}</th>" in shown
     assert str(tmp_path / "p.csv") in shown
+
+
+@pytest.mark.parametrize("form", ["bchisto", "iciar2018"])
+def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, cli, form):
+    out = tmp_path / "p.csv"
+    settings = PredictSettings(format=form, threshold=0.5)
+    result = predict(boosted, tissue, out=out, settings=settings, work=Work(jobs=1))
+    table = (
+        rows_of(out)
+        if form == "bchisto"
+        else list(csv.DictReader(out.read_text().splitlines(), COLUMNS))
+    )
+    counts = [
+        f"{name} {sum(row['predicted'] == name for row in table)}"
+        for name in ("benign", "malignant")
+    ]
+    lines = result.summary()
+    assert lines[0] == f"12 images predicted: {', '.join(counts)}"
+    assert lines[1].startswith("predicted positive: ")
+    further = [result.called, result.outliers, result.sureness, *result.banners]
+    assert lines[1:] == [part for part in further if part]
+    words = ("predict", boosted, "--images", tissue, "--format", form, "--threshold", "0.5")
+    code, printed, _ = cli(*words, "--out", tmp_path / "q.csv")
+    assert code == 0
+    assert printed.splitlines()[: len(lines)] == lines
+    frame = result.to_pandas()
+    assert list(frame.columns) == list(table[0])
+    for index, row in enumerate(table):
+        for name, cell in row.items():
+            shown = frame[name][index]
+            if name in ("confidence", "outlier_percentile") or name.startswith("p_"):
+                assert shown == float(cell)
+                assert isinstance(shown, float)
+            else:
+                assert shown == cell
+    settings = replace(settings, update=True)
+    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=Work(jobs=1))
+    assert again.summary() == lines
+    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=Work(jobs=1))
+    assert again.summary() == [f"nothing new for {tmp_path / 'u.csv'}"]
+    assert len(again.to_pandas()) == 12
+
+
+def test_the_result_of_a_first_night_without_images(boosted, tmp_path):
+    (tmp_path / "new").mkdir()
+    settings = PredictSettings(update=True)
+    result = predict(boosted, tmp_path / "new", out=tmp_path / "p.csv", settings=settings)
+    assert not result.path.exists()
+    assert result.unchanged
+    assert result.summary() == [f"nothing new for {result.path}"]
+    assert f"nothing new for {result.path}" in result._repr_html_()
+    assert len(result.to_pandas()) == 0
 
 
 def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
