@@ -1,4 +1,4 @@
-"""Pictures of Pillow are read as the files that they were opened from: to the same pixels, or refused in the same words."""
+"""Pictures of Pillow are read as the files that they come from: to the same pixels, or refused in the same words."""
 
 import numpy as np
 import pytest
