@@ -19,8 +19,8 @@ from .blocks import Predicted
 from .sheet import write_html
 from .table import Tabulated
 
-_SHOWN = ("image_id", "label", "predicted", "confidence", "uncertain", "trained", "outlier")
-"""Columns of the table that a notebook shows, in addition to probabilities."""
+_SHOWN = ("image_id", "label", "p_", "predicted", "confidence", "uncertain", "trained", "outlier")
+"""Begins of the columns of the table that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,8 @@ class PredictResult:
         if self.unchanged:
             return [f"nothing new for {self.path}"]
         counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
-        lines = [
-            f"{counted(self.images, 'image')} predicted: {counts}",
-            self.called,
-            self.outliers,
-            self.sureness,
-            *self.banners,
-        ]
+        first = f"{counted(self.images, 'image')} predicted: {counts}"
+        lines = (first, self.called, self.outliers, self.sureness, *self.banners)
         return list(filter(None, lines))
 
     def to_pandas(self) -> Any:
@@ -116,14 +111,14 @@ class PredictResult:
         columns: dict[str, list[Any]] = {}
         for index, name in enumerate(header):
             columns[name] = [row[index] for row in rows]
-            if name.startswith("p_") or name in ("confidence", "outlier_percentile"):
+            if name.startswith(("p_", "confidence", "outlier_percentile")):
                 columns[name] = list(map(float, columns[name]))
         return columns
 
     def _repr_html_(self) -> str:
         columns = {}
         for name, cells in self._columns().items():
-            if name in _SHOWN or name.startswith("p_"):
+            if name.startswith(_SHOWN):
                 columns[name] = [
                     f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells
                 ]

@@ -211,9 +211,7 @@ def predict(
         else:
             prediction = ImagePrediction.open(call, work, bundle)
         computed = compute(prediction)
-    if computed.result is not None:
-        return computed.result
-    return PredictResult(
+    return computed.result or PredictResult(
         outputs.table, len(prediction.records), {}, (), (), unchanged=computed.unchanged
     )
 
@@ -568,9 +566,14 @@ class ImagePrediction(TablePrediction):
                 results[image] = new[image]
             else:
                 results[image] = prediction
-        bundle = self.model.bundle
-        path = self.file.path
-        return Predicted(self.records, results, bundle, path, self.file.sha256, self.warned)
+        return Predicted(
+            self.records,
+            results,
+            self.model.bundle,
+            self.file.path,
+            self.file.sha256,
+            self.warned,
+        )
 
     def tidy(self, predicted: Predicted) -> None:
         """Keep the predictions of these images in one file for the next update, and no others."""
