@@ -126,6 +126,8 @@ def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
         ([], "`images`: there is none"),
         ([3], "images=3: give a path"),
         ("gone.png", r"gone\.png: no such image, folder or manifest"),
+        ("a" * 5000, r"a: no such image, folder or manifest"),
+        ("", "images='': give a path"),
     ],
 )
 def test_what_is_refused(predictor, given, message):
