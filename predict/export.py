@@ -12,9 +12,6 @@ from ..evaluate import SCHEMA
 from ..evaluate.report import known_of, write_card
 from .model_file import find_bundle, load_bundle
 
-CARD = "README.md"
-"""Name of the card; model hubs show this file of a folder."""
-
 
 def export(model: PathInput, *, to: PathInput) -> Path:
     """Copy a model into a folder of its own, with a model card.
@@ -61,7 +58,7 @@ def export(model: PathInput, *, to: PathInput) -> Path:
             folder / "metrics.json",
             {"schema_version": SCHEMA, "tables": {"fusion": known["table"]}},
         )
-    card = folder / CARD
+    card = folder / "README.md"  # which model hubs show
     if not card.exists():  # the author may have filled in the blanks of an existing one
         write_card(card, model=source, bundle=bundle, known=known)
     return card

@@ -96,7 +96,7 @@ def save_image(image: Any, path: Path) -> ImageRecord:
             text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
             raise RefusedImageError(text, path, image.dtype, image.shape)
         image = Image.fromarray(np.ascontiguousarray(image))
-    check_size(path, ImageHeader("picture", *image.size, image.mode, 1))
+    check_size(path, ImageHeader("picture", image.width, image.height, "", 1))
     try:
         image = ImageOps.exif_transpose(image)  # pixels of a picture are first read here
     except (OSError, ValueError) as error:
@@ -109,7 +109,7 @@ def save_image(image: Any, path: Path) -> ImageRecord:
         if error.errno is not None:  # of the disk, not of the picture
             raise output_error(error, f"{path}: cannot be written to {path.parent}") from error
         raise RefusedImageError("{}: {}; convert it to RGB", path, error) from error
-    return ImageRecord(image_id=path.name, path=path, label=None, source="given")
+    return ImageRecord(path.name, path, None, source="given")
 
 
 def resize_image(image: RgbImage, scale: float) -> RgbImage:

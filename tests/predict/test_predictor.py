@@ -242,6 +242,14 @@ def test_as_scikit_learn_has_it(predictor, tissue):
     assert log_loss(labels, shares, labels=predictor.classes_) > 0
 
 
+def test_predictions_are_compared_as_objects(predictor, tissue):
+    """Comparing their arrays raised an error of NumPy, as in a list or as keys of a cache."""
+    file = sorted(tissue.rglob("*.png"))[0]
+    first, second = predictor.predict(file), predictor.predict(file)
+    assert [first, second].index(second) == 1
+    assert len({first, second, first}) == 2
+
+
 def test_a_pickled_predictor_loads_its_file_again(boosted, tissue):
     file = sorted(tissue.rglob("*.png"))[0]
     calibrated = Predictor(boosted, calibrated=True)
