@@ -165,13 +165,10 @@ def predict(model: Path, **options: Any) -> None:
         work=work,
     )
     if result.unchanged:
-        echo(f"nothing new for {result.path}")
+        echo(*result.summary())
         click.get_current_context().exit(NOTHING_NEW)
     end_check(work, unchanged=False)
-    counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
-    echo(f"{counted(result.images, 'image')} predicted: {counts}")
-    echo(*filter(None, (result.called, result.outliers, result.sureness)))
-    echo(*result.banners)
+    echo(*result.summary())
     for meaning in known["lines"][1:2]:
         echo(f"the model's training: {meaning}")
     outputs = [result.path]

@@ -59,12 +59,10 @@ from .options import (
     GROUPS,
     AnyPath,
     Converted,
-    Many,
     Numbers,
     Option,
     OptionalPath,
     Parsed,
-    PathInput,
     Paths,
     Settings,
     TextInput,
@@ -78,6 +76,8 @@ from .options import (
     plain_options,
     plain_value,
 )
+from .options import Many as Many  # as PathInput for the types of callers
+from .options import PathInput as PathInput
 
 __all__ = [
     "BchistoError",

@@ -170,7 +170,9 @@ def converted(value: Any, name: str, kind: Any) -> Any:
 def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
     """Convert a value to a path, a text, a number or a boolean; numbers of NumPy are taken, too."""
     if kind in (Path, str) and isinstance(value, (str, os.PathLike)):
-        return kind(os.fspath(value))
+        text = os.fspath(value)
+        if text or kind is str:  # an empty path would be the working folder
+            return kind(text)
     is_flag = isinstance(value, bool)
     if kind in (int, str) and hasattr(value, "__index__") and not is_flag:
         return kind(operator.index(value))

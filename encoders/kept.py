@@ -20,6 +20,7 @@ import functools
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import re
 import secrets
@@ -112,6 +113,8 @@ class KeptNetwork:
             facts = self._read(form)
             if facts is not None:
                 return facts
+        if self.key:
+            _is_usable(kept_folder())
         return None
 
     def graph(self, form: str, convert: Callable[[], Any], *, facts: Mapping[str, Any]) -> Any:
@@ -208,6 +211,20 @@ def kept_trouble(folder: Path) -> str:
     return ""
 
 
+@functools.cache
+def _is_usable(folder: Path) -> bool:
+    """Return whether something can be kept in a folder; if not, warn of it once, and not in each worker."""
+    trouble = kept_trouble(folder)
+    if trouble and multiprocessing.parent_process() is None:
+        _log.warning(
+            "%s: nothing is kept there (%s), so every process starts slowly; set BCHISTO_CACHE to a folder that only "
+            "you can write",
+            folder,
+            trouble,
+        )
+    return not trouble
+
+
 def _made_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     _refuse_shared(folder)
@@ -225,9 +242,7 @@ def keep_compiled() -> None:
     if jax.config.jax_compilation_cache_dir is not None or jax.default_backend() == "cpu":
         return
     folder = compiled_folder()
-    trouble = kept_trouble(folder)
-    if trouble:
-        _log.debug("%s: compiled functions are not kept for the next process (%s)", folder, trouble)
+    if not _is_usable(folder):
         return
     _remove_damaged(folder)
     # a file may go, or still be in writing by another process; JAX then compiles the function, as without one

@@ -7,19 +7,17 @@ from pathlib import Path
 
 from ..core import InputError, PathInput, converted
 from ..core.formats import file_sha256
-from ..core.jobs import atomic_output, ensure_folder
+from ..core.jobs import atomic_output, ensure_folder, write_json
+from ..evaluate import SCHEMA
 from ..evaluate.report import known_of, write_card
 from .model_file import find_bundle, load_bundle
-
-CARD = "README.md"
-"""Name of the card; model hubs show this file of a folder."""
 
 
 def export(model: PathInput, *, to: PathInput) -> Path:
     """Copy a model into a folder of its own, with a model card.
 
-    The card has the header that model hubs read, and marked blanks for what only the author knows. It shows the
-    metrics; ``metrics.json`` itself is not copied, since it may name patients.
+    The card has the header that model hubs read, and marked blanks for what only the author knows. Of ``metrics.json``
+    only the figures are copied, for `Predictor.verdict` and prediction reports: the rest may name patients.
 
     Parameters
     ----------
@@ -55,7 +53,12 @@ def export(model: PathInput, *, to: PathInput) -> Path:
     ensure_folder(folder)
     with atomic_output(copy) as temporary:
         shutil.copyfile(source, temporary)
-    card = folder / CARD
+    if known["table"] is not None:
+        write_json(
+            folder / "metrics.json",
+            {"schema_version": SCHEMA, "tables": {"fusion": known["table"]}},
+        )
+    card = folder / "README.md"  # which model hubs show
     if not card.exists():  # the author may have filled in the blanks of an existing one
         write_card(card, model=source, bundle=bundle, known=known)
     return card

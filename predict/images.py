@@ -132,7 +132,7 @@ def check_sizes(
     warned : dict of str to str, optional
         Gets the warnings, by what they are about. Of what it has, none is logged again, whatever it counts.
     notes : dict of str to list of str, optional
-        Gets all warnings of each image.
+        Gets all warnings of each image, but of unknown micrometres per pixel only if views are in micrometres.
     """
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
@@ -143,6 +143,9 @@ def check_sizes(
         for record in records:
             looks: dict[str, str] = {}
             TrainingLooks(model, looks, level=logging.DEBUG).warn([record])
+            if not model.rescales:
+                # unknown micrometres change no answer here, and the log tells of them once
+                looks.pop("mpp", None)
             texts = [
                 finding.message
                 for finding in header_findings([record])

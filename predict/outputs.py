@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..core import InputError, OutputError, Parameter, counted, html_lines, html_table
-from ..core.formats import file_sha256, read_cells
+from ..core.formats import as_frame, file_sha256, read_cells
 from ..core.jobs import Work, ensure_folder, refuse_among, refuse_overwriting, write_or_remove
 from ..core.runs import RunRecord, record_of_table, record_table
 from ..data import Finding, walk_files
@@ -18,8 +19,8 @@ from .blocks import Predicted
 from .sheet import write_html
 from .table import Tabulated
 
-_SHOWN = ("image_id", "label", "predicted", "confidence", "uncertain", "trained", "outlier")
-"""Columns of the table that a notebook shows, in addition to probabilities."""
+_SHOWN = ("image_id", "label", "p_", "predicted", "confidence", "uncertain", "trained", "outlier")
+"""Begins of the columns of the table that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class PredictResult:
     Attributes
     ----------
     path : Path
-        The table, as for `pandas.read_csv`.
+        The table.
     images : int
         Number of predicted images.
     counts : dict of str to int
@@ -79,22 +80,52 @@ class PredictResult:
         """Whether the model is better than chance, as of `Predictor`."""
         return "" if self.model is None else verdict_of(self.model)
 
-    def _repr_html_(self) -> str:
-        lines = [*self.banners, self.called, self.sureness, self.outliers, f"table: {self.path}"]
-        with self.path.open(newline="", encoding="utf-8") as handle:
-            rows = list(read_cells(handle))
+    def summary(self) -> list[str]:
+        """Return the result as lines for a terminal."""
+        if self.unchanged:
+            return [f"nothing new for {self.path}"]
+        counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
+        first = f"{counted(self.images, 'image')} predicted: {counts}"
+        lines = (first, self.called, self.outliers, self.sureness, *self.banners)
+        return list(filter(None, lines))
+
+    def to_pandas(self) -> Any:
+        """Return the table as a `pandas.DataFrame`: probabilities and the like as numbers, all else as texts.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        return as_frame(self._columns())
+
+    def _columns(self) -> dict[str, list[Any]]:
+        """Return the cells of the table by column; none if there has been nothing to predict."""
+        rows = []
+        if self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as handle:
+                rows = list(read_cells(handle))
         header = ["image_id", "predicted"]  # rows for the challenge have none
         if rows and rows[0][:1] == ["image_id"]:
             header = rows.pop(0)
-        shown = [name for name in header if name in _SHOWN or name.startswith("p_")]
-        cells = []
-        for row in rows:
-            cell_of = dict(zip(header, row, strict=True))
-            for name in shown:
-                if name.startswith("p_") or name == "confidence":
-                    cell_of[name] = f"{float(cell_of[name]):.3f}"
-            cells.append([cell_of[name] for name in shown])
-        return html_lines(filter(None, lines)) + html_table(f"{self.images} images", shown, cells)
+        columns: dict[str, list[Any]] = {}
+        for index, name in enumerate(header):
+            columns[name] = [row[index] for row in rows]
+            if name.startswith(("p_", "confidence", "outlier_percentile")):
+                columns[name] = list(map(float, columns[name]))
+        return columns
+
+    def _repr_html_(self) -> str:
+        columns = {}
+        for name, cells in self._columns().items():
+            if name.startswith(_SHOWN):
+                columns[name] = [
+                    f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells
+                ]
+        lines = html_lines([*self.summary(), f"table: {self.path}"])
+        return lines + html_table(
+            f"{self.images} images", list(columns), zip(*columns.values(), strict=True)
+        )
 
 
 def verdict_of(model: Path) -> str:
@@ -313,9 +344,6 @@ class OutputFiles:
             One has become empty, as the folder of a disk that is not mounted.
         """
         empty = [path for path in images if _is_empty(path)]
-        if len(empty) == len(images):
-            # nothing is there, which changes nothing
-            return empty
         for path in empty:
             if self.table.exists() and str(path.absolute()) not in self.empty:
                 raise InputError(

@@ -38,7 +38,7 @@ Marks: TypeAlias = tuple[bool, ...] | None
 """A mark for each image, if the model has any."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single answer
 class Predictions:
     """Predictions of images.
 
@@ -269,9 +269,9 @@ class Predictor:
         Parameters
         ----------
         images : sequence of path or ndarray
-            Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, whose
-            alpha, palette or grey is converted as in files. A single one is accepted, and an array of shape (n, height,
-            width, 3) is n images.
+            Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, which
+            are converted as files are; but Pillow itself cuts colours of 16 bits to 8. A single one is accepted, and an
+            array of shape (n, height, width, 3) is n images.
         names : sequence of str, optional
             What to call the images, in `Predictions`, messages and log lines: a different text for each, if none is a
             folder.

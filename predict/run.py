@@ -211,9 +211,7 @@ def predict(
         else:
             prediction = ImagePrediction.open(call, work, bundle)
         computed = compute(prediction)
-    if computed.result is not None:
-        return computed.result
-    return PredictResult(
+    return computed.result or PredictResult(
         outputs.table, len(prediction.records), {}, (), (), unchanged=computed.unchanged
     )
 
@@ -497,10 +495,13 @@ class ImagePrediction(TablePrediction):
             model_sha256=self.file.sha256, images_sha256=digest, images=len(units)
         )
         self.saved = read_kept(self.call.outputs.parts)
-        if self.saved and not any(map(self.read, units)):
+        gone = len(self.saved.keys() - {unit.key for unit in units})
+        if 2 * gone > len(self.saved):
             _log.warning(
-                "%s: no kept prediction is of this model and these images, so all are to be predicted",
+                "%s: %d of %d kept predictions are not of this model and these images, and are left out",
                 self.call.outputs.table,
+                gone,
+                len(self.saved),
             )
         return units
 
@@ -565,9 +566,14 @@ class ImagePrediction(TablePrediction):
                 results[image] = new[image]
             else:
                 results[image] = prediction
-        bundle = self.model.bundle
-        path = self.file.path
-        return Predicted(self.records, results, bundle, path, self.file.sha256, self.warned)
+        return Predicted(
+            self.records,
+            results,
+            self.model.bundle,
+            self.file.path,
+            self.file.sha256,
+            self.warned,
+        )
 
     def tidy(self, predicted: Predicted) -> None:
         """Keep the predictions of these images in one file for the next update, and no others."""

@@ -115,5 +115,5 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         reached=measured_at(training["table"], shown.point),
         columns=[column for column in columns if {*column[1]} - {"", "no"}],
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),
-        day=datetime.now(UTC).strftime("%Y-%m-%d"),
+        day=datetime.now(UTC).date(),
     )

@@ -194,8 +194,8 @@ def _report(
 
 def _prepared(
     name: str,
-    images: PathInput = "",
-    out: PathInput = "",
+    images: PathInput = ".",
+    out: PathInput = ".",
     *,
     scope: Scope | None,
     weights: Many[TextInput],

@@ -36,6 +36,7 @@ from .files import (
     ImageHeader,
     Integers,
     Pixels,
+    check_size,
     content_sha256,
     file_identity,
     file_sha256,

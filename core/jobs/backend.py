@@ -7,8 +7,10 @@ import glob
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,18 @@ _GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
 
 _AMPERE = 8
 """Major compute capability of the first NVIDIA cards that compute in bfloat16."""
+
+_ONE_AT_A_TIME = threading.RLock()
+
+_LINE_OF_LIBRARY = re.compile(
+    # E0000 00:00:1795967869.509674   30140 cuda_platform.cc:52] ..., and PyTorch's [W1129 ... NNPACK.cpp:61] ...
+    rb"\[?[DIWEF]\d{4} \S+ +(\d+ )?\S+\.(cc|cpp|cu|h):\d+\]"
+    rb"|\d{4}-\d\d-\d\d [\d:.]+: [IWEF] (external|tensorflow)/"
+    rb"|WARNING: All log messages before absl|\[LightGBM\] "
+    # further lines of such messages
+    rb"|Skipping registering GPU devices|To enable the following instructions: |\s*$"
+)
+"""Lines that TensorFlow, PyTorch and LightGBM write to stderr."""
 
 
 def named_backend() -> str:
@@ -245,35 +259,41 @@ def gpu_memory() -> int | None:
 
 @contextlib.contextmanager
 def hushed_start() -> Iterator[None]:
-    """Capture file descriptor 2 (stderr) inside the block, and log it at debug level; print it if an error is raised.
+    """Capture file descriptor 2 (stderr) inside the block, and log what libraries wrote there at debug level.
 
     TensorFlow 2.21 writes a dozen lines there on import, before it reads any of its log-level variables. LightGBM
-    writes its error messages there.
+    writes its error messages there. Other lines are those of other threads: they are printed after the block, as all
+    are if an error is raised.
     """
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    try:
-        terminal = os.dup(2)
-    except OSError:  # no stderr at all, as in a daemon
-        yield
-        return
-    with tempfile.TemporaryFile() as caught:
+    # of two threads, the second would keep the file of the first as its stderr
+    with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
+        try:
+            caught = stack.enter_context(tempfile.TemporaryFile())
+            terminal = os.dup(2)
+        except OSError:  # no stderr at all, as in a daemon, or no folder for temporary files
+            yield
+            return
+        succeeded = False
+        _flush()
         os.dup2(caught.fileno(), 2)
         try:
             yield
-        except Exception:
-            os.dup2(terminal, 2)
-            caught.seek(0)
-            os.write(2, caught.read())
-            raise
+            succeeded = True
         finally:
-            if sys.stderr is not None:
-                sys.stderr.flush()
+            _flush()
             os.dup2(terminal, 2)
             os.close(terminal)
-        caught.seek(0)
-        for line in caught.read().decode(errors="replace").splitlines():
-            _log.debug("on stderr: %s", line)
+            caught.seek(0)
+            for line in caught:
+                if succeeded and _LINE_OF_LIBRARY.match(line):
+                    _log.debug("on stderr: %s", line.decode(errors="replace").rstrip())
+                else:
+                    os.write(2, line)
+
+
+def _flush() -> None:
+    if sys.stderr is not None:
+        sys.stderr.flush()
 
 
 def _torch_gpus() -> list[int]:

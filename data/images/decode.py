@@ -20,7 +20,14 @@ from ...core import (
     letters_of,
     output_error,
 )
-from ...core.formats import ImageHeader, Integers, decode_image, largest_sample, read_header
+from ...core.formats import (
+    ImageHeader,
+    Integers,
+    check_size,
+    decode_image,
+    largest_sample,
+    read_header,
+)
 from ...core.jobs import in_threads
 from ..dataset import Dataset, ImageRecord, part_of
 from ..findings import LEAVE_OUT, Finding
@@ -62,6 +69,9 @@ def decode_whole(record: ImageRecord) -> tuple[RgbImage, tuple[int, int, int, in
     return image, (left, top, right, bottom)
 
 
+_ONLY_IN_TIFF = ("CMYK", "YCbCr", "LAB", "F", "I")
+
+
 def save_image(image: Any, path: Path) -> ImageRecord:
     """Save an array, or a picture of Pillow, without loss, and return its record; it is then decoded as all files are.
 
@@ -73,7 +83,9 @@ def save_image(image: Any, path: Path) -> ImageRecord:
     Raises
     ------
     RefusedImageError
-        The array is not an RGB image, or the picture is damaged, closed, or of a kind that PNG has not, such as CMYK.
+        The array is not an RGB image, or the picture is damaged, closed, or of a kind that files have not, such as HSV.
+    ImageError
+        It has more than `limits.PIXELS`, or none.
     OutputError
         The file cannot be written; `DiskFullError` if the disk is full.
     """
@@ -84,17 +96,20 @@ def save_image(image: Any, path: Path) -> ImageRecord:
             text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
             raise RefusedImageError(text, path, image.dtype, image.shape)
         image = Image.fromarray(np.ascontiguousarray(image))
+    check_size(path, ImageHeader("picture", image.width, image.height, "", 1))
     try:
         image = ImageOps.exif_transpose(image)  # pixels of a picture are first read here
     except (OSError, ValueError) as error:
         raise RefusedImageError("{}: damaged or closed: {}", path, error) from error
+    # of these, files are read or refused in words of their own
+    kind = "TIFF" if image.mode in _ONLY_IN_TIFF else "PNG"
     try:
-        image.save(path, "PNG", compress_level=1)
+        image.save(path, kind, compress_level=1, compression="raw")
     except OSError as error:
         if error.errno is not None:  # of the disk, not of the picture
             raise output_error(error, f"{path}: cannot be written to {path.parent}") from error
         raise RefusedImageError("{}: {}; convert it to RGB", path, error) from error
-    return ImageRecord(image_id=path.name, path=path, label=None, source="given")
+    return ImageRecord(path.name, path, None, source="given")
 
 
 def resize_image(image: RgbImage, scale: float) -> RgbImage:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from bchisto.encoders import Encoder, compiled_folder, kept_folder, kept_in, trim_kept
+from bchisto.encoders import Encoder, compiled_folder, kept, kept_folder, kept_in, trim_kept
 from bchisto.encoders.geometry import Geometry
 from bchisto.encoders.kept import KeptNetwork, kept_key
 from conftest import need, write_tissue
@@ -101,6 +101,42 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path, monkeypatch, caplog)
     with caplog.at_level(logging.DEBUG, logger="bchisto"):
         assert result(graph("a")) == [[2.0, 2.0, 2.0]]
     assert "not kept for the next process" in caplog.text
+
+
+@pytest.mark.parametrize("trouble", ["Not a directory", "others can write to this folder"])
+def test_a_folder_that_cannot_be_used_is_told_once(tmp_path, monkeypatch, caplog, trouble):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("BCHISTO_CACHE", str(cache))
+    if trouble == "Not a directory":
+        cache.write_text("")
+    else:
+        kept_folder().mkdir(parents=True)
+        kept_folder().chmod(0o777)
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: 1)  # in a worker
+    assert KeptNetwork(A).facts() is None
+    assert caplog.text == ""
+    kept._is_usable.cache_clear()
+    monkeypatch.undo()
+    monkeypatch.setenv("BCHISTO_CACHE", str(cache))
+    for key in "aab":
+        assert KeptNetwork(key * 64).facts() is None
+        assert result(graph(key)) == [[2.0, 2.0, 2.0]]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{kept_folder()}: nothing is kept there ({trouble}), so every process starts slowly; set BCHISTO_CACHE to a "
+        "folder that only you can write"
+    ]
+    # the remedy is one
+    monkeypatch.setenv("BCHISTO_CACHE", str(tmp_path / "mine"))
+    graph("a")
+    assert KeptNetwork(A).facts() == FACTS
+    assert len(caplog.records) == 1
+
+
+def test_a_network_that_is_not_kept_is_not_told(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BCHISTO_CACHE", str(tmp_path / "file"))
+    assert KeptNetwork("").facts() is None
+    assert caplog.text == ""
 
 
 def test_the_longest_unused_go_first(folder, monkeypatch, cli):

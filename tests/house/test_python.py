@@ -64,6 +64,7 @@ def test_one_or_many(values, kind, expected):
     [
         (Path, 3, "x=3: give a path"),
         (Path, b"a", "x=b'a': give a path"),
+        (Path, "", "x='': give a path"),
         (str, 2.5, "x=2.5: give a text, a path or a whole number"),
         (int, "3", "x='3': give a whole number"),
         (float, "a", "x='a': give a number"),

@@ -1,15 +1,18 @@
 import dataclasses
+import json
 import shutil
 
 import pytest
 import yaml
 from bchisto.core import InputError
+from bchisto.core.jobs import Work
 from bchisto.evaluate.report import known_of, write_card
-from bchisto.predict import export
+from bchisto.predict import Predictor, PredictSettings, export, predict
 from bchisto.predict.model_file import load_bundle
 from conftest import write_tissue
 
 PAIR = "boost/3-lightgbm"
+OVERWRITE = Work(jobs=1, overwrite=True)
 
 
 def header_of(card):
@@ -31,7 +34,11 @@ def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli, completed):
     assert "of 12 images right" in body
     assert "- benign: 6" in body
     assert body.count("to be filled in by the author") == 6
-    assert sorted(path.name for path in card.parent.iterdir()) == ["README.md", "model.bchisto"]
+    assert sorted(path.name for path in card.parent.iterdir()) == [
+        "README.md",
+        "metrics.json",
+        "model.bchisto",
+    ]
     _code, _, err = cli(
         "predict", card.parent, "--images", boosted.parent / "none", "--out", tmp_path / "p.csv"
     )
@@ -74,7 +81,34 @@ def test_a_link_in_the_place_of_kept_predictions_is_not_followed(boosted, tmp_pa
     assert not any((tmp_path / "other").iterdir())
 
 
+def test_a_deployed_model_knows_how_good_it_is_and_names_nobody(
+    boosted, run_copy, tissue, tmp_path
+):
+    run = run_copy(boosted)
+    metrics = run / PAIR / "metrics.json"
+    content = json.loads(metrics.read_text())
+    content["run"] |= {"fold_warnings": ["Patient Smith is in two folds"], "dataset": "Smith's"}
+    metrics.write_text(json.dumps(content))
+    to = export(run / PAIR, to=tmp_path / "to").parent
+    assert "Smith" not in (to / "metrics.json").read_text()
+    shutil.move(run, tmp_path / "elsewhere")
+    deployed = Predictor(to / "model.bchisto")
+    assert "not shown to be better than chance" in deployed.verdict
+    assert deployed.verdict == Predictor(boosted / PAIR).verdict
+    # so does a report: the figures of the operating point and of calibration are those of the run
+    texts = []
+    for model in (to, boosted / PAIR):
+        page = tmp_path / "page.html"
+        settings = PredictSettings(html=page, threshold=0.5)
+        predict(model, tissue, out=page.with_suffix(".csv"), settings=settings, work=OVERWRITE)
+        text = page.read_text()
+        texts.append(text[text.find(" images right") : text.find("<table")])
+    assert texts[0] == texts[1]
+    assert len(texts[0]) > 100
+
+
 def test_a_model_file_without_its_figures(boosted, tmp_path):
     shutil.copyfile(boosted / PAIR / "model.bchisto", tmp_path / "model.bchisto")
     _, body = header_of(export(tmp_path / "model.bchisto", to=tmp_path / "to"))
     assert "there was no `metrics.json` beside the model" in body
+    assert not (tmp_path / "to" / "metrics.json").exists()

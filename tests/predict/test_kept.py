@@ -137,7 +137,7 @@ def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(
     assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
 
 
-def test_an_update_with_another_model_says_that_it_predicts_all_anew(
+def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_images_that_are_gone(
     boosted, tissue, tmp_path, written, caplog
 ):
     images = shutil.copytree(tissue / "benign", tmp_path / "images")
@@ -147,19 +147,26 @@ def test_an_update_with_another_model_says_that_it_predicts_all_anew(
     settings = PredictSettings(update=True)
 
     def night(path):
-        """Return how many images were predicted, and whether a line says that all are."""
+        """Return how many images were predicted, and how many kept predictions a line says to be left out."""
         written.clear()
         caplog.clear()
         predict(path, images, out=out, settings=settings, work=Work(jobs=1))
-        line = f"{out}: no kept prediction is of this model and these images, so all are to be predicted"
-        return max(written, default=0), line in caplog.text
+        line = rf"{out}: (.*) kept predictions are not of this model and these images, and are left out"
+        return max(written, default=0), *re.findall(line, caplog.text)
 
-    assert night(model) == (6, False)
-    assert night(model) == (0, False)
+    assert night(model) == (6,)
+    assert night(model) == (0,)
     shutil.copy(sorted((tissue / "malignant").iterdir())[0], images)
-    assert night(model)[1] is False
-    assert night(other) == (7, True)
-    assert night(other) == (0, False)
+    assert night(model) == (7,)
+    assert night(other) == (7, "7 of 7")
+    assert night(other) == (0,)
+    for path in sorted(images.iterdir())[:3]:
+        path.unlink()
+    assert night(other) == (4,)  # fewer than half
+    for path in sorted(images.iterdir())[:3]:
+        path.unlink()
+    assert night(other) == (1, "3 of 4")
+    assert len(rows(out)) == 1
 
 
 def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays_one(
@@ -217,8 +224,8 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     before = out.read_bytes()
     shutil.rmtree(folder / "benign")
     (folder / "Thumbs.db").touch()
-    # nor does a disk that is not mounted empty the table
-    assert night() == (4,)
+    # a disk that is not mounted is no night without new images
+    assert night() == (2,)
     assert out.read_bytes() == before
     (folder / "first.png").write_bytes(first.read_bytes()[:3000])
     (folder / "text.png").write_text("x")
@@ -270,7 +277,14 @@ def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, c
     code, _, err = cli(*words, "--images", disk)
     assert code == 2
     assert len(rows(out)) == 12
-    assert f"--images {disk}: is empty, so its rows would go; mount its disk or leave it out" in err
+    refused = f"--images {disk}: is empty, so its rows would go; mount its disk or leave it out"
+    assert refused in err
+    only = (*words[:5], "--images", disk)
+    before = out.read_bytes()
+    code, _, err = cli(*only)
+    assert code == 2
+    assert refused in err
+    assert out.read_bytes() == before
     assert cli(*words)[0] == 0
     assert len(rows(out)) == 6
 

@@ -103,3 +103,17 @@ def test_a_model_of_pixels_warns(cli, models, tissue, tmp_path):
     assert "micrometres" not in err
     _, err = predicted(cli, models["pixels"], tissue, tmp_path / "c.csv")
     assert "are not known, and are taken for those of training (0.5)" in err
+
+
+def test_in_python_unknown_micrometres_are_told_of_a_picture_only_if_they_change_its_answer(
+    models, tissue, caplog
+):
+    unknown = "are not known, and are taken for those of training (0.5)"
+    path = next(tissue.rglob("*.png"))
+    for name, told in (("pixels", 0), ("um", 1)):
+        predictor = Predictor(models[name])
+        warnings = [predictor.predict(path).warnings[0] for _ in range(2)]
+        assert str(warnings).count(unknown) == 2 * told
+    assert caplog.text.count(unknown) == 2
+    far = Predictor(models["pixels"]).predict(path, mpp=0.25).warnings[0]
+    assert "other micrometres per pixel than those of training" in str(far)

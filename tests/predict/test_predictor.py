@@ -33,6 +33,9 @@ from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, PredictSettings, predict
 from written_tables import rows_of
 
+COLUMNS = ("image_id", "predicted")
+"""Of the challenge's rows, which have no header."""
+
 
 @pytest.fixture(scope="module")
 def predictor(boosted):
@@ -123,6 +126,8 @@ def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
         ([], "`images`: there is none"),
         ([3], "images=3: give a path"),
         ("gone.png", r"gone\.png: no such image, folder or manifest"),
+        ("a" * 5000, r"a: no such image, folder or manifest"),
+        ("", "images='': give a path"),
     ],
 )
 def test_what_is_refused(predictor, given, message):
@@ -148,6 +153,58 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
     for column in ("predicted", "confidence", "uncertain"):
         assert f">{column}</th>" in shown
     assert str(tmp_path / "p.csv") in shown
+
+
+@pytest.mark.parametrize("form", ["bchisto", "iciar2018"])
+def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, cli, form):
+    out = tmp_path / "p.csv"
+    settings = PredictSettings(format=form, threshold=0.5)
+    result = predict(boosted, tissue, out=out, settings=settings, work=Work(jobs=1))
+    table = (
+        rows_of(out)
+        if form == "bchisto"
+        else list(csv.DictReader(out.read_text().splitlines(), COLUMNS))
+    )
+    counts = [
+        f"{name} {sum(row['predicted'] == name for row in table)}"
+        for name in ("benign", "malignant")
+    ]
+    lines = result.summary()
+    assert lines[0] == f"12 images predicted: {', '.join(counts)}"
+    assert lines[1].startswith("predicted positive: ")
+    further = [result.called, result.outliers, result.sureness, *result.banners]
+    assert lines[1:] == [part for part in further if part]
+    words = ("predict", boosted, "--images", tissue, "--format", form, "--threshold", "0.5")
+    code, printed, _ = cli(*words, "--out", tmp_path / "q.csv")
+    assert code == 0
+    assert printed.splitlines()[: len(lines)] == lines
+    frame = result.to_pandas()
+    assert list(frame.columns) == list(table[0])
+    for index, row in enumerate(table):
+        for name, cell in row.items():
+            shown = frame[name][index]
+            if name in ("confidence", "outlier_percentile") or name.startswith("p_"):
+                assert shown == float(cell)
+                assert isinstance(shown, float)
+            else:
+                assert shown == cell
+    settings = replace(settings, update=True)
+    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=Work(jobs=1))
+    assert again.summary() == lines
+    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=Work(jobs=1))
+    assert again.summary() == [f"nothing new for {tmp_path / 'u.csv'}"]
+    assert len(again.to_pandas()) == 12
+
+
+def test_the_result_of_a_first_night_without_images(boosted, tmp_path):
+    (tmp_path / "new").mkdir()
+    settings = PredictSettings(update=True)
+    result = predict(boosted, tmp_path / "new", out=tmp_path / "p.csv", settings=settings)
+    assert not result.path.exists()
+    assert result.unchanged
+    assert result.summary() == [f"nothing new for {result.path}"]
+    assert f"nothing new for {result.path}" in result._repr_html_()
+    assert len(result.to_pandas()) == 0
 
 
 def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
@@ -183,6 +240,14 @@ def test_as_scikit_learn_has_it(predictor, tissue):
     assert accuracy_score(labels, found) == np.mean(hits)
     shares = predictor.predict_proba(files)
     assert log_loss(labels, shares, labels=predictor.classes_) > 0
+
+
+def test_predictions_are_compared_as_objects(predictor, tissue):
+    """Comparing their arrays raised an error of NumPy, as in a list or as keys of a cache."""
+    file = sorted(tissue.rglob("*.png"))[0]
+    first, second = predictor.predict(file), predictor.predict(file)
+    assert [first, second].index(second) == 1
+    assert len({first, second, first}) == 2
 
 
 def test_a_pickled_predictor_loads_its_file_again(boosted, tissue):
@@ -315,8 +380,10 @@ def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
             found = predictor.predict(picture)
         assert found.image_ids == ("array0",), name
         np.testing.assert_array_equal(found.probabilities, expected.probabilities, name)
-    for mode in ("F", "HSV", "CMYK"):
-        text = f"^array0: cannot write mode {mode} as PNG; convert it to RGB$"
+    for mode, text in (
+        ("HSV", "^array0: cannot write mode HSV as PNG; convert it to RGB$"),
+        ("F", "^array0: a TIFF of floating-point numbers has no defined colours"),
+    ):
         with pytest.raises(ImageError, match=text):
             predictor.predict(Image.new(mode, (96, 96)))
 
@@ -514,7 +581,7 @@ def test_images_go_by_the_names_that_the_caller_gives(
     cut.write_bytes(file.read_bytes()[:4000])
     small = np.zeros((40, 40, 3), np.uint8)
     white = np.full((96, 96, 3), 255, np.uint8)
-    bad = [small, small[..., 0], cut, Path("gone.png"), Image.new("CMYK", (96, 96))]
+    bad = [small, small[..., 0], cut, Path("gone.png"), Image.new("HSV", (96, 96))]
     images = [file, white, Image.open(file), *bad]
     names = [
         "a/../b.png",
