@@ -59,10 +59,12 @@ from .options import (
     GROUPS,
     AnyPath,
     Converted,
+    Many,
     Numbers,
     Option,
     OptionalPath,
     Parsed,
+    PathInput,
     Paths,
     Settings,
     TextInput,
@@ -76,8 +78,6 @@ from .options import (
     plain_options,
     plain_value,
 )
-from .options import Many as Many  # as PathInput for the types of callers
-from .options import PathInput as PathInput
 
 __all__ = [
     "BchistoError",
@@ -86,8 +86,10 @@ __all__ = [
     "DiskFullError",
     "ImageError",
     "InputError",
+    "Many",
     "MissingInputError",
     "OutputError",
+    "PathInput",
     "ReportError",
     "SettingsConflictError",
     "StoreError",

@@ -28,8 +28,7 @@ from .folds.folds import FoldChoice, dataset_plan, fold_plan, read_splits, write
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
-from .frames import Image as Image  # for the types of callers, as Many and PathInput
-from .frames import image_files, with_files
+from .frames import Image, image_files, with_files
 from .images import ImageFiles, is_blank, with_headers
 from .images.content import (
     UniqueImages,
@@ -80,6 +79,7 @@ __all__ = [
     "Finding",
     "FoldChoice",
     "FoldPlan",
+    "Image",
     "ImageRecord",
     "ImageSelection",
     "LayoutSpec",

@@ -15,9 +15,9 @@ LIST = re.compile(r"```text\n.*?```\n", re.DOTALL)
 
 
 def first_line(item):
-    """Return what a docstring says first; nothing of a constant."""
-    if not callable(item):
-        return "a constant"
+    """Return what a docstring says first; nothing of a type."""
+    if not (inspect.isroutine(item) or inspect.isclass(item)):
+        return "a type of arguments"
     return (inspect.getdoc(item) or "").partition("\n")[0].replace("``", "`")
 
 

@@ -127,7 +127,7 @@ def test_what_users_may_use_is_documented_and_little():
             assert item.__doc__ or not (inspect.isroutine(item) or inspect.isclass(item)), (
                 f"{item} has no docstring"
             )
-    assert 100 <= sum(map(len, documented.values())) <= 154
+    assert 100 <= sum(map(len, documented.values())) <= 156
 
 
 def test_nothing_that_runs_code_is_loaded():
