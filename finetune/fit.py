@@ -201,10 +201,7 @@ class StateFile:
             variable.assign(arrays[name])
         kept = copied_weights(self._model)
         progress = json.loads(arrays["progress"].tobytes())
-        # earlier versions wrote empty texts if there was no validation
-        progress["rows"] = [
-            Epoch._make(None if cell == "" else cell for cell in row) for row in progress["rows"]
-        ]
+        progress["rows"] = [Epoch(*row) for row in progress["rows"]]
         fit_state = FitState(**progress, kept=kept)
         if fit_state.waited:
             fit_state.kept = [arrays[f"best{n}"] for n in range(len(kept))]

@@ -8,7 +8,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,9 +59,6 @@ from .methods import METHODS, ExplainSettings, Method, choose_method, class_of, 
 from .regions import write_regions
 
 _log = logging.getLogger(__name__)
-
-_OPTIONS = tuple(field.name for field in fields(ExplainSettings))
-"""Options that a caller can change in addition to those of a prediction."""
 
 
 class ExplainResult(NamedTuple):
@@ -165,7 +162,7 @@ def explain(
     }
     with (
         record_run(folder, command="explain", config=config, work=work) as record,
-        advised(*_OPTIONS),
+        advised(*plain_options(settings[0])),
     ):
         file, ready = ready_model(bundle, weights_given)
         opened = _Opened(
