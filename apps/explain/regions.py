@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +81,34 @@ def hottest_regions(
         polygons.append((float(values[window][inside].mean()), rings))
     polygons.sort(key=lambda polygon: -polygon[0])
     name = f"{explanation.method} {explanation.target}".strip()
+    of_map = {"name": name, "color": [178, 12, 36]}
+    features = [
+        geojson_feature(
+            "annotation", rings, {"mean": mean}, name=f"{name} {mean:.3g}", classification=of_map
+        )
+        for mean, rings in polygons
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def geojson_feature(
+    kind: str, rings: Sequence[Any], measured: Mapping[str, float], **further: Any
+) -> dict[str, Any]:
+    """Return a polygon as a GeoJSON feature in QuPath's form, whose first ring is its outline.
+
+    Parameters
+    ----------
+    kind : {"annotation", "tile"}
+    rings : sequence of sequence of (float, float)
+        x and y in pixels; each ring ends where it begins; all but the first are holes.
+    measured : mapping of str to float
+    **further : JSON-ready values
+        More properties. QuPath takes a class only with name and colour.
+    """
     return {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": rings},
-                "properties": {
-                    "objectType": "annotation",
-                    "name": f"{name} {mean:.3g}",
-                    "classification": {"name": name, "color": [178, 12, 36]},
-                    "measurements": {"mean": mean},
-                },
-            }
-            for mean, rings in polygons
-        ],
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {"objectType": kind, **further, "measurements": measured},
     }
 
 

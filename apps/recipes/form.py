@@ -28,7 +28,7 @@ from ...core.formats import limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
 from ...core.models import fits
 from .pictures import pictures_of
-from .recipe import STEPS, Recipe, Setting
+from .recipe import STEPS, Recipe, Setting, check_names
 from .tables import KINDS, Claim, Published, claims_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
@@ -298,16 +298,9 @@ def _check_steps(recipe: Recipe) -> None:
         raise InputError(f"recipe {recipe.name}: no variant")
     for variant in recipe.variants:
         _check_variant(recipe, variant)
-    changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
+    changes = ("source", *STEPS, "explain", *_QUICK_IMAGES, "overlap")
     check_names(recipe.quick, changes, f"recipe {recipe.name}: quick")
-    check_names(recipe.full_scale, {"source", "views"}, f"recipe {recipe.name}: full_scale")
-
-
-def check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
-    """Refuse settings of a part of a recipe that there are not."""
-    unknown = sorted(part.keys() - names)
-    if unknown:
-        raise InputError(f"{where}.{unknown[0]}: no such setting")
+    check_names(recipe.full_scale, ("source", "views"), f"recipe {recipe.name}: full_scale")
 
 
 def _check_variant(recipe: Recipe, variant: str) -> None:
@@ -319,9 +312,7 @@ def _check_variant(recipe: Recipe, variant: str) -> None:
         unknown = ["none"]
     if unknown:
         raise InputError(f"{where}: step {unknown[0]}: choose among {', '.join(STEPS)}")
-    strange = sorted(change.keys() - {"source", "steps", *steps})
-    if strange:
-        raise InputError(f"{where}: {strange[0]}: no step of it, which are {', '.join(steps)}")
+    check_names(change, ("source", "steps", *steps), where)
     for step, values in recipe.steps_of(variant):
         for setting in _NEEDED[step]:
             if setting not in values:

@@ -17,7 +17,7 @@ from ...evaluate import PredictionTable
 from ...evaluate.report import reporting, surest
 from ..explain import METHODS, ExplainSettings, Method, explain, settings_of
 from .image_sets import write_list
-from .recipe import Recipe
+from .recipe import Recipe, check_names
 from .tables import Obtained
 from .taylor import TAYLOR
 from .unit_pictures import DECONVNET, MASKING, MAXIMISATION, SALIENCY
@@ -83,9 +83,7 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
         values |= recipe.quick.get("explain", {})
     where = f"recipe {recipe.name}: explain"
     names = [field.name for field in fields(Pictures)]
-    unknown = sorted(values.keys() - names)
-    if unknown:
-        raise InputError(f"{where}.{unknown[0]}: no such setting; {one_of(unknown[0], names)}")
+    check_names(values, names, where)
     for name in names[:3]:
         if not values.get(name):
             raise InputError(f"{where} has no {name}")

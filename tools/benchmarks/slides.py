@@ -134,7 +134,8 @@ def main():
             records = []
             for place, record in enumerate(block.records):
                 path = folder / f"{record.image_id}.png"
-                Image.fromarray(block.read(slide, place)).save(path)
+                pixels = slide.read(*block.corners[place], block.pixels, block.pixels, block.scale)
+                Image.fromarray(pixels).save(path)
                 records.append(replace(record, path=path))
         by = PredictBlock(file, model.computed_by, folder, False)
         speeds = []

@@ -467,7 +467,7 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ),
         (
             {"variants": {"a": {"source": "x", "finetune": {}}}},
-            "variant a: finetune: no step of it, which are feat",
+            r"variant a\.finetune: no such setting; did you mean featurize",
         ),
         ({"variants": {}}, "recipe small: no variant"),
         ({"boost": {"seeds": {"value": 5, "source": "x"}}}, "boost has no head"),
