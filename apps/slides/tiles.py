@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...core import InputError, Message, OptionalPath, limited, option
-from ...core.formats import ImageHeader, file_sha256
+from ...core.formats import ImageHeader, Pixels, file_sha256
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
 from ...data import ImageRecord
 from ...featurize import View
@@ -259,6 +259,16 @@ class TileGrid:
             for x, y in self.corners
         ]
 
+    def read(self, slide: Slide, number: int) -> Pixels:
+        """Return the pixels of a tile.
+
+        Raises
+        ------
+        ImageError
+            This part of the slide is damaged.
+        """
+        return slide.read(*self.corners[number], self.pixels, self.pixels, self.scale)
+
     def save(self, results: Results) -> None:
         """Save predictions, and the reasons why tiles cannot be used."""
         # in the order of the tiles, in which `load` reads them
@@ -384,10 +394,9 @@ def _write(
 
     records = []
     failures = Failures()
-    for corner, record in zip(tiles.corners, tiles.records, strict=True):
+    for number, record in enumerate(tiles.records):
         path = folder / f"{record.image_id}.bmp"
         with leaving_out(record.image_id, failures, skip=skip):
-            pixels = slide.read(*corner, tiles.pixels, tiles.pixels, tiles.scale)
-            Image.fromarray(pixels).save(path)
+            Image.fromarray(tiles.read(slide, number)).save(path)
             records.append(replace(record, path=path))
     return records, failures

@@ -134,8 +134,7 @@ def main():
             records = []
             for place, record in enumerate(block.records):
                 path = folder / f"{record.image_id}.png"
-                pixels = slide.read(*block.corners[place], block.pixels, block.pixels, block.scale)
-                Image.fromarray(pixels).save(path)
+                Image.fromarray(block.read(slide, place)).save(path)
                 records.append(replace(record, path=path))
         by = PredictBlock(file, model.computed_by, folder, False)
         speeds = []
