@@ -24,7 +24,7 @@ from ...core import (
     items_of,
     plain_options,
 )
-from ...core.formats import file_sha256, read_cells
+from ...core.formats import file_sha256, read_rows
 from ...core.jobs import (
     Computation,
     Resources,
@@ -359,14 +359,12 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
 
     def is_written(self, kept: Sequence[bool | None]) -> bool:
         """Return whether table and page are there, and the table is of exactly these explanations."""
-        table = self.folder / "explain.csv"
-        if self.refused or not all(path.is_file() for path in (table, self.folder / "index.html")):
-            return False
         rows = [_row(unit, _saved(unit)) for unit in self.all_units]
-        with table.open(newline="", encoding="utf-8") as handle:
-            written = list(read_cells(handle))[1:]
-        pictures = (self.folder / picture for *_, picture, _ in rows)
-        return written == rows and all(picture.is_file() for picture in pictures)
+        in_table = [list(row.values()) for row in read_rows(self.folder / "explain.csv")]
+        if self.refused or in_table != rows:
+            return False
+        files = ("index.html", *(row[-2] for row in rows))
+        return all((self.folder / file).is_file() for file in files)
 
     def write(self, kept: Sequence[bool | None], made: Sequence[Left]) -> ExplainResult:
         """Draw all explanations with one colour scale, in pictures, a table and a page.
