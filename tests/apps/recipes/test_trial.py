@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.apps.check import plan_describing
-from bchisto.apps.recipes import trial
 from bchisto.core import InputError
 from bchisto.data import make_tissue
 from bchisto.featurize import (
