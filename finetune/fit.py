@@ -144,11 +144,11 @@ class FitState:
         Weights of the best epoch.
     """
 
+    kept: list[Array]
     done: int = 0
     best: float = math.inf
     waited: int = 0
     rows: list[Epoch] = field(default_factory=list)
-    kept: list[Array] = field(default_factory=list)
 
     def add(self, epoch: Epoch, model: Any, *, best_only: bool) -> None:
         """Add an epoch; keep its weights if its loss is the lowest, or always without `best_only`."""

@@ -107,7 +107,7 @@ class StainCheck:
     whitened: float
     basis: float
     reasons: tuple[str, ...]
-    foreign: float = 0.0
+    foreign: float
 
 
 def check_stains(before: Image, after: Image, estimate: StainEstimate | None) -> StainCheck:

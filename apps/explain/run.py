@@ -87,8 +87,8 @@ class ExplainResult(NamedTuple):
     images: int
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
-    legend: str = ""
-    unchanged: bool = False
+    legend: str
+    unchanged: bool
 
 
 def explain(

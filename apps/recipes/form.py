@@ -307,11 +307,9 @@ def _check_variant(recipe: Recipe, variant: str) -> None:
     where = f"recipe {recipe.name}: variant {variant}"
     change = recipe.variants[variant]
     steps = change.get("steps", recipe.steps)
-    unknown = [step for step in steps if step not in STEPS]
-    if not steps:
-        unknown = ["none"]
-    if unknown:
-        raise InputError(f"{where}: step {unknown[0]}: choose among {', '.join(STEPS)}")
+    for step in steps or ("none",):
+        if step not in STEPS:
+            raise InputError(f"{where}: step {step}: {one_of(step, STEPS)}")
     check_names(change, ("source", "steps", *steps), where)
     for step, values in recipe.steps_of(variant):
         for setting in _NEEDED[step]:

@@ -105,12 +105,8 @@ class Recipe:
         """
         for name in variants:
             if name not in self.variants:
-                raise InputError(
-                    "{variants} {}: {} has the variants {}",
-                    name,
-                    self.name,
-                    ", ".join(self.variants),
-                )
+                text = "{variants} {}: {} has no such variant; {}"
+                raise InputError(text, name, self.name, one_of(name, self.variants))
         if variants:
             return list(variants)
         if self.measures_encoder:

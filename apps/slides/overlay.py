@@ -57,7 +57,7 @@ class TileMap:
     grid: TileGrid
     shown: predict.Tabulated
     tiles: Sequence[predict.SheetRow]
-    colouring: Colouring = Colouring()
+    colouring: Colouring
 
     @property
     def side(self) -> float:

@@ -55,7 +55,7 @@ class ShardState:
     state: str
     units: int
     done: int
-    reason: str = ""
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class Stage:
     unit: str
     units: int
     done: int
-    folders: tuple[tuple[str, bool], ...] = ()
-    shards: tuple[ShardState, ...] = ()
-    reason: str = ""
-    output: str = ""
+    folders: tuple[tuple[str, bool], ...]
+    shards: tuple[ShardState, ...]
+    reason: str
+    output: str
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def test_a_state_of_an_earlier_version_has_empty_texts_instead_of_a_validation(t
     model = units.network_of_fold(SPECK, classes=2, fold=1)
     file = state.StateFile(tmp_path / "fold1.state.npz", model, 64 * "a")
     earlier = state.Epoch(1, 0.5, 0.25, "", "")
-    assert file.save(state.FitState(1, 0.5, 0, [earlier], model.get_weights()))
+    assert file.save(state.FitState(model.get_weights(), 1, 0.5, 0, [earlier]))
     assert file.restore().rows == [state.Epoch(1, 0.5, 0.25)]
 
 
