@@ -158,7 +158,7 @@ def _colour_bar(explanation: Explanation, height: int) -> Image:
 
 def _tiles(explanation: Explanation) -> Image:
     """Draw small pictures with captions."""
-    across = min(len(explanation.tiles), max(3, (2 * _SIDE) // (_TILE + _GAP)))
+    across = 2 * _SIDE // (_TILE + _GAP)
     tiles = [
         _grid([[_sized(tile, _TILE)], [_text(caption, _TILE)]], gap=1)
         for caption, tile in explanation.tiles
