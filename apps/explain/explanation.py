@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,6 @@ _SCALARS = (
     "score",
     "calibrated",
     "signed",
-    "padded",
     "floor",
     "centre",
     "white",
@@ -100,8 +99,6 @@ class Explanation:
         Of two classes of which one is positive, these; red speaks for the positive one.
     signed : bool
         Whether values above and below `white` have opposite meanings; otherwise values start at 0.
-    padded : bool
-        Whether padding in the network makes the map bright along the border.
     floor : float
         Smallest reach of the colour bar to either side of white.
     centre : float
@@ -142,7 +139,6 @@ class Explanation:
     positive: str = ""
     negative: str = ""
     signed: bool = False
-    padded: bool = False
     floor: float = 0.0
     centre: float = 0.0
     white: float = 0.0
@@ -310,19 +306,15 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays.pop("work")) != work:
                 return None
-            scalars = {name: arrays.pop(name).item() for name in _SCALARS}
+            fields: dict[str, Any] = {
+                name: arrays.pop(name) for name in (*_KEPT, "notes") if name in arrays
+            }
+            fields |= {name: fields[name].item() for name in _SCALARS}
+            for name in {"limits", "notes"} & fields.keys():
+                fields[name] = tuple(fields[name].tolist())
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
-            limits = None
-            if "limits" in arrays:
-                low, high = arrays.pop("limits")[:2]
-                limits = (float(low), float(high))
             return cls(
-                **scalars,
-                notes=tuple(arrays.pop("notes").tolist()),
-                picture=arrays.pop("picture", None),
-                values=arrays.pop("values", None),
-                leads=arrays.pop("leads", None),
-                limits=limits,
+                **fields,
                 tiles=tuple(
                     (caption, arrays.pop(f"tile_{number:03d}"))
                     for number, caption in enumerate(captions)

@@ -46,8 +46,6 @@ class Method:
         Whether values above and below white have opposite meanings.
     layered : bool
         Whether it accepts a layer. If none is given, one that looks at images uses the last feature map.
-    padded : bool
-        Whether padding in the network makes its maps bright along the border.
     shares : bool
         Whether its values sum to the score, over the whole image or over each patch.
     floor : float
@@ -69,7 +67,6 @@ class Method:
     kinds: tuple[str, ...] = ("cnn",)
     signed: bool = False
     layered: bool = False
-    padded: bool = False
     shares: bool = False
     floor: float = 0.0
     values: Callable[[Graph, Floats, int, Any], Floats] | None = None
@@ -88,7 +85,6 @@ class Method:
             target,
             caution=self.caution,
             signed=self.signed,
-            padded=self.padded,
             floor=self.floor,
             unit=self.unit.format(target=target),
             **more,

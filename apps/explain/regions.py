@@ -29,9 +29,6 @@ _MOST = 25
 _FLAT = 0.01
 """Smallest range of a map, as a fraction of the colour bar, for any region: a smaller range is invisible."""
 
-_BORDER = 1 / 16
-"""Width of the border, as a fraction of each side, that is not outlined if padding makes maps bright there."""
-
 Point = tuple[int, int]
 """Steps to the right and down: of a corner of pixels from the origin, or, as the way of an edge, to its other end."""
 
@@ -122,13 +119,7 @@ def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags
         return np.zeros(values.shape, np.bool_)
     # a little more than the quantile, which excludes ties, also after rounding
     least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)
-    hot = np.asarray((smooth > least) & (values > explanation.centre))
-    if explanation.padded:
-        rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
-        inner = np.zeros_like(hot)
-        inner[rows:-rows, columns:-columns] = True
-        hot &= inner
-    return hot
+    return np.asarray((smooth > least) & (values > explanation.centre))
 
 
 def outline(inside: Flags) -> list[Ring]:

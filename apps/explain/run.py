@@ -169,7 +169,7 @@ def explain(
             file, ready, selection, paths, settings[0].mpp, work.skip_errors, known_of(bundle)
         )
         explanations = [Explanations.of(each, folder, opened, work) for each in asked]
-        keys = [[repr(unit.record), unit.key] for each in explanations for unit in each.all_units]
+        keys = [unit.key for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         results = []
         for each, computed in zip(explanations, compute_all(explanations), strict=True):
