@@ -103,7 +103,7 @@ def merged(run, change):
 
 def some_failed(run, change):
     merged(run, change)
-    change(notes={"failures": 2})
+    change(failures=2)
     (run / "failures.csv").write_text("image_id,path,error\na,a.png,damaged\nb,b.png,damaged\n")
 
 
