@@ -73,7 +73,7 @@ def copied(killed, tmp_path):
         content = json.loads((run / "run.json").read_text())
         record = content["records"][-1]
         for name, value in values.items():
-            record[name] = {**record[name], **value} if isinstance(value, dict) else value
+            record[name] = {**record.get(name, {}), **value} if isinstance(value, dict) else value
         (run / "run.json").write_text(json.dumps(content))
         return run
 
@@ -103,7 +103,7 @@ def merged(run, change):
 
 def some_failed(run, change):
     merged(run, change)
-    change(failures=2)
+    change(notes={"failures": 2})
     (run / "failures.csv").write_text("image_id,path,error\na,a.png,damaged\nb,b.png,damaged\n")
 
 
