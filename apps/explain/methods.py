@@ -199,17 +199,12 @@ class ExplainSettings(Settings):
         "for predict.",
     )
     mpp: float | None = new_images_mpp()
-    window: int = option(
-        0,
+    window: int | None = option(
+        None,
+        least=32,
         help="map: side of the window at each position, pixels of the image; default: that of the model's crops, at "
         "most a third of the shorter side.",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse a window that is too small."""
-        super().__post_init__()
-        if self.window and self.window < 32:
-            raise InputError("{window} {}: give at least 32 pixels", self.window)
 
 
 def settings_of(

@@ -147,7 +147,15 @@ def explain(
     folder = converted(out, "out", Path)
     for path in paths:
         ImageSelection(path).refuse_as_run(folder)
-    asked = _choose(settings, methods, bundle)
+    kind = bundle_kind(bundle)
+    view = bundle_view(bundle)
+    fitting = [
+        choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings
+    ]
+    asked = [
+        _Asked(method, requested, class_of(requested, *view))
+        for method, requested in zip(fitting, settings, strict=True)
+    ]
     for method, _, _ in asked:
         if not paths and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
@@ -181,25 +189,6 @@ def explain(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
         )
     return results
-
-
-def _choose(
-    settings: Sequence[ExplainSettings], methods: Mapping[str, Method], bundle: Path
-) -> list[_Asked]:
-    """Return the method and the class of each of several settings.
-
-    Raises
-    ------
-    InputError
-        A method or class does not exist, or a method is for another kind of model.
-    """
-    kind = bundle_kind(bundle)
-    view = bundle_view(bundle)
-    chosen = [choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings]
-    return [
-        _Asked(method, requested, class_of(requested, *view))
-        for method, requested in zip(chosen, settings, strict=True)
-    ]
 
 
 class _Asked(NamedTuple):

@@ -208,14 +208,8 @@ def trial(
     # only a sample is decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick, copies=False, keep=keep)
     folds = _usable(check, work)
-    small = sorted(check.left_out)
-    if small:
-        _log.warning(
-            "%d of %d images are too small for a view that fits the others, such as %s, and are left out",
-            len(small),
-            len(check.dataset),
-            small[0],
-        )
+    if check.left_out:
+        # too small for a view that fits the others; `featurize` names them
         work = replace(work, skip_errors=True)
     _log.info(
         "2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views
