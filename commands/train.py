@@ -101,9 +101,8 @@ def show(source: Path) -> None:
     embeddings = read_embeddings(source)
     echo(_summary(embeddings))
     card = card_of(embeddings.facts)
-    hidden = {"pooled"} if card is None else {"pooled", "card"}
     for name, value in embeddings.facts.items():
-        if name not in hidden:
+        if name not in ("pooled", "card"):
             if isinstance(value, list):
                 value = ", ".join(map(str, value))
             echo(f"{name}: {value}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,29 +29,6 @@ _SAME = 1e-6
 
 _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
-
-_SCALARS = (
-    "image_id",
-    "method",
-    "target",
-    "predicted",
-    "called",
-    "positive",
-    "negative",
-    "caution",
-    "unit",
-    "base",
-    "overall",
-    "score",
-    "calibrated",
-    "signed",
-    "floor",
-    "centre",
-    "white",
-    "tick",
-)
-_KEPT = (*_SCALARS, "picture", "values", "leads", "limits")
-"""Fields that are saved as arrays of the same name, in this order."""
 
 
 class UnitPictures(NamedTuple):
@@ -286,9 +263,8 @@ class Explanation:
             Key of the model, image and settings.
         """
         content = {"work": np.array(work)}
-        for name in _KEPT:
-            value = getattr(self, name)
-            if value is not None:
+        for name, value in vars(self).items():
+            if value is not None and name not in ("tiles", "arrays"):
                 content[name] = np.array(value)
         content["notes"] = np.array(self.notes, dtype=np.str_)
         if self.tiles:
@@ -306,15 +282,16 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays.pop("work")) != work:
                 return None
-            fields: dict[str, Any] = {
-                name: arrays.pop(name) for name in (*_KEPT, "notes") if name in arrays
+            saved: dict[str, Any] = {
+                field.name: arrays.pop(field.name) for field in fields(cls) if field.name in arrays
             }
-            fields |= {name: fields[name].item() for name in _SCALARS}
-            for name in {"limits", "notes"} & fields.keys():
-                fields[name] = tuple(fields[name].tolist())
+            for name, value in saved.items():
+                if name not in ("picture", "values", "leads"):
+                    # texts and numbers, of which some are several
+                    saved[name] = value.item() if value.ndim == 0 else tuple(value.tolist())
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
             return cls(
-                **fields,
+                **saved,
                 tiles=tuple(
                     (caption, arrays.pop(f"tile_{number:03d}"))
                     for number, caption in enumerate(captions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,8 +20,6 @@ from .recipe import Recipe, check_names
 from .tables import Obtained
 from .taylor import TAYLOR
 from .unit_pictures import DECONVNET, MASKING, MAXIMISATION, SALIENCY
-
-_log = logging.getLogger(__name__)
 
 RECIPE_METHODS: dict[str, Method] = METHODS | {
     method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION, SALIENCY)
@@ -132,7 +129,6 @@ def make_pictures(
         with reporting(listed, failed):
             write_list(listed, _surest(table, pictures.images_per_class))
         for settings in pictures.asked:
-            _log.info("%s: images of the method %s", network.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):
                 (result,) = explain(
                     network.result.model,
