@@ -234,7 +234,7 @@ def font_of(size: int) -> FreeTypeFont:
     )
 
 
-def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str, Any]:
+def page_row(explanation: Explanation, picture: Image, link: str) -> dict[str, Any]:
     """Return what the page shows of an explanation and its drawing, whose file is at `link` from the page."""
     return {
         "explanation": explanation,

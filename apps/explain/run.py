@@ -393,7 +393,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             picture = draw(explanation)
             write_png(self.folder / picture_file, picture)
             if len(shown) < MAX_PICTURES:
-                shown.append(page_row(explanation, picture, link=picture_file))
+                shown.append(page_row(explanation, picture, picture_file))
             rows.append(row)
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))

@@ -69,6 +69,9 @@ _FORM: dict[str, Any] = {
 }
 """Parts of a recipe, to their form, see `bchisto.core.models.fits`."""
 
+_AS_WRITTEN = ("title", "citation", "images", "variants", "published")
+"""Parts of a recipe that it keeps as they are written."""
+
 _WITH_NUMBERS = frozenset({"images", "published", "split_by"})
 """Parts with numbers that are not options of a command, and so have no declared type."""
 
@@ -233,11 +236,7 @@ def _parsed(content: Content) -> Recipe:
         _check_table(name, table)
     recipe = Recipe(
         name=name,
-        title=content["title"],
-        citation=content["citation"],
-        images=content["images"],
-        variants=content["variants"],
-        published=content["published"],
+        **{part: content[part] for part in _AS_WRITTEN},
         quick=quick,
         steps=tuple(content["steps"]),
         datasets=items_of(content["dataset"]),
