@@ -299,17 +299,20 @@ def _queued_of(
     for position, stage in enumerate(plan.stages, start=1):
         if last[stage.command, stage.run] is not stage:
             continue
-        tasks = {
-            job.task: ("queued" if job.state in _WAITING else "running", job.reason)
-            for job in jobs_of_plan
-            if job.stage is stage
-        }
+        tasks = _tasks_of(job for job in jobs_of_plan if job.stage is stage)
         if is_worked_on and not tasks and not stage.is_done():
             tasks = {MERGE: ("queued", "")}
         logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
         yield Queued(stage, plan, tasks, answered, is_abandoned, logs)
         # it is the turn of the next stage only if this one is done
         is_abandoned = is_abandoned and stage.is_done()
+
+
+def _tasks_of(jobs: Iterable[scheduler.Job]) -> dict[str, tuple[str, str]]:
+    """Return the state and the reason of tasks in the queue."""
+    return {
+        job.task: ("queued" if job.state in _WAITING else "running", job.reason) for job in jobs
+    }
 
 
 def refuse_live(run: Path, paths: Sequence[Path]) -> None:

@@ -42,7 +42,7 @@ TOKENS = {
     "apps/recipes": 25_049,
     "apps/serve": 13_035,
     "apps/slides": 22_215,
-    "apps/submit": 10_253,
+    "apps/submit": 10_285,
     "boost": 21_768,
     "commands": 15_748,
     "core": 42_320,
