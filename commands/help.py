@@ -57,7 +57,7 @@ def flag(*names: str, **attributes: Any) -> GroupedOption:
 
 
 def sections(
-    parameters: Sequence[click.Parameter], *, first: Sequence[str] = (), every: bool = False
+    parameters: Sequence[click.Parameter], *, first: Sequence[str], every: bool = False
 ) -> Iterator[tuple[str, list[click.Option]]]:
     """Yield the title and the options of each section of a help.
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..core import InputError, Message, from_options
-from ..core.jobs import Work, network_resources, rough_duration
+from ..core.jobs import Work, network_resources
 from .encoder import fetch_missing, yes_flag
 from .ending import (
     added_to,
@@ -93,9 +93,6 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
         raise failed
     then: list[str] = []
     if not encoders and not weights:
-        if outcome.standard is not None:
-            duration = rough_duration(outcome.standard)
-            echo(f"The features of the preset standard take about {duration} here.", err=True)
         given = given_options(context, featurize, but=("out",))
         given += "".join(recommended_options(outcome.check.findings).values())
         standard = quoted(f"{out}-standard")

@@ -98,9 +98,8 @@ def map_(
         tiles = sum(len(slide.tiles) for slide in maps)
         banners = dict.fromkeys(banner for slide in maps for banner in slide.shown.banners)
         echo(*banners)
-        for colouring in {slide.colouring.key: slide.colouring for slide in maps}.values():
-            warm = ", ".join(colouring.warm)
-            echo(f"warm colours: {warm}; heat.png: {colouring.title}")
+        colouring = maps[0].colouring  # that of all
+        echo(f"warm colours: {', '.join(colouring.warm)}; heat.png: {colouring.title}")
         echo(f"{counted(tiles, 'tile')} of {counted(len(maps), 'slide')}")
         pages = [out / "maps" / slide.grid.name / "index.html" for slide in maps]
         table = out / "slides.csv"

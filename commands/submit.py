@@ -147,15 +147,13 @@ def _cancel(words: Sequence[str]) -> None:
 
 def _report(plan: Plan, succeeded: int, run: Path) -> None:
     """Print what was submitted, or the failure of the stage that ended a local chain."""
-    from ..apps.submit import JobStage
-
     if succeeded < len(plan.stages):
         failed = plan.stages[succeeded]
         raise BchistoError(f"{failed.command} failed; its logs are in {plan.logs}")
     if plan.jobs:
         echo(f"jobs: {', '.join(plan.jobs)}")
     # of Slurm none has ended yet, so none has left images out
-    worst = max(plan.stages, key=JobStage.left_out)
+    worst = max(plan.stages, key=lambda stage: stage.left_out())
     done(
         [plan.folder],
         then=f"bchisto status {quoted(run)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -100,9 +101,8 @@ def show(source: Path) -> None:
     embeddings = read_embeddings(source)
     echo(_summary(embeddings))
     card = card_of(embeddings.facts)
-    hidden = {"pooled"} if card is None else {"pooled", "card"}
     for name, value in embeddings.facts.items():
-        if name not in hidden:
+        if name not in ("pooled", "card"):
             if isinstance(value, list):
                 value = ", ".join(map(str, value))
             echo(f"{name}: {value}")
@@ -287,21 +287,16 @@ def boost(out: Path, **options: Any) -> None:
             view=from_options(TwoClassView, options),
         ),
         shown=out / "report.html",
-        then=lambda model: _prediction(_chosen_in(out, model)),
+        then=lambda model: _prediction(out, model),
     )
 
 
-def _chosen_in(run: Path, model: Path) -> Path:
-    """Return the model file of the highest of all results of a run; this one if none is."""
+def _prediction(run: Path, model: Path) -> str:
+    """Return the command that predicts by the highest of all results of a run, or by this model file if none is."""
     from ..predict import find_bundle
 
-    try:
-        return find_bundle(run)
-    except InputError:
-        return model
-
-
-def _prediction(model: Path) -> str:
+    with contextlib.suppress(InputError):
+        model = find_bundle(run)
     return f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError
+from ..core import InputError, one_of
 from ..core.formats import Pixels
 from ..stains import augment_he
 
@@ -75,7 +75,7 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
         name, colon, number = text.partition(":")
         value = RANGES.get(name)
         if name not in NAMES:
-            raise InputError("{augmentations} {}: choose one of {}", text, ", ".join(NAMES))
+            raise InputError("{augmentations} {}: {}", text, one_of(name, NAMES))
         if colon and value is None:
             takers = ", ".join(RANGES)
             raise InputError(

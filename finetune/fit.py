@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +18,6 @@ from ..core.jobs import read_pack, write_pack, write_rows
 from .batches import Source, still_batches, training_batches
 from .patches import EpochSamples
 from .settings import FinetuneSettings, class_weights, copy_classes, sample_training
-
-_log = logging.getLogger(__name__)
 
 _BUCKETS = 30
 """Number of buckets of a histogram, as in TensorBoard."""
@@ -144,11 +141,11 @@ class FitState:
         Weights of the best epoch.
     """
 
+    kept: list[Array]
     done: int = 0
     best: float = math.inf
     waited: int = 0
     rows: list[Epoch] = field(default_factory=list)
-    kept: list[Array] = field(default_factory=list)
 
     def add(self, epoch: Epoch, model: Any, *, best_only: bool) -> None:
         """Add an epoch; keep its weights if its loss is the lowest, or always without `best_only`."""
@@ -201,10 +198,7 @@ class StateFile:
             variable.assign(arrays[name])
         kept = copied_weights(self._model)
         progress = json.loads(arrays["progress"].tobytes())
-        # earlier versions wrote empty texts if there was no validation
-        progress["rows"] = [
-            Epoch._make(None if cell == "" else cell for cell in row) for row in progress["rows"]
-        ]
+        progress["rows"] = [Epoch(*row) for row in progress["rows"]]
         fit_state = FitState(**progress, kept=kept)
         if fit_state.waited:
             fit_state.kept = [arrays[f"best{n}"] for n in range(len(kept))]
@@ -254,12 +248,10 @@ class _EpochLog(NamedTuple):
 
     def add(self, epochs: Sequence[Epoch], model: Any) -> None:
         """Tell of the last epoch, which the network has just been trained for."""
-        epoch = epochs[-1]
         write_rows(self.path, Epoch._fields, epochs)
         if self.curves is not None:
-            values = epoch._asdict()
+            values = epochs[-1]._asdict()
             self.curves.write(model, values, step=values.pop("epoch"))
-        _log.debug("%s: epoch %d, %s", self.path.stem, epoch.epoch, epoch)
 
 
 def train_model(

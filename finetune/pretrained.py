@@ -132,9 +132,7 @@ def _is_caffe(names: Iterable[str]) -> bool:
     return any(name.endswith(".weight") for name in names)
 
 
-def load_pretrained(
-    model: Any, path: Path, *, network: NetworkSpec, fresh: Sequence[str] = ()
-) -> None:
+def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequence[str]) -> None:
     """Load weights from a file into a network.
 
     Arrays are named ``<layer>/kernel`` and ``<layer>/bias``, with kernels (rows, columns, in, out) as in Keras; or

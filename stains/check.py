@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core import Message, few
+from ..core import Message, counted, few
 from ..core.formats import Array
 from .colours import RUIFROK_FROM_HED, Image, check_rgb
 from .foreign import beyond_tissue, foreign_pixels
@@ -107,7 +107,7 @@ class StainCheck:
     whitened: float
     basis: float
     reasons: tuple[str, ...]
-    foreign: float = 0.0
+    foreign: float
 
 
 def check_stains(before: Image, after: Image, estimate: StainEstimate | None) -> StainCheck:
@@ -142,8 +142,7 @@ def check_stains(before: Image, after: Image, estimate: StainEstimate | None) ->
     whitened = int(cv2.countNonZero(cv2.bitwise_and(white, stained))) / max(count, 1)
     reasons = []
     if whitened > MOST_WHITENED:
-        percent = f"{whitened:.0%}".replace("%", " %")
-        reasons.append(f"{percent} of the stained tissue turned white")
+        reasons.append(f"{100 * whitened:.0f} % of the stained tissue turned white")
     if estimate is None:
         return StainCheck(whitened, float("nan"), tuple(reasons), share)
     basis = min(1.0, estimate.tissue * stained.size / max(count, 1))
@@ -259,25 +258,25 @@ def stain_notes(
     """
     notes: list[str] = []
 
-    def counted(names: Collection[str]) -> str:
+    def number(names: Collection[str]) -> str:
         if images is None:
-            return f"{len(names)} {'image' if len(names) == 1 else 'images'}"
+            return counted(len(names), "image")
         return f"{len(names)} of {images} images"
 
     if skipped:
         text = "{}: too little tissue, used without stain normalisation: {}"
-        notes.append(Message(text, counted(skipped), few(skipped)))
+        notes.append(Message(text, number(skipped), few(skipped)))
     if doubtful:
         remedies = []
         if images is not None and stain != ROBUST.name:
             text = "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
             remedies.append(Message(text))
         text = "{}: {} turned tissue white, or rests on few pixels or implausible stains: {}"
-        notes.append(Message(text, counted(doubtful), stain, few(doubtful), remedies=remedies))
+        notes.append(Message(text, number(doubtful), stain, few(doubtful), remedies=remedies))
     if foreign:
         text = "{}: ink, black or single-coloured areas are left as they are, {} % of the pixels at most: {}"
         share = f"{100 * max(foreign.values()):.1f}"
-        notes.append(Message(text, counted(foreign), share, few(foreign)))
+        notes.append(Message(text, number(foreign), share, few(foreign)))
     if each is not None:
         for image in {*skipped, *doubtful, *foreign}:
             each.setdefault(image, []).extend(

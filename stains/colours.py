@@ -36,25 +36,23 @@ def check_rgb(image: Array) -> Image:
     return image
 
 
-def density_table(light: float = TRANSMITTED_LIGHT) -> Floats:
+def density_table() -> Floats:
     """Return the natural-log optical density of each of the 256 grey levels, float64."""
-    return -np.log((np.arange(256, dtype=np.float64) + 1.0) / light)
+    return -np.log((np.arange(256, dtype=np.float64) + 1.0) / TRANSMITTED_LIGHT)
 
 
-def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> Floats32:
+def optical_density(image: Image) -> Floats32:
     """Return the natural-log optical density of each channel.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width, 3)
         RGB.
-    light : float
-        Intensity through empty glass, grey levels.
 
     Returns
     -------
     ndarray of float32, shape (height, width, 3)
-        Slightly negative if a channel is brighter than `light`.
+        Slightly negative if a channel is brighter than empty glass.
 
     References
     ----------
@@ -62,7 +60,7 @@ def optical_density(image: Image, *, light: float = TRANSMITTED_LIGHT) -> Floats
     """
     import cv2
 
-    table = density_table(light).astype(np.float32)
+    table = density_table().astype(np.float32)
     return np.asarray(cv2.LUT(check_rgb(image), table))
 
 

@@ -59,10 +59,6 @@ class MacenkoNormalizer:
 
     Parameters
     ----------
-    light : float
-        Intensity through empty glass, grey levels.
-    beta : float
-        Optical density that all three channels of a tissue pixel reach.
     alpha : float
         This percentile of the angle, and 100 minus it, define the two stains.
     stains : ndarray, shape (3, 2)
@@ -70,9 +66,9 @@ class MacenkoNormalizer:
     maxima : ndarray, shape (2,)
         Reference 99th percentiles of their concentrations.
     robust : bool
-        Estimate the stains from every pixel whose mean optical density over the channels reaches beta. By default, all
-        three channels must reach beta, which few pixels of pale or eosin-rich tissue do. Negative components of a
-        stain are set to 0.
+        Estimate the stains from every pixel whose mean optical density over the channels reaches `MACENKO_BETA`. By
+        default, all three channels must reach it, which few pixels of pale or eosin-rich tissue do. Negative components
+        of a stain are set to 0.
     published : bool
         Estimate the stains from ink, black and single-coloured areas too, and recolour them. By default, these pixels
         are left out.
@@ -83,8 +79,6 @@ class MacenkoNormalizer:
     Rakhlin et al. 2018, sec. 2.3, and published code for the constants.
     """
 
-    light: float = TRANSMITTED_LIGHT
-    beta: float = MACENKO_BETA
     alpha: float = MACENKO_ALPHA
     stains: Floats = field(default_factory=REFERENCE_STAINS.copy)
     maxima: Floats = field(default_factory=REFERENCE_MAXIMA.copy)
@@ -110,7 +104,7 @@ class MacenkoNormalizer:
         """
         import cv2
 
-        od = optical_density(image, light=self.light)
+        od = optical_density(image)
         foreign = foreign_pixels(image) if not self.published else None
         tissue = self.tissue(image)
         kept = od
@@ -160,7 +154,7 @@ class MacenkoNormalizer:
         mixing = self.stains @ np.diag(scale) @ np.linalg.pinv(estimate.stains)
         # 240 exp(-M od) = exp(ln 240 - M od), one affine map of the optical density
         exponent = _transform(
-            optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light))
+            optical_density(image), -mixing, offset=float(np.log(TRANSMITTED_LIGHT))
         )
         # The published code truncates; this cast rounds, so 0.5 is subtracted. The call returns absolute values, which
         # is harmless: no value is below -0.5, so negative values also round to 0.
@@ -198,8 +192,8 @@ class MacenkoNormalizer:
     def tissue(self, image: Image) -> Mask:
         """Return which pixels are tissue, from which stains are estimated; shape (height, width)."""
         if self.robust:
-            return _transform(optical_density(image, light=self.light), _MEAN) >= self.beta
-        return stained_pixels(image, "RGB", light=self.light, beta=self.beta) > 0
+            return _transform(optical_density(image), _MEAN) >= MACENKO_BETA
+        return stained_pixels(image, "RGB") > 0
 
     def _extreme_stains(self, density: Floats32) -> Floats:
         import cv2
@@ -234,21 +228,15 @@ class MacenkoNormalizer:
         return np.array(extremes, dtype=np.float64)
 
 
-def stained_pixels(
-    image: Image,
-    channels: str = "G",
-    *,
-    light: float = TRANSMITTED_LIGHT,
-    beta: float = MACENKO_BETA,
-) -> Image:
-    """Return a mask that is 255 if the optical densities of all these channels (letters of RGB) reach beta.
+def stained_pixels(image: Image, channels: str = "G") -> Image:
+    """Return a mask that is 255 if the optical densities of all these channels (letters of RGB) reach `MACENKO_BETA`.
 
     By default it is that of green, which both stains absorb.
     """
     import cv2
 
-    # od falls with the grey level, so "reaches beta" is a bound on the grey level
-    brightest = int(np.count_nonzero(density_table(light) >= beta)) - 1
+    # the density falls with the grey level, so there is a brightest one
+    brightest = int(np.count_nonzero(density_table() >= MACENKO_BETA)) - 1
     bounds = [brightest if channel in channels else 255 for channel in "RGB"]
     return np.asarray(cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)))
 

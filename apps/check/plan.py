@@ -164,7 +164,7 @@ def _made_for(side: int, least: int) -> tuple[View, ...]:
 
 
 def fitted(
-    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str] = ()
+    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str]
 ) -> tuple[FeaturizeSettings, tuple[ViewFit, ...]]:
     """Return settings with views that fit, encoders for them, and no stain normalisation for images without stain.
 

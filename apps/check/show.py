@@ -123,15 +123,10 @@ def preflight_json(result: Preflight, *, say: Say, then: Sequence[str]) -> str:
         },
         "protocols": [
             {
-                "folds": protocol.folds,
-                "group_by": protocol.group_by,
-                "kept": protocol.kept,
+                **vars(protocol),
                 "feasible": not protocol.refused,
                 "refused": say(protocol.refused),
-                "parts": protocol.parts,
                 "warnings": list(map(say, protocol.warnings)),
-                "compared": protocol.compared,
-                "splits_patients": protocol.splits_patients,
             }
             for protocol in result.protocols
         ],

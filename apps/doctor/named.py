@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core import BchistoError, Message, StoreError, Write, counted, in_python, message_of
+from ...core import BchistoError, Message, StoreError, Write, counted, message_of
 from ...core.jobs import prepare_backend, visible_gpus
 from . import machine
 from .check import Check, Status, private_texts, run_checks
@@ -27,10 +27,10 @@ _IMAGES = 1000
 def examine(
     folder: Path,
     *,
-    images: Path | None = None,
-    run: Path | None = None,
-    model: Path | None = None,
-    write: Write = in_python,
+    images: Path | None,
+    run: Path | None,
+    model: Path | None,
+    write: Write,
 ) -> list[Check]:
     """Check this machine for what would make a command fail.
 
@@ -38,7 +38,7 @@ def examine(
     ----------
     folder : Path
         Folder for results, which need not exist yet.
-    images, run, model : Path, optional
+    images, run, model : Path or None
         A dataset, a run folder and a model file to check as well.
     write : callable
         Writes names of parameters in findings: as in Python, or with flags; a function of a module, which another

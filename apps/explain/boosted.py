@@ -142,7 +142,12 @@ def explain_boosted(
 
 
 def _map(
-    model: BoostedModel, record: ImageRecord, blank: Explanation, shares: Floats, *, window: int
+    model: BoostedModel,
+    record: ImageRecord,
+    blank: Explanation,
+    shares: Floats,
+    *,
+    window: int | None,
 ) -> Explanation:
     """Return it with its map: at each position the mean of two predictions, of the position and of the image.
 
@@ -170,7 +175,7 @@ def _map(
 
 
 def _by_place(
-    model: BoostedModel, record: ImageRecord, store: str, *, window: int
+    model: BoostedModel, record: ImageRecord, store: str, *, window: int | None
 ) -> tuple[Floats, Places]:
     """Return the probabilities by the models of one feature file at each grid position, and the positions.
 

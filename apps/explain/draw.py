@@ -48,11 +48,6 @@ _RED = np.array([178.0, 12.0, 36.0])
 _BLUE = np.array([18.0, 72.0, 168.0])
 """Ends of the two-sided colour scale, see `Explanation.warm_above`."""
 
-_HOT = np.array(
-    [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=np.float64
-)
-"""One-sided colour scale, from dark to light."""
-
 _NEARLY_ALL = 99.5
 """Percentile at which a colour bar without fixed ends stops, so that a single pixel does not make all others pale."""
 
@@ -89,6 +84,8 @@ def lay_over(explanation: Explanation) -> Picture:
 
 
 def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
+    import matplotlib as mpl
+
     low, high = colour_limits(explanation)
     white = explanation.white
     if explanation.signed:
@@ -99,10 +96,8 @@ def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
         colour = np.where((up > 0) == explanation.warm_above, _RED, _BLUE)
     else:
         share = np.clip((values - low) / max(high - low, 1e-30), 0, 1)
-        places = share * (len(_HOT) - 1)
-        colour = np.stack(
-            [np.interp(places, range(len(_HOT)), _HOT[:, channel]) for channel in range(3)], axis=-1
-        )
+        # from dark to light
+        colour = 255 * mpl.colormaps["inferno"](share)[..., :3]
         strength = 0.25 + 0.6 * share[..., np.newaxis]
     return np.clip(grey * (1 - strength) + colour * strength, 0, 255).round().astype(np.uint8)
 
@@ -163,7 +158,7 @@ def _colour_bar(explanation: Explanation, height: int) -> Image:
 
 def _tiles(explanation: Explanation) -> Image:
     """Draw small pictures with captions."""
-    across = min(len(explanation.tiles), max(3, (2 * _SIDE) // (_TILE + _GAP)))
+    across = 2 * _SIDE // (_TILE + _GAP)
     tiles = [
         _grid([[_sized(tile, _TILE)], [_text(caption, _TILE)]], gap=1)
         for caption, tile in explanation.tiles
@@ -239,7 +234,7 @@ def font_of(size: int) -> FreeTypeFont:
     )
 
 
-def page_row(explanation: Explanation, picture: Image, *, link: str) -> dict[str, Any]:
+def page_row(explanation: Explanation, picture: Image, link: str) -> dict[str, Any]:
     """Return what the page shows of an explanation and its drawing, whose file is at `link` from the page."""
     return {
         "explanation": explanation,

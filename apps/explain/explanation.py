@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,30 +29,6 @@ _SAME = 1e-6
 
 _SHOWN = 1024
 """Longest side of a displayed image, in pixels."""
-
-_SCALARS = (
-    "image_id",
-    "method",
-    "target",
-    "predicted",
-    "called",
-    "positive",
-    "negative",
-    "caution",
-    "unit",
-    "base",
-    "overall",
-    "score",
-    "calibrated",
-    "signed",
-    "padded",
-    "floor",
-    "centre",
-    "white",
-    "tick",
-)
-_KEPT = (*_SCALARS, "picture", "values", "leads", "limits")
-"""Fields that are saved as arrays of the same name, in this order."""
 
 
 class UnitPictures(NamedTuple):
@@ -100,8 +76,6 @@ class Explanation:
         Of two classes of which one is positive, these; red speaks for the positive one.
     signed : bool
         Whether values above and below `white` have opposite meanings; otherwise values start at 0.
-    padded : bool
-        Whether padding in the network makes the map bright along the border.
     floor : float
         Smallest reach of the colour bar to either side of white.
     centre : float
@@ -142,7 +116,6 @@ class Explanation:
     positive: str = ""
     negative: str = ""
     signed: bool = False
-    padded: bool = False
     floor: float = 0.0
     centre: float = 0.0
     white: float = 0.0
@@ -290,9 +263,8 @@ class Explanation:
             Key of the model, image and settings.
         """
         content = {"work": np.array(work)}
-        for name in _KEPT:
-            value = getattr(self, name)
-            if value is not None:
+        for name, value in vars(self).items():
+            if value is not None and name not in ("tiles", "arrays"):
                 content[name] = np.array(value)
         content["notes"] = np.array(self.notes, dtype=np.str_)
         if self.tiles:
@@ -310,19 +282,16 @@ class Explanation:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays.pop("work")) != work:
                 return None
-            scalars = {name: arrays.pop(name).item() for name in _SCALARS}
+            saved: dict[str, Any] = {
+                field.name: arrays.pop(field.name) for field in fields(cls) if field.name in arrays
+            }
+            for name, value in saved.items():
+                if name not in ("picture", "values", "leads"):
+                    # texts and numbers, of which some are several
+                    saved[name] = value.item() if value.ndim == 0 else tuple(value.tolist())
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
-            limits = None
-            if "limits" in arrays:
-                low, high = arrays.pop("limits")[:2]
-                limits = (float(low), float(high))
             return cls(
-                **scalars,
-                notes=tuple(arrays.pop("notes").tolist()),
-                picture=arrays.pop("picture", None),
-                values=arrays.pop("values", None),
-                leads=arrays.pop("leads", None),
-                limits=limits,
+                **saved,
                 tiles=tuple(
                     (caption, arrays.pop(f"tile_{number:03d}"))
                     for number, caption in enumerate(captions)

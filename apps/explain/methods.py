@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, Message, Settings, converted, one_of, option
+from ...core import InputError, Message, Settings, one_of, option
 from ...core.models import bundle_kind
 from ...data import ImageRecord, match_class
 from ...evaluate import NOTHING_LEARNT, apply_temperature, default_positive
-from ...predict import Model, OperatingPoint, choose_point, find_bundle, new_images_mpp
+from ...predict import Model, choose_point, find_bundle, new_images_mpp
 from .explanation import Explanation, UnitPictures, shown_picture
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
 from .graph import Floats, Graph
@@ -46,8 +46,6 @@ class Method:
         Whether values above and below white have opposite meanings.
     layered : bool
         Whether it accepts a layer. If none is given, one that looks at images uses the last feature map.
-    padded : bool
-        Whether padding in the network makes its maps bright along the border.
     shares : bool
         Whether its values sum to the score, over the whole image or over each patch.
     floor : float
@@ -69,7 +67,6 @@ class Method:
     kinds: tuple[str, ...] = ("cnn",)
     signed: bool = False
     layered: bool = False
-    padded: bool = False
     shares: bool = False
     floor: float = 0.0
     values: Callable[[Graph, Floats, int, Any], Floats] | None = None
@@ -88,7 +85,6 @@ class Method:
             target,
             caution=self.caution,
             signed=self.signed,
-            padded=self.padded,
             floor=self.floor,
             unit=self.unit.format(target=target),
             **more,
@@ -180,18 +176,12 @@ _BY_KIND = " ".join(
 )
 
 
-def _as_method(value: Any, name: str) -> str:
-    return converted(value, name, tuple[str, ...])[0]
-
-
 @dataclass(frozen=True)
 class ExplainSettings(Settings):
     """Settings of an explanation."""
 
     method: str = option(
-        group="Evaluation",
-        form=_as_method,
-        help=f"{_BY_KIND} Default: map, or gradcam of networks.",
+        group="Evaluation", help=f"{_BY_KIND} Default: map, or gradcam of networks."
     )
     layer: str = option("", help="Layer to look at; default: the last feature map.")
     target: str = option(
@@ -209,17 +199,12 @@ class ExplainSettings(Settings):
         "for predict.",
     )
     mpp: float | None = new_images_mpp()
-    window: int = option(
-        0,
+    window: int | None = option(
+        None,
+        least=32,
         help="map: side of the window at each position, pixels of the image; default: that of the model's crops, at "
         "most a third of the shorter side.",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse a window that is too small."""
-        super().__post_init__()
-        if self.window and self.window < 32:
-            raise InputError("{window} {}: give at least 32 pixels", self.window)
 
 
 def settings_of(
@@ -259,7 +244,7 @@ def default_method(model: Path) -> str:
 
 
 def class_of(
-    settings: ExplainSettings, classes: Sequence[str], two_class: dict[str, Any] | None
+    settings: ExplainSettings, classes: tuple[str, ...], two_class: dict[str, Any] | None
 ) -> int | None:
     """Return the index of the class to explain; None for the most probable class of each image.
 
@@ -268,7 +253,7 @@ def class_of(
     Parameters
     ----------
     settings : ExplainSettings
-    classes : sequence of str
+    classes : tuple of str
         Classes of the model.
     two_class : mapping or None
         Entry ``two_class`` of the model file.
@@ -283,7 +268,8 @@ def class_of(
             raise InputError(
                 Message("{threshold}: is of two classes; leave it out, maps compare each class")
             )
-        _point(classes, two_class, settings.threshold)
+        # a model without positive classes refuses a threshold
+        choose_point(classes, two_class, threshold=settings.threshold, bundle="the model")
     target = settings.target
     if not target:
         sides = sides_of(classes, two_class)
@@ -334,13 +320,6 @@ def legend_of(method: Method, classes: Sequence[str], two_class: dict[str, Any] 
     return f"red speaks for {positive}, blue for {negative}"
 
 
-def _point(
-    classes: Sequence[str], two_class: dict[str, Any] | None, threshold: float | None
-) -> OperatingPoint | None:
-    """Return the operating point of `choose_point`; a model without positive classes refuses a threshold."""
-    return choose_point(tuple(classes), two_class, threshold=threshold, bundle="the model")
-
-
 def answered(
     method: Method,
     model: Model,
@@ -375,7 +354,7 @@ def answered(
     white = 0.0
     if len(shares) == 2:
         white = 0.5
-        point = _point(classes, bundle.two_class, threshold)
+        point = choose_point(classes, bundle.two_class, threshold=threshold, bundle="the model")
         if point is not None:
             positive = classes.index(point.positive[0])
             called = 1 - positive

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,6 @@ _MOST = 25
 
 _FLAT = 0.01
 """Smallest range of a map, as a fraction of the colour bar, for any region: a smaller range is invisible."""
-
-_BORDER = 1 / 16
-"""Width of the border, as a fraction of each side, that is not outlined if padding makes maps bright there."""
 
 Point = tuple[int, int]
 """Steps to the right and down: of a corner of pixels from the origin, or, as the way of an edge, to its other end."""
@@ -80,21 +78,34 @@ def hottest_regions(
         polygons.append((float(values[window][inside].mean()), rings))
     polygons.sort(key=lambda polygon: -polygon[0])
     name = f"{explanation.method} {explanation.target}".strip()
+    of_map = {"name": name, "color": [178, 12, 36]}
+    features = [
+        geojson_feature(
+            "annotation", rings, {"mean": mean}, name=f"{name} {mean:.3g}", classification=of_map
+        )
+        for mean, rings in polygons
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def geojson_feature(
+    kind: str, rings: Sequence[Any], measured: Mapping[str, float], **further: Any
+) -> dict[str, Any]:
+    """Return a polygon as a GeoJSON feature in QuPath's form, whose first ring is its outline.
+
+    Parameters
+    ----------
+    kind : {"annotation", "tile"}
+    rings : sequence of sequence of (float, float)
+        x and y in pixels; each ring ends where it begins; all but the first are holes.
+    measured : mapping of str to float
+    **further : JSON-ready values
+        More properties. QuPath takes a class only with name and colour.
+    """
     return {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": rings},
-                "properties": {
-                    "objectType": "annotation",
-                    "name": f"{name} {mean:.3g}",
-                    "classification": {"name": name, "color": [178, 12, 36]},
-                    "measurements": {"mean": mean},
-                },
-            }
-            for mean, rings in polygons
-        ],
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {"objectType": kind, **further, "measurements": measured},
     }
 
 
@@ -108,13 +119,7 @@ def _hottest(explanation: Explanation, values: npt.NDArray[np.float32]) -> Flags
         return np.zeros(values.shape, np.bool_)
     # a little more than the quantile, which excludes ties, also after rounding
     least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)
-    hot = np.asarray((smooth > least) & (values > explanation.centre))
-    if explanation.padded:
-        rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
-        inner = np.zeros_like(hot)
-        inner[rows:-rows, columns:-columns] = True
-        hot &= inner
-    return hot
+    return np.asarray((smooth > least) & (values > explanation.centre))
 
 
 def outline(inside: Flags) -> list[Ring]:

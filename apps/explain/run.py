@@ -8,7 +8,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from ...core import (
     items_of,
     plain_options,
 )
-from ...core.formats import file_sha256, read_cells
+from ...core.formats import file_sha256, read_rows
 from ...core.jobs import (
     Computation,
     Resources,
@@ -60,9 +60,6 @@ from .regions import write_regions
 
 _log = logging.getLogger(__name__)
 
-_OPTIONS = tuple(field.name for field in fields(ExplainSettings))
-"""Options that a caller can change in addition to those of a prediction."""
-
 
 class ExplainResult(NamedTuple):
     """The result of an explanation by one method.
@@ -90,8 +87,8 @@ class ExplainResult(NamedTuple):
     images: int
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
-    legend: str = ""
-    unchanged: bool = False
+    legend: str
+    unchanged: bool
 
 
 def explain(
@@ -150,7 +147,15 @@ def explain(
     folder = converted(out, "out", Path)
     for path in paths:
         ImageSelection(path).refuse_as_run(folder)
-    asked = _choose(settings, methods, bundle)
+    kind = bundle_kind(bundle)
+    view = bundle_view(bundle)
+    fitting = [
+        choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings
+    ]
+    asked = [
+        _Asked(method, requested, class_of(requested, *view))
+        for method, requested in zip(fitting, settings, strict=True)
+    ]
     for method, _, _ in asked:
         if not paths and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
@@ -165,14 +170,14 @@ def explain(
     }
     with (
         record_run(folder, command="explain", config=config, work=work) as record,
-        advised(*_OPTIONS),
+        advised(*plain_options(settings[0])),
     ):
         file, ready = ready_model(bundle, weights_given)
         opened = _Opened(
             file, ready, selection, paths, settings[0].mpp, work.skip_errors, known_of(bundle)
         )
         explanations = [Explanations.of(each, folder, opened, work) for each in asked]
-        keys = [[repr(unit.record), unit.key] for each in explanations for unit in each.all_units]
+        keys = [unit.key for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
         results = []
         for each, computed in zip(explanations, compute_all(explanations), strict=True):
@@ -184,25 +189,6 @@ def explain(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
         )
     return results
-
-
-def _choose(
-    settings: Sequence[ExplainSettings], methods: Mapping[str, Method], bundle: Path
-) -> list[_Asked]:
-    """Return the method and the class of each of several settings.
-
-    Raises
-    ------
-    InputError
-        A method or class does not exist, or a method is for another kind of model.
-    """
-    kind = bundle_kind(bundle)
-    view = bundle_view(bundle)
-    chosen = [choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings]
-    return [
-        _Asked(method, requested, class_of(requested, *view))
-        for method, requested in zip(chosen, settings, strict=True)
-    ]
 
 
 class _Asked(NamedTuple):
@@ -362,14 +348,12 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
 
     def is_written(self, kept: Sequence[bool | None]) -> bool:
         """Return whether table and page are there, and the table is of exactly these explanations."""
-        table = self.folder / "explain.csv"
-        if self.refused or not all(path.is_file() for path in (table, self.folder / "index.html")):
-            return False
         rows = [_row(unit, _saved(unit)) for unit in self.all_units]
-        with table.open(newline="", encoding="utf-8") as handle:
-            written = list(read_cells(handle))[1:]
-        pictures = (self.folder / picture for *_, picture, _ in rows)
-        return written == rows and all(picture.is_file() for picture in pictures)
+        in_table = [list(row.values()) for row in read_rows(self.folder / "explain.csv")]
+        if self.refused or in_table != rows:
+            return False
+        files = ("index.html", *(row[-2] for row in rows))
+        return all((self.folder / file).is_file() for file in files)
 
     def write(self, kept: Sequence[bool | None], made: Sequence[Left]) -> ExplainResult:
         """Draw all explanations with one colour scale, in pictures, a table and a page.
@@ -409,7 +393,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             picture = draw(explanation)
             write_png(self.folder / picture_file, picture)
             if len(shown) < MAX_PICTURES:
-                shown.append(page_row(explanation, picture, link=picture_file))
+                shown.append(page_row(explanation, picture, picture_file))
             rows.append(row)
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))

@@ -28,7 +28,7 @@ from ...core.formats import limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
 from ...core.models import fits
 from .pictures import pictures_of
-from .recipe import STEPS, Recipe, Setting
+from .recipe import STEPS, Recipe, Setting, check_names
 from .tables import KINDS, Claim, Published, claims_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
@@ -68,6 +68,9 @@ _FORM: dict[str, Any] = {
     "published": [dict],
 }
 """Parts of a recipe, to their form, see `bchisto.core.models.fits`."""
+
+_AS_WRITTEN = ("title", "citation", "images", "variants", "published")
+"""Parts of a recipe that it keeps as they are written."""
 
 _WITH_NUMBERS = frozenset({"images", "published", "split_by"})
 """Parts with numbers that are not options of a command, and so have no declared type."""
@@ -233,11 +236,7 @@ def _parsed(content: Content) -> Recipe:
         _check_table(name, table)
     recipe = Recipe(
         name=name,
-        title=content["title"],
-        citation=content["citation"],
-        images=content["images"],
-        variants=content["variants"],
-        published=content["published"],
+        **{part: content[part] for part in _AS_WRITTEN},
         quick=quick,
         steps=tuple(content["steps"]),
         datasets=items_of(content["dataset"]),
@@ -298,30 +297,19 @@ def _check_steps(recipe: Recipe) -> None:
         raise InputError(f"recipe {recipe.name}: no variant")
     for variant in recipe.variants:
         _check_variant(recipe, variant)
-    changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
+    changes = ("source", *STEPS, "explain", *_QUICK_IMAGES, "overlap")
     check_names(recipe.quick, changes, f"recipe {recipe.name}: quick")
-    check_names(recipe.full_scale, {"source", "views"}, f"recipe {recipe.name}: full_scale")
-
-
-def check_names(part: Mapping[str, Any], names: set[str], where: str) -> None:
-    """Refuse settings of a part of a recipe that there are not."""
-    unknown = sorted(part.keys() - names)
-    if unknown:
-        raise InputError(f"{where}.{unknown[0]}: no such setting")
+    check_names(recipe.full_scale, ("source", "views"), f"recipe {recipe.name}: full_scale")
 
 
 def _check_variant(recipe: Recipe, variant: str) -> None:
     where = f"recipe {recipe.name}: variant {variant}"
     change = recipe.variants[variant]
     steps = change.get("steps", recipe.steps)
-    unknown = [step for step in steps if step not in STEPS]
-    if not steps:
-        unknown = ["none"]
-    if unknown:
-        raise InputError(f"{where}: step {unknown[0]}: choose among {', '.join(STEPS)}")
-    strange = sorted(change.keys() - {"source", "steps", *steps})
-    if strange:
-        raise InputError(f"{where}: {strange[0]}: no step of it, which are {', '.join(steps)}")
+    for step in steps or ("none",):
+        if step not in STEPS:
+            raise InputError(f"{where}: step {step}: {one_of(step, STEPS)}")
+    check_names(change, ("source", "steps", *steps), where)
     for step, values in recipe.steps_of(variant):
         for setting in _NEEDED[step]:
             if setting not in values:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,6 @@ from ...core.jobs import write_rows
 from ...data import Dataset, FoldChoice, FoldPlan, ImageSelection, facts_of, published_folds
 from ..check import one_of_each
 from .recipe import Recipe, ReproduceRequest
-
-_log = logging.getLogger(__name__)
 
 READING = frozenset({"lesions", "context"})
 """Settings of a step that determine how images are read."""
@@ -133,7 +130,6 @@ def make_image_sets(recipe: Recipe, request: ReproduceRequest) -> tuple[list[Ima
         There are no images, or none of a magnification, or too few for a quick run, or their layout is not one of the
         recipe.
     """
-    _log.info("reading the names of the images in %s", request.images)
     layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
     all_images = ImageSet(request.images, layout, request.run)
     reading = reading_of(recipe.steps_of(recipe.first)[0][1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,12 +16,10 @@ from ...evaluate import PredictionTable
 from ...evaluate.report import reporting, surest
 from ..explain import METHODS, ExplainSettings, Method, explain, settings_of
 from .image_sets import write_list
-from .recipe import Recipe
+from .recipe import Recipe, check_names
 from .tables import Obtained
 from .taylor import TAYLOR
 from .unit_pictures import DECONVNET, MASKING, MAXIMISATION, SALIENCY
-
-_log = logging.getLogger(__name__)
 
 RECIPE_METHODS: dict[str, Method] = METHODS | {
     method.name: method for method in (DECONVNET, MASKING, TAYLOR, MAXIMISATION, SALIENCY)
@@ -83,9 +80,7 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
         values |= recipe.quick.get("explain", {})
     where = f"recipe {recipe.name}: explain"
     names = [field.name for field in fields(Pictures)]
-    unknown = sorted(values.keys() - names)
-    if unknown:
-        raise InputError(f"{where}.{unknown[0]}: no such setting; {one_of(unknown[0], names)}")
+    check_names(values, names, where)
     for name in names[:3]:
         if not values.get(name):
             raise InputError(f"{where} has no {name}")
@@ -134,7 +129,6 @@ def make_pictures(
         with reporting(listed, failed):
             write_list(listed, _surest(table, pictures.images_per_class))
         for settings in pictures.asked:
-            _log.info("%s: images of the method %s", network.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):
                 (result,) = explain(
                     network.result.model,

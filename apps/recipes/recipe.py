@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core import InputError, OptionalPath, Settings, Texts, option
+from ...core import InputError, OptionalPath, Settings, Texts, one_of, option
 from ...core.formats import number_of
 from ...core.jobs import Work
 from ...encoders import ENGINES
@@ -25,6 +25,18 @@ class Setting(NamedTuple):
 
     value: Any
     source: str
+
+
+def check_names(part: Values, names: Sequence[str], where: str) -> None:
+    """Refuse settings of a part of a recipe that are none of these.
+
+    Raises
+    ------
+    InputError
+    """
+    unknown = sorted(part.keys() - {*names})
+    if unknown:
+        raise InputError(f"{where}.{unknown[0]}: no such setting; {one_of(unknown[0], names)}")
 
 
 @dataclass(frozen=True)
@@ -93,12 +105,8 @@ class Recipe:
         """
         for name in variants:
             if name not in self.variants:
-                raise InputError(
-                    "{variants} {}: {} has the variants {}",
-                    name,
-                    self.name,
-                    ", ".join(self.variants),
-                )
+                text = "{variants} {}: {} has no such variant; {}"
+                raise InputError(text, name, self.name, one_of(name, self.variants))
         if variants:
             return list(variants)
         if self.measures_encoder:

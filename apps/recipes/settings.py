@@ -14,9 +14,8 @@ from ...encoders import weights_of
 from ...evaluate import TwoClassView
 from ...featurize import FeaturizeSettings, encoder_defaults
 from ...finetune import FinetuneSettings, list_networks, resolved
-from .form import check_names
 from .image_sets import READING, reading_of
-from .recipe import Recipe, ReproduceRequest, Values
+from .recipe import Recipe, ReproduceRequest, Values, check_names
 from .steps import (
     BALANCED,
     BoostStep,
@@ -64,10 +63,10 @@ def build_steps(recipe: Recipe, request: ReproduceRequest, variant: str) -> list
     return steps
 
 
-def _names_of(kind: str) -> set[str]:
-    names = {*READING}
+def _names_of(kind: str) -> list[str]:
+    names = sorted(READING)
     for settings_class in _SETTINGS_OF[kind]:
-        names |= {field.name for field, _, _ in declared_options(settings_class)}
+        names += [field.name for field, _, _ in declared_options(settings_class)]
     return names
 
 

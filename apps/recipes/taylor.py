@@ -241,7 +241,6 @@ TAYLOR = Method(
     "share of the score of {target}",
     "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and a "
     "score that is not positive shows nothing. If a network pads its images, the border is bright whatever it shows.",
-    padded=True,
     shares=True,
     values=taylor,
     check=check_rules,

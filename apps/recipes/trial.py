@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,9 +38,8 @@ from ...featurize import (
     choose_settings,
     featurize,
     preset_options,
-    recorded_seconds,
 )
-from ..check import Preflight, fitted, preflight, unscaled
+from ..check import Preflight, preflight, unscaled
 
 _log = logging.getLogger(__name__)
 
@@ -159,14 +157,10 @@ class TrialResult:
     results : tuple of CrossValidation
         One for each classifier, in the order of the report. Only those that need no folds within
         the training part if there are too few patients for such.
-    standard : float or None
-        Seconds that the features of the preset ``standard`` would take, from the time that those of the trial took;
-        None if they were there already, or encoders are given.
     """
 
     check: Preflight
     results: tuple[CrossValidation, ...]
-    standard: float | None
 
 
 def trial(
@@ -214,31 +208,19 @@ def trial(
     # only a sample is decoded here: featurize decodes every image anyway, and prints its findings
     check = preflight(selection, settings=quick, copies=False, keep=keep)
     folds = _usable(check, work)
-    small = sorted(check.left_out)
-    if small:
-        _log.warning(
-            "%d of %d images are too small for a view that fits the others, such as %s, and are left out",
-            len(small),
-            len(check.dataset),
-            small[0],
-        )
+    if check.left_out:
+        # too small for a view that fits the others; `featurize` names them
         work = replace(work, skip_errors=True)
     _log.info(
         "2/3 extracting features of %d images, view %s", len(check.dataset), *check.planned.views
     )
-    is_new = not (run / "features").exists()
-    started = time.monotonic()
     described = featurize(selection, out=run, settings=check.planned, work=work)
-    standard = None
-    if is_new and not encoders:
-        standard = _standard_seconds(check, time.monotonic() - started)
     _log.info("3/3 training")
     try:
         fit = functools.partial(train, out=run, features=described.stores, folds=folds, work=work)
-        return TrialResult(check, in_order(_train(fit)), standard)
+        return TrialResult(check, in_order(_train(fit)))
     except ReportError as error:
-        trained = in_order(error.results)
-        raise ReportError(str(error), TrialResult(check, trained, standard)) from error
+        raise ReportError(str(error), TrialResult(check, in_order(error.results))) from error
 
 
 def _quick_settings(
@@ -259,13 +241,6 @@ def _quick_settings(
         check_encoder_names((), options["weights"])
     settings, _, _ = choose_settings(options, keep=keep)
     return settings, keep
-
-
-def _standard_seconds(check: Preflight, spent: float) -> float:
-    """Return the time that features of the preset ``standard`` would take, from that of the trial's."""
-    standard, _, _ = choose_settings(preset_options("standard"), keep=())
-    planned, _ = fitted(check.dataset, check.sizes, standard)
-    return spent * recorded_seconds(planned) / recorded_seconds(check.planned)
 
 
 def _train(fit: Callable[..., list[CrossValidation]]) -> list[CrossValidation]:

@@ -150,7 +150,7 @@ MASKING = Method(
 )
 
 
-def saliency(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
+def saliency(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:
     """Return the largest absolute gradient over the colour channels of each pixel, shape (n, size, size).
 
     The score is the input of the softmax. `gradient` of `bchisto.apps.explain` subtracts the mean over the classes from

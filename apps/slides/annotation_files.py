@@ -30,6 +30,7 @@ from ...core.formats import (
     parse_json,
     parse_yaml,
 )
+from ..explain import geojson_feature
 from .files import files_in
 
 Colour: TypeAlias = tuple[int, ...]
@@ -448,32 +449,11 @@ def _ring(points: Any) -> Floats:
     return ring
 
 
-def feature(
-    kind: str, rings: Sequence[Any], measured: Mapping[str, float], **further: Any
-) -> dict[str, Any]:
-    """Return a polygon as a GeoJSON feature in QuPath's form, whose first ring is its outline.
-
-    Parameters
-    ----------
-    kind : {"annotation", "tile"}
-    rings : sequence of sequence of (float, float)
-        x and y, pixels of level 0; each ring ends where it begins; all but the first are holes.
-    measured : mapping of str to float
-    **further : JSON-ready values
-        More properties. QuPath takes a class only with name and colour.
-    """
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Polygon", "coordinates": rings},
-        "properties": {"objectType": kind, **further, "measurements": measured},
-    }
-
-
 def tile_feature(
     box: Sequence[float], measured: Mapping[str, float], **further: Any
 ) -> dict[str, Any]:
     """Return a tile from its left, top, right and bottom, pixels of level 0."""
-    return feature("tile", [_around(*box)], measured, **further)
+    return geojson_feature("tile", [_around(*box)], measured, **further)
 
 
 def _around(left: float, top: float, right: float, bottom: float) -> list[tuple[float, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Colouring:
     Attributes
     ----------
     heat : tuple of str
-        The classes whose probability is drawn; by default the last one.
+        The classes whose probability is drawn.
     rule : str
         How it follows from those of the classes, see `bchisto.evaluate.two_class_scores`.
     warm : tuple of str
@@ -38,10 +38,10 @@ class Colouring:
         Colours that a person gave to classes.
     """
 
-    heat: tuple[str, ...] = ()
-    rule: str = "sum"
-    warm: tuple[str, ...] = ()
-    drawn: Mapping[str, Colour] = field(default_factory=dict)
+    heat: tuple[str, ...]
+    rule: str
+    warm: tuple[str, ...]
+    drawn: Mapping[str, Colour]
 
     @classmethod
     def of(

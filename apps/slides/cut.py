@@ -601,10 +601,9 @@ def _choose_fields(unit: SlideUnit, tissue: Tissue) -> list[tuple[int, int, str]
     settings = unit.settings
     side = unit.content["size"][2]
     corners = unit.corners[tissue_shares(tissue, unit.corners, side) >= settings.tissue]
-    annotations = unit.annotations or ()
     covering: list[tuple[str, ...]] = [("",)] * len(corners)
     if unit.annotations is not None:
-        covering = covering_classes(annotations, corners, side, least=settings.annotated)
+        covering = covering_classes(unit.annotations, corners, side, least=settings.annotated)
     fields = [
         (x, y, classes[0])
         for (x, y), classes in zip(corners.tolist(), covering, strict=True)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.formats import Floats, Integers, Pixels
-from ...core.jobs import atomic_output
 from ...evaluate.report import thumbnail
-from ..explain import font_of
+from ..explain import font_of, write_png
 from .annotation_files import Colour
 from .colours import heat_colours
 from .tissue import Overview
@@ -130,6 +129,5 @@ def _extended(pixels: Pixels, width: int, lines: int) -> Image.Image:
 
 def write_picture(path: Path, picture: Image.Image) -> str:
     """Write a picture as PNG; return it as a data address."""
-    with atomic_output(path) as temporary:
-        picture.save(temporary, format="PNG")
+    write_png(path, picture)
     return thumbnail(np.asarray(picture), side=_PICTURE)

@@ -89,8 +89,6 @@ class SlideFile(NamedTuple):
         Its path for rules of groups: in the folder that was given; of a file that was given, its name.
     mpp : float, optional
         Micrometres per pixel in place of those that the slide states.
-    mpp_table : Path, optional
-        The table that gives them, if it is not the option.
     mask : Path, optional
         A file of outlines of its tissue.
     """
@@ -99,7 +97,6 @@ class SlideFile(NamedTuple):
     path: Path
     relative: str
     mpp: float | None = None
-    mpp_table: Path | None = None
     mask: Path | None = None
 
     def open(self) -> Slide:
@@ -112,11 +109,8 @@ class SlideFile(NamedTuple):
         """
         slide = Slide(self.path, mpp=self.mpp)
         if any(abs(side / slide.mpp - 1) > ALIKE for side in slide.stated):
-            used = Message("{mpp} {:g}", slide.mpp)
-            if self.mpp_table is not None:
-                used = Message("{:g} in {}", slide.mpp, self.mpp_table)
-            text = "{}: states {} micrometres per pixel; {} is used"
-            _log.warning(Message(text, self.name, slide.stated_text, used))
+            text = "%s: states %s micrometres per pixel; %g, which is given, is used"
+            _log.warning(text, self.name, slide.stated_text, slide.mpp)
         return slide
 
 
@@ -363,7 +357,7 @@ def with_mpp(slides: Sequence[SlideFile], settings: SlideSettings) -> list[Slide
     given = settings.mpp
     if given is None:
         # a table that does not name a slide gives it none
-        return [file._replace(mpp=stated.get(file.name), mpp_table=table) for file in slides]
+        return [file._replace(mpp=stated.get(file.name)) for file in slides]
     others = [name for name, mpp in stated.items() if abs(mpp / given - 1) > ALIKE]
     if others:
         text = "{}: states other micrometres per pixel of {}: {}; {mpp} {:g} is used"

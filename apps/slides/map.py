@@ -114,9 +114,9 @@ def map_slides(
     sources: Many[PathInput],
     *,
     out: PathInput,
-    settings: MapSettings | None = None,
-    weights: Many[TextInput] = (),
-    work: Work | None = None,
+    settings: MapSettings,
+    weights: Many[TextInput],
+    work: Work,
 ) -> MapResult:
     """Move a model of images over slides, tile by tile. Tiles that are predicted already are not predicted again.
 
@@ -128,10 +128,10 @@ def map_slides(
         Slides, or folders of them.
     out : str or Path
         A folder, for ``slides.csv``, ``maps/<slide>/`` and, if something was left out, ``failures.csv``.
-    settings : MapSettings, optional
+    settings : MapSettings
     weights : sequence of str, or mapping
         As in `bchisto.predict.predict`.
-    work : Work, optional
+    work : Work
         How the work is distributed; a unit is a block of tiles.
 
     Raises
@@ -147,8 +147,6 @@ def map_slides(
     ImageError
         A part of a slide is damaged, or a tile cannot be used. Finished blocks stay saved.
     """
-    settings = MapSettings.of(settings)
-    work = Work.of(work)
     bundle = find_bundle(model)
     folder = converted(out, "out", Path)
     paths = converted(sources, "sources", tuple[Path, ...])

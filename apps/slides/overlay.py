@@ -15,8 +15,8 @@ from ...core import counted
 from ...core.formats import Floats, Integers
 from ...core.jobs import atomic_output, json_text
 from ...evaluate import positive_mask, two_class_scores
-from ..explain import outline
-from .annotation_files import Colour, feature, tile_feature
+from ..explain import geojson_feature, outline
+from .annotation_files import Colour, tile_feature
 from .colours import Colouring
 from .drawing import paint_tiles, with_legend
 from .slide import Slide
@@ -57,7 +57,7 @@ class TileMap:
     grid: TileGrid
     shown: predict.Tabulated
     tiles: Sequence[predict.SheetRow]
-    colouring: Colouring = Colouring()
+    colouring: Colouring
 
     @property
     def side(self) -> float:
@@ -147,7 +147,7 @@ class TileMap:
                 mean = float(self.shown.raw[lattice[around][inside], column].mean())
                 measured = {"tiles": int(inside.sum()), "mean p": mean}
                 named = {"name": name, "color": self.colours[name]}
-                yield feature("annotation", rings, measured, classification=named)
+                yield geojson_feature("annotation", rings, measured, classification=named)
 
     def scores(self, point: Point) -> dict[str, Floats]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.

@@ -326,7 +326,8 @@ def _check_waiting(
     elif command.name == "predict":
         from_options(PredictSettings, options)
     elif command.name == "explain" and options["method"]:
-        settings_of(options["method"], from_options(ExplainSettings, options))
+        methods = options["method"]
+        settings_of(methods, from_options(ExplainSettings, options, method=methods[0]))
 
 
 def _check_boost(options: Mapping[str, Any], images: Dataset, features: Sequence[Path]) -> None:

@@ -55,7 +55,7 @@ class ShardState:
     state: str
     units: int
     done: int
-    reason: str = ""
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class Stage:
     unit: str
     units: int
     done: int
-    folders: tuple[tuple[str, bool], ...] = ()
-    shards: tuple[ShardState, ...] = ()
-    reason: str = ""
-    output: str = ""
+    folders: tuple[tuple[str, bool], ...]
+    shards: tuple[ShardState, ...]
+    reason: str
+    output: str
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,6 @@ class RunStatus:
     exit_code : int
         0 done, 1 failed or interrupted, 3 in progress, 4 nothing yet.
     stages : tuple of Stage
-    failed_images : int
-        Rows of ``failures.csv``.
     log : str
         The log to read if something failed; else empty.
     full : bool
@@ -117,7 +115,6 @@ class RunStatus:
     state: str
     exit_code: int
     stages: tuple[Stage, ...]
-    failed_images: int
     log: str
     full: bool
     then: str
@@ -142,13 +139,11 @@ def read_status(run: Path) -> RunStatus:
     works = _read_works(run)
     stages = tuple(work.stage for work in works)
     state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
-    failures = run / "failures.csv"
     return RunStatus(
         run=str(run),
         state=state,
         exit_code=_CODES[state],
         stages=stages,
-        failed_images=failures.read_bytes().count(b"\n") - 1 if failures.is_file() else 0,
         log=_log_to_read(run, works),
         full=_CODES[state] == 1 and shutil.disk_usage(run).free < _FULL_BYTES,
         then=_then(run, state, works),
@@ -292,10 +287,10 @@ class _Work:
         return "not started"
 
     def _left_out(self) -> str:
-        """Return a text on images that finished work left out; `status_lines` names those of `featurize`."""
+        """Return a text on images that finished work left out."""
         stage = self.queued.stage
         count = stage.left_out()
-        if stage.command == "featurize" or not count:
+        if not count:
             return ""
         return f"without {counted(count, 'image')} that cannot be used, see {stage.listed}"
 
@@ -366,10 +361,6 @@ def status_lines(status: RunStatus) -> list[str]:
             name = f"{name} {stage.output}"
         lines.append(f"{name}: {_stage_text(stage)}")
         lines += [f"  {line}" for line in _shard_lines(stage)]
-    if status.failed_images:
-        lines.append(
-            f"failed images: {status.failed_images}, listed in {Path(status.run) / 'failures.csv'}"
-        )
     if status.full:
         lines.append(f"the disk of {status.run} is full; make room first")
     if status.log:

@@ -188,8 +188,8 @@ def breakhis_resnet(
     *,
     classes: int,
     size: int,
-    variant: str = "plain",
-    dropout: float = 0.0,
+    variant: str,
+    dropout: float,
     l2: float = 1e-4,
     norm_momentum: float = NORM_MOMENTUM,
 ) -> Any:

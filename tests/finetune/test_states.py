@@ -123,14 +123,6 @@ def test_gone_on_from_any_state(source, tmp_path, monkeypatch, seconds, saves):
     assert (tmp_path / "l.csv").read_bytes() == (tmp_path / "whole" / "l.csv").read_bytes()
 
 
-def test_a_state_of_an_earlier_version_has_empty_texts_instead_of_a_validation(tmp_path):
-    model = units.network_of_fold(SPECK, classes=2, fold=1)
-    file = state.StateFile(tmp_path / "fold1.state.npz", model, 64 * "a")
-    earlier = state.Epoch(1, 0.5, 0.25, "", "")
-    assert file.save(state.FitState(1, 0.5, 0, [earlier], model.get_weights()))
-    assert file.restore().rows == [state.Epoch(1, 0.5, 0.25)]
-
-
 def test_what_an_epoch_was_made_of_is_forgotten(source, tmp_path, monkeypatch):
     """Keras on TensorFlow holds on to every data set that it has read."""
     import gc

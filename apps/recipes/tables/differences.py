@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -270,7 +271,7 @@ def _pairs(
     if len(folds_of_first) == len(folds_of_second):
         return list(zip(folds_of_first, folds_of_second, strict=True))
     if 1 in (len(folds_of_first), len(folds_of_second)):
-        return [(a, b) for a in folds_of_first for b in folds_of_second]
+        return list(product(folds_of_first, folds_of_second))
     return []
 
 

@@ -227,17 +227,13 @@ def two_class(runs: Runs, magnification: int | None, table: Published) -> Figure
         return
     metrics = run.files["tables"]["fusion"]
     # without known positive classes there is no two-class view
-    view = metrics.get("two_class") or {
-        "accuracy": None,
-        "accuracy_std": None,
-        "auc": None,
-        "thresholds": [],
-    }
+    view = metrics.get("two_class") or {}
+    spread = view.get("accuracy_std")
     published = table["accuracy"]
-    figure = figure_of("accuracy, percent", value_in(view["accuracy"]), published["mean"])
+    figure = figure_of("accuracy, percent", value_in(view.get("accuracy")), published["mean"])
     figure = replace(figure, published_spread=published["std"])
-    if len(metrics["folds"]) > 1 and view["accuracy_std"] is not None:
-        figure = replace(figure, obtained_spread=100.0 * view["accuracy_std"])
+    if len(metrics["folds"]) > 1 and spread is not None:
+        figure = replace(figure, obtained_spread=100.0 * spread)
     right = _right(run, two_class=True)
     if right is not None:
         by_fold = [100 * right[rows].mean() for _, rows in run.panel.table.fold_rows()]
@@ -245,11 +241,11 @@ def two_class(runs: Runs, magnification: int | None, table: Published) -> Figure
     yield figure
     # scores of folds come from different models, so that bchisto's own AUC is of pairs within a fold; a source that
     # ranks all images together is compared with the same, which has no interval
-    within = value_in(view["auc"])
+    within = value_in(view.get("auc"))
     pooled = view.get("auc_pooled", within[0])
     yield figure_of("AUC, all images ranked together", (pooled, None), table["auc"], digits=3)
     yield figure_of("AUC, images ranked within each fold", within, digits=3)
-    obtained = {point["threshold"]: point for point in view["thresholds"]}
+    obtained = {point["threshold"]: point for point in view.get("thresholds", ())}
     for point, side in product(table["set_points"], ("sensitivity", "specificity")):
         threshold = point["threshold"]
         value, _ = value_in(obtained.get(threshold, {}).get(side))

@@ -184,12 +184,10 @@ def by_fold(runs: Runs, magnification: int | None, table: Published) -> Figures:
         return
     metrics = run.panel.metrics
     predictions = run.panel.table
-    view = metrics.get("two_class") or {
-        "auc_per_fold": [None] * len(metrics["folds"]),
-        "auc_mean": None,
-    }
+    view = metrics.get("two_class") or {}
+    areas = view.get("auc_per_fold") or [None] * len(metrics["folds"])
     classes = predictions.classes
-    for (fold, rows), auc in zip(predictions.fold_rows(), view["auc_per_fold"], strict=True):
+    for (fold, rows), auc in zip(predictions.fold_rows(), areas, strict=True):
         yield figure_of(f"fold {fold}: auc", (auc, None))
         matrix = confusion(predictions.labels[rows], predictions.predicted[rows], len(classes))
         for (row, true), (column, called) in product(enumerate(classes), repeat=2):
@@ -198,7 +196,7 @@ def by_fold(runs: Runs, magnification: int | None, table: Published) -> Figures:
             share = float(count / total) if total else None
             name = f"fold {fold}: {true} predicted as {called}, {count:.0f} of {total:.0f}"
             yield figure_of(name, (share, None))
-    yield figure_of("mean of the folds: auc", (view["auc_mean"], None))
+    yield figure_of("mean of the folds: auc", (view.get("auc_mean"), None))
 
 
 def learning_gap(runs: Runs, magnification: int | None, table: Published) -> Figures:

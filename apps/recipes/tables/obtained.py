@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....core import InputError
-from ....core.formats import Floats, Integers, read_json, read_records
+from ....core.formats import Floats, Integers, read_json, read_rows
 from ....evaluate import (
     Figure,
     Panel,
@@ -142,7 +143,9 @@ class Obtained:
         scores: dict[str, dict[_Row, list[list[float]]]] = {}
         labels: dict[_Row, int] = {}
         units: dict[_Row, str] = {}
-        for row in self._rows_of_models():
+        of_models = read_rows(self.folder / "predictions-by-model.csv")
+        # those of the ensemble name no feature file
+        for row in itertools.chain(of_models, read_rows(self.folder / "predictions.csv")):
             columns = [column for column in row if column.startswith("p_")]
             label = f"p_{row['label']}"
             key = (row["image_id"], int(row["fold"]))
@@ -161,12 +164,6 @@ class Obtained:
                 units=np.array([units[key] for key in scores_of_store]),
             )
         return stores
-
-    def _rows_of_models(self) -> Iterator[dict[str, str]]:
-        """Yield the predictions of each feature file, and then those of the ensemble, which name no file."""
-        for file in ("predictions-by-model.csv", "predictions.csv"):
-            with (self.folder / file).open(newline="", encoding="utf-8") as handle:
-                yield from read_records(handle)
 
 
 Results = Mapping[Key, Obtained]

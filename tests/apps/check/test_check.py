@@ -370,7 +370,7 @@ def test_json_keeps_its_keys_and_says_more(odd, cli):
         "copies protocols estimate stains next"
     )
     assert " ".join(content["protocols"][0]) == (
-        "folds group_by kept feasible refused parts warnings compared splits_patients"
+        "folds group_by kept refused parts warnings compared splits_patients feasible"
     )
     assert " ".join(content["planned_views"][0]) == "view fits too_small problem"
     assert {"level", "file", "message"} == set(content["findings"][0])

@@ -451,7 +451,7 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
             ("--method", "map", "--layer", "conv2d"),
             "--layer conv2d: the method map looks at no layer",
         ),
-        (("--method", "map", "--window", 8), "--window 8: give at least 32 pixels"),
+        (("--method", "map", "--window", 8), "--window 8: give at least 32"),
     ],
 )
 def test_what_is_refused_before_work_starts(boosted, tissue, tmp_path, refused, words, said):

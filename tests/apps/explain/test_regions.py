@@ -133,14 +133,6 @@ def test_ties_do_not_take_more_than_a_tenth():
     )
 
 
-def test_a_border_that_padding_makes_bright_is_not_outlined():
-    values = np.zeros((160, 160))
-    values[-4:], values[60:70, 60:80] = 5.0, 1.0
-    (rings,) = regions_of(values, "taylor", padded=True)
-    assert sorted(map(tuple, rings[0][:-1])) == [(60, 60), (60, 70), (80, 60), (80, 70)]
-    assert len(regions_of(values, "gradient")) == 2
-
-
 def test_nothing_is_hot_on_the_cold_side():
     values = np.linspace(0, 0.4, 400).reshape(20, 20)
     assert (

@@ -458,16 +458,16 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ({"full_scale": {"source": "x", "crops": 1}}, r"full_scale\.crops: no such setting"),
         (
             {"steps": ["other"]},
-            "variant published: step other: choose among featurize, boost, finetune",
+            "variant published: step other: choose one of featurize, boost, finetune",
         ),
-        ({"steps": []}, "variant published: step none: choose among"),
+        ({"steps": []}, "variant published: step none: choose one of"),
         (
             {"steps": ["finetune"], "variants": {"a": {"source": "x"}}},
             "variant a: finetune has no network",
         ),
         (
             {"variants": {"a": {"source": "x", "finetune": {}}}},
-            "variant a: finetune: no step of it, which are feat",
+            r"variant a\.finetune: no such setting; did you mean featurize",
         ),
         ({"variants": {}}, "recipe small: no variant"),
         ({"boost": {"seeds": {"value": 5, "source": "x"}}}, "boost has no head"),
@@ -501,7 +501,7 @@ def test_what_is_refused(tmp_path, bach, refused):
         (("rakhlin2018", "--images", bach), "give --out"),
         (
             ("rakhlin2018", "--images", bach, "--out", tmp_path / "r", "--variant", "best"),
-            "has the variants published",
+            "has no such variant; choose one of published",
         ),
         (("rakhlin2018", "--images", tmp_path, "--out", tmp_path / "r"), "no BACH layout in it"),
     ]:

@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.apps.check import plan_describing
-from bchisto.apps.recipes import trial
 from bchisto.core import InputError
 from bchisto.data import make_tissue
 from bchisto.featurize import (
@@ -173,18 +172,13 @@ def test_a_trial_answers(tissue, completed, tmp_path, encoder):
     assert "already" in completed(*words)[1]
 
 
-@pytest.mark.slow
-def test_the_time_of_the_next_preset(tissue, tmp_path):
-    """By the recorded speeds of networks it is in the ratio that was measured on BACH: 25 to 10.3 minutes."""
+def test_recorded_speeds_give_the_ratio_of_presets():
+    """It was measured on BACH: 25 to 10.3 minutes."""
     quick, standard = (
         choose_settings(preset_options(name), keep=())[0] for name in ("quick", "standard")
     )
     ratio = recorded_seconds(replace(standard, augmentations=4)) / recorded_seconds(quick)
     assert 25 / 10.3 / 1.5 < ratio < 1.5 * 25 / 10.3
-    first = trial(tissue, out=tmp_path / "run", weights="random")
-    assert first.standard > 2
-    # nothing was timed
-    assert trial(tissue, out=tmp_path / "run", weights="random").standard is None
 
 
 def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_path):
@@ -210,7 +204,7 @@ def test_a_trial_of_few_patients_and_an_image_that_is_too_small(completed, tmp_p
         "2-grouped-lightgbm"
     ]
     assert re.search(r"2-grouped-lightgbm: .* \d+ of 23 images", " ".join(out.split()))
-    assert re.search(r"1 of 24 images are too small .* such as .*b/b05\.png, and are left out", err)
+    assert re.search(r"left out: .*b/b05\.png", err)
 
 
 def test_a_trial_of_what_cannot_work(tissue, cli, refused, tmp_path):

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bchisto.apps.slides.colours import Colouring
 from bchisto.apps.slides.overlay import TileMap
 from bchisto.apps.slides.tiles import TileGrid
 from bchisto.boost import BoostSettings, train
@@ -295,7 +296,11 @@ def overlay_of(raw, places, names, side=SIDE, size=(9999, 9999)):
         "s", Path(), None, 0.5, 100, [(round(x * side), round(y * side)) for x, y in places]
     )
     return TileMap(
-        SimpleNamespace(width=size[0], height=size[1], mpp=50 / side), grid, shown, tiles
+        SimpleNamespace(width=size[0], height=size[1], mpp=50 / side),
+        grid,
+        shown,
+        tiles,
+        Colouring(names[-1:], "sum", (), {}),
     )
 
 

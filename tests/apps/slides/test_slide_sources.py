@@ -174,14 +174,14 @@ def test_the_option_goes_before_the_table_and_that_before_the_file(slides, tmp_p
     words = ("slides", "cut", slides, "--field", 100, "--scale", 0.5, "--patients", rows)
     _, err = completed(*words, "--out", tmp_path / "one")
     assert fields(tmp_path / "one") == {"S 1": 500, "S2": 250, "S3": 200}
-    said = f"S 1: states 0.25 micrometres per pixel; 0.2 in {rows} is used"
+    said = "S 1: states 0.25 micrometres per pixel; 0.2, which is given, is used"
     assert err.count("micrometres per pixel") == err.count(said) == 1
     _, err = completed(*words, "--mpp", 0.5, "--out", tmp_path / "two")
     assert fields(tmp_path / "two") == dict.fromkeys(("S 1", "S2", "S3"), 200)
     other = f"{rows}: states other micrometres per pixel of 1 slide: S 1; --mpp 0.5 is used"
     assert err.count(other) == 1
     # one shows what the others are like
-    first = "S 1: states 0.25 micrometres per pixel; --mpp 0.5 is used"
+    first = "S 1: states 0.25 micrometres per pixel; 0.5, which is given, is used"
     assert f"{first} (1 more such warnings; -v prints them)" in err
     assert "S3: states" not in err
     # without anything to say
@@ -260,4 +260,7 @@ def test_tiles_of_a_map_are_by_the_micrometres_that_are_used(slides, caplog):
         grid = TileGrid.of(file._replace(mpp=mpp), CutSettings(field=100, scale=0.5))
         sides[mpp] = (grid.mpp, sum(grid.corners[1]) - sum(grid.corners[0]))
     assert sides == {None: (0.25, 400), 0.5: (0.5, 200)}
-    assert caplog.text.count("S 1: states 0.25 micrometres per pixel; `mpp` 0.5 is used") == 1
+    assert (
+        caplog.text.count("S 1: states 0.25 micrometres per pixel; 0.5, which is given, is used")
+        == 1
+    )

@@ -73,7 +73,7 @@ def copied(killed, tmp_path):
         content = json.loads((run / "run.json").read_text())
         record = content["records"][-1]
         for name, value in values.items():
-            record[name] = {**record[name], **value} if isinstance(value, dict) else value
+            record[name] = {**record.get(name, {}), **value} if isinstance(value, dict) else value
         (run / "run.json").write_text(json.dumps(content))
         return run
 
@@ -103,6 +103,7 @@ def merged(run, change):
 
 def some_failed(run, change):
     merged(run, change)
+    change(notes={"failures": 2})
     (run / "failures.csv").write_text("image_id,path,error\na,a.png,damaged\nb,b.png,damaged\n")
 
 
@@ -233,7 +234,12 @@ STATES = {
     ),
     "all parts": (all_parts, 3, "ready to merge", ["next: bchisto featurize --config"]),
     "merged": (merged, 0, "done", ["feature files complete: 1 of 1"]),
-    "some images failed": (some_failed, 0, "done", ["failed images: 2, listed in "]),
+    "some images failed": (
+        some_failed,
+        0,
+        "done",
+        ["featurize: done (without 2 images that cannot be used, see "],
+    ),
     "first of two shards": (
         first_shard,
         1,
