@@ -47,7 +47,7 @@ def explain(model: Path, **options: Any) -> None:
     from ..apps.explain import explain as run
 
     methods = options["method"] or (default_method(model),)
-    settings = settings_of(methods, from_options(ExplainSettings, options, method=methods[0]))
+    settings = settings_of(methods, from_options(ExplainSettings, options, method=methods))
     work = from_options(Work, options)
     explained = run(
         model,

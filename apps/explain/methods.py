@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, Message, Settings, one_of, option
+from ...core import InputError, Message, Settings, converted, one_of, option
 from ...core.models import bundle_kind
 from ...data import ImageRecord, match_class
 from ...evaluate import NOTHING_LEARNT, apply_temperature, default_positive
@@ -176,12 +176,18 @@ _BY_KIND = " ".join(
 )
 
 
+def _as_method(value: Any, name: str) -> str:
+    return converted(value, name, tuple[str, ...])[0]
+
+
 @dataclass(frozen=True)
 class ExplainSettings(Settings):
     """Settings of an explanation."""
 
     method: str = option(
-        group="Evaluation", help=f"{_BY_KIND} Default: map, or gradcam of networks."
+        group="Evaluation",
+        form=_as_method,
+        help=f"{_BY_KIND} Default: map, or gradcam of networks.",
     )
     layer: str = option("", help="Layer to look at; default: the last feature map.")
     target: str = option(

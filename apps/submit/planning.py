@@ -326,8 +326,7 @@ def _check_waiting(
     elif command.name == "predict":
         from_options(PredictSettings, options)
     elif command.name == "explain" and options["method"]:
-        methods = options["method"]
-        settings_of(methods, from_options(ExplainSettings, options, method=methods[0]))
+        settings_of(options["method"], from_options(ExplainSettings, options))
 
 
 def _check_boost(options: Mapping[str, Any], images: Dataset, features: Sequence[Path]) -> None:

@@ -139,7 +139,7 @@ def add_top(
     *,
     classes: int,
     top: str = "average",
-    dropout: float,
+    dropout: float = 0.0,
     l2: float = 0.0,
     name: str,
 ) -> Any:

@@ -37,7 +37,7 @@ TOKENS = {
     "apps": 0,
     "apps/check": 6_047,
     "apps/doctor": 4_343,
-    "apps/explain": 14_671,
+    "apps/explain": 14_710,
     "apps/next": 4_860,
     "apps/recipes": 25_049,
     "apps/serve": 13_035,
