@@ -232,6 +232,29 @@ def no_first_look(request, monkeypatch):
         monkeypatch.setattr(probe, "subprocess", stand_in)
 
 
+DRAWN = (
+    "evaluate/test_only_what_holds.py",
+    "evaluate/test_own_classes.py",
+    "evaluate/test_report.py",
+    "house/",
+)
+"""Where pictures of reports are looked at. Elsewhere they are put together, but not rendered: that takes most of a report."""
+
+OUTLINE = b'<svg xmlns="http://www.w3.org/2000/svg" width="260" height="245"/>'
+
+
+@pytest.fixture(autouse=True)
+def pictures_in_outline(request, monkeypatch):
+    """Put pictures of reports together without rendering them, unless a test looks at them; not in other processes."""
+    if request.path.relative_to(TESTS).as_posix().startswith(DRAWN):
+        return
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:  # in the environment of StainTools, which makes no page
+        return
+    monkeypatch.setattr(Figure, "savefig", lambda _, target, **options: target.write(OUTLINE))
+
+
 def empty_tables(page):
     """Return the tables of a page that have no row, each by its caption."""
     empty = []
