@@ -238,7 +238,7 @@ DRAWN = (
     "evaluate/test_report.py",
     "house/",
 )
-"""Where pictures of reports are looked at. Elsewhere they are put together, not rendered: most of the time of a report."""
+"""Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
 
 OUTLINE = b'<svg xmlns="http://www.w3.org/2000/svg" width="260" height="245"/>'
 
