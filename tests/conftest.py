@@ -240,8 +240,6 @@ DRAWN = (
 )
 """Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
 
-OUTLINE = b'<svg xmlns="http://www.w3.org/2000/svg" width="260" height="245"/>'
-
 
 @pytest.fixture(autouse=True)
 def pictures_in_outline(request, monkeypatch):
@@ -252,7 +250,9 @@ def pictures_in_outline(request, monkeypatch):
         from matplotlib.figure import Figure
     except ModuleNotFoundError:  # in the environment of StainTools, which makes no page
         return
-    monkeypatch.setattr(Figure, "savefig", lambda _, target, **options: target.write(OUTLINE))
+    from outlines import outlined
+
+    monkeypatch.setattr(Figure, "savefig", outlined)
 
 
 def empty_tables(page):
