@@ -241,18 +241,18 @@ DRAWN = (
 """Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
 
 
-@pytest.fixture(autouse=True)
-def pictures_in_outline(request, monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def pictures_in_outline(request):
     """Put pictures of reports together without rendering them, unless a test looks at them; not in other processes."""
-    if request.path.relative_to(TESTS).as_posix().startswith(DRAWN):
-        return
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:  # in the environment of StainTools, which makes no page
-        return
-    from outlines import outlined
+    with pytest.MonkeyPatch.context() as patch:
+        drawn = request.path.relative_to(TESTS).as_posix().startswith(DRAWN)
+        # not in the environment of StainTools, which makes no page
+        if not drawn and importlib.util.find_spec("matplotlib") is not None:
+            from matplotlib.figure import Figure
+            from outlines import outlined
 
-    monkeypatch.setattr(Figure, "savefig", outlined)
+            patch.setattr(Figure, "savefig", outlined)
+        yield
 
 
 def empty_tables(page):
