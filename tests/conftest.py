@@ -232,6 +232,29 @@ def no_first_look(request, monkeypatch):
         monkeypatch.setattr(probe, "subprocess", stand_in)
 
 
+DRAWN = (
+    "evaluate/test_only_what_holds.py",
+    "evaluate/test_own_classes.py",
+    "evaluate/test_report.py",
+    "house/",
+)
+"""Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def pictures_in_outline(request):
+    """Put pictures of reports together without rendering them, unless a test looks at them; not in other processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        drawn = request.path.relative_to(TESTS).as_posix().startswith(DRAWN)
+        # not in the environment of StainTools, which makes no page
+        if not drawn and importlib.util.find_spec("matplotlib") is not None:
+            from matplotlib.figure import Figure
+            from outlines import outlined
+
+            patch.setattr(Figure, "savefig", outlined)
+        yield
+
+
 def empty_tables(page):
     """Return the tables of a page that have no row, each by its caption."""
     empty = []

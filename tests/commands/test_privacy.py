@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import need
 from onnx_files import write_onnx
 from torch_folders import write_dinov2, write_timm
 
@@ -70,8 +71,6 @@ def traced(trace, command, environment):
 @pytest.fixture(scope="module")
 def strace(tmp_path_factory):
     """Let strace show what it has to: a connection, and a question for a name."""
-    from conftest import need
-
     trace = tmp_path_factory.mktemp("strace") / "trace"
     script = (
         "import socket; one = socket.socket(); one.settimeout(0.01)\n"
@@ -185,13 +184,16 @@ def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
             *encoder,
             KERAS_BACKEND="jax",
         )
-    if installed("timm", "torch", "transformers"):
-        write_dinov2(tmp_path / "dinov2")
-        own = ("--encoder", f"hub:{tmp_path / 'dinov2'}", *DESCRIBE)
-        watched("featurize", "--images", tissue, "--out", tmp_path / "hub", *own)
-        write_timm(tmp_path / "resnet", "resnet18")
-        own = ("--encoder", "timm:resnet18", "--weights", tmp_path / "resnet", *DESCRIBE)
-        watched("featurize", "--images", tissue, "--out", tmp_path / "timm", *own)
+
+
+def test_a_run_with_networks_of_pytorch(watched, tissue, tmp_path):
+    need("torch", installed("timm", "torch", "transformers"), "pip install 'bchisto[torch]'")
+    write_dinov2(tmp_path / "dinov2")
+    own = ("--encoder", f"hub:{tmp_path / 'dinov2'}", *DESCRIBE)
+    watched("featurize", "--images", tissue, "--out", tmp_path / "hub", *own)
+    write_timm(tmp_path / "resnet", "resnet18")
+    own = ("--encoder", "timm:resnet18", "--weights", tmp_path / "resnet", *DESCRIBE)
+    watched("featurize", "--images", tissue, "--out", tmp_path / "timm", *own)
 
 
 def test_a_network_that_is_trained(watched, tissue, tmp_path):

@@ -38,7 +38,8 @@ def own_table(classes, *, rng, positive=(), n=60, folds=3):
 def test_a_report_of_any_classes(count, known, rng, tmp_path):
     classes = NAMES[count]
     table = saved(own_table(classes, rng=rng), tmp_path / "t.csv")
-    positive = classes[-1:] if known else ()
+    # names that a picture of a report holds: a sign of formulas, and letters that its font lacks
+    positive = classes[::6] if known else ()
     result = write_evaluation(
         evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassView(positive))
     )

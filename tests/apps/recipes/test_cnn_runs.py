@@ -38,7 +38,7 @@ def breakhis(tmp_path_factory):
                 )
                 folder = folder / f"{magnification}X"
                 folder.mkdir(parents=True)
-                pixels = rng.integers(0, top, (448, 450, 3), dtype=np.uint8)
+                pixels = rng.integers(0, top, (256, 258, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(
                     folder / f"SOB_{letter}_{tumour}-{slide}-{magnification}-001.png"
                 )

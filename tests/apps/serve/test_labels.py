@@ -190,48 +190,67 @@ def test_two_writers_lose_nothing(tmp_path):
 
 STEPPED = """
 import os, signal, sys
-def killed(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
 from pathlib import Path
 from bchisto.apps.serve import answers
-step = int(sys.argv[2])
-seen = 0
-def count(frame, event, argument):
-    global seen
-    if event in ("call", "c_call"):
-        seen += 1
-        if seen == step:
-            killed()
+
 manifest = Path(sys.argv[1])
-sys.setprofile(count)
-answers.give_answer(manifest, ["a", "b"], "1", "=b", seen="", suggested=False)
-sys.setprofile(None)
-print(seen)
+before = manifest.read_bytes()
+
+def answer():
+    answers.give_answer(manifest, ["a", "b"], "1", "=b", seen="", suggested=False)
+
+def answer_until(step):
+    seen = 0
+    def count(frame, event, argument):
+        nonlocal seen
+        if event in ("call", "c_call"):
+            seen += 1
+            if seen == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.setprofile(count)
+    answer()
+    sys.setprofile(None)
+    print(seen, flush=True)
+
+answer()  # so that the steps are those of an answer, not of imports
+for step in map(int, sys.argv[2:]):
+    manifest.write_bytes(before)
+    child = os.fork()
+    if child == 0:
+        answer_until(step)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == (0 if step < 0 else -signal.SIGKILL), (step, code)
+    Path(manifest.parents[1], f"left at {step}.csv").write_bytes(manifest.read_bytes())
+    answer()
+    Path(manifest.parents[1], f"answered after {step}.csv").write_bytes(manifest.read_bytes())
 """
 
 
-def stepped(manifest, step):
-    return subprocess.run(
-        [sys.executable, "-c", STEPPED, str(manifest), str(step)], capture_output=True, text=True
-    )
+def stepped(manifest, *steps):
+    """Answer in processes that are killed at these steps, and again after each; return what is printed."""
+    command = [sys.executable, "-c", STEPPED, str(manifest), *map(str, steps)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_kill_between_any_two_steps_leaves_the_old_or_the_new_table(tmp_path):
     manifest = tmp_path / "next" / "manifest.csv"
     rows = [row_of(0, image_id=str(k), label="a" if k != 1 else "") for k in range(3)]
     written(manifest, rows)
-    steps = int(stepped(manifest, -1).stdout)
-    after = set()
+    count = int(stepped(manifest, -1))
+    written(manifest, rows)
     # the steps around the end, where the file is replaced, one by one
-    last = range(max(1, steps - 40), steps + 1, 4)
-    for step in [*range(1, steps - 40, max(1, steps // 8)), *last]:
-        written(manifest, rows)
-        assert stepped(manifest, step).returncode == -signal.SIGKILL
-        labels = [row["label"] for row in rows_of(manifest)]
+    steps = [*range(1, count - 40, max(1, count // 40)), *range(max(1, count - 40), count + 1)]
+    stepped(manifest, *steps)
+    after = set()
+    for step in steps:
+        labels = [row["label"] for row in rows_of(tmp_path / f"left at {step}.csv")]
         assert labels in (["a", "", "a"], ["a", "b", "a"])
         after.add(labels[1])
-        give_answer(manifest, ["a", "b"], "1", "=b", seen="", suggested=False)
-        assert [row["label"] for row in rows_of(manifest)] == ["a", "b", "a"], "no lock is left"
+        answered = rows_of(tmp_path / f"answered after {step}.csv")
+        assert [row["label"] for row in answered] == ["a", "b", "a"], "no lock is left"
     assert after == {"", "b"}
 
 
