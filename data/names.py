@@ -133,7 +133,7 @@ class PathRule:
         )
         so = "they are neither trained nor tested"
         if what == "group":
-            so = "folds cannot keep patients whole"
+            so = "each counts as a patient of its own"
         return [Finding("warning", few(without), Message("{} {}", fits, so))]
 
 

@@ -81,8 +81,8 @@ def fold_plan(
     image_ids, labels, groups : sequence
         One entry per image; a group is None if unknown. Images with an empty label are left out.
     group_by : {"group", "none"}, optional
-        Whether drawn folds keep groups together; by default if all groups are known. With ``group``, an image whose
-        group is unknown is a group of its own.
+        Whether drawn folds keep groups together; by default if any is known. An image whose group is unknown is then a
+        group of its own.
     seed : int
         Seed of folds that are drawn.
     test_list : Path, optional
@@ -217,7 +217,7 @@ def _grouped(groups: Groups, group_by: str | None) -> bool:
             len(groups),
         )
     if group_by is None:
-        return missing == 0 < len(groups)
+        return missing < len(groups)
     return group_by == "group"
 
 

@@ -358,7 +358,7 @@ def _ungrouped(table: Path, records: Sequence[ImageRecord]) -> list[Finding]:
         return []
     message = (
         f"{len(without)} of {len(records)} images name no patient (first {without[0]}), "
-        "so folds cannot keep patients whole; fill it in"
+        "so each counts as a patient of its own; fill it in"
     )
     return [Finding("warning", table.name, message)]
 

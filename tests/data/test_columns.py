@@ -433,8 +433,8 @@ def test_paths_that_a_rule_does_not_fit_are_counted(tmp_path):
         ("b/z.png", "b", None),
     ]
     assert findings(dataset, "warning") == [
-        "b/y.png, b/z.png: `group_from` fits 2 of 4 paths; the others have no group, so folds cannot keep patients "
-        "whole"
+        "b/y.png, b/z.png: `group_from` fits 2 of 4 paths; the others have no group, so each counts as a "
+        "patient of its own"
     ]
     with pytest.raises(
         InputError, match=r"`group_from` fits none of the 4 paths, such as a/P1_x\.png; correct it"

@@ -103,13 +103,14 @@ def test_published_folds_of_bach_say_which_patients_they_split():
     )
 
 
-def test_partly_known_groups_are_kept_whole_where_that_is_asked_for():
+def test_partly_known_groups_are_kept_whole():
+    """An image whose group is unknown is a group of its own: one of them does not mix those that are known."""
     ids = [f"i{k:02d}" for k in range(60)]
     groups = [f"p{k // 5}" if k < 30 else None for k in range(60)]
     data = {"image_ids": ids, "labels": ["a", "b"] * 30, "groups": groups}
-    by_image = fold_plan("5", **data)
-    assert (by_image.name, by_image.units) == ("5", {})
-    plan = fold_plan("5", **data, group_by="group")
+    assert fold_plan("5", **data, group_by="none").name == "5"
+    plan = fold_plan("5", **data)
+    assert plan == fold_plan("5", **data, group_by="group")
     assert plan.name == "5-grouped"
     fold_of = {image: fold for image, fold, part in plan.rows if part == "test"}
     owners = {}
