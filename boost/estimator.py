@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from ..core import InputError
+from ..core import InputError, converted
 from ..core.formats import Array
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, get_head
@@ -39,7 +39,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : ndarray, shape (classes,)
         Order of the probabilities.
     models_ : list of Classifier
-        The fitted models.
+        The fitted models; a logistic regression has its ``C`` as ``arrays["strength"]``.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, shape (d,)
         Only if fitted on a data frame.
@@ -69,8 +69,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y : array, shape (images,)
             Labels.
         groups : array, shape (images,), optional
-            Patients, which the inner folds keep whole. scikit-learn passes them on from its functions after
-            ``set_fit_request(groups=True)``.
+            Patients, which the inner folds keep whole; NaN or None if unknown. scikit-learn's functions pass them on
+            after ``set_fit_request(groups=True)``.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         patients: list[str | None] = [None] * len(X)
         if groups is not None:
             check_consistent_length(X, groups)
-            patients = list(map(str, np.asarray(groups)))
+            patients = list(converted(groups, "groups", tuple[str | None, ...]))
         self.classes_, labels = np.unique(y, return_inverse=True)
         classes = len(self.classes_)
         if classes < 2:

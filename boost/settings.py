@@ -101,6 +101,9 @@ class BoostSettings(Settings):
             )
         for head in self.heads:
             get_head(head)
+        if self.params and {*self.heads} <= {*HEADS} - {"lightgbm"}:
+            text = "{params} {}: a parameter of LightGBM, which {heads} {} does not take"
+            raise InputError(text, next(iter(self.params)), ", ".join(self.heads))
 
     @property
     def lightgbm(self) -> Preset:

@@ -152,7 +152,9 @@ def converted(value: Any, name: str, kind: Any) -> Any:
     origin = typing.get_origin(kind)
     parts = typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        if value is None:
+        # pandas has these in a column of texts, or of whole numbers, with gaps
+        is_gap = str(value) in ("nan", "<NA>") and not isinstance(value, str)
+        if value is None or (is_gap and parts[0] is not float):
             return None
         return converted(value, name, parts[0])
     if origin is tuple:
@@ -174,6 +176,8 @@ def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
         if text or kind is str:  # an empty path would be the working folder
             return kind(text)
     is_flag = isinstance(value, bool)
+    if kind in (int, str) and isinstance(value, float) and value.is_integer():
+        return kind(int(value))
     if kind in (int, str) and hasattr(value, "__index__") and not is_flag:
         return kind(operator.index(value))
     is_text = isinstance(value, (str, bytes))

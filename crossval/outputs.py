@@ -23,7 +23,7 @@ from ..evaluate import (
     as_json,
     compare_pairs,
     constant_folds,
-    measure,
+    metrics_of,
     rankings,
     read_facts,
     sampling_units,
@@ -277,7 +277,7 @@ class Outputs:
         run = self._run_facts(result)
         kinds = {f"{unit}_is": name for unit, name in run["names"].items()}
         tables = [replace(table, **kinds) for table in self.tables]
-        metrics = {table.name: measure(table, self.training.view) for table in tables}
+        metrics = {table.name: metrics_of(table, self.training.view) for table in tables}
         bundle = self._bundle_facts(metrics, result)
         run["bundle"] = self._calibration(bundle, run["names"])
         content = {"schema_version": SCHEMA, "tables": metrics, "run": run}

@@ -558,7 +558,8 @@ def join_groups(
     joined = []
     for names in by_key((name for name in counts if name not in settled), _key).values():
         best = min(names, key=lambda name: (-counts[name], name))
-        settled |= dict.fromkeys(names, best)
+        # a column of whole numbers with gaps, as pandas writes it
+        settled |= dict.fromkeys(names, re.sub(r"^(\d+)\.0$", r"\1", best))
         if len(names) > 1:
             joined.append(" and ".join(sorted(names)))
     if joined:

@@ -45,6 +45,7 @@ from .metrics import (
     asks_for_class,
     default_positive,
     measure,
+    metrics_of,
     positive_mask,
     two_class_scores,
     two_sides,

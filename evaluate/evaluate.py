@@ -18,7 +18,7 @@ from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
-from .metrics import TwoClassView, default_positive, measure
+from .metrics import TwoClassView, default_positive, metrics_of
 from .panel import METRICS, Facts, Panel, read_facts
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
@@ -66,6 +66,9 @@ class Evaluation:
             if verdict.by and verdict.figure != panel.metrics[verdict.by]:
                 words += "corrected for the choice, "
             words += _VERDICTS[verdict.kind]
+            units = panel.metrics["units"]
+            if units["divided"] or units["trained"] or units["trained_groups"]:
+                words += ", but not of new patients"
             accuracy = str(panel.metrics["accuracy"])
             yield panel.table.name, accuracy, words, panel.table.protocol
 
@@ -311,7 +314,7 @@ class _Reader:
                 self._refuse_no_side(view, table)
                 for level, rule in self.steps:
                     at_level = self._at_level(table, view, level=level, rule=rule)
-                    metrics = measure(at_level, view, bootstrap=self.bootstrap)
+                    metrics = metrics_of(at_level, view, bootstrap=self.bootstrap)
                     metrics |= _choice_in_run(facts, metrics)
                     if columns:
                         metrics["subgroups"] = _subgroups(table, at_level, columns, level=level)
@@ -371,30 +374,8 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
         constant = constant_folds(table)
         if constant:
             yield f"{table.name}: {constant}"
-    if facts.run:
-        return
-    if not any(group is not None for group in table.groups):
-        yield (
-            f"{table.name}: PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its "
-            "own, which makes intervals too narrow if images share a patient"
-        )
-    if table.divided:
-        yield (
-            f"{table.name}: image-level folds on grouped data, with {counted(table.divided, table.group_is)} in both "
-            "training and test sets; these results are too high for new patients"
-        )
-    if table.not_new:
-        yield (
-            f"{table.name}: SEEN IN TRAINING: {len(table.not_new)} of {len(set(table.image_ids))} images trained the "
-            "models (column trained); these numbers are too high for new images"
-        )
-    if table.groups_of_training:
-        groups = counted(len({*table.groups} - {None}), table.group_is)
-        yield (
-            f"{table.name}: PATIENTS SEEN IN TRAINING: {len(table.groups_of_training)} of {groups} have names of those "
-            "that trained the models (column group_trained); if they are the same, these numbers are too high for new "
-            "ones"
-        )
+    if not facts.run:
+        yield from (f"{table.name}: {caution}" for caution in table.cautions)
 
 
 def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:

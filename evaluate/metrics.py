@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ from .known_metrics import (
 from .operating import called_point, fold_curves, wanted_point
 from .predictions import PredictionTable, fold_notes, folds_that_learnt
 from .variance import Entry, Units
+
+_log = logging.getLogger(__name__)
 
 _BACH = ("Normal", "Benign", "InSitu", "Invasive")
 
@@ -276,7 +279,7 @@ def fold_accuracies(table: PredictionTable) -> list[float]:
 def measure(
     table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
 ) -> Entry:
-    """Compute the metrics of a table with their 95 % intervals.
+    """Compute the metrics of a table with their 95 % intervals, and log its `PredictionTable.cautions`.
 
     Images are the units, or groups where they are known, since images of one patient are not independent. Figures have
     the intervals of `variance.interval`; a metric of another package without influences has the percentile bootstrap.
@@ -310,6 +313,15 @@ def measure(
     if not isinstance(table, PredictionTable):
         text = "`table`: give one table of read_predictions, not a {}"  # type: ignore[unreachable]
         raise InputError(text, type(table).__name__)
+    for caution in table.cautions:
+        _log.warning("%s: %s", table.name, caution)
+    return metrics_of(table, view, bootstrap=bootstrap)
+
+
+def metrics_of(
+    table: PredictionTable, view: TwoClassView | None = None, *, bootstrap: int = 2000
+) -> Entry:
+    """Return what `measure` returns, without a word: for tables whose cautions are told elsewhere."""
     view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
     units = Units.of(table)
     metrics = _facts(table)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..core import InputError, converted, listed
+from ..core import InputError, converted, counted, listed
 from ..core.formats import as_frame
 from ..core.jobs import write_rows
 from .influence import Integers, Mask, Values
@@ -25,7 +25,7 @@ _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single answer
 class PredictionTable:
     """Predictions of one model or ensemble.
 
@@ -120,6 +120,34 @@ class PredictionTable:
                 images.setdefault(group, set()).add(image)
                 tested.setdefault((group, fold), set()).add(image)
         return len({group for (group, _), seen in tested.items() if seen != images[group]})
+
+    @property
+    def cautions(self) -> list[str]:
+        """What makes figures of these rows differ from those of new patients: unknown, divided or trained ones."""
+        texts = []
+        if not any(group is not None for group in self.groups):
+            texts.append(
+                "PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its own, which "
+                "makes intervals too narrow if images share a patient"
+            )
+        if self.divided:
+            texts.append(
+                f"image-level folds on grouped data, with {counted(self.divided, self.group_is)} in both training and "
+                "test sets; these results are too high for new patients"
+            )
+        if self.not_new:
+            texts.append(
+                f"SEEN IN TRAINING: {len(self.not_new)} of {len(set(self.image_ids))} images trained the models "
+                "(column trained); these numbers are too high for new images"
+            )
+        if self.groups_of_training:
+            groups = counted(len({*self.groups} - {None}), self.group_is)
+            texts.append(
+                f"PATIENTS SEEN IN TRAINING: {len(self.groups_of_training)} of {groups} have names of those that "
+                "trained the models (column group_trained); if they are the same, these numbers are too high for new "
+                "ones"
+            )
+        return texts
 
     @property
     def row_is(self) -> str:

@@ -425,7 +425,7 @@ class _Parser(NamedTuple):
             predicted = self._largest(where, predicted_name, probabilities)
         else:
             predicted = self._place(where, "predicted", predicted_name, self.predicted)
-        fold = cells.get(self.columns.fold, "")
+        fold = cells.get(self.columns.fold, "").removesuffix(".0")
         if fold and not (fold.isascii() and fold.isdecimal() and len(fold) <= limits.FOLD_DIGITS):
             raise InputError(f"{where}: fold {fold!r} is not a whole number")
         return _Row(

@@ -111,6 +111,12 @@ class Figure:
             text += f" [{self.low:.3f}, {self.high:.3f}]"
         return text
 
+    def __float__(self) -> float:
+        return self.value
+
+    def __format__(self, form: str) -> str:
+        return format(self.value, form) if form else str(self)
+
     @property
     def interval(self) -> list[float] | None:
         """Low and high; None without an interval."""

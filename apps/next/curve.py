@@ -17,7 +17,7 @@ from ...boost import Classifier, TrainingPart, fit_head, get_head
 from ...core import InputError
 from ...core.formats import Array, Flags, Floats32
 from ...data import DatasetFacts, FoldChoice
-from ...evaluate import Figure, PredictionTable, compare_tables, measure, take_rows
+from ...evaluate import Figure, PredictionTable, compare_tables, metrics_of, take_rows
 from ...evaluate.report import page_templates
 from .images import Pairs, RunImages
 
@@ -168,6 +168,6 @@ def _curve(
         unit,
         tables[0].tested["n"],
         sizes,
-        [measure(table)["balanced_accuracy"] for table in tables],
+        [metrics_of(table)["balanced_accuracy"] for table in tables],
         compare_tables(tables[0], tables[-1])["differences"]["balanced_accuracy"],
     )

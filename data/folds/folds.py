@@ -260,7 +260,7 @@ def read_fold_list(path: Path) -> list[Row]:
     keys = set()
     for number, row in table.rows:
         image = row[columns[IMAGE]]
-        text = row[columns[FOLD]]
+        text = row[columns[FOLD]].removesuffix(".0")
         if not re.fullmatch(r"[0-9]{1,9}", text):
             raise InputError(f"{path}:{number}: fold {text!r} is not a whole number")
         cell = row.get(part_column) or "test"

@@ -80,6 +80,19 @@ def test_patients_stay_together_in_the_inner_folds(arrays):
     assert by_patient < by_image
 
 
+@pytest.mark.parametrize("gap", [None, float("nan")])
+def test_unknown_patients_are_apart(gap, arrays):
+    """Not one patient, which an inner fold would hold out as a whole."""
+    X, y, groups = arrays
+    known = np.where(np.arange(60) % 3 > 0, groups, None)
+    alone = [group or f"image{number}" for number, group in enumerate(known)]
+    given = [gap if group is None else group for group in known]
+    of_gaps, of_names = (
+        HeadClassifier("logistic").fit(X, y, patients) for patients in (given, alone)
+    )
+    np.testing.assert_array_equal(of_gaps.predict_proba(X), of_names.predict_proba(X))
+
+
 def test_scikit_learn_hands_patients_on(arrays):
     import sklearn
     from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -102,6 +115,11 @@ def test_scikit_learn_hands_patients_on(arrays):
         (HeadClassifier("forest"), None, "`heads` forest: "),
         (HeadClassifier(preset="fast"), None, "`preset` fast: "),
         (HeadClassifier(params={"num_class": 3}), None, "num_class"),
+        (
+            HeadClassifier("svm", params={"num_leaves": 3}),
+            None,
+            "`params` num_leaves: a parameter of LightGBM, which `heads` svm does not take",
+        ),
         (HeadClassifier("logistic"), ["benign"] * 60, "all images are of 1 class"),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     """A later call with one head keeps the others, read from their files; one about other images is named."""
     run = run_copy(boosted)
     train_small(run, "2", params=PARAMS)
-    train_small(run, settings={"heads": ["logistic"]})
+    train_small(run, settings={"heads": ["logistic"]}, params={})
     text = (run / "report.html").read_text()
     for name in ("3-lightgbm", "2-lightgbm", "3-logistic"):
         assert f"<h2>{name}</h2>" in text
@@ -104,7 +104,7 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     (run / "boost" / "4-svm").mkdir()
     (run / "boost" / "4-svm" / "predictions.csv").write_text("image_id\n")
     (run / "boost" / "4-svm" / "metrics.json").write_text("{")
-    train_small(run, settings={"heads": ["logistic"]})
+    train_small(run, settings={"heads": ["logistic"]}, params={})
     text = (run / "report.html").read_text()
     assert "<h2>3-lightgbm</h2>" in text
     assert "<h2>2-lightgbm</h2>" not in text
@@ -115,7 +115,7 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
 def test_the_report_of_a_run_begins_with_the_first_result_that_learnt(boosted, run_copy):
     """Its confusion matrix, its worst errors as in its own report, a link to that; a constant one is passed over."""
     run = run_copy(boosted)
-    train_small(run, settings={"heads": ["logistic"]})
+    train_small(run, settings={"heads": ["logistic"]}, params={})
     panels = {}
     for path in sorted(run.glob("boost/*/predictions.csv")):
         panels[path.parent.name] = report._read(path, run)

@@ -243,6 +243,13 @@ def test_names_of_patients():
     assert names["0"] == names["00"]
     assert (names["1.50"], names["1.5"], names["NA"]) == ("1.50", "1.5", None)
     assert [finding.level for finding in found] == ["note", "warning"]
+    # the rest of a column of numbers with gaps, as pandas writes it
+    assert join_groups(["2.0", "6.0", "", "2.0"], where="t")[0] == {
+        "2.0": "2",
+        "6.0": "6",
+        "": None,
+    }
+    assert join_groups(["v2.0", "1.5"], where="t")[0] == {"v2.0": "v2.0", "1.5": "1.5"}
     assert json.dumps(join_groups([], where="t")) == "[{}, []]"
 
 

@@ -147,6 +147,13 @@ def test_lists_that_do_not_fit(tmp_path, text, message):
         fold_plan(str(tmp_path / "mine.csv"), **images(4))
 
 
+def test_folds_that_pandas_wrote_with_gaps(tmp_path):
+    (tmp_path / "mine.csv").write_text(
+        "image_id,fold\n" + "".join(f"i00{n}.png,{n // 2}.0\n" for n in range(4))
+    )
+    assert fold_plan(str(tmp_path / "mine.csv"), **images(4)).folds == [0, 1]
+
+
 def test_hold_outs_may_leave_images_out(tmp_path):
     rows = "i000.png,1,train\ni001.png,1,train\ni002.png,1,test\ni002.png,2,train\ni003.png,2,train\ni000.png,2,test\n"
     (tmp_path / "hold.csv").write_text("image_id,fold,part\n" + rows)

@@ -289,6 +289,7 @@ def test_only_tables_of_the_same_images_folds_and_classes_are_a_choice(rng, what
 def test_the_figure_that_ranks_has_an_interval_in_all(rng):
     figure, none = Figure(0.5, 0.4, 0.6, "x"), Figure(0.5, reason="one patient")
     assert (str(figure), str(none)) == ("0.500 [0.400, 0.600]", "0.500")
+    assert (f"{figure}", f"{figure:.1f}", float(figure)) == (str(figure), "0.5", 0.5)
     both = {"balanced_accuracy": figure, "patient_recognition_rate": figure}
     assert ranking_figure([both, both]) == "balanced_accuracy"
     assert ranking_figure([both, both | {"balanced_accuracy": none}]) == "patient_recognition_rate"

@@ -2,9 +2,10 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
-from bchisto.evaluate import evaluate
+from bchisto.evaluate import evaluate, measure, read_predictions
 from bchisto.evaluate.report import headline
 
 LEAK = "in both training and test sets"
@@ -49,6 +50,34 @@ def test_folds_that_split_patients_are_named(tmp_path, patches):
     (table,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"].values()
     text = "With 3 patients in both training and test sets, this does not show what to expect of a new patient"
     assert text in " ".join(map(str.strip, headline("t", table)))
+
+
+def test_measure_logs_what_evaluate_notes(tmp_path, caplog):
+    """Of arrays, too: whoever splits patients by StratifiedKFold learns it where the figures are made."""
+    rows = [
+        (image, "ab"[number % 2], "a", number % 2 + 1, patient, "")
+        for patient in "pqr"
+        for number, image in enumerate(images(patient))
+    ]
+    path = written(tmp_path / "t.csv", rows)
+    (table,) = read_predictions(path)
+    assert table.cautions == [
+        f"image-level folds on grouped data, with 3 patients {LEAK}; these results are too high for new patients"
+    ]
+    evaluation = evaluate([path], out=tmp_path / "out", bootstrap=0)
+    assert evaluation.result["notes"] == [f"t: {table.cautions[0]}"]
+    assert ", but not of new patients; " in evaluation.summary()[0]
+    assert caplog.messages == []
+    measure(table)
+    assert caplog.messages == [f"t: {table.cautions[0]}"]
+    caplog.clear()
+    whole = replace(table, folds=tuple("pqr".index(group) for group in table.groups))
+    measure(whole)
+    assert (caplog.messages, whole.cautions) == ([], [])
+    whole.to_pandas().to_csv(tmp_path / "whole.csv", index=False)
+    assert "new patients" not in evaluate(tmp_path / "whole.csv", out=tmp_path / "b").summary()[0]
+    measure(replace(table, groups=(None,) * 9))
+    assert "PATIENTS UNKNOWN" in caplog.messages[0]
 
 
 def test_rows_without_a_group_are_said(tmp_path):

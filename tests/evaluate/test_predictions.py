@@ -6,6 +6,7 @@ import pytest
 from bchisto.core import InputError, MissingInputError
 from bchisto.evaluate import (
     PredictionTable,
+    compare_tables,
     default_positive,
     evaluate,
     measure,
@@ -243,6 +244,33 @@ def test_arrays_make_a_table_that_a_frame_gives_too(tmp_path):
     patches = replace(table, patches=("x", "y", "x", "y"))
     assert list(patches.to_pandas()["patch"]) == ["x", "y", "x", "y"]
     assert "p_a" not in replace(table, probabilities=None).to_pandas()
+
+
+def test_numbers_with_gaps_are_those_of_pandas(tmp_path):
+    """A column of whole numbers with gaps is of floats there: 2.0 is patient 2 everywhere, and NaN is unknown."""
+    pandas = pytest.importorskip("pandas")
+    numbers = {"groups": [2, None, 6, 6], "folds": [0, 0, 1, 1], "image_ids": [1, 2, 3, 4]}
+    kinds = [
+        {name: pandas.Series(values, dtype=kind) for name, values in numbers.items()}
+        for kind in ("float", "Int64")
+    ]
+    for fields in (numbers, *kinds):
+        table = PredictionTable.from_probabilities(**CLASSIFIED, **fields)
+        assert (table.groups, table.folds) == (("2", None, "6", "6"), (0, 0, 1, 1))
+        assert table.image_ids == ("1", "2", "3", "4")
+    frame = table.to_pandas().assign(group=[2, None, 6, 6], fold=[0.0, 0.0, 1.0, 1.0])
+    frame.to_csv(tmp_path / "gaps.csv", index=False)
+    assert ",0.0,2.0" in (tmp_path / "gaps.csv").read_text()
+    for source in (frame, tmp_path / "gaps.csv"):
+        (again,) = read_predictions(source)
+        assert (again.groups, again.folds) == (table.groups, table.folds)
+        assert compare_tables(table, again)["differences"]["accuracy"].value == 0.0
+
+
+def test_tables_are_equal_only_to_themselves():
+    table = PredictionTable.from_probabilities(**CLASSIFIED)
+    assert table == table
+    assert table != PredictionTable.from_probabilities(**CLASSIFIED)
 
 
 @pytest.mark.parametrize(

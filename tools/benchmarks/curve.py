@@ -29,14 +29,14 @@ def measured(matrix, rows, seed):
     table, _ = table_of(matrix, rows, matrix.names[rows].tolist())
     truth = table.labelled()
     kept = []
-    measure = curve.measure
-    curve.measure = lambda predictions: kept.append(predictions) or measure(predictions)
+    metrics_of = curve.metrics_of
+    curve.metrics_of = lambda table: kept.append(table) or metrics_of(table)
     try:
         folds = curve._draw_folds(truth, (), seed)
         drawn = np.ones(len(truth), dtype=bool)
         of_labels = curve._curve(truth, table.rows, folds, drawn, "labels", truth.image_ids)
     finally:
-        curve.measure = measure
+        curve.metrics_of = metrics_of
     return kept, of_labels
 
 

@@ -23,7 +23,7 @@ from bchisto.core import BchistoError, StoreError
 from bchisto.core.formats import refuse_deadly
 from bchisto.core.runs import list_runs, read_run
 from bchisto.data import fold_plan, read_dataset
-from bchisto.evaluate import measure, read_predictions
+from bchisto.evaluate import metrics_of, read_predictions
 from bchisto.featurize import import_features, open_store
 from fuzzing import STRANGE, mutated
 
@@ -68,7 +68,7 @@ def read_folds(path: Path) -> None:
 def read_table(path: Path) -> None:
     for table in read_predictions(path):
         if len(table.classes) <= 10 and len(table) <= 200:
-            metrics = measure(table, bootstrap=0)
+            metrics = metrics_of(table, bootstrap=0)
             assert 0 <= metrics["accuracy"]["value"] <= 1
 
 

@@ -21,7 +21,7 @@ from ....evaluate import (
     PredictionTable,
     aggregate,
     fold_error,
-    measure,
+    metrics_of,
     read_predictions,
 )
 from ....evaluate.report import PublishedFigure
@@ -128,13 +128,13 @@ class Obtained:
     def _of_validated(self) -> Metrics | None:
         if self.validated is None:
             return None
-        return measure(self.validated)
+        return metrics_of(self.validated)
 
     @functools.cached_property
     def _patients(self) -> Metrics | None:
         """The metrics of patients, which ``metrics.json`` of an ensemble does not contain."""
         with contextlib.suppress(InputError):  # groups are unknown, or have images of two classes
-            return measure(aggregate(self.panel.table))
+            return metrics_of(aggregate(self.panel.table))
         return None
 
     @functools.cached_property
