@@ -143,7 +143,7 @@ def frame_file(images: Any) -> Any:
         return images
     folder = _temporary(FRAME_FOLDER)
     atexit.register(folder.cleanup)
-    path = Path(folder.name, "frame.csv")
+    path = Path(folder.name, "data frame.csv")
     with atomic_output(path) as temporary:
         images.to_csv(temporary, index=False)
     return path

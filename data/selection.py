@@ -25,6 +25,7 @@ from ..core import (
     limited,
     message_of,
     option,
+    reworded,
 )
 from ..core.formats import ImageHeader, limits
 from ..core.jobs import ensure_folder, in_threads, in_turn, refuse_overwriting
@@ -307,7 +308,8 @@ class ImageSelection(Settings):
         options = {
             name: value for name, value in vars(self).items() if name not in ("images", "only")
         }
-        dataset = read_images(self.images, **options)
+        with reworded(lambda text: text.replace(str(self.images), shown_path(self.images))):
+            dataset = read_images(self.images, **options)
         if self.only is not None:
             dataset = only_listed(dataset, self.only)
         pictures = other_pictures([record.image_id for record in dataset.records])
@@ -369,7 +371,7 @@ class ImageSelection(Settings):
         dataset = self.table()
         report_findings(dataset.findings)
         if dataset.untrainable:
-            _log.warning("%s: %s", self.images, dataset.untrainable)
+            _log.warning("%s: %s", shown_path(self.images), dataset.untrainable)
         layout = find_layout(dataset.name)
         if layout is not None and not layout.stained:
             check_stain(dataset, stain=stain, colours=colours, off=colours_off)

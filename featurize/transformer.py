@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
-from ..core import Many
+from ..core import InputError, Many, few
 from ..core.formats import Floats32
 from ..core.jobs import Ticker
 from ..data import Image, ImageRecord, image_files
@@ -52,7 +52,7 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         ----------
         images : sequence of path, ndarray or PIL.Image.Image
             Files, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow; or an array of shape (n,
-            height, width, 3).
+            height, width, 3); or a data frame with these in its only column, or in its column path.
 
         Raises
         ------
@@ -63,6 +63,8 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         WeightsError
             Weights of an encoder are missing.
         """
+        if hasattr(images, "columns"):
+            images = _column_of(images)
         settings, targets = ready_targets(FeaturizeSettings.of(self.settings))
         with image_files(images, _records_of) as records:
             described: Any = describe_images(
@@ -83,6 +85,17 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Number of features, which `get_feature_names_out` numbers."""
         _, targets = ready_targets(FeaturizeSettings.of(self.settings))
         return sum(encoder.dim for encoder, _ in targets.values())
+
+
+def _column_of(frame: Any) -> Any:
+    """Return the only column of a data frame, as of a `ColumnTransformer`; of several the column of paths."""
+    columns = list(frame.columns)
+    if len(columns) == 1:
+        return frame[columns[0]]
+    if "path" not in columns:
+        text = "{images}: no column `path` in the data frame; there are {}"
+        raise InputError(text, few(map(str, columns)))
+    return frame["path"]
 
 
 def _records_of(paths: list[Path]) -> list[ImageRecord]:

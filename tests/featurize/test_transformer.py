@@ -85,6 +85,13 @@ def test_data_frames_of_features(fixed, files):
     frame = transformer.fit_transform(pandas.Series(files[:2]))
     assert list(frame) == list(transformer.get_feature_names_out())
     np.testing.assert_array_equal(frame, ImageFeatures(fixed).transform(files[:2]))
+    table = pandas.DataFrame({"file": files[:2], "age": [50, 60]})
+    for images in (table[["file"]], table.rename(columns={"file": "path"})):
+        np.testing.assert_array_equal(ImageFeatures(fixed).transform(images), frame)
+    with pytest.raises(
+        InputError, match="`images`: no column `path` in the data frame; there are file, age"
+    ):
+        transformer.transform(table)
 
 
 def test_micrometres_of_arrays(fixed, files):

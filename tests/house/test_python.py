@@ -521,6 +521,8 @@ def test_errors_name_the_rows_of_a_data_frame(tissue):
     frame.loc[3, "path"] = "gone.png"
     with pytest.raises(InputError, match="^data frame, row 3: there is no file gone.png"):
         ImageSelection(frame).read()
+    with pytest.raises(InputError, match="^data frame: the header must have a column `path`"):
+        ImageSelection(frame[["label", "group"]]).read()
 
 
 def test_a_data_frame_of_images_leaves_no_file():
@@ -533,7 +535,7 @@ def test_a_data_frame_of_images_leaves_no_file():
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert Path(printed.strip()).name == "frame.csv"
+    assert Path(printed.strip()).name == "data frame.csv"
     assert not Path(printed.strip()).parent.exists()
 
 
