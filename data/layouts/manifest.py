@@ -311,7 +311,7 @@ def _rows_beside(
 def _where(table: CsvTable, row: _Row) -> str:
     """Return the line of a row, or its position in a data frame, whose file the caller does not know."""
     if table.path.parent.name.startswith(FRAME_FOLDER):
-        return f"data frame, row {sum(line < row.line for line, _ in table.rows)}"
+        return f"data frame, row at position {sum(line < row.line for line, _ in table.rows)}"
     return f"{table.path.name}:{row.line}"
 
 
