@@ -519,7 +519,9 @@ def test_errors_name_the_rows_of_a_data_frame(tissue):
     frame = read_dataset(tissue).to_pandas()
     frame["note"] = "two\nlines"
     frame.loc[3, "path"] = "gone.png"
-    with pytest.raises(InputError, match="^data frame, row at position 3: there is no file gone.png"):
+    with pytest.raises(
+        InputError, match="^data frame, row at position 3: there is no file gone.png"
+    ):
         ImageSelection(frame).read()
     with pytest.raises(InputError, match="^data frame: the header must have a column `path`"):
         ImageSelection(frame[["label", "group"]]).read()
