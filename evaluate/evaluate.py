@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +25,8 @@ from .read_table import TableChoice, read_predictions
 from .variance import Entry, Figure, Metrics, as_json
 
 _Source: TypeAlias = PathInput | Frame | PredictionTable
+
+_FIGURE = tuple(member.name for member in fields(Figure))
 
 SCHEMA = 2
 """Version of what ``metrics.json`` holds."""
@@ -93,7 +95,7 @@ class Evaluation:
         DependencyError
             pandas is not installed.
         """
-        rows = []
+        rows: list[dict[str, Any]] = []
         for pair in self.result["comparisons"]:
             for metric, figure in pair["differences"].items():
                 row = {"first": pair["first"], "second": pair["second"], "metric": metric}
@@ -101,7 +103,9 @@ class Evaluation:
                 if metric == "accuracy":
                     row |= {key: pair[key] for key in ("p", "p_holm", "verdict")}
                 rows.append(row)
-        return as_frame(rows)
+        # also if no two tables are compared, as `Evaluation.result["notes"]` says
+        names = ("first", "second", "metric", *_FIGURE, "p", "p_holm", "verdict")
+        return as_frame({name: [row.get(name) for row in rows] for name in names})
 
     def _repr_html_(self) -> str:
         header = ["table", "accuracy", "what is shown", "folds"]
