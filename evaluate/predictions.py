@@ -123,7 +123,7 @@ class PredictionTable:
 
     @property
     def cautions(self) -> list[str]:
-        """What makes figures of these rows differ from those of new patients: unknown, divided or trained ones."""
+        """Why figures of these rows may be too high for new patients, or their intervals too narrow."""
         texts = []
         if not any(group is not None for group in self.groups):
             texts.append(
