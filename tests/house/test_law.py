@@ -46,7 +46,7 @@ TOKENS = {
     "boost": 21_768,
     "commands": 15_748,
     "core": 42_380,
-    "crossval": 4_380,
+    "crossval": 4_400,
     "data": 52_430,
     "encoders": 26_028,
     "evaluate": 46_805,
