@@ -77,7 +77,7 @@ class Predictions:
     mixed : str
         What the confidence is worth if patients of the model's folds were mixed; else empty.
     failures : dict of str to str
-        Images that were left out, with the reason.
+        Images that were left out, with the reason, in the order of the images.
     """
 
     image_ids: tuple[str, ...]

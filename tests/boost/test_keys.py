@@ -86,7 +86,7 @@ def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):
 
 
 def test_models_that_are_replaced_are_told(described, tissue, tiny_settings, tmp_path, caplog):
-    """As if features of other augmentations were made into the same folder; not if nothing changed, or seeds are added."""
+    """As if features of other augmentations were made into the same folder; not if seeds are added, or nothing is."""
     run = tmp_path / "run"
     shutil.copytree(described, run)
     text = "models whose inputs changed are trained again"

@@ -616,6 +616,27 @@ def test_images_go_by_the_names_that_the_caller_gives(
     assert [path.name for path in tmp_path.iterdir()] == ["cut.png"]
 
 
+def test_a_file_with_several_names_fails_under_each(predictor, tissue, tmp_path):
+    """Each reason names its own image, in the order of the images, whether a file is there, a header, or decoded."""
+    file = sorted(tissue.rglob("*.png"))[0]
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(file.read_bytes()[:4000])
+    small = np.zeros((40, 40, 3), np.uint8)
+    images = [cut, bad, "gone.png", file, bad, small, cut, "gone.png"]
+    names = ["c1", "b1", "g1", str(bad), "b2", "gone.png", "c2", "g2"]
+    answer = predictor.predict(images, names=names, skip_errors=True)
+    assert [*answer.failures] == [name for name in names if name != str(bad)]
+    for name, text in answer.failures.items():
+        assert text.startswith(f"{name}: "), text
+    assert answer.image_ids == (str(bad),)
+    plain = predictor.predict([*images[:4], small], skip_errors=True)
+    assert [*plain.failures] == ["cut.png", "bad.png", "gone.png", "array4"]
+    with pytest.raises(ImageError, match="^none of the 2 images can be used; first: b1: "):
+        predictor.predict([bad, bad], names=["b1", "b2"], skip_errors=True)
+
+
 @pytest.mark.parametrize("names", [[], ["a"], ["a", "a"], ["a", ""], ["a", "b\n"], ["a", "b", "c"]])
 def test_names_are_a_text_for_each_image(predictor, tissue, names):
     files = sorted(tissue.rglob("*.png"))[:2]
