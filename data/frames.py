@@ -284,7 +284,7 @@ def _with_names(text: str, path_of: Mapping[str, str], name: str) -> str:
     """Return a message in which files go by names in place of paths: one with several by `name`, or by the first."""
     if not path_of:
         return text
-    name_of = {path: first for first, path in reversed(path_of.items())}
+    name_of = {path_of[first]: first for first in reversed([*path_of])}
     if name in path_of:
         name_of[path_of[name]] = name
     paths = "|".join(map(re.escape, name_of))

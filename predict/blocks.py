@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from ..core import OutputError, limited
 from ..core.formats import file_sha256
 from ..core.jobs import Ticker, key_of, network_resources, read_pack, write_pack
 from ..core.models import BundleFacts
-from ..data import ImageRecord, pixel_findings, record_sha256
+from ..data import ImageRecord, header_findings, pixel_findings, record_sha256
 from .boosted import BoostedModel, Floats, Notes
 from .images import PARAMETERS
 from .model_file import Model, ModelFile, load_alike
@@ -22,7 +23,7 @@ from .model_file import Model, ModelFile, load_alike
 _log = logging.getLogger(__name__)
 
 
-_KIND = "prediction 4"
+_KIND = "prediction 5"
 """Prefix of the key of a prediction. Its number changes whenever predictions would change."""
 
 
@@ -38,12 +39,15 @@ class Prediction(NamedTuple):
         Comparison with the training images, see `bchisto.boost.Bundle.compare`.
     blank : bool
         Whether the image shows nothing.
+    warnings : tuple of str
+        Warnings of its file and pixels, if they were asked for.
     """
 
     probabilities: Floats
     trained: bool
     compared: Floats
     blank: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 Results = dict[str, Prediction | str]
@@ -67,6 +71,8 @@ class Predicted(NamedTuple):
         Checksum of the model file.
     warned : tuple of str
         In what the images differ from those of training.
+    notes : mapping of str to sequence of str, optional
+        The same of each image by its id, see `check_sizes`.
     """
 
     records: Sequence[ImageRecord]
@@ -75,6 +81,7 @@ class Predicted(NamedTuple):
     model: Path
     sha256: str
     warned: tuple[str, ...] = ()
+    notes: Mapping[str, Sequence[str]] | None = None
 
     @property
     def failures(self) -> dict[str, str]:
@@ -121,7 +128,12 @@ class PredictBlock:
         model = load_alike(self.file, self.computed_by)
         records = [unit.record for unit in units]
         predicted = predict_records(
-            model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=helpers_of(model)
+            model,
+            records,
+            ticker=ticker,
+            skip_errors=self.skip_errors,
+            helpers=helpers_of(model),
+            warns=True,
         )
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted
@@ -142,7 +154,7 @@ def predict_records(
     ticker: Ticker,
     skip_errors: bool,
     helpers: int = 1,
-    notes: Notes | None = None,
+    warns: bool = False,
 ) -> Results:
     """Predict images in this process.
 
@@ -155,8 +167,8 @@ def predict_records(
     skip_errors : bool
     helpers : int
         Number of processes or threads that prepare images, in addition to this one.
-    notes : dict of str to list of str, optional
-        A list for each image, as `check_sizes` makes it, which gets warnings of its pixels.
+    warns : bool
+        Whether predictions get warnings.
 
     Returns
     -------
@@ -170,6 +182,9 @@ def predict_records(
     """
     training = model.bundle.training
     predicted: Results = {}
+    notes: Notes | None = None
+    if warns:
+        notes = _file_notes(records)
     for record, result, pixels, compared, blank in model.predict(
         records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, notes=notes
     ):
@@ -181,7 +196,27 @@ def predict_records(
                 notes[record.image_id].append(finding.message)
             trained = training is not None and pixels in training.hashes
             predicted[record.image_id] = Prediction(result, trained, compared, blank)
+    for image, texts in (notes or {}).items():
+        prediction = predicted[image]
+        if isinstance(prediction, Prediction):
+            predicted[image] = prediction._replace(warnings=tuple(_of_image(image, texts)))
     return predicted
+
+
+def _file_notes(records: Sequence[ImageRecord]) -> Notes:
+    """Return warnings of the file of each image."""
+    return {
+        record.image_id: [
+            finding.message for finding in header_findings([record]) if finding.level == "warning"
+        ]
+        for record in records
+    }
+
+
+def _of_image(image: str, texts: Sequence[str]) -> Iterator[str]:
+    """Yield warnings without what names their only image."""
+    for text in texts:
+        yield limited(text, PARAMETERS).removeprefix("1 image: ").removesuffix(f": {image}")
 
 
 def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None:
@@ -202,8 +237,9 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
     pack = key_of("pack of predictions", keys=list(usable))
     path = folder / f"{pack}.npz"
     arrays = {"keys": np.array([list(bytes.fromhex(key)) for key in usable], np.uint8)}
-    for name in Prediction._fields:
+    for name in Prediction._fields[:-1]:
         arrays[name] = np.array([getattr(prediction, name) for prediction in usable.values()])
+    arrays["warnings"] = np.array([json.dumps(each.warnings) for each in usable.values()])
     try:
         write_pack(path, pack, arrays)
     except OutputError as error:
@@ -221,15 +257,17 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
         "trained": (None,),
         "compared": (None, None),
         "blank": (None,),
+        "warnings": (None,),
     }
     for path in sorted(folder.glob("*.npz")):
         arrays = read_pack(path, path.stem, shapes)
         if arrays is None:
             continue
         columns = (arrays[name] for name in shapes)
-        for key, probabilities, trained, compared, blank in zip(*columns, strict=False):
-            prediction = Prediction(probabilities, bool(trained), compared, bool(blank))
-            kept[key.tobytes().hex()] = prediction
+        for key, probabilities, trained, compared, blank, texts in zip(*columns, strict=False):
+            kept[key.tobytes().hex()] = Prediction(
+                probabilities, bool(trained), compared, bool(blank), tuple(json.loads(texts))
+            )
     return kept
 
 

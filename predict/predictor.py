@@ -66,12 +66,14 @@ class Predictions:
     blank : tuple of bool
         Whether each image is of a single colour: its answer then means nothing.
     warnings : tuple of tuple of str
-        Warnings of each image: that its size, bits or scale are not those of training, that its stains were not
-        normalised or are in doubt, or that it shows nothing. They do not depend on the level of the logger.
+        Warnings of each image: that its size, bits or scale are not those of training, or its scale is not known, that
+        its stains were not normalised or are in doubt, or that it shows nothing. They do not depend on the level of the
+        logger, nor on other images.
     columns : dict of str to list of str
         Further columns of the table of ``bchisto predict``, as texts. With ``yes`` or ``no``: ``trained``, ``outlier``,
         ``blank``, ``group_trained``. Also ``called`` (``positive`` or ``negative``), ``outlier_percentile``,
-        ``nearest_training_images``, and ``note`` if models learnt nothing. Those that do not apply are left out.
+        ``nearest_training_images``, ``warnings`` (joined), and ``note`` if models learnt nothing. Those that do not
+        apply are left out.
     banners : tuple of str
         Warnings that every reader must see. Those about patients need images with patients, which arrays have not.
     mixed : str
@@ -318,9 +320,9 @@ class Predictor:
             for start in range(0, len(records), model.images_per_block):
                 block = records[start : start + model.images_per_block]
                 results |= predict_records(
-                    model, block, ticker=Ticker(None), skip_errors=skip_errors, notes=notes
+                    model, block, ticker=Ticker(None), skip_errors=skip_errors, warns=True
                 )
-            predicted = Predicted(rows, results, bundle, self.path, self.sha256)
+            predicted = Predicted(rows, results, bundle, self.path, self.sha256, notes=notes)
             failures |= predicted.failures
         for text in failures.values():
             if not predicted.usable:
@@ -344,7 +346,7 @@ class Predictor:
             outlier_percentile=percentiles,
             trained=None if bundle.training is None else shown.trained,
             blank=shown.blank,
-            warnings=tuple(tuple(notes[image]) for image in image_ids),
+            warnings=shown.warnings,
             columns=dict(table.further),
             banners=shown.banners,
             mixed=shown.mixed,

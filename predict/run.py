@@ -54,7 +54,7 @@ from .blocks import (
     keep,
     read_kept,
 )
-from .boosted import BoostedModel
+from .boosted import BoostedModel, Notes
 from .images import advised, check_sizes, new_images
 from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model, settled_model
 from .outputs import OutputFiles, PredictResult, failures_of, parts_of, write_outputs
@@ -430,6 +430,8 @@ class ImagePrediction(TablePrediction):
         Predicts some images in any process.
     warned : tuple of str
         In what the images differ from those of training.
+    notes : dict of str to list of str
+        The same of each image.
     saved : dict of str to Prediction
         The predictions that earlier calls kept, by key.
     """
@@ -439,6 +441,7 @@ class ImagePrediction(TablePrediction):
     refused: dict[str, str]
     block: PredictBlock
     warned: tuple[str, ...] = ()
+    notes: Notes = field(default_factory=dict)
     saved: dict[str, Prediction] = field(default_factory=dict)
 
     @classmethod
@@ -463,8 +466,14 @@ class ImagePrediction(TablePrediction):
             )
         skip = work.skip_errors
         warned: dict[str, str] = {}
+        notes: Notes = {}
         usable, refused = check_sizes(
-            records, model=model, mpp=call.settings.mpp, skip_errors=skip, warned=warned
+            records,
+            model=model,
+            mpp=call.settings.mpp,
+            skip_errors=skip,
+            warned=warned,
+            notes=notes,
         )
         file, model = settled_model(
             file,
@@ -475,7 +484,8 @@ class ImagePrediction(TablePrediction):
             record=call.record,
         )
         block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
-        return cls(call, work, usable, file, model, dict(refused), block, tuple(warned.values()))
+        texts = tuple(warned.values())
+        return cls(call, work, usable, file, model, dict(refused), block, texts, notes)
 
     @property
     def step_name(self) -> str:
@@ -573,6 +583,7 @@ class ImagePrediction(TablePrediction):
             self.file.path,
             self.file.sha256,
             self.warned,
+            self.notes,
         )
 
     def tidy(self, predicted: Predicted) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..boost import MARKED, MEANING, TRAINING_NAMES, Bundle, Compared, nearest_names
-from ..core import DAMAGE, BchistoError, OutputError, counted, neutral
+from ..core import DAMAGE, BchistoError, OutputError, counted, limited, neutral
 from ..core.formats import Flags, file_sha256, read_rows
 from ..core.jobs import atomic_output
 from ..core.models import BundleFacts
@@ -216,6 +216,8 @@ class Tabulated:
         Whether each image trained a model.
     blank : tuple of bool
         Whether each image shows nothing.
+    warnings : tuple of tuple of str
+        Warnings of each image.
     outliers : Outliers or None
     positive : ndarray of bool, shape (n,), or None
         Whether each image is predicted positive; None without an operating point.
@@ -234,6 +236,7 @@ class Tabulated:
     banners: tuple[str, ...]
     trained: tuple[bool, ...]
     blank: tuple[bool, ...]
+    warnings: tuple[tuple[str, ...], ...]
     outliers: Outliers | None
     positive: Flags | None
     called: str
@@ -282,6 +285,15 @@ def tabulate(
         columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
         as_measured = point if scored is raw or point.by_class else None
         called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
+    notes = predicted.notes or {}
+    warnings = tuple(
+        (*notes.get(record.image_id, ()), *prediction.warnings)
+        for record, prediction in predicted.usable
+    )
+    if any(warnings):
+        # readers of a table have no options
+        plain = ["; ".join(limited(text, ()) for text in texts) for texts in warnings]
+        columns.append(("warnings", plain))
     return Tabulated(
         Table(settings.format, records, probabilities, bundle.classes, answers, columns),
         raw,
@@ -290,6 +302,7 @@ def tabulate(
         _banners(bundle, trained, blank, groups, seen),
         trained,
         blank,
+        warnings,
         outliers,
         positive,
         called,

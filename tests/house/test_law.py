@@ -41,7 +41,7 @@ TOKENS = {
     "apps/next": 4_860,
     "apps/recipes": 25_049,
     "apps/serve": 13_035,
-    "apps/slides": 22_215,
+    "apps/slides": 22_240,
     "apps/submit": 10_285,
     "boost": 21_768,
     "commands": 15_748,
@@ -52,7 +52,7 @@ TOKENS = {
     "evaluate": 46_805,
     "featurize": 30_700,
     "finetune": 21_827,
-    "predict": 16_470,
+    "predict": 17_000,
     "root": 2_032,
     "stains": 6_457,
 }
