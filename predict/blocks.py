@@ -73,6 +73,8 @@ class Predicted(NamedTuple):
         In what the images differ from those of training.
     notes : mapping of str to sequence of str, optional
         The same of each image by its id, see `check_sizes`.
+    duplicates : dict of str to str, optional
+        Paths of files that were left out as copies of an image, with its id.
     """
 
     records: Sequence[ImageRecord]
@@ -82,6 +84,7 @@ class Predicted(NamedTuple):
     sha256: str
     warned: tuple[str, ...] = ()
     notes: Mapping[str, Sequence[str]] | None = None
+    duplicates: dict[str, str] | None = None
 
     @property
     def failures(self) -> dict[str, str]:

@@ -40,7 +40,11 @@ PARAMETERS = frozenset({"model", "images", "features", "weights", "out"}).union(
 
 
 def new_images(
-    sources: Sequence[Path], *, reading: Mapping[str, Any], classes: Sequence[str]
+    sources: Sequence[Path],
+    *,
+    reading: Mapping[str, Any],
+    classes: Sequence[str],
+    copies: dict[str, str] | None = None,
 ) -> list[ImageRecord]:
     """Return the images of files, folders and manifests, with their labels if these are classes of the model.
 
@@ -51,6 +55,8 @@ def new_images(
         How images are read from a dataset, see `ImageSelection`.
     classes : sequence of str
         Classes of the model.
+    copies : dict of str to str, optional
+        Gets the paths of files that are left out, since an image of the same id has their content, with this id.
 
     Raises
     ------
@@ -62,7 +68,7 @@ def new_images(
         if source.is_file() and source.suffix.casefold() not in _MANIFESTS:
             of_source = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
-            of_source = _records_of(source, reading)
+            of_source = _records_of(source, reading, {} if copies is None else copies)
         else:
             raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)
         for record in of_source:
@@ -74,7 +80,9 @@ def new_images(
     return with_classes(in_order(records.values()), classes)
 
 
-def _records_of(source: Path, reading: Mapping[str, Any]) -> list[ImageRecord]:
+def _records_of(
+    source: Path, reading: Mapping[str, Any], copies: dict[str, str]
+) -> list[ImageRecord]:
     """Return the images of a folder or manifest, and tell of what is wrong with it."""
     table = ImageSelection(source, **reading).table()
     records = list(table.records)
@@ -90,6 +98,7 @@ def _records_of(source: Path, reading: Mapping[str, Any]) -> list[ImageRecord]:
         if finding.file not in beside
     ]
     report_findings(findings, labels=False)
+    copies |= {finding.copy: finding.file for finding in table.findings if finding.copy}
     return records
 
 

@@ -29,10 +29,7 @@ from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
 from .outputs import verdict_of
 from .settings import PredictSettings
-from .table import tabulate
-
-_MARKS = {"yes": True, "no": False}
-
+from .table import MARKS, TRUTHS, tabulate
 
 Marks: TypeAlias = tuple[bool, ...] | None
 """A mark for each image, if the model has any."""
@@ -154,8 +151,9 @@ class Predictions:
         columns["predicted"] = self.predicted
         columns["confidence"] = self.confidence
         columns["uncertain"] = self.uncertain
-        for name, cells in self.columns.items():
-            columns[name] = [_MARKS.get(cell, cell) for cell in cells]
+        columns |= self.columns
+        for name in MARKS & self.columns.keys():
+            columns[name] = [TRUTHS[cell] for cell in self.columns[name]]
         if self.outlier_percentile is not None:
             columns["outlier_percentile"] = self.outlier_percentile
         columns["blank"] = self.blank

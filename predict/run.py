@@ -198,7 +198,7 @@ def predict(
         if settings.update:
             empty = outputs.empty_folders(inputs.images)
         if empty and len(empty) == len(inputs.images):
-            return PredictResult(outputs.table, 0, {}, (), (), unchanged=True)
+            return PredictResult(outputs.table, 0, {}, {}, (), unchanged=True)
         inputs = inputs._replace(images=tuple(path for path in inputs.images if path not in empty))
         record = stack.enter_context(outputs.record(config, work, empty=empty))
         stack.enter_context(advised())
@@ -212,7 +212,12 @@ def predict(
             prediction = ImagePrediction.open(call, work, bundle)
         computed = compute(prediction)
     return computed.result or PredictResult(
-        outputs.table, len(prediction.records), {}, (), (), unchanged=computed.unchanged
+        outputs.table,
+        len(prediction.records),
+        {},
+        prediction.refused,
+        (),
+        unchanged=computed.unchanged,
     )
 
 
@@ -261,11 +266,14 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
     work : Work
     records : sequence of ImageRecord
         In the order of the table.
+    refused : dict of str to str
+        Images that cannot be used, as their headers show, with the reason.
     """
 
     call: _Call
     work: Work
     records: Sequence[ImageRecord]
+    refused: dict[str, str]
 
     label = "predict"
     unit = "images"
@@ -290,16 +298,19 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         """Return the predictions of all images."""
 
     def is_written(self, kept: Kept) -> bool:
-        """Return whether the outputs are those of an update, and no image was left out."""
+        """Return whether the outputs are those of an update."""
         if self.rewrites:
             return False
         predicted = self.predicted(kept, ())
-        shown = self.tabulate(predicted)
+        return self._is_same(predicted, self.tabulate(predicted))
+
+    def _is_same(self, predicted: Predicted, shown: Tabulated) -> bool:
+        """Return whether an update wrote just this, and the same images cannot be used."""
         outputs = self.call.outputs
         written = outputs.written
         same = written | self._content_keys(predicted, shown) == written
         complete = same and all(path.exists() for path in outputs.paths.values())
-        return complete and not shown.failures and not failures_of(outputs.table).exists()
+        return complete and failures_of(outputs.table).exists() == bool(shown.failures)
 
     def tabulate(self, predicted: Predicted) -> Tabulated:
         """Return all that the outputs show."""
@@ -314,6 +325,8 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
             outputs.name(path): [key_of("report 1", told=content)]
             for path in outputs.paths.values()
         }
+        failures = failures_of(outputs.table).name
+        keys[failures] = [key_of("failures 1", told=shown.failures)]
         keys[outputs.table.name] = [shown.table.sha256]
         return keys
 
@@ -331,6 +344,9 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
                 raise ImageError(
                     f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
                 )
+            if self._is_same(predicted, shown):  # images that failed were tried again
+                images = len(shown.table.records)
+                return PredictResult(outputs.table, images, {}, shown.failures, (), unchanged=True)
             self.tidy(predicted)
         written = outputs.written
         keys = self._content_keys(predicted, shown)
@@ -391,7 +407,7 @@ class EmbeddingPrediction(TablePrediction):
             features_sha256=embeddings_digest(embeddings),
             images=len(records),
         )
-        return cls(call, work, records, results)
+        return cls(call, work, records, {}, results)
 
     def units(self, *, merges: bool) -> Sequence[ImageUnit]:
         """Return nothing, since nothing is worth being kept."""
@@ -424,24 +440,24 @@ class ImagePrediction(TablePrediction):
     ----------
     file : ModelFile
     model : Model
-    refused : dict of str to str
-        Images that cannot be used, as their headers show, with the reason.
     block : PredictBlock
         Predicts some images in any process.
     warned : tuple of str
         In what the images differ from those of training.
     notes : dict of str to list of str
         The same of each image.
+    copies : dict of str to str
+        Paths of files that were left out as copies of an image, with its id.
     saved : dict of str to Prediction
         The predictions that earlier calls kept, by key.
     """
 
     file: ModelFile
     model: Model
-    refused: dict[str, str]
     block: PredictBlock
     warned: tuple[str, ...] = ()
     notes: Notes = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
     saved: dict[str, Prediction] = field(default_factory=dict)
 
     @classmethod
@@ -455,8 +471,12 @@ class ImagePrediction(TablePrediction):
         """
         file, model = ready_model(bundle, call.inputs.weights)
         call.settings.check(bundle, model.bundle)
+        copies: dict[str, str] = {}
         records = new_images(
-            call.inputs.images, reading=model.bundle.reading, classes=model.bundle.classes
+            call.inputs.images,
+            reading=model.bundle.reading,
+            classes=model.bundle.classes,
+            copies=copies,
         )
         for name, path in call.outputs.paths.items():
             refuse_overwriting(
@@ -485,7 +505,7 @@ class ImagePrediction(TablePrediction):
         )
         block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
         texts = tuple(warned.values())
-        return cls(call, work, usable, file, model, dict(refused), block, texts, notes)
+        return cls(call, work, usable, dict(refused), file, model, block, texts, notes, copies)
 
     @property
     def step_name(self) -> str:
@@ -584,6 +604,7 @@ class ImagePrediction(TablePrediction):
             self.file.sha256,
             self.warned,
             self.notes,
+            self.copies,
         )
 
     def tidy(self, predicted: Predicted) -> None:

@@ -34,6 +34,12 @@ _log = logging.getLogger(__name__)
 TESTED = "predictions.csv"
 """The table of the cross-validation, in the folder of a training."""
 
+MARKS = frozenset({"uncertain", "trained", "group_trained", "outlier", "blank"})
+"""Columns of marks."""
+
+TRUTHS = {"yes": True, "no": False, "": None}
+"""Cells of marks, and what they are in Python."""
+
 Column = tuple[str, list[str]]
 """Name and cells of a column."""
 

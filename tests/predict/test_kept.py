@@ -302,6 +302,53 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert out.read_text() == noted
 
 
+@pytest.mark.parametrize("kind", ["cut", "text"])
+def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, tmp_path, cli, kind):
+    """Also if its header shows it; another image or reason is new, and so is one that can be used by now."""
+    images = shutil.copytree(tissue / "benign", tmp_path / "images")
+    out = tmp_path / "p.csv"
+
+    def spoiled(name):
+        if kind == "text":
+            (images / name).write_text("no image")
+        else:
+            spoil(images / name)
+
+    def night():
+        settings = PredictSettings(update=True)
+        work = Work(jobs=1, skip_errors=True)
+        return predict(boosted, images, out=out, settings=settings, work=work)
+
+    spoiled("a.tif")
+    first = night()
+    assert not first.unchanged
+    assert [*first.failures] == ["a.tif"]
+    before = out.stat().st_mtime_ns
+    again = night()
+    assert again.unchanged
+    assert again.failures == first.failures
+    assert again.images == first.images == 6
+    assert again.summary() == [f"nothing new for {out}; 1 image cannot be used, as before"]
+    assert out.stat().st_mtime_ns == before
+    words = ("predict", boosted, "--images", images, "--out", out, "--update", "--skip-errors")
+    code, text, _ = cli(*words, "--jobs", 1)
+    assert (code, text.strip()) == (4, again.summary()[0])
+    spoiled("b.tif")
+    assert [*night().failures] == ["a.tif", "b.tif"]
+    listed = tmp_path / "p.csv.failures.csv"
+    assert [row["image_id"] for row in rows(listed)] == ["a.tif", "b.tif"]
+    listed.unlink()
+    assert not night().unchanged
+    assert listed.exists()
+    (images / "a.tif").unlink()
+    (images / "b.tif").write_bytes(b"x" * 9)
+    assert not night().unchanged
+    assert night().unchanged
+    shutil.copy(sorted((tissue / "malignant").iterdir())[0], images / "b.tif")
+    assert night().summary() != night().summary() == [f"nothing new for {out}"]
+    assert not listed.exists()
+
+
 def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, cli):
     out, later, disk = (
         tmp_path / "p.csv",

@@ -343,12 +343,15 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     np.testing.assert_array_equal(
         frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities
     )
-    predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
     written = pandas.read_csv(tmp_path / "p.csv")
     np.testing.assert_allclose(written["p_benign"], found.probabilities[:, 0], rtol=1e-12)
     for mark in ("uncertain", "trained"):
         assert frame[mark].dtype == bool
         assert frame[mark].map({True: "yes", False: "no"}).tolist() == written[mark].tolist()
+        of_table = result.to_pandas()[mark]
+        assert of_table.dtype == bool
+        assert of_table.tolist() == frame[mark].tolist()
 
 
 def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
@@ -471,7 +474,7 @@ def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_
     assert "bchisto-" not in " ".join(kept.failures.values())
     work = Work(jobs=1, skip_errors=True)
     result = predict(boosted, [*images[:2], cut], out=tmp_path / "p.csv", work=work)
-    for image, reason in result.failures:
+    for image, reason in result.failures.items():
         assert kept.failures[image] == reason
     assert len(result.failures) == 2
     gone = predictor.predict(["gone.png", files[0]], skip_errors=True)
