@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -43,8 +43,16 @@ from .layouts.manifest import FRAME_FOLDER
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-Image: TypeAlias = "PathInput | Pixels | Picture"
-"""A file, an RGB array of uint8 with shape (height, width, 3), or a picture of Pillow."""
+
+class Frame(Protocol):
+    """What of a data frame is used: pandas is loaded by whoever has one, and says nothing to type checkers."""
+
+    columns: Any
+    to_csv: Any
+
+
+Image: TypeAlias = "PathInput | Pixels | Picture | Frame"
+"""A file, an RGB array of uint8 with shape (height, width, 3), a picture of Pillow, or a data frame as a manifest."""
 
 _log = logging.getLogger(__name__)
 
@@ -143,9 +151,14 @@ def frame_file(images: Any) -> Any:
         return images
     folder = _temporary(FRAME_FOLDER)
     atexit.register(folder.cleanup)
-    path = Path(folder.name, "frame.csv")
+    return _manifest_in(Path(folder.name), images)
+
+
+def _manifest_in(folder: Path, frame: Frame) -> Path:
+    """Write a data frame as a manifest to a folder."""
+    path = folder / "frame.csv"
     with atomic_output(path) as temporary:
-        images.to_csv(temporary, index=False)
+        frame.to_csv(temporary, index=False)
     return path
 
 
@@ -179,8 +192,8 @@ def image_files(
 
     Parameters
     ----------
-    images : path, ndarray or PIL.Image.Image, or sequence of them
-        An array of shape (n, height, width, 3) is n images.
+    images : path, ndarray, PIL.Image.Image or pandas.DataFrame, or sequence of them
+        An array of shape (n, height, width, 3) is n images, a data frame a manifest.
     of_paths : callable
         Returns the records of paths.
     failures : dict of str to str, optional
@@ -219,7 +232,7 @@ def image_files(
                 path = Path(folder, f"array{number}")
                 is_file = not (isinstance(image, np.ndarray) or hasattr(image, "getbands"))
                 if is_file:
-                    path = _path_of(image)
+                    path = _path_of(image, Path(folder, f"{FRAME_FOLDER}{number}"))
                 if name:
                     path_of[name] = str(path)
                 try:
@@ -252,7 +265,11 @@ def _keep_places(records: Iterable[ImageRecord], failures: dict[str, str]) -> No
         failures.setdefault(str(record.path), "")
 
 
-def _path_of(image: Any) -> Path:
+def _path_of(image: Any, folder: Path) -> Path:
+    """Return a path, that of a data frame in a folder, which is made."""
+    if hasattr(image, "to_csv"):
+        ensure_folder(folder)
+        return _manifest_in(folder, image)
     if isinstance(image, bytes):
         raise InputError(Message("{images}: bytes; give PIL.Image.open(io.BytesIO(...)) of them"))
     return converted(image, "images", Path)

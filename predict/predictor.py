@@ -268,10 +268,11 @@ class Predictor:
 
         Parameters
         ----------
-        images : sequence of path or ndarray
-            Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, which
-            are converted as files are; but Pillow itself cuts colours of 16 bits to 8. A single one is accepted, and an
-            array of shape (n, height, width, 3) is n images.
+        images : sequence of path, ndarray, PIL.Image.Image or pandas.DataFrame
+            Files, folders, manifests, also as data frames, RGB arrays of uint8 with shape (height, width, 3), and
+            pictures of Pillow, which are converted as files are; but Pillow itself cuts colours of 16 bits to 8. A
+            single one is accepted, and an array of shape (n, height, width, 3) is n images. A path that is given twice
+            has two rows; of copies with one id in a folder or manifest, only one has.
         names : sequence of str, optional
             What to call the images, in `Predictions`, messages and log lines: a different text for each, if none is a
             folder.

@@ -21,6 +21,7 @@ from ..core import (
     TextInput,
     converted,
     counted,
+    items_of,
     plain_options,
 )
 from ..core.formats import file_sha256
@@ -41,7 +42,7 @@ from ..core.jobs import (
     set_aside,
 )
 from ..core.runs import RunRecord
-from ..data import ImageRecord
+from ..data import Frame, ImageRecord, frame_file, shown_path
 from ..encoders import weight_options
 from ..featurize import files_of, rehearse
 from .blocks import (
@@ -81,7 +82,7 @@ class _Inputs(NamedTuple):
         """The inputs as options."""
         config: dict[str, object] = {
             "model": str(self.model),
-            "images": list(map(str, self.images)),
+            "images": list(map(shown_path, self.images)),
             "weights": list(self.weights),
         }
         if self.features:
@@ -116,7 +117,7 @@ class _Inputs(NamedTuple):
 
 def predict(
     model: PathInput,
-    images: Many[PathInput] = (),
+    images: Many[PathInput | Frame] = (),
     *,
     features: Many[PathInput] = (),
     out: PathInput,
@@ -130,8 +131,8 @@ def predict(
     ----------
     model : str or Path
         A ``model.bchisto``, or the folder of a run that contains one.
-    images : sequence of path
-        Folders, manifests or image files.
+    images : sequence of path or pandas.DataFrame
+        Folders, manifests or image files. A data frame is a manifest, as of `bchisto.data.ImageSelection`.
     features : sequence of path
         Embeddings instead of images, see `bchisto.featurize.read_embeddings`: for each feature file of the model, a
         file or folder of the same name. They must be of the same kind as in training.
@@ -168,7 +169,7 @@ def predict(
     work = Work.of(work)
     inputs = _Inputs(
         converted(model, "model", Path),
-        converted(images, "images", tuple[Path, ...]),
+        converted(list(map(frame_file, items_of(images))), "images", tuple[Path, ...]),
         converted(features, "features", tuple[Path, ...]),
         weight_options(weights),
     )

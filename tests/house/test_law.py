@@ -47,7 +47,7 @@ TOKENS = {
     "commands": 15_748,
     "core": 42_380,
     "crossval": 4_400,
-    "data": 52_550,
+    "data": 52_600,
     "encoders": 26_028,
     "evaluate": 46_805,
     "featurize": 30_700,

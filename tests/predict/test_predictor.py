@@ -354,6 +354,33 @@ def test_frames(predictor, boosted, tissue, tmp_path):
         assert of_table.tolist() == frame[mark].tolist()
 
 
+def test_a_data_frame_in_place_of_a_manifest(boosted, predictor, tissue, tmp_path, monkeypatch):
+    """With the columns of a manifest, and paths from the working folder; an error names the row."""
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tissue)
+    files = [str(path.relative_to(tissue)) for path in sorted(tissue.rglob("*.png"))[4:8]]
+    columns = {"path": files, "mpp": 0.5, "patient": list("aabb"), "label": "benign"}
+    frame = pandas.DataFrame(columns)
+    work = Work(jobs=1)
+    settings = PredictSettings(update=True)
+    result = predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work)
+    rows = rows_of(tmp_path / "p.csv")
+    assert [row["label"] for row in rows] == ["benign"] * 4
+    assert [row["group"] for row in rows] == list("aabb")
+    assert predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work).unchanged
+    record = json.loads((tmp_path / "p.csv.run.json").read_text())
+    assert record["records"][-1]["config"]["images"] == ["data frame"]
+    answer = predictor.predict(frame)
+    assert list(answer.image_ids) == [row["image_id"] for row in rows]
+    np.testing.assert_array_equal(answer.probabilities, predictor.predict_proba(files))
+    assert predictor.predict([frame, files[0]]).image_ids[:4] == answer.image_ids
+    assert result.images == 4
+    wrong = frame.assign(path=[*files[:2], "gone.png", files[3]])
+    for call in (predictor.predict, lambda bad: predict(boosted, bad, out=tmp_path / "q.csv")):
+        with pytest.raises(InputError, match=r"^data frame, row 2: .*gone.png"):
+            call(wrong)
+
+
 def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
     """Alpha over white, palettes and grey as colours, and the orientation of a camera."""
     from PIL import Image
