@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,15 +38,15 @@ class Prediction(NamedTuple):
         Comparison with the training images, see `bchisto.boost.Bundle.compare`.
     blank : bool
         Whether the image shows nothing.
-    warnings : tuple of str
-        Warnings of its file and pixels, if they were asked for.
+    warnings : str
+        Warnings of its file and pixels, if they were asked for, as lines.
     """
 
     probabilities: Floats
     trained: bool
     compared: Floats
     blank: bool = False
-    warnings: tuple[str, ...] = ()
+    warnings: str = ""
 
 
 Results = dict[str, Prediction | str]
@@ -187,39 +186,32 @@ def predict_records(
     predicted: Results = {}
     notes: Notes | None = None
     if warns:
-        notes = _file_notes(records)
+        notes = {}
     for record, result, pixels, compared, blank in model.predict(
         records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, notes=notes
     ):
         if isinstance(result, str):
             predicted[record.image_id] = limited(result, PARAMETERS)
         else:
-            if blank and notes is not None:
-                (finding,) = pixel_findings({}, [record.image_id], {})
-                notes[record.image_id].append(finding.message)
             trained = training is not None and pixels in training.hashes
             predicted[record.image_id] = Prediction(result, trained, compared, blank)
-    for image, texts in (notes or {}).items():
-        prediction = predicted[image]
-        if isinstance(prediction, Prediction):
-            predicted[image] = prediction._replace(warnings=tuple(_of_image(image, texts)))
+    if notes is not None:
+        for record in records:
+            prediction = predicted[record.image_id]
+            if isinstance(prediction, Prediction):
+                texts = _warnings(record, notes.get(record.image_id, ()), blank=prediction.blank)
+                predicted[record.image_id] = prediction._replace(warnings="\n".join(texts))
     return predicted
 
 
-def _file_notes(records: Sequence[ImageRecord]) -> Notes:
-    """Return warnings of the file of each image."""
-    return {
-        record.image_id: [
-            finding.message for finding in header_findings([record]) if finding.level == "warning"
-        ]
-        for record in records
-    }
-
-
-def _of_image(image: str, texts: Sequence[str]) -> Iterator[str]:
-    """Yield warnings without what names their only image."""
-    for text in texts:
-        yield limited(text, PARAMETERS).removeprefix("1 image: ").removesuffix(f": {image}")
+def _warnings(record: ImageRecord, notes: Sequence[str], *, blank: bool) -> Iterator[str]:
+    """Yield warnings of the file of an image, of its pixels and stains, without what names it."""
+    findings = header_findings([record])
+    if blank:
+        findings += pixel_findings({}, [record.image_id], {})
+    for text in [*(finding.message for finding in findings if finding.level == "warning"), *notes]:
+        plain = limited(text, PARAMETERS)
+        yield plain.removeprefix("1 image: ").removesuffix(f": {record.image_id}")
 
 
 def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None:
@@ -240,9 +232,8 @@ def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None
     pack = key_of("pack of predictions", keys=list(usable))
     path = folder / f"{pack}.npz"
     arrays = {"keys": np.array([list(bytes.fromhex(key)) for key in usable], np.uint8)}
-    for name in Prediction._fields[:-1]:
+    for name in Prediction._fields:
         arrays[name] = np.array([getattr(prediction, name) for prediction in usable.values()])
-    arrays["warnings"] = np.array([json.dumps(each.warnings) for each in usable.values()])
     try:
         write_pack(path, pack, arrays)
     except OutputError as error:
@@ -269,7 +260,7 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
         columns = (arrays[name] for name in shapes)
         for key, probabilities, trained, compared, blank, texts in zip(*columns, strict=False):
             kept[key.tobytes().hex()] = Prediction(
-                probabilities, bool(trained), compared, bool(blank), tuple(json.loads(texts))
+                probabilities, bool(trained), compared, bool(blank), str(texts)
             )
     return kept
 

@@ -211,13 +211,12 @@ class TrainingLooks:
 
     def _unknown(self, record: ImageRecord) -> Message | None:
         """Return what follows if the micrometres per pixel are not known; None if nothing does."""
-        if record.mpp is not None or "mpp" not in self.ends:
-            return None
+        ends = {*self.ends.get("mpp", ())}
+        if record.mpp is not None or not ends or (self._rescales and len(ends) > 1):
+            return None  # a model that rescales by several refuses the image
         follows = "so the scale cannot be compared with that of training"
         if self._rescales:
             follows = "and are taken for those of training"
-            if len({*self.ends["mpp"]}) > 1:
-                return None  # such an image is refused
         return Message(
             "micrometres per pixel are not known, {} ({})",
             follows,

@@ -86,17 +86,16 @@ class PredictResult:
     def summary(self) -> list[str]:
         """Return the result as lines for a terminal."""
         if self.unchanged:
-            failed = ""
+            lines = [f"nothing new for {self.path}"]
             if self.failures:
-                failed = f"; {counted(len(self.failures), 'image')} cannot be used, as before"
-            return [f"nothing new for {self.path}{failed}"]
+                lines.append(f"{counted(len(self.failures), 'image')} cannot be used, as before")
+            return lines
         counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
         first = f"{counted(self.images, 'image')} predicted: {counts}"
         copies = ""
-        for path, image in self.duplicates.items():
-            files = counted(len(self.duplicates), "file")
-            copies = f"left out as copies: {files}, such as {path} of {image}"
-        lines = (first, copies, self.called, self.outliers, self.sureness, *self.banners)
+        if self.duplicates:
+            copies = f"left out as copies: {counted(len(self.duplicates), 'file')}"
+        lines = [first, copies, self.called, self.outliers, self.sureness, *self.banners]
         return list(filter(None, lines))
 
     def to_pandas(self) -> Any:

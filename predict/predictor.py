@@ -171,7 +171,8 @@ class Predictor:
     """A model file that is loaded once and predicts arrays or files.
 
     A pickled one, as for processes of joblib, is its path and its settings: whoever reads it loads the file again.
-    Threads may share one. Arrays and pictures are written to the folder for temporary files while they are read. A
+    Threads may share one. The first prediction takes longer than later ones, since the networks are prepared then: a
+    service predicts any image before it answers. Arrays and pictures are written to the folder for temporary files while they are read. A
     warning of sizes, bits or scales is logged only the first time; `Predictions.warnings` has it every time.
 
     Parameters
@@ -332,9 +333,8 @@ class Predictor:
         if shown.outliers is not None:
             outlier = shown.outliers.marked
             percentiles = shown.outliers.percentiles
-        image_ids = tuple(record.image_id for record in table.records)
         return Predictions(
-            image_ids=image_ids,
+            image_ids=tuple(record.image_id for record in table.records),
             classes=bundle.classes,
             probabilities=table.probabilities,
             predicted=tuple(table.answers.predicted),

@@ -300,10 +300,8 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
 
     def is_written(self, kept: Kept) -> bool:
         """Return whether the outputs are those of an update."""
-        if self.rewrites:
-            return False
         predicted = self.predicted(kept, ())
-        return self._is_same(predicted, self.tabulate(predicted))
+        return not self.rewrites and self._is_same(predicted, self.tabulate(predicted))
 
     def _is_same(self, predicted: Predicted, shown: Tabulated) -> bool:
         """Return whether an update wrote just this, and the same images cannot be used."""
@@ -326,8 +324,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
             outputs.name(path): [key_of("report 1", told=content)]
             for path in outputs.paths.values()
         }
-        failures = failures_of(outputs.table).name
-        keys[failures] = [key_of("failures 1", told=shown.failures)]
+        keys[failures_of(outputs.table).name] = [key_of("failures 1", told=shown.failures)]
         keys[outputs.table.name] = [shown.table.sha256]
         return keys
 

@@ -293,7 +293,7 @@ def tabulate(
         called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
     notes = predicted.notes or {}
     warnings = tuple(
-        (*notes.get(record.image_id, ()), *prediction.warnings)
+        (*notes.get(record.image_id, ()), *prediction.warnings.splitlines())
         for record, prediction in predicted.usable
     )
     if any(warnings):

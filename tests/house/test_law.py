@@ -52,7 +52,7 @@ TOKENS = {
     "evaluate": 46_805,
     "featurize": 30_700,
     "finetune": 21_827,
-    "predict": 17_000,
+    "predict": 17_080,
     "root": 2_032,
     "stains": 6_457,
 }

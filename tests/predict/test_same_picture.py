@@ -114,7 +114,7 @@ def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tissue, tm
     copy = tmp_path / "b.png"
     assert result.duplicates == {str(copy): "x"}
     assert result.images == 2
-    assert f"left out as copies: 1 file, such as {copy} of x" in result.summary()
+    assert result.summary()[1] == "left out as copies: 1 file"
     result = predict(boosted, files, out=tmp_path / "q.csv", work=work)
     assert result.duplicates == {}
     assert "copies" not in str(result.summary())
