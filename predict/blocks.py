@@ -96,6 +96,15 @@ class Predicted(NamedTuple):
         results = ((record, self.results[record.image_id]) for record in self.records)
         return [(record, result) for record, result in results if isinstance(result, Prediction)]
 
+    @property
+    def warnings(self) -> tuple[tuple[str, ...], ...]:
+        """Warnings of each image that can be used."""
+        notes = self.notes or {}
+        return tuple(
+            (*notes.get(record.image_id, ()), *prediction.warnings.splitlines())
+            for record, prediction in self.usable
+        )
+
 
 @dataclass(frozen=True)
 class ImageUnit:
@@ -135,7 +144,7 @@ class PredictBlock:
             ticker=ticker,
             skip_errors=self.skip_errors,
             helpers=helpers_of(model),
-            warns=True,
+            notes={},
         )
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted
@@ -156,7 +165,7 @@ def predict_records(
     ticker: Ticker,
     skip_errors: bool,
     helpers: int = 1,
-    warns: bool = False,
+    notes: Notes | None = None,
 ) -> Results:
     """Predict images in this process.
 
@@ -169,8 +178,8 @@ def predict_records(
     skip_errors : bool
     helpers : int
         Number of processes or threads that prepare images, in addition to this one.
-    warns : bool
-        Whether predictions get warnings.
+    notes : dict of str to list of str, optional
+        Gets warnings of stains, and makes predictions have warnings.
 
     Returns
     -------
@@ -184,9 +193,6 @@ def predict_records(
     """
     training = model.bundle.training
     predicted: Results = {}
-    notes: Notes | None = None
-    if warns:
-        notes = {}
     for record, result, pixels, compared, blank in model.predict(
         records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, notes=notes
     ):

@@ -172,8 +172,9 @@ class Predictor:
 
     A pickled one, as for processes of joblib, is its path and its settings: whoever reads it loads the file again.
     Threads may share one. The first prediction takes longer than later ones, since the networks are prepared then: a
-    service predicts any image before it answers. Arrays and pictures are written to the folder for temporary files while they are read. A
-    warning of sizes, bits or scales is logged only the first time; `Predictions.warnings` has it every time.
+    service predicts any image before it answers. Arrays and pictures are written to the folder for temporary files
+    while they are read. A warning of sizes, bits or scales is logged only the first time; `Predictions.warnings` has it
+    every time.
 
     Parameters
     ----------
@@ -320,7 +321,7 @@ class Predictor:
             for start in range(0, len(records), model.images_per_block):
                 block = records[start : start + model.images_per_block]
                 results |= predict_records(
-                    model, block, ticker=Ticker(None), skip_errors=skip_errors, warns=True
+                    model, block, ticker=Ticker(None), skip_errors=skip_errors, notes={}
                 )
             predicted = Predicted(rows, results, bundle, self.path, self.sha256, notes=notes)
             failures |= predicted.failures
@@ -345,7 +346,7 @@ class Predictor:
             outlier_percentile=percentiles,
             trained=None if bundle.training is None else shown.trained,
             blank=shown.blank,
-            warnings=shown.warnings,
+            warnings=predicted.warnings,
             columns=dict(table.further),
             banners=shown.banners,
             mixed=shown.mixed,

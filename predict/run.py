@@ -453,9 +453,9 @@ class ImagePrediction(TablePrediction):
     file: ModelFile
     model: Model
     block: PredictBlock
-    warned: tuple[str, ...] = ()
-    notes: Notes = field(default_factory=dict)
-    copies: dict[str, str] = field(default_factory=dict)
+    warned: tuple[str, ...]
+    notes: Notes
+    copies: dict[str, str]
     saved: dict[str, Prediction] = field(default_factory=dict)
 
     @classmethod

@@ -222,8 +222,6 @@ class Tabulated:
         Whether each image trained a model.
     blank : tuple of bool
         Whether each image shows nothing.
-    warnings : tuple of tuple of str
-        Warnings of each image.
     outliers : Outliers or None
     positive : ndarray of bool, shape (n,), or None
         Whether each image is predicted positive; None without an operating point.
@@ -242,7 +240,6 @@ class Tabulated:
     banners: tuple[str, ...]
     trained: tuple[bool, ...]
     blank: tuple[bool, ...]
-    warnings: tuple[tuple[str, ...], ...]
     outliers: Outliers | None
     positive: Flags | None
     called: str
@@ -278,7 +275,7 @@ def tabulate(
     outliers = Outliers.of(bundle, compared, model=predicted.model)
     groups = set(filter(None, (record.group for record in records)))
     seen = groups and groups & groups_beside(predicted.model)
-    columns = _columns(bundle, trained, blank, outliers)
+    columns = _columns(bundle, trained, blank, outliers, predicted.warnings)
     if seen:
         columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
     positive = None
@@ -291,15 +288,6 @@ def tabulate(
         columns.append(_yes_or_no("called", positive, yes="positive", no="negative"))
         as_measured = point if scored is raw or point.by_class else None
         called = f"predicted positive: {int(positive.sum())} of {len(positive)}, {point}"
-    notes = predicted.notes or {}
-    warnings = tuple(
-        (*notes.get(record.image_id, ()), *prediction.warnings.splitlines())
-        for record, prediction in predicted.usable
-    )
-    if any(warnings):
-        # readers of a table have no options
-        plain = ["; ".join(limited(text, ()) for text in texts) for texts in warnings]
-        columns.append(("warnings", plain))
     return Tabulated(
         Table(settings.format, records, probabilities, bundle.classes, answers, columns),
         raw,
@@ -308,7 +296,6 @@ def tabulate(
         _banners(bundle, trained, blank, groups, seen),
         trained,
         blank,
-        warnings,
         outliers,
         positive,
         called,
@@ -373,9 +360,13 @@ def _banners(
 
 
 def _columns(
-    bundle: BundleFacts, trained: Sequence[bool], blank: Sequence[bool], outliers: Outliers | None
+    bundle: BundleFacts,
+    trained: Sequence[bool],
+    blank: Sequence[bool],
+    outliers: Outliers | None,
+    warnings: Sequence[Sequence[str]],
 ) -> list[Column]:
-    """Return the columns on whether images trained the model, it learnt anything, and they are unlike or blank."""
+    """Return columns: whether images trained the model, it learnt anything, they are unlike or blank; warnings."""
     columns = []
     if bundle.training is not None:
         columns.append(_yes_or_no("trained", trained))
@@ -389,6 +380,10 @@ def _columns(
         columns += outliers.columns
     if any(blank):
         columns.append(_yes_or_no("blank", blank))
+    if any(warnings):
+        # their readers have no options
+        texts = ["; ".join(limited(text, ()) for text in of_image) for of_image in warnings]
+        columns.append(("warnings", texts))
     return columns
 
 
