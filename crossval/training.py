@@ -306,10 +306,8 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
 
     def note_work(self, units: Sequence[Any], environments: Sequence[Mapping[str, str]]) -> None:
         """Record the environment in which the missing units are trained, and tell that models are replaced."""
-        if (self.folder / "model.bchisto").exists() and self._image_change() == ImageChange():
-            _log.warning(
-                "%s: models whose inputs changed, or that are gone, are trained again", self.folder
-            )
+        if any(_is_replaced(unit.file) for unit in units):
+            _log.warning("%s: models whose inputs changed are trained again", self.folder)
         self.checked_folder.note_work(environments, **self.resources.recorded)
 
     def list_units(self, units: Sequence[Any]) -> None:
@@ -389,6 +387,12 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             failures=self.images.failures,
             share=share,
         )
+
+
+def _is_replaced(file: Path) -> bool:
+    """Return whether a model is missing, and there is one with other inputs."""
+    key = "?" * 16
+    return not file.exists() and any(file.parent.glob(f"{file.stem[:-16]}{key}.npz"))
 
 
 def cross_validate(

@@ -47,6 +47,8 @@ class Finding:
         What it advises for what follows if something is so that only the user knows.
     kind : str
         Common message for several findings whose messages differ, such as in the names of files.
+    copy : str
+        Path of a file that is left out as a copy of the image.
     """
 
     level: Level
@@ -56,6 +58,7 @@ class Finding:
     kind: str = ""
     options: tuple[tuple[str, str], ...] = ()
     perhaps: str = ""
+    copy: str = ""
 
     def __post_init__(self) -> None:
         # a name that is not UTF-8 cannot be printed or written

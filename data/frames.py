@@ -12,10 +12,10 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -43,8 +43,16 @@ from .layouts.manifest import FRAME_FOLDER
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-Image: TypeAlias = "PathInput | Pixels | Picture"
-"""A file, an RGB array of uint8 with shape (height, width, 3), or a picture of Pillow."""
+
+class Frame(Protocol):
+    """What of a data frame is used: pandas is loaded by whoever has one, and says nothing to type checkers."""
+
+    columns: Any
+    to_csv: Any
+
+
+Image: TypeAlias = "PathInput | Pixels | Picture | Frame"
+"""A file, an RGB array of uint8 with shape (height, width, 3), a picture of Pillow, or a data frame as a manifest."""
 
 _log = logging.getLogger(__name__)
 
@@ -143,9 +151,14 @@ def frame_file(images: Any) -> Any:
         return images
     folder = _temporary(FRAME_FOLDER)
     atexit.register(folder.cleanup)
-    path = Path(folder.name, "data frame.csv")
+    return _manifest_in(Path(folder.name), images)
+
+
+def _manifest_in(folder: Path, frame: Frame) -> Path:
+    """Write a data frame as a manifest to a folder."""
+    path = folder / "data frame.csv"
     with atomic_output(path) as temporary:
-        images.to_csv(temporary, index=False)
+        frame.to_csv(temporary, index=False)
     return path
 
 
@@ -179,12 +192,13 @@ def image_files(
 
     Parameters
     ----------
-    images : path, ndarray or PIL.Image.Image, or sequence of them
-        An array of shape (n, height, width, 3) is n images.
+    images : path, ndarray, PIL.Image.Image or pandas.DataFrame, or sequence of them
+        An array of shape (n, height, width, 3) is n images, a data frame a manifest.
     of_paths : callable
         Returns the records of paths.
     failures : dict of str to str, optional
-        Gets the arrays and pictures that cannot be used, and paths that are not there, with the reason. Neither these
+        Gets the arrays and pictures that cannot be used, and paths that are not there, with the reason, and has places
+        for what fails in this block; afterwards it is in the order of the images. Neither these
         reasons nor errors name the folder of the files.
     names : sequence of str, optional
         What to call the images, in records, errors and `failures`, in place of ``array0`` and of paths. They are never
@@ -208,19 +222,19 @@ def image_files(
     records: list[ImageRecord] = []
     with _temporary("bchisto-") as folder:
         prefix = f"{folder}{os.sep}"
-        name_of: dict[str, str] = {}
+        path_of: dict[str, str] = {}
 
-        def renamed(text: str) -> str:
-            return _with_names(text, name_of).replace(prefix, "")
+        def renamed(text: str, name: str = "") -> str:
+            return _with_names(text, path_of, name).replace(prefix, "")
 
         with reworded(renamed):
-            for number, image in enumerate(sources):
+            for number, (image, name) in enumerate(zip(sources, texts, strict=True)):
                 path = Path(folder, f"array{number}")
                 is_file = not (isinstance(image, np.ndarray) or hasattr(image, "getbands"))
                 if is_file:
-                    path = _path_of(image)
-                if texts is not None:
-                    name_of[str(path)] = texts[number]
+                    path = _path_of(image, Path(folder, f"{FRAME_FOLDER}{number}"))
+                if name:
+                    path_of[name] = str(path)
                 try:
                     if is_file:
                         batch = list(of_paths([_present(path)]))
@@ -229,28 +243,43 @@ def image_files(
                 except (ImageError, MissingInputError) as error:
                     if failures is None:
                         raise
-                    failures[renamed(str(path))] = message_of(error)
+                    failures[renamed(str(path), name)] = message_of(error)
                     continue
-                if texts is not None:
-                    batch = [_named_record(batch, path, texts[number])]
-                    name_of[str(batch[0].path)] = texts[number]
+                if name:
+                    batch = [_named_record(batch, path, name)]
+                    path_of[name] = str(batch[0].path)
                 records += batch
+                if failures is not None:
+                    _keep_places(batch, failures)
             yield records
         if failures:
-            failures |= {name: renamed(text) for name, text in failures.items()}
+            reasons = {name: renamed(text, name) for name, text in failures.items() if text}
+            failures.clear()
+            failures |= reasons
 
 
-def _path_of(image: Any) -> Path:
+def _keep_places(records: Iterable[ImageRecord], failures: dict[str, str]) -> None:
+    """Keep the place of what may fail later, by its id, or by its path if other files have this id."""
+    for record in records:
+        failures.setdefault(record.image_id, "")
+        failures.setdefault(str(record.path), "")
+
+
+def _path_of(image: Any, folder: Path) -> Path:
+    """Return a path, that of a data frame in a folder, which is made."""
+    if hasattr(image, "to_csv"):
+        ensure_folder(folder)
+        return _manifest_in(folder, image)
     if isinstance(image, bytes):
         raise InputError(Message("{images}: bytes; give PIL.Image.open(io.BytesIO(...)) of them"))
     return converted(image, "images", Path)
 
 
-def _checked_names(names: Many[TextInput] | None, count: int) -> tuple[str, ...] | None:
-    """Return names as texts; refuse those that are not one for each image."""
+def _checked_names(names: Many[TextInput] | None, count: int) -> Sequence[str]:
+    """Return names as texts, empty ones if there are none; refuse those that are not one for each image."""
     texts: tuple[str, ...] | None = converted(names, "names", tuple[str, ...] | None)
     if texts is None:
-        return None
+        return [""] * count
     distinct = {name for name in texts if name and name.isprintable()}
     if not len(distinct) == len(texts) == count:
         listed = few(map(repr, texts))
@@ -268,9 +297,12 @@ def _named_record(records: list[ImageRecord], path: Path, name: str) -> ImageRec
     return replace(records[0], image_id=name, source="given")
 
 
-def _with_names(text: str, name_of: Mapping[str, str]) -> str:
-    """Return a message in which images go by their names in place of their paths."""
-    if not name_of:
+def _with_names(text: str, path_of: Mapping[str, str], name: str) -> str:
+    """Return a message in which files go by names in place of paths: one with several by `name`, or by the first."""
+    if not path_of:
         return text
+    name_of = {path_of[first]: first for first in reversed([*path_of])}
+    if name in path_of:
+        name_of[path_of[name]] = name
     paths = "|".join(map(re.escape, name_of))
     return re.sub(rf"(?<![\w./-])({paths})(?![\w./-])", lambda path: name_of[path[0]], text)

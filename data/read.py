@@ -372,7 +372,7 @@ def _join_ids(records: Iterable[ImageRecord], table: Path, findings: Findings) -
             if problem is None:
                 text = f"twice, also at {record.path}; used once"
                 kind = "at two paths with equal content; used once"
-                findings.warning(image, text, kind=kind)
+                findings.warning(image, text, kind=kind, copy=str(record.path))
                 label = first.label or record.label
                 group = first.group or record.group
                 kept[image] = replace(first, label=label, group=group)

@@ -40,7 +40,7 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import pairs_alike, report_findings
-from .frames import frame_file, shown_path
+from .frames import Frame, frame_file, shown_path
 from .images import (
     Fingerprint,
     ImageFiles,
@@ -71,13 +71,6 @@ _MOST_DEEP = 100
 
 _MAGNIFICATIONS = (40, 100, 200, 400)
 """Magnifications of BreakHis."""
-
-
-class Frame(Protocol):
-    """What of a data frame is used: pandas is loaded by whoever has one, and says nothing to type checkers."""
-
-    columns: Any
-    to_csv: Any
 
 
 class LeastSize(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from ..core import OutputError, limited
 from ..core.formats import file_sha256
 from ..core.jobs import Ticker, key_of, network_resources, read_pack, write_pack
 from ..core.models import BundleFacts
-from ..data import ImageRecord, pixel_findings, record_sha256
+from ..data import ImageRecord, header_findings, pixel_findings, record_sha256
 from .boosted import BoostedModel, Floats, Notes
 from .images import PARAMETERS
 from .model_file import Model, ModelFile, load_alike
@@ -22,7 +22,7 @@ from .model_file import Model, ModelFile, load_alike
 _log = logging.getLogger(__name__)
 
 
-_KIND = "prediction 4"
+_KIND = "prediction 5"
 """Prefix of the key of a prediction. Its number changes whenever predictions would change."""
 
 
@@ -38,12 +38,15 @@ class Prediction(NamedTuple):
         Comparison with the training images, see `bchisto.boost.Bundle.compare`.
     blank : bool
         Whether the image shows nothing.
+    warnings : str
+        Warnings of its file and pixels, if they were asked for, as lines.
     """
 
     probabilities: Floats
     trained: bool
     compared: Floats
     blank: bool = False
+    warnings: str = ""
 
 
 Results = dict[str, Prediction | str]
@@ -67,6 +70,10 @@ class Predicted(NamedTuple):
         Checksum of the model file.
     warned : tuple of str
         In what the images differ from those of training.
+    notes : mapping of str to sequence of str, optional
+        The same of each image by its id, see `check_sizes`.
+    duplicates : dict of str to str, optional
+        Paths of files that were left out as copies of an image, with its id.
     """
 
     records: Sequence[ImageRecord]
@@ -75,6 +82,8 @@ class Predicted(NamedTuple):
     model: Path
     sha256: str
     warned: tuple[str, ...] = ()
+    notes: Mapping[str, Sequence[str]] | None = None
+    duplicates: dict[str, str] | None = None
 
     @property
     def failures(self) -> dict[str, str]:
@@ -86,6 +95,15 @@ class Predicted(NamedTuple):
         """The images that can be used, with their predictions."""
         results = ((record, self.results[record.image_id]) for record in self.records)
         return [(record, result) for record, result in results if isinstance(result, Prediction)]
+
+    @property
+    def warnings(self) -> tuple[tuple[str, ...], ...]:
+        """Warnings of each image that can be used."""
+        notes = self.notes or {}
+        return tuple(
+            (*notes.get(record.image_id, ()), *prediction.warnings.splitlines())
+            for record, prediction in self.usable
+        )
 
 
 @dataclass(frozen=True)
@@ -121,7 +139,12 @@ class PredictBlock:
         model = load_alike(self.file, self.computed_by)
         records = [unit.record for unit in units]
         predicted = predict_records(
-            model, records, ticker=ticker, skip_errors=self.skip_errors, helpers=helpers_of(model)
+            model,
+            records,
+            ticker=ticker,
+            skip_errors=self.skip_errors,
+            helpers=helpers_of(model),
+            notes={},
         )
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted
@@ -156,7 +179,7 @@ def predict_records(
     helpers : int
         Number of processes or threads that prepare images, in addition to this one.
     notes : dict of str to list of str, optional
-        A list for each image, as `check_sizes` makes it, which gets warnings of its pixels.
+        Gets warnings of stains, and makes predictions have warnings.
 
     Returns
     -------
@@ -176,12 +199,25 @@ def predict_records(
         if isinstance(result, str):
             predicted[record.image_id] = limited(result, PARAMETERS)
         else:
-            if blank and notes is not None:
-                (finding,) = pixel_findings({}, [record.image_id], {})
-                notes[record.image_id].append(finding.message)
             trained = training is not None and pixels in training.hashes
             predicted[record.image_id] = Prediction(result, trained, compared, blank)
+    if notes is not None:
+        for record in records:
+            prediction = predicted[record.image_id]
+            if isinstance(prediction, Prediction):
+                texts = _warnings(record, notes.get(record.image_id, ()), blank=prediction.blank)
+                predicted[record.image_id] = prediction._replace(warnings="\n".join(texts))
     return predicted
+
+
+def _warnings(record: ImageRecord, notes: Sequence[str], *, blank: bool) -> Iterator[str]:
+    """Yield warnings of the file of an image, of its pixels and stains, without what names it."""
+    findings = header_findings([record])
+    if blank:
+        findings += pixel_findings({}, [record.image_id], {})
+    for text in [*(finding.message for finding in findings if finding.level == "warning"), *notes]:
+        plain = limited(text, PARAMETERS)
+        yield plain.removeprefix("1 image: ").removesuffix(f": {record.image_id}")
 
 
 def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None:
@@ -221,15 +257,17 @@ def read_kept(folder: Path) -> dict[str, Prediction]:
         "trained": (None,),
         "compared": (None, None),
         "blank": (None,),
+        "warnings": (None,),
     }
     for path in sorted(folder.glob("*.npz")):
         arrays = read_pack(path, path.stem, shapes)
         if arrays is None:
             continue
         columns = (arrays[name] for name in shapes)
-        for key, probabilities, trained, compared, blank in zip(*columns, strict=False):
-            prediction = Prediction(probabilities, bool(trained), compared, bool(blank))
-            kept[key.tobytes().hex()] = prediction
+        for key, probabilities, trained, compared, blank, texts in zip(*columns, strict=False):
+            kept[key.tobytes().hex()] = Prediction(
+                probabilities, bool(trained), compared, bool(blank), str(texts)
+            )
     return kept
 
 

@@ -16,7 +16,6 @@ from ..data import (
     ImageRecord,
     ImageSelection,
     check_headers,
-    header_findings,
     list_images,
     report_findings,
     spell_labels,
@@ -41,7 +40,11 @@ PARAMETERS = frozenset({"model", "images", "features", "weights", "out"}).union(
 
 
 def new_images(
-    sources: Sequence[Path], *, reading: Mapping[str, Any], classes: Sequence[str]
+    sources: Sequence[Path],
+    *,
+    reading: Mapping[str, Any],
+    classes: Sequence[str],
+    copies: dict[str, str] | None = None,
 ) -> list[ImageRecord]:
     """Return the images of files, folders and manifests, with their labels if these are classes of the model.
 
@@ -52,6 +55,8 @@ def new_images(
         How images are read from a dataset, see `ImageSelection`.
     classes : sequence of str
         Classes of the model.
+    copies : dict of str to str, optional
+        Gets the paths of files that are left out, since an image of the same id has their content, with this id.
 
     Raises
     ------
@@ -63,7 +68,7 @@ def new_images(
         if source.is_file() and source.suffix.casefold() not in _MANIFESTS:
             of_source = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
-            of_source = _records_of(source, reading)
+            of_source = _records_of(source, reading, {} if copies is None else copies)
         else:
             raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)
         for record in of_source:
@@ -75,7 +80,9 @@ def new_images(
     return with_classes(in_order(records.values()), classes)
 
 
-def _records_of(source: Path, reading: Mapping[str, Any]) -> list[ImageRecord]:
+def _records_of(
+    source: Path, reading: Mapping[str, Any], copies: dict[str, str]
+) -> list[ImageRecord]:
     """Return the images of a folder or manifest, and tell of what is wrong with it."""
     table = ImageSelection(source, **reading).table()
     records = list(table.records)
@@ -91,6 +98,7 @@ def _records_of(source: Path, reading: Mapping[str, Any]) -> list[ImageRecord]:
         if finding.file not in beside
     ]
     report_findings(findings, labels=False)
+    copies |= {finding.copy: finding.file for finding in table.findings if finding.copy}
     return records
 
 
@@ -132,26 +140,16 @@ def check_sizes(
     warned : dict of str to str, optional
         Gets the warnings, by what they are about. Of what it has, none is logged again, whatever it counts.
     notes : dict of str to list of str, optional
-        Gets all warnings of each image, but of unknown micrometres per pixel only if views are in micrometres.
+        Gets the warnings of each image.
     """
     if mpp is not None:
         records = [replace(record, mpp=mpp) for record in records]
     records = with_headers(records)
-    training = TrainingLooks(model, warned)
-    training.warn(records)
+    training = TrainingLooks(model)
+    looks = {record.image_id: training.unlike(record) for record in records}
+    _warn(looks, {} if warned is None else warned)
     if notes is not None:
-        for record in records:
-            looks: dict[str, str] = {}
-            TrainingLooks(model, looks, level=logging.DEBUG).warn([record])
-            if not model.rescales:
-                # unknown micrometres change no answer here, and the log tells of them once
-                looks.pop("mpp", None)
-            texts = [
-                finding.message
-                for finding in header_findings([record])
-                if finding.level == "warning"
-            ]
-            notes[record.image_id] = [*looks.values(), *texts]
+        notes |= {image: [*texts.values()] for image, texts in looks.items()}
     if "mpp" in training.ends:
         least, most = training.ends["mpp"]
         if model.rescales and least == most:
@@ -170,11 +168,7 @@ class TrainingLooks:
         The least and the largest value of each known value of `bchisto.data.Look`.
     """
 
-    def __init__(
-        self, model: Model, warned: dict[str, str] | None = None, *, level: int = logging.WARNING
-    ) -> None:
-        self._level = level
-        self._warned = {} if warned is None else warned
+    def __init__(self, model: Model) -> None:
         self.ends: dict[str, tuple[float, float]] = {}
         self._of_class = by_key(model.bundle.looks, lambda look: look["class"])
         for what, looks in by_key(model.bundle.looks, lambda look: look["what"]).items():
@@ -185,53 +179,50 @@ class TrainingLooks:
                 )
         self._rescales = model.rescales
 
-    def warn(self, records: Sequence[ImageRecord]) -> None:
-        """Warn of images that are unlike those of training, or of which that cannot be told."""
-        self.warn_unlike(records)
-        if "mpp" in self.ends and (len({*self.ends["mpp"]}) == 1 or not self._rescales):
-            self.warn_unknown(records)
+    def unlike(self, record: ImageRecord) -> dict[str, Message]:
+        """Return in what an image is unlike those of training, or that this is not known, by what it is about.
 
-    def warn_unlike(self, records: Sequence[ImageRecord]) -> None:
-        """Warn of images of other bits, sizes or micrometres per pixel, unless the model rescales them."""
-        cure = "export them as those were"
-        self.warn_outside(records, "bits of a sample", "bits", cure=cure)
+        Bits, sizes and micrometres per pixel are compared, unless the model rescales images.
+        """
+        cure = "export in the same way"
+        texts = {"bits": self.outside(record, "bits of a sample", "bits", cure=cure)}
         if not (self._rescales and "mpp" in self.ends):
-            self.warn_outside(records, "sizes", "long", "short", cure=cure)
+            texts["sizes"] = self.outside(record, "sizes", "long", "short", cure=cure)
         if not self._rescales:
-            cure = "the model sees them at another scale; train with views in micrometres"
-            self.warn_outside(records, "micrometres per pixel", "mpp", cure=cure, factor=FAR)
+            cure = "the model sees another scale; train with views in micrometres"
+            what = "micrometres per pixel"
+            texts["scale"] = self.outside(record, what, "mpp", cure=cure, factor=FAR)
+        texts["mpp"] = self._unknown(record)
+        return {what: text for what, text in texts.items() if text is not None}
 
-    def warn_outside(
-        self, records: Sequence[ImageRecord], what: str, *names: str, cure: str, factor: float = 1
-    ) -> None:
-        """Warn of images of which a known value is outside of those of training, by more than a factor."""
+    def outside(
+        self, record: ImageRecord, what: str, *names: str, cure: str, factor: float = 1
+    ) -> Message | None:
+        """Return that a known value is outside of those of training, by more than a factor; else None."""
         if not self.ends.keys() >= {*names}:
-            return
-        unlike = []
-        for record in records:
-            for name in names:
-                least, most = self.ends[name]
-                value = getattr(record.look, name)
-                if value < least / factor or value > most * factor:
-                    unlike.append(record)
-                    break
-        if unlike:
-            self._warn(
-                what,
-                "{} of {} images have other {} than those of training ({}), such as {} with {}; {}",
-                len(unlike),
-                len(records),
-                what,
-                self._in_words(*names),
-                unlike[0].image_id,
-                _value(getattr(unlike[0].look, name) for name in names),
-                cure,
-            )
+            return None
+        values = [getattr(record.look, name) for name in names]
+        for name, value in zip(names, values, strict=True):
+            least, most = self.ends[name]
+            if value < least / factor or value > most * factor:
+                text = "other {} than those of training ({}): {}; {}"
+                return Message(text, what, self._in_words(*names), _value(values), cure)
+        return None
 
-    def _warn(self, what: str, text: str, *values: object) -> None:
-        if what not in self._warned:
-            self._warned[what] = Message(text, *values)
-            _log.log(self._level, "%s", self._warned[what])
+    def _unknown(self, record: ImageRecord) -> Message | None:
+        """Return what follows if the micrometres per pixel are not known; None if nothing does."""
+        ends = {*self.ends.get("mpp", ())}
+        if record.mpp is not None or not ends or (self._rescales and len(ends) > 1):
+            return None  # a model that rescales by several refuses the image
+        follows = "so the scale cannot be compared with that of training"
+        if self._rescales:
+            follows = "and are taken for those of training"
+        return Message(
+            "micrometres per pixel are not known, {} ({})",
+            follows,
+            self._in_words("mpp"),
+            remedies=[Message("{mpp} gives them")],
+        )
 
     def _in_words(self, *names: str) -> str:
         """Return the values of training, of each class if these differ."""
@@ -244,15 +235,22 @@ class TrainingLooks:
             return few(f"{label} {text}" for label, text in texts.items())
         return next(iter(texts.values()), "")
 
-    def warn_unknown(self, records: Sequence[ImageRecord]) -> None:
-        """Warn of images whose micrometres per pixel are not known."""
-        unknown = sum(record.mpp is None for record in records)
-        if unknown:
-            text = (
-                "the micrometres per pixel of {} of {} images are not known, and are taken for those of training "
-                "({}); {mpp} gives them"
-            )
-            self._warn("mpp", text, unknown, len(records), self._in_words("mpp"))
+
+def _warn(looks: Mapping[str, Mapping[str, Message]], warned: dict[str, str]) -> None:
+    """Log in what images are unlike those of training, unless that is in `warned`, which gets it."""
+    unlike: dict[str, list[str]] = {}
+    for image, texts in looks.items():
+        for what in texts:
+            unlike.setdefault(what, []).append(image)
+    for what, images in unlike.items():
+        if what in warned:
+            continue
+        first = images[0]
+        warned[what] = Message("{}: {}", first, looks[first][what])
+        if len(looks) > 1:
+            text = "{} of {} images, such as {}"
+            warned[what] = Message(text, len(images), len(looks), warned[what])
+        _log.warning("%s", warned[what])
 
 
 def _value(numbers: Iterable[float]) -> str:

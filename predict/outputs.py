@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..data import Finding, walk_files
 from ..evaluate.report import known_of
 from .blocks import Predicted
 from .sheet import write_html
-from .table import Tabulated
+from .table import MARKS, TRUTHS, Tabulated
 
 _SHOWN = ("image_id", "label", "p_", "predicted", "confidence", "uncertain", "trained", "outlier")
 """Begins of the columns of the table that a notebook shows."""
@@ -35,8 +35,8 @@ class PredictResult:
         Number of predicted images.
     counts : dict of str to int
         Number of images per predicted class.
-    failures : tuple of (image_id, message)
-        Images that could not be used; also in ``<out>.failures.csv``.
+    failures : dict of str to str
+        Images that could not be used, with the reason; also in ``<out>.failures.csv``.
     banners : tuple of str
         Warnings that every reader must see.
     trained : int or None
@@ -56,14 +56,16 @@ class PredictResult:
     model : Path or None
         The model file, if something was written.
     unchanged : bool
-        Whether nothing was written, since `PredictSettings.update` found nothing new. Counts and verdict are then
-        left out.
+        Whether nothing was written, since `PredictSettings.update` found nothing new; images that could not be used
+        may have failed again. Counts, verdict and duplicates are then left out.
+    duplicates : dict of str to str
+        Paths of files that were left out, since they are copies of an image of the same id, with this id.
     """
 
     path: Path
     images: int
     counts: dict[str, int]
-    failures: tuple[tuple[str, str], ...]
+    failures: dict[str, str]
     banners: tuple[str, ...]
     trained: int | None = None
     called: str = ""
@@ -74,6 +76,7 @@ class PredictResult:
     outliers: str = ""
     model: Path | None = None
     unchanged: bool = False
+    duplicates: dict[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -83,21 +86,32 @@ class PredictResult:
     def summary(self) -> list[str]:
         """Return the result as lines for a terminal."""
         if self.unchanged:
-            return [f"nothing new for {self.path}"]
+            lines = [f"nothing new for {self.path}"]
+            if self.failures:
+                lines.append(f"{counted(len(self.failures), 'image')} cannot be used, as before")
+            return lines
         counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
         first = f"{counted(self.images, 'image')} predicted: {counts}"
-        lines = (first, self.called, self.outliers, self.sureness, *self.banners)
+        copies = ""
+        if self.duplicates:
+            copies = f"left out as copies: {counted(len(self.duplicates), 'file')}"
+        lines = [first, copies, self.called, self.outliers, self.sureness, *self.banners]
         return list(filter(None, lines))
 
     def to_pandas(self) -> Any:
         """Return the table as a `pandas.DataFrame`: probabilities and the like as numbers, all else as texts.
+
+        Marks, ``yes`` or ``no`` in the table, are True or False, as of `Predictions`; None if the model has no rule.
 
         Raises
         ------
         DependencyError
             pandas is not installed.
         """
-        return as_frame(self._columns())
+        columns = self._columns()
+        for name in MARKS & columns.keys():
+            columns[name] = [TRUTHS[cell] for cell in columns[name]]
+        return as_frame(columns)
 
     def _columns(self) -> dict[str, list[Any]]:
         """Return the cells of the table by column; none if there has been nothing to predict."""
@@ -192,7 +206,7 @@ def write_outputs(
         path,
         images=len(shown.trained),
         counts={name: answers.predicted.count(name) for name in bundle.classes},
-        failures=tuple(shown.failures.items()),
+        failures=shown.failures,
         banners=shown.banners,
         trained=None if bundle.training is None else sum(shown.trained),
         called=shown.called,
@@ -202,6 +216,7 @@ def write_outputs(
         outliers="" if shown.outliers is None else shown.outliers.summary,
         model=predicted.model,
         labelled=sum(record.label in bundle.classes for record in table.records),
+        duplicates=predicted.duplicates or {},
     )
 
 

@@ -29,10 +29,7 @@ from .images import advised, check_sizes, new_images
 from .model_file import find_bundle, ready_model
 from .outputs import verdict_of
 from .settings import PredictSettings
-from .table import tabulate
-
-_MARKS = {"yes": True, "no": False}
-
+from .table import MARKS, TRUTHS, tabulate
 
 Marks: TypeAlias = tuple[bool, ...] | None
 """A mark for each image, if the model has any."""
@@ -66,18 +63,20 @@ class Predictions:
     blank : tuple of bool
         Whether each image is of a single colour: its answer then means nothing.
     warnings : tuple of tuple of str
-        Warnings of each image: that its size, bits or scale are not those of training, that its stains were not
-        normalised or are in doubt, or that it shows nothing. They do not depend on the level of the logger.
+        Warnings of each image: that its size, bits or scale are not those of training, or its scale is not known, that
+        its stains were not normalised or are in doubt, or that it shows nothing. They do not depend on the level of the
+        logger, nor on other images.
     columns : dict of str to list of str
         Further columns of the table of ``bchisto predict``, as texts. With ``yes`` or ``no``: ``trained``, ``outlier``,
         ``blank``, ``group_trained``. Also ``called`` (``positive`` or ``negative``), ``outlier_percentile``,
-        ``nearest_training_images``, and ``note`` if models learnt nothing. Those that do not apply are left out.
+        ``nearest_training_images``, ``warnings`` (joined), and ``note`` if models learnt nothing. Those that do not
+        apply are left out.
     banners : tuple of str
         Warnings that every reader must see. Those about patients need images with patients, which arrays have not.
     mixed : str
         What the confidence is worth if patients of the model's folds were mixed; else empty.
     failures : dict of str to str
-        Images that were left out, with the reason.
+        Images that were left out, with the reason, in the order of the images.
     """
 
     image_ids: tuple[str, ...]
@@ -152,8 +151,9 @@ class Predictions:
         columns["predicted"] = self.predicted
         columns["confidence"] = self.confidence
         columns["uncertain"] = self.uncertain
-        for name, cells in self.columns.items():
-            columns[name] = [_MARKS.get(cell, cell) for cell in cells]
+        columns |= self.columns
+        for name in MARKS & self.columns.keys():
+            columns[name] = [TRUTHS[cell] for cell in self.columns[name]]
         if self.outlier_percentile is not None:
             columns["outlier_percentile"] = self.outlier_percentile
         columns["blank"] = self.blank
@@ -171,8 +171,10 @@ class Predictor:
     """A model file that is loaded once and predicts arrays or files.
 
     A pickled one, as for processes of joblib, is its path and its settings: whoever reads it loads the file again.
-    Threads may share one. Arrays and pictures are written to the folder for temporary files while they are read. A
-    warning of sizes, bits or scales is logged only the first time; `Predictions.warnings` has it every time.
+    Threads may share one. The first prediction takes longer than later ones, since the networks are prepared then: a
+    service predicts any image before it answers. Arrays and pictures are written to the folder for temporary files
+    while they are read. A warning of sizes, bits or scales is logged only the first time; `Predictions.warnings` has it
+    every time.
 
     Parameters
     ----------
@@ -268,10 +270,11 @@ class Predictor:
 
         Parameters
         ----------
-        images : sequence of path or ndarray
-            Files, folders, manifests, RGB arrays of uint8 with shape (height, width, 3), and pictures of Pillow, which
-            are converted as files are; but Pillow itself cuts colours of 16 bits to 8. A single one is accepted, and an
-            array of shape (n, height, width, 3) is n images.
+        images : sequence of path, ndarray, PIL.Image.Image or pandas.DataFrame
+            Files, folders, manifests, also as data frames, RGB arrays of uint8 with shape (height, width, 3), and
+            pictures of Pillow, which are converted as files are; but Pillow itself cuts colours of 16 bits to 8. A
+            single one is accepted, and an array of shape (n, height, width, 3) is n images. A path that is given twice
+            has two rows; of copies with one id in a folder or manifest, only one has.
         names : sequence of str, optional
             What to call the images, in `Predictions`, messages and log lines: a different text for each, if none is a
             folder.
@@ -318,9 +321,9 @@ class Predictor:
             for start in range(0, len(records), model.images_per_block):
                 block = records[start : start + model.images_per_block]
                 results |= predict_records(
-                    model, block, ticker=Ticker(None), skip_errors=skip_errors, notes=notes
+                    model, block, ticker=Ticker(None), skip_errors=skip_errors, notes={}
                 )
-            predicted = Predicted(rows, results, bundle, self.path, self.sha256)
+            predicted = Predicted(rows, results, bundle, self.path, self.sha256, notes=notes)
             failures |= predicted.failures
         for text in failures.values():
             if not predicted.usable:
@@ -331,9 +334,8 @@ class Predictor:
         if shown.outliers is not None:
             outlier = shown.outliers.marked
             percentiles = shown.outliers.percentiles
-        image_ids = tuple(record.image_id for record in table.records)
         return Predictions(
-            image_ids=image_ids,
+            image_ids=tuple(record.image_id for record in table.records),
             classes=bundle.classes,
             probabilities=table.probabilities,
             predicted=tuple(table.answers.predicted),
@@ -344,7 +346,7 @@ class Predictor:
             outlier_percentile=percentiles,
             trained=None if bundle.training is None else shown.trained,
             blank=shown.blank,
-            warnings=tuple(tuple(notes[image]) for image in image_ids),
+            warnings=predicted.warnings,
             columns=dict(table.further),
             banners=shown.banners,
             mixed=shown.mixed,

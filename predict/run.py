@@ -21,6 +21,7 @@ from ..core import (
     TextInput,
     converted,
     counted,
+    items_of,
     plain_options,
 )
 from ..core.formats import file_sha256
@@ -41,7 +42,7 @@ from ..core.jobs import (
     set_aside,
 )
 from ..core.runs import RunRecord
-from ..data import ImageRecord
+from ..data import Frame, ImageRecord, frame_file, shown_path
 from ..encoders import weight_options
 from ..featurize import files_of, rehearse
 from .blocks import (
@@ -54,7 +55,7 @@ from .blocks import (
     keep,
     read_kept,
 )
-from .boosted import BoostedModel
+from .boosted import BoostedModel, Notes
 from .images import advised, check_sizes, new_images
 from .model_file import Model, ModelFile, find_bundle, packages_of, ready_model, settled_model
 from .outputs import OutputFiles, PredictResult, failures_of, parts_of, write_outputs
@@ -81,7 +82,7 @@ class _Inputs(NamedTuple):
         """The inputs as options."""
         config: dict[str, object] = {
             "model": str(self.model),
-            "images": list(map(str, self.images)),
+            "images": list(map(shown_path, self.images)),
             "weights": list(self.weights),
         }
         if self.features:
@@ -116,7 +117,7 @@ class _Inputs(NamedTuple):
 
 def predict(
     model: PathInput,
-    images: Many[PathInput] = (),
+    images: Many[PathInput | Frame] = (),
     *,
     features: Many[PathInput] = (),
     out: PathInput,
@@ -130,8 +131,8 @@ def predict(
     ----------
     model : str or Path
         A ``model.bchisto``, or the folder of a run that contains one.
-    images : sequence of path
-        Folders, manifests or image files.
+    images : sequence of path or pandas.DataFrame
+        Folders, manifests or image files. A data frame is a manifest, as of `bchisto.data.ImageSelection`.
     features : sequence of path
         Embeddings instead of images, see `bchisto.featurize.read_embeddings`: for each feature file of the model, a
         file or folder of the same name. They must be of the same kind as in training.
@@ -168,7 +169,7 @@ def predict(
     work = Work.of(work)
     inputs = _Inputs(
         converted(model, "model", Path),
-        converted(images, "images", tuple[Path, ...]),
+        converted(list(map(frame_file, items_of(images))), "images", tuple[Path, ...]),
         converted(features, "features", tuple[Path, ...]),
         weight_options(weights),
     )
@@ -198,7 +199,7 @@ def predict(
         if settings.update:
             empty = outputs.empty_folders(inputs.images)
         if empty and len(empty) == len(inputs.images):
-            return PredictResult(outputs.table, 0, {}, (), (), unchanged=True)
+            return PredictResult(outputs.table, 0, {}, {}, (), unchanged=True)
         inputs = inputs._replace(images=tuple(path for path in inputs.images if path not in empty))
         record = stack.enter_context(outputs.record(config, work, empty=empty))
         stack.enter_context(advised())
@@ -212,7 +213,12 @@ def predict(
             prediction = ImagePrediction.open(call, work, bundle)
         computed = compute(prediction)
     return computed.result or PredictResult(
-        outputs.table, len(prediction.records), {}, (), (), unchanged=computed.unchanged
+        outputs.table,
+        len(prediction.records),
+        {},
+        prediction.refused,
+        (),
+        unchanged=computed.unchanged,
     )
 
 
@@ -261,11 +267,14 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
     work : Work
     records : sequence of ImageRecord
         In the order of the table.
+    refused : dict of str to str
+        Images that cannot be used, as their headers show, with the reason.
     """
 
     call: _Call
     work: Work
     records: Sequence[ImageRecord]
+    refused: dict[str, str]
 
     label = "predict"
     unit = "images"
@@ -290,16 +299,17 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         """Return the predictions of all images."""
 
     def is_written(self, kept: Kept) -> bool:
-        """Return whether the outputs are those of an update, and no image was left out."""
-        if self.rewrites:
-            return False
+        """Return whether the outputs are those of an update."""
         predicted = self.predicted(kept, ())
-        shown = self.tabulate(predicted)
+        return not self.rewrites and self._is_same(predicted, self.tabulate(predicted))
+
+    def _is_same(self, predicted: Predicted, shown: Tabulated) -> bool:
+        """Return whether an update wrote just this, and the same images cannot be used."""
         outputs = self.call.outputs
         written = outputs.written
         same = written | self._content_keys(predicted, shown) == written
         complete = same and all(path.exists() for path in outputs.paths.values())
-        return complete and not shown.failures and not failures_of(outputs.table).exists()
+        return complete and failures_of(outputs.table).exists() == bool(shown.failures)
 
     def tabulate(self, predicted: Predicted) -> Tabulated:
         """Return all that the outputs show."""
@@ -314,6 +324,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
             outputs.name(path): [key_of("report 1", told=content)]
             for path in outputs.paths.values()
         }
+        keys[failures_of(outputs.table).name] = [key_of("failures 1", told=shown.failures)]
         keys[outputs.table.name] = [shown.table.sha256]
         return keys
 
@@ -331,6 +342,9 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
                 raise ImageError(
                     f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
                 )
+            if self._is_same(predicted, shown):  # images that failed were tried again
+                images = len(shown.table.records)
+                return PredictResult(outputs.table, images, {}, shown.failures, (), unchanged=True)
             self.tidy(predicted)
         written = outputs.written
         keys = self._content_keys(predicted, shown)
@@ -391,7 +405,7 @@ class EmbeddingPrediction(TablePrediction):
             features_sha256=embeddings_digest(embeddings),
             images=len(records),
         )
-        return cls(call, work, records, results)
+        return cls(call, work, records, {}, results)
 
     def units(self, *, merges: bool) -> Sequence[ImageUnit]:
         """Return nothing, since nothing is worth being kept."""
@@ -424,21 +438,24 @@ class ImagePrediction(TablePrediction):
     ----------
     file : ModelFile
     model : Model
-    refused : dict of str to str
-        Images that cannot be used, as their headers show, with the reason.
     block : PredictBlock
         Predicts some images in any process.
     warned : tuple of str
         In what the images differ from those of training.
+    notes : dict of str to list of str
+        The same of each image.
+    copies : dict of str to str
+        Paths of files that were left out as copies of an image, with its id.
     saved : dict of str to Prediction
         The predictions that earlier calls kept, by key.
     """
 
     file: ModelFile
     model: Model
-    refused: dict[str, str]
     block: PredictBlock
-    warned: tuple[str, ...] = ()
+    warned: tuple[str, ...]
+    notes: Notes
+    copies: dict[str, str]
     saved: dict[str, Prediction] = field(default_factory=dict)
 
     @classmethod
@@ -452,8 +469,12 @@ class ImagePrediction(TablePrediction):
         """
         file, model = ready_model(bundle, call.inputs.weights)
         call.settings.check(bundle, model.bundle)
+        copies: dict[str, str] = {}
         records = new_images(
-            call.inputs.images, reading=model.bundle.reading, classes=model.bundle.classes
+            call.inputs.images,
+            reading=model.bundle.reading,
+            classes=model.bundle.classes,
+            copies=copies,
         )
         for name, path in call.outputs.paths.items():
             refuse_overwriting(
@@ -463,8 +484,14 @@ class ImagePrediction(TablePrediction):
             )
         skip = work.skip_errors
         warned: dict[str, str] = {}
+        notes: Notes = {}
         usable, refused = check_sizes(
-            records, model=model, mpp=call.settings.mpp, skip_errors=skip, warned=warned
+            records,
+            model=model,
+            mpp=call.settings.mpp,
+            skip_errors=skip,
+            warned=warned,
+            notes=notes,
         )
         file, model = settled_model(
             file,
@@ -475,7 +502,8 @@ class ImagePrediction(TablePrediction):
             record=call.record,
         )
         block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
-        return cls(call, work, usable, file, model, dict(refused), block, tuple(warned.values()))
+        texts = tuple(warned.values())
+        return cls(call, work, usable, dict(refused), file, model, block, texts, notes, copies)
 
     @property
     def step_name(self) -> str:
@@ -573,6 +601,8 @@ class ImagePrediction(TablePrediction):
             self.file.path,
             self.file.sha256,
             self.warned,
+            self.notes,
+            self.copies,
         )
 
     def tidy(self, predicted: Predicted) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..boost import MARKED, MEANING, TRAINING_NAMES, Bundle, Compared, nearest_names
-from ..core import DAMAGE, BchistoError, OutputError, counted, neutral
+from ..core import DAMAGE, BchistoError, OutputError, counted, limited, neutral
 from ..core.formats import Flags, file_sha256, read_rows
 from ..core.jobs import atomic_output
 from ..core.models import BundleFacts
@@ -33,6 +33,12 @@ _log = logging.getLogger(__name__)
 
 TESTED = "predictions.csv"
 """The table of the cross-validation, in the folder of a training."""
+
+MARKS = frozenset({"uncertain", "trained", "group_trained", "outlier", "blank"})
+"""Columns of marks."""
+
+TRUTHS = {"yes": True, "no": False, "": None}
+"""Cells of marks, and what they are in Python."""
 
 Column = tuple[str, list[str]]
 """Name and cells of a column."""
@@ -269,7 +275,7 @@ def tabulate(
     outliers = Outliers.of(bundle, compared, model=predicted.model)
     groups = set(filter(None, (record.group for record in records)))
     seen = groups and groups & groups_beside(predicted.model)
-    columns = _columns(bundle, trained, blank, outliers)
+    columns = _columns(bundle, trained, blank, outliers, predicted.warnings)
     if seen:
         columns.append(_yes_or_no("group_trained", [record.group in seen for record in records]))
     positive = None
@@ -354,9 +360,13 @@ def _banners(
 
 
 def _columns(
-    bundle: BundleFacts, trained: Sequence[bool], blank: Sequence[bool], outliers: Outliers | None
+    bundle: BundleFacts,
+    trained: Sequence[bool],
+    blank: Sequence[bool],
+    outliers: Outliers | None,
+    warnings: Sequence[Sequence[str]],
 ) -> list[Column]:
-    """Return the columns on whether images trained the model, it learnt anything, and they are unlike or blank."""
+    """Return columns: whether images trained the model, it learnt anything, they are unlike or blank; warnings."""
     columns = []
     if bundle.training is not None:
         columns.append(_yes_or_no("trained", trained))
@@ -370,6 +380,10 @@ def _columns(
         columns += outliers.columns
     if any(blank):
         columns.append(_yes_or_no("blank", blank))
+    if any(warnings):
+        # their readers have no options
+        texts = ["; ".join(limited(text, ()) for text in of_image) for of_image in warnings]
+        columns.append(("warnings", texts))
     return columns
 
 

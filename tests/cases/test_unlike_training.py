@@ -52,9 +52,7 @@ def of_16_bits(picture, path):
     cv2.imwrite(str(path.with_suffix(".tif")), np.uint16(np.asarray(picture)[..., ::-1]) * 257)
 
 
-SIZES = (
-    "4 of 4 images have other sizes than those of training (benign 64x64, malignant 96x64), such as"
-)
+SIZES = "other sizes than those of training (benign 64x64, malignant 96x64):"
 
 
 @pytest.mark.parametrize(
@@ -63,12 +61,12 @@ SIZES = (
         (as_it_is, ""),
         (as_jpeg, ""),
         (turned, ""),
-        (twice, f"{SIZES} Fall ä0.png with 128x128; export them as those were"),
-        (longer, f"{SIZES} Fall ä0.tif with 100x64"),
-        (thicker, f"{SIZES} Fall ä0.jpg with 80x72"),
+        (twice, f"4 of 4 images, such as Fall ä0.png: {SIZES} 128x128; export in the same way"),
+        (longer, f"Fall ä0.tif: {SIZES} 100x64"),
+        (thicker, f"Fall ä0.jpg: {SIZES} 80x72"),
         (
             of_16_bits,
-            "4 of 4 images have other bits of a sample than those of training (8), such as Fall ä0.tif with 16",
+            "4 of 4 images, such as Fall ä0.tif: other bits of a sample than those of training (8): 16",
         ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -85,6 +85,7 @@ def test_the_columns_of_a_prediction(boosted, tissue, tmp_path):
         "note",
         "blank",
         "group_trained",
+        "warnings",
         *(name for name, _ in Outliers(np.zeros(0), ()).columns),
     }
     assert columns | optional == names_in(section("Predictions")) - {"predict"}

@@ -15,7 +15,7 @@ from archives import altered
 from bchisto.core import ImageError, OutputError
 from bchisto.core.jobs import Work, in_turn, write_pack
 from bchisto.data import ImageRecord
-from bchisto.predict import ModelFile, PredictSettings, outputs, predict, table
+from bchisto.predict import ModelFile, Predictor, PredictSettings, outputs, predict, table
 from bchisto.predict.blocks import Prediction, image_units, keep, read_kept
 from PIL import Image
 from written_tables import rows_of as rows
@@ -70,7 +70,10 @@ def test_a_key_holds_what_changes_a_prediction_and_nothing_else(record, tmp_path
 def test_what_is_kept_is_read_back_bit_by_bit_and_damage_is_named(tmp_path, caplog):
     predictions = {
         f"{number:064x}": Prediction(
-            np.random.default_rng(number).dirichlet(np.ones(3)), bool(number % 2), np.arange(7.0)
+            np.random.default_rng(number).dirichlet(np.ones(3)),
+            bool(number % 2),
+            np.arange(7.0),
+            warnings="\n".join(["a; ä"] * number),
         )
         for number in range(3)
     }
@@ -80,6 +83,7 @@ def test_what_is_kept_is_read_back_bit_by_bit_and_damage_is_named(tmp_path, capl
     for name, prediction in predictions.items():
         assert kept[name].probabilities.tobytes() == prediction.probabilities.tobytes()
         assert kept[name].trained is prediction.trained
+        assert kept[name].warnings == prediction.warnings
         assert kept[name].compared.tobytes() == prediction.compared.tobytes()
     (pack,) = tmp_path.glob("*.npz")
     whole = pack.read_bytes()
@@ -135,6 +139,51 @@ def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(
     predict(model, [images], out=out, work=Work(jobs=1, overwrite=True))
     assert sum(written) == 12
     assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
+
+
+def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
+    boosted, tissue, tmp_path, written, monkeypatch
+):
+    """As `Predictor` gives them. The column is only there if an image has one."""
+    monkeypatch.setattr("bchisto.featurize.settings._MOST_IMAGES", 2)
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in sorted((tissue / "benign").iterdir())[:3]:
+        shutil.copy(path, images)
+    out, sheet = tmp_path / "p.csv", tmp_path / "s.html"
+    settings = PredictSettings(update=True, html=sheet)
+
+    def night():
+        written.clear()
+        return predict(boosted, images, out=out, settings=settings, work=Work(jobs=1))
+
+    night()
+    assert "warnings" not in rows(out)[0]
+    Image.new("RGB", (96, 96), "white").save(images / "a white.png")
+    Image.new("RGB", (192, 96), (60, 20, 90)).save(images / "large.png")
+    spoil(images / "zz.tif")
+    with pytest.raises(ImageError):
+        night()
+    (images / "zz.tif").unlink()
+    assert written[0] == 2  # in the first block, which is kept
+    result = night()
+    assert written == []  # nothing is predicted again
+    answer = Predictor(boosted).predict(images)
+    texts = {
+        image: "; ".join(texts)
+        for image, texts in zip(answer.image_ids, answer.warnings, strict=True)
+    }
+    assert {row["image_id"]: row["warnings"] for row in rows(out)} == texts
+    assert sum(map(bool, texts.values())) == 2
+    assert "shows nothing" in texts["a white.png"]
+    assert "too little tissue" in texts["a white.png"]
+    sizes = "other sizes than those of training (96x96): 192x96; export in the same way"
+    assert texts["large.png"].startswith(sizes)
+    assert f'<td data-head="Warnings">{texts["large.png"]}</td>' in sheet.read_text()
+    assert night().unchanged
+    pytest.importorskip("pandas")
+    frame = result.to_pandas()
+    assert dict(zip(frame["image_id"], frame["warnings"], strict=True)) == texts
 
 
 def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_images_that_are_gone(
@@ -251,6 +300,54 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     out.write_text(noted)
     assert night() == (2,)
     assert out.read_text() == noted
+
+
+@pytest.mark.parametrize("kind", ["cut", "text"])
+def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, tmp_path, cli, kind):
+    """Also if its header shows it; another image or reason is new, and so is one that can be used by now."""
+    images = shutil.copytree(tissue / "benign", tmp_path / "images")
+    out = tmp_path / "p.csv"
+
+    def spoiled(name):
+        if kind == "text":
+            (images / name).write_text("no image")
+        else:
+            spoil(images / name)
+
+    def night():
+        settings = PredictSettings(update=True)
+        work = Work(jobs=1, skip_errors=True)
+        return predict(boosted, images, out=out, settings=settings, work=work)
+
+    spoiled("a.tif")
+    first = night()
+    assert not first.unchanged
+    assert [*first.failures] == ["a.tif"]
+    before = out.stat().st_mtime_ns
+    again = night()
+    assert again.unchanged
+    assert again.failures == first.failures
+    assert again.images == first.images == 6
+    lines = [f"nothing new for {out}", "1 image cannot be used, as before"]
+    assert again.summary() == lines
+    assert out.stat().st_mtime_ns == before
+    words = ("predict", boosted, "--images", images, "--out", out, "--update", "--skip-errors")
+    code, text, _ = cli(*words, "--jobs", 1)
+    assert (code, text.splitlines()) == (4, lines)
+    spoiled("b.tif")
+    assert [*night().failures] == ["a.tif", "b.tif"]
+    listed = tmp_path / "p.csv.failures.csv"
+    assert [row["image_id"] for row in rows(listed)] == ["a.tif", "b.tif"]
+    listed.unlink()
+    assert not night().unchanged
+    assert listed.exists()
+    (images / "a.tif").unlink()
+    (images / "b.tif").write_bytes(b"x" * 9)
+    assert not night().unchanged
+    assert night().unchanged
+    shutil.copy(sorted((tissue / "malignant").iterdir())[0], images / "b.tif")
+    assert night().summary() != night().summary() == [f"nothing new for {out}"]
+    assert not listed.exists()
 
 
 def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, cli):

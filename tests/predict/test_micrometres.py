@@ -8,9 +8,10 @@ import pytest
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, ImageSelection
 from bchisto.featurize import View, describe_images, featurize
-from bchisto.predict import Predictor
+from bchisto.predict import Predictor, PredictSettings, predict
 from bchisto.predict.model_file import ModelFile, load_model
 from packs import train_small
+from written_tables import rows_of
 
 
 def trained(run, images, settings):
@@ -73,8 +74,8 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
     unknown, err = predicted(cli, models["um"], tissue, tmp_path / "unknown.csv", "--html", sheet)
     assert "(0.5); the option mpp gives them</li>" in sheet.read_text()
     assert (
-        "of 12 of 12 images are not known, and are taken for those of training (0.5); --mpp gives them"
-        in err
+        "12 of 12 images, such as benign/benign00.png: micrometres per pixel are not known, and are taken for those of "
+        "training (0.5); --mpp gives them" in err
     )
     np.testing.assert_array_equal(unknown, same)
     assert not np.array_equal(fine, same)
@@ -94,26 +95,51 @@ def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_pat
 
 
 def test_a_model_of_pixels_warns(cli, models, tissue, tmp_path):
-    _, err = predicted(cli, models["pixels"], tissue, tmp_path / "a.csv", "--mpp", 0.25)
-    assert (
-        "12 of 12 images have other micrometres per pixel than those of training (0.5), such as"
-        in err
-    )
+    far, err = predicted(cli, models["pixels"], tissue, tmp_path / "a.csv", "--mpp", 0.25)
+    text = "benign00.png: other micrometres per pixel than those of training (0.5): 0.25; the model"
+    assert f"12 of 12 images, such as benign/{text} sees another scale; train with" in err
     _, err = predicted(cli, models["pixels"], tissue, tmp_path / "b.csv", "--mpp", 0.42)
     assert "micrometres" not in err
-    _, err = predicted(cli, models["pixels"], tissue, tmp_path / "c.csv")
-    assert "are not known, and are taken for those of training (0.5)" in err
+    unknown, err = predicted(cli, models["pixels"], tissue, tmp_path / "c.csv")
+    assert (
+        "are not known, so the scale cannot be compared with that of training (0.5); --mpp" in err
+    )
+    assert "taken for" not in err
+    # since nothing is rescaled
+    np.testing.assert_array_equal(unknown, far)
 
 
-def test_in_python_unknown_micrometres_are_told_of_a_picture_only_if_they_change_its_answer(
-    models, tissue, caplog
-):
-    unknown = "are not known, and are taken for those of training (0.5)"
-    path = next(tissue.rglob("*.png"))
-    for name, told in (("pixels", 0), ("um", 1)):
+def test_in_python_unknown_micrometres_are_told_of_each_image_and_time(models, tissue, caplog):
+    """With what follows, which differs; logged once."""
+    unknown = "micrometres per pixel are not known, "
+    follows = {
+        "pixels": "so the scale cannot be compared with that of training (0.5)",
+        "um": "and are taken for those of training (0.5)",
+    }
+    paths = sorted(tissue.rglob("*.png"))[:2]
+    for name, what in follows.items():
         predictor = Predictor(models[name])
-        warnings = [predictor.predict(path).warnings[0] for _ in range(2)]
-        assert str(warnings).count(unknown) == 2 * told
+        for _ in range(2):
+            for (text,) in predictor.predict(paths).warnings:
+                assert text == f"{unknown}{what}; `mpp` gives them"
     assert caplog.text.count(unknown) == 2
-    far = Predictor(models["pixels"]).predict(path, mpp=0.25).warnings[0]
-    assert "other micrometres per pixel than those of training" in str(far)
+    (far,) = Predictor(models["pixels"]).predict(paths[0], mpp=0.25).warnings[0]
+    assert far.startswith("other micrometres per pixel than those of training (0.5): 0.25; ")
+    assert not Predictor(models["um"]).predict(paths[0], mpp=0.25).warnings[0]
+
+
+def test_the_table_tells_what_the_option_changes(models, tissue, tmp_path):
+    """Though probabilities are kept, the warnings of each image are those of this call."""
+    out = tmp_path / "p.csv"
+    update = PredictSettings(update=True)
+    for mpp, text in ((None, "are not known"), (0.25, "other micrometres"), (0.5, None)):
+        result = predict(
+            models["pixels"], tissue, out=out, settings=replace(update, mpp=mpp), work=Work(jobs=1)
+        )
+        assert not result.unchanged
+        cells = [row.get("warnings") for row in rows_of(out)]
+        if text is None:
+            assert cells == [None] * 12
+        else:
+            assert all(text in cell for cell in cells)
+            assert "`" not in str(cells)

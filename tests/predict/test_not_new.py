@@ -210,6 +210,6 @@ def test_the_page_says_what_the_terminal_warns_of(run, tissue, tmp_path, complet
     page = tmp_path / "p.html"
     options = ("--out", tmp_path / "p.csv", "--html", page, "--jobs", 1)
     _, err = completed("predict", run / "model.bchisto", tmp_path / "large.png", *options)
-    said = "1 of 1 images have other sizes than those of training"
+    said = "large.png: other sizes than those of training (96x96): 192x144; export in the same way"
     assert said in err
     assert said in page.read_text().partition('id="cautions"')[2].partition("</details>")[0]

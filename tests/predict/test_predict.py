@@ -28,7 +28,7 @@ def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp
     monkeypatch.setattr("bchisto.featurize.prepare.crop_key", by_id)
     result = predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert result.images == 12
-    assert result.failures == ()
+    assert result.failures == {}
     with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
         expected = Bundle.load(model).predict({"tiny-1.0-64": store.features()})
         ids = store.image_ids

@@ -187,7 +187,7 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, cli
                 assert shown == float(cell)
                 assert isinstance(shown, float)
             else:
-                assert shown == cell
+                assert shown == {"yes": True, "no": False}.get(cell, cell)
     settings = replace(settings, update=True)
     again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=Work(jobs=1))
     assert again.summary() == lines
@@ -343,12 +343,42 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     np.testing.assert_array_equal(
         frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities
     )
-    predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
     written = pandas.read_csv(tmp_path / "p.csv")
     np.testing.assert_allclose(written["p_benign"], found.probabilities[:, 0], rtol=1e-12)
     for mark in ("uncertain", "trained"):
         assert frame[mark].dtype == bool
         assert frame[mark].map({True: "yes", False: "no"}).tolist() == written[mark].tolist()
+        of_table = result.to_pandas()[mark]
+        assert of_table.dtype == bool
+        assert of_table.tolist() == frame[mark].tolist()
+
+
+def test_a_data_frame_in_place_of_a_manifest(boosted, predictor, tissue, tmp_path, monkeypatch):
+    """With the columns of a manifest, and paths from the working folder; an error names the row."""
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tissue)
+    files = [str(path.relative_to(tissue)) for path in sorted(tissue.rglob("*.png"))[4:8]]
+    columns = {"path": files, "mpp": 0.5, "patient": list("aabb"), "label": "benign"}
+    frame = pandas.DataFrame(columns)
+    work = Work(jobs=1)
+    settings = PredictSettings(update=True)
+    result = predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work)
+    rows = rows_of(tmp_path / "p.csv")
+    assert [row["label"] for row in rows] == ["benign"] * 4
+    assert [row["group"] for row in rows] == list("aabb")
+    assert predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work).unchanged
+    record = json.loads((tmp_path / "p.csv.run.json").read_text())
+    assert record["records"][-1]["config"]["images"] == ["data frame"]
+    answer = predictor.predict(frame)
+    assert list(answer.image_ids) == [row["image_id"] for row in rows]
+    np.testing.assert_array_equal(answer.probabilities, predictor.predict_proba(files))
+    assert predictor.predict([frame, files[0]]).image_ids[:4] == answer.image_ids
+    assert result.images == 4
+    wrong = frame.assign(path=[*files[:2], "gone.png", files[3]])
+    for call in (predictor.predict, lambda bad: predict(boosted, bad, out=tmp_path / "q.csv")):
+        with pytest.raises(InputError, match=r"^data frame, row 2: .*gone.png"):
+            call(wrong)
 
 
 def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
@@ -432,19 +462,20 @@ def test_a_bad_image_is_told_from_a_bad_option(predictor, tmp_path):
 
 def test_a_message_comes_once_from_a_predictor(tissue, tmp_path, caplog):
     """Whatever it counts; of something else it is another message."""
-    from bchisto.predict.images import TrainingLooks
+    from bchisto.predict.images import TrainingLooks, _warn
 
     ends = {"class": "a", "least": 0.5, "most": 0.5}
     bundle = SimpleNamespace(looks=[{"what": what, **ends} for what in ("mpp", "bits")])
     warned = {}
     images = [ImageRecord(name, tmp_path / name, None) for name in "ab"]
+    looks = TrainingLooks(SimpleNamespace(bundle=bundle, rescales=True))
     for count in (1, 2, 1):
-        looks = TrainingLooks(SimpleNamespace(bundle=bundle, rescales=True), warned)
-        looks.warn_unknown(images[:count])
+        _warn({image.image_id: looks.unlike(image) for image in images[:count]}, warned)
     assert [record.getMessage() for record in caplog.records] == list(warned.values())
     assert len(warned) == 1
     header = read_header(sorted(tissue.rglob("*.png"))[0])
-    looks.warn_unlike([replace(images[0], header=header)])
+    assert "bits" not in looks.unlike(replace(images[0], mpp=0.5))
+    _warn({"a": looks.unlike(replace(images[0], header=header))}, warned)
     assert len(caplog.records) == len(warned) == 2
 
 
@@ -470,7 +501,7 @@ def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_
     assert "bchisto-" not in " ".join(kept.failures.values())
     work = Work(jobs=1, skip_errors=True)
     result = predict(boosted, [*images[:2], cut], out=tmp_path / "p.csv", work=work)
-    for image, reason in result.failures:
+    for image, reason in result.failures.items():
         assert kept.failures[image] == reason
     assert len(result.failures) == 2
     gone = predictor.predict(["gone.png", files[0]], skip_errors=True)
@@ -501,16 +532,20 @@ def test_warnings_of_an_image_stand_in_its_answer(boosted, tissue, tmp_path, cap
         Predictor(boosted).predict([image])
         name = found.image_ids[place]
         logged = [
-            text.removeprefix(f"{name}: ").replace("array0", name)
-            for text in (record.getMessage().replace("array0: ", "") for record in caplog.records)
+            text.removeprefix("1 image: ").removesuffix(": array0").removesuffix(f": {name}")
+            for text in (
+                record.getMessage().removeprefix("array0: ").removeprefix(f"{name}: ")
+                for record in caplog.records
+            )
         ]
         assert sorted(found.warnings[place]) == sorted(logged), name
     sound, deep, of_large, of_white = map(" ".join, found.warnings)
     assert sound == ""
     assert "of 16 bits, so that it is read as nearly black" in deep
-    assert "other sizes than those of training" in of_large
+    sizes = "other sizes than those of training (96x96): 192x192; export in the same way"
+    assert of_large == sizes
     assert "shows nothing" in of_white
-    assert "used without stain normalisation: array3" in of_white
+    assert of_white.endswith("too little tissue, used without stain normalisation")
     json.dumps(found.warnings)
     pytest.importorskip("pandas")
     assert found.to_pandas()["warnings"].tolist() == ["; ".join(of) for of in found.warnings]
@@ -539,6 +574,7 @@ def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
     found = Predictor(boosted).predict([*files, np.full((96, 96, 3), 255, np.uint8)])
     assert {*found.columns} >= {"called", "trained"}
     assert found.columns.pop("blank") == ["no"] * 3 + ["yes"]
+    assert found.columns.pop("warnings") == ["; ".join(texts) for texts in found.warnings]
     for name, cells in found.columns.items():
         assert [row[name] for row in rows] == cells[:3], name
     assert found.blank == (False, False, False, True)
@@ -603,7 +639,8 @@ def test_images_go_by_the_names_that_the_caller_gives(
     assert {*found.failures} == {*names[3:]}
     for name, text in found.failures.items():
         assert text.startswith(f"{name}: "), text
-    assert "used without stain normalisation: cut.png" in " ".join(found.warnings[1])
+    assert "array1" not in str(found.warnings[1])
+    assert "cut.png" not in str(found.warnings[1])
     assert "without stain normalisation: cut.png" in caplog.text
     assert "left out: /tmp/x: 40x40" in caplog.text
     assert "array1" not in caplog.text + str(found)
@@ -614,6 +651,27 @@ def test_images_go_by_the_names_that_the_caller_gives(
         assert str(refusal.value).startswith(f"{name}: ")
     assert predictor.predict(file, names="only").image_ids == ("only",)
     assert [path.name for path in tmp_path.iterdir()] == ["cut.png"]
+
+
+def test_a_file_with_several_names_fails_under_each(predictor, tissue, tmp_path):
+    """Each reason names its own image, in the order of the images, whether a file is there, a header, or decoded."""
+    file = sorted(tissue.rglob("*.png"))[0]
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(file.read_bytes()[:4000])
+    small = np.zeros((40, 40, 3), np.uint8)
+    images = [cut, bad, "gone.png", file, bad, small, cut, "gone.png"]
+    names = ["c1", "b1", "g1", str(bad), "b2", "gone.png", "c2", "g2"]
+    answer = predictor.predict(images, names=names, skip_errors=True)
+    assert [*answer.failures] == [name for name in names if name != str(bad)]
+    for name, text in answer.failures.items():
+        assert text.startswith(f"{name}: "), text
+    assert answer.image_ids == (str(bad),)
+    plain = predictor.predict([*images[:4], small], skip_errors=True)
+    assert [*plain.failures] == ["cut.png", "bad.png", "gone.png", "array4"]
+    with pytest.raises(ImageError, match="^none of the 2 images can be used; first: b1: "):
+        predictor.predict([bad, bad], names=["b1", "b2"], skip_errors=True)
 
 
 @pytest.mark.parametrize("names", [[], ["a"], ["a", "a"], ["a", ""], ["a", "b\n"], ["a", "b", "c"]])

@@ -99,3 +99,22 @@ def test_the_key_is_that_of_shape_and_pixels(tissue):
     assert [crop_key(record, image, crop_seed=rule) for rule in CROP_SEEDS] == ["x", expected]
     with pytest.raises(InputError, match="crop_seed name: choose one of id, pixels"):
         crop_key(record, image, crop_seed="name")
+
+
+def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tissue, tmp_path):
+    """Of rows of one id, of which one is used."""
+    files = sorted(tissue.rglob("*.png"))[:2]
+    lines = ["path,image_id"]
+    for name, file, image in (("a.png", 0, "x"), ("b.png", 0, "x"), ("c.png", 1, "y")):
+        shutil.copy(files[file], tmp_path / name)
+        lines.append(f"{name},{image}")
+    (tmp_path / "images.csv").write_text("\n".join(lines))
+    work = Work(jobs=1)
+    result = predict(boosted, tmp_path / "images.csv", out=tmp_path / "p.csv", work=work)
+    copy = tmp_path / "b.png"
+    assert result.duplicates == {str(copy): "x"}
+    assert result.images == 2
+    assert result.summary()[1] == "left out as copies: 1 file"
+    result = predict(boosted, files, out=tmp_path / "q.csv", work=work)
+    assert result.duplicates == {}
+    assert "copies" not in str(result.summary())

@@ -469,7 +469,7 @@ def test_an_image_of_another_size_than_in_training_is_marked(page, flat):
     page.add(own.name, own.read_bytes())
     page.add("larger.png", larger.getvalue())
     images = page.wait()
-    text = "other sizes than those of training (96x96), such as larger.png with 200x150"
+    text = "larger.png: other sizes than those of training (96x96): 200x150"
     assert any(text in note for note in images["larger.png"]["notes"])
     assert not any("of training (" in note for note in images[own.name]["notes"])
 
