@@ -169,6 +169,15 @@ def converted(value: Any, name: str, kind: Any) -> Any:
     return value
 
 
+def _whole_number(value: Any) -> int | None:
+    """Return a whole number, also 2.0 of a column of pandas with gaps; None if it is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if hasattr(value, "__index__"):
+        return operator.index(value)
+    return None
+
+
 def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
     """Convert a value to a path, a text, a number or a boolean; numbers of NumPy are taken, too."""
     if kind in (Path, str) and isinstance(value, (str, os.PathLike)):
@@ -176,10 +185,10 @@ def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
         if text or kind is str:  # an empty path would be the working folder
             return kind(text)
     is_flag = isinstance(value, bool)
-    if kind in (int, str) and isinstance(value, float) and value.is_integer():
-        return kind(int(value))
-    if kind in (int, str) and hasattr(value, "__index__") and not is_flag:
-        return kind(operator.index(value))
+    if kind in (int, str) and not is_flag:
+        number = _whole_number(value)
+        if number is not None:
+            return kind(number)
     is_text = isinstance(value, (str, bytes))
     if kind is float and hasattr(value, "__float__") and not is_flag and not is_text:
         if not math.isfinite(value):
