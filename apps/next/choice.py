@@ -284,8 +284,10 @@ class _Round:
     def _note(self, name: str, mark: str, reason: str) -> None:
         """Note how an image was chosen, and why; its picture is empty if its file is not known, or gone."""
         picture = ""
-        with suppress(ImageError, OSError):
-            picture = thumbnail(decode_image(self.table.cells["path"][name]))
+        path = self.table.cells["path"][name]
+        if path:
+            with suppress(ImageError, OSError):
+                picture = thumbnail(decode_image(path))
         self.marks[name] = mark
         self.table.cells["why"][name] = reason
         self.images.append(NextImage(name, mark, reason, picture))

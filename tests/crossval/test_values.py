@@ -51,7 +51,7 @@ DESCRIBED = FeaturizeSettings(
     seed=7,
 )
 BOOSTED = BoostSettings(
-    ["svm", "logistic"],
+    ["svm", "lightgbm"],
     2,
     "quick",
     params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7},

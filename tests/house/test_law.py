@@ -38,7 +38,7 @@ TOKENS = {
     "apps/check": 6_047,
     "apps/doctor": 4_343,
     "apps/explain": 14_710,
-    "apps/next": 4_860,
+    "apps/next": 4_870,
     "apps/recipes": 25_049,
     "apps/serve": 13_035,
     "apps/slides": 22_240,
@@ -52,7 +52,7 @@ TOKENS = {
     "evaluate": 47_000,
     "featurize": 30_800,
     "finetune": 21_827,
-    "predict": 17_080,
+    "predict": 17_120,
     "root": 2_032,
     "stains": 6_457,
 }

@@ -34,8 +34,10 @@ def bundle_of(kind, run, tissue):
             mode=kind,
         )
         featurize(tissue, out=run, settings=described, work=Work(jobs=1))
-        head = {"exact": "svm", "dense": "lightgbm"}[kind]
-        settings = BoostSettings(head, seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4})
+        settings = BoostSettings("svm")
+        if kind == "dense":
+            small = {"min_data_in_leaf": 2, "num_iterations": 4}
+            settings = BoostSettings(seeds=1, params=small)
         (result,) = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1))
     return result.folder / "model.bchisto"
 
