@@ -237,7 +237,7 @@ def image_files(
                     path_of[name] = str(path)
                 try:
                     if is_file:
-                        batch = list(of_paths([_present(path)]))
+                        batch = _in_rows(of_paths([_present(path)]), image)
                     else:
                         batch = [save_image(image, path)]
                 except (ImageError, MissingInputError) as error:
@@ -256,6 +256,15 @@ def image_files(
             reasons = {name: renamed(text, name) for name, text in failures.items() if text}
             failures.clear()
             failures |= reasons
+
+
+def _in_rows(records: Iterable[ImageRecord], source: Any) -> list[ImageRecord]:
+    """Return the records of a folder or manifest, in its order; refuse a data frame with several rows of an image."""
+    ordered = sorted(records, key=lambda record: record.line)
+    if hasattr(source, "to_csv") and len(ordered) < len(source):
+        text = "{images}: the {} rows of the data frame are of {} images; give a row for each image"
+        raise InputError(text, len(source), len(ordered))
+    return ordered
 
 
 def _keep_places(records: Iterable[ImageRecord], failures: dict[str, str]) -> None:

@@ -303,6 +303,7 @@ class ImageSelection(Settings):
         }
         with reworded(lambda text: text.replace(str(self.images), shown_path(self.images))):
             dataset = read_images(self.images, **options)
+        dataset = replace(dataset, root=Path(shown_path(self.images)))
         if self.only is not None:
             dataset = only_listed(dataset, self.only)
         pictures = other_pictures([record.image_id for record in dataset.records])

@@ -296,7 +296,9 @@ def check_shares(where: str, shares: Mapping[str, float]) -> None:
             raise InputError(f"{where}: {column} is {share}, not a probability between 0 and 1")
     total = sum(shares.values())
     if not math.isclose(total, 1.0, abs_tol=_SUM_TOLERANCE):
-        raise InputError(f"{where}: the probabilities sum to {total:.4g}, not 1")
+        raise InputError(
+            f"{where}: the probabilities sum to {total:.4g}, not 1; give more digits, or divide each row by its sum"
+        )
 
 
 class Answers(NamedTuple):

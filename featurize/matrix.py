@@ -13,7 +13,7 @@ from .store import open_store
 
 
 class FeatureMatrix(NamedTuple):
-    """The features of images.
+    """The features of images, not in the order of a manifest: other columns are joined by `names`.
 
     Attributes
     ----------

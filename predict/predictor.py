@@ -31,8 +31,21 @@ from .outputs import verdict_of
 from .settings import PredictSettings
 from .table import MARKS, TRUTHS, tabulate
 
-Marks: TypeAlias = tuple[bool, ...] | None
-"""A mark for each image, if the model has any."""
+Marks: TypeAlias = Flags | None
+"""A mark for each image, bool of shape (n,), if the model has any."""
+
+
+_BY_IMAGE = (
+    "predicted",
+    "confidence",
+    "uncertain",
+    "called",
+    "outlier",
+    "outlier_percentile",
+    "blank",
+    "trained",
+)
+"""Arrays of `Predictions` with a value for each image."""
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single answer
@@ -46,21 +59,21 @@ class Predictions:
     classes : tuple of str
         Order of the probabilities.
     probabilities : ndarray of float64, shape (n, classes)
-    predicted : tuple of str
+    predicted : ndarray of str, shape (n,)
         The most probable class of each image.
     confidence : ndarray of float64, shape (n,)
         The calibrated probability of the predicted class.
-    uncertain : tuple of bool or None
+    uncertain : ndarray of bool, shape (n,), or None
         Whether each image is marked as uncertain; None if the model has no rule for it.
-    called : tuple of bool or None
+    called : ndarray of bool, shape (n,), or None
         Whether each image is positive at the operating point; None if the model has none.
-    outlier : tuple of bool or None
+    outlier : ndarray of bool, shape (n,), or None
         Whether each image is marked as unlike the training images; None if the model file has no reference for it.
     outlier_percentile : ndarray of float64, shape (n,), or None
         For each image, the percentage of left-out training images that were nearer to the other training images.
-    trained : tuple of bool or None
+    trained : ndarray of bool, shape (n,), or None
         Whether each image trained the models; None if the model file does not record its training images.
-    blank : tuple of bool
+    blank : ndarray of bool, shape (n,)
         Whether each image is of a single colour: its answer then means nothing.
     warnings : tuple of tuple of str
         Warnings of each image: that its size, bits or scale are not those of training, or its scale is not known, that
@@ -82,14 +95,14 @@ class Predictions:
     image_ids: tuple[str, ...]
     classes: tuple[str, ...]
     probabilities: Floats
-    predicted: tuple[str, ...]
+    predicted: Array
     confidence: Floats
     uncertain: Marks
     called: Marks
     outlier: Marks
     outlier_percentile: Floats | None
     trained: Marks
-    blank: tuple[bool, ...]
+    blank: Flags
     warnings: tuple[tuple[str, ...], ...]
     columns: dict[str, list[str]]
     banners: tuple[str, ...]
@@ -100,39 +113,29 @@ class Predictions:
         return len(self.image_ids)
 
     def __repr__(self) -> str:
-        return f"Predictions({len(self)} images, {dict(Counter(self.predicted))})"
+        return f"Predictions({len(self)} images, {dict(Counter(self.predicted.tolist()))})"
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield each image as a dict that `json.dumps` takes.
 
-        Its keys are ``image_id``, ``predicted``, ``confidence``, ``probabilities`` (a dict by class), ``uncertain``,
-        ``called``, ``outlier``, ``outlier_percentile``, ``blank``, ``trained`` and ``warnings``. As in the attributes,
-        None is what the model cannot tell.
+        Its keys are ``image_id``, ``predicted``, ``confidence``, ``uncertain``, ``called``, ``outlier``,
+        ``outlier_percentile``, ``blank``, ``trained``, ``probabilities`` (a dict by class) and ``warnings``. As in the
+        attributes, None is what the model cannot tell.
         """
-        percentiles = None
-        if self.outlier_percentile is not None:
-            percentiles = self.outlier_percentile.tolist()
-        columns: dict[str, Any] = {
-            "image_id": self.image_ids,
-            "predicted": self.predicted,
-            "confidence": self.confidence.tolist(),
-            "probabilities": [
-                dict(zip(self.classes, row, strict=True)) for row in self.probabilities.tolist()
-            ],
-            "uncertain": self.uncertain,
-            "called": self.called,
-            "outlier": self.outlier,
-            "outlier_percentile": percentiles,
-            "blank": self.blank,
-            "trained": self.trained,
-            "warnings": self.warnings,
-        }
-        for index in range(len(self)):
-            yield {name: cells and cells[index] for name, cells in columns.items()}
+        columns: dict[str, Any] = {"image_id": self.image_ids}
+        for name in _BY_IMAGE:
+            values = getattr(self, name)
+            columns[name] = [None] * len(self) if values is None else values.tolist()
+        columns["probabilities"] = [
+            dict(zip(self.classes, row, strict=True)) for row in self.probabilities.tolist()
+        ]
+        columns["warnings"] = self.warnings
+        for cells in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, cells, strict=True))
 
     def __array__(self, *kind: Any, **copy: Any) -> Array:
         """Return the predicted classes as an array of texts, so that the metrics of scikit-learn take predictions."""
-        return np.array(self.predicted)
+        return self.predicted
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`: image_id, p_CLASS, predicted, confidence, uncertain, `columns`, blank, warnings.
@@ -264,7 +267,7 @@ class Predictor:
         mpp: float | None = None,
         skip_errors: bool = False,
     ) -> Predictions:
-        """Predict images. The order is kept.
+        """Predict images. The order is kept, also of the rows of a data frame or manifest; a folder is sorted.
 
         The probabilities equal those of ``bchisto predict``, since random crops are seeded by the pixels of an image.
 
@@ -338,14 +341,14 @@ class Predictor:
             image_ids=tuple(record.image_id for record in table.records),
             classes=bundle.classes,
             probabilities=table.probabilities,
-            predicted=tuple(table.answers.predicted),
+            predicted=np.array(table.answers.predicted),
             confidence=table.answers.confidence,
-            uncertain=_marks(table.answers.unsure),
-            called=_marks(shown.positive),
-            outlier=_marks(outlier),
+            uncertain=table.answers.unsure,
+            called=shown.positive,
+            outlier=outlier,
             outlier_percentile=percentiles,
-            trained=None if bundle.training is None else shown.trained,
-            blank=shown.blank,
+            trained=None if bundle.training is None else np.array(shown.trained),
+            blank=np.array(shown.blank),
             warnings=predicted.warnings,
             columns=dict(table.further),
             banners=shown.banners,
@@ -356,11 +359,6 @@ class Predictor:
     def predict_proba(self, images: Many[Image], *, mpp: float | None = None) -> Floats:
         """Return only the probabilities of `predict`, float64 of shape (n, classes); `classes_` has their order."""
         return self.predict(images, mpp=mpp).probabilities
-
-
-def _marks(values: Flags | None) -> Marks:
-    """Return marks as plain truth values; None if there are none."""
-    return None if values is None else tuple(values.tolist())
 
 
 def _distinct(images: Sequence[ImageRecord]) -> list[ImageRecord]:

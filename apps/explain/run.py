@@ -38,7 +38,7 @@ from ...core.jobs import (
 )
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
-from ...data import ImageRecord, ImageSelection, record_sha256
+from ...data import Frame, ImageRecord, ImageSelection, frame_file, record_sha256, shown_path
 from ...encoders import weight_options
 from ...evaluate.report import known_of
 from ...predict import (
@@ -93,7 +93,7 @@ class ExplainResult(NamedTuple):
 
 def explain(
     model: PathInput,
-    images: ImageSelection | Many[PathInput] = (),
+    images: ImageSelection | Many[PathInput | Frame] = (),
     *,
     out: PathInput,
     settings: ExplainSettings | Sequence[ExplainSettings],
@@ -107,8 +107,9 @@ def explain(
     ----------
     model : str or Path
         A ``model.bchisto``, or the folder of a run that contains one.
-    images : sequence of path, or ImageSelection
-        Folders, manifests or image files, or images of a dataset. Empty for a method that needs no images.
+    images : sequence of path or pandas.DataFrame, or ImageSelection
+        Folders, manifests, also as data frames, or image files, or images of a dataset. Empty for a method that needs
+        no images.
     out : str or Path
         A folder. Its subfolder ``<method>/`` gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
         ``index.html``, ``explain.csv``, and ``failures.csv`` if images failed.
@@ -140,7 +141,7 @@ def explain(
     if isinstance(images, ImageSelection):
         selection = images
         images = images.images
-    paths = converted(images, "images", tuple[Path, ...])
+    paths = converted(list(map(frame_file, items_of(images))), "images", tuple[Path, ...])
     weights_given = weight_options(weights)
     work = Work.of(work)
     bundle = find_bundle(model)
@@ -161,7 +162,7 @@ def explain(
             raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
         "model": str(bundle),
-        "images": list(map(str, paths)),
+        "images": list(map(shown_path, paths)),
         "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings[0], work),

@@ -291,7 +291,7 @@ def test_tables_are_equal_only_to_themselves():
         ({"probabilities": np.empty((0, 2))}, r"a row per image .* not the shape \(0, 2\)"),
         (
             {"probabilities": [[1, 0]] * 3 + [[0.5, 0.4]]},
-            "in row 3: the probabilities sum to 0.9, not",
+            "in row 3: the probabilities sum to 0.9, not 1; give more digits, or divide each row by",
         ),
         ({"probabilities": [[1, 0], [1.2, -0.2]] * 2}, "in row 1: a is 1.2, not a probability"),
         ({"probabilities": [[np.nan, 0.5]] * 4}, "in row 0: a is nan, not a probability between"),

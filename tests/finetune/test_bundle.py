@@ -72,7 +72,7 @@ def test_blocks_processes_and_arrays_change_nothing(tuned, tissue, tmp_path):
     found = Predictor(tuned).predict([decode_image(files[5]), files[4]])
     expected = [whole[path.name] for path in (files[5], files[4])]
     np.testing.assert_allclose(found.probabilities[:, 0], expected, rtol=1e-5)
-    assert found.trained == (True, True)
+    assert found.trained.tolist() == [True, True]
     assert found.outlier is None
     white = np.full_like(decode_image(files[0]), 255)
     _, notes = Predictor(tuned).predict([files[4], white]).warnings

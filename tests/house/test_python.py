@@ -241,7 +241,7 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
     assert set(names["metrics"]["tables"]) == {"mine"}
     assert (tmp_path / "evaluation" / "report.html").is_file()
     assert (tmp_path / "sheet.html").is_file()
-    assert names["predictions"].trained == (True, True)  # a copy of an image that trained
+    assert names["predictions"].trained.tolist() == [True, True]  # a copy of an image that trained
     np.testing.assert_array_equal(
         names["predictions"].probabilities[0], names["predictions"].probabilities[1]
     )
@@ -496,6 +496,7 @@ def test_a_data_frame_of_images_is_read_as_its_manifest_in_the_working_folder(
         entry.config["images"] for entry in read_run("run") if entry.command == "featurize"
     } == {"data frame"}
     assert repr(ImageSelection(frame)) == "ImageSelection('data frame')"
+    assert repr(ImageSelection(frame).read()).startswith("Dataset('csv', 'data frame', {")
 
 
 def test_images_become_a_data_frame_and_return_with_other_labels(tissue):

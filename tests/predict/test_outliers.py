@@ -65,7 +65,7 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
         assert len(set(nearest)) == 3
         assert set(nearest) <= names
     found = Predictor(model).predict([*known, new / "noise.png"])
-    assert found.outlier == (False,) * 4 + (True,)
+    assert found.outlier.tolist() == [False] * 4 + [True]
     assert found.outlier_percentile[-1] == 100
     assert found.columns["outlier"] == ["no"] * 4 + ["yes"]
     meaning = (

@@ -59,8 +59,8 @@ def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue,
     for row, file in zip(found.probabilities, (files[1], files[0], files[3]), strict=True):
         np.testing.assert_array_equal(row, expected[file.relative_to(tissue).as_posix()])
     assert found.probabilities.dtype == np.float64
-    assert found.trained == (True, True, True)
-    assert found.predicted == tuple(
+    assert found.trained.tolist() == [True] * 3
+    assert tuple(found.predicted) == tuple(
         found.classes[place] for place in found.probabilities.argmax(axis=1)
     )
     said = {row["image_id"]: row for row in rows_of(tmp_path / "p.csv")}
@@ -78,7 +78,7 @@ def test_one_many_folders_and_stacks(predictor, tissue):
     assert predictor.predict(files[0]).image_ids == ("benign00.png",)
     assert len(predictor.predict(one)) == 1
     stack = predictor.predict(np.stack([one, changed]))
-    assert stack.trained == (True, False)
+    assert stack.trained.tolist() == [True, False]
     assert len(predictor.predict(tissue)) == 12
     assert (
         predictor.predict([one]).probabilities.tolist()
@@ -273,14 +273,14 @@ def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
     predictor = Predictor(boosted, threshold=0.9)
     for again in (predictor, pickle.loads(pickle.dumps(predictor))):
         found = again.predict(tissue)
-        assert found.called == tuple(expected)
+        assert found.called.tolist() == list(expected)
         assert again.threshold == 0.9
     assert (found.probabilities[:, 1] >= 0.9).tolist() == expected
     assert predictor.positive == ("malignant",)
     bundle = Bundle.load(predictor.path)
     assert predictor.temperature == bundle.temperature
     assert predictor.sha256 == file_sha256(predictor.path)
-    assert Predictor(boosted).predict(tissue).called != found.called
+    assert Predictor(boosted).predict(tissue).called.tolist() != found.called.tolist()
     with pytest.raises(InputError, match="`threshold` and `sensitivity`: give one of them"):
         Predictor(boosted, threshold=0.5, sensitivity=0.9)
     with pytest.raises(InputError, match=r"has no threshold for the `sensitivity` 0\.123"):
@@ -377,8 +377,36 @@ def test_a_data_frame_in_place_of_a_manifest(boosted, predictor, tissue, tmp_pat
     assert result.images == 4
     wrong = frame.assign(path=[*files[:2], "gone.png", files[3]])
     for call in (predictor.predict, lambda bad: predict(boosted, bad, out=tmp_path / "q.csv")):
-        with pytest.raises(InputError, match=r"^data frame, row 2: .*gone.png"):
+        with pytest.raises(InputError, match=r"^data frame, row at position 2: .*gone.png"):
             call(wrong)
+    with pytest.raises(
+        InputError, match="the 5 rows of the data frame are of 4 images; give a row"
+    ):
+        predictor.predict(pandas.concat([frame, frame[:1]]))
+
+
+def test_the_order_of_rows_is_kept(predictor, tissue, tmp_path):
+    """Of data frames and manifests, whatever the names: their probabilities come without names, too."""
+    pandas = pytest.importorskip("pandas")
+    files = sorted(tissue.rglob("*.png"))[:5]
+    shuffled = [files[position] for position in (3, 0, 4, 1, 2)]
+    frame = pandas.DataFrame({"path": list(map(str, shuffled))}, index=list("zyxwv"))
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    expected = predictor.predict_proba(shuffled)
+    assert len(np.unique(expected[:, 0])) == 5
+    for images in (frame, tmp_path / "m.csv"):
+        np.testing.assert_array_equal(predictor.predict_proba(images), expected)
+
+
+def test_marks_are_masks(predictor, tissue):
+    """As arrays of truth values: a tuple of them would choose rows 0 and 1."""
+    answer = Predictor(predictor.path, threshold=0.5).predict(tissue)
+    for mark in (answer.called, answer.uncertain, answer.trained, answer.blank):
+        assert mark.dtype == bool
+        assert len(answer.probabilities[mark]) == mark.sum()
+    assert len(answer.confidence[answer.predicted == "benign"]) == answer.predicted.tolist().count(
+        "benign"
+    )
 
 
 def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
@@ -562,7 +590,10 @@ def test_an_image_is_decoded_once(predictor, tissue, monkeypatch):
 
     monkeypatch.setattr(decode, "decode_image", counted)
     white = np.full((96, 96, 3), 255, np.uint8)
-    assert predictor.predict([sorted(tissue.rglob("*.png"))[0], white]).blank == (False, True)
+    assert predictor.predict([sorted(tissue.rglob("*.png"))[0], white]).blank.tolist() == [
+        False,
+        True,
+    ]
     assert decoded == ["benign00.png", "array1"]
 
 
@@ -577,7 +608,7 @@ def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
     assert found.columns.pop("warnings") == ["; ".join(texts) for texts in found.warnings]
     for name, cells in found.columns.items():
         assert [row[name] for row in rows] == cells[:3], name
-    assert found.blank == (False, False, False, True)
+    assert found.blank.tolist() == [False, False, False, True]
     pytest.importorskip("pandas")
     frame = found.to_pandas()
     assert frame["called"].tolist() == found.columns["called"]
@@ -714,9 +745,9 @@ def test_an_answer_is_rows_for_json(boosted, tissue):
     answer = Predictor(boosted).predict([sorted(tissue.rglob("*.png"))[0], white])
     rows = json.loads(json.dumps(list(answer)))
     assert len(rows) == len(answer)
-    keys = "image_id predicted confidence probabilities uncertain called outlier outlier_percentile"
+    keys = "image_id predicted confidence uncertain called outlier outlier_percentile blank trained"
     for index, row in enumerate(rows):
-        assert list(row) == [*keys.split(), "blank", "trained", "warnings"]
+        assert list(row) == [*keys.split(), "probabilities", "warnings"]
         shares = answer.probabilities[index]
         assert row["probabilities"] == dict(zip(answer.classes, shares, strict=True))
         assert row["confidence"] == answer.confidence[index]
@@ -728,10 +759,16 @@ def test_an_answer_is_rows_for_json(boosted, tissue):
     assert rows[1]["blank"] is True
     assert rows[1]["warnings"]
     marked = replace(
-        answer, outlier=(False, True), outlier_percentile=np.array([0.0, 99.5]), called=None
+        answer,
+        outlier=np.array([False, True]),
+        outlier_percentile=np.array([0.0, 99.5]),
+        called=None,
     )
     rows = json.loads(json.dumps(list(marked)))
     assert [row["outlier"] for row in rows] == [False, True]
     assert [row["outlier_percentile"] for row in rows] == [0.0, 99.5]
     assert [row["called"] for row in rows] == [None, None]
-    assert list(replace(answer, image_ids=())) == []
+    none = replace(answer, image_ids=(), probabilities=answer.probabilities[:0], warnings=())
+    arrays = ("predicted", "confidence", "uncertain", "called", "blank", "trained")
+    none = replace(none, **{name: getattr(answer, name)[:0] for name in arrays})
+    assert list(none) == []

@@ -480,6 +480,19 @@ def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli, refused):
     assert "c.png" in listed
 
 
+def test_a_data_frame_is_explained_as_its_images_are(boosted, tissue, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    one = sorted(tissue.rglob("*.png"))[0]
+    frame = pandas.DataFrame({"path": [str(one)]})
+    pictures = []
+    for folder, images in (("a", one), ("b", frame)):
+        settings = ExplainSettings("map")
+        (result,) = explain(boosted, images, out=tmp_path / folder, settings=settings)
+        (picture,) = (result.folder / "pictures").glob("*.png")
+        pictures.append(picture.read_bytes())
+    assert pictures[0] == pictures[1]
+
+
 def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
     one = sorted(tissue.rglob("*.png"))[0]
     (result,) = explain(boosted, one, out=tmp_path, settings=ExplainSettings("map"))
