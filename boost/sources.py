@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import InputError, Message, MissingInputError, StoreError, few
-from ..core.runs import ImageChange, read_records
+from ..core.runs import ImageChange
 from ..crossval import LabelledImages
 from ..data import (
     FACTS_FILE,
@@ -23,7 +22,7 @@ from ..data import (
     spell_labels,
 )
 from ..encoders import card_of
-from ..featurize import FAR, IMPORTED, UNKNOWN, StainOutcome, open_store
+from ..featurize import FAR, IMPORTED, UNKNOWN, StainOutcome, open_store, refuse_history
 
 Described = tuple[str, str, str]
 """Id, label and checksum of an image."""
@@ -330,33 +329,8 @@ def _files_of(source: Path) -> list[Path]:
             parts,
         )
     files = sorted(source.glob("*.h5"))
-    _refuse_history(source, files)
+    refuse_history(source, files, Message("name those to train on with {features}"))
     return files
-
-
-def _refuse_history(folder: Path, files: Sequence[Path]) -> None:
-    """Refuse a folder with files beside those that were made last, which the same commands in a new run do not make."""
-    if len(files) < 2:
-        return
-    maker = ""
-    made = []
-    with contextlib.suppress(InputError):  # of a folder that is not in a run, nothing is known
-        for entry in read_records(folder.resolve().parent / "run.json"):
-            stores = entry.notes.get("stores")
-            # a check, which is recorded as submit, makes nothing
-            if isinstance(stores, list) and entry.status == "ok" and entry.command != "submit":
-                maker = entry.command
-                made = stores
-    last = [str(path) for path in files if f"features/{path.name}" in made]
-    others = [str(path) for path in files if str(path) not in last]
-    if last and others:
-        raise InputError(
-            "the last bchisto {} made {}, and not {}; name those to train on with {features}, or give {} another {out}",
-            maker,
-            few(last),
-            few(others),
-            maker,
-        )
 
 
 def _check_name(path: Path) -> None:

@@ -394,7 +394,7 @@ def train(
     """
     run = converted(out, "out", Path)
     choice = FeatureChoice.of(features)
-    schemes = _schemes(folds, run)
+    schemes = _schemes(folds, run, choice.features)
     remarks = converted(notes, "notes", tuple[str, ...])  # refused before anything is read
     settings = BoostSettings.of(settings)
     work = Work.of(work)
@@ -454,13 +454,13 @@ def train(
         return cross_validate(trainings, run=run, record=record)
 
 
-def _schemes(folds: Any, run: Path) -> FoldChoice:
+def _schemes(folds: Any, run: Path, features: Sequence[Path]) -> FoldChoice:
     """Return the choice of folds; those of scikit-learn are written as a fold list, which is then read."""
     splits = items_of(folds)
     is_splitter = hasattr(folds, "get_n_splits")
     if not is_splitter and not (splits and isinstance(splits[0], tuple)):
         return FoldChoice.of(splits[0] if len(splits) == 1 else splits)
-    matrix = load_features(run)
+    matrix = load_features(features[0] if features else run)
     if is_splitter:
         splits = tuple(folds.split(matrix.X, matrix.y, matrix.groups))
     rows = [

@@ -15,7 +15,7 @@ from .embeddings.files import export_features, files_of, read_embeddings
 from .embeddings.imported import import_features
 from .embeddings.pools import AT_ONCE, POOLS
 from .embeddings.table import Embeddings, row_sha256, same_images
-from .matrix import FeatureMatrix, load_features, only_store
+from .matrix import FeatureMatrix, load_features, only_store, refuse_history
 from .pipeline import FeaturizeResult, featurize
 from .plan import best_engine, estimate_describing, is_described, timed_targets
 from .pooling import norm_pool

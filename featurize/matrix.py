@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from ..core import InputError, MissingInputError, PathInput, converted, few
 from ..core.formats import Array, Floats32, as_frame
+from ..core.runs import read_records
 from .store import open_store
 
 
@@ -61,7 +64,8 @@ def load_features(run: PathInput) -> FeatureMatrix:
     Raises
     ------
     InputError
-        There is no such folder, it has no feature files, or they are of different images.
+        There is no such folder, it has no feature files, they are of different images, or some are not of the last
+        call of `featurize`.
     StoreError
         See `open_store`.
     """
@@ -88,10 +92,50 @@ def _stores_in(run: Path) -> list[Path]:
     if run.is_file():
         return [run]
     files = sorted(run.glob("features/*.h5")) or sorted(run.glob("*.h5"))
-    if not files:
+    if files:
+        refuse_history(files[0].parent, files, "load one file after the other")
+    else:
         what = "no feature file in this folder" if run.is_dir() else "no such run folder"
         raise MissingInputError(f"{run}: {what}; run bchisto featurize first")
     return files
+
+
+def refuse_history(folder: Path, files: Sequence[Path], cure: str) -> None:
+    """Refuse a folder with files beside those that were made last, which the same commands in a new run do not make.
+
+    Parameters
+    ----------
+    folder : Path
+    files : sequence of Path
+    cure : str
+        How the caller names those to use.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(files) < 2:
+        return
+    maker = ""
+    made = []
+    with contextlib.suppress(InputError):  # of a folder that is not in a run, nothing is known
+        for entry in read_records(folder.resolve().parent / "run.json"):
+            stores = entry.notes.get("stores")
+            # a check, which is recorded as submit, makes nothing
+            if isinstance(stores, list) and entry.status == "ok" and entry.command != "submit":
+                maker = entry.command
+                made = stores
+    last = [str(path) for path in files if f"features/{path.name}" in made]
+    others = [str(path) for path in files if str(path) not in last]
+    if last and others:
+        raise InputError(
+            "the last bchisto {} made {}, and not {}; {}, or give {} another {out}",
+            maker,
+            few(last),
+            few(others),
+            cure,
+            maker,
+        )
 
 
 def only_store(run: Path) -> Path:

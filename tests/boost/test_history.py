@@ -8,7 +8,7 @@ from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
 from bchisto.core.formats import read_json
 from bchisto.core.jobs import Work
-from bchisto.featurize import export_features
+from bchisto.featurize import export_features, load_features
 
 BOOST = ("--folds", "3", "--head", "prototype", "--jobs", 1)
 
@@ -46,8 +46,18 @@ def test_files_of_two_commands_are_refused_and_named(featurized, cli, completed,
             f"error: the last bchisto featurize made {one}, and not {two}; name those to train on with --features, "
             "or give featurize another --out",
         )
+    with pytest.raises(InputError, match="made .*, and not .*; load one file after the other, or"):
+        load_features(run)
+    assert len(load_features(one).names) == len(load_features(two).names) == 12
     completed("boost", "--out", run, "--features", one, *BOOST)
     assert stores_of(run) == ["tiny-1.5-64"]
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    settings = BoostSettings("prototype", name="split")
+    (result,) = train(
+        run, features=one, folds=StratifiedGroupKFold(2), settings=settings, work=Work(jobs=1)
+    )
+    assert (len(result.panel.table), result.finished) == (12, True)
     both = ("--features", one, "--features", two)
     completed("boost", "--out", run, *both, *BOOST)
     assert stores_of(run) == ["tiny-1.0-64", "tiny-1.5-64"]
