@@ -162,11 +162,6 @@ def _manifest_in(folder: Path, frame: Frame) -> Path:
     return path
 
 
-def shown_path(path: Path) -> str:
-    """Return a path as text; of the file of a data frame what it is, since the file is gone after the program."""
-    return "data frame" if path.parent.name.startswith(FRAME_FOLDER) else str(path)
-
-
 def _temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)

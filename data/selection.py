@@ -40,7 +40,7 @@ from .dataset import (
     write_dataset_facts,
 )
 from .findings import pairs_alike, report_findings
-from .frames import Frame, frame_file, shown_path
+from .frames import Frame, frame_file
 from .images import (
     Fingerprint,
     ImageFiles,
@@ -59,6 +59,7 @@ from .layouts import (
     find_layout,
     list_layouts,
 )
+from .layouts.manifest import FRAME_FOLDER
 from .names import only_listed
 from .read import read_images
 from .walk import other_pictures
@@ -71,6 +72,11 @@ _MOST_DEEP = 100
 
 _MAGNIFICATIONS = (40, 100, 200, 400)
 """Magnifications of BreakHis."""
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as text; of the file of a data frame what it is, since the file is gone after the program."""
+    return "data frame" if path.parent.name.startswith(FRAME_FOLDER) else str(path)
 
 
 class LeastSize(Protocol):

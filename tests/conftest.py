@@ -244,14 +244,14 @@ DRAWN = (
 @pytest.fixture(autouse=True, scope="module")
 def pictures_in_outline(request):
     """Put pictures of reports together without rendering them, unless a test looks at them; not in other processes."""
-    with pytest.MonkeyPatch.context() as patch:
-        drawn = request.path.relative_to(TESTS).as_posix().startswith(DRAWN)
-        # not in the environment of StainTools, which makes no page
-        if not drawn and importlib.util.find_spec("matplotlib") is not None:
-            from matplotlib.figure import Figure
-            from outlines import outlined
+    drawn = request.path.relative_to(TESTS).as_posix().startswith(DRAWN)
+    # not in the environment of StainTools, which makes no page
+    if drawn or importlib.util.find_spec("matplotlib") is None:
+        yield
+        return
+    from outlines import in_outline
 
-            patch.setattr(Figure, "savefig", outlined)
+    with in_outline():
         yield
 
 
@@ -500,11 +500,13 @@ def described(tmp_path_factory, tissue, tiny_settings):
 @pytest.fixture(scope="session")
 def boosted(tmp_path_factory, described):
     """A run folder with descriptors and a small ensemble. Read only, which is checked at the end."""
+    from outlines import drawn
     from packs import train_small
 
     run = tmp_path_factory.mktemp("boosted") / "run"
     shutil.copytree(described, run)
-    train_small(run, seeds=2)
+    with drawn():
+        train_small(run, seeds=2)
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
@@ -513,12 +515,15 @@ def boosted(tmp_path_factory, described):
 @pytest.fixture(scope="session")
 def every_head(tmp_path_factory, described):
     """A run folder of three heads, and the result of each. Read only."""
+    from outlines import drawn
     from packs import train_small
 
     run = tmp_path_factory.mktemp("heads") / "run"
     shutil.copytree(described, run)
     heads = ("lightgbm", "logistic", "svm")
-    return run, dict(zip(heads, train_small(run, seeds=2, settings={"heads": heads}), strict=True))
+    with drawn():
+        results = train_small(run, seeds=2, settings={"heads": heads})
+    return run, dict(zip(heads, results, strict=True))
 
 
 @pytest.fixture(scope="session")
@@ -528,13 +533,15 @@ def boosted_maps(tmp_path_factory, tissue, tiny_settings):
 
     from bchisto.core.jobs import Work
     from bchisto.featurize import featurize
+    from outlines import drawn
     from packs import train_small
 
     run = tmp_path_factory.mktemp("maps") / "run"
     featurize(
         tissue, out=run, settings=replace(tiny_settings, encoders=("convs",)), work=Work(jobs=1)
     )
-    train_small(run, seeds=2)
+    with drawn():
+        train_small(run, seeds=2)
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"

@@ -284,10 +284,10 @@ from bchisto.finetune import FinetuneSettings
 from pathlib import Path
 
 from bchisto.evaluate import Figure
-from PIL import Image
+from PIL import Image as Pillow
 
 figures: dict[str, Figure] = panel.figures
-predictor.predict([Image.new("RGB", (96, 96)), "a.png"], mpp=0.5).to_pandas()
+predictor.predict([Pillow.new("RGB", (96, 96)), "a.png"], mpp=0.5).to_pandas()
 Predictor("run", weights={"resnet50": Path("x.h5")})
 predict("run", "new", out="p.csv", weights={"resnet50": "x.h5"})
 train("run", folds=5)

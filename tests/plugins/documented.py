@@ -22,6 +22,7 @@ SMALL = {
         "crops": 2,
     },
     "boost": {"seeds": 1, "params": ["num_iterations=3", "min_data_in_leaf=2"]},
+    "head": {"seeds": 1},
     "finetune": {"epochs": 1, "size": 48},
     "evaluate": {"bootstrap": 20},
 }
@@ -74,8 +75,11 @@ def smaller(line):
     arguments = shlex.split(line)[1:]
     if "--help" in arguments:
         return arguments
-    if arguments[0] in SMALL and "--config" not in arguments:
-        arguments += ["--config", f"{arguments[0]}.yaml"]
+    settings = arguments[0]
+    if settings == "boost" and "--head" in arguments and "lightgbm" not in arguments:
+        settings = "head"  # which has no parameters of LightGBM
+    if settings in SMALL and "--config" not in arguments:
+        arguments += ["--config", f"{settings}.yaml"]
     works = arguments[0] in ("trial", "featurize", "boost", "finetune", "predict") or arguments[
         :2
     ] == ["data", "make"]

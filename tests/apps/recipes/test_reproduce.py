@@ -467,7 +467,7 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ),
         (
             {"variants": {"a": {"source": "x", "finetune": {}}}},
-            r"variant a\.finetune: no such setting; did you mean featurize",
+            r"variant a\.finetune: no such setting; choose one of source, steps, featurize, boost",
         ),
         ({"variants": {}}, "recipe small: no variant"),
         ({"boost": {"seeds": {"value": 5, "source": "x"}}}, "boost has no head"),
