@@ -207,6 +207,7 @@ class PredictionTable:
         labels : sequence of str, n of them
             The true class of each row.
         probabilities : array of float, shape (n, classes)
+            Columns of a data frame are taken by their names.
         name : str
         image_ids : sequence of str, optional
             By default the number of each row, from 0.
@@ -221,9 +222,15 @@ class PredictionTable:
             Another number of rows than `probabilities` has, an unknown label, a probability that is NaN, negative or
             does not add up to 1.
         """
-        shares = np.asarray(probabilities, dtype=np.float64)
         texts = tuple[str | None, ...]
         names = converted(classes, "classes", tuple[str, ...])
+        if hasattr(probabilities, "columns"):
+            columns = list(map(str, probabilities.columns))
+            if sorted(columns) != sorted(names):
+                text = "`probabilities`: columns {} in the data frame, not those of the classes {}"
+                raise InputError(text, ", ".join(columns), ", ".join(names))
+            probabilities = np.asarray(probabilities)[:, list(map(columns.index, names))]
+        shares = np.asarray(probabilities, dtype=np.float64)
         if shares.shape[1:] != (len(names),) or not shares.size:
             text = "`probabilities`: give a row per image and a column for each of {} classes, not the shape {}"
             raise InputError(text, len(names), shares.shape)

@@ -15,7 +15,7 @@ from .embeddings.files import export_features, files_of, read_embeddings
 from .embeddings.imported import import_features
 from .embeddings.pools import AT_ONCE, POOLS
 from .embeddings.table import Embeddings, row_sha256, same_images
-from .matrix import FeatureMatrix, load_features, only_store, refuse_history
+from .matrix import FeatureMatrix, load_features, only_store
 from .pipeline import FeaturizeResult, featurize
 from .plan import best_engine, estimate_describing, is_described, timed_targets
 from .pooling import norm_pool
@@ -31,7 +31,7 @@ from .presets import (
     seen_scales,
 )
 from .settings import FeaturizeSettings, View, images_per_block, recorded_seconds
-from .store import StainOutcome, Store, open_store
+from .store import StainOutcome, Store, open_store, refuse_history
 from .stored import scale_of, settings_from
 from .stream import describe_images, rehearse, time_describing, unlike_on_gpu
 

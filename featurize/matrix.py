@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +9,7 @@ import numpy as np
 
 from ..core import InputError, MissingInputError, PathInput, converted, few
 from ..core.formats import Array, Floats32, as_frame
-from ..core.runs import read_records
-from .store import open_store
+from .store import open_store, refuse_history
 
 
 class FeatureMatrix(NamedTuple):
@@ -98,44 +95,6 @@ def _stores_in(run: Path) -> list[Path]:
         what = "no feature file in this folder" if run.is_dir() else "no such run folder"
         raise MissingInputError(f"{run}: {what}; run bchisto featurize first")
     return files
-
-
-def refuse_history(folder: Path, files: Sequence[Path], cure: str) -> None:
-    """Refuse a folder with files beside those that were made last, which the same commands in a new run do not make.
-
-    Parameters
-    ----------
-    folder : Path
-    files : sequence of Path
-    cure : str
-        How the caller names those to use.
-
-    Raises
-    ------
-    InputError
-    """
-    if len(files) < 2:
-        return
-    maker = ""
-    made = []
-    with contextlib.suppress(InputError):  # of a folder that is not in a run, nothing is known
-        for entry in read_records(folder.resolve().parent / "run.json"):
-            stores = entry.notes.get("stores")
-            # a check, which is recorded as submit, makes nothing
-            if isinstance(stores, list) and entry.status == "ok" and entry.command != "submit":
-                maker = entry.command
-                made = stores
-    last = [str(path) for path in files if f"features/{path.name}" in made]
-    others = [str(path) for path in files if str(path) not in last]
-    if last and others:
-        raise InputError(
-            "the last bchisto {} made {}, and not {}; {}, or give {} another {out}",
-            maker,
-            few(last),
-            few(others),
-            cure,
-            maker,
-        )
 
 
 def only_store(run: Path) -> Path:

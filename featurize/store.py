@@ -24,9 +24,19 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from ..core import Message, MissingInputError, PathInput, StoreError, converted, few, printable
+from ..core import (
+    InputError,
+    Message,
+    MissingInputError,
+    PathInput,
+    StoreError,
+    converted,
+    few,
+    printable,
+)
 from ..core.formats import Array, checked_dataset, limits, open_for_reading, reading
 from ..core.jobs import atomic_output, claim_space
+from ..core.runs import read_records
 from ..data import ImageRecord
 from .pooling import Features
 from .prepare import StainInfo
@@ -421,3 +431,41 @@ def _create_image_columns(
     for name, (kind, shape) in PER_IMAGE.items():
         group.create_dataset(name, (images, *shape), _DTYPES[kind])
     return group
+
+
+def refuse_history(folder: Path, files: Sequence[Path], cure: str) -> None:
+    """Refuse a folder with files beside those that were made last, which the same commands in a new run do not make.
+
+    Parameters
+    ----------
+    folder : Path
+    files : sequence of Path
+    cure : str
+        How the caller names those to use.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(files) < 2:
+        return
+    maker = ""
+    made = []
+    with contextlib.suppress(InputError):  # of a folder that is not in a run, nothing is known
+        for entry in read_records(folder.resolve().parent / "run.json"):
+            stores = entry.notes.get("stores")
+            # a check, which is recorded as submit, makes nothing
+            if isinstance(stores, list) and entry.status == "ok" and entry.command != "submit":
+                maker = entry.command
+                made = stores
+    last = [str(path) for path in files if f"features/{path.name}" in made]
+    others = [str(path) for path in files if str(path) not in last]
+    if last and others:
+        raise InputError(
+            "the last bchisto {} made {}, and not {}; {}, or give {} another {out}",
+            maker,
+            few(last),
+            few(others),
+            cure,
+            maker,
+        )

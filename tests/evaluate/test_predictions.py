@@ -267,6 +267,20 @@ def test_numbers_with_gaps_are_those_of_pandas(tmp_path):
         assert compare_tables(table, again)["differences"]["accuracy"].value == 0.0
 
 
+def test_columns_of_a_data_frame_are_taken_by_name():
+    pandas = pytest.importorskip("pandas")
+    plain = PredictionTable.from_probabilities(**CLASSIFIED)
+    frame = pandas.DataFrame(CLASSIFIED["probabilities"], columns=["a", "b"])[["b", "a"]]
+    fields = CLASSIFIED | {"probabilities": frame}
+    turned = PredictionTable.from_probabilities(**fields)
+    np.testing.assert_array_equal(turned.probabilities, plain.probabilities)
+    fields["probabilities"] = frame.rename(columns={"a": "c"})
+    with pytest.raises(
+        InputError, match="columns b, c in the data frame, not those of the classes a, b"
+    ):
+        PredictionTable.from_probabilities(**fields)
+
+
 def test_tables_are_equal_only_to_themselves():
     table = PredictionTable.from_probabilities(**CLASSIFIED)
     assert table == table

@@ -49,7 +49,7 @@ TOKENS = {
     "crossval": 4_400,
     "data": 52_830,
     "encoders": 26_028,
-    "evaluate": 47_060,
+    "evaluate": 47_130,
     "featurize": 31_000,
     "finetune": 21_830,
     "predict": 17_120,
