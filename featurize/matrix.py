@@ -68,7 +68,9 @@ def load_features(run: PathInput) -> FeatureMatrix:
     """
     blocks = []
     images = set()
-    for path in _stores_in(converted(run, "run", Path)):
+    files = _stores_in(converted(run, "run", Path))
+    refuse_history(files[0].parent, files, "load one file after the other")
+    for path in files:
         with open_store(path) as store:
             images.add((*store.image_ids, *store.labels))
             labels = np.array(store.labels)
@@ -89,9 +91,7 @@ def _stores_in(run: Path) -> list[Path]:
     if run.is_file():
         return [run]
     files = sorted(run.glob("features/*.h5")) or sorted(run.glob("*.h5"))
-    if files:
-        refuse_history(files[0].parent, files, "load one file after the other")
-    else:
+    if not files:
         what = "no feature file in this folder" if run.is_dir() else "no such run folder"
         raise MissingInputError(f"{run}: {what}; run bchisto featurize first")
     return files
