@@ -11,6 +11,7 @@ import contextlib
 import functools
 import inspect
 import math
+import numbers
 import operator
 import os
 import re
@@ -152,9 +153,7 @@ def converted(value: Any, name: str, kind: Any) -> Any:
     origin = typing.get_origin(kind)
     parts = typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        # pandas has these in a column of texts, or of whole numbers, with gaps
-        is_gap = str(value) in ("nan", "<NA>") and not isinstance(value, str)
-        if value is None or (is_gap and parts[0] is not float):
+        if value is None or (parts[0] is not float and _is_gap(value)):
             return None
         return converted(value, name, parts[0])
     if origin is tuple:
@@ -167,6 +166,12 @@ def converted(value: Any, name: str, kind: Any) -> Any:
     if hasattr(kind, "parse") and not isinstance(value, kind):
         return kind.parse(_plainly_converted(value, name, str))
     return value
+
+
+def _is_gap(value: Any) -> bool:
+    """Return whether pandas has this in a column of texts, or of whole numbers, that has gaps."""
+    is_nan = isinstance(value, numbers.Real) and value != value
+    return is_nan or type(value).__name__ == "NAType"
 
 
 def _whole_number(value: Any) -> int | None:

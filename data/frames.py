@@ -149,9 +149,16 @@ def frame_file(images: Any) -> Any:
     """Return a data frame as a manifest that is removed when the program ends; anything else as it is."""
     if not hasattr(images, "to_csv"):
         return images
-    folder = _temporary(FRAME_FOLDER)
+    folder = temporary_folder(FRAME_FOLDER)
     atexit.register(folder.cleanup)
     return _manifest_in(Path(folder.name), images)
+
+
+def image_paths(images: Many[PathInput | Frame]) -> tuple[Path, ...]:
+    """Return paths, also those of data frames, see `frame_file`."""
+    files = list(map(frame_file, items_of(images)))
+    paths: tuple[Path, ...] = converted(files, "images", tuple[Path, ...])
+    return paths
 
 
 def _manifest_in(folder: Path, frame: Frame) -> Path:
@@ -162,7 +169,14 @@ def _manifest_in(folder: Path, frame: Frame) -> Path:
     return path
 
 
-def _temporary(prefix: str) -> tempfile.TemporaryDirectory[str]:
+def temporary_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is removed after its block.
+
+    Raises
+    ------
+    OutputError
+        None can be made.
+    """
     try:
         return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     except OSError as error:
@@ -215,7 +229,7 @@ def image_files(
         raise InputError(Message("{images}: there is none; give files or arrays"))
     texts = _checked_names(names, len(sources))
     records: list[ImageRecord] = []
-    with _temporary("bchisto-") as folder:
+    with temporary_folder("bchisto-") as folder:
         prefix = f"{folder}{os.sep}"
         path_of: dict[str, str] = {}
 

@@ -59,7 +59,7 @@ from .layouts import (
     find_layout,
     list_layouts,
 )
-from .layouts.manifest import FRAME_FOLDER
+from .layouts.manifest import is_frame
 from .names import only_listed
 from .read import read_images
 from .walk import other_pictures
@@ -76,7 +76,7 @@ _MAGNIFICATIONS = (40, 100, 200, 400)
 
 def shown_path(path: Path) -> str:
     """Return a path as text; of the file of a data frame what it is, since the file is gone after the program."""
-    return "data frame" if path.parent.name.startswith(FRAME_FOLDER) else str(path)
+    return "data frame" if is_frame(path) else str(path)
 
 
 class LeastSize(Protocol):

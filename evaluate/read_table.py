@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +47,7 @@ from ..data import (
     missing_labels,
     report_findings,
     spell_labels,
+    temporary_folder,
     with_files,
 )
 from .influence import Values
@@ -117,7 +117,7 @@ def read_predictions(
     classes = converted(classes, "classes", tuple[str, ...])
     if hasattr(path, "to_csv"):
         with (
-            tempfile.TemporaryDirectory() as folder,
+            temporary_folder("bchisto-") as folder,
             with_files(path, Path(folder), {}) as (files, _),
         ):
             return read_predictions(*files, classes=classes, name=name)

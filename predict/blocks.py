@@ -144,7 +144,7 @@ class PredictBlock:
             ticker=ticker,
             skip_errors=self.skip_errors,
             helpers=helpers_of(model),
-            notes={},
+            warns=True,
         )
         keep(self.folder, {unit.key: predicted[unit.record.image_id] for unit in units})
         return predicted
@@ -165,7 +165,7 @@ def predict_records(
     ticker: Ticker,
     skip_errors: bool,
     helpers: int = 1,
-    notes: Notes | None = None,
+    warns: bool = False,
 ) -> Results:
     """Predict images in this process.
 
@@ -178,8 +178,8 @@ def predict_records(
     skip_errors : bool
     helpers : int
         Number of processes or threads that prepare images, in addition to this one.
-    notes : dict of str to list of str, optional
-        Gets warnings of stains, and makes predictions have warnings.
+    warns : bool
+        Whether predictions have warnings.
 
     Returns
     -------
@@ -193,6 +193,7 @@ def predict_records(
     """
     training = model.bundle.training
     predicted: Results = {}
+    notes: Notes | None = {} if warns else None
     for record, result, pixels, compared, blank in model.predict(
         records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, notes=notes
     ):

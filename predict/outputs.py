@@ -20,7 +20,7 @@ from .sheet import write_html
 from .table import MARKS, TRUTHS, Tabulated
 
 _SHOWN = ("image_id", "label", "p_", "predicted", "confidence", "uncertain", "trained", "outlier")
-"""Begins of the columns of the table that a notebook shows."""
+"""How columns of the table begin that a notebook shows."""
 
 
 @dataclass(frozen=True)

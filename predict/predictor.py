@@ -324,7 +324,7 @@ class Predictor:
             for start in range(0, len(records), model.images_per_block):
                 block = records[start : start + model.images_per_block]
                 results |= predict_records(
-                    model, block, ticker=Ticker(None), skip_errors=skip_errors, notes={}
+                    model, block, ticker=Ticker(None), skip_errors=skip_errors, warns=True
                 )
             predicted = Predicted(rows, results, bundle, self.path, self.sha256, notes=notes)
             failures |= predicted.failures

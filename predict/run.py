@@ -21,7 +21,6 @@ from ..core import (
     TextInput,
     converted,
     counted,
-    items_of,
     plain_options,
 )
 from ..core.formats import file_sha256
@@ -42,7 +41,7 @@ from ..core.jobs import (
     set_aside,
 )
 from ..core.runs import RunRecord
-from ..data import Frame, ImageRecord, frame_file, shown_path
+from ..data import Frame, ImageRecord, image_paths, shown_path
 from ..encoders import weight_options
 from ..featurize import files_of, rehearse
 from .blocks import (
@@ -169,7 +168,7 @@ def predict(
     work = Work.of(work)
     inputs = _Inputs(
         converted(model, "model", Path),
-        converted(list(map(frame_file, items_of(images))), "images", tuple[Path, ...]),
+        image_paths(images),
         converted(features, "features", tuple[Path, ...]),
         weight_options(weights),
     )

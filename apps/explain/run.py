@@ -38,7 +38,7 @@ from ...core.jobs import (
 )
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
-from ...data import Frame, ImageRecord, ImageSelection, frame_file, record_sha256, shown_path
+from ...data import Frame, ImageRecord, ImageSelection, image_paths, record_sha256, shown_path
 from ...encoders import weight_options
 from ...evaluate.report import known_of
 from ...predict import (
@@ -141,7 +141,7 @@ def explain(
     if isinstance(images, ImageSelection):
         selection = images
         images = images.images
-    paths = converted(list(map(frame_file, items_of(images))), "images", tuple[Path, ...])
+    paths = image_paths(images)
     weights_given = weight_options(weights)
     work = Work.of(work)
     bundle = find_bundle(model)

@@ -117,7 +117,7 @@ def read_manifest(
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
     findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
     folder = images or path.parent
-    if folder.name.startswith(FRAME_FOLDER):
+    if is_frame(path):
         folder = Path()
     if images is None:
         rows, row_findings = _listed_rows(table, columns, folder)
@@ -308,9 +308,14 @@ def _rows_beside(
     return rows, findings
 
 
+def is_frame(path: Path) -> bool:
+    """Return whether a manifest is a data frame that was written for its readers."""
+    return path.parent.name.startswith(FRAME_FOLDER)
+
+
 def _where(table: CsvTable, row: _Row) -> str:
     """Return the line of a row, or its position in a data frame, whose file the caller does not know."""
-    if table.path.parent.name.startswith(FRAME_FOLDER):
+    if is_frame(table.path):
         return f"data frame, row at position {sum(line < row.line for line, _ in table.rows)}"
     return f"{table.path.name}:{row.line}"
 
