@@ -45,7 +45,7 @@ TOKENS = {
     "apps/submit": 10_285,
     "boost": 21_768,
     "commands": 15_748,
-    "core": 42_440,
+    "core": 42_460,
     "crossval": 4_400,
     "data": 52_830,
     "encoders": 26_028,
