@@ -29,6 +29,9 @@ SYNTHETIC_BANNER = (
 SYNTHETIC_MARK = "bchisto-synthetic.json"
 """File that `make_bach` writes next to synthetic images, so that reports do not mistake them for real ones."""
 
+FRAME_FOLDER = "bchisto-frame-"
+"""How the name of a temporary folder begins that holds a data frame as a manifest."""
+
 IMAGE_SUFFIXES = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".dcm", ".dicom"}
 )
@@ -322,6 +325,11 @@ class DatasetFacts:
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""
         return {**NO_FLOW, **self.flow, "used": images}
+
+
+def is_frame(path: Path) -> bool:
+    """Return whether a manifest is a data frame that was written for its readers."""
+    return path.parent.name.startswith(FRAME_FOLDER)
 
 
 def drawn_or_not(mark: str) -> str:

@@ -36,9 +36,8 @@ from ..core import (
 )
 from ..core.formats import FOLD, Pixels
 from ..core.jobs import atomic_output, ensure_folder, is_set_aside
-from .dataset import ImageRecord
+from .dataset import FRAME_FOLDER, ImageRecord
 from .images import save_image
-from .layouts.manifest import FRAME_FOLDER
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -36,6 +36,7 @@ from .dataset import (
     DatasetFacts,
     ImageRecord,
     facts_of,
+    is_frame,
     read_dataset_facts,
     write_dataset_facts,
 )
@@ -59,7 +60,6 @@ from .layouts import (
     find_layout,
     list_layouts,
 )
-from .layouts.manifest import is_frame
 from .names import only_listed
 from .read import read_images
 from .walk import other_pictures

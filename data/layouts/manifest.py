@@ -25,15 +25,12 @@ from ...core.formats import (
     plausible_mpp,
     read_csv,
 )
-from ..dataset import ImageRecord
+from ..dataset import ImageRecord, is_frame
 from ..findings import Finding, Findings, Level, has_errors
 from ..names import PathRule, match_names
 from ..walk import list_images
 from .folder import path_rules
 from .registry import LayoutSpec
-
-FRAME_FOLDER = "bchisto-frame-"
-"""How the name of a temporary folder begins that holds a data frame as a manifest."""
 
 
 class _Row(NamedTuple):
@@ -306,11 +303,6 @@ def _rows_beside(
     findings += _row_errors(table, rows)
     findings += unmatched(table.path, absent, without_row, len(files))
     return rows, findings
-
-
-def is_frame(path: Path) -> bool:
-    """Return whether a manifest is a data frame that was written for its readers."""
-    return path.parent.name.startswith(FRAME_FOLDER)
 
 
 def _where(table: CsvTable, row: _Row) -> str:

@@ -479,7 +479,7 @@ def test_jax_neither_reads_nor_writes_a_folder_in_which_others_write(functions, 
     (planted := functions / f"jit_crops-{A}-cache").write_bytes(b"x")
     ran = OnJax.run()
     assert (ran.hits, ran.written) == (0, 0)
-    assert re.search("not kept for the next process .*others can write to this folder", ran.said)
+    assert re.search("nothing is kept there .*others can write to this folder", ran.said)
     assert [*functions.iterdir()] == [planted]
 
 
