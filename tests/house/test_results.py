@@ -208,6 +208,14 @@ def test_a_row_holds_a_number(made):
         assert row["command"], row
 
 
+def test_recorded_figures_name_what_they_rest_on(made):
+    for name in ("measured.csv", "samples.csv"):
+        rows = made.records(made.RESULTS / name)
+        assert len(rows) > 80
+        for row in rows:
+            assert "metrics:" in row["science"], row
+
+
 def git(*words):
     """Return what git prints of the repository; None if it fails."""
     done = subprocess.run(["git", "-C", REPOSITORY, *words], capture_output=True, text=True)

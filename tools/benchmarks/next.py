@@ -27,6 +27,8 @@ from bchisto.apps.next.images import RunImages
 from bchisto.boost import TrainingPart, fit_head, get_head
 from bchisto.core import InputError
 from bchisto.core.jobs import write_rows
+from bchisto.core.runs import science
+from bchisto.core.runs.record import as_text
 from bchisto.evaluate.ledger import LedgerRow, read_ledger
 from bchisto.featurize import load_features
 
@@ -228,6 +230,9 @@ def record(rows, seeds, matrix, protocol):
     git = subprocess.run(
         ["git", "rev-parse", "--short=8", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True
     )
+    rests_on = science()
+    for part in ("stains", "folds"):  # none, and drawn here
+        del rests_on[part]
     for name, figure, *values in rows:
         value, low, high = (
             number if number == "" else round(float(number), 4) for number in values
@@ -250,6 +255,7 @@ def record(rows, seeds, matrix, protocol):
                 ),
                 date=datetime.datetime.now(datetime.UTC).date().isoformat(),
                 version=git.stdout.strip(),
+                science=as_text(rests_on),
             )
         )
     write_rows(LEDGER, LedgerRow._fields, kept)
