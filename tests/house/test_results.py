@@ -146,7 +146,7 @@ UNMEASURED = (
     r"et al\. \d{4}",
     r"CC BY\s+4\.0",
     r"(?:Python|TensorFlow|Keras|JAX|PyTorch|Zen) \d[\d.]*(?: to 3\.\d+)?",
-    r"[98][50] % (?:CI|of such studies)",
+    r"[98][50] % (?:CI|confidence intervals|of such studies)",
     r"Apache-2\.0",
     rf"\d[\d,]*(?: more)?\s+(?:{COUNTED})\b",
     r"(?:preset|standard) `?\w*`?, \d+ augmentations",
