@@ -86,6 +86,24 @@ def counted(house):
     return house.readings()
 
 
+def test_contributors_read_the_same_numbers():
+    """The table "The law" of CONTRIBUTING.md."""
+    page = (REPOSITORY / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = page.partition("## The law\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    numbers = {row[0].partition(" ")[0]: re.findall(r"\d+(?:\.\d+)?", row[1]) for row in rows[2:]}
+    bounds = {
+        "arrows": [ARROWS, PACKAGE_FOLDERS, FOLDERS_AT_ROOT, FILES_AT_ROOT],
+        "modules": list(WAYS.values()),
+        "branches": [BRANCHES, STATEMENTS],
+        "for": [CONDITIONALS, PAIRS, WALRUSES],
+        "tokens": [round(100 * SLACK - 100)],
+    }
+    assert {row: texts for row, texts in numbers.items() if texts} == {
+        row: [str(bound) for bound in values] for row, values in bounds.items()
+    }
+
+
 def test_a_visitor_sees_few_folders_and_files(house):
     if not (REPOSITORY / ".git").exists():
         pytest.skip("counts what git tracks")

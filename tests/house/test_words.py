@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +22,16 @@ SAY_NOTHING = {
 
 MOST_THAT_SAY_NOTHING = 115
 """A number that only falls."""
+
+MOST_WORDS_OF_DOCUMENTS = 38_000
+"""Outside of fences, in README and all pages of docs that git tracks, generated ones too."""
+
+FENCED = re.compile(r"^(\s*)(```+|~~~+).*?^\1\2\s*$", re.DOTALL | re.MULTILINE)
+
+
+def words_outside_fences(text):
+    """Return the words of a page; cells of tables and comments count as they stand."""
+    return len(FENCED.sub("", text).split())
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +106,26 @@ def test_things_are_where_the_architecture_says(trees):
     for name, path in said:
         assert path in trees, path
         assert name in defined_in([trees[path]]), f"{name} in {path}"
+
+
+def test_code_is_not_counted_as_words():
+    assert words_outside_fences("one two\n\n```sh\nthree\n```\n\nfour <!-- five -->\n") == 6
+    assert words_outside_fences("- one\n  ```text\n  two\n  ```\n~~~\nthree\n~~~\n") == 2
+
+
+@pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="counts what git tracks")
+def test_the_documents_stay_short():
+    told = subprocess.run(
+        ["git", "ls-files", "README.md", "docs/*.md"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    pages = told.stdout.split()
+    assert {"README.md", "docs/samples/README.md", "docs/api/core.md"} <= set(pages)
+    counts = {
+        page: words_outside_fences((REPOSITORY / page).read_text(encoding="utf-8"))
+        for page in pages
+    }
+    assert sum(counts.values()) <= MOST_WORDS_OF_DOCUMENTS, counts
