@@ -33,7 +33,7 @@ DIFFERS = {
     "data make": None,
     "predict": r"^\d+(?= images)|\d+ of \d+|(?<=[a-z] )\d+(?=,|$)",
     "explain": r"^\d+(?= images)",
-    "featurize": rf"{STORE}|\d+ files?|(?<=views that fit the images: ).*",
+    "featurize": rf"{STORE}|\d+ files?",
     "boost": r"(?<=predict run/boost/)[^/]+",
     "evaluate": r"(?<=^predictions: )\d+ of \d+|[\d.]+ % \(95 % CI [\d.]+ to [\d.]+\)",
 }
