@@ -1,6 +1,6 @@
-"""Write the list of the public names in docs/api.md, with their arguments and the first line of each docstring.
+"""Write the public names of each room into its page in docs/api, with arguments and the first line of each docstring.
 
-With --check nothing is written: the exit code is 1 if the list is not up to date.
+With --check nothing is written: the exit code is 1 if a page is not up to date.
 """
 
 import importlib
@@ -11,8 +11,10 @@ import textwrap
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-PAGE = DOCS / "api.md"
-LIST = re.compile(r"```text\n.*?```\n", re.DOTALL)
+ROOM = re.compile(
+    r"(?:```text\n(?:(?!```).*\n)*```\n\n)?(```{eval-rst}\n.. automodule:: (\S+)\n +:members: (.+)\n)"
+)
+"""The list of a room, which may lack, and below it what the site makes of its docstrings."""
 
 
 def first_line(item):
@@ -47,31 +49,29 @@ def arguments(item):
 
 def entry(name, item):
     """Return the lines of a name."""
-    head = textwrap.wrap(name + arguments(item), 96, initial_indent="  ", subsequent_indent=" " * 6)
-    return [*head, f"      {first_line(item)}"]
+    head = textwrap.wrap(name + arguments(item), 96, subsequent_indent=" " * 4)
+    return [*head, f"    {first_line(item)}"]
 
 
-def listed():
-    """Return the list: each room, and below it its names."""
+def with_list(match):
+    """Return what the page has of a room, below the list of its names."""
+    directive, room, members = match.groups()
+    module = importlib.import_module(room)
     lines = []
-    for page in sorted((DOCS / "api").glob("*.md")):
-        text = page.read_text(encoding="utf-8")
-        for room, members in re.findall(r"automodule:: (\S+)\n +:members: (.+)", text):
-            module = importlib.import_module(room)
-            lines += ["", room]
-            names = sorted(members.split(", "), key=str.casefold)
-            for name in names:
-                lines += entry(name, getattr(module, name))
-    return "```text\n" + "\n".join(lines[1:]) + "\n```\n"
+    for name in sorted(members.split(", "), key=str.casefold):
+        lines += entry(name, getattr(module, name))
+    return "```text\n" + "\n".join(lines) + "\n```\n\n" + directive
 
 
 def main():
-    text = PAGE.read_text(encoding="utf-8")
-    current = LIST.sub(lambda _: listed(), text)
-    if "--check" in sys.argv:
-        return int(current != text)
-    PAGE.write_text(current, encoding="utf-8")
-    return 0
+    stale = False
+    for page in sorted((DOCS / "api").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        current = ROOM.sub(with_list, text)
+        stale |= current != text
+        if "--check" not in sys.argv:
+            page.write_text(current, encoding="utf-8")
+    return int(stale and "--check" in sys.argv)
 
 
 if __name__ == "__main__":

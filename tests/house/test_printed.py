@@ -1,11 +1,43 @@
-"""The words that README and the tutorial show under a command are those it prints, on small images."""
+"""The words that README and the tutorial show under a command are those it prints, in their order.
 
+Commands that read tables of predictions of the repository are run as they stand, and print the same figures:
+`docs/make_printed.py` writes those. The others run on small images with a small network, so what rests on images or on
+weights is masked, as `DIFFERS` lists, and all else has to be the same. Images of the repository with the real weights,
+if they are here, leave nothing to mask.
+"""
+
+import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import write_tissue
-from documented import REPOSITORY, bach, smaller, write_small
+from documented import REPOSITORY, bach, breakhis, idc, smaller, write_small
+
+SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared"))
+WEIGHTS = SHARED / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
+SAMPLES = "trial --images docs/samples"
+TABLES = "docs/results/"
+SCRIPT = "docs/make_printed.py"
+
+STORE = r"(?<=/features/)[^/]+(?=\.h5$)"
+DIFFERS = {
+    SAMPLES: r"(?<=^logistic ).*",
+    "trial": r"\d+ images, view .*",
+    "data check": None,
+    "data make": None,
+    "predict": r"^\d+(?= images)|\d+ of \d+|(?<=[a-z] )\d+(?=,|$)",
+    "explain": r"^\d+(?= images)",
+    "featurize": rf"{STORE}|\d+ files?",
+    "boost": r"(?<=predict run/boost/)[^/]+",
+    "evaluate": r"(?<=^predictions: )\d+ of \d+|[\d.]+ % \(95 % CI [\d.]+ to [\d.]+\)",
+}
+"""Of each command, by its first words, what other images or another network change: counts, figures, names of files."""
 
 
 def steps_of(document):
@@ -23,12 +55,41 @@ def steps_of(document):
     return steps
 
 
-def masked(line):
-    """Return a line with each number, and the spaces around cells, alike."""
-    line = (
-        re.sub(r"\d[\d.,]*\d|\d", "#", line).replace("# file", "# files").replace("filess", "files")
+def with_real_weights(command):
+    return SAMPLES in command and WEIGHTS.is_file()
+
+
+def differing(command):
+    """Return the pattern of what may differ in the lines of a command."""
+    if with_real_weights(command):
+        return None
+    return next(
+        pattern for part, pattern in DIFFERS.items() if command.startswith(f"bchisto {part}")
     )
-    return re.sub(r"[ –]+", " ", line).strip()
+
+
+def lacking(shown, printed, pattern=None):
+    """Return the shown lines that are not printed, or not after those above them."""
+
+    def masked(line):
+        line = " ".join(line.split())  # cells are as wide as what stands in them
+        return line if pattern is None else re.sub(pattern, "#", line)
+
+    rest = map(masked, printed)
+    return [line for line in shown if masked(line) not in rest]
+
+
+def test_a_wrong_figure_or_order_is_seen():
+    printed = ["a  7 of 12", "b  6 of 12", "wrote a"]
+    assert lacking(["a 7 of 12", "wrote a"], printed) == []
+    assert lacking(["a 8 of 12", "wrote a"], printed)[0] == "a 8 of 12"
+    assert lacking(["b 6 of 12", "a 7 of 12"], printed) == ["a 7 of 12"]
+    assert lacking(["a 8 of 12"], printed, r"\d+ of") == []
+    assert lacking(["a 7 of 13"], printed, r"\d+ of") == ["a 7 of 13"]
+    shown = ["20 images predicted: Normal 4, Invasive 8", "predicted positive: 1 of 20, a at 0.5"]
+    others = ["2 images predicted: Normal 0, Invasive 2", "predicted positive: 2 of 2, a at 0.5"]
+    assert lacking(shown, others, DIFFERS["predict"]) == []
+    assert lacking(shown[1:], [others[1].replace("0.5", "0.6")], DIFFERS["predict"]) == shown[1:]
 
 
 def on_own_images(here):
@@ -38,36 +99,79 @@ def on_own_images(here):
     write_tissue(here / "new", per_class=2, size=(120, 120), seed=3)
 
 
-SCENES = {"README.md": on_own_images, "docs/tutorial.md": bach}
+def on_public_images(here):
+    """Those of the tutorial, of which those of BACH are so different that a model is better than chance."""
+    from PIL import Image
+
+    bach(here)
+    breakhis(here)
+    idc(here)
+    shutil.rmtree(here / "new-images")
+    rng = np.random.default_rng(0)
+    for place, folder in enumerate(sorted((here / "ICIAR2018_BACH_Challenge").glob("Photos/*/"))):
+        new = here / "new-images" / folder.name
+        new.mkdir(parents=True)
+        files = [*sorted(folder.glob("*.tif")), *(new / f"{number}.png" for number in range(5))]
+        for path in files:
+            pixels = rng.integers(50 * place, 50 * place + 60, (50, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
 
 
-ELSEWHERE = {
-    "README.md": ("study",),
-    "docs/tutorial.md": ("BreaKHis_v1", "breakhis", "IDC_regular", "idc", "data make"),
-}
-"""Parts of commands that other tests run, with images of their own."""
+SCENES = {"README.md": on_own_images, "docs/tutorial.md": on_public_images}
 
-
-def not_printed(document, cli, here):
-    """Run the commands of a page; return the lines that it shows and that they do not print."""
-    write_small(here)
-    lacking = []
-    shown_lines = 0
-    for command, shown in steps_of(document):
-        if any(part in command for part in ELSEWHERE[document]):
-            continue
-        code, out, err = cli(*smaller(command))
-        assert code in (0, 1), f"{command}\n{err}"  # a check exits with 1 for small images
-        printed = {masked(line) for line in (out + err).splitlines()}
-        shown_lines += len(shown)
-        lacking += [line for line in shown if masked(line) not in printed]
-    assert shown_lines >= 9
-    return lacking
+ELSEWHERE = ("--out study", TABLES)
+"""Parts of commands that are not run here: README shows nothing of the first, and the script runs the second."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", SCENES)
 def test_pages_show_what_commands_print(document, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stderr", sys.stdout)  # in the order of a terminal
     SCENES[document](tmp_path)
-    assert not_printed(document, cli, tmp_path) == []
+    write_small(tmp_path)
+    unlike = {}
+    compared = 0
+    for command, shown in steps_of(document):
+        if any(part in command for part in ELSEWHERE):
+            continue
+        arguments = smaller(command)
+        if with_real_weights(command):
+            arguments = [*shlex.split(command)[1:], "--weights", f"mobilenetv2={WEIGHTS}"]
+        code, output, _ = cli(*arguments)
+        assert code in (0, 1), f"{command}\n{output}"  # a check exits with 1 for small images
+        assert shown, command
+        compared += len(shown)
+        if lines := lacking(shown, output.splitlines(), differing(command)):
+            unlike[command] = (lines, output)
+    assert unlike == {}
+    assert compared > 15
+
+
+@pytest.mark.slow
+def test_figures_of_the_repository_are_written_by_a_script(tmp_path):
+    def run(folder, *options):
+        command = [sys.executable, folder / SCRIPT, *options]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    done = run(REPOSITORY, "--check")
+    assert done.returncode == 0, f"run: python {SCRIPT} {done.stderr}"
+    shutil.copytree(REPOSITORY / "docs" / "results", tmp_path / "docs" / "results")
+    for name in ("README.md", "docs/tutorial.md", SCRIPT):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    page = tmp_path / "README.md"
+    right = page.read_text(encoding="utf-8")
+    wrong = right.replace("+0.2 points of accuracy (-3.5", "+0.3 points of accuracy (-3.4")
+    assert wrong != right
+    page.write_text(wrong, encoding="utf-8")
+    assert run(tmp_path, "--check").returncode == 1
+    assert page.read_text(encoding="utf-8") == wrong
+    assert run(tmp_path).returncode == 0
+    assert page.read_text(encoding="utf-8") == right
+    lines = right.splitlines(keepends=True)
+    last = lines.index("wrote against-published/report.html\n")
+    lines.insert(last - 5, lines.pop(last))
+    page.write_text("".join(lines), encoding="utf-8")
+    turned = run(tmp_path)
+    assert turned.returncode == 1
+    assert "prints nothing like this, after the lines above it: rakhlin10-svm is" in turned.stderr

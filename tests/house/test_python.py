@@ -213,7 +213,7 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
         shutil.copy(path, tmp_path / "new")
     monkeypatch.chdir(tmp_path)
     blocks = python_of("python.md")
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     pytest.importorskip("pandas")
     names = {}
     monkeypatch.setattr(logging.getLogger("bchisto"), "level", logging.NOTSET)

@@ -460,9 +460,6 @@ def test_the_table_of_the_tutorial(measured):
         for chance in (table["chance"],)
     ]
     assert found == [*models[:2], chances[0], *models[2:], chances[1]]
-    for protocol, table in (("rakhlin10", tables[0]), ("eva", tables[2])):
-        images, groups = table["n"], table["units"]["groups"]
-        assert f"{protocol}: {table['protocol']}, {images} images of {groups} patients" in text
 
 
 @needs_tables
