@@ -23,7 +23,7 @@ from .dataset import (
     read_dataset_facts,
     write_dataset_facts,
 )
-from .findings import Finding, grouped, mixes_patients, report_findings
+from .findings import Finding, grouped, mixes_patients, report_findings, warn_left_out
 from .folds.folds import FoldChoice, dataset_plan, fold_plan, read_splits, write_fold_list
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds

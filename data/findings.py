@@ -162,6 +162,14 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
             )
 
 
+def warn_left_out(reasons: Sequence[str]) -> None:
+    """Log why images are left out; of many only the first."""
+    for text in reasons[:_LINES]:
+        _log.warning("left out: %s", text)
+    if len(reasons) > _LINES:
+        _log.warning("left out: %d further images", len(reasons) - _LINES)
+
+
 def mixes_patients(warnings: Iterable[str]) -> bool:
     """Return whether warnings of a protocol say that patients were, or may have been, in training and test sets."""
     signs = (

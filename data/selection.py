@@ -40,7 +40,7 @@ from .dataset import (
     read_dataset_facts,
     write_dataset_facts,
 )
-from .findings import pairs_alike, report_findings
+from .findings import pairs_alike, report_findings, warn_left_out
 from .frames import Frame, frame_file
 from .images import (
     Fingerprint,
@@ -510,10 +510,8 @@ def _refused(
             more = Message(text, len(refused) - 1)
         raise RefusedImageError("{}{}", refused[0][1], more)
     given = {record.image_id: str(record.path) for record in records if record.source == "given"}
-    for image, text in refused:
-        if image in given:  # its path says nothing to the caller
-            text = text.replace(given[image], image)
-        _log.warning("left out: %s", text)
+    # the path of an array says nothing to the caller
+    warn_left_out([text.replace(given.get(image, image), image) for image, text in refused])
     return refused
 
 

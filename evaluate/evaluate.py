@@ -66,9 +66,11 @@ class Evaluation:
             metric = (verdict.by or "balanced_accuracy").replace("_", " ")
             words = f"{metric} {verdict.figure}, "
             if verdict.by and verdict.figure != panel.metrics[verdict.by]:
-                words += "corrected for the choice, "
+                words = f"{metric} {panel.metrics[verdict.by]}, corrected for the choice {verdict.figure}, "
             words += _VERDICTS[verdict.kind]
             units = panel.metrics["units"]
+            if units["ungrouped"]:
+                words += f", with {counted(units['ungrouped'], 'image')} of no known patient"
             if units["divided"] or units["trained"] or units["trained_groups"]:
                 words += ", but not of new patients"
             accuracy = str(panel.metrics["accuracy"])
@@ -379,7 +381,8 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
         if constant:
             yield f"{table.name}: {constant}"
     if not facts.run:
-        yield from (f"{table.name}: {caution}" for caution in table.cautions)
+        cautions = [caution for caution in table.cautions if caution != table.ungrouped]
+        yield from (f"{table.name}: {caution}" for caution in cautions)
 
 
 def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:

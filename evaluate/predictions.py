@@ -122,9 +122,20 @@ class PredictionTable:
         return len({group for (group, _), seen in tested.items() if seen != images[group]})
 
     @property
+    def ungrouped(self) -> str:
+        """That some images name no patient, if others do; reports tell it in words of their own."""
+        unknown = sum(self.groups[row] is None for row in self.first_rows)
+        if unknown in (0, len(self.first_rows)):
+            return ""
+        return (
+            f"{unknown} of {len(self.first_rows)} images name no patient or slide; each counts as a unit of its own, "
+            "which makes intervals too narrow if images share a patient"
+        )
+
+    @property
     def cautions(self) -> list[str]:
         """Why figures of these rows may be too high for new patients, or their intervals too narrow."""
-        texts = []
+        texts = list(filter(None, [self.ungrouped]))
         if not any(group is not None for group in self.groups):
             texts.append(
                 "PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its own, which "

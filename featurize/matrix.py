@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,10 @@ import numpy as np
 
 from ..core import InputError, MissingInputError, PathInput, converted, few
 from ..core.formats import Array, Floats32, as_frame
+from ..data import unknown_groups
 from .store import open_store, refuse_history
+
+_log = logging.getLogger(__name__)
 
 
 class FeatureMatrix(NamedTuple):
@@ -78,10 +82,21 @@ def load_features(run: PathInput) -> FeatureMatrix:
             if not rows.size:  # new images
                 rows = np.arange(len(labels))
             names = np.array(store.image_ids)
-            groups = np.where(np.array(store.groups) != "", store.groups, names)
+            store_groups = store.groups
+            groups = np.where(np.array(store_groups) != "", store_groups, names)
             blocks.append(store.features(rows.tolist()).mean(axis=1))
     if len(images) > 1:
         raise InputError(f"{run}: feature files of different images; give one of them")
+    if len(rows) < len(labels):
+        _log.warning(
+            "%s: %d of %d images have no label, and are left out",
+            run,
+            len(labels) - len(rows),
+            len(labels),
+        )
+    if labels[rows].any():
+        for text in unknown_groups([store_groups[row] or None for row in rows]):
+            _log.warning("%s: %s", run, text)
     features = np.hstack(blocks)
     return FeatureMatrix(features, labels[rows], groups[rows], names[rows])
 

@@ -40,6 +40,7 @@ from ..data import (
     OpenedImages,
     pixel_findings,
     report_findings,
+    warn_left_out,
 )
 from ..encoders import CropEncoder, Encoder, check_encoder_names
 from ..stains import stain_notes
@@ -482,6 +483,8 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         )
         self.record.note(flow={**facts.flow})
         self._report(outcomes)
+        refused = dict(self.opened.refused)  # logged before
+        warn_left_out([failures[image] for image in failures if image not in refused])
         self._write_failures(failures)
         return failures
 

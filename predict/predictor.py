@@ -21,7 +21,7 @@ from ..core import (
 )
 from ..core.formats import Array, Flags, as_frame
 from ..core.jobs import Ticker
-from ..data import Image, ImageRecord, image_files
+from ..data import Image, ImageRecord, image_files, warn_left_out
 from ..encoders import weight_options
 from .blocks import Predicted, Results, predict_records
 from .boosted import Floats, Notes
@@ -328,6 +328,7 @@ class Predictor:
                 )
             predicted = Predicted(rows, results, bundle, self.path, self.sha256, notes=notes)
             failures |= predicted.failures
+        warn_left_out([failures[image] for image in failures if image not in dict(refused)])
         for text in failures.values():
             if not predicted.usable:
                 raise RefusedImageError("none of the images can be used; first: {}", text)

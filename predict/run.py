@@ -41,7 +41,7 @@ from ..core.jobs import (
     set_aside,
 )
 from ..core.runs import RunRecord
-from ..data import Frame, ImageRecord, image_paths, shown_path
+from ..data import Frame, ImageRecord, image_paths, shown_path, warn_left_out
 from ..encoders import weight_options
 from ..featurize import files_of, rehearse
 from .blocks import (
@@ -345,6 +345,8 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
                 images = len(shown.table.records)
                 return PredictResult(outputs.table, images, {}, shown.failures, (), unchanged=True)
             self.tidy(predicted)
+        failures = shown.failures
+        warn_left_out([failures[image] for image in failures if image not in self.refused])
         written = outputs.written
         keys = self._content_keys(predicted, shown)
         # a call that is killed while it writes leaves some outputs as they were and some new, see `OutputFiles`

@@ -78,6 +78,18 @@ def test_measure_logs_what_evaluate_notes(tmp_path, caplog):
     assert "new patients" not in evaluate(tmp_path / "whole.csv", out=tmp_path / "b").summary()[0]
     measure(replace(table, groups=(None,) * 9))
     assert "PATIENTS UNKNOWN" in caplog.messages[0]
+    caplog.clear()
+    some = replace(whole, groups=(None, None, *whole.groups[2:]))
+    measure(some)
+    assert caplog.messages == [
+        "t: 2 of 9 images name no patient or slide; each counts as a unit of its own, which makes intervals too "
+        "narrow if images share a patient"
+    ]
+    some.to_pandas().to_csv(tmp_path / "some.csv", index=False)
+    partly = evaluate(tmp_path / "some.csv", out=tmp_path / "c")
+    assert ", with 2 images of no known patient; " in partly.summary()[0]
+    assert partly.result["notes"] == []  # reports tell it in words of their own
+    assert "no known patient" not in evaluation.summary()[0]
 
 
 def test_rows_without_a_group_are_said(tmp_path):

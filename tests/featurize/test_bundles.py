@@ -39,7 +39,9 @@ def test_a_run_beside_a_gpu_gives_the_same_store(tissue, tmp_path, tiny_settings
         assert_same_descriptors(store.features(), expected.features())
 
 
-def test_what_was_done_before_an_error_is_kept_and_resumed(tissue, tmp_path, tiny_settings, gpu):
+def test_what_was_done_before_an_error_is_kept_and_resumed(
+    tissue, tmp_path, tiny_settings, gpu, caplog
+):
     images = tmp_path / "images"
     shutil.copytree(tissue, images)
     names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
@@ -51,4 +53,7 @@ def test_what_was_done_before_an_error_is_kept_and_resumed(tissue, tmp_path, tin
     parts = run / "features" / "tiny-1.0-64.parts"
     assert len(list(parts.glob("*.npz"))) == 2
     skipped = featurize(images, out=run, settings=tiny_settings, work=Work(skip_errors=True))
+    assert [f"left out: {reason}" for _, reason in skipped.failures] == [
+        text for text in caplog.messages if text.startswith("left out: ")
+    ]
     assert [name for name, _ in skipped.failures] == [names[5]]

@@ -54,7 +54,21 @@ def test_several_feature_files_side_by_side(boosted, tmp_path):
         load_features(tmp_path)
 
 
-def test_features_of_new_images(boosted, tmp_path):
+@pytest.mark.parametrize(("unknown", "text"), [(12, "PATIENTS UNKNOWN: no"), (5, "5 of 12 images")])
+def test_unknown_patients_are_told(boosted, tmp_path, caplog, unknown, text):
+    """Whoever mistypes the column of patients learns it before `GroupKFold` takes images for them."""
+    (path,) = (boosted / "features").glob("*.h5")
+    shutil.copy(path, tmp_path)
+    with h5py.File(tmp_path / path.name, "r+") as file:
+        groups = np.array([b""] * unknown + [b"p", b"q"] * 6, object)[:12]
+        file["group"][:] = np.repeat(groups, len(file["group"]) // 12)
+    matrix = load_features(tmp_path)
+    assert matrix.groups[:unknown].tolist() == matrix.names[:unknown].tolist()
+    (message,) = caplog.messages
+    assert f"{tmp_path}: {text}" in message
+
+
+def test_features_of_new_images(boosted, tmp_path, caplog):
     """Without labels all images are there, as a pipeline predicts them; of some with labels only these."""
     (path,) = (boosted / "features").glob("*.h5")
     labelled = load_features(boosted)
@@ -63,16 +77,19 @@ def test_features_of_new_images(boosted, tmp_path):
     with h5py.File(new, "r+") as file:
         labels = file["label"][:]
         file["label"][:] = ""
+    caplog.clear()
     X, y, groups, names = matrix = load_features(new)
     np.testing.assert_array_equal(X, labelled.X)
     assert y.tolist() == [""] * 12
     assert y.dtype.kind == labelled.y.dtype.kind
     assert (groups.tolist(), names.tolist()) == (labelled.groups.tolist(), labelled.names.tolist())
     assert repr(matrix) == f"FeatureMatrix(12 x {X.shape[1]}, 0 classes, 12 groups)"
+    assert caplog.messages == []
     with h5py.File(new, "r+") as file:
         rows = len(labels) // 12
         file["label"][:rows] = labels[:rows]
     assert load_features(new).names.tolist() == names[:1].tolist()
+    assert caplog.messages[0] == f"{new}: 11 of 12 images have no label, and are left out"
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -507,7 +507,14 @@ def test_a_message_comes_once_from_a_predictor(tissue, tmp_path, caplog):
     assert len(caplog.records) == len(warned) == 2
 
 
-def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_path, monkeypatch):
+def log_of(caplog):
+    """Return what was logged of images that were left out."""
+    return [text for text in caplog.messages if text.startswith("left out: ")]
+
+
+def test_one_bad_image_does_not_lose_the_others(
+    predictor, boosted, tissue, tmp_path, monkeypatch, caplog
+):
     """Images that cannot be used are left out and named, as the command does it."""
     files = sorted(tissue.rglob("*.png"))[:2]
     (tmp_path / "text.png").write_text("no image")
@@ -520,7 +527,9 @@ def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_
             predictor.predict([files[0], bad])
         with pytest.raises(ImageError, match="^none of the .*images can be used; first: "):
             predictor.predict([bad, small], skip_errors=True)
+    caplog.clear()
     kept = predictor.predict(images, skip_errors=True)
+    assert sorted(log_of(caplog)) == sorted(f"left out: {text}" for text in kept.failures.values())
     assert kept.image_ids == (files[0].name, "array5")
     np.testing.assert_array_equal(kept.probabilities, predictor.predict_proba(files))
     assert len(kept.blank) == len(kept.trained) == len(kept.to_pandas()) == 2
@@ -528,7 +537,9 @@ def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tissue, tmp_
     assert kept.failures["array2"] == "array2: 40x40 at scale 1.0 is smaller than the crop of 64"
     assert "bchisto-" not in " ".join(kept.failures.values())
     work = Work(jobs=1, skip_errors=True)
+    caplog.clear()
     result = predict(boosted, [*images[:2], cut], out=tmp_path / "p.csv", work=work)
+    assert len(log_of(caplog)) == len(result.failures)
     for image, reason in result.failures.items():
         assert kept.failures[image] == reason
     assert len(result.failures) == 2
