@@ -806,7 +806,11 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     close = evaluate([tables[0], tables[4]], out=tmp_path / "g", bootstrap=0)
     corrected = verdict_of(close.panels[0].metrics).figure
     assert corrected.value < close.panels[0].metrics["balanced_accuracy"].value
-    words = f" {corrected.value:.3f} [{corrected.low:.3f}, {corrected.high:.3f}], corrected for the choice, "
+    measured = close.panels[0].metrics["balanced_accuracy"]
+    words = " ".join(
+        f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}], {what}"
+        for figure, what in ((measured, "corrected for the choice"), (corrected, "shown"))
+    )
     assert words in close.summary()[0]
     alone = evaluate(tables[3], out=tmp_path / "f", bootstrap=0)
     line = alone.summary()[0]
