@@ -1,6 +1,7 @@
 """Single options of `bchisto finetune` by their effect, and what it refuses."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -159,6 +160,7 @@ def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
     code, _, err = cli(*options, "--skip-errors")
     assert code == 1, err
     assert "1 image was left out, listed in" in err
+    assert re.search(r"left out: .*benign02\.png: ", err)
     assert [row["image_id"] for row in rows_of(tmp_path / "run" / "finetune" / "failures.csv")] == [
         "benign/benign02.png"
     ]
