@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -162,8 +162,9 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
             )
 
 
-def warn_left_out(reasons: Sequence[str]) -> None:
-    """Log why images are left out; of many only the first."""
+def warn_left_out(failures: Mapping[str, str], logged: Container[str] = ()) -> None:
+    """Log why images are left out, but for those of which that was logged before; of many only the first."""
+    reasons = [text for image, text in failures.items() if image not in logged]
     for text in reasons[:_LINES]:
         _log.warning("left out: %s", text)
     if len(reasons) > _LINES:

@@ -510,8 +510,10 @@ def _refused(
             more = Message(text, len(refused) - 1)
         raise RefusedImageError("{}{}", refused[0][1], more)
     given = {record.image_id: str(record.path) for record in records if record.source == "given"}
-    # the path of an array says nothing to the caller
-    warn_left_out([text.replace(given.get(image, image), image) for image, text in refused])
+    failures = dict(refused)
+    for image in failures.keys() & given.keys():  # its path says nothing to the caller
+        failures[image] = failures[image].replace(given[image], image)
+    warn_left_out(failures)
     return refused
 
 

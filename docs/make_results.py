@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -220,41 +221,31 @@ def published_by(book: Book, name: str) -> list[str]:
 
 def pathology_encoders(book: Book) -> str:
     """Return the least and the largest published figure of Phikon-v2 and UNI2-h."""
-    published = [*published_by(book, "Phikon-v2"), *published_by(book, "UNI2-h")]
-    values = list(map(float, published))
+    texts = [*published_by(book, "Phikon-v2"), *published_by(book, "UNI2-h")]
+    values = list(map(float, texts))
     return f"{min(values):.0f} to {max(values):.0f} %"
 
 
-def times_as_fast(views: str) -> Callable[[Book], str]:
-    """Return what says how many times as fast dense mode is, by the table of encoders."""
-
-    def times(book: Book) -> str:
-        names = dict.fromkeys(name for name, _ in book.rows if name.startswith("encoder: "))
-        ratios = [
-            float(book.row(name, f"exact, {views}")["value"])
-            / float(book.row(name, f"dense, {views}")["value"])
-            for name in names
-        ]
-        return f"{min(ratios):.1f} to {max(ratios):.1f}"
-
-    return times
+def number(row: Row) -> float:
+    """Return the value of a row, such as ``2,670``."""
+    return float(row["value"].replace(",", ""))
 
 
-def share_on_gpu(measured: str, of: str) -> Callable[[Book], str]:
-    """Return what says how fast a GPU described crops in one way, relative to another."""
+def times_as_fast(book: Book, *, views: str) -> str:
+    """Return how many times as fast dense mode is, by the table of encoders."""
+    names = dict.fromkeys(name for name, _ in book.rows if name.startswith("encoder: "))
+    ratios = [
+        number(book.row(name, f"exact, {views}")) / number(book.row(name, f"dense, {views}"))
+        for name in names
+    ]
+    return f"{min(ratios):.1f} to {max(ratios):.1f}"
 
-    def share(book: Book) -> str:
-        crops = [
-            float(
-                book.row(f"mode, precision: exact, float32: {way}", "crops a second")[
-                    "value"
-                ].replace(",", "")
-            )
-            for way in (measured, of)
-        ]
-        return f"{100 * crops[0] / crops[1]:.0f} %"
 
-    return share
+def share_on_gpu(book: Book, *, way: str, of: str) -> str:
+    """Return how fast a GPU described crops in one way, relative to another."""
+    table = "mode, precision: exact, float32"
+    crops = number(book.row(f"{table}: {way}", "crops a second"))
+    return f"{100 * crops / number(book.row(f'{table}: {of}', 'crops a second')):.0f} %"
 
 
 def all_right(book: Book) -> str:
@@ -285,10 +276,12 @@ def shown_on_new_patients(book: Book) -> str:
 DERIVED: dict[str, Callable[[Book], str]] = {
     "points lost on new patients": points_lost,
     "pathology encoders": pathology_encoders,
-    "dense mode, times as fast, one view": times_as_fast("1 view"),
-    "dense mode, times as fast, two views": times_as_fast("2 views"),
-    "share of the encoders on a GPU": share_on_gpu(ON_JAX, "JAX, the encoders only"),
-    "share of JAX that PyTorch has": share_on_gpu("PyTorch", ON_JAX),
+    "dense mode, times as fast, one view": functools.partial(times_as_fast, views="1 view"),
+    "dense mode, times as fast, two views": functools.partial(times_as_fast, views="2 views"),
+    "share of the encoders on a GPU": functools.partial(
+        share_on_gpu, way=ON_JAX, of="JAX, the encoders only"
+    ),
+    "share of JAX that PyTorch has": functools.partial(share_on_gpu, way="PyTorch", of=ON_JAX),
     "all of 20 right": all_right,
     "best balanced accuracy on new patients": best_on_new_patients,
     "differences on new patients": shown_on_new_patients,

@@ -381,7 +381,7 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
         if constant:
             yield f"{table.name}: {constant}"
     if not facts.run:
-        cautions = [caution for caution in table.cautions if caution != table.ungrouped]
+        cautions = [caution for caution in table.cautions if caution != table.ungrouped_caution]
         yield from (f"{table.name}: {caution}" for caution in cautions)
 
 

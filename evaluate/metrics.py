@@ -426,7 +426,7 @@ def ungrouped_images(table: PredictionTable, units: Units) -> int:
     """Return how many units are images, in a table of groups."""
     if units.kind != "group":
         return 0
-    return sum(table.groups[row] is None for row in table.first_rows)
+    return table.ungrouped
 
 
 def _tests_single_classes(table: PredictionTable) -> bool:

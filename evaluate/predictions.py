@@ -122,20 +122,25 @@ class PredictionTable:
         return len({group for (group, _), seen in tested.items() if seen != images[group]})
 
     @property
-    def ungrouped(self) -> str:
+    def ungrouped(self) -> int:
+        """Number of images that name no patient or slide."""
+        return sum(self.groups[row] is None for row in self.first_rows)
+
+    @property
+    def ungrouped_caution(self) -> str:
         """That some images name no patient, if others do; reports tell it in words of their own."""
-        unknown = sum(self.groups[row] is None for row in self.first_rows)
-        if unknown in (0, len(self.first_rows)):
+        images = len(self.first_rows)
+        if self.ungrouped in (0, images):
             return ""
         return (
-            f"{unknown} of {len(self.first_rows)} images name no patient or slide; each counts as a unit of its own, "
+            f"{self.ungrouped} of {images} images name no patient or slide; each counts as a unit of its own, "
             "which makes intervals too narrow if images share a patient"
         )
 
     @property
     def cautions(self) -> list[str]:
         """Why figures of these rows may be too high for new patients, or their intervals too narrow."""
-        texts = list(filter(None, [self.ungrouped]))
+        texts = list(filter(None, [self.ungrouped_caution]))
         if not any(group is not None for group in self.groups):
             texts.append(
                 "PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its own, which "

@@ -483,8 +483,7 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
         )
         self.record.note(flow={**facts.flow})
         self._report(outcomes)
-        refused = dict(self.opened.refused)  # logged before
-        warn_left_out([failures[image] for image in failures if image not in refused])
+        warn_left_out(failures, dict(self.opened.refused))
         self._write_failures(failures)
         return failures
 

@@ -415,7 +415,7 @@ def _prepare(
     )
     facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
     plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=facts)
-    warn_left_out([*failures.values()])
+    warn_left_out(failures)
     write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
     images = LabelledImages(
         digest=unique.digest,

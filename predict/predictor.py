@@ -328,7 +328,7 @@ class Predictor:
                 )
             predicted = Predicted(rows, results, bundle, self.path, self.sha256, notes=notes)
             failures |= predicted.failures
-        warn_left_out([failures[image] for image in failures if image not in dict(refused)])
+        warn_left_out(failures, dict(refused))
         for text in failures.values():
             if not predicted.usable:
                 raise RefusedImageError("none of the images can be used; first: {}", text)

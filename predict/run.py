@@ -345,8 +345,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
                 images = len(shown.table.records)
                 return PredictResult(outputs.table, images, {}, shown.failures, (), unchanged=True)
             self.tidy(predicted)
-        failures = shown.failures
-        warn_left_out([failures[image] for image in failures if image not in self.refused])
+        warn_left_out(shown.failures, self.refused)
         written = outputs.written
         keys = self._content_keys(predicted, shown)
         # a call that is killed while it writes leaves some outputs as they were and some new, see `OutputFiles`

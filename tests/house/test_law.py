@@ -47,7 +47,7 @@ TOKENS = {
     "commands": 15_748,
     "core": 42_460,
     "crossval": 4_400,
-    "data": 52_830,
+    "data": 52_880,
     "encoders": 26_028,
     "evaluate": 47_200,
     "featurize": 31_080,
