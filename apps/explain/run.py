@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +37,15 @@ from ...core.jobs import (
 )
 from ...core.models import bundle_kind, bundle_lines, bundle_view
 from ...core.runs import FolderSettings, record_run
-from ...data import Frame, ImageRecord, ImageSelection, image_paths, record_sha256, shown_path
+from ...data import (
+    Frame,
+    ImageRecord,
+    ImageSelection,
+    image_paths,
+    record_sha256,
+    shown_path,
+    warn_left_out,
+)
 from ...encoders import weight_options
 from ...evaluate.report import known_of
 from ...predict import (
@@ -57,8 +64,6 @@ from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, ExplainSettings, Method, choose_method, class_of, legend_of
 from .regions import write_regions
-
-_log = logging.getLogger(__name__)
 
 
 class ExplainResult(NamedTuple):
@@ -367,8 +372,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             An explanation was removed meanwhile, or an output cannot be written.
         """
         left_out = {image: reason for each in made for image, reason in each.items()}
-        for reason in left_out.values():
-            _log.warning("left out: %s", reason)
+        warn_left_out(left_out)
         failures = (*self.refused, *left_out.items())
         units = [
             unit
