@@ -32,13 +32,22 @@ def _explain_options() -> Iterator[click.Parameter]:
 
     yield from bundle_options()
     yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
+    yield flag(
+        "--fields",
+        group="Input",
+        type=PATH,
+        help="In place of images: the folder of slides cut, for a model of slides.",
+    )
+    yield flag("--features", group="Input", type=PATH, help="The feature file of --fields.")
     yield out_flag("Folder to write into.")
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "checks")
 
 
 @command(options=_explain_options, first=("images", "out", "method", "target"))
 def explain(model: Path, **options: Any) -> None:
-    """Explain predictions with heat maps.
+    """Explain predictions with heat maps; of a model of slides, by what each field adds.
+
+    A model of slides is a linear one, of features that were pooled by their mean.
 
     \b
     Example: bchisto explain run --images new --target malignant --out why
@@ -46,6 +55,15 @@ def explain(model: Path, **options: Any) -> None:
     from ..apps.explain import ExplainSettings, default_method, settings_of
     from ..apps.explain import explain as run
 
+    of_slides = (options["fields"], options["features"])
+    if any(of_slides):
+        if not all(of_slides) or images_of(options) or options["method"]:
+            raise InputError(Message("give {fields} with {features}, without {images} or {method}"))
+        from ..apps.slides import contributions
+
+        fields, features = of_slides
+        done(contributions(model, fields, features=features, out=options["out"]))
+        return
     methods = options["method"] or (default_method(model),)
     settings = settings_of(methods, from_options(ExplainSettings, options, method=methods))
     work = from_options(Work, options)
