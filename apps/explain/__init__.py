@@ -16,7 +16,7 @@ from .gradient_maps import (
 from .graph import Floats, Graph, LayerStep, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, default_method, settings_of
-from .regions import geojson_feature, outline, write_regions
+from .regions import geojson_feature, joined, write_regions
 from .run import ExplainResult, explain
 
 __all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain"]

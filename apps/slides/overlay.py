@@ -15,7 +15,7 @@ from ...core import counted
 from ...core.formats import Floats, Integers
 from ...core.jobs import atomic_output, json_text
 from ...evaluate import positive_mask, two_class_scores
-from ..explain import geojson_feature, outline
+from ..explain import geojson_feature, joined
 from .annotation_files import Colour, tile_feature
 from .colours import Colouring
 from .drawing import paint_tiles, with_legend
@@ -129,25 +129,17 @@ class TileMap:
 
     def region_features(self) -> Iterator[dict[str, Any]]:
         """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
-        import cv2
+        import shapely
 
-        lattice = self.lattice
-        # the last is that of -1
-        classes = np.append(self.shown.table.answers.numbers, -1)[lattice]
-        for column, name in enumerate(self.colours):
-            is_of_class = (classes == column).astype(np.uint8)
-            _, numbers, boxes, _ = cv2.connectedComponentsWithStats(is_of_class, connectivity=4)
-            # the first is what is not of the class
-            for number, (left, top, width, height, _) in enumerate(boxes[1:].tolist(), start=1):
-                around = np.s_[top : top + height, left : left + width]
-                inside = numbers[around] == number
-                rings = [
-                    self.on_slide(np.add(ring, (left, top))).tolist() for ring in outline(inside)
-                ]
-                mean = float(self.shown.raw[lattice[around][inside], column].mean())
-                measured = {"tiles": int(inside.sum()), "mean p": mean}
-                named = {"name": name, "color": self.colours[name]}
-                yield geojson_feature("annotation", rings, measured, classification=named)
+        tree = shapely.STRtree(shapely.box(*self.boxes.T))
+        for column, (name, colour) in enumerate(self.colours.items()):
+            own = self.boxes[self.shown.table.answers.numbers == column]
+            for region in shapely.get_parts(joined(own)):
+                inside = np.sort(tree.query(region, predicate="covers"))
+                mean = float(self.shown.raw[inside, column].mean())
+                measured = {"tiles": len(inside), "mean p": mean}
+                named = {"name": name, "color": colour}
+                yield geojson_feature("annotation", region, measured, classification=named)
 
     def scores(self, point: Point) -> dict[str, Floats]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.

@@ -50,6 +50,7 @@ HEAVY = (
     "distributed",
     "jinja2",
     "PIL",
+    "shapely",
     "tifffile",
     "imagecodecs",
     "cv2",
