@@ -6,13 +6,13 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ... import predict
 from ...core import counted
-from ...core.formats import Floats, Integers
+from ...core.formats import Floats, Integers, Pixels
 from ...core.jobs import atomic_output, json_text
 from ...evaluate import positive_mask, two_class_scores
 from ..explain import geojson_feature, joined
@@ -22,9 +22,6 @@ from .drawing import paint_tiles, with_legend
 from .slide import Slide
 from .tiles import TileGrid
 from .tissue import Overview
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _SURE = 0.5
 """Share of the colour of a class in that of a tile; the rest is the tissue."""
@@ -182,7 +179,7 @@ class TileMap:
         )
         return np.asarray(sums / counts)
 
-    def draw(self, overview: Overview) -> Image.Image:
+    def draw(self, overview: Overview) -> Pixels:
         """Draw each tile in the colour of its class over the slide, with a legend below."""
         shares = np.array([_UNSURE if tile.uncertain else _SURE for tile in self.tiles])
         colours = np.array([self.colours[tile.predicted] for tile in self.tiles], np.uint8)
