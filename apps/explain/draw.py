@@ -160,7 +160,7 @@ def with_bar(
 
     def draw_bar(figure: Any) -> None:
         axes = figure.add_axes((0, 0, 1, 1))
-        scale = ScalarMappable(Normalize(*ticks[:2]), ListedColormap(colours / 255))
+        scale = ScalarMappable(Normalize(ticks[0], ticks[1]), ListedColormap(colours / 255))
         figure.colorbar(scale, axes, orientation="horizontal", ticks=ticks, format="%.3g")
         axes.set_title(title, loc="left")
         if mark is not None:
@@ -191,8 +191,10 @@ def rendered(draw_on: Callable[[Any], None], width: int, height: int) -> Picture
     from PIL import Image
 
     content = io.BytesIO()
-    style = {"text.parse_math": False, "font.size": _LETTER, "axes.titlesize": _LETTER}
-    with mpl.rc_context(style), warnings.catch_warnings():
+    with (
+        mpl.rc_context({"text.parse_math": False, "font.size": _LETTER, "axes.titlesize": _LETTER}),
+        warnings.catch_warnings(),
+    ):
         # letters that the font lacks are boxes
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         # of 72 dots an inch, so that sizes of letters are in pixels

@@ -69,7 +69,7 @@ def with_legend(pixels: Pixels, lines: Sequence[tuple[str, Colour]]) -> Pixels:
     from matplotlib.patches import Patch
 
     def draw_legend(figure: Any) -> None:
-        squares = [Patch(facecolor=np.divide(colour, 255), label=line) for line, colour in lines]
+        squares = [Patch(facecolor=f"#{bytes(colour).hex()}", label=line) for line, colour in lines]
         figure.legend(
             handles=squares, loc="upper left", frameon=False, handleheight=1, handlelength=1
         )
