@@ -58,7 +58,7 @@ GROUPS = {
         "submit",
     ),
     "Use": ("predict", "serve", "evaluate", "explain", "export"),
-    "Look": ("status", "runs", "doctor"),
+    "Look": ("status", "doctor"),
 }
 """Commands by group, in the order of the help."""
 
@@ -68,9 +68,12 @@ _MODULES = {
     "stain": "data",
     **dict.fromkeys(("featurize", "features", "boost", "finetune"), "train"),
     **dict.fromkeys(("predict", "explain", "serve", "export", "evaluate"), "use"),
-    **dict.fromkeys(("status", "doctor"), "runs"),
+    **dict.fromkeys(("status", "doctor"), "look"),
 }
 """Commands in the module of another; every other command has a module of its name."""
+
+_RENAMED = {"runs": "status FOLDER, status RUN --history or status RUN OTHER"}
+"""What a command that is gone is called now."""
 
 _INTERRUPTED = 130
 _LONGEST_LINE = 4000
@@ -110,7 +113,9 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command for the words; for an unknown command, raise an error with similar names."""
+        """Return the command for the words; for an unknown command, raise an error with its new or similar names."""
+        if args and args[0] in _RENAMED:
+            raise click.UsageError(f"{args[0]!r} is now {_RENAMED[args[0]]}", ctx)
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(
                 f"No such command {args[0]!r}: {one_of(args[0], _COMMANDS)}.", ctx

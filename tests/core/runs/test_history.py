@@ -99,11 +99,11 @@ def test_any_record_is_survived(tmp_path, caplog, cli, completed):
     broken = tmp_path / "broken"
     (broken / "records").mkdir(parents=True)
     (broken / "run.json").write_text('{"records": []}')
-    out, err = completed("runs", "list", tmp_path)
+    out, err = completed("status", tmp_path)
     assert out.count("boost  not checked") == 1
     assert "broken/run.json: not a run.json of bchisto, or without a complete record" in err
-    assert cli("runs", "show", run)[0] == 0
-    assert cli("runs", "diff", run, run)[0] == 0
+    assert cli("status", run, "--history")[0] == 0
+    assert cli("status", run, run)[0] == 0
 
 
 def test_runs_with_a_finetune_are_compared(tmp_path):
