@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
     from ..crossval import CrossValidation
     from ..data import Dataset, Finding
-    from ..evaluate import LedgerRow
 
 R = TypeVar("R")
 
@@ -37,11 +36,6 @@ def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> N
     """
     for text in texts:
         put(printable(text, lines=lines), err=err, **style)
-
-
-def added_to(ledger: Path, rows: Sequence[LedgerRow]) -> None:
-    """Print how many figures were added to a ledger, and what version measured them."""
-    echo(f"{counted(len(rows), 'figure')} of version {rows[0].version} added to {ledger}")
 
 
 def quoted(path: Path | str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources
 from .encoder import fetch_missing, yes_flag
 from .ending import (
-    added_to,
     advice,
     done,
     echo,
@@ -23,7 +21,7 @@ from .ending import (
     reported_last,
     results,
 )
-from .options import PATH, argument, command, flag, options_of, out_flag, record_flag
+from .options import PATH, argument, command, flag, options_of, out_flag
 from .train import featurize
 
 
@@ -143,7 +141,6 @@ def _options() -> Iterator[click.Parameter]:
         Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks"
     )
     yield yes_flag()
-    yield record_flag()
 
 
 @command(options=_options, first=("images", "out", "quick", "plan", "jobs"))
@@ -153,7 +150,6 @@ def reproduce(
     out: Path | None,
     weights: tuple[str, ...],
     yes: bool,
-    ledger: Path | None,
     **options: Any,
 ) -> None:
     """Run a published system, and compare published and obtained results.
@@ -168,7 +164,6 @@ def reproduce(
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
     from ..crossval import summary_of
-    from ..evaluate import append_figures
 
     recipe = load_recipe(name)
     if options["all_variants"]:
@@ -196,10 +191,6 @@ def reproduce(
     echo(*result.banners)
     results(summary_of(result.protocols, out))
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
-    if ledger is not None:
-        panels = [replace(run.panel, folder=run.folder) for run in result.protocols if run.panel]
-        system = " ".join([recipe.name, *scope.encoders])
-        added_to(ledger, append_figures(ledger, panels, system=f"{system}:"))
     if failed is not None:
         raise failed
     done([*result.pictures, result.folder / "report.html"])
