@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
                 args=arguments, prog_name="bchisto", standalone_mode=False, obj=outcome
             )
         except click.ClickException as error:
-            put(_usage(error), err=True)
+            _show_usage(error)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = _interrupted(stop, outcome, words)
@@ -198,17 +198,25 @@ def _interrupted(stop: _Stop, outcome: Mapping[str, Any], words: Sequence[str]) 
     return Terminated.exit_code
 
 
-def _usage(error: click.ClickException) -> str:
-    """Return an error of click in one line; the help, if a command was called without arguments."""
+def _print_error(line: str) -> None:
+    """Print an error, and leave it for the process that started this one."""
+    put(f"error: {line}", err=True)
+    with contextlib.suppress(OSError, BchistoError):  # such as a full disk
+        import_module(".core.runs", __package__).write_ending(line)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """Print an error of click in one line; the help, if a command was called without arguments."""
     if isinstance(error, NoArgsIsHelpError):
-        return error.format_message()
+        put(error.format_message(), err=True)
+        return
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         error.possibilities[1:] = ()  # keep only the most similar one
     line = " ".join(error.format_message().split()).removesuffix(".")
     if isinstance(error, click.UsageError) and error.ctx:
         see = " See" if line.endswith("?") else "; see"
         line += f"{see} {error.ctx.command_path} --help"
-    return printable(f"error: {line}")
+    _print_error(printable(line))
 
 
 def _spoken(text: Any, words: Sequence[str]) -> Any:
@@ -223,10 +231,10 @@ def _spoken(text: Any, words: Sequence[str]) -> Any:
 def _failed(error: Exception, words: Sequence[str]) -> int:
     """Print an error in one line, and return the exit code."""
     line, code = _described(error)
-    text = printable(f"error: {_spoken(line, words)}")
+    text = printable(_spoken(line, words))
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 2 :]}"
-    put(text, err=True)
+    _print_error(text)
     return code
 
 

@@ -118,6 +118,7 @@ def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
 def print_results(
     train: Callable[[], Sequence[CrossValidation]],
     *,
+    work: Work,
     shown: Path,
     then: Callable[[Path], str | Sequence[str]],
     listed: Path | str = "",
@@ -128,6 +129,7 @@ def print_results(
     ----------
     train : callable
         Does the work.
+    work : Work
     shown : Path
         The report of the run, which exists if anything was tested.
     then : callable
@@ -146,6 +148,7 @@ def print_results(
     results(summary_of(trained))
     if failed is not None:
         raise failed
+    end_check(work, unchanged=False)
     failures = len(trained[0].failures)
     assembled = [result for result in in_order(trained) if result.assembled]
     if not assembled:

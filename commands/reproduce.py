@@ -15,6 +15,7 @@ from .ending import (
     advice,
     done,
     echo,
+    end_check,
     given_options,
     quoted,
     recommended_options,
@@ -185,6 +186,7 @@ def reproduce(
     result, failed = reported_last(
         lambda: run(name, images, out=out, weights=weights, scope=scope, work=work)
     )
+    end_check(work, unchanged=False)
     if not result.merged:
         done([], then=Message("the other shards, then the same command without {shard}"))
         return

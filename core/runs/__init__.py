@@ -12,14 +12,17 @@ from .folder import (
 )
 from .history import RunEntry, diff_runs, list_runs, read_records, read_run
 from .record import (
+    ENDING,
     RunRecord,
     load_config,
     only_run,
+    read_ending,
     record_of_table,
     record_run,
     record_table,
     science,
     versions_of,
+    write_ending,
 )
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]
