@@ -338,7 +338,7 @@ def test_an_image_that_fails_stops_the_chain_unless_it_is_left_out(cli, tissue, 
     assert "error: featurize failed; its logs are in " in err
     code, out, _ = cli("status", run)
     assert (code, out.splitlines()[0]) == (1, f"{run}: failed")
-    assert out.count("benign03.png") == 2, out  # of its shard, and of the merge
+    assert "benign03.png: cannot be decoded" in out, out
     line = " ".join(map(str, (*features, *boost)))
     assert out.endswith(f"bchisto submit --scheduler local --tasks 2 -- {line}\n")
     # without this image, and one that is not even an image, the chain goes on to its end
