@@ -313,30 +313,31 @@ class Plan:
         """The numbers of all jobs."""
         return [job for stage in self.stages for job in stage.jobs]
 
+    def label(self, position: int) -> str:
+        """Return how the names of the files of a stage begin."""
+        return f"{position + 1}-{self.stages[position].command}"
+
+    def log(self, position: int, task: str) -> Path:
+        """Return the log of a task of a stage."""
+        return self.logs / f"{self.label(position)}-{task}.log"
+
     def ending(self, position: int, task: str) -> Path:
         """Return the file with the error of a task of a stage, which is only there if it failed."""
-        return (
-            self.folder / "errors" / f"{position + 1}-{self.stages[position].command}-{task}.json"
-        )
+        return self.log(position, task).with_suffix(".json")
 
     def errors(self, position: int) -> dict[str, str]:
-        """Return the errors with which tasks of a stage failed, the latest last."""
-        pattern = self.ending(position, "*")
-        paths = sorted(pattern.parent.glob(pattern.name), key=lambda path: path.stat().st_mtime)
+        """Return the errors with which tasks of a stage failed; that of `MERGE` is the last."""
+        paths = sorted(self.logs.glob(f"{self.label(position)}-*.json"))
         return {path.stem.rpartition("-")[2]: read_ending(path) for path in paths}
 
-    def log(self, position: int, task: str = "*") -> Path | None:
-        """Return the log of a task of a stage, or else its last log; None without any."""
-        name = f"{position + 1}-{self.stages[position].command}"
-        for pattern in (f"{name}-{task}.log", f"{name}-*.log"):
-            logs = [*self.logs.glob(pattern)]
-            if logs:
-                return max(logs, key=lambda path: path.stat().st_mtime)
-        return None
+    def logs_of(self, position: int) -> list[Path]:
+        """Return the logs of a stage that were written, the latest last."""
+        paths = self.logs.glob(f"{self.label(position)}-*.log")
+        return sorted(paths, key=lambda path: path.stat().st_mtime)
 
     def script(self, position: int) -> Path:
         """Return the path of the job script of a stage."""
-        return self.folder / f"{position + 1}-{self.stages[position].command}.sh"
+        return self.folder / f"{self.label(position)}.sh"
 
     def lines(self, position: int) -> list[str]:
         """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""

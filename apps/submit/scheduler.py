@@ -79,7 +79,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
     else:
         logs = logs.replace("%", "%%")
         task = "%a"
-    log = f"{logs}/{position + 1}-{stage.command}"
+    log = f"{logs}/{plan.label(position)}"
     script = str(plan.script(position))
     waits = [f"--dependency=afterok:{after}"] if after else []
     calls = []
@@ -325,8 +325,7 @@ def _run_tasks(
     """Run tasks of a stage; return the exit code of the last."""
 
     def run_task(task: str) -> int:
-        path = plan.logs / f"{position + 1}-{plan.stages[position].command}-{task}.log"
-        with path.open("ab") as log:
+        with plan.log(position, task).open("ab") as log:
             words = ["/bin/bash", str(plan.script(position)), task]
             process = subprocess.Popen(words, stdout=log, stderr=log)  # nosec B603
             running.append(process)

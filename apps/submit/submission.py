@@ -202,17 +202,20 @@ class Queued:
 
     @functools.cached_property
     def errors(self) -> Mapping[str, str]:
-        """The error of each task that failed, the latest last."""
+        """The error of each task that failed; that of `MERGE` is the last."""
         return self.plan.errors(self.position) if self.plan else {}
 
-    @functools.cached_property
+    @property
     def last_task(self) -> str:
-        """The task that failed last, or else the one that merges."""
+        """The task to read of: one that failed, or else the one that merges."""
         return next(reversed(self.errors), MERGE)
 
     def log(self, task: str) -> Path | None:
         """Return the log of a task, or else the last log; None without any."""
-        return self.plan.log(self.position, task) if self.plan else None
+        if self.plan is None:
+            return None
+        log = self.plan.log(self.position, task)
+        return log if log.is_file() else next(reversed(self.plan.logs_of(self.position)), None)
 
     def end(self, task: str) -> str:
         """Return the error of a task, or else the last line of its log, such as Slurm's words; empty without any."""

@@ -162,8 +162,7 @@ def failed_log(run, change, **values):
 
 def keep_error(run, task, error):
     """What a task that fails leaves for `status`."""
-    (run / "jobs" / "1" / "errors").mkdir()
-    (run / "jobs" / "1" / "errors" / f"{task}.json").write_text(json.dumps({"error": error}))
+    (run / "jobs" / "1" / "logs" / f"{task}.json").write_text(json.dumps({"error": error}))
 
 
 def killed_task(run, change):
