@@ -38,7 +38,6 @@ from .conclusions import (
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .influence import Integers, Mask, Part, Values, confusion
 from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
-from .ledger import LedgerRow, append_figures, read_ledger
 from .metrics import (
     TwoClassView,
     TwoSides,

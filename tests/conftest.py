@@ -586,6 +586,6 @@ def alone(tmp_path_factory, tissue):
     from job_chain import chain, stages
 
     run = tmp_path_factory.mktemp("alone") / "run"
-    for words in stages(chain(tissue, run)):
+    for words in stages(chain(tissue, run, network=False)):
         subprocess.run([sys.executable, "-m", "bchisto", *words], check=True, capture_output=True)
     return run
