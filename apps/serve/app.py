@@ -25,7 +25,8 @@ from ...data import spacing_of
 from .item import ImageAnswer, in_page
 from .pages import Pages, file_response
 from .rounds import Rounds
-from .session import TABLES, Session
+from .session import Session
+from .worker import TABLES
 
 
 def make_app(session: Session, pages: Pages, rounds: Rounds | None) -> FastAPI:

@@ -17,7 +17,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ...core import BchistoError, InputError, is_out_of_memory, os_error, system_reason
 from ...core.jobs import THREADS, prepare_worker
@@ -62,7 +62,7 @@ class Engine:
         async with self._lock:
             try:
                 async with asyncio.timeout(self._seconds):
-                    answer = await self._answer(pickle.dumps((work, values)))
+                    answer: Any = await self._answer(pickle.dumps((work, values)))
             except TimeoutError:
                 minutes = (self._seconds or 0) // 60
                 answer = f"{doing} took longer than {minutes} minutes, so it was ended"
@@ -77,7 +77,7 @@ class Engine:
             else:
                 if isinstance(answer, BchistoError):
                     raise answer
-                return answer
+                return cast(R, answer)
             await self.stop()
             raise BchistoError(answer)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,8 +97,6 @@ class Item(ImageAnswer):
         The second most probable class.
     shown : dict
         Pictures of it that exist, with the facts shown next to them.
-    work : set of Task
-        What is done for it in the other process.
     """
 
     path: Path = Path()
@@ -110,12 +107,11 @@ class Item(ImageAnswer):
     prediction: Prediction | None = None
     next_class: str = ""
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)
-    work: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
     def record(self) -> ImageRecord:
-        """The image for a prediction, with the class that a person gave."""
-        return ImageRecord(self.name, self.path, self.label or None, mpp=self.given)
+        """The image for a prediction."""
+        return ImageRecord(self.name, self.path, None, mpp=self.given)
 
 
 def readable(name: str) -> str:

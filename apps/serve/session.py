@@ -7,26 +7,24 @@ import contextlib
 import errno
 import hashlib
 import logging
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 
 from ...core import BchistoError, InputError, counted, message_of, system_reason
 from ...core.formats import limits
-from ...core.jobs import remove_output
 from .engine import Engine, R
 from .item import STATES, Item, in_page, readable
-from .worker import Ended, PageModel, draw, open_model, predict_image, read_image, write_tables
+from .worker import PageModel, draw, open_model, predict_image, read_image, write_tables
 
 _log = logging.getLogger(__name__)
-
-TABLES = ("predictions.csv", "predictions.html", "failures.csv")
-"""Files with the answers of a model."""
 
 _MOST_FOLDERS = 50
 """Largest number of folders in an image's name, since folders are removed one inside the other."""
@@ -76,6 +74,7 @@ class Session:
         self._due = time.monotonic() + _KEEP_SECONDS
         self._written = 0  # the version that was kept
         self._items: dict[int, Item] = {}
+        self._work: dict[int, set[asyncio.Task[Any]]] = {}  # what is done for each image
         self._last_number = 0
         self._changed = asyncio.Event()
         self._held = 0  # bytes
@@ -229,8 +228,8 @@ class Session:
     def remove(self, number: int) -> None:
         """Remove an image and its pictures; end its prediction."""
         item = self._items.pop(number)
-        for work in item.work:
-            work.cancel()
+        for task in self._work.pop(number, ()):
+            task.cancel()
         self._held -= item.size
         shutil.rmtree(item.folder, ignore_errors=True)
         self._removed.append(item)
@@ -347,8 +346,9 @@ class Session:
             It failed, or the image was removed meanwhile.
         """
         model = self.models[item.model]
-        task = asyncio.create_task(self.engine.ask(doing, work, model, item.record, *values))
-        item.work.add(task)
+        task = asyncio.create_task(self.engine.ask(doing, work, model, item, *values))
+        tasks = self._work.setdefault(item.number, set())
+        tasks.add(task)
         try:
             return await task
         except BchistoError as error:
@@ -360,7 +360,7 @@ class Session:
                 raise
             raise BchistoError(f"{item.name}: was removed") from None
         finally:
-            item.work.discard(task)
+            tasks.discard(task)
 
     async def keep(self) -> None:
         """Write the tables and reports to the folder of what is kept, if there is one and they have changed."""
@@ -383,10 +383,10 @@ class Session:
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
         await self.keep()
-        for number in range(len(self._folders) * self._keeps):
+        for number in range(len(self.models)):
             counts = self.counts(number)
             unpredicted = counts["waiting"] + counts["working"]
-            if unpredicted:
+            if self._keeps and unpredicted:
                 _log.warning(
                     "%s: %s not predicted; give them to predict",
                     self._images(number),
@@ -416,44 +416,19 @@ class Session:
         return path, item.shown[path.name]
 
     async def write(self, model: int, folder: Path, *, prefix: str = "", html: bool = True) -> None:
-        """Write the table of a model's images, that of failures, and the report.
-
-        If no image is done or failed, writing with the report removes all three.
-
-        Parameters
-        ----------
-        model : int
-        folder : Path
-        prefix : str
-            The beginning of the paths of images in the table.
-        html : bool
-            Whether to write the report.
+        """Write the table of a model's images, that of failures, and the report, see `write_tables`.
 
         Raises
         ------
         BchistoError
             They cannot be written.
         """
-        items = self.items(model, ["done", "failed"])
-        if html and not items:
-            for name in TABLES:
-                remove_output(folder / name)
-            return
-        ended = [
-            Ended(
-                item.record,
-                item.prediction or item.error,
-                mpp="" if item.mpp is None else f"{item.mpp:.6g}",
-                warnings="; ".join(item.notes),
-                reviewed="yes" if item.reviewed else "",
-                path=prefix + item.name,
-            )
-            for item in items
-        ]
-        names = [item.name for item in self.items(model)]
-        values = (self.models[model], self._images(model), names, ended, folder, html)
+        items = self.items(model)
+        work = partial(write_tables, prefix=prefix, html=html)
         try:
-            await self.engine.ask("writing the table", write_tables, *values)
+            await self.engine.ask(
+                "writing the table", work, self.models[model], self._images(model), items, folder
+            )
         except BchistoError:
             if all(item.number in self._items for item in items):
                 raise
@@ -511,24 +486,9 @@ async def load_models(
         raise InputError(
             "{weights} {}: each model holds the weights of its networks; leave it out", weights[0]
         )
-    names = _distinct_names([model.path for model in models])
-    return [replace(model, name=name) for model, name in zip(models, names, strict=True)]
-
-
-def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
-    """Return the folder of each model, with as many folders above it as tell the models apart.
-
-    Examples
-    --------
-    >>> _distinct_names([PurePath("m1/boost/2-svm/model.bchisto"), PurePath("m3/boost/2-svm/model.bchisto")])
-    ['m1/boost/2-svm', 'm3/boost/2-svm']
-    >>> _distinct_names([PurePath("/m/model.bchisto"), PurePath("/m/model.bchisto")])
-    ['/m', '/m']
-    """
-    for count in range(1, max(len(path.parts) for path in paths) + 1):
-        names = [
-            "/".join(path.parent.parts[-count:]).replace("//", "/") or path.stem for path in paths
-        ]
-        if len({*names}) == len(names):
-            break
-    return names
+    folders = [model.path.absolute().parent for model in models]
+    above = Path(os.path.commonpath(folders))
+    return [
+        replace(model, name=str(folder.relative_to(above)) if folder != above else folder.name)
+        for model, folder in zip(models, folders, strict=True)
+    ]

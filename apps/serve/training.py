@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ...boost import BoostSettings, Bundle, FeatureChoice, train
-from ...core import InputError, Message, from_options
+from ...boost import BoostSettings, FeatureChoice, train
+from ...core import InputError, Kind, Message, from_options
 from ...core.jobs import Work
 from ...core.runs import load_config
-from ...crossval import CrossValidation, summary_of
+from ...crossval import summary_of
 from ...data import Dataset, FoldChoice, ImageSelection
 from ...evaluate import TwoClassView
 from ...featurize import FeaturizeSettings, featurize
@@ -70,7 +70,8 @@ def train_models(run: Path, store: Path, dataset: Dataset) -> str:
     )
     lines = summary_of(results)
     few = labels.get("heads")
-    if few and few != options["heads"] and any(map(_learnt_nothing, results)):
+    banners = [banner.kind for result in results for banner in result.banners]
+    if few and few != options["heads"] and Kind.NOTHING_LEARNT in banners:
         lines.append(Message(_ADVICE, shlex.quote(str(run)), *labels["folds"], *few))
     return "\n".join(lines)
 
@@ -84,8 +85,3 @@ def _recommended(dataset: Dataset) -> dict[str, Any]:
     if 2 * sum(dataset.class_counts().values()) < len(dataset) and protocol.folds != "2":
         options["heads"] = [_FOR_FEW]
     return options
-
-
-def _learnt_nothing(result: CrossValidation) -> bool:
-    """Whether a model gives all images the same probabilities, as LightGBM does of few labels."""
-    return Bundle.load(result.model).constant > 0

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from ...core import BchistoError
-from ...core.jobs import Ticker, write_or_remove
+from ...core.jobs import Ticker, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores
 from ...data import ImageRecord, ImageSelection, decode_image, with_headers
 from ...evaluate.report import known_of
@@ -35,8 +35,11 @@ from ...predict import (
     tabulate,
     write_html,
 )
-from .item import in_page
+from .item import Item, in_page
 from .pictures import draw_map, own_stain, write_picture, write_shown, write_thumbnail
+
+TABLES = ("predictions.csv", "predictions.html", "failures.csv")
+"""Files with the answers of a model."""
 
 _models: dict[Path, Model] = {}
 """The models that this process has loaded."""
@@ -170,25 +173,24 @@ def _listed(root: Path, dropped: str, model: PageModel) -> Sequence[ImageRecord]
     return ImageSelection(root / dropped, **_loaded(model).bundle.reading).table().records
 
 
-def read_image(model: PageModel, record: ImageRecord, thumbnail: Path) -> dict[str, Any]:
+def read_image(model: PageModel, item: Item, thumbnail: Path) -> dict[str, Any]:
     """Read an image, and write its thumbnail; return values of an `Item`."""
-    image = _checked(model, record)
+    image = _checked(model, item.record)
     height, width = write_thumbnail(image.record, thumbnail)
     return {"height": height, "width": width, "mpp": image.mpp, "notes": image.notes}
 
 
-def predict_image(model: PageModel, record: ImageRecord) -> dict[str, Any]:
+def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
     """Predict an image; return values of an `Item`."""
-    image = _checked(model, record)
+    image = _checked(model, item.record)
     loaded = _loaded(model)
-    name = record.image_id
     results = predict_records(
         loaded, [image.record], ticker=Ticker(None), skip_errors=False, warns=True
     )
-    result = results[name]
+    result = results[item.name]
     assert isinstance(result, Prediction)
     prediction = result._replace(warnings="")  # `tabulate` would make a column of them
-    predicted = _predicted(model, [image.record], {name: prediction})
+    predicted = _predicted(model, [image.record], {item.name: prediction})
     shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
     (row,) = sheet_rows(shown)
     probabilities = shown.table.probabilities[0].tolist()
@@ -211,57 +213,56 @@ def _predicted(
     return Predicted(records, results, _loaded(model).bundle, model.path, model.file.sha256)
 
 
-class Ended(NamedTuple):
-    """An image that was predicted, or could not be: its prediction or the reason, and cells that only the page has."""
-
-    record: ImageRecord
-    result: Prediction | str
-    mpp: str
-    warnings: str
-    reviewed: str
-    path: str
-
-
-_CELLS = Ended._fields[2:]
-
-
 def write_tables(
     model: PageModel,
     root: Path,
-    names: Sequence[str],
-    ended: Sequence[Ended],
+    items: Sequence[Item],
     folder: Path,
+    *,
+    prefix: str,
     html: bool,
 ) -> None:
     """Write the table of images, that of failures, and the report.
+
+    If no image is done or failed, writing with the report removes all three.
 
     Parameters
     ----------
     model : PageModel
     root : Path
         The folder that holds the images by their names.
-    names : sequence of str
-        Of all images there, which decide on ids and patients.
-    ended : sequence of Ended
-        Images for the tables.
+    items : sequence of Item
+        All images there.
     folder : Path
+    prefix : str
+        The beginning of the paths of images in the table.
     html : bool
         Whether to write the report.
     """
-    listed = _as_listed(model, root, names)
-    of_id = {listed[image.record.image_id].image_id: image for image in ended}
+    ended = [item for item in items if item.state in ("done", "failed")]
+    if html and not ended:
+        for name in TABLES:
+            remove_output(folder / name)
+        return
+    listed = _as_listed(model, root, [item.name for item in items])
+    of_id = {listed[item.name].image_id: item for item in ended}
     records = in_order(
-        replace(listed[image.record.image_id], path=image.record.path, label=image.record.label)
-        for image in ended
+        replace(listed[item.name], path=item.path, label=item.label or None) for item in ended
     )
-    predicted = _predicted(model, records, {name: image.result for name, image in of_id.items()})
+    results = {name: item.prediction or item.error for name, item in of_id.items()}
+    predicted = _predicted(model, records, results)
     shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
     images = [of_id[record.image_id] for record in shown.table.records]
-    columns = [(name, [getattr(image, name) for image in images]) for name in _CELLS]
-    table = replace(shown.table, further=[*shown.table.further, *columns])
+    columns = [
+        ("mpp", ["" if item.mpp is None else f"{item.mpp:.6g}" for item in images]),
+        ("warnings", ["; ".join(item.notes) for item in images]),
+        ("reviewed", ["yes" if item.reviewed else "" for item in images]),
+    ]
+    paths = ("path", [prefix + item.name for item in images])
+    table = replace(shown.table, further=[*shown.table.further, *columns, paths])
     table.finish(folder / "predictions.csv", overwrite=True)
     if html:
-        filled = [column for column in columns if column[0] != "path" and any(column[1])]
+        filled = [column for column in columns if any(column[1])]
         table = replace(shown.table, further=[*shown.table.further, *filled])
         report = replace(shown, table=table)
         write_html(folder / "predictions.html", report, predicted, title="predictions.csv")
@@ -287,15 +288,13 @@ def _as_listed(model: PageModel, root: Path, names: Sequence[str]) -> dict[str, 
     return records
 
 
-def draw(
-    model: PageModel, record: ImageRecord, kind: str, target: str, path: Path
-) -> dict[str, Any]:
+def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> dict[str, Any]:
     """Write a picture of an image, and return the facts shown next to it.
 
     Parameters
     ----------
     model : PageModel
-    record : ImageRecord
+    item : Item
     kind : str
         As of `write_shown`, or ``map``, a heat map.
     target : str
@@ -303,7 +302,7 @@ def draw(
     path : Path
     """
     loaded = _loaded(model)
-    image = _checked(model, record).record
+    image = _checked(model, item.record).record
     if kind == "map":
         return draw_map(loaded, image, target=target, path=path, file=model.path)
     write_shown(kind, loaded, image, path)
