@@ -22,8 +22,9 @@ test: $(VENV)/installed-$(EXTRAS)  ## Install, and run the tests that protect a 
 # Two runs, so that no test process grows through all of it: TensorFlow returns no memory.
 # A test that fails on a loaded machine runs once more, and the summary names it (RERUN): it is to be mended all the same.
 NETWORKS := commands/test_real_jobs.py finetune matrix apps/recipes
-FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL) --reruns 1
-SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) --reruns 1
+LONGEST := --reruns 1 --durations=60
+FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL) $(LONGEST)
+SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) $(LONGEST)
 
 test-all: $(VENV)/installed-$(EXTRAS)  ## Run every test, as continuous integration does
 	@code=0; \
