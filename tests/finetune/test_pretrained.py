@@ -151,9 +151,7 @@ def test_our_own_names_in_every_format(tmp_path):
     for path in (tmp_path / "w.npz", tmp_path / "w.safetensors"):
         read = replace(SMALL, weights=str(path))
         whole = ours(build_model(read, classes=2, fold=1))
-        part = ours(
-            build_model(replace(read, fresh=("stage3", "classes")), classes=2, fold=1)
-        )
+        part = ours(build_model(replace(read, fresh=("stage3", "classes")), classes=2, fold=1))
         for name, value in kept.items():
             np.testing.assert_array_equal(whole[name], value)
             fresh = name.startswith(("stage3", "classes"))

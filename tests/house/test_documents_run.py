@@ -216,7 +216,13 @@ def test_every_document_with_commands_is_run_or_named():
     # that of serve.md runs until it is stopped: tests/apps/serve does both;
     # tests/apps/slides writes slides and runs the commands
     # test_printed.py runs those of the tutorial, and compares what they print
-    others = {"docs/tutorial.md", "docs/reproduce.md", "docs/results.md", "docs/serve.md", "docs/slides.md"}
+    others = {
+        "docs/tutorial.md",
+        "docs/reproduce.md",
+        "docs/results.md",
+        "docs/serve.md",
+        "docs/slides.md",
+    }
     assert documents == {*MADE_BEFORE, *journeys, *others}
     assert not journeys & set(MADE_BEFORE)
 

@@ -1,6 +1,7 @@
 """Every layout, label level, head and protocol once, by the command line, to report, bundle and predictions.
 
-A case trains a network if its options or its images may matter to one; tests/finetune builds each network. Each case is a stranger's data set through the whole road: what fails here would be met first by a user.
+Each case is a stranger's data set through the whole road: what fails here would be met first by a user. A case trains a
+network if its options or its images may matter to one; tests/finetune builds every network.
 """
 
 import csv
