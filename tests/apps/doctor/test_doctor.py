@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -152,6 +153,13 @@ def test_little_room(tmp_path, on_small_disk, name):
     )
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert {"folder ok", f"{name} warning"} <= {*ended.stdout.splitlines()}
+
+
+def test_temporary_files_need_less_room_than_results(tmp_path, monkeypatch):
+    room = SimpleNamespace(free=500_000_000)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: room)
+    found = statuses(machine.check_folder(tmp_path))
+    assert (found["disk"], found["temporary files"]) == ("warning", "ok")
 
 
 def test_a_device_that_computes_wrong_numbers(monkeypatch):
