@@ -324,4 +324,4 @@ def test_a_run_records_the_result_of_each_protocol(boosted):
     metrics = json.loads((folder / "metrics.json").read_text())
     accuracy = metrics["tables"]["fusion"]["accuracy"]["value"]
     assert result["accuracy"] == pytest.approx(accuracy)
-    assert (result["protocol"], result["finished"]) == (metrics["run"]["protocol"], 0)
+    assert (result["protocol"], result["finished"]) == (metrics["run"]["protocol"], True)
