@@ -36,7 +36,6 @@ pytest.register_assert_rewrite("whole_road")
 
 
 HOSTILE = (
-    "boost/test_trees.py",
     "commands/test_fuzzed.py",
     "commands/test_pipes.py",
     "commands/test_strange_names.py",
