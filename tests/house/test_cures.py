@@ -16,6 +16,7 @@ from bchisto.cli import cli
 from bchisto.commands import in_flags
 from bchisto.core import Message
 from conftest import TESTS
+from package_tree import modules, name_of, tree_of
 
 PACKAGE = TESTS.parent
 ROOMS = sorted(
@@ -55,13 +56,11 @@ def texts():
 
 def read_texts():
     """Yield (file, line, text) of the package; a value in an f-string is \\x00."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).as_posix()
-        if name.partition("/")[0] not in ROOMS or name in WITHOUT_MESSAGES or "/." in f"/{name}":
+    for path in modules():
+        name = name_of(path)
+        if name.partition("/")[0] not in ROOMS or name in WITHOUT_MESSAGES:
             continue
-        if name.startswith(("tests", "docs", "tools")):
-            continue
-        tree = ast.parse(path.read_text())
+        tree = tree_of(path)
         left_out = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.Expr):  # docstrings
