@@ -57,6 +57,7 @@ from .messages import (
 )
 from .options import (
     GROUPS,
+    IN_FILE,
     AnyPath,
     Converted,
     Many,

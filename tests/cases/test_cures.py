@@ -452,5 +452,5 @@ def test_no_kind_is_mistaken_for_another(tmp_path, completed, trained):
     ):
         with (tmp_path / "set.csv").open("w", newline="") as handle:
             csv.writer(handle).writerows([header.split(","), row.split(",")])
-        out, _ = completed("data", "list", "--images", tmp_path / "set.csv")
+        out, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "set.csv")
         assert "calm0" in out or "PK1" in out

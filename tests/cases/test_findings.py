@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from command_line import with_file
 from conftest import TINY, write_tissue
 from PIL import Image
 
@@ -89,7 +90,8 @@ def test_pages_are_named_before_training(cli, paged, tmp_path):
 
 @pytest.mark.slow
 def test_pages_are_named_by_finetune(cli, paged, tmp_path):
-    assert_paged(*cli("finetune", "--images", paged, "--out", tmp_path / "run", *NETWORK)[::2])
+    words = ("--images", paged, "--out", tmp_path / "run", *NETWORK)
+    assert_paged(*cli(*with_file(tmp_path / "options.json", "finetune", *words))[::2])
 
 
 def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps, tmp_path):

@@ -186,7 +186,7 @@ LAYOUTS = {
 
 
 def listed(cli, root, *options):
-    code, out, err = cli("data", "list", "--images", root, *options)
+    code, out, err = cli("data", "check", "--table", "-", "--images", root, *options)
     return code, {row["image_id"]: row for row in csv.DictReader(out.splitlines())}, err
 
 
@@ -243,7 +243,9 @@ def test_the_split_of_folders_is_kept(name, folds, tmp_path, cli, completed):
     files, _, _, columns = LAYOUTS[name]
     root = tree(tmp_path / "images", *files)
     listed(cli, root)
-    completed("data", "folds", "--images", root, "--folds", folds, "--out", tmp_path / "f.csv")
+    completed(
+        "data", "check", "--images", root, "--folds", folds, "--write-folds", tmp_path / "f.csv"
+    )
     rows = list(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
     level = columns["part" if folds == "folder" else folds.partition(":")[2]] - 1
     if folds == "folder":
@@ -448,7 +450,7 @@ def test_folds_that_are_copied_to_folders_hold_each_image_once(parts, tmp_path, 
             )
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(images / name, folder)
-    out, _ = completed("data", "list", "--images", tmp_path / "mkfold")
+    out, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "mkfold")
     rows = list(csv.DictReader(out.splitlines()))
     assert len(rows) == len(BREAKHIS)
     stems = {name[:-4] for name in BREAKHIS}

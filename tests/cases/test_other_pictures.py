@@ -16,7 +16,7 @@ CHECK = ("--view", "1.0:64", "--no-copies", "--encoder", "tiny")
 
 def listed(cli, images, *options):
     """Return what a listing of images warns of."""
-    code, _, err = cli("data", "list", "--images", images, *options)
+    code, _, err = cli("data", "check", "--table", "-", "--images", images, *options)
     assert code == 0, err
     return [line for line in err.splitlines() if NAMED in line]
 

@@ -67,7 +67,7 @@ def written(names, folders, form):
 
 
 def listed(cli, images, *options):
-    code, out, err = cli("data", "list", "--images", images, *options)
+    code, out, err = cli("data", "check", "--table", "-", "--images", images, *options)
     assert code == 0, err
     rows = {row["image_id"]: row for row in csv.DictReader(out.splitlines())}
     return {name: row["group"] for name, row in rows.items()}, rows, err

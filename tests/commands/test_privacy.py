@@ -237,7 +237,7 @@ def test_tables_of_other_packages(watched, tissue, tmp_path):
     book.save(tmp_path / "manifest.xlsx")
     watched("data", "check", "--images", tmp_path / "manifest.xlsx")
     write_ddsm(tmp_path / "ddsm" / "cases" / "case0001", "A-0001-1", {"LEFT_CC": None})
-    watched("data", "list", "--images", tmp_path / "ddsm", "--dataset", "ddsm")
+    watched("data", "check", "--table", "-", "--images", tmp_path / "ddsm", "--dataset", "ddsm")
 
 
 def test_a_client_of_dask(watched, dask, tissue, tmp_path):

@@ -24,7 +24,7 @@ def table(tissue, tmp_path):
 
 
 def test_lists_and_counts(table, tmp_path, cli, completed, tissue):
-    code, _, err = cli("data", "list", "--images", table)
+    code, _, err = cli("data", "check", "--table", "-", "--images", table)
     assert code == 0, err
     assert "12 images: benign 5, malignant 4, without a label 3" in err
     out, _ = completed("data", "check", "--images", table)
@@ -36,12 +36,12 @@ def test_lists_and_counts(table, tmp_path, cli, completed, tissue):
     )
     code, _, err = cli(
         "data",
-        "folds",
+        "check",
         "--images",
         table,
         "--folds",
         tmp_path / "all.csv",
-        "--out",
+        "--write-folds",
         tmp_path / "f.csv",
     )
     assert code == 0, err
@@ -55,7 +55,14 @@ def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, complete
     rows = [f"{path},{path.parent.name}" for path in sorted(tissue.rglob("*.png"))]
     (tmp_path / "m.csv").write_text("path,label\ncopy.png,\n" + "\n".join(rows))
     completed(
-        "data", "folds", "--images", tmp_path / "m.csv", "--folds", 2, "--out", tmp_path / "f.csv"
+        "data",
+        "check",
+        "--images",
+        tmp_path / "m.csv",
+        "--folds",
+        2,
+        "--write-folds",
+        tmp_path / "f.csv",
     )
     found = unique_images(read_dataset(tmp_path / "m.csv")).dataset
     assert found.class_counts() == {"benign": 6, "malignant": 6}

@@ -81,7 +81,7 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
         said.append(out + err)
         assert code == expected, err
 
-    ask("data", "list", "--images", root)
+    ask("data", "check", "--table", "-", "--images", root)
     ask("data", "check", "--images", root, "--html", tmp_path / "check.html", "-vv")
     plain = (
         "--encoder",

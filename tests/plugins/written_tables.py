@@ -49,8 +49,8 @@ def written(path, rows):
 
 
 def listed(cli, *arguments):
-    """Return the rows that ``data list`` prints, by the name of the image, and what it says."""
-    code, out, err = cli("data", "list", "--images", *arguments)
+    """Return the rows that ``data check --table -`` prints, by the name of the image, and what it says."""
+    code, out, err = cli("data", "check", "--table", "-", "--images", *arguments)
     assert code == 0, err
     return {row["image_id"]: row for row in csv.DictReader(io.StringIO(out))}, err
 
