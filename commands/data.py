@@ -130,7 +130,7 @@ def _check_options() -> Iterator[click.Parameter]:
         help="Look for near-duplicates, for which every image is decoded.",
     )
     yield flag("--timing/--no-timing", group="Speed", default=True, help="Time the first image.")
-    yield from options_of(FeaturizeSettings, *_SETTINGS, "seed", in_file=("mode", "seed"))
+    yield from options_of(FeaturizeSettings, *_SETTINGS, "seed", in_file=("seed",))
     yield from options_of(FoldChoice, "folds", "group_by")
     yield flag(
         "--html",

@@ -245,7 +245,7 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
     shared -= {*but}
     options = [
         parameter
-        for parameter in context.command.params
+        for parameter in command.params
         if isinstance(parameter, click.Option) and parameter.name in shared
     ]
     words = []

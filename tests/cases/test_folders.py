@@ -267,6 +267,7 @@ def check(cli, root, *options):
     code, out, err = cli(
         "data",
         "check",
+        "--no-timing",
         "--images",
         root,
         "--no-copies",
@@ -387,7 +388,9 @@ def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
             (root / "benign" / f"{n}.{suffix}").write_bytes(b"x")
     (root / "notes.txt").write_text("x")
     (root / "table.xlsx").write_bytes(b"x")
-    code, out, _ = cli("data", "check", "--images", root, "--no-copies", "--stain", "none")
+    code, out, _ = cli(
+        "data", "check", "--no-timing", "--images", root, "--no-copies", "--stain", "none"
+    )
     assert code == 1
     for suffix in suffixes:
         assert f": 3 .{suffix.casefold()} pictures are not read; save them as PNG or TIFF" in out
@@ -406,7 +409,7 @@ def test_only_pictures_that_are_not_read(suffix, tmp_path, cli):
         (tmp_path / label / f"1.{suffix}").write_bytes(b"x")
     (tmp_path / "a.txt").write_text("x")
     for command in (
-        ("data", "check", "--images", tmp_path),
+        ("data", "check", "--no-timing", "--images", tmp_path),
         ("stain", tmp_path, "--out", tmp_path / "out"),
     ):
         code, _, err = cli(*command)

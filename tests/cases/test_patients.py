@@ -131,6 +131,7 @@ def test_the_page_of_a_check_names_no_patient(tmp_path, cli):
     _, out, _ = cli(
         "data",
         "check",
+        "--no-timing",
         "--images",
         table(tmp_path, "slide_id", names),
         "--html",

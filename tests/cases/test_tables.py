@@ -472,6 +472,7 @@ def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
     code, out, err = cli(
         "data",
         "check",
+        "--no-timing",
         "--no-copies",
         "--images",
         table(tmp_path, "csv", [("file", "label"), *rows]),

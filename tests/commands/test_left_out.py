@@ -76,7 +76,7 @@ def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, 
         assert out == "", err
         assert shown in err
     for options in ((), ("--json",)):
-        code, out, _ = cli("data", "check", "--images", images, *options)
+        code, out, _ = cli("data", "check", "--no-timing", "--images", images, *options)
         assert code == 1
         assert "xe9.png" in out
     code, _, err = cli("featurize", "--images", strange, "--out", tmp_path / "run")

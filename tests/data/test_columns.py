@@ -90,7 +90,7 @@ def test_paths(tmp_path, name, mark, encoding):
 
 def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
     path = manifest(tmp_path, "path,Befund,group", LABELS, PATIENTS)
-    code, out, _ = cli("data", "check", "--images", path, "--no-copies")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", path, "--no-copies")
     assert code == 1
     assert "other columns: Befund; name the label column with --label-column" in out
     _, _, err = cli("data", "check", "--table", "-", "--images", path)
@@ -105,7 +105,7 @@ def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
 @pytest.mark.parametrize("name", ["PatientenNr", "MRN", "pats"])
 def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
     path = manifest(tmp_path, f"path,label,{name}", LABELS, PATIENTS)
-    code, out, _ = cli("data", "check", "--images", path, "--no-copies")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", path, "--no-copies")
     assert code == 1
     assert (
         f"the column {name} may hold the patients, and is not used; if it does, name it with --group-column"

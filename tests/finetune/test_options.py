@@ -246,8 +246,8 @@ def test_too_few_to_validate(tmp_path, tissue, refused, completed):
     ("line", "message"),
     [
         ("rate_multipliers: first", "write it as NAME=FACTOR"),
-        ("dropout: 1.5", "dropout: 1.5 in a file of options: give a fraction below 1"),
-        ("name: a/b", "name: a/b in a file of options: becomes part of a folder's name"),
+        ("dropout: 1.5", "dropout 1.5: give a fraction below 1"),
+        ("name: a/b", "name a/b: becomes part of a folder's name"),
     ],
 )
 def test_what_is_refused_in_a_file(tissue, tmp_path, refused, line, message):

@@ -28,7 +28,7 @@ ROOT = Path(bchisto.__file__).parent
 
 
 MOST_COMMANDS = 26
-MOST_OPTIONS = 294
+MOST_OPTIONS = 295
 
 EVERY = {" ".join(words): command for words, command in commands()}
 
