@@ -72,7 +72,18 @@ _MODULES = {
 }
 """Commands in the module of another; every other command has a module of its name."""
 
-_RENAMED = {"runs": "status FOLDER, status RUN --history or status RUN OTHER"}
+_RENAMED = {
+    "runs": "status FOLDER, status RUN --history or status RUN OTHER",
+    "data list": "bchisto data check --table FILE",
+    "data folds": "bchisto data check --write-folds FILE",
+    "encoder list": "bchisto encoder",
+    "encoder show": "bchisto encoder NAME",
+    "encoder fetch": "bchisto encoder NAME --fetch",
+    "encoder check": "bchisto encoder NAME --check",
+    "encoder clear": "bchisto encoder --clear",
+    "features show": "bchisto features SOURCE",
+    "features export": "bchisto features SOURCE --out FILE",
+}
 """What a command that is gone is called now."""
 
 _INTERRUPTED = 130
@@ -114,8 +125,10 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command for the words; for an unknown command, raise an error with its new or similar names."""
-        if args and args[0] in _RENAMED:
-            raise click.UsageError(f"{args[0]!r} is now {_RENAMED[args[0]]}", ctx)
+        for old in (args[:1], args[:2]):
+            name = " ".join(old)
+            if name in _RENAMED:
+                raise click.UsageError(f"{name!r} is now {_RENAMED[name]}", ctx)
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(
                 f"No such command {args[0]!r}: {one_of(args[0], _COMMANDS)}.", ctx

@@ -13,7 +13,8 @@ from click.core import ParameterSource
 
 from ..core import Message, ReportError, counted, items_of, plural, printable, written
 from ..core.jobs import NOTHING_NEW, Work
-from .options import PRESET, joined_names
+from .help import is_flag
+from .options import CONFIG, PRESET, joined_names
 from .terminal import count_repeated, in_flags, option_words, put, shows_colour
 
 if TYPE_CHECKING:
@@ -239,10 +240,16 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
     """
     shared = typed_names(context).intersection(parameter.name for parameter in command.params)
     shared -= {*but}
+    options = [
+        parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.name in shared
+    ]
     words = []
-    for parameter in context.command.params:
-        if isinstance(parameter, click.Option) and parameter.name in shared:
-            words += _words(parameter, context.params.get(parameter.name))
+    for option in filter(is_flag, options):
+        words += _words(option, context.params.get(option.name or ""))
+    if not all(map(is_flag, options)):
+        words += ["--config", quoted(context.meta[CONFIG])]
     return "".join(f" {word}" for word in words)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core import InputError, Message, from_options
+from ..core import IN_FILE, InputError, Message, from_options
 from ..core.jobs import Work, network_resources
 from .encoder import fetch_missing, yes_flag
 from .ending import (
@@ -30,7 +30,7 @@ def _demo_options() -> Iterator[click.Parameter]:
 
     yield out_flag("The run folder.", required=False, default="demo-run")
     yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
-    yield flag("--seed", type=int, default=0, help="Random seed.")
+    yield flag("--seed", group=IN_FILE, type=int, default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 
 
@@ -54,7 +54,7 @@ def _trial_options() -> Iterator[click.Parameter]:
 
     yield from options_of(ImageSelection, "images")
     yield out_flag("The run folder.", required=False, default="trial")
-    yield from options_of(ImageSelection, but=("images", "only"))
+    yield from options_of(ImageSelection, but=("images", "only"), in_file=("path_column",))
     yield from options_of(
         FeaturizeSettings, "encoders", "weights", encoders={"default": ()}, weights={"default": ()}
     )
@@ -138,9 +138,7 @@ def _options() -> Iterator[click.Parameter]:
         help="imagenet, random, PATH or ENCODER=PATH; default: those of the recipe.",
     )
     yield from options_of(Scope, "test_images", "seeds", "engine")
-    yield from options_of(
-        Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks"
-    )
+    yield from options_of(Work, in_file=("threads",))
     yield yes_flag()
 
 

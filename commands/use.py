@@ -205,7 +205,7 @@ def _evaluate_options() -> Iterator[click.Parameter]:
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
     yield out_flag("Folder for metrics and report.")
-    yield from options_of(TwoClassView)
+    yield from options_of(TwoClassView, in_file=("rule",))
     yield flag(
         "--bootstrap",
         type=int,

@@ -105,7 +105,7 @@ def check(cli):
 
     def run(images, *options):
         quick = ("--stain", "none", "--no-copies", "--json")
-        code, out, err = cli("data", "check", "--images", images, *quick, *options)
+        code, out, err = cli("data", "check", "--no-timing", "--images", images, *quick, *options)
         assert code in (0, 1), err
         findings = json.loads(out)["findings"]
         return code, [

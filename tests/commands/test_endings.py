@@ -4,13 +4,15 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.commands.ending import advice
+from bchisto.commands.ending import _fitted_options, advice
 from bchisto.core.runs import record_run
 from bchisto.crossval import CrossValidation, in_order, offered
 from bchisto.evaluate import Panel, measure
+from bchisto.featurize import FeaturizeSettings
 from written_tables import predictions
 
 
@@ -94,7 +96,7 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed)
 def test_windows_is_refused_in_one_line(cli, monkeypatch):
     """The platform is only pretended: nothing was tried on Windows itself."""
     monkeypatch.setattr("bchisto.cli.sys.platform", "win32")
-    code, out, err = cli("data", "check", "--images", ".")
+    code, out, err = cli("data", "check", "--no-timing", "--images", ".")
     assert (code, out) == (2, "")
     assert err == "error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)\n"
 
@@ -139,3 +141,13 @@ def test_the_views_of_status_are_lines_and_json(tmp_path, cli):
     code, _, err = cli("runs", "list", tmp_path)
     assert code == 2
     assert err.startswith("error: 'runs' is now status FOLDER, status RUN --history or status RUN")
+
+
+def test_the_stain_is_named_only_if_it_is_not_the_default():
+    settings = FeaturizeSettings(encoders="convs", views="1.0:64")
+    plan = SimpleNamespace(planned=settings, requested=settings)
+    assert _fitted_options(plan, but=()) == " --view 1.0:64"
+    other = replace(settings, stain="none")
+    plan = SimpleNamespace(planned=other, requested=other)
+    assert _fitted_options(plan, but=()) == " --view 1.0:64 --stain none"
+    assert _fitted_options(plan, but=("stain",)) == " --view 1.0:64"

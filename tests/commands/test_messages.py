@@ -120,6 +120,12 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
             "error: Missing option '--images'; see bchisto featurize --help",
         ),
         (("data", "chek"), "error: No such command 'chek'"),
+        (("data", "list"), "error: 'data list' is now bchisto data check --table FILE"),
+        (("encoder", "show", "uni2-h"), "error: 'encoder show' is now bchisto encoder NAME"),
+        (
+            ("finetune", "--l2", 0.1),
+            "error: --l2: write l2 into a file, and give --config FILE; see bchisto finetune",
+        ),
         (
             ("boosts",),
             "error: No such command 'boosts': did you mean boost? Choose one of trial, demo, data",

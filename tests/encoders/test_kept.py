@@ -155,7 +155,7 @@ def test_the_longest_unused_go_first(folder, monkeypatch, cli):
     for other in others[1:]:
         other.mkdir()
         (other / "thesis.txt").write_text("mine")
-    code, out, err = cli("encoder", "clear")
+    code, out, err = cli("encoder", "--clear")
     assert (code, out) == (0, "removed: 3 networks, 0 compiled functions\n"), err
     assert sorted(folder.iterdir()) == sorted(others)
     assert kept_in(folder) == []
@@ -192,7 +192,7 @@ def test_functions_are_counted_with_the_networks(folder, monkeypatch, cli):
     assert trim_kept(0) == ["compiled", "networks", "networks"]
     assert {*compiled_folder().iterdir()} == {*mine, linked}
     compiled("e", 1)
-    assert cli("encoder", "clear")[1] == "removed: 0 networks, 1 compiled function\n"
+    assert cli("encoder", "--clear")[1] == "removed: 0 networks, 1 compiled function\n"
     assert {*compiled_folder().iterdir()} == {*mine, linked}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from bchisto.evaluate import read_predictions
+from command_line import with_file
 from conftest import write_tissue
 from miniatures import CALC, MASS, overlay, write_bach, write_cbis, write_ddsm, write_inbreast
 
@@ -342,19 +343,8 @@ def travel(case, tmp_path, request, cli, monkeypatch):
     assert Path("run/report.html").is_file()
 
     for network, options in case.networks.items():
-        succeed(
-            cli,
-            "finetune",
-            *read,
-            "--out",
-            "run",
-            "--network",
-            network,
-            *CNN,
-            *options,
-            *folds,
-            *case.group_by,
-        )
+        words = (*read, "--out", "run", "--network", network, *CNN, *options, *folds)
+        succeed(cli, *with_file(here / "options.json", "finetune", *words, *case.group_by))
     for folder in Path("run/finetune").glob("*/"):
         check_outputs(folder, classes)
     succeed(cli, "evaluate", "run", "--out", "evaluated", "--bootstrap", 20)

@@ -196,7 +196,7 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
         '{"files": {"model.safetensors": "0"}, "revision": "main"}'
     )
     cut, *checks = named.check_weights()
-    assert (cut.status, cut.remedy) == ("failure", "bchisto encoder fetch dinov2-small")
+    assert (cut.status, cut.remedy) == ("failure", "bchisto encoder dinov2-small --fetch")
     assert [check.status for check in checks] == ["failure"] * 4
     assert {check.finding.partition(":")[0] for check in checks} == {*map(str, files)}
 
