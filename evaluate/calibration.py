@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from .influence import Integers, Mask, Part, Values
-from .operating import fold_rest
-from .predictions import LEAST, Answers, PredictionTable, apply_temperature, sampling_units
-from .variance import Entry, Figure, Units, interval, normal_interval
+from .intervals import Entry, Figure, Part, Units, interval, normal_interval
+from .predictions import (
+    LEAST,
+    Answers,
+    Integers,
+    Mask,
+    PredictionTable,
+    Values,
+    apply_temperature,
+    fold_rest,
+    sampling_units,
+)
 
 _BOUNDS = (0.05, 20.0)
 """Range of the temperatures that are searched."""

@@ -10,21 +10,20 @@ import numpy as np
 
 from ..core import InputError, Message, Names, counted, plural
 from ..data import match_names, report_findings
-from .influence import (
+from .intervals import (
     LEVEL,
-    Integers,
-    Mask,
+    Entry,
+    Figure,
     Part,
-    Values,
+    Units,
     all_or_none,
     difference,
-    f1_part,
+    difference_interval,
     share_part,
 )
-from .known_metrics import by_patient, class_aucs
-from .metrics import TwoClassView, default_positive, positive_mask, two_sides, ungrouped_images
-from .predictions import PredictionTable, take_rows
-from .variance import Entry, Figure, Units, difference_interval
+from .metrics import by_patient, class_aucs, f1_part, ungrouped_images
+from .predictions import Integers, Mask, PredictionTable, Values, take_rows
+from .two_class import TwoClassView, default_positive, positive_mask, two_sides
 
 FOLDS = 1.155
 """Factor of the variance of a test over folds, of independent rows: bchisto's choice, the least with which tests of

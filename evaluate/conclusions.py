@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .compare import paired_rows, unlike
-from .influence import Integers, Mask, Values
+from .intervals import Entry, Figure, Metrics
 from .panel import Panel
-from .predictions import FEW_IMAGES, PredictionTable, sampling_units
-from .variance import Entry, Figure, Metrics
+from .predictions import FEW_IMAGES, Integers, Mask, PredictionTable, Values, sampling_units
 
 BALANCED = "balanced_accuracy"
 BY_UNIT = "patient_recognition_rate"

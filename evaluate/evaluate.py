@@ -18,11 +18,12 @@ from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
-from .metrics import TwoClassView, default_positive, metrics_of
+from .intervals import Entry, Figure, Metrics, as_json
+from .metrics import metrics_of
 from .panel import METRICS, Facts, Panel, read_facts
 from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
-from .variance import Entry, Figure, Metrics, as_json
+from .two_class import TwoClassView, default_positive
 
 _Source: TypeAlias = PathInput | Frame | PredictionTable
 

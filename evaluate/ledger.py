@@ -16,8 +16,8 @@ from ..core import InputError
 from ..core.formats import read_rows
 from ..core.jobs import write_rows
 from ..core.runs import science_of
+from .intervals import Entry, Figure
 from .panel import Panel
-from .variance import Entry, Figure
 
 
 class LedgerRow(NamedTuple):

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..core import counted, plural
 from ..core.formats import as_frame, read_json
-from .known_metrics import list_metrics
-from .metrics import TwoClassView, fold_accuracies
+from .intervals import Entry, Figure, Metrics, with_figures
+from .metrics import fold_accuracies, list_metrics
 from .predictions import PredictionTable
-from .variance import Entry, Figure, Metrics, with_figures
+from .two_class import TwoClassView
 
 METRICS = "metrics.json"
 
