@@ -58,16 +58,17 @@ from .metrics import (
     metrics_of,
 )
 from .panel import (
+    CHOICE,
     METRICS,
     Facts,
     Panel,
     PaperTable,
     Sample,
+    choice_in_run,
     figures_of,
     fold_error,
     images_tested,
     joined_versions,
-    name_in,
     paper_table,
     read_facts,
     rows_of,

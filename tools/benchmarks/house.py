@@ -5,8 +5,9 @@
 Counted: folders and files at the root; arrows between package folders at the root; tokens by room, heavy functions and
 dense expressions (`reading.py` has the rules); modules of bchisto that a fresh process loads to import a room; modules
 and functions that `featurize` of 12 images, `boost` of 3 folds and `predict` of an image enter, with a NumPy encoder,
-in every thread and process, and modules of `evaluate` that a table enters until it is measured. Comprehensions, lambdas, what runs during an import and what dataclasses write are no
-functions of ours. `tests/house/test_law.py` holds the law, and `.github/CONTRIBUTING.md` says it in words.
+in every thread and process; and those of `evaluate` that a table enters until it is measured. Comprehensions, lambdas,
+what runs during an import and what dataclasses write are no functions of ours. `tests/house/test_law.py` holds the law,
+and `.github/CONTRIBUTING.md` says it in words.
 """
 
 import argparse
