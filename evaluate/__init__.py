@@ -75,7 +75,6 @@ from .panel import (
     variance_split,
 )
 from .predictions import (
-    NOTHING_LEARNT,
     Answers,
     Integers,
     Mask,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import counted, plural
+from ..core import Banner, banners_of, counted, plural
 from ..core.formats import as_frame, file_sha256, read_json
 from .intervals import Entry, Figure, Metrics, with_figures
 from .metrics import fold_accuracies, list_metrics
@@ -285,6 +285,11 @@ class Panel:
         return f"Panel({self.table})"
 
     @property
+    def banners(self) -> list[Banner]:
+        """What a reader must know of the run that made the table."""
+        return banners_of(self.run)
+
+    @property
     def figures(self) -> dict[str, Figure]:
         """Each figure by its name, after that of the part that it is of.
 
@@ -352,6 +357,11 @@ class Facts(NamedTuple):
     run: Entry
     metrics: Entry
     choice: Entry
+
+    @property
+    def banners(self) -> list[Banner]:
+        """What a reader must know of the run."""
+        return banners_of(self.run)
 
     @property
     def view(self) -> TwoClassView:
