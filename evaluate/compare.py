@@ -112,6 +112,7 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
     """
     p = np.array([pair["p"] for pair in pairs], dtype=np.float64)
     order = np.argsort(p, kind="stable")
+    # no p is below that of a smaller one
     p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
     return [
         {**pair, "p_holm": corrected, **_verdict(pair["differences"]["accuracy"], corrected)}
@@ -384,6 +385,7 @@ def sign_flip(changes: Integers) -> float:
     distance = np.minimum(np.arange(sums), sums - np.arange(sums))
     reached = abs(int(changes.sum()))
     p = chances[distance >= reached].sum() - chances[distance == reached].sum() / 2.0
+    # the transform errs by some 1e-16, which may be more than a tiny p: it is at least that of the rarest sum
     return float(min(1.0, max(p, 2.0 ** -int(count.sum()))))
 
 

@@ -597,6 +597,7 @@ def corrected_figures(tables: Sequence[PredictionTable], *, by: str) -> dict[str
         for _ in range(BOOTSTRAPS):
             times = np.bincount(generator.integers(units, size=units), minlength=units)
             ranked = figures(times)[by]
+            # equal ones share the choice: the first of them would be favoured by its name
             highest = ranked >= ranked.max() - _EQUAL
             outside = figures(times == 0)
             drawn.append([values @ highest / highest.sum() for values in outside.values()])

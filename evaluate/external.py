@@ -164,11 +164,12 @@ def _carried(table: PredictionTable, view: Metrics) -> Iterator[Entry]:
     if table.probabilities is None or not view.get("wanted"):
         return
     sides = two_sides(table, view["positive"], view["rule"])
+    units = Units.of(table)
     for point in view["wanted"]:
         called = sides.scores >= point["threshold"]  # it was fitted, so it is no tie
         yield {
             "wanted": point["wanted"],
-            **called_point(table, sides.truth, called, point["threshold"]),
+            **called_point(units, sides.truth, called, point["threshold"]),
         }
 
 

@@ -400,6 +400,7 @@ def interval(
     reason = _not_estimable(parts, units)
     if reason is not None:
         return Figure(value, reason=reason)
+    # of single rows each class has an exact interval, and these are combined; kappa and Matthews are no shares
     if limits == (0.0, 1.0) and _are_of_single_rows(parts, units):
         return _combined(parts, units)
     origin = limits[0]
@@ -492,6 +493,7 @@ def _combined(parts: Sequence[Part], units: Units) -> Figure:
     """
     widen = units.factor(parts)
     shares = np.array([part.value for part in parts])
+    # a variance that is raised by a factor is that of so many rows fewer
     bounds = np.array([exact(part.value, int(part.sides[0].sum()) / widen) for part in parts])
     down, up = np.linalg.norm(bounds.T - shares, axis=1) / len(parts)
     value = float(shares.mean())
@@ -571,6 +573,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     widen = units.factor(parts, images=DIFFERENCE_OF_IMAGES)
     variance = (variation.variance + _lacking_variance(least_of_each, variation)) * widen
     half = float(stdtrit(variation.freedom, LEVEL)) * variance**0.5
+    # half a row draws the middle towards 0; the interval still holds the difference that was seen
     middle = float((better - worse).mean())
     low = max(-1.0, min(mean, middle - half))
     high = min(1.0, max(mean, middle + half))
@@ -692,10 +695,12 @@ def unit_variation(
     units = len(np.unique(member[inside]))
     of_counts = all(part.counts for part in parts)
     counted = of_counts and bool(units == inside.sum())
+    # if nothing varies between units, rows of one unit may be copies: no more than units count
     most = units if of_counts and (counted or variance == 0.0) else np.inf
     degrees = units - 1.0
     if len(parts) == 1:
         degrees = min(max(each[0].units - 1.0, least), degrees)
+    # one unit that makes most of the variance leaves hardly a degree, however many others there are
     if not counted:
         degrees = min(degrees, max(least, freedom(influence, units, degrees)))
     return Variation(variance, each, counted, most, max(degrees, 1.0))
@@ -744,6 +749,7 @@ def _part_variation(part: Part, member: Integers, power: float) -> PartVariation
     units = _worth_of_sides(units_of_sides, part.finer)
     variance = float(np.square(influence).sum())
     by_row = float(np.square(part.effect).sum())
+    # if nothing varies, or only by rounding, the rows of a unit cannot be told from copies
     worth = units
     if variance > 1e-12 * by_row > 0.0:
         worth = min(max(rows * by_row / variance, units), rows)
@@ -790,6 +796,7 @@ def kish(sizes: ArrayLike) -> float:
 
 def wilson(share: float, rows: float, quantile: float) -> Ends:
     """Return Wilson's interval of a share of so many rows, which need not be whole."""
+    # the ends are shares at which the observed one is just compatible, so they never leave 0 to 1
     ratio = quantile**2 / rows
     middle = (share + ratio / 2.0) / (1.0 + ratio)
     half = (ratio * share * (1.0 - share) + ratio**2 / 4.0) ** 0.5 / (1.0 + ratio)

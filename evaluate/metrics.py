@@ -128,7 +128,7 @@ def metrics_of(
     """Return what `measure` returns, without a word: for tables whose cautions are told elsewhere."""
     view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
     units = Units.of(table)
-    metrics = _facts(table)
+    metrics = _facts(table, units)
     specs = list_metrics()
     for spec in specs:
         metrics |= metric_values(spec, table, units, draws=bootstrap)
@@ -147,7 +147,7 @@ def metrics_of(
     return metrics
 
 
-def _facts(table: PredictionTable) -> Entry:
+def _facts(table: PredictionTable, units: Units) -> Entry:
     """Return what a table is, its confusion matrix and its calibration."""
     facts = {"n": len(table)}
     if table.unlabelled:
@@ -163,7 +163,7 @@ def _facts(table: PredictionTable) -> Entry:
         "fold_notes": fold_notes(table),
         "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},
         "confusion": matrix.tolist(),
-        "calibration": calibration(table),
+        "calibration": calibration(table, units),
         "calibration_note": calibration_note(table),
     }
 
@@ -375,6 +375,7 @@ def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | N
         classes = (1,)
     sides = [(table.labels == k, table.probabilities[:, k]) for k in classes]
     folds = table.fold_array
+    # a class whose folds hold no pair takes all classes to pairs of all folds: their mean is of one kind
     if not pooled:
         within = [auc_part(truth, scores, folds) for truth, scores in sides]
         if None not in within:
@@ -396,6 +397,7 @@ def unit_mean(values: Any, units: Any, inside: Any) -> Part:
     means = np.bincount(unit, weights=row_values) / sizes
     effect = np.zeros(len(inside))
     effect[inside] = (row_values - means.mean()) / size_of_row / len(sizes)
+    # of a difference: rows that change for the better and for the worse in one unit do not cancel
     moved = float((np.abs(row_values) / size_of_row).sum() / len(sizes))
     return Part(float(means.mean()), effect, (inside,), moved=moved, by_unit=True)
 
@@ -443,6 +445,7 @@ def matrix_part(
     if not np.isfinite(value):
         return None
     present, cell_of_row = np.unique(labels * classes + predicted, return_inverse=True)
+    # rows of one cell have one influence: half the change between one step more and one less in that cell
     step = np.zeros((len(present), classes, classes))
     step.reshape(len(present), -1)[np.arange(len(present)), present] = _STEP
     slopes = (formula(matrix + step) - formula(matrix - step)) / (2.0 * _STEP)
@@ -519,6 +522,7 @@ _BUILT_IN = (
         "balanced accuracy",
         unit="percent",
         per_fold=False,
+        # a class without rows has no recall, and takes no part
         parts=lambda t: [share_part(t.predicted == k, t.labels == k) for k in np.unique(t.labels)],
     ),
     _spec(
@@ -526,6 +530,7 @@ _BUILT_IN = (
         "macro F1",
         unit="percent",
         **_NUMBER,
+        # a class that is only called has an F1 of 0, as in scikit-learn
         parts=lambda t: [
             f1_part(t.labels == k, t.predicted == k) for k in np.union1d(t.labels, t.predicted)
         ],
@@ -669,6 +674,7 @@ def _bootstrapped(
     """Return a value with the interval of draws of units, where the metric is defined for one."""
     rng = np.random.default_rng(0)
     values = []
+    # whole units are drawn, since rows of one unit are not independent
     for _ in range(draws):
         counts = rng.multinomial(units.count, np.full(units.count, 1.0 / units.count))
         rows = np.repeat(np.arange(len(table)), counts[units.member])

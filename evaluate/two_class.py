@@ -24,7 +24,7 @@ from .intervals import (
     all_or_none,
     mean_and_std,
 )
-from .predictions import Integers, Mask, PredictionTable, Values, fold_rest, sampling_units
+from .predictions import Integers, Mask, PredictionTable, Values, fold_rest
 
 _BACH = ("Normal", "Benign", "InSitu", "Invasive")
 
@@ -237,6 +237,7 @@ def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Val
     """
     if rule == "sum":
         return np.asarray(probabilities[:, positive].sum(axis=1))
+    # of probabilities that are all 0, as after rounding, neither side is larger
     largest = probabilities[:, positive].max(axis=1)
     both = largest + probabilities[:, ~positive].max(axis=1)
     return np.asarray(np.divide(largest, both, out=np.full_like(both, 0.5), where=both > 0))
@@ -261,13 +262,14 @@ def two_class_figures(table: PredictionTable, view: TwoClassView, units: Units) 
     }
     figures |= _two_class_auc(table, sides, units)
     figures["prevalence"] = float(sides.truth.mean())
+    # 0.5 may ask for the predicted class, see `asks_for_class`; no other threshold does
     figures["thresholds"] = [
-        called_point(table, sides.truth, sides.called(threshold), threshold, view.prevalences)
+        called_point(units, sides.truth, sides.called(threshold), threshold, view.prevalences)
         for threshold in view.thresholds
     ]
     # without positive rows there is no threshold
     figures["wanted"] = [
-        wanted_point(table, sides.truth, sides.scores, wanted, view.prevalences)
+        wanted_point(table, units, sides, wanted, view.prevalences)
         for wanted in view.sensitivities
         if sides.truth.any()
     ]
@@ -329,6 +331,7 @@ def auc_part(truth: Mask, scores: Values, folds: Integers | None = None) -> Part
     """
     if folds is None:
         folds = np.zeros(len(scores), dtype=np.int64)
+    # sorted once, so that ranks cost n log n and not a step for each pair
     order = np.lexsort((scores, folds))
     positive = truth[order]
     (negatives, lower), (positives, below) = _ranks(scores[order], folds[order], positive)
@@ -339,6 +342,7 @@ def auc_part(truth: Mask, scores: Values, folds: Integers | None = None) -> Part
     wins = np.where(positive, lower, positives - below)
     rivals = np.where(positive, negatives, positives)
     effect = np.empty(len(scores))
+    # a row whose fold has no row of the other side is in no pair, and has no influence
     effect[order] = (wins - value * rivals) / pairs
     paired = np.empty(len(scores), dtype=np.bool_)
     paired[order] = rivals > 0
@@ -462,7 +466,7 @@ def net_benefit(truth: Mask, scores: Values) -> Values:
 
 
 def called_point(
-    table: PredictionTable,
+    units: Units,
     truth: Mask,
     called: Mask,
     threshold: float,
@@ -472,7 +476,7 @@ def called_point(
 
     Parameters
     ----------
-    table : PredictionTable
+    units : Units
     truth, called : ndarray of bool, shape (n,)
     threshold : float
         Of the score.
@@ -485,7 +489,7 @@ def called_point(
         ``threshold``, ``confusion`` (rows true, negative first), the figures ``sensitivity``, ``specificity``,
         ``ppv``, ``npv`` (None for a side without rows), and ``at_prevalence``.
     """
-    figures = point_figures(Units.of(table), truth, called)
+    figures = point_figures(units, truth, called)
     elsewhere = []
     if figures["lr_positive"]:
         elsewhere = [_elsewhere(figures, prevalence) for prevalence in prevalences]
@@ -501,8 +505,8 @@ def called_point(
 
 def wanted_point(
     table: PredictionTable,
-    truth: Mask,
-    scores: Values,
+    units: Units,
+    sides: TwoSides,
     wanted: float,
     prevalences: Sequence[float],
 ) -> Entry:
@@ -511,9 +515,10 @@ def wanted_point(
     Parameters
     ----------
     table : PredictionTable
-    truth : ndarray of bool, shape (n,)
-        Some of it positive.
-    scores : ndarray of float64, shape (n,)
+    units : Units
+        Of the table.
+    sides : TwoSides
+        Some rows are positive.
     wanted : float
         Above 0, up to 1.
     prevalences : sequence of float
@@ -526,8 +531,11 @@ def wanted_point(
         (``image`` or ``group``); ``per_fold``; the keys of `called_point`, whose ``threshold`` is the one fitted on
         all rows.
     """
-    unit, member = sampling_units(table)
+    truth = sides.truth
+    scores = sides.scores
+    member = units.member
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=member[truth])
+    # fitted on these very rows, which flatters; used only if there are no others
     called = scores >= threshold
     fitted = "same rows"
     per_fold = []
@@ -549,9 +557,9 @@ def wanted_point(
         "wanted": wanted,
         "fitted": fitted,
         "enough": enough,
-        "unit": unit,
+        "unit": units.kind,
         "per_fold": per_fold,
-        **called_point(table, truth, called, threshold, prevalences),
+        **called_point(units, truth, called, threshold, prevalences),
     }
 
 
@@ -595,6 +603,7 @@ def sensitive_threshold(scores: Values, wanted: float, *, units: Integers) -> tu
     """
     _, member, sizes = np.unique(units, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
+    # a unit counts once, however many rows it has
     weights = 1.0 / sizes[member[order]]
     below = np.cumsum(weights) - weights
     allowed = (1.0 - wanted) * (len(sizes) + 1) - 1.0 + 1e-9  # 0.1 * 10 is not quite 1
@@ -655,7 +664,8 @@ def _quotient_ends(over: Figure, under: Figure) -> Ends:
         if under.low == 0.0:
             return 0.0, np.inf
         return 0.0, float(over.high / under.low)
-    with np.errstate(divide="ignore", invalid="ignore"):  # an end may be 0
+    # logarithms, since the spread of a ratio grows with it; an end may be 0
+    with np.errstate(divide="ignore", invalid="ignore"):
         first, low, high = np.log((over.value, over.low, over.high))
         second, least, most = np.log((under.value, under.low, under.high))
         down = np.hypot(first - low, most - second)
