@@ -232,7 +232,6 @@ def no_first_look(request, monkeypatch):
 
 
 DRAWN = (
-    "evaluate/test_only_what_holds.py",
     "evaluate/test_own_classes.py",
     "evaluate/test_report.py",
     "house/",
