@@ -38,7 +38,7 @@ _ROUNDS = 3
 def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     """Run every chosen variant with each seed (and at each magnification of the recipe), and compare the figures.
 
-    Figures and reports are those of the first seed; the other seeds are used to judge conclusions.
+    Figures and reports are those of the first seed.
 
     Raises
     ------
@@ -53,7 +53,8 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     for seed in (first, *others):
         seed.run()
     if request.work.shard is None:
-        first.compare(others, test_images)
+        first.compare(test_images)
+        first.failed += [line for other in others for line in other.failed]
     return first
 
 
@@ -130,8 +131,8 @@ class RecipeRun:
                 "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
             )
 
-    def compare(self, others: Sequence[RecipeRun], test_images: Mapping[str, Path]) -> None:
-        """Compare the figures with the published ones, also by the runs of other seeds; predict the test images."""
+    def compare(self, test_images: Mapping[str, Path]) -> None:
+        """Compare the figures with the published ones; predict the test images."""
         recipe = self._recipe
         folder = self._request.run / "reproduce" / recipe.name
         self.results = chosen_anew(self.results)
@@ -148,7 +149,6 @@ class RecipeRun:
             first=recipe.first,
             obtained=self.obtained,
             magnifications=recipe.magnifications,
-            further=[other.obtained for other in others],
             times=times,
             sizes=self._sizes(),
             tested=tested,
@@ -156,7 +156,6 @@ class RecipeRun:
         self.published = compare_published(
             recipe.published, runs, note=comparable_note(self.banners)
         )
-        self.failed += [line for other in others for line in other.failed]
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""

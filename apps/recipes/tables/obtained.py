@@ -182,8 +182,6 @@ class Runs:
         Variant and magnification (None if the recipe does not separate them) to the results.
     magnifications : sequence of int or None
         All magnifications of the recipe.
-    further : sequence of mapping
-        The same as `obtained`, for further seeds.
     times : mapping of str to sequence of float
         Variant to the training seconds per sample, measured in several rounds.
     sizes : mapping of str to int
@@ -195,15 +193,9 @@ class Runs:
     first: str
     obtained: Results
     magnifications: Sequence[int | None]
-    further: Sequence[Results]
     times: Mapping[str, Sequence[float]]
     sizes: Mapping[str, int]
     tested: Mapping[str, str]
-
-    @property
-    def seeds(self) -> list[Results]:
-        """The results of each seed."""
-        return [self.obtained, *self.further]
 
     def of(self, table: Published, magnification: int | None) -> Obtained | None:
         """Return the results of the variant of a table; None if it was not run."""
