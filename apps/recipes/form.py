@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from ...core.jobs import check_file_name
 from ...core.models import fits
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting, check_names
-from .tables import KINDS, Published
+from .tables import KINDS, Published, rows_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
@@ -83,9 +84,10 @@ _WORDS = frozenset(
         "kind",
         "note",
         "variant",
-        "metric",
+        "path",
         "level",
-        "of",
+        "better",
+        "accuracies",
         "classes",
         "stores",
     }
@@ -291,12 +293,16 @@ def _check_variant(recipe: Recipe, variant: str) -> None:
 
 def _check_table(recipe: str, table: Published) -> None:
     """Refuse a published table of an unknown kind, or without the keys that its kind requires."""
-    kind = table.get("kind")
+    kind = table.get("kind", "figures")
     if kind not in KINDS:
         raise InputError(
             f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}"
         )
+    where = f"recipe {recipe}: the table"
     for key in ("key", "title", "source", *KINDS[kind].needs):
         if key not in table:
-            raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {key}")
-    check_file_name(table["key"], f"recipe {recipe}: the table")
+            raise InputError(f"{where} {table.get('key', kind)} has no {key}")
+    check_file_name(table["key"], where)
+    for (name, row), key in product(rows_of(table), KINDS[kind].of_rows):
+        if key not in row:
+            raise InputError(f"{where} {table['key']} has no {key} for {name}")

@@ -10,6 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...core import DAMAGE, InputError, ReportError, SettingsConflictError
 from ...core.formats import read_rows
 from ...core.jobs import scratch_folder, write_rows
@@ -24,7 +26,7 @@ from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FinetuneStep, RecipeStep
 from .tables import Key, Obtained, Results, Runs, compare_published
-from .tables.networks import find_test_images, predict_test_images
+from .tables.challenge import find_test_images, predict_test_images
 
 _log = logging.getLogger(__name__)
 
@@ -149,8 +151,10 @@ class RecipeRun:
             first=recipe.first,
             obtained=self.obtained,
             magnifications=recipe.magnifications,
-            times=times,
-            sizes=self._sizes(),
+            measured={
+                "seconds": {name: float(np.median(each)) for name, each in times.items()},
+                "parameters": self._sizes(),
+            },
             tested=tested,
         )
         self.published = compare_published(
@@ -159,7 +163,7 @@ class RecipeRun:
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""
-        steps = _networks(self._recipe, self.variants, kind="parameters")
+        steps = _networks(self._recipe, self.variants, path="parameters")
         sizes = {}
         for (name, _), obtained in self.obtained.items():
             if name in steps:
@@ -282,7 +286,7 @@ def training_times(
     *,
     folder: Path,
 ) -> dict[str, list[float]]:
-    """Time a training step of each network in the recipe's tables of kind ``time``.
+    """Time a training step of each network in the recipe's tables with the path ``seconds``.
 
     Parameters
     ----------
@@ -299,7 +303,7 @@ def training_times(
     dict of str to list of float
         Variant to the seconds per sample in each round; empty if no table needs them.
     """
-    steps = _networks(recipe, variants, kind="time")
+    steps = _networks(recipe, variants, path="seconds")
     if not steps:
         return {}
     path = folder / "training-time.csv"
@@ -329,10 +333,11 @@ def training_times(
 
 
 def _networks(
-    recipe: Recipe, variants: Mapping[str, Sequence[RecipeStep]], *, kind: str
+    recipe: Recipe, variants: Mapping[str, Sequence[RecipeStep]], *, path: str
 ) -> dict[str, FinetuneStep]:
-    """Return the training steps of the variants that tables of a kind list."""
-    rows = {name for table in recipe.published if table["kind"] == kind for name in table["rows"]}
+    """Return the training steps of the variants that tables with this path list."""
+    tables = [table for table in recipe.published if table.get("path") == path]
+    rows = {name for table in tables for name in table["rows"]}
     return {
         name: step
         for name, steps_of_variant in variants.items()

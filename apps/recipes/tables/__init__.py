@@ -1,4 +1,4 @@
-"""Tables that compare published figures with those of a run, with one registry of all kinds."""
+"""Tables that compare published figures with those of a run."""
 
 from .obtained import Key, Obtained, Published, Results, Runs
-from .published import KINDS, compare_published
+from .published import KINDS, compare_published, rows_of

@@ -13,7 +13,7 @@ from bchisto.apps.recipes.recipe import ReproduceRequest
 from bchisto.apps.recipes.runner import comparable_note
 from bchisto.apps.recipes.settings import build_steps
 from bchisto.apps.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
-from bchisto.apps.recipes.tables import Obtained, Runs, compare_published
+from bchisto.apps.recipes.tables import Obtained, Runs, compare_published, rows_of
 from bchisto.boost import BoostSettings, model_params
 from bchisto.core import InputError
 from bchisto.data import FoldChoice
@@ -34,8 +34,8 @@ from statsmodels.stats.proportion import proportion_confint
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
 
 
-def runs_of(first, obtained, magnifications=(None,), sizes=()):
-    return Runs(first, obtained, magnifications, times={}, sizes=dict(sizes), tested={})
+def runs_of(first, obtained, magnifications=(None,)):
+    return Runs(first, obtained, magnifications, measured={}, tested={})
 
 
 def steps_of(recipe, variant, **order):
@@ -62,8 +62,9 @@ def test_every_variant_is_a_setting_of_the_commands(name):
                 [variant],
             )
     for table in recipe.published:
-        if table["kind"] in ("variants", "scores", "validation"):
-            assert set(table["rows"]) <= set(recipe.variants)
+        if table.get("kind", "figures") == "figures":
+            named = {row.get("variant", row_name) for row_name, row in rows_of(table)}
+            assert named <= set(recipe.variants)
 
 
 def test_the_published_settings_of_the_ddsm_system():
@@ -108,7 +109,11 @@ def test_the_published_settings_of_the_ddsm_system():
     assert base.weights == "random"
     assert found["alexnet-small"].augmentations == ()
     tables = {table["key"]: table["rows"] for table in recipe.published}
-    assert tables["test"]["googlenet"] == {"accuracy": 0.929, "precision": 0.924, "recall": 0.934}
+    printed = [
+        tables["test"][f"googlenet: {name}"]["value"]
+        for name in ("accuracy", "precision", "recall")
+    ]
+    assert printed == [0.929, 0.924, 0.934]
     assert tables["transfer"] == {"baseline": 66, "alexnet": 90}
     assert tables["context"] == {"alexnet-small": 64, "alexnet-large": 71}
 
@@ -313,7 +318,7 @@ def shown(tmp_path, metrics, **table):
     """Return the figures of a table of one run with these metrics, by the names of their rows."""
     run = fake(tmp_path, "v", 15)
     (tmp_path / "metrics.json").write_text(json.dumps(metrics, default=Figure.json))
-    table = {"key": "x", "title": "x", "source": "x", "variant": "v", "digits": 1, **table}
+    table = {"key": "x", "title": "x", "source": "x", **table}
     compared = compare_published([table], runs_of("v", {("v", None): run}), note="")
     return {figure.name: figure for one in compared for figure in one.figures}
 
@@ -327,16 +332,17 @@ def test_the_validation_part_and_the_last_epoch_are_shown(tmp_path):
         rows=[*zip(table.image_ids, labels, table.groups, table.folds, strict=True)],
         probabilities=table.probabilities,
     )
-    validated = shown(tmp_path, {}, kind="validation", rows={"v": 90, "other": 66})
+    validation = {"level": "validation", "path": "accuracy"}
+    validated = shown(tmp_path, {}, **validation, rows={"v": 90, "other": 66})
     assert [figure.published for figure in validated.values()] == [90, 66]
     assert (validated["v"].obtained, validated["other"].obtained) == (pytest.approx(60), None)
     (tmp_path / "predictions-validation.csv").unlink()
-    assert shown(tmp_path, {}, kind="validation", rows={"v": 90}) == {}
+    assert shown(tmp_path, {}, **validation, rows={"v": 90}) == {}
     curves = {
         str(fold): {"accuracy": [0.1, end], "val_accuracy": [0.5, 0.5]}
         for fold, end in ((1, 0.9), (2, 0.7))
     }
-    gap = shown(tmp_path, {"run": {"curves": curves}}, kind="gap", rows={"v": None})
+    gap = shown(tmp_path, {"run": {"curves": curves}}, path="gap", rows={"v": None})
     assert gap["v"].obtained == pytest.approx(30.0)
 
 

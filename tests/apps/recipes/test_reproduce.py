@@ -21,7 +21,11 @@ from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
 
-EXTRA = {"stores": {"tiny-1.0-48": {"mean": 84.2, "std": 4.2}}, "gains": {"tiny-1.0-48": 3.0}}
+EXTRA = {
+    "stores": {"tiny-1.0-48": {"value": 84.2, "std": 4.2}},
+    "Model fusion": {"tiny-1.0-48": 3.0},
+    "{row}": {"tiny-1.0-48": 3.0},
+}
 
 
 BOTH = Scope(quick=True, variants=["published", "patient-disjoint"])
@@ -49,7 +53,7 @@ def small(**changes):
         "quick": recipe.quick,
         "full_scale": {"source": "x", "views": ["0.5:32"]},
         "published": [
-            {**table, "rows": {**EXTRA.get(table["kind"], {}), **table["rows"]}}
+            {**table, "rows": {**EXTRA.get(table.get("better", table.get("kind")), {}), **table["rows"]}}
             if "rows" in table
             else table
             for table in recipe.published
@@ -156,8 +160,7 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
         "published",
         {("published", None): Obtained(folder, Panel(table, metrics))},
         magnifications=(None,),
-        times={},
-        sizes={},
+        measured={},
         tested={},
     )
     found = {
@@ -462,7 +465,11 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ),
         ({"variants": {}}, "recipe small: no variant"),
         ({"boost": {"seeds": {"value": 5, "source": "x"}}}, "boost has no head"),
-        ({"published": [{"kind": "bars"}]}, "a table of kind bars; choose one of stores"),
+        ({"published": [{"kind": "bars"}]}, "a table of kind bars; choose one of figures"),
+        (
+            {"published": [{"key": "a", "title": "b", "source": "c", "rows": {"d": 1}}]},
+            "the table a has no path for d",
+        ),
         (
             {"published": [{"kind": "stores", "key": "a", "title": "b"}]},
             "the table a has no source",
@@ -562,7 +569,7 @@ def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, complet
 
 def beside(**boost):
     """The small recipe with a variant of other stores, whose rows stand among those of the published one."""
-    row = {"variant": "other", "mean": 50.0, "std": 1.0}
+    row = {"variant": "other", "value": 50.0, "std": 1.0}
     content = small(
         variants={
             "published": {"source": "x"},

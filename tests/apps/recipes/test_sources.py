@@ -18,7 +18,8 @@ GRADES = {"1": 67, "2": 220, "3": 23, "4a": 13, "4b": 8, "4c": 22, "5": 49, "6":
 
 
 def runs_of(first, obtained, magnifications=(None,), sizes=()):
-    return Runs(first, obtained, magnifications, times={}, sizes=dict(sizes), tested={})
+    measured = {"parameters": dict(sizes)}
+    return Runs(first, obtained, magnifications, measured, tested={})
 
 
 @pytest.fixture(scope="module")
@@ -72,26 +73,30 @@ def test_the_tables_of_the_ensemble_follow_from_table_1():
     stores = {
         name: row
         for name, row in rows.items()
-        if name not in {"Model fusion", *whole} and "variant" not in row
+        if name not in {"Model fusion", *whole} and row and "variant" not in row
     }
-    half = tables["half-scale"]
-    assert half["rows"] == pytest.approx(
-        {name: rows[half["of"][name]]["mean"] - whole[name]["mean"] for name in whole}
+    half = tables["half-scale"]["rows"]
+    assert {name: row["value"] for name, row in half.items()} == pytest.approx(
+        {name: rows[half[name]["better"]]["value"] - whole[name]["value"] for name in half}
     )
-    gains = {name: rows["Model fusion"]["mean"] - row["mean"] for name, row in stores.items()}
+    gains = {name: rows["Model fusion"]["value"] - row["value"] for name, row in stores.items()}
     assert tables["fusion-gain"]["rows"] == pytest.approx(gains)
     spread = tables["spread"]
     assert spread["stores"] == list(stores)
     over_stores = np.std([row["folds"] for row in stores.values()], axis=0)
-    assert spread["folds"] == pytest.approx(over_stores.tolist(), abs=0.051)
-    assert spread["over_stores"] == pytest.approx(np.mean(spread["folds"]), abs=0.05)
-    assert spread["over_folds"] == pytest.approx(
-        np.mean([row["std"] for row in stores.values()]), abs=0.05
+    of_folds = [spread["rows"][f"over the feature files, fold {fold}"] for fold in range(1, 11)]
+    assert of_folds == pytest.approx(over_stores.tolist(), abs=0.051)
+    assert spread["rows"]["over the feature files, mean of the folds"] == pytest.approx(
+        np.mean(of_folds), abs=0.05
     )
+    over_folds = spread["rows"]["over the folds, mean of the feature files"]
+    assert over_folds == pytest.approx(np.mean([row["std"] for row in stores.values()]), abs=0.05)
+    ratio = spread["rows"]["ensemble by mean of the feature files"]["value"]
+    assert ratio == pytest.approx(spread["rows"]["over the folds, ensemble"] / over_folds)
 
 
 def ensemble(folder, right):
-    """Write ten folds of ten images: `right[store]` of each fold are right, of ``two`` by the mean of its seeds alone.
+    """Write ten folds of ten images: `right[store]` of each fold are right, of ``two`` by the mean of its seeds only.
 
     The seeds of ``two`` disagree on the last of these: one is surer than the other and right.
     """
@@ -125,7 +130,15 @@ def ensemble(folder, right):
         folds=[row[3] for row in fused],
         groups=[None] * 100,
     )
-    (folder / "metrics.json").write_text(json.dumps({"tables": {}}))
+    shares = {name: [hits / 10 for hits in counts] for name, counts in right.items()}
+    single = [share - 0.05 for share in shares["two"]]  # one of its two seeds misses one more
+    paper = [
+        {"name": "one", "per_fold": shares["one"], "averaged": shares["one"]},
+        {"name": "two", "per_fold": single, "averaged": shares["two"]},
+        {"name": "Model fusion", "per_fold": shares["fusion"], "averaged": None},
+    ]
+    content = {"tables": {}, "run": {"paper": {"rows": paper}}}
+    (folder / "metrics.json").write_text(json.dumps(content))
     return Obtained(folder, Panel(table, {}))
 
 
@@ -141,21 +154,21 @@ def test_gains_and_spreads_by_hand(tmp_path):
                 **shared,
                 "key": "g",
                 "kind": "gains",
-                "of": "fusion",
+                "better": "Model fusion",
                 "rows": {"one": 3.0, "two": None},
             },
             {
                 **shared,
                 "key": "o",
                 "kind": "gains",
-                "of": {"one": "two"},
-                "rows": {"one": None, "two": None},
+                "rows": {"one": {"better": "two"}, "two": {"better": "three"}},
             },
             {
                 **shared,
                 "key": "s",
                 "kind": "gains",
-                "of": "seeds",
+                "better": "{row}",
+                "accuracies": "averaged",
                 "rows": {"one": None, "two": None},
             },
             {
@@ -163,10 +176,14 @@ def test_gains_and_spreads_by_hand(tmp_path):
                 "key": "d",
                 "kind": "spreads",
                 "stores": ["one", "two"],
-                "folds": [1.8, 3.5],
-                "over_stores": 3.0,
-                "over_folds": 4.8,
-                "fusion": 2.6,
+                "rows": dict.fromkeys(
+                    [
+                        "over the feature files, fold 1",
+                        "over the folds, mean of the feature files",
+                        "over the folds, ensemble",
+                        "ensemble by mean of the feature files",
+                    ]
+                ),
             },
         ],
         runs,
