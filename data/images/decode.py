@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,16 @@ import numpy.typing as npt
 from ...core import (
     ImageError,
     Message,
-    RefusedImageError,
     by_key,
     few,
     letters_of,
-    output_error,
+    reworded,
 )
 from ...core.formats import (
     ImageHeader,
     Integers,
-    check_size,
+    Remark,
+    decode_given,
     decode_image,
     largest_sample,
     read_header,
@@ -37,16 +39,24 @@ RgbImage = npt.NDArray[np.uint8]
 """The pixels of an image, shape (height, width, 3)."""
 
 
+def file_of(record: ImageRecord) -> AbstractContextManager[None]:
+    """Return a context in which errors about the file of a record call it as the caller does."""
+    return reworded(lambda text: text.replace(str(record.path), record.called))
+
+
 def decode_record(record: ImageRecord) -> RgbImage:
-    """Decode the image of a record: its file, or only the part in the box of the record.
+    """Return the pixels of a record: those that it has, of its file, or only of the part in the box of the record.
 
     Raises
     ------
     ImageError
         As `decode_image`, or the box exceeds the image of the file.
     """
+    if record.pixels is not None:
+        return record.pixels.copy()  # those of the caller are not to change
     if record.box is None:
-        return np.ascontiguousarray(decode_image(record.path, stretch_deep=record.stretch))
+        with file_of(record):
+            return np.ascontiguousarray(decode_image(record.path, stretch_deep=record.stretch))
     image, (left, top, right, bottom) = decode_whole(record)
     return np.ascontiguousarray(image[top:bottom, left:right])
 
@@ -69,47 +79,14 @@ def decode_whole(record: ImageRecord) -> tuple[RgbImage, tuple[int, int, int, in
     return image, (left, top, right, bottom)
 
 
-_ONLY_IN_TIFF = ("CMYK", "YCbCr", "LAB", "F", "I")
-
-
-def save_image(image: Any, path: Path) -> ImageRecord:
-    """Save an array, or a picture of Pillow, without loss, and return its record; it is then decoded as all files are.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (height, width, 3), or PIL.Image.Image
-    path : Path
-
-    Raises
-    ------
-    RefusedImageError
-        The array is not an RGB image, or the picture is damaged, closed, or of a kind that files have not, such as HSV.
-    ImageError
-        It has more than `limits.PIXELS`, or none.
-    OutputError
-        The file cannot be written; `DiskFullError` if the disk is full.
-    """
-    from PIL import Image, ImageOps
-
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
-            text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
-            raise RefusedImageError(text, path, image.dtype, image.shape)
-        image = Image.fromarray(np.ascontiguousarray(image))
-    check_size(path, ImageHeader("picture", image.width, image.height, "", 1))
-    try:
-        image = ImageOps.exif_transpose(image)  # pixels of a picture are first read here
-    except (OSError, ValueError) as error:
-        raise RefusedImageError("{}: damaged or closed: {}", path, error) from error
-    # of these, files are read or refused in words of their own
-    kind = "TIFF" if image.mode in _ONLY_IN_TIFF else "PNG"
-    try:
-        image.save(path, kind, compress_level=1, compression="raw")
-    except OSError as error:
-        if error.errno is not None:  # of the disk, not of the picture
-            raise output_error(error, f"{path}: cannot be written to {path.parent}") from error
-        raise RefusedImageError("{}: {}; convert it to RGB", path, error) from error
-    return ImageRecord(path.name, path, None, source="given")
+def given_record(image: Any, name: str) -> ImageRecord:
+    """Return the record of an array, or of a picture of Pillow, that a caller gives; see `decode_given`."""
+    header, pixels = decode_given(image, name)
+    if header.deep:
+        text = _few_bits(int(np.asarray(image).max()))
+        remarks: list[Remark] = [("warning", text)] if text else []
+        header = replace(header, remarks=tuple(remarks))
+    return ImageRecord(name, Path(name), None, source="given", header=header, pixels=pixels)
 
 
 def resize_image(image: RgbImage, scale: float) -> RgbImage:
@@ -224,11 +201,11 @@ def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) 
         if header is None:
             continue
         remarks += [Finding(level, record.image_id, text) for level, text in header.remarks]
-        if header.deep and not record.stretch:
+        if header.deep and not record.stretch and record.pixels is None:
             deep.append(record)
     if most and deep:
         deep = deep[:: -(-len(deep) // most)]
-    bits = {}
+    values = {}
 
     def largest(record: ImageRecord) -> int:
         try:
@@ -237,14 +214,21 @@ def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) 
             return 0
 
     for record, value in zip(deep, in_threads(largest, deep), strict=True):
-        if 0 < value < 2**_FEW_BITS:
-            bits[record.image_id] = value.bit_length()
-    most = max(bits.values(), default=0)
-    message = (
-        f"its values use {most} of 16 bits, so that it is read as nearly black; multiply them by {2 ** (16 - most)}, "
+        if _few_bits(value):
+            values[record.image_id] = value
+    message = _few_bits(max(values.values(), default=0))
+    return remarks + [Finding("warning", image, message) for image in values]
+
+
+def _few_bits(largest: int) -> str:
+    """Return the warning of 16-bit values up to this one; empty if they fill the scale."""
+    bits = largest.bit_length()
+    if not 0 < bits <= _FEW_BITS:
+        return ""
+    return (
+        f"its values use {bits} of 16 bits, so that it is read as nearly black; multiply them by {2 ** (16 - bits)}, "
         "or save it as 8-bit RGB, or move a mask elsewhere"
     )
-    return remarks + [Finding("warning", image, message) for image in bits]
 
 
 _LEAST = 3
