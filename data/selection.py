@@ -47,7 +47,6 @@ from .images import (
     file_of,
     find_copies,
     header_findings,
-    sign_findings,
     unique_images,
 )
 from .layouts import (
@@ -61,6 +60,7 @@ from .layouts import (
 )
 from .names import only_listed
 from .read import read_images
+from .signs import sign_findings
 from .walk import other_pictures
 
 _log = logging.getLogger(__name__)

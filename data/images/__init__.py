@@ -19,6 +19,5 @@ from .decode import (
     header_findings,
     headers_of,
     other_sizes,
-    sign_findings,
     with_headers,
 )
