@@ -17,6 +17,10 @@ SETTINGS = FinetuneSettings("speck", epochs=1, batch_size=4)
 CUT = FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:3", stain="macenko")
 
 
+of_whole_images = pytest.mark.parametrize("tuned", [SETTINGS], ids=["whole"], indirect=True)
+of_patches = pytest.mark.parametrize("tuned", [CUT], ids=["patches"], indirect=True)
+
+
 @pytest.fixture(scope="module", params=[SETTINGS, CUT], ids=["whole", "patches"])
 def tuned(tmp_path_factory, tissue, request):
     run = tmp_path_factory.mktemp("tuned") / "run"
@@ -43,6 +47,7 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
                 np.testing.assert_allclose(found[image], expected, rtol=1e-5)
 
 
+@of_whole_images
 def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, refused, completed):
     options = ("predict", tuned / "model.bchisto", "--images", tissue, "--jobs", 1)
     out, _ = completed(*options, "--out", tmp_path / "p.csv")
@@ -79,6 +84,7 @@ def test_blocks_processes_and_arrays_change_nothing(tuned, tissue, tmp_path):
     assert "shows nothing" in " ".join(notes)
 
 
+@of_whole_images
 def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
     images = tmp_path / "images"
     images.mkdir()
@@ -98,10 +104,8 @@ def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
     assert [*result.failures] == ["cut.png"]
 
 
+@of_patches
 def test_images_that_do_not_fit_the_patches(tuned, tissue, tmp_path, monkeypatch):
-    settings = CnnBundle.load(tuned / "model.bchisto").settings
-    if settings.rule.kind == "resize":
-        return
     Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(tmp_path / "small.png")
     with pytest.raises(InputError, match="40x40 is smaller than patches of 48"):
         predict(tuned / "model.bchisto", [tmp_path / "small.png"], out=tmp_path / "p.csv")
@@ -115,6 +119,7 @@ def test_images_that_do_not_fit_the_patches(tuned, tissue, tmp_path, monkeypatch
         )
 
 
+@of_whole_images
 def test_each_road_names_a_bundle_of_the_other(tuned, boosted):
     with pytest.raises(BundleError, match="a model file of CNNs|newer than this"):
         Bundle.load(tuned / "model.bchisto")
