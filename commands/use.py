@@ -10,7 +10,7 @@ import click
 
 from ..core import InputError, Message, OutputError, counted, from_options, plain_value
 from ..core.jobs import NOTHING_NEW, Work
-from .ending import added_to, done, echo, end_check, quoted, reported_last, results
+from .ending import done, echo, end_check, quoted, reported_last, results
 from .options import (
     OUT_FILE,
     OUT_FOLDER,
@@ -22,7 +22,6 @@ from .options import (
     images_of,
     options_of,
     out_flag,
-    record_flag,
     weights_flag,
 )
 
@@ -206,7 +205,7 @@ def _evaluate_options() -> Iterator[click.Parameter]:
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
     yield out_flag("Folder for metrics and report.")
-    yield from options_of(TwoClassView)
+    yield from options_of(TwoClassView, in_file=("rule",))
     yield flag(
         "--bootstrap",
         type=int,
@@ -227,7 +226,6 @@ def _evaluate_options() -> Iterator[click.Parameter]:
     yield flag(
         "--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there."
     )
-    yield record_flag()
     yield from options_of(Work, "checks")
 
 
@@ -236,7 +234,6 @@ def evaluate(
     sources: tuple[Path, ...],
     out: Path,
     overwrite: bool,
-    ledger: Path | None,
     checks: bool,
     **options: Any,
 ) -> None:
@@ -246,7 +243,7 @@ def evaluate(
     Example: bchisto evaluate run predictions.csv --out evaluation \\
         --positive malignant
     """
-    from ..evaluate import Aggregation, TableChoice, TwoClassView, append_figures
+    from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate.report import (
         RecordedEvaluation,
         comparison_lines,
@@ -289,8 +286,6 @@ def evaluate(
     echo(*comparison_lines(result, panels))
     for note in notes:
         echo(*wrapped(note), err=True)
-    if ledger is not None:
-        added_to(ledger, append_figures(ledger, panels, result["comparisons"]))
     if failed is not None:
         raise failed
     done(recorded.outputs)

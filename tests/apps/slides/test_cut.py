@@ -70,7 +70,14 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
         ["yes", "P1", "P1-ä 1", "400", "400", "0.5", "yes"],
     ]
     checked = completed(
-        "data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json"
+        "data",
+        "check",
+        "--no-timing",
+        "--images",
+        out / "manifest.csv",
+        "--view",
+        "1.0:64",
+        "--json",
     )[0]
     assert [each["message"] for each in json.loads(checked)["findings"]] == [
         "columns that no model is given: wsi, x, y, drawn"

@@ -75,9 +75,7 @@ def test_lines_of_the_page(study, monkeypatch, completed, refused, tiny_options)
         *("slides", "featurize", "features", "predict", "explain"),
     ]
     printed = [completed(*small(line, tiny_options)) for line in commands]
-    following = (
-        "features export study/features/tiny-1.0-64.h5 --by wsi --pool mean --out slides.npz"
-    )
+    following = "features study/features/tiny-1.0-64.h5 --by wsi --pool mean --out slides.npz"
     assert f"next: bchisto {following}" in printed[1][1]
     assert "16 images, 2 rows each, 16 numbers, mean of 3 to 4 fields" in printed[2][0]
     assert "bchisto boost --out RUN --features slides.npz --labels TABLE" in printed[2][1]
@@ -155,7 +153,7 @@ def _refuse_others(folder, completed, refused):
     err = refused("explain", "trees", "--fields", "fields", *words)
     assert "its classifier is lightgbm; only the score of a linear one" in err
     pooled = ("--by", "wsi", "--pool", "top-tenth", "--out", "top.npz")
-    completed("features", "export", store, *pooled)
+    completed("features", store, *pooled)
     completed("boost", "--out", "top", "--features", "top.npz", "--head", "logistic", *fitted)
     err = refused("explain", "top", "--fields", "fields", *words)
     assert "their rows is the mean of tiles, that of training the mean of the largest tenth" in err
