@@ -83,6 +83,7 @@ _RENAMED = {
     "encoder clear": "bchisto encoder --clear",
     "features show": "bchisto features SOURCE",
     "features export": "bchisto features SOURCE --out FILE",
+    "slides contributions": "bchisto explain MODEL --fields DIR --features FILE",
 }
 """What a command that is gone is called now."""
 
