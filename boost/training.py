@@ -19,6 +19,7 @@ from ..core import (
     PathInput,
     SettingsConflictError,
     TextInput,
+    as_banner,
     converted,
     items_of,
     plain_options,
@@ -204,7 +205,7 @@ class BoostTraining(Training):
         facts = {"head": self.spec.name, "paper": asdict(gathered.paper)}
         facts["doubts"] = self.sources.doubts
         notice = self.spec.notice(self.terms)
-        notices = [notice] if notice else []
+        notices = [as_banner(notice)] if notice else []
         augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}
         stains = {name: store.stains for name, store in self.sources.stores.items()}
         learning = models_without_split(units, fitted, augmentations=augmentations)

@@ -263,11 +263,11 @@ def evaluate(
         results(wrapped(text))
     if len(panels) > 1:
         results(overview(panels, result["comparisons"]))
-        notes = warnings(panels, result["notes"])
+        notes = warnings(panels, evaluation.notes)
     else:
         ((name, metrics),) = result["tables"].items()
         results(headline(name, metrics))
-        notes = result["notes"]
+        notes = evaluation.notes
     echo(*comparison_lines(result, panels))
     for note in notes:
         echo(*wrapped(note), err=True)

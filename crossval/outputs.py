@@ -8,13 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import html_lines, public
+from ..core import Banner, Kind, html_lines, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
 from ..data import unit_names
 from ..evaluate import (
-    NOTHING_LEARNT,
     SCHEMA,
     Panel,
     PaperTable,
@@ -89,7 +88,7 @@ class CrossValidation:
     finished : bool
         Whether all models are trained. A shard trains its part; a call without a shard trains the others and writes
         the outputs.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader must see.
     panel : Panel or None
         Predictions of images with their metrics; None until all is finished, or if no images were tested.
@@ -108,7 +107,7 @@ class CrossValidation:
     models: int
     unit: str
     finished: bool
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     panel: Panel | None = field(default=None, repr=False)
     failures: tuple[tuple[str, str], ...] = ()
     assembled: bool = False
@@ -310,7 +309,7 @@ class Outputs:
 
     def _with_warning(self, result: CrossValidation) -> CrossValidation:
         """Add the banner of folds whose images all get the same probabilities, unless one says so already."""
-        if not self.tables or any(NOTHING_LEARNT in banner for banner in result.banners):
+        if not self.tables or any(banner.kind == Kind.NOTHING_LEARNT for banner in result.banners):
             return result
         warning = constant_folds(self.tables[0])
         if warning is None:
@@ -382,7 +381,7 @@ class Outputs:
             "settings": self.settings,
             "protocol": result.protocol,
             "classes": images.classes,
-            "banners": result.banners,
+            "banners": [banner.json() for banner in result.banners],
             "folds": plan.name,
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,

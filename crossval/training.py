@@ -22,9 +22,8 @@ from ..core import (
     Message,
     ReportError,
     SettingsConflictError,
+    as_banner,
     by_key,
-    limited,
-    public,
 )
 from ..core.formats import Floats, read_rows
 from ..core.jobs import Computation, Share, Work, compute_all, set_aside
@@ -381,7 +380,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             unit=self.unit,
             finished=finished,
             banners=tuple(
-                limited(public(text), ())
+                as_banner(text).public().limited(())
                 for text in (*self.notes, *unknown, *chosen_notes, *self.plan.warnings)
             ),
             failures=self.images.failures,

@@ -68,7 +68,6 @@ from .panel import (
     variance_split,
 )
 from .predictions import (
-    NOTHING_LEARNT,
     Answers,
     PredictionTable,
     apply_temperature,

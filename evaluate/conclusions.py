@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..core import Kind
 from .compare import paired_rows, unlike
 from .influence import Integers, Mask, Values
 from .panel import Panel
@@ -622,7 +623,7 @@ class Advice:
 def advice_of(panel: Panel) -> Advice:
     """Return what would help if a table, the first of several in order, is not shown to be better than chance."""
     kind = "images"
-    if any(banner.startswith("RANDOM WEIGHTS") for banner in panel.run.get("banners", ())):
+    if any(banner.kind == Kind.RANDOM_WEIGHTS for banner in panel.banners):
         kind = "weights"
     elif verdict_of(panel.metrics).ranking is not None:
         kind = "threshold"

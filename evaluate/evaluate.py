@@ -10,7 +10,19 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..core import InputError, Many, PathInput, converted, counted, few, html_lines, html_table
+from ..core import (
+    Banner,
+    InputError,
+    Kind,
+    Many,
+    PathInput,
+    as_banner,
+    converted,
+    counted,
+    few,
+    html_lines,
+    html_table,
+)
 from ..core.formats import as_frame
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import Frame, facts_files, with_files
@@ -20,7 +32,7 @@ from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
 from .metrics import TwoClassView, default_positive, metrics_of
 from .panel import METRICS, Facts, Panel, read_facts
-from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
+from .predictions import PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 from .variance import Entry, Figure, Metrics, as_json
 
@@ -57,7 +69,12 @@ class Evaluation:
     def summary(self) -> list[str]:
         """Return a line for each table, with its figures, what they show and its folds, and then the notes."""
         lines = [f"{name}: accuracy {'; '.join(cells)}" for name, *cells in self._rows()]
-        return [*lines, *self.result["notes"]]
+        return [*lines, *self.notes]
+
+    @property
+    def notes(self) -> list[Banner]:
+        """What a reader must know of the tables."""
+        return list(map(Banner.read, self.result["notes"]))
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         """Yield the name of each table, its accuracy, what its figures show, and its folds."""
@@ -105,13 +122,13 @@ class Evaluation:
                 if metric == "accuracy":
                     row |= {key: pair[key] for key in ("p", "p_holm", "verdict")}
                 rows.append(row)
-        # also if no two tables are compared, as `Evaluation.result["notes"]` says
+        # also if no two tables are compared, as `Evaluation.notes` tell
         names = ("first", "second", "metric", *_FIGURE, "p", "p_holm", "verdict")
         return as_frame({name: [row.get(name) for row in rows] for name in names})
 
     def _repr_html_(self) -> str:
         header = ["table", "accuracy", "what is shown", "folds"]
-        return html_table("evaluation", header, self._rows()) + html_lines(self.result["notes"])
+        return html_table("evaluation", header, self._rows()) + html_lines(self.notes)
 
 
 _VERDICTS = {
@@ -234,7 +251,8 @@ def _evaluated(
     if len(unlike) > _MOST_NOTES:
         further = len(unlike) - _MOST_NOTES
         unlike[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
-    result["notes"] = [*reader.banners, *not_external, *unlike]
+    notes = map(as_banner, [*reader.banners, *not_external, *unlike])
+    result["notes"] = [banner.json() for banner in notes]
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
@@ -303,7 +321,7 @@ class _Reader:
         panels = []
         for path, name in tables:
             facts = read_facts(path)
-            self.banners.update(dict.fromkeys(facts.run.get("banners", ())))
+            self.banners.update(dict.fromkeys(facts.banners))
             view = self.view.over(facts.view)
             classes = choice.classes or facts.run.get("classes", ())
             for predictions in read_predictions(path, classes=classes, name=name):
@@ -366,23 +384,27 @@ def _subgroups(
     return by_column
 
 
-def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
+def _notes(table: PredictionTable, facts: Facts) -> Iterator[Banner]:
     """Yield what a reader must know of a table: rows left out, and leaks between its folds."""
     if table.unlabelled:
         unlabelled = counted(table.unlabelled, "row")
-        yield f"{table.name}: {unlabelled} without a label left out; these numbers are about the other {len(table)}"
-    if table.unread:
-        yield (
-            f"{table.name}: columns that were not read: {few(table.unread)}; if these are probabilities, call them p_ "
-            f"and the class, such as p_{table.classes[0]}"
+        text = (
+            f"{unlabelled} without a label left out; these numbers are about the other {len(table)}"
         )
-    if not any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ())):
+        yield as_banner(text).of(table.name)
+    if table.unread:
+        text = (
+            f"columns that were not read: {few(table.unread)}; if these are probabilities, call them p_ and the "
+            f"class, such as p_{table.classes[0]}"
+        )
+        yield as_banner(text).of(table.name)
+    if not any(banner.kind == Kind.NOTHING_LEARNT for banner in facts.banners):
         constant = constant_folds(table)
         if constant:
-            yield f"{table.name}: {constant}"
+            yield constant.of(table.name)
     if not facts.run:
         cautions = [caution for caution in table.cautions if caution != table.ungrouped_caution]
-        yield from (f"{table.name}: {caution}" for caution in cautions)
+        yield from (caution.of(table.name) for caution in cautions)
 
 
 def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:

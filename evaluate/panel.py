@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import counted, plural
+from ..core import Banner, banners_of, counted, plural
 from ..core.formats import as_frame, read_json
 from .known_metrics import list_metrics
 from .metrics import TwoClassView, fold_accuracies
@@ -282,6 +282,11 @@ class Panel:
         return f"Panel({self.table})"
 
     @property
+    def banners(self) -> list[Banner]:
+        """What a reader must know of the run that made the table."""
+        return banners_of(self.run)
+
+    @property
     def figures(self) -> dict[str, Figure]:
         """Each figure by its name, after that of the part that it is of.
 
@@ -346,6 +351,11 @@ class Facts(NamedTuple):
 
     run: Entry
     metrics: Entry
+
+    @property
+    def banners(self) -> list[Banner]:
+        """What a reader must know of the run."""
+        return banners_of(self.run)
 
     @property
     def view(self) -> TwoClassView:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...core import counted, listed, plural, public
+from ...core import as_banner, counted, listed, plural, public
 from ...core.jobs import atomic_output
 from .. import (
     Figure,
@@ -146,25 +146,22 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     return figure.replace("_", " ").replace("auc", "AUC")
 
 
-_HEADING = re.compile(r"\b(?=[A-Z -]*[A-Z]{4})[A-Z]{2,}(?:[ -][A-Z]{2,})*\b|image-level folds")
-"""What a folded caution is called: its words in capitals, or folds that divide patients."""
-
-_BEGIN = re.compile(r"(?:[\w'., -]+: (?=[A-Z\d]))?(.+?)(?:[:;(]|,? such as|$)")
-"""What another is called: its first words, without the names of tables before it."""
-
-
 def headings(texts: Sequence[str]) -> list[str]:
     """Return what must be seen of cautions that are folded.
 
     Examples
     --------
-    >>> headings(["a: PATIENTS UNKNOWN: no patient", "20 pairs", "NON-COMMERCIAL WEIGHTS: x", "b: PATIENTS UNKNOWN: y"])
-    ['PATIENTS UNKNOWN', '20 pairs', 'NON-COMMERCIAL WEIGHTS']
-    >>> headings(["svm: Fold 1 trained on 29 %, while 74 % are: its scores do not compare"])
-    ['Fold 1 trained on 29 %, while 74 % are']
+    >>> from bchisto.core import Banner, Kind
+    >>> headings([Banner(Kind.PATIENTS_UNKNOWN, "no patient", about="a"), "20 pairs: see data check"])
+    ['PATIENTS UNKNOWN', '20 pairs']
     """
-    matches = (_HEADING.search(text) or _BEGIN.match(public(text)) for text in texts)
-    return list(dict.fromkeys(match[match.lastindex or 0].strip() for match in matches if match))
+    names: dict[str, None] = {}
+    for banner in map(as_banner, texts):
+        name = banner.heading
+        if not name:
+            name = re.split("[:;(]", public(banner.text))[0].strip()  # its first words
+        names[name] = None
+    return list(names)
 
 
 def count_units(count: int, kind: str, ungrouped: int, names: Mapping[str, str]) -> str:

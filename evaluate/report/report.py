@@ -475,7 +475,7 @@ def write_evaluation(evaluation: Evaluation) -> Entry:
             report,
             title=f"bchisto evaluation: {few(result['tables'])}",
             panels=evaluation.panels,
-            banners=result["notes"],
+            banners=evaluation.notes,
             pairs=result["comparisons"],
             external=result.get("external", ()),
             sources=evaluation.sources,

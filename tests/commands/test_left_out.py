@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from bchisto.core import banners_of
 from PIL import Image
 
 BOOST = ("--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=4", "--jobs", 1)
@@ -45,7 +46,7 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert said in err
     folder = run / "boost" / "mine-lightgbm"
     counted = said.partition(":")[0]  # what is passed on names no image
-    assert counted in json.loads((folder / "metrics.json").read_text())["run"]["banners"]
+    assert counted in banners_of(json.loads((folder / "metrics.json").read_text())["run"])
     report = (folder / "report.html").read_text()
     assert f"{counted}<" in report
     assert "truncated" not in report

@@ -433,7 +433,7 @@ def test_probabilities_that_are_not_read_are_named(columns, said, tmp_path):
         f"Made on {datetime.now(UTC):%Y-%m-%d} by bchisto {__version__} from t.csv (SHA-256 {digest})."
         in foot
     )
-    notes = " ".join(evaluation.result["notes"])
+    notes = " ".join(evaluation.notes)
     page = page_of(tmp_path / "e")
     if said is None:
         assert "not read" not in notes + page

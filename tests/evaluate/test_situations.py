@@ -1341,8 +1341,8 @@ def evaluated(files, out):
     result, panels = write_evaluation(evaluation), evaluation.panels
     if len(panels) == 1:
         ((table, metrics),) = result["tables"].items()
-        return [*headline(table, metrics), *result["notes"]]
-    notes = warnings(panels, result["notes"])
+        return [*headline(table, metrics), *evaluation.notes]
+    notes = warnings(panels, evaluation.notes)
     return [*overview(panels, result["comparisons"]), *comparison_lines(result, panels), *notes]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.core import banners_of
 from bchisto.core.jobs import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
@@ -133,7 +134,7 @@ def test_train_on_all_with_a_fixed_test_list(tissue, tmp_path, completed):
     metrics = json.loads((run / "finetune" / "none-speck-last" / "metrics.json").read_text())
     assert any(
         banner.startswith("NO VALIDATION: trained for all 2 epochs")
-        for banner in metrics["run"]["banners"]
+        for banner in banners_of(metrics["run"])
     )
 
 
@@ -168,7 +169,7 @@ def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
     ]
     metrics = json.loads((tmp_path / "run" / "finetune" / "4-speck" / "metrics.json").read_text())
     assert metrics["tables"]["speck"]["n"] == 11
-    assert "1 image could not be used and is in no fold" in metrics["run"]["banners"]
+    assert "1 image could not be used and is in no fold" in banners_of(metrics["run"])
     again, _, _ = cli(*options, "--skip-errors")
     assert again == 1  # said again, though nothing was decoded
 

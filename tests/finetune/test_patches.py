@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from bchisto.core import InputError
+from bchisto.core import Banner, InputError, Kind
 from bchisto.core.jobs import Work
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
 from bchisto.evaluate.report import write_run_report
@@ -218,10 +218,11 @@ def test_what_must_be_known_of_a_run_is_known_of_its_patches(cut, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(cut, run)
     metrics = json.loads((run / "metrics.json").read_text())
-    metrics["run"]["banners"] = ["QUICK: a few"]
+    quick = Banner(Kind.QUICK, "a few").json()
+    metrics["run"]["banners"] = [quick]
     (run / "metrics.json").write_text(json.dumps(metrics))
     result = evaluate([run / "predictions-by-patch.csv"], out=tmp_path / "e", bootstrap=0).result
-    assert result["notes"] == ["QUICK: a few"]
+    assert result["notes"] == [quick]
 
 
 def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_path, refused):

@@ -153,7 +153,7 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(
     )
     image = next(one for one in result.protocols if one.folder.name == "2-speck-image-level")
     assert any(line.startswith("NO VALIDATION") for line in image.banners)
-    assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
+    assert any(banner.startswith("IMAGE-LEVEL FOLDS") for banner in image.banners)
     (contrast,) = result.published
     verdict = contrast.note.splitlines()[0].partition("Here: ")[2]
     assert verdict == "not judged (no paired interval over images)."  # so few patients
