@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
     from ..crossval import CrossValidation
     from ..data import Dataset, Finding
-    from ..evaluate import LedgerRow
 
 R = TypeVar("R")
 
@@ -38,11 +37,6 @@ def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> N
     """
     for text in texts:
         put(printable(text, lines=lines), err=err, **style)
-
-
-def added_to(ledger: Path, rows: Sequence[LedgerRow]) -> None:
-    """Print how many figures were added to a ledger, and what version measured them."""
-    echo(f"{counted(len(rows), 'figure')} of version {rows[0].version} added to {ledger}")
 
 
 def quoted(path: Path | str) -> str:
@@ -125,6 +119,7 @@ def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
 def print_results(
     train: Callable[[], Sequence[CrossValidation]],
     *,
+    work: Work,
     shown: Path,
     then: Callable[[Path], str | Sequence[str]],
     listed: Path | str = "",
@@ -135,6 +130,7 @@ def print_results(
     ----------
     train : callable
         Does the work.
+    work : Work
     shown : Path
         The report of the run, which exists if anything was tested.
     then : callable
@@ -153,6 +149,7 @@ def print_results(
     results(summary_of(trained))
     if failed is not None:
         raise failed
+    end_check(work, unchanged=False)
     failures = len(trained[0].failures)
     assembled = [result for result in in_order(trained) if result.assembled]
     if not assembled:

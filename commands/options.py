@@ -178,30 +178,6 @@ def out_flag(help_text: str, **attributes: Any) -> click.Option:
     )
 
 
-def _checked_ledger(
-    context: click.Context, parameter: click.Parameter, ledger: Path | None
-) -> Path | None:
-    """Refuse a file that is no ledger before the work."""
-    from ..evaluate import read_ledger
-
-    if ledger is not None:
-        read_ledger(ledger)
-    return ledger
-
-
-def record_flag() -> click.Option:
-    """Return the option ``--record`` of commands that measure."""
-    return flag(
-        "--record",
-        "ledger",
-        group="Output",
-        type=OUT_FILE,
-        metavar="FILE",
-        callback=_checked_ledger,
-        help="Append each figure to this CSV file, with command, date, version and what it rests on.",
-    )
-
-
 def weights_flag() -> click.Option:
     """Return the option ``--weights`` of commands that take a model."""
     return flag(

@@ -240,16 +240,18 @@ def finetune(out: Path, **options: Any) -> None:
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
 
+    work = from_options(Work, options)
     print_results(
         lambda: run(
             from_options(ImageSelection, options),
             out=out,
             settings=from_options(FinetuneSettings, options),
             folds=from_options(FoldChoice, options),
-            work=from_options(Work, options),
+            work=work,
             view=from_options(TwoClassView, options),
             tensorboard=options["tensorboard"],
         ),
+        work=work,
         shown=out / "report.html",
         then=lambda model: f"bchisto evaluate {quoted(out)} --out {quoted(out / 'evaluation')}",
         listed=out / "finetune" / "failures.csv",
@@ -285,15 +287,17 @@ def boost(out: Path, **options: Any) -> None:
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
 
+    work = from_options(Work, options)
     print_results(
         lambda: train(
             out=out,
             features=from_options(FeatureChoice, options),
             settings=from_options(BoostSettings, options),
             folds=from_options(FoldChoice, options),
-            work=from_options(Work, options),
+            work=work,
             view=from_options(TwoClassView, options),
         ),
+        work=work,
         shown=out / "report.html",
         then=lambda model: _prediction(out, model),
     )

@@ -189,6 +189,8 @@ def _whole_number(value: Any) -> int | None:
 
 def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
     """Convert a value to a path, a text, a number or a boolean; numbers of NumPy are taken, too."""
+    if kind is Path and isinstance(value, Path):
+        return value
     if kind in (Path, str) and isinstance(value, (str, os.PathLike)):
         text = os.fspath(value)
         if text or kind is str:  # an empty path would be the working folder

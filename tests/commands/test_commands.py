@@ -93,13 +93,13 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
     code, out, _ = cli(*boost, "--shard", "4/4")
     empty = "is empty, since there is no more work than 3 models; 1 of 3 done"
     assert (code, out) == (0, f"3-lightgbm: shard 4/4 {empty}\n")
-    assert "  boost  ok, shard 4/4  " in cli("runs", "list", run)[1]
+    assert "\nboost: ok, shard 4/4, " in cli("status", run, "--history")[1]
     for model in (run, run / "boost", run / "boost" / "3-lightgbm"):
         code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
         assert code == 2, err
         assert "bchisto boost and finetune write one, after shards in one more call" in err
     assert cli(*boost)[0] == 0
-    assert "  boost  ok  " in cli("runs", "list", run)[1]
+    assert "\nboost: ok, 20" in cli("status", run, "--history")[1]
     assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0
 
 

@@ -56,7 +56,7 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
             record.note(results={"10-lightgbm": {"accuracy": accuracy}})
     with record_run(tmp_path / "a", command="featurize", config={"crops": 20, "view": ["0.5:400"]}):
         pass
-    code, out, _ = cli("runs", "diff", tmp_path / "a", tmp_path / "b")
+    code, out, _ = cli("status", tmp_path / "a", tmp_path / "b")
     assert code == 1
     assert out.splitlines() == [
         "boost seeds: 5 -> 2",
@@ -65,7 +65,7 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
         "featurize crops: 20 -> not set",
         "featurize view: 0.5:400 -> not set",
     ]
-    _, out, _ = cli("runs", "show", tmp_path / "a")
+    _, out, _ = cli("status", tmp_path / "a", "--history")
     assert "  view: 0.5:400" in out.splitlines()
 
 
@@ -119,6 +119,28 @@ def test_nothing_is_offered_if_the_first_is_not_shown_to_be_better_though_anothe
     panels[0].metrics["balanced_accuracy"] = replace(figure, low=0.4)
     assert offered(in_order(results)) is None
     assert "more labelled images of more patients" in advice(in_order(results))
+
+
+def test_the_views_of_status_are_lines_and_json(tmp_path, cli):
+    for name in ("a", "b"):
+        with record_run(tmp_path / name, command="boost", config={"seeds": name}):
+            pass
+    code, out, _ = cli("status", tmp_path)
+    assert code == 0
+    assert [line.split("  ")[:3] for line in out.splitlines()] == [
+        [str(tmp_path / name), "boost", "ok"] for name in ("a", "b")
+    ]
+    for words, key in (((tmp_path,), "command"), ((tmp_path / "a", "--history"), "config")):
+        code, out, _ = cli("status", *words, "--json")
+        entries = json.loads(out)
+        assert (code, entries[0][key]) == (0, {"command": "boost", "config": {"seeds": "a"}}[key])
+    code, out, _ = cli("status", tmp_path / "a", tmp_path / "b", "--json")
+    assert (code, json.loads(out)) == (1, [["boost seeds", "a", "b"]])
+    code, _, err = cli("status", tmp_path / "a", tmp_path / "b", "--history")
+    assert (code, err) == (2, "error: --history shows one run; leave it out to compare two\n")
+    code, _, err = cli("runs", "list", tmp_path)
+    assert code == 2
+    assert err.startswith("error: 'runs' is now status FOLDER, status RUN --history or status RUN")
 
 
 def test_the_stain_is_named_only_if_it_is_not_the_default():

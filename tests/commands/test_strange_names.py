@@ -108,10 +108,10 @@ def test_control_characters_of_a_record_are_not_printed(tmp_path, cli):
     }
     (run / "run.json").write_text(json.dumps({"records": [record]}))
     (run / "records" / "a.json").write_text(json.dumps(record))
-    for arguments in (("list", tmp_path), ("show", run), ("diff", run, run)):
-        _, out, said = cli("runs", *arguments)
+    for arguments in ((tmp_path,), (run, "--history"), (run, run)):
+        _, out, said = cli("status", *arguments)
         assert not {"\x1b", "\r", "\x9b"} & set(out + said)
-    assert "boost\\x1b[2J" in cli("runs", "list", tmp_path)[1]
+    assert "boost\\x1b[2J" in cli("status", tmp_path)[1]
 
 
 def test_control_characters_of_tables_and_names_are_not_printed(tmp_path, cli):

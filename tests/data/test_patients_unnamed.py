@@ -125,7 +125,7 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
         *more,
     )
     ask("evaluate", run, "--out", tmp_path / "evaluated")
-    ask("runs", "list", tmp_path)
+    ask("status", tmp_path)
     damaged = sorted((root / "ALL-IMGS").iterdir())
     data = damaged[0].read_bytes()
     damaged[0].write_bytes(data[:-500])

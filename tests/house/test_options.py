@@ -22,6 +22,7 @@ from bchisto.featurize import KIND_FACTS, FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import PredictSettings
 from command_line import commands
+from package_tree import modules, name_of, tree_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = Path(bchisto.__file__).parent
@@ -118,7 +119,7 @@ def test_documented_functions_are_narrow():
 def imported(file):
     """Return the names of all modules, and of what is imported from them, in their parts."""
     names = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names += [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
@@ -129,7 +130,7 @@ def imported(file):
 def test_boost_and_finetune_are_siblings():
     """Neither imports the other."""
     for room, other in (("boost", "finetune"), ("finetune", "boost")):
-        files = sorted((ROOT / room).rglob("*.py"))
+        files = [file for file in modules() if name_of(file).startswith(f"{room}/")]
         assert len(files) > 5
         assert [file for file in files if other in imported(file)] == []
 

@@ -196,10 +196,10 @@ def test_killed_and_resumed(tmp_path, start, completed, refused):
     for name in "ab":
         write_slide(
             tmp_path / "slides" / f"{name}.tif",
-            (4000, 4000),
-            {(0, 0): patch(4000, 4000, seed=ord(name))},
+            (2000, 2000),
+            {(0, 0): patch(2000, 2000, seed=ord(name))},
         )
-    words = ("slides", "cut", tmp_path / "slides", "--field", 200, "--out", out)
+    words = ("slides", "cut", tmp_path / "slides", "--field", 100, "--out", out)
     process, until = start(*words, "--jobs", 2), time.monotonic() + 120
     while len(written(out)) < 20 and time.monotonic() < until:
         time.sleep(0.05)
