@@ -82,7 +82,17 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
         assert code == expected, err
 
     ask("data", "list", "--images", root)
-    ask("data", "check", "--images", root, "--html", tmp_path / "check.html", "-vv")
+    ask(
+        "data",
+        "check",
+        "--encoder",
+        "tiny",
+        "--images",
+        root,
+        "--html",
+        tmp_path / "check.html",
+        "-vv",
+    )
     plain = (
         "--encoder",
         "tiny",
@@ -134,7 +144,18 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
     strange(damaged[3], "NumberOfFrames", "IS", "Erika ")  # pydicom says what it finds
     strange(damaged[4], "WindowCenter", "DS", "Mustermann")
     strange(damaged[5], "SpecificCharacterSet", "CS", "Elbklinik ")
-    ask("data", "check", "--images", root, "--decode", "-vv", "--no-copies", expected=1)
+    ask(
+        "data",
+        "check",
+        "--encoder",
+        "tiny",
+        "--images",
+        root,
+        "--decode",
+        "-vv",
+        "--no-copies",
+        expected=1,
+    )
     text = "\n".join(said)
     assert [word for word in PLANTED if word in text] == []
     assert {one for one in spilled(tmp_path) if "/release/" not in one[0]} == set()
