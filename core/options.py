@@ -69,6 +69,9 @@ Parsed: TypeAlias = Converted[Many[V | str], tuple[V, ...]]
 
 _KEY = "option"
 
+IN_FILE = "Only in a file of options"
+"""Group of options that few need: no command takes them as a flag, but Python and the file of ``--config`` do."""
+
 GROUPS = (
     "Input",
     "Features",
@@ -78,6 +81,7 @@ GROUPS = (
     "Output",
     "Particular data sets",
     "Advanced",
+    IN_FILE,
 )
 """Groups of options, in the order of ``--help``."""
 

@@ -14,15 +14,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import InputError, Message
+from ..core import Banner, InputError, Kind, Message
 from ..core.formats import PART, ImageHeader, Pixels, as_frame, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import spell_labels
 from .findings import Finding, has_errors, raise_errors
 
-SYNTHETIC_BANNER = (
-    "SYNTHETIC IMAGES: generated tissue, made to try the software; "
-    "the results mean nothing for medicine."
+SYNTHETIC_BANNER = Banner(
+    Kind.SYNTHETIC,
+    "generated tissue, made to try the software; the results mean nothing for medicine.",
 )
 """First line of every output about synthetic images."""
 
@@ -314,18 +314,18 @@ class DatasetFacts:
         column = max(shared, key=shared.__getitem__, default="")
         return unit_named(column) if shared.get(column) else ""
 
-    def chosen_notes(self, images: Collection[str]) -> tuple[str, ...]:
+    def chosen_notes(self, images: Collection[str]) -> tuple[Banner, ...]:
         """Return a warning if some of these images were not drawn, but chosen by what a model or their features say."""
         marks = self.columns.get(CHOSEN, {})
         chosen = sum(drawn_or_not(marks.get(image, "")) == NOT_DRAWN for image in images)
         if chosen == 0:
             return ()
         text = (
-            "CHOSEN IMAGES: {} of {} images were labelled because a model doubted them or they are unlike others "
+            "{} of {} images were labelled because a model doubted them or they are unlike others "
             "(column chosen), so figures of all are not those of new images; {evaluate.by:chosen} shows those that "
             "were drawn at random"
         )
-        return (Message(text, chosen, len(images)),)
+        return (Banner(Kind.CHOSEN, Message(text, chosen, len(images)), chosen=chosen),)
 
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""

@@ -50,8 +50,7 @@ from ..data import (
     report_findings,
     spell_labels,
 )
-from .influence import Values
-from .predictions import PredictionTable, check_shares
+from .predictions import PredictionTable, Values, check_shares
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core import (
+    Banner,
     InputError,
     Many,
     PathInput,
@@ -84,7 +85,7 @@ class Predictions:
         ``blank``, ``group_trained``. Also ``called`` (``positive`` or ``negative``), ``outlier_percentile``,
         ``nearest_training_images``, ``warnings`` (joined), and ``note`` if models learnt nothing. Those that do not
         apply are left out.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader must see. Those about patients need images with patients, which arrays have not.
     mixed : str
         What the confidence is worth if patients of the model's folds were mixed; else empty.
@@ -105,7 +106,7 @@ class Predictions:
     blank: Flags
     warnings: tuple[tuple[str, ...], ...]
     columns: dict[str, list[str]]
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     mixed: str
     failures: dict[str, str]
 

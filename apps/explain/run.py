@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...core import (
+    Banner,
     ImageError,
     InputError,
     Many,
@@ -78,7 +79,7 @@ class ExplainResult(NamedTuple):
         Number of explanations.
     failures : tuple of (image_id, message)
         Images that could not be used; also in ``failures.csv``.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader must see.
     legend : str
         What the colours of all maps mean; empty if there is no map.
@@ -90,7 +91,7 @@ class ExplainResult(NamedTuple):
     page: Path
     images: int
     failures: tuple[tuple[str, str], ...]
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     legend: str
     unchanged: bool
 

@@ -81,18 +81,8 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
         said.append(out + err)
         assert code == expected, err
 
-    ask("data", "list", "--images", root)
-    ask(
-        "data",
-        "check",
-        "--encoder",
-        "tiny",
-        "--images",
-        root,
-        "--html",
-        tmp_path / "check.html",
-        "-vv",
-    )
+    ask("data", "check", "--table", "-", "--images", root)
+    ask("data", "check", "--no-timing", "--images", root, "--html", tmp_path / "check.html", "-vv")
     plain = (
         "--encoder",
         "tiny",
@@ -135,7 +125,7 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
         *more,
     )
     ask("evaluate", run, "--out", tmp_path / "evaluated")
-    ask("runs", "list", tmp_path)
+    ask("status", tmp_path)
     damaged = sorted((root / "ALL-IMGS").iterdir())
     data = damaged[0].read_bytes()
     damaged[0].write_bytes(data[:-500])
@@ -147,8 +137,7 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
     ask(
         "data",
         "check",
-        "--encoder",
-        "tiny",
+        "--no-timing",
         "--images",
         root,
         "--decode",
