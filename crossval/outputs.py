@@ -20,6 +20,7 @@ from ..evaluate import (
     PredictionTable,
     answers_by_fold,
     as_json,
+    choice_in_run,
     compare_pairs,
     constant_folds,
     metrics_of,
@@ -29,6 +30,7 @@ from ..evaluate import (
     shrunk_temperature,
     unsure_rule,
     variance_split,
+    with_choice,
     write_predictions,
 )
 from ..evaluate.report import (
@@ -154,12 +156,13 @@ class CrossValidation:
 
 
 def chosen_anew(results: Sequence[CrossValidation]) -> list[CrossValidation]:
-    """Return results with the choice of the best of their run, which the last training has written."""
+    """Return results with the choice of the best of their run, as the last training has left it."""
     renewed = []
     for result in results:
         panel = result.panel
         if panel is not None:
-            panel = replace(panel, metrics=read_facts(result.folder / "predictions.csv").metrics)
+            choice = choice_in_run(result.folder / "predictions.csv")
+            panel = replace(panel, metrics=with_choice(panel.metrics, choice))
         renewed.append(replace(result, panel=panel))
     return renewed
 
@@ -304,7 +307,13 @@ class Outputs:
                 pictured = choose_samples(panels[0].table, self.picture)
                 panels[0] = replace(panels[0], samples=pictured)
             title = f"bchisto {self.training.command}: {folder.name}"
-            write_report(folder / "report.html", title=title, panels=panels, banners=result.banners)
+            write_report(
+                folder / "report.html",
+                title=title,
+                panels=panels,
+                banners=result.banners,
+                of_run="../../report.html",
+            )
         return replace(result, assembled=True, unreported=tuple(failed))
 
     def _with_warning(self, result: CrossValidation) -> CrossValidation:

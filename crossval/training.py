@@ -330,7 +330,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             return False
         names = ["model.bchisto", "model-card.md", "report.html", *self.tables]
         if any(self.plan.images(fold, "test") for fold in self.plan.folds):
-            names += ["predictions.csv", "../../report.html"]
+            names += ["predictions.csv", "../../choice.json", "../../report.html"]
         return all((self.folder / name).is_file() for name in names)
 
     def write(self, kept: Sequence[Any], made: Sequence[Any]) -> CrossValidation:
@@ -467,7 +467,7 @@ def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> li
     made = {result.folder: result.panel for result in results if result.panel is not None}
     if made:
         with reporting(run / "report.html", failed):
-            write_run_report(run, images=images, made=made, failed=failed)
+            write_run_report(run, images=images, made=made)
         results = chosen_anew(results)
     if failed:
         folders = ", ".join(str(result.folder) for result in results if result.assembled)

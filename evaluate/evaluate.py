@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from ..core import (
     Banner,
@@ -28,13 +29,14 @@ from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_j
 from ..data import Frame, facts_files, with_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
-from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
+from .conclusions import choice_of, verdict_of, with_choice, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
-from .metrics import TwoClassView, default_positive, metrics_of
-from .panel import METRICS, Facts, Panel, read_facts
+from .intervals import Entry, Figure, as_json
+from .metrics import metrics_of
+from .panel import CHOICE, METRICS, Facts, Panel, read_facts
 from .predictions import PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
-from .variance import Entry, Figure, Metrics, as_json
+from .two_class import TwoClassView, default_positive
 
 _Source: TypeAlias = PathInput | Frame | PredictionTable
 
@@ -269,19 +271,6 @@ def _of_larger_choice(metrics: Entry, panel: Panel) -> Entry:
     return with_choice(metrics, choice)
 
 
-def _choice_in_run(facts: Facts, metrics: Metrics) -> Entry:
-    """Return what the choice in a run added to a table, without corrected figures if those here are others."""
-    choice = choice_of(facts.metrics)
-    if not choice:
-        return {}
-    for name in RATES:
-        old = facts.metrics[name]
-        new = metrics[name]
-        if bool(old) != bool(new) or (old and not math.isclose(old.value, new.value)):
-            return {"choice": {**choice["choice"], "uncorrected": True}}
-    return choice
-
-
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Return the tables, and what their runs know of them, which decide the results: no output may replace them."""
     tables = [path for path, _ in tables_of(sources)]
@@ -289,6 +278,7 @@ def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
     for path in tables:
         if read_facts(path).run:
             facts.update((path.with_name(METRICS), path.with_name("settings.json")))
+            facts.add(path.absolute().parent.parent.parent / CHOICE)
             facts.update(facts_files(path))
     return (*tables, *sorted(filter(Path.is_file, facts)))
 
@@ -339,7 +329,7 @@ class _Reader:
                 for level, rule in self.steps:
                     at_level = self._at_level(table, view, level=level, rule=rule)
                     metrics = metrics_of(at_level, view, bootstrap=self.bootstrap)
-                    metrics |= _choice_in_run(facts, metrics)
+                    metrics |= _choice_at_level(facts, table, at_level)
                     if columns:
                         metrics["subgroups"] = _subgroups(table, at_level, columns, level=level)
                     panel = Panel(at_level, metrics, run=facts.run, view=view, folder=path.parent)
@@ -382,6 +372,13 @@ def _subgroups(
             values = of_groups(table, values)
         by_column[column] = subgroups(at_level, values, column=column)
     return by_column
+
+
+def _choice_at_level(facts: Facts, table: PredictionTable, at_level: PredictionTable) -> Entry:
+    """Return what the choice in a run adds to a table at a level; the corrected figures are only those of its rows."""
+    if not facts.choice or np.array_equal(table.hits, at_level.hits):
+        return facts.choice
+    return {"choice": {**facts.choice["choice"], "uncorrected": True}}
 
 
 def _notes(table: PredictionTable, facts: Facts) -> Iterator[Banner]:

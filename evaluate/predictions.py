@@ -12,9 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..core import Banner, InputError, Kind, converted, counted, listed
-from ..core.formats import as_frame
+from ..core.formats import Flags, Floats, Integers, as_frame
 from ..core.jobs import write_rows
-from .influence import Integers, Mask, Values
+
+Mask = Flags
+Values = Floats
 
 T = TypeVar("T")
 
@@ -422,6 +424,15 @@ def sampling_units(table: PredictionTable) -> tuple[str, Integers]:
     places = {key: number for number, key in enumerate(sorted(set(keys)))}
     unit = "group" if any(group is not None for group in table.groups) else "image"
     return unit, np.array([places[key] for key in keys], dtype=np.int64)
+
+
+def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
+    """Yield each fold, its rows, and the rows of the other folds whose images it does not test; bool of shape (n,)."""
+    names, image = np.unique(np.array(table.image_ids), return_inverse=True)
+    for fold, inside in table.fold_rows():
+        tested = np.zeros(len(names), dtype=bool)
+        tested[image[inside]] = True
+        yield fold, inside, ~tested[image]
 
 
 def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:

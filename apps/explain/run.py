@@ -44,7 +44,6 @@ from ...data import (
     ImageSelection,
     image_paths,
     record_sha256,
-    shown_path,
     warn_left_out,
 )
 from ...encoders import weight_options
@@ -168,7 +167,7 @@ def explain(
             raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
         "model": str(bundle),
-        "images": list(map(shown_path, paths)),
+        "images": list(map(str, paths)),
         "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings[0], work),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +26,6 @@ from .. import (
     power_note,
     rows_of,
 )
-
-_log = logging.getLogger(__name__)
 
 NOTHING = "–"
 
@@ -395,34 +392,6 @@ def render_page(
     html = page.render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
-
-
-_ANSWER = re.compile(rb"<!-- (answer|drawing|choice) -->.*?<!-- end of \1 -->", re.DOTALL)
-"""What the choice of the best changes."""
-
-
-def page_text(first: Sequence[Block], glance: Sequence[Section]) -> str:
-    """Return a page that holds only its answer, and the figures drawn."""
-    template = page_templates(__package__, passed_on=True).get_template("blocks.html")
-    values = {"first": first, "glance": glance}
-    return str(template.render(title="", renamed=[], banners=[], sections=[], **values))
-
-
-def renew_answer(path: Path, page: str) -> None:
-    """Replace the answer of a report or card, and its drawing, with the comments around them, by those of another.
-
-    A file without these comments is left as it is, with a warning.
-    """
-    old = path.read_bytes()
-    new = {part[1]: part[0] for part in _ANSWER.finditer(page.encode())}
-    if b"answer" not in (part[1] for part in _ANSWER.finditer(old)):
-        text = (
-            "%s: the comments around its answer are gone, so it does not say the choice of the best"
-        )
-        _log.warning(text, path)
-        return
-    with atomic_output(path) as temporary:
-        temporary.write_bytes(_ANSWER.sub(lambda part: new[part[1]], old))
 
 
 def style_of(package: str | None, style: str) -> str:
