@@ -66,7 +66,7 @@ def _options() -> Iterator[click.Parameter]:
         "--clear",
         group="Output",
         is_flag=True,
-        help="Remove what was made on this machine of all encoders, and is made again when it is needed.",
+        help="Remove the converted networks of all encoders, and what JAX compiled for a GPU; they are made again.",
     )
     yield flag(
         "--yes",
@@ -113,13 +113,15 @@ def encoder(
     Example: bchisto encoder uni2-h
     Example: bchisto encoder midnight-12k --fetch
     """
-    from ..encoders import describe_encoder, list_all_encoders
+    from ..encoders import describe_encoder, list_all_encoders, trim_kept
 
     if name is None:
         if fetch or check:
             raise InputError(Message("{fetch} and {check} need the name of an encoder"))
         if clear:
-            _clear()
+            removed = trim_kept(0)
+            networks = counted(removed.count("networks"), "network")
+            echo(f"removed: {networks}, {counted(removed.count('compiled'), 'compiled function')}")
         else:
             _table(list_all_encoders())
         return
@@ -135,15 +137,6 @@ def encoder(
         _check(name, **options)
     if not (fetch or check):
         _table((what, written(value, _write)) for what, value in describe_encoder(name))
-
-
-def _clear() -> None:
-    """Remove converted networks, and what JAX compiled for a GPU."""
-    from ..encoders import trim_kept
-
-    removed = trim_kept(0)
-    networks = counted(removed.count("networks"), "network")
-    echo(f"removed: {networks}, {counted(removed.count('compiled'), 'compiled function')}")
 
 
 def _check(name: str, *, weights: str, engine: str, precision: str) -> None:
