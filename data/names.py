@@ -256,9 +256,11 @@ def _nearest(
     for lost, form, end in _ends(row):
         for of_image in _COMPARED[form]:
             fitting = images_of.get((of_image, end), ())
+            if len(fitting) == 1:
+                image, other = fitting[0]
+                return [(min(lost, other), lost, form, image)]
             if fitting:
-                pairs = [(min(lost, other), lost, form, image) for image, other in fitting]
-                return pairs if len(pairs) == 1 else []
+                return []
     return []
 
 
