@@ -59,7 +59,6 @@ from .metrics import (
 )
 from .panel import (
     CHOICE,
-    METRICS,
     Facts,
     Panel,
     PaperTable,
@@ -76,7 +75,6 @@ from .panel import (
 )
 from .predictions import (
     Answers,
-    Integers,
     Mask,
     PredictionTable,
     Values,
