@@ -58,6 +58,7 @@ from .messages import (
 )
 from .options import (
     GROUPS,
+    IN_FILE,
     AnyPath,
     Converted,
     Many,

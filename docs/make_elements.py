@@ -19,7 +19,7 @@ INTRODUCTION = """\
 
 What each source states, and how its [recipe](reproduce.md) follows it. Ours is what a source leaves open.
 `bchisto reproduce NAME --settings --all-variants` prints every setting and variant with its source. A `test_...` shows
-that a part is as the source states. Conclusions are judged by [rules](reproduce.md#the-cnn-systems).
+that a part is as the source states.
 """
 
 
@@ -97,14 +97,11 @@ def section_of(name):
     ]
     stated, ours = ([text for text, mark in variants if mark == own] for own in (False, True))
     yield f"Variants: {', '.join(stated)}" + (f"; ours: {', '.join(ours)}." if ours else ".")
-    rows = []
-    for table in recipe.published:
-        claims = [*table.get("claims", []), *([table["claim"]] if "claim" in table else [])]
-        says = "; ".join(c["says"] + (" (not judged)" if "why" in c else "") for c in claims)
-        rows.append(
-            (f"{marked('published', table['key'])}", says or "none: shown beside the result")
-        )
-    yield table_of(listed(rows), name="tables", text="conclusions")
+    yield table_of(
+        [(marked("published", table["key"]), table["title"]) for table in recipe.published],
+        name="tables",
+        text="figures",
+    )
     yield "\n".join(f"- {line}" for line in [*recipe.notes, *differences])
 
 

@@ -17,7 +17,6 @@ from .compare import (
     compare_pairs,
     compare_tables,
     holm,
-    precision_difference,
     unlike_pairs,
 )
 from .conclusions import (
@@ -47,7 +46,6 @@ from .intervals import (
     share_interval,
     with_figures,
 )
-from .ledger import LedgerRow, append_figures, read_ledger
 from .metrics import (
     CLASS_METRICS,
     HEADLINE,

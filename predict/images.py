@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import Banner, InputError, Message, MissingInputError, by_key, few, limited, reworded
+from ..core.formats import FramePath
 from ..core.jobs import Work
 from ..data import (
     ImageRecord,
@@ -65,9 +66,10 @@ def new_images(
     """
     records: dict[str, ImageRecord] = {}
     for source in sources:
-        if source.is_file() and source.suffix.casefold() not in _MANIFESTS:
+        is_table = isinstance(source, FramePath) or source.suffix.casefold() in _MANIFESTS
+        if source.is_file() and not is_table:
             of_source = [ImageRecord(image_id=source.name, path=source, label=None)]
-        elif source.exists():
+        elif source.is_file() or source.exists():
             of_source = _records_of(source, reading, {} if copies is None else copies)
         else:
             raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)

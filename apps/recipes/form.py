@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from ...core.jobs import check_file_name
 from ...core.models import fits
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting, check_names
-from .tables import KINDS, Claim, Published, claims_of
+from .tables import KINDS, Published, rows_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
@@ -83,43 +84,15 @@ _WORDS = frozenset(
         "kind",
         "note",
         "variant",
-        "metric",
+        "path",
         "level",
-        "of",
+        "better",
+        "accuracies",
         "classes",
         "stores",
-        "says",
-        "why",
-        "row",
-        "better",
-        "than",
-        "alike",
     }
 )
 """Keys of a published table whose values are names and sentences, even if they look like numbers."""
-
-
-def _are_rows(value: Any) -> bool:
-    return isinstance(value, list) and value != []
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-_BETTER = {"better": _are_rows, "than": _are_rows}
-_FORMS: tuple[dict[str, Any], ...] = (
-    _BETTER,
-    {**_BETTER, "by": _is_number},
-    {**_BETTER, "less_than": _is_number},
-    {"alike": _are_rows, "margin": _is_number},
-    {"better": _are_rows, "least": _is_number},
-    {"row": str, "better_at": _are_rows, "than_at": _are_rows},
-    {"why": str},
-)
-"""The forms of a conclusion, see `fits`, by the keys that it has in addition to ``says``, ``at`` and ``metric``: rows
-are better than others; better by at least a value; better by less than a value; alike within a margin; above a value; a
-row is better at some magnifications than at others; or the reason why nothing can be judged."""
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -320,45 +293,16 @@ def _check_variant(recipe: Recipe, variant: str) -> None:
 
 def _check_table(recipe: str, table: Published) -> None:
     """Refuse a published table of an unknown kind, or without the keys that its kind requires."""
-    kind = table.get("kind")
+    kind = table.get("kind", "figures")
     if kind not in KINDS:
         raise InputError(
             f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}"
         )
+    where = f"recipe {recipe}: the table"
     for key in ("key", "title", "source", *KINDS[kind].needs):
         if key not in table:
-            raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {key}")
-    check_file_name(table["key"], f"recipe {recipe}: the table")
-    for claim in claims_of(table):
-        check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)
-
-
-def check_claim(where: str, claim: Claim, table: Published) -> None:
-    """Refuse a conclusion that has none of the forms, or names rows that are not in its table.
-
-    Raises
-    ------
-    InputError
-    """
-    content = {key: value for key, value in claim.items() if key not in ("says", "at", "metric")}
-    is_of_a_form = any(content.keys() == form.keys() and fits(content, form) for form in _FORMS)
-    if "says" not in claim or not is_of_a_form or not _are_rows(claim.get("at", [None])):
-        forms = "; ".join(", ".join(form) for form in _FORMS)
-        raise InputError(f"{where}: the claim {claim} is of no form; give says and one of {forms}")
-    has_metric = "metric" in claim or "metric" in table
-    if table["kind"] == "scores" and "why" not in claim and not has_metric:
-        raise InputError(f"{where} has no claim.metric: its rows have several figures")
-    _check_rows(where, claim, table)
-
-
-def _check_rows(where: str, claim: Claim, table: Published) -> None:
-    """Refuse a conclusion that names rows that are not in its table."""
-    if "rows" not in table:
-        return  # its rows are those of the run
-    rows = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
-    if "row" in claim:
-        rows.append(claim["row"])
-    for row in rows:
-        if row not in table["rows"]:
-            rows_of_table = one_of(str(row), map(str, table["rows"]))
-            raise InputError(f"{where}: claim: {row} is not a row of it; {rows_of_table}")
+            raise InputError(f"{where} {table.get('key', kind)} has no {key}")
+    check_file_name(table["key"], where)
+    for (name, row), key in product(rows_of(table), KINDS[kind].of_rows):
+        if key not in row:
+            raise InputError(f"{where} {table['key']} has no {key} for {name}")

@@ -183,7 +183,7 @@ class Scope(Settings):
         help="Test images of the challenge, to be predicted as its source did: rakhlin2018.",
     )
     seeds: int = option(
-        1, least=1, help="How often all is run, with other seeds; from 3 on conclusions are judged."
+        1, least=1, help="How often all is run, with other seeds; the first is compared."
     )
     engine: str = option(
         "keras",

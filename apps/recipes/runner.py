@@ -10,6 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...core import DAMAGE, Banner, InputError, Kind, ReportError, SettingsConflictError, as_banner
 from ...core.formats import read_rows
 from ...core.jobs import scratch_folder, write_rows
@@ -24,7 +26,7 @@ from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FinetuneStep, RecipeStep
 from .tables import Key, Obtained, Results, Runs, compare_published
-from .tables.networks import find_test_images, predict_test_images
+from .tables.challenge import find_test_images, predict_test_images
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ _ROUNDS = 3
 def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     """Run every chosen variant with each seed (and at each magnification of the recipe), and compare the figures.
 
-    Figures and reports are those of the first seed; the other seeds are used to judge conclusions.
+    Figures and reports are those of the first seed.
 
     Raises
     ------
@@ -53,7 +55,8 @@ def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
     for seed in (first, *others):
         seed.run()
     if request.work.shard is None:
-        first.compare(others, test_images)
+        first.compare(test_images)
+        first.failed += [line for other in others for line in other.failed]
     return first
 
 
@@ -131,8 +134,8 @@ class RecipeRun:
                 "{}: too few images for {quick}: {}", self._request.images, self.notes[-1]
             )
 
-    def compare(self, others: Sequence[RecipeRun], test_images: Mapping[str, Path]) -> None:
-        """Compare the figures with the published ones, also by the runs of other seeds; predict the test images."""
+    def compare(self, test_images: Mapping[str, Path]) -> None:
+        """Compare the figures with the published ones; predict the test images."""
         recipe = self._recipe
         folder = self._request.run / "reproduce" / recipe.name
         self.results = chosen_anew(self.results)
@@ -149,19 +152,19 @@ class RecipeRun:
             first=recipe.first,
             obtained=self.obtained,
             magnifications=recipe.magnifications,
-            further=[other.obtained for other in others],
-            times=times,
-            sizes=self._sizes(),
+            measured={
+                "seconds": {name: float(np.median(each)) for name, each in times.items()},
+                "parameters": self._sizes(),
+            },
             tested=tested,
         )
         self.published = compare_published(
             recipe.published, runs, note=comparable_note(self.banners)
         )
-        self.failed += [line for other in others for line in other.failed]
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""
-        steps = _networks(self._recipe, self.variants, kind="parameters")
+        steps = _networks(self._recipe, self.variants, path="parameters")
         sizes = {}
         for (name, _), obtained in self.obtained.items():
             if name in steps:
@@ -285,7 +288,7 @@ def training_times(
     *,
     folder: Path,
 ) -> dict[str, list[float]]:
-    """Time a training step of each network in the recipe's tables of kind ``time``.
+    """Time a training step of each network in the recipe's tables with the path ``seconds``.
 
     Parameters
     ----------
@@ -302,7 +305,7 @@ def training_times(
     dict of str to list of float
         Variant to the seconds per sample in each round; empty if no table needs them.
     """
-    steps = _networks(recipe, variants, kind="time")
+    steps = _networks(recipe, variants, path="seconds")
     if not steps:
         return {}
     path = folder / "training-time.csv"
@@ -332,10 +335,11 @@ def training_times(
 
 
 def _networks(
-    recipe: Recipe, variants: Mapping[str, Sequence[RecipeStep]], *, kind: str
+    recipe: Recipe, variants: Mapping[str, Sequence[RecipeStep]], *, path: str
 ) -> dict[str, FinetuneStep]:
-    """Return the training steps of the variants that tables of a kind list."""
-    rows = {name for table in recipe.published if table["kind"] == kind for name in table["rows"]}
+    """Return the training steps of the variants that tables with this path list."""
+    tables = [table for table in recipe.published if table.get("path") == path]
+    rows = {name for table in tables for name in table["rows"]}
     return {
         name: step
         for name, steps_of_variant in variants.items()

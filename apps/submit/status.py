@@ -11,12 +11,13 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ...core import MissingInputError, by_key, converted, counted
+from ...core import Message, MissingInputError, by_key, converted, counted
 from ...core.runs import RunEntry
 from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed, units_of
 from .scheduler import NOT_ASKED
-from .submission import ENDS, Queued, ask
+from .submission import Queued, ask
 
 _CODES = {
     "running": 3,
@@ -231,60 +232,53 @@ class _Work:
         # a call that ended well lacks units that were added since
         if status == "ok" and is_complete:
             return "done", ""
-        return "interrupted", queued.failure(task)
+        return "interrupted", queued.end(task)
+
+    def _last_task(self, shards: Sequence[ShardState]) -> tuple[str, str]:
+        """Return the state of the job that does or merges all of it, and the reason."""
+        if not shards:
+            return self._task_state(MERGE, self.entries, self._units)
+        state, reason = self.queued.tasks.get(MERGE, ("", ""))
+        if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
+            return state, ""
+        return state, reason
 
     def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
-        """Return the state of all work, and the reason.
-
-        It follows from the first of these that holds:
-
-        1. a task runs, or waits as far as the queue tells;
-        2. the outputs are there: done;
-        3. Slurm does not answer: failed if the log of `MERGE` says so, else unknown;
-        4. a task failed;
-        5. no job is left, and no call ended well: failed if a log says so, else interrupted;
-        6. what the files of units show: ready to merge, interrupted, or not started.
-        """
+        """Return the state of all work, and the reason: the first that holds."""
         queued = self.queued
-        if shards:
-            last_state, reason = queued.tasks.get(MERGE, ("", ""))
-            if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
-                reason = ""
-        else:
-            last_state, reason = self._task_state(MERGE, self.entries, self._units)
-        state = self._state_by_files([*(shard.state for shard in shards), last_state])
-        if state == "done":
-            return state, self._left_out()
-        if queued.answered is False and state != "running":
-            failure = queued.failure(MERGE)
-            if failure:
-                return "failed", failure
-            return "unknown", NOT_ASKED
-        is_stuck = queued.is_abandoned and state not in ("running", "failed")
-        if not is_stuck or any(entry.outcome == "ok" for entry in self.entries):
-            return state, reason
-        state = "failed" if queued.failure() else "interrupted"
-        if shards:
-            return state, ""
-        return state, queued.end()
-
-    def _state_by_files(self, states: Sequence[str]) -> str:
-        """Return the state of all work from that of its tasks and the files of its units."""
-        for working in _WORKING:
-            if working in states:
-                return working
-        if self.queued.stage.is_done():
-            return "done"
-        if "failed" in states:
-            return "failed"
+        last_state, reason = self._last_task(shards)
+        states = {*(shard.state for shard in shards), last_state}
+        errors = queued.errors
+        is_silent = queued.answered is False
         units = self._units
-        if units and all(unit.done for unit in units):
-            return "ready to merge"
-        if any(unit.done or unit.epochs for unit in units):
-            return "interrupted"
-        if {*states} - {"not started", ""}:
-            return "interrupted"
-        return "not started"
+        is_begun = any(unit.done or unit.epochs for unit in units)
+        # no job is left, and no call ended well
+        is_stuck = queued.is_abandoned and all(entry.outcome != "ok" for entry in self.entries)
+        last_words = ""
+        if is_stuck and not shards:
+            last_words = queued.end(queued.last_task) or self._no_job()
+        rules: Sequence[tuple[Any, str, str]] = (
+            ("running" in states, "running", reason),
+            ("queued" in states, "queued", reason),
+            (queued.stage.is_done(), "done", self._left_out()),
+            (is_silent and MERGE in errors, "failed", errors.get(MERGE, "")),
+            (is_silent, "unknown", NOT_ASKED),
+            ("failed" in states, "failed", reason),
+            (is_stuck and errors, "failed", last_words),
+            (is_stuck, "interrupted", last_words),
+            (units and all(unit.done for unit in units), "ready to merge", reason),
+            (is_begun or states - {"not started", ""}, "interrupted", reason),
+            (True, "not started", reason),
+        )
+        return next((state, text) for holds, state, text in rules if holds)
+
+    def _no_job(self) -> str:
+        """Return a text on work that no job does, and whose logs do not tell why."""
+        text = "no job is left that does it"
+        plan = self.queued.plan
+        if plan is not None and plan.before:
+            return Message(f"{text}; a line of {{submit.before:LINE}} may have ended it")
+        return text
 
     def _left_out(self) -> str:
         """Return a text on images that finished work left out."""
@@ -322,10 +316,14 @@ def _rank(work: _Work) -> int:
 
 
 def _log_to_read(run: Path, works: Iterable[_Work]) -> str:
-    """Return the log of the first command that failed; empty if none did."""
+    """Return the log of the first command that failed, or that did not end; empty if there is none."""
     for work in works:
-        if work.stage.state == "failed" or work.stage.reason.startswith(ENDS):
-            return str(work.queued.log or run / "run.json")
+        state = work.stage.state
+        log = work.queued.log(work.queued.last_task)
+        if state == "failed":
+            return str(log or run / "run.json")
+        if state == "interrupted" and log is not None:
+            return str(log)
     return ""
 
 

@@ -447,12 +447,12 @@ def test_a_column_of_a_manifest(tmp_path, completed, column, name):
     (tmp_path / "m.csv").write_text("\n".join([f"path,label,{name}", *rows]))
     completed(
         "data",
-        "folds",
+        "check",
         "--images",
         tmp_path / "m.csv",
         "--folds",
         "folder",
-        "--out",
+        "--write-folds",
         tmp_path / "f.csv",
     )
     assert [

@@ -157,22 +157,11 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
 
 @pytest.mark.slow
 def test_an_epoch_holds_every_copy(tissue, tmp_path, completed):
-    completed(  # 6 images would not fill a batch of 30, their 36 copies do
-        "finetune",
-        "--images",
-        tissue,
-        "--out",
-        tmp_path,
-        *OPTIONS,
-        "--augmentation",
-        "rotations-crops",
-        "--rotations",
-        2,
-        "--crops",
-        3,
-        "--batch-size",
-        30,
-    )
+    (tmp_path / "options.yaml").write_text("rotations: 2\ncrops: 3\n")
+    # 6 images would not fill a batch of 30, their 36 copies do
+    words = ("--augmentation", "rotations-crops", "--batch-size", 30)
+    file = ("--config", tmp_path / "options.yaml")
+    completed("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, *words, *file)
 
 
 @pytest.fixture(scope="module")

@@ -89,10 +89,9 @@ measure(table)
 
 def modules():
     """Return the path of each module of the package, below the root."""
-    paths = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-    return sorted(
-        path for path in paths if path.parts[0] not in OUTSIDE and not path.parts[0].startswith(".")
-    )
+    folders = [path for path in ROOT.glob("[!.]*/") if path.name not in OUTSIDE]
+    files = [*ROOT.glob("*.py"), *(file for folder in folders for file in folder.rglob("*.py"))]
+    return sorted(path.relative_to(ROOT) for path in files)
 
 
 def readings():

@@ -1,4 +1,4 @@
-"""Tables that compare published figures with those of a run, with one registry of all kinds."""
+"""Tables that compare published figures with those of a run."""
 
-from .claims import KINDS, Claim, claims_of, compare_published
 from .obtained import Key, Obtained, Published, Results, Runs
+from .published import KINDS, compare_published, rows_of

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ....core import InputError
-from ....core.formats import Floats, Integers, read_json, read_rows
+from ....core.formats import Floats, read_json, read_rows
 from ....evaluate import (
     Figure,
     Panel,
     PredictionTable,
     aggregate,
-    fold_error,
     metrics_of,
     read_predictions,
+    take_rows,
 )
 from ....evaluate.report import PublishedFigure
 
@@ -30,56 +28,16 @@ Value = tuple[float | None, tuple[float, float] | None]
 """A value (a fraction, or seconds) and its 95 % interval; None if it was not obtained."""
 
 Key = tuple[str, int | None]
-"""A row or a variant, and a magnification."""
+"""A variant, and a magnification."""
 
 Published = Mapping[str, Any]
 """A table of published figures, as a recipe has it."""
 
-
-Figures = Iterator[PublishedFigure]
-"""Rows of a table at one magnification."""
-
-Metrics = dict[str, Any]
-"""The figures of a table, as in ``metrics.json``."""
-
-PATIENTS = "group, average"
-"""Name of the table of patients, each with the mean of its images."""
-
-VALIDATED = "validation"
-"""Name of the table of the images that validated."""
-
-_Row = tuple[str, int]
-"""An image, and the fold that tests it."""
-
 FUSION = "Model fusion"
 """Name of the row for the ensemble of all feature files."""
 
-
-class StoreHits(NamedTuple):
-    """Whether the models of a feature file, or the ensemble, predict each image correctly.
-
-    Attributes
-    ----------
-    hits : ndarray of float64, shape (rows, seeds)
-        1 if the model of a seed is right, else 0.
-    averaged : ndarray of float64, shape (rows,)
-        The same for the mean over seeds.
-    folds : ndarray of int64, shape (rows,)
-    units : ndarray of str, shape (rows,)
-        The unit of resampling of each row: its group, or the image.
-    """
-
-    hits: Floats
-    averaged: Floats
-    folds: Integers
-    units: npt.NDArray[np.str_]
-
-    @property
-    def by_fold(self) -> Floats:
-        """Accuracies, shape (folds, seeds)."""
-        return np.array(
-            [self.hits[self.folds == number].mean(axis=0) for number in np.unique(self.folds)]
-        )
+_PATIENTS = "group, average"
+"""Name of the table of patients, each with the mean of its images."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +60,61 @@ class Obtained:
         """The content of ``metrics.json``."""
         return dict(read_json(self.folder / "metrics.json"))
 
-    def table(self, suffix: str = "") -> Metrics | None:
-        """Return the metrics of another level, such as ``image, vote``; None if there are none."""
-        if not suffix:
+    def value(self, level: str, path: str) -> Value:
+        """Return a figure of a level and its interval.
+
+        Parameters
+        ----------
+        level : str
+            Empty for the test images. ``validation`` for those that validated, ``fold 3`` for those of one fold; or the
+            end of the name of a table in ``metrics.json``, such as ``patch``, ``image, vote`` or ``group, average``.
+        path : str
+            Names in ``metrics.json`` below that table, such as ``per_class malignant recall`` or ``two_class thresholds
+            0.5 sensitivity``. A path that ends with ``value`` leaves out the interval. Also ``confidence``, the mean
+            probability of the predicted class; ``auc_mean``, the mean AUC over the networks of the folds, which has an
+            interval only with a single fold; and ``gap``, the accuracy in training minus that in validation at the last
+            epoch, as mean over folds.
+        """
+        if path == "gap":
+            return self._gap(), None
+        metrics = self._metrics(level)
+        if metrics is None:
+            return None, None
+        if path == "confidence":
+            return _mean_confidence(metrics), None
+        if path == "auc_mean":
+            path = "two_class auc_mean" if len(metrics["folds"]) > 1 else "auc"
+        entry: Any = metrics
+        try:
+            for name in path.split():
+                if isinstance(
+                    entry, list
+                ):  # such as of thresholds, which have no other name than their first value
+                    entry = {str(next(iter(item.values()))): item for item in entry}
+                entry = entry[name]
+        except (KeyError, TypeError):
+            return None, None
+        return value_in(entry)
+
+    def _metrics(self, level: str) -> Mapping[str, Any] | None:
+        """Return the metrics of a level; None if there are none."""
+        if not level:
             return self.panel.metrics
-        if suffix == VALIDATED:
-            return self._of_validated
-        tables: dict[str, Metrics] = self.files["tables"]
-        for name, metrics in tables.items():
-            if name.endswith(f" ({suffix})"):
-                return metrics
-        if suffix == PATIENTS:
-            return self._patients
+        if level == "validation":
+            return None if self.validated is None else metrics_of(self.validated)
+        if level.startswith("fold "):
+            rows = np.flatnonzero(self.panel.table.fold_array == int(level.removeprefix("fold ")))
+            if not rows.size:
+                return None
+            return metrics_of(take_rows(self.panel.table, rows), self.panel.view)
+        for name, metrics in self.files["tables"].items():
+            if name.endswith(f" ({level})"):
+                return dict(metrics)
+        if level == _PATIENTS:  # which an ensemble does not write
+            with contextlib.suppress(
+                InputError
+            ):  # groups are unknown, or have images of two classes
+                return metrics_of(aggregate(self.panel.table))
         return None
 
     @functools.cached_property
@@ -124,46 +125,45 @@ class Obtained:
             return None
         return read_predictions(path, classes=self.panel.table.classes)[0]
 
-    @functools.cached_property
-    def _of_validated(self) -> Metrics | None:
-        if self.validated is None:
-            return None
-        return metrics_of(self.validated)
+    def _gap(self) -> float | None:
+        gaps = [
+            fold["accuracy"][-1] - fold["val_accuracy"][-1]
+            for fold in self.files["run"].get("curves", {}).values()
+            if fold.get("accuracy") and fold.get("val_accuracy")
+        ]
+        return float(np.mean(gaps)) if gaps else None
+
+    @property
+    def accuracies(self) -> dict[str, Mapping[str, list[float]]]:
+        """For an ensemble, the accuracies of each feature file and of the ensemble by fold.
+
+        ``per_fold`` is the mean over the models of the seeds, ``averaged`` that of their mean prediction.
+        """
+        rows = self.files.get("run", {}).get("paper", {"rows": ()})["rows"]
+        return {row["name"]: row for row in rows}
 
     @functools.cached_property
-    def _patients(self) -> Metrics | None:
-        """The metrics of patients, which ``metrics.json`` of an ensemble does not contain."""
-        with contextlib.suppress(InputError):  # groups are unknown, or have images of two classes
-            return metrics_of(aggregate(self.panel.table))
-        return None
+    def hits(self) -> dict[str, Floats]:
+        """For an ensemble, whether the models of each feature file, or the ensemble, predict each row correctly.
 
-    @functools.cached_property
-    def stores(self) -> dict[str, StoreHits]:
-        """For an ensemble, the correct predictions of each feature file and of the ensemble."""
-        scores: dict[str, dict[_Row, list[list[float]]]] = {}
-        labels: dict[_Row, int] = {}
-        units: dict[_Row, str] = {}
-        of_models = read_rows(self.folder / "predictions-by-model.csv")
-        # those of the ensemble name no feature file
-        for row in itertools.chain(of_models, read_rows(self.folder / "predictions.csv")):
-            columns = [column for column in row if column.startswith("p_")]
-            label = f"p_{row['label']}"
+        The arrays have shape (rows, seeds); 1 is right.
+        """
+        table = self.panel.table
+        columns = [f"p_{name}" for name in table.classes]
+        hits: dict[str, dict[tuple[str, int | None], list[float]]] = {}
+        for row in read_rows(self.folder / "predictions-by-model.csv"):
+            highest = columns[int(np.argmax([float(row[column]) for column in columns]))]
+            hits_of_row = hits.setdefault(row["store"], {})
             key = (row["image_id"], int(row["fold"]))
-            labels[key] = columns.index(label) if label in columns else -1
-            units[key] = row["group"] or row["image_id"]
-            scores_of_store = scores.setdefault(row.get("store", FUSION), {})
-            scores_of_store.setdefault(key, []).append([float(row[column]) for column in columns])
-        stores = {}
-        for name, scores_of_store in scores.items():
-            values = np.array([*scores_of_store.values()])
-            true = np.array([labels[key] for key in scores_of_store])
-            stores[name] = StoreHits(
-                hits=(values.argmax(axis=2) == true[:, np.newaxis]).astype(np.float64),
-                averaged=(values.sum(axis=1).argmax(axis=1) == true).astype(np.float64),
-                folds=np.array([fold for _, fold in scores_of_store]),
-                units=np.array([units[key] for key in scores_of_store]),
-            )
-        return stores
+            hits_of_row.setdefault(key, []).append(float(highest == f"p_{row['label']}"))
+        keys = list(zip(table.image_ids, table.folds, strict=True))
+        stores = {name: np.array([rows[key] for key in keys]) for name, rows in hits.items()}
+        return {**stores, FUSION: table.hits[:, np.newaxis].astype(np.float64)}
+
+    def by_fold(self, store: str) -> Floats:
+        """Return the accuracies of a feature file in percent, shape (folds, seeds)."""
+        rows = (self.hits[store][inside] for _, inside in self.panel.table.fold_rows())
+        return np.array([100 * hits.mean(axis=0) for hits in rows])
 
 
 Results = Mapping[Key, Obtained]
@@ -182,12 +182,8 @@ class Runs:
         Variant and magnification (None if the recipe does not separate them) to the results.
     magnifications : sequence of int or None
         All magnifications of the recipe.
-    further : sequence of mapping
-        The same as `obtained`, for further seeds.
-    times : mapping of str to sequence of float
-        Variant to the training seconds per sample, measured in several rounds.
-    sizes : mapping of str to int
-        Variant to the number of parameters of its network, for the variants in tables of parameters.
+    measured : mapping of str to mapping of str to float
+        ``seconds`` and ``parameters`` to the variants: training time per sample, and size of its network.
     tested : mapping of str to str
         Test image, as `stem_of` names it, to the class that the published variant predicts.
     """
@@ -195,26 +191,36 @@ class Runs:
     first: str
     obtained: Results
     magnifications: Sequence[int | None]
-    further: Sequence[Results]
-    times: Mapping[str, Sequence[float]]
-    sizes: Mapping[str, int]
+    measured: Mapping[str, Mapping[str, float]]
     tested: Mapping[str, str]
-
-    @property
-    def seeds(self) -> list[Results]:
-        """The results of each seed."""
-        return [self.obtained, *self.further]
 
     def of(self, table: Published, magnification: int | None) -> Obtained | None:
         """Return the results of the variant of a table; None if it was not run."""
         variant = str(table.get("variant", self.first))
         return self.obtained.get((variant, magnification))
 
+    def value(self, key: Key, level: str, path: str) -> Value:
+        """Return a figure of a variant, see `Obtained.value`; or the ``seconds`` or ``parameters`` of its network."""
+        if path in self.measured:
+            return self.measured[path].get(key[0]), None
+        if key not in self.obtained:
+            return None, None
+        return self.obtained[key].value(level, path)
 
-def value_in(figure: Figure | Mapping[str, Any] | None) -> Value:
-    """Return the value and the interval of a figure of ``metrics.json``."""
-    if figure is None:
-        return None, None
+
+def _mean_confidence(metrics: Mapping[str, Any]) -> float | None:
+    """Return the mean probability of the predicted class; None without rows."""
+    bins = (metrics.get("calibration") or {}).get("bins", ())
+    rows = sum(entry["n"] for entry in bins)
+    if not rows:
+        return None
+    return float(sum(entry["n"] * entry["confidence"] for entry in bins) / rows)
+
+
+def value_in(figure: Figure | Mapping[str, Any] | float | None) -> Value:
+    """Return the value and the interval of a figure of ``metrics.json``; a plain number has none."""
+    if figure is None or isinstance(figure, (int, float)):
+        return figure, None
     interval = figure["interval"]
     if interval:
         interval = tuple(interval)
@@ -240,11 +246,3 @@ def figure_of(
     if interval is not None:
         figure = replace(figure, interval=(factor * interval[0], factor * interval[1]))
     return figure
-
-
-def mean_change(changes: Sequence[float], *, share: float = 0.0) -> tuple[float, float]:
-    """Return the mean of at least two differences, and half its 95 % interval; `share` is as in `fold_error`."""
-    from scipy.stats import t as student
-
-    middle, error = fold_error(changes, [1.0] * len(changes), share=share)
-    return middle, float(student.ppf(0.975, len(changes) - 1)) * error

@@ -76,10 +76,6 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert any(line.startswith("NO VALIDATION") for line in every.banners)
     assert any(line.startswith("fixed test list: ") for line in cross.banners)
     contrast = next(one for one in result.published if one.key == "contrast")
-    assert (
-        "training on all data gives a higher AUC than cross-validation with validation parts. Here: not judged"
-        in (contrast.note)
-    )
     by_name = {figure.name: figure.obtained for figure in contrast.figures}
     means = cross.metrics["two_class"]["auc_per_fold"]
     assert by_name["cross-validation"] == pytest.approx(100 * np.mean(means))
@@ -112,13 +108,10 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     )
 
 
-def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(
+def test_further_seeds_test_the_same_list_and_a_patient_may_be_on_both_sides(
     inbreast, tmp_path, monkeypatch
 ):
-    """A small network in the place of InceptionV3, all else as in the recipe: three seeds, the same list in each.
-
-    And images of a patient on both sides, without a validation part.
-    """
+    """A small network in the place of InceptionV3, all else as in the recipe."""
     # drawn elsewhere, and half of the time here
     for place in (
         "outputs.write_report",
@@ -129,7 +122,7 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(
     small = {
         "network": "speck",
         "size": 32,
-        "epochs": 2,
+        "epochs": 1,
         "patience": 1,
         "batch_size": 4,
         "folds": ["2"],
@@ -140,8 +133,10 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(
         del content["finetune"][name]
     for name, value in small.items():
         content["finetune"][name]["value"] = value
-    variants = ("cross-validation", "all-data", "image-level")
-    content["variants"] = {name: content["variants"][name] for name in variants}
+    variants = ("all-data", "image-level")
+    content["variants"] = {
+        name: content["variants"][name] for name in ("cross-validation", *variants)
+    }
     content["published"] = content["published"][:1]
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     result = reproduce(
@@ -149,15 +144,13 @@ def test_the_headline_of_the_inbreast_system_is_not_judged_on_few_patients(
         inbreast,
         out=tmp_path / "run",
         work=Work(jobs=1),
-        scope=Scope(seeds=3, variants=variants),
+        scope=Scope(seeds=2, variants=variants),
     )
     image = next(one for one in result.protocols if one.folder.name == "2-speck-image-level")
     assert any(line.startswith("NO VALIDATION") for line in image.banners)
     assert any(banner.startswith("IMAGE-LEVEL FOLDS") for banner in image.banners)
-    (contrast,) = result.published
-    verdict = contrast.note.splitlines()[0].partition("Here: ")[2]
-    assert verdict == "not judged (no paired interval over images)."  # so few patients
-    assert "not run" in contrast.note.splitlines()[1]
+    lists = [path.read_bytes() for path in (tmp_path / "run").rglob("test-list.csv")]
+    assert lists == [lists[0]] * 2
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +194,6 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     }
     assert counted["googlenet"].cells()[:2] == ["5.0", "6.0"]
     test = next(one for one in result.published if one.key == "test")
-    assert "GoogLeNet is the best. Here: not run" in test.note
     assert ["radiologists: recall (sec. 5.2, of Elmore et al. 2009)", "0.745 to 0.923"] in [
         row[:2] for row in test.rows()
     ]
