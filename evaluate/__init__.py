@@ -17,7 +17,6 @@ from .compare import (
     compare_pairs,
     compare_tables,
     holm,
-    precision_difference,
     unlike_pairs,
 )
 from .conclusions import (
@@ -58,7 +57,6 @@ from .metrics import (
 )
 from .panel import (
     CHOICE,
-    METRICS,
     Facts,
     Panel,
     PaperTable,
@@ -75,7 +73,6 @@ from .panel import (
 )
 from .predictions import (
     Answers,
-    Integers,
     Mask,
     PredictionTable,
     Values,

@@ -21,7 +21,7 @@ from .intervals import (
     difference_interval,
     share_part,
 )
-from .metrics import by_patient, class_aucs, f1_part, ungrouped_images
+from .metrics import by_patient, class_aucs, ungrouped_images
 from .predictions import Integers, Mask, PredictionTable, Values, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask, two_sides
 
@@ -448,38 +448,3 @@ def _with_classes_of(other: PredictionTable, table: PredictionTable) -> Predicti
         labels=other.labels,
         probabilities=np.asarray(table.probabilities)[:, order],
     )
-
-
-def precision_difference(
-    first: PredictionTable, second: PredictionTable, *, f1: bool = False
-) -> Figure | None:
-    """Return by how much more of what the second table calls positive is so, by the classes of a known dataset.
-
-    Parameters
-    ----------
-    first, second : PredictionTable
-        Of the same rows in the same order.
-    f1 : bool
-        By how much its F1 is higher, in place of its precision.
-
-    Returns
-    -------
-    Figure or None
-        None without a positive side, or where a table calls nothing so.
-
-    References
-    ----------
-    Moskowitz & Pepe 2006 for independent rows.
-    """
-    positive = default_positive(first.classes)
-    if not positive:
-        return None
-    truth = positive_mask(first.classes, positive)[first.labels]
-    called = [positive_mask(table.classes, positive)[table.predicted] for table in (first, second)]
-    if not all(side.any() for side in called):
-        return None
-    figure_part = f1_part if f1 else share_part
-    change = difference(*(figure_part(truth, side) for side in called))
-    if change is None:
-        return None
-    return difference_interval([change], Units.of(first))

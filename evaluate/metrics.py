@@ -287,13 +287,14 @@ class MetricSpec:
         Lower-case letters, digits and ``_``.
     title : str
         What it is called in a report.
-    compute : callable
+    compute : callable, optional
         ``compute(table)`` returns the value of a `PredictionTable`, a float, or None where it is not defined. The
-        labels and predicted classes of a table are positions in its classes; its probabilities may be None.
+        labels and predicted classes of a table are positions in its classes; its probabilities may be None. By default
+        it is the mean of the parts.
     parts : callable, optional
         ``parts(table)`` returns the numbers whose mean it is, most often one, each a `Part` with the influence of each
-        row; none where it is not defined. Without it the interval is the percentile bootstrap's, for each draw of which
-        `compute` is called, and which is too narrow at few rows.
+        row; None among them, or none at all, where it is not defined. Without it the interval is the percentile
+        bootstrap's, for each draw of which `compute` is called, and which is too narrow at few rows.
     limits : callable, optional
         ``limits(table)`` returns the least and the greatest value that the parts can have, by default 0 and 1.
     needs_probabilities : bool
@@ -313,13 +314,13 @@ class MetricSpec:
     Raises
     ------
     InputError
-        A name or unit that does not fit.
+        A name or unit that does not fit, or neither `compute` nor `parts`.
     """
 
     name: str
     title: str
-    compute: Callable[[PredictionTable], float | None]
-    parts: Callable[[PredictionTable], Sequence[Part]] | None = None
+    compute: Callable[[PredictionTable], float | None] | None = None
+    parts: Callable[[PredictionTable], Sequence[Part | None]] | None = None
     limits: Callable[[PredictionTable], Ends] = lambda table: (0.0, 1.0)
     needs_probabilities: bool = False
     interval: bool = True
@@ -337,26 +338,14 @@ class MetricSpec:
             raise InputError(
                 f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}"
             )
+        if self.compute is None and self.parts is None:
+            raise InputError(f"metric {self.name}: it has neither compute nor parts")
 
     @property
     def written(self) -> set[str]:
         """Keys of ``metrics.json`` and columns of ``tables.csv`` that it fills."""
         folds = ("per_fold", "mean", "std") if self.per_fold else ()
         return {self.name, *(f"{self.name}_{what}" for what in (*folds, "low", "high"))}
-
-
-def _spec(
-    name: str, title: str, parts: Callable[[PredictionTable], Sequence[Part | None]], **more: Any
-) -> MetricSpec:
-    """Make a metric that is the mean of parts, where all of them are defined."""
-
-    def value(table: PredictionTable) -> float | None:
-        defined = all_or_none(parts(table))
-        if not defined:
-            return None
-        return float(np.mean([part.value for part in defined]))
-
-    return MetricSpec(name, title, value, lambda table: all_or_none(parts(table)), **more)
 
 
 def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:
@@ -511,13 +500,13 @@ def _patient_recognition(table: PredictionTable) -> list[Part | None]:
 
 
 _BUILT_IN = (
-    _spec(
+    MetricSpec(
         "accuracy",
         "accuracy",
         unit="percent",
         parts=lambda t: [share_part(t.hits)],
     ),
-    _spec(
+    MetricSpec(
         "balanced_accuracy",
         "balanced accuracy",
         unit="percent",
@@ -525,7 +514,7 @@ _BUILT_IN = (
         # a class without rows has no recall, and takes no part
         parts=lambda t: [share_part(t.predicted == k, t.labels == k) for k in np.unique(t.labels)],
     ),
-    _spec(
+    MetricSpec(
         "macro_f1",
         "macro F1",
         unit="percent",
@@ -535,20 +524,20 @@ _BUILT_IN = (
             f1_part(t.labels == k, t.predicted == k) for k in np.union1d(t.labels, t.predicted)
         ],
     ),
-    _spec("auc", "AUC", class_aucs, needs_probabilities=True, per_fold=False),
-    _spec(
+    MetricSpec("auc", "AUC", parts=class_aucs, needs_probabilities=True, per_fold=False),
+    MetricSpec(
         "matthews_corrcoef",
         "Matthews correlation",
         **_AGREEMENT,
         parts=lambda t: [matrix_part(matthews, t.labels, t.predicted, len(t.classes))],
     ),
-    _spec(
+    MetricSpec(
         "cohen_kappa",
         "Cohen's kappa",
         **_AGREEMENT,
         parts=lambda t: [matrix_part(agreement, t.labels, t.predicted, len(t.classes))],
     ),
-    _spec(
+    MetricSpec(
         "patient_recognition_rate",
         "accuracy by patient or slide",
         unit="percent",
@@ -691,7 +680,11 @@ def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> f
     """Return the value of a metric; None where it is not defined."""
 
     def finite(table: PredictionTable) -> float | None:
-        value = spec.compute(table)
+        if spec.compute is not None:
+            value = spec.compute(table)
+        else:
+            parts = parts_of(spec, table)
+            value = float(np.mean([part.value for part in parts])) if parts else None
         if value is None or not math.isfinite(value):
             return None
         return float(value)
@@ -703,7 +696,7 @@ def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
     """Return what a metric is the mean of; nothing where it is not defined, or has no influence."""
     if spec.parts is None:
         return ()
-    return _guarded(spec, table, spec.parts, warn=True) or ()
+    return all_or_none(_guarded(spec, table, spec.parts, warn=True) or ())
 
 
 def _guarded(

@@ -11,7 +11,6 @@ from bchisto.evaluate import (
     compare_pairs,
     compare_tables,
     measure,
-    precision_difference,
     unlike_pairs,
 )
 from bchisto.evaluate.compare import FOLDS, FOLDS_OF_GROUPS, holm, sign_flip
@@ -348,47 +347,6 @@ def test_by_unit_images_of_no_known_patient_do_not_count():
     differences = compare_tables(*tables)["differences"]
     assert differences["by_unit"].value == pytest.approx(means[1] - means[0])
     assert differences["by_unit"].value > 0 > differences["accuracy"].value
-
-
-def called(positive, labels, groups=None):
-    return predictions(
-        np.where(positive, 0.9, 0.1),
-        np.asarray(labels, int),
-        groups=groups or [None] * len(positive),
-    )
-
-
-# twice the hits by calls and positives
-@pytest.mark.parametrize(
-    ("f1", "first", "second", "most"),
-    [
-        (False, 20 / 24, 1, 0.4),
-        (True, 40 / 44, 20 / 30, 0.05),
-    ],
-)
-def test_precisions_by_hand(f1, first, second, most):
-    """Of 24 called malignant by the first 20 are so, of ten by the second all."""
-    labels = [1] * 20 + [0] * 20
-    tables = called([1] * 24 + [0] * 16, labels), called([1] * 10 + [0] * 30, labels)
-    found = precision_difference(*tables, f1=f1)
-    assert found["value"] == pytest.approx(second - first)
-    low, high = found["interval"]
-    assert low < min(0, second - first)
-    assert second - first < high < most
-    assert precision_difference(tables[0], called([0] * 40, labels), f1=f1) is None
-
-
-def test_patients_are_the_units_of_precisions():
-    """Ten copies of each image of one patient say no more than one."""
-    rng = np.random.default_rng(0)
-    labels, a = rng.random(40) < 0.5, rng.random(40) < 0.5
-    b = np.where(rng.random(40) < 0.7, labels, a)
-    one = precision_difference(called(a, labels), called(b, labels))
-    groups = [f"p{k // 10}" for k in range(400)]
-    many = precision_difference(
-        *(called(np.repeat(x, 10), np.repeat(labels, 10), groups) for x in (a, b))
-    )
-    np.testing.assert_allclose(many["interval"], one["interval"])
 
 
 def test_units_of_a_test_are_called_what_they_are(rng):

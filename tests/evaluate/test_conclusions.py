@@ -72,21 +72,6 @@ def test_rows_of_one_class_leave_nothing_to_tell_apart():
     assert verdict_of(panel_of(0.9, 1.0, positives=200).metrics).kind == "not estimable"
 
 
-def test_a_threshold_is_wrong_if_scores_rank_and_calls_do_not():
-    table = table_of(0.0, 1.0)
-    labels = table.labels
-    scores = 0.1 + 0.2 * labels + np.linspace(0, 0.1, 200)
-    panel = replace(panel_of(0.0, 1.0), table=predictions(scores, labels, folds=FOLDS))
-    metrics = measure(panel.table, bootstrap=0)
-    verdict = verdict_of(metrics)
-    assert (verdict.kind, verdict.ranking) == ("not shown", metrics["auc"])
-    # constant scores rank nothing
-    assert verdict_of(panel_of(0.0, 1.0).metrics).ranking is None
-    # nothing is wrong with a threshold whose calls are right
-    assert verdict_of(panel_of(0.9, 0.9).metrics).ranking is None
-    assert advice_of(replace(panel, metrics=metrics)).kind == "threshold"
-
-
 def test_nothing_is_the_best_below_chance():
     (ranking,) = rankings([panel_of(0.2, 0.1, name="x"), panel_of(0.3, 0.2, name="y")])
     assert [panel.table.name for panel in ranking.panels] == ["y", "x"]
@@ -124,6 +109,10 @@ def test_the_order_is_by_a_figure_that_has_an_interval_in_every_table():
 def test_what_may_help():
     bad = panel_of(0.2, 0.1)
     assert advice_of(bad).kind == "images"
+    # scores rank, and calls do not
+    labels = table_of(0.0, 1.0).labels
+    ranked = predictions(0.1 + 0.2 * labels + np.linspace(0, 0.1, 200), labels, folds=FOLDS)
+    assert advice_of(Panel(ranked, measure(ranked, bootstrap=0))).kind == "threshold"
     random = panel_of(0.2, 0.1, run={"banners": [Banner(Kind.RANDOM_WEIGHTS, "x").json()]})
     assert advice_of(random).kind == "weights"
 
@@ -191,42 +180,3 @@ def test_the_best_is_not_called_better_than_those_it_is_not_shown_to_surpass(tmp
     text = " ".join(out.split())
     assert f"{name if name == 'first' else 'first'} is best by balanced accuracy" in text
     assert "is shown to be better than the others (Holm's p of 1 comparison)" in text
-
-
-def test_better_by_balanced_accuracy_but_not_by_patient(tmp_path, completed):
-    """Ten of a hundred patients are benign: of these nine are called so, and a sixth of the others too."""
-    rows = []
-    for k in range(100):
-        label = "benign" if k < 10 else "malignant"
-        called = "benign" if 1 <= k < 25 else "malignant"
-        rows += [f"i{k}-{n},{label},p{k},{called}" for n in range(2 + k % 2)]
-    (tmp_path / "t.csv").write_text("\n".join(["image_id,label,group,predicted", *rows]))
-    out, _ = completed("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e")
-    (metrics,) = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"].values()
-    figure = metrics["patient_recognition_rate"]
-    assert metrics["balanced_accuracy"]["interval"][0] > 0.5
-    assert figure["interval"][0] < metrics["chance"]["by_group"]
-    text = " ".join(out.split())
-    assert (
-        "better than chance by balanced accuracy, but not shown to be by the mean over patients: "
-        in text
-    )
-    assert (
-        f"expect about {100 * figure['value']:.0f} % of the images of each right (90 if all were called malignant)"
-        in text
-    )
-
-
-def test_the_score_of_brier_is_what_its_words_say(tmp_path, completed):
-    rows = [
-        "image_id,label,p_a,p_b",
-        *(f"i{k},{'ab'[k % 2]},0.{k % 7 + 2},0.{8 - k % 7}" for k in range(20)),
-    ]
-    (tmp_path / "t.csv").write_text("\n".join(rows))
-    completed("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e")
-    p = np.array([0.1 * (k % 7 + 2) for k in range(20)])
-    truth = np.arange(20) % 2 == 0
-    of_one = float(np.mean((p - truth) ** 2))
-    page = (tmp_path / "e" / "report.html").read_text()
-    assert f"Brier score {2 * of_one:.3f}" in page
-    assert "of two classes twice the score of one" in page

@@ -80,6 +80,7 @@ def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
         ({"name": "MCC"}, "its name must be lower-case letters"),
         ({"name": "two_class.auc"}, "its name must be lower-case letters"),
         ({"unit": "points"}, "its unit 'points' is none of percent, number"),
+        ({}, "it has neither compute nor parts"),
     ],
 )
 def test_a_metric_that_does_not_fit(change, message):

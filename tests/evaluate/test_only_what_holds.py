@@ -301,7 +301,7 @@ def test_only_the_intervals_that_were_made_are_described(tmp_path):
     assert "difference of" not in report_of(tmp_path, panels_of(a))[1]
 
 
-def test_the_score_and_brier_score_of_two_classes():
+def test_the_score_and_brier_score_of_two_classes(tmp_path):
     two = right_at(0.8)
     text = methods_of(two)
     assert "Its score is the probability of that class." in text
@@ -309,6 +309,9 @@ def test_the_score_and_brier_score_of_two_classes():
     assert "of two classes it is twice the score of one class" in text
     value = measure(two)["calibration"]["brier"].value
     assert value == pytest.approx(2 * brier_score_loss(two.labels, two.probabilities[:, 1]))
+    _, text = report_of(tmp_path, panels_of(two))
+    assert f"Brier score {value:.3f}" in text
+    assert "of two classes twice the score of one" in text
 
 
 def test_patients_are_not_patients_of_patients():

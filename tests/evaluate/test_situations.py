@@ -172,6 +172,15 @@ PREVALENCE = {
         never=(WORSE, r"worse than predicting benign"),
         typed=True,
     ),
+    "good, and not shown to be by patient": one(
+        "18 of 20 benign and 150 of 180 malignant images, of two per patient: fewer than 'malignant for all', 90 %",
+        calls(images((20, 180), per=2, folds=0), (0.9, 0.8334)),
+        verdict="better",
+        says=(
+            r"but not shown to be by the mean over patients: ",
+            r"\(90 if all were called malignant\)",
+        ),
+    ),
     "good, 3 % are malignant": one(
         "18 of 20 malignant and 90 % of the others are right: 'benign for all', with 97 % right, has found none",
         calls(images((646, 20), per=2), (0.9, 0.9)),

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import InputError
-from bchisto.evaluate import Panel, TwoClassView, measure
-from bchisto.evaluate.intervals import Units
+from bchisto.evaluate import Panel, TwoClassView, Units, measure
 from bchisto.evaluate.two_class import called_point, net_benefit, sensitive_threshold
 from scipy.stats import norm
 from written_tables import predictions, report_of, saved
