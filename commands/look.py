@@ -154,7 +154,7 @@ def _doctor_options() -> Iterator[click.Parameter]:
 
 
 @command(options=_doctor_options)
-def doctor(out: Any, as_json: bool, **named: Any) -> int:
+def doctor(out: Any, as_json: bool, **options: Any) -> int:
     """Check this machine: what will fail, and what helps.
 
     Prints what needs attention, with -v everything. Exit code 1 if something will fail. Your user name and the folders
@@ -167,7 +167,7 @@ def doctor(out: Any, as_json: bool, **named: Any) -> int:
     from ..apps.doctor import as_lines, examine
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
-    checks = examine(out, **named, write=_IN_FLAGS)
+    checks = examine(out, **options, write=_IN_FLAGS)
     summary = plain(checks)
     if as_json:
         echo(json.dumps(summary, indent=2), lines=True)

@@ -187,14 +187,22 @@ def _whole_number(value: Any) -> int | None:
     return None
 
 
-def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
-    """Convert a value to a path, a text, a number or a boolean; numbers of NumPy are taken, too."""
+def _path_or_text(value: Any, kind: Any) -> Any:
+    """Convert a text or a path; None for an empty path, which would be the working folder."""
     if kind is Path and isinstance(value, Path):
         return value
+    text = os.fspath(value)
+    if text or kind is str:
+        return kind(text)
+    return None
+
+
+def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
+    """Convert a value to a path, a text, a number or a boolean; numbers of NumPy are taken, too."""
     if kind in (Path, str) and isinstance(value, (str, os.PathLike)):
-        text = os.fspath(value)
-        if text or kind is str:  # an empty path would be the working folder
-            return kind(text)
+        text = _path_or_text(value, kind)
+        if text is not None:
+            return text
     is_flag = isinstance(value, bool)
     if kind in (int, str) and not is_flag:
         number = _whole_number(value)

@@ -112,7 +112,9 @@ class ImageRecord:
     @property
     def called(self) -> str:
         """What messages call the image: as a caller names it, else its path."""
-        return self.image_id if self.source == "given" else str(self.path)
+        if self.source == "given":
+            return self.image_id
+        return str(self.path)
 
     @property
     def label_text(self) -> str:

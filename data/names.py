@@ -307,9 +307,9 @@ def _bare(name: str) -> str:
 def _forms(name: str) -> tuple[str, ...]:
     """Return a name as it is, without suffix, as annotation programs write it, and without what they add to it."""
     plain = _plain(name)
-    written = _bare(unquote(plain.partition("?")[0])).casefold().replace(" ", "_")
-    written = re.sub(r"[](),&'[]", "", written)
-    return plain, _bare(plain), written, _ADDED.sub("", written)
+    as_typed = _bare(unquote(plain.partition("?")[0])).casefold().replace(" ", "_")
+    as_typed = re.sub(r"[](),&'[]", "", written)
+    return plain, _bare(plain), as_typed, _ADDED.sub("", written)
 
 
 _COMPARED = ((0,), (1,), (2, 3), (2,))

@@ -536,8 +536,8 @@ def _rows_of_mean(values: Values, variation: Variation) -> float:
 
 def _lacking_variance(least_of_each: Values, variation: Variation) -> float:
     """Return what the variance of a mean lacks, if each part is to vary by this at least."""
-    lacking = np.maximum(least_of_each - [part.variance for part in variation.each], 0.0)
-    return float(lacking.sum()) / len(variation.each) ** 2
+    shortfall = np.maximum(least_of_each - [part.variance for part in variation.each], 0.0)
+    return float(shortfall.sum()) / len(variation.each) ** 2
 
 
 def difference_interval(parts: Sequence[Part], units: Units) -> Figure:

@@ -607,8 +607,8 @@ def sensitive_threshold(scores: Values, wanted: float, *, units: Integers) -> tu
     weights = 1.0 / sizes[member[order]]
     below = np.cumsum(weights) - weights
     allowed = (1.0 - wanted) * (len(sizes) + 1) - 1.0 + 1e-9  # 0.1 * 10 is not quite 1
-    place = int(np.searchsorted(below, allowed, side="right")) - 1
-    return float(scores[order][max(place, 0)]), allowed >= 0.0
+    rank = int(np.searchsorted(below, allowed, side="right")) - 1
+    return float(scores[order][max(rank, 0)]), allowed >= 0.0
 
 
 def point_figures(units: Units, truth: Mask, called: Mask) -> dict[str, Figure | None]:

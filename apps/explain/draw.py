@@ -210,8 +210,8 @@ def _tiles(explanation: Explanation) -> Picture:
 
     def draw_tiles(figure: Any) -> None:
         figure.subplots_adjust(0, 0, 1, 1, wspace=_GAP / _TILE, hspace=_CAPTION / _TILE)
-        for place, (caption, tile) in enumerate(explanation.tiles, start=1):
-            axes = figure.add_subplot(rows, _ACROSS, place, anchor="NW")
+        for number, (caption, tile) in enumerate(explanation.tiles, start=1):
+            axes = figure.add_subplot(rows, _ACROSS, number, anchor="NW")
             axes.axis("off")
             axes.imshow(tile)
             axes.set_title(textwrap.fill(caption, _CAPTION_LETTERS), fontsize=_SMALL, loc="left")

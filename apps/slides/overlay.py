@@ -130,8 +130,8 @@ class TileMap:
 
         tree = shapely.STRtree(shapely.box(*self.boxes.T))
         for column, (name, colour) in enumerate(self.colours.items()):
-            own = self.boxes[self.shown.table.answers.numbers == column]
-            for region in shapely.get_parts(joined(own)):
+            boxes = self.boxes[self.shown.table.answers.numbers == column]
+            for region in shapely.get_parts(joined(boxes)):
                 inside = np.sort(tree.query(region, predicate="covers"))
                 mean = float(self.shown.raw[inside, column].mean())
                 measured = {"tiles": len(inside), "mean p": mean}

@@ -67,9 +67,9 @@ class FramePath(_SystemPath):
         """Return the path of a copy of a `pandas.DataFrame`, or of what has a method ``to_pandas``."""
         if hasattr(frame, "to_pandas"):
             frame = frame.to_pandas()
-        made = cls(path)
-        made.frame = frame.copy()
-        return made
+        path_of_frame = cls(path)
+        path_of_frame.frame = frame.copy()
+        return path_of_frame
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self.of, (self.frame, str(self))

@@ -22,13 +22,13 @@ Figures = Iterator[PublishedFigure]
 def rows_of(table: Published) -> Iterator[tuple[str, Published]]:
     """Yield each row by its name; what it does not say itself is as in its table, with ``{row}`` for its name."""
     for name, row in table.get("rows", {}).items():
-        own = row if isinstance(row, Mapping) else {"value": row}
-        whole = {"value": None, "digits": 1, **table, **own}
+        fields = {"value": None, "digits": 1, **table}
+        fields |= row if isinstance(row, Mapping) else {"value": row}
         yield (
             name,
             {
                 key: value.replace("{row}", name) if isinstance(value, str) else value
-                for key, value in whole.items()
+                for key, value in fields.items()
             },
         )
 
