@@ -308,8 +308,8 @@ def _forms(name: str) -> tuple[str, ...]:
     """Return a name as it is, without suffix, as annotation programs write it, and without what they add to it."""
     plain = _plain(name)
     as_typed = _bare(unquote(plain.partition("?")[0])).casefold().replace(" ", "_")
-    as_typed = re.sub(r"[](),&'[]", "", written)
-    return plain, _bare(plain), as_typed, _ADDED.sub("", written)
+    as_typed = re.sub(r"[](),&'[]", "", as_typed)
+    return plain, _bare(plain), as_typed, _ADDED.sub("", as_typed)
 
 
 _COMPARED = ((0,), (1,), (2, 3), (2,))
