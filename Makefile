@@ -22,8 +22,9 @@ test: $(VENV)/installed-$(EXTRAS)  ## Install, and run the tests that protect a 
 # Two runs, so that no test process grows through all of it: TensorFlow returns no memory.
 # A test that fails on a loaded machine runs once more, and the summary names it (RERUN): it is to be mended all the same.
 NETWORKS := commands/test_real_jobs.py finetune matrix apps/recipes
-FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL) --reruns 1
-SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) --reruns 1
+LONGEST := --reruns 1 --durations=60
+FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL) $(LONGEST)
+SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) $(LONGEST)
 
 test-all: $(VENV)/installed-$(EXTRAS)  ## Run every test, as continuous integration does
 	@code=0; \
@@ -83,11 +84,11 @@ wheel: $(VENV)/installed-lint  ## Build the wheel, its bill of materials beside 
 
 # Without a report the service of advisories did not answer for all of it; what could not be asked is no fault of the code.
 audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; warns if it cannot be asked
-	@mkdir -p dist && rm -f dist/audit.json
+	@rm -f $(VENV)/audit.json
 	@$(BIN)/pip-audit --requirement tools/requirements.lock --disable-pip --require-hashes --strict --progress-spinner off --timeout 10 \
-	  --format json --output dist/audit.json 2> dist/audit.log; code=$$?; \
-	if [ -s dist/audit.json ]; then cat dist/audit.log; exit $$code; fi; \
-	echo "audit: NOT DONE, the service of advisories does not answer from here: $$(tail -n 1 dist/audit.log | cut -c1-200)"
+	  --format json --output $(VENV)/audit.json 2> $(VENV)/audit.log; code=$$?; \
+	if [ -s $(VENV)/audit.json ]; then cat $(VENV)/audit.log; exit $$code; fi; \
+	echo "audit: NOT DONE, the service of advisories does not answer from here: $$(tail -n 1 $(VENV)/audit.log | cut -c1-200)"
 
 constraints: $(VENV)/installed-test,dask,jax,onnx,docs,lint  ## Write the versions in .venv to tools/constraints.txt
 	$(BIN)/pip freeze --all --exclude-editable | grep -v -i '^bchisto' > tools/constraints.txt
@@ -97,9 +98,11 @@ lock: $(VENV)/installed-lint  ## Write tools/requirements.lock (with hashes), to
 	$(BIN)/python .ci/lock.py $(VENV)/lock.json
 
 # What CI does, and so tests: everything is installed once, from files whose hashes are known. The other targets find it there.
+comma := ,
 locked: tools/requirements.lock | $(VENV)/created  ## Install everything of tools/requirements.lock into .venv, hashes checked
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(VENV)/installed $(addprefix $(VENV)/installed-,test lint docs test$(comma)dask$(comma)jax$(comma)onnx)
 
 release-check:  ## Run the fast tests on Python 3.11, 3.12 and 3.13, and with the oldest packages allowed, then a long chain on Slurm and Snakemake (hours; ONLY=3.12 runs one)
 	$(PYTHON) .ci/release_check.py $(ONLY)

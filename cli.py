@@ -58,7 +58,7 @@ GROUPS = {
         "submit",
     ),
     "Use": ("predict", "serve", "evaluate", "explain", "export"),
-    "Look": ("status", "runs", "doctor"),
+    "Look": ("status", "doctor"),
 }
 """Commands by group, in the order of the help."""
 
@@ -68,9 +68,23 @@ _MODULES = {
     "stain": "data",
     **dict.fromkeys(("featurize", "features", "boost", "finetune"), "train"),
     **dict.fromkeys(("predict", "explain", "serve", "export", "evaluate"), "use"),
-    **dict.fromkeys(("status", "doctor"), "runs"),
+    **dict.fromkeys(("status", "doctor"), "look"),
 }
 """Commands in the module of another; every other command has a module of its name."""
+
+_RENAMED = {
+    "runs": "status FOLDER, status RUN --history or status RUN OTHER",
+    "data list": "bchisto data check --table FILE",
+    "data folds": "bchisto data check --write-folds FILE",
+    "encoder list": "bchisto encoder",
+    "encoder show": "bchisto encoder NAME",
+    "encoder fetch": "bchisto encoder NAME --fetch",
+    "encoder check": "bchisto encoder NAME --check",
+    "encoder clear": "bchisto encoder --clear",
+    "features show": "bchisto features SOURCE",
+    "features export": "bchisto features SOURCE --out FILE",
+}
+"""What a command that is gone is called now."""
 
 _INTERRUPTED = 130
 _LONGEST_LINE = 4000
@@ -110,7 +124,11 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command for the words; for an unknown command, raise an error with similar names."""
+        """Return the command for the words; for an unknown command, raise an error with its new or similar names."""
+        for old in (args[:1], args[:2]):
+            name = " ".join(old)
+            if name in _RENAMED:
+                raise click.UsageError(f"{name!r} is now {_RENAMED[name]}", ctx)
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(
                 f"No such command {args[0]!r}: {one_of(args[0], _COMMANDS)}.", ctx
@@ -162,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
                 args=arguments, prog_name="bchisto", standalone_mode=False, obj=outcome
             )
         except click.ClickException as error:
-            put(_usage(error), err=True)
+            _show_usage(error)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = _interrupted(stop, outcome, words)
@@ -193,17 +211,25 @@ def _interrupted(stop: _Stop, outcome: Mapping[str, Any], words: Sequence[str]) 
     return Terminated.exit_code
 
 
-def _usage(error: click.ClickException) -> str:
-    """Return an error of click in one line; the help, if a command was called without arguments."""
+def _print_error(line: str) -> None:
+    """Print an error, and leave it for the process that started this one."""
+    put(f"error: {line}", err=True)
+    with contextlib.suppress(OSError, BchistoError):  # such as a full disk
+        import_module(".core.runs", __package__).write_ending(line)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """Print an error of click in one line; the help, if a command was called without arguments."""
     if isinstance(error, NoArgsIsHelpError):
-        return error.format_message()
+        put(error.format_message(), err=True)
+        return
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         error.possibilities[1:] = ()  # keep only the most similar one
     line = " ".join(error.format_message().split()).removesuffix(".")
     if isinstance(error, click.UsageError) and error.ctx:
         see = " See" if line.endswith("?") else "; see"
         line += f"{see} {error.ctx.command_path} --help"
-    return printable(f"error: {line}")
+    _print_error(printable(line))
 
 
 def _spoken(text: Any, words: Sequence[str]) -> Any:
@@ -218,10 +244,10 @@ def _spoken(text: Any, words: Sequence[str]) -> Any:
 def _failed(error: Exception, words: Sequence[str]) -> int:
     """Print an error in one line, and return the exit code."""
     line, code = _described(error)
-    text = printable(f"error: {_spoken(line, words)}")
+    text = printable(_spoken(line, words))
     if len(text) > _LONGEST_LINE:
         text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 2 :]}"
-    put(text, err=True)
+    _print_error(text)
     return code
 
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import BundleError
+from ..core import BundleError, Kind
 from ..core.formats import Archive, Floats32
 from ..core.models import BundleFacts, Member
 from ..encoders import card_of
-from ..evaluate import NOTHING_LEARNT, nothing_learnt
+from ..evaluate import nothing_learnt
 from ..featurize import IMPORTED
 from ..stains import known_stain
 from .head import MODEL_SUFFIX, Classifier, HeadSpec
@@ -249,7 +249,7 @@ class Bundle(BundleFacts):
         if not bundle.constant:
             return bundle
         # replaces the banner of training, which recommends settings that cannot be changed in a trained model
-        banners = [banner for banner in bundle.banners if not banner.startswith(NOTHING_LEARNT)]
+        banners = [banner for banner in bundle.banners if banner.kind != Kind.NOTHING_LEARNT]
         return replace(
             bundle,
             banners=(*banners, nothing_learnt(f"{bundle.constant} of {bundle.count} models")),

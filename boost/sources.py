@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import InputError, Message, MissingInputError, StoreError, few
+from ..core import Banner, InputError, Kind, Message, MissingInputError, StoreError, few
 from ..core.runs import ImageChange
 from ..crossval import LabelledImages
 from ..data import (
@@ -63,7 +63,7 @@ class Sources:
         pairs = len(self.images.known.copies or ())
         return {"stains": len(doubtful), "pairs": pairs, "mpp": ends if far else []}
 
-    def banners(self) -> list[str]:
+    def banners(self) -> list[Banner]:
         """Return the notices that must appear with any result of these features."""
         headers = self.headers.values()
         notes = []
@@ -71,25 +71,26 @@ class Sources:
             notes.append(SYNTHETIC_BANNER)
         untrained = {header["encoder"] for header in headers if header["weights"] == "random"}
         if untrained:
-            notes.append(
-                f"RANDOM WEIGHTS: {', '.join(sorted(untrained))} ran untrained; the published setting uses ImageNet "
-                "weights, so these numbers cannot be compared with it."
+            text = (
+                f"{', '.join(sorted(untrained))} ran untrained; the published setting uses ImageNet weights, so these "
+                "numbers cannot be compared with it."
             )
+            notes.append(Banner(Kind.RANDOM_WEIGHTS, text, encoders=sorted(untrained)))
         unnamed = [
             name
             for name, header in self.headers.items()
             if header["mode"] == IMPORTED and header["encoder"] == UNKNOWN
         ]
         if unnamed:
-            notes.append(
-                f"UNKNOWN ENCODER: {', '.join(unnamed)} are embeddings whose encoder is unknown, so "
-                "nobody can check that new embeddings are of the same kind."
+            text = (
+                f"{', '.join(unnamed)} are embeddings whose encoder is unknown, so nobody can check that new "
+                "embeddings are of the same kind."
             )
+            notes.append(Banner(Kind.UNKNOWN_ENCODER, text, features=unnamed))
         non_commercial = self._non_commercial()
         if non_commercial:
-            notes.append(
-                f"NON-COMMERCIAL WEIGHTS: the licence of {', '.join(non_commercial)} excludes commercial use."
-            )
+            text = f"the licence of {', '.join(non_commercial)} excludes commercial use."
+            notes.append(Banner(Kind.NON_COMMERCIAL, text, encoders=non_commercial))
         return notes
 
     def _non_commercial(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..core import (
     PathInput,
     SettingsConflictError,
     TextInput,
+    as_banner,
     converted,
     items_of,
     plain_options,
@@ -28,7 +29,7 @@ from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_r
 from ..core.models import BundleFacts, Member
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import FoldChoice, FoldPlan, decode_image
+from ..data import FoldChoice, FoldPlan, ImageRecord, decode_image
 from ..evaluate import TwoClassView
 from ..featurize import import_features, load_features
 from .bundle import Bundle
@@ -204,7 +205,7 @@ class BoostTraining(Training):
         facts = {"head": self.spec.name, "paper": asdict(gathered.paper)}
         facts["doubts"] = self.sources.doubts
         notice = self.spec.notice(self.terms)
-        notices = [notice] if notice else []
+        notices = [as_banner(notice)] if notice else []
         augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}
         stains = {name: store.stains for name, store in self.sources.stores.items()}
         learning = models_without_split(units, fitted, augmentations=augmentations)
@@ -336,12 +337,42 @@ def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings
         )
 
 
-def refuse_results(
-    run: Path, plans: Sequence[FoldPlan], settings: BoostSettings, stores: Container[str]
+def _checked(settings: BoostSettings, schemes: FoldChoice) -> Preset:
+    """Return the preset with checked parameters; refuse what is no training over folds."""
+    if "none" in schemes.folds:
+        raise InputError(
+            Message(
+                "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
+            )
+        )
+    return settings.lightgbm
+
+
+def check_before_features(
+    run: Path,
+    records: Iterable[ImageRecord],
+    stores: Container[str],
+    *,
+    settings: BoostSettings,
+    folds: FoldChoice,
 ) -> None:
-    """Refuse a run that holds results of other feature files, before these files are there."""
-    for plan, head in product(plans, settings.heads):
-        _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
+    """Refuse what `train` would refuse of images, as far as that is known before there are features.
+
+    Parameters
+    ----------
+    run : Path
+    records : iterable of ImageRecord
+    stores : container of str
+        Names of the feature files to come; none if they are not known.
+    settings : BoostSettings
+    folds : FoldChoice
+    """
+    _checked(settings, folds)
+    labelled = [record for record in records if record.label is not None]
+    plans = folds.plans_of(labelled, seed=settings.seed)
+    if stores:
+        for plan, head in product(plans, settings.heads):
+            _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
 
 
 def train(
@@ -399,16 +430,10 @@ def train(
     settings = BoostSettings.of(settings)
     work = Work.of(work)
     view = TwoClassView.of(view)
-    if "none" in schemes.folds:
-        raise InputError(
-            Message(
-                "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
-            )
-        )
+    preset = _checked(settings, schemes)
     if not choice.features and not (run / "features").is_dir():
         what = "a folder without features" if run.is_dir() else "no such run folder"
         raise MissingInputError("{}: {}; run {featurize.images:DIR --out {}} first", run, what, run)
-    preset = settings.lightgbm
     config = {"out": str(run), **plain_options(choice, settings, schemes, view)}
     with record_run(run, command="boost", config=config, work=work) as record:
         stores: Sequence[Path] = choice.features

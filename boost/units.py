@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import BchistoError, InputError, Message, StoreError, by_key, is_out_of_memory
+from ..core import (
+    Banner,
+    BchistoError,
+    InputError,
+    Kind,
+    Message,
+    StoreError,
+    by_key,
+    is_out_of_memory,
+)
 from ..core.jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from ..crossval import LabelledImages, table_rows, write_table
 from ..evaluate import PaperTable, PredictionTable, nothing_learnt, paper_table, write_predictions
@@ -336,7 +345,7 @@ def models_without_split(
     }
 
 
-def learning_banner(facts: Mapping[str, Any]) -> str:
+def learning_banner(facts: Mapping[str, Any]) -> Banner:
     """Return the notice about models without a split, with a remedy.
 
     Parameters
@@ -348,16 +357,18 @@ def learning_banner(facts: Mapping[str, Any]) -> str:
     needed = facts["min_data_in_leaf"]
     suggested = facts["suggested_min_data_in_leaf"]
     if suggested is None:
-        return f"{notice}, though leaves need {needed} rows only; look at the features."
-    return Message(
+        text = f"{notice.text}, though leaves need {needed} rows only; look at the features."
+        return Banner(Kind.NOTHING_LEARNT, text)
+    text = Message(
         "{}, since their trees have no split. A leaf needs {} rows (min_data_in_leaf), and as few as {} train (images "
         "x augmentations); set it to {}, {boost.param:min_data_in_leaf={} --overwrite ...}, or use more augmentations.",
-        notice,
+        notice.text,
         needed,
         facts["training_rows"],
         suggested,
         suggested,
     )
+    return Banner(Kind.NOTHING_LEARNT, text)
 
 
 class Gathered(NamedTuple):

@@ -6,13 +6,13 @@ import csv
 import functools
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import InputError, counted, from_options, neutral, written
+from ..core import IN_FILE, InputError, counted, from_options, neutral, written
 from .ending import done, echo, next_commands, quoted, show_commands, typed_names
 from .options import (
     OUT_FILE,
@@ -28,6 +28,14 @@ from .options import (
 from .terminal import in_flags
 from .train import featurize
 
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+_log = logging.getLogger(__name__)
+
+_PRINTED = Path("-")
+"""What ``--table`` names to print the table."""
+
 
 def _options() -> Iterator[click.Parameter]:
     from ..core.jobs import Work
@@ -36,8 +44,9 @@ def _options() -> Iterator[click.Parameter]:
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
     yield out_flag("Folder for the images and the contact sheet.")
     yield from options_of(FeaturizeSettings, "stain")
-    yield flag("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
-    yield flag("--eosin", type=float, default=1.0, help="Factor of the eosin.")
+    for name, dye in (("--hematoxylin", "haematoxylin"), ("--eosin", "eosin")):
+        factor = f"Factor of the {dye}."
+        yield flag(name, group=IN_FILE, type=float, default=1.0, help=factor)
     yield from options_of(Work, "skip_errors")
 
 
@@ -57,7 +66,7 @@ def stain(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
 
 @click.group(cls=Group)
 def data() -> None:
-    """Check or list a dataset, write fold lists or synthetic tissue."""
+    """Check a dataset, list it, write fold lists or synthetic tissue."""
 
 
 def _make_options() -> Iterator[click.Parameter]:
@@ -71,7 +80,8 @@ def _make_options() -> Iterator[click.Parameter]:
         default="2048x1536",
         help="Pixels; the field of view stays the same.",
     )
-    yield flag("--seed", type=click.IntRange(0), default=0, help="Random seed.")
+    seed = "Random seed."
+    yield flag("--seed", group=IN_FILE, type=click.IntRange(0), default=0, help=seed)
     yield from options_of(Work, "jobs")
 
 
@@ -98,35 +108,6 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     done([root], then=f"bchisto trial --images {quoted(root)}")
 
 
-def _list_options() -> Iterator[click.Parameter]:
-    from ..data import ImageSelection
-
-    return options_of(ImageSelection)
-
-
-@data.command(name="list", options=_list_options)
-def list_(**options: Any) -> None:
-    """Print the table of a dataset as CSV.
-
-    \b
-    Example: bchisto data list --images BreaKHis_v1 > table.csv
-    """
-    from ..data import ImageSelection
-
-    dataset = from_options(ImageSelection, options).read()
-    columns = ("image_id", "path", "label", "group", "magnification", "mpp", "source")
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    for record in dataset.records:
-        writer.writerow([neutral(str(getattr(record, column) or "")) for column in columns])
-    classes = dataset.class_counts()
-    counts = [f"{name} {count}" for name, count in classes.items()]
-    unlabelled = len(dataset) - sum(classes.values())
-    if unlabelled != 0:
-        counts.append(f"without a label {unlabelled}")
-    echo(f"{len(dataset)} images: {', '.join(counts)}", err=True)
-
-
 _SETTINGS = ("encoders", "views", "augmentations", "crops", "stain", "mode")
 
 
@@ -148,7 +129,8 @@ def _check_options() -> Iterator[click.Parameter]:
         default=True,
         help="Look for near-duplicates, for which every image is decoded.",
     )
-    yield from options_of(FeaturizeSettings, *_SETTINGS)
+    yield flag("--timing/--no-timing", group="Speed", default=True, help="Time the first image.")
+    yield from options_of(FeaturizeSettings, *_SETTINGS, "seed", in_file=("seed",))
     yield from options_of(FoldChoice, "folds", "group_by")
     yield flag(
         "--html",
@@ -157,7 +139,91 @@ def _check_options() -> Iterator[click.Parameter]:
         help="Write a page with a contact sheet of each class, before and after the stain is normalised.",
     )
     yield flag("--json", "as_json", group="Output", is_flag=True, help="Print all of it as JSON.")
+    yield flag(
+        "--table",
+        group="Output",
+        type=OUT_FILE,
+        help="Only write the table of the images as CSV; - prints it.",
+    )
+    yield flag(
+        "--write-folds",
+        group="Output",
+        type=OUT_FILE,
+        help="Only write the list of one of --folds, 10 by default, with near-duplicates together.",
+    )
     yield from options_of(ImageSelection, but=("images",))
+
+
+_COLUMNS = ("image_id", "path", "label", "group", "magnification", "mpp", "source")
+
+
+def _write_tables(options: Mapping[str, Any]) -> None:
+    """Write the table of the images, or a fold list, or both."""
+    from ..core.jobs import refuse_among, refuse_overwriting, write_rows
+    from ..data import ImageSelection
+
+    table = options["table"]
+    fold_list = options["write_folds"]
+    folders = [options["images"]]
+    outputs = {"table": table, "write_folds": fold_list}
+    outputs = {name: out for name, out in outputs.items() if out not in (None, _PRINTED)}
+    for name, out in outputs.items():
+        was_written_before = out.is_file() and out.read_bytes().startswith(b"image_id,")
+        if not was_written_before:
+            refuse_among(out, folders, name=name)
+    dataset = from_options(ImageSelection, options).read()
+    images = [record.path for record in dataset.records]
+    for name, out in outputs.items():
+        refuse_overwriting([out], [*folders, *map(Path, options["folds"]), *images], name=name)
+    then: list[str] = []
+    if fold_list is not None:
+        _write_folds(dataset, options)
+        then.append(f"bchisto boost --folds {quoted(fold_list)} --out RUN")
+    if table is not None:
+        rows = [
+            [str(getattr(record, column) or "") for column in _COLUMNS]
+            for record in dataset.records
+        ]
+        if table == _PRINTED:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerows([_COLUMNS, *([neutral(cell) for cell in row] for row in rows)])
+        else:
+            write_rows(table, _COLUMNS, rows)
+        echo(_counts(dataset), err=True)
+    done([*outputs.values()], then=then)
+
+
+def _counts(dataset: Dataset) -> str:
+    """Return the number of images of each class."""
+    classes = dataset.class_counts()
+    counts = [f"{name} {count}" for name, count in classes.items()]
+    unlabelled = len(dataset) - sum(classes.values())
+    if unlabelled != 0:
+        counts.append(f"without a label {unlabelled}")
+    return f"{len(dataset)} images: {', '.join(counts)}"
+
+
+def _write_folds(dataset: Dataset, options: Mapping[str, Any]) -> None:
+    """Write the fold list of a scheme, with near-duplicates in one part."""
+    from ..data import dataset_plan, find_copies, unknown_groups, write_fold_list
+
+    schemes = options["folds"] or ("10",)
+    if len(schemes) > 1:
+        raise InputError("{write_folds} takes one of {folds}, not {}", len(schemes))
+    records = dataset.records
+    groups = {record.image_id: record.group for record in records}
+    plan = dataset_plan(
+        dataset,
+        schemes[0],
+        copies=find_copies(records) or (),
+        group_by=options["group_by"],
+        seed=options["seed"],
+    )
+    divided = dict.fromkeys(image for image, _, _ in plan.rows)
+    for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
+        _log.warning("%s", warning)
+    labels = {record.image_id: record.label_text for record in records}
+    write_fold_list(options["write_folds"], plan, labels=labels, groups=groups)
 
 
 @data.command(options=_check_options, first=("images", "preset", "html", "folds", "group_from"))
@@ -168,7 +234,13 @@ def check(context: click.Context, /, **options: Any) -> int:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge \\
         --html check.html
+    Example: bchisto data check --images BreaKHis_v1 --table table.csv
+    Example: bchisto data check --images BreaKHis_v1 --folds 5 \\
+        --write-folds folds.csv
     """
+    if options["table"] is not None or options["write_folds"] is not None:
+        _write_tables(options)
+        return 0
     from ..apps.check import preflight, preflight_json, preflight_text, write_preflight
     from ..data import FoldChoice, ImageSelection
     from ..featurize import choose_settings, preset_options
@@ -186,7 +258,7 @@ def check(context: click.Context, /, **options: Any) -> int:
         folds=from_options(FoldChoice, options),
         decode=options["decode"],
         copies=options["copies"],
-        timed=True,
+        timed=options["timing"],
         keep=typed,
     )
 
@@ -215,48 +287,3 @@ def check(context: click.Context, /, **options: Any) -> int:
                     echo(f"{finding.file}: {say(finding.perhaps)}")
     done(outputs)
     return 1 if result.wrong else 0
-
-
-def _folds_options() -> Iterator[click.Parameter]:
-    from ..data import FoldChoice, ImageSelection
-
-    yield from options_of(ImageSelection, "images")
-    yield from options_of(
-        FoldChoice, "folds", "group_by", folds={"default": "10", "multiple": False}
-    )
-    yield flag("--seed", type=int, default=0, help="Random seed of folds that are drawn.")
-    yield out_flag("The CSV file to write.", type=OUT_FILE)
-    yield from options_of(ImageSelection, but=("images", "only"))
-
-
-@data.command(options=_folds_options)
-def folds(out: Path, **options: Any) -> None:
-    """Write the fold list of a cross-validation scheme for these images.
-
-    \b
-    Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
-    """
-    from ..core.jobs import refuse_among, refuse_overwriting
-    from ..data import ImageSelection, dataset_plan, find_copies, unknown_groups, write_fold_list
-
-    was_written_before = out.is_file() and out.read_bytes().startswith(b"image_id,")
-    if not was_written_before:
-        refuse_among(out, [options["images"]])
-    dataset = from_options(ImageSelection, options).read()
-    records = dataset.records
-    images = [record.path for record in records]
-    refuse_overwriting([out], [options["images"], Path(options["folds"]), *images])
-    labels = {record.image_id: record.label_text for record in records}
-    groups = {record.image_id: record.group for record in records}
-    plan = dataset_plan(
-        dataset,
-        options["folds"],
-        copies=find_copies(records) or (),
-        group_by=options["group_by"],
-        seed=options["seed"],
-    )
-    divided = dict.fromkeys(image for image, _, _ in plan.rows)
-    for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
-        logging.getLogger(__name__).warning("%s", warning)
-    write_fold_list(out, plan, labels=labels, groups=groups)
-    done([out], then=f"bchisto boost --folds {quoted(out)} --out RUN")

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from ..core import InputError, Message, aligned, converted, counted, reworded, written
-from .ending import echo
-from .options import Group, argument, flag, options_of
+from .ending import echo, show_commands
+from .options import argument, command, flag, options_of
 from .terminal import in_flags
 
 
@@ -51,54 +51,22 @@ def yes_flag() -> click.Option:
     )
 
 
-@click.group(cls=Group)
-def encoder() -> None:
-    """List encoders, show what one needs, try one."""
+def _options() -> Iterator[click.Parameter]:
+    from ..featurize import FeaturizeSettings
 
-
-def _write(name: str, value: str) -> str:
-    """Write a parameter as the flag of this command, or of `featurize`, of which encoders speak."""
-    from .train import featurize
-
-    return in_flags(click.get_current_context().command, featurize)(name, value)
-
-
-_of_featurize = reworded(lambda text: written(text, _write))
-
-
-@encoder.command("list")
-def list_() -> None:
-    """Print every encoder that there is a name for, and how to bring your own.
-
-    \b
-    Example: bchisto encoder list
-    """
-    from ..encoders import list_all_encoders
-
-    _table(list_all_encoders())
-
-
-@encoder.command()
-@click.argument("name")
-@_of_featurize
-def show(name: str) -> None:
-    """Print what an encoder takes and gives, its licence, and how to get its weights.
-
-    \b
-    Example: bchisto encoder show uni2-h
-    """
-    from ..encoders import describe_encoder
-
-    _table((what, written(value, _write)) for what, value in describe_encoder(name))
-
-
-def _fetch_options() -> Iterator[click.Parameter]:
-    yield argument("name")
+    yield argument("name", required=False)
+    yield flag("--fetch", group="Input", is_flag=True, help="Fetch its published weights, once.")
     yield flag(
-        "--revision",
+        "--check",
         group="Input",
-        metavar="COMMIT",
-        help="A commit, branch or tag; default: the newest one.",
+        is_flag=True,
+        help="Build it and run it on noise: size, normalisation, speed, licence.",
+    )
+    yield flag(
+        "--clear",
+        group="Output",
+        is_flag=True,
+        help="Remove what was made on this machine of all encoders, and is made again when it is needed.",
     )
     yield flag(
         "--yes",
@@ -106,32 +74,71 @@ def _fetch_options() -> Iterator[click.Parameter]:
         is_flag=True,
         help="Accept licence and size without a question, as a job must.",
     )
+    yield flag(
+        "--revision",
+        group="Input",
+        metavar="COMMIT",
+        help="A commit, branch or tag to fetch; default: the newest one.",
+    )
+    weights = "Of the encoder that is checked: imagenet, random, or PATH."
+    yield flag("--weights", group="Features", default="imagenet", help=weights)
+    yield from options_of(FeaturizeSettings, "engine", "precision", in_file=("engine", "precision"))
 
 
-@encoder.command(options=_fetch_options)
-@_of_featurize
-def fetch(name: str, revision: str | None, yes: bool) -> None:
-    """Fetch the weights of a published encoder, once: `--encoder NAME` takes them from then on, also without a network.
+def _write(name: str, value: str) -> str:
+    """Write a parameter as the flag of this command, or of `featurize`, of which encoders speak."""
+    from .train import featurize
 
-    They are kept in ~/.cache/bchisto/encoders, or in the folder that BCHISTO_ENCODERS names.
+    return in_flags(encoder, featurize)(name, value)
+
+
+@command(options=_options)
+@reworded(lambda text: written(text, _write))
+def encoder(
+    name: str | None,
+    fetch: bool,
+    check: bool,
+    clear: bool,
+    yes: bool,
+    revision: str | None,
+    **options: str,
+) -> None:
+    """List encoders, show what one needs, fetch its weights, try one.
+
+    Without NAME, prints every encoder that there is a name for, and how to bring your own. With it, prints what it
+    takes and gives, its licence, and how to get its weights. Fetched weights are kept in ~/.cache/bchisto/encoders, or
+    in the folder that BCHISTO_ENCODERS names, and need no network from then on.
 
     \b
-    Example: bchisto encoder fetch midnight-12k
+    Example: bchisto encoder uni2-h
+    Example: bchisto encoder midnight-12k --fetch
     """
-    fetch_with_consent(name, revision=revision, yes=yes)
-    echo(f"next: bchisto encoder check {name}", err=True)
+    from ..encoders import describe_encoder, list_all_encoders
+
+    if name is None:
+        if fetch or check:
+            raise InputError(Message("{fetch} and {check} need the name of an encoder"))
+        if clear:
+            _clear()
+        else:
+            _table(list_all_encoders())
+        return
+    if clear:
+        raise InputError(
+            Message("{clear} removes what was made of all encoders; leave {} out", name)
+        )
+    if fetch:
+        fetch_with_consent(name, revision=revision, yes=yes)
+        if not check:
+            show_commands([f"bchisto encoder {name} --check"], label="next: ", err=True)
+    if check:
+        _check(name, **options)
+    if not (fetch or check):
+        _table((what, written(value, _write)) for what, value in describe_encoder(name))
 
 
-@encoder.command()
-def clear() -> None:
-    """Remove what was made on this machine, and is made again when it is needed: networks, and functions for a GPU.
-
-    Converted networks are kept in ~/.cache/bchisto/networks, and what JAX compiled for a GPU in
-    ~/.cache/bchisto/compiled, or below the folder that BCHISTO_CACHE or XDG_CACHE_HOME names.
-
-    \b
-    Example: bchisto encoder clear
-    """
+def _clear() -> None:
+    """Remove converted networks, and what JAX compiled for a GPU."""
     from ..encoders import trim_kept
 
     removed = trim_kept(0)
@@ -139,22 +146,8 @@ def clear() -> None:
     echo(f"removed: {networks}, {counted(removed.count('compiled'), 'compiled function')}")
 
 
-def _check_options() -> Iterator[click.Parameter]:
-    from ..featurize import FeaturizeSettings
-
-    yield argument("name")
-    yield flag("--weights", group="Features", default="imagenet", help="imagenet, random, or PATH.")
-    yield from options_of(FeaturizeSettings, "engine", "precision")
-
-
-@encoder.command(options=_check_options)
-@_of_featurize
-def check(name: str, weights: str, engine: str, precision: str) -> None:
-    """Build an encoder and run it on noise: size, normalisation, speed, licence.
-
-    \b
-    Example: bchisto encoder check hub:dinov2-small
-    """
+def _check(name: str, *, weights: str, engine: str, precision: str) -> None:
+    """Build an encoder, run it on noise, and print what was measured."""
     from ..encoders import EncoderChoice, check_encoder
     from ..featurize import best_engine
 

@@ -13,14 +13,14 @@ from click.core import ParameterSource
 
 from ..core import Message, ReportError, counted, items_of, plural, printable, written
 from ..core.jobs import NOTHING_NEW, Work
-from .options import PRESET, joined_names
+from .help import is_flag
+from .options import CONFIG, PRESET, joined_names
 from .terminal import count_repeated, in_flags, option_words, put, shows_colour
 
 if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
     from ..crossval import CrossValidation
     from ..data import Dataset, Finding
-    from ..evaluate import LedgerRow
 
 R = TypeVar("R")
 
@@ -37,11 +37,6 @@ def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> N
     """
     for text in texts:
         put(printable(text, lines=lines), err=err, **style)
-
-
-def added_to(ledger: Path, rows: Sequence[LedgerRow]) -> None:
-    """Print how many figures were added to a ledger, and what version measured them."""
-    echo(f"{counted(len(rows), 'figure')} of version {rows[0].version} added to {ledger}")
 
 
 def quoted(path: Path | str) -> str:
@@ -124,6 +119,7 @@ def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
 def print_results(
     train: Callable[[], Sequence[CrossValidation]],
     *,
+    work: Work,
     shown: Path,
     then: Callable[[Path], str | Sequence[str]],
     listed: Path | str = "",
@@ -134,6 +130,7 @@ def print_results(
     ----------
     train : callable
         Does the work.
+    work : Work
     shown : Path
         The report of the run, which exists if anything was tested.
     then : callable
@@ -152,6 +149,7 @@ def print_results(
     results(summary_of(trained))
     if failed is not None:
         raise failed
+    end_check(work, unchanged=False)
     failures = len(trained[0].failures)
     assembled = [result for result in in_order(trained) if result.assembled]
     if not assembled:
@@ -242,10 +240,16 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
     """
     shared = typed_names(context).intersection(parameter.name for parameter in command.params)
     shared -= {*but}
+    options = [
+        parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.name in shared
+    ]
     words = []
-    for parameter in context.command.params:
-        if isinstance(parameter, click.Option) and parameter.name in shared:
-            words += _words(parameter, context.params.get(parameter.name))
+    for option in filter(is_flag, options):
+        words += _words(option, context.params.get(option.name or ""))
+    if not all(map(is_flag, options)):
+        words += ["--config", quoted(context.meta[CONFIG])]
     return "".join(f" {word}" for word in words)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from ..core import GROUPS, by_key, counted
+from ..core import GROUPS, IN_FILE, by_key, counted
 
 WIDTH = 80
 """Largest number of characters in a line of help."""
 
-RARE = ("Particular data sets", "Advanced")
+RARE = ("Particular data sets", "Advanced", IN_FILE)
 """Groups that only ``--help-all`` shows."""
 
 COMMON = ("config", "verbose", "quiet", "help_all")
@@ -35,12 +35,20 @@ class GroupedOption(click.Option):
         super().__init__(*names, **attributes)
         self.group = group
 
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the command line have the flag, unless only files have the option."""
+        if is_flag(self):
+            super().add_to_parser(parser, ctx)
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the flag and the help text, which lists the choices if they do not fit next to the flag."""
         record = super().get_help_record(ctx)
         if record is None:
             return None
         flag_and_choices, text_and_default = record
+        if not is_flag(self):
+            kind = "" if self.is_flag else flag_and_choices.partition(" ")[2]
+            return f"{self.name} {kind}".rstrip(), text_and_default
         if len(flag_and_choices) <= _LONG or " [" not in flag_and_choices:
             return record
         words, _, choices = flag_and_choices.removesuffix("]").partition(" [")
@@ -49,6 +57,11 @@ class GroupedOption(click.Option):
         if default:
             text += f"  [{default}"
         return f"{words} NAME", text
+
+
+def is_flag(option: click.Parameter) -> bool:
+    """Return whether the command line has an option, and not only a file of ``--config``."""
+    return getattr(option, "group", "") != IN_FILE
 
 
 def flag(*names: str, **attributes: Any) -> GroupedOption:
@@ -102,6 +115,17 @@ class HelpfulCommand(click.Command):
     def get_short_help_str(self, limit: int = 0) -> str:
         """Return the first sentence of the help, which is never cut: a list of commands wraps it."""
         return super().get_short_help_str(2 * WIDTH)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; an option that only files have is refused with how a file has it."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            for option in self.params:
+                if error.option_name in (*option.opts, *option.secondary_opts):
+                    text = f"{error.option_name}: write {option.name} into a file, and give --config FILE"
+                    raise click.UsageError(text, ctx) from error
+            raise
 
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """Return the flags of the help; click itself would cache those of the first context."""

@@ -15,7 +15,15 @@ from typing import Any
 
 import click
 
-from ..core import InputError, Message, Option, declared_options, plain_value, readable_name
+from ..core import (
+    IN_FILE,
+    InputError,
+    Message,
+    Option,
+    declared_options,
+    plain_value,
+    readable_name,
+)
 from ..core.jobs import check_output, named_files, reading, scratch_folder, use_scratch
 from .help import EAGER, GroupedOption, HelpfulCommand, help_all
 from .help import flag as flag  # commands import it from this module
@@ -42,7 +50,7 @@ class Output(_NamedPath):
 OUT_FILE = Output(dir_okay=False, path_type=Path)
 OUT_FOLDER = Output(path_type=Path)
 
-_CONFIG = f"{__package__}.config"
+CONFIG = f"{__package__}.config"
 """Key of a context's ``meta``: the file of ``--config``, which is not passed to the command."""
 
 PRESET = f"{__package__}.preset"
@@ -67,7 +75,11 @@ _FILES: Mapping[str, Any] = {"input": FILE, "output": OUT_FILE}
 
 
 def options_of(
-    kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[str, Any]
+    kind: Any,
+    *names: str,
+    but: Sequence[str] = (),
+    in_file: Sequence[str] = (),
+    **changed: dict[str, Any],
 ) -> Iterator[click.Option]:
     """Yield the options that the fields of a settings class declare.
 
@@ -79,12 +91,17 @@ def options_of(
         Fields to include, in this order; by default all.
     but : sequence of str
         Fields to leave out.
+    in_file : sequence of str
+        Fields that this command reads only from a file of ``--config``.
     **changed : dict
         Field to attributes of `click.Option` that this command changes.
     """
     declared = {field.name: (field, hint, option) for field, hint, option in declared_options(kind)}
     for name in names or (name for name in declared if name not in but):
-        yield _option_of(*declared[name], changed.get(name, {}))
+        attributes = changed.get(name, {})
+        if name in in_file:
+            attributes = {**attributes, "group": IN_FILE}
+        yield _option_of(*declared[name], attributes)
 
 
 _ONLY_HERE = {
@@ -158,30 +175,6 @@ def out_flag(help_text: str, **attributes: Any) -> click.Option:
         "--out",
         help=help_text,
         **{"group": "Output", "type": OUT_FOLDER, "required": True, **attributes},
-    )
-
-
-def _checked_ledger(
-    context: click.Context, parameter: click.Parameter, ledger: Path | None
-) -> Path | None:
-    """Refuse a file that is no ledger before the work."""
-    from ..evaluate import read_ledger
-
-    if ledger is not None:
-        read_ledger(ledger)
-    return ledger
-
-
-def record_flag() -> click.Option:
-    """Return the option ``--record`` of commands that measure."""
-    return flag(
-        "--record",
-        "ledger",
-        group="Output",
-        type=OUT_FILE,
-        metavar="FILE",
-        callback=_checked_ledger,
-        help="Append each figure to this CSV file, with command, date, version and what it rests on.",
     )
 
 
@@ -269,7 +262,7 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
         return
     from ..core.runs import load_config
 
-    context.meta[_CONFIG] = value
+    context.meta[CONFIG] = value
     options = load_config(value, command=context.info_name or "")
     options = {name: setting for name, setting in options.items() if setting is not None}
     parameters = {parameter.name or "": parameter for parameter in context.command.params}
@@ -355,7 +348,7 @@ def _kept(context: click.Context) -> Iterator[None]:
     names = {parameter.name for parameter in outputs}
     values = (value for name, value in context.params.items() if name not in names)
     inputs = list(named_files(*values))
-    config = context.meta.get(_CONFIG)
+    config = context.meta.get(CONFIG)
     if config is not None and b'"records"' not in config.read_bytes()[:100]:
         inputs.append(config)
     with reading(inputs):

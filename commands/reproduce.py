@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..core import InputError, Message, from_options
+from ..core import IN_FILE, InputError, Message, from_options
 from ..core.jobs import Work, network_resources
 from .encoder import fetch_missing, yes_flag
 from .ending import (
-    added_to,
     advice,
     done,
     echo,
+    end_check,
     given_options,
     quoted,
     recommended_options,
     reported_last,
     results,
 )
-from .options import PATH, argument, command, flag, options_of, out_flag, record_flag
+from .options import PATH, argument, command, flag, options_of, out_flag
 from .train import featurize
 
 
@@ -31,7 +30,7 @@ def _demo_options() -> Iterator[click.Parameter]:
 
     yield out_flag("The run folder.", required=False, default="demo-run")
     yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
-    yield flag("--seed", type=int, default=0, help="Random seed.")
+    yield flag("--seed", group=IN_FILE, type=int, default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 
 
@@ -55,7 +54,7 @@ def _trial_options() -> Iterator[click.Parameter]:
 
     yield from options_of(ImageSelection, "images")
     yield out_flag("The run folder.", required=False, default="trial")
-    yield from options_of(ImageSelection, but=("images", "only"))
+    yield from options_of(ImageSelection, but=("images", "only"), in_file=("path_column",))
     yield from options_of(
         FeaturizeSettings, "encoders", "weights", encoders={"default": ()}, weights={"default": ()}
     )
@@ -139,11 +138,8 @@ def _options() -> Iterator[click.Parameter]:
         help="imagenet, random, PATH or ENCODER=PATH; default: those of the recipe.",
     )
     yield from options_of(Scope, "test_images", "seeds", "engine")
-    yield from options_of(
-        Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "threads", "checks"
-    )
+    yield from options_of(Work, in_file=("threads",))
     yield yes_flag()
-    yield record_flag()
 
 
 @command(options=_options, first=("images", "out", "quick", "plan", "jobs"))
@@ -153,7 +149,6 @@ def reproduce(
     out: Path | None,
     weights: tuple[str, ...],
     yes: bool,
-    ledger: Path | None,
     **options: Any,
 ) -> None:
     """Run a published system, and compare published and obtained results.
@@ -168,7 +163,6 @@ def reproduce(
     from ..apps.recipes import Scope, describe_recipe, estimate_recipe, estimate_text, load_recipe
     from ..apps.recipes import reproduce as run
     from ..crossval import summary_of
-    from ..evaluate import append_figures
 
     recipe = load_recipe(name)
     if options["all_variants"]:
@@ -190,16 +184,13 @@ def reproduce(
     result, failed = reported_last(
         lambda: run(name, images, out=out, weights=weights, scope=scope, work=work)
     )
+    end_check(work, unchanged=False)
     if not result.merged:
         done([], then=Message("the other shards, then the same command without {shard}"))
         return
     echo(*result.banners)
     results(summary_of(result.protocols, out))
     echo(*(f"\n{table.text()}" for table in result.published), lines=True)
-    if ledger is not None:
-        panels = [replace(run.panel, folder=run.folder) for run in result.protocols if run.panel]
-        system = " ".join([recipe.name, *scope.encoders])
-        added_to(ledger, append_figures(ledger, panels, system=f"{system}:"))
     if failed is not None:
         raise failed
     done([*result.pictures, result.folder / "report.html"])

@@ -107,29 +107,3 @@ def map_(
         if settings.labels:
             then.append(f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}")
         done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")
-
-
-def _contributions_options() -> Iterator[click.Parameter]:
-    yield argument("model", type=PATH, metavar="MODEL|RUN")
-    yield argument("fields", type=PATH, metavar="FIELDS")
-    yield flag(
-        "--features",
-        group="Input",
-        required=True,
-        type=PATH,
-        help="The feature file of the fields.",
-    )
-    yield out_flag("Folder for a table, and a file for QuPath for each slide.")
-
-
-@slides.command(options=_contributions_options)
-def contributions(model: Path, fields: Path, features: Path, out: Path) -> None:
-    """Show which fields carry the answer of a linear model of slides, which were pooled by their mean.
-
-    \b
-    Example: bchisto slides contributions run fields \\
-        --features study/features/resnet50-0.5-400.h5 --out why
-    """
-    from ..apps import slides as app
-
-    done(app.contributions(model, fields, features=features, out=out))

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import click
 
 from ..core import Message, Writer
+from .help import is_flag
 
 
 def in_flags(command: click.Command, *others: click.Command) -> Writer:
@@ -59,7 +60,12 @@ def option_words(option: click.Option, values: Iterable[str]) -> list[str]:
 
 
 def _typed(option: click.Option, value: str) -> str:
-    """Return an option with its value as one types them; without a value, only the flag."""
+    """Return an option with its value as one types them, or writes them into a file; without a value, only the name."""
+    if not is_flag(option):
+        if not value:
+            return str(option.name)
+        setting = value.lower() if option.is_flag else value
+        return f"{option.name}: {setting} in a file of options"
     if option.is_flag and value == "False":
         # without a flag for False there is nothing to type
         return next(iter(option.secondary_opts), f"{option.name} False")

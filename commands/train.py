@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import InputError, Message, counted, from_options
+from ..core import IN_FILE, InputError, Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import (
@@ -27,7 +27,6 @@ from .ending import (
 from .options import (
     OUT_FILE,
     PATH,
-    Group,
     Offered,
     argument,
     command,
@@ -42,16 +41,11 @@ if TYPE_CHECKING:
     from ..featurize import Embeddings
 
 
-@click.group(cls=Group)
-def features() -> None:
-    """Export features, or show what a file of embeddings holds."""
-
-
-def _export_options() -> Iterator[click.Parameter]:
+def _features_options() -> Iterator[click.Parameter]:
     from ..featurize import POOLS
 
     yield argument("source", type=PATH)
-    yield out_flag("An .npz file.", type=OUT_FILE)
+    yield out_flag("Write them into this .npz file.", type=OUT_FILE, required=False)
     yield flag(
         "--by",
         group="Features",
@@ -67,18 +61,24 @@ def _export_options() -> Iterator[click.Parameter]:
     yield flag("--overwrite", group="Output", is_flag=True, help="Replace an existing file.")
 
 
-@features.command(options=_export_options)
-def export(source: Path, out: Path, by: str | None, pool: str | None, overwrite: bool) -> None:
-    """Write the features of SOURCE, a feature file or embeddings of any format, into an .npz file.
+@command(options=_features_options)
+def features(
+    source: Path, out: Path | None, by: str | None, pool: str | None, overwrite: bool
+) -> None:
+    """Show what SOURCE, a feature file or embeddings of any format, holds, or write it into an .npz file.
 
     \b
-    Example: bchisto features export run/features/resnet50-0.5-400.h5 \\
-        --out resnet50.npz
-    Example: bchisto features export run/features/resnet50-0.5-400.h5 \\
+    Example: bchisto features features_uni_v1
+    Example: bchisto features run/features/resnet50-0.5-400.h5 \\
         --by wsi --out slides.npz
     """
-    from ..featurize import export_features
+    from ..featurize import export_features, read_embeddings
 
+    if out is None:
+        if by is not None or pool is not None:
+            raise InputError(Message("{by} and {pool} change what {out:FILE} writes; give it too"))
+        _show(read_embeddings(source))
+        return
     embeddings = export_features(source, out, by=by, pool=pool, overwrite=overwrite)
     echo(_summary(embeddings))
     then = f"bchisto boost --out RUN --features {quoted(out)}"
@@ -87,18 +87,10 @@ def export(source: Path, out: Path, by: str | None, pool: str | None, overwrite:
     done([out], then=then)
 
 
-@features.command()
-@click.argument("source", type=PATH)
-def show(source: Path) -> None:
-    """Show what SOURCE holds: images, number of features, labels, encoder.
-
-    \b
-    Example: bchisto features show features_uni_v1
-    """
+def _show(embeddings: Embeddings) -> None:
+    """Print what a file of embeddings holds: images, number of features, labels, encoder."""
     from ..encoders import card_of
-    from ..featurize import read_embeddings
 
-    embeddings = read_embeddings(source)
     echo(_summary(embeddings))
     card = card_of(embeddings.facts)
     for name, value in embeddings.facts.items():
@@ -140,7 +132,7 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(ImageSelection)
     yield out_flag("The run folder.")
     yield preset_option(", which is also the default.")
-    yield from options_of(FeaturizeSettings)
+    yield from options_of(FeaturizeSettings, in_file=("stain_fallback",))
     yield from options_of(Work, but=("threads",))
     yield yes_flag()
 
@@ -185,7 +177,7 @@ def featurize(
     )
     then = "label images of two classes or more, then this command again"
     if not result.trainable and "wsi" in facts_of(selection.read()).columns:  # fields of slides
-        then = f"bchisto features export {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
+        then = f"bchisto features {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
     files = len([*stores[0].parent.glob("*.h5")])
     labelling = to_label(selection.table(), quoted(out), files=files)
     if result.trainable:
@@ -200,6 +192,20 @@ def featurize(
     done(stores, then=[then, *labelling], failures=failures, listed=listed)
 
 
+_OF_TABLES = (
+    "dataset",
+    "context",
+    "lesions",
+    "label_from",
+    "path_column",
+    "label_column",
+    "group_column",
+    "mpp",
+    "only",
+)
+"""How images are read that `bchisto data check --table` can write into a table, which needs no option."""
+
+
 def _finetune_options() -> Iterator[click.Parameter]:
     from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
@@ -207,16 +213,18 @@ def _finetune_options() -> Iterator[click.Parameter]:
 
     yield from options_of(ImageSelection, "images")
     yield out_flag("The run folder.")
-    yield from options_of(FoldChoice, folds={"default": ("10",)})
+    yield from options_of(FoldChoice, in_file=("repeats", "group_by"), folds={"default": ("10",)})
     yield from options_of(FinetuneSettings)
     yield flag(
         "--tensorboard",
+        group=IN_FILE,
         is_flag=True,
         help="Also write curves, weights and the graph for TensorBoard.",
     )
-    yield from options_of(TwoClassView)
-    yield from options_of(ImageSelection, but=("images",))
-    yield from options_of(Work)
+    by_evaluate = ("rule", "thresholds", "sensitivities", "prevalences")
+    yield from options_of(TwoClassView, in_file=by_evaluate)
+    yield from options_of(ImageSelection, but=("images",), in_file=_OF_TABLES)
+    yield from options_of(Work, in_file=("threads",))
 
 
 @command(options=_finetune_options, first=("images", "out", "network", "folds", "epochs"))
@@ -232,16 +240,18 @@ def finetune(out: Path, **options: Any) -> None:
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
 
+    work = from_options(Work, options)
     print_results(
         lambda: run(
             from_options(ImageSelection, options),
             out=out,
             settings=from_options(FinetuneSettings, options),
             folds=from_options(FoldChoice, options),
-            work=from_options(Work, options),
+            work=work,
             view=from_options(TwoClassView, options),
             tensorboard=options["tensorboard"],
         ),
+        work=work,
         shown=out / "report.html",
         then=lambda model: f"bchisto evaluate {quoted(out)} --out {quoted(out / 'evaluation')}",
         listed=out / "finetune" / "failures.csv",
@@ -262,7 +272,7 @@ def _boost_options() -> Iterator[click.Parameter]:
     )
     yield from options_of(FeatureChoice, "classes")
     yield from options_of(BoostSettings, "seed")
-    yield from options_of(TwoClassView)
+    yield from options_of(TwoClassView, in_file=("rule", "prevalences"))
     yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "checks")
 
 
@@ -277,15 +287,17 @@ def boost(out: Path, **options: Any) -> None:
     from ..data import FoldChoice
     from ..evaluate import TwoClassView
 
+    work = from_options(Work, options)
     print_results(
         lambda: train(
             out=out,
             features=from_options(FeatureChoice, options),
             settings=from_options(BoostSettings, options),
             folds=from_options(FoldChoice, options),
-            work=from_options(Work, options),
+            work=work,
             view=from_options(TwoClassView, options),
         ),
+        work=work,
         shown=out / "report.html",
         then=lambda model: _prediction(out, model),
     )

@@ -10,7 +10,7 @@ import click
 
 from ..core import InputError, Message, OutputError, counted, from_options, plain_value
 from ..core.jobs import NOTHING_NEW, Work
-from .ending import added_to, done, echo, end_check, quoted, reported_last, results
+from .ending import done, echo, end_check, quoted, reported_last, results
 from .options import (
     OUT_FILE,
     OUT_FOLDER,
@@ -22,7 +22,6 @@ from .options import (
     images_of,
     options_of,
     out_flag,
-    record_flag,
     weights_flag,
 )
 
@@ -32,13 +31,22 @@ def _explain_options() -> Iterator[click.Parameter]:
 
     yield from bundle_options()
     yield from options_of(ExplainSettings, method={"multiple": True, "required": False})
+    yield flag(
+        "--fields",
+        group="Input",
+        type=PATH,
+        help="In place of images: the folder of slides cut, for a model of slides.",
+    )
+    yield flag("--features", group="Input", type=PATH, help="The feature file of --fields.")
     yield out_flag("Folder to write into.")
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "checks")
 
 
 @command(options=_explain_options, first=("images", "out", "method", "target"))
 def explain(model: Path, **options: Any) -> None:
-    """Explain predictions with heat maps.
+    """Explain predictions with heat maps; of a model of slides, by what each field adds.
+
+    A model of slides is a linear one, of features that were pooled by their mean.
 
     \b
     Example: bchisto explain run --images new --target malignant --out why
@@ -46,6 +54,15 @@ def explain(model: Path, **options: Any) -> None:
     from ..apps.explain import ExplainSettings, default_method, settings_of
     from ..apps.explain import explain as run
 
+    of_slides = (options["fields"], options["features"])
+    if any(of_slides):
+        if not all(of_slides) or images_of(options) or options["method"]:
+            raise InputError(Message("give {fields} with {features}, without {images} or {method}"))
+        from ..apps.slides import contributions
+
+        fields, features = of_slides
+        done(contributions(model, fields, features=features, out=options["out"]))
+        return
     methods = options["method"] or (default_method(model),)
     settings = settings_of(methods, from_options(ExplainSettings, options, method=methods))
     work = from_options(Work, options)
@@ -188,7 +205,7 @@ def _evaluate_options() -> Iterator[click.Parameter]:
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
     yield out_flag("Folder for metrics and report.")
-    yield from options_of(TwoClassView)
+    yield from options_of(TwoClassView, in_file=("rule",))
     yield flag(
         "--bootstrap",
         type=int,
@@ -209,7 +226,6 @@ def _evaluate_options() -> Iterator[click.Parameter]:
     yield flag(
         "--overwrite", group="Output", is_flag=True, help="Replace an evaluation that is there."
     )
-    yield record_flag()
     yield from options_of(Work, "checks")
 
 
@@ -218,7 +234,6 @@ def evaluate(
     sources: tuple[Path, ...],
     out: Path,
     overwrite: bool,
-    ledger: Path | None,
     checks: bool,
     **options: Any,
 ) -> None:
@@ -228,7 +243,7 @@ def evaluate(
     Example: bchisto evaluate run predictions.csv --out evaluation \\
         --positive malignant
     """
-    from ..evaluate import Aggregation, TableChoice, TwoClassView, append_figures
+    from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate.report import (
         RecordedEvaluation,
         comparison_lines,
@@ -263,16 +278,14 @@ def evaluate(
         results(wrapped(text))
     if len(panels) > 1:
         results(overview(panels, result["comparisons"]))
-        notes = warnings(panels, result["notes"])
+        notes = warnings(panels, evaluation.notes)
     else:
         ((name, metrics),) = result["tables"].items()
         results(headline(name, metrics))
-        notes = result["notes"]
+        notes = evaluation.notes
     echo(*comparison_lines(result, panels))
     for note in notes:
         echo(*wrapped(note), err=True)
-    if ledger is not None:
-        added_to(ledger, append_figures(ledger, panels, result["comparisons"]))
     if failed is not None:
         raise failed
     done(recorded.outputs)

@@ -203,6 +203,12 @@ class Message(str):
         remedies = [remedy for remedy in content.remedies if reader.can_follow(remedy)]
         return Message(self.template, *values, remedies=remedies, parameters=frozenset(parameters))
 
+    def public(self) -> Message:
+        """Return the message without the names of images and patients."""
+        template, values, remedies, parameters = self.content
+        shown = [public(_parts_of(value)) for value in values]
+        return Message(template, *shown, remedies=remedies, parameters=parameters)
+
 
 def written(text: str, write: Write) -> str:
     """Return a text; if it is a `Message`, with its parameters written by `write`."""
@@ -221,11 +227,9 @@ def public(text: str) -> str:
     """
     if isinstance(text, Names):
         return ""
-    if not isinstance(text, Message):
-        return text
-    template, values, remedies, parameters = text.content
-    shown = [public(_parts_of(value)) for value in values]
-    return Message(template, *shown, remedies=remedies, parameters=parameters)
+    if isinstance(text, Message):
+        return text.public()
+    return text
 
 
 def limited(text: str, parameters: Collection[str]) -> str:

@@ -69,6 +69,9 @@ Parsed: TypeAlias = Converted[Many[V | str], tuple[V, ...]]
 
 _KEY = "option"
 
+IN_FILE = "Only in a file of options"
+"""Group of options that few need: no command takes them as a flag, but Python and the file of ``--config`` do."""
+
 GROUPS = (
     "Input",
     "Features",
@@ -78,6 +81,7 @@ GROUPS = (
     "Output",
     "Particular data sets",
     "Advanced",
+    IN_FILE,
 )
 """Groups of options, in the order of ``--help``."""
 
@@ -185,6 +189,8 @@ def _whole_number(value: Any) -> int | None:
 
 def _plainly_converted(value: Any, name: str, kind: Any) -> Any:
     """Convert a value to a path, a text, a number or a boolean; numbers of NumPy are taken, too."""
+    if kind is Path and isinstance(value, Path):
+        return value
     if kind in (Path, str) and isinstance(value, (str, os.PathLike)):
         text = os.fspath(value)
         if text or kind is str:  # an empty path would be the working folder

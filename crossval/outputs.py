@@ -8,19 +8,19 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import html_lines, public
+from ..core import Banner, Kind, html_lines, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
 from ..data import unit_names
 from ..evaluate import (
-    NOTHING_LEARNT,
     SCHEMA,
     Panel,
     PaperTable,
     PredictionTable,
     answers_by_fold,
     as_json,
+    choice_in_run,
     compare_pairs,
     constant_folds,
     metrics_of,
@@ -30,6 +30,7 @@ from ..evaluate import (
     shrunk_temperature,
     unsure_rule,
     variance_split,
+    with_choice,
     write_predictions,
 )
 from ..evaluate.report import (
@@ -89,7 +90,7 @@ class CrossValidation:
     finished : bool
         Whether all models are trained. A shard trains its part; a call without a shard trains the others and writes
         the outputs.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader must see.
     panel : Panel or None
         Predictions of images with their metrics; None until all is finished, or if no images were tested.
@@ -108,7 +109,7 @@ class CrossValidation:
     models: int
     unit: str
     finished: bool
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     panel: Panel | None = field(default=None, repr=False)
     failures: tuple[tuple[str, str], ...] = ()
     assembled: bool = False
@@ -155,12 +156,13 @@ class CrossValidation:
 
 
 def chosen_anew(results: Sequence[CrossValidation]) -> list[CrossValidation]:
-    """Return results with the choice of the best of their run, which the last training has written."""
+    """Return results with the choice of the best of their run, as the last training has left it."""
     renewed = []
     for result in results:
         panel = result.panel
         if panel is not None:
-            panel = replace(panel, metrics=read_facts(result.folder / "predictions.csv").metrics)
+            choice = choice_in_run(result.folder / "predictions.csv")
+            panel = replace(panel, metrics=with_choice(panel.metrics, choice))
         renewed.append(replace(result, panel=panel))
     return renewed
 
@@ -305,12 +307,18 @@ class Outputs:
                 pictured = choose_samples(panels[0].table, self.picture)
                 panels[0] = replace(panels[0], samples=pictured)
             title = f"bchisto {self.training.command}: {folder.name}"
-            write_report(folder / "report.html", title=title, panels=panels, banners=result.banners)
+            write_report(
+                folder / "report.html",
+                title=title,
+                panels=panels,
+                banners=result.banners,
+                of_run="../../report.html",
+            )
         return replace(result, assembled=True, unreported=tuple(failed))
 
     def _with_warning(self, result: CrossValidation) -> CrossValidation:
         """Add the banner of folds whose images all get the same probabilities, unless one says so already."""
-        if not self.tables or any(NOTHING_LEARNT in banner for banner in result.banners):
+        if not self.tables or any(banner.kind == Kind.NOTHING_LEARNT for banner in result.banners):
             return result
         warning = constant_folds(self.tables[0])
         if warning is None:
@@ -382,7 +390,7 @@ class Outputs:
             "settings": self.settings,
             "protocol": result.protocol,
             "classes": images.classes,
-            "banners": result.banners,
+            "banners": [banner.json() for banner in result.banners],
             "folds": plan.name,
             "fold_warnings": list(map(public, plan.warnings)),
             "images_sha256": images.digest,

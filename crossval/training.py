@@ -22,9 +22,8 @@ from ..core import (
     Message,
     ReportError,
     SettingsConflictError,
+    as_banner,
     by_key,
-    limited,
-    public,
 )
 from ..core.formats import Floats, read_rows
 from ..core.jobs import Computation, Share, Work, compute_all, set_aside
@@ -331,7 +330,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             return False
         names = ["model.bchisto", "model-card.md", "report.html", *self.tables]
         if any(self.plan.images(fold, "test") for fold in self.plan.folds):
-            names += ["predictions.csv", "../../report.html"]
+            names += ["predictions.csv", "../../choice.json", "../../report.html"]
         return all((self.folder / name).is_file() for name in names)
 
     def write(self, kept: Sequence[Any], made: Sequence[Any]) -> CrossValidation:
@@ -381,7 +380,7 @@ class Training(Computation[Any, Any, Any, CrossValidation]):
             unit=self.unit,
             finished=finished,
             banners=tuple(
-                limited(public(text), ())
+                as_banner(text).public().limited(())
                 for text in (*self.notes, *unknown, *chosen_notes, *self.plan.warnings)
             ),
             failures=self.images.failures,
@@ -468,7 +467,7 @@ def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> li
     made = {result.folder: result.panel for result in results if result.panel is not None}
     if made:
         with reporting(run / "report.html", failed):
-            write_run_report(run, images=images, made=made, failed=failed)
+            write_run_report(run, images=images, made=made)
         results = chosen_anew(results)
     if failed:
         folders = ", ".join(str(result.folder) for result in results if result.assembled)

@@ -28,7 +28,7 @@ from .folds.folds import FoldChoice, dataset_plan, fold_plan, read_splits, write
 from .folds.plans import FoldPlan, split_groups, unknown_groups
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
-from .frames import Frame, Image, image_files, image_paths, temporary_folder, with_files
+from .frames import Frame, Image, image_paths, image_records, with_files
 from .images import ImageFiles, is_blank, with_headers
 from .images.content import (
     UniqueImages,
@@ -67,7 +67,6 @@ from .selection import (
     OpenedImages,
     check_headers,
     read_dataset,
-    shown_path,
 )
 from .synthetic import make_bach, make_tissue
 from .walk import SYSTEM, list_images, walk_files

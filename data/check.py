@@ -20,9 +20,9 @@ from .images import (
     header_findings,
     headers_of,
     pixel_findings,
-    sign_findings,
 )
 from .layouts import find_layout
+from .signs import sign_findings
 
 _LOOKED = 100
 """Number of images, or up to twice as many, whose pixels are read if there is no other reason to read all."""

@@ -323,7 +323,7 @@ def _joining(first: str, second: str, why: str, names: set[str]) -> Message:
     common = re.match(r"(\w[\w -]+\w).*\n\1", f"{first}\n{second}", re.IGNORECASE)
     others = names - {first, second}
     if common and common[1].casefold() not in map(str.casefold, others):
-        texts = sorted(others | {common[1]}, key=len, reverse=True)
+        texts = sorted({*others, common[1]}, key=lambda name: (-len(name), name))
         text = "{label_from:{}} (of a table with {label_column}, and of folders {group_from}) joins them as {}"
         pattern = f"(?i)(?:^|/)({'|'.join(map(re.escape, texts))})"
         cures.append(Message(text, pattern, common[1]))

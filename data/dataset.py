@@ -14,23 +14,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import InputError, Message
-from ..core.formats import PART, ImageHeader, as_frame, read_json, unit_named
+from ..core import Banner, InputError, Kind, Message
+from ..core.formats import PART, ImageHeader, Pixels, as_frame, read_json, unit_named
 from ..core.jobs import write_json
 from .classes import spell_labels
 from .findings import Finding, has_errors, raise_errors
 
-SYNTHETIC_BANNER = (
-    "SYNTHETIC IMAGES: generated tissue, made to try the software; "
-    "the results mean nothing for medicine."
+SYNTHETIC_BANNER = Banner(
+    Kind.SYNTHETIC,
+    "generated tissue, made to try the software; the results mean nothing for medicine.",
 )
 """First line of every output about synthetic images."""
 
 SYNTHETIC_MARK = "bchisto-synthetic.json"
 """File that `make_bach` writes next to synthetic images, so that reports do not mistake them for real ones."""
-
-FRAME_FOLDER = "bchisto-frame-"
-"""How the name of a temporary folder begins that holds a data frame as a manifest."""
 
 IMAGE_SUFFIXES = frozenset(
     {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".dcm", ".dicom"}
@@ -68,7 +65,7 @@ class ImageRecord:
     image_id : str
         The file name with extension for published layouts, otherwise the POSIX path relative to the root.
     path : Path
-        The file.
+        The file; the name of an array or a picture.
     label : str or None
         The class, in the dataset's own spelling; None if unknown.
     group : str or None
@@ -92,6 +89,8 @@ class ImageRecord:
         Line in the manifest; 0 without a manifest.
     header : ImageHeader or None
         What the file states, once it was read, see `scaled_by`.
+    pixels : ndarray of uint8, shape (height, width, 3), or None
+        Of an array or a picture in place of a file.
     """
 
     image_id: str
@@ -108,6 +107,12 @@ class ImageRecord:
     columns: tuple[tuple[str, str], ...] = ()
     line: int = 0
     header: ImageHeader | None = None
+    pixels: Pixels | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def called(self) -> str:
+        """What messages call the image: as a caller names it, else its path."""
+        return self.image_id if self.source == "given" else str(self.path)
 
     @property
     def label_text(self) -> str:
@@ -309,27 +314,22 @@ class DatasetFacts:
         column = max(shared, key=shared.__getitem__, default="")
         return unit_named(column) if shared.get(column) else ""
 
-    def chosen_notes(self, images: Collection[str]) -> tuple[str, ...]:
+    def chosen_notes(self, images: Collection[str]) -> tuple[Banner, ...]:
         """Return a warning if some of these images were not drawn, but chosen by what a model or their features say."""
         marks = self.columns.get(CHOSEN, {})
         chosen = sum(drawn_or_not(marks.get(image, "")) == NOT_DRAWN for image in images)
         if chosen == 0:
             return ()
         text = (
-            "CHOSEN IMAGES: {} of {} images were labelled because a model doubted them or they are unlike others "
+            "{} of {} images were labelled because a model doubted them or they are unlike others "
             "(column chosen), so figures of all are not those of new images; {evaluate.by:chosen} shows those that "
             "were drawn at random"
         )
-        return (Message(text, chosen, len(images)),)
+        return (Banner(Kind.CHOSEN, Message(text, chosen, len(images)), chosen=chosen),)
 
     def used(self, images: int) -> dict[str, int | None]:
         """Return `flow` with the number of images that a protocol uses for training or test."""
         return {**NO_FLOW, **self.flow, "used": images}
-
-
-def is_frame(path: Path) -> bool:
-    """Return whether a manifest is a data frame that was written for its readers."""
-    return path.parent.name.startswith(FRAME_FOLDER)
 
 
 def drawn_or_not(mark: str) -> str:

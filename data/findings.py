@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..core import InputError, Message, by_key, few, readable_name
+from ..core import Banner, InputError, Kind, Message, by_key, few, readable_name
 
 _log = logging.getLogger(__name__)
 
@@ -171,11 +171,9 @@ def warn_left_out(failures: Mapping[str, str], logged: Container[str] = ()) -> N
         _log.warning("left out: %d further images", len(reasons) - _LINES)
 
 
-def mixes_patients(warnings: Iterable[str]) -> bool:
-    """Return whether warnings of a protocol say that patients were, or may have been, in training and test sets."""
-    signs = (
-        "PATIENTS UNKNOWN",
-        "images name no patient or slide",
-        "image-level folds on grouped data",
-    )
-    return any(sign in warning for warning in warnings for sign in signs)
+MIXED = frozenset({Kind.PATIENTS_MIXED, Kind.PATIENTS_PARTLY_UNKNOWN, Kind.PATIENTS_UNKNOWN})
+
+
+def mixes_patients(banners: Iterable[Banner]) -> bool:
+    """Return whether patients were, or may have been, in both training and test sets."""
+    return any(banner.kind in MIXED for banner in banners)

@@ -1,17 +1,14 @@
-"""Data frames, arrays and pictures in place of files: they are written for readers of files.
+"""Data frames, arrays and pictures in place of files: rows and pixels stay in memory.
 
-Errors then name rows of a frame, and the position of an image.
+Errors name rows of a frame, and the position of an image.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import logging
 import os
-import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,13 +28,12 @@ from ..core import (
     few,
     items_of,
     message_of,
-    output_error,
     reworded,
 )
-from ..core.formats import FOLD, Pixels
+from ..core.formats import FOLD, FramePath, Pixels
 from ..core.jobs import atomic_output, ensure_folder, is_set_aside
-from .dataset import FRAME_FOLDER, ImageRecord
-from .images import save_image
+from .dataset import ImageRecord
+from .images import given_record
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -60,13 +56,13 @@ _log = logging.getLogger(__name__)
 def with_files(
     sources: Any, folder: Path, notes: dict[str, None]
 ) -> Iterator[tuple[list[Path], dict[Path, str]]]:
-    """Give sources in which each data frame is a file, in `folder` by its position, or in ``frames`` by its name.
+    """Give sources in which each data frame has a copy, in `folder` by its position, or in ``frames`` by its name.
 
     With them, the names of those files that a mapping names, or whose folder it names.
 
     A frame without folds is logged, and noted.
 
-    After an error none of the files that are new is left, and it names the frame, and a row by its index.
+    After an error none of the copies that are new is left, and it names the frame, and a row by its index.
 
     Parameters
     ----------
@@ -103,16 +99,22 @@ def with_files(
                 undo.callback(path.unlink, missing_ok=True)
             with atomic_output(path) as temporary:
                 source.to_csv(temporary, index=False)
-            undo.enter_context(reworded(functools.partial(_of_frame, path, source.index)))
-            given.append(path)
+            rename = functools.partial(_as_frame, path)
+            undo.enter_context(reworded(rename))
+            given.append(FramePath.of(source, path))
         if not given:
             raise InputError(Message("{sources}: give at least one table"))
         yield given, names
         undo.pop_all()
 
 
+def _as_frame(path: Path, text: str) -> str:
+    """Return a message in which a data frame goes by its name, since its copy is gone."""
+    return text.replace(str(path), path.stem)
+
+
 def _paths_of(sources: Any, folder: Path) -> Iterator[tuple[Path, Any]]:
-    """Yield each source with the path of its file, if it is a data frame; refuse what no file can be named."""
+    """Yield each source with the path of its copy, if it is a data frame; refuse what no file can be named."""
     if not isinstance(sources, Mapping):
         for number, source in enumerate(items_of(sources), start=1):
             yield folder / f"frame-{number}.csv", source
@@ -132,71 +134,28 @@ def _tables_in(source: Path, name: str) -> dict[Path, str]:
     return {path: f"{name} {path.parent.name}" for path in files}
 
 
-def _of_frame(path: Path, index: Any, text: str) -> str:
-    """Return a message about a file as one about the data frame in it: lines become rows by their index."""
-
-    def row(line: re.Match[str]) -> str:
-        return f"row {index[int(line[1]) - 2]}"
-
-    if path.read_bytes().count(b"\n") == len(index) + 1:  # no cell has several lines
-        text = re.sub(rf"(?<={re.escape(str(path))}):(?=\d)", ", in line ", text)
-        text = re.sub(r"(?<=\bin )line (\d+)", row, text)
-    return text.replace(str(path), path.stem)
-
-
-def frame_file(images: Any) -> Any:
-    """Return a data frame as a manifest that is removed when the program ends; anything else as it is."""
-    if not hasattr(images, "to_csv"):
-        return images
-    folder = temporary_folder(FRAME_FOLDER)
-    atexit.register(folder.cleanup)
-    return _manifest_in(Path(folder.name), images)
+def image_path(images: Any) -> Any:
+    """Return a data frame as the path of its rows; anything else as it is."""
+    if hasattr(images, "to_csv"):
+        return FramePath.of(images)
+    return images
 
 
 def image_paths(images: Many[PathInput | Frame]) -> tuple[Path, ...]:
-    """Return paths, also those of data frames, see `frame_file`."""
-    files = list(map(frame_file, items_of(images)))
+    """Return paths, also of data frames, see `FramePath`."""
+    files = list(map(image_path, items_of(images)))
     paths: tuple[Path, ...] = converted(files, "images", tuple[Path, ...])
     return paths
 
 
-def _manifest_in(folder: Path, frame: Frame) -> Path:
-    """Write a data frame as a manifest to a folder."""
-    path = folder / "data frame.csv"
-    with atomic_output(path) as temporary:
-        frame.to_csv(temporary, index=False)
-    return path
-
-
-def temporary_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that is removed after its block.
-
-    Raises
-    ------
-    OutputError
-        None can be made.
-    """
-    try:
-        return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise output_error(error, "no temporary folder can be made (TMPDIR)") from error
-
-
-def _present(path: Path) -> Path:
-    """Return a path that is there; others are refused."""
-    if not os.path.exists(path):  # noqa: PTH110 - of any text, also one that is too long for a name
-        raise MissingInputError("{}: no such image, folder or manifest; check {images}", path)
-    return path
-
-
-@contextlib.contextmanager
-def image_files(
+def image_records(
     images: Many[Image],
     of_paths: Callable[[list[Path]], Iterable[ImageRecord]],
-    failures: dict[str, str] | None = None,
+    *,
     names: Many[TextInput] | None = None,
-) -> Iterator[list[ImageRecord]]:
-    """Give the records of images, of which arrays and pictures are files in this block: ``array0``, by its position.
+    skip_errors: bool = False,
+) -> tuple[list[ImageRecord], dict[str, str]]:
+    """Return the records of images; arrays and pictures are ``array0`` and so on, by their position.
 
     Parameters
     ----------
@@ -204,18 +163,23 @@ def image_files(
         An array of shape (n, height, width, 3) is n images, a data frame a manifest.
     of_paths : callable
         Returns the records of paths.
-    failures : dict of str to str, optional
-        Gets the arrays and pictures that cannot be used, and paths that are not there, with the reason, and has places
-        for what fails in this block; afterwards it is in the order of the images. Neither these
-        reasons nor errors name the folder of the files.
     names : sequence of str, optional
-        What to call the images, in records, errors and `failures`, in place of ``array0`` and of paths. They are never
-        used as paths.
+        What to call the images, in records and errors, in place of ``array0`` and of paths. They are never used as
+        paths.
+    skip_errors : bool
+        Leave out arrays and pictures that cannot be used, and paths that are not there.
+
+    Returns
+    -------
+    list of ImageRecord
+    dict of str to str
+        What is left out, with the reason, and an empty text for the id and the path of each record, in the order of the
+        images: a place for what fails later.
 
     Raises
     ------
     RefusedImageError
-        An array or picture cannot be used, and there is no `failures`.
+        An array or picture cannot be used.
     MissingInputError
         There is no such file.
     InputError
@@ -228,68 +192,49 @@ def image_files(
         raise InputError(Message("{images}: there is none; give files or arrays"))
     texts = _checked_names(names, len(sources))
     records: list[ImageRecord] = []
-    with temporary_folder("bchisto-") as folder:
-        prefix = f"{folder}{os.sep}"
-        path_of: dict[str, str] = {}
-
-        def renamed(text: str, name: str = "") -> str:
-            return _with_names(text, path_of, name).replace(prefix, "")
-
-        with reworded(renamed):
-            for number, (image, name) in enumerate(zip(sources, texts, strict=True)):
-                path = Path(folder, f"array{number}")
-                is_file = not (isinstance(image, np.ndarray) or hasattr(image, "getbands"))
-                if is_file:
-                    path = _path_of(image, Path(folder, f"{FRAME_FOLDER}{number}"))
-                if name:
-                    path_of[name] = str(path)
-                try:
-                    if is_file:
-                        batch = _in_rows(of_paths([_present(path)]), image)
-                    else:
-                        batch = [save_image(image, path)]
-                except (ImageError, MissingInputError) as error:
-                    if failures is None:
-                        raise
-                    failures[renamed(str(path), name)] = message_of(error)
-                    continue
-                if name:
-                    batch = [_named_record(batch, path, name)]
-                    path_of[name] = str(batch[0].path)
-                records += batch
-                if failures is not None:
-                    _keep_places(batch, failures)
-            yield records
-        if failures:
-            reasons = {name: renamed(text, name) for name, text in failures.items() if text}
-            failures.clear()
-            failures |= reasons
+    reasons: dict[str, str] = {}
+    for number, (image, name) in enumerate(zip(sources, texts, strict=True)):
+        called = name or f"array{number}"
+        try:
+            if isinstance(image, np.ndarray) or hasattr(image, "getbands"):
+                batch = [given_record(image, called)]
+            else:
+                path = _checked_path(image)
+                called = name or str(path)
+                batch = _records_of(path, called, of_paths)
+        except (ImageError, MissingInputError) as error:
+            if not skip_errors:
+                raise
+            reasons[called] = message_of(error)
+            continue
+        if hasattr(image, "to_csv") and len(batch) < len(image):
+            text = "{images}: the {} rows of the data frame are of {} images; give a row for each image"
+            raise InputError(text, len(image), len(batch))
+        if name:
+            batch = [_named_record(batch, image, name)]
+        for record in batch:
+            # other files may have its id
+            reasons |= dict.fromkeys({record.image_id, str(record.path)} - reasons.keys(), "")
+        records += batch
+    return records, reasons
 
 
-def _in_rows(records: Iterable[ImageRecord], source: Any) -> list[ImageRecord]:
-    """Return the records of a folder or manifest, in its order; refuse a data frame with several rows of an image."""
-    ordered = sorted(records, key=lambda record: record.line)
-    if hasattr(source, "to_csv") and len(ordered) < len(source):
-        text = "{images}: the {} rows of the data frame are of {} images; give a row for each image"
-        raise InputError(text, len(source), len(ordered))
-    return ordered
-
-
-def _keep_places(records: Iterable[ImageRecord], failures: dict[str, str]) -> None:
-    """Keep the place of what may fail later, by its id, or by its path if other files have this id."""
-    for record in records:
-        failures.setdefault(record.image_id, "")
-        failures.setdefault(str(record.path), "")
-
-
-def _path_of(image: Any, folder: Path) -> Path:
-    """Return a path, that of a data frame in a folder, which is made."""
-    if hasattr(image, "to_csv"):
-        ensure_folder(folder)
-        return _manifest_in(folder, image)
+def _checked_path(image: Any) -> Path:
+    """Return a path, also of a data frame."""
     if isinstance(image, bytes):
         raise InputError(Message("{images}: bytes; give PIL.Image.open(io.BytesIO(...)) of them"))
-    return converted(image, "images", Path)
+    path: Path = converted(image_path(image), "images", Path)
+    return path
+
+
+def _records_of(
+    path: Path, called: str, of_paths: Callable[[list[Path]], Iterable[ImageRecord]]
+) -> list[ImageRecord]:
+    """Return the records of a file, or of a folder or manifest in its order; refuse a path that is not there."""
+    # also of a text that is too long for a name
+    if not isinstance(path, FramePath) and not os.path.exists(path):  # noqa: PTH110
+        raise MissingInputError("{}: no such image, folder or manifest; check {images}", called)
+    return sorted(of_paths([path]), key=lambda record: record.line)
 
 
 def _checked_names(names: Many[TextInput] | None, count: int) -> Sequence[str]:
@@ -305,21 +250,10 @@ def _checked_names(names: Many[TextInput] | None, count: int) -> Sequence[str]:
     return texts
 
 
-def _named_record(records: list[ImageRecord], path: Path, name: str) -> ImageRecord:
-    """Return the record of a file by the name that the caller gives it."""
+def _named_record(records: list[ImageRecord], image: Any, name: str) -> ImageRecord:
+    """Return the record of an image by the name that the caller gives it."""
     if len(records) != 1:
         raise InputError(
-            "{images}: {} holds {} images, and `names` name single ones", path, len(records)
+            "{images}: {} holds {} images, and `names` name single ones", image, len(records)
         )
     return replace(records[0], image_id=name, source="given")
-
-
-def _with_names(text: str, path_of: Mapping[str, str], name: str) -> str:
-    """Return a message in which files go by names in place of paths: one with several by `name`, or by the first."""
-    if not path_of:
-        return text
-    name_of = {path_of[first]: first for first in reversed([*path_of])}
-    if name in path_of:
-        name_of[path_of[name]] = name
-    paths = "|".join(map(re.escape, name_of))
-    return re.sub(rf"(?<![\w./-])({paths})(?![\w./-])", lambda path: name_of[path[0]], text)

@@ -6,10 +6,9 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
 from urllib.parse import unquote
 
 from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
@@ -141,9 +140,6 @@ _SUFFIXES = IMAGE_SUFFIXES | {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", 
 """Suffixes of pictures and whole slides, by which names in tables may differ from those of images."""
 
 
-_FOLDERS = (0, 4, 3, 2, 1)
-"""How many of the last parts of paths are compared, one after the other; 0 for all."""
-
 _ADDED = re.compile(
     r"(?<![^/])[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[-_]|(?<![^/])[0-9a-f]{8}(-|__)|_[a-z]{3,4}\.rf\.[0-9a-f]{32}$",
     re.IGNORECASE,
@@ -227,30 +223,53 @@ def match_names(
     rows = list(dict.fromkeys(rows))
     images = set(images)
     names = {row: row for row in rows if row in images}
-    parts = {name: _plain(name).split("/") for name in images.union(rows)}
-    deepest = max(map(len, parts.values()), default=0)
-    # so many parts are all of them
-    folders_to_try = [number for number in _FOLDERS if number < deepest]
+    images_of: dict[tuple[int, str], list[tuple[str, int]]] = {}
+    for image in images - names.keys():
+        for lost, form, end in _ends(image):
+            images_of.setdefault((form, end), []).append((image, lost))
+    pairs = [(*pair, row) for row in rows if row not in names for pair in _nearest(row, images_of)]
+    times = Counter(pair[:-1] for pair in pairs)
+    taken = set()
     elsewhere = []
     agree = any("/" in row for row in names)
-    for folders, case, shorts in itertools.product(folders_to_try, _CASES, _SHORTS):
-        others = set(rows) - names.keys()
-        if not others:
-            break
-        free = images.difference(names.values())
-        ends = {name: "/".join(parts[name][-folders:]) for name in others | free}
-        for row, image in _pairs(others, free, ends, case, shorts):
-            depths = [len(parts[name]) for name in (row, image)]
-            is_elsewhere = 0 < folders < min(depths)
-            # if other rows name folders rightly, an image of another folder is not meant
-            if is_elsewhere and agree:
-                continue
+    for *pair, row in sorted(pairs):
+        apart, _, _, image = pair
+        # if other rows name folders rightly, an image of another folder is not meant
+        if image in taken or (apart and agree):
+            continue
+        taken.add(image)
+        if times[tuple(pair)] == 1:
             names[row] = image
-            if not is_elsewhere:
-                agree |= min(depths) > 1
-            elif depths[0] == depths[1]:
+            folders = [_plain(name).count("/") for name in (row, image)]
+            agree |= not apart and min(folders) > 0
+            if apart and folders[0] == folders[1]:
                 elsewhere.append(row)
     return names, _renamed(rows, names, elsewhere, where)
+
+
+def _nearest(
+    row: str, images_of: Mapping[tuple[int, str], Sequence[tuple[str, int]]]
+) -> list[tuple[int, int, int, str]]:
+    """Return the image whose path ends like most of that of a row, if it is only one.
+
+    Before it: how many folders of both do not count, how many of the row, and the form in which the names are alike.
+    """
+    for lost, form, end in _ends(row):
+        for of_image in _COMPARED[form]:
+            fitting = images_of.get((of_image, end), ())
+            if fitting:
+                pairs = [(min(lost, other), lost, form, image) for image, other in fitting]
+                return pairs if len(pairs) == 1 else []
+    return []
+
+
+def _ends(name: str) -> Iterator[tuple[int, int, str]]:
+    """Yield the ends of a path in each of its forms, the longest first, after the number of folders left out."""
+    forms = [form.split("/") for form in _forms(name)]
+    for lost in range(max(map(len, forms))):
+        for form, parts in enumerate(forms):
+            if lost < len(parts):
+                yield lost, form, "/".join(parts[lost:])
 
 
 def _renamed(
@@ -284,48 +303,17 @@ def _bare(name: str) -> str:
     return _OME.sub("", name)
 
 
-def _mangled(name: str) -> str:
-    """Return a name as annotation programs write it: without blanks, brackets and commas."""
-    bare = _bare(unquote(name.partition("?")[0]))
-    return re.sub(r"[](),&'[]", "", bare.replace(" ", "_"))
+def _forms(name: str) -> tuple[str, ...]:
+    """Return a name as it is, without suffix, as annotation programs write it, and without what they add to it."""
+    plain = _plain(name)
+    written = _bare(unquote(plain.partition("?")[0])).casefold().replace(" ", "_")
+    written = re.sub(r"[](),&'[]", "", written)
+    return plain, _bare(plain), written, _ADDED.sub("", written)
 
 
-def _uploaded(name: str) -> str:
-    """Return a name without what annotation programs add to it."""
-    return _ADDED.sub("", _mangled(name))
-
-
-_Change: TypeAlias = Callable[[str], str]
-
-
-def _pairs(
-    rows: Iterable[str],
-    images: Iterable[str],
-    ends: Mapping[str, str],
-    case: _Change,
-    shorts: tuple[_Change, _Change],
-) -> Iterator[tuple[str, str]]:
-    """Yield the rows and images of one short name, from the ends of their paths, that no other has."""
-
-    def unshared(names: Iterable[str], short: _Change) -> dict[str, str]:
-        names_of = by_key(names, lambda name: case(short(ends[name])))
-        return {key: same[0] for key, same in names_of.items() if len(same) == 1}
-
-    of_row, of_image = shorts
-    image_of = unshared(images, of_image)
-    for key, row in unshared(rows, of_row).items():
-        if key in image_of:
-            yield row, image_of[key]
-
-
-_CASES: tuple[_Change, ...] = (str, str.casefold)
-_SHORTS: tuple[tuple[_Change, _Change], ...] = (
-    (str, str),
-    (_bare, _bare),
-    (_uploaded, _mangled),
-    (_mangled, _uploaded),
-)
-"""How names in a table, and of images, are compared; what programs add counts on one side: two uploads differ."""
+_COMPARED = ((0,), (1,), (2, 3), (2,))
+"""The forms of images with which each form of a row is compared. What programs add counts on one side: two uploads
+differ."""
 
 
 BARCODE = re.compile(

@@ -23,7 +23,7 @@ from ..core import (
     readable_name,
     system_reason,
 )
-from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, limits, mistaken
+from ..core.formats import PART, SLIDE, SLIDE_SUFFIXES, FramePath, limits, mistaken, row_in
 from .classes import cell_findings, check_order, missing_labels
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, Dataset, ImageRecord, part_of
 from .findings import Finding, Findings
@@ -76,7 +76,7 @@ def read_images(
     options = {"classes": classes, "label_level": label_level, "context": context, **further}
     given = {name: value for name, value in options.items() if value != _DEFAULTS.get(name)}
     layout = _choose_layout(root, dataset, given)
-    table = Path(given.get("labels", root))  # whose lines are named
+    table: Path = given.get("labels", root)  # whose lines are named
     records, layout_findings = layout.read(root, **_accepted(options, layout))
     findings = Findings((*layout_findings, *_refused(given, layout, root)))
     if "context" in given and "context" in layout.options:
@@ -225,7 +225,9 @@ def _choose_layout(root: Path, dataset: str | None, given: Mapping[str, Any]) ->
 
 
 def _check_root(root: Path) -> None:
-    """Refuse what is neither a folder with something in it nor a file that may be a manifest."""
+    """Refuse what is neither a folder with something in it nor a file that may be a manifest, nor a data frame."""
+    if isinstance(root, FramePath):
+        return
     try:
         exists = root.exists()
         is_empty = root.is_dir() and not any(root.iterdir())
@@ -330,7 +332,7 @@ def _settle_labels(
     table_labels = [record.label for record in records if record.line and record.label]
     missing = missing_labels(table_labels, classes)
     for label in missing:
-        lines = [f"{table.name}:{record.line}" for record in records if record.label == label]
+        lines = [row_in(table, record.line) for record in records if record.label == label]
         message = Message(
             "{} as a label means unknown; leave the cell empty, or name {} in {classes}",
             label,
@@ -398,7 +400,7 @@ def _contradiction(first: ImageRecord, second: ImageRecord, table: Path) -> str 
     for what, values in pairs.items():
         if None not in values and len(set(values)) > 1:
             texts = [
-                f"{value} ({table.name}:{record.line})" if record.line else str(value)
+                f"{value} ({row_in(table, record.line)})" if record.line else str(value)
                 for value, record in zip(values, (first, second), strict=True)
             ]
             return f"the same image has two {what}, {' and '.join(texts)}; correct one of them"

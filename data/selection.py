@@ -25,9 +25,8 @@ from ..core import (
     limited,
     message_of,
     option,
-    reworded,
 )
-from ..core.formats import ImageHeader, limits
+from ..core.formats import FramePath, ImageHeader, limits
 from ..core.jobs import ensure_folder, in_threads, in_turn, refuse_overwriting
 from .dataset import (
     FACTS_FILE,
@@ -36,19 +35,18 @@ from .dataset import (
     DatasetFacts,
     ImageRecord,
     facts_of,
-    is_frame,
     read_dataset_facts,
     write_dataset_facts,
 )
 from .findings import pairs_alike, report_findings, warn_left_out
-from .frames import Frame, frame_file
+from .frames import Frame
 from .images import (
     Fingerprint,
     ImageFiles,
     UniqueImages,
+    file_of,
     find_copies,
     header_findings,
-    sign_findings,
     unique_images,
 )
 from .layouts import (
@@ -62,6 +60,7 @@ from .layouts import (
 )
 from .names import only_listed
 from .read import read_images
+from .signs import sign_findings
 from .walk import other_pictures
 
 _log = logging.getLogger(__name__)
@@ -72,11 +71,6 @@ _MOST_DEEP = 100
 
 _MAGNIFICATIONS = (40, 100, 200, 400)
 """Magnifications of BreakHis."""
-
-
-def shown_path(path: Path) -> str:
-    """Return a path as text; of the file of a data frame what it is, since the file is gone after the program."""
-    return "data frame" if is_frame(path) else str(path)
 
 
 class LeastSize(Protocol):
@@ -166,7 +160,7 @@ class ImageSelection(Settings):
     """
 
     images: Converted[PathInput | Frame, Path] = option(
-        group="Input", help="A folder, or a manifest path,label,group[,image_id].", plain=shown_path
+        group="Input", help="A folder, or a manifest path,label,group[,image_id]."
     )
     dataset: str | None = option(
         None,
@@ -244,7 +238,7 @@ class ImageSelection(Settings):
 
     def __post_init__(self) -> None:
         if hasattr(self.images, "columns"):
-            object.__setattr__(self, "images", frame_file(self.images))
+            object.__setattr__(self, "images", FramePath.of(self.images))
         super().__post_init__()
 
     def __repr__(self) -> str:
@@ -254,7 +248,7 @@ class ImageSelection(Settings):
             if getattr(self, member.name) != member.default
         }
         given = "".join(f", {name}={value!r}" for name, value in values.items())
-        return f"ImageSelection({shown_path(self.images)!r}{given})"
+        return f"ImageSelection({str(self.images)!r}{given})"
 
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""
@@ -307,9 +301,7 @@ class ImageSelection(Settings):
         options = {
             name: value for name, value in vars(self).items() if name not in ("images", "only")
         }
-        with reworded(lambda text: text.replace(str(self.images), shown_path(self.images))):
-            dataset = read_images(self.images, **options)
-        dataset = replace(dataset, root=Path(shown_path(self.images)))
+        dataset = read_images(self.images, **options)
         if self.only is not None:
             dataset = only_listed(dataset, self.only)
         pictures = other_pictures([record.image_id for record in dataset.records])
@@ -371,7 +363,7 @@ class ImageSelection(Settings):
         dataset = self.table()
         report_findings(dataset.findings)
         if dataset.untrainable:
-            _log.warning("%s: %s", shown_path(self.images), dataset.untrainable)
+            _log.warning("%s: %s", self.images, dataset.untrainable)
         layout = find_layout(dataset.name)
         if layout is not None and not layout.stained:
             check_stain(dataset, stain=stain, colours=colours, off=colours_off)
@@ -468,7 +460,8 @@ def check_headers(
 
     def problem(record: ImageRecord) -> str | None:
         try:
-            headers[record.image_id] = record.header or files.header(record.path)
+            with file_of(record):
+                headers[record.image_id] = record.header or files.header(record.path)
         except ImageError as error:
             return message_of(error)
         misfit = _misfit(record, headers[record.image_id], needs)
@@ -509,11 +502,7 @@ def _refused(
                 text = " (nor can the {} others be used)"
             more = Message(text, len(refused) - 1)
         raise RefusedImageError("{}{}", refused[0][1], more)
-    given = {record.image_id: str(record.path) for record in records if record.source == "given"}
-    failures = dict(refused)
-    for image in failures.keys() & given.keys():  # its path says nothing to the caller
-        failures[image] = failures[image].replace(given[image], image)
-    warn_left_out(failures)
+    warn_left_out(dict(refused))
     return refused
 
 

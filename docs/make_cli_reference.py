@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from bchisto.cli import GROUPS, cli
 from bchisto.commands import full_help
-from bchisto.commands.help import COMMON
+from bchisto.commands.help import COMMON, is_flag
 from bchisto.core import declared_options
 from bchisto.data import ImageSelection
 
@@ -37,6 +37,8 @@ each message.
 ```text
 {common}
 ```
+
+What stands under "Only in a file of options" is a line of the file that `--config` names, such as `l2: 0.001`.
 
 ## Options on how images are read
 
@@ -91,7 +93,11 @@ def without_shared(command):
     """Return a command without the options that cli.md lists for several commands."""
     own = copy.copy(command)
     shared = {*COMMON, *(READING - set(command.first) if reads_images(command) else ())}
-    own.params = [parameter for parameter in command.params if parameter.name not in shared]
+    own.params = [
+        parameter
+        for parameter in command.params
+        if parameter.name not in shared or not is_flag(parameter)
+    ]
     own.add_help_option = False
     return own
 

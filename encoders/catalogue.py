@@ -63,7 +63,7 @@ class NamedEncoder(NamedTuple):
         if self.pickled:
             return self.convert()
         return Message(
-            "{}run `bchisto encoder fetch {}`, or give {weights:{}=DIR}",
+            "{}run `bchisto encoder {} --fetch`, or give {weights:{}=DIR}",
             self._login,
             self.name,
             self.name,

@@ -52,7 +52,7 @@ def refuse_altered(path: Path) -> None:
     file = _altered_file(folder)
     if file is not None:
         raise WeightsError(
-            f"{file}: altered or removed since it was fetched; run `bchisto encoder fetch` again"
+            f"{file}: altered or removed since it was fetched; run `bchisto encoder NAME --fetch` again"
         )
 
 

@@ -191,7 +191,7 @@ def refuse_unused(
 
 
 def unfetched(choices: Sequence[EncoderChoice], weights: Sequence[str]) -> list[str]:
-    """Return the names, for ``encoder fetch``, of encoders whose weights can be fetched but were not.
+    """Return the names, for ``encoder --fetch``, of encoders whose weights can be fetched but were not.
 
     Parameters
     ----------
@@ -336,7 +336,7 @@ def check_encoder_names(choices: Iterable[EncoderChoice], weights: Iterable[str]
         There is no such encoder; the message suggests a similar name.
     """
     names = (*list_encoders(), *CATALOGUE, *extension_names(VECTOR_GROUP))
-    text = "{}: no such encoder; {}`bchisto encoder list` prints all"
+    text = "{}: no such encoder; {}`bchisto encoder` prints all"
     for choice in choices:
         if not choice.runner and choice.name not in names:
             like = closest(choice.name, names)

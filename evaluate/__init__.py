@@ -36,41 +36,49 @@ from .conclusions import (
     with_choices,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
-from .influence import Integers, Mask, Part, Values, confusion
-from .known_metrics import CLASS_METRICS, HEADLINE, MetricSpec, list_metrics
-from .ledger import LedgerRow, append_figures, read_ledger
+from .intervals import (
+    CROSS_VALIDATION,
+    Entry,
+    Figure,
+    Metrics,
+    Part,
+    Units,
+    as_json,
+    share_interval,
+    with_figures,
+)
 from .metrics import (
-    TwoClassView,
-    TwoSides,
-    asks_for_class,
-    default_positive,
+    CLASS_METRICS,
+    HEADLINE,
+    MetricSpec,
+    confusion,
+    list_metrics,
     measure,
     metrics_of,
-    positive_mask,
-    two_class_scores,
-    two_sides,
 )
-from .operating import fold_curves, net_benefit
 from .panel import (
+    CHOICE,
     METRICS,
     Facts,
     Panel,
     PaperTable,
     Sample,
+    choice_in_run,
     figures_of,
     fold_error,
     images_tested,
     joined_versions,
-    name_in,
     paper_table,
     read_facts,
     rows_of,
     variance_split,
 )
 from .predictions import (
-    NOTHING_LEARNT,
     Answers,
+    Integers,
+    Mask,
     PredictionTable,
+    Values,
     apply_temperature,
     constant_folds,
     nothing_learnt,
@@ -79,15 +87,16 @@ from .predictions import (
     write_predictions,
 )
 from .read_table import TableChoice, read_predictions
-from .variance import (
-    CROSS_VALIDATION,
-    Entry,
-    Figure,
-    Metrics,
-    Units,
-    as_json,
-    share_interval,
-    with_figures,
+from .two_class import (
+    TwoClassView,
+    TwoSides,
+    asks_for_class,
+    default_positive,
+    fold_curves,
+    net_benefit,
+    positive_mask,
+    two_class_scores,
+    two_sides,
 )
 
 __all__ = [

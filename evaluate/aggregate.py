@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core import InputError, Settings, Texts, option
-from .influence import Integers, Values
-from .metrics import default_positive, positive_mask
-from .predictions import PredictionTable
+from .predictions import Integers, PredictionTable, Values
+from .two_class import default_positive, positive_mask
 
 AGGREGATIONS = ("average", "sum", "vote", "exist", "exist-n")
 """Rules: the mean or the sum of the probabilities, the plurality of predicted classes, and for two classes: positive if

@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from .influence import Integers, Mask, Part, Values
-from .operating import fold_rest
-from .predictions import LEAST, Answers, PredictionTable, apply_temperature, sampling_units
-from .variance import Entry, Figure, Units, interval, normal_interval
+from .intervals import Entry, Figure, Part, Units, interval, normal_interval
+from .predictions import (
+    LEAST,
+    Answers,
+    Integers,
+    Mask,
+    PredictionTable,
+    Values,
+    apply_temperature,
+    fold_rest,
+    sampling_units,
+)
 
 _BOUNDS = (0.05, 20.0)
 """Range of the temperatures that are searched."""
@@ -155,13 +163,15 @@ def calibration_note(table: PredictionTable) -> str | None:
     return None
 
 
-def calibration(table: PredictionTable) -> Entry | None:
+def calibration(table: PredictionTable, units: Units) -> Entry | None:
     """Compare the confidence of the predicted class with how often it is right.
 
     Parameters
     ----------
     table : PredictionTable
         Its confidence is the probability of the predicted class.
+    units : Units
+        Of the table.
 
     Returns
     -------
@@ -181,7 +191,6 @@ def calibration(table: PredictionTable) -> Entry | None:
     confidence = table.confidence
     if table.probabilities is None or confidence is None or calibration_note(table):
         return None
-    units = Units.of(table)
     scores = _scores(table, table.probabilities)
     scores |= recalibration(confidence, table.hits, units=units)
     scores |= {"brier": brier_score(table, units), "temperature": None}
@@ -210,6 +219,7 @@ def brier_score(table: PredictionTable, units: Units) -> Figure:
     accuracy = units.share(table.hits)
     if accuracy is None or accuracy.reason or not table.hits.all():
         return figure
+    # losses of right rows hardly vary, and would promise that there is no wrong one
     return replace(figure, high=max(figure.high, brier + (1.0 - accuracy.low) * (2.0 - brier)))
 
 
@@ -268,6 +278,7 @@ def _expected_error(confidence: Values) -> float:
     """
     if len(confidence) > _MANY:
         return float(np.sqrt(2.0 / np.pi * (confidence * (1.0 - confidence)).sum()))
+    # the distribution of how many are right, row by row: they differ in their chances, so it is no binomial one
     right = np.ones(1)
     for chance in confidence:
         right = np.convolve(right, [1.0 - chance, chance])
@@ -338,6 +349,7 @@ def _last_coefficient(
     weighted = design * (probability * (1 - probability))[:, np.newaxis]
     np.add.at(information, units.member, weighted[:, :, np.newaxis] * design[:, np.newaxis])
     total = information.sum(axis=0)
+    # a unit that is left out takes its information along, so one of much weight moves the coefficient further
     influence = _solved(total - information, scores)[:, -1]
     model_variance = float(_solved(total, np.eye(size)[-1])[-1])
     return float(coefficients[-1]), influence, model_variance
@@ -374,6 +386,7 @@ def _fit_logistic(design: Values, offset: Values, truth: Mask) -> Values:
 def _solved(matrices: Values, vectors: Values) -> Values:
     """Solve linear equations, of shape (..., n, n) and (..., n); a matrix that has no inverse is made to have one."""
     size = matrices.shape[-1]
+    # of a unit that holds all information nothing is left: a little keeps its influence finite, and huge
     least = 1e-12 * np.trace(matrices, axis1=-2, axis2=-1)[..., None, None] + 1e-300
     return np.linalg.solve(matrices + least * np.eye(size), vectors[..., None])[..., 0]
 

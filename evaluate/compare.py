@@ -10,21 +10,20 @@ import numpy as np
 
 from ..core import InputError, Message, Names, counted, plural
 from ..data import match_names, report_findings
-from .influence import (
+from .intervals import (
     LEVEL,
-    Integers,
-    Mask,
+    Entry,
+    Figure,
     Part,
-    Values,
+    Units,
     all_or_none,
     difference,
-    f1_part,
+    difference_interval,
     share_part,
 )
-from .known_metrics import by_patient, class_aucs
-from .metrics import TwoClassView, default_positive, positive_mask, two_sides, ungrouped_images
-from .predictions import PredictionTable, take_rows
-from .variance import Entry, Figure, Units, difference_interval
+from .metrics import by_patient, class_aucs, f1_part, ungrouped_images
+from .predictions import Integers, Mask, PredictionTable, Values, take_rows
+from .two_class import TwoClassView, default_positive, positive_mask, two_sides
 
 FOLDS = 1.155
 """Factor of the variance of a test over folds, of independent rows: bchisto's choice, the least with which tests of
@@ -113,6 +112,7 @@ def holm(pairs: Sequence[Entry]) -> list[Entry]:
     """
     p = np.array([pair["p"] for pair in pairs], dtype=np.float64)
     order = np.argsort(p, kind="stable")
+    # no p is below that of a smaller one
     p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
     return [
         {**pair, "p_holm": corrected, **_verdict(pair["differences"]["accuracy"], corrected)}
@@ -385,6 +385,7 @@ def sign_flip(changes: Integers) -> float:
     distance = np.minimum(np.arange(sums), sums - np.arange(sums))
     reached = abs(int(changes.sum()))
     p = chances[distance >= reached].sum() - chances[distance == reached].sum() / 2.0
+    # the transform errs by some 1e-16, which may be more than a tiny p: it is at least that of the rarest sum
     return float(min(1.0, max(p, 2.0 ** -int(count.sum()))))
 
 

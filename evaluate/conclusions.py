@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..core import Kind
 from .compare import paired_rows, unlike
-from .influence import Integers, Mask, Values
+from .intervals import Entry, Figure, Metrics
 from .panel import Panel
-from .predictions import FEW_IMAGES, PredictionTable, sampling_units
-from .variance import Entry, Figure, Metrics
+from .predictions import FEW_IMAGES, Integers, Mask, PredictionTable, Values, sampling_units
 
 BALANCED = "balanced_accuracy"
 BY_UNIT = "patient_recognition_rate"
@@ -597,6 +597,7 @@ def corrected_figures(tables: Sequence[PredictionTable], *, by: str) -> dict[str
         for _ in range(BOOTSTRAPS):
             times = np.bincount(generator.integers(units, size=units), minlength=units)
             ranked = figures(times)[by]
+            # equal ones share the choice: the first of them would be favoured by its name
             highest = ranked >= ranked.max() - _EQUAL
             outside = figures(times == 0)
             drawn.append([values @ highest / highest.sum() for values in outside.values()])
@@ -622,7 +623,7 @@ class Advice:
 def advice_of(panel: Panel) -> Advice:
     """Return what would help if a table, the first of several in order, is not shown to be better than chance."""
     kind = "images"
-    if any(banner.startswith("RANDOM WEIGHTS") for banner in panel.run.get("banners", ())):
+    if any(banner.kind == Kind.RANDOM_WEIGHTS for banner in panel.banners):
         kind = "weights"
     elif verdict_of(panel.metrics).ranking is not None:
         kind = "threshold"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,19 +9,34 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..core import InputError, Many, PathInput, converted, counted, few, html_lines, html_table
+import numpy as np
+
+from ..core import (
+    Banner,
+    InputError,
+    Kind,
+    Many,
+    PathInput,
+    as_banner,
+    converted,
+    counted,
+    few,
+    html_lines,
+    html_table,
+)
 from ..core.formats import as_frame
 from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..data import Frame, facts_files, with_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
-from .conclusions import RATES, choice_of, verdict_of, with_choice, with_choices
+from .conclusions import choice_of, verdict_of, with_choice, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
-from .metrics import TwoClassView, default_positive, metrics_of
-from .panel import METRICS, Facts, Panel, read_facts
-from .predictions import NOTHING_LEARNT, PredictionTable, constant_folds
+from .intervals import Entry, Figure, as_json
+from .metrics import metrics_of
+from .panel import CHOICE, METRICS, Facts, Panel, read_facts
+from .predictions import PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
-from .variance import Entry, Figure, Metrics, as_json
+from .two_class import TwoClassView, default_positive
 
 _Source: TypeAlias = PathInput | Frame | PredictionTable
 
@@ -57,7 +71,12 @@ class Evaluation:
     def summary(self) -> list[str]:
         """Return a line for each table, with its figures, what they show and its folds, and then the notes."""
         lines = [f"{name}: accuracy {'; '.join(cells)}" for name, *cells in self._rows()]
-        return [*lines, *self.result["notes"]]
+        return [*lines, *self.notes]
+
+    @property
+    def notes(self) -> list[Banner]:
+        """What a reader must know of the tables."""
+        return list(map(Banner.read, self.result["notes"]))
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         """Yield the name of each table, its accuracy, what its figures show, and its folds."""
@@ -105,13 +124,13 @@ class Evaluation:
                 if metric == "accuracy":
                     row |= {key: pair[key] for key in ("p", "p_holm", "verdict")}
                 rows.append(row)
-        # also if no two tables are compared, as `Evaluation.result["notes"]` says
+        # also if no two tables are compared, as `Evaluation.notes` tell
         names = ("first", "second", "metric", *_FIGURE, "p", "p_holm", "verdict")
         return as_frame({name: [row.get(name) for row in rows] for name in names})
 
     def _repr_html_(self) -> str:
         header = ["table", "accuracy", "what is shown", "folds"]
-        return html_table("evaluation", header, self._rows()) + html_lines(self.result["notes"])
+        return html_table("evaluation", header, self._rows()) + html_lines(self.notes)
 
 
 _VERDICTS = {
@@ -234,7 +253,8 @@ def _evaluated(
     if len(unlike) > _MOST_NOTES:
         further = len(unlike) - _MOST_NOTES
         unlike[_MOST_NOTES:] = [f"{further} further pairs of tables are not compared either"]
-    result["notes"] = [*reader.banners, *not_external, *unlike]
+    notes = map(as_banner, [*reader.banners, *not_external, *unlike])
+    result["notes"] = [banner.json() for banner in notes]
     result = as_json(result)
     write_json(folder / METRICS, result)
     return Evaluation(folder, inputs, panels, result)
@@ -251,19 +271,6 @@ def _of_larger_choice(metrics: Entry, panel: Panel) -> Entry:
     return with_choice(metrics, choice)
 
 
-def _choice_in_run(facts: Facts, metrics: Metrics) -> Entry:
-    """Return what the choice in a run added to a table, without corrected figures if those here are others."""
-    choice = choice_of(facts.metrics)
-    if not choice:
-        return {}
-    for name in RATES:
-        old = facts.metrics[name]
-        new = metrics[name]
-        if bool(old) != bool(new) or (old and not math.isclose(old.value, new.value)):
-            return {"choice": {**choice["choice"], "uncorrected": True}}
-    return choice
-
-
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
     """Return the tables, and what their runs know of them, which decide the results: no output may replace them."""
     tables = [path for path, _ in tables_of(sources)]
@@ -271,6 +278,7 @@ def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
     for path in tables:
         if read_facts(path).run:
             facts.update((path.with_name(METRICS), path.with_name("settings.json")))
+            facts.add(path.absolute().parent.parent.parent / CHOICE)
             facts.update(facts_files(path))
     return (*tables, *sorted(filter(Path.is_file, facts)))
 
@@ -303,7 +311,7 @@ class _Reader:
         panels = []
         for path, name in tables:
             facts = read_facts(path)
-            self.banners.update(dict.fromkeys(facts.run.get("banners", ())))
+            self.banners.update(dict.fromkeys(facts.banners))
             view = self.view.over(facts.view)
             classes = choice.classes or facts.run.get("classes", ())
             for predictions in read_predictions(path, classes=classes, name=name):
@@ -321,7 +329,7 @@ class _Reader:
                 for level, rule in self.steps:
                     at_level = self._at_level(table, view, level=level, rule=rule)
                     metrics = metrics_of(at_level, view, bootstrap=self.bootstrap)
-                    metrics |= _choice_in_run(facts, metrics)
+                    metrics |= _choice_at_level(facts, table, at_level)
                     if columns:
                         metrics["subgroups"] = _subgroups(table, at_level, columns, level=level)
                     panel = Panel(at_level, metrics, run=facts.run, view=view, folder=path.parent)
@@ -366,23 +374,34 @@ def _subgroups(
     return by_column
 
 
-def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
+def _choice_at_level(facts: Facts, table: PredictionTable, at_level: PredictionTable) -> Entry:
+    """Return what the choice in a run adds to a table at a level; the corrected figures are only those of its rows."""
+    if not facts.choice or np.array_equal(table.hits, at_level.hits):
+        return facts.choice
+    return {"choice": {**facts.choice["choice"], "uncorrected": True}}
+
+
+def _notes(table: PredictionTable, facts: Facts) -> Iterator[Banner]:
     """Yield what a reader must know of a table: rows left out, and leaks between its folds."""
     if table.unlabelled:
         unlabelled = counted(table.unlabelled, "row")
-        yield f"{table.name}: {unlabelled} without a label left out; these numbers are about the other {len(table)}"
-    if table.unread:
-        yield (
-            f"{table.name}: columns that were not read: {few(table.unread)}; if these are probabilities, call them p_ "
-            f"and the class, such as p_{table.classes[0]}"
+        text = (
+            f"{unlabelled} without a label left out; these numbers are about the other {len(table)}"
         )
-    if not any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ())):
+        yield as_banner(text).of(table.name)
+    if table.unread:
+        text = (
+            f"columns that were not read: {few(table.unread)}; if these are probabilities, call them p_ and the "
+            f"class, such as p_{table.classes[0]}"
+        )
+        yield as_banner(text).of(table.name)
+    if not any(banner.kind == Kind.NOTHING_LEARNT for banner in facts.banners):
         constant = constant_folds(table)
         if constant:
-            yield f"{table.name}: {constant}"
+            yield constant.of(table.name)
     if not facts.run:
         cautions = [caution for caution in table.cautions if caution != table.ungrouped_caution]
-        yield from (f"{table.name}: {caution}" for caution in cautions)
+        yield from (caution.of(table.name) for caution in cautions)
 
 
 def tables_of(sources: Sequence[Path]) -> list[tuple[Path, str]]:

@@ -12,11 +12,10 @@ import numpy as np
 from ..core import InputError, counted, listed
 from ..core.formats import IMAGE, CsvTable, column_key, read_csv, visible
 from ..data import CHOSEN, drawn_or_not, facts_files, read_dataset_facts
-from .metrics import two_sides
-from .operating import called_point
+from .intervals import Entry, Figure, Metrics, Units
 from .panel import Panel
 from .predictions import PredictionTable, take_rows
-from .variance import Entry, Figure, Metrics, Units
+from .two_class import called_point, two_sides
 
 _DROPS = ("accuracy", "patient_recognition_rate", "balanced_accuracy", "auc")
 """Figures that are compared, with those of a two-class view."""
@@ -165,11 +164,12 @@ def _carried(table: PredictionTable, view: Metrics) -> Iterator[Entry]:
     if table.probabilities is None or not view.get("wanted"):
         return
     sides = two_sides(table, view["positive"], view["rule"])
+    units = Units.of(table)
     for point in view["wanted"]:
         called = sides.scores >= point["threshold"]  # it was fitted, so it is no tie
         yield {
             "wanted": point["wanted"],
-            **called_point(table, sides.truth, called, point["threshold"]),
+            **called_point(units, sides.truth, called, point["threshold"]),
         }
 
 

@@ -1,279 +1,83 @@
-"""Metrics of a table of predictions, with their intervals, and its two-class view."""
+"""Metrics, one specification each, and what they are of a table, with their intervals.
+
+One of our metrics that fails ends the command. One of another package is warned of and left out: what is evaluated may
+have cost days, and one number less must not cost the others.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+import math
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..core import (
+    BchistoError,
     InputError,
-    Message,
-    Numbers,
-    Parameter,
-    Settings,
-    Texts,
-    converted,
-    option,
+    extension_names,
+    is_out_of_memory,
+    load_extension,
     plural,
 )
-from ..data import known_positive, match_class, order_classes
-from .calibration import calibration, calibration_note, recalibration
-from .influence import (
+from .calibration import calibration, calibration_note
+from .intervals import (
     LEVEL,
-    Mask,
+    Ends,
+    Entry,
+    Figure,
     Part,
-    Values,
+    Units,
     all_or_none,
-    auc_in_folds,
-    confusion,
+    interval,
+    mean_and_std,
+    share_part,
     unit_variation,
 )
-from .known_metrics import (
-    MetricSpec,
-    by_patient,
-    class_aucs,
-    class_parts,
-    list_metrics,
-    mean_and_std,
-    metric_values,
-    parts_of,
+from .predictions import (
+    Integers,
+    Mask,
+    PredictionTable,
+    Values,
+    fold_notes,
+    folds_that_learnt,
+    take_rows,
 )
-from .operating import called_point, fold_curves, wanted_point
-from .predictions import PredictionTable, fold_notes, folds_that_learnt
-from .variance import Entry, Units
+from .two_class import (
+    TwoClassView,
+    auc_in_folds,
+    auc_part,
+    pooled_auc_of,
+    two_class_figures,
+)
 
 _log = logging.getLogger(__name__)
 
-_BACH = ("Normal", "Benign", "InSitu", "Invasive")
+T = TypeVar("T")
 
-_BACH_THRESHOLDS = (0.33, 0.5)
-"""Operating points of the classes of BACH, the set points of Rakhlin et al. 2018, sec. 3."""
+UNITS = ("percent", "number")
+"""How a metric is written for people: a share in percent with a decimal, or as it is with three."""
 
-TWO_CLASS_RULES = ("sum", "max")
-"""``sum`` adds the probabilities of the positive classes; ``max`` takes the largest of each side and
-renormalises, as the published code of Rakhlin et al. 2018 does."""
+HEADLINE = "accuracy"
+"""The main metric of a report."""
 
-PREDICTED_CLASS = "predicted class"
-"""The rule of a table without probabilities, which none can be chosen for."""
+_HEADLINES = ("accuracy", "patient_recognition_rate")
 
+CLASS_METRICS = ("precision", "recall", "specificity", "f1", "auc")
+"""Metrics of a class against the rest, in the order of the tables: key and column."""
+
+ENTRY_POINT_GROUP = "bchisto.metrics"
 
 PRECISE = 0.05
 """Half of the width of the interval that `units_needed` plans for: 5 percentage points, as is usual."""
 
-_HEADLINES = ("accuracy", "patient_recognition_rate")
-
-
-def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the positive classes of a known dataset, empty for any other.
-
-    Examples
-    --------
-    >>> default_positive(["Normal", "Benign", "InSitu", "Invasive"])
-    ('InSitu', 'Invasive')
-    """
-    for positive in known_positive():
-        try:
-            matches = [match_class(name, classes) for name in positive]
-        except InputError:  # two classes fit one, so these are the user's own
-            continue
-        present = tuple(name for name in matches if name is not None)
-        if len(present) == len(positive) < len(classes):
-            return present
-    return ()
-
-
-def _above_zero(value: Any, name: str, *, bound: str) -> tuple[float, ...]:
-    """Take shares above 0, up to or below 1."""
-    shares = converted(value, name, tuple[float, ...])
-    for share in shares:
-        if not 0.0 < share <= 1.0 or (share == 1.0 and bound == "below"):
-            raise InputError("{} {}: give a fraction above 0, {} 1", Parameter(name), share, bound)
-    return shares
-
-
-@dataclass(frozen=True)
-class TwoClassView(Settings):
-    """What the two-class view of a table is made of; what is left open is as the run of the table had it."""
-
-    positive: Texts = option(
-        (),
-        group="Evaluation",
-        metavar="CLASS",
-        help="Positive class of a two-class view; default: those of the run of a table, else of a known dataset.",
-    )
-    rule: str | None = option(
-        None,
-        flag="two-class",
-        choices=TWO_CLASS_RULES,
-        more=lambda: (*TWO_CLASS_RULES, PREDICTED_CLASS),
-        help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table "
-        "did, else sum.",
-    )
-    thresholds: Numbers = option(
-        (),
-        group="Evaluation",
-        flag="threshold",
-        least=0,
-        most=1,
-        help="Operating point of the two-class view; default: those of the run of a table, else 0.33 and 0.5 for the "
-        "classes of BACH, else 0.5.",
-    )
-    sensitivities: Numbers = option(
-        (),
-        group="Evaluation",
-        flag="sensitivity",
-        form=functools.partial(_above_zero, bound="up to"),
-        help="Target sensitivity: each fold gets a threshold fitted on the others.",
-    )
-    prevalences: Numbers = option(
-        (),
-        flag="prevalence",
-        form=functools.partial(_above_zero, bound="below"),
-        help="Prevalence in another population, for which predictive values are given too.",
-    )
-
-    def check(self, classes: Sequence[str]) -> None:
-        """Refuse what cannot be computed of tables of these classes, before any work.
-
-        Raises
-        ------
-        InputError
-            A positive class that is not a class, or every class positive.
-        """
-        if self.positive:
-            positive_mask(classes, self.positive)
-
-    def recorded(self, classes: Sequence[str]) -> Entry:
-        """Return what ``metrics.json`` has of the view, so that evaluating the table again follows it.
-
-        Examples
-        --------
-        >>> TwoClassView().recorded(["normal", "benign", "in situ", "invasive"])["thresholds"]
-        [0.33, 0.5]
-        """
-        usual = _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
-        return {
-            "positive": list(self.positive or default_positive(classes)),
-            "rule": self.rule or "sum",
-            "thresholds": list(self.thresholds or usual),
-            "sensitivities": list(self.sensitivities),
-            "prevalences": list(self.prevalences),
-        }
-
-    def over(self, recorded: TwoClassView) -> TwoClassView:
-        """Return the view of a table whose run recorded one."""
-        return TwoClassView(
-            **{
-                field.name: getattr(self, field.name) or getattr(recorded, field.name)
-                for field in fields(self)
-            }
-        )
-
-
-def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> Mask:
-    """Return which classes are positive, bool of shape (classes,).
-
-    Raises
-    ------
-    InputError
-        A name that is not a class, or every class positive.
-    """
-    names = [match_class(text, classes) for text in positive]
-    if None in names:
-        raise InputError(
-            "{positive} {}: no such class; choose among {}",
-            positive[names.index(None)],
-            ", ".join(classes),
-        )
-    mask = np.array([name in names for name in classes])
-    if mask.all():
-        raise InputError(
-            Message("{positive}: every class is positive; leave at least one negative")
-        )
-    return mask
-
-
-class TwoSides(NamedTuple):
-    """The rows of a table in its two-class view.
-
-    Attributes
-    ----------
-    truth : ndarray of bool, shape (n,)
-        Which rows are truly positive.
-    scores : ndarray of float64, shape (n,)
-        1 or 0 if only the predicted class is known.
-    predicted : ndarray of bool, shape (n,)
-        Whether the predicted class is positive.
-    by_class : bool
-        Whether 0.5 asks for the predicted class, see `asks_for_class`.
-    """
-
-    truth: Mask
-    scores: Values
-    predicted: Mask
-    by_class: bool
-
-    def called(self, threshold: float = 0.5) -> Mask:
-        """Return which rows are positive: those with at least this score, or at 0.5 perhaps by their class."""
-        if self.by_class and threshold == 0.5:
-            return self.predicted
-        return self.scores >= threshold
-
-    @property
-    def right(self) -> Mask:
-        """Whether a row is on its true side at 0.5, bool of shape (n,)."""
-        return np.asarray(self.called() == self.truth)
-
-
-def two_sides(table: PredictionTable, positive: Sequence[str], rule: str | None) -> TwoSides:
-    """Return the two-class view of a table."""
-    mask = positive_mask(table.classes, positive)
-    predicted = mask[table.predicted]
-    scores = predicted.astype(np.float64)
-    if table.probabilities is not None:
-        scores = two_class_scores(table.probabilities, mask, rule=rule or "sum")
-    return TwoSides(mask[table.labels], scores, predicted, asks_for_class(mask, rule))
-
-
-def asks_for_class(positive: Mask, rule: str | None) -> bool:
-    """Return whether the threshold 0.5 asks which class is predicted, so that this one decides a tie.
-
-    It does of two classes, and of the largest of each side: a row is called as the confusion matrix has it, whatever
-    the digits to which a table was rounded. A sum of classes has no class, and a fitted threshold is no tie.
-    """
-    return len(positive) == 2 or rule == "max"
-
-
-def two_class_scores(probabilities: Values, positive: Mask, *, rule: str) -> Values:
-    """Return the score of the positive side, float64 of shape (n,).
-
-    Parameters
-    ----------
-    probabilities : ndarray of float64, shape (n, classes)
-    positive : ndarray of bool, shape (classes,)
-    rule : {"sum", "max"}
-        See `TWO_CLASS_RULES`.
-
-    Examples
-    --------
-    >>> two_class_scores(np.array([[0.5, 0.1, 0.25, 0.15]]), np.array([False, False, True, True]), rule="max")
-    array([0.33333333])
-    """
-    if rule == "sum":
-        return np.asarray(probabilities[:, positive].sum(axis=1))
-    largest = probabilities[:, positive].max(axis=1)
-    both = largest + probabilities[:, ~positive].max(axis=1)
-    return np.asarray(np.divide(largest, both, out=np.full_like(both, 0.5), where=both > 0))
-
-
-def fold_accuracies(table: PredictionTable) -> list[float]:
-    """Return the accuracy of each fold, in fold order; empty where rows name no fold."""
-    return [float(table.hits[inside].mean()) for _, inside in table.fold_rows()]
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 def measure(
@@ -324,16 +128,16 @@ def metrics_of(
     """Return what `measure` returns, without a word: for tables whose cautions are told elsewhere."""
     view = TwoClassView(**TwoClassView.of(view).recorded(table.classes))
     units = Units.of(table)
-    metrics = _facts(table)
+    metrics = _facts(table, units)
     specs = list_metrics()
     for spec in specs:
         metrics |= metric_values(spec, table, units, draws=bootstrap)
     metrics["per_class"] = _per_class(table, units)
     if view.positive:
-        metrics["two_class"] = _two_class(table, view, units)
+        metrics["two_class"] = two_class_figures(table, view, units)
     metrics["chance"] = _chance(table, by_group=metrics["patient_recognition_rate"] is not None)
     if np.ptp(table.fold_array) > 0:
-        metrics |= _pooled_auc(class_aucs(table), class_aucs(table, pooled=True))
+        metrics |= pooled_auc_of(class_aucs(table), class_aucs(table, pooled=True))
     headlines = [
         spec
         for spec in specs
@@ -343,7 +147,7 @@ def metrics_of(
     return metrics
 
 
-def _facts(table: PredictionTable) -> Entry:
+def _facts(table: PredictionTable, units: Units) -> Entry:
     """Return what a table is, its confusion matrix and its calibration."""
     facts = {"n": len(table)}
     if table.unlabelled:
@@ -359,7 +163,7 @@ def _facts(table: PredictionTable) -> Entry:
         "fold_notes": fold_notes(table),
         "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},
         "confusion": matrix.tolist(),
-        "calibration": calibration(table),
+        "calibration": calibration(table, units),
         "calibration_note": calibration_note(table),
     }
 
@@ -376,6 +180,23 @@ def _per_class(table: PredictionTable, units: Units) -> dict[str, Entry]:
     return per_class
 
 
+def class_parts(table: PredictionTable, k: int) -> dict[str, Part | None]:
+    """Return the figures of a class against the rest, by the keys of `CLASS_METRICS`; None if one is not defined."""
+    true = table.labels == k
+    called = table.predicted == k
+    auc = None
+    if table.probabilities is not None:
+        scores = table.probabilities[:, k]
+        auc = auc_in_folds(true, scores, table.fold_array)
+    return {
+        "precision": share_part(true, called, predictive=True),
+        "recall": share_part(called, true),
+        "specificity": share_part(~called, ~true),
+        "f1": f1_part(true, called),
+        "auc": auc,
+    }
+
+
 def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
     """Return what is right by chance: by the largest class, on average over classes, and over groups."""
     counts = np.bincount(table.labels, minlength=len(table.classes))
@@ -388,16 +209,6 @@ def _chance(table: PredictionTable, *, by_group: bool) -> Entry:
         chance["by_group"] = max(shares)
         chance["class_by_group"] = table.classes[int(np.argmax(shares))]
     return chance
-
-
-def _pooled_auc(
-    aucs: Sequence[Part | None], of_all_pairs: Sequence[Part | None]
-) -> dict[str, float]:
-    """Return the AUC over pairs of all folds, where `aucs` are of pairs within folds."""
-    pooled = [part.value for part in all_or_none(of_all_pairs) if part.pooled]
-    if not pooled or any(part.pooled for part in all_or_none(aucs)):
-        return {}
-    return {"auc_pooled": float(np.mean(pooled))}
 
 
 def _units(table: PredictionTable, units: Units, headlines: Sequence[MetricSpec]) -> Entry:
@@ -457,54 +268,466 @@ def units_needed(part: Part, units: Units) -> int | None:
     return needed
 
 
-def _two_class(table: PredictionTable, view: TwoClassView, units: Units) -> Entry:
-    """Return what the two-class view of a table gives.
+def fold_accuracies(table: PredictionTable) -> list[float]:
+    """Return the accuracy of each fold, in fold order; empty where rows name no fold."""
+    return [float(table.hits[inside].mean()) for _, inside in table.fold_rows()]
 
-    ``auc_per_fold`` is null where a fold tests one side only, ``prevalence`` the share of positive rows; for
-    ``thresholds`` see `called_point`, for ``wanted`` `wanted_point`, and for the rest `recalibration`.
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A number of a prediction table.
+
+    It stands in ``metrics.json`` under its name, with its interval, in ``tables.csv`` and ``report.html``.
+    Another package adds one through the entry-point group ``bchisto.metrics``: the entry point is a `MetricSpec`, or a
+    function without arguments that returns one, and has its name.
+
+    Attributes
+    ----------
+    name : str
+        Lower-case letters, digits and ``_``.
+    title : str
+        What it is called in a report.
+    compute : callable
+        ``compute(table)`` returns the value of a `PredictionTable`, a float, or None where it is not defined. The
+        labels and predicted classes of a table are positions in its classes; its probabilities may be None.
+    parts : callable, optional
+        ``parts(table)`` returns the numbers whose mean it is, most often one, each a `Part` with the influence of each
+        row; none where it is not defined. Without it the interval is the percentile bootstrap's, for each draw of which
+        `compute` is called, and which is too narrow at few rows.
+    limits : callable, optional
+        ``limits(table)`` returns the least and the greatest value that the parts can have, by default 0 and 1.
+    needs_probabilities : bool
+        Whether it has no value for a table that only names the predicted class.
+    interval : bool
+        Whether it gets an interval.
+    per_fold : bool
+        Whether it is computed for each fold too, as ``<name>_per_fold``, ``<name>_mean`` and ``<name>_std`` (over the
+        folds where it is defined, population).
+    unit : {"percent", "number"}
+        See `UNITS`.
+    higher_is_better : bool
+        For others a report prints that lower is better.
+    shown : bool
+        Whether ``tables.csv`` and the report show it; ``metrics.json`` holds it in any case.
+
+    Raises
+    ------
+    InputError
+        A name or unit that does not fit.
     """
-    if table.probabilities is None:  # no score, so no ranks and no thresholds
-        view = TwoClassView(view.positive, PREDICTED_CLASS)
-    mask = positive_mask(table.classes, view.positive)
-    sides = two_sides(table, view.positive, view.rule)
-    accuracies = [float(sides.right[inside].mean()) for _, inside in table.fold_rows()]
-    figures: Entry = {
-        "positive": [name for name, yes in zip(table.classes, mask, strict=True) if yes],
-        "rule": view.rule,
-        "accuracy": units.share(sides.right),
-        "accuracy_std": mean_and_std(accuracies)[1],
-    }
-    figures |= _two_class_auc(table, sides, units)
-    figures["prevalence"] = float(sides.truth.mean())
-    figures["thresholds"] = [
-        called_point(table, sides.truth, sides.called(threshold), threshold, view.prevalences)
-        for threshold in view.thresholds
-    ]
-    # without positive rows there is no threshold
-    figures["wanted"] = [
-        wanted_point(table, sides.truth, sides.scores, wanted, view.prevalences)
-        for wanted in view.sensitivities
-        if sides.truth.any()
-    ]
-    if calibration_note(table) is None:
-        figures |= recalibration(sides.scores, sides.truth, units=units)
-    return figures
+
+    name: str
+    title: str
+    compute: Callable[[PredictionTable], float | None]
+    parts: Callable[[PredictionTable], Sequence[Part]] | None = None
+    limits: Callable[[PredictionTable], Ends] = lambda table: (0.0, 1.0)
+    needs_probabilities: bool = False
+    interval: bool = True
+    per_fold: bool = True
+    unit: str = "number"
+    higher_is_better: bool = True
+    shown: bool = True
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"metric {self.name!r}: its name must be lower-case letters, digits and _, at most 40, a letter first"
+            )
+        if self.unit not in UNITS:
+            raise InputError(
+                f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}"
+            )
+
+    @property
+    def written(self) -> set[str]:
+        """Keys of ``metrics.json`` and columns of ``tables.csv`` that it fills."""
+        folds = ("per_fold", "mean", "std") if self.per_fold else ()
+        return {self.name, *(f"{self.name}_{what}" for what in (*folds, "low", "high"))}
 
 
-def _two_class_auc(table: PredictionTable, sides: TwoSides, units: Units) -> Entry:
-    """Return the AUC of the scores of a view: of pairs within folds, else of all pairs; of each fold; and of all."""
-    part = None
-    pooled = None
-    aucs: list[float | None] = [None] * len(table.fold_numbers)
-    if table.probabilities is not None:
-        part = auc_in_folds(sides.truth, sides.scores, table.fold_array)
-        pooled = auc_in_folds(sides.truth, sides.scores, table.fold_array, pooled=True)
-        aucs, _ = fold_curves(table, sides.truth, sides.scores)
-    mean, std = mean_and_std(aucs)
-    return {
-        "auc": units.figure(part),
-        **_pooled_auc([part], [pooled]),
-        "auc_per_fold": aucs,
-        "auc_mean": mean,
-        "auc_std": std,
+def _spec(
+    name: str, title: str, parts: Callable[[PredictionTable], Sequence[Part | None]], **more: Any
+) -> MetricSpec:
+    """Make a metric that is the mean of parts, where all of them are defined."""
+
+    def value(table: PredictionTable) -> float | None:
+        defined = all_or_none(parts(table))
+        if not defined:
+            return None
+        return float(np.mean([part.value for part in defined]))
+
+    return MetricSpec(name, title, value, lambda table: all_or_none(parts(table)), **more)
+
+
+def class_aucs(table: PredictionTable, *, pooled: bool = False) -> list[Part | None]:
+    """Return the AUC of each class against the rest; one of two classes.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    pooled : bool
+        Whether pairs of different folds count too, as they do if the folds of some class hold no pair.
+    """
+    if table.probabilities is None:
+        return [None]
+    classes: Sequence[int] = range(len(table.classes))
+    if len(table.classes) <= 2:
+        classes = (1,)
+    sides = [(table.labels == k, table.probabilities[:, k]) for k in classes]
+    folds = table.fold_array
+    # a class whose folds hold no pair takes all classes to pairs of all folds: their mean is of one kind
+    if not pooled:
+        within = [auc_part(truth, scores, folds) for truth, scores in sides]
+        if None not in within:
+            return within
+    return [auc_in_folds(truth, scores, folds, pooled=True) for truth, scores in sides]
+
+
+def by_patient(table: PredictionTable, values: Any) -> Part:
+    """Return the mean over groups, of which a table has some, of the mean of the values of their rows."""
+    grouped = np.array([group is not None for group in table.groups])
+    return unit_mean(values, np.array([group or "" for group in table.groups]), grouped)
+
+
+def unit_mean(values: Any, units: Any, inside: Any) -> Part:
+    """Return the mean over units of the mean of the values of their rows; only rows `inside` count."""
+    _, unit, sizes = np.unique(units[inside], return_inverse=True, return_counts=True)
+    row_values = np.asarray(values, dtype=np.float64)[inside]
+    size_of_row = sizes[unit]
+    means = np.bincount(unit, weights=row_values) / sizes
+    effect = np.zeros(len(inside))
+    effect[inside] = (row_values - means.mean()) / size_of_row / len(sizes)
+    # of a difference: rows that change for the better and for the worse in one unit do not cancel
+    moved = float((np.abs(row_values) / size_of_row).sum() / len(sizes))
+    return Part(float(means.mean()), effect, (inside,), moved=moved, by_unit=True)
+
+
+def f1_part(true: Mask, called: Mask) -> Part | None:
+    """Return the F1 of what is called; None where no row is true or called."""
+    either = true | called
+    if not either.any():
+        return None
+    both = true & called
+    counted = true.astype(np.float64) + called
+    value = float(2.0 * both.sum() / counted.sum())
+    effect = (2.0 * both - value * counted) / counted.sum()
+    # F1 is 2 J / (1 + J), and J (both of either) a share
+    jaccard = both.sum() / either.sum()
+    return Part(value, effect, (either,), finer=(1.0 + jaccard) ** 2 / 2.0)
+
+
+Formula = Callable[[Values], Values]
+
+_STEP = 1e-3
+"""Change of a count by which a figure of a confusion matrix is derived; the error is about its square."""
+
+
+def confusion(labels: Integers, predicted: Integers, classes: int) -> Values:
+    """Return the confusion matrix, rows true, float64 of shape (classes, classes)."""
+    counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.float64)
+
+
+def matrix_part(
+    formula: Formula, labels: Integers, predicted: Integers, classes: int
+) -> Part | None:
+    """Return a figure of the confusion matrix; None where it is not defined.
+
+    Parameters
+    ----------
+    formula : callable
+        From float64 of shape (matrices, classes, classes) to float64 of shape (matrices,).
+    labels, predicted : ndarray of int, shape (n,)
+    classes : int
+    """
+    matrix = confusion(labels, predicted, classes)
+    value = float(formula(matrix[None])[0])
+    if not np.isfinite(value):
+        return None
+    present, cell_of_row = np.unique(labels * classes + predicted, return_inverse=True)
+    # rows of one cell have one influence: half the change between one step more and one less in that cell
+    step = np.zeros((len(present), classes, classes))
+    step.reshape(len(present), -1)[np.arange(len(present)), present] = _STEP
+    slopes = (formula(matrix + step) - formula(matrix - step)) / (2.0 * _STEP)
+    return Part(value, slopes[cell_of_row], (np.ones(len(labels), dtype=np.bool_),))
+
+
+def agreement(matrices: Values) -> Values:
+    """Return Cohen's kappa; NaN if chance agrees wholly.
+
+    Parameters
+    ----------
+    matrices : ndarray of float64, shape (matrices, classes, classes)
+
+    References
+    ----------
+    Cohen 1960.
+    """
+    rows = matrices.sum(axis=(1, 2))
+    margins = matrices.sum(axis=1) * matrices.sum(axis=2)
+    right = np.einsum("rkk->r", matrices) / rows
+    by_chance = margins.sum(axis=1) / np.square(rows)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((right - by_chance) / (1.0 - by_chance))
+
+
+def least_agreement(matrix: Values) -> float:
+    """Return the kappa of a table with these margins in which no row is right."""
+    by_chance = float((matrix.sum(axis=0) * matrix.sum(axis=1)).sum() / matrix.sum() ** 2)
+    if by_chance >= 1.0:
+        return -1.0
+    return -by_chance / (1.0 - by_chance)
+
+
+def matthews(matrices: Values) -> Values:
+    """Return the Matthews correlation coefficient; NaN if only one class is true or predicted.
+
+    References
+    ----------
+    Gorodkin 2004 (more than two classes).
+    """
+    rows = matrices.sum(axis=(1, 2))
+    true = matrices.sum(axis=2)
+    called = matrices.sum(axis=1)
+    right = np.einsum("rkk->r", matrices) / rows
+    covariance = rows * right * rows - (true * called).sum(axis=1)
+    variances = [rows**2 - np.square(side).sum(axis=1) for side in (true, called)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(covariance / np.sqrt(np.prod(variances, axis=0)))
+
+
+_NUMBER: dict[str, Any] = {"per_fold": False, "shown": False}
+
+_AGREEMENT: dict[str, Any] = _NUMBER | {
+    "limits": lambda t: (least_agreement(confusion(t.labels, t.predicted, len(t.classes))), 1.0)
+}
+
+
+def _patient_recognition(table: PredictionTable) -> list[Part | None]:
+    """Return the accuracy by group of a table of images that names groups."""
+    if table.patches is not None or not any(table.groups):
+        return [None]
+    return [by_patient(table, table.hits)]
+
+
+_BUILT_IN = (
+    _spec(
+        "accuracy",
+        "accuracy",
+        unit="percent",
+        parts=lambda t: [share_part(t.hits)],
+    ),
+    _spec(
+        "balanced_accuracy",
+        "balanced accuracy",
+        unit="percent",
+        per_fold=False,
+        # a class without rows has no recall, and takes no part
+        parts=lambda t: [share_part(t.predicted == k, t.labels == k) for k in np.unique(t.labels)],
+    ),
+    _spec(
+        "macro_f1",
+        "macro F1",
+        unit="percent",
+        **_NUMBER,
+        # a class that is only called has an F1 of 0, as in scikit-learn
+        parts=lambda t: [
+            f1_part(t.labels == k, t.predicted == k) for k in np.union1d(t.labels, t.predicted)
+        ],
+    ),
+    _spec("auc", "AUC", class_aucs, needs_probabilities=True, per_fold=False),
+    _spec(
+        "matthews_corrcoef",
+        "Matthews correlation",
+        **_AGREEMENT,
+        parts=lambda t: [matrix_part(matthews, t.labels, t.predicted, len(t.classes))],
+    ),
+    _spec(
+        "cohen_kappa",
+        "Cohen's kappa",
+        **_AGREEMENT,
+        parts=lambda t: [matrix_part(agreement, t.labels, t.predicted, len(t.classes))],
+    ),
+    _spec(
+        "patient_recognition_rate",
+        "accuracy by patient or slide",
+        unit="percent",
+        parts=_patient_recognition,
+    ),
+)
+"""Beside the first sentences of a table's section, which give its accuracy, none is shown as a line. The patient
+recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
+Classification")."""
+
+_TAKEN = frozenset(
+    {
+        "n",
+        "protocol",
+        "classes",
+        "folds",
+        "fold_notes",
+        "names",
+        "confusion",
+        "per_class",
+        "calibration",
+        "calibration_note",
+        "two_class",
+        "units",
+        "table",
+        "trained_per_fold",
+        "subgroups",
+        "tested",
+        "fold",
+        "two_class_auc",
+        "auc_pooled",
     }
+)
+"""What stands beside metrics in ``metrics.json``, ``tables.csv`` and ``per-fold.csv``."""
+
+
+def list_metrics() -> tuple[MetricSpec, ...]:
+    """Return all metrics: those of bchisto, then those that other packages add, by name.
+
+    One of another package that cannot be loaded is left out with a warning, since it must cost nobody's results.
+    """
+    return (*_BUILT_IN, *_plug_ins(tuple(sys.path)))
+
+
+@functools.lru_cache(maxsize=4)
+def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
+    """Load what packages on Python's search path add, once for each state of it."""
+    specs = []
+    names = extension_names(ENTRY_POINT_GROUP)
+    taken = set(_TAKEN).union(*(spec.written for spec in _BUILT_IN))
+    for name in names:
+        try:
+            spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
+            if spec is None:
+                continue
+            clash = sorted(spec.written & taken)
+            if clash:
+                raise InputError(
+                    f"metric {name}: {clash[0]} is taken already; its package must use another name"
+                )
+            taken |= spec.written
+            specs.append(spec)
+        except BchistoError as error:
+            _log.warning("%s; it is left out", error)
+    return tuple(specs)
+
+
+def metric_values(
+    spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int
+) -> dict[str, Any]:
+    """Compute a metric of a table.
+
+    Parameters
+    ----------
+    spec : MetricSpec
+    table : PredictionTable
+    units : Units
+        Of the table.
+    draws : int
+        Of units for the percentile bootstrap, if the metric has no influences; 0 for no interval.
+
+    Returns
+    -------
+    dict
+        The figure, and where it is wanted the value per fold, their mean and their standard deviation; None where it is
+        not defined.
+    """
+    values = {spec.name: _figure(spec, table, units, draws=draws)}
+    if not spec.per_fold:
+        return values
+    per_fold = [
+        _value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()
+    ]
+    mean, std = mean_and_std(per_fold)
+    return values | {
+        f"{spec.name}_per_fold": per_fold,
+        f"{spec.name}_mean": mean,
+        f"{spec.name}_std": std,
+    }
+
+
+def _figure(spec: MetricSpec, table: PredictionTable, units: Units, *, draws: int) -> Figure | None:
+    """Return a metric with its interval: from influences where it has them, else from draws."""
+    value = _value(spec, table, warn=True)
+    if value is None:
+        return None
+    if not spec.interval:
+        return Figure(value)
+    parts = parts_of(spec, table)
+    if parts:
+        return replace(interval(parts, units, limits=spec.limits(table)), value=value)
+    if spec.parts is None and draws:
+        accuracy = units.share(table.hits)  # whose rule holds for all
+        if accuracy and accuracy.reason:
+            return Figure(value, reason=accuracy.reason)
+        return _bootstrapped(spec, table, units, value, draws)
+    return Figure(value)
+
+
+def _bootstrapped(
+    spec: MetricSpec, table: PredictionTable, units: Units, value: float, draws: int
+) -> Figure:
+    """Return a value with the interval of draws of units, where the metric is defined for one."""
+    rng = np.random.default_rng(0)
+    values = []
+    # whole units are drawn, since rows of one unit are not independent
+    for _ in range(draws):
+        counts = rng.multinomial(units.count, np.full(units.count, 1.0 / units.count))
+        rows = np.repeat(np.arange(len(table)), counts[units.member])
+        drawn = _value(spec, take_rows(table, rows))
+        if drawn is not None:
+            values.append(drawn)
+    if not values:
+        return Figure(value)
+    low, high = np.quantile(values, [1.0 - LEVEL, LEVEL])
+    return Figure(value, float(low), float(high), "percentile bootstrap")
+
+
+def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> float | None:
+    """Return the value of a metric; None where it is not defined."""
+
+    def finite(table: PredictionTable) -> float | None:
+        value = spec.compute(table)
+        if value is None or not math.isfinite(value):
+            return None
+        return float(value)
+
+    return _guarded(spec, table, finite, warn=warn)
+
+
+def parts_of(spec: MetricSpec, table: PredictionTable) -> Sequence[Part]:
+    """Return what a metric is the mean of; nothing where it is not defined, or has no influence."""
+    if spec.parts is None:
+        return ()
+    return _guarded(spec, table, spec.parts, warn=True) or ()
+
+
+def _guarded(
+    spec: MetricSpec,
+    table: PredictionTable,
+    compute: Callable[[PredictionTable], T | None],
+    *,
+    warn: bool,
+) -> T | None:
+    """Return what a metric gives; None where it needs probabilities and has none, or one of another package fails."""
+    if spec.needs_probabilities and table.probabilities is None:
+        return None
+    if spec in _BUILT_IN:
+        return compute(table)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of folds and draws in which a class is missing
+            return compute(table)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        if warn:
+            reason = f"{type(error).__name__}: {error}"
+            _log.warning(
+                "metric %s: failed on %s and is left out there (%s)", spec.name, table.name, reason
+            )
+        return None

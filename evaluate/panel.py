@@ -9,14 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import counted, plural
-from ..core.formats import as_frame, read_json
-from .known_metrics import list_metrics
-from .metrics import TwoClassView, fold_accuracies
+from ..core import Banner, banners_of, counted, plural
+from ..core.formats import as_frame, file_sha256, read_json
+from .intervals import Entry, Figure, Metrics, with_figures
+from .metrics import fold_accuracies, list_metrics
 from .predictions import PredictionTable
-from .variance import Entry, Figure, Metrics, with_figures
+from .two_class import TwoClassView
 
 METRICS = "metrics.json"
+
+CHOICE = "choice.json"
+"""What the choice of the best of a run adds to the metrics of its results; it changes with each further result."""
 
 
 @dataclass(frozen=True)
@@ -282,6 +285,11 @@ class Panel:
         return f"Panel({self.table})"
 
     @property
+    def banners(self) -> list[Banner]:
+        """What a reader must know of the run that made the table."""
+        return banners_of(self.run)
+
+    @property
     def figures(self) -> dict[str, Figure]:
         """Each figure by its name, after that of the part that it is of.
 
@@ -342,10 +350,18 @@ class Facts(NamedTuple):
         that worked on the folder by its ``settings.json``.
     metrics : dict
         Those of the table, as `measure` returns them.
+    choice : dict
+        Of `choice_in_run`.
     """
 
     run: Entry
     metrics: Entry
+    choice: Entry
+
+    @property
+    def banners(self) -> list[Banner]:
+        """What a reader must know of the run."""
+        return banners_of(self.run)
 
     @property
     def view(self) -> TwoClassView:
@@ -387,8 +403,26 @@ def read_facts(path: Path) -> Facts:
             if versions:
                 run = {**run, "versions": versions}
             name = name_in(tables, path)
-            return Facts(run, with_figures(tables.get(name, {})))
-    return Facts({}, {})
+            return Facts(run, with_figures(tables.get(name, {})), choice_in_run(path))
+    return Facts({}, {}, {})
+
+
+def choice_in_run(path: Path) -> Entry:
+    """Return what the choice in a run added to the metrics of a table, see `with_choices`; empty if nothing did.
+
+    Parameters
+    ----------
+    path : Path
+        ``RUN/boost/NAME/predictions.csv``, or of a network; if it is not as it was then, nothing was added.
+    """
+    folder = path.absolute().parent
+    content = _read_if_there(folder.parent.parent / CHOICE)
+    match content:
+        case {"results": dict(results)} if path.is_file():
+            match results.get(f"{folder.parent.name}/{folder.name}"):
+                case {"predictions_sha256": digest, **added} if digest == file_sha256(path):
+                    return dict(with_figures(added))
+    return {}
 
 
 def name_in(tables: Iterable[str], path: Path) -> str:

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..core import InputError, converted, counted, listed
-from ..core.formats import as_frame
+from ..core import Banner, InputError, Kind, converted, counted, listed
+from ..core.formats import Flags, Floats, Integers, as_frame
 from ..core.jobs import write_rows
-from .influence import Integers, Mask, Values
+
+Mask = Flags
+Values = Floats
 
 T = TypeVar("T")
 
@@ -127,43 +129,58 @@ class PredictionTable:
         return sum(self.groups[row] is None for row in self.first_rows)
 
     @property
-    def ungrouped_caution(self) -> str:
+    def ungrouped_caution(self) -> Banner | None:
         """That some images name no patient, if others do; reports tell it in words of their own."""
         images = len(self.first_rows)
         if self.ungrouped in (0, images):
-            return ""
-        return (
+            return None
+        text = (
             f"{self.ungrouped} of {images} images name no patient or slide; each counts as a unit of its own, "
             "which makes intervals too narrow if images share a patient"
         )
+        return Banner(Kind.PATIENTS_PARTLY_UNKNOWN, text, unknown=self.ungrouped, images=images)
 
     @property
-    def cautions(self) -> list[str]:
+    def cautions(self) -> list[Banner]:
         """Why figures of these rows may be too high for new patients, or their intervals too narrow."""
-        texts = list(filter(None, [self.ungrouped_caution]))
+        texts = []
         if not any(group is not None for group in self.groups):
             texts.append(
-                "PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its own, which "
-                "makes intervals too narrow if images share a patient"
+                (
+                    Kind.PATIENTS_UNKNOWN,
+                    "no row names its patient or slide, so each image counts as a unit of its own, which makes "
+                    "intervals too narrow if images share a patient",
+                )
             )
         if self.divided:
+            patients = counted(self.divided, self.group_is)
             texts.append(
-                f"image-level folds on grouped data, with {counted(self.divided, self.group_is)} in both training and "
-                "test sets; these results are too high for new patients"
+                (
+                    Kind.PATIENTS_MIXED,
+                    f"{patients} in both training and test sets; these results are too high for new patients",
+                )
             )
         if self.not_new:
             texts.append(
-                f"SEEN IN TRAINING: {len(self.not_new)} of {len(set(self.image_ids))} images trained the models "
-                "(column trained); these numbers are too high for new images"
+                (
+                    Kind.SEEN,
+                    f"{len(self.not_new)} of {len(set(self.image_ids))} images trained the models (column trained); "
+                    "these numbers are too high for new images",
+                )
             )
         if self.groups_of_training:
             groups = counted(len({*self.groups} - {None}), self.group_is)
             texts.append(
-                f"PATIENTS SEEN IN TRAINING: {len(self.groups_of_training)} of {groups} have names of those that "
-                "trained the models (column group_trained); if they are the same, these numbers are too high for new "
-                "ones"
+                (
+                    Kind.PATIENTS_SEEN,
+                    f"{len(self.groups_of_training)} of {groups} have names of those that trained the models (column "
+                    "group_trained); if they are the same, these numbers are too high for new ones",
+                )
             )
-        return texts
+        banners = [Banner(kind, text) for kind, text in texts]
+        if self.ungrouped_caution:
+            banners.insert(0, self.ungrouped_caution)
+        return banners
 
     @property
     def row_is(self) -> str:
@@ -409,6 +426,15 @@ def sampling_units(table: PredictionTable) -> tuple[str, Integers]:
     return unit, np.array([places[key] for key in keys], dtype=np.int64)
 
 
+def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
+    """Yield each fold, its rows, and the rows of the other folds whose images it does not test; bool of shape (n,)."""
+    names, image = np.unique(np.array(table.image_ids), return_inverse=True)
+    for fold, inside in table.fold_rows():
+        tested = np.zeros(len(names), dtype=bool)
+        tested[image[inside]] = True
+        yield fold, inside, ~tested[image]
+
+
 def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
     """Return a table of some rows of another, in this order; a row may stand in it several times.
 
@@ -435,26 +461,23 @@ def take_rows(table: PredictionTable, rows: Integers) -> PredictionTable:
     )
 
 
-NOTHING_LEARNT = "NOTHING LEARNT"
-"""How the sentence begins."""
-
 _SAME = 1e-9
 """Probabilities that differ by less than this differ only by rounding."""
 
 
-def nothing_learnt(models: str) -> str:
-    """Return the sentence for every output.
+def nothing_learnt(models: str) -> Banner:
+    """Return the banner for every output.
 
     Examples
     --------
-    >>> nothing_learnt("3 of 3 models")
-    'NOTHING LEARNT: 3 of 3 models give all images the same probabilities'
+    >>> print(nothing_learnt("3 of 3 models"))
+    NOTHING LEARNT: 3 of 3 models give all images the same probabilities
     """
-    return f"{NOTHING_LEARNT}: {models} give all images the same probabilities"
+    return Banner(Kind.NOTHING_LEARNT, f"{models} give all images the same probabilities")
 
 
-def constant_folds(table: PredictionTable) -> str | None:
-    """Return the sentence for a table in which every image of a fold, of several, has the same probabilities."""
+def constant_folds(table: PredictionTable) -> Banner | None:
+    """Return the banner for a table in which every image of a fold, of several, has the same probabilities."""
     if table.probabilities is None:
         return None
     learnt = folds_that_learnt(table)

@@ -31,10 +31,12 @@ from ..core.formats import (
     LABEL,
     PREDICTED,
     CsvTable,
+    FramePath,
     column_key,
     decimal_of,
     limits,
     read_csv,
+    row_in,
     unit_named,
 )
 from ..data import (
@@ -47,11 +49,8 @@ from ..data import (
     missing_labels,
     report_findings,
     spell_labels,
-    temporary_folder,
-    with_files,
 )
-from .influence import Values
-from .predictions import PredictionTable, check_shares
+from .predictions import PredictionTable, Values, check_shares
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
@@ -116,11 +115,7 @@ def read_predictions(
     """
     classes = converted(classes, "classes", tuple[str, ...])
     if hasattr(path, "to_csv"):
-        with (
-            temporary_folder("bchisto-") as folder,
-            with_files(path, Path(folder), {}) as (files, _),
-        ):
-            return read_predictions(*files, classes=classes, name=name)
+        path = FramePath.of(path, "frame-1")
     path = converted(path, "path", Path)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
@@ -284,7 +279,7 @@ def _parse_rows(table: CsvTable, parser: _Parser) -> tuple[dict[str, list[_Row]]
     for line, cells in table.rows:
         if line in uneven:
             raise InputError(
-                f"{parser.path}:{line}: has another number of cells than the header; correct the row"
+                f"{row_in(parser.path, line, full=True)}: has another number of cells than the header; correct the row"
             )
         model = cells.get("model", "")
         rows = rows_of_model.setdefault(model, [])
@@ -313,8 +308,8 @@ def _refuse_two_patients(path: Path, rows: Iterable[_Row]) -> None:
         first = first_of_image.setdefault(row.image, row)
         if first.group != row.group:
             raise InputError(
-                f"{path}:{row.line}: {row.image} is of {row.group} here, and of {first.group} in line "
-                f"{first.line}; an image has one patient"
+                f"{row_in(path, row.line, full=True)}: {row.image} is of {row.group} here, and of {first.group} in "
+                f"{row_in(path, first.line)}; an image has one patient"
             )
 
 
@@ -416,7 +411,7 @@ class _Parser(NamedTuple):
 
     def parse(self, line: int, cells: Mapping[str, str], group: str | None) -> _Row:
         """Return a row of the file, which is of this group."""
-        where = f"{self.path}:{line}"
+        where = row_in(self.path, line, full=True)
         label = self._place(where, "label", cells[self.columns.label], self.labels)
         predicted_name = cells.get(self.columns.predicted, "")
         probabilities = None
@@ -525,6 +520,6 @@ def _refuse_repeated(path: Path, rows: Iterable[_Row]) -> None:
             of_patch = f", patch {row.patch}," if row.patch else ""
             in_fold = f" in fold {row.fold}" if row.fold is not None else ""
             raise InputError(
-                f"{path}:{row.line}: {row.image}{of_patch} is listed twice{in_fold}; keep one row"
+                f"{row_in(path, row.line, full=True)}: {row.image}{of_patch} is listed twice{in_fold}; keep one row"
             )
         keys.add(key)

@@ -185,15 +185,15 @@ def _normalise(
     try:
         image = decode_record(record)
         if record.mpp is None and any(view.unit for view in views):
-            record = record.scaled_by(read_header(record.path))
+            record = record.scaled_by(record.header or read_header(record.path))
         normalizer = make_normalizer(settings.stain)
         for view in views:
             if view.level not in scales:
                 scales[view.level] = _at_scale(record, image, view, settings, normalizer)
     except ImageError as error:
         message = message_of(error)
-        if str(record.path) not in message:
-            message = Message("{}: {}", record.path, message)
+        if record.called not in message:
+            message = Message("{}: {}", record.called, message)
         if not skip_errors:
             raise type(error)(message) from error
         return ImageFailure(record, message)
@@ -240,7 +240,7 @@ def _at_scale(
     except TissueError as error:
         if settings.stain_fallback == "error":
             remedies = ["leave it out", Message("use {stain_fallback:skip-normalisation}")]
-            raise TissueError("{}: {}", record.path, error, remedies=remedies) from error
+            raise TissueError("{}: {}", record.called, error, remedies=remedies) from error
         return _Scaled(resized, StainInfo(None, tissue, math.nan, skipped=True))
     stain = StainInfo(None, tissue, math.nan, skipped=False)
     if estimate is not None:

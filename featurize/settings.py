@@ -159,7 +159,7 @@ class View:
             remedy = Message("{mpp} gives them for all images, a column mpp of a manifest for each")
             return Message(
                 "{}: its micrometres per pixel are not known, which the view {} needs",
-                record.path,
+                record.called,
                 self,
                 remedies=[remedy],
             )
@@ -169,7 +169,7 @@ class View:
         if self.unit and factor > _MOST_ENLARGED:
             return Message(
                 "{}: its pixels of {} um show nothing at the {} of {views:{}}; use a coarser one",
-                record.path,
+                record.called,
                 f"{record.mpp:.3g}",
                 f"{self.scale:.3g}",
                 self,
@@ -190,7 +190,7 @@ class View:
         if largest.crop < 32:  # which is refused
             del remedies[0]
         return Message(
-            "{}: {} is smaller than the {}", record.path, size, needed, remedies=remedies
+            "{}: {} is smaller than the {}", record.called, size, needed, remedies=remedies
         )
 
 

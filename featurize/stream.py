@@ -164,7 +164,7 @@ def _not_finite(item: ImageDescriptors) -> str:
     """Return a message about features that are not finite; empty if all are."""
     for name, values in item.features.items():
         if not np.isfinite(values).all():
-            where = f"{item.record.path}: its features of {name}"
+            where = f"{item.record.called}: its features of {name}"
             return f"{where} are not finite; check the weights or use float32"
     return ""
 

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from ..core import InputError, Many, few
 from ..core.formats import Floats32
 from ..core.jobs import Ticker
-from ..data import Image, ImageRecord, image_files
+from ..data import Image, ImageRecord, image_records
 from .plan import ready_targets
 from .settings import FeaturizeSettings
 from .stream import describe_images
@@ -66,19 +66,20 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if hasattr(images, "columns"):
             images = _column_of(images)
         settings, targets = ready_targets(FeaturizeSettings.of(self.settings))
-        with image_files(images, _records_of) as records:
-            described: Any = describe_images(
-                [replace(record, mpp=self.mpp) for record in records],
-                settings=settings,
-                targets=targets,
-                ticker=Ticker(None),
-                crop_seed="pixels",
-            )
-            rows = [
+        records, _ = image_records(images, _records_of)
+        described: Any = describe_images(
+            [replace(record, mpp=self.mpp) for record in records],
+            settings=settings,
+            targets=targets,
+            ticker=Ticker(None),
+            crop_seed="pixels",
+        )
+        return np.array(
+            [
                 np.hstack([item.features[name].mean(axis=0) for name in targets])
                 for item in described
             ]
-        return np.array(rows)
+        )
 
     @property
     def _n_features_out(self) -> int:

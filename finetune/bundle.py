@@ -265,7 +265,7 @@ class CnnModel:
                 image = decode_record(record)
                 patches = settings.rule.number(*image.shape[:2])
                 if patches > _MOST_PATCHES:
-                    text = f"{record.path}: {patches:,} patches, more than {_MOST_PATCHES:,}; give smaller images"
+                    text = f"{record.called}: {patches:,} patches, more than {_MOST_PATCHES:,}; give smaller images"
                     return ImageError(text)
                 pixels[record.image_id] = pixels_sha256(image)
                 return treatment.treat(record, image), crop_key(record, image, crop_seed="pixels")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Message, one_of
+from ..core import Banner, InputError, Kind, Message, as_banner, one_of
 from ..core.jobs import gpus_have_bfloat16, prepare_backend
 from ..encoders import (
     build_backbone,
@@ -91,16 +91,17 @@ def _default_convention(network: NetworkSpec, weights: str) -> str:
     return input_convention(Path(weights))
 
 
-def untrained_notice(settings: FinetuneSettings) -> str | None:
+def untrained_notice(settings: FinetuneSettings) -> Banner | None:
     """Return a note for every output if the network started untrained although published weights exist; else None."""
     network = network_of(settings.network)
     if resolved(settings)["weights"] != "random":
         return None
     if network.caffe is not None:
         # not a warning: the source may train from scratch, which a recipe knows
-        return f"{settings.network} began untrained; published weights were not given"
+        return as_banner(f"{settings.network} began untrained; published weights were not given")
     if network.weights == "imagenet":
-        return f"RANDOM WEIGHTS: {settings.network} began untrained."
+        text = f"{settings.network} began untrained."
+        return Banner(Kind.RANDOM_WEIGHTS, text, network=settings.network)
     return None
 
 

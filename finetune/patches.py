@@ -178,7 +178,7 @@ class PatchRule:
             return None
         return Message(
             "{}: {}x{} is smaller than patches of {}",
-            record.path,
+            record.called,
             width,
             height,
             self.side,

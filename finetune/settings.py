@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError, Parameter, Settings, Texts, converted, items_of, option
+from ..core import IN_FILE, InputError, Parameter, Settings, Texts, converted, items_of, option
 from ..core.formats import Integers
 from ..stains import STAIN_METHODS, get_stain, list_stains
 from .augment import NAMES, OFFLINE, RANGES, plain_names
@@ -171,10 +171,13 @@ class FinetuneSettings(Settings):
     network: str = option(
         group="Training",
         help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
-        "-stride2, -doubled, -two-pools, -dropout), or an encoder of `bchisto encoder list`, which gets a head.",
+        "-stride2, -doubled, -two-pools, -dropout), or an encoder of `bchisto encoder`, which gets a head.",
     )
     name: str = option(
-        "", decides=False, help="Added to the folder's name, for several settings of one network."
+        "",
+        group=IN_FILE,
+        decides=False,
+        help="Added to the folder's name, for several settings of one network.",
     )
     size: int = option(
         0, group="Training", help="Side of the input, pixels; default: the network's own."
@@ -190,33 +193,41 @@ class FinetuneSettings(Settings):
         8, group="Training", least=0, help="Epochs without a better validation loss; 0: all epochs."
     )
     validation: bool = option(
-        True, help="Set training images aside that decide when to stop; without: all epochs."
+        True,
+        group=IN_FILE,
+        help="Set training images aside that decide when to stop; without: all epochs.",
     )
     batch_size: int = option(0, least=0, help="Images of a batch; default: the network's own.")
     optimizer: str = option(
-        "", choices=("adam", "sgd"), help="Optimiser; default: the network's own."
+        "", group=IN_FILE, choices=("adam", "sgd"), help="Optimiser; default: the network's own."
     )
     learning_rate: float = option(
         0.0, group="Training", least=0, help="Learning rate; default: the network's own."
     )
     rate_multipliers: tuple[tuple[str, float], ...] = option(
         (),
+        group=IN_FILE,
         flag="rate-multiplier",
         metavar="PREFIX=FACTOR",
         form=_as_factors,
         plain=_written,
         help="Factor of the learning rate of layers whose name begins so; the longest prefix counts.",
     )
-    dropout: float | None = option(None, help="Fraction dropped; default: the network's own.")
-    l2: float | None = option(None, help="Weight of the L2 penalty; default: the network's own.")
+    dropout: float | None = option(
+        None, group=IN_FILE, help="Fraction dropped; default: the network's own."
+    )
+    l2: float | None = option(
+        None, group=IN_FILE, help="Weight of the L2 penalty; default: the network's own."
+    )
     norm_momentum: float | None = option(
-        None, help="Momentum of batch normalisation; default: the network's own."
+        None, group=IN_FILE, help="Momentum of batch normalisation; default: the network's own."
     )
     freeze: str = option(
         "", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: none."
     )
     top: str = option(
         "average",
+        group=IN_FILE,
         choices=("average", "conv"),
         help="Encoders: global average, or convolution and max pooling.",
     )
@@ -227,15 +238,17 @@ class FinetuneSettings(Settings):
         "Caffe's .caffemodel of the other networks.",
     )
     fresh: Texts = option(
-        (), metavar="PREFIX", help="Layers that start at random whatever the file."
+        (), group=IN_FILE, metavar="PREFIX", help="Layers that start at random whatever the file."
     )
     convention: str = option(
         "",
+        group=IN_FILE,
         choices=("signed", "caffe"),  # of RGB; of BGR, as in the published Caffe models
         help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: as the weights file needs.",
     )
     precision: str = option(
         "",
+        group=IN_FILE,
         choices=("float32", "bfloat16", "float16"),
         help="Of computation, not of weights; default: bfloat16 on GPUs that compute in it, else float32.",
     )
@@ -247,6 +260,7 @@ class FinetuneSettings(Settings):
     )
     copies: tuple[tuple[str, float], ...] = option(
         (),
+        group=IN_FILE,
         metavar="CLASS=FACTOR",
         form=_as_factors,
         plain=_written,
@@ -261,8 +275,8 @@ class FinetuneSettings(Settings):
         help=f"Of training images: {', '.join(NAMES)}. How far may follow, by default "
         f"{', '.join(f'{name}:{value:g}' for name, value in RANGES.items())}.",
     )
-    rotations: int = option(5, least=1, help=f"Rotations of an image, by {OFFLINE}.")
-    crops: int = option(5, least=1, help=f"Crops of each rotation, by {OFFLINE}.")
+    rotations: int = option(5, group=IN_FILE, least=1, help=f"Rotations of an image, by {OFFLINE}.")
+    crops: int = option(5, group=IN_FILE, least=1, help=f"Crops of each rotation, by {OFFLINE}.")
     stain: str = option(
         "none",
         choices=STAIN_METHODS,

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from ..core import (
+    Banner,
     InputError,
+    Kind,
     Many,
     Message,
     PathInput,
     TextInput,
     WeightsError,
+    as_banner,
     converted,
     plain_options,
 )
@@ -153,21 +156,22 @@ class CnnTraining(Training):
         """Return the largest number of epochs."""
         return unit.plan.settings.epochs
 
-    def banners(self) -> Sequence[str]:
+    def banners(self) -> Sequence[Banner]:
         """Return warnings about the images, the initial weights and the validation."""
         notes = []
         if self.dataset.synthetic:
             notes.append(SYNTHETIC_BANNER)
         # a recipe whose source trains from scratch says so itself
-        if not any(note.startswith("RANDOM START") for note in self.notes):
+        if not any(as_banner(note).kind == Kind.RANDOM_START for note in self.notes):
             untrained = untrained_notice(self.settings)
             if untrained is not None:
                 notes.append(untrained)
         if not self.settings.validation:
-            notes.append(
-                f"NO VALIDATION: trained for all {self.settings.epochs} epochs on every training image; nothing but "
-                "the last epoch chose the weights."
+            text = (
+                f"trained for all {self.settings.epochs} epochs on every training image; nothing but the last epoch "
+                "chose the weights."
             )
+            notes.append(Banner(Kind.NO_VALIDATION, text, epochs=self.settings.epochs))
         return notes
 
     def _folds(self, folder: Path, *, workers: int) -> list[FoldUnit]:

@@ -287,7 +287,7 @@ def _refuse_embeddings(bundle: Bundle, path: Path) -> None:
     imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
     raise InputError(
         "{}: was trained on embeddings from files ({}), so it takes embeddings of the same kind, and no images; make "
-        "them as in training (of fields of slides: {features export.by:COLUMN}), then {predict.features:FILE}",
+        "them as in training (of fields of slides: {features.by:COLUMN}), then {predict.features:FILE}",
         path,
         ", ".join(imported),
     )

@@ -112,7 +112,7 @@ def _check_kind(path: Path, store: str, bundle: Bundle, embeddings: Embeddings) 
         if stated_value is not None:
             remedy = ""
             if fact == "rows":
-                remedy = "; `bchisto features export` pools rows, and records how"
+                remedy = "; `bchisto features` pools rows, and records how"
             raise InputError(
                 f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
                 f"{_short(stated_value)}, that of training {_short(needed_value)}{remedy}"

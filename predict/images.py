@@ -10,7 +10,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, Message, MissingInputError, by_key, few, limited, reworded
+from ..core import Banner, InputError, Message, MissingInputError, by_key, few, limited, reworded
+from ..core.formats import FramePath
 from ..core.jobs import Work
 from ..data import (
     ImageRecord,
@@ -65,9 +66,10 @@ def new_images(
     """
     records: dict[str, ImageRecord] = {}
     for source in sources:
-        if source.is_file() and source.suffix.casefold() not in _MANIFESTS:
+        is_table = isinstance(source, FramePath) or source.suffix.casefold() in _MANIFESTS
+        if source.is_file() and not is_table:
             of_source = [ImageRecord(image_id=source.name, path=source, label=None)]
-        elif source.exists():
+        elif source.is_file() or source.exists():
             of_source = _records_of(source, reading, {} if copies is None else copies)
         else:
             raise MissingInputError("{}: no such image, folder or manifest; check {images}", source)
@@ -278,15 +280,9 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
     return [replace(record, label=class_of.get(record.label_text)) for record in records]
 
 
-def notes_of_training(notes: Iterable[str]) -> tuple[str, ...]:
-    """Return the notes of a model file, worded so that readers do not apply them to the new images.
-
-    Examples
-    --------
-    >>> notes_of_training(["PATIENTS UNKNOWN: no image names its patient"])
-    ("the model's training: PATIENTS UNKNOWN: no image names its patient",)
-    """
-    return tuple(f"the model's training: {note}" for note in notes)
+def notes_of_training(notes: Iterable[Banner]) -> tuple[Banner, ...]:
+    """Return the notes of a model file, worded so that readers do not apply them to the new images."""
+    return tuple(note.of("the model's training") for note in notes)
 
 
 def advised(*further: str) -> AbstractContextManager[None]:

@@ -26,6 +26,7 @@ from ..core.models import bundle_kind, bundle_stores
 from ..core.runs import RunRecord
 from ..data import ImageRecord
 from ..encoders import recorded_source, short_reason, source_sha256, weights_of
+from ..evaluate import choice_in_run
 from .boosted import AS_TRAINED, BoostedModel, open_boosted
 
 if TYPE_CHECKING:
@@ -79,15 +80,10 @@ def find_bundle(model: PathInput) -> Path:
 
 
 def _is_best(bundle: Path) -> bool:
-    """Return whether the metrics beside a model file say that it is the highest of several, better than chance."""
-    path = bundle.with_name("metrics.json")
-    match read_json(path) if path.is_file() else {}:
-        case {"tables": dict(tables)}:
-            choices = [metrics.get("choice") or {} for metrics in tables.values()]
-            return any(
-                choice.get("kind") == "best" and choice["chosen"] == bundle.parent.name
-                for choice in choices
-            )
+    """Return whether the run of a model file has chosen it as the highest of several, better than chance."""
+    match choice_in_run(bundle.with_name("predictions.csv")):
+        case {"choice": {"kind": "best", "chosen": str(chosen)}}:
+            return chosen == bundle.parent.name
     return False
 
 

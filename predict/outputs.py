@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core import InputError, OutputError, Parameter, counted, html_lines, html_table
+from ..core import Banner, InputError, OutputError, Parameter, counted, html_lines, html_table
 from ..core.formats import as_frame, file_sha256, read_cells
 from ..core.jobs import Work, ensure_folder, refuse_among, refuse_overwriting, write_or_remove
 from ..core.runs import RunRecord, record_of_table, record_table
@@ -37,7 +37,7 @@ class PredictResult:
         Number of images per predicted class.
     failures : dict of str to str
         Images that could not be used, with the reason; also in ``<out>.failures.csv``.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader must see.
     trained : int or None
         Number of images that trained a model; None if the model file does not record its training images.
@@ -66,7 +66,7 @@ class PredictResult:
     images: int
     counts: dict[str, int]
     failures: dict[str, str]
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     trained: int | None = None
     called: str = ""
     sheet: Path | None = None

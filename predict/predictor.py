@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core import (
+    Banner,
     InputError,
     Many,
     PathInput,
@@ -21,7 +22,7 @@ from ..core import (
 )
 from ..core.formats import Array, Flags, as_frame
 from ..core.jobs import Ticker
-from ..data import Image, ImageRecord, image_files, warn_left_out
+from ..data import Image, ImageRecord, image_records, warn_left_out
 from ..encoders import weight_options
 from .blocks import Predicted, Results, predict_records
 from .boosted import Floats, Notes
@@ -84,7 +85,7 @@ class Predictions:
         ``blank``, ``group_trained``. Also ``called`` (``positive`` or ``negative``), ``outlier_percentile``,
         ``nearest_training_images``, ``warnings`` (joined), and ``note`` if models learnt nothing. Those that do not
         apply are left out.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader must see. Those about patients need images with patients, which arrays have not.
     mixed : str
         What the confidence is worth if patients of the model's folds were mixed; else empty.
@@ -105,7 +106,7 @@ class Predictions:
     blank: Flags
     warnings: tuple[tuple[str, ...], ...]
     columns: dict[str, list[str]]
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     mixed: str
     failures: dict[str, str]
 
@@ -175,9 +176,8 @@ class Predictor:
 
     A pickled one, as for processes of joblib, is its path and its settings: whoever reads it loads the file again.
     Threads may share one. The first prediction takes longer than later ones, since the networks are prepared then: a
-    service predicts any image before it answers. Arrays and pictures are written to the folder for temporary files
-    while they are read. A warning of sizes, bits or scales is logged only the first time; `Predictions.warnings` has it
-    every time.
+    service predicts any image before it answers. A warning of sizes, bits or scales is logged only the first time;
+    `Predictions.warnings` has it every time.
 
     Parameters
     ----------
@@ -299,18 +299,14 @@ class Predictor:
         ImageError
             A file is damaged or not an image, an array or picture is not RGB, an image is too small for the model, or
             none can be used. Most are an InputError too, so catch an ImageError first.
-        OutputError
-            Arrays and pictures cannot be written to the folder for temporary files, or it is not there;
-            `DiskFullError` if no space is left.
         """
         model = self._model
         bundle = model.bundle
         settings = replace(self._settings, mpp=mpp)
         notes: Notes = {}
-        failures: dict[str, str] = {}
         of_paths = functools.partial(new_images, reading=bundle.reading, classes=bundle.classes)
-        left_out = failures if skip_errors else None
-        with advised("names"), image_files(images, of_paths, left_out, names) as given:
+        with advised("names"):
+            given, failures = image_records(images, of_paths, names=names, skip_errors=skip_errors)
             rows = _distinct(given)
             records, refused = check_sizes(
                 list(dict.fromkeys(rows)),
@@ -328,6 +324,7 @@ class Predictor:
                 )
             predicted = Predicted(rows, results, bundle, self.path, self.sha256, notes=notes)
             failures |= predicted.failures
+        failures = {image: reason for image, reason in failures.items() if reason}
         warn_left_out(failures, dict(refused))
         for text in failures.values():
             if not predicted.usable:

@@ -41,7 +41,7 @@ from ..core.jobs import (
     set_aside,
 )
 from ..core.runs import RunRecord
-from ..data import Frame, ImageRecord, image_paths, shown_path, warn_left_out
+from ..data import Frame, ImageRecord, image_paths, warn_left_out
 from ..encoders import weight_options
 from ..featurize import files_of, rehearse
 from .blocks import (
@@ -81,7 +81,7 @@ class _Inputs(NamedTuple):
         """The inputs as options."""
         config: dict[str, object] = {
             "model": str(self.model),
-            "images": list(map(shown_path, self.images)),
+            "images": list(map(str, self.images)),
             "weights": list(self.weights),
         }
         if self.features:

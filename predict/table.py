@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from ..boost import MARKED, MEANING, TRAINING_NAMES, Bundle, Compared, nearest_names
-from ..core import DAMAGE, BchistoError, OutputError, counted, limited, neutral
+from ..core import DAMAGE, Banner, BchistoError, Kind, OutputError, counted, limited, neutral
 from ..core.formats import Flags, file_sha256, read_rows
 from ..core.jobs import atomic_output
 from ..core.models import BundleFacts
 from ..data import ImageRecord, mixes_patients
-from ..evaluate import NOTHING_LEARNT, Answers, apply_temperature, write_predictions
+from ..evaluate import Answers, apply_temperature, write_predictions
 from .blocks import Predicted
 from .boosted import Floats
 from .images import notes_of_training
@@ -216,7 +216,7 @@ class Tabulated:
         The same after it; of a model without a temperature the same.
     failures : dict of str to str
         Images that cannot be used, with the reason.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader must see.
     trained : tuple of bool
         Whether each image trained a model.
@@ -237,7 +237,7 @@ class Tabulated:
     raw: Floats
     calibrated: Floats
     failures: dict[str, str]
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     trained: tuple[bool, ...]
     blank: tuple[bool, ...]
     outliers: Outliers | None
@@ -337,26 +337,28 @@ def _banners(
     blank: Sequence[bool],
     groups: Set[str],
     seen: Set[str],
-) -> tuple[str, ...]:
+) -> tuple[Banner, ...]:
     """Return the notes of training, and those on patients and images that trained the model, or that show nothing."""
-    banners = notes_of_training(bundle.banners)
+    banners = [*notes_of_training(bundle.banners)]
     if seen:
-        banners += (
-            f"PATIENTS SEEN IN TRAINING: {len(seen)} of {counted(len(groups), 'patient')} have names of those that "
-            "trained this model (column group_trained); if they are the same, these predictions do not show how it "
-            "performs on new ones",
+        text = (
+            f"{len(seen)} of {counted(len(groups), 'patient')} have names of those that trained this model (column "
+            "group_trained); if they are the same, these predictions do not show how it performs on new ones"
         )
+        banners.append(Banner(Kind.PATIENTS_SEEN, text, seen=len(seen)))
     if any(trained):
-        banners += (
-            f"SEEN IN TRAINING: {sum(trained)} of {len(trained)} images trained this model (column trained); these "
-            "predictions do not show how it performs on new images",
+        text = (
+            f"{sum(trained)} of {len(trained)} images trained this model (column trained); these predictions do not "
+            "show how it performs on new images"
         )
+        banners.append(Banner(Kind.SEEN, text, seen=sum(trained)))
     if any(blank):
-        banners += (
-            f"NO TISSUE: {sum(blank)} of {len(blank)} images show nothing (column blank); leave them out, since "
-            "their class means nothing",
+        text = (
+            f"{sum(blank)} of {len(blank)} images show nothing (column blank); leave them out, since their class "
+            "means nothing"
         )
-    return banners
+        banners.append(Banner(Kind.NO_TISSUE, text, blank=sum(blank)))
+    return tuple(banners)
 
 
 def _columns(
@@ -371,9 +373,9 @@ def _columns(
     if bundle.training is not None:
         columns.append(_yes_or_no("trained", trained))
     for banner in bundle.banners:
-        if banner.startswith(NOTHING_LEARNT):
+        if banner.kind == Kind.NOTHING_LEARNT:
             # it counts the models, since the others may have learnt
-            note = banner.replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())
+            note = f"{banner.heading.lower()}: {banner.text}"
             columns.append(("note", [note] * len(trained)))
             break
     if outliers is not None:

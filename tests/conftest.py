@@ -36,7 +36,6 @@ pytest.register_assert_rewrite("whole_road")
 
 
 HOSTILE = (
-    "boost/test_trees.py",
     "commands/test_fuzzed.py",
     "commands/test_pipes.py",
     "commands/test_strange_names.py",
@@ -233,7 +232,6 @@ def no_first_look(request, monkeypatch):
 
 
 DRAWN = (
-    "evaluate/test_only_what_holds.py",
     "evaluate/test_own_classes.py",
     "evaluate/test_report.py",
     "house/",
@@ -317,12 +315,24 @@ def pale_image():
     return np.clip(240 * ((tissue + 1.0) / 240) ** 0.25 - 0.5, 0, 255).astype(np.uint8)
 
 
+TIMED = (
+    "apps/",
+    "commands/test_commands.py",
+    "featurize/test_encoder_defaults.py",
+    "house/",
+    "journeys/",
+)
+"""Where `data check` times the networks that it proposes, which takes seconds each time."""
+
+
 @pytest.fixture
-def cli(capsys, monkeypatch):
+def cli(request, capsys, monkeypatch):
     """Run the command line in this process: returns (exit code, stdout, stderr); one job unless --jobs says more."""
     from bchisto.cli import main
 
     monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
+    if not request.path.relative_to(TESTS).as_posix().startswith(TIMED):
+        monkeypatch.setattr("bchisto.apps.check.run.measure_describing", lambda *_: None)
 
     def run(*arguments):
         capsys.readouterr()
@@ -586,6 +596,6 @@ def alone(tmp_path_factory, tissue):
     from job_chain import chain, stages
 
     run = tmp_path_factory.mktemp("alone") / "run"
-    for words in stages(chain(tissue, run)):
+    for words in stages(chain(tissue, run, network=False)):
         subprocess.run([sys.executable, "-m", "bchisto", *words], check=True, capture_output=True)
     return run

@@ -204,7 +204,7 @@ def check_weights() -> Iterator[Check]:
                 "weights",
                 "failure",
                 f"{name}: a file is missing or cut",
-                f"bchisto encoder fetch {name}",
+                f"bchisto encoder {name} --fetch",
             )
     folder = weights_folder()
     if folder is None:

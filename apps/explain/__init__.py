@@ -3,7 +3,16 @@
 From a model file and images it computes an `Explanation` of each image, which is drawn together with its limitations.
 """
 
-from .draw import colour_limits, draw, font_of, lay_over, where_highest, write_png
+from .draw import (
+    colour_limits,
+    draw,
+    lay_over,
+    rendered,
+    stacked,
+    where_highest,
+    with_bar,
+    write_png,
+)
 from .explanation import Explanation, UnitPictures
 from .gradient_maps import (
     activation_and_gradient,
@@ -16,7 +25,7 @@ from .gradient_maps import (
 from .graph import Floats, Graph, LayerStep, linear
 from .image import explain_image
 from .methods import METHODS, ExplainSettings, Method, default_method, settings_of
-from .regions import geojson_feature, outline, write_regions
+from .regions import geojson_feature, joined, write_regions
 from .run import ExplainResult, explain
 
 __all__ = ["ExplainResult", "ExplainSettings", "Explanation", "explain"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import io
+import math
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -17,10 +19,6 @@ from ...core.jobs import atomic_output
 from ...evaluate.report import render_page, thumbnail
 from .explanation import Explanation, Picture
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont
-
 _SIDE = 560
 """Longest side of a picture in a drawing, in pixels; smaller pictures are enlarged to it."""
 
@@ -30,19 +28,23 @@ _PICTURE = 860
 MAX_PICTURES = 200
 """Largest number of pictures on the page; about 12 MB."""
 
+_ACROSS = 5
+"""Small pictures in a row."""
+
 _TILE = 176
+"""Longest side of a small picture, in pixels."""
+
 _GAP = 16
-_BAR = 22
+_LETTER = 24
 _SMALL = 13
-_LINE = 18
-"""Size of the font of captions, and distance of their lines, in pixels."""
+"""Sizes of letters of colour bars and of captions, in pixels; the page shows drawings smaller."""
 
-_LARGE = 24
-_APART = 29
-"""Size of the font of numbers on the colour bar, which the page shows three times smaller, and their least distance."""
+_CAPTION = 66
+_CAPTION_LETTERS = 26
+"""Height of a caption of four lines, in pixels, and letters in a line."""
 
-_INK = (28, 31, 36)
-_PAPER = (255, 255, 255)
+_SHORTEST_BAR = 400
+"""Length of the colour bar of a narrow picture, in pixels."""
 
 _RED = np.array([178.0, 12.0, 36.0])
 _BLUE = np.array([18.0, 72.0, 168.0])
@@ -102,143 +104,143 @@ def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
     return np.clip(grey * (1 - strength) + colour * strength, 0, 255).round().astype(np.uint8)
 
 
-def draw(explanation: Explanation) -> Image:
+def draw(explanation: Explanation) -> Picture:
     """Draw an explanation: panels and colour bar, and small pictures. Its words are for the page."""
-    pictures = []
+    parts = []
     if explanation.values is not None:
-        pictures.append(_beside(explanation))
+        parts.append(_with_map(explanation))
     if explanation.tiles:
-        pictures.append(_tiles(explanation))
-    return _grid([[picture] for picture in pictures], border=_GAP)
+        parts.append(_tiles(explanation))
+    return np.pad(stacked(parts), ((_GAP, _GAP), (_GAP, _GAP), (0, 0)), constant_values=255)
 
 
-def _beside(explanation: Explanation) -> Image:
-    """Draw image, overlay and colour bar side by side."""
-    from PIL import Image
-
+def _with_map(explanation: Explanation) -> Picture:
+    """Draw image and overlay side by side, with a colour bar below, which has a tick at the base."""
     assert explanation.picture is not None
-    picture = _sized(explanation.picture, _SIDE)
-    width, height = picture.size
-    bar = _colour_bar(explanation, height)
-    left = 2 * (width + _GAP)
-    page = Image.new("RGB", (left + bar.width, bar.height), _PAPER)
-    page.paste(picture, (0, 0))
-    page.paste(_sized(lay_over(explanation), _SIDE), (width + _GAP, 0))
-    page.paste(bar, (left, 0))
-    return page
-
-
-def _colour_bar(explanation: Explanation, height: int) -> Image:
-    """Draw the colours of a map from its highest value down, with numbers of ends and white, and a tick at the base."""
-    from PIL import Image, ImageDraw
-
+    picture = _sized(explanation.picture)
+    between = np.full((len(picture), _GAP, 3), 255, np.uint8)
+    panels = np.hstack([picture, between, _sized(lay_over(explanation))])
     low, high = colour_limits(explanation)
-    height = max(height, 3 * _APART)
-    step = (height - 1) / max(high - low, 1e-30)
-    tops = {}
-    if explanation.signed:
-        # clear of the numbers at the ends, which replace it where they are equal
-        middle = (high - explanation.white) * step - _APART / 2
-        tops[explanation.white] = min(max(_APART, middle), height - 2 * _APART)
-    tops |= {high: 0.0, low: height - _APART}
-    font = font_of(_LARGE)
-    widest = round(max(font.getlength(f"{value:.3g}") for value in tops))
-    bar = Image.new("RGB", (_GAP + _BAR + widest, height), _PAPER)
-    drawing = ImageDraw.Draw(bar)
-    ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
-    grey = np.full((height, _BAR, 1), 255.0)
-    bar.paste(Image.fromarray(_blend(grey, ramp, explanation)), (0, 0))
-    for value, top in tops.items():
-        drawing.text((_BAR + 5, top), f"{value:.3g}", fill=_INK, font=font)
+    ticks = [low, high]
+    # clear of the numbers at the ends
+    if explanation.signed and 0.1 < (explanation.white - low) / (high - low) < 0.9:
+        ticks.append(explanation.white)
+    mark = None
     if explanation.base:
-        down = (high - explanation.tick) * step
-        drawing.line([(0, down), (_BAR - 1, down)], fill=_INK, width=4)
-    return bar
+        mark = explanation.tick
+    ramp = np.linspace(low, high, 256)[np.newaxis]
+    colours = _blend(np.full((1, 256, 1), 255.0), ramp, explanation)[0]
+    return with_bar(panels, colours, ticks, mark=mark)
 
 
-def _tiles(explanation: Explanation) -> Image:
-    """Draw small pictures with captions."""
-    across = 2 * _SIDE // (_TILE + _GAP)
-    tiles = [
-        _grid([[_sized(tile, _TILE)], [_text(caption, _TILE)]], gap=1)
-        for caption, tile in explanation.tiles
+def with_bar(
+    picture: Picture,
+    colours: Picture,
+    ticks: Sequence[float],
+    *,
+    title: str = "",
+    mark: float | None = None,
+) -> Picture:
+    """Return a picture with a colour bar below.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (height, width, 3)
+    colours : ndarray of uint8, shape (n, 3)
+        Those of the lowest to the highest value.
+    ticks : sequence of float
+        The lowest and the highest value, then others that get a number.
+    title : str
+        What the values are.
+    mark : float, optional
+        Where a thick line crosses the bar.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
+
+    def draw_bar(figure: Any) -> None:
+        axes = figure.add_axes((0, 0, 1, 1))
+        scale = ScalarMappable(Normalize(ticks[0], ticks[1]), ListedColormap(colours / 255))
+        figure.colorbar(scale, axes, orientation="horizontal", ticks=ticks, format="%.3g")
+        axes.set_title(title, loc="left")
+        if mark is not None:
+            axes.axvline(mark, color="black", linewidth=4)
+
+    width = max(picture.shape[1], _SHORTEST_BAR) - 2 * _LETTER
+    return stacked([picture, rendered(draw_bar, width, _LETTER)])
+
+
+def stacked(parts: Sequence[Picture]) -> Picture:
+    """Return pictures one below the other, beginning at the left."""
+    width = max(part.shape[1] for part in parts)
+    white = [
+        np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255)
+        for part in parts
     ]
-    return _grid([tiles[start : start + across] for start in range(0, len(tiles), across)])
+    return np.concatenate(white)
 
 
-def write_png(path: Path, picture: Image) -> None:
+def rendered(draw_on: Callable[[Any], None], width: int, height: int) -> Picture:
+    """Return as pixels what is drawn on a figure of a size in pixels, with what reaches beyond it, and a margin.
+
+    Class names are text, whatever signs they hold: a dollar sign begins no formula.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    content = io.BytesIO()
+    with (
+        mpl.rc_context({"text.parse_math": False, "font.size": _LETTER, "axes.titlesize": _LETTER}),
+        warnings.catch_warnings(),
+    ):
+        # letters that the font lacks are boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        # of 72 dots an inch, so that sizes of letters are in pixels
+        figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+        canvas = FigureCanvasAgg(figure)
+        draw_on(figure)
+        canvas.print_figure(content, format="png", bbox_inches="tight", pad_inches=_GAP / 2 / 72)
+    return np.asarray(Image.open(content).convert("RGB"))
+
+
+def _tiles(explanation: Explanation) -> Picture:
+    """Draw small pictures with captions."""
+    rows = math.ceil(len(explanation.tiles) / _ACROSS)
+
+    def draw_tiles(figure: Any) -> None:
+        figure.subplots_adjust(0, 0, 1, 1, wspace=_GAP / _TILE, hspace=_CAPTION / _TILE)
+        for place, (caption, tile) in enumerate(explanation.tiles, start=1):
+            axes = figure.add_subplot(rows, _ACROSS, place, anchor="NW")
+            axes.axis("off")
+            axes.imshow(tile)
+            axes.set_title(textwrap.fill(caption, _CAPTION_LETTERS), fontsize=_SMALL, loc="left")
+
+    return rendered(draw_tiles, _ACROSS * (_TILE + _GAP), rows * (_TILE + _CAPTION))
+
+
+def write_png(path: Path, picture: Picture) -> None:
     """Write a drawing as a PNG file."""
+    from PIL import Image
+
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        picture.save(handle, format="PNG", compress_level=3)
+        Image.fromarray(picture).save(handle, format="PNG", compress_level=3)
 
 
-def _grid(rows: Sequence[Sequence[Image]], *, gap: int = _GAP, border: int = 0) -> Image:
-    """Arrange pictures in a grid. All columns have the width of the widest picture; each row has its own height."""
-    from PIL import Image
-
-    width = max(picture.width for row in rows for picture in row)
-    heights = [max(picture.height for picture in row) for row in rows]
-    size = (
-        max(map(len, rows)) * (width + gap) - gap + 2 * border,
-        sum(heights) + (len(rows) - 1) * gap + 2 * border,
-    )
-    page = Image.new("RGB", size, _PAPER)
-    top = border
-    for row, height in zip(rows, heights, strict=True):
-        for index, picture in enumerate(row):
-            page.paste(picture, (border + index * (width + gap), top))
-        top += height + gap
-    return page
-
-
-def _text(text: str, width: int) -> Image:
-    """Draw a text in lines of at most `width` pixels, broken between words if possible."""
-    from PIL import Image, ImageDraw
-
-    font = font_of(_SMALL)
-    columns = len(text)
-    lines = [text]
-    while columns > 1 and any(font.getlength(line) > width for line in lines):
-        columns -= 1
-        lines = textwrap.wrap(text, columns)
-    page = Image.new("RGB", (width, max(1, _LINE * len(lines))), _PAPER)
-    for index, line in enumerate(lines):
-        ImageDraw.Draw(page).text((0, index * _LINE), line, fill=_INK, font=font)
-    return page
-
-
-def _sized(picture: Picture, side: int) -> Image:
-    from PIL import Image
+def _sized(picture: Picture) -> Picture:
+    """Return a picture whose longest side is that of a picture in a drawing."""
+    from PIL import Image, ImageOps
 
     image = Image.fromarray(picture)
-    scale = side / max(image.size)
-    size = tuple(max(1, round(length * scale)) for length in image.size)
-    if size == image.size:
-        return image
-    resampling = Image.Resampling.LANCZOS
-    if scale >= 8:  # tiny pictures, such as filters, are enlarged without smoothing
-        resampling = Image.Resampling.NEAREST
-    elif scale > 1:
-        resampling = Image.Resampling.BICUBIC
-    return image.resize((size[0], size[1]), resampling)
+    return np.asarray(ImageOps.contain(image, (_SIDE, _SIDE)))
 
 
-@functools.lru_cache(maxsize=8)
-def font_of(size: int) -> FreeTypeFont:
-    """Return the font DejaVu Sans, which matplotlib contains and which has accented letters."""
-    import matplotlib as mpl
-    from PIL import ImageFont
-
-    return ImageFont.truetype(
-        str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size
-    )
-
-
-def page_row(explanation: Explanation, picture: Image, link: str) -> dict[str, Any]:
+def page_row(explanation: Explanation, picture: Picture, link: str) -> dict[str, Any]:
     """Return what the page shows of an explanation and its drawing, whose file is at `link` from the page."""
     return {
         "explanation": explanation,
-        "source": thumbnail(np.asarray(picture), side=_PICTURE),
+        "source": thumbnail(picture, side=_PICTURE),
         "link": quote(link),
         "alt": f"{explanation.image_id}: {where_highest(explanation)}",
     }

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import InputError, Message, Settings, converted, one_of, option
+from ...core import InputError, Kind, Message, Settings, converted, one_of, option
 from ...core.models import bundle_kind
 from ...data import ImageRecord, match_class
-from ...evaluate import NOTHING_LEARNT, apply_temperature, default_positive
+from ...evaluate import apply_temperature, default_positive
 from ...predict import Model, choose_point, find_bundle, new_images_mpp
 from .explanation import Explanation, UnitPictures, shown_picture
 from .gradient_maps import feature_maps, gradcam, gradient, occlusion
@@ -375,7 +375,7 @@ def answered(
     calibrated = math.nan
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
-    notes = [banner for banner in bundle.banners if banner.startswith(NOTHING_LEARNT)]
+    notes: list[str] = [banner for banner in bundle.banners if banner.kind == Kind.NOTHING_LEARNT]
     if bundle.training is not None and pixels in bundle.training.hashes:
         notes.append(_TRAINED)
     return method.explanation(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...core import (
+    Banner,
     ImageError,
     InputError,
     Many,
@@ -43,7 +44,6 @@ from ...data import (
     ImageSelection,
     image_paths,
     record_sha256,
-    shown_path,
     warn_left_out,
 )
 from ...encoders import weight_options
@@ -79,7 +79,7 @@ class ExplainResult(NamedTuple):
         Number of explanations.
     failures : tuple of (image_id, message)
         Images that could not be used; also in ``failures.csv``.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader must see.
     legend : str
         What the colours of all maps mean; empty if there is no map.
@@ -91,7 +91,7 @@ class ExplainResult(NamedTuple):
     page: Path
     images: int
     failures: tuple[tuple[str, str], ...]
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     legend: str
     unchanged: bool
 
@@ -167,7 +167,7 @@ def explain(
             raise InputError("{method} {}: looks at images; give {images}", method.name)
     config = {
         "model": str(bundle),
-        "images": list(map(shown_path, paths)),
+        "images": list(map(str, paths)),
         "out": str(folder),
         "weights": list(weights_given),
         **plain_options(settings[0], work),

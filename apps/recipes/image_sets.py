@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import InputError, from_options
+from ...core import Banner, InputError, Kind, from_options
 from ...core.jobs import write_rows
 from ...data import Dataset, FoldChoice, FoldPlan, ImageSelection, facts_of, published_folds
 from ..check import one_of_each
@@ -170,11 +170,11 @@ def _few(
     else:
         images = choose_few(dataset, count=recipe.quick["images_per_class"])
     only = write_list(folder / "images.csv", sorted(images))
-    banner = (
-        f"QUICK: {len(images)} of {recipe.images} images{image_set.where}: the same workflow on a fraction, to see "
-        "that it works; numbers that cannot be compared with the published ones."
+    text = (
+        f"{len(images)} of {recipe.images} images{image_set.where}: the same workflow on a fraction, to see that it "
+        "works; numbers that cannot be compared with the published ones."
     )
-    return replace(image_set, only=only, notes=(banner,))
+    return replace(image_set, only=only, notes=(Banner(Kind.QUICK, text, images=len(images)),))
 
 
 def _protocols_of(recipe: Recipe, request: ReproduceRequest) -> list[str]:

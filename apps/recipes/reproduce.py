@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import InputError, Many, PathInput, ReportError, TextInput, converted, plain_options
+from ...core import (
+    Banner,
+    InputError,
+    Many,
+    PathInput,
+    ReportError,
+    TextInput,
+    converted,
+    plain_options,
+)
 from ...core.jobs import Work
 from ...core.runs import record_run
 from ...crossval import CrossValidation
@@ -34,7 +43,7 @@ class ReproduceResult:
         Results of each variant and cross-validation scheme.
     published : list of PublishedTable
         Published and obtained figures; empty for a shard, or if no published variant was run.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings at the top of the report.
     pictures : tuple of Path
         HTML pages of explanations.
@@ -46,7 +55,7 @@ class ReproduceResult:
     folder: Path
     protocols: Sequence[CrossValidation]
     published: list[PublishedTable]
-    banners: tuple[str, ...]
+    banners: tuple[Banner, ...]
     pictures: tuple[Path, ...] = ()
     merged: bool = True
 

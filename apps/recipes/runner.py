@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import DAMAGE, InputError, ReportError, SettingsConflictError
+from ...core import DAMAGE, Banner, InputError, Kind, ReportError, SettingsConflictError, as_banner
 from ...core.formats import read_rows
 from ...core.jobs import scratch_folder, write_rows
 from ...crossval import CrossValidation, chosen_anew
@@ -97,11 +97,12 @@ class RecipeRun:
         self._left_out: dict[tuple[str, str], list[str]] = {}
 
     @property
-    def banners(self) -> tuple[str, ...]:
+    def banners(self) -> tuple[Banner, ...]:
         """Warnings at the top of the report."""
         of_results = (banner for result in self.results for banner in result.banners)
         of_image_sets = (note for image_set in self.image_sets for note in image_set.notes)
-        return tuple(dict.fromkeys([*of_results, *of_image_sets, *self._recipe.notes, *self.notes]))
+        texts = [*of_results, *of_image_sets, *self._recipe.notes, *self.notes]
+        return tuple(map(as_banner, dict.fromkeys(texts)))
 
     def run(self) -> None:
         """Run everything.
@@ -266,17 +267,18 @@ def estimate_variants(recipe: Recipe, request: ReproduceRequest) -> list[Estimat
     return estimates + further
 
 
-_COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
+_COMPARABLE = (Kind.PATIENTS_UNKNOWN, Kind.PATIENTS_MIXED, Kind.NO_VALIDATION, Kind.BALANCED)
 """Banners with which figures can still be compared: the source has the same limitation, or the variant is meant so."""
 
 
-def comparable_note(banners: Sequence[str]) -> str:
-    """Return a note on why figures cannot be compared, from the words in capitals that begin a banner; else empty."""
-    begins = (banner.partition(":")[0] for banner in banners)
-    kinds = [kind for kind in begins if kind.isupper() and kind not in _COMPARABLE]
-    if not kinds:
+def comparable_note(banners: Sequence[Banner]) -> str:
+    """Return a note on why figures cannot be compared, from the headings of banners; else empty."""
+    headings = [
+        banner.heading for banner in banners if banner.heading and banner.kind not in _COMPARABLE
+    ]
+    if not headings:
         return ""
-    return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})."
+    return f"Not comparable ({', '.join(dict.fromkeys(headings)).lower()})."
 
 
 def training_times(

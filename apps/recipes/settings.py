@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...boost import BoostSettings, TrainingTerms, get_head
-from ...core import DAMAGE, InputError, declared_options, from_options, plain_options
+from ...core import DAMAGE, Banner, InputError, Kind, declared_options, from_options, plain_options
 from ...data import FoldChoice, get_layout
 from ...encoders import weights_of
 from ...evaluate import TwoClassView
@@ -113,12 +113,15 @@ def _finetune_step(
         default = "random" if network in list_networks() else "imagenet"
     weights = weights_of((default, *request.weights), network)
     options = {"augmentations": (), **values}
-    remarks = []
+    remarks: list[str] = []
     if extras.undersample_first:
         remarks.append(BALANCED)
     if extras.pretrained and weights == "random":
         remarks.append(
-            f"RANDOM START: {network} began untrained; its source starts from ImageNet weights."
+            Banner(
+                Kind.RANDOM_START,
+                f"{network} began untrained; its source starts from ImageNet weights.",
+            )
         )
     if options.get("rate_multipliers") and weights == "random":
         remarks.append(f"{network} began untrained, so all its layers have one learning rate")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ...boost import BoostSettings, train
-from ...core import InputError, Settings, option
+from ...core import Banner, InputError, Kind, Settings, option
 from ...core.jobs import Work, write_rows
 from ...crossval import CrossValidation
 from ...data import FoldChoice, unique_images
@@ -208,9 +208,10 @@ FIXED = (
     "together if they are known"
 )
 
-BALANCED = (
-    "BALANCED BEFORE THE SPLIT: random images of the larger classes were removed until all were as large as the "
-    "smallest, also in the test sets; every result is of a balanced set, not of classes as they occur."
+BALANCED = Banner(
+    Kind.BALANCED,
+    "random images of the larger classes were removed until all were as large as the smallest, also in the test "
+    "sets; every result is of a balanced set, not of classes as they occur.",
 )
 
 

@@ -9,24 +9,24 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as Refusal
 from starlette.requests import ClientDisconnect
 
 from ... import __version__
-from ...core import BchistoError
+from ...core import BchistoError, message_of
 from ...core.formats import limits
 from ...data import spacing_of
-from .engine import TABLES
-from .item import ImageAnswer
+from .item import ImageAnswer, in_page
 from .pages import Pages, file_response
 from .rounds import Rounds
 from .session import Session
+from .worker import TABLES
 
 
 def make_app(session: Session, pages: Pages, rounds: Rounds | None) -> FastAPI:
@@ -55,7 +55,7 @@ def make_app(session: Session, pages: Pages, rounds: Rounds | None) -> FastAPI:
             )
             reason = f"not a value that the page takes: {', '.join(values)}"
         elif isinstance(error, BchistoError):  # as of a manifest that cannot be read
-            reason = str(error)
+            reason = in_page(message_of(error))
         elif not isinstance(error, ClientDisconnect):  # nobody waits for that answer
             status = 500
             reason = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
@@ -90,9 +90,13 @@ def _add_images(app: FastAPI, session: Session) -> None:
     @app.get("/api/models")
     async def models() -> list[dict[str, Any]]:
         """Return the number, name, classes and warnings of each model."""
-        names = ("name", "classes", "banners")
         return [
-            {"number": number, **{name: model[name] for name in names}}
+            {
+                "number": number,
+                "name": model.name,
+                "classes": model.classes,
+                "banners": model.banners,
+            }
             for number, model in enumerate(session.models)
         ]
 
@@ -111,18 +115,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
         return session.counts() | facts
 
     @app.post("/api/images", status_code=202)
-    async def add_image(
-        request: Request,
-        name: str,
-        model: int = 0,
-        mpp: str = "",
-        beside: Annotated[tuple[str, ...], Query()] = (),
-    ) -> ImageAnswer:
-        """Add an image; the request body is its file.
-
-        `mpp` are micrometres per pixel, such as 0.42. `beside` are names of the folders beside that of the image, which
-        tell a BACH data set from a folder of yours.
-        """
+    async def add_image(request: Request, name: str, model: int = 0, mpp: str = "") -> ImageAnswer:
+        """Add an image; the request body is its file. `mpp` are micrometres per pixel, such as 0.42."""
         session.check_model(model)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limits.SERVED_BYTES:
@@ -130,7 +124,7 @@ def _add_images(app: FastAPI, session: Session) -> None:
         given, problem = spacing_of(mpp)
         if problem:
             raise HTTPException(422, problem)
-        return await session.add(name, request.stream(), model=model, given=given, beside=beside)
+        return await session.add(name, request.stream(), model=model, given=given)
 
     @app.get("/api/images")
     async def images(model: int | None = None) -> Sequence[ImageAnswer]:
@@ -194,10 +188,7 @@ def _add_labels(app: FastAPI, rounds: Rounds) -> None:
 
 def _add_pictures(app: FastAPI, session: Session) -> None:
     async def shown(number: int, kind: str, target: str) -> Path:
-        path, answer = await session.show(session.item(number), kind, target)
-        if "error" in answer:
-            raise HTTPException(422, answer["error"])
-        return path
+        return (await session.show(session.item(number), kind, target))[0]
 
     @app.get("/api/images/{number}/small.jpg")
     async def small(number: int) -> Response:
@@ -227,9 +218,7 @@ def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
         # of its own: another answer may write while this one is sent
         folder = session.folder / f"table-{secrets.token_hex(8)}"
         try:
-            answer = await session.write(model, folder, html=name.endswith(".html"))
-            if "error" in answer:
-                raise HTTPException(422, answer["error"])
+            await session.write(model, folder, html=name.endswith(".html"))
             return await file_response(
                 folder / name, {"content-disposition": f"attachment; filename={name}"}
             )

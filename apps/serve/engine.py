@@ -1,110 +1,115 @@
-"""Runs tasks in the worker process, one at a time, and restarts it after a crash."""
+"""Does work in a process of its own, one piece at a time, and starts another process after a crash.
+
+That process reads the images of strangers and loads TensorFlow, so a crash or a full memory ends only the work.
+Functions and values go there as pickles, and values or errors come back. Both ends are this program.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import os
+import pickle  # nosec B403 - between this program and its own process
 import signal
 import sys
 from asyncio import create_subprocess_exec as start_process
-from collections.abc import Mapping, Sequence
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
-from ...core import BchistoError, InputError, Message, system_reason
-from ...core.formats import limits
-from ...core.jobs import THREADS
+from ...core import BchistoError, InputError, is_out_of_memory, os_error, system_reason
+from ...core.jobs import THREADS, prepare_worker
 
-TABLES = ("predictions.csv", "predictions.html", "failures.csv")
-"""Files with the answers of a model."""
+R = TypeVar("R")
 
-MARKS = ("\x02", "\x03")
-"""Characters around a parameter in a worker's message, which cannot occur in file names."""
-
-_DOING = {
-    "facts": "loading the model",
-    "read": "reading this image",
-    "predict": "predicting this image",
-    "write": "writing the table",
-}
-"""Tasks in messages; any other task draws a picture."""
-
-Task = Mapping[str, Any]
-"""A task: ``do`` is its name; ``model`` and ``image`` are what it works on."""
-
-Answer = dict[str, Any]
-"""What the worker answers, or the page knows of a model, as JSON."""
+_LENGTH = 8
+"""Bytes of the length that comes before an answer."""
 
 
 class Engine:
-    """Runs tasks in a worker process.
+    """Does work in another process.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder for the temporary files of that process, which the caller removes.
+    seconds : int or None
+        The most that a piece of work may take; None for any time.
 
     Attributes
     ----------
     restarts : int
-        How often another worker was started, since one had crashed or was stopped.
+        How often another process was started, since one had crashed or was stopped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path, *, seconds: int | None) -> None:
         self.restarts = -1  # the first start makes it 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._folder = folder
+        self._seconds = seconds
+        self._process: Process | None = None
         self._lock = asyncio.Lock()
 
-    async def ask(self, task: Task) -> Answer:
-        """Run a task in the worker and return its answer, which has an ``error`` if the task failed."""
-        doing = _DOING.get(task["do"], "drawing this picture")
+    async def ask(self, doing: str, work: Callable[..., R], *values: Any) -> R:
+        """Return ``work(*values)``, as the other process computes it; `doing` names it in messages.
+
+        Raises
+        ------
+        BchistoError
+            The work raised it, took too long, or ended its process.
+        """
         async with self._lock:
             try:
-                async with asyncio.timeout(limits.SERVED_WORK_SECONDS):
-                    answers = await self._given(task)
-                    return dict(json.loads(await answers.readline()))
+                async with asyncio.timeout(self._seconds):
+                    answer: Any = await self._answer(pickle.dumps((work, values)))
             except TimeoutError:
-                minutes = limits.SERVED_WORK_SECONDS // 60
-                error = f"{doing} took longer than {minutes} minutes, so it was ended"
+                minutes = (self._seconds or 0) // 60
+                answer = f"{doing} took longer than {minutes} minutes, so it was ended"
             except OSError as fault:
-                error = f"the process that reads images does not start ({system_reason(fault)})"
-            except ValueError:  # no whole line
-                error = f"{doing} ended the process that reads images, as for lack of memory"
+                answer = f"the process that reads images does not start ({system_reason(fault)})"
+            except EOFError:  # no whole answer
+                answer = f"{doing} ended the process that reads images, as for lack of memory"
             except asyncio.CancelledError:
-                # otherwise its answer would be read as that of the next task
+                # otherwise its answer would be read as that of the next work
                 await self.stop()
                 raise
+            else:
+                if isinstance(answer, BchistoError):
+                    raise answer
+                return cast(R, answer)
             await self.stop()
-            return {"error": error, "notes": []}
+            raise BchistoError(answer)
 
-    async def _given(self, task: Task) -> asyncio.StreamReader:
-        """Give a task to the worker, and return its answers once it has begun; start another if that one is dead."""
+    async def _answer(self, task: bytes) -> Any:
+        """Return the answer to a task; start another process if that one is dead before it has begun."""
         for _ in range(2):
             process = await self._started()
             assert process.stdin is not None
             assert process.stdout is not None
             with suppress(ConnectionError):
-                process.stdin.write(json.dumps(task).encode() + b"\n")
+                process.stdin.write(task)
                 await process.stdin.drain()
                 if await process.stdout.readline():
-                    return process.stdout
+                    length = int.from_bytes(await process.stdout.readexactly(_LENGTH))
+                    return pickle.loads(await process.stdout.readexactly(length))  # nosec B301
             await self.stop()
         raise OSError("it ends at once")
 
-    async def _started(self) -> asyncio.subprocess.Process:
+    async def _started(self) -> Process:
         if self._process is None or self._process.returncode is not None:
             self.restarts += 1
             self._process = await start_process(
-                sys.executable,
-                "-m",
-                f"{__package__}.worker",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+                *(sys.executable, "-m", __name__, self._folder),
+                stdin=PIPE,
+                stdout=PIPE,
                 start_new_session=True,
                 env={**os.environ, **dict.fromkeys(THREADS, "1")},
-                limit=64 * 1024**2,  # bytes of an answer
             )
         return self._process
 
     async def stop(self) -> None:
-        """Kill the worker."""
+        """Kill the process."""
         process = self._process
         self._process = None
         if process is not None and process.returncode is None:
@@ -114,64 +119,39 @@ class Engine:
             await process.wait()
 
 
-async def load_models(
-    engine: Engine, paths: Sequence[Path], weights: Sequence[str], folder: Path
-) -> list[Answer]:
-    """Load models in the worker, from copies of their files, and return the facts of each for the page.
-
-    Raises
-    ------
-    InputError, BchistoError
-        A model cannot be used.
-    """
-    models = []
-    for number, path in enumerate(paths):
-        # a copy, since the file may be replaced while the page is used
-        model = {
-            "path": str(path),
-            "copy": str(folder / f"model-{number}.bchisto"),
-            "weights": weights,
-        }
-        answer = await engine.ask({"do": "facts", "model": model})
-        if "error" in answer:
-            text = answer["error"].replace("{", "{{").replace("}", "}}")
-            kind = InputError if answer.get("exit_code") == InputError.exit_code else BchistoError
-            raise kind(Message(text.replace(MARKS[0], "{").replace(MARKS[1], "}")))
-        models.append({**model, **answer})
-    if weights and not any(model["weights"] for model in models):
-        raise InputError(
-            "{weights} {}: each model holds the weights of its networks; leave it out", weights[0]
-        )
-    names = _distinct_names([PurePath(model["path"]) for model in models])
-    for model, name in zip(models, names, strict=True):
-        model["name"] = name
-    return models
+def main(folder: str) -> None:
+    """Do the work that comes on standard input, until that ends."""
+    prepare_worker(os.getppid(), Path(folder))
+    # warnings of images come back as values
+    logging.getLogger("bchisto").setLevel(logging.ERROR)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # so that output of libraries does not mix with answers
+    with suppress(EOFError):
+        while True:
+            work, values = pickle.load(sys.stdin.buffer)  # nosec B301
+            answers.write(b"\n")  # it has begun
+            answers.flush()
+            answer = pickle.dumps(_result(work, values))
+            answers.write(len(answer).to_bytes(_LENGTH) + answer)
+            answers.flush()
 
 
-def _distinct_names(paths: Sequence[PurePath]) -> list[str]:
-    """Return the folder of each model, with as many folders above it as tell the models apart.
-
-    Examples
-    --------
-    >>> _distinct_names([PurePath("m1/boost/2-svm/model.bchisto"), PurePath("m3/boost/2-svm/model.bchisto")])
-    ['m1/boost/2-svm', 'm3/boost/2-svm']
-    >>> _distinct_names([PurePath("/m/model.bchisto"), PurePath("/m/model.bchisto")])
-    ['/m', '/m']
-    """
-    for count in range(1, max(len(path.parts) for path in paths) + 1):
-        names = [
-            "/".join(path.parent.parts[-count:]).replace("//", "/") or path.stem for path in paths
-        ]
-        if len({*names}) == len(names):
-            break
-    return names
+def _result(work: Callable[..., Any], values: tuple[Any, ...]) -> Any:
+    """Return what a function returns, or the error that it raises."""
+    try:
+        return work(*values)
+    except BchistoError as error:
+        return error
+    except OSError as error:
+        text, code = os_error(error)
+        return InputError(text) if code == InputError.exit_code else BchistoError(text)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return BchistoError("takes more memory than there is")
+        logging.getLogger(__name__).debug("the error in full", exc_info=True)
+        name = type(error).__name__
+        return BchistoError(f"unexpected {name}: {error}; this is a bug, please report it")
 
 
-def free_memory() -> float:
-    """Return the bytes of memory that are free; infinity if the system does not say."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024.0 * int(line.split()[1])
-    return float("inf")
+if __name__ == "__main__":
+    main(*sys.argv[1:])

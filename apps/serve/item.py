@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core import printable
+from ...core import limited, printable, written
+from ...data import ImageRecord
+
+if TYPE_CHECKING:
+    from ...predict import Prediction
 
 STATES = ("waiting", "working", "done", "failed")
 """What becomes of an image, in this order; it fails at any time."""
@@ -79,52 +81,37 @@ class Item(ImageAnswer):
 
     Attributes
     ----------
+    path : Path
+        The file, under its own name, which tells of some published images how they are read.
     folder : Path
-        Folder of the image and of its pictures.
+        Folder of its pictures.
     given : float or None
         Micrometres per pixel, as entered by the user.
-    beside : list of str
-        Names of the folders that were added with the image's folder and stand beside it.
     sha256 : str
         Of the file.
     size : int
         Bytes of the file.
-    kept : list
-        What the worker needs to write the table.
+    prediction : Prediction or None
+        What the table needs.
     next_class : str
         The second most probable class.
     shown : dict
         Pictures of it that exist, with the facts shown next to them.
-    work : set of Task
-        What the worker does for it.
     """
 
+    path: Path = Path()
     folder: Path = Path()
     given: float | None = None
-    beside: Sequence[str] = ()
     sha256: str = ""
     size: int = 0
-    kept: list[Any] | None = None
+    prediction: Prediction | None = None
     next_class: str = ""
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)
-    work: set[asyncio.Task[dict[str, Any]]] = field(default_factory=set)
 
     @property
-    def path(self) -> Path:
-        """The file, under its own name, which tells of some published images how they are read."""
-        return self.folder / "files" / self.name
-
-    @property
-    def task(self) -> dict[str, Any]:
-        """The image as a part of a task for the worker."""
-        return {
-            "name": self.name,
-            "dropped": self.name.rpartition("/")[0].partition("/")[0],
-            "path": str(self.path),
-            "mpp": self.given,
-            "beside": self.beside,
-            "label": self.label,
-        }
+    def record(self) -> ImageRecord:
+        """The image for a prediction."""
+        return ImageRecord(self.name, self.path, None, mpp=self.given)
 
 
 def readable(name: str) -> str:
@@ -136,3 +123,8 @@ def readable(name: str) -> str:
     slide/a\x0a.png
     """
     return "/".join(part for part in printable(name).split("/") if part not in ("", ".", ".."))
+
+
+def in_page(text: str) -> str:
+    """Return a message in the words of the page, whose only option is a field for micrometres."""
+    return written(limited(text, {"mpp"}), lambda name, value: "the field Micrometres per pixel")

@@ -12,13 +12,14 @@ from typing import Any
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse, Response
 
+from ...core import BchistoError
 from ...core.formats import limits
 from ...core.jobs import format_seconds
 from ...data import SYSTEM
 from ...evaluate.report import page_templates, style_of, template_text
 from ..slides import FILES
-from .engine import Answer
 from .session import Session
+from .worker import PageModel
 
 _MAP_POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -35,15 +36,14 @@ class Pages:
 
     Parameters
     ----------
-    models : sequence of dict
-        The return value of `load_models`.
+    models : sequence of PageModel
     csrf : str
         See `Guard`.
     slides : Path, optional
         Output of `bchisto.apps.slides.map_slides`, whose finished maps are shown.
     """
 
-    def __init__(self, models: Sequence[Answer], *, csrf: str, slides: Path | None) -> None:
+    def __init__(self, models: Sequence[PageModel], *, csrf: str, slides: Path | None) -> None:
         self._models = models
         self._csrf = csrf
         self._slides = slides
@@ -72,8 +72,12 @@ class Pages:
         async def image(number: int, map: bool = False, target: str = "") -> Response:
             item = session.item(number)
             drawn = None
+            trouble = ""
             if map:
-                _, drawn = await session.show(item, "map", target)
+                try:
+                    _, drawn = await session.show(item, "map", target)
+                except BchistoError as error:
+                    trouble = str(error)
             return self._page(
                 "image.html",
                 title=item.name,
@@ -81,6 +85,7 @@ class Pages:
                 item=item,
                 model=self._models[item.model],
                 map=drawn,
+                trouble=trouble,
                 target=target or item.predicted,
                 done=session.done(item.model),
             )
@@ -118,7 +123,7 @@ class Pages:
             page.render(**values, **facts, limits=limits, system=SYSTEM.pattern), status
         )
 
-    def _results(self, session: Session, model: int) -> Answer:
+    def _results(self, session: Session, model: int) -> dict[str, Any]:
         """Return the template's values for the images of a model."""
         session.check_model(model)
         seconds = session.seconds()

@@ -1,13 +1,9 @@
-"""Rounds of labels: after each one the next images are chosen, and the commands are run that `bchisto next` names."""
+"""Rounds of labels: after each one the next images are chosen, and models are trained as `bchisto next` recommends."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import shlex
-import sys
-from asyncio import create_subprocess_exec as start_process
-from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +11,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import ImageError, InputError
+from ...core import BchistoError, ImageError, InputError, message_of
 from ...core.formats import file_sha256
 from ...core.jobs import atomic_output, in_turn
 from ...featurize import only_store, open_store
@@ -23,7 +19,6 @@ from ..next import (
     ALL_IMAGES,
     DOUBT,
     MANIFEST,
-    OPTIONS,
     NextSettings,
     choose_in_turn,
     choose_next,
@@ -32,9 +27,9 @@ from ..next import (
 )
 from .answers import answer_in, give_answer, read_round
 from .engine import Engine
-
-_TRAINS = "next: bchisto boost "
-"""How `featurize` names the command to run next, if there are enough labels."""
+from .item import in_page
+from .training import take_labels, train_models
+from .worker import draw_to_label
 
 
 class Rounds:
@@ -68,6 +63,7 @@ class Rounds:
         self._next = self._top / "next"
         manifest = self._next / MANIFEST
         self._engine = engine
+        self._trainer = Engine(folder, seconds=None)
         self._folder = folder
         self._progress = dict.fromkeys(("doing", "figures", "trouble", "notes"), "")
         # which refuses what choose_next would refuse later
@@ -145,34 +141,22 @@ class Rounds:
             await asyncio.sleep(0.5)
 
     async def _train(self) -> str:
-        """Take the labels into the run, and train as `boost` did before, or else as `featurize` recommends.
-
-        Returns what stops this; empty if nothing does.
-        """
-        self._progress["doing"] = "the labels are taken into the run"
-        labels = self._labels()
+        """Take the labels into the run, and train; return what stops this, empty if nothing does."""
+        digest = self._labels()
         # a run that was copied or moved is this one, whatever its files say
-        out = ("--out", self._top)
-        images = ("--images", self._next / ALL_IMAGES)
-        _, _, messages = await _command(
-            "featurize", "--config", self._next / OPTIONS, *images, *out
-        )
-        lines = [line for line in messages if line.startswith(_TRAINS)]
-        if not lines:
-            return messages[-1]
-        self._progress["doing"] = "the models are trained"
-        words: list[Any] = shlex.split(lines[0])[2:]
-        if (self._top / "boost").is_dir():
-            words = ["boost", "--config", self._top / "run.json", *out]
-        code, printed, messages = await _command(*words)
-        if "LightGBM models give all images" in printed and "logistic" in lines[0]:
-            command = lines[0].removeprefix("next: ")
-            printed += f"\nfor few labels there is another classifier, with which the page then goes on: {command}\n"
-        self._progress["figures"] = printed
-        if code:
-            return messages[-1]
+        top = self._top
+        try:
+            doing = self._progress["doing"] = "the labels are taken into the run"
+            dataset = await self._trainer.ask(doing, take_labels, top, self._next)
+            doing = self._progress["doing"] = "the models are trained"
+            figures = await self._trainer.ask(doing, train_models, top, self._store, dataset)
+        except BchistoError as error:
+            return in_page(message_of(error))
+        finally:
+            await self._trainer.stop()  # which frees its memory
+        self._progress["figures"] = figures
         with atomic_output(self._figures) as temporary:
-            temporary.write_text(f"{labels}\n{printed}", encoding="utf-8")
+            temporary.write_text(f"{digest}\n{figures}", encoding="utf-8")
         return ""
 
     async def picture(self, image_id: str) -> Path:
@@ -187,25 +171,9 @@ class Rounds:
         path = self._folder / f"{hashlib.sha256(bytes(file)).hexdigest()}.jpg"
         if not file.is_file():
             raise HTTPException(404, f"{image_id}: its file is not there")
-        image = {"name": image_id, "path": str(file)}
-        answer = await self._engine.ask({"do": "label", "image": image, "out": str(path)})
-        if "error" in answer:
-            raise HTTPException(422, answer["error"])
+        try:
+            await self._engine.ask("drawing this picture", draw_to_label, file, path)
+        except BchistoError as error:
+            reason = in_page(message_of(error))
+            raise HTTPException(422, reason.replace(str(file), image_id)) from error
         return path
-
-
-async def _command(*words: Any) -> tuple[int | None, str, list[str]]:
-    """Run a command of bchisto, and return its exit code, its results, and the lines of its messages."""
-    process = await start_process(
-        *(sys.executable, "-m", "bchisto", *words), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-    )
-    try:
-        printed, messages = await process.communicate()
-    finally:
-        with suppress(ProcessLookupError):  # it has ended, unless the page ends
-            process.terminate()
-    return (
-        process.returncode,
-        printed.decode(),
-        messages.decode().splitlines() or ["it was stopped"],
-    )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core import (
     DependencyError,
@@ -120,6 +120,9 @@ class ServeSettings(Settings):
         return token
 
 
+if TYPE_CHECKING:
+    from .worker import PageModel
+
 _log = logging.getLogger(__name__)
 
 _END_SECONDS = 3
@@ -215,15 +218,15 @@ async def _serve(
     import uvicorn
 
     from .app import make_app
-    from .engine import Engine, load_models
+    from .engine import Engine
     from .pages import Pages
     from .rounds import Rounds
     from .security import Connection, Guard, most_connections
-    from .session import Session
+    from .session import Session, load_models
 
-    engine = Engine()
+    engine = Engine(folder, seconds=limits.SERVED_WORK_SECONDS)
     try:
-        models: list[dict[str, Any]] = []
+        models: list[PageModel] = []
         rounds = None
         if settings.label:
             rounds = Rounds(paths[0], engine, folder)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
+import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import counted, system_reason
+from ...core import BchistoError, InputError, counted, message_of, system_reason
 from ...core.formats import limits
-from ...core.jobs import ensure_folder
-from .engine import Answer, Engine, Task, free_memory
-from .item import STATES, Item, readable
+from .engine import Engine, R
+from .item import STATES, Item, in_page, readable
+from .worker import PageModel, draw, open_model, predict_image, read_image, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +42,7 @@ class Session:
     Parameters
     ----------
     engine : Engine
-    models : sequence of dict
-        The return value of `load_models`.
+    models : sequence of PageModel
     folder : Path
         Folder for temporary files.
     keep : Path, optional
@@ -54,23 +57,24 @@ class Session:
     """
 
     def __init__(
-        self, engine: Engine, models: Sequence[Answer], folder: Path, *, keep: Path | None
+        self, engine: Engine, models: Sequence[PageModel], folder: Path, *, keep: Path | None
     ) -> None:
         self.engine = engine
         self.models = models
         self.folder = folder
         self.version = 0
         self.is_kept = True
-        self._keep: list[Path] = []  # folders of what is kept
-        if keep is not None and len(models) == 1:
-            self._keep = [keep]
-        elif keep is not None:
-            self._keep = [keep / f"model-{number + 1}" for number in range(len(models))]
-        self._removed: set[Path] = set()  # images to be removed there
-        self._copying = asyncio.Lock()
+        self._keeps = keep is not None
+        self._top = keep or folder
+        # each with a folder of images, as they were dropped, and if it is kept with tables
+        self._folders = [self._top / f"model-{number + 1}" for number in range(len(models))]
+        if len(models) == 1:
+            self._folders = [self._top]
+        self._removed: list[Item] = []  # images that could not be removed yet
         self._due = time.monotonic() + _KEEP_SECONDS
         self._written = 0  # the version that was kept
         self._items: dict[int, Item] = {}
+        self._work: dict[int, set[asyncio.Task[Any]]] = {}  # what is done for each image
         self._last_number = 0
         self._changed = asyncio.Event()
         self._held = 0  # bytes
@@ -109,15 +113,17 @@ class Session:
             return None
         return round(self._seconds / self._pixels * pixels, 1)
 
-    async def add(self, name: str, content: AsyncIterator[bytes], **facts: Any) -> Item:
+    async def add(
+        self, name: str, content: AsyncIterator[bytes], *, model: int, given: float | None
+    ) -> Item:
         """Receive an image, and add it to the queue. An image that is there already is not added again.
 
         Parameters
         ----------
         name : str
         content : async iterator of bytes
-        **facts
-            ``model``, ``given`` and ``beside`` of `Item`.
+        model, given
+            As of `Item`.
 
         Raises
         ------
@@ -134,48 +140,44 @@ class Session:
                 507, f"the page holds {limits.SERVED_IMAGES:,} images; remove some first"
             )
         self._last_number += 1
-        number = self._last_number
-        item = Item(number, name, folder=self.folder / str(number), mpp=facts.get("given"), **facts)
+        item = Item(
+            self._last_number,
+            name,
+            model,
+            mpp=given,
+            given=given,
+            path=self._images(model) / name,
+            folder=self.folder / str(self._last_number),
+        )
+        part = item.path.with_name(f".{item.number}.part")
         try:
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
-                await self._receive(content, item)
+                await self._receive(content, item, part)
             twin = self._twin(item)
             if twin is not None:
-                self._discard(item)
                 return twin
+            if item.path.exists():
+                raise FileExistsError(errno.EEXIST, "a folder, or a like name, has its place")
+            item.folder.mkdir()
+            part.replace(item.path)
             self._items[item.number] = item
-            if self._keep:
-                await self._copy_to_kept(item)
-        except BaseException as error:
+        except TimeoutError as error:
+            raise HTTPException(408, f"{name}: did not arrive in time; try again") from error
+        except OSError as error:
+            raise HTTPException(
+                507, f"{name}: cannot be stored ({system_reason(error)})"
+            ) from error
+        finally:
             # also if the upload is cancelled, as at the end of the server
-            self._items.pop(number, None)
-            self._discard(item)
-            if isinstance(error, TimeoutError):
-                raise HTTPException(408, f"{name}: did not arrive in time; try again") from error
-            if isinstance(error, OSError):
-                raise HTTPException(
-                    507, f"{name}: cannot be stored ({system_reason(error)})"
-                ) from error
-            raise
+            if item.number not in self._items:
+                self._held -= item.size
+                with contextlib.suppress(OSError):
+                    part.unlink()
         self._change()
         return item
 
-    async def _copy_to_kept(self, item: Item) -> None:
-        """Copy an image to what is kept; refuse one that is removed meanwhile.
-
-        Copies are made one after the other: an image that got the name of a removed one waits for that one's end.
-        """
-        async with self._copying:
-            target = self._kept(item)
-            self._removed.discard(target)
-            try:
-                ensure_folder(target.parent)
-                await asyncio.to_thread(shutil.copyfile, item.path, target)
-                self.item(item.number)
-            except BaseException:
-                self._remove_kept(target)
-                self.item(item.number)  # its file is gone if it was removed
-                raise
+    def _images(self, model: int) -> Path:
+        return self._folders[model] / "images"
 
     def _twin(self, item: Item) -> Item | None:
         """Return the same image, if it was added before; refuse another one of its name."""
@@ -194,15 +196,13 @@ class Session:
             )
         return twin
 
-    async def _receive(self, content: AsyncIterator[bytes], item: Item) -> None:
+    async def _receive(self, content: AsyncIterator[bytes], item: Item, part: Path) -> None:
         """Write an upload to a file; refuse it if it is too slow or too large."""
-        if shutil.disk_usage(self.folder).free < limits.SERVED_BYTES:
-            raise HTTPException(
-                507, f"{item.name}: the disk of the page's temporary files is nearly full"
-            )
-        item.path.parent.mkdir(parents=True)
+        if shutil.disk_usage(self._top).free < limits.SERVED_BYTES:
+            raise HTTPException(507, f"{item.name}: the disk of the page's images is nearly full")
+        part.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with item.path.open("xb") as handle:
+        with part.open("xb") as handle:
             while True:
                 chunk = await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)
                 if chunk is None:
@@ -221,14 +221,6 @@ class Session:
                 digest.update(chunk)
         item.sha256 = digest.hexdigest()
 
-    def _discard(self, item: Item) -> None:
-        self._held -= item.size
-        item.size = 0  # it may be discarded twice
-        shutil.rmtree(item.folder, ignore_errors=True)
-
-    def _kept(self, item: Item) -> Path:
-        return self._keep[item.model] / "images" / item.name
-
     def _change(self) -> None:
         self.version += 1
         self._changed.set()
@@ -236,14 +228,17 @@ class Session:
     def remove(self, number: int) -> None:
         """Remove an image and its pictures; end its prediction."""
         item = self._items.pop(number)
-        for work in item.work:
-            work.cancel()
-        self._discard(item)
-        if self._keep:
-            kept = self._kept(item)
-            self._removed.add(kept)
-            self._remove_kept(kept)
+        for task in self._work.pop(number, ()):
+            task.cancel()
+        self._held -= item.size
+        shutil.rmtree(item.folder, ignore_errors=True)
+        self._removed.append(item)
+        self._remove_files()
         self._change()
+
+    def _remove_files(self) -> None:
+        """Remove the files of removed images, as far as they can be removed now."""
+        self._removed = [item for item in self._removed if not _is_gone(item)]
 
     def remove_all(self, model: int | None, seen: int | None) -> None:
         """Remove all images of a model, or all; refuse it if `reviews` is not `seen` any more; None for any."""
@@ -260,13 +255,6 @@ class Session:
     def reviews(self, model: int | None) -> int:
         """Return how often reviews of the images of a model were changed."""
         return sum(item.reviews for item in self.items(model))
-
-    def _remove_kept(self, *paths: Path) -> None:
-        """Remove what is kept of removed images, as far as it can be removed now."""
-        for path in paths:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-                self._removed.discard(path)
 
     def check_seen(self, item: Item, seen: int | None) -> None:
         """Refuse to change an image whose label somebody has given since its review number `seen`; None for any."""
@@ -285,7 +273,7 @@ class Session:
         item = self.item(number)
         if item.state != "done":
             raise HTTPException(409, f"{item.name}: is not predicted")
-        if label and label not in self.models[item.model]["classes"]:
+        if label and label not in self.models[item.model].classes:
             raise HTTPException(404, f"{label}: is not a class of this model")
         if label != item.label:
             self.check_seen(item, seen)
@@ -300,7 +288,7 @@ class Session:
         while True:
             self._changed.clear()
             waiting = self.items(states=["waiting"])
-            is_due = bool(self._keep) and time.monotonic() > self._due
+            is_due = self._keeps and time.monotonic() > self._due
             if waiting and not is_due:
                 # all are read, which tells their width, before one is predicted
                 unread_first = sorted(waiting, key=lambda item: item.width > 0)
@@ -314,10 +302,14 @@ class Session:
         """Read or predict an image; whatever goes wrong, the queue goes on."""
         try:
             await self._advance(item)
+        except BchistoError as error:
+            item.error = str(error)
         except Exception as error:  # noqa: BLE001
             _log.exception("%s", item.name)
-            item.state = "failed"
             item.error = f"unexpected {type(error).__name__}: {error}"
+        if item.error:
+            item.state = "failed"
+        self.version += 1
 
     async def _try_to_keep(self) -> None:
         """Write what is kept, and settle when this is due again; whatever goes wrong, the queue goes on."""
@@ -331,62 +323,59 @@ class Session:
 
     async def _advance(self, item: Item) -> None:
         """Read an image, or predict one that was read."""
-        task = {"do": "read", "thumbnail": str(item.folder / "small.jpg")}
-        if item.width:
-            item.state = "working"
-            task["do"] = "predict"
+        if not item.width:
+            thumbnail = item.folder / "small.jpg"
+            facts = await self._ask(item, "reading this image", read_image, thumbnail)
+            vars(item).update(facts)
+            _refuse_too_large(item)
+            return
+        item.state = "working"
         self.version += 1
         begun = time.monotonic()
-        answer = await self._ask(item, task)
-        answer.pop("exit_code", None)
-        for name, value in answer.items():
-            setattr(item, name, value)
-        if item.error:
-            item.state = "failed"
-        elif item.state == "working":
-            item.state = "done"
-            self._seconds += time.monotonic() - begun
-            self._pixels += item.width * item.height
-        else:
-            self._refuse_too_large(item)
-        self.version += 1
+        vars(item).update(await self._ask(item, "predicting this image", predict_image))
+        item.state = "done"
+        self._seconds += time.monotonic() - begun
+        self._pixels += item.width * item.height
 
-    def _refuse_too_large(self, item: Item) -> None:
-        """Let an image fail that needs more memory than is free."""
-        need = item.width * item.height * limits.SERVED_PIXEL_BYTES
-        free = free_memory()
-        if need > free:
-            item.state = "failed"
-            item.error = f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
+    async def _ask(self, item: Item, doing: str, work: Callable[..., R], *values: Any) -> R:
+        """Do something for an image in the other process.
 
-    async def _ask(self, item: Item, task: Task) -> Answer:
-        """Let the worker do something for an image; an error if the image is removed meanwhile."""
-        of_item = {**task, "model": self.models[item.model], "image": item.task}
-        work = asyncio.create_task(self.engine.ask(of_item))
-        item.work.add(work)
+        Raises
+        ------
+        BchistoError
+            It failed, or the image was removed meanwhile.
+        """
+        model = self.models[item.model]
+        task = asyncio.create_task(self.engine.ask(doing, work, model, item, *values))
+        tasks = self._work.setdefault(item.number, set())
+        tasks.add(task)
         try:
-            return await work
+            return await task
+        except BchistoError as error:
+            raise BchistoError(
+                in_page(message_of(error)).replace(str(item.path), item.name)
+            ) from error
         except asyncio.CancelledError:
             if item.number in self._items:
                 raise
-            return {"error": f"{item.name}: was removed"}
+            raise BchistoError(f"{item.name}: was removed") from None
         finally:
-            item.work.discard(work)
+            tasks.discard(task)
 
     async def keep(self) -> None:
         """Write the tables and reports to the folder of what is kept, if there is one and they have changed."""
         version = self.version
-        if version == self._written:
+        if version == self._written or not self._keeps:
             return
-        answers = [
-            await self.write(number, folder, prefix="images/")
-            for number, folder in enumerate(self._keep)
-        ]
-        self._remove_kept(*self._removed)
-        errors = [answer["error"] for answer in answers if "error" in answer]
-        errors += [f"{path}: cannot be removed" for path in self._removed]
-        for error in errors:
-            _log.warning("%s", error)
+        self._remove_files()
+        errors = [f"{item.path}: cannot be removed" for item in self._removed]
+        for number, folder in enumerate(self._folders):
+            try:
+                await self.write(number, folder, prefix="images/")
+            except BchistoError as error:
+                errors.append(str(error))
+        for text in errors:
+            _log.warning("%s", text)
         self.is_kept = not errors
         # only now, since the end of the page may interrupt this
         self._written = -1 if errors else version
@@ -394,19 +383,27 @@ class Session:
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
         await self.keep()
-        for number, folder in enumerate(self._keep):
+        for number in range(len(self.models)):
             counts = self.counts(number)
             unpredicted = counts["waiting"] + counts["working"]
-            if unpredicted:
+            if self._keeps and unpredicted:
                 _log.warning(
                     "%s: %s not predicted; give them to predict",
-                    folder / "images",
+                    self._images(number),
                     counted(unpredicted, "image"),
                 )
 
-    async def show(self, item: Item, kind: str, target: str) -> tuple[Path, Answer]:
-        """Return a picture of an image and the facts shown next to it; draw it if it does not exist."""
-        classes = self.models[item.model]["classes"]
+    async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
+        """Return a picture of an image and the facts shown next to it; draw it if it does not exist.
+
+        Raises
+        ------
+        HTTPException
+            There is no such class, or the image is not predicted.
+        BchistoError
+            It cannot be drawn.
+        """
+        classes = self.models[item.model].classes
         if item.state != "done":
             raise HTTPException(409, f"{item.name}: is not predicted")
         if target and target not in classes:
@@ -414,50 +411,84 @@ class Session:
         target = target or str(item.predicted)
         path = item.folder / f"{kind}-{classes.index(target)}.jpg"
         if path.name not in item.shown:
-            answer = await self._ask(item, {"do": kind, "target": target, "out": str(path)})
-            if "error" in answer:
-                return path, answer
-            item.shown[path.name] = answer
+            facts = await self._ask(item, "drawing this picture", draw, kind, target, path)
+            item.shown[path.name] = facts
         return path, item.shown[path.name]
 
-    async def write(
-        self, model: int, folder: Path, *, prefix: str = "", html: bool = True
-    ) -> Answer:
-        """Write the table of a model's images, that of failures, and the report; return an ``error`` if it failed.
+    async def write(self, model: int, folder: Path, *, prefix: str = "", html: bool = True) -> None:
+        """Write the table of a model's images, that of failures, and the report, see `write_tables`.
 
-        If no image is done or failed, writing with the report removes all three.
-
-        Parameters
-        ----------
-        model : int
-        folder : Path
-        prefix : str
-            The beginning of the paths of images in the table.
-        html : bool
-            Whether to write the report.
+        Raises
+        ------
+        BchistoError
+            They cannot be written.
         """
-        ended = self.items(model, ["done", "failed"])
-        images = [
-            {
-                **item.task,
-                "kept": item.kept,
-                "error": item.error,
-                "known_mpp": item.mpp,
-                "notes": item.notes,
-                "reviewed": item.reviewed,
-                "listed": prefix + item.name,
-            }
-            for item in ended
-        ]
-        task = {
-            "do": "write",
-            "model": self.models[model],
-            "images": images,
-            "all": [item.task for item in self.items(model)],
-            "folder": str(folder),
-            "html": html,
-        }
-        answer = await self.engine.ask(task)
-        if "error" in answer and any(item.number not in self._items for item in ended):
-            return await self.write(model, folder, prefix=prefix, html=html)
-        return answer
+        items = self.items(model)
+        work = partial(write_tables, prefix=prefix, html=html)
+        try:
+            await self.engine.ask(
+                "writing the table", work, self.models[model], self._images(model), items, folder
+            )
+        except BchistoError:
+            if all(item.number in self._items for item in items):
+                raise
+            # an image was removed meanwhile, so its picture could not be read
+            await self.write(model, folder, prefix=prefix, html=html)
+
+
+def _is_gone(item: Item) -> bool:
+    """Remove the file of an image, and folders that are then empty; return whether the file could be removed."""
+    try:
+        item.path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    with contextlib.suppress(OSError):  # one is not empty
+        for folder in item.path.parents[: item.name.count("/")]:
+            folder.rmdir()
+    return True
+
+
+def _refuse_too_large(item: Item) -> None:
+    """Let an image fail that needs more memory than is free."""
+    need = item.width * item.height * limits.SERVED_PIXEL_BYTES
+    free = free_memory()
+    if need > free:
+        item.error = (
+            f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
+        )
+
+
+def free_memory() -> float:
+    """Return the bytes of memory that are free; infinity if the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024.0 * int(line.split()[1])
+    return float("inf")
+
+
+async def load_models(
+    engine: Engine, paths: Sequence[Path], weights: Sequence[str], folder: Path
+) -> list[PageModel]:
+    """Load models in the other process, from copies of their files.
+
+    Raises
+    ------
+    InputError, BchistoError
+        A model cannot be used.
+    """
+    models = []
+    for number, path in enumerate(paths):
+        copy = folder / f"model-{number}.bchisto"
+        models.append(await engine.ask("loading the model", open_model, path, weights, copy))
+    if weights and not any(model.file.weights for model in models):
+        raise InputError(
+            "{weights} {}: each model holds the weights of its networks; leave it out", weights[0]
+        )
+    folders = [model.path.absolute().parent for model in models]
+    above = Path(os.path.commonpath(folders))
+    return [
+        replace(model, name=str(folder.relative_to(above)) if folder != above else folder.name)
+        for model, folder in zip(models, folders, strict=True)
+    ]

@@ -1,371 +1,314 @@
-"""The worker process that reads images and predicts them. If it crashes, the server reports this and starts another.
-
-A task is a line of JSON on standard input, and its answer an empty line when it begins, then a line of JSON, on the
-original standard output. Images are passed by their paths, so the lines contain no pixels. The worker never runs code
-from its input.
-"""
+"""What is done in the process that reads images, see `Engine`: models, images, pictures and tables."""
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
-import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from ...core import (
-    BchistoError,
-    Message,
-    is_out_of_memory,
-    message_of,
-    os_error,
-    printable,
-    written,
-)
-from ...core.jobs import Ticker, prepare_worker, remove_output, write_or_remove
-from ...core.models import bundle_lines, bundle_stores, bundle_view
+from ...core import BchistoError
+from ...core.jobs import Ticker, remove_output, write_or_remove
+from ...core.models import bundle_lines, bundle_stores
 from ...data import ImageRecord, ImageSelection, decode_image, with_headers
 from ...evaluate.report import known_of
 from ...predict import (
     Model,
     ModelFile,
+    OperatingPoint,
     Predicted,
     Prediction,
     PredictSettings,
     advised,
     check_sizes,
-    choose_point,
     find_bundle,
     in_order,
+    load_model,
     mixed_note,
     predict_records,
     ready_model,
-    recorded_weights,
     sheet_rows,
     tabulate,
     write_html,
 )
-from .engine import MARKS, TABLES, Answer, Task
+from .item import Item, in_page
 from .pictures import draw_map, own_stain, write_picture, write_shown, write_thumbnail
 
+TABLES = ("predictions.csv", "predictions.html", "failures.csv")
+"""Files with the answers of a model."""
 
-def main() -> int:
-    """Answer tasks until standard input ends."""
-    prepare_worker(os.getppid())
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # so that output of libraries does not mix with answers
-    for line in sys.stdin:
-        answers.write("\n")  # the task has begun
-        answers.flush()
-        answers.write(json.dumps(_answer(json.loads(line))) + "\n")
-        answers.flush()
-    return 0
+_models: dict[Path, Model] = {}
+"""The models that this process has loaded."""
 
 
-def _answer(task: Task) -> Answer:
-    """Do a task and return its answer; an exception becomes a line under ``error``."""
-    with _noted(task) as notes:
-        try:
-            answer = _TASKS[task["do"]](task)
-        except BchistoError as error:
-            answer = {"error": _in_words(message_of(error), task), "exit_code": error.exit_code}
-        except OSError as error:
-            text, code = os_error(error)
-            answer = {"error": _in_words(text, task), "exit_code": code}
-        except Exception as error:
-            if is_out_of_memory(error):
-                answer = {"error": "takes more memory than there is"}
-            else:
-                logging.getLogger(__name__).debug("the error in full", exc_info=True)
-                answer = {
-                    "error": f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
-                }
-    return {name: _named(value, task) for name, value in {**answer, "notes": notes}.items()}
+@dataclass(frozen=True)
+class PageModel:
+    """A model of the page.
 
-
-@contextmanager
-def _noted(task: Task) -> Iterator[list[str]]:
-    """Collect the warnings that are logged inside the block."""
-    notes: list[str] = []
-
-    class Gather(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if isinstance(record.msg, Message):
-                text = _in_words(record.msg, task)
-            else:
-                text = record.getMessage()
-            notes.append(printable(text, lines=True))
-
-    handler = Gather(logging.WARNING)
-    logger = logging.getLogger("bchisto")
-    logger.addHandler(handler)
-    propagated = logger.propagate
-    logger.propagate = False
-    try:
-        yield notes
-    finally:
-        logger.propagate = propagated
-        logger.removeHandler(handler)
-
-
-def _in_words(text: str, task: Task) -> str:
-    """Return a message with the page's names of parameters; while models are loaded, with marked parameters.
-
-    The command replaces marked parameters by its flags.
+    Attributes
+    ----------
+    path : Path
+        The file that the user gave.
+    file : ModelFile
+        A copy of it, since that file may be replaced while the page is used.
+    point : OperatingPoint or None
+    classes : tuple of str
+    banners : tuple of str
+        Warnings about its training.
+    facts : list of (str, str)
+        What is known of it, for a table.
+    rule : mapping or None
+        When a prediction is uncertain.
+    calibrated : bool
+    mixed : str
+        See `mixed_note`.
+    known : mapping
+        What its training is known for, see `known_of`.
+    stain : str
+        Its stain normalisation; empty if it has none.
+    name : str
+        What the page calls it.
     """
 
-    def write(name: str, value: str) -> str:
-        if task["do"] == "facts":
-            colon = ":" if value else ""
-            return f"{MARKS[0]}{name}{colon}{value}{MARKS[1]}"
-        if name == "mpp":
-            return "the field Micrometres per pixel"
-        return f"--{name.replace('_', '-')} {value}".rstrip()
-
-    return written(text, write)
-
-
-def _named(value: Any, task: Task) -> Any:
-    """Return a value with the paths of the image and of the model's copy in texts replaced by their names."""
-    if isinstance(value, list):
-        return [_named(item, task) for item in value]
-    if not isinstance(value, str):
-        return value
-    images = task.get("images", ())
-    if "image" in task:
-        images = [task["image"]]
-    for image in images:
-        value = value.replace(image["path"], image["name"])
-    if "model" in task:
-        value = value.replace(task["model"]["copy"], task["model"]["path"])
-    return value
+    path: Path
+    file: ModelFile
+    point: OperatingPoint | None
+    classes: tuple[str, ...]
+    banners: tuple[str, ...]
+    facts: list[tuple[str, str]]
+    rule: Mapping[str, Any] | None
+    calibrated: bool
+    mixed: str
+    known: Mapping[str, Any]
+    stain: str
+    name: str = ""
 
 
-_ready = functools.lru_cache(maxsize=8)(ready_model)  # so many models are in memory
+def open_model(path: Path, weights: Sequence[str], copy: Path) -> PageModel:
+    """Load a model, and copy its file.
 
-
-def _model(task: Task) -> tuple[ModelFile, Model]:
-    with advised():
-        return _ready(Path(task["model"]["copy"]), tuple(task["model"]["weights"]))
-
-
-def _record(image: Task, model: Model) -> tuple[ImageRecord, float | None]:
-    """Return the record of an image for prediction, after a check of its header, and its micrometres if known."""
-    record = ImageRecord(
-        image_id=image["name"], path=Path(image["path"]), label=None, mpp=image["mpp"]
-    )
-    if record.mpp is None:
-        # those of a published data set, which `predict` knows by names of files
-        listed = _read_as_folder([image], image["dropped"], model)
-        if record.image_id in listed:
-            record = replace(record, mpp=listed[record.image_id].mpp)
-    (record,) = with_headers([record])
-    with advised():
-        (usable,), _ = check_sizes([record], model=model, skip_errors=False)
-    return usable, record.mpp
-
-
-def _facts(task: Task) -> Answer:
-    """Copy and load a model, and return facts on it for the page."""
-    asked = task["model"]
-    path = find_bundle(Path(asked["path"]))
-    copy = Path(asked["copy"])
-    weights_options = []
-    if bundle_stores(path):  # a CNN holds its own
-        weights_options = asked["weights"]
-    weights = [
-        *weights_options,
-        *(f"{encoder}={file}" for encoder, file in recorded_weights(path, weights_options)),
-    ]
+    Parameters
+    ----------
+    path : Path
+        As in `find_bundle`.
+    weights : sequence of str
+        As in `bchisto.predict.predict`; a CNN holds its own.
+    copy : Path
+        Where to copy the file.
+    """
+    path = find_bundle(path)
+    if not bundle_stores(path):
+        weights = ()
     shutil.copyfile(path, copy)
-    file, model = _model({"model": {"copy": str(copy), "weights": weights}})
-    bundle = model.bundle
-    point = _point(file)
-    return {
-        "path": str(path),
-        "weights": weights,
-        "classes": bundle.classes,
-        "banners": list(bundle.banners),
-        "facts": [list(pair) for pair in bundle_lines(bundle, file.sha256)],
-        "rule": bundle.unsure,
-        "calibrated": bundle.temperature is not None,
-        "mixed": mixed_note(bundle),
-        "known": known_of(path),
-        "stain": own_stain(model),
-        "point": "" if point is None else str(point),
-    }
-
-
-def _read(task: Task) -> Answer:
-    """Read an image, and write its thumbnail."""
-    record, mpp = _record(task["image"], _model(task)[1])
-    height, width = write_thumbnail(record, Path(task["thumbnail"]))
-    return {"height": height, "width": width, "mpp": mpp}
-
-
-def _predict(task: Task) -> Answer:
-    """Predict an image, and return its probabilities and its cells of the table."""
-    file, model = _model(task)
-    record, _ = _record(task["image"], model)
+    log = logging.getLogger("bchisto")
+    log.setLevel(logging.WARNING)  # here they are of the model, and go to the terminal
     with advised():
-        result = predict_records(model, [record], ticker=Ticker(None), skip_errors=True)[
-            record.image_id
-        ]
-    if isinstance(result, str):
-        return {"error": _in_words(result, task)}
-    path = Path(task["model"]["path"])
-    predicted = Predicted([record], {record.image_id: result}, model.bundle, path, file.sha256)
-    shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
+        file, model = ready_model(path, weights)
+    log.setLevel(logging.ERROR)
+    bundle = model.bundle
+    _models[copy] = model
+    return PageModel(
+        path,
+        replace(file, path=copy),
+        PredictSettings().point(copy),
+        tuple(bundle.classes),
+        tuple(bundle.banners),
+        list(bundle_lines(bundle, file.sha256)),
+        bundle.unsure,
+        bundle.temperature is not None,
+        mixed_note(bundle),
+        known_of(path),
+        own_stain(model),
+    )
+
+
+def _loaded(model: PageModel) -> Model:
+    if model.file.path not in _models:
+        _models[model.file.path] = load_model(model.file)
+    return _models[model.file.path]
+
+
+class _Usable(NamedTuple):
+    """An image that was checked: its record for the model, its micrometres if they are known, and warnings."""
+
+    record: ImageRecord
+    mpp: float | None
+    notes: list[str]
+
+
+def _checked(model: PageModel, record: ImageRecord) -> _Usable:
+    """Check the header of an image."""
+    if record.mpp is None:
+        record = replace(record, mpp=_published_mpp(record, model))
+    (record,) = with_headers([record])
+    notes: dict[str, list[str]] = {}
+    (usable,), _ = check_sizes([record], model=_loaded(model), skip_errors=False, notes=notes)
+    return _Usable(usable, record.mpp, [in_page(note) for note in notes[record.image_id]])
+
+
+def _published_mpp(record: ImageRecord, model: PageModel) -> float | None:
+    """Return the micrometres of an image that `predict` knows by its name, if no other image is in its folder."""
+    with TemporaryDirectory() as folder, suppress(BchistoError, OSError):
+        alone = Path(folder, record.image_id)
+        alone.parent.mkdir(parents=True, exist_ok=True)
+        alone.symlink_to(record.path)
+        for listed in _listed(Path(folder), _dropped([record.image_id]), model):
+            return listed.mpp
+    return None
+
+
+def _dropped(names: Iterable[str]) -> str:
+    """Return the folder that was dropped on the page, which all names begin with; empty for several, or for files."""
+    first = {name.rpartition("/")[0].partition("/")[0] for name in names}
+    if len(first) == 1:
+        return first.pop()
+    return ""
+
+
+def _listed(root: Path, dropped: str, model: PageModel) -> Sequence[ImageRecord]:
+    return ImageSelection(root / dropped, **_loaded(model).bundle.reading).table().records
+
+
+def read_image(model: PageModel, item: Item, thumbnail: Path) -> dict[str, Any]:
+    """Read an image, and write its thumbnail; return values of an `Item`."""
+    image = _checked(model, item.record)
+    height, width = write_thumbnail(image.record, thumbnail)
+    return {"height": height, "width": width, "mpp": image.mpp, "notes": image.notes}
+
+
+def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
+    """Predict an image; return values of an `Item`."""
+    image = _checked(model, item.record)
+    loaded = _loaded(model)
+    results = predict_records(
+        loaded, [image.record], ticker=Ticker(None), skip_errors=False, warns=True
+    )
+    result = results[item.name]
+    assert isinstance(result, Prediction)
+    prediction = result._replace(warnings="")  # `tabulate` would make a column of them
+    predicted = _predicted(model, [image.record], {item.name: prediction})
+    shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
     (row,) = sheet_rows(shown)
+    probabilities = shown.table.probabilities[0].tolist()
     return {
-        "kept": [
-            result.probabilities.tolist(),
-            result.trained,
-            result.compared.tolist(),
-            result.blank,
-        ],
+        "prediction": prediction,
+        "notes": image.notes + result.warnings.splitlines(),
         "predicted": row.predicted,
         "confidence": row.confidence,
         "uncertain": row.uncertain,
         "next_class": row.next_class,
-        "probabilities": dict(
-            zip(model.bundle.classes, shown.table.probabilities[0].tolist(), strict=True)
-        ),
-        "calibrated": dict(zip(model.bundle.classes, shown.calibrated[0].tolist(), strict=True)),
+        "probabilities": dict(zip(model.classes, probabilities, strict=True)),
+        "calibrated": dict(zip(model.classes, shown.calibrated[0].tolist(), strict=True)),
         "further": {name: cells[0] for name, cells in shown.table.further},
     }
 
 
-def _point(file: ModelFile) -> Any:
-    return choose_point(*bundle_view(file.path), bundle=file.path)
+def _predicted(
+    model: PageModel, records: Sequence[ImageRecord], results: Mapping[str, Prediction | str]
+) -> Predicted:
+    return Predicted(records, results, _loaded(model).bundle, model.path, model.file.sha256)
 
 
-def _result(image: Task) -> Prediction | str:
-    if image["kept"] is None:
-        return str(image["error"])
-    probabilities, trained, compared, blank = image["kept"]
-    return Prediction(np.array(probabilities), trained, np.array(compared), blank)
+def write_tables(
+    model: PageModel,
+    root: Path,
+    items: Sequence[Item],
+    folder: Path,
+    *,
+    prefix: str,
+    html: bool,
+) -> None:
+    """Write the table of images, that of failures, and the report.
 
+    If no image is done or failed, writing with the report removes all three.
 
-def _read_as_folder(images: Sequence[Task], dropped: str, model: Model) -> dict[str, ImageRecord]:
-    """Return the images that `predict` lists of a dropped folder, by their names on the page.
-
-    Each file lies in a folder of its own, so `predict` reads a temporary folder with links that are named as on the
-    page. If it refuses that folder, such as for another layout than the model's, nothing is known of the images: the
-    error is suppressed, since a table can do without.
+    Parameters
+    ----------
+    model : PageModel
+    root : Path
+        The folder that holds the images by their names.
+    items : sequence of Item
+        All images there.
+    folder : Path
+    prefix : str
+        The beginning of the paths of images in the table.
+    html : bool
+        Whether to write the report.
     """
-    with TemporaryDirectory() as folder, suppress(BchistoError):
-        root = Path(folder, "images")
-        for image in images:
-            link = root / image["name"]
-            with suppress(OSError):  # a file and a folder of one name are not listed
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(image["path"])
-            with suppress(OSError, ValueError):  # names that no folder can have
-                for name in image["beside"]:  # BACH is known by its folders
-                    (link.parents[1] / Path(name).name).mkdir(exist_ok=True)
-        records = ImageSelection(root / dropped, **model.bundle.reading).table().records
-        return {record.path.relative_to(root).as_posix(): record for record in records}
-    # only after an error that was suppressed
-    return {}
-
-
-def _write(task: Task) -> Answer:
-    """Write the table, the report and the table of failures of images that were predicted or could not be."""
-    file, model = _model(task)
-    folder = Path(task["folder"])
-    images = {Path(image["path"]): image for image in task["images"]}
-    if task["html"] and not images:
+    ended = [item for item in items if item.state in ("done", "failed")]
+    if html and not ended:
         for name in TABLES:
             remove_output(folder / name)
-        return {}
-    records = [record for record in _records(task["all"], model) if record.path in images]
-    results = {record.image_id: _result(images[record.path]) for record in records}
-    predicted = Predicted(records, results, model.bundle, Path(task["model"]["path"]), file.sha256)
-    shown = tabulate(predicted, settings=PredictSettings(), point=_point(file))
-    listed = [images[record.path] for record in shown.table.records]
-    page_columns = _page_columns(listed)
-    paths = ("path", [image["listed"] for image in listed])
-    table = replace(shown.table, further=[*shown.table.further, *page_columns, paths])
+        return
+    listed = _as_listed(model, root, [item.name for item in items])
+    of_id = {listed[item.name].image_id: item for item in ended}
+    records = in_order(
+        replace(listed[item.name], path=item.path, label=item.label or None) for item in ended
+    )
+    results = {name: item.prediction or item.error for name, item in of_id.items()}
+    predicted = _predicted(model, records, results)
+    shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
+    images = [of_id[record.image_id] for record in shown.table.records]
+    columns = [
+        ("mpp", ["" if item.mpp is None else f"{item.mpp:.6g}" for item in images]),
+        ("warnings", ["; ".join(item.notes) for item in images]),
+        ("reviewed", ["yes" if item.reviewed else "" for item in images]),
+    ]
+    paths = ("path", [prefix + item.name for item in images])
+    table = replace(shown.table, further=[*shown.table.further, *columns, paths])
     table.finish(folder / "predictions.csv", overwrite=True)
-    if task["html"]:
-        filled = [column for column in page_columns if any(column[1])]
+    if html:
+        filled = [column for column in columns if any(column[1])]
         table = replace(shown.table, further=[*shown.table.further, *filled])
         report = replace(shown, table=table)
         write_html(folder / "predictions.html", report, predicted, title="predictions.csv")
     write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
-    return {}
 
 
-def _records(images: Sequence[Task], model: Model) -> list[ImageRecord]:
-    """Return the images as `predict` would list them, with the classes that a person gave.
+def _as_listed(model: PageModel, root: Path, names: Sequence[str]) -> dict[str, ImageRecord]:
+    """Return images by their names as `predict` lists them, with their ids and patients.
 
-    It would list the folder that was dropped on the page; of several, or of files, the folder that holds them.
+    It would list the folder that was dropped on the page; of several, or of files, the folder that holds them. If it
+    refuses that folder, such as for another layout than the model's, the table can do without.
     """
-    folders = {image["dropped"] for image in images}
-    dropped = ""
-    if len(folders) == 1:
-        (dropped,) = folders
-    names = [image["name"] for image in images]
-    listed = {
+    dropped = _dropped(names)
+    records = {
         name: ImageRecord(name.removeprefix(f"{dropped}/"), Path(name), None) for name in names
     }
-    listed |= _read_as_folder(images, dropped, model)
-    if len({record.image_id for record in listed.values()}) < len(listed):
+    with suppress(BchistoError):
+        for record in _listed(root, dropped, model):
+            records[record.path.relative_to(root).as_posix()] = record
+    if len({records[name].image_id for name in names}) < len(names):
         # `predict` refuses two images of one id
-        listed = {name: replace(record, image_id=name) for name, record in listed.items()}
-    return in_order(
-        replace(listed[image["name"]], path=Path(image["path"]), label=image["label"] or None)
-        for image in images
-    )
+        records = {name: replace(record, image_id=name) for name, record in records.items()}
+    return records
 
 
-def _page_columns(images: Sequence[Task]) -> list[tuple[str, list[str]]]:
-    """Return the columns of the table that only the page has."""
-    spacings = [image["known_mpp"] for image in images]
-    return [
-        ("mpp", ["" if mpp is None else f"{mpp:.6g}" for mpp in spacings]),
-        ("warnings", ["; ".join(image["notes"]) for image in images]),
-        ("reviewed", ["yes" if image["reviewed"] else "" for image in images]),
-    ]
+def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> dict[str, Any]:
+    """Write a picture of an image, and return the facts shown next to it.
 
-
-def _show(task: Task) -> Answer:
-    """Write a picture of an image, such as its heat map."""
-    model = _model(task)[1]
-    record, _ = _record(task["image"], model)
-    path = Path(task["out"])
-    if task["do"] == "map":
-        file = Path(task["model"]["path"])
-        return draw_map(model, record, target=task["target"], path=path, file=file)
-    write_shown(task["do"], model, record, path)
+    Parameters
+    ----------
+    model : PageModel
+    item : Item
+    kind : str
+        As of `write_shown`, or ``map``, a heat map.
+    target : str
+        The class of the map.
+    path : Path
+    """
+    loaded = _loaded(model)
+    image = _checked(model, item.record).record
+    if kind == "map":
+        return draw_map(loaded, image, target=target, path=path, file=model.path)
+    write_shown(kind, loaded, image, path)
     return {}
 
 
-def _show_to_label(task: Task) -> Answer:
+def draw_to_label(image: Path, path: Path) -> None:
     """Write an image with all pixels, without a model."""
-    image = decode_image(Path(task["image"]["path"]))
-    write_picture(image, Path(task["out"]))
-    return {}
-
-
-_TASKS: Mapping[str, Callable[[Task], Answer]] = {
-    "facts": _facts,
-    "read": _read,
-    "predict": _predict,
-    "write": _write,
-    "label": _show_to_label,
-    **dict.fromkeys(("picture", "pixels", "stains", "map"), _show),
-}
-
-if __name__ == "__main__":
-    sys.exit(main())
+    write_picture(decode_image(image), path)

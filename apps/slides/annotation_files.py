@@ -423,13 +423,15 @@ def _is_set(region: ElementTree.Element, attribute: str) -> bool:
 
 def _outline_of(region: ElementTree.Element) -> Floats:
     """Return the outline of a region, which may have only two corners if it is a rectangle or an ellipse."""
+    import shapely
+
     if _is_set(region, "HasEndcaps"):
         # a line of HALO
         return _ring([])
     ring = _ring_of([*region.iter("Vertex"), *region.iter("V")])
     kind = region.get("Type")
     if kind in _RECTANGLES and len(ring) == 2:
-        return np.array(_around(*ring.ravel()))
+        return np.array(shapely.box(*ring.ravel()).exterior.coords)
     if kind in _ELLIPSES and 2 <= len(ring) <= 4:
         low = ring.min(axis=0)
         half = (ring.max(axis=0) - low) / 2
@@ -453,9 +455,6 @@ def tile_feature(
     box: Sequence[float], measured: Mapping[str, float], **further: Any
 ) -> dict[str, Any]:
     """Return a tile from its left, top, right and bottom, pixels of level 0."""
-    return geojson_feature("tile", [_around(*box)], measured, **further)
+    import shapely
 
-
-def _around(left: float, top: float, right: float, bottom: float) -> list[tuple[float, float]]:
-    """Return the outline of a rectangle, which ends where it begins."""
-    return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    return geojson_feature("tile", shapely.box(*box), measured, **further)

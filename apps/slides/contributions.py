@@ -100,7 +100,7 @@ def _places(
     path = contents[slide]
     with reading(path, "damaged, {}; run bchisto slides cut again"):
         content = read_json(path)
-        places = {image: (int(x), int(y)) for x, y, _, image in content["fields"]}
+        places = {cut["path"]: (int(cut["x"]), int(cut["y"])) for cut in content["fields"]}
         return places, float(content["size"][2])
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -111,6 +111,15 @@ class Row(NamedTuple):
     drawn: str
 
 
+class Field(TypedDict):
+    """A field, as ``fields.json`` lists it: its corner in pixels of level 0, label by the regions, and file."""
+
+    x: int
+    y: int
+    label: str
+    path: str
+
+
 Content = dict[str, Any]
 """What was cut of a slide: what `CutResult` tells, its ``digest``, ``key`` and ``failures``."""
 
@@ -151,7 +160,7 @@ class CutResult(NamedTuple):
     slides : sequence of dict
         For each slide its ``name``, ``size`` (width, height and side of a field in pixels of level 0), ``scale``
         (micrometres per pixel of fields), ``tissue``, ``stained`` and ``ink`` (mm2, see `Tissue`), ``picture``,
-        ``group``, and ``fields``: x, y, label and path of each.
+        ``group``, and ``fields``, each a `Field`.
     failures : list of (str, str)
         Slides and fields that were left out, and why.
     """
@@ -163,7 +172,7 @@ class CutResult(NamedTuple):
     @property
     def classes(self) -> Mapping[str, int]:
         """Number of fields of each class; that of fields without a label under an empty name."""
-        return Counter(label for slide in self.slides for _, _, label, _ in slide["fields"])
+        return Counter(cut["label"] for slide in self.slides for cut in slide["fields"])
 
     def __str__(self) -> str:
         slides = counted(len(self.slides), "slide")
@@ -326,7 +335,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             "name": slide.name,
             "digest": digest,
             "key": key_of(
-                "fields 2",
+                "fields 3",
                 settings=plain_options(settings, deciding=True),
                 slide=digest,
                 regions=drawn,
@@ -418,7 +427,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         content = self.earlier.get(unit.slide.name, {})
         if content.get("key") != unit.content["key"] or content["failures"]:
             return None
-        if not all((self.into / file).is_file() for *_, file in content["fields"]):
+        if not all((self.into / cut["path"]).is_file() for cut in content["fields"]):
             return None
         return content
 
@@ -518,10 +527,11 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             patient = self.patients[name]
             mpp = f"{content['scale']:.6g}"
             fields = []
-            for x, y, drawn, file in content["fields"]:
-                label = typed.get(file, drawn)
-                fields.append((x, y, label, file))
-                rows.append(Row(file, label, patient, name, x, y, mpp, drawn))
+            for cut in content["fields"]:
+                drawn = cut["label"]
+                labelled = {**cut, "label": typed.get(cut["path"], drawn)}
+                fields.append(labelled)
+                rows.append(Row(**labelled, group=patient, wsi=name, mpp=mpp, drawn=drawn))
             shown.append({**content, "group": patient, "fields": fields})
         return rows, shown
 
@@ -587,7 +597,8 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
                     image = Image.fromarray(slide.read(x, y, side, side, content["scale"]))
                     with atomic_output(file) as temporary:
                         image.save(temporary, kind, quality=90, compress_level=3)
-                content["fields"].append((x, y, label, f"fields/{unit.slide.name}/{file.name}"))
+                path = f"fields/{unit.slide.name}/{file.name}"
+                content["fields"].append(Field(x=x, y=y, label=label, path=path))
             ticker.tick(kept=True)
         content |= tissue.areas._asdict()
         content["picture"] = _picture(tissue, unit.annotations or ())

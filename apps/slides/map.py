@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core import (
+    Banner,
     ImageError,
     InputError,
+    Kind,
     Many,
     PathInput,
     TextInput,
@@ -81,9 +83,9 @@ from .tissue import given_slides, overview_of, report_ink
 FILES = ("index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson")
 """The files of a slide."""
 
-_UNKNOWN = (
-    "NOT KNOWN TO BE NEW: other fields of this slide may have trained the model; "
-    "keep slides that trained it apart"
+_UNKNOWN = Banner(
+    Kind.NOT_KNOWN_NEW,
+    "other fields of this slide may have trained the model; keep slides that trained it apart",
 )
 """The banner of a slide of which no tile is a field that trained the model."""
 
@@ -419,9 +421,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             settings=PredictSettings(),
             point=self.point,
         )
-        banners = [
-            text.replace("IN TRAINING:", f"IN TRAINING: {grid.name}:") for text in shown.banners
-        ]
+        banners = [banner if banner.about else banner.of(grid.name) for banner in shown.banners]
         if not any(shown.trained):
             banners.append(_UNKNOWN)
         usable = [

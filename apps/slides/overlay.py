@@ -6,25 +6,22 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ... import predict
 from ...core import counted
-from ...core.formats import Floats, Integers
+from ...core.formats import Floats, Integers, Pixels
 from ...core.jobs import atomic_output, json_text
 from ...evaluate import positive_mask, two_class_scores
-from ..explain import geojson_feature, outline
+from ..explain import geojson_feature, joined
 from .annotation_files import Colour, tile_feature
 from .colours import Colouring
 from .drawing import paint_tiles, with_legend
 from .slide import Slide
 from .tiles import TileGrid
 from .tissue import Overview
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _SURE = 0.5
 """Share of the colour of a class in that of a tile; the rest is the tissue."""
@@ -129,25 +126,17 @@ class TileMap:
 
     def region_features(self) -> Iterator[dict[str, Any]]:
         """Yield each region of tiles of one class that share edges as a GeoJSON feature, with holes."""
-        import cv2
+        import shapely
 
-        lattice = self.lattice
-        # the last is that of -1
-        classes = np.append(self.shown.table.answers.numbers, -1)[lattice]
-        for column, name in enumerate(self.colours):
-            is_of_class = (classes == column).astype(np.uint8)
-            _, numbers, boxes, _ = cv2.connectedComponentsWithStats(is_of_class, connectivity=4)
-            # the first is what is not of the class
-            for number, (left, top, width, height, _) in enumerate(boxes[1:].tolist(), start=1):
-                around = np.s_[top : top + height, left : left + width]
-                inside = numbers[around] == number
-                rings = [
-                    self.on_slide(np.add(ring, (left, top))).tolist() for ring in outline(inside)
-                ]
-                mean = float(self.shown.raw[lattice[around][inside], column].mean())
-                measured = {"tiles": int(inside.sum()), "mean p": mean}
-                named = {"name": name, "color": self.colours[name]}
-                yield geojson_feature("annotation", rings, measured, classification=named)
+        tree = shapely.STRtree(shapely.box(*self.boxes.T))
+        for column, (name, colour) in enumerate(self.colours.items()):
+            own = self.boxes[self.shown.table.answers.numbers == column]
+            for region in shapely.get_parts(joined(own)):
+                inside = np.sort(tree.query(region, predicate="covers"))
+                mean = float(self.shown.raw[inside, column].mean())
+                measured = {"tiles": len(inside), "mean p": mean}
+                named = {"name": name, "color": colour}
+                yield geojson_feature("annotation", region, measured, classification=named)
 
     def scores(self, point: Point) -> dict[str, Floats]:
         """Return the probabilities of the slide by each rule, float64 of shape (classes,); NaN without tiles.
@@ -190,7 +179,7 @@ class TileMap:
         )
         return np.asarray(sums / counts)
 
-    def draw(self, overview: Overview) -> Image.Image:
+    def draw(self, overview: Overview) -> Pixels:
         """Draw each tile in the colour of its class over the slide, with a legend below."""
         shares = np.array([_UNSURE if tile.uncertain else _SURE for tile in self.tiles])
         colours = np.array([self.colours[tile.predicted] for tile in self.tiles], np.uint8)

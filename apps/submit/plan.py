@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ...core import DAMAGE, InputError
 from ...core.formats import read_json
 from ...core.jobs import atomic_output, ensure_folder, write_json
-from ...core.runs import RunEntry, read_listing, read_records
+from ...core.runs import RunEntry, read_ending, read_listing, read_records
 
 
 class Unit(NamedTuple):
@@ -153,8 +153,6 @@ class JobStage:
         Options of the scheduler.
     megabytes : int
         Memory that a process of it took when it was checked; 0 if that is not known.
-    done, idle : int
-        Number of units that were done at the last submission, and of submissions in sequence that added none.
     seen : str or None
         Start of its last record when it was submitted, which may be empty; None if it was not.
     stores : list of str
@@ -172,8 +170,6 @@ class JobStage:
     jobs: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     megabytes: int = 0
-    done: int = 0
-    idle: int = 0
     seen: str | None = None
     stores: list[str] = field(default_factory=list)
     rank: int = 0
@@ -317,9 +313,31 @@ class Plan:
         """The numbers of all jobs."""
         return [job for stage in self.stages for job in stage.jobs]
 
+    def label(self, position: int) -> str:
+        """Return how the names of the files of a stage begin."""
+        return f"{position + 1}-{self.stages[position].command}"
+
+    def log(self, position: int, task: str) -> Path:
+        """Return the log of a task of a stage."""
+        return self.logs / f"{self.label(position)}-{task}.log"
+
+    def ending(self, position: int, task: str) -> Path:
+        """Return the file with the error of a task of a stage, which is only there if it failed."""
+        return self.log(position, task).with_suffix(".json")
+
+    def errors(self, position: int) -> dict[str, str]:
+        """Return the errors with which tasks of a stage failed; that of `MERGE` is the last."""
+        paths = sorted(self.logs.glob(f"{self.label(position)}-*.json"))
+        return {path.stem.rpartition("-")[2]: read_ending(path) for path in paths}
+
+    def logs_of(self, position: int) -> list[Path]:
+        """Return the logs of a stage that were written, the latest last."""
+        paths = self.logs.glob(f"{self.label(position)}-*.log")
+        return sorted(paths, key=lambda path: path.stat().st_mtime)
+
     def script(self, position: int) -> Path:
         """Return the path of the job script of a stage."""
-        return self.folder / f"{position + 1}-{self.stages[position].command}.sh"
+        return self.folder / f"{self.label(position)}.sh"
 
     def lines(self, position: int) -> list[str]:
         """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""

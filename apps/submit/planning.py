@@ -10,6 +10,7 @@ import functools
 import os
 import subprocess  # nosec B404
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ...core import (
     BchistoError,
     InputError,
-    Message,
     MissingInputError,
     Write,
     from_options,
@@ -27,20 +27,17 @@ from ...core import (
     written,
 )
 from ...core.jobs import NOTHING_NEW
-from ...core.runs import read_records
+from ...core.runs import ENDING, read_ending, read_records
 from ...evaluate.report import is_evaluated
-from .plan import SINGLE, STAGES, JobStage, Plan, Unit, is_made, last_stages, read_plans, typed
+from .plan import SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, typed
 from .scheduler import memory, settings
-from .submission import describe, divide, options_of, refuse_full
+from .submission import describe, divide, options_of
 
 if TYPE_CHECKING:
     from ...data import Dataset
 
 Made: TypeAlias = dict[Path, list[Path]]
 """Folder of features to the files in it that the `featurize` of a chain makes."""
-
-_ROW_BYTES = 100
-"""What a row of a feature file takes at least beside its numbers, see docs/cluster.md."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +122,13 @@ def plan_chain(
     Raises
     ------
     InputError, BchistoError
-        What every task of a stage would raise; or the files do not fit on the disk.
+        What every task of a stage would raise.
     """
     cluster = settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
     most_shards = min(asked.tasks, int(cluster.get("MaxArraySize", 1001)) - 1)
     submitted = last_stages(read_plans(plan.run))
     lines = []
-    size = 0.0
     made: Made = {}
     for number, command in enumerate(commands):
         stage = _stage_of(command, plan.stages, asked, made)
@@ -160,13 +156,9 @@ def plan_chain(
             continue
         if stage.command in STAGES:
             divide(stage, most_shards, listed=not waits)
-        # later steps of `reproduce` have other units
-        is_listed = not waits and stage.command != "reproduce"
-        if stage.command == "featurize":
-            size += _size_left(command, stage.units() if is_listed else [])
         plan.stages.append(stage)
-        lines.append(describe(stage, listed=is_listed))
-    refuse_full(plan.run, size)
+        # later steps of `reproduce` have other units
+        lines.append(describe(stage, listed=not waits and stage.command != "reproduce"))
     return lines
 
 
@@ -264,21 +256,24 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
     words = [sys.executable, "-m", "bchisto", *typed(command).split(), "--check"]
     if command in STAGES:
         words += ["--shard", "1/1"]  # so that nothing is merged
-    with subprocess.Popen(  # nosec B603
-        [*words, *stage.words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        lines = process.stderr.read().splitlines()
-        _, status, used = os.wait4(process.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        process.returncode = code
-    lines = [line for line in lines if not line.startswith(("wrote ", "next: "))]
-    if code not in (0, NOTHING_NEW) and not stage.left_out():
-        cause = f"ended with {code}"
-        if lines:
-            cause = lines[-1].removeprefix("error: ")
+    with tempfile.TemporaryDirectory() as folder:
+        ending = Path(folder) / "ending.json"
+        with subprocess.Popen(  # nosec B603
+            [*words, *stage.words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, ENDING: str(ending)},
+        ) as process:
+            assert process.stderr is not None
+            lines = process.stderr.read().splitlines()
+            _, status, used = os.wait4(process.pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+            process.returncode = code
+        cause = read_ending(ending)
+    if code not in (0, NOTHING_NEW):
         error = InputError if code == InputError.exit_code else BchistoError
-        raise error(f"{command}: {cause}")
+        raise error(f"{command}: {cause or f'ended with {code}'}")
     for line in lines:
         warn(line)
     if command == "featurize":
@@ -309,6 +304,9 @@ def _check_waiting(
     made : mapping
         The feature files that they make, by folder.
     """
+    from ...boost import BoostSettings, FeatureChoice, check_before_features
+    from ...data import FoldChoice
+    from ...evaluate import Aggregation, TableChoice, TwoClassView
     from ...predict import PredictSettings
     from ..explain import ExplainSettings, settings_of
 
@@ -318,64 +316,28 @@ def _check_waiting(
                 f"{path}: no such file or folder, and no earlier stage makes it; check the path"
             )
     options = command.options
-    last = {each.name: each for each in earlier}
-    if command.name == "boost" and "featurize" in last:
-        _check_boost(options, last["featurize"].images, _features_of(command, made))
-    elif command.name == "evaluate":
-        _check_evaluate(options, stages, last.get("featurize", last.get("finetune")))
-    elif command.name == "predict":
-        from_options(PredictSettings, options)
-    elif command.name == "explain" and options["method"]:
+    kinds = {
+        "boost": (FeatureChoice,),
+        "evaluate": (Aggregation, TableChoice, TwoClassView),
+        "predict": (PredictSettings,),
+    }
+    for kind in kinds.get(command.name, ()):
+        from_options(kind, options)
+    if command.name == "explain" and options["method"]:
         settings_of(options["method"], from_options(ExplainSettings, options))
-
-
-def _check_boost(options: Mapping[str, Any], images: Dataset, features: Sequence[Path]) -> None:
-    """Check options of `boost` on images that have no features yet."""
-    from ...boost import BoostSettings, FeatureChoice, refuse_results
-    from ...data import FoldChoice
-    from ...evaluate import TwoClassView
-
-    boost_settings = from_options(BoostSettings, options)
-    from_options(FeatureChoice, options)
-    _ = boost_settings.lightgbm  # refuses parameters
-    choice = from_options(FoldChoice, options)
-    if "none" in choice.folds:
-        text = "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
-        raise InputError(Message(text))
-    from_options(TwoClassView, options).check(images.classes)
-    labelled = [record for record in images.records if record.label is not None]
-    plans = choice.plans_of(labelled, seed=boost_settings.seed)
-    if features:
-        refuse_results(options["out"], plans, boost_settings, {path.stem for path in features})
-
-
-def _check_evaluate(
-    options: Mapping[str, Any], stages: Sequence[JobStage], training: StageCommand | None
-) -> None:
-    """Check options of `evaluate`; its positive classes only if all its tables will be of the images of `training`."""
-    from ...evaluate import Aggregation, TableChoice, TwoClassView
-
-    view = from_options(TwoClassView, options)
-    from_options(Aggregation, options)
-    from_options(TableChoice, options)
-    if training is not None and all(is_made(source, stages) for source in options["sources"]):
-        view.check(training.images.classes)
-
-
-def _size_left(command: StageCommand, units: Sequence[Unit]) -> float:
-    """Return the size in bytes of the feature files that are still to write; of all of them without a list of units.
-
-    It is that of the parts of all files, and of one file that is merged before its parts are removed.
-    """
-    from ...encoders import encoder_facts
-    from ...featurize import resolve_settings
-
-    resolved, _ = resolve_settings(command.options)
-    rows = len(command.images.records) * resolved.augmentations * len(resolved.views)
-    sizes = [
-        rows * (4 * (encoder_facts(choice).dim or 0) + _ROW_BYTES) for choice in resolved.encoders
-    ]
-    size = sum(sizes) + max(sizes) // len(resolved.views)
-    if not units:
-        return size
-    return size * (sum(not unit.done for unit in units) / len(units))
+    training = {each.name: each for each in earlier}
+    if command.name == "boost" and "featurize" in training:
+        images = training["featurize"].images
+        from_options(TwoClassView, options).check(images.classes)
+        check_before_features(
+            command.out,
+            images.records,
+            {path.stem for path in _features_of(command, made)},
+            settings=from_options(BoostSettings, options),
+            folds=from_options(FoldChoice, options),
+        )
+    # a table that is there may have other classes
+    elif command.name == "evaluate" and all(is_made(path, stages) for path in options["sources"]):
+        source = training.get("featurize", training.get("finetune"))
+        if source is not None:
+            from_options(TwoClassView, options).check(source.images.classes)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ...core import BchistoError
 from ...core.jobs import hold_interrupts
-from .plan import MERGE, JobStage, Plan, read_plan
+from .plan import MERGE, JobStage, Plan
 
 _MOST_SECONDS = 60
 """Maximum wait for an answer of Slurm. Its programs give up after 10 s by default if the controller is silent."""
@@ -79,7 +79,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
     else:
         logs = logs.replace("%", "%%")
         task = "%a"
-    log = f"{logs}/{position + 1}-{stage.command}"
+    log = f"{logs}/{plan.label(position)}"
     script = str(plan.script(position))
     waits = [f"--dependency=afterok:{after}"] if after else []
     calls = []
@@ -97,8 +97,8 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
     return [*calls, [*common, f"--output={log}-{MERGE}.log", *waits, script, MERGE]]
 
 
-def submit(plan: Plan, first: int = 0) -> None:
-    """Submit the stages from position `first` on; each waits for the one before. ``plan.json`` names each job at once.
+def submit(plan: Plan) -> None:
+    """Submit the stages; each waits for the one before. ``plan.json`` names each job at once.
 
     Raises
     ------
@@ -114,11 +114,11 @@ def submit(plan: Plan, first: int = 0) -> None:
     plan.write()
     after = None
     try:
-        for position in range(first, len(plan.stages)):
+        for position in range(len(plan.stages)):
             after = _submit_stage(plan, position, after)
     except (BchistoError, KeyboardInterrupt):
         with hold_interrupts():  # they would go on although a stage before them failed
-            cancel([job for stage in plan.stages[first:] for job in stage.jobs])
+            cancel(plan.jobs)
         raise
 
 
@@ -292,42 +292,27 @@ def requeue() -> None:
     _call(["scontrol", "requeue", task])
 
 
-AGAIN = 75
-"""Exit code of a local merge if shards are missing (EX_TEMPFAIL of sysexits.h)."""
-
-
-def run(plan: Plan, *, processes: int) -> tuple[Plan, int]:
-    """Run all stages, and wait for them.
+def run(plan: Plan, *, processes: int) -> int:
+    """Run all stages, and wait for them; return the position of the stage that failed, or the number of stages.
 
     Parameters
     ----------
     plan : Plan
     processes : int
         Number of shards at the same time.
-
-    Returns
-    -------
-    plan : Plan
-    failed : int
-        Position of the stage that failed, or the number of stages.
     """
     running: list[subprocess.Popen[bytes]] = []
     try:
-        for position in range(len(plan.stages)):
-            code = AGAIN
-            while code == AGAIN:
-                shards = map(str, plan.stages[position].tasks)
-                _run_tasks(plan, position, shards, processes, running)
-                code = _run_tasks(plan, position, [MERGE], 1, running)
-                plan = read_plan(plan.folder)
-            if code:
-                return plan, position
+        for position, stage in enumerate(plan.stages):
+            _run_tasks(plan, position, map(str, stage.tasks), processes, running)
+            if _run_tasks(plan, position, [MERGE], 1, running):
+                return position
     finally:
         for process in running:  # an interrupt reaches only this process
             process.terminate()
         for process in running:
             process.wait()
-    return plan, len(plan.stages)
+    return len(plan.stages)
 
 
 def _run_tasks(
@@ -340,8 +325,7 @@ def _run_tasks(
     """Run tasks of a stage; return the exit code of the last."""
 
     def run_task(task: str) -> int:
-        path = plan.logs / f"{position + 1}-{plan.stages[position].command}-{task}.log"
-        with path.open("ab") as log:
+        with plan.log(position, task).open("ab") as log:
             words = ["/bin/bash", str(plan.script(position)), task]
             process = subprocess.Popen(words, stdout=log, stderr=log)  # nosec B603
             running.append(process)

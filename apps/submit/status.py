@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core import MissingInputError, by_key, converted, counted
+from ...core import Message, MissingInputError, by_key, converted, counted
 from ...core.runs import RunEntry
 from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed, units_of
 from .scheduler import NOT_ASKED
-from .submission import ENDS, Queued, ask
+from .submission import Queued, ask
 
 _CODES = {
     "running": 3,
@@ -231,20 +231,10 @@ class _Work:
         # a call that ended well lacks units that were added since
         if status == "ok" and is_complete:
             return "done", ""
-        return "interrupted", queued.failure(task)
+        return "interrupted", queued.end(task)
 
     def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
-        """Return the state of all work, and the reason.
-
-        It follows from the first of these that holds:
-
-        1. a task runs, or waits as far as the queue tells;
-        2. the outputs are there: done;
-        3. Slurm does not answer: failed if the log of `MERGE` says so, else unknown;
-        4. a task failed;
-        5. no job is left, and no call ended well: failed if a log says so, else interrupted;
-        6. what the files of units show: ready to merge, interrupted, or not started.
-        """
+        """Return the state of all work, and the reason: the first that holds."""
         queued = self.queued
         if shards:
             last_state, reason = queued.tasks.get(MERGE, ("", ""))
@@ -252,39 +242,37 @@ class _Work:
                 reason = ""
         else:
             last_state, reason = self._task_state(MERGE, self.entries, self._units)
-        state = self._state_by_files([*(shard.state for shard in shards), last_state])
-        if state == "done":
-            return state, self._left_out()
-        if queued.answered is False and state != "running":
-            failure = queued.failure(MERGE)
-            if failure:
-                return "failed", failure
-            return "unknown", NOT_ASKED
-        is_stuck = queued.is_abandoned and state not in ("running", "failed")
-        if not is_stuck or any(entry.outcome == "ok" for entry in self.entries):
-            return state, reason
-        state = "failed" if queued.failure() else "interrupted"
-        if shards:
-            return state, ""
-        return state, queued.end()
-
-    def _state_by_files(self, states: Sequence[str]) -> str:
-        """Return the state of all work from that of its tasks and the files of its units."""
+        states = {*(shard.state for shard in shards), last_state}
         for working in _WORKING:
             if working in states:
-                return working
-        if self.queued.stage.is_done():
-            return "done"
+                return working, reason
+        if queued.stage.is_done():
+            return "done", self._left_out()
+        if queued.answered is False:
+            if MERGE in queued.errors:
+                return "failed", queued.errors[MERGE]
+            return "unknown", NOT_ASKED
         if "failed" in states:
-            return "failed"
+            return "failed", reason
+        # no job is left, and no call ended well
+        if queued.is_abandoned and all(entry.outcome != "ok" for entry in self.entries):
+            state = "failed" if queued.errors else "interrupted"
+            return state, "" if shards else queued.end(queued.last_task) or self._no_job()
         units = self._units
         if units and all(unit.done for unit in units):
-            return "ready to merge"
-        if any(unit.done or unit.epochs for unit in units):
-            return "interrupted"
-        if {*states} - {"not started", ""}:
-            return "interrupted"
-        return "not started"
+            return "ready to merge", reason
+        is_begun = any(unit.done or unit.epochs for unit in units)
+        if is_begun or states - {"not started", ""}:
+            return "interrupted", reason
+        return "not started", reason
+
+    def _no_job(self) -> str:
+        """Return a text on work that no job does, and whose logs do not tell why."""
+        text = "no job is left that does it"
+        plan = self.queued.plan
+        if plan is not None and plan.before:
+            return Message(f"{text}; a line of {{submit.before:LINE}} may have ended it")
+        return text
 
     def _left_out(self) -> str:
         """Return a text on images that finished work left out."""
@@ -322,10 +310,14 @@ def _rank(work: _Work) -> int:
 
 
 def _log_to_read(run: Path, works: Iterable[_Work]) -> str:
-    """Return the log of the first command that failed; empty if none did."""
+    """Return the log of the first command that failed, or that did not end; empty if there is none."""
     for work in works:
-        if work.stage.state == "failed" or work.stage.reason.startswith(ENDS):
-            return str(work.queued.log or run / "run.json")
+        state = work.stage.state
+        log = work.queued.log(work.queued.last_task)
+        if state == "failed":
+            return str(log or run / "run.json")
+        if state == "interrupted" and log is not None:
+            return str(log)
     return ""
 
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import math
+import functools
 import os
-import re
 import shlex
-import shutil
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core import BchistoError, InputError, Message, MissingInputError, counted
+from ...core import BchistoError, InputError, MissingInputError, counted
 from ...core.jobs import UnderWayError, is_running, this_process, write_json
 from . import scheduler
 from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, units_of
-
-_MEGABYTE = 10**6
 
 _NETWORKS = ("featurize", "finetune", "reproduce", "map", "predict", "explain")
 """Commands that a GPU makes faster."""
@@ -40,15 +35,7 @@ _SET_HERE = (
 )
 """Options of sbatch that determine the order, the logs and the signals of tasks."""
 
-ENDS = "its log ends with:"
-
-_LAST = 3
-"""How many lines at the end of a log may be errors of one failure."""
-
 _WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
-
-_FAILED = re.compile(r"(error|stopped|slurmstepd\S*: error):(?!.* DUE TO JOB REQUEUE)")
-"""Beginning of the last lines of a log: of a command or a job that failed, and of a task that stops for good."""
 
 
 def divide(stage: JobStage, most: int, *, listed: bool) -> None:
@@ -73,21 +60,6 @@ def divide(stage: JobStage, most: int, *, listed: bool) -> None:
     if stage.shards == 1 or not stage.tasks:  # one job does it all
         stage.shards = 0
         stage.tasks = []
-    stage.done = stage.progress()
-
-
-def refuse_full(run: Path, size: float) -> None:
-    """Refuse a run if its files do not fit on its disk. Quotas cannot be read."""
-    folder = next(path for path in (run.absolute(), *run.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free // _MEGABYTE
-    needed = math.ceil(size / _MEGABYTE)
-    if needed > free:
-        raise InputError(
-            "{}: {} MB are free, but the files take about {} MB; make room, or use another folder",
-            folder,
-            free,
-            needed,
-        )
 
 
 def describe(stage: JobStage, *, listed: bool) -> str:
@@ -196,11 +168,10 @@ def start(plan: Plan) -> int:
     plan.write()
     try:
         most = plan.at_once or max([1, *(len(stage.tasks) for stage in plan.stages)])
-        plan, ended = scheduler.run(plan, processes=most)
+        return scheduler.run(plan, processes=most)
     finally:
         plan.process = {}
         plan.write()
-    return ended
 
 
 @dataclass(frozen=True)
@@ -218,7 +189,8 @@ class Queued:
         Whether Slurm answered, so that only `tasks` run or wait; None if it got no job of it.
     is_abandoned : bool
         Whether it is its turn, but none of the tasks of its plan is in the queue any more, so that nothing continues.
-    logs : tuple of Path
+    position : int
+        Of the stage in the plan.
     """
 
     stage: JobStage
@@ -226,53 +198,33 @@ class Queued:
     tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     answered: bool | None = None
     is_abandoned: bool = False
-    logs: tuple[Path, ...] = ()
+    position: int = 0
+
+    @functools.cached_property
+    def errors(self) -> Mapping[str, str]:
+        """The error of each task that failed; that of `MERGE` is the last."""
+        return self.plan.errors(self.position) if self.plan else {}
 
     @property
-    def log(self) -> Path | None:
-        """The log to read: the last that ends in an error, or else in a stop, or else the last; None without logs."""
-        failed = [path for path in self.logs if _failure(path)]
-        errors = [path for path in failed if not _failure(path).startswith("stopped:")]
-        for logs in (errors, failed, self.logs):
-            if logs:
-                return max(logs, key=lambda path: path.stat().st_mtime)
-        return None
+    def last_task(self) -> str:
+        """The task to read of: one that failed, or else the one that merges."""
+        return next(reversed(self.errors), MERGE)
 
-    def failure(self, task: str = "") -> str:
-        """Return the error or the stop with which the log of a task ends, or else the log to read."""
-        log = self.log
-        if task:
-            log = next((path for path in self.logs if path.stem.endswith(f"-{task}")), None)
-        return _failure(log) if log else ""
+    def log(self, task: str) -> Path | None:
+        """Return the log of a task, or else the last log; None without any."""
+        if self.plan is None:
+            return None
+        log = self.plan.log(self.position, task)
+        return log if log.is_file() else next(reversed(self.plan.logs_of(self.position)), None)
 
-    def end(self) -> str:
-        """Return `failure`, or else the last line of the log, such as a shell's own words for what it cannot start."""
-        log = self.log
-        if log is None:
-            return "no job is left that does it"
-        failure = _failure(log)
-        if failure:
-            return failure
-        line = _last_lines(log)[0]
-        if line:
-            return f"{ENDS} {line}"
-        if self.plan is not None and self.plan.before:
-            return Message(
-                "no job is left that does it; a line of {submit.before:LINE} may have ended it"
-            )
-        return "no job is left that does it"
-
-
-def _last_lines(log: Path) -> list[str]:
-    """Return the last lines of a log, the last first; at least one, which may be empty."""
-    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
-    return [line.strip() for line in lines[: -_LAST - 1 : -1]] or [""]
-
-
-def _failure(log: Path) -> str:
-    """Return the first of the errors at the end of a log: that of the command, before Slurm's."""
-    errors = list(itertools.takewhile(_FAILED.match, _last_lines(log)))
-    return errors[-1] if errors else ""
+    def end(self, task: str) -> str:
+        """Return the error of a task, or else the last line of its log, such as Slurm's words; empty without any."""
+        log = self.log(task)
+        if task in self.errors or log is None:
+            return self.errors.get(task, "")
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"its log ends with: {line}" if line else ""
 
 
 def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
@@ -296,14 +248,13 @@ def _queued_of(
         is_abandoned = answered and bool(plan.jobs) and not jobs_of_plan
     else:
         is_abandoned = not is_worked_on
-    for position, stage in enumerate(plan.stages, start=1):
+    for position, stage in enumerate(plan.stages):
         if last[stage.command, stage.run] is not stage:
             continue
         tasks = _tasks_of(job for job in jobs_of_plan if job.stage is stage)
         if is_worked_on and not tasks and not stage.is_done():
             tasks = {MERGE: ("queued", "")}
-        logs = tuple(plan.logs.glob(f"{position}-{stage.command}-*.log"))
-        yield Queued(stage, plan, tasks, answered, is_abandoned, logs)
+        yield Queued(stage, plan, tasks, answered, is_abandoned, position)
         # it is the turn of the next stage only if this one is done
         is_abandoned = is_abandoned and stage.is_done()
 

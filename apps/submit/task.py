@@ -1,6 +1,6 @@
 """A task of a plan, which its script begins: it runs the command, if need be in several rounds.
 
-A task that its time limit ends is put back into the queue; a merge that lacks shards submits these again.
+A task that its time limit ends is put back into the queue; a merge also does the units of shards that were lost.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from ...core import Message, Terminated, few
+from ...core import Message, Terminated
 from ...core.jobs import NOTHING_NEW, UnderWayError, when_orphaned, write_json
+from ...core.runs import ENDING
 from .plan import MERGE, STAGES, JobStage, Plan, read_plan, typed
-from .scheduler import AGAIN, CANCELLED, cancel, requeue, submit
+from .scheduler import CANCELLED, requeue
 
 MOST_IDLE = 2
 """Number of rounds in sequence without progress after which a task stops: the next round would not help either."""
@@ -33,10 +34,8 @@ def main(words: Sequence[str]) -> int:
     if (folder / CANCELLED).is_file():
         _print("this chain was cancelled")
         return 1
-    if task == MERGE and stage.shards:
-        missing = stage.missing_shards()
-        if missing:
-            return _again(plan, position, missing)
+    ending = plan.ending(position, task)
+    ending.unlink(missing_ok=True)  # of an earlier round
     before = stage.progress(task)
     code, at_limit = _run(plan, position, task)
     # predict --update, typed by hand beside it
@@ -51,9 +50,8 @@ def main(words: Sequence[str]) -> int:
         if rounds.is_file():
             idle += int(rounds.read_text())
     if idle >= MOST_IDLE:
-        _print(
-            f"stopped: {idle} times in sequence no unit was done before the time limit; give more time"
-        )
+        text = f"{idle} times in sequence no unit was done before the time limit; give more time"
+        _fail(ending, text)
         return 1
     write_json(rounds, idle)
     requeue()
@@ -73,7 +71,9 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
 
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, stop)
-    child = subprocess.Popen(_words_of(stage, task))  # nosec B603
+    ending = plan.ending(position, task)
+    words = _words_of(stage, task)
+    child = subprocess.Popen(words, env={**os.environ, ENDING: str(ending)})  # nosec B603
     children.append(child)
     if plan.scheduler == "local":
         # the parent is the local submit that started this task
@@ -89,7 +89,7 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
             advice = Message(
                 "; often for lack of memory: ask for more, {submit.sbatch:mem-per-cpu=4G}"
             )
-        _print(f"error: ended by {signal.Signals(-code).name}{advice}")
+        _fail(ending, f"ended by {signal.Signals(-code).name}{advice}")
         return 128 - code, False
     # later stages go on with the images that were not left out
     if code == NOTHING_NEW or (code == 1 and stage.left_out()):
@@ -107,24 +107,10 @@ def _words_of(stage: JobStage, task: str) -> list[str]:
     return words
 
 
-def _again(plan: Plan, position: int, missing: list[int]) -> int:
-    """Submit shards that lack units again, and all later stages; stop after `MOST_IDLE` times without progress."""
-    stage = plan.stages[position]
-    done = stage.progress()
-    stage.idle = 0 if done > stage.done else stage.idle + 1
-    stage.done = done
-    stage.tasks = missing
-    shards = f"shards {few(map(str, missing), most=10)} of {stage.shards} lack units"
-    plan.write()
-    if stage.idle >= MOST_IDLE:
-        _print(f"stopped: {shards}, and another round added none; read {plan.logs}")
-        return 1
-    _print(f"{shards}; they are submitted again")
-    if plan.scheduler == "local":
-        return AGAIN
-    cancel([job for later in plan.stages[position + 1 :] for job in later.jobs])
-    submit(plan, position)
-    return 0
+def _fail(ending: Path, error: str) -> None:
+    """Print an error, and keep it for `bchisto status`."""
+    _print(f"error: {error}")
+    write_json(ending, {"error": error})
 
 
 def _print(text: str) -> None:

@@ -24,7 +24,7 @@ from .columns import (
     unit_named,
 )
 from .csvtable import CsvTable, column_key, read_cells, read_csv, read_records, read_rows
-from .decode import as_stored, decode_image, largest_sample, read_header
+from .decode import as_stored, decode_given, decode_image, largest_sample, read_header
 from .dicom import DICOM_SUFFIXES, SlideInstance, slide_instance
 from .files import (
     SLIDE,
@@ -36,6 +36,7 @@ from .files import (
     ImageHeader,
     Integers,
     Pixels,
+    Remark,
     check_size,
     content_sha256,
     file_identity,
@@ -47,6 +48,6 @@ from .files import (
 )
 from .hdf5 import check_tree, checked_dataset, open_for_reading, refuse_deadly
 from .pictures import LJPEG_SUFFIX, check_jpeg, coded_size
-from .tables import as_frame, table_rows
+from .tables import FramePath, as_frame, row_in, table_rows
 from .texts import decimal_of, number_of, open_zip, parse_json, parse_yaml, read_json, visible
 from .tiff import ome_images, pixel_sizes

@@ -28,7 +28,7 @@ from .columns import (
     spoiled_cell,
     unit_named,
 )
-from .tables import Remark, table_rows
+from .tables import Remark, row_in, table_rows
 
 
 def read_cells(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -218,9 +218,8 @@ class CsvTable(NamedTuple):
         if spoiled is not None:
             position, why = spoiled
             line, row = self.rows[position]
-            raise InputError(
-                f"{self.path}:{line}: the {self.columns[column]} {row[column]!r} is {why}"
-            )
+            text = f"the {self.columns[column]} {row[column]!r} is {why}"
+            raise InputError(f"{row_in(self.path, line, full=True)}: {text}")
 
     def named(self, name: str) -> str | None:
         """Return the key of the column that a user names; None if there is none."""

@@ -29,11 +29,11 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from .. import ImageError, PathInput, converted, first_line
+from .. import ImageError, PathInput, RefusedImageError, converted, first_line
 from . import files
 from .dicom import DICOM_SUFFIXES, read_dicom
 from .files import (
@@ -72,6 +72,10 @@ _READERS = (
 """Place and value of the first bytes of a kind of files, and its reader; the suffix of a name does not matter."""
 
 _CLEAR: Remark = ("note", "its alpha channel is 0 everywhere, so that it is ignored")
+
+_PICTURES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
+_DEEP_PICTURES = ("I;16", "I;16B")
+"""Kinds of Pillow's pictures that are read, of 8 and of 16 bits."""
 
 _BEGIN_BYTES = 512
 """Number of bytes that show the kind of a file."""
@@ -177,18 +181,9 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> Pixels:
     path = converted(path, "path", Path)
     container = _open(path)
     samples, _ = _samples(path, container)
-    values = samples.values
-    if stretch_deep and container.header.deep and values.shape[2] == 1:
-        values = files.stretch_to_eight_bits(values)
-    if values.dtype != np.uint8 or samples.alpha:
-        image = np.empty((*values.shape[:2], 3), np.uint8)
-        rows = max(1, _BLOCK // (values.shape[1] * 4))
-        for start in range(0, len(values), rows):
-            image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
-    elif values.shape[2] == 1:
-        image = np.repeat(values, 3, axis=2)
-    else:
-        image = values
+    if stretch_deep and container.header.deep and samples.values.shape[2] == 1:
+        samples = samples._replace(values=files.stretch_to_eight_bits(samples.values))
+    image = _rgb(samples)
     orientation = container.header.orientation
     if orientation in _TRANSPOSED:
         image = image.swapaxes(0, 1)
@@ -199,12 +194,71 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> Pixels:
     return np.ascontiguousarray(image)
 
 
-def _samples(path: Path, container: Container) -> tuple[Samples, bool]:
-    """Decode the samples of an image, and check that they match its header.
+def decode_given(image: Any, name: str) -> tuple[ImageHeader, Pixels]:
+    """Return header and pixels of an array, or of a picture of Pillow, which is converted as files are.
 
-    An alpha channel that is 0 everywhere, as programs write that pad pixels to 32 bits, is left out; the second value
-    says so.
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3), or PIL.Image.Image
+    name : str
+        For messages.
+
+    Raises
+    ------
+    RefusedImageError
+        The array is not an RGB image, or the picture is damaged, closed, or of a kind that is refused.
+    ImageError
+        It has more than `limits.PIXELS`, or none.
     """
+    from PIL import Image, ImageOps
+
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
+            text = "{}: an array of {} and shape {}; give uint8 of shape (height, width, 3), RGB"
+            raise RefusedImageError(text, name, image.dtype, image.shape)
+        image = Image.fromarray(np.ascontiguousarray(image))
+    is_deep = image.mode in _DEEP_PICTURES
+    header = ImageHeader("picture", image.width, image.height, image.mode, 1, deep=is_deep)
+    files.check_size(Path(name), header)
+    try:
+        image = ImageOps.exif_transpose(image)  # pixels of a picture are first read here
+    except (OSError, ValueError) as error:
+        raise RefusedImageError("{}: damaged or closed: {}", name, error) from error
+    if is_deep:
+        samples = Samples(np.atleast_3d(np.asarray(image)).astype(np.uint16))
+    elif image.mode not in _PICTURES:
+        text = "{}: a picture of kind {} is not read; convert it to RGB"
+        raise RefusedImageError(text, name, image.mode)
+    elif image.has_transparency_data:
+        samples, _ = _without_clear(Samples(np.array(image.convert("RGBA")), "unassociated"))
+    else:
+        samples = Samples(np.array(image.convert("RGB")))
+    return replace(header, width=image.width, height=image.height), _rgb(samples)
+
+
+def _rgb(samples: Samples) -> Pixels:
+    """Convert samples to RGB of 8 bits."""
+    values = samples.values
+    if values.dtype != np.uint8 or samples.alpha:
+        image = np.empty((*values.shape[:2], 3), np.uint8)
+        rows = max(1, _BLOCK // (values.shape[1] * 4))
+        for start in range(0, len(values), rows):
+            image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
+        return image
+    if values.shape[2] == 1:
+        return np.repeat(values, 3, axis=2)
+    return values
+
+
+def _without_clear(samples: Samples) -> tuple[Samples, bool]:
+    """Leave out an alpha channel that is 0 everywhere, as programs write that pad pixels to 32 bits; return if so."""
+    if samples.alpha and not samples.values[..., -1].any():
+        return Samples(samples.values[..., :-1]), True
+    return samples, False
+
+
+def _samples(path: Path, container: Container) -> tuple[Samples, bool]:
+    """Decode the samples of an image, see `_without_clear`, and check that they match its header."""
     try:
         samples = container.decode()
     except ImageError:
@@ -218,9 +272,7 @@ def _samples(path: Path, container: Container) -> tuple[Samples, bool]:
     dtype = np.uint16 if container.header.deep else np.uint8
     if values.dtype != dtype or channels > 4:
         raise files.truncated(path, f"its pixels are {channels} samples of {values.dtype}")
-    if samples.alpha and not values[..., -1].any():
-        return Samples(values[..., :-1]), True
-    return samples, False
+    return _without_clear(samples)
 
 
 def largest_sample(path: Path) -> int:

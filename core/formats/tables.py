@@ -10,11 +10,12 @@ import contextlib
 import csv
 import io
 import itertools
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from .. import DependencyError, InputError, few, how_to_install, system_reason, unneutral
 from . import limits
@@ -47,6 +48,44 @@ _NO_VALUE = re.compile(
 )
 """A cell with a formula whose value is not stored. A text may be empty."""
 
+if TYPE_CHECKING:
+    _SystemPath = Path
+else:
+    _SystemPath = type(Path())  # before Python 3.12 no other kind is a base
+
+
+class FramePath(_SystemPath):
+    """A path by which messages and records call a data frame; readers of tables take its rows from memory.
+
+    Paths that are made from it, such as its folder, are those of files.
+    """
+
+    frame: Any = None
+
+    @classmethod
+    def of(cls, frame: Any, path: str | Path = "data frame") -> FramePath:
+        """Return the path of a copy of a `pandas.DataFrame`, or of what has a method ``to_pandas``."""
+        if hasattr(frame, "to_pandas"):
+            frame = frame.to_pandas()
+        made = cls(path)
+        made.frame = frame.copy()
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.of, (self.frame, str(self))
+
+    def is_file(self, **options: Any) -> bool:
+        """Return whether there is a data frame, or a file."""
+        return self.frame is not None or os.path.isfile(self)  # noqa: PTH113 - other options in each Python
+
+
+def row_in(table: Path, line: int, *, full: bool = False) -> str:
+    """Return how messages call a line of a table, after its name or full path; of a data frame a row, by its index."""
+    if isinstance(table, FramePath):
+        return f"{table.stem}, in row {table.frame.index[line - 2]}"
+    return f"{table if full else table.name}:{line}"
+
+
 Rows: TypeAlias = Iterator[tuple[int, list[str]]]
 """Line number and cells of each row."""
 
@@ -75,7 +114,7 @@ class TableRows(NamedTuple):
 
 
 def table_rows(path: Path, score: Score = lambda cells: 0) -> TableRows:
-    """Read a table from its header on.
+    """Read a table from its header on: a file, or a data frame in its place.
 
     CSV files are in UTF-8. Their delimiter is the one with which there is a header, a comma, semicolon or tab, the most
     frequent one in the first line if there is none, or any that a line ``sep=`` names. Of a workbook the first sheet
@@ -96,6 +135,10 @@ def table_rows(path: Path, score: Score = lambda cells: 0) -> TableRows:
     DependencyError
         The package that reads workbooks is missing.
     """
+    if isinstance(path, FramePath):
+        # as CSV, so that cells are those of the same table in a file
+        rows = _split(path, path.frame.to_csv(index=False), ",", skip=False)
+        return _from_header(path, enumerate((cells for _, cells in rows), start=1), score)
     if path.suffix.casefold() in BOOKS:
         return _of_book(path, score)
     return _of_text(path, score)

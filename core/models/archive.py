@@ -60,7 +60,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         "members": _are_members,
         "classes": _are_classes,
         "protocol": str,
-        "banners": [str],
+        "banners": [{"kind": str, "text": str, "about": str, "values": dict}],
         "calibration": {"temperature": lambda value: _is_number(value, *_TEMPERATURES)},
         "two_class": lambda view: _is_view(view, manifest["classes"]),
         "training": {"images": _is_count, "sha256": [_is_hash]},

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ... import __version__
-from .. import DAMAGE, BchistoError, BundleError, OutputError, PathInput, converted, printable
+from .. import (
+    DAMAGE,
+    Banner,
+    BchistoError,
+    BundleError,
+    OutputError,
+    PathInput,
+    converted,
+    printable,
+)
 from ..formats import BUNDLE_KIND, MANIFEST, Archive, check_archive_size
 from ..jobs import atomic_output
 from .archive import BUNDLE_SCHEMA, check_manifest, fits
@@ -66,7 +75,7 @@ class BundleFacts:
         Order of the probabilities.
     protocol : str
         The cross-validation scheme in which the models were trained, in words.
-    banners : tuple of str
+    banners : tuple of Banner
         Warnings that every reader of predictions must see.
     temperature : float or None
         Temperature that calibrates the mean of the fold models; None if it was not fitted.
@@ -85,7 +94,7 @@ class BundleFacts:
 
     classes: tuple[str, ...]
     protocol: str
-    banners: tuple[str, ...] = ()
+    banners: tuple[Banner, ...] = ()
     temperature: float | None = None
     two_class: Content | None = None
     training: TrainingImages | None = None
@@ -142,7 +151,7 @@ class BundleFacts:
         return cls(
             classes=tuple(manifest["classes"]),
             protocol=manifest["protocol"],
-            banners=tuple(manifest["banners"]),
+            banners=tuple(map(Banner.read, manifest["banners"])),
             temperature=temperature,
             two_class=manifest["two_class"],
             training=training,
@@ -162,7 +171,7 @@ class BundleFacts:
         return {
             "classes": list(self.classes),
             "protocol": self.protocol,
-            "banners": list(self.banners),
+            "banners": [banner.json() for banner in self.banners],
             "calibration": calibration,
             "two_class": self.two_class,
             "training": training,

@@ -10,16 +10,19 @@ from .folder import (
     remove_listing,
     write_listing,
 )
-from .history import RunEntry, diff_runs, list_runs, read_records, read_run, science_of
+from .history import RunEntry, diff_runs, list_runs, read_records, read_run
 from .record import (
+    ENDING,
     RunRecord,
     load_config,
     only_run,
+    read_ending,
     record_of_table,
     record_run,
     record_table,
     science,
     versions_of,
+    write_ending,
 )
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .. import InputError, MissingInputError, PathInput
 from ..formats import read_json
 from .folder import Values, differences
-from .record import Content, as_text, process_runs, science
+from .record import Content, process_runs
 
 _log = logging.getLogger(__name__)
 
@@ -204,38 +204,3 @@ def _results(notes: Values) -> Content:
         if name in notes:
             results[name] = notes[name]
     return results
-
-
-_PARTS = {
-    "featurize": ("stains", "features"),
-    "boost": ("folds", "models"),
-    "finetune": ("stains", "folds", "models"),
-    "trial": ("stains", "features", "folds", "models"),
-    "reproduce": ("stains", "features", "folds", "models"),
-}
-"""Parts that the result of a command rests on."""
-
-
-def science_of(*folders: Path) -> str:
-    """Return what the figures of tables rest on: metrics as they are now, and what the commands of their runs record.
-
-    Parameters
-    ----------
-    *folders : Path
-        The folder of each table, in a run folder or not.
-
-    Returns
-    -------
-    str
-        See `as_text`. If commands or runs differ, or one recorded nothing, all digests of a part stand side by side.
-    """
-    digests = {"metrics": {science()["metrics"]}}
-    for folder in folders:
-        above = (folder, *folder.absolute().parents)
-        run = next((path for path in above if (path / "run.json").is_file()), None)
-        for entry in read_run(run) if run else ():
-            texts = str(entry.versions.get("science", "")).split()
-            recorded = dict(text.partition(":")[::2] for text in texts)
-            for part in _PARTS.get(entry.command, ()):
-                digests.setdefault(part, set()).add(recorded.get(part, "unknown"))
-    return as_text({part: "/".join(sorted(several)) for part, several in digests.items()})

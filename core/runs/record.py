@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import json
 import logging
+import os
 import platform
 import re
 import secrets
@@ -86,6 +87,24 @@ _PACKAGES = (
 
 Content = dict[str, Any]
 """What a record holds, as JSON."""
+
+
+ENDING = "BCHISTO_ENDING"
+"""Environment variable: the file into which a command that fails writes its error, for the process that started it."""
+
+
+def write_ending(error: str) -> None:
+    """Write the error of this process into the file that `ENDING` names, if there is one."""
+    path = os.environ.get(ENDING)
+    if path:
+        write_json(Path(path), {"error": error})
+
+
+def read_ending(path: Path) -> str:
+    """Return the error in such a file; empty if the command did not write it."""
+    if not path.is_file():
+        return ""
+    return str(read_json(path)["error"])
 
 
 @dataclass

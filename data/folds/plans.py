@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ...core import InputError, Message, Names, counted, few, plural
+from ...core import Banner, InputError, Kind, Message, Names, counted, few, plural
 from ..findings import pairs_alike
 
 Row = tuple[str, int, str]
@@ -197,20 +197,22 @@ def join_units(image_ids: Sequence[str], groups: Groups, copies: Copies) -> list
     return [find(unit_of[image]) for image in image_ids]
 
 
-def unknown_groups(groups: Groups) -> tuple[str, ...]:
+def unknown_groups(groups: Groups) -> tuple[Banner, ...]:
     """Return a warning if the patient or slide of some or all images is unknown; nothing if all are known."""
     missing = sum(group is None for group in groups)
     if missing == 0:
         return ()
     if missing == len(groups):
-        return (
-            "PATIENTS UNKNOWN: no image names its patient or slide, so images of one patient may be in both "
-            "training and test sets; these results may be too high for new patients, and their intervals too narrow",
+        text = (
+            "no image names its patient or slide, so images of one patient may be in both training and test sets; "
+            "these results may be too high for new patients, and their intervals too narrow"
         )
-    return (
+        return (Banner(Kind.PATIENTS_UNKNOWN, text),)
+    text = (
         f"{missing} of {len(groups)} images name no patient or slide; each counts as a unit of its own, so patients "
-        "among them may be in both training and test sets",
+        "among them may be in both training and test sets"
     )
+    return (Banner(Kind.PATIENTS_PARTLY_UNKNOWN, text, unknown=missing, images=len(groups)),)
 
 
 def split_groups(
@@ -235,22 +237,21 @@ def split_groups(
     stopped = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - tested
     sizes = Counter(group_of[image] for image in {image for image, _, _ in plan.rows})
     several = sum(count > 1 for group, count in sizes.items() if group is not None)
-    warnings = []
+    warnings: list[Message] = []
 
     def which(groups: set[str]) -> Names:
         return Names(f" ({few(sorted(groups), most=5)})" if named else "")
 
     if tested:
-        warnings.append(
-            Message(
-                "image-level folds on grouped data: {} of {} with several images both train and test in a fold{}, so "
-                "these numbers are too high for new {}",
-                len(tested),
-                counted(several, unit),
-                which(tested),
-                plural(unit),
-            )
+        text = Message(
+            "{} of {} with several images both train and test in a fold{}, so "
+            "these numbers are too high for new {}",
+            len(tested),
+            counted(several, unit),
+            which(tested),
+            plural(unit),
         )
+        warnings.append(Banner(Kind.PATIENTS_MIXED, text, mixed=len(tested), patients=several))
     if stopped:
         warnings.append(
             Message(

@@ -14,10 +14,10 @@ from .content import (
 )
 from .copies import MOST_COMPARED, Copy, Fingerprint, Pixels, find_copies
 from .decode import (
+    file_of,
+    given_record,
     header_findings,
     headers_of,
     other_sizes,
-    save_image,
-    sign_findings,
     with_headers,
 )

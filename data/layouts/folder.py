@@ -39,7 +39,6 @@ _PATIENT = re.compile(
     r"(p|pat|patient|case|slide|subject|donor|specimen|wsi|id)s?([\s_#-]*\d[\w.-]*|[\s_-]+[a-z])|"
     r"\d{3,}[\w.-]*|\d+-\d+[\w-]*|tcga\W.*"
 )
-_COLLECTION = frozenset({"set", "sets", "dataset", "datasets", "cohort", "images", "data"})
 
 # the kinds of levels, which are what their folders are taken for, in the words of the messages
 SPLIT = "parts of a split"
@@ -65,9 +64,6 @@ CLASSES = "classes"
 
 _MIXED = "parts beside classes"
 """``train`` and ``control``: one part of a split, or parts without folders in them, beside other names."""
-
-_PERHAPS_SETS = "perhaps sets"
-"""Names with a word for images or their sets: ``lung_images``."""
 
 _NUMBERS = "numbers"
 """Other names that all hold two digits, as numbers of slides do: ``he01``."""
@@ -107,6 +103,9 @@ class Level(NamedTuple):
 def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     """Return the levels of the folders in the paths of images, down to the classes, and the parts of a split below.
 
+    Known class names decide which level the classes are. Without them it is the only one that may be, or two are
+    unclear.
+
     Parameters
     ----------
     paths : iterable of str
@@ -121,18 +120,22 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
     [(1, 'parts of a split'), (2, 'patients'), (3, 'classes')]
     """
     class_words = frozenset("".join(_GAPS.split(name.casefold())) for name in known)
-    levels = _levels([path.split("/")[:-1] for path in paths], class_words)
+    folders = [path.split("/")[:-1] for path in paths]
+    levels: list[Level] = []
+    # the deepest first, since a folder around others depends on these
+    for number in range(max(map(len, folders), default=0), 0, -1):
+        levels.insert(0, _level_at(number, folders, class_words, deeper=levels))
     label = _label_level(levels)
     if label is None:
         return levels
     outer = levels[: label.number - 1]
     deeper = levels[label.number :]
-    other = next((level for level in deeper if _may_be_classes(level, label)), None)
-    if other is None and label.kind != CLASSES and outer and _rivals(outer[-1], label):
-        other = label
+    rival = next((level for level in deeper if _may_be_classes(level, label)), None)
+    if rival is None and label.kind != CLASSES and outer and _is_doubtful(label, outer[-1]):
+        rival = label
         label = outer.pop()
-    if other is not None:
-        return [*outer, label._replace(kind=UNCLEAR), other._replace(kind=UNCLEAR)]
+    if rival is not None:
+        return [*outer, label._replace(kind=UNCLEAR), rival._replace(kind=UNCLEAR)]
     if label.kind != _MIXED:
         label = label._replace(kind=CLASSES, parts={})
     # benign/train/: of what is below the classes, only a split matters
@@ -149,84 +152,74 @@ def _may_be_classes(level: Level, label: Level) -> bool:
     if label.kind == CLASSES:
         # tumor/0/, tumor/1/, normal/0/, normal/1/; not malignant/ductal_carcinoma/, a subtype of only one class
         return level.kind == CLASSES and level.recurs
-    if level.kind == CLASSES:
-        # Ann/benign/, Bob/malignant/: a known name is the better reason
-        return True
-    # A/ADI/, A/LYM/, B/ADI/, B/LYM/; or lung_images/aca/, colon_images/scc/; or train/a/ beside control/b/
-    return level.kind == _OTHER and (level.recurs or label.kind in (_MIXED, _PERHAPS_SETS))
+    return level.kind == CLASSES or (level.kind == _OTHER and len(level.names) > 1)
 
 
-def _rivals(above: Level, label: Level) -> bool:
-    """Whether the level above unclear classes may be the classes instead: two of three signs.
-
-    A single sign does not tell: a class may be missing in a part (train/x/, test/y/), classes may have numbers
-    (train/he01/, train/he02/, test/he01/, test/he02/), and sets may hold them (site_A/x/, site_A/y/, site_B/x/).
-    """
-    signs = (
-        # P1/x/, P1/y/, P2/z/: most are below only one folder, as patients or lesions are below their class
-        not label.recurs and len(above.names) > 1,
-        # P1/he01/, P2/he01/: named as slides are
-        label.kind == _NUMBERS,
-        # the names of a split are hardly those of classes
-        above.kind != SPLIT,
-    )
-    return above.kind != AROUND and sum(signs) >= 2
+def _is_doubtful(label: Level, above: Level) -> bool:
+    """Whether classes of unknown names may be something else: slides, or lesions of patients that are the classes."""
+    are_below_one = not label.recurs and len(above.names) > 1
+    if above.kind == SPLIT:  # a class may be missing in a part
+        return are_below_one and label.kind == _NUMBERS
+    return above.kind != AROUND and (are_below_one or label.kind == _NUMBERS)
 
 
-def _levels(folders: Sequence[Sequence[str]], class_words: Container[str]) -> list[Level]:
-    """Return what each level is taken for; the deepest is judged first, since others depend on those below."""
-    levels: list[Level] = []
-    for number in range(max(map(len, folders), default=0), 0, -1):
-        parents: dict[str, set[tuple[str, ...]]] = {}
-        for folder in folders:
-            if len(folder) >= number:
-                parents.setdefault(folder[number - 1], set()).add(tuple(folder[: number - 1]))
-        names = tuple(sorted(parents))
-        parts = _parts(names)
-        filled = (folder[number - 1] in parts for folder in folders if len(folder) > number)
-        if not parts:
-            kind = _kind(names, class_words)
-        # train/a/, test/b/, also beside masks/: what is next to two parts with folders is left out
-        elif len(parts) == len(names) or (len(set(parts.values())) > 1 and any(filled)):
-            kind = SPLIT
-        else:
-            # train/a/, control/b/: one part beside others is no split
-            kind = _MIXED
-        if len(names) == 1 and _means_nothing(kind, number, levels):
-            kind = AROUND
-        repeated = sum(len(folders_above) > 1 for folders_above in parents.values())
-        # half are enough: a class may be missing below some folders
-        recurs = len(names) > 1 and 2 * repeated >= len(names)
-        levels.insert(0, Level(number, names, kind, recurs, parts))
-    return levels
+def _level_at(
+    number: int,
+    folders: Sequence[Sequence[str]],
+    class_words: Container[str],
+    *,
+    deeper: Sequence[Level],
+) -> Level:
+    """Return what a level is taken for by the names of its folders, and by those below it."""
+    parents: dict[str, set[tuple[str, ...]]] = {}
+    for folder in folders:
+        if len(folder) >= number:
+            parents.setdefault(folder[number - 1], set()).add(tuple(folder[: number - 1]))
+    names = tuple(sorted(parents))
+    parts = _parts(names)
+    filled = (folder[number - 1] in parts for folder in folders if len(folder) > number)
+    if not parts:
+        kind = _kind(names, class_words)
+    # train/a/, test/b/, also beside masks/: what is next to two parts with folders is left out
+    elif len(parts) == len(names) or (len(set(parts.values())) > 1 and any(filled)):
+        kind = SPLIT
+    else:
+        # train/a/, control/b/: one part beside others is no split
+        kind = _MIXED
+    if len(names) == 1 and _is_around(kind, number, deeper):
+        kind = AROUND
+    repeated = sum(len(folders_above) > 1 for folders_above in parents.values())
+    # half are enough: a class may be missing below some folders
+    return Level(number, names, kind, len(names) > 1 and 2 * repeated >= len(names), parts)
 
 
-def _parts(names: Iterable[str]) -> dict[str, str]:
-    """Return the parts of a split that folders name; with further words, as in lung_train, if such parts differ."""
-    parts = {}
-    with_words = {}
-    for name in names:
-        part = part_of(name)
-        if part is not None:
-            parts[name] = part
-        parts_of_words = {*filter(None, map(part_of, _GAPS.split(name.casefold())))}
-        if len(parts_of_words) == 1:
-            with_words[name] = parts_of_words.pop()
-    if len(set(with_words.values())) > 1:
-        return with_words | parts
-    return parts
-
-
-def _means_nothing(kind: str, number: int, deeper: Sequence[Level]) -> bool:
+def _is_around(kind: str, number: int, deeper: Sequence[Level]) -> bool:
     """Whether the only folder of a level is just around others, or around all images."""
     if not deeper:
         # P01/crops/, P02/crops/; but in crops/1.png the folder is a class
         return number > 1 and kind == _OTHER
-    if kind in (_OTHER, _PERHAPS_SETS, _NUMBERS, PATIENTS):
-        # my study/benign/; P01/benign/, where all images are of one patient
-        return True
     # cancer/benign/, cancer/malignant/; but if there is only benign/grade1/, benign is the class
-    return kind == deeper[0].kind == CLASSES and len(deeper[0].names) > 1
+    if kind == CLASSES:
+        return deeper[0].kind == CLASSES and len(deeper[0].names) > 1
+    # my study/benign/; P01/benign/, where all images are of one patient
+    return kind in (_OTHER, _NUMBERS, PATIENTS)
+
+
+def _parts(names: Iterable[str]) -> dict[str, str]:
+    """Return the parts of a split that folders name; with further words, as in lung_train, if such parts differ."""
+    plain = {}
+    with_words = {}
+    for name in names:
+        words = {*filter(None, map(part_of, _GAPS.split(name.casefold())))}
+        if len(words) == 1:
+            with_words[name] = words.pop()
+        part = part_of(name)
+        if part is not None:
+            plain[name] = part
+    with_words |= plain
+    if len({*with_words.values()}) > 1:
+        return with_words
+    return plain
 
 
 def _kind(names: Iterable[str], class_words: Container[str]) -> str:
@@ -234,8 +227,7 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
     plain = [name.strip().casefold() for name in names]
     if all(map(_SET.fullmatch, plain)):
         return FOLDS if all(re.match(_FOLD, name) for name in plain) else SETS
-    words = [_words(name) for name in plain]
-    classes = sum(parts[-1] in class_words or any(map(_CLASS.fullmatch, parts)) for parts in words)
+    classes = sum(_is_class(_GAPS.split(name), class_words) for name in plain)
     # classes that are numbers begin with 0; 1, 2, 7 may be anything
     digits = "0" in plain and all(re.fullmatch(r"\d", name) for name in plain)
     # benign, hyperplasia: half are enough, since not all names of classes are known
@@ -243,48 +235,13 @@ def _kind(names: Iterable[str], class_words: Container[str]) -> str:
         return CLASSES
     if all(map(_PATIENT.fullmatch, plain)):
         return PATIENTS
-    # lung_images, colon_images: such a word is in each name
-    if not any(map(_COLLECTION.isdisjoint, words)):
-        return _PERHAPS_SETS
     return _NUMBERS if all(re.search(r"\d.*\d", name) for name in plain) else _OTHER
 
 
-def _words(name: str) -> list[str]:
-    """Return the words of a name, then all of them as one."""
-    words = _GAPS.split(name)
-    return [*words, "".join(words)]
-
-
-class _Reading(NamedTuple):
-    """What the folders of the images mean; a meaning that none has is None.
-
-    Attributes
-    ----------
-    number : int
-        Of the level of the labels, also if the user gives it; 0 if unknown.
-    split, label, patients, folds, sets : Level or None
-    """
-
-    number: int
-    split: Level | None
-    label: Level | None = None
-    patients: Level | None = None
-    folds: Level | None = None
-    sets: Level | None = None
-
-
-def _reading(levels: Sequence[Level], rule: PathRule | None) -> _Reading:
-    """Return what levels mean, of a kind the first; `rule` is that of the user for labels."""
-    first: dict[str, Level] = {}
-    for level in levels:
-        first.setdefault(level.kind, level)
-    split = first.get(SPLIT)
-    if rule is not None:
-        # the user says which level it is: only a split is still seen from the names
-        return _Reading(rule.level, split)
-    label = _label_level(levels)
-    number = 0 if label is None else label.number
-    return _Reading(number, split, label, *map(first.get, (PATIENTS, FOLDS, SETS)))
+def _is_class(words: Sequence[str], class_words: Container[str]) -> bool:
+    """Whether words, or all as one, are a known name of a class."""
+    joined = "".join(words)
+    return joined in class_words or any(map(_CLASS.fullmatch, (*words, joined)))
 
 
 def path_rules(*, group_from: str | None, label_from: str | None) -> dict[str, PathRule]:
@@ -326,18 +283,26 @@ def read_folder(
     findings = Findings()
     files = list_images(root, findings)
     levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()))
-    reading = _reading(levels, rules.get("label"))
-    if "label" not in rules and any("/" in name for name in files):
-        for name, message in _left_out(files, reading.split).items():
+    first = {level.kind: level for level in reversed(levels)}
+    split = first.get(SPLIT)
+    label = _label_level(levels)
+    number = 0 if label is None else label.number
+    if "label" in rules:
+        # the user says which level it is: only a split is still seen from the names
+        first = {}
+        label = None
+        number = rules["label"].level
+    elif any("/" in name for name in files):
+        for name, message in _left_out(files, split).items():
             findings.warning(name, message)
             del files[name]
         if [level.kind for level in levels] != [CLASSES]:
             findings += _meaning(root, levels)
     if "group" not in rules:
-        findings += _deeper(files, reading)
+        findings += _deeper(files, number, split, label)
     values = {
-        "group": {name: _folder(name, reading.patients) for name in files},
-        "label": {name: _label(name, reading.label) for name in files},
+        "group": {name: _folder(name, first.get(PATIENTS)) for name in files},
+        "label": {name: _label(name, label) for name in files},
     }
     for role, rule in rules.items():
         values[role] = rule.find(files)
@@ -345,7 +310,7 @@ def read_folder(
     labels = values["label"]
     groups = values["group"]
     records = [
-        ImageRecord(name, path, labels[name], groups[name], columns=_columns(name, reading))
+        ImageRecord(name, path, labels[name], groups[name], columns=_columns(name, first, split))
         for name, path in files.items()
     ]
     return records, findings
@@ -371,11 +336,13 @@ def _label(name: str, label: Level | None) -> str | None:
     return folder
 
 
-def _columns(name: str, reading: _Reading) -> tuple[tuple[str, str], ...]:
+def _columns(
+    name: str, first: Mapping[str, Level], split: Level | None
+) -> tuple[tuple[str, str], ...]:
     """Return the fold, the set and the part of a split that the folders of an image name."""
-    folders = {"fold": _folder(name, reading.folds), "set": _folder(name, reading.sets)}
-    if reading.split is not None:
-        folders[PART.name] = reading.split.parts.get(_folder(name, reading.split) or "")
+    folders = {"fold": _folder(name, first.get(FOLDS)), "set": _folder(name, first.get(SETS))}
+    if split is not None:
+        folders[PART.name] = split.parts.get(_folder(name, split) or "")
     return tuple((column, folder) for column, folder in folders.items() if folder)
 
 
@@ -435,11 +402,10 @@ def _both_readings(first: Level, second: Level) -> Message:
     )
 
 
-def _deeper(names: Iterable[str], reading: _Reading) -> list[Finding]:
+def _deeper(
+    names: Iterable[str], level: int, split: Level | None, label: Level | None
+) -> list[Finding]:
     """Return a note on folders below the class folders, unless it is unclear which these are, or a split is below."""
-    label = reading.label
-    split = reading.split
-    level = reading.number
     if label is not None and label.kind == UNCLEAR:
         return []
     if split is not None and split.number >= level:

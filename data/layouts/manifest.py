@@ -24,8 +24,9 @@ from ...core.formats import (
     limits,
     plausible_mpp,
     read_csv,
+    row_in,
 )
-from ..dataset import ImageRecord, is_frame
+from ..dataset import ImageRecord
 from ..findings import Finding, Findings, Level, has_errors
 from ..names import PathRule, match_names
 from ..walk import list_images
@@ -114,13 +115,11 @@ def read_manifest(
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
     findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
     folder = images or path.parent
-    if is_frame(path):
-        folder = Path()
     if images is None:
         rows, row_findings = _listed_rows(table, columns, folder)
     else:
         rows, row_findings = _rows_beside(table, columns, images)
-    findings += [*row_findings, *_length_findings(table, path.name)]
+    findings += [*row_findings, *_length_findings(table)]
     usable = [row for row in rows if row.usable]
     if not usable and not has_errors(findings):
         raise InputError(f"{path}: the manifest has no rows")
@@ -150,15 +149,15 @@ def read_manifest(
     return records, findings
 
 
-def _length_findings(table: CsvTable, name: str) -> Findings:
+def _length_findings(table: CsvTable) -> Findings:
     """Return what rows of too many cells say, and a last one of too few."""
     findings = Findings()
     if table.rows[1:] and table.short == (table.rows[-1][0],):
         cut = "fewer cells than the rows before; is the file cut?"
-        findings.warning(f"{name}:{table.short[0]}", cut)
+        findings.warning(row_in(table.path, table.short[0]), cut)
     for line in table.overlong:
         overlong = "more cells than the header has columns; put a cell that holds a comma in quotes"
-        findings.error(f"{name}:{line}", overlong)
+        findings.error(row_in(table.path, line), overlong)
     return findings
 
 
@@ -283,7 +282,7 @@ def _listed_rows(
     for row in absent:
         # one kind for all of them: often the whole folder is elsewhere
         kind = Message("there are no such files, first {}", absent[0].path, remedies=[cure])
-        findings.error(_where(table, row), row.problem, kind=kind)
+        findings.error(row_in(table.path, row.line), row.problem, kind=kind)
     return rows, findings
 
 
@@ -305,16 +304,9 @@ def _rows_beside(
     return rows, findings
 
 
-def _where(table: CsvTable, row: _Row) -> str:
-    """Return the line of a row, or its position in a data frame, whose file the caller does not know."""
-    if is_frame(table.path):
-        return f"data frame, row at position {sum(line < row.line for line, _ in table.rows)}"
-    return f"{table.path.name}:{row.line}"
-
-
 def _row_errors(table: CsvTable, rows: Iterable[_Row]) -> list[Finding]:
     return [
-        Finding("error", _where(table, row), row.problem)
+        Finding("error", row_in(table.path, row.line), row.problem)
         for row in rows
         if row.problem and not row.absent
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import textwrap
@@ -11,7 +10,7 @@ from itertools import chain, islice, zip_longest
 from os.path import commonprefix
 from typing import Any
 
-from ...core import Message, aligned, printable
+from ...core import Banner, aligned, as_banner, printable, with_headings_first
 from .. import (
     Metrics,
     Panel,
@@ -29,21 +28,17 @@ _WIDTH = 100
 _LINES = 11
 """Number of lines of a table."""
 
-LOUD = re.compile(r"\b[A-Z]{4,}\b")
-"""A word in capitals, as the most important warnings have."""
 
-
-def warnings_of(metrics: Metrics, banners: Sequence[str] = (), doubts: Any = None) -> list[str]:
+def warnings_of(metrics: Metrics, banners: Sequence[Banner] = (), doubts: Any = None) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
-    warned = sorted(banners, key=lambda text: not LOUD.search(text))
     return [
-        *warned,
+        *with_headings_first(banners),
         *sentences("cautions.txt", a=conclude(metrics), doubts=doubts),
         *metrics["fold_notes"],
     ]
 
 
-def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> list[str]:
+def headline(name: str, metrics: Metrics, *, banners: Sequence[Banner] = ()) -> list[str]:
     """Return a table as lines for a terminal: the answer first, then warnings and what it means.
 
     Parameters
@@ -52,7 +47,7 @@ def headline(name: str, metrics: Metrics, *, banners: Sequence[str] = ()) -> lis
         What the table is called.
     metrics : mapping
         Of `measure`, or as ``metrics.json`` holds them.
-    banners : sequence of str
+    banners : sequence of Banner
         What a reader must know first; none of it is left out.
 
     Returns
@@ -158,7 +153,9 @@ def leading(ranked: Sequence[Ranking]) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(texts)))
 
 
-def findings(ranked: Sequence[Ranking], *, brief: bool = False, comparisons: int = 0) -> list[str]:
+def findings(
+    ranked: Sequence[Ranking], *, brief: bool = False, comparisons: int = 0
+) -> list[Banner]:
     """Return what the figures of several tables mean, each sentence once; which is the highest is in `leading`.
 
     Parameters
@@ -169,7 +166,7 @@ def findings(ranked: Sequence[Ranking], *, brief: bool = False, comparisons: int
     comparisons : int
         The number that p is corrected for.
     """
-    pairs: list[tuple[str, str]] = []
+    pairs: list[tuple[str, Banner]] = []
     for ranking in ranked:
         for panel in ranking.panels:
             texts = sentences(
@@ -180,49 +177,42 @@ def findings(ranked: Sequence[Ranking], *, brief: bool = False, comparisons: int
                 comparisons=comparisons,
                 brief=brief,
             )
-            pairs += [(panel.table.name, text) for text in texts]
+            pairs += [(panel.table.name, as_banner(text)) for text in texts]
     return _once(pairs, ranked)
 
 
-def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[str]:
+def warnings(panels: Sequence[Panel], notes: Iterable[str] = ()) -> list[Banner]:
     """Return what a reader must know of tables, the most important first, each sentence once.
 
     Parameters
     ----------
     panels : sequence of Panel
     notes : iterable of str
-        Further sentences, of one table after its name and a colon; on the choice of the best there is one without.
+        Further banners and sentences.
     """
-    names = tuple(panel.table.name for panel in panels)
-    pairs = [(panel.table.name, text) for panel in panels for text in panel.run.get("banners", ())]
-    banners = {text for _, text in pairs}
-    for note in notes:
-        name, _, text = note.partition(": ")
-        # a message of the library names its tables itself
-        if not isinstance(note, Message) and text and name.startswith(names):
-            pairs.append((name, text))
-        elif note not in banners:
-            pairs.append(("", note))
-    pairs.sort(key=lambda pair: not LOUD.search(pair[1]))
+    pairs = [(panel.table.name, banner) for panel in panels for banner in panel.banners]
+    banners = {banner for _, banner in pairs}
+    pairs += [(note.about, note.of("")) for note in map(as_banner, notes) if note not in banners]
+    pairs.sort(key=lambda pair: not pair[1].heading)
     pairs += [
-        (panel.table.name, text)
+        (panel.table.name, as_banner(text))
         for panel in panels
         for text in warnings_of(panel.metrics, doubts=panel.run.get("doubts"))
     ]
     return _once(pairs, rankings(panels))
 
 
-def _once(pairs: Iterable[tuple[str, str]], ranked: Sequence[Ranking]) -> list[str]:
+def _once(pairs: Iterable[tuple[str, Banner]], ranked: Sequence[Ranking]) -> list[Banner]:
     """Return each sentence once, after the names of the tables that it is about unless these are all.
 
     Parameters
     ----------
-    pairs : iterable of (str, str)
-        The name of a table, empty for all of them, and a sentence.
+    pairs : iterable of (str, Banner)
+        The name of a table, empty for all of them, and what is printed of it.
     ranked : sequence of Ranking
         All tables.
     """
-    tables_of: dict[str, dict[str, None]] = {}
+    tables_of: dict[Banner, dict[str, None]] = {}
     for name, text in pairs:
         tables_of.setdefault(text, {})[name] = None
     names_of = [[panel.table.name for panel in ranking.panels] for ranking in ranked]
@@ -232,7 +222,7 @@ def _once(pairs: Iterable[tuple[str, str]], ranked: Sequence[Ranking]) -> list[s
         if "" in names or names.keys() >= everything:
             texts.append(text)
         else:
-            texts.append(Message("{}: {}", ", ".join(_joined(names, names_of)), text))
+            texts.append(text.of(", ".join(_joined(names, names_of))))
     return texts
 
 

@@ -11,9 +11,19 @@ from ...core.formats import file_sha256, read_json
 from ...core.jobs import atomic_output
 from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
-from .. import Entry, Metrics, Panel, TwoClassView, conclude, joined_versions, with_figures
+from .. import (
+    Entry,
+    Metrics,
+    Panel,
+    TwoClassView,
+    as_json,
+    choice_in_run,
+    conclude,
+    joined_versions,
+    with_figures,
+)
 from .answer import sentences, warnings_of
-from .page import Block, render, renew_answer, template_text
+from .page import Block, render, template_text
 
 _PACKAGES = {
     "bchisto": "bchisto",
@@ -154,13 +164,8 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, known: Entry) ->
         temporary.write_text(card, encoding="utf-8")
 
 
-def renew_card(path: Path, *, name: str, metrics: Metrics) -> None:
-    """Write the figures of a card anew, from what ``metrics.json`` holds."""
-    renew_answer(path, render("lines.md", **measured(name, metrics)))
-
-
 def known_of(model: Path) -> Entry:
-    """Return what ``metrics.json`` beside a model file tells of the model, as `measured` does.
+    """Return what ``metrics.json`` beside a model file, and the choice in its run, tell of the model; see `measured`.
 
     Raises
     ------
@@ -170,7 +175,8 @@ def known_of(model: Path) -> Entry:
     path = model.absolute().with_name("metrics.json")
     content = read_json(path) if path.is_file() else {}
     try:
-        return measured(path.parent.name or model.stem, content)
+        choice = choice_in_run(path.with_name("predictions.csv"))
+        return measured(path.parent.name or model.stem, content, choice)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(
             "{}: not as this version of bchisto writes it; move it away, or train the model again",
@@ -178,7 +184,7 @@ def known_of(model: Path) -> Entry:
         ) from None
 
 
-def measured(name: str, metrics: Metrics) -> Entry:
+def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entry:
     """Return what is known of how good a model is, and of the images that it was trained on.
 
     Parameters
@@ -187,6 +193,8 @@ def measured(name: str, metrics: Metrics) -> Entry:
         What the model is called.
     metrics : mapping
         What ``metrics.json`` beside it holds; empty if there is none.
+    choice : mapping, optional
+        Of `choice_in_run`.
 
     Returns
     -------
@@ -209,6 +217,7 @@ def measured(name: str, metrics: Metrics) -> Entry:
     }
     entry = tables.get("fusion") or next(iter(tables.values()), None)
     if entry:
+        entry = {**entry, **as_json(choice or {})}
         table = with_figures(entry)
         conclusion = conclude(table)
         facts["table"] = entry

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...core import counted, listed, plural, public
+from ...core import as_banner, counted, listed, plural, public
 from ...core.jobs import atomic_output
 from .. import (
     Figure,
@@ -27,8 +26,6 @@ from .. import (
     power_note,
     rows_of,
 )
-
-_log = logging.getLogger(__name__)
 
 NOTHING = "–"
 
@@ -146,25 +143,22 @@ def named(figure: str, names: Mapping[str, str] | None = None) -> str:
     return figure.replace("_", " ").replace("auc", "AUC")
 
 
-_HEADING = re.compile(r"\b(?=[A-Z -]*[A-Z]{4})[A-Z]{2,}(?:[ -][A-Z]{2,})*\b|image-level folds")
-"""What a folded caution is called: its words in capitals, or folds that divide patients."""
-
-_BEGIN = re.compile(r"(?:[\w'., -]+: (?=[A-Z\d]))?(.+?)(?:[:;(]|,? such as|$)")
-"""What another is called: its first words, without the names of tables before it."""
-
-
 def headings(texts: Sequence[str]) -> list[str]:
     """Return what must be seen of cautions that are folded.
 
     Examples
     --------
-    >>> headings(["a: PATIENTS UNKNOWN: no patient", "20 pairs", "NON-COMMERCIAL WEIGHTS: x", "b: PATIENTS UNKNOWN: y"])
-    ['PATIENTS UNKNOWN', '20 pairs', 'NON-COMMERCIAL WEIGHTS']
-    >>> headings(["svm: Fold 1 trained on 29 %, while 74 % are: its scores do not compare"])
-    ['Fold 1 trained on 29 %, while 74 % are']
+    >>> from bchisto.core import Banner, Kind
+    >>> headings([Banner(Kind.PATIENTS_UNKNOWN, "no patient", about="a"), "20 pairs: see data check"])
+    ['PATIENTS UNKNOWN', '20 pairs']
     """
-    matches = (_HEADING.search(text) or _BEGIN.match(public(text)) for text in texts)
-    return list(dict.fromkeys(match[match.lastindex or 0].strip() for match in matches if match))
+    names: dict[str, None] = {}
+    for banner in map(as_banner, texts):
+        name = banner.heading
+        if not name:
+            name = re.split("[:;(]", public(banner.text))[0].strip()  # its first words
+        names[name] = None
+    return list(names)
 
 
 def count_units(count: int, kind: str, ungrouped: int, names: Mapping[str, str]) -> str:
@@ -398,34 +392,6 @@ def render_page(
     html = page.render(**values, style=sheet, script=code, policy=policy)
     with atomic_output(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
-
-
-_ANSWER = re.compile(rb"<!-- (answer|drawing|choice) -->.*?<!-- end of \1 -->", re.DOTALL)
-"""What the choice of the best changes."""
-
-
-def page_text(first: Sequence[Block], glance: Sequence[Section]) -> str:
-    """Return a page that holds only its answer, and the figures drawn."""
-    template = page_templates(__package__, passed_on=True).get_template("blocks.html")
-    values = {"first": first, "glance": glance}
-    return str(template.render(title="", renamed=[], banners=[], sections=[], **values))
-
-
-def renew_answer(path: Path, page: str) -> None:
-    """Replace the answer of a report or card, and its drawing, with the comments around them, by those of another.
-
-    A file without these comments is left as it is, with a warning.
-    """
-    old = path.read_bytes()
-    new = {part[1]: part[0] for part in _ANSWER.finditer(page.encode())}
-    if b"answer" not in (part[1] for part in _ANSWER.finditer(old)):
-        text = (
-            "%s: the comments around its answer are gone, so it does not say the choice of the best"
-        )
-        _log.warning(text, path)
-        return
-    with atomic_output(path) as temporary:
-        temporary.write_bytes(_ANSWER.sub(lambda part: new[part[1]], old))
 
 
 def style_of(package: str | None, style: str) -> str:

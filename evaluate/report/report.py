@@ -15,10 +15,10 @@ from urllib.parse import quote
 import numpy as np
 
 from ...core import BchistoError, ImageError, ReportError, few
-from ...core.formats import Pixels, file_sha256, read_cells, read_json
+from ...core.formats import Pixels, file_sha256, read_cells
 from ...core.jobs import is_set_aside, refuse_overwriting, write_json, write_rows
 from .. import (
-    METRICS,
+    CHOICE,
     Entry,
     Evaluation,
     Facts,
@@ -28,23 +28,20 @@ from .. import (
     PaperTable,
     PredictionTable,
     Sample,
-    aggregate,
     as_json,
     choice_of,
     compare_pairs,
-    name_in,
     rankings,
     read_facts,
     read_predictions,
     unlike_pairs,
-    with_choice,
     with_choices,
     with_figures,
 )
 from .answer import warnings
 from .drawings import learning_drawing
-from .methods import CARD, REFERENCES, method_blocks, renew_card
-from .page import Block, Section, page_text, renew_answer, write_page
+from .methods import method_blocks
+from .page import Block, Section, write_page
 from .sections import (
     answer_block,
     first_block,
@@ -172,6 +169,7 @@ def write_report(
     external: Sequence[Metrics] = (),
     published: Sequence[PublishedTable] = (),
     sources: Sequence[Path] = (),
+    of_run: str = "",
 ) -> None:
     """Write a report, which may be passed on: no patient, image or folder of this machine is named in it.
 
@@ -195,10 +193,15 @@ def write_report(
         Published figures beside the obtained ones.
     sources : sequence of Path
         The files that were read, of which the foot has the SHA-256; by default the predictions beside the report.
+    of_run : str
+        Address of the report of the run, which compares this result with others.
     """
     panels = [panel for ranking in rankings(panels) for panel in ranking.panels]
     if len(panels) > 1:
         panels = _with_errors(panels)
+    beside = []
+    if of_run:
+        beside.append(Block(template="run.html", values={"address": of_run}))
     values = {"panels": panels, "settings": settings, "external": external, "pairs": pairs}
 
     def section(title: str, template: str, *, shown: bool) -> Section:
@@ -232,6 +235,7 @@ def write_report(
         first=[
             Block(template="drops.html", values=values),
             first_block(panels, _links(panels, path.parent), pairs),
+            *beside,
         ],
         banners=warnings(panels, banners),
         glance=[glance_section(panels, errors)] if panels else [],
@@ -315,13 +319,11 @@ def _learning_sections(panels: Sequence[Panel]) -> Iterator[Section]:
         yield Section(f"How {name} learnt", [Block(drawings=drawings)])
 
 
-def write_run_report(
-    run: Path, *, images: str, made: Mapping[Path, Panel], failed: list[str]
-) -> None:
+def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html``.
 
     It does not matter which call made a folder: its files hold what a panel does. What the choice of the best among all
-    of them leaves of the best is written anew in the metrics, report and card of each.
+    of them adds to the metrics of each is in ``RUN/choice.json``, see `choice_in_run`.
 
     Parameters
     ----------
@@ -331,8 +333,6 @@ def write_run_report(
         Identity of the images of the call that asks; folders about others are named and not compared.
     made : mapping of Path to Panel
         Folders that the call that asks has made, which need not be read.
-    failed : list of str
-        Gets a line for each folder in which the choice could not be written, see `reporting`.
     """
     panels = {}
     banners = []
@@ -353,70 +353,22 @@ def write_run_report(
         images=digests,
     )
     shown = []
+    choices = {}
     for (path, panel), metrics, digest in zip(panels.items(), added, digests, strict=True):
-        panel = replace(panel, metrics=metrics)
-        with reporting(path.with_name(METRICS), failed):
-            _renew(path, panel)
+        choice = choice_of(metrics)
+        if choice:
+            choices[_name(path, run)] = {"predictions_sha256": file_sha256(path), **choice}
         if digest == images:
-            shown.append(panel)
+            shown.append(replace(panel, metrics=metrics))
         else:
             banners.append(f"{_name(path, run)} is not shown: it is about other images")
+    write_json(run / CHOICE, as_json({"schema_version": 1, "results": choices}))
     read_as = dict.fromkeys(panel.run.get("dataset") for panel in shown)
     title = ", read as ".join(filter(None, ("All results of this run", *read_as)))
     tables = [panel.table for panel in shown]
     pairs = compare_pairs(tables, views=[panel.view for panel in shown])
     banners += unlike_pairs(tables, rows=False)
     write_report(run / "report.html", title=title, panels=shown, banners=banners, pairs=pairs)
-
-
-def _renew(path: Path, panel: Panel) -> None:
-    """Write the choice of the best into the report, card and metrics of a folder, if it is another than they hold.
-
-    The metrics are last, so that an interrupted call is repeated.
-    """
-    recorded = path.with_name(METRICS)
-    content = read_json(recorded)
-    name = name_in(content["tables"], path)
-    choice = as_json(choice_of(panel.metrics))
-    old = content["tables"][name]
-    if choice == choice_of(old):
-        return
-    content["tables"][name] = with_choice(old, choice)
-    panels = list(_shown(path, panel, content["tables"]))
-    report = path.with_name("report.html")
-    if report.is_file():
-        values = {"tables": [panel.metrics for panel in panels], "references": REFERENCES}
-        choice = Block(template="choice.html", values=values)
-        changed = [glance_section(panels, []), Section("", [choice])]
-        renew_answer(report, page_text([first_block(panels)], changed))
-    card = path.with_name(CARD)
-    if card.is_file():
-        renew_card(card, name=path.absolute().parent.name, metrics=content)
-    write_json(recorded, content)
-
-
-_AGGREGATED = re.compile(r" \((image|group), ([\w-]+)\)$")
-"""How the name of a table ends whose rows are of several patches or images: its level and rule."""
-
-
-def _shown(path: Path, panel: Panel, tables: Mapping[str, Metrics]) -> Iterator[Panel]:
-    """Yield the panels of the report of a folder: its images, and of a network its patches and what both make."""
-    source = panel.table
-    of_patches = path.with_name("predictions-by-patch.csv")
-    if of_patches.is_file():
-        source = _panel(of_patches, read_facts(of_patches), name="").table
-    for name, metrics in tables.items():
-        aggregated = _AGGREGATED.search(name)
-        table = panel.table
-        if aggregated:
-            level, rule = aggregated.groups()
-            table = aggregate(source, rule=rule, level=level, positive=panel.view.positive)
-        elif name == name_in(tables, of_patches):
-            table = source
-        elif name != name_in(tables, path):
-            continue
-        table = replace(table, name=name)
-        yield replace(panel, table=table, metrics=with_figures(metrics))
 
 
 def _name(path: Path, run: Path) -> str:
@@ -475,7 +427,7 @@ def write_evaluation(evaluation: Evaluation) -> Entry:
             report,
             title=f"bchisto evaluation: {few(result['tables'])}",
             panels=evaluation.panels,
-            banners=result["notes"],
+            banners=evaluation.notes,
             pairs=result["comparisons"],
             external=result.get("external", ()),
             sources=evaluation.sources,

@@ -76,7 +76,7 @@ def import_features(
     if feature_files:
         raise InputError(
             f"{foreign[0]} and {feature_files[0]}: do not mix embeddings of other programs and features of bchisto in "
-            "one model; bchisto features export turns a feature file into embeddings"
+            "one model; bchisto features turns a feature file into embeddings"
         )
     table = LabelTable.read(labels) if labels is not None else None
     labelled = []

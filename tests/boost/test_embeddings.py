@@ -65,7 +65,7 @@ def trained(slides, tmp_path_factory):
 def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, completed):
     """Models and predictions equal those of the store."""
     store, file = boosted / "features" / "tiny-1.0-64.h5", tmp_path / "tiny-1.0-64.npz"
-    out, _ = completed("features", "export", store, "--out", file)
+    out, _ = completed("features", store, "--out", file)
     assert out == "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 patients\n"
     completed("boost", "--out", tmp_path / "run", "--features", file, *SMALL)
     for name in ("predictions.csv", "predictions-by-model.csv", "folds.csv"):
@@ -125,7 +125,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     record = json.loads((tmp_path / "p.csv.run.json").read_text())
     assert "features" in json.dumps(record)
-    out, _ = completed("features", "show", slides / "features_uni_v1")
+    out, _ = completed("features", slides / "features_uni_v1")
     assert out.splitlines() == [
         "24 images, 6 numbers, mean of 3 to 6 tiles, encoder uni_v1, 0 with a label, 0 patients",
         "encoder: uni_v1",
@@ -140,7 +140,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     )
     file, of_store = tmp_path / "t é.npz", tmp_path / "of store.npz"
     for source, out in ((folder, file), (store, of_store)):
-        said, _ = completed("features", "export", source, "--out", out)
+        said, _ = completed("features", source, "--out", out)
         assert "6 numbers, mean of 3 to 6 tiles, encoder uni_v1" in said
         assert read_embeddings(out).pooled == "mean of 3 to 6 tiles"
     with h5py.File(store) as kept:  #
@@ -268,7 +268,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     refuse(trained, "their length is 5, that of training 6", features=values[:, :5])
     refuse(
         trained,
-        "their rows is whole images, that of training the mean of tiles; `bchisto features export` pools rows",
+        "their rows is whole images, that of training the mean of tiles; `bchisto features` pools rows",
     )
     refuse(
         trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5"

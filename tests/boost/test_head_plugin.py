@@ -18,7 +18,7 @@ from bchisto.boost import (
     heads,
     train,
 )
-from bchisto.core import InputError
+from bchisto.core import InputError, banners_of
 from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
 from packs import packs_in
@@ -39,7 +39,7 @@ def test_it_is_trained_as_one_of_ours(nearest):
     assert models == [f"seed{seed}-fold{fold}" for seed in (0, 1) for fold in (1, 2, 3)]
     notice = "The head nearest knows class means only, of up to 8 images."
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert notice in metrics["run"]["banners"]
+    assert notice in banners_of(metrics["run"])
     assert metrics["run"]["head"] == "nearest"
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["settings"]["share"] == 2

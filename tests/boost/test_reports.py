@@ -11,7 +11,7 @@ from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.boost.methods import _regions
 from bchisto.core import InputError, ReportError
 from bchisto.core.jobs import Work
-from bchisto.evaluate import TwoClassView, evaluate, rankings
+from bchisto.evaluate import TwoClassView, as_json, choice_in_run, evaluate, rankings
 from bchisto.evaluate.report import report, sections, write_evaluation
 from packs import train_small
 
@@ -64,7 +64,8 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path):
     assert set(found) == {result.folder.name for result in results}
     for result in results:
         tables, facts = metrics_of(result.folder)
-        assert found[result.folder.name] == tables["fusion"]
+        choice = as_json(choice_in_run(result.folder / "predictions.csv"))
+        assert found[result.folder.name] == tables["fusion"] | choice
         assert "two_class" in tables["fusion"]
         assert facts["two_class"]["rule"] == "max"
         assert Bundle.load(result.folder / "model.bchisto").classes == (
@@ -197,33 +198,3 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
 )
 def test_regions_in_words(mode, crops, words):
     assert _regions({"mode": mode, "crops": crops}) == words
-
-
-def test_a_folder_out_of_several_says_that_it_was_chosen(every_head, tmp_path, completed):
-    """Of the chosen one the corrected figures, also by evaluate of its folder only; at another level, that it was."""
-    _, results = every_head
-    folders = {result.folder.name: result.folder for result in results.values()}
-    entries = {name: metrics_of(folder)[0]["fusion"] for name, folder in folders.items()}
-    chosen = entries["3-svm"]["choice"]["chosen"]
-    assert entries["3-svm"]["choice"]["count"] == 3
-    for name, folder in folders.items():
-        (metrics,) = evaluate([folder], out=tmp_path / name).result["tables"].values()
-        for key in ("choice", "accuracy_chosen", "balanced_accuracy_chosen"):
-            assert metrics.get(key) == entries[name].get(key)
-        assert ("accuracy_chosen" in metrics) == (name == chosen)
-    pair = [folders[name] for name in sorted({chosen, "3-svm", "3-lightgbm"})[:2]]
-    tables = evaluate(pair, out=tmp_path / "pair").result["tables"]
-    assert {metrics["choice"]["count"] for metrics in tables.values()} == {3}
-    tables = evaluate([folders["3-svm"].parent], out=tmp_path / "all").result["tables"]
-    assert tables[chosen]["choice"] == entries[chosen]["choice"]
-
-    # the figures of the run are of other rows
-    copy = shutil.copytree(folders[chosen], tmp_path / "copy")
-    lines = (copy / "predictions.csv").read_text().splitlines(keepends=True)
-    (copy / "predictions.csv").write_text("".join(lines[:-3]))
-    out, _ = completed("evaluate", copy, "--out", tmp_path / "fewer")
-    (metrics,) = json.loads((tmp_path / "fewer" / "metrics.json").read_text())["tables"].values()
-    assert "accuracy_chosen" not in metrics
-    text = " ".join(out.split())
-    assert "One of 3 results on the same images and folds" in text
-    assert "its own report has the figures corrected for the choice" in text

@@ -5,7 +5,13 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
-from bchisto.core import InputError, MissingInputError, SettingsConflictError, StoreError
+from bchisto.core import (
+    InputError,
+    MissingInputError,
+    SettingsConflictError,
+    StoreError,
+    banners_of,
+)
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, read_splits
 from bchisto.featurize import load_features, open_store
@@ -113,7 +119,7 @@ def test_numbers_say_where_they_come_from(boosted):
     metrics = json.loads((boosted / PAIR / "metrics.json").read_text())
     assert set(metrics["tables"]) == {"fusion", "tiny-1.0-64"}
     assert metrics["run"]["protocol"] == "3 stratified image-level folds (seed 0)"
-    assert metrics["run"]["banners"][0].startswith("RANDOM WEIGHTS: tiny ran untrained")
+    assert banners_of(metrics["run"])[0].startswith("RANDOM WEIGHTS: tiny ran untrained")
     fusion = metrics["tables"]["fusion"]
     assert fusion["accuracy_mean"] == pytest.approx(np.mean(fusion["accuracy_per_fold"]))
     assert fusion["two_class"]["positive"] == ["malignant"]
@@ -141,8 +147,8 @@ def test_grouped_folds_and_leaks(described, run_copy):
     settings, choice = BoostSettings(seeds=1, params=PARAMS), FoldChoice(["3"], group_by="none")
     (leaking,) = train(out=run, folds=choice, settings=settings, work=Work(jobs=1))
     assert leaking.folder.name == "3-lightgbm"
-    assert "image-level folds on grouped data" in leaking.banners[-1]
-    assert "image-level folds on grouped data" in (leaking.folder / "report.html").read_text()
+    assert "IMAGE-LEVEL FOLDS" in leaking.banners[-1]
+    assert "IMAGE-LEVEL FOLDS" in (leaking.folder / "report.html").read_text()
 
 
 def test_no_run_and_no_stores(tmp_path):
@@ -208,7 +214,7 @@ def test_folds_of_scikit_learn(described, run_copy):
     for folds, folder in ((splitter, "KFold-3-lightgbm"), (expected, "list-3-lightgbm")):
         result = trained(folds)
         assert result.folder.name == folder
-        assert any("image-level folds on grouped data" in banner for banner in result.banners)
+        assert any("IMAGE-LEVEL FOLDS" in banner for banner in result.banners)
         splits = read_splits(result.folder, names)
         for parts, given in zip(splits, expected, strict=True):
             for positions, those in zip(parts, given, strict=True):
@@ -218,6 +224,6 @@ def test_folds_of_scikit_learn(described, run_copy):
     grouped = trained(StratifiedGroupKFold(2))
     for train_rows, test_rows in read_splits(grouped.folder, names):
         assert not {*groups[train_rows]} & {*groups[test_rows]}
-    assert not any("image-level folds on grouped data" in banner for banner in grouped.banners)
+    assert not any("IMAGE-LEVEL FOLDS" in banner for banner in grouped.banners)
     with pytest.raises(IndexError, match="99"):
         trained([([0, 1], [99])])

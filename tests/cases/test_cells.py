@@ -104,8 +104,8 @@ def test_values_of_a_measurement_get_one_line(pictures, cli, labels):
 
 def test_training_on_values_says_the_same(pictures, cli, tmp_path):
     path = manifest(pictures, MEASURED["ages"])
-    words = ("--label-column", "finding", "--folds", "2", "--out", tmp_path / "folds.csv")
-    code, _, err = cli("data", "folds", "--images", path, *words)
+    words = ("--label-column", "finding", "--folds", "2", "--write-folds", tmp_path / "folds.csv")
+    code, _, err = cli("data", "check", "--no-timing", "--images", path, *words)
     assert code == 2
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert "18 different numbers (31 to 82)" in error

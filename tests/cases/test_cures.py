@@ -297,7 +297,7 @@ def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, cli, trained,
     picture = trained / "pictures" / "calm" / "calm00.png"
     every = name in ("data.zip", "pcam.h5", "rows.parquet")  # what a file is, one function says
     for arguments, wanted in (
-        (("data", "check", "--images", file), "a folder or a manifest of images"),
+        (("data", "check", "--no-timing", "--images", file), "a folder or a manifest of images"),
         (
             ("featurize", "--images", file, "--out", tmp_path / "run", *TINY),
             "a folder or a manifest of images",
@@ -359,15 +359,15 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, cli, completed, tra
             "but a table of predictions; `bchisto evaluate TABLE` reads it",
         ),
         (
-            ("data", "check", "--images", table),
+            ("data", "check", "--no-timing", "--images", table),
             "but a table of predictions; `bchisto evaluate TABLE` reads it",
         ),
         (
-            ("data", "check", "--images", features),
+            ("data", "check", "--no-timing", "--images", features),
             "but an HDF5 file; --features of bchisto boost and predict takes",
         ),
         (
-            ("data", "check", "--images", model),
+            ("data", "check", "--no-timing", "--images", model),
             "but a model file of bchisto; `bchisto predict MODEL --images DIR",
         ),
         (
@@ -452,5 +452,5 @@ def test_no_kind_is_mistaken_for_another(tmp_path, completed, trained):
     ):
         with (tmp_path / "set.csv").open("w", newline="") as handle:
             csv.writer(handle).writerows([header.split(","), row.split(",")])
-        out, _ = completed("data", "list", "--images", tmp_path / "set.csv")
+        out, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "set.csv")
         assert "calm0" in out or "PK1" in out

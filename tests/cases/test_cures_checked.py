@@ -33,7 +33,7 @@ def jpeg(frame, bits):
 def test_a_rare_jpeg_is_not_to_be_downloaded_again(tmp_path, cli, frame, bits, said):
     tree(tmp_path, "a/1.png", "b/2.png")
     (tmp_path / "a" / "x.jpg").write_bytes(jpeg(frame, bits))
-    code, out, err = cli("data", "check", "--no-copies", "--images", tmp_path)
+    code, out, err = cli("data", "check", "--no-timing", "--no-copies", "--images", tmp_path)
     text = " ".join((out + err).split())
     assert code == 1
     assert said in text
@@ -106,7 +106,9 @@ def test_what_is_advised_of_one_column_leads_on(tmp_path, cli, header):
 def test_groups_that_are_the_classes(tmp_path, cli, names, rule):
     tree(tmp_path / "i", *names)
     arguments = ("--images", tmp_path / "i", "--group-from", rule)
-    code, _, err = cli("data", "folds", *arguments, "--folds", 2, "--out", tmp_path / "f.csv")
+    code, _, err = cli(
+        "data", "check", *arguments, "--folds", 2, "--write-folds", tmp_path / "f.csv"
+    )
     assert code == 2
     assert (
         "so that groups may be classes and not patients; name the patients with --group-from" in err
@@ -116,7 +118,9 @@ def test_groups_that_are_the_classes(tmp_path, cli, names, rule):
 def test_a_class_of_one_patient_beside_others_is_not_called_so(tmp_path, cli):
     tree(tmp_path / "i", "a/P1_1.png", "a/P1_2.png", *(f"b/P{n}_1.png" for n in range(2, 6)))
     arguments = ("--images", tmp_path / "i", "--group-from", r"(P\d)")
-    code, _, err = cli("data", "folds", *arguments, "--folds", 2, "--out", tmp_path / "f.csv")
+    code, _, err = cli(
+        "data", "check", *arguments, "--folds", 2, "--write-folds", tmp_path / "f.csv"
+    )
     assert code == 2
     assert "add images of a second patient with class a" in err
     assert "each class is one group" not in err

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from command_line import with_file
 from conftest import TINY, write_tissue
 from PIL import Image
 
@@ -74,7 +75,7 @@ def assert_paged(code, err, *, expected=0):
 
 
 def test_pages_are_named_before_training(cli, paged, tmp_path):
-    code, out, _ = cli("data", "check", "--images", paged, "--no-copies")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", paged, "--no-copies")
     assert_paged(code, out, expected=1)
     options = ("--images", paged, "--stain", "none", *TINY)
     assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])
@@ -89,7 +90,8 @@ def test_pages_are_named_before_training(cli, paged, tmp_path):
 
 @pytest.mark.slow
 def test_pages_are_named_by_finetune(cli, paged, tmp_path):
-    assert_paged(*cli("finetune", "--images", paged, "--out", tmp_path / "run", *NETWORK)[::2])
+    words = ("--images", paged, "--out", tmp_path / "run", *NETWORK)
+    assert_paged(*cli(*with_file(tmp_path / "options.json", "finetune", *words))[::2])
 
 
 def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps, tmp_path):
@@ -159,7 +161,7 @@ def empty(tmp_path_factory):
 
 @pytest.mark.parametrize("option", ["--copies", "--no-copies", "--decode"])
 def test_pictures_without_content_are_findings(cli, empty, option):
-    code, out, _ = cli("data", "check", "--images", empty, option, "--json")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", empty, option, "--json")
     listed = {
         finding["file"] for finding in json.loads(out)["findings"] if BLANK in finding["message"]
     }
@@ -210,7 +212,7 @@ def test_tissue_and_specks_have_content(cli, tmp_path):
     cell = np.full((96, 96, 3), 255)
     cell[40:46, 40:46] = (120, 60, 140)
     save(cell, root / "malignant" / "cell.png")
-    code, out, _ = cli("data", "check", "--images", root)
+    code, out, _ = cli("data", "check", "--no-timing", "--images", root)
     assert (code, BLANK in out) == (0, False), out
 
 
@@ -239,7 +241,7 @@ OTHER = "but labelled T, not N; remove one or correct it"
 
 
 def test_the_same_pixels_in_other_files_are_findings(cli, twice):
-    code, out, _ = cli("data", "check", "--images", twice, "--json")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", twice, "--json")
     listed = {
         (finding["level"], finding["file"], finding["message"])
         for finding in json.loads(out)["findings"]
@@ -284,7 +286,7 @@ def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
     Image.fromarray(he_image).save(tmp_path / "b.tif")
     Image.fromarray(he_image).save(tmp_path / "c.tif", compression="tiff_lzw")
     (tmp_path / "table.csv").write_text("path,label,patient\na.png,x,1\nb.tif,x,1\nc.tif,x,2\n")
-    _, out, _ = cli("data", "check", "--images", tmp_path / "table.csv", "--json")
+    _, out, _ = cli("data", "check", "--no-timing", "--images", tmp_path / "table.csv", "--json")
     findings = [
         finding for finding in json.loads(out)["findings"] if "same pixels as" in finding["message"]
     ]

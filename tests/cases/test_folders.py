@@ -186,7 +186,7 @@ LAYOUTS = {
 
 
 def listed(cli, root, *options):
-    code, out, err = cli("data", "list", "--images", root, *options)
+    code, out, err = cli("data", "check", "--table", "-", "--images", root, *options)
     return code, {row["image_id"]: row for row in csv.DictReader(out.splitlines())}, err
 
 
@@ -243,7 +243,9 @@ def test_the_split_of_folders_is_kept(name, folds, tmp_path, cli, completed):
     files, _, _, columns = LAYOUTS[name]
     root = tree(tmp_path / "images", *files)
     listed(cli, root)
-    completed("data", "folds", "--images", root, "--folds", folds, "--out", tmp_path / "f.csv")
+    completed(
+        "data", "check", "--images", root, "--folds", folds, "--write-folds", tmp_path / "f.csv"
+    )
     rows = list(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
     level = columns["part" if folds == "folder" else folds.partition(":")[2]] - 1
     if folds == "folder":
@@ -265,6 +267,7 @@ def check(cli, root, *options):
     code, out, err = cli(
         "data",
         "check",
+        "--no-timing",
         "--images",
         root,
         "--no-copies",
@@ -385,7 +388,9 @@ def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
             (root / "benign" / f"{n}.{suffix}").write_bytes(b"x")
     (root / "notes.txt").write_text("x")
     (root / "table.xlsx").write_bytes(b"x")
-    code, out, _ = cli("data", "check", "--images", root, "--no-copies", "--stain", "none")
+    code, out, _ = cli(
+        "data", "check", "--no-timing", "--images", root, "--no-copies", "--stain", "none"
+    )
     assert code == 1
     for suffix in suffixes:
         assert f": 3 .{suffix.casefold()} pictures are not read; save them as PNG or TIFF" in out
@@ -404,7 +409,7 @@ def test_only_pictures_that_are_not_read(suffix, tmp_path, cli):
         (tmp_path / label / f"1.{suffix}").write_bytes(b"x")
     (tmp_path / "a.txt").write_text("x")
     for command in (
-        ("data", "check", "--images", tmp_path),
+        ("data", "check", "--no-timing", "--images", tmp_path),
         ("stain", tmp_path, "--out", tmp_path / "out"),
     ):
         code, _, err = cli(*command)
@@ -448,7 +453,7 @@ def test_folds_that_are_copied_to_folders_hold_each_image_once(parts, tmp_path, 
             )
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(images / name, folder)
-    out, _ = completed("data", "list", "--images", tmp_path / "mkfold")
+    out, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "mkfold")
     rows = list(csv.DictReader(out.splitlines()))
     assert len(rows) == len(BREAKHIS)
     stems = {name[:-4] for name in BREAKHIS}

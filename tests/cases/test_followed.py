@@ -113,19 +113,19 @@ CASES = {
     ),
     # features
     "a folder to export": (
-        "features export R/features --out T/f.npz",
+        "features R/features --out T/f.npz",
         r"give one of them, such as (\S+)$",
-        "features export $1 --out T/f.npz",
+        "features $1 --out T/f.npz",
     ),
     "another ending": (
-        "features export F --out T/f.txt",
+        "features F --out T/f.txt",
         r"choose a name that ends in (\.npz)",
-        "features export F --out T/f$1",
+        "features F --out T/f$1",
     ),
     "an export that exists": (
-        "features export F --out T/f.npz; features export F --out T/f.npz",
+        "features F --out T/f.npz; features F --out T/f.npz",
         r"use (--overwrite) or another --out",
-        "features export F --out T/f.npz $1",
+        "features F --out T/f.npz $1",
     ),
     # featurize
     "a view without a crop": (
@@ -170,7 +170,7 @@ CASES = {
     ),
     "an encoder that is not there": (
         f"featurize --images P --out T/r {SMALL} --encoder tinny",
-        r"`bchisto (encoder list)` prints all",
+        r"`bchisto (encoder)` prints all",
         "$1",
     ),
     "no augmentation": (
@@ -256,9 +256,9 @@ CASES = {
         f"featurize --config T/good.yaml --images P --out T/r {SMALL}",
     ),
     "folds to list": (
-        "data folds --images P --folds 9 --out T/f.csv",
+        "data check --images P --folds 9 --write-folds T/f.csv",
         r"use (--folds \d+)",
-        "data folds --images P $1 --out T/f.csv",
+        "data check --images P $1 --write-folds T/f.csv",
     ),
 }
 

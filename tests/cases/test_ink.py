@@ -257,7 +257,9 @@ CHECK = ("--view", "1.0:64", "--no-copies")
 def test_a_set_of_other_pictures_is_a_finding_with_a_remedy_that_helps(cli, tmp_path, name):
     change, text = SETS[name]
     write_set(tmp_path / "set", 12, change)
-    code, out, _ = cli("data", "check", "--images", tmp_path / "set", *CHECK, "--json")
+    code, out, _ = cli(
+        "data", "check", "--no-timing", "--images", tmp_path / "set", *CHECK, "--json"
+    )
     assert code == 1
     found = [
         finding
@@ -267,12 +269,15 @@ def test_a_set_of_other_pictures_is_a_finding_with_a_remedy_that_helps(cli, tmp_
     assert [finding["level"] for finding in found] == ["warning"]
     assert text in found[0]["message"]
     assert "macenko-robust" not in found[0]["message"]
-    code, out, _ = cli("data", "check", "--images", tmp_path / "set", *CHECK, "--stain", "none")
+    code, out, _ = cli(
+        "data", "check", "--no-timing", "--images", tmp_path / "set", *CHECK, "--stain", "none"
+    )
     assert code == 0
     assert "doubtful" not in out
     if name == "grey":
         assert (
-            "too little tissue" not in cli("data", "check", "--images", tmp_path / "set", *CHECK)[1]
+            "too little tissue"
+            not in cli("data", "check", "--no-timing", "--images", tmp_path / "set", *CHECK)[1]
         )
 
 
@@ -291,7 +296,9 @@ def pen(image, rng):
 )
 def test_a_tenth_of_doubtful_images_is_a_finding(cli, tmp_path, number, stain, expected):
     write_set(tmp_path / "set", number, pen)
-    code, out, _ = cli("data", "check", "--images", tmp_path / "set", *CHECK, "--stain", stain)
+    code, out, _ = cli(
+        "data", "check", "--no-timing", "--images", tmp_path / "set", *CHECK, "--stain", stain
+    )
     out = " ".join(out.split())
     assert code == expected
     assert (f"ink or black ({number}): crop it away" in out) == bool(expected)

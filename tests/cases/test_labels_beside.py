@@ -51,14 +51,14 @@ def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, comple
     assert "8 of 8 rows name the image with another folder, suffix or case" in err
     completed(
         "data",
-        "folds",
+        "check",
         "--images",
         root,
         "--labels",
         path,
         "--folds",
         "site:site",
-        "--out",
+        "--write-folds",
         tmp_path / "f.csv",
     )
 
@@ -98,7 +98,7 @@ def test_named_columns(tmp_path, cli):
     assert [(row["label"], row["group"]) for row in found.values()] == [
         (str(n % 2), str(n // 2)) for n in range(8)
     ]
-    code, _, err = cli("data", "list", "--images", root, "--labels", path)
+    code, _, err = cli("data", "check", "--table", "-", "--images", root, "--labels", path)
     assert code == 2
     assert "t.csv: the header must have a column `path`" in err
     assert "--path-column" in err
@@ -130,7 +130,9 @@ def test_names_that_fit_two_images_are_named(tmp_path, cli):
     )
     code, _, err = cli(
         "data",
-        "list",
+        "check",
+        "--table",
+        "-",
         "--images",
         root,
         "--labels",
@@ -163,13 +165,17 @@ def test_the_table_is_read_as_a_manifest(tmp_path, cli, rows, message):
 def test_what_it_does_not_go_with(tmp_path, cli):
     root = images(tmp_path)
     path = table(tmp_path, "csv", [("path", "label"), ("images/im00.png", "a")])
-    code, _, err = cli("data", "list", "--images", path, "--labels", path)
+    code, _, err = cli("data", "check", "--table", "-", "--images", path, "--labels", path)
     assert code == 2
     assert f"--labels {path}: goes with a folder of images of your own" in err
-    code, _, err = cli("data", "list", "--images", root, "--labels", path, "--dataset", "breakhis")
+    code, _, err = cli(
+        "data", "check", "--table", "-", "--images", root, "--labels", path, "--dataset", "breakhis"
+    )
     assert code == 2
     assert f"--labels {path}: goes with a folder of images of your own, not with breakhis" in err
-    code, _, err = cli("data", "list", "--images", root, "--labels", tmp_path / "gone.csv")
+    code, _, err = cli(
+        "data", "check", "--table", "-", "--images", root, "--labels", tmp_path / "gone.csv"
+    )
     assert code == 2
     assert "gone.csv: cannot be read" in err
 
@@ -218,7 +224,7 @@ def test_fold_lists_name_images_as_labels_do(tmp_path, completed, name):
     out = tmp_path / "out.csv"
     for kind in ("csv", "xlsx"):
         path = table(tmp_path, kind, [("image_id", "fold"), *rows])
-        completed("data", "folds", "--images", root, "--folds", path, "--out", out)
+        completed("data", "check", "--images", root, "--folds", path, "--write-folds", out)
         with out.open(encoding="utf-8") as file:
             assert {row["image_id"][-5]: row["fold"] for row in csv.DictReader(file)} == {
                 "0": "1",

@@ -70,7 +70,16 @@ def test_every_reader_of_names(tmp_path, cli, names, way):
     )
     out = tmp_path / "out.csv"
     code, _, err = cli(
-        "data", "folds", "--images", root, "--labels", beside, "--folds", folds, "--out", out
+        "data",
+        "check",
+        "--images",
+        root,
+        "--labels",
+        beside,
+        "--folds",
+        folds,
+        "--write-folds",
+        out,
     )
     assert code == 0, err
     predicted = [(name, label, "a") for name, label in zip(names, labels, strict=True)]
@@ -99,7 +108,12 @@ def test_paths_beside_right_ones_are_not_sought_in_other_folders(tmp_path, cli):
     tree(tmp_path, "a/1.png", "a/2.png", "b/3.png", "b/4.PNG")
     rows = [("a/1.png", "x"), ("a/2.png", "y"), ("B/4.png", "y"), ("a/3.png", "x")]
     code, _, err = cli(
-        "data", "list", "--images", lines(tmp_path / "t.csv", ("path", "label"), rows)
+        "data",
+        "check",
+        "--table",
+        "-",
+        "--images",
+        lines(tmp_path / "t.csv", ("path", "label"), rows),
     )
     assert code == 2
     assert "there is no file" in err
@@ -113,7 +127,9 @@ def test_a_table_of_which_most_rows_name_no_image_is_refused(tmp_path, cli, coun
     tree(tmp_path / "x", *NAMES)
     rows = [(name if n < count else f"other{n}.png", "ab"[n % 2]) for n, name in enumerate(NAMES)]
     table = lines(tmp_path / "t.csv", ("file", "label"), rows)
-    code, _, err = cli("data", "list", "--images", tmp_path / "x", "--labels", table)
+    code, _, err = cli(
+        "data", "check", "--table", "-", "--images", tmp_path / "x", "--labels", table
+    )
     assert (code != 0) == (count < 4), err
     code, _ = checked(cli, tmp_path / "x", "--labels", table)
     assert (code == 0) == (count == 8)
@@ -156,7 +172,12 @@ def test_what_a_program_added_is_not_taken_from_both_sides(tmp_path, cli, images
     )
     assert [images_read[own.format(n)]["label"] for n in range(6)] == ["a", "b", "a", "b", "", ""]
     code, _, err = cli(
-        "data", "list", "--images", lines(tmp_path / "x" / "m.csv", ("path", "label"), table)
+        "data",
+        "check",
+        "--table",
+        "-",
+        "--images",
+        lines(tmp_path / "x" / "m.csv", ("path", "label"), table),
     )
     assert (code, "m.csv:6: there is no file" in err) == (2, True)
 
@@ -188,7 +209,7 @@ def test_all_rows_of_another_folder_are_warned_of(tmp_path, cli, own, other):
     rows = [(other.format(n), "ab"[n % 2]) for n in range(6)]
     table = lines(tmp_path / "t.csv", ("image", "label"), rows)
     code, out, _ = cli(
-        "data", "check", "--images", tmp_path / "x", "--labels", table, "--no-copies"
+        "data", "check", "--no-timing", "--images", tmp_path / "x", "--labels", table, "--no-copies"
     )
     assert code == 1
     text = " ".join(out.split())

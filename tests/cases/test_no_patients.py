@@ -24,7 +24,7 @@ def table(folder, header, rows):
 
 def listed(cli, images, *options):
     """Return the groups, and what is said of them."""
-    code, out, err = cli("data", "list", "--images", images, *options)
+    code, out, err = cli("data", "check", "--table", "-", "--images", images, *options)
     assert code == 0, err
     return {row["group"] for row in csv.DictReader(out.splitlines())}, err
 
@@ -197,7 +197,14 @@ def test_a_rule_that_finds_classes(cli, tmp_path, labels, name, pattern):
     ]
     root = tree(tmp_path / "set", *files)
     code, _, err = cli(
-        "data", "folds", "--images", root, "--group-from", pattern, "--out", tmp_path / "f.csv"
+        "data",
+        "check",
+        "--images",
+        root,
+        "--group-from",
+        pattern,
+        "--write-folds",
+        tmp_path / "f.csv",
     )
     error = err.splitlines()[-1]
     assert code == 2, err
@@ -207,8 +214,8 @@ def test_a_rule_that_finds_classes(cli, tmp_path, labels, name, pattern):
 
 def test_one_patient_of_each_class_needs_others(cli, tmp_path):
     root = tree(tmp_path / "set", *(f"{'ab'[n % 2]}/P{n % 2}_{n}.png" for n in range(24)))
-    options = ("--group-from", r"(P\d)_", "--out", tmp_path / "f.csv")
-    err = cli("data", "folds", "--images", root, *options)[2]
+    options = ("--group-from", r"(P\d)_", "--write-folds", tmp_path / "f.csv")
+    err = cli("data", "check", "--no-timing", "--images", root, *options)[2]
     assert "add images of a second patient with class a" in err
     assert "each class is one group (P0, P1), so that groups may be classes" in err
 
@@ -230,7 +237,9 @@ def test_groups_that_are_classes_are_named_by_the_check(
     count = len(labels)
     lines = [f"{path},{labels[n % count]},{groups[n % count]},S{n}" for n, path in enumerate(paths)]
     (tmp_path / "m.csv").write_text("\n".join([f"path,label,{header}", *lines]) + "\n")
-    code, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies")
+    code, out, _ = cli(
+        "data", "check", "--no-timing", "--images", tmp_path / "m.csv", "--no-copies"
+    )
     text = " ".join(out.split())
     assert code == 1
     assert "each class is one group, as if groups were classes" in text

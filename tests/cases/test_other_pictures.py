@@ -16,7 +16,7 @@ CHECK = ("--view", "1.0:64", "--no-copies", "--encoder", "tiny")
 
 def listed(cli, images, *options):
     """Return what a listing of images warns of."""
-    code, _, err = cli("data", "list", "--images", images, *options)
+    code, _, err = cli("data", "check", "--table", "-", "--images", images, *options)
     assert code == 0, err
     return [line for line in err.splitlines() if NAMED in line]
 
@@ -102,7 +102,7 @@ def found(out, text):
 @pytest.mark.parametrize("stain", ["none", "macenko"])
 def test_drawings_are_named_whatever_the_stain(cli, mixed, stain):
     options = ("--images", mixed, *CHECK, "--stain", stain)
-    code, out, _ = cli("data", "check", *options, "--json")
+    code, out, _ = cli("data", "check", "--no-timing", *options, "--json")
     assert code == 1
     assert sorted(found(out, DRAWN)) == ["Adenom/q1.png", "Krebs/q2.jpg", "Krebs/q3.png"]
     assert "grey pictures" not in out or "use --stain none" not in out
@@ -112,7 +112,7 @@ def test_drawings_that_are_moved_leave_nothing(cli, mixed, tmp_path):
     root = shutil.copytree(mixed, tmp_path / "set")
     for picture in root.rglob("q*"):
         picture.unlink()
-    code, out, _ = cli("data", "check", "--images", root, *CHECK, "--stain", "none")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", root, *CHECK, "--stain", "none")
     assert code == 0, out
 
 
@@ -124,7 +124,9 @@ def test_masks_among_coloured_images_are_not_cured_by_another_stain(cli, tmp_pat
         Image.fromarray(np.uint8((grey < 150) * 90 + noise + 60)).save(
             path.with_name(f"{path.stem}-q.png")
         )
-    code, out, _ = cli("data", "check", "--images", root, *CHECK, "--stain", "macenko", "--json")
+    code, out, _ = cli(
+        "data", "check", "--no-timing", "--images", root, *CHECK, "--stain", "macenko", "--json"
+    )
     assert code == 1
     (message,) = [
         f["message"] for f in json.loads(out)["findings"] if "doubtful stains" in f["message"]
@@ -168,7 +170,7 @@ def chart(size, colour, jpeg, path):
 def test_line_charts(cli, tmp_path, size, colour, jpeg):
     root = write_tissue(tmp_path / "set", per_class=4, classes=("norm al", "krank"))
     chart(size, colour, jpeg, root / "krank" / "Verlauf 1")
-    code, out, _ = cli("data", "check", "--images", root, "--stain", "none", *CHECK)
+    code, out, _ = cli("data", "check", "--no-timing", "--images", root, "--stain", "none", *CHECK)
     assert code == 1
     assert "krank/Verlauf 1" in out
     assert DRAWN in " ".join(out.split())
@@ -185,14 +187,21 @@ def test_thumbnails_by_size(cli, tmp_path, per_class, size, small):
         path = pictures[number]
         Image.open(path).resize((small, small)).save(path.with_name(f"t{number} neu.png"))
     options = ("--stain", "none", *CHECK)
-    code, out, _ = cli("data", "check", "--images", root, *options)
+    code, out, _ = cli("data", "check", "--no-timing", "--images", root, *options)
     text = " ".join(out.split())
     assert code == 1
     assert f"A b/t0 neu.png, C/t{per_class} neu.png: at most a third as large as most" in text
     names = "\n".join(path.relative_to(root).as_posix() for path in pictures)
     (tmp_path / "others.csv").write_text(f"image_id\n{names}\n")
     code, out, _ = cli(
-        "data", "check", "--images", root, "--only", tmp_path / "others.csv", *options
+        "data",
+        "check",
+        "--no-timing",
+        "--images",
+        root,
+        "--only",
+        tmp_path / "others.csv",
+        *options,
     )
     assert code == 0, out
 
@@ -203,5 +212,5 @@ def test_sets_of_many_sizes_have_no_thumbnails(cli, tmp_path, factor):
     for number, path in enumerate(sorted(root.rglob("*.png"))):
         side = 64 * factor ** (number % 3)
         Image.open(path).resize((side, side)).save(path)
-    out = cli("data", "check", "--images", root, "--stain", "none", *CHECK)[1]
+    out = cli("data", "check", "--no-timing", "--images", root, "--stain", "none", *CHECK)[1]
     assert "at most a third" not in out

@@ -9,7 +9,7 @@ from sample_trees import tree
 
 
 def listed(cli, images, *options):
-    code, out, err = cli("data", "list", "--images", images, *options)
+    code, out, err = cli("data", "check", "--table", "-", "--images", images, *options)
     assert code == 0, err
     return {row["image_id"]: row["group"] for row in csv.DictReader(out.splitlines())}, err
 
@@ -131,6 +131,7 @@ def test_the_page_of_a_check_names_no_patient(tmp_path, cli):
     _, out, _ = cli(
         "data",
         "check",
+        "--no-timing",
         "--images",
         table(tmp_path, "slide_id", names),
         "--html",
@@ -196,7 +197,16 @@ def test_a_rule_for_a_column(tmp_path, cli):
     groups, _ = listed(cli, manifest, "--group-column", "slide", "--group-from", r"^(S\d+)")
     assert list(groups.values()) == ["S1"] * 4 + ["S2"] * 2
     code, _, err = cli(
-        "data", "list", "--images", manifest, "--group-column", "slide", "--group-from", 2
+        "data",
+        "check",
+        "--table",
+        "-",
+        "--images",
+        manifest,
+        "--group-column",
+        "slide",
+        "--group-from",
+        2,
     )
     assert code == 2
     assert "--group-from fits none" in err

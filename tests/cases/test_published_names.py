@@ -67,7 +67,7 @@ def written(names, folders, form):
 
 
 def listed(cli, images, *options):
-    code, out, err = cli("data", "list", "--images", images, *options)
+    code, out, err = cli("data", "check", "--table", "-", "--images", images, *options)
     assert code == 0, err
     rows = {row["image_id"]: row for row in csv.DictReader(out.splitlines())}
     return {name: row["group"] for name, row in rows.items()}, rows, err
@@ -381,7 +381,7 @@ def test_real_images_beside_synthetic_ones_are_real(tmp_path, cli):
     assert read_dataset((tmp_path / made).parent, dataset="folder").synthetic
     moved = shutil.move(tmp_path / "ICIAR2018_BACH_Challenge", tmp_path / "renamed")
     assert read_dataset(moved).synthetic
-    _, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies")
+    _, out, _ = cli("data", "check", "--no-timing", "--images", tmp_path / "m.csv", "--no-copies")
     assert "synthetic" not in out.casefold().replace("iciar", "")
 
 
@@ -409,6 +409,7 @@ def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, c
     check = (
         "data",
         "check",
+        "--no-timing",
         "--images",
         tmp_path / "images",
         "--no-copies",
@@ -455,7 +456,7 @@ def test_groups_are_called_as_their_column(
     if not column:
         cells = ()
     manifest = write_table(tmp_path / "m.csv", files, column=column, cells=cells)
-    _, out, _ = cli("data", "check", "--images", manifest, *options, "--no-copies")
+    _, out, _ = cli("data", "check", "--no-timing", "--images", manifest, *options, "--no-copies")
     assert f"Largest of 4 {unit}s by class" in out
     assert f"by {unit} " in out
     assert "group " not in out.replace("group by none", "")
@@ -472,7 +473,7 @@ def test_what_depends_on_the_user_stands_below_the_commands(tmp_path, cli):
         f"{label}/rot{n}/{n}{k}.png" for label in ("tumor", "normal") for n in "xyz" for k in (1, 2)
     ]
     tree(tmp_path / "images", *files, size=(80, 80))
-    check = ("data", "check", "--no-copies", "--stain", "none", "--images")
+    check = ("data", "check", "--no-timing", "--no-copies", "--stain", "none", "--images")
     _, out, _ = cli(*check, tmp_path / "images")
     following = out.partition("\nNEXT\n")[2].splitlines()
     assert "--group-from" not in following[0]

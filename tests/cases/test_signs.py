@@ -2,13 +2,16 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 from bchisto.core.formats import read_header
+from bchisto.data import read_dataset, with_headers
 from bchisto.data.dataset import ImageRecord
 from bchisto.data.images import ImageFiles
+from bchisto.data.signs import sign_findings
 from PIL import Image
 
 TINY = (
@@ -99,22 +102,11 @@ def table(path, header, rows):
     return path
 
 
-@pytest.fixture
-def check(cli):
-    """Return the exit code, and the findings on signs: level and message."""
-
-    def run(images, *options):
-        quick = ("--stain", "none", "--no-copies", "--json")
-        code, out, err = cli("data", "check", "--images", images, *quick, *options)
-        assert code in (0, 1), err
-        findings = json.loads(out)["findings"]
-        return code, [
-            (finding["level"], finding["message"])
-            for finding in findings
-            if "which is not the tissue" in finding["message"]
-        ]
-
-    return run
+def said(images):
+    """Return the findings on signs: level and message."""
+    dataset = read_dataset(images)
+    dataset = replace(dataset, records=tuple(with_headers(dataset.records)))
+    return [(finding.level, finding.message) for finding in sign_findings(dataset)]
 
 
 EXPORTS = {
@@ -190,22 +182,20 @@ EXPORTS = {
         ),
     ],
 )
-def test_a_class_of_another_export(tmp_path, check, name, patients):
+def test_a_class_of_another_export(tmp_path, name, patients):
     save, sign, counts = EXPORTS[name]
     rows = pictures(tmp_path / "set", save=save)
     images = tmp_path / "set"
     if patients:
         images = table(tmp_path / "set" / "m.csv", ("path", "label", "patient"), rows)
-    code, said = check(images)
-    (level, message), *others = said
-    assert others == []
+    ((level, message),) = said(images)
     assert message.startswith(sign)
     assert "export the images of all classes in the same way" in message
     if "own size" in name and not patients:
         # images of one patient might be alike
-        assert (code, level) == (0, "note")
+        assert level == "note"
         return
-    assert (code, level) == (1, "warning")
+    assert level == "warning"
     for label in counts.split("; "):
         assert label in message
 
@@ -220,7 +210,7 @@ def test_a_class_of_another_export(tmp_path, check, name, patients):
         ("Zentrum", lambda n: f"Z{n % 2}", lambda n: f"Z{2 + n % 2}"),
     ],
 )
-def test_a_column_of_where_and_when(tmp_path, check, column, usual, other):
+def test_a_column_of_where_and_when(tmp_path, column, usual, other):
     rows = []
     for path, label, patient in pictures(tmp_path):
         number = int(patient[1:])
@@ -228,42 +218,40 @@ def test_a_column_of_where_and_when(tmp_path, check, column, usual, other):
         if label == "basal":
             value = other(number)
         rows.append((path, label, patient, value))
-    code, ((level, message),) = check(
+    ((level, message),) = said(
         table(tmp_path / "m.csv", ("path", "label", "patient", column), rows)
     )
-    assert (code, level) == (1, "warning")
+    assert level == "warning"
     assert "add images of each class with each of its values" in message
 
 
-def test_folders_of_sites(tmp_path, check):
+def test_folders_of_sites(tmp_path):
     pictures(tmp_path / "set" / "Lab 1", classes=("benign", "normal"))
     pictures(tmp_path / "set" / "Lab 2", classes=("malignant",), seed=4)
-    code, ((level, message),) = check(tmp_path / "set")
-    assert (code, level) == (1, "warning")
+    ((level, message),) = said(tmp_path / "set")
+    assert level == "warning"
     assert "the column set, which is not the tissue, tells the classes apart" in message
     assert "malignant Lab 2 (8)" in message
 
 
 @pytest.mark.parametrize("patients", [1, 2, 3])
-def test_few_patients_are_a_note(tmp_path, check, patients):
+def test_few_patients_are_a_note(tmp_path, patients):
     save = EXPORTS["twice as large"][0]
     rows = [
         (path, label, f"{label}{int(patient[1:]) % patients}")
         for path, label, patient in pictures(tmp_path, save=save)
     ]
-    _, ((level, message),) = check(
-        table(tmp_path / "m.csv", ("path", "label", "patient"), rows), "--folds", "none"
-    )
+    ((level, message),) = said(table(tmp_path / "m.csv", ("path", "label", "patient"), rows))
     assert level == "note"
     assert "the size, which is not the tissue, may tell the classes apart" in message
 
 
-def test_only_the_images_of_one_of_three_classes(tmp_path, check):
+def test_only_the_images_of_one_of_three_classes(tmp_path):
     rows = pictures(
         tmp_path, classes=("G1", "G2", "G3"), save=saved(".jpg", {"quality": 90}, {"quality": 50})
     )
-    code, ((level, message),) = check(table(tmp_path / "m.csv", ("path", "label", "case"), rows))
-    assert (code, level) == (1, "warning")
+    ((level, message),) = said(table(tmp_path / "m.csv", ("path", "label", "case"), rows))
+    assert level == "warning"
     assert "G1 quality 90 (8); G2 quality 90 (8); G3 quality 50 (8)" in message
 
 
@@ -272,7 +260,7 @@ def some_large(n):
     return side, side
 
 
-def test_what_is_no_sign(tmp_path, check):
+def test_what_is_no_sign(tmp_path):
     rows = []
     rng = np.random.default_rng(5)
     for path, label, patient in pictures(tmp_path, save=resized(some_large, some_large)):
@@ -291,11 +279,10 @@ def test_what_is_no_sign(tmp_path, check):
         "side",
         "grade",
     )
-    code, said = check(table(tmp_path / "m.csv", header, rows))
-    assert (code, said) == (0, [])
+    assert said(table(tmp_path / "m.csv", header, rows)) == []
 
 
-def test_sizes_of_each_patient_by_chance(tmp_path, check):
+def test_sizes_of_each_patient_by_chance(tmp_path):
     rng = np.random.default_rng(8)
 
     def any_size(n):
@@ -303,18 +290,18 @@ def test_sizes_of_each_patient_by_chance(tmp_path, check):
         return side, side
 
     rows = pictures(tmp_path, save=resized(any_size, any_size))
-    assert check(tmp_path) == (0, [])
-    assert check(table(tmp_path / "m.csv", ("path", "label", "patient"), rows)) == (0, [])
+    assert said(tmp_path) == []
+    assert said(table(tmp_path / "m.csv", ("path", "label", "patient"), rows)) == []
 
 
-def test_many_images_of_one_patient_are_one(tmp_path, check):
+def test_many_images_of_one_patient_are_one(tmp_path):
     """Three patients, of whom one has most images: by images it would be sure."""
     save = saved(".jpg", {"quality": 92}, {"quality": 60})
     rows = [
         (path, label, f"{label}{int(patient[1:]) % 3}")
         for path, label, patient in pictures(tmp_path, number=20, save=save)
     ]
-    _, ((level, _),) = check(table(tmp_path / "m.csv", ("path", "label", "patient"), rows))
+    ((level, _),) = said(table(tmp_path / "m.csv", ("path", "label", "patient"), rows))
     assert level == "note"
 
 
@@ -350,15 +337,14 @@ def test_headers_of_an_earlier_version_are_read_again(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [("hospital",), ("scanner", "Scan date"), ("lab", "batch no")])
-def test_further_columns_of_the_same_division_do_not_hide_it(tmp_path, check, columns):
+def test_further_columns_of_the_same_division_do_not_hide_it(tmp_path, columns):
     save = EXPORTS["twice as large"][0]
     rows = [
         (path, label, patient, *(f"{column} {label[0]}" for column in columns))
         for path, label, patient in pictures(tmp_path, 5, save=save)
     ]
-    code, findings = check(table(tmp_path / "m.csv", ("path", "label", "patient", *columns), rows))
-    assert code == 1
-    ((level, message),) = findings
+    header = ("path", "label", "patient", *columns)
+    ((level, message),) = said(table(tmp_path / "m.csv", header, rows))
     assert level == "warning"
     assert all(
         f"and the column {column.lower().replace(' ', '_')}" in message for column in columns

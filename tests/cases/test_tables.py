@@ -161,8 +161,10 @@ def test_files_whose_names_hold_such_characters(tmp_path, cli, completed):
         str(tmp_path / name) for name in names
     }
     folds = tmp_path / "folds.csv"
-    assert cli("data", "folds", "--images", path, "--folds", 2, "--out", folds)[0] == 0
-    completed("data", "folds", "--images", path, "--folds", folds, "--out", tmp_path / "again.csv")
+    assert cli("data", "check", "--images", path, "--folds", 2, "--write-folds", folds)[0] == 0
+    completed(
+        "data", "check", "--images", path, "--folds", folds, "--write-folds", tmp_path / "again.csv"
+    )
     assert folds.read_text() == (tmp_path / "again.csv").read_text()
 
 
@@ -201,7 +203,7 @@ def test_rounded_names(tmp_path, cli, embeddings, reader, name):
             path = table(
                 tmp_path, "semicolons", [("id", "label"), *zip(people, "abab", strict=True)]
             )
-        code, _, err = cli("data", "list", "--images", path)
+        code, _, err = cli("data", "check", "--table", "-", "--images", path)
     elif reader == "labels":
         path = table(
             tmp_path,
@@ -224,12 +226,12 @@ def test_rounded_names(tmp_path, cli, embeddings, reader, name):
         )
         code, _, err = cli(
             "data",
-            "folds",
+            "check",
             "--images",
             tmp_path / "i",
             "--folds",
             path,
-            "--out",
+            "--write-folds",
             tmp_path / "f.csv",
         )
     assert code == 2, err
@@ -245,7 +247,12 @@ def test_long_numbers_of_workbooks(tmp_path, cli):
     assert [row["group"] for row in found.values()] == ["123456789012"] * 2 + ["123456789013"] * 2
     long = [1.23456789012345e17, 1.23456789012345e17, 9.23456789012345e17, 9.23456789012345e17]
     code, _, err = cli(
-        "data", "list", "--images", manifest(tmp_path, "xlsx", [*"abab"], patient=long)
+        "data",
+        "check",
+        "--table",
+        "-",
+        "--images",
+        manifest(tmp_path, "xlsx", [*"abab"], patient=long),
     )
     assert code == 2
     assert "rounded a number" in err
@@ -266,7 +273,14 @@ def test_merged_cells_are_refused(tmp_path, cli):
         ("path", "label", "patient"),
         *((NAMES[n], "a" if n < 1 else "", f"P{n}") for n in range(4)),
     ]
-    code, _, err = cli("data", "list", "--images", table(tmp_path, "xlsx", rows, merge=[(1, 2, 5)]))
+    code, _, err = cli(
+        "data",
+        "check",
+        "--table",
+        "-",
+        "--images",
+        table(tmp_path, "xlsx", rows, merge=[(1, 2, 5)]),
+    )
     assert code == 2
     assert (
         "t.xlsx: has merged cells, of which only the first has the value; fill in every row" in err
@@ -297,7 +311,7 @@ def test_formulas_that_no_spreadsheet_computed(tmp_path, cli, column, value):
     path = manifest(tmp_path, "xlsx", [FORMULA] * 4 if column == "label" else [*"abab"], **columns)
     if value:
         stored(path, value)
-    code, _, err = cli("data", "list", "--images", path)
+    code, _, err = cli("data", "check", "--table", "-", "--images", path)
     assert code == 2
     assert "t.xlsx: has a formula without a stored value; save it in a spreadsheet program" in err
 
@@ -324,22 +338,25 @@ def test_formulas_that_no_spreadsheet_computed(tmp_path, cli, column, value):
 )
 def test_errors_are_no_labels(tmp_path, cli, kind, error):
     path = manifest(tmp_path, kind, [error, "a", "b", "a"])
-    code, _, err = cli("data", "list", "--images", path)
+    code, _, err = cli("data", "check", "--table", "-", "--images", path)
     assert code == 2
     assert f"{path.name}:2" in err
     assert "is an error of the spreadsheet" in err or "means unknown" in err
 
 
 @pytest.mark.parametrize(
-    "arguments", ["data list --images", "evaluate", "data folds --images {} --folds"]
+    "arguments",
+    [
+        "data check --table - --images",
+        "evaluate --out out",
+        "data check --write-folds f.csv --images {} --folds",
+    ],
 )
 def test_old_workbooks_are_refused_with_a_cure(tmp_path, cli, arguments):
     tree(tmp_path / "images", *(f"{label}/{name}" for label in "ab" for name in NAMES))
     (tmp_path / "t.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4000))
     words = arguments.format(tmp_path / "images").split()
-    code, _, err = cli(
-        *words, tmp_path / "t.xls", *([] if "list" in words else ["--out", tmp_path / "out"])
-    )
+    code, _, err = cli(*words, tmp_path / "t.xls")
     assert code == 2
     assert (
         "an old document of Office (.xls) or a microscope; open it and save its first sheet as .xlsx or CSV"
@@ -357,7 +374,9 @@ def test_dates_that_were_names(tmp_path, cli, kind, column):
     )
     cells = [cells[0], cells[1], cells[0], cells[1]]
     columns = {"labels": cells} if column == "label" else {"labels": [*"abab"], "patient": cells}
-    code, _, err = cli("data", "list", "--images", manifest(tmp_path, kind, **columns))
+    code, _, err = cli(
+        "data", "check", "--table", "-", "--images", manifest(tmp_path, kind, **columns)
+    )
     assert code == 2
     assert f"the {column} " in err
     assert "is a date, which a spreadsheet makes of names such as 1-2" in err
@@ -453,6 +472,7 @@ def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
     code, out, err = cli(
         "data",
         "check",
+        "--no-timing",
         "--no-copies",
         "--images",
         table(tmp_path, "csv", [("file", "label"), *rows]),

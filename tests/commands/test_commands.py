@@ -14,7 +14,7 @@ def test_what_is_listed(cli):
     assert code == 0
     assert titles == ["Options:", "Start here:", "Data:", "Train:", "Use:", "Look:"]
     assert cli("--version")[1].strip() == f"bchisto, version {__version__}"
-    code, out, _ = cli("encoder", "list")
+    code, out, _ = cli("encoder")
     assert code == 0
     assert {"resnet50", "inceptionv3", "vgg16", "tiny"} <= set(out.split())
     code, _, err = cli("data")
@@ -93,13 +93,13 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
     code, out, _ = cli(*boost, "--shard", "4/4")
     empty = "is empty, since there is no more work than 3 models; 1 of 3 done"
     assert (code, out) == (0, f"3-lightgbm: shard 4/4 {empty}\n")
-    assert "  boost  ok, shard 4/4  " in cli("runs", "list", run)[1]
+    assert "\nboost: ok, shard 4/4, " in cli("status", run, "--history")[1]
     for model in (run, run / "boost", run / "boost" / "3-lightgbm"):
         code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
         assert code == 2, err
         assert "bchisto boost and finetune write one, after shards in one more call" in err
     assert cli(*boost)[0] == 0
-    assert "  boost  ok  " in cli("runs", "list", run)[1]
+    assert "\nboost: ok, 20" in cli("status", run, "--history")[1]
     assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0
 
 
@@ -170,20 +170,20 @@ def test_data_make_list_check_folds(cli, completed, tmp_path):
     root = tmp_path / "ICIAR2018_BACH_Challenge"
     assert code == 0
     assert f"wrote {root}" in err
-    out, err = completed("data", "list", "--images", root)
+    out, err = completed("data", "check", "--table", "-", "--images", root)
     assert out.splitlines()[0] == "image_id,path,label,group,magnification,mpp,source"
     assert len(out.splitlines()) == 13
     assert "12 images: Normal 3, Benign 3, InSitu 3, Invasive 3" in err
-    code, out, _ = cli("data", "check", "--images", root, "--decode")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", root, "--decode")
     assert code == 1  # the size is not that of BACH
     assert "bach: 12 images, 12 findings (synthetic)" in out
-    code, out, _ = cli("data", "check", "--images", root, "--json")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", root, "--json")
     content = json.loads(out)
     assert content["dataset"] == "bach"
     assert content["images"] == 12
     assert content["synthetic"]
     assert content["findings"][0]["message"] == "128x96, published images are 2048x1536"
-    completed("data", "folds", "--images", root, "--folds", 3, "--out", tmp_path / "f.csv")
+    completed("data", "check", "--images", root, "--folds", 3, "--write-folds", tmp_path / "f.csv")
     assert len((tmp_path / "f.csv").read_text().splitlines()) == 13
     code, _, err = cli("data", "make", "--out", tmp_path / "x", "--size", "big")
     assert code == 2
@@ -191,7 +191,9 @@ def test_data_make_list_check_folds(cli, completed, tmp_path):
 
 
 def test_stain_writes_images_and_a_sheet(cli, completed, images, tmp_path):
-    completed("stain", images, "--out", tmp_path / "out", "--hematoxylin", 1.2)
+    (tmp_path / "more.yaml").write_text("hematoxylin: 1.2")
+    (tmp_path / "none.yaml").write_text("eosin: 0")
+    completed("stain", images, "--out", tmp_path / "out", "--config", tmp_path / "more.yaml")
     assert len(list((tmp_path / "out").glob("*.png"))) == 13
     sheet = np.array(Image.open(tmp_path / "out" / "before-after.png"))
     assert sheet.shape == (12 * 324, 648, 3)
@@ -208,7 +210,7 @@ def test_stain_writes_images_and_a_sheet(cli, completed, images, tmp_path):
     for arguments, message in (
         (["none"], "no such image or folder"),
         ([images, "--stain", "magic"], "no such method"),
-        ([images, "--eosin", 0], "give positive factors"),
+        ([images, "--config", tmp_path / "none.yaml"], "give positive factors"),
         ([images / "benign", tmp_path / "twin"], "both would be written as"),
     ):
         code, _, err = cli("stain", *arguments, "--out", tmp_path / "out4")

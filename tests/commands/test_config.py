@@ -6,6 +6,7 @@ import re
 import click
 import pytest
 from bchisto.cli import cli as group
+from bchisto.commands.ending import given_options
 from bchisto.core import BchistoError
 from bchisto.core.runs import load_config
 from command_line import commands
@@ -57,7 +58,7 @@ def test_every_option_of_every_command_with_every_odd_value(tmp_path):
                 except Exception as error:
                     error.add_note(what)
                     raise
-    assert count > 1100
+    assert count > 1000
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -65,7 +66,9 @@ def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "c.yaml"
     ((_, command),) = [(path, command) for path, command in commands() if path == (name,)]
+    tried = 0
     for what in odd_ones(command, file, GIVEN[name], ODD[:READ]):
+        tried += 1
         with contextlib.suppress(*REFUSED):
             try:
                 group.main(
@@ -74,6 +77,15 @@ def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch):
             except Exception as error:
                 error.add_note(what)
                 raise
+    assert tried > 20
+
+
+def test_what_only_files_have_goes_on_to_the_next_command_by_the_file(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("images: i\nout: o\nseed: 3\nstain_fallback: reference\n")
+    command = dict(commands())["featurize",]
+    context = command.make_context("featurize", ["--config", str(file)])
+    assert given_options(context, command, but=("images", "out")) == f" --seed 3 --config {file}"
 
 
 def options_of(name, text, tmp_path):

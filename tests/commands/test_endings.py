@@ -4,13 +4,15 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.commands.ending import advice
+from bchisto.commands.ending import _fitted_options, advice
 from bchisto.core.runs import record_run
 from bchisto.crossval import CrossValidation, in_order, offered
 from bchisto.evaluate import Panel, measure
+from bchisto.featurize import FeaturizeSettings
 from written_tables import predictions
 
 
@@ -54,7 +56,7 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
             record.note(results={"10-lightgbm": {"accuracy": accuracy}})
     with record_run(tmp_path / "a", command="featurize", config={"crops": 20, "view": ["0.5:400"]}):
         pass
-    code, out, _ = cli("runs", "diff", tmp_path / "a", tmp_path / "b")
+    code, out, _ = cli("status", tmp_path / "a", tmp_path / "b")
     assert code == 1
     assert out.splitlines() == [
         "boost seeds: 5 -> 2",
@@ -63,7 +65,7 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
         "featurize crops: 20 -> not set",
         "featurize view: 0.5:400 -> not set",
     ]
-    _, out, _ = cli("runs", "show", tmp_path / "a")
+    _, out, _ = cli("status", tmp_path / "a", "--history")
     assert "  view: 0.5:400" in out.splitlines()
 
 
@@ -94,7 +96,7 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed)
 def test_windows_is_refused_in_one_line(cli, monkeypatch):
     """The platform is only pretended: nothing was tried on Windows itself."""
     monkeypatch.setattr("bchisto.cli.sys.platform", "win32")
-    code, out, err = cli("data", "check", "--images", ".")
+    code, out, err = cli("data", "check", "--no-timing", "--images", ".")
     assert (code, out) == (2, "")
     assert err == "error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)\n"
 
@@ -117,3 +119,35 @@ def test_nothing_is_offered_if_the_first_is_not_shown_to_be_better_though_anothe
     panels[0].metrics["balanced_accuracy"] = replace(figure, low=0.4)
     assert offered(in_order(results)) is None
     assert "more labelled images of more patients" in advice(in_order(results))
+
+
+def test_the_views_of_status_are_lines_and_json(tmp_path, cli):
+    for name in ("a", "b"):
+        with record_run(tmp_path / name, command="boost", config={"seeds": name}):
+            pass
+    code, out, _ = cli("status", tmp_path)
+    assert code == 0
+    assert [line.split("  ")[:3] for line in out.splitlines()] == [
+        [str(tmp_path / name), "boost", "ok"] for name in ("a", "b")
+    ]
+    for words, key in (((tmp_path,), "command"), ((tmp_path / "a", "--history"), "config")):
+        code, out, _ = cli("status", *words, "--json")
+        entries = json.loads(out)
+        assert (code, entries[0][key]) == (0, {"command": "boost", "config": {"seeds": "a"}}[key])
+    code, out, _ = cli("status", tmp_path / "a", tmp_path / "b", "--json")
+    assert (code, json.loads(out)) == (1, [["boost seeds", "a", "b"]])
+    code, _, err = cli("status", tmp_path / "a", tmp_path / "b", "--history")
+    assert (code, err) == (2, "error: --history shows one run; leave it out to compare two\n")
+    code, _, err = cli("runs", "list", tmp_path)
+    assert code == 2
+    assert err.startswith("error: 'runs' is now status FOLDER, status RUN --history or status RUN")
+
+
+def test_the_stain_is_named_only_if_it_is_not_the_default():
+    settings = FeaturizeSettings(encoders="convs", views="1.0:64")
+    plan = SimpleNamespace(planned=settings, requested=settings)
+    assert _fitted_options(plan, but=()) == " --view 1.0:64"
+    other = replace(settings, stain="none")
+    plan = SimpleNamespace(planned=other, requested=other)
+    assert _fitted_options(plan, but=()) == " --view 1.0:64 --stain none"
+    assert _fitted_options(plan, but=("stain",)) == " --view 1.0:64"

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from bchisto.core import banners_of
 from PIL import Image
 
 BOOST = ("--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=4", "--jobs", 1)
@@ -45,7 +46,7 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert said in err
     folder = run / "boost" / "mine-lightgbm"
     counted = said.partition(":")[0]  # what is passed on names no image
-    assert counted in json.loads((folder / "metrics.json").read_text())["run"]["banners"]
+    assert counted in banners_of(json.loads((folder / "metrics.json").read_text())["run"])
     report = (folder / "report.html").read_text()
     assert f"{counted}<" in report
     assert "truncated" not in report
@@ -66,7 +67,7 @@ def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, 
     shutil.copy(tissue / "benign" / "benign00.png", strange)
     shown = r"benign/caf\xe9.png: this name is not UTF-8; rename the file or its folder"
     for command in (
-        ("data", "list", "--images", images),
+        ("data", "check", "--table", "-", "--images", images),
         ("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options),
         ("finetune", "--images", images, "--out", tmp_path / "run", "--network", "patch-resnet"),
         ("stain", images, "--out", tmp_path / "stained"),
@@ -76,7 +77,7 @@ def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, 
         assert out == "", err
         assert shown in err
     for options in ((), ("--json",)):
-        code, out, _ = cli("data", "check", "--images", images, *options)
+        code, out, _ = cli("data", "check", "--no-timing", "--images", images, *options)
         assert code == 1
         assert "xe9.png" in out
     code, _, err = cli("featurize", "--images", strange, "--out", tmp_path / "run")
@@ -90,16 +91,16 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     shutil.copytree(tissue / "malignant", images / "\u2265 2")
     (images / os.fsdecode(b"caf\xe9.txt")).write_text("x")
     environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    process = start("data", "list", "--images", images, env=environment)
+    process = start("data", "check", "--table", "-", "--images", images, env=environment)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "Traceback" not in err
     assert len(out.splitlines()) == 13
     assert r"caf\xe9.txt: not a picture, left out" in err
     environment |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    _, err = start("data", "list", "--images", images / "\u2265 2", env=environment).communicate(
-        timeout=120
-    )
+    _, err = start(
+        "data", "check", "--table", "-", "--images", images / "\u2265 2", env=environment
+    ).communicate(timeout=120)
     assert "this locale does not read names as UTF-8; export PYTHONUTF8=1" in err
 
 

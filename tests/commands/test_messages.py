@@ -16,6 +16,7 @@ from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
 from bchisto.core.jobs import save_arrays
+from package_tree import modules, tree_of
 
 ROOT = Path(bchisto.__file__).parent
 PROJECT = ROOT / "pyproject.toml"
@@ -28,11 +29,8 @@ def messages():
 
 def _messages():
     """Yield (file and line, text) of every string of the package but docstrings; what is filled in stands as {}."""
-    for file in sorted(ROOT.rglob("*.py")):
-        room = file.relative_to(ROOT).parts[0]
-        if room in ("tests", "tools", "docs", "build") or room.startswith("."):
-            continue
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+    for file in modules():
+        tree = tree_of(file)
         out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
@@ -98,12 +96,9 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
     }
     assert not [where for where, text in messages() if re.search(r"pip install '?bchisto", text)]
     named = set()
-    for file in ROOT.rglob("*.py"):
-        if file.relative_to(ROOT).parts[0] not in ("tests", ".venv", ".types"):
-            text = file.read_text(encoding="utf-8")
-            named |= set(
-                re.findall(r"(?:how_to_install\(|extra(?:: str = |=))['\"](\w+)['\"]", text)
-            )
+    for file in modules():
+        text = file.read_text(encoding="utf-8")
+        named |= set(re.findall(r"(?:how_to_install\(|extra(?:: str = |=))['\"](\w+)['\"]", text))
     assert {"click", "dask", "excel", "onnx", "openvino", "staintools", "torch"} <= named
     for name in named:
         assert shlex.split(how_to_install(name)) == [
@@ -125,6 +120,12 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
             "error: Missing option '--images'; see bchisto featurize --help",
         ),
         (("data", "chek"), "error: No such command 'chek'"),
+        (("data", "list"), "error: 'data list' is now bchisto data check --table FILE"),
+        (("encoder", "show", "uni2-h"), "error: 'encoder show' is now bchisto encoder NAME"),
+        (
+            ("finetune", "--l2", 0.1),
+            "error: --l2: write l2 into a file, and give --config FILE; see bchisto finetune",
+        ),
         (
             ("boosts",),
             "error: No such command 'boosts': did you mean boost? Choose one of trial, demo, data",
@@ -165,11 +166,9 @@ def test_arrays_are_what_was_given(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with (tmp_path / "c.npz").open("wb") as handle, pytest.raises(ValueError, match="pickle"):
         save_arrays(handle, {"x": np.array([object()])})
-    others = ("tests", "tools", "docs", ".venv", "build")
-    rooms = [file for file in ROOT.rglob("*.py") if file.relative_to(ROOT).parts[0] not in others]
-    assert len(rooms) > 200
+    assert len(modules()) > 200
     assert not [
         file
-        for file in rooms
+        for file in modules()
         if re.search(r"np\.savez(_compressed)?\(", file.read_text(encoding="utf-8"))
     ]

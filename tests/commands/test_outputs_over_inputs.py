@@ -9,6 +9,7 @@ import stat
 
 import click
 import pytest
+from bchisto.commands.help import is_flag
 from bchisto.commands.options import OUT_FILE, OUT_FOLDER
 from bchisto.core.jobs import remove_output, set_aside, write_json
 from command_line import commands
@@ -44,7 +45,8 @@ def readable(command):
     return [
         one
         for one in command.params
-        if one.type not in (OUT_FILE, OUT_FOLDER)
+        if is_flag(one)
+        and one.type not in (OUT_FILE, OUT_FOLDER)
         and not isinstance(one.type, NOT_PATHS)
         and one.nargs in (1, -1)
     ]
@@ -64,8 +66,8 @@ def test_there_are_pairs():
     assert {("predict", out, "weights") for out in ("out", "html")} <= names
     assert {
         ("predict", "out", "config"),
-        ("data folds", "out", "folds"),
-        ("features export", "out", "source"),
+        ("data check", "write_folds", "folds"),
+        ("features", "out", "source"),
     } <= names
     assert len(names) > 30
 
@@ -235,15 +237,24 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli, completed)
             "--html",
             images / "INbreast.csv",
         ],
-        ["data", "folds", "--images", images, "--folds", 2, "--out", images / "INbreast.csv"],
+        [
+            "data",
+            "check",
+            "--images",
+            images,
+            "--folds",
+            2,
+            "--write-folds",
+            images / "INbreast.csv",
+        ],
     ):
         code, _, text = cli(*words)
         assert code == 2, text
         assert f"is among what is read in {images}" in text
         assert (images / "INbreast.csv").read_text() == "Patient;File\n"
     for _ in range(2):
-        words = ["data", "folds", "--images", images, "--dataset", "folder", "--folds", 2]
-        assert cli(*words, "--out", images / "folds.csv")[0] == 0
+        words = ["data", "check", "--images", images, "--dataset", "folder", "--folds", 2]
+        assert cli(*words, "--write-folds", images / "folds.csv")[0] == 0
     for _ in range(2):
         completed(
             "predict",

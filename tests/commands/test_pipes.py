@@ -25,7 +25,7 @@ def test_a_pipe_in_the_place_of_a_store(name, kind, tmp_path, start):
 
 def test_a_pipe_in_the_place_of_a_manifest(tmp_path, start):
     os.mkfifo(tmp_path / "images.csv")
-    code, text = ended(start("data", "list", "--images", tmp_path / "images.csv"))
+    code, text = ended(start("data", "check", "--table", "-", "--images", tmp_path / "images.csv"))
     assert code == 2, text
     assert "neither a folder nor a manifest, but a pipe or a device; check --images" in text
 

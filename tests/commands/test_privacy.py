@@ -235,9 +235,9 @@ def test_tables_of_other_packages(watched, tissue, tmp_path):
     for path in sorted(tissue.rglob("*.png")):
         book.active.append([str(path), path.parent.name])
     book.save(tmp_path / "manifest.xlsx")
-    watched("data", "check", "--images", tmp_path / "manifest.xlsx")
+    watched("data", "check", "--no-timing", "--images", tmp_path / "manifest.xlsx")
     write_ddsm(tmp_path / "ddsm" / "cases" / "case0001", "A-0001-1", {"LEFT_CC": None})
-    watched("data", "list", "--images", tmp_path / "ddsm", "--dataset", "ddsm")
+    watched("data", "check", "--table", "-", "--images", tmp_path / "ddsm", "--dataset", "ddsm")
 
 
 def test_a_client_of_dask(watched, dask, tissue, tmp_path):

@@ -12,9 +12,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_demo_is_small_but_whole(completed, tmp_path, monkeypatch):
-    """As it stands, but for the smallest number of images, and one crop of each augmentation."""
+    """As it stands, but for fewer and smaller images, one network, and one crop of each augmentation."""
     module = importlib.import_module("bchisto.apps.recipes.trial")
-    monkeypatch.setattr(module, "_SETTINGS", dataclasses.replace(module._SETTINGS, crops=1))
+    smaller = dataclasses.replace(module._SETTINGS, encoders="resnet50", crops=1)
+    monkeypatch.setattr(module, "_SETTINGS", smaller)
+    monkeypatch.setattr(module, "_SIZE", (640, 480))
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
     monkeypatch.setattr("keras.src.applications.resnet.BASE_WEIGHTS_PATH", "http://127.0.0.1:9/")
     out, err = completed("demo", "--out", tmp_path / "run", "--images-per-class", 5)

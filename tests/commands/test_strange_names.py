@@ -40,7 +40,7 @@ def test_formulas_are_texts_in_every_table_and_read_back(
     run = tmp_path / "run"
     assert cli("featurize", "--images", biting, "--out", run, *tiny_options)[0] == 0
     folds = tmp_path / "folds.csv"
-    assert cli("data", "folds", "--images", biting, "--folds", 3, "--out", folds)[0] == 0
+    assert cli("data", "check", "--images", biting, "--folds", 3, "--write-folds", folds)[0] == 0
     settings = (
         "--seeds",
         1,
@@ -89,7 +89,7 @@ def test_a_manifest_from_a_spreadsheet_means_the_same(tissue, tmp_path, complete
             "path,label,group\n"
             + "".join(f"{mark}=b/{name},x,{mark}@p{n}\n" for n, name in enumerate(rows))
         )
-        out, _ = completed("data", "list", "--images", path)
+        out, _ = completed("data", "check", "--table", "-", "--images", path)
         tables.append(out)
     assert tables[0] == tables[1]
     assert f"'=b/{rows[0]},{tmp_path}/=b/{rows[0]},x,'@p0," in tables[0]
@@ -108,10 +108,10 @@ def test_control_characters_of_a_record_are_not_printed(tmp_path, cli):
     }
     (run / "run.json").write_text(json.dumps({"records": [record]}))
     (run / "records" / "a.json").write_text(json.dumps(record))
-    for arguments in (("list", tmp_path), ("show", run), ("diff", run, run)):
-        _, out, said = cli("runs", *arguments)
+    for arguments in ((tmp_path,), (run, "--history"), (run, run)):
+        _, out, said = cli("status", *arguments)
         assert not {"\x1b", "\r", "\x9b"} & set(out + said)
-    assert "boost\\x1b[2J" in cli("runs", "list", tmp_path)[1]
+    assert "boost\\x1b[2J" in cli("status", tmp_path)[1]
 
 
 def test_control_characters_of_tables_and_names_are_not_printed(tmp_path, cli):

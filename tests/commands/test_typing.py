@@ -72,7 +72,7 @@ def test_a_run_folder_among_the_images_is_no_class(images, completed):
     (run / "records").mkdir(parents=True)
     (run / "run.json").write_text("{}")
     Image.new("RGB", (64, 64)).save(run / "sheet.png")
-    out, err = completed("data", "list", "--images", images)
+    out, err = completed("data", "check", "--table", "-", "--images", images)
     assert "sheet.png" not in out
     assert "6 images: benigne 3, tumeur é 3" in err
     assert "run: a run folder of bchisto, left out" in err

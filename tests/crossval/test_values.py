@@ -311,3 +311,17 @@ def test_what_is_recorded_is_what_config_takes(config_of, tmp_path, name):
             command.main, ["--config", str(path)], prog_name=name, standalone_mode=False
         )
         assert again == config
+
+
+def test_a_run_records_the_result_of_each_protocol(boosted):
+    (folder,) = (boosted / "boost").glob("*/")
+    (record,) = (
+        record
+        for record in json.loads((boosted / "run.json").read_text())["records"]
+        if record["command"] != "featurize"
+    )
+    (result,) = record["notes"]["results"].values()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    accuracy = metrics["tables"]["fusion"]["accuracy"]["value"]
+    assert result["accuracy"] == pytest.approx(accuracy)
+    assert (result["protocol"], result["finished"]) == (metrics["run"]["protocol"], True)

@@ -90,12 +90,14 @@ def test_paths(tmp_path, name, mark, encoding):
 
 def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
     path = manifest(tmp_path, "path,Befund,group", LABELS, PATIENTS)
-    code, out, _ = cli("data", "check", "--images", path, "--no-copies")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", path, "--no-copies")
     assert code == 1
     assert "other columns: Befund; name the label column with --label-column" in out
-    _, _, err = cli("data", "list", "--images", path)
+    _, _, err = cli("data", "check", "--table", "-", "--images", path)
     assert "other columns: Befund; name the label column with --label-column" in err
-    code, out, err = cli("data", "list", "--images", path, "--label-column", "Befund")
+    code, out, err = cli(
+        "data", "check", "--table", "-", "--images", path, "--label-column", "Befund"
+    )
     assert code == 0
     assert "6 images: a 3, b 3" in err
 
@@ -103,7 +105,7 @@ def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
 @pytest.mark.parametrize("name", ["PatientenNr", "MRN", "pats"])
 def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
     path = manifest(tmp_path, f"path,label,{name}", LABELS, PATIENTS)
-    code, out, _ = cli("data", "check", "--images", path, "--no-copies")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", path, "--no-copies")
     assert code == 1
     assert (
         f"the column {name} may hold the patients, and is not used; if it does, name it with --group-column"
@@ -138,7 +140,9 @@ def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
     ],
 )
 def test_two_columns_for_one_thing_are_refused(tmp_path, cli, header, columns, message):
-    code, _, err = cli("data", "list", "--images", manifest(tmp_path, header, *columns))
+    code, _, err = cli(
+        "data", "check", "--table", "-", "--images", manifest(tmp_path, header, *columns)
+    )
     assert (code, message in err) == (2, True), err
 
 
@@ -184,13 +188,15 @@ def test_what_is_missing_is_no_patient(tmp_path, missing):
 @pytest.mark.parametrize("missing", ["NA", "nan", "N/A", "null", "None"])
 def test_what_is_missing_is_no_label(tmp_path, cli, missing):
     path = manifest(tmp_path, "path,label", [missing, *LABELS[1:]])
-    code, _, err = cli("data", "list", "--images", path)
+    code, _, err = cli("data", "check", "--table", "-", "--images", path)
     assert code == 2
     assert (
         f"m.csv:2: {missing} as a label means unknown; leave the cell empty, or name {missing} in"
         in err
     )
-    code, _, err = cli("data", "list", "--images", path, "--classes", f"a,b,{missing}")
+    code, _, err = cli(
+        "data", "check", "--table", "-", "--images", path, "--classes", f"a,b,{missing}"
+    )
     assert (code, f"{missing} 1" in err) == (0, True), err
 
 
@@ -215,7 +221,7 @@ def test_one_image_twice(tmp_path, cli, rows, message, ids):
     (tmp_path / "m.csv").write_text("\n".join(lines))
     with pytest.raises(InputError, match=message):
         read_dataset(tmp_path / "m.csv").raise_errors()
-    code, _, err = cli("data", "list", "--images", tmp_path / "m.csv")
+    code, _, err = cli("data", "check", "--table", "-", "--images", tmp_path / "m.csv")
     assert code == 2
     assert "the same image has two" in err
 
@@ -295,7 +301,7 @@ def test_manifests_that_are_refused(tmp_path, text, message):
 
 def test_a_list_of_the_command_is_a_manifest(tmp_path, completed):
     tree(tmp_path / "images", "benign/P1/1.png", "malignant/P2/2.png")
-    out, err = completed("data", "list", "--images", tmp_path / "images")
+    out, err = completed("data", "check", "--table", "-", "--images", tmp_path / "images")
     assert (
         "benign/P1, malignant/P2: these folders below the classes are not taken for patients" in err
     )
@@ -505,14 +511,23 @@ def test_rules_that_are_none(tmp_path, rule, message):
 
 def test_what_a_layout_has_of_its_own_is_refused(tmp_path, cli):
     tree(tmp_path / "breakhis", "SOB_B_A-14-22549AB-100-001.png")
-    code, _, err = cli("data", "list", "--images", tmp_path / "breakhis", "--group-from", "1")
+    code, _, err = cli(
+        "data", "check", "--table", "-", "--images", tmp_path / "breakhis", "--group-from", "1"
+    )
     assert code == 2
     assert (
         "--group-from is for a folder (--dataset folder) or a manifest of your own, not for the layout breakhis"
         in err
     )
     code, _, err = cli(
-        "data", "list", "--images", tree(tmp_path / "own", "a/1.png"), "--label-column", "x"
+        "data",
+        "check",
+        "--table",
+        "-",
+        "--images",
+        tree(tmp_path / "own", "a/1.png"),
+        "--label-column",
+        "x",
     )
     assert code == 2
     assert "--label-column is for a manifest of your own, not for the layout folder" in err

@@ -143,7 +143,7 @@ def test_check_names_copies_and_what_contradicts(tmp_path, rng, cli):
         tmp_path / "b" / "two.jpg", quality=85
     )
     Image.fromarray(tissue(rng, (160, 160))).save(tmp_path / "b" / "three.png")
-    code, out, _ = cli("data", "check", "--images", tmp_path, "--json")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", tmp_path, "--json")
     found = [
         finding
         for finding in json.loads(out)["findings"]

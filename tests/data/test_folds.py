@@ -199,7 +199,7 @@ def test_the_official_folds_of_breakhis(shared):
         assert plan.images(fold, "test") == expected
         assert len(plan.images(fold, "train")) == 7909 - len(expected)
     assert plan.warnings == (
-        "image-level folds on grouped data: 1 of 81 patients with several images both train and test in a "
+        "IMAGE-LEVEL FOLDS: 1 of 81 patients with several images both train and test in a "
         "fold, so these numbers are too high for new patients",
     )
 
@@ -447,12 +447,12 @@ def test_a_column_of_a_manifest(tmp_path, completed, column, name):
     (tmp_path / "m.csv").write_text("\n".join([f"path,label,{name}", *rows]))
     completed(
         "data",
-        "folds",
+        "check",
         "--images",
         tmp_path / "m.csv",
         "--folds",
         "folder",
-        "--out",
+        "--write-folds",
         tmp_path / "f.csv",
     )
     assert [
@@ -514,10 +514,7 @@ def test_what_is_said_of_folds_that_mix():
     assert plan("2", parts=["train"] * 8).warnings == ()
     assert plan("2", parts=["left", "right"] * 4).warnings == ()
     groups = ["p"] * 8
-    assert (
-        "image-level folds on grouped data: 1 of 1 patient "
-        in plan(parts=parts, groups=groups).warnings[0]
-    )
+    assert "IMAGE-LEVEL FOLDS: 1 of 1 patient " in plan(parts=parts, groups=groups).warnings[0]
     known = DatasetFacts(columns={"part": dict(zip(IDS, parts, strict=True))})
     with pytest.raises(
         InputError, match="`repeats` 2: goes with folds that are drawn, not with folder"
@@ -597,7 +594,7 @@ def test_warnings_of_all_splits_are_said_once():
         FoldChoice(("2",), group_by="none", repeats=2), groups=[None, *PATIENTS[1:]]
     )
     # what all splits say is said once
-    assert plan.warnings[0].startswith("image-level folds on grouped data: 7 of 8 ")
+    assert plan.warnings[0].startswith("IMAGE-LEVEL FOLDS: 7 of 8 ")
     (plan,) = splits_of(FoldChoice(("2",), repeats=2))
     assert plan.warnings == ()
 

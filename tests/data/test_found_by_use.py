@@ -136,15 +136,17 @@ def test_a_slide_is_called_a_slide_wherever_it_is_met(tmp_path, cli, name):
     path.write_bytes(pictures.tiff(NOISE, photometric="rgb"))
     told = "a whole slide; `bchisto slides cut` cuts fields out of it"
     refused(path, told)
-    code, out, _ = cli("data", "check", "--images", root, "--no-copies")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", root, "--no-copies")
     assert code == 1
     assert f"benign/{name}: {told}" in out
     assert f"{name}: not a TIFF" not in out
     (tmp_path / "m.csv").write_text(f"path,label\n{path},a\n{root}/benign/benign00.png,b\n")
-    code, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies")
+    code, out, _ = cli(
+        "data", "check", "--no-timing", "--images", tmp_path / "m.csv", "--no-copies"
+    )
     assert code == 1
     assert told in out
-    code, _, err = cli("data", "check", "--images", path)
+    code, _, err = cli("data", "check", "--no-timing", "--images", path)
     assert code == 2
     assert told in err
     (tmp_path / "only").mkdir()
@@ -175,7 +177,7 @@ def test_values_of_12_bits_in_16_are_a_finding_with_the_cure(
         "its values use 12 of 16 bits, so that it is read as nearly black; "
         "multiply them by 16, or save it as 8-bit RGB"
     )
-    code, out, _ = cli("data", "check", "--images", root, "--no-copies")
+    code, out, _ = cli("data", "check", "--no-timing", "--images", root, "--no-copies")
     assert code == 1
     assert f"benign/benign00.{suffix}, benign/benign01.{suffix}: {said}" in out
     code, _, err = cli("featurize", "--images", root, "--out", tmp_path / "run", *tiny_options)
@@ -207,6 +209,6 @@ def test_files_of_breakhis_in_folders_of_ones_own(tmp_path, completed):
     dataset = read_dataset(root)
     assert (dataset.name, dataset.class_counts()) == ("folder", {"benign": 4, "malignant": 4})
     assert [finding.level for finding in dataset.findings] == ["note"]
-    out, _ = completed("data", "check", "--images", root, "--no-copies")
+    out, _ = completed("data", "check", "--no-timing", "--images", root, "--no-copies")
     assert "8 of 8 names are those of breakhis: classes from the folders, 8 patients from" in out
     assert "--dataset" not in out

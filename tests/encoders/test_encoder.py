@@ -150,7 +150,7 @@ def test_names():
     assert not [name for name in names if "nasnet" in name]  # Keras builds it for one size
     with pytest.raises(
         InputError,
-        match=r"`encoders` resnet51: no such encoder; did you mean resnet50\? `bchisto encoder list`",
+        match=r"`encoders` resnet51: no such encoder; did you mean resnet50\? `bchisto encoder`",
     ):
         get_spec("resnet51")
     with pytest.raises(InputError, match=r"no layer mixed88; close names are mixed8"):

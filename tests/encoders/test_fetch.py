@@ -1,4 +1,4 @@
-"""`bchisto encoder fetch` against a hub on this machine that speaks the real one's protocol."""
+"""`bchisto encoder --fetch` against a hub on this machine that speaks the real one's protocol."""
 
 import hashlib
 import http.server
@@ -143,7 +143,7 @@ def fetch(hub, tmp_path, start):
     }
 
     def run(*options, name=NAME, **more):
-        process = start("encoder", "fetch", name, *options, env={**environment, **more})
+        process = start("encoder", name, "--fetch", *options, env={**environment, **more})
         out, err = process.communicate(timeout=120)
         assert "Traceback" not in err
         return process.returncode, out, err
@@ -169,7 +169,7 @@ def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_pat
     assert [weights_of(given, NAME) for given in options] == [str(folder), "random", "other"]
     hub.shutdown()
     code, _, err = fetch(HF_ENDPOINT="http://127.0.0.1:9")
-    assert (code, err) == (0, f"{NAME} is in {folder}\nnext: bchisto encoder check {NAME}\n")
+    assert (code, err) == (0, f"{NAME} is in {folder}\nnext: bchisto encoder {NAME} --check\n")
 
 
 def test_nobody_agrees(hub, fetch, tmp_path, monkeypatch):

@@ -86,6 +86,8 @@ def test_layers_by_hand():
         ([layers.AveragePooling2D(4), layers.UpSampling2D(2)], 16, Axis(1.0, 2.0, 8)),
     ]:
         assert Geometry.of(network(stack)).axes(size=size, axis=0) == [expected]
+    asked = Geometry.of(network([layers.AveragePooling2D(4), layers.UpSampling2D(2)]))
+    assert asked.plain is None  # Keras has to be asked, so that it cannot be kept as JSON
     padded = network([layers.ZeroPadding2D(((1, 0), (0, 1))), layers.Conv2D(2, 3, strides=2)])
     assert Geometry.of(padded).axes(size=10, axis=1) == [Axis(1.5, 2.0, 5)]
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.core import as_banner
 from bchisto.evaluate import TwoClassView, compare_pairs, conclude, measure, rankings, with_choices
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.predictions import take_rows
@@ -118,7 +119,10 @@ def test_what_was_doubted_is_a_caution_of_a_short_name(doubts, names):
 
 
 def test_a_caution_of_some_results_is_called_by_its_subject():
-    texts = ["a-svm, a-lda: 255 images name no patient: each is a unit", "a: Fold 1 trained on 3 %"]
+    texts = [
+        as_banner("255 images name no patient: each is a unit").of("a-svm, a-lda"),
+        as_banner("Fold 1 trained on 3 %").of("a"),
+    ]
     assert headings(texts) == ["255 images name no patient", "Fold 1 trained on 3 %"]
 
 

@@ -13,7 +13,7 @@ from bchisto.evaluate import (
     unsure_rule,
 )
 from bchisto.evaluate.calibration import fold_temperatures, recalibration
-from bchisto.evaluate.influence import freedom
+from bchisto.evaluate.intervals import freedom
 from scipy.special import expit, logit, softmax
 from scipy.stats import binomtest
 from written_tables import predictions

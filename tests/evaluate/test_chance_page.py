@@ -62,7 +62,9 @@ def test_a_report_of_several_names_it_once(right, named, tmp_path, completed):
 
 def test_what_the_page_quotes_is_printed(tissue, tmp_path, cli, completed):
     page = PAGE.read_text(encoding="utf-8")
-    _, out, _ = cli("data", "check", "--images", tissue, "--html", tmp_path / "check.html")
+    _, out, _ = cli(
+        "data", "check", "--no-timing", "--images", tissue, "--html", tmp_path / "check.html"
+    )
     parts = re.findall(r"^\| `([A-Z -]+)` \|", page, re.MULTILINE)
     assert len(parts) == 6
     assert [part for part in parts if f"\n{part}" not in f"\n{out}"] == []

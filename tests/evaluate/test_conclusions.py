@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.core import Banner, Kind
 from bchisto.evaluate import (
     Panel,
     advice_of,
@@ -123,7 +124,7 @@ def test_the_order_is_by_a_figure_that_has_an_interval_in_every_table():
 def test_what_may_help():
     bad = panel_of(0.2, 0.1)
     assert advice_of(bad).kind == "images"
-    random = panel_of(0.2, 0.1, run={"banners": ["RANDOM WEIGHTS: tiny ran untrained"]})
+    random = panel_of(0.2, 0.1, run={"banners": [Banner(Kind.RANDOM_WEIGHTS, "x").json()]})
     assert advice_of(random).kind == "weights"
 
 

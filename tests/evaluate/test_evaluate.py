@@ -8,6 +8,7 @@ from bchisto.core import InputError
 from bchisto.evaluate import (
     Panel,
     Sample,
+    TableChoice,
     TwoClassView,
     as_json,
     evaluate,
@@ -185,7 +186,7 @@ def test_the_report_is_one_escaped_self_contained_file(report):
     assert text.count('alt="') == text.count("<img ")
 
 
-def recorded(folder, rng, *, positive, rule="max"):
+def recorded(folder, rng, *, positive=("Invasive",), rule="max", images="x"):
     """A finished folder of a run that recorded its two-class view."""
     folder.mkdir(parents=True)
     classes = ["Normal", "Benign", "InSitu", "Invasive"]
@@ -197,7 +198,7 @@ def recorded(folder, rng, *, positive, rule="max"):
     run = {
         "classes": classes,
         "protocol": "p",
-        "images_sha256": "x",
+        "images_sha256": images,
         "banners": [],
         "command": "finetune",
         "two_class": {"positive": positive, "rule": rule, "thresholds": [0.5]},
@@ -210,12 +211,15 @@ def recorded(folder, rng, *, positive, rule="max"):
 
 def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monkeypatch):
     folder = tmp_path / "run" / "finetune"
-    a, b = (recorded(folder / name, rng, positive=["Invasive"]) for name in "ab")
+    a, b = (recorded(folder / name, rng) for name in "ab")
+    recorded(folder / "elsewhere", rng, images="y")
     result = write_evaluation(evaluate([a, b], out=tmp_path / "out", bootstrap=0))
     first, second = (one["two_class"]["thresholds"][0] for one in result["tables"].values())
     shown = {}
     monkeypatch.setattr(run_report, "write_report", lambda *_, **given: shown.update(given))
-    run_report.write_run_report(tmp_path / "run", images="x", made={}, failed=[])
+    run_report.write_run_report(tmp_path / "run", images="x", made={})
+    text = "finetune/elsewhere is not shown: it is about other images"
+    assert shown["banners"] == [text]
     for pairs in (result["comparisons"], shown["pairs"]):
         for name in ("sensitivity", "specificity"):
             found = pairs[0]["differences"][name]["value"]
@@ -225,3 +229,25 @@ def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monke
         "comparisons"
     ]
     assert list(pair["differences"]) == ["accuracy", "balanced_accuracy", "auc"]
+
+
+def test_what_a_run_wrote_beside_its_table_is_not_replaced(rng, tmp_path, monkeypatch):
+    folder = recorded(tmp_path / "run" / "boost" / "a", rng).parent
+    before = (folder / "metrics.json").read_bytes()
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match="would overwrite"):
+        evaluate("predictions.csv", out=".", bootstrap=0)
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_an_order_of_classes_that_is_given_comes_before_that_of_the_run(rng, tmp_path):
+    table = recorded(tmp_path / "run" / "boost" / "a", rng)
+    classes = ("Invasive", "Benign", "Normal", "InSitu")
+    for given, order in ((classes, classes), ((), ("Normal", "Benign", "InSitu", "Invasive"))):
+        choice = TableChoice(classes=given)
+        (metrics,) = (
+            evaluate(table, out=tmp_path / "e", bootstrap=0, tables=choice)
+            .result["tables"]
+            .values()
+        )
+        assert metrics["classes"] == [*order]

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.core import InputError
+from bchisto.core import Banner, InputError
 from bchisto.evaluate import (
     Aggregation,
     Figure,
@@ -184,7 +184,7 @@ def test_images_that_trained_are_named(tmp_path, completed):
     result = evaluate(
         [write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0
     ).result
-    assert not any("SEEN IN TRAINING" in note for note in result["notes"])
+    assert not any("SEEN IN TRAINING" in note for note in map(Banner.read, result["notes"]))
 
 
 def patches(path, images=20, extra=""):
@@ -213,13 +213,13 @@ def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
     result = evaluate([outside], out=tmp_path / "e", against=[run], bootstrap=0).result
     (row,) = result["external"]
     assert row["figures"]["accuracy"]["drop"]["value"] == pytest.approx(0.1)
-    assert not any("not compared" in note for note in result["notes"])
+    assert not any("not compared" in note for note in map(Banner.read, result["notes"]))
     result = evaluate(
         [patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0
     ).result
     assert result["external"] == []
     said = "p is not compared with run: rows of one are patches, of the other whole images; choose a level that both"
-    assert any(said in note for note in result["notes"])
+    assert any(said in note for note in map(Banner.read, result["notes"]))
     both = evaluate(
         [tmp_path / "p.csv"],
         out=tmp_path / "g",
@@ -236,14 +236,14 @@ def test_images_that_both_tables_hold_are_named(tmp_path):
     (row,) = result["external"]
     assert row["shared"] == {"image": 20, "patient": 10}
     said = "20 images and 10 patients named alike in both"
-    assert any(said in note for note in result["notes"])
+    assert any(said in note for note in map(Banner.read, result["notes"]))
     outside = patches(tmp_path / "out.csv", extra="x")
     result = evaluate([outside], out=tmp_path / "f", against=[inside], bootstrap=0).result
     assert result["external"][0]["shared"] == {}
     same = (
         ": NOTHING LEARNT: the models give all images the same probabilities"  # as these tables do
     )
-    assert result["notes"] == [f"in{same}", f"out{same}"]
+    assert list(map(Banner.read, result["notes"])) == [f"in{same}", f"out{same}"]
 
 
 def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):

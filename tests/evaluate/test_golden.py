@@ -34,7 +34,7 @@ def same(new, old, path=""):
 
 def test_metrics(tmp_path, monkeypatch):
     """Without the metrics of other packages that may be installed."""
-    monkeypatch.setattr("bchisto.evaluate.known_metrics._plug_ins", lambda path: ())
+    monkeypatch.setattr("bchisto.evaluate.metrics._plug_ins", lambda path: ())
     evaluate(
         [GOLDEN / f"{name}.csv" for name in ("folds", "called", "lacking")],
         out=tmp_path,

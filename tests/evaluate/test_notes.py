@@ -18,7 +18,7 @@ def written(path, rows, columns="image_id,label,predicted,fold,group,patch"):
 
 def notes(tmp_path, rows, **choices):
     path = written(tmp_path / "t.csv", rows)
-    return evaluate([path], out=tmp_path / "out", bootstrap=0, **choices).result["notes"]
+    return evaluate([path], out=tmp_path / "out", bootstrap=0, **choices).notes
 
 
 def images(patient):
@@ -46,7 +46,7 @@ def test_folds_that_split_patients_are_named(tmp_path, patches):
         for patch in patches
     ]
     (note,) = notes(tmp_path, rows)
-    assert "t: image-level folds on grouped data, with 3 patients " + LEAK in note
+    assert "t: IMAGE-LEVEL FOLDS: 3 patients " + LEAK in note
     (table,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"].values()
     text = "With 3 patients in both training and test sets, this does not show what to expect of a new patient"
     assert text in " ".join(map(str.strip, headline("t", table)))
@@ -62,10 +62,10 @@ def test_measure_logs_what_evaluate_notes(tmp_path, caplog):
     path = written(tmp_path / "t.csv", rows)
     (table,) = read_predictions(path)
     assert table.cautions == [
-        f"image-level folds on grouped data, with 3 patients {LEAK}; these results are too high for new patients"
+        f"IMAGE-LEVEL FOLDS: 3 patients {LEAK}; these results are too high for new patients"
     ]
     evaluation = evaluate([path], out=tmp_path / "out", bootstrap=0)
-    assert evaluation.result["notes"] == [f"t: {table.cautions[0]}"]
+    assert evaluation.notes == [f"t: {table.cautions[0]}"]
     assert ", but not of new patients; " in evaluation.summary()[0]
     assert caplog.messages == []
     measure(table)
@@ -88,7 +88,7 @@ def test_measure_logs_what_evaluate_notes(tmp_path, caplog):
     some.to_pandas().to_csv(tmp_path / "some.csv", index=False)
     partly = evaluate(tmp_path / "some.csv", out=tmp_path / "c")
     assert ", with 2 images of no known patient; " in partly.summary()[0]
-    assert partly.result["notes"] == []  # reports tell it in words of their own
+    assert partly.notes == []  # reports tell it in words of their own
     assert "no known patient" not in evaluation.summary()[0]
 
 

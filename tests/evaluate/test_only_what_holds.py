@@ -25,9 +25,7 @@ from bchisto.evaluate.conclusions import BOOTSTRAPS
 from bchisto.evaluate.panel import Panel, PaperTable
 from bchisto.evaluate.report import headline, write_evaluation
 from bchisto.evaluate.report.answer import side_by_side
-from bchisto.evaluate.report.methods import REFERENCES, methods_text
-from bchisto.evaluate.report.page import Block, Section, page_text, renew_answer
-from bchisto.evaluate.report.sections import first_block, glance_section
+from bchisto.evaluate.report.methods import methods_text
 from sklearn.metrics import brier_score_loss
 from written_tables import predictions, report_of, right_at, saved
 
@@ -225,7 +223,7 @@ def methods_of(*tables, pairs=()):
 def test_a_corrected_figure_is_explained_and_another_is_not(tmp_path):
     panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
     chosen = next(panel for panel in panels if conclude(panel.metrics).chosen)
-    page, text = report_of(tmp_path, panels)
+    _, text = report_of(tmp_path, panels)
     for part in (
         "The figures of the highest of 3 results are corrected for the choice by BBC-CV (Tsamardinos I, ",
         f"in each of {BOOTSTRAPS:,} bootstraps, patients are drawn with replacement, the result with the highest "
@@ -239,28 +237,8 @@ def test_a_corrected_figure_is_explained_and_another_is_not(tmp_path):
         assert corrected.value <= figure.value
         moved = figure.value - corrected.value
         assert corrected.low == pytest.approx(max(0, figure.low - moved))
-    assert page.count("<!-- choice -->") == page.count("<!-- end of choice -->") == 1
-    page, text = report_of(tmp_path, panels[:1] if chosen is not panels[0] else panels[1:2])
+    _, text = report_of(tmp_path, panels[:1] if chosen is not panels[0] else panels[1:2])
     assert "BBC-CV (" not in text
-    assert "<!-- choice -->" in page
-
-
-def test_the_choice_is_written_anew_into_the_methods_of(tmp_path):
-    alone = panels_of(right_at(0.6), chosen=False)
-    page, _ = report_of(tmp_path, alone)
-    assert "BBC-CV" not in page
-    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
-    chosen = [panel for panel in panels if conclude(panel.metrics).chosen]
-    values = {"tables": [panel.metrics for panel in chosen], "references": REFERENCES}
-    changed = [
-        glance_section(chosen, []),
-        Section("", [Block(template="choice.html", values=values)]),
-    ]
-    renew_answer(tmp_path / "r.html", page_text([first_block(chosen)], changed))
-    assert (
-        "are corrected for the choice by BBC-CV (Tsamardinos I, "
-        in (tmp_path / "r.html").read_text()
-    )
 
 
 def test_whom_intervals_are_about():
@@ -433,7 +411,7 @@ def test_probabilities_that_are_not_read_are_named(columns, said, tmp_path):
         f"Made on {datetime.now(UTC):%Y-%m-%d} by bchisto {__version__} from t.csv (SHA-256 {digest})."
         in foot
     )
-    notes = " ".join(evaluation.result["notes"])
+    notes = " ".join(evaluation.notes)
     page = page_of(tmp_path / "e")
     if said is None:
         assert "not read" not in notes + page

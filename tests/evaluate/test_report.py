@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto import __version__
-from bchisto.core import Message, Names
+from bchisto.core import Banner, Kind, Message, Names, as_banner
 from bchisto.data import FoldPlan
 from bchisto.data.folds.plans import split_copies, split_groups
 from bchisto.evaluate import (
@@ -27,6 +27,8 @@ from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks
 from page_probe import PAPER, probe, probe_page
 from written_tables import predictions, rows_of, saved
+
+SYNTHETIC = Banner(Kind.SYNTHETIC, "x")
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -91,7 +93,7 @@ def page(tmp_path_factory):
         title="A <report>",
         panels=panels,
         banners=[
-            "SYNTHETIC IMAGES: beware",
+            Banner(Kind.SYNTHETIC, "beware"),
             Message(
                 "2 slides both train and test in a fold{}, so these numbers are too high",
                 Names(" (John Roe 1)"),
@@ -234,7 +236,7 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
         tmp_path / "r.html",
         title="x",
         panels=[Panel(table, metrics)],
-        banners=["a note", "LEAKING folds"],
+        banners=["a note", SYNTHETIC],
     )
     page = (tmp_path / "r.html").read_text()
     screen = page[: page.index("<nav")]
@@ -261,14 +263,14 @@ def test_the_first_screen_holds_the_numbers(sizes, first, tmp_path):
     assert f"{100 * metrics['balanced_accuracy'].value:.1f} %" in text
     # each class has fewer than five patients, on whom no verdict rests
     few = f"Only {(units + 1) // 2} patients of the class "
-    assert f"3 cautions: LEAKING; a note; {few}" in screen
-    assert f"</summary><ul><li>LEAKING folds</li><li>a note</li><li>{few}" in screen
+    assert f"3 cautions: SYNTHETIC IMAGES; a note; {few}" in screen
+    assert f"</summary><ul><li>SYNTHETIC IMAGES: x</li><li>a note</li><li>{few}" in screen
     assert screen.index(sentence[first]) < screen.index("<details")
     assert "On average over new patients like these, expect about " in text
     for count in np.ravel(metrics["confusion"]):
         assert f"<td>{count}</td>" in screen
     assert page.count(sentence[first]) == 1
-    lines = headline("t", metrics, banners=["LEAKING folds"])
+    lines = headline("t", metrics, banners=[SYNTHETIC])
     assert lines[0] == f"t: {sentence[first]}"
     # more only for the caution
     assert len(lines) <= 11 + sum(len(wrapped(text)) for text in warnings_of(metrics))
@@ -298,7 +300,7 @@ def test_several_are_told_at_a_glance():
             Panel(
                 table,
                 measure(table, bootstrap=0),
-                run={"banners": ["SYNTHETIC", "odd"][: len(name) - 2]},
+                run={"banners": [SYNTHETIC.json(), as_banner("odd").json()][: len(name) - 2]},
             )
         )
     _, *rows = side_by_side(rankings(panels), brief=True)
@@ -314,9 +316,13 @@ def test_several_are_told_at_a_glance():
     ]
     told = warnings(
         panels,
-        ["5-ü%s: leaks", "5-b\t{}: leaks", "5-c: leaks", "9-a: leaks", "9-a: LEAKING", "all: y"],
+        [
+            *(as_banner("leaks").of(name) for name in ("5-ü%s", "5-b\t{}", "5-c", "9-a")),
+            Banner(Kind.QUICK, "z", about="9-a"),
+            "all: y",
+        ],
     )
-    assert told[:5] == ["SYNTHETIC", "9-a: LEAKING", "5-ü%s, 5-b\t{}: odd", "leaks", "all: y"]
+    assert told[:5] == [SYNTHETIC, "9-a: QUICK: z", "5-ü%s, 5-b\t{}: odd", "leaks", "all: y"]
 
 
 def test_what_learnt_nothing_is_last_and_not_the_best():

@@ -37,8 +37,8 @@ def write(folder, cells, *, mark=",", encoding="utf-8", **names):
 def figures(caplog, folder, path):
     """Return what is evaluated, and what is said."""
     with caplog.at_level("INFO", "bchisto"):
-        found = evaluate(path, out=folder / "out", bootstrap=50).result
-    return found, " ".join([caplog.text, *found["notes"]])
+        evaluation = evaluate(path, out=folder / "out", bootstrap=50)
+    return evaluation.result, " ".join([caplog.text, *evaluation.notes])
 
 
 @pytest.fixture(scope="module")

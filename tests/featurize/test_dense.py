@@ -1,6 +1,7 @@
 """Dense mode and OpenVINO: windows by hand, engines against each other, and what is never mixed."""
 
 import builtins
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,18 @@ from bchisto.core import DependencyError, ImageError, InputError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
-from bchisto.featurize import FeaturizeSettings, best_engine, describe_images, featurize, open_store
+from bchisto.encoders.engines import OpenvinoFunction
+from bchisto.featurize import (
+    FeaturizeSettings,
+    View,
+    best_engine,
+    describe_images,
+    featurize,
+    open_store,
+)
 from bchisto.featurize.crops import draw_augmentation
 from bchisto.featurize.pooling import norm_pool
+from bchisto.featurize.stream import _encode_frames
 from packs import train_small
 
 DENSE = FeaturizeSettings(
@@ -287,3 +297,31 @@ def test_a_run_goes_on_with_the_engine_that_it_began_with(openvino, tissue, tmp_
     assert cli(*words, "--overwrite")[0] == 0
     with open_store(tmp_path / "features" / "mobilenetv2-1.0-64.h5") as store:
         assert store.header["engine"] == "openvino"
+
+
+def test_each_encoder_encodes_the_frames_of_its_own_views():
+    view = View(1.0, 64)
+    boxes = np.array([[0, 0, 64, 64], [8, 8, 72, 72]])
+    item = SimpleNamespace(windows={view: boxes}, frames={view.level: np.zeros((80, 80, 3))})
+
+    def encoder(number):
+        return SimpleNamespace(
+            encode_windows=lambda frame, windows: np.full((len(windows), number), number)
+        )
+
+    found = _encode_frames({"one": (encoder(1), view), "two": (encoder(2), view)}, item)
+    assert {name: rows.tolist() for name, rows in found.items()} == {
+        "one": [[1]] * 2,
+        "two": [[2, 2]] * 2,
+    }
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_network(openvino):
+    for error, raised in ((MemoryError(), MemoryError), (RuntimeError("no Foo"), DependencyError)):
+
+        def convert(error=error):
+            raise error
+
+        function = OpenvinoFunction(None, {}, convert)
+        with pytest.raises(raised):
+            function(np.zeros((1, 3), np.float32))

@@ -91,7 +91,7 @@ def test_what_is_given_wins_and_another_scale_warns(completed, bach, pathology, 
 
 
 def test_a_check_shows_the_scale(cli, bach, pathology, tissue):
-    line = ("data", "check", "--no-copies", "--encoder", pathology)
+    line = ("data", "check", "--no-timing", "--no-copies", "--encoder", pathology)
     _, out, _ = cli(*line, "--images", bach)
     assert "onnx-patho  0.5um:64  0.5   0.5" in out
     assert "onnx-patho was trained at" not in out

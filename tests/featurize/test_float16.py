@@ -4,6 +4,8 @@ No GPU is at hand: `seen_gpus` lets stage 1 see one, and Keras computes in float
 """
 
 import dataclasses
+import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord
 from bchisto.encoders import Encoder
 from bchisto.featurize import FeaturizeSettings, describe_images, open_store
+from bchisto.featurize.plan import _recorded_scale
 from bchisto.predict.model_file import load_model
 from conftest import seen_gpus
 
@@ -169,3 +172,11 @@ def test_predictions_take_the_recorded_precision_and_factor(
     assert started == 0
     text = "was trained on features in float16, which are computed in float32 here: probabilities differ a little"
     assert text in err
+
+
+def test_the_recorded_factor_is_taken_for_the_same_weights(tmp_path):
+    settings = {"weights_sha256": "a", "float16_scale": 2.0}
+    (tmp_path / "settings.json").write_text(json.dumps({"settings": settings}))
+    for weights, factor in (("a", 2.0), ("b", None)):
+        encoder = SimpleNamespace(weights_sha256=weights)
+        assert _recorded_scale(tmp_path / "none.h5", tmp_path, encoder) == factor

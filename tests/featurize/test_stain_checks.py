@@ -121,7 +121,7 @@ def test_predict_names_them(trained, hard, completed, tmp_path):
 
 def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     options = ("--images", hard, "--view", "1.0:64", "--no-copies")
-    code, out, _ = cli("data", "check", *options, "--html", tmp_path / "check.html")
+    code, out, _ = cli("data", "check", "--no-timing", *options, "--html", tmp_path / "check.html")
     assert (code, "malignant/blank.png: white, black or of another" in " ".join(out.split())) == (
         1,
         True,
@@ -131,10 +131,10 @@ def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     page = (tmp_path / "check.html").read_text()
     assert "Stains in doubt" in page
     assert re.search(r"Image \d+, benign: \d+ % of the stained tissue turned white", page)
-    code, out, _ = cli("data", "check", *options, "--json")
+    code, out, _ = cli("data", "check", "--no-timing", *options, "--json")
     stains = json.loads(out)["stains"]
     assert (stains["checked"], list(stains["doubtful"])) == (14, ["benign/pale.png"])
-    code, out, _ = cli("data", "check", *options, "--stain", "none", "--json")
+    code, out, _ = cli("data", "check", "--no-timing", *options, "--stain", "none", "--json")
     assert json.loads(out)["stains"] is None
 
 

@@ -109,13 +109,15 @@ def test_weights_of_a_caffemodel_are_those_of_the_same_arrays(tmp_path, rng):
         arrays[f"{theirs}.bias"] = rng.normal(size=out).astype(np.float32)
     (tmp_path / "w.caffemodel").write_bytes(caffemodel(arrays, "sides"))
     np.savez(tmp_path / "w.npz", **arrays)
-    models = []
     for name in ("w.caffemodel", "w.npz"):
         settings = FinetuneSettings("googlenet", size=32, weights=str(tmp_path / name))
         assert resolved(settings)["convention"] == "caffe"
-        models.append(network_arrays(build_model(settings, classes=2, fold=0)))
-    for name, array in models[0].items():
-        np.testing.assert_array_equal(array, models[1][name])
-    np.testing.assert_array_equal(
-        models[0]["conv1/kernel"], arrays["conv1/7x7_s2.weight"].transpose(2, 3, 1, 0)
-    )
+    for name, array in read_caffe(tmp_path / "w.caffemodel").items():
+        np.testing.assert_array_equal(array, arrays[name])
+    read = FinetuneSettings("googlenet", size=32, weights=str(tmp_path / "w.caffemodel"))
+    found = network_arrays(build_model(read, classes=2, fold=0))
+    for layer, theirs in spec.caffe.names.items():
+        weight = arrays[f"{theirs}.weight"]
+        if weight.ndim == 4:
+            np.testing.assert_array_equal(found[f"{layer}/kernel"], weight.transpose(2, 3, 1, 0))
+            np.testing.assert_array_equal(found[f"{layer}/bias"], arrays[f"{theirs}.bias"])

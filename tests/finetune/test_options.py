@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.core import banners_of
 from bchisto.core.jobs import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
@@ -124,14 +125,16 @@ def test_train_on_all_with_a_fixed_test_list(tissue, tmp_path, completed):
     parts = {row["image_id"]: row["part"] for row in rows_of(folder / "folds.csv")}
     assert sorted(image for image, part in parts.items() if part == "test") == tested
     assert list(parts.values()).count("train") == 10
-    completed(*options, "--test-list", listed, "--name", "last", "--no-validation")
+    file = tmp_path / "options.yaml"
+    file.write_text("name: last\nvalidation: false\n")
+    completed(*options, "--test-list", listed, "--config", file)
     rows = rows_of(run / "finetune" / "none-speck-last" / "logs" / "fold1.csv")
     assert len(rows) == 2
     assert {row["val_loss"] for row in rows} == {""}
     metrics = json.loads((run / "finetune" / "none-speck-last" / "metrics.json").read_text())
     assert any(
         banner.startswith("NO VALIDATION: trained for all 2 epochs")
-        for banner in metrics["run"]["banners"]
+        for banner in banners_of(metrics["run"])
     )
 
 
@@ -166,7 +169,7 @@ def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
     ]
     metrics = json.loads((tmp_path / "run" / "finetune" / "4-speck" / "metrics.json").read_text())
     assert metrics["tables"]["speck"]["n"] == 11
-    assert "1 image could not be used and is in no fold" in metrics["run"]["banners"]
+    assert "1 image could not be used and is in no fold" in banners_of(metrics["run"])
     again, _, _ = cli(*options, "--skip-errors")
     assert again == 1  # said again, though nothing was decoded
 
@@ -214,7 +217,8 @@ def test_a_patient_in_two_parts(tissue, tmp_path, refused, completed, parts, mes
         "--folds",
         folds,
     )
-    assert message in refused(*options, "--group-by", "group")
+    (tmp_path / "options.yaml").write_text("group_by: group\n")
+    assert message in refused(*options, "--config", tmp_path / "options.yaml")
     out, _ = completed(*options)  # published lists have such patients too: trained, and said
     # without names, since this goes into the bundle
     assert message.partition(" (")[0] in " ".join(out.split())
@@ -235,7 +239,22 @@ def test_too_few_to_validate(tmp_path, tissue, refused, completed):
         folds,
     )
     assert "fold 1: no images (patients) can be set aside to validate" in refused(*options)
-    completed(*options, "--no-validation")
+    (tmp_path / "options.yaml").write_text("validation: false\n")
+    completed(*options, "--config", tmp_path / "options.yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rate_multipliers: first", "write it as NAME=FACTOR"),
+        ("dropout: 1.5", "dropout 1.5: give a fraction below 1"),
+        ("name: a/b", "name a/b: becomes part of a folder's name"),
+    ],
+)
+def test_what_is_refused_in_a_file(tissue, tmp_path, refused, line, message):
+    (tmp_path / "options.yaml").write_text(f"{line}\n")
+    words = ("--images", tissue, "--out", tmp_path / "run", *OPTIONS)
+    assert message in refused("finetune", *words, "--config", tmp_path / "options.yaml")
 
 
 @pytest.mark.parametrize(
@@ -243,11 +262,8 @@ def test_too_few_to_validate(tmp_path, tissue, refused, completed):
     [
         (("--network", "lenet"), "--network lenet: "),
         (("--stain", "sepia"), "--stain sepia: choose one of"),
-        (("--rate-multiplier", "first"), "write it as NAME=FACTOR"),
         (("--epochs", 0), "--epochs 0: give at least 1"),
-        (("--dropout", 1.5), "--dropout 1.5: give a fraction below 1"),
         (("--size", 8), "--size 8: give at least 32 pixels"),
-        (("--name", "a/b"), "--name a/b: becomes part of a folder's name"),
         (
             ("--folds", 3, "--test-list", "x.csv"),
             "--test-list x.csv: goes with --folds none, not 3",

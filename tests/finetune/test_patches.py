@@ -1,30 +1,20 @@
 """Patches: their places, their tables, and the three levels of metrics."""
 
 import json
-import re
 import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
-from bchisto.core import InputError
+from bchisto.core import Banner, InputError, Kind
 from bchisto.core.jobs import Work
-from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
-from bchisto.evaluate.report import write_run_report
+from bchisto.evaluate import Aggregation, aggregate, choice_in_run, evaluate, read_predictions
+from bchisto.evaluate.report import known_of, write_run_report
 from bchisto.finetune import FinetuneSettings, ImageBank, finetune, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.patches import EpochSamples
 from written_tables import rows_of
-
-ANSWER = "<!-- (?:end of )?answer -->"
-OF_CHOICE = re.compile(r"<!-- (drawing|choice) -->.*?<!-- end of \1 -->", re.DOTALL)
-"""The drawing and the sentence of Methods that follow the choice, as the answer does."""
-
-
-def around_answer(report):
-    return re.split(ANSWER, OF_CHOICE.sub("", report.read_text(encoding="utf-8")))
-
 
 OPTIONS = (
     "--network",
@@ -167,22 +157,11 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
 
 @pytest.mark.slow
 def test_an_epoch_holds_every_copy(tissue, tmp_path, completed):
-    completed(  # 6 images would not fill a batch of 30, their 36 copies do
-        "finetune",
-        "--images",
-        tissue,
-        "--out",
-        tmp_path,
-        *OPTIONS,
-        "--augmentation",
-        "rotations-crops",
-        "--rotations",
-        2,
-        "--crops",
-        3,
-        "--batch-size",
-        30,
-    )
+    (tmp_path / "options.yaml").write_text("rotations: 2\ncrops: 3\n")
+    # 6 images would not fill a batch of 30, their 36 copies do
+    words = ("--augmentation", "rotations-crops", "--batch-size", 30)
+    file = ("--config", tmp_path / "options.yaml")
+    completed("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, *words, *file)
 
 
 @pytest.fixture(scope="module")
@@ -229,10 +208,11 @@ def test_what_must_be_known_of_a_run_is_known_of_its_patches(cut, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(cut, run)
     metrics = json.loads((run / "metrics.json").read_text())
-    metrics["run"]["banners"] = ["QUICK: a few"]
+    quick = Banner(Kind.QUICK, "a few").json()
+    metrics["run"]["banners"] = [quick]
     (run / "metrics.json").write_text(json.dumps(metrics))
     result = evaluate([run / "predictions-by-patch.csv"], out=tmp_path / "e", bootstrap=0).result
-    assert result["notes"] == ["QUICK: a few"]
+    assert result["notes"] == [quick]
 
 
 def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_path, refused):
@@ -250,28 +230,18 @@ def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_pat
     assert not list((tmp_path / "run" / "finetune").glob("images-*.bin"))
 
 
-def test_reports_of_patches_say_of_how_many_networks_one_was_chosen(cut, tmp_path):
-    """The answer on all its tables is written anew when another network is trained, and is else the same."""
+def test_of_patches_the_table_of_images_is_chosen(cut, tmp_path):
+    """Beside a second network; its report shows tables of patches, too."""
     run = tmp_path / "run"
     shutil.copytree(cut.parent.parent, run)
     first = run / "finetune" / cut.name
-    before = around_answer(first / "report.html")
     shutil.copytree(first, run / "finetune" / "other")
-    run_facts = json.loads((first / "metrics.json").read_text())["run"]
-    failed = []
-    write_run_report(run, images=run_facts["images_sha256"], made={}, failed=failed)
-    assert failed == []
-    after = around_answer(first / "report.html")
-    assert [after[0], after[2]] == [before[0], before[2]]
-    names = [
-        re.findall(r'<tr[^>]*><th scope="row">(.*?)</th>', answer)
-        for answer in (before[1], after[1])
-    ]
-    assert len(names[0]) > 3
-    # beside another network one is chosen
-    assert [name for name in names[1] if not name.startswith("corrected for")] == names[0]
-    tables = json.loads((first / "metrics.json").read_text())["tables"]
-    assert tables["speck"]["choice"]["count"] == 2
-    assert [name for name, table in tables.items() if "choice" in table] == ["speck"]
-    card = (first / "model-card.md").read_text(encoding="utf-8")
-    assert "2 results on the same images and folds" in card
+    content = json.loads((first / "metrics.json").read_text())
+    write_run_report(run, images=content["run"]["images_sha256"], made={})
+    assert choice_in_run(first / "predictions.csv")["choice"]["count"] == 2
+    assert choice_in_run(first / "predictions-by-patch.csv") == {}
+    assert "2 results on the same images and folds" in " ".join(
+        known_of(first / "model.bchisto")["lines"]
+    )
+    assert "report of the run</a>" in (first / "report.html").read_text()
+    assert not [name for table in content["tables"].values() for name in table if "cho" in name]

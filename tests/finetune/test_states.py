@@ -7,8 +7,6 @@ from bchisto.finetune import fit as state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 
-pytestmark = pytest.mark.slow
-
 EPOCHS = 6
 SPECK = FinetuneSettings(
     "speck",
@@ -98,6 +96,7 @@ def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(
     assert len(names) == EPOCHS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saves", [1, 2, 3, 4, 5])
 def test_gone_on_from_any_state(source, tmp_path, monkeypatch, seconds, saves):
     """Killed while the state after that of so many epochs is written."""
@@ -123,6 +122,7 @@ def test_gone_on_from_any_state(source, tmp_path, monkeypatch, seconds, saves):
     assert (tmp_path / "l.csv").read_bytes() == (tmp_path / "whole" / "l.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_an_epoch_was_made_of_is_forgotten(source, tmp_path, monkeypatch):
     """Keras on TensorFlow holds on to every data set that it has read."""
     import gc

@@ -79,7 +79,7 @@ def test_cases_of_the_ddsm(tmp_path, cli, name):
         assert re.search(words, error)
         assert len(error) < 600
         assert "\n" not in error
-    code, _, err = cli("data", "list", "--images", folder, "--dataset", "ddsm")
+    code, _, err = cli("data", "check", "--table", "-", "--images", folder, "--dataset", "ddsm")
     assert code == 2
     assert len(err.splitlines()) < 4
 

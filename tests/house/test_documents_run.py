@@ -215,7 +215,14 @@ def test_every_document_with_commands_is_run_or_named():
     # the lines of results.md take the whole of BACH: they are only parsed, and tests/journeys run the same presets
     # that of serve.md runs until it is stopped: tests/apps/serve does both;
     # tests/apps/slides writes slides and runs the commands
-    others = {"docs/reproduce.md", "docs/results.md", "docs/serve.md", "docs/slides.md"}
+    # test_printed.py runs those of the tutorial, and compares what they print
+    others = {
+        "docs/tutorial.md",
+        "docs/reproduce.md",
+        "docs/results.md",
+        "docs/serve.md",
+        "docs/slides.md",
+    }
     assert documents == {*MADE_BEFORE, *journeys, *others}
     assert not journeys & set(MADE_BEFORE)
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import bchisto
+import package_tree
 import pytest
 
 ROOT = Path(bchisto.__file__).parent
@@ -50,6 +51,7 @@ HEAVY = (
     "distributed",
     "jinja2",
     "PIL",
+    "shapely",
     "tifffile",
     "imagecodecs",
     "cv2",
@@ -69,7 +71,7 @@ def room_of(dotted):
 
 def sources():
     """Yield (room, file) of every module of a room."""
-    for file in sorted(ROOT.rglob("*.py")):
+    for file in package_tree.modules():
         dotted = ".".join(file.relative_to(ROOT).with_suffix("").parts)
         room, _ = room_of(dotted.removesuffix(".__init__"))
         if room is not None:
@@ -79,7 +81,7 @@ def sources():
 def imported_rooms(file):
     """Yield (room, dotted rest) of every relative import in a file."""
     package = file.relative_to(ROOT).parts[:-1]
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(package_tree.tree_of(file)):
         if not isinstance(node, ast.ImportFrom) or not node.level:
             continue
         parts = list(package[: len(package) - node.level + 1])
@@ -204,12 +206,12 @@ def test_every_room_is_packaged_and_tests_are_not():
 
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     listed = project["tool"]["setuptools"]["packages"]
-    outside = {"tests", "docs", "tools", ".venv", "build"}
-    found = set()
-    for path in REPOSITORY.rglob("__init__.py"):
-        parts = path.parent.relative_to(REPOSITORY).parts
-        if not outside & set(parts):
-            found.add(".".join(["bchisto", *parts]))
+    outside = {"tests", "docs", "tools", "build"}
+    found = {"bchisto"}
+    for folder in REPOSITORY.glob("[!.]*/"):
+        if folder.name not in outside:
+            for path in folder.rglob("__init__.py"):
+                found.add(".".join(["bchisto", *path.parent.relative_to(REPOSITORY).parts]))
     assert set(listed) == found
 
 

@@ -14,7 +14,13 @@ from bchisto.featurize import FeaturizeSettings
 @pytest.mark.parametrize(
     ("command", "template", "python", "shown"),
     [
-        ("finetune", "or {validation:False}", "or `validation=False`", "or --no-validation"),
+        ("data check", "or {copies:False}", "or `copies=False`", "or --no-copies"),
+        (
+            "finetune",
+            "or {validation:False}",
+            "or `validation=False`",
+            "or validation: false in a file of options",
+        ),
         (
             "finetune",
             "no {augmentations:stain}",
@@ -66,7 +72,7 @@ def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):
         raise ValueError("no `images`")
 
     monkeypatch.setattr(ImageSelection, "table", read)
-    code, _, err = cli("data", "list", "--images", tissue)
+    code, _, err = cli("data", "check", "--table", "-", "--images", tissue)
     assert code == 1
     assert err.splitlines()[:2] == ["warning: give `images`", "warning: give --images"]
     assert "unexpected ValueError: no `images`; this is a bug" in err

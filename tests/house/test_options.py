@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 
 import bchisto
+import click
 import pytest
 from bchisto.apps.explain import ExplainSettings
 from bchisto.apps.recipes import Scope
 from bchisto.boost import BoostSettings, FeatureChoice
 from bchisto.cli import cli
+from bchisto.commands.help import COMMON, is_flag
 from bchisto.core import declared_options, from_options
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, ImageSelection
@@ -20,10 +22,14 @@ from bchisto.featurize import KIND_FACTS, FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import PredictSettings
 from command_line import commands
+from package_tree import modules, name_of, tree_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = Path(bchisto.__file__).parent
 
+
+MOST_COMMANDS = 26
+MOST_OPTIONS = 295
 
 EVERY = {" ".join(words): command for words, command in commands()}
 
@@ -110,15 +116,37 @@ def test_documented_functions_are_narrow():
     assert not wide
 
 
+def imported(file):
+    """Return the names of all modules, and of what is imported from them, in their parts."""
+    names = []
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    return {part for name in names for part in name.split(".")}
+
+
 def test_boost_and_finetune_are_siblings():
     """Neither imports the other."""
     for room, other in (("boost", "finetune"), ("finetune", "boost")):
-        for file in sorted((ROOT / room).rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if not isinstance(node, ast.ImportFrom):
-                    continue
-                if node.module is None:  # from .. import finetune
-                    imported = [alias.name for alias in node.names]
-                else:
-                    imported = node.module.split(".")
-                assert other not in imported, file
+        files = [file for file in modules() if name_of(file).startswith(f"{room}/")]
+        assert len(files) > 5
+        assert [file for file in files if other in imported(file)] == []
+
+
+def test_commands_and_their_options_are_few():
+    """What is typed, hidden options too, but not those of every command; a file of options has the others."""
+    typed = {
+        name: [
+            parameter.name
+            for parameter in command.params
+            if isinstance(parameter, click.Option)
+            and is_flag(parameter)
+            and parameter.name not in COMMON
+        ]
+        for name, command in EVERY.items()
+    }
+    assert len(typed) <= MOST_COMMANDS
+    assert len(typed["finetune"]) <= 30
+    assert sum(map(len, typed.values())) <= MOST_OPTIONS

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from conftest import write_tissue
 from documented import REPOSITORY, bach, breakhis, idc, smaller, write_small
+from written_tables import rows_of
 
 SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared"))
 WEIGHTS = SHARED / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
@@ -92,6 +93,20 @@ def test_a_wrong_figure_or_order_is_seen():
     assert lacking(shown[1:], [others[1].replace("0.5", "0.6")], DIFFERS["predict"]) == shown[1:]
 
 
+def check_left_by_tutorial(here):
+    """The published divisions, whole patients, and each model of the tutorial."""
+    assert (here / "run" / "boost" / "eva-svm" / "model.bchisto").is_file()
+    assert (here / "evaluation" / "report.html").is_file()
+    folder = here / "breakhis" / "boost" / "5-grouped-lightgbm"
+    assert "keep patients or slides whole" in (folder / "report.html").read_text(encoding="utf-8")
+    folds = {}
+    for row in rows_of(folder / "folds.csv"):
+        folds.setdefault(row["group"], set()).add(row["fold"])
+    assert {len(numbers) for numbers in folds.values()} == {1}
+    report = here / "idc" / "boost" / "idc-published-lightgbm" / "report.html"
+    assert "84/29/49 published slides" in report.read_text(encoding="utf-8")
+
+
 def on_own_images(here):
     for folder in ("samples", "results"):
         shutil.copytree(REPOSITORY / "docs" / folder, here / "docs" / folder)
@@ -146,6 +161,8 @@ def test_pages_show_what_commands_print(document, cli, tmp_path, monkeypatch):
             unlike[command] = (lines, output)
     assert unlike == {}
     assert compared > 15
+    if document == "docs/tutorial.md":
+        check_left_by_tutorial(tmp_path)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import bchisto
+from package_tree import modules, name_of, tree_of
 
 ROOT = Path(bchisto.__file__).parent
 
@@ -52,11 +53,11 @@ HELD = {
 """File and field to its reads of other values: units that hold `skip_errors`, and records that hold a shard."""
 
 
-def reads_of(source):
-    """Return the reads of the fields in a text: of a `Work`, which always has this name, and of other values."""
+def reads_of(tree):
+    """Return the reads of the fields in a tree: of a `Work`, which always has this name, and of other values."""
     of_work = Counter()
     of_others = Counter()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         match node:
             case ast.Attribute(
                 value=ast.Name(id="work") | ast.Attribute(attr="work"), attr=name, ctx=ast.Load()
@@ -72,15 +73,13 @@ def reads_of(source):
 
 def reads_elsewhere():
     """Return file and field to reads of a `Work`, and to those of others, of modules that are no readers."""
-    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
-    modules = [*ROOT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))]
     asked = {}
     held = {}
-    for path in modules:
-        name = path.relative_to(ROOT).as_posix()
+    for path in modules():
+        name = name_of(path)
         if name.startswith(READERS):
             continue
-        of_work, of_others = reads_of(path.read_text(encoding="utf-8"))
+        of_work, of_others = reads_of(tree_of(path))
         asked |= {f"{name} {field}": count for field, count in of_work.items()}
         held |= {f"{name} {field}": count for field, count in of_others.items()}
     return asked, held
@@ -96,21 +95,23 @@ def test_pipelines_do_not_ask_how_work_is_done():
 def test_a_work_has_that_name():
     """Otherwise a read of it would count as one of another value."""
     others = []
-    for path in ROOT.rglob("*.py"):
-        if not path.relative_to(ROOT).parts[0].startswith((".", "tests", "tools", "docs")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                match node:
-                    case ast.arg(arg=name, annotation=annotation) if annotation is not None:
-                        if ast.unparse(annotation) in ("Work", "Work | None") and name != "work":
-                            others.append((path, name))
+    for path in modules():
+        for node in ast.walk(tree_of(path)):
+            match node:
+                case ast.arg(arg=name, annotation=annotation) if annotation is not None:
+                    if ast.unparse(annotation) in ("Work", "Work | None") and name != "work":
+                        others.append((path, name))
     assert others == []
 
 
 def test_each_way_to_read_is_seen():
-    of_work, of_others = reads_of("if work.checks and not self.work.shard:\n    pass")
+    def reads(source):
+        return reads_of(ast.parse(source))
+
+    of_work, of_others = reads("if work.checks and not self.work.shard:\n    pass")
     assert of_work == {"work.checks": 1, "work.shard": 1}
     assert not of_others
-    assert reads_of("x = call.work.overwrite")[0].total() == 1
-    assert reads_of("x = unit.skip_errors")[1].total() == 1
-    assert reads_of("x = getattr(work, 'skip_errors', False)")[0].total() == 1
-    assert reads_of("work.checks = True\nWork(shard=shard)\nx = work.jobs") == ({}, {})
+    assert reads("x = call.work.overwrite")[0].total() == 1
+    assert reads("x = unit.skip_errors")[1].total() == 1
+    assert reads("x = getattr(work, 'skip_errors', False)")[0].total() == 1
+    assert reads("work.checks = True\nWork(shard=shard)\nx = work.jobs") == ({}, {})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import bchisto
 import pytest
+from package_tree import modules, name_of, tree_of
 
 ROOT = Path(bchisto.__file__).parent
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,12 +38,7 @@ def words_outside_fences(text):
 @pytest.fixture(scope="module")
 def trees():
     """The syntax tree of each module of the package, by its path."""
-    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
-    paths = [*ROOT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))]
-    return {
-        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-        for path in paths
-    }
+    return {name_of(path): tree_of(path) for path in modules()}
 
 
 def defined_in(trees):

@@ -174,10 +174,10 @@ def test_from_images_to_predictions_and_maps(
 
 
 def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
-    shown, _ = completed("encoder", "list")
+    shown, _ = completed("encoder")
     for name in ("resnet50", "uni2-h", "midnight-12k", "hub:DIR", "onnx:FILE", "timm:NAME"):
         assert any(line.startswith(f"{name} ") for line in shown.splitlines()), name
-    shown, _ = completed("encoder", "show", "virchow2")
+    shown, _ = completed("encoder", "virchow2")
     for text in (
         "cls+mean",
         "CC-BY-NC-ND-4.0, non-commercial use only, gated",
@@ -186,7 +186,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
         "0.5, 0.25, 1, 2",
     ):
         assert text in shown
-    shown, _ = completed("encoder", "check", networks["onnx"])
+    shown, _ = completed("encoder", networks["onnx"], "--check")
     for text in (
         "onnx-patches, run by onnxruntime",
         "16x16 pixels",
@@ -196,7 +196,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
         assert text in shown
     for name, options, message in (
         ("resnet51", (), "resnet51: no such encoder; did you mean resnet50?"),
-        ("nonsense", (), "nonsense: no such encoder; `bchisto encoder list` prints all"),
+        ("nonsense", (), "nonsense: no such encoder; `bchisto encoder` prints all"),
         (networks["onnx"], ("--weights", "random"), "--weights random: onnx:"),
         (
             networks["hub"].replace("cls", "block9"),
@@ -204,9 +204,9 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
             "no output block9; it has cls, mean, block1, block2",
         ),
     ):
-        code, _, said = cli("encoder", "check", name, *options)
+        code, _, said = cli("encoder", name, "--check", *options)
         assert (code, message in said) == (2, True), said
-    shown, _ = completed("encoder", "check", "convs", "--weights", "random")
+    shown, _ = completed("encoder", "convs", "--check", "--weights", "random")
     for text in (
         "takes                  crops of any size",
         "weights                random",

@@ -1,7 +1,10 @@
 """The commands of the command line."""
 
+import json
+
 import click
 from bchisto.cli import cli
+from bchisto.commands.help import is_flag
 
 
 def commands(group=cli, words=()):
@@ -13,3 +16,29 @@ def commands(group=cli, words=()):
                 yield from commands(command, (*words, name))
             else:
                 yield (*words, name), command
+
+
+def with_file(file, name, *words):
+    """Return the words of a command; what only files of options have is written into one, as JSON."""
+    ((_, command),) = [(path, command) for path, command in commands() if path == (name,)]
+    only_in_files = {
+        flag: option
+        for option in command.params
+        if not is_flag(option)
+        for flag in (*option.opts, *option.secondary_opts)
+    }
+    plain = [name]
+    options = {}
+    rest = iter(words)
+    for word in rest:
+        option = only_in_files.get(word)
+        if option is None:
+            plain.append(word)
+        elif option.is_flag:
+            options[option.name] = word in option.opts
+        elif option.multiple:
+            options.setdefault(option.name, []).append(next(rest))
+        else:
+            options[option.name] = next(rest)
+    file.write_text(json.dumps(options))
+    return (*plain, "--config", file)

@@ -46,7 +46,7 @@ SUBSTITUTES = {
 """Weights and OpenVINO may not be here, and their tests stand elsewhere; fewer and smaller images, fewer folds."""
 
 
-FINDINGS = ("data check --images ICIAR2018", "runs diff")
+FINDINGS = ("data check --images ICIAR2018", "status run trial")
 """Lines that exit with 1 to say that they found something: images smaller than those of BACH; differences."""
 
 

@@ -171,7 +171,7 @@ TABLES = (
     | {
         f"fold {fold[:4]}": (
             f"image_id,fold\nbenign/benign00.png,{fold}\n",
-            ("data", "folds", "--images", "{tissue}", "--folds", "{}", "--out", "{out}"),
+            ("data", "check", "--images", "{tissue}", "--folds", "{}", "--write-folds", "{out}"),
             "is not a whole number",
         )
         for fold in (HUGE, "-1", "1e3")
@@ -204,7 +204,7 @@ TABLES = (
 
 # ---- small files that used to take gigabytes
 
-LIST = ("data", "list", "--dataset", "csv", "--images", "{}")
+LIST = ("data", "check", "--table", "-", "--dataset", "csv", "--images", "{}")
 PREDICT = ("predict", "{}", "x.png", "--out", "{out}")
 SHEET = (
     '<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
@@ -274,7 +274,7 @@ GIGABYTES = {
         "more than 2,500,000 values",
     ),
     "members of a model file": ("m.bchisto", directory, PREDICT, " members"),
-    "members of arrays": ("e.npz", directory, ("features", "show", "{}"), " members"),
+    "members of arrays": ("e.npz", directory, ("features", "{}"), " members"),
     "members of a workbook": ("t.xlsx", directory, LIST, " members"),
     "cells of a row": ("t.xlsx", workbook(lambda: "<c/>" * 8_000_000), LIST, ROW),
     "comments of a row": ("t.xlsx", workbook(lambda: "<c/><!-- <row -->" * 2_000_000), LIST, ROW),

@@ -1,6 +1,7 @@
-"""Every layout, label level, head, protocol and network once, by the command line, to report, bundle and predictions.
+"""Every layout, label level, head and protocol once, by the command line, to report, bundle and predictions.
 
-Each case is a stranger's data set through the whole road: what fails here would be met first by a user.
+Each case is a stranger's data set through the whole road: what fails here would be met first by a user. A case trains a
+network if its options or its images may matter to one; tests/finetune builds every network.
 """
 
 import csv
@@ -12,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from bchisto.evaluate import read_predictions
+from command_line import with_file
 from conftest import write_tissue
 from miniatures import CALC, MASS, overlay, write_bach, write_cbis, write_ddsm, write_inbreast
 
 OUTLINE = "10 12 " + "2 " * 34 + "4 " * 38 + "6 " * 34 + "0 " * 38 + "#"
 """A mass of 35 x 39 pixels as a chain code."""
 
-HEADS = ("lightgbm", "logistic", "svm")
 SMALL = (
     "--weights",
     "random",
@@ -66,7 +67,7 @@ class Case:
     reading: tuple = ()
     view: str = "1.0:48"
     stain: str = "macenko"
-    heads: tuple[str, ...] = HEADS
+    heads: tuple[str, ...] = ("lightgbm",)
     group_by: tuple = ()
     sampling: tuple = ()
 
@@ -198,35 +199,32 @@ OWN = {
     "three with accents": Case(
         folders("Bénin", "Tissu sain", "stade 3"),
         ("Bénin", "Tissu sain", "stade 3"),
-        {"patch-densenet": ("--size", 32)},
         folds={"60-20-20": "60/20/20"},
     ),
     "eight": Case(
-        folders(*EIGHT), tuple(sorted(EIGHT)), {"convs": ("--weights", "random", "--size", 48)}
+        folders(*EIGHT), tuple(sorted(EIGHT)), {"speck": ()}, heads=("lightgbm", "logistic", "svm")
     ),
     "numbers": Case(
         folders("-1", "1", "10", "1-0"),
         ("-1", "1", "1-0", "10"),
-        {"breakhis-resnet-kernel3": ("--size", 48)},
         heads=("lightgbm", "svm"),
     ),
     "normal and benign": Case(
         two_of_bach,
         ("Benign", "Normal"),
-        {"breakhis-resnet-two-pools": ("--size", 64)},
         heads=("lightgbm", "logistic"),
     ),
     "own lists": Case(
         listed_folds,
         ("a", "b", "c"),
-        {"breakhis-resnet-dropout": ("--size", 48, "--patches", "random:48:2")},
+        {"speck": ("--patches", "random:48:2")},
         folds={"mine": "{here}/mine.csv", "parts": "{here}/parts.csv"},
         heads=("lightgbm", "svm"),
     ),
     "some patients": Case(
         manifest_with_some_patients,
         ("neg", "pos"),
-        {"breakhis-resnet-doubled": ("--size", 48, "--class-weights")},
+        {"speck": ("--class-weights",)},
         folds={"2": "2", "site-hospital": "site:hospital"},
     ),
 }
@@ -254,7 +252,7 @@ PUBLIC = {
         breakhis_types,
         (),  # seven of the eight types, see `travel`
         # some types have one patient: none to set aside
-        {"breakhis-resnet": ("--size", 48, "--no-validation")},
+        {"speck": ("--no-validation",)},
         reading=("--label-level", "type"),
         group_by=("--group-by", "none"),
         view="0.25:96",
@@ -263,7 +261,6 @@ PUBLIC = {
     "idc": Case(
         idc,
         ("negative", "positive"),
-        {"googlenet": ("--size", 64)},
         folds={"idc-published": "idc-published"},
         view="1.0:32",
         heads=("lightgbm", "svm"),
@@ -271,7 +268,7 @@ PUBLIC = {
     "inbreast": Case(
         inbreast,
         ("negative", "positive"),
-        {"ddsm-baseline": ("--size", 64, "--tensorboard")},
+        {"speck": ("--tensorboard",)},
         folds={"2-grouped": "2"},
         stain="none",
         heads=("lightgbm", "logistic"),
@@ -279,7 +276,6 @@ PUBLIC = {
     "cbis-ddsm": Case(
         cbis,
         ("benign", "malignant"),
-        {"alexnet": ("--size", 67)},
         folds={"official": "official"},
         view="1.0:32",
         stain="none",
@@ -347,19 +343,8 @@ def travel(case, tmp_path, request, cli, monkeypatch):
     assert Path("run/report.html").is_file()
 
     for network, options in case.networks.items():
-        succeed(
-            cli,
-            "finetune",
-            *read,
-            "--out",
-            "run",
-            "--network",
-            network,
-            *CNN,
-            *options,
-            *folds,
-            *case.group_by,
-        )
+        words = (*read, "--out", "run", "--network", network, *CNN, *options, *folds)
+        succeed(cli, *with_file(here / "options.json", "finetune", *words, *case.group_by))
     for folder in Path("run/finetune").glob("*/"):
         check_outputs(folder, classes)
     succeed(cli, "evaluate", "run", "--out", "evaluated", "--bootstrap", 20)

@@ -49,14 +49,14 @@ def written(path, rows):
 
 
 def listed(cli, *arguments):
-    """Return the rows that ``data list`` prints, by the name of the image, and what it says."""
-    code, out, err = cli("data", "list", "--images", *arguments)
+    """Return the rows that ``data check --table -`` prints, by the name of the image, and what it says."""
+    code, out, err = cli("data", "check", "--table", "-", "--images", *arguments)
     assert code == 0, err
     return {row["image_id"]: row for row in csv.DictReader(io.StringIO(out))}, err
 
 
 def checked(cli, *arguments):
-    code, out, err = cli("data", "check", "--no-copies", "--images", *arguments)
+    code, out, err = cli("data", "check", "--no-timing", "--no-copies", "--images", *arguments)
     return code, " ".join((out + err).split())
 
 

@@ -326,7 +326,7 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
         for number, row in enumerate(rows):
             path = tissue / row["image_id"]
             writer.writerow({**row, "path": path, "label": ALIKE[number % 2]})
-    said, _ = completed("data", "list", "--images", tmp_path / "m.csv")
+    said, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "m.csv")
     listed_rows = list(csv.DictReader(said.splitlines()))
     assert {row["label"] for row in listed_rows} == set(ALIKE)
     assert [row["image_id"] for row in listed_rows] == [row["image_id"] for row in rows]

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import yaml
-from bchisto.core import InputError
+from bchisto.core import InputError, as_banner
 from bchisto.core.jobs import Work
 from bchisto.evaluate.report import known_of, write_card
 from bchisto.predict import Predictor, PredictSettings, export, predict
@@ -61,7 +61,9 @@ def test_what_the_author_wrote_stays_and_other_files_are_left(boosted, tmp_path)
 
 def test_texts_of_a_model_are_no_html_in_its_card(boosted, tmp_path):
     bundle = load_bundle(boosted / PAIR / "model.bchisto")
-    bundle = dataclasses.replace(bundle, banners=("<img src=x onerror=alert(1)>", "p < 0.05"))
+    bundle = dataclasses.replace(
+        bundle, banners=tuple(map(as_banner, ("<img src=x onerror=alert(1)>", "p < 0.05")))
+    )
     model = boosted / PAIR / "model.bchisto"
     write_card(tmp_path / "card.md", model=model, bundle=bundle, known=known_of(model))
     body = (tmp_path / "card.md").read_text()

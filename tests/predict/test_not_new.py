@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from archives import altered
 from bchisto.boost import BoostSettings, Bundle, train
-from bchisto.core import InputError
+from bchisto.core import Banner, InputError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.evaluate.report import write_evaluation
@@ -146,7 +146,9 @@ def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path)
             bootstrap=50,
         )
     )
-    assert any("p: SEEN IN TRAINING: 12 of 12 images" in note for note in result["notes"])
+    assert any(
+        "p: SEEN IN TRAINING: 12 of 12 images" in note for note in map(Banner.read, result["notes"])
+    )
     assert result["external"][0]["n_against"] == 12
 
 

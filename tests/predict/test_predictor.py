@@ -1,16 +1,13 @@
 """The predictor of Python says what the command says, of files and of arrays."""
 
 import csv
-import errno
 import html
 import io
 import json
 import logging
-import os
 import pickle
 import re
 import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +18,9 @@ import pytest
 from bchisto.boost import Bundle
 from bchisto.core import (
     BundleError,
-    DiskFullError,
     ImageError,
     InputError,
     MissingInputError,
-    OutputError,
 )
 from bchisto.core.formats import file_sha256, read_header
 from bchisto.core.jobs import Work
@@ -377,7 +372,7 @@ def test_a_data_frame_in_place_of_a_manifest(boosted, predictor, tissue, tmp_pat
     assert result.images == 4
     wrong = frame.assign(path=[*files[:2], "gone.png", files[3]])
     for call in (predictor.predict, lambda bad: predict(boosted, bad, out=tmp_path / "q.csv")):
-        with pytest.raises(InputError, match=r"^data frame, row at position 2: .*gone.png"):
+        with pytest.raises(InputError, match=r"^data frame, in row 2: .*gone.png"):
             call(wrong)
     with pytest.raises(
         InputError, match="the 5 rows of the data frame are of 4 images; give a row"
@@ -439,8 +434,8 @@ def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
         assert found.image_ids == ("array0",), name
         np.testing.assert_array_equal(found.probabilities, expected.probabilities, name)
     for mode, text in (
-        ("HSV", "^array0: cannot write mode HSV as PNG; convert it to RGB$"),
-        ("F", "^array0: a TIFF of floating-point numbers has no defined colours"),
+        ("HSV", "^array0: a picture of kind HSV is not read; convert it to RGB$"),
+        ("F", "^array0: a picture of kind F is not read; convert it to RGB$"),
     ):
         with pytest.raises(ImageError, match=text):
             predictor.predict(Image.new(mode, (96, 96)))
@@ -452,25 +447,6 @@ def test_threads_may_share_a_predictor(predictor, tissue):
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(predictor.predict_proba, arrays * 2))
     np.testing.assert_array_equal(together, expected * 2)
-
-
-def test_a_full_disk_is_no_matter_of_the_image(predictor, monkeypatch):
-    from PIL import Image
-
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(DiskFullError, match="^array0: cannot be written to /") as refusal:
-        predictor.predict(np.zeros((96, 96, 3), np.uint8))
-    assert "(No space left on device)" in str(refusal.value)
-    assert "RGB" not in str(refusal.value)
-
-
-def test_a_folder_for_temporary_files_that_is_gone(predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(OutputError, match=r"^no temporary folder can be made \(TMPDIR\) \(No such"):
-        predictor.predict(np.zeros((96, 96, 3), np.uint8))
 
 
 def test_a_bad_image_is_told_from_a_bad_option(predictor, tmp_path):
@@ -605,7 +581,7 @@ def test_an_image_is_decoded_once(predictor, tissue, monkeypatch):
         False,
         True,
     ]
-    assert decoded == ["benign00.png", "array1"]
+    assert decoded == ["benign00.png"]
 
 
 def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):

@@ -12,6 +12,7 @@ from bchisto.stains import (
     treat,
 )
 from bchisto.stains.colours import RUIFROK_FROM_HED, RUIFROK_TO_HED
+from bchisto.stains.foreign import _colours_apart, _fills_side
 
 
 def literal(image, h, e):
@@ -160,3 +161,28 @@ def test_treatments_on_the_command_line(tissue, tmp_path, completed, tiny_option
         "--stain",
         "demean",
     )
+
+
+@pytest.mark.parametrize(
+    ("box", "fills"),
+    [
+        ((0, 90, 100, 10), True),
+        ((0, 0, 100, 10), True),
+        ((0, 45, 100, 10), False),
+        ((1, 90, 99, 10), False),
+        ((90, 0, 10, 80), True),
+        ((0, 0, 10, 80), True),
+        ((45, 0, 10, 80), False),
+    ],
+)
+def test_padding_lies_along_a_whole_side(box, fills):
+    """Left, top, width and height of an area in an image that is 80 or 100 pixels high, and 100 wide."""
+    height = 80 if box[3] == 80 else 100
+    assert _fills_side(np.array(box), (height, 100)) == fills
+
+
+def test_few_pixels_of_a_colour_are_no_ink_in_a_large_image():
+    for side, sets in ((60, 1), (600, 0)):
+        image = np.full((side, side, 3), 230, np.uint8)
+        image[:4, :5] = (20, 60, 140)
+        assert len(_colours_apart(image)) == sets

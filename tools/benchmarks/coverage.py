@@ -29,16 +29,15 @@ import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.evaluate import PredictionTable, TwoClassView, list_metrics  # noqa: E402
 from bchisto.evaluate.calibration import brier_score, recalibration  # noqa: E402
 from bchisto.evaluate.compare import difference_parts, paired_test  # noqa: E402
-from bchisto.evaluate.influence import (  # noqa: E402
-    agreement,
-    auc_part,
+from bchisto.evaluate.intervals import (  # noqa: E402
+    Units,
+    difference_interval,
     exact,
-    matthews,
+    interval,
     share_part,
 )
-from bchisto.evaluate.known_metrics import parts_of  # noqa: E402
-from bchisto.evaluate.operating import point_figures  # noqa: E402
-from bchisto.evaluate.variance import Units, difference_interval, interval  # noqa: E402
+from bchisto.evaluate.metrics import agreement, matthews, parts_of  # noqa: E402
+from bchisto.evaluate.two_class import auc_part, point_figures  # noqa: E402
 from scipy.special import bdtr, expit, logit, ndtr, ndtri, softmax, stdtr, stdtrit  # noqa: E402
 
 FRESH, ENDLESS, FOLDS = 4000, 200_000, 10

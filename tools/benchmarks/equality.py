@@ -61,9 +61,11 @@ HEADS = f"{TREES} --head lightgbm --head logistic --head svm"
 CNN = "--epochs 1 --batch-size 4 --jobs 1"
 QUICK = "--out {out} --quick --weights random --jobs 1"
 
+LISTING = "data check --images {images} --table -"
+
 COMMANDS = {
     "tissue": [
-        "data list --images {images}",
+        LISTING,
         f"featurize --images {{images}} --out {{out}} {SMALL} --view 0.25:200 --view 0.25:120",
         f"boost --out {{out}} --folds 2 --folds 60/20/20 {HEADS}",
         f"featurize --images {{images}} --out {{out}}-dense {SMALL} --mode dense --view 0.5:160",
@@ -74,7 +76,7 @@ COMMANDS = {
         "predict {out}/finetune/2-patch-resnet/model.bchisto --images {images} --out {out}/predicted-cnn.csv --jobs 1",
     ],
     "breakhis": [
-        "data list --images {images}",
+        LISTING,
         f"featurize --images {{images}} --out {{out}} {SMALL} --view 0.25:96",
         f"boost --out {{out}} --folds 4 {HEADS}",
         f"boost --out {{out}} --folds 3 --group-by none {TREES}",
@@ -82,7 +84,7 @@ COMMANDS = {
         "predict {out}/boost/4-grouped-lightgbm/model.bchisto --images {images} --out {out}/predicted.csv --jobs 1",
     ],
     "idc": [
-        "data list --images {images}",
+        LISTING,
         f"featurize --images {{images}} --out {{out}} {SMALL} --view 1.0:32 --only {{only}}",
         f"boost --out {{out}} --folds 2 --folds idc-published {HEADS}",
         "evaluate {out} --out {out}/evaluated --bootstrap 100",
@@ -207,15 +209,15 @@ def run_all(checkout, out, *, filled, only, weights, real):
                 )
     for name, values in filled.items():
         for command in COMMANDS[name] if name in (only or filled) else ():
-            words = command.format(
+            words = named_by(checkout, command).format(
                 **{key: shlex.quote(str(value)) for key, value in values.items()},
                 out=name,
                 weights=shlex.quote(weights),
                 recipe=recipe,
             )
-            with (
-                out / f"{name}-list.csv" if words.startswith("data list") else Path(os.devnull)
-            ).open("w") as table:
+            with (out / f"{name}-list.csv" if command == LISTING else Path(os.devnull)).open(
+                "w"
+            ) as table:
                 done = run_in(
                     checkout,
                     [sys.executable, "-m", "bchisto", *shlex.split(words)],
@@ -235,6 +237,13 @@ def run_all(checkout, out, *, filled, only, weights, real):
             [("name", "status"), *((words, done.returncode) for words, done in ended)]
         )
     return sum(done.returncode != 0 for _, done in ended)
+
+
+def named_by(checkout, command):
+    """Return a command by the name that it has in a checkout."""
+    if command == LISTING and "--table" not in (Path(checkout) / "commands/data.py").read_text():
+        return "data list --images {images}"
+    return command
 
 
 def figures(path):

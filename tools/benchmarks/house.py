@@ -5,8 +5,9 @@
 Counted: folders and files at the root; arrows between package folders at the root; tokens by room, heavy functions and
 dense expressions (`reading.py` has the rules); modules of bchisto that a fresh process loads to import a room; modules
 and functions that `featurize` of 12 images, `boost` of 3 folds and `predict` of an image enter, with a NumPy encoder,
-in every thread and process. Comprehensions, lambdas, what runs during an import and what dataclasses write are no
-functions of ours. `tests/house/test_law.py` holds the law, and `.github/CONTRIBUTING.md` says it in words.
+in every thread and process; and those of `evaluate` that a table enters until it is measured. Comprehensions, lambdas,
+what runs during an import and what dataclasses write are no functions of ours. `tests/house/test_law.py` holds the law,
+and `.github/CONTRIBUTING.md` says it in words.
 """
 
 import argparse
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = {"tests", "docs", "tools", "build", "dist"}
 PLUGINS = ROOT / "tests" / "plugins"
 STAGES = ("featurize", "boost", "predict")
+MEASURED = "measure"
 
 WATCH = """
 import os, sys, threading
@@ -60,6 +62,7 @@ from bchisto.data.synthetic import make_tissue
 from PIL import Image
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
+from bchisto.evaluate import measure, read_predictions
 from bchisto.featurize import FeaturizeSettings, featurize
 from bchisto.predict import predict
 root = Path(sys.argv[1])
@@ -78,15 +81,17 @@ boosting = BoostSettings(seeds=1, params=("min_data_in_leaf=2", "num_iterations=
 (trained,) = train(out=root / "run", folds="3", settings=boosting, work=Work(jobs=1))
 begin("predict")
 predict(trained.model, [root / "images" / "a" / "0.png"], out=root / "predicted.csv", work=Work(jobs=1))
+begin("measure")
+(table,) = read_predictions(root / "bchisto" / "tests" / "evaluate" / "golden" / "folds.csv")
+measure(table)
 """
 
 
 def modules():
     """Return the path of each module of the package, below the root."""
-    paths = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-    return sorted(
-        path for path in paths if path.parts[0] not in OUTSIDE and not path.parts[0].startswith(".")
-    )
+    folders = [path for path in ROOT.glob("[!.]*/") if path.name not in OUTSIDE]
+    files = [*ROOT.glob("*.py"), *(file for folder in folders for file in folder.rglob("*.py"))]
+    return sorted(path.relative_to(ROOT) for path in files)
 
 
 def readings():
@@ -223,17 +228,19 @@ def fresh(code, folder):
 
 
 def ways():
-    """Return stage to the numbers of modules and of functions that it enters."""
+    """Return stage to the numbers of modules and of functions that it enters; of a measured table, of `evaluate`."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "sitecustomize.py").write_text(WATCH)
         fresh(WALK, root)
         counts = {}
-        for stage in STAGES:
+        for stage in (*STAGES, MEASURED):
+            room = "bchisto.evaluate." if stage == MEASURED else "bchisto."
             entered = {
                 line
                 for file in (root / "walk" / stage).iterdir()
                 for line in file.read_text().splitlines()
+                if line.startswith(room)
             }
             counts[stage] = (len({line.split()[0] for line in entered}), len(entered))
         return counts

@@ -29,8 +29,8 @@ from bchisto.core import InputError
 from bchisto.core.jobs import write_rows
 from bchisto.core.runs import science
 from bchisto.core.runs.record import as_text
-from bchisto.evaluate.ledger import LedgerRow, read_ledger
 from bchisto.featurize import load_features
+from ledger import LedgerRow, read_ledger
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LEDGER = REPOSITORY / "docs" / "results" / "samples.csv"

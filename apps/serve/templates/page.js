@@ -247,22 +247,19 @@
     if (!sending) refused.replaceChildren();
     const named = all.filter(isImage);
     others += all.length - named.length;
-    const folder = (name) => name.split("/").slice(0, -1).join("/"), last = (path) => path.split("/").pop();
-    const folders = [...new Set(all.map(([name]) => folder(name)))].filter(Boolean);
-    const beside = new Map(folders.map((own) => [own, folders.filter((other) => folder(other) === folder(own)).map(last).slice(0, 20)]));
     named.forEach(([name, file]) => {
       if (file.size > drop.dataset.bytes) refuse(name, "is larger than " + Math.floor(drop.dataset.bytes / 1048576) + " MB");
-      else files.push([name, file, given, beside.get(folder(name)) || []]);
+      else files.push([name, file, given]);
     });
     send();
   }
   async function send() {
     if (sending) return;
     for (sending = true; files.length;) {
-      const [name, file, given, beside] = files[0];
+      const [name, file, given] = files[0];
       status.textContent = "Sending " + name + (files.length > 1 ? ", " + (files.length - 1) + " more to send. Stay on this page until then." : ".");
       try {
-        const answer = await ask("api/images?" + new URLSearchParams([["name", name], ["model", model], ["mpp", given], ...beside.map((other) => ["beside", other])]), { method: "POST", body: file });
+        const answer = await ask("api/images?" + new URLSearchParams({ name, model, mpp: given }), { method: "POST", body: file });
         if (answer.ok) sent += 1;
         else refuse(name, await reason(answer));
       } catch (error) {

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 from bchisto.apps.doctor import Check, as_lines, machine, named
-from bchisto.apps.doctor.check import private_texts, run_checks
+from bchisto.apps.doctor.check import _outcome, private_texts, run_checks
 from bchisto.core import InputError, in_python
 from bchisto.encoders import get_spec, published_file
 
@@ -154,6 +155,13 @@ def test_little_room(tmp_path, on_small_disk, name):
     assert {"folder ok", f"{name} warning"} <= {*ended.stdout.splitlines()}
 
 
+def test_temporary_files_need_less_room_than_results(tmp_path, monkeypatch):
+    room = SimpleNamespace(free=500_000_000)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: room)
+    found = statuses(machine.check_folder(tmp_path))
+    assert (found["disk"], found["temporary files"]) == ("warning", "ok")
+
+
 def test_a_device_that_computes_wrong_numbers(monkeypatch):
     keras = pytest.importorskip("keras")
     assert only(named.check_backend()).status == "ok"
@@ -188,7 +196,7 @@ def test_weights_that_are_missing_whole_and_damaged(tmp_path, monkeypatch):
         '{"files": {"model.safetensors": "0"}, "revision": "main"}'
     )
     cut, *checks = named.check_weights()
-    assert (cut.status, cut.remedy) == ("failure", "bchisto encoder fetch dinov2-small")
+    assert (cut.status, cut.remedy) == ("failure", "bchisto encoder dinov2-small --fetch")
     assert [check.status for check in checks] == ["failure"] * 4
     assert {check.finding.partition(":")[0] for check in checks} == {*map(str, files)}
 
@@ -236,6 +244,7 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
 def test_a_package_that_everything_needs_is_broken(tmp_path, start, module):
     (folder := tmp_path / "site-packages").mkdir()
     (folder / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")
+    (folder / "tensorflow.py").write_text("raise ImportError('not looked at here')")
     environment = {
         **os.environ,
         "PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}",
@@ -312,7 +321,13 @@ def test_a_model(boosted, tmp_path):
     assert statuses(checks) == {"model": "failure"}
 
 
-def test_the_command(cli, tmp_path, monkeypatch):
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Return a function after which no check has a process of its own, which would load TensorFlow once more."""
+    return lambda: monkeypatch.setattr("bchisto.apps.doctor.check._apart", _outcome)
+
+
+def test_the_command(cli, tmp_path, monkeypatch, in_this_process):
     (private := tmp_path / "Dr Müller").mkdir()
     monkeypatch.chdir(private)
     monkeypatch.setenv("BCHISTO_THREADS", "many")
@@ -324,6 +339,7 @@ def test_the_command(cli, tmp_path, monkeypatch):
     assert "Müller" not in out
     assert lines[-1].endswith("2 failures; -v lists it all")
     monkeypatch.delenv("BCHISTO_THREADS")
+    in_this_process()
     code, out, _ = cli("doctor", "-v", "--json")
     content = json.loads(out)
     assert code == 0
@@ -345,8 +361,9 @@ def test_a_check_that_breaks_stops_no_other():
     assert as_lines(checks, every=True)[2] == "note     b  in ~/x"
 
 
-def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli):
+def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli, in_this_process):
     """Neither a user's folder on another disk nor a patient after whom a file or a folder is named."""
+    in_this_process()
     for kind in ("Anna Meier/benign", "Anna Meier/malign", "b/benign"):
         (tmp_path / kind).mkdir(parents=True)
         (tmp_path / kind / "1.png").touch()

@@ -1,6 +1,6 @@
 """The command on bundles of networks: every method, patches put together, resuming, and what is refused."""
 
-import io
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from bchisto.data import ImageRecord, decode_image
 from bchisto.finetune import CnnBundle, FinetuneSettings, StainTreatment, finetune
 from bchisto.predict import find_bundle
 from bchisto.stains import MacenkoNormalizer
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -56,67 +57,76 @@ def arrays_in(folder):
     return dict(np.load(path, allow_pickle=False))
 
 
-@pytest.mark.parametrize("method", OF_NETWORKS)
-def test_every_method(tuned, image, method, tmp_path, completed):
-    model = tuned / ("patches" if method in ("map", "gradcam") else "whole")
-    said, _ = completed(
-        "explain",
-        model,
-        "--images",
-        image,
-        "--method",
-        method,
-        "--out",
-        tmp_path,
-        "--target",
-        "benign",
-    )
-    assert f"1 image of the method {method}" in said
-    found = arrays_in(tmp_path / method)
-    page = (tmp_path / method / "index.html").read_text(encoding="utf-8")
-    assert page.count("<img ") == 1
-    assert (
-        "the patches that cover it" if method == "map" else METHODS[method].caution[:40]
-    ) in page
-    if "values" in found:
+def test_every_method(tuned, image, tmp_path, completed):
+    """In two commands: of patches, and of whole images."""
+    of_patches = ["map", "gradcam"]
+    of_images = [name for name in OF_NETWORKS if name not in of_patches]
+    for model, methods in (("patches", of_patches), ("whole", of_images)):
+        named = [word for method in methods for word in ("--method", method)]
+        words = ("--images", image, "--out", tmp_path, "--target", "benign")
+        said, _ = completed("explain", tuned / model, *words, *named)
+        assert [line.split(":")[0] for line in said.splitlines()[-len(methods) :]] == [
+            f"1 image of the method {method}" for method in methods
+        ]
+    for method in OF_NETWORKS:
+        found = arrays_in(tmp_path / method)
+        page = (tmp_path / method / "index.html").read_text(encoding="utf-8")
+        assert page.count("<img ") == 1
+        caution = METHODS[method].caution[:40]
+        if method == "map":
+            caution = "the patches that cover it"
+        assert caution in page
+        if method == "activations":
+            assert "tile_000" in found
+            continue
         assert found["values"].shape == found["picture"].shape[:2] == (96, 96)
         assert found["values"].dtype == np.float32
         assert np.isfinite(found["values"]).all()
-    else:
-        assert "tile_000" in found
 
 
-@pytest.mark.parametrize("target", ["benign", "malignant"])
-@pytest.mark.parametrize("method", OF_NETWORKS)
-def test_what_is_white(tuned, image, method, target, tmp_path):
+CALLS = {"malignant": 0.001, "benign": 0.999}
+"""The class that an image is called, by the threshold."""
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "called"),
+    [
+        *itertools.product(("map", "gradcam"), CALLS, CALLS),
+        *(
+            (method, target, "malignant")
+            for method in ("gradient", "occlusion", "activations")
+            for target in CALLS
+        ),
+    ],
+)
+def test_what_is_white(tuned, image, method, target, called, tmp_path):
     """Of `map` the threshold; of a fall of the probability 0; maps of one side begin at 0, and units have none.
 
     Red is what speaks for the positive class, whichever is explained and whatever the threshold calls.
     """
-    for threshold, called in ((0.001, "malignant"), (0.999, "benign")):
-        asked = ExplainSettings(method, target=target, threshold=threshold)
-        out = tmp_path / called
-        explain(tuned / "patches", [image], out=out, settings=asked)
-        (path,) = (out / method / "arrays").iterdir()
-        found = Explanation.load(path, work=str(arrays_in(out / method)["work"]))
-        assert found.called == called
-        if method == "activations":
-            assert found.values is None
-            continue
-        expected = {("map", "malignant"): threshold, ("map", "benign"): 1 - threshold}
-        white = expected.get((method, target), 0)
-        assert found.white == pytest.approx(white)
-        if method in ("gradient", "gradcam"):
-            assert colour_limits(found)[0] == 0
-            continue
-        low, high = colour_limits(found)
-        assert low <= white <= high
-        values = np.array([[low, white, high]], np.float32)
-        drawn = lay_over(
-            replace(found, values=values, limits=(low, high), picture=np.full((1, 3, 3), 99, "u1"))
-        )
-        tones = [int(np.sign(int(red) - int(blue))) for red, _, blue in drawn[0]]
-        assert tones == ([-1, 0, 1] if target == "malignant" else [1, 0, -1])
+    threshold = CALLS[called]
+    asked = ExplainSettings(method, target=target, threshold=threshold)
+    explain(tuned / "patches", [image], out=tmp_path, settings=asked)
+    (path,) = (tmp_path / method / "arrays").iterdir()
+    found = Explanation.load(path, work=str(arrays_in(tmp_path / method)["work"]))
+    assert found.called == called
+    if method == "activations":
+        assert found.values is None
+        return
+    expected = {("map", "malignant"): threshold, ("map", "benign"): 1 - threshold}
+    white = expected.get((method, target), 0)
+    assert found.white == pytest.approx(white)
+    if method in ("gradient", "gradcam"):
+        assert colour_limits(found)[0] == 0
+        return
+    low, high = colour_limits(found)
+    assert low <= white <= high
+    values = np.array([[low, white, high]], np.float32)
+    drawn = lay_over(
+        replace(found, values=values, limits=(low, high), picture=np.full((1, 3, 3), 99, "u1"))
+    )
+    tones = [int(np.sign(int(red) - int(blue))) for red, _, blue in drawn[0]]
+    assert tones == ([-1, 0, 1] if target == "malignant" else [1, 0, -1])
 
 
 def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, completed):
@@ -128,13 +138,9 @@ def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, completed):
     ends = [colour_limits(explanation)[1] for explanation in kept]
     assert len(set(ends)) > 1  # each by itself would have a scale of its own
     for explanation, path in zip(kept, files, strict=True):
-        content = io.BytesIO()
-        draw(replace(explanation, limits=(0.0, max(ends)))).save(
-            content, format="PNG", compress_level=3
-        )
-        assert (
-            tmp_path / "gradcam" / "pictures" / f"{path.stem}.png"
-        ).read_bytes() == content.getvalue()
+        shared = draw(replace(explanation, limits=(0.0, max(ends))))
+        with Image.open(tmp_path / "gradcam" / "pictures" / f"{path.stem}.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), shared)
 
 
 def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed):

@@ -88,13 +88,12 @@ def test_two_rectangles_by_hand():
         assert one["properties"]["classification"]["name"] == "map malignant"
 
 
-@pytest.mark.parametrize("method", ["gradient", "deconvnet"])
 @pytest.mark.parametrize("blur", [0, 1, 3])
-def test_rings_of_noise_are_valid_few_and_a_tenth_at_most(method, blur):
+def test_rings_of_noise_are_valid_few_and_a_tenth_at_most(blur):
     """Maps by pixel are mostly specks and necks; the pixels are those that SciPy joins by their edges."""
-    values = np.random.default_rng(blur).random((230, 350)) ** 8
+    values = np.random.default_rng(blur).random((130, 200)) ** 8
     values = ndimage.gaussian_filter(values, blur) if blur else values
-    found = regions_of(values, method)
+    found = regions_of(values)
     assert 0 < len(found) <= 25
     inside = np.zeros(values.shape, np.int64)
     for rings in found:
@@ -107,7 +106,7 @@ def test_rings_of_noise_are_valid_few_and_a_tenth_at_most(method, blur):
     assert inside.max() == 1
     assert inside.mean() <= 0.1
     smooth = ndimage.gaussian_filter(
-        values.astype(np.float32).astype(np.float64), 3.5, mode="mirror"
+        values.astype(np.float32).astype(np.float64), 2.0, mode="mirror"
     )
     assert smooth[inside > 0].min() > np.quantile(smooth, 0.9) - 2e-3 * np.ptp(smooth)
 

@@ -1,5 +1,6 @@
 """`bchisto next`: which images to label next, with a stranger's data by the command line."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -10,7 +11,8 @@ import time
 
 import numpy as np
 import pytest
-from bchisto.core.jobs import in_turn
+from bchisto.apps.next import choice
+from bchisto.apps.next.images import RunImages
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
 from written_tables import rows_of, written
@@ -374,17 +376,28 @@ def test_rows_of_other_images_stay_in_the_manifest(strange, tmp_path, completed)
     assert "fort.png" not in {row["image_id"] for row in rows_of(tmp_path / "images.csv")}
 
 
-def test_it_waits_for_its_turn(strange, tmp_path):
+def test_it_waits_for_its_turn(strange, tmp_path, monkeypatch):
     """A page, or another `bchisto next`, may be about to write the same manifest."""
-    command = [sys.executable, "-m", "bchisto", "next", str(strange), "--out", str(tmp_path)]
-    with in_turn(tmp_path) as has_turn:
-        assert has_turn
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(20)
+    turns = []
+
+    @contextlib.contextmanager
+    def turn(folder):
+        turns.append(folder)
         assert not (tmp_path / "manifest.csv").exists()
-    assert process.wait(120) == 0
-    assert (tmp_path / "manifest.csv").is_file()
+        yield
+        assert (tmp_path / "manifest.csv").is_file()
+
+    monkeypatch.setattr(choice, "in_turn", turn)
+    choice.choose_next(strange, out=tmp_path, settings=choice.NextSettings(count=2))
+    assert turns == [tmp_path]
+
+
+def test_a_labelled_image_without_a_patient_is_one():
+    cells = {"label": {"1": "a", "2": "b"}, "group": {"1": "P1"}}
+    table = RunImages(["1", "2", "3"], np.zeros((3, 1)), [{0}, {1}, {2}], None, cells)
+    assert table.labelled().groups == ("P1", "2")
+    cells["group"] = {}
+    assert table.labelled().groups == (None, None)
 
 
 def test_classes_that_are_nearly_one_are_two_if_all_are_named(

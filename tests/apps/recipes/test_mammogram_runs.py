@@ -148,7 +148,7 @@ def test_further_seeds_test_the_same_list_and_a_patient_may_be_on_both_sides(
     )
     image = next(one for one in result.protocols if one.folder.name == "2-speck-image-level")
     assert any(line.startswith("NO VALIDATION") for line in image.banners)
-    assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
+    assert any(banner.startswith("IMAGE-LEVEL FOLDS") for banner in image.banners)
     lists = [path.read_bytes() for path in (tmp_path / "run").rglob("test-list.csv")]
     assert lists == [lists[0]] * 2
 

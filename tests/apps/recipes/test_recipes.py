@@ -15,7 +15,7 @@ from bchisto.apps.recipes.settings import build_steps
 from bchisto.apps.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published, rows_of
 from bchisto.boost import BoostSettings, model_params
-from bchisto.core import InputError
+from bchisto.core import Banner, InputError, Kind
 from bchisto.data import FoldChoice
 from bchisto.data.folds.folds import read_fold_list
 from bchisto.evaluate import (
@@ -274,14 +274,10 @@ def fake(tmp_path, name, right):
 
 
 def test_what_keeps_figures_from_being_compared():
-    assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
-    assert (
-        comparable_note(
-            ["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]
-        )
-        == ""
-    )
-    assert comparable_note(["QUICK: 4 images", "PATIENTS UNKNOWN: x"]) == "Not comparable (quick)."
+    kinds = (Kind.PATIENTS_UNKNOWN, Kind.PATIENTS_MIXED, Kind.NO_VALIDATION, Kind.BALANCED)
+    same = [Banner(kind, "x") for kind in (*kinds, Kind.OTHER)]
+    assert comparable_note(same) == ""
+    assert comparable_note([Banner(Kind.QUICK, "4 images"), *same]) == "Not comparable (quick)."
 
 
 def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):

@@ -53,7 +53,10 @@ def small(**changes):
         "quick": recipe.quick,
         "full_scale": {"source": "x", "views": ["0.5:32"]},
         "published": [
-            {**table, "rows": {**EXTRA.get(table.get("better", table.get("kind")), {}), **table["rows"]}}
+            {
+                **table,
+                "rows": {**EXTRA.get(table.get("better", table.get("kind")), {}), **table["rows"]},
+            }
             if "rows" in table
             else table
             for table in recipe.published

@@ -76,7 +76,7 @@ def test_the_views_of_a_check_are_those_of_the_work(tissue, completed, tmp_path)
         (("--view", "auto", "--mode", "dense"), ["1.0:70", "1.0:120"]),
     ):
         words = ("--images", tissue, "--encoder", "convs", "--augmentations", 1, *typed)
-        out, _ = completed("data", "check", *words, "--json")
+        out, _ = completed("data", "check", "--no-timing", *words, "--json")
         check = json.loads(out)
         assert [view["view"] for view in check["planned_views"]] == views
         featurize = shlex.split(check["next"][0])[1:]

@@ -1,16 +1,22 @@
 """`bchisto serve --label`: answers in the manifest of `bchisto next`, as programs give them."""
 
+import asyncio
 import json
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
+from bchisto.apps.next import NextSettings, choose_next
 from bchisto.apps.serve.answers import answer_in, give_answer, read_round
+from bchisto.apps.serve.rounds import Rounds
+from bchisto.apps.serve.training import take_labels, train_models
 from bchisto.core import InputError
 from conftest import write_tissue
 from fastapi import HTTPException
@@ -307,41 +313,52 @@ def wait(page, until):
     return current
 
 
-def test_rounds_by_the_api(strange, run_copy, completed, start, tmp_path):
-    run = run_copy(strange)
-    completed("next", run, "--count", 6)
-    manifest = run / "next" / "manifest.csv"
+@pytest.fixture(scope="module")
+def labelling_page(strange, tmp_path_factory, start):
+    """A page on a run of which it chooses images, and these choices."""
+    run = Path(shutil.copytree(strange, tmp_path_factory.mktemp("page") / "ein Lauf"))
+    choose_next(run, settings=NextSettings(count=6))
     with serving(start, run, "--label") as page:
-        current = state(page)
-        assert current["number"] == 1
-        assert sorted(current["classes"]) == ["böse", "gut"]
-        assert [image["answer"] for image in current["images"]] == [""] * 6
-        assert current["images"][0]["suggestion"] == "", "drawn at random"
-        assert "(2 labels)" in current["images"][-1]["suggestion"]
-        picture = page.client.get(
-            "/api/labels/picture.jpg", params={"image_id": current["images"][0]["image_id"]}
-        )
-        assert picture.headers["content-type"] == "image/jpeg"
-        for image in current["images"][1:]:
-            assert put(page, image, true_answer(image)).status_code == 200
-        # not complete: nothing is chosen
-        assert page.client.post("/api/rounds", params={"number": 1}).json()["number"] == 1
-        put(page, current["images"][0], "?")
-        begun = page.client.post("/api/rounds", params={"number": 1}).json()
-        assert begun["number"] == 2
-        assert len(begun["images"]) == 6
-        assert {image["image_id"] for image in begun["images"]}.isdisjoint(
-            image["image_id"] for image in current["images"]
-        )
-        # a second tab asks for the same round
-        assert page.client.post("/api/rounds", params={"number": 1}).json()["number"] == 2
-        stale = put(page, current["images"][1], "?")
-        assert stale.status_code == 404
-        assert "is not an image of round 2, which is the last" in stale.json()["detail"]
-        trained = wait(page, lambda current: current["figures"])
-        wait(page, lambda current: not current["doing"])
-        assert trained["trouble"] == ""
-        assert "of 9 images right" in trained["figures"], "four labels of before and five new ones"
+        yield page, run, (run / "next" / "manifest.csv").read_bytes()
+
+
+@pytest.fixture
+def labelling(labelling_page):
+    """The page in its first round, and the run."""
+    page, run, manifest = labelling_page
+    (run / "next" / "manifest.csv").write_bytes(manifest)
+    return page, run
+
+
+def test_rounds_by_the_api(labelling, tmp_path):
+    page, run = labelling
+    manifest = run / "next" / "manifest.csv"
+    current = state(page)
+    assert current["number"] == 1
+    assert sorted(current["classes"]) == ["böse", "gut"]
+    assert [image["answer"] for image in current["images"]] == [""] * 6
+    assert current["images"][0]["suggestion"] == "", "drawn at random"
+    assert "(2 labels)" in current["images"][-1]["suggestion"]
+    for image in current["images"][1:]:
+        assert put(page, image, true_answer(image)).status_code == 200
+    # not complete: nothing is chosen
+    assert page.client.post("/api/rounds", params={"number": 1}).json()["number"] == 1
+    put(page, current["images"][0], "?")
+    begun = page.client.post("/api/rounds", params={"number": 1}).json()
+    assert begun["number"] == 2
+    assert len(begun["images"]) == 6
+    assert {image["image_id"] for image in begun["images"]}.isdisjoint(
+        image["image_id"] for image in current["images"]
+    )
+    # a second tab asks for the same round
+    assert page.client.post("/api/rounds", params={"number": 1}).json()["number"] == 2
+    stale = put(page, current["images"][1], "?")
+    assert stale.status_code == 404
+    assert "is not an image of round 2, which is the last" in stale.json()["detail"]
+    trained = wait(page, lambda current: current["figures"])
+    wait(page, lambda current: not current["doing"])
+    assert trained["trouble"] == ""
+    assert "of 9 images right" in trained["figures"], "four labels of before and five new ones"
     records = json.loads((run / "run.json").read_text())["records"]
     assert [record["command"] for record in records] == ["featurize", "featurize", "boost"]
     rows = rows_of(manifest)
@@ -350,104 +367,120 @@ def test_rounds_by_the_api(strange, run_copy, completed, start, tmp_path):
         current["images"][0]["image_id"]
     ]
     # the page opened again goes on, and shows the figures without training again
-    records = (run / "run.json").read_bytes()
-    with serving(start, run, "--label") as page:
-        again = state(page)
-        assert (again["number"], again["figures"]) == (2, trained["figures"])
-        time.sleep(2)
-        assert state(page)["doing"] == ""
-    assert (run / "run.json").read_bytes() == records
+    again = Rounds(run, None, tmp_path)
+    assert (again.state()["number"], again.state()["figures"]) == (2, trained["figures"])
+    assert not again._is_due
     # a page that ended before it had trained does so now; a copy of the run trains itself, and not the run that its
     # files name
-    copy = shutil.copytree(run, tmp_path / "copy of it")
+    before = (run / "run.json").read_bytes()
+    copy = Path(shutil.copytree(run, tmp_path / "copy of it"))
     (copy / "next" / "figures.txt").write_text("other labels\nolder figures")
-    with serving(start, copy, "--label") as page:
-        assert state(page)["figures"] in ("older figures", trained["figures"])
-        wait(page, lambda current: current["figures"] == trained["figures"])
-        assert wait(page, lambda current: not current["doing"])["trouble"] == ""
-        # what stops boost is told
-        shutil.rmtree(copy / "boost")
-        (copy / "boost").write_text("no folder")
-        for image in state(page)["images"]:
-            put(page, image, true_answer(image))
-        page.client.post("/api/rounds", params={"number": 2})
-        assert "boost" in wait(page, lambda current: current["trouble"])["trouble"]
-    assert (run / "run.json").read_bytes() == records
-    assert (copy / "run.json").read_bytes() != records
+    again = Rounds(copy, None, tmp_path)
+    assert again.state()["figures"] == "older figures"
+    assert again._is_due
+    dataset = take_labels(copy, copy / "next")
+    assert train_models(copy, again._store, dataset) == trained["figures"]
+    assert (run / "run.json").read_bytes() == before != (copy / "run.json").read_bytes()
 
 
-def test_images_that_cannot_be_told_are_not_offered_again(strange, run_copy, completed, start):
+def answered(rounds, answer):
+    """Answer all images of a round."""
+    for image in rounds.state()["images"]:
+        rounds.give(image["image_id"], answer(image), seen=image["answer"], suggested=False)
+
+
+def test_what_stops_training_is_told(strange, run_copy, tmp_path):
     run = run_copy(strange)
-    completed("next", run, "--count", 3)
-    with serving(start, run, "--label") as page:
-        first = state(page)["images"]
-        for image in first:
-            put(page, image, "?")
-        begun = page.client.post("/api/rounds", params={"number": 1}).json()
-        assert begun["number"] == 2
-        assert {image["image_id"] for image in begun["images"]}.isdisjoint(
-            image["image_id"] for image in first
-        )
+    rounds = Rounds(run, None, tmp_path)
+
+    async def trained():
+        return await rounds._train()
+
+    answered(rounds, lambda image: "?")
+    rounds.begin(1)
+    (run / "next" / "featurize.json").write_text("no options")
+    assert "featurize.json: expected a mapping of option names" in asyncio.run(trained())
+    assert rounds.state()["figures"] == ""
 
 
-def test_a_manifest_that_was_spoiled_begins_no_round(strange, run_copy, completed, refused, start):
+def test_images_that_cannot_be_told_are_not_offered_again(strange, run_copy, tmp_path):
     run = run_copy(strange)
-    completed("next", run, "--count", 3)
+    choose_next(run, settings=NextSettings(count=3))
+    rounds = Rounds(run, None, tmp_path)
+    first = {image["image_id"] for image in rounds.state()["images"]}
+    answered(rounds, lambda image: "?")
+    rounds.begin(1)
+    begun = rounds.state()
+    assert begun["number"] == 2
+    assert first.isdisjoint(image["image_id"] for image in begun["images"])
+
+
+def test_a_manifest_that_was_spoiled_begins_no_round(strange, run_copy, refused, tmp_path):
+    run = run_copy(strange)
+    choose_next(run, settings=NextSettings(count=3))
     manifest = run / "next" / "manifest.csv"
-    with serving(start, run, "--label") as page:
-        for image in state(page)["images"]:
-            put(page, image, true_answer(image))
-        good = rows_of(manifest)
-        bad = [
-            {**row, "label": "bösse" if place == 1 else row["label"]}
-            for place, row in enumerate(good)
-        ]
-        for rows, message in (
-            (bad, "its label bösse: did you mean böse? They differ in one or two letters"),
-            ([*good, good[0]], "has two rows of one image"),
-        ):
-            written(manifest, rows)
-            begun = page.client.post("/api/rounds", params={"number": 1})
-            assert begun.status_code == 422
-            assert message in begun.json()["detail"]
-            assert message in refused("serve", run, "--label")
-            assert rows_of(manifest) == rows
-        written(manifest, [*good, {**good[0], "image_id": "fort.png"}])
-        begun = page.client.post("/api/rounds", params={"number": 1}).json()
-        assert begun["number"] == 2
-        assert begun["notes"].startswith(
-            "labels of images that the run lacks do not count: fort.png"
-        )
+    rounds = Rounds(run, None, tmp_path)
+    answered(rounds, true_answer)
+    good = rows_of(manifest)
+    bad = [
+        {**row, "label": "bösse" if place == 1 else row["label"]} for place, row in enumerate(good)
+    ]
+    for rows, message in (
+        (bad, "its label bösse: did you mean böse?"),
+        ([*good, good[0]], "has two rows of one image"),
+    ):
+        written(manifest, rows)
+        with pytest.raises(InputError, match=re.escape(message)):
+            rounds.begin(1)
+        assert message in refused("serve", run, "--label")
+        assert rows_of(manifest) == rows
+    written(manifest, [*good, {**good[0], "image_id": "fort.png"}])
+    rounds.begin(1)
+    begun = rounds.state()
+    assert begun["number"] == 2
+    assert begun["notes"].startswith("labels of images that the run lacks do not count: fort.png")
 
 
-def test_few_labels_are_learnt_by_another_classifier(tmp_path, completed, tiny_options, start):
+def test_few_labels_are_learnt_by_another_classifier(tmp_path, completed, tiny_options):
     """LightGBM, with which boost ran first, needs more of them."""
-    run = make_run(tmp_path / "für", completed, tiny_options, labelled=4)
+    run = make_run(tmp_path / "für", completed, tiny_options, labelled=4, per_class=12)
     completed("boost", "--out", run, *("--folds", 2, "--head", "lightgbm", "--jobs", 1))
-    completed("next", run, "--count", 2)
-    with serving(start, run, "--label") as page:
-        for image in state(page)["images"]:
-            put(page, image, true_answer(image))
-        page.client.post("/api/rounds", params={"number": 1})
-        told = wait(page, lambda current: current["figures"])["figures"]
-        assert "NOTHING LEARNT" in told
-        advice = (
-            "for few labels there is another classifier, with which the page then goes on: bchisto "
-        )
-        command = shlex.split(told.partition(advice)[2])
-        assert command[-2:] == ["--head", "logistic"]
-        wait(page, lambda current: not current["doing"])
-        completed(*command, *("--jobs", 1))
-        for image in state(page)["images"]:
-            put(page, image, true_answer(image))
-        page.client.post("/api/rounds", params={"number": 2})
-        told = wait(page, lambda current: "grouped-logistic" in current["figures"])["figures"]
-        assert advice not in told
+    choose_next(run, settings=NextSettings(count=2))
+    rounds = Rounds(run, None, tmp_path)
+    answered(rounds, true_answer)
+    rounds.begin(1)
+    dataset = take_labels(run, run / "next")
+    told = train_models(run, rounds._store, dataset)
+    assert "NOTHING LEARNT" in told
+    advice = (
+        "for few labels there is another classifier, with which the page then goes on: bchisto "
+    )
+    command = shlex.split(told.partition(advice)[2])
+    assert command[-2:] == ["--head", "logistic"]
+    completed(*command, *("--jobs", 1))
+    told = train_models(run, rounds._store, dataset)
+    assert "grouped-logistic" in told
+    assert advice not in told
 
 
-def test_who_may_label(strange, run_copy, start):
-    run = run_copy(strange)
-    with serving(start, run, "--label") as page, httpx.Client(timeout=60) as bare:
+def test_when_no_image_is_left_the_last_labels_still_count(tmp_path, completed, tiny_options):
+    run = make_run(tmp_path / "wenig", completed, tiny_options, per_class=6)
+    choose_next(run, settings=NextSettings(count=8))
+    rounds = Rounds(run, None, tmp_path)
+    answered(rounds, true_answer)
+    rounds.begin(1)
+    ended = rounds.state()
+    assert ended["number"] == 1
+    # the run is named, not its files
+    assert ended["notes"].startswith(f"{run}: each of its 12 images has a label, was chosen before")
+    assert rounds._is_due
+    dataset = take_labels(run, run / "next")
+    assert sum(dataset.class_counts().values()) == 12
+
+
+def test_who_may_label(labelling):
+    page, _ = labelling
+    with httpx.Client(timeout=60) as bare:
         bare.base_url = page.base
         image = state(page)["images"][0]
         query = {"image_id": image["image_id"], "answer": "=gut", "seen": ""}
@@ -477,50 +510,31 @@ def test_who_may_label(strange, run_copy, start):
         assert page.add("x.png", b"1").status_code in (404, 405), "nothing is predicted here"
 
 
-def test_pictures_that_cannot_be_shown(strange, run_copy, completed, start, tmp_path):
-    run = run_copy(strange)
-    completed("next", run, "--count", 4)
+def test_pictures(labelling, tmp_path):
+    page, run = labelling
     manifest = run / "next" / "manifest.csv"
     large, text = tmp_path / "large.png", tmp_path / "text.png"
     with large.open("wb") as file:
         file.truncate((256 << 20) + 1)
     text.write_text("no image")
-    rows = rows_of(manifest)
-    for row, path in zip(rows, (large, text, tmp_path / "gone.png", ""), strict=True):
+    rows = rows_of(manifest)[:5]
+    for row, path in zip(rows[1:], (large, text, tmp_path / "gone.png", ""), strict=True):
         row["path"] = str(path)
     written(manifest, rows)
-    with serving(start, run, "--label") as page:
-        answers = [
-            page.client.get("/api/labels/picture.jpg", params={"image_id": row["image_id"]})
-            for row in rows
-        ]
-        assert [answer.status_code for answer in answers] == [422, 422, 404, 404]
-        assert "large.png" not in answers[0].json()["detail"]
-        assert rows[0]["image_id"] in answers[0].json()["detail"]
-        assert "not a TIFF, PNG or JPEG image" in answers[1].json()["detail"]
-        assert "its file is not there" in answers[2].json()["detail"]
-        manifest.write_text("spoiled")
-        answer = page.client.get("/api/labels")
-        assert answer.status_code == 422
-        assert str(manifest) in answer.json()["detail"]
-
-
-def test_when_no_image_is_left_the_last_labels_still_count(
-    tmp_path, completed, tiny_options, start
-):
-    run = make_run(tmp_path / "wenig", completed, tiny_options, per_class=6)
-    completed("next", run, "--count", 8)
-    with serving(start, run, "--label") as page:
-        for image in state(page)["images"]:
-            put(page, image, true_answer(image))
-        ended = page.client.post("/api/rounds", params={"number": 1}).json()
-        assert ended["number"] == 1
-        # the run is named, not its files
-        assert ended["notes"].startswith(
-            f"{run}: each of its 12 images has a label, was chosen before"
-        )
-        trained = wait(page, lambda current: current["figures"] or current["trouble"])
-        assert "of 12 images of" in trained["figures"]
+    picture, *answers = [
+        page.client.get("/api/labels/picture.jpg", params={"image_id": row["image_id"]})
+        for row in rows
+    ]
+    assert picture.headers["content-type"] == "image/jpeg"
+    assert [answer.status_code for answer in answers] == [422, 422, 404, 404]
+    assert "large.png" not in answers[0].json()["detail"]
+    assert rows[1]["image_id"] in answers[0].json()["detail"]
+    assert "not a TIFF, PNG or JPEG image" in answers[1].json()["detail"]
+    assert "its file is not there" in answers[2].json()["detail"]
+    manifest.write_text("spoiled")
+    answer = page.client.get("/api/labels")
+    assert answer.status_code == 422
+    assert str(manifest) in answer.json()["detail"]
 
 
 def test_what_is_refused(strange, run_copy, refused, tmp_path, completed, tiny_options):

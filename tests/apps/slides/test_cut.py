@@ -70,7 +70,14 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
         ["yes", "P1", "P1-ä 1", "400", "400", "0.5", "yes"],
     ]
     checked = completed(
-        "data", "check", "--images", out / "manifest.csv", "--view", "1.0:64", "--json"
+        "data",
+        "check",
+        "--no-timing",
+        "--images",
+        out / "manifest.csv",
+        "--view",
+        "1.0:64",
+        "--json",
     )[0]
     assert [each["message"] for each in json.loads(checked)["findings"]] == [
         "columns that no model is given: wsi, x, y, drawn"
@@ -189,10 +196,10 @@ def test_killed_and_resumed(tmp_path, start, completed, refused):
     for name in "ab":
         write_slide(
             tmp_path / "slides" / f"{name}.tif",
-            (4000, 4000),
-            {(0, 0): patch(4000, 4000, seed=ord(name))},
+            (2000, 2000),
+            {(0, 0): patch(2000, 2000, seed=ord(name))},
         )
-    words = ("slides", "cut", tmp_path / "slides", "--field", 200, "--out", out)
+    words = ("slides", "cut", tmp_path / "slides", "--field", 100, "--out", out)
     process, until = start(*words, "--jobs", 2), time.monotonic() + 120
     while len(written(out)) < 20 and time.monotonic() < until:
         time.sleep(0.05)

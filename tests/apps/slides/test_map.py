@@ -304,7 +304,7 @@ def overlay_of(raw, places, names, side=SIDE, size=(9999, 9999)):
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_polygons_of_noise_are_valid(seed, tmp_path):
     """Of tiles that touch at corners, leave holes, and reach beyond the slide, with a side that is no whole number."""
     rng = np.random.default_rng(seed)

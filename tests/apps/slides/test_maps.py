@@ -148,18 +148,25 @@ def test_the_bar_has_the_colours_of_its_values():
     cividis = mpl.colormaps["cividis"]
     values = np.linspace(0, 1, 9)
     boxes = np.array([(100 * at, 0, 100 * at + 100, 100) for at in range(9)])
-    page = draw_heat(tissue_of(900, 200, 1), boxes, values, "p of ü")
-    pixels = np.asarray(page).astype(int)
+    pixels = draw_heat(tissue_of(900, 200, 1), boxes, values, "p of ü $x$").astype(int)
     assert pixels[150, 50].tolist() == [pixels[150, 50, 0]] * 3  # tissue is grey
-    # the row of the bar is the first one below the title with its first colour at the margin
-    tops = np.flatnonzero((pixels[200:, 10] == cividis(0.0, bytes=True)[:3]).all(axis=1)) + 200
-    bar = pixels[tops[5], 10:411]
-    for at in range(9):
+    below = pixels[200:]
+    # the row of most colours
+    top = max(range(len(below)), key=lambda row: len(np.unique(below[row], axis=0)))
+    bar = np.flatnonzero(below[top].min(axis=1) < 250)
+    ends = bar[0] + np.arange(9) / 8 * np.ptp(bar)
+    for at, place in enumerate(ends.round().astype(int)):
         colour = list(cividis(at / 8, bytes=True)[:3])
         assert pixels[50, 100 * at + 50].tolist() == colour
-        assert bar[50 * at].tolist() == colour
-    below = pixels[tops[-1] + 3]
-    assert np.flatnonzero((below == 0).all(axis=1)).tolist() == [10, 210, 410]
+        inside = np.clip(place, bar[2], bar[-3])  # of its frame
+        np.testing.assert_allclose(below[top, inside], colour, atol=4)
+    bottom = top
+    while below[bottom, bar[300]].min() < 250:
+        bottom += 1
+    ticks = np.flatnonzero(below[bottom + 1].max(axis=1) < 128)
+    for place in ends[[0, 4, 8]]:
+        assert abs(ticks - place).min() < 2
+    assert len(ticks) <= 6
 
 
 def overlay_of(raw, colouring, names, unsure=None):
@@ -225,7 +232,7 @@ def test_uncertain_tiles_are_paler_and_the_legend_says_so():
     drawn = {}
     for marks in (unsure, None):
         overlay = overlay_of(raw, colouring, (BAD, GOOD), marks)
-        drawn[marks is None] = np.asarray(overlay.draw(tissue_of(300, 100, 1))).astype(int)
+        drawn[marks is None] = overlay.draw(tissue_of(300, 100, 1)).astype(int)
     tissue = np.array((230, 150, 190))
     expected = [
         np.rint(tissue + share * (np.array(colour) - tissue)).tolist()
@@ -234,7 +241,7 @@ def test_uncertain_tiles_are_paler_and_the_legend_says_so():
     zoom = drawn[False].shape[1] // 300
     assert [drawn[False][20, zoom * x].tolist() for x in (50, 150, 250)] == expected
     # a line for each class, and one for what is paler
-    assert drawn[False].shape[0] - drawn[True].shape[0] == 30
+    assert 20 < drawn[False].shape[0] - drawn[True].shape[0] < 40
 
 
 FORMS = {

@@ -46,8 +46,10 @@ def image():
     return patch(*SIZE)
 
 
-@pytest.mark.parametrize("factors", [(1, 4, 16), (1, 3, 7), (1,)])
-@pytest.mark.parametrize("name", ["ü a.ome.tif", "b.btf", "c.ome.btf"])
+@pytest.mark.parametrize(
+    ("name", "factors"),
+    [("ü a.ome.tif", (1, 4, 16)), ("b.btf", (1, 3, 7)), ("c.ome.btf", (1,))],
+)
 def test_levels_in_subifds_are_read_as_openslide_reads_levels(tmp_path, image, factors, name):
     one = write(tmp_path / name, image, factors=factors)
     # written apart, since OpenSlide reads pages, and only those
@@ -146,14 +148,18 @@ def test_what_is_transparent_is_white(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("mpp", "unit", "expected"),
-    [(0.25, "µm", 0.25), (250, "nm", 0.25), (0.00025, "mm", 0.25), ((0.25, 0.2501), "µm", 0.25)],
+    ("mpp", "unit", "factors"),
+    [
+        (0.25, "µm", (1,)),
+        (250, "nm", (1, 4)),
+        (0.00025, "mm", (1,)),
+        ((0.25, 0.2501), "µm", (1, 4)),
+    ],
 )
-@pytest.mark.parametrize("factors", [(1,), (1, 4)])
-def test_micrometres_of_ome(tmp_path, image, mpp, unit, expected, factors):
+def test_micrometres_of_ome(tmp_path, image, mpp, unit, factors):
     path = write(tmp_path / "a.ome.tif", image, factors=factors, mpp=mpp, unit=unit)
     with Slide(path) as slide:
-        assert slide.mpp == pytest.approx(expected)
+        assert slide.mpp == pytest.approx(0.25)
     with Slide(path, mpp=0.5) as slide:
         assert (slide.mpp, slide.stated_text[:4]) == (0.5, "0.25")
 
@@ -189,19 +195,20 @@ def test_a_large_pyramid_takes_little_memory(tmp_path):
     path = tmp_path / "large.ome.tif"
     with tifffile.TiffWriter(path, ome=True, bigtiff=True) as writer:
         for number, factor in enumerate((1, 4, 16)):
-            shape = (80_000 // factor, 100_000 // factor)
+            shape = (40_000 // factor, 50_000 // factor)
             count = -(-shape[0] // 256) * -(-shape[1] // 256)
             tiles = (tile if at == 0 or factor == 16 else b"" for at in range(count))
             own = {"subifds": 0 if number else 2, "subfiletype": int(number > 0)}
             writer.write(tiles, shape=(*shape, 3), **words, **own)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with Slide(path, mpp=0.25) as slide:
-        assert (slide.width, slide.height) == (100_000, 80_000)
+        assert (slide.width, slide.height) == (50_000, 40_000)
         assert (slide.read(0, 0, 256, 256, 0.25) == 90).all()
         assert (slide.read(256, 0, 256, 256, 0.25) == 255).all()  # missing tiles are white
         assert find_tissue(slide).picture.mean() == 90
         slide.read(0, 0, 2000, 2000, 1.0)
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 400
+    # level 1 has 357 MB
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300
 
 
 @pytest.mark.parametrize("words", [{}, {"compression": "jpeg"}])
@@ -230,6 +237,7 @@ def test_a_damaged_tile_is_named_and_others_are_read(tmp_path, image, words):
 
 def test_other_pages_are_no_levels(tmp_path, image):
     path = tmp_path / "a.tif"
+    image = image[:544, :768]
     words = {"photometric": "rgb", "compression": "webp", "metadata": None}
     with tifffile.TiffWriter(path) as writer:
         writer.write(image, tile=(256, 256), **words)
@@ -238,15 +246,16 @@ def test_other_pages_are_no_levels(tmp_path, image):
         writer.write(image[::8, ::8], subfiletype=1, **words)  # a thumbnail
         writer.write(image[::16, ::16], tile=(256, 256), subfiletype=9, **words)  # an overview
     with Slide(path, mpp=0.5) as slide:
-        assert slide._scan.sizes == [SIZE, (375, 275)]
+        assert slide._scan.sizes == [(768, 544), (192, 136)]
 
 
 @pytest.mark.parametrize(
     "words", [{"compression": "webp"}, {"compression": None, "tile": None, "factors": (1,)}]
 )
 def test_a_digest_sees_level_0(tmp_path, image, words):
+    image = image[:544, :768]
     other = image.copy()
-    other[300:800] = 0
+    other[200:500] = 0
     digests = set()
     for number, values in enumerate((image, image, other)):
         path = write(tmp_path / f"{number}" / "a.tif", values, subifds=False, **words)
@@ -267,6 +276,7 @@ def test_each_refusal_has_a_cure_that_helps(tmp_path, image):
         (tmp_path / name).write_bytes(data)
         return tmp_path / name
 
+    image = np.ascontiguousarray(image[:300, :400])
     Image.fromarray(image).save(tmp_path / "a.PNG")
     Image.fromarray(image).save(tmp_path / "a.jpg")
     whole = write(tmp_path / "a.ome.tif", image).read_bytes()

@@ -72,12 +72,10 @@ def test_lines_of_the_page(study, monkeypatch, completed, refused, tiny_options)
     commands = lines()
     assert [command.split()[1] for command in commands] == [
         *("slides", "featurize", "features", "boost"),
-        *("slides", "featurize", "features", "predict", "slides"),
+        *("slides", "featurize", "features", "predict", "explain"),
     ]
     printed = [completed(*small(line, tiny_options)) for line in commands]
-    following = (
-        "features export study/features/tiny-1.0-64.h5 --by wsi --pool mean --out slides.npz"
-    )
+    following = "features study/features/tiny-1.0-64.h5 --by wsi --pool mean --out slides.npz"
     assert f"next: bchisto {following}" in printed[1][1]
     assert "16 images, 2 rows each, 16 numbers, mean of 3 to 4 fields" in printed[2][0]
     assert "bchisto boost --out RUN --features slides.npz --labels TABLE" in printed[2][1]
@@ -144,19 +142,22 @@ def _refuse_others(folder, completed, refused):
     """Only of a linear model of means, and of the fields of the features, are there contributions."""
     store = "study/features/tiny-1.0-64.h5"
     words = ("--features", store, "--out", "others")
-    err = refused("slides", "contributions", "study-slides", "new-fields", *words)
+    err = refused("explain", "study-slides", "--fields", "new-fields", *words)
     assert re.search("new-fields: has no field of P0-.*, which the features have", err), err
     words = ("--features", "slides.npz", "--out", "others")
-    err = refused("slides", "contributions", "study-slides", "fields", *words)
+    err = refused("explain", "study-slides", "--fields", "fields", *words)
     assert "slides.npz: not a feature file of bchisto, whose images have a column wsi" in err
     words = ("--features", store, "--out", "others")
     fitted = ("--labels", "labels.csv", "--folds", 2, "--jobs", 1)
     completed("boost", "--out", "trees", "--features", "slides.npz", "--seeds", 1, *fitted)
-    err = refused("slides", "contributions", "trees", "fields", *words)
+    err = refused("explain", "trees", "--fields", "fields", *words)
     assert "its classifier is lightgbm; only the score of a linear one" in err
     pooled = ("--by", "wsi", "--pool", "top-tenth", "--out", "top.npz")
-    completed("features", "export", store, *pooled)
+    completed("features", store, *pooled)
     completed("boost", "--out", "top", "--features", "top.npz", "--head", "logistic", *fitted)
-    err = refused("slides", "contributions", "top", "fields", *words)
+    err = refused("explain", "top", "--fields", "fields", *words)
     assert "their rows is the mean of tiles, that of training the mean of the largest tenth" in err
+    both = "give --fields with --features, without --images or --method"
+    assert both in refused("explain", "top", "--fields", "fields", "--out", "others")
+    assert both in refused("explain", "top", "--fields", "fields", *words, "--images", "slides")
     assert not (folder / "others").exists()

@@ -106,7 +106,7 @@ def kept(slide, monkeypatch):
         return area / find_tissue(slide).areas.tissue
 
 
-@pytest.mark.parametrize("size", [(15, 15), (25, 15), (60, 25), (10, 12)])
+@pytest.mark.parametrize("size", [(60, 25), (10, 12)])
 def test_the_tissue_of_idc_slides_is_not_ink_however_much_glass_was_scanned(
     mosaics, monkeypatch, size
 ):
@@ -130,7 +130,7 @@ def test_a_slide_that_lost_most_of_its_tissue_is_cut_whole(mosaics, tmp_path, co
     assert "ink or black: 0 % of the stained area left out" in err
 
 
-@pytest.mark.parametrize("share", [0.001, 0.003, 0.01, 0.03, 0.08, 0.2, 0.4])
+@pytest.mark.parametrize("share", [0.003, 0.2])
 def test_even_tissue_is_not_ink(monkeypatch, share):
     for saturation in (21, 40, 90, 160):
         for glass, noise, hue in ((255, 1, 0.92), (244, 3, 0.8), (244, 0, 0.86), (255, 2, 0.76)):
@@ -146,8 +146,10 @@ def test_even_tissue_is_not_ink(monkeypatch, share):
             assert kept(Thumbnail((6, 6), draw), monkeypatch) >= 0.95, (saturation, glass, noise)
 
 
-@pytest.mark.parametrize("quality", [None, 75])
-@pytest.mark.parametrize(("size", "pen"), [((15, 15), 0.3), ((60, 25), 0.3), ((60, 25), 2)])
+@pytest.mark.parametrize(
+    ("size", "pen", "quality"),
+    [((15, 15), 0.3, 75), ((60, 25), 0.3, None), ((60, 25), 2, 75)],
+)
 def test_pens_and_bands_stay_out(size, pen, quality):
     beside = cv2.resize(patch(4800, 1920), (600, 240), interpolation=cv2.INTER_AREA)
 
@@ -181,9 +183,9 @@ def test_pens_and_bands_stay_out(size, pen, quality):
 
 
 @pytest.mark.parametrize(
-    "white", [(242, 234, 219), (236, 225, 203), (214, 229, 243), (231, 240, 228)]
+    ("white", "noise"),
+    [((242, 234, 219), 2), ((236, 225, 203), 0), ((214, 229, 243), 2), ((231, 240, 228), 0)],
 )
-@pytest.mark.parametrize("noise", [0, 2])
 def test_glass_may_have_the_colour_of_its_lamp(mosaics, white, noise):
     """The tissue of a slide is that of the same slide on white glass, within a tenth."""
     picture = mosaics["8974"]

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from bchisto.apps.submit import JobStage, read_status
@@ -155,16 +154,19 @@ def without_an_answer(run, change):
 
 
 def failed_log(run, change, **values):
-    """A task that failed before it had a record, and the merge that gave up later."""
+    """A task that failed before it had a record; what its log says is not read."""
     planned(run, change, **values)
-    logs = run / "jobs" / "1" / "logs"
-    (logs / "2-evaluate-1.log").write_text("12 images\nerror: no such column\n")
-    os.utime(logs / "2-evaluate-1.log", (time.time() - 60,) * 2)
-    (logs / "2-evaluate-merge.log").write_text("stopped: shard 1 of 1 lacks units\n")
+    (run / "jobs" / "1" / "logs" / "2-evaluate-merge.log").write_text("12 images\nFehler: keine\n")
+    keep_error(run, "2-evaluate-merge", "no such column")
+
+
+def keep_error(run, task, error):
+    """What a task that fails leaves for `status`."""
+    (run / "jobs" / "1" / "logs" / f"{task}.json").write_text(json.dumps({"error": error}))
 
 
 def killed_task(run, change):
-    """A shard whose command was killed, and left no more than its task printed."""
+    """A shard that was killed, of which the log has Slurm's words."""
     first_shard(run, change)
     stage = {
         "command": "featurize",
@@ -177,13 +179,15 @@ def killed_task(run, change):
     planned_stages(run, [stage])
     change(status="interrupted")
     log = run / "jobs" / "1" / "logs" / "1-featurize-1.log"
-    log.write_text("error: ended by SIGKILL; often for lack of memory\n")
+    log.write_text(
+        "slurmstepd-node7: error: *** JOB 12 ON node7 CANCELLED DUE TO TIME LIMIT ***\n\n"
+    )
 
 
-def killed_by_slurm(run, change):
+def killed_command(run, change):
+    """Its task was not killed, and says so."""
     killed_task(run, change)
-    with (run / "jobs" / "1" / "logs" / "1-featurize-1.log").open("a") as log:
-        log.write("slurmstepd-node7: error: Detected 1 oom-kill event(s) in StepId=63.batch.\n")
+    keep_error(run, "1-featurize-1", "ended by SIGKILL; often for lack of memory")
 
 
 def no_python(run, change):
@@ -266,29 +270,29 @@ STATES = {
             "evaluate: unknown (Slurm does not answer here, and was not asked)\nnext: bchisto status "
         ],
     ),
-    "the log of a plan ends in an error": (
+    "a task left its error": (
         failed_log,
         1,
         "failed",
-        ["evaluate: failed (error: no such column)\n", "read: ", "2-evaluate-1.log"],
+        ["evaluate: failed (no such column)\n", "read: ", "2-evaluate-merge.log"],
     ),
-    "it gave up, and Slurm does not answer": (
+    "it failed, and Slurm does not answer": (
         lambda run, change: failed_log(run, change, scheduler="slurm"),
         1,
         "failed",
-        ["evaluate: failed (stopped: shard 1 of 1 ", "&& bchisto sub"],
+        ["evaluate: failed (no such column)\n", "&& bchisto submit"],
     ),
     "a command was killed": (
+        killed_command,
+        1,
+        "failed",
+        ["shard 1 of 2: interrupted (ended by SIGKILL; often"],
+    ),
+    "Slurm killed a task": (
         killed_task,
         1,
-        "failed",
-        ["shard 1 of 2: interrupted (error: ended by SIGKILL; often"],
-    ),
-    "Slurm killed a command": (
-        killed_by_slurm,
-        1,
-        "failed",
-        ["shard 1 of 2: interrupted (error: ended by SIGKILL; o"],
+        "interrupted",
+        ["shard 1 of 2: interrupted (its log ends with: slurmstepd-node7: error: *** JOB 12"],
     ),
     "a command cannot begin": (
         no_python,

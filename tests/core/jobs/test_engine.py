@@ -67,7 +67,16 @@ class Place:
     def packs(self):
         return sorted(self.run.glob(self.job.packs))
 
-    def stop(self, pack, number="SIGINT"):
+    def interrupt(self, pack):
+        """Interrupt the command at a pack, in this process."""
+
+        def act():
+            raise KeyboardInterrupt
+
+        code, _, err = self.go(pack=pack, act=act)
+        assert code == 130, err
+
+    def stop(self, pack, number):
         """Interrupt the command at a pack, in a process of its own, and return its messages."""
         process = self.process(pack, number, "after")
         _, err = process.communicate(timeout=240)
@@ -130,10 +139,7 @@ def ctrl_c():
     ("name", "number"),
     [
         ("featurize", "SIGINT"),
-        ("featurize", "SIGTERM"),
-        ("boost", "SIGINT"),
         ("predict", "SIGTERM"),
-        pytest.param("finetune", "SIGTERM", marks=pytest.mark.slow),
     ],
 )
 def test_interrupted_and_resumed(place, whole, name, number):
@@ -154,8 +160,7 @@ def test_interrupted_and_resumed(place, whole, name, number):
     ("name", "moment"),
     [
         ("featurize", "before"),
-        ("featurize", "after"),
-        ("boost", "before"),
+        ("boost", "after"),
         ("finetune", "after"),
         ("predict", "before"),
     ],
@@ -191,7 +196,7 @@ def test_shards_in_any_order_one_of_them_twice(place, whole, name):
     assert here.results() == whole(name)
 
 
-@pytest.mark.parametrize("name", jobs(slow=("finetune", "predict")))
+@pytest.mark.parametrize("name", jobs("featurize", "boost", "finetune"))
 def test_processes(place, whole, name):
     here = place(name)
     here.finish(jobs=2)
@@ -219,7 +224,7 @@ def test_workers_of_dask(dask, place, whole, name, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("name", jobs())
+@pytest.mark.parametrize("name", ["featurize", "boost", "predict"])
 def test_another_process_finishes_meanwhile(place, whole, name):
     """Its packs may be gone when this one comes to write the next."""
     here = place(name)
@@ -228,20 +233,19 @@ def test_another_process_finishes_meanwhile(place, whole, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["featurize", "predict"])
-def test_two_processes_at_once(place, whole, name):
-    here = place(name)
+def test_two_processes_at_once(place, whole):
+    here = place("featurize")
     both = [here.process(0, "SIGKILL", "after") for _ in range(2)]
     for process in both:
         _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
-    assert here.results() == whole(name)
+    assert here.results() == whole("featurize")
 
 
 @pytest.mark.parametrize("name", jobs())
 def test_packs_that_do_not_hold_are_made_again(place, whole, name):
     here, held, seen = place(name), [], []
-    here.stop(here.job.units)
+    here.interrupt(here.job.units)
     cut, moved, *others = here.packs()
     cut.write_bytes(cut.read_bytes()[:-99])
     shutil.copy(others[0], moved)
@@ -259,7 +263,7 @@ def test_packs_that_do_not_hold_are_made_again(place, whole, name):
     assert here.results() == whole(name)
 
 
-@pytest.mark.parametrize("name", jobs())
+@pytest.mark.parametrize("name", ["featurize", "boost", "predict"])
 def test_a_disk_that_is_full(place, whole, name):
     here = place(name)
 
@@ -293,9 +297,8 @@ shutil.copytree(f"{disk}/run", out)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk of its own")
-@pytest.mark.parametrize("name", ["featurize", "boost"])
-def test_a_disk_that_is_really_full(on_small_disk, place, whole, tmp_path, name):
-    here, start, disk = place(name), tmp_path / "start", tmp_path / "disk"
+def test_a_disk_that_is_really_full(on_small_disk, place, whole, tmp_path):
+    here, start, disk = place("boost"), tmp_path / "start", tmp_path / "disk"
     here.run.rename(start)
     disk.mkdir()
     out, here.run = here.run, disk / "run"
@@ -310,13 +313,13 @@ def test_a_disk_that_is_really_full(on_small_disk, place, whole, tmp_path, name)
     assert "Traceback" not in done.stderr
     assert "HDF5" not in done.stderr
     assert here.job.already in done.stderr
-    assert contents(out) == whole(name)
+    assert contents(out) == whole("boost")
 
 
 @pytest.mark.parametrize("name", jobs("featurize", "boost", "finetune"))
 def test_other_settings_are_refused_unless_they_overwrite(place, whole, name):
     here, other = place(name), JOBS[name].other.split()
-    here.stop(1)
+    here.interrupt(1)
     for _ in range(2):
         before = here.results()
         code, _, err = here.go(*other)
@@ -332,7 +335,7 @@ def test_other_settings_are_refused_unless_they_overwrite(place, whole, name):
     assert here.results() == whole(name)
 
 
-@pytest.mark.parametrize("name", jobs("featurize", "boost", "finetune"))
+@pytest.mark.parametrize("name", ["featurize", "boost"])
 def test_overwritten_beside_a_running_command(place, whole, name):
     """The first stops before it puts its units together, and what it left is not taken over."""
     here = place(name)
@@ -386,21 +389,21 @@ GROWTH = {
 """A change to the images, what is said of it, and of how many images it asks something anew."""
 
 
-@pytest.mark.parametrize("change", GROWTH)
 @pytest.mark.parametrize(
-    ("name", "begun"),
+    ("name", "begun", "change"),
     [
-        ("featurize", "finished"),
-        ("predict", "interrupted"),
-        ("boost", "finished"),
+        *(("featurize", "finished", change) for change in GROWTH),
+        ("featurize", "interrupted", "alter"),
+        *(("predict", "interrupted", change) for change in GROWTH),
+        *(("boost", "finished", change) for change in GROWTH),
+        ("boost", "interrupted", "add"),
         *(
-            pytest.param(name, "interrupted", marks=pytest.mark.slow)
-            for name in ("boost", "featurize")
+            pytest.param("finetune", "finished", change, marks=pytest.mark.slow)
+            for change in ("add", "relabel")
         ),
-        pytest.param("finetune", "finished", marks=pytest.mark.slow),
     ],
 )
-def test_images_that_changed(place, tissue, tmp_path, monkeypatch, name, change, begun):
+def test_images_that_changed(place, tissue, tmp_path, monkeypatch, name, begun, change):
     alter, words, counts = GROWTH[change]
     folder = shutil.copytree(tissue, tmp_path / "im ages \u00e9")
     rows = {
@@ -413,10 +416,7 @@ def test_images_that_changed(place, tissue, tmp_path, monkeypatch, name, change,
 
     write()
     # folds that do not follow from labels
-    if change == "relabel" and name in (
-        "boost",
-        "finetune",
-    ):
+    if change == "relabel" and name in ("boost", "finetune"):
         listed = "".join(f"{image},{1 + place % 3}\n" for place, image in enumerate(rows))
         (tmp_path / "mine.csv").write_text("image_id,fold\n" + listed)
         monkeypatch.setitem(JOBS, name, JOBS[name].folded(tmp_path / "mine.csv"))
@@ -424,7 +424,7 @@ def test_images_that_changed(place, tissue, tmp_path, monkeypatch, name, change,
     before = ("featurize",) if name == "boost" else ()
     for earlier in before:
         here.finish("--overwrite", name=earlier)
-    here.stop(here.job.units) if begun == "interrupted" else here.finish()
+    here.interrupt(here.job.units) if begun == "interrupted" else here.finish()
     alter(folder, rows)
     write()
     seen = []

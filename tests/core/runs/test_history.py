@@ -99,11 +99,11 @@ def test_any_record_is_survived(tmp_path, caplog, cli, completed):
     broken = tmp_path / "broken"
     (broken / "records").mkdir(parents=True)
     (broken / "run.json").write_text('{"records": []}')
-    out, err = completed("runs", "list", tmp_path)
+    out, err = completed("status", tmp_path)
     assert out.count("boost  not checked") == 1
     assert "broken/run.json: not a run.json of bchisto, or without a complete record" in err
-    assert cli("runs", "show", run)[0] == 0
-    assert cli("runs", "diff", run, run)[0] == 0
+    assert cli("status", run, "--history")[0] == 0
+    assert cli("status", run, run)[0] == 0
 
 
 def test_runs_with_a_finetune_are_compared(tmp_path):
@@ -140,3 +140,15 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
         "ok",
         "ok",
     ]
+
+
+def test_trainings_are_compared_by_the_accuracies_that_they_noted(boosted, tmp_path):
+    content = json.loads((boosted / "run.json").read_text())
+    name = "boost/3-lightgbm"
+    metrics = json.loads((boosted / name / "metrics.json").read_text())["tables"]
+    noted = content["records"][-1]["notes"]["results"][name]
+    assert noted["accuracy"] in {table["accuracy"]["value"] for table in metrics.values()}
+    before = noted["accuracy"]
+    noted["accuracy"] = 0.125
+    (tmp_path / "run.json").write_text(json.dumps(content))
+    assert list(diff_runs(boosted, tmp_path)) == [(f"accuracy of {name}", before, 0.125)]

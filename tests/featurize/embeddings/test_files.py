@@ -47,6 +47,8 @@ def test_what_is_written_is_read(tmp_path, augmentations, pooled):
         bchisto=json.dumps({**facts, "strange": 1}),
     )
     export_features(tmp_path / "first.npz", tmp_path / "second.npz")
+    with np.load(tmp_path / "second.npz") as file:  # as other programs see it
+        assert file["features"].shape == ((3, 4) if augmentations == 1 else (3, 2, 4))
     found = read_embeddings(tmp_path / "second.npz")
     assert found.image_ids == tuple(IDS)
     assert found.labels == ("a", "b", "")

@@ -111,7 +111,6 @@ def test_fields_are_pooled_by_their_slide(
     monkeypatch.setattr(fields, "AT_ONCE", at_once)
     printed, _ = completed(
         "features",
-        "export",
         store,
         "--by",
         "slide name",
@@ -159,7 +158,7 @@ def test_what_cannot_be_pooled(described_fields, tmp_path, refused, completed):
     out = tmp_path / "s.npz"
 
     def told(source, *words):
-        err = refused("features", "export", source, *words, "--out", out)
+        err = refused("features", source, *words, "--out", out)
         assert not out.exists()
         return err
 
@@ -172,7 +171,7 @@ def test_what_cannot_be_pooled(described_fields, tmp_path, refused, completed):
     elsewhere = tmp_path / "copied.h5"
     elsewhere.write_bytes(store.read_bytes())
     assert "dataset.json beside it names none" in told(elsewhere, "--by", "slide_name")
-    completed("features", "export", store, "--by", "slide_name", "--out", tmp_path / "e.npz")
+    completed("features", store, "--by", "slide_name", "--out", tmp_path / "e.npz")
     assert "not a feature file of bchisto, whose images have a column slide_name" in told(
         tmp_path / "e.npz", "--by", "slide_name"
     )
@@ -208,7 +207,7 @@ def test_fields_of_a_slide_that_differ(odd, message, tmp_path, refused, tiny_set
     manifest = write_fields(tmp_path, {"7": 3, "über/S 2": 3}, **odd)
     featurize(manifest, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     (store,) = (tmp_path / "run" / "features").glob("*.h5")
-    err = refused("features", "export", store, "--by", "Slide Name", "--out", tmp_path / "s.npz")
+    err = refused("features", store, "--by", "Slide Name", "--out", tmp_path / "s.npz")
     assert re.search(message, err), err
 
 
@@ -223,7 +222,7 @@ def test_patients_that_were_corrected_count(tmp_path, completed, tiny_settings):
         manifest.write_text(text, "utf-8")
         featurize(manifest, out=run, settings=tiny_settings, work=Work(jobs=1))
     (store,) = (run / "features").glob("*.h5")
-    completed("features", "export", store, "--by", "slide-name", "--out", tmp_path / "s.npz")
+    completed("features", store, "--by", "slide-name", "--out", tmp_path / "s.npz")
     assert read_embeddings(tmp_path / "s.npz").groups == ("A", "P 8")
 
 
@@ -236,7 +235,7 @@ def test_slides_of_other_programs(name, tmp_path, completed, refused, rng):
         with h5py.File(folder / f"{slide}.h5", "w") as file:
             file["features"] = values.astype(np.float32)
             file["coords"] = np.zeros((len(values), 2), np.int64)
-    completed("features", "export", folder, "--pool", name, "--out", tmp_path / "s.npz")
+    completed("features", folder, "--pool", name, "--out", tmp_path / "s.npz")
     pooled = read_embeddings(tmp_path / "s.npz")
     for slide, row in zip(pooled.image_ids, pooled.features[:, 0], strict=True):
         whole = expected(name, tiles[slide].astype(np.float32))
@@ -246,7 +245,7 @@ def test_slides_of_other_programs(name, tmp_path, completed, refused, rng):
     # the embedding of a slide has no tiles of which another pooling could be made
     with h5py.File(tmp_path / "whole.h5", "w") as file:
         file["features"] = np.ones(4, np.float32)
-    words = ("features", "export", tmp_path / "whole.h5", "--pool", name, "--out")
+    words = ("features", tmp_path / "whole.h5", "--pool", name, "--out")
     if name == "mean":
         completed(*words, tmp_path / "w.npz")
     else:
@@ -264,7 +263,7 @@ def test_a_model_refuses_rows_that_were_pooled_otherwise(
     labels.write_text("\n".join(["slide,label", *rows]) + "\n", encoding="utf-8")
     files = {name: tmp_path / f"{name}.npz" for name in NAMES}
     for name, file in files.items():
-        completed("features", "export", store, "--by", "slide_name", "--pool", name, "--out", file)
+        completed("features", store, "--by", "slide_name", "--pool", name, "--out", file)
     for name in ("mean", "top-tenth"):
         run = tmp_path / f"run {name}"
         completed(
@@ -286,12 +285,9 @@ def test_a_model_refuses_rows_that_were_pooled_otherwise(
         assert "their rows is whole images, that" in refused(*words, "--features", store)
         err = refused(*words, "--images", manifest)
         assert "takes embeddings of the same kind, and no images; make them as in training" in err
-        assert (
-            "(of fields of slides: bchisto features export --by COLUMN), then bchisto predict"
-            in err
-        )
+        assert "(of fields of slides: bchisto features --by COLUMN), then bchisto predict" in err
         imported = run / "features" / f"{name}.h5"
-        twice = ("features", "export", imported, "--by", "slide_name", "--out", tmp_path / "t.npz")
+        twice = ("features", imported, "--by", "slide_name", "--out", tmp_path / "t.npz")
         assert "its rows are pooled already (mean of" in refused(*twice)
         completed(*words, "--features", files[name])
         with np.load(files[name]) as file:

@@ -5,21 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.evaluate import Units, share_interval
-from bchisto.evaluate.influence import (
+from bchisto.evaluate.intervals import (
     Part,
-    agreement,
-    auc_part,
     difference,
-    f1_part,
+    difference_interval,
+    interval,
     kish,
-    matrix_part,
-    matthews,
     mid_p,
+    normal_interval,
     share_part,
     unit_variation,
 )
-from bchisto.evaluate.operating import point_figures
-from bchisto.evaluate.variance import difference_interval, interval, normal_interval
+from bchisto.evaluate.metrics import agreement, f1_part, matrix_part, matthews
+from bchisto.evaluate.two_class import auc_part, point_figures
 from scipy.stats import binom
 
 
@@ -237,7 +235,7 @@ def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng, monkeypa
     for of, units, finer in ((parts, images, 8.0), (parts, pairs, 4.0), (parts[3:], images, 4.0)):
         calls = []
         monkeypatch.setattr(
-            "bchisto.evaluate.variance.unit_variation",
+            "bchisto.evaluate.intervals.unit_variation",
             lambda of, *args, to=calls, **more: to.append(of) or unit_variation(of, *args, **more),
         )
         difference_interval(of, units)

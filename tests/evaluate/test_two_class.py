@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import Panel, TwoClassView, measure
-from bchisto.evaluate.operating import called_point, net_benefit, sensitive_threshold
+from bchisto.evaluate.intervals import Units
+from bchisto.evaluate.two_class import called_point, net_benefit, sensitive_threshold
 from scipy.stats import norm
 from written_tables import predictions, report_of, saved
 
@@ -132,7 +133,7 @@ def test_predictive_values_elsewhere_have_intervals(rng):
     truth = np.arange(4000) < 1600
     called = np.where(rng.random(4000) < 0.85, truth, ~truth)
     table = replace(drawn(rng, n=4000, folds=0), labels=truth.astype(int))
-    point = called_point(table, truth, called, 0.5, [0.1])
+    point = called_point(Units.of(table), truth, called, 0.5, [0.1])
     yes, no = point["sensitivity"]["value"], point["specificity"]["value"]
     spread = 1.96 * np.sqrt((1 - yes) / yes / 1600 + no / (1 - no) / 2400)
     (at,) = point["at_prevalence"]
@@ -141,7 +142,7 @@ def test_predictive_values_elsewhere_have_intervals(rng):
         assert low < at[name]["value"] < high
     odds = yes / (1 - no) * np.exp([-spread, spread]) / 9
     np.testing.assert_allclose(at["ppv"]["interval"], odds / (1 + odds), rtol=0.02)
-    (all_right,) = called_point(table, truth, truth, 0.5, [0.1])["at_prevalence"]
+    (all_right,) = called_point(Units.of(table), truth, truth, 0.5, [0.1])["at_prevalence"]
     assert (all_right["ppv"]["interval"][1], all_right["npv"]["interval"][1]) == (1.0, 1.0)
 
 

@@ -1,23 +1,39 @@
-"""The ledger: a row for each figure of a result, with what measured it and what it rests on."""
+"""The ledger: runs a command that measures, and appends a row for each of its figures to a table of `docs/results`.
+
+A row says what measured the figure and what it rests on. The command is typed behind the table as always:
+
+    python tools/benchmarks/ledger.py docs/results/measured.csv evaluate run --out evaluation
+    python tools/benchmarks/ledger.py docs/results/measured.csv reproduce breakhis-encoder ... --out run
+"""
 
 from __future__ import annotations
 
 import datetime
+import functools
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
-from .. import __version__
-from ..core import InputError
-from ..core.formats import read_rows
-from ..core.jobs import write_rows
-from ..core.runs import science_of
-from .panel import Panel
-from .variance import Entry, Figure
+import bchisto.apps.recipes
+from bchisto import __version__
+from bchisto.cli import main as run_command
+from bchisto.core import InputError
+from bchisto.core.formats import read_rows
+from bchisto.core.jobs import write_rows
+from bchisto.core.runs import read_run, science
+from bchisto.core.runs.record import as_text
+from bchisto.evaluate import Figure, Panel
+from bchisto.evaluate.report import RecordedEvaluation
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+Entry = dict[str, Any]
 
 
 class LedgerRow(NamedTuple):
@@ -46,7 +62,7 @@ class LedgerRow(NamedTuple):
     command, date, version : str
         What measured it, and when: the commit in a clean clone, otherwise the version.
     science : str
-        What it rests on, see `bchisto.core.runs.science_of`.
+        What it rests on, see `science_of`.
     """
 
     name: str = ""
@@ -84,6 +100,7 @@ def append_figures(
     panels: Iterable[Panel],
     comparisons: Iterable[Entry] = (),
     *,
+    command: str,
     system: str = "",
 ) -> list[LedgerRow]:
     """Append the figures of tables and of their comparisons to a ledger, and return their rows.
@@ -96,6 +113,8 @@ def append_figures(
         Each with its folder.
     comparisons : sequence of dict
         As in ``metrics.json``.
+    command : str
+        What measured them.
     system : str
         What was reproduced, with which names begin; otherwise it is the dataset, if a run records it.
 
@@ -106,7 +125,7 @@ def append_figures(
     """
     rows = read_ledger(path)
     measured = {
-        "command": shlex.join(["bchisto", *sys.argv[1:]]),
+        "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "version": _version(),
     }
@@ -199,21 +218,103 @@ def _row(table: LedgerRow, figure: str, entry: Entry | Figure | None) -> Iterato
     yield row
 
 
+_PARTS = {
+    "featurize": ("stains", "features"),
+    "boost": ("folds", "models"),
+    "finetune": ("stains", "folds", "models"),
+    "trial": ("stains", "features", "folds", "models"),
+    "reproduce": ("stains", "features", "folds", "models"),
+}
+"""Parts that the result of a command rests on."""
+
+
+def science_of(*folders: Path) -> str:
+    """Return what the figures of tables rest on: metrics as they are now, and what the commands of their runs record.
+
+    Parameters
+    ----------
+    *folders : Path
+        The folder of each table, in a run folder or not.
+
+    Returns
+    -------
+    str
+        See `as_text`. If commands or runs differ, or one recorded nothing, all digests of a part stand side by side.
+    """
+    digests = {"metrics": {science()["metrics"]}}
+    for folder in folders:
+        above = (folder, *folder.absolute().parents)
+        run = next((path for path in above if (path / "run.json").is_file()), None)
+        for entry in read_run(run) if run else ():
+            texts = str(entry.versions.get("science", "")).split()
+            recorded = dict(text.partition(":")[::2] for text in texts)
+            for part in _PARTS.get(entry.command, ()):
+                digests.setdefault(part, set()).add(recorded.get(part, "unknown"))
+    return as_text({part: "/".join(sorted(several)) for part, several in digests.items()})
+
+
 def _version() -> str:
     """Return the commit of a clone without changes, otherwise the version."""
-    folder = Path(__file__).parents[1]
     program = shutil.which("git")
-    if not (folder / ".git").exists() or program is None:
+    if not (REPOSITORY / ".git").exists() or program is None:
         return __version__
     texts = []
     # the ledger itself is no change
     status = ["status", "--porcelain", "--", ".", ":!docs/results"]
     for arguments in (status, ["rev-parse", "--short=8", "HEAD"]):
-        git = subprocess.run(  # nosec B603 - the words are ours
-            [program, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        git = subprocess.run(
+            [program, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
         )
         texts.append(git.stdout.strip())
     changes, commit = texts
     if changes or not commit:
         return __version__
     return commit
+
+
+def keeping(function: Callable[..., Any], calls: list[Any]) -> Callable[..., Any]:
+    """Return a function that does the same, and keeps the options and the result of each call."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        result = function(*arguments, **options)
+        calls.append((options, result))
+        return result
+
+    return call
+
+
+def main(path: str, *words: str) -> None:
+    """Run a command, then append its figures."""
+    ledger = Path(path)
+    read_ledger(ledger)  # another table is refused before the work
+    evaluations: list[Any] = []
+    systems: list[Any] = []
+    recipes = bchisto.apps.recipes
+    try:
+        with (
+            patch.object(RecordedEvaluation, "run", keeping(RecordedEvaluation.run, evaluations)),
+            patch.object(recipes, "reproduce", keeping(recipes.reproduce, systems)),
+        ):
+            run_command([*words])
+    finally:
+        append = functools.partial(append_figures, ledger, command=shlex.join(["bchisto", *words]))
+        rows = []
+        for _, evaluation in evaluations:
+            rows += append(evaluation.panels, evaluation.result["comparisons"])
+        for options, result in systems:
+            panels = [
+                replace(run.panel, folder=run.folder) for run in result.protocols if run.panel
+            ]
+            if result.merged:
+                system = " ".join([result.recipe.name, *options["scope"].encoders])
+                rows += append(panels, system=f"{system}:")
+        if rows:
+            print(f"{len(rows)} figures of version {rows[0].version} added to {ledger}")
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"error: {error}")

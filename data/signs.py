@@ -1,0 +1,180 @@
+"""What tells the classes apart and is not the tissue: a table of patients by class and value of a sign."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ..core import Message, by_key, few, letters_of
+from .dataset import Dataset, ImageRecord, part_of
+from .findings import LEAVE_OUT, Finding, Findings
+from .names import SITES
+
+_LEAST = 3
+"""Number of patients of each class from which a sign is a warning."""
+
+_SURE = 0.01
+"""Largest p of a sign, times the number of signs (Bonferroni), from which it is a warning."""
+
+_ORIGIN = re.compile(
+    r"set|.*(scan|mikroskop|microscop|camera|kamera|device|vendor|manufacturer|hersteller|digiti[sz]er|stainer|batch|charge|"
+    r"tss|objective|magnification|resolution|acquired).*|"
+    r"(scan\w*|acquisition|aufnahme|image|imaging|export|stain(ing)?|slide|study|content)?(date|day|datum|datetime|year|fecha)"
+)
+"""Names of columns of the scanner and the date of an image, which are none of the patient."""
+
+
+def sign_findings(dataset: Dataset) -> list[Finding]:
+    """Return what tells the classes apart and is not the tissue: sizes, kinds of files, scales, sites, scanners, dates.
+
+    A sign is a warning if patients of one value are of one class more often than by chance, and a note if there are too
+    few patients. With unknown patients each image counts as one, and a warning needs a class of one value that no other
+    class has.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Images without a header are ignored, see `ImageRecord.scaled_by`.
+    """
+    sound = [record for record in dataset.records if record.header]
+    images = Counter(record.label for record in sound)
+    records = [record for record in sound if record.label and images[record.label] >= _LEAST]
+    signs = _signs(records)
+    # signs that divide the images in the same way are one
+    alike = by_key(signs, lambda name: tuple(map(signs[name].index, signs[name]))).values()
+    has_patients = all(record.group for record in records)
+    findings = Findings(_thumbnails(sound))
+    for names in alike:
+        values = signs[names[0]]
+        is_sure = _chance(records, values) * len(alike) <= _SURE
+        is_complete = _is_complete(records, values)
+        if is_sure and (has_patients or is_complete):
+            findings.warning(str(dataset.root), _telling("tells", names, records, values))
+        elif is_sure or is_complete:
+            findings.note(str(dataset.root), _telling("may tell", names, records, values))
+    return findings
+
+
+def _thumbnails(records: Sequence[ImageRecord]) -> list[Finding]:
+    """Warn of images much smaller than most, if most are of one size."""
+    sizes = Counter(record.look.long for record in records)
+    side, count = max(sizes.items(), key=lambda size: size[1], default=(0, 0))
+    small = [record.image_id for record in records if 3 * record.look.long <= side]
+    if not small or 2 * count < len(records):
+        return []
+    text = "at most a third as large as most images, as thumbnails are"
+    return [Finding("warning", few(small), Message(text, remedies=LEAVE_OUT))]
+
+
+def _signs(records: Sequence[ImageRecord]) -> dict[str, list[str]]:
+    """Return the values of the signs that are not the same in all images."""
+    of_images = [*map(_signs_of, records)]
+    names = dict.fromkeys(itertools.chain(*of_images))
+    filled = {name: [signs.get(name) or "unknown" for signs in of_images] for name in names}
+    return {name: values for name, values in filled.items() if len({*values}) > 1}
+
+
+def _signs_of(record: ImageRecord) -> Mapping[str, str]:
+    """Return the signs of an image; an unknown one is empty or not there."""
+    header = record.header
+    assert header is not None
+    signs = {
+        "format": header.format,
+        "codec": header.codec,
+        "kind of pixels": header.mode,
+        "scanner": header.scanner,
+        "date": header.date,
+    }
+    if record.mpp is not None:
+        signs["micrometres per pixel"] = f"{record.mpp:.3g}"
+    if header.deep:
+        signs["kind of pixels"] += " of 16 bits"
+    if record.box is None and record.frame is None:  # else the lesion has this size
+        signs["size"] = f"{header.width}x{header.height}"
+        signs["shape"] = f"{header.width / header.height:.2f}"
+    for column, cell in record.columns:
+        is_origin = SITES.fullmatch(column) or _ORIGIN.fullmatch(letters_of(column))
+        if is_origin and part_of(cell) is None:
+            signs[f"column {column}"] = cell
+    return signs
+
+
+def _chance(records: Sequence[ImageRecord], values: Sequence[str]) -> float:
+    """Return the p of a chi-squared test of patients by class and value; 1 if a class alone has enough of them."""
+    owners = by_key(
+        zip(records, values, strict=True),
+        lambda pair: (pair[0].label_text, pair[0].group or pair[0].image_id),
+    )
+    patients = Counter(label for label, _ in owners)
+    units = [
+        (label, Counter(value for _, value in pairs).most_common(1)[0][0])
+        for (label, _), pairs in owners.items()
+        if patients[label] >= _LEAST
+    ]
+    places = _places([value for _, value in units])
+    labels = [*{label for label, _ in units}]
+    table = np.zeros((len(labels), 1 + max(places.values(), default=0)))
+    for label, value in units:
+        table[labels.index(label), places[value]] += 1
+    if min(table.shape) < 2:
+        return 1.0
+    from scipy.special import chdtrc
+
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    # the mean of this sum over all orders of few patients is larger than its degrees of freedom, by n / (n - 1)
+    chi2 = ((table - expected) ** 2 / expected).sum() * (1 - 1 / len(units))
+    return float(chdtrc((table.shape[0] - 1) * (table.shape[1] - 1), chi2))
+
+
+def _places(values: Sequence[str]) -> dict[str, int]:
+    """Return a number for each value; rare ones share one with the next, as do sizes of which each is another."""
+    counts = Counter(values)
+    width = max(_LEAST, len(values) // 4)
+    numbers: dict[str, int] = {}
+    number = 0
+    filled = 0
+    for value in sorted(counts, key=_order):
+        if filled and (filled >= width or counts[value] >= _LEAST):
+            number += 1
+            filled = 0
+        numbers[value] = number
+        filled += counts[value]
+    return numbers
+
+
+def _order(value: str) -> tuple[int, str]:
+    """Return a key that orders numbers, sizes and dates, of which the year may be last."""
+    value = re.sub(r"(\d+)[./](\d+)[./](\d{4})", r"\3-\2-\1", value)
+    return len(value), value
+
+
+def _is_complete(records: Iterable[ImageRecord], values: Iterable[str]) -> bool:
+    """Whether all images of a class have one value that no other class has."""
+    pairs = {*zip((record.label for record in records), values, strict=True)}
+    labels = Counter(label for label, _ in pairs)
+    owners = Counter(value for _, value in pairs)
+    return any(labels[label] == owners[value] == 1 for label, value in pairs)
+
+
+def _telling(
+    verb: str, names: Sequence[str], records: Iterable[ImageRecord], values: Iterable[str]
+) -> str:
+    """Return the message on signs of the same images, with the values of the first by class."""
+    values_of = by_key(zip(records, values, strict=True), lambda pair: pair[0].label)
+    parts = [
+        f"{label} {few(f'{value} ({n})' for value, n in Counter(value for _, value in pairs).most_common())}"
+        for label, pairs in values_of.items()
+    ]
+    name, *others = names
+    if others:
+        name += f" (and the {' and the '.join(others)})"
+    cure = "export the images of all classes in the same way"
+    if name.startswith("column "):
+        cure = "add images of each class with each of its values"
+    return (
+        f"the {name}, which is not the tissue, {verb} the classes apart: {'; '.join(parts)}; {cure}"
+    )
