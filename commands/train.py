@@ -194,8 +194,6 @@ def featurize(
 
 _OF_TABLES = (
     "dataset",
-    "context",
-    "lesions",
     "label_from",
     "path_column",
     "label_column",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..core import (
+    IN_FILE,
     Converted,
     ImageError,
     InputError,
@@ -177,13 +178,13 @@ class ImageSelection(Settings):
     )
     context: str = option(
         "tight",
-        group="Particular data sets",
+        group=IN_FILE,
         choices=CONTEXTS,
         help="DDSM and CBIS-DDSM: only the abnormality, 50 pixels more, or twice its box.",
     )
     lesions: Texts = option(
         (),
-        group="Particular data sets",
+        group=IN_FILE,
         flag="lesion",
         choices=LESIONS,
         help="DDSM and CBIS-DDSM: keep these abnormalities; default: both.",
