@@ -73,7 +73,7 @@ _MODULES = {
 """Commands in the module of another; every other command has a module of its name."""
 
 _RENAMED = {
-    "runs": "status FOLDER, status RUN --history or status RUN OTHER",
+    "runs": "bchisto status FOLDER, status RUN --history or status RUN OTHER",
     "data list": "bchisto data check --table FILE",
     "data folds": "bchisto data check --write-folds FILE",
     "encoder list": "bchisto encoder",
@@ -83,6 +83,7 @@ _RENAMED = {
     "encoder clear": "bchisto encoder --clear",
     "features show": "bchisto features SOURCE",
     "features export": "bchisto features SOURCE --out FILE",
+    "slides contributions": "bchisto explain MODEL --fields DIR --features FILE",
 }
 """What a command that is gone is called now."""
 

@@ -232,13 +232,12 @@ def match_names(
     taken = set()
     elsewhere = []
     agree = any("/" in row for row in names)
-    for *pair, row in sorted(pairs):
-        apart, _, _, image = pair
+    for apart, lost, form, image, row in sorted(pairs):
         # if other rows name folders rightly, an image of another folder is not meant
         if image in taken or (apart and agree):
             continue
         taken.add(image)
-        if times[tuple(pair)] == 1:
+        if times[apart, lost, form, image] == 1:
             names[row] = image
             folders = [_plain(name).count("/") for name in (row, image)]
             agree |= not apart and min(folders) > 0

@@ -13,10 +13,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ...core import counted
 from ...core.formats import Floats
 from ...core.jobs import atomic_output
-from ...evaluate.report import render_page, thumbnail
+from ...evaluate.report import thumbnail
 from .explanation import Explanation, Picture
 
 _SIDE = 560
@@ -257,31 +256,4 @@ def where_highest(explanation: Explanation) -> str:
     return (
         f"{explanation.unit} from {values.min():.3g} to {values.max():.3g}, highest {100 * across:.0f} % from the left "
         f"and {100 * down:.0f} % from the top."
-    )
-
-
-def write_page(path: Path, rows: Sequence[dict[str, Any]], *, count: int, **values: Any) -> None:
-    """Write the page of all explanations.
-
-    Parameters
-    ----------
-    path : Path
-    rows : sequence of dict
-        Results of `page_row` for the first `MAX_PICTURES`.
-    count : int
-        Number of explanations.
-    **values
-        The title, ``banners``, ``failures``, and about the model what is ``known`` of its results and ``facts``.
-    """
-    render_page(
-        path,
-        "sheet.html",
-        package=__package__,
-        style="sheet.css",
-        script="",
-        goal="pictures",
-        summary=counted(count, "picture"),
-        rows=rows,
-        left_out=count - len(rows),
-        **values,
     )

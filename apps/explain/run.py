@@ -21,6 +21,7 @@ from ...core import (
     PathInput,
     TextInput,
     converted,
+    counted,
     items_of,
     plain_options,
 )
@@ -47,7 +48,7 @@ from ...data import (
     warn_left_out,
 )
 from ...encoders import weight_options
-from ...evaluate.report import known_of
+from ...evaluate.report import known_of, render_page
 from ...predict import (
     Model,
     ModelFile,
@@ -59,7 +60,7 @@ from ...predict import (
     packages_of,
     ready_model,
 )
-from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_page, write_png
+from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_png
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, ExplainSettings, Method, choose_method, class_of, legend_of
@@ -402,11 +403,17 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             rows.append(row)
         write_or_remove(self.folder / "failures.csv", ["image_id", "error"], failures)
         result = self.result(failures, images=len(rows))
-        write_page(
+        render_page(
             result.page,
-            shown,
+            "sheet.html",
+            package=__package__,
+            style="sheet.css",
+            script="",
+            goal="pictures",
             title=f"Explanations: {self.explain.method.name}",
-            count=len(rows),
+            summary=counted(len(rows), "picture"),
+            rows=shown,
+            left_out=len(rows) - len(shown),
             banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
             known=self.opened.known,

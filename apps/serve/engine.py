@@ -1,7 +1,8 @@
 """Does work in a process of its own, one piece at a time, and starts another process after a crash.
 
 That process reads the images of strangers and loads TensorFlow, so a crash or a full memory ends only the work.
-Functions and values go there as pickles, and values or errors come back. Both ends are this program.
+Functions and values go there, and values or errors come back, in the form of `multiprocessing`. Both ends are this
+program; nothing in this form comes from a file or a client.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import pickle  # nosec B403 - between this program and its own process
 import signal
 import sys
 from asyncio import create_subprocess_exec as start_process
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -25,7 +26,7 @@ from ...core.jobs import THREADS, prepare_worker
 R = TypeVar("R")
 
 _LENGTH = 8
-"""Bytes of the length that comes before an answer."""
+"""Bytes of the number of bytes that follow."""
 
 
 class Engine:
@@ -62,7 +63,7 @@ class Engine:
         async with self._lock:
             try:
                 async with asyncio.timeout(self._seconds):
-                    answer: Any = await self._answer(pickle.dumps((work, values)))
+                    answer: Any = await self._answer(_packed((work, values)))
             except TimeoutError:
                 minutes = (self._seconds or 0) // 60
                 answer = f"{doing} took longer than {minutes} minutes, so it was ended"
@@ -92,7 +93,7 @@ class Engine:
                 await process.stdin.drain()
                 if await process.stdout.readline():
                     length = int.from_bytes(await process.stdout.readexactly(_LENGTH))
-                    return pickle.loads(await process.stdout.readexactly(length))  # nosec B301
+                    return ForkingPickler.loads(await process.stdout.readexactly(length))
             await self.stop()
         raise OSError("it ends at once")
 
@@ -126,14 +127,18 @@ def main(folder: str) -> None:
     logging.getLogger("bchisto").setLevel(logging.ERROR)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # so that output of libraries does not mix with answers
-    with suppress(EOFError):
-        while True:
-            work, values = pickle.load(sys.stdin.buffer)  # nosec B301
-            answers.write(b"\n")  # it has begun
-            answers.flush()
-            answer = pickle.dumps(_result(work, values))
-            answers.write(len(answer).to_bytes(_LENGTH) + answer)
-            answers.flush()
+    while length := sys.stdin.buffer.read(_LENGTH):
+        work, values = ForkingPickler.loads(sys.stdin.buffer.read(int.from_bytes(length)))
+        answers.write(b"\n")  # it has begun
+        answers.flush()
+        answers.write(_packed(_result(work, values)))
+        answers.flush()
+
+
+def _packed(value: Any) -> bytes:
+    """Return a value as bytes, after their number."""
+    content = bytes(ForkingPickler.dumps(value))
+    return len(content).to_bytes(_LENGTH) + content
 
 
 def _result(work: Callable[..., Any], values: tuple[Any, ...]) -> Any:

@@ -244,7 +244,7 @@ def write_tables(
         for name in TABLES:
             remove_output(folder / name)
         return
-    listed = _as_listed(model, root, [item.name for item in items])
+    listed = _as_listed(model, root, items)
     of_id = {listed[item.name].image_id: item for item in ended}
     records = in_order(
         replace(listed[item.name], path=item.path, label=item.label or None) for item in ended
@@ -253,11 +253,7 @@ def write_tables(
     predicted = _predicted(model, records, results)
     shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
     images = [of_id[record.image_id] for record in shown.table.records]
-    columns = [
-        ("mpp", ["" if item.mpp is None else f"{item.mpp:.6g}" for item in images]),
-        ("warnings", ["; ".join(item.notes) for item in images]),
-        ("reviewed", ["yes" if item.reviewed else "" for item in images]),
-    ]
+    columns = _page_columns(images)
     paths = ("path", [prefix + item.name for item in images])
     table = replace(shown.table, further=[*shown.table.further, *columns, paths])
     table.finish(folder / "predictions.csv", overwrite=True)
@@ -269,12 +265,22 @@ def write_tables(
     write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
 
 
-def _as_listed(model: PageModel, root: Path, names: Sequence[str]) -> dict[str, ImageRecord]:
+def _page_columns(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
+    """Return the columns that only the page's table has."""
+    return [
+        ("mpp", ["" if item.mpp is None else f"{item.mpp:.6g}" for item in items]),
+        ("warnings", ["; ".join(item.notes) for item in items]),
+        ("reviewed", ["yes" if item.reviewed else "" for item in items]),
+    ]
+
+
+def _as_listed(model: PageModel, root: Path, items: Sequence[Item]) -> dict[str, ImageRecord]:
     """Return images by their names as `predict` lists them, with their ids and patients.
 
     It would list the folder that was dropped on the page; of several, or of files, the folder that holds them. If it
     refuses that folder, such as for another layout than the model's, the table can do without.
     """
+    names = [item.name for item in items]
     dropped = _dropped(names)
     records = {
         name: ImageRecord(name.removeprefix(f"{dropped}/"), Path(name), None) for name in names

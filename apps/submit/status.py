@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...core import Message, MissingInputError, by_key, converted, counted
 from ...core.runs import RunEntry
@@ -233,38 +234,43 @@ class _Work:
             return "done", ""
         return "interrupted", queued.end(task)
 
+    def _last_task(self, shards: Sequence[ShardState]) -> tuple[str, str]:
+        """Return the state of the job that does or merges all of it, and the reason."""
+        if not shards:
+            return self._task_state(MERGE, self.entries, self._units)
+        state, reason = self.queued.tasks.get(MERGE, ("", ""))
+        if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
+            return state, ""
+        return state, reason
+
     def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
         """Return the state of all work, and the reason: the first that holds."""
         queued = self.queued
-        if shards:
-            last_state, reason = queued.tasks.get(MERGE, ("", ""))
-            if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
-                reason = ""
-        else:
-            last_state, reason = self._task_state(MERGE, self.entries, self._units)
+        last_state, reason = self._last_task(shards)
         states = {*(shard.state for shard in shards), last_state}
-        for working in _WORKING:
-            if working in states:
-                return working, reason
-        if queued.stage.is_done():
-            return "done", self._left_out()
-        if queued.answered is False:
-            if MERGE in queued.errors:
-                return "failed", queued.errors[MERGE]
-            return "unknown", NOT_ASKED
-        if "failed" in states:
-            return "failed", reason
-        # no job is left, and no call ended well
-        if queued.is_abandoned and all(entry.outcome != "ok" for entry in self.entries):
-            state = "failed" if queued.errors else "interrupted"
-            return state, "" if shards else queued.end(queued.last_task) or self._no_job()
+        errors = queued.errors
+        is_silent = queued.answered is False
         units = self._units
-        if units and all(unit.done for unit in units):
-            return "ready to merge", reason
         is_begun = any(unit.done or unit.epochs for unit in units)
-        if is_begun or states - {"not started", ""}:
-            return "interrupted", reason
-        return "not started", reason
+        # no job is left, and no call ended well
+        is_stuck = queued.is_abandoned and all(entry.outcome != "ok" for entry in self.entries)
+        last_words = ""
+        if is_stuck and not shards:
+            last_words = queued.end(queued.last_task) or self._no_job()
+        rules: Sequence[tuple[Any, str, str]] = (
+            ("running" in states, "running", reason),
+            ("queued" in states, "queued", reason),
+            (queued.stage.is_done(), "done", self._left_out()),
+            (is_silent and MERGE in errors, "failed", errors.get(MERGE, "")),
+            (is_silent, "unknown", NOT_ASKED),
+            ("failed" in states, "failed", reason),
+            (is_stuck and errors, "failed", last_words),
+            (is_stuck, "interrupted", last_words),
+            (units and all(unit.done for unit in units), "ready to merge", reason),
+            (is_begun or states - {"not started", ""}, "interrupted", reason),
+            (True, "not started", reason),
+        )
+        return next((state, text) for holds, state, text in rules if holds)
 
     def _no_job(self) -> str:
         """Return a text on work that no job does, and whose logs do not tell why."""

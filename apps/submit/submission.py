@@ -201,7 +201,7 @@ class Queued:
     position: int = 0
 
     @functools.cached_property
-    def errors(self) -> Mapping[str, str]:
+    def errors(self) -> dict[str, str]:
         """The error of each task that failed; that of `MERGE` is the last."""
         return self.plan.errors(self.position) if self.plan else {}
 

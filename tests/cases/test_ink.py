@@ -250,7 +250,7 @@ SETS = {
     ),
     "brown": (lambda image, rng: dab(blots(rng)), "another stain (12): use --stain none"),
 }
-CHECK = ("--view", "1.0:64", "--no-copies")
+CHECK = ("--encoder", "tiny", "--view", "1.0:64", "--no-copies")
 
 
 @pytest.mark.parametrize("name", ["brown", pytest.param("grey", marks=pytest.mark.slow)])

@@ -140,7 +140,9 @@ def test_the_views_of_status_are_lines_and_json(tmp_path, cli):
     assert (code, err) == (2, "error: --history shows one run; leave it out to compare two\n")
     code, _, err = cli("runs", "list", tmp_path)
     assert code == 2
-    assert err.startswith("error: 'runs' is now status FOLDER, status RUN --history or status RUN")
+    assert err.startswith(
+        "error: 'runs' is now bchisto status FOLDER, status RUN --history or status RUN"
+    )
 
 
 def test_the_stain_is_named_only_if_it_is_not_the_default():

@@ -1,5 +1,7 @@
 """Pictures of Pillow are read as the files that they come from: to the same pixels."""
 
+import pickle
+
 import numpy as np
 import pytest
 from bchisto.core import ImageError
@@ -63,6 +65,8 @@ def test_pixels_of_a_caller_do_not_change():
     ((record,), _) = image_records(array, lambda _: [])
     decode_record(record)[:] = 0
     np.testing.assert_array_equal(array, np.array(RGB))
+    # a worker in another process gets them
+    np.testing.assert_array_equal(decode_record(pickle.loads(pickle.dumps(record))), array)
 
 
 def test_an_image_of_few_of_its_bits_is_told():

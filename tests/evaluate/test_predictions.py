@@ -107,7 +107,7 @@ def test_one_table_per_model_and_classes_by_request(tmp_path):
         ),
         (
             "image_id,label,fold,patient,predicted\nx,a,1,P1,a\nx,a,2,P2,b\n",
-            r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient",
+            r"t\.csv:3: x is of P2 here, and of P1 in t.csv:2; an image has one patient",
         ),
         (
             "image_id,label,predicted,P_ID\nx,a,a,1\ny,b,b,2\n",

@@ -28,8 +28,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = Path(bchisto.__file__).parent
 
 
-MOST_COMMANDS = 26
-MOST_OPTIONS = 295
+MOST_COMMANDS = 22
+MOST_OPTIONS = 288
 
 EVERY = {" ".join(words): command for words, command in commands()}
 

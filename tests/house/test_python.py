@@ -480,6 +480,8 @@ def test_a_data_frame_of_images_is_read_as_its_manifest_in_the_working_folder(
     of_file = ImageSelection("images.csv", **options).read()
     of_frame = ImageSelection(frame, **options).read()
     assert (of_frame.records, of_frame.classes) == (of_file.records, of_file.classes)
+    again = pickle.loads(pickle.dumps(ImageSelection(frame, **options))).read()
+    assert again.records == of_frame.records
     assert len(of_frame.records) == 12
     shutil.move("images.csv", "away.csv")
     work = Work(jobs=1)

@@ -326,8 +326,8 @@ def travel(case, tmp_path, request, cli, monkeypatch):
     read = ("--images", images, *case.reading)
     colours = ("--color-range", 1, 1) if case.stain == "none" else ()
     view = ("--view", case.view, "--stain", case.stain, *colours)
-    words = ("featurize", *read, "--out", "run", *SMALL, *case.sampling, *view)
-    succeed(cli, *with_file(here / "reading.json", *words))
+    words = (*read, "--out", "run", *SMALL, *case.sampling, *view)
+    succeed(cli, *with_file(here / "options.json", "featurize", *words))
 
     folds = [part for spec in case.folds.values() for part in ("--folds", spec.format(here=here))]
     heads = [part for head in case.heads for part in ("--head", head)]

@@ -102,7 +102,7 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
             tmp_path / str(side),
         )
         printed, _ = completed(*words)
-        assert ("NOT KNOWN TO BE NEW: " in printed, "IN TRAINING: P1-b: 2 of" in printed) == (
+        assert ("NOT KNOWN TO BE NEW: " in printed, "P1-b: SEEN IN TRAINING: 2 of" in printed) == (
             warned,
             not warned,
         )
