@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bchisto.apps.recipes import list_recipes, load_recipe
+from bchisto.apps.recipes.tables import rows_of
 from bchisto.core.runs import science
 
 DOCS = Path(__file__).parent
@@ -394,30 +395,23 @@ def filled(text: str, book: Book) -> str:
     return MARK.sub(lambda match: match[1] + figure_text(book, match[2]) + match[4], text)
 
 
-def printed(label: str, value: object) -> Iterator[tuple[str, float]]:
-    """Yield the numbers that a published table prints in a row, with their labels; not those of each fold."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from printed(f"{label}: {name}", inner)
-    elif isinstance(value, (int, float)):
-        yield label, value
-
-
 def published_rows() -> Iterator[dict[str, object]]:
     """Yield the printed figures of the published systems, from the recipes; half of the last digit is the tolerance."""
     for name in list_recipes():
         recipe = load_recipe(name)
         for part in recipe.published:
             rows = {**part.get("rows", {}), **part.get("others", {})}
-            for label, value in printed(f"{name}: {part['key']}", rows):
-                yield {
-                    "name": label,
-                    "figure": part["title"],
-                    "value": value,
-                    "tolerance": 0.5 * 10.0 ** -part.get("digits", 1),
-                    "protocol": recipe.title,
-                    "source": f"{recipe.citation}; {part['source']}",
-                }
+            for label, row in rows_of({**part, "rows": rows}):
+                for figure, suffix in (("value", ""), ("std", ": std")):
+                    if isinstance(row.get(figure), (int, float)):
+                        yield {
+                            "name": f"{name}: {part['key']}: {label}{suffix}",
+                            "figure": part["title"],
+                            "value": row[figure],
+                            "tolerance": 0.5 * 10.0 ** -row["digits"],
+                            "protocol": recipe.title,
+                            "source": f"{recipe.citation}; {part['source']}",
+                        }
 
 
 def main() -> None:

@@ -64,32 +64,3 @@ def test_numbers_out_of_range(tmp_path):
         make_tissue("Malign", seed=0, index=0)
     with pytest.raises(InputError, match="give at least 64 pixels a side"):
         make_tissue("Normal", seed=0, index=0, size=(10, 10))
-
-
-def test_what_is_drawn_in_a_part_of_the_canvas_is_that_of_the_whole():
-    """Contours inside, across the edges and beside the canvas, against drawing over all of it."""
-    import cv2
-    from bchisto.data.canvas import Canvas
-
-    rng = np.random.default_rng(3)
-    for place in range(40):
-        canvas = Canvas(160, 120, mpp=0.5, rng=rng)
-        canvas.haem += rng.random(canvas.haem.shape, dtype=np.float32)
-        middle = (rng.uniform(-20, 100), rng.uniform(-20, 80)) if place else (500.0, 500.0)
-        outline = canvas.outline(middle, rng.uniform(3, 25), roughness=0.2, stretch=1.3)
-        points, plain = np.rint(outline / 0.5 * 16).astype(np.int32), np.zeros((120, 160), np.uint8)
-        inside = (
-            cv2.fillPoly(plain.copy(), [points], 255, cv2.LINE_AA, 4).astype(np.float32) / 255.0
-        )
-        line = (
-            cv2.polylines(plain.copy(), [points], True, 255, 5, cv2.LINE_AA, 4).astype(np.float32)
-            / 255.0
-        )
-        blurred = cv2.GaussianBlur(inside, (0, 0), 2.4)
-        np.testing.assert_array_equal(canvas.mask(outline), inside)
-        np.testing.assert_array_equal(canvas.mask(outline, blur=1.2), blurred)
-        np.testing.assert_array_equal(canvas.mask(outline, line=2.5), line)
-        expected = canvas.haem + blurred * (np.float32(0.3) - canvas.haem)
-        canvas.paint(canvas.mask(outline, blur=1.2), haem=0.3, eosin=inside)
-        np.testing.assert_array_equal(canvas.haem, expected)
-        np.testing.assert_array_equal(canvas.eosin, blurred * inside)

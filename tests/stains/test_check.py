@@ -26,7 +26,7 @@ def test_tissue_that_turns_white_is_counted(he_image, pale_image):
     assert fine.whitened == pytest.approx(lost(he_image, after))
     check, after = checked(pale_image, "macenko")
     assert check.whitened == pytest.approx(lost(pale_image, after))
-    assert check.whitened > 0.3
+    assert check.whitened > 0.2
     assert any("of the stained tissue turned white" in reason for reason in check.reasons)
     density = -np.log((pale_image.astype(float) + 1) / 240)
     assert check.basis == pytest.approx(

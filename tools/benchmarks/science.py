@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
-from bchisto.data import ImageSelection, make_tissue
-from bchisto.data.synthetic import TISSUE_CLASSES
+from bchisto.data import ImageSelection
 from bchisto.evaluate import evaluate
 from bchisto.featurize import FeaturizeSettings, featurize, load_features
 from bchisto.stains import STAIN_METHODS, augment_he, make_normalizer
 from PIL import Image
 
 FILE = Path(__file__).resolve().parents[2] / "core" / "runs" / "published" / "science.json"
+TISSUES = Path(__file__).resolve().with_name("science_images")
+TISSUE_CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 CLASSES = ("benign", "malignant")
 TOLERANCES = {"stains": 0.5, "features": 0.005, "folds": 0.0, "models": 0.01, "metrics": 1e-4}
 """What other machines and versions of packages may change: grey levels; a share of the largest feature; probabilities;
@@ -35,8 +36,8 @@ figures. Values that differ by less are equal."""
 
 
 def tissues() -> list[Any]:
-    """Return a synthetic image of each class."""
-    return [make_tissue(label, seed=3, index=0, size=(256, 192)) for label in TISSUE_CLASSES]
+    """Return a synthetic image of each class, drawn once."""
+    return [np.array(Image.open(TISSUES / f"{label}.png")) for label in TISSUE_CLASSES]
 
 
 def values_of_stains() -> list[float]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from bchisto.apps.recipes import load_recipe
 from bchisto.apps.recipes.pictures import Trained, make_pictures, pictures_of
+from bchisto.apps.recipes.taylor import _shared
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
@@ -80,3 +81,36 @@ def test_the_surest_right_and_wrong_images_in_turns_and_a_failure_that_costs_not
     assert len(failed) == 2
     assert all("gone.bchisto" in line for line in failed)
     assert not (tmp_path / "explain" / "normal").exists()
+
+
+def test_taylor_shares_the_relevance_of_a_sum_by_size():
+    """By hand: of 1 and 3 with the relevance 2; a gate of one value gets nothing."""
+    step = SimpleNamespace(kind="Add", sources=(0, 1), part="", operation=None)
+    values = {0: np.full((1, 1), 1.0, np.float32), 1: np.full((1, 1), 3.0, np.float32)}
+    ahead = np.full((1, 1), 2.0, np.float32)
+    small, large = _shared(step, values, ahead, None, None)
+    assert (small.item(), large.item()) == pytest.approx((0.5, 1.5))
+    (alone,) = _shared(
+        SimpleNamespace(**{**vars(step), "sources": (0,)}), values, ahead, None, None
+    )
+    assert alone.item() == 2.0
+    gate = {0: np.ones((1, 2, 2, 1), np.float32), 1: np.ones((1, 1, 1, 1), np.float32)}
+    multiply = SimpleNamespace(**{**vars(step), "kind": "Multiply"})
+    tissue, weight = _shared(multiply, gate, ahead, None, None)
+    assert (tissue.sum(), weight.sum()) == (2.0, 0.0)
+
+
+def test_taylor_keeps_the_relevance_of_a_padding():
+    """By hand: sixteen of relevance on 4 x 4, of which the border of 2 x 2 holds twelve; each image keeps its own."""
+
+    class Padding(SimpleNamespace):
+        def __call__(self, image):
+            from keras import ops
+
+            return [ops.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))]
+
+    step = Padding(kind="ZeroPadding2D", sources=(0,), part="", operation=None)
+    ahead = np.ones((2, 4, 4, 1), np.float32) * np.float32([1, 2]).reshape(2, 1, 1, 1)
+    (behind,) = _shared(step, {0: np.zeros((2, 2, 2, 1), np.float32)}, ahead, None, None)
+    np.testing.assert_allclose(behind[0], 4.0)
+    np.testing.assert_allclose(behind[1], 8.0)

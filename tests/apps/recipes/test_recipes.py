@@ -15,7 +15,7 @@ from bchisto.apps.recipes.settings import build_steps
 from bchisto.apps.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
 from bchisto.apps.recipes.tables import Obtained, Runs, compare_published, rows_of
 from bchisto.boost import BoostSettings, model_params
-from bchisto.core import Banner, InputError, Kind
+from bchisto.core import Banner, InputError, Kind, as_banner
 from bchisto.data import FoldChoice
 from bchisto.data.folds.folds import read_fold_list
 from bchisto.evaluate import (
@@ -153,7 +153,8 @@ def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet")
     (baseline,) = steps_of(load_recipe("ddsm-masses"), "baseline")
     (patches,) = steps_of(load_recipe("idc-patches"), "alexnet")
-    assert comparable_note(masses.remarks) == "Not comparable (random start)."
+    remarks = [as_banner(remark) for remark in masses.remarks]
+    assert comparable_note(remarks) == "Not comparable (random start)."
     assert baseline.remarks == patches.remarks == ()
     plain = untrained_notice(FinetuneSettings("alexnet"))
     assert plain == "alexnet began untrained; published weights were not given"

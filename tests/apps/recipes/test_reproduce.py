@@ -372,7 +372,7 @@ def test_a_fine_tuned_network_stands_beside_the_fusion_on_the_same_folds(tmp_pat
     assert "--plan" in network["source"]
     network = {
         **network,
-        "finetune": {**network["finetune"], "network": "ddsm-baseline", "weights": "random"},
+        "finetune": {**network["finetune"], "network": "speck", "weights": "random"},
     }
     variants = {"published": recipe["variants"]["published"], "fine-tuned": network}
     completed(
