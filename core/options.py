@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeAlias, TypeVar
 
 from .errors import InputError, one_of
-from .messages import Parameter
+from .messages import Message, Parameter
 
 V = TypeVar("V")
 K = TypeVar("K")
@@ -189,8 +189,8 @@ def _whole_number(value: Any) -> int | None:
 
 def _path_or_text(value: Any, kind: Any) -> Any:
     """Convert a text or a path; None for an empty path, which would be the working folder."""
-    if kind is Path and isinstance(value, Path):
-        return value
+    if isinstance(value, (Path, Message)) and isinstance(value, kind):
+        return value  # a message keeps its parts
     text = os.fspath(value)
     if text or kind is str:
         return kind(text)

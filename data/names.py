@@ -223,16 +223,12 @@ def match_names(
     rows = list(dict.fromkeys(rows))
     images = set(images)
     names = {row: row for row in rows if row in images}
-    images_of: dict[tuple[int, str], list[tuple[str, int]]] = {}
-    for image in images - names.keys():
-        for lost, form, end in _ends(image):
-            images_of.setdefault((form, end), []).append((image, lost))
-    pairs = [(*pair, row) for row in rows if row not in names for pair in _nearest(row, images_of)]
+    pairs = _nearest_images([row for row in rows if row not in names], images - names.keys())
     times = Counter(pair[:-1] for pair in pairs)
     taken = set()
     elsewhere = []
     agree = any("/" in row for row in names)
-    for apart, lost, form, image, row in sorted(pairs):
+    for apart, lost, form, image, row in pairs:
         # if other rows name folders rightly, an image of another folder is not meant
         if image in taken or (apart and agree):
             continue
@@ -244,6 +240,17 @@ def match_names(
             if apart and folders[0] == folders[1]:
                 elsewhere.append(row)
     return names, _renamed(rows, names, elsewhere, where)
+
+
+def _nearest_images(
+    rows: Iterable[str], images: Iterable[str]
+) -> list[tuple[int, int, int, str, str]]:
+    """Return `_nearest` of each row that has one, with the row behind it, the best first."""
+    images_of: dict[tuple[int, str], list[tuple[str, int]]] = {}
+    for image in images:
+        for lost, form, end in _ends(image):
+            images_of.setdefault((form, end), []).append((image, lost))
+    return sorted((*pair, row) for row in rows for pair in _nearest(row, images_of))
 
 
 def _nearest(

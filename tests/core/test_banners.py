@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from bchisto.boost.bundle import Bundle
-from bchisto.core import Banner, Kind, Message, Names, as_banner, banners
+from bchisto.core import Banner, Kind, Message, Names, as_banner, banners, converted
 from bchisto.evaluate import advice_of
 from bchisto.predict import Predictor
 from packs import train_small
@@ -16,7 +16,14 @@ PATIENTS = Banner(
 )
 
 
-@pytest.mark.parametrize("changed", [lambda banner: pickle.loads(pickle.dumps(banner)), as_banner])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda banner: pickle.loads(pickle.dumps(banner)),
+        as_banner,
+        lambda banner: converted([banner], "notes", tuple[str, ...])[0],
+    ],
+)
 def test_a_banner_stays_one(changed):
     banner = changed(PATIENTS)
     assert banner == "t: IMAGE-LEVEL FOLDS: 2 mixed (a, b); see `jobs`"
