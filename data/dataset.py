@@ -111,7 +111,7 @@ class ImageRecord:
 
     @property
     def called(self) -> str:
-        """What messages call the image: as a caller names it, else its path."""
+        """How messages name the image, as the caller does who gave its pixels, or by its path."""
         if self.source == "given":
             return self.image_id
         return str(self.path)
