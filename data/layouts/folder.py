@@ -100,7 +100,7 @@ class Level(NamedTuple):
     parts: Mapping[str, str]
 
 
-def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
+def levels_of(paths: Iterable[str], *, known: Iterable[str], grouped: bool = False) -> list[Level]:
     """Return the levels of the folders in the paths of images, down to the classes, and the parts of a split below.
 
     Known class names decide which level the classes are. Without them it is the only one that may be, or two are
@@ -112,6 +112,8 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
         POSIX paths.
     known : iterable of str
         Class names of known data sets.
+    grouped : bool
+        Whether the user says how paths name groups, so that folders below classes of unknown names may be these.
 
     Examples
     --------
@@ -130,7 +132,7 @@ def levels_of(paths: Iterable[str], *, known: Iterable[str]) -> list[Level]:
         return levels
     outer = levels[: label.number - 1]
     deeper = levels[label.number :]
-    rival = next((level for level in deeper if _may_be_classes(level, label)), None)
+    rival = next((level for level in deeper if _may_be_classes(level, label, grouped)), None)
     if rival is None and label.kind != CLASSES and outer and _is_doubtful(label, outer[-1]):
         rival = label
         label = outer.pop()
@@ -147,12 +149,14 @@ def _label_level(levels: Iterable[Level]) -> Level | None:
     return next((level for level in levels if level.kind not in _OUTER), None)
 
 
-def _may_be_classes(level: Level, label: Level) -> bool:
+def _may_be_classes(level: Level, label: Level, grouped: bool) -> bool:
     """Whether a level may be the classes, although one above it is taken for them."""
     if label.kind == CLASSES:
         # tumor/0/, tumor/1/, normal/0/, normal/1/; not malignant/ductal_carcinoma/, a subtype of only one class
         return level.kind == CLASSES and level.recurs
-    return level.kind == CLASSES or (level.kind == _OTHER and len(level.names) > 1)
+    if level.kind == CLASSES:
+        return True
+    return level.kind == _OTHER and len(level.names) > 1 and (level.recurs or not grouped)
 
 
 def _is_doubtful(label: Level, above: Level) -> bool:
@@ -282,7 +286,8 @@ def read_folder(
     rules = path_rules(group_from=group_from, label_from=label_from)
     findings = Findings()
     files = list_images(root, findings)
-    levels = levels_of(files, known=itertools.chain.from_iterable(known_classes()))
+    known = itertools.chain.from_iterable(known_classes())
+    levels = levels_of(files, known=known, grouped="group" in rules)
     first = {level.kind: level for level in reversed(levels)}
     split = first.get(SPLIT)
     label = _label_level(levels)

@@ -10,7 +10,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
-from bchisto.core import InputError
+from bchisto.core import InputError, as_banner
 from bchisto.core.jobs import Shard, Share
 from bchisto.core.models.bundles import BundleFacts
 from bchisto.crossval import CrossValidation
@@ -168,13 +168,19 @@ def test_a_result_in_its_three_states():
         6,
         "models",
         False,
-        ("RANDOM",),
+        (as_banner("RANDOM"),),
         share=Share(Shard(2, 4), 1, 3, 6, "models"),
     )
     assert share.summary() == ["3-svm: shard 2/4 has 1 of 6 models; 3 of 6 done"]
     assert share.metrics is None
     untested = CrossValidation(
-        Path("run/finetune/none-x"), "no folds", 1, "folds", True, ("RANDOM",), assembled=True
+        Path("run/finetune/none-x"),
+        "no folds",
+        1,
+        "folds",
+        True,
+        (as_banner("RANDOM"),),
+        assembled=True,
     )
     assert untested.summary() == [
         "RANDOM",
@@ -186,7 +192,7 @@ def test_a_result_in_its_three_states():
         6,
         "models",
         True,
-        ("RANDOM",),
+        (as_banner("RANDOM"),),
         Panel(None, METRICS),
         assembled=True,
     )

@@ -25,6 +25,9 @@ EVERY = sorted(CHANGES.glob("*.diff"))
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 EXTENDING = REPOSITORY / "docs" / "extending.md"
 
+UNTRIED = ["interval", "banner", "column of the fields of slides", "printed line"]
+"""Rows without a change of their own: a sentence of statistics, and places that `tests` hold by their own cases."""
+
 pytestmark = pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="copies what git tracks")
 
 APART = ("pooling",)
@@ -296,7 +299,8 @@ def test_every_row_is_tried():
     rows = rows_of_page()
     linked = [row for row in rows if "changes/" in row]
     assert len(linked) == len(EVERY)
-    assert [row.split(" | ")[0] for row in rows if row not in linked] == ["interval"]
+    untried = [row.split(" | ")[0].partition(" (")[0] for row in rows if row not in linked]
+    assert untried == UNTRIED
 
 
 def test_the_option_is_that_of_the_page():

@@ -20,6 +20,7 @@ import numpy as np
 from bchisto.boost import Bundle
 from bchisto.boost.head import TrainingPart
 from bchisto.boost.heads import fit_head, known_head
+from bchisto.core import as_banner
 from bchisto.core.formats import check_tree
 from bchisto.core.models import BundleFacts, TrainingImages
 from bchisto.encoders import read_weight_arrays
@@ -95,7 +96,7 @@ def make_seeds(folder):
     facts = BundleFacts(
         classes=("a", "b", "c"),
         protocol="3 folds",
-        banners=("said",),
+        banners=(as_banner("said"),),
         temperature=1.2,
         two_class={
             "positive": ["c"],
