@@ -16,20 +16,8 @@ import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
 from bchisto.featurize import featurize
-from conftest import write_tissue
+from conftest import TINY, write_tissue
 
-TINY = (
-    "--encoder",
-    "tiny",
-    "--view",
-    "1.0:64",
-    "--weights",
-    "tiny=random",
-    "--augmentations",
-    "1",
-    "--jobs",
-    "1",
-)
 BOOST = ("--head", "prototype", "--seeds", "1", "--jobs", "1")
 
 

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from sample_trees import tree
+from written_tables import checked
 
 AB = ("benign", "malignant")
 CERTAIN, BOTH, NONE = "certain", "both", "none"
@@ -50,7 +51,6 @@ LAYOUTS = {
         (1, 2),
         {},
     ),
-    "two unknown sets": (below(("A", "B"), ("ADI", "LYM", "MUC")), BOTH, (1, 2), {}),
     "one class is missing": ([*below(("A", "B"), ("ADI", "LYM")), "A/MUC/9.png"], BOTH, (1, 2), {}),
     "organs": (
         below(
@@ -67,7 +67,6 @@ LAYOUTS = {
     "train beside a class": (["train/a/1.png", "control/b/2.png"], BOTH, (1, 2), {}),
     "images and masks": (below(("images", "masks"), ("x", "y")), BOTH, (1, 2), {}),
     "sites": (below(("site_A", "site_B"), ("x", "y")), CERTAIN, 2, {"set": 1}),
-    "hospitals": (below(("Hospital 1", "Hospital 2"), AB), CERTAIN, 2, {"set": 1}),
     "magnifications": (below(("40X", "100X", "400X"), AB), CERTAIN, 2, {"set": 1}),
     "grades of two institutes": (
         below(("Radboud", "Karolinska"), ("0", "1", "2", "3", "4", "5")),
@@ -75,7 +74,6 @@ LAYOUTS = {
         (1, 2),
         {},
     ),
-    "stages of two institutes": (below(("Basel", "Oslo"), ("T1", "T2", "T3")), BOTH, (1, 2), {}),
     "years": (below(("2019", "2020"), AB), CERTAIN, 2, {"set": 1}),
     # fold/class
     "fold_0": (below(("fold_0", "fold_1", "fold_2"), ("all", "hem")), CERTAIN, 2, {"fold": 1}),
@@ -91,19 +89,7 @@ LAYOUTS = {
     ),
     # patient/class
     "patients": (below(P, AB), CERTAIN, 2, {"group": 1}),
-    "patients with one diagnosis": (
-        ["P1/benign/1.png", "P2/malignant/2.png", "P3/benign/3.png"],
-        CERTAIN,
-        2,
-        {"group": 1},
-    ),
     "patients, 0 and 1": (below(("10253", "10254", "8863"), ("0", "1")), CERTAIN, 2, {"group": 1}),
-    "cases, unknown classes": (
-        below(("case 1", "case 2"), ("HGSC", "LGSC")),
-        CERTAIN,
-        2,
-        {"group": 1},
-    ),
     "accession numbers": (
         below(("14-2523", "14-2524"), ("Normal", "Tumor")),
         CERTAIN,
@@ -129,7 +115,6 @@ LAYOUTS = {
         None,
     ),
     "unknown class, patient": (below(("x", "y"), P), CERTAIN, 1, None),
-    "class 0 and 1, patient": (below(("0", "1"), ("001", "002")), CERTAIN, 1, None),
     "class, slide code": (below(("x", "y"), ("S12-1", "S12-2")), CERTAIN, 1, None),
     "grade, number": (below(("grade1", "grade2", "grade3"), ("1", "2", "7")), CERTAIN, 1, None),
     "class, magnification": (below(("x", "y"), ("40X", "100X")), CERTAIN, 1, None),
@@ -151,7 +136,6 @@ LAYOUTS = {
         3,
         {"part": 2},
     ),
-    "around patients": (below(("data",), P, AB), CERTAIN, 3, {"group": 2}),
     "one class with patients": (below(("benign",), P), CERTAIN, 1, None),
     # three levels
     "fold, class, patient": (below(("fold1", "fold2"), AB, P), CERTAIN, 2, {"fold": 1}),
@@ -173,7 +157,6 @@ LAYOUTS = {
     # no folder of a class
     "flat parts": (below(("train", "test")), NONE, 1, {}),
     "flat trainA": (below(("trainA", "trainB", "testA", "testB")), NONE, 1, {}),
-    "flat test_images": (below(("train_images", "test_images")), NONE, 1, {}),
     "flat patients": (below(("patient 1", "patient 2")), NONE, 1, {}),
     "flat folds": (below(("fold_0", "fold_1")), NONE, 1, {}),
     "parts with patients": (
@@ -388,13 +371,11 @@ def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
             (root / "benign" / f"{n}.{suffix}").write_bytes(b"x")
     (root / "notes.txt").write_text("x")
     (root / "table.xlsx").write_bytes(b"x")
-    code, out, _ = cli(
-        "data", "check", "--no-timing", "--images", root, "--no-copies", "--stain", "none"
-    )
+    code, out = checked(cli, root, "--stain", "none")
     assert code == 1
     for suffix in suffixes:
         assert f": 3 .{suffix.casefold()} pictures are not read; save them as PNG or TIFF" in out
-    assert "note    notes.txt, table.xlsx: not a picture, left out" in out
+    assert "note notes.txt, table.xlsx: not a picture, left out" in out
     code, rows, err = listed(cli, root)
     assert (code, len(rows)) == (0, 8)
     assert f"3 .{suffixes[0].casefold()} pictures are not read" in err

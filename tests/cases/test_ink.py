@@ -3,7 +3,6 @@
 import csv
 import functools
 import io
-import json
 import shutil
 
 import cv2
@@ -12,6 +11,7 @@ import pytest
 from bchisto.data import decode_image
 from bchisto.data.synthetic import make_tissue
 from PIL import Image
+from written_tables import checked, findings_of
 
 MOST = 5
 """Largest mean difference in grey levels of untouched pixels."""
@@ -255,28 +255,15 @@ CHECK = ("--encoder", "tiny", "--view", "1.0:64", "--no-copies")
 def test_a_set_of_other_pictures_is_a_finding_with_a_remedy_that_helps(cli, tmp_path, name):
     change, text = SETS[name]
     write_set(tmp_path / "set", 12, change)
-    code, out, _ = cli(
-        "data", "check", "--no-timing", "--images", tmp_path / "set", *CHECK, "--json"
-    )
-    assert code == 1
-    found = [
-        finding
-        for finding in json.loads(out)["findings"]
-        if "doubtful stains" in finding["message"]
-    ]
-    assert [finding["level"] for finding in found] == ["warning"]
-    assert text in found[0]["message"]
-    assert "macenko-robust" not in found[0]["message"]
-    code, out, _ = cli(
-        "data", "check", "--no-timing", "--images", tmp_path / "set", *CHECK, "--stain", "none"
-    )
+    code, (finding,) = findings_of(cli, "doubtful stains", tmp_path / "set", *CHECK)
+    assert (code, finding["level"]) == (1, "warning")
+    assert text in finding["message"]
+    assert "macenko-robust" not in finding["message"]
+    code, out = checked(cli, tmp_path / "set", *CHECK, "--stain", "none")
     assert code == 0
     assert "doubtful" not in out
     if name == "grey":
-        assert (
-            "too little tissue"
-            not in cli("data", "check", "--no-timing", "--images", tmp_path / "set", *CHECK)[1]
-        )
+        assert "too little tissue" not in checked(cli, tmp_path / "set", *CHECK)[1]
 
 
 def pen(image, rng):
@@ -294,10 +281,7 @@ def pen(image, rng):
 )
 def test_a_tenth_of_doubtful_images_is_a_finding(cli, tmp_path, number, stain, expected):
     write_set(tmp_path / "set", number, pen)
-    code, out, _ = cli(
-        "data", "check", "--no-timing", "--images", tmp_path / "set", *CHECK, "--stain", stain
-    )
-    out = " ".join(out.split())
+    code, out = checked(cli, tmp_path / "set", *CHECK, "--stain", stain)
     assert code == expected
     assert (f"ink or black ({number}): crop it away" in out) == bool(expected)
     assert ("single-coloured areas are left as they are" in out) == (stain == "macenko")

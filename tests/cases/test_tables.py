@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bchisto.evaluate import evaluate
 from sample_trees import tree
-from written_tables import checked, listed, table
+from written_tables import checked, listed, table, unlisted
 
 KINDS = ("csv", "semicolons", "tabs", "xlsx")
 THREE = ("semicolons", "xlsx")
@@ -42,7 +42,6 @@ def evaluated(caplog, path, out):
         ("0.0 0.0 1.0 1 0.0 1.0", {"0": 3, "1": 3}, "named 1, the whole number"),
         ("0.0 0.0 1.0 1.0 0.0 1.0", {"0": 3, "1": 3}, "the class of 0.0"),
         ("00 0 1e0 1 0 1", {"0": 3, "1": 3}, "0 (2 images), 00 (1 images)"),
-        ("-1 -1.0 1 1.00 1 -1", {"-1": 3, "1": 3}, "named -1"),
         ("2,0 2 3 3,0 2 3", {"2": 3, "3": 3}, "2 (2 images), 2,0 (1 images)"),
         ("0.5 0.50 1.5 1.5 0.5 1.5", {"0.5": 3, "1.5": 3}, "0.5 (2 images), 0.50 (1 images)"),
     ],
@@ -168,14 +167,6 @@ def test_files_whose_names_hold_such_characters(tmp_path, cli, completed):
     assert folds.read_text() == (tmp_path / "again.csv").read_text()
 
 
-def test_such_characters_in_predictions(tmp_path, caplog):
-    rows = [("i0", "a", "a\u200b"), ("i1", "b\u00ad", "b"), ("i2", "b", "b")]
-    figures, _ = evaluated(
-        caplog, table(tmp_path, "tabs", [("id", "label", "pred\u200e"), *rows]), tmp_path / "out"
-    )
-    assert (figures["accuracy"]["value"], figures["classes"]) == (1, ["a", "b"])
-
-
 # names that were numbers
 
 
@@ -246,15 +237,7 @@ def test_long_numbers_of_workbooks(tmp_path, cli):
     found, _ = listed(cli, manifest(tmp_path, "xlsx", [*"abab"], patient=exact))
     assert [row["group"] for row in found.values()] == ["123456789012"] * 2 + ["123456789013"] * 2
     long = [1.23456789012345e17, 1.23456789012345e17, 9.23456789012345e17, 9.23456789012345e17]
-    code, _, err = cli(
-        "data",
-        "check",
-        "--table",
-        "-",
-        "--images",
-        manifest(tmp_path, "xlsx", [*"abab"], patient=long),
-    )
-    assert code == 2
+    err = unlisted(cli, manifest(tmp_path, "xlsx", [*"abab"], patient=long))
     assert "rounded a number" in err
 
 
@@ -273,15 +256,7 @@ def test_merged_cells_are_refused(tmp_path, cli):
         ("path", "label", "patient"),
         *((NAMES[n], "a" if n < 1 else "", f"P{n}") for n in range(4)),
     ]
-    code, _, err = cli(
-        "data",
-        "check",
-        "--table",
-        "-",
-        "--images",
-        table(tmp_path, "xlsx", rows, merge=[(1, 2, 5)]),
-    )
-    assert code == 2
+    err = unlisted(cli, table(tmp_path, "xlsx", rows, merge=[(1, 2, 5)]))
     assert (
         "t.xlsx: has merged cells, of which only the first has the value; fill in every row" in err
     )
@@ -311,8 +286,7 @@ def test_formulas_that_no_spreadsheet_computed(tmp_path, cli, column, value):
     path = manifest(tmp_path, "xlsx", [FORMULA] * 4 if column == "label" else [*"abab"], **columns)
     if value:
         stored(path, value)
-    code, _, err = cli("data", "check", "--table", "-", "--images", path)
-    assert code == 2
+    err = unlisted(cli, path)
     assert "t.xlsx: has a formula without a stored value; save it in a spreadsheet program" in err
 
 
@@ -338,8 +312,7 @@ def test_formulas_that_no_spreadsheet_computed(tmp_path, cli, column, value):
 )
 def test_errors_are_no_labels(tmp_path, cli, kind, error):
     path = manifest(tmp_path, kind, [error, "a", "b", "a"])
-    code, _, err = cli("data", "check", "--table", "-", "--images", path)
-    assert code == 2
+    err = unlisted(cli, path)
     assert f"{path.name}:2" in err
     assert "is an error of the spreadsheet" in err or "means unknown" in err
 
@@ -374,10 +347,7 @@ def test_dates_that_were_names(tmp_path, cli, kind, column):
     )
     cells = [cells[0], cells[1], cells[0], cells[1]]
     columns = {"labels": cells} if column == "label" else {"labels": [*"abab"], "patient": cells}
-    code, _, err = cli(
-        "data", "check", "--table", "-", "--images", manifest(tmp_path, kind, **columns)
-    )
-    assert code == 2
+    err = unlisted(cli, manifest(tmp_path, kind, **columns))
     assert f"the {column} " in err
     assert "is a date, which a spreadsheet makes of names such as 1-2" in err
 
