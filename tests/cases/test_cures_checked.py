@@ -1,12 +1,11 @@
 """A cure is checked before it is printed: the kind of a JPEG, columns of one class, groups that are classes."""
 
-import csv
 import io
 
 import pytest
 from PIL import Image
 from sample_trees import tree
-from written_tables import checked
+from written_tables import checked, lines
 
 
 def jpeg(frame, bits):
@@ -39,12 +38,6 @@ def test_a_rare_jpeg_is_not_to_be_downloaded_again(tmp_path, cli, frame, bits, s
     assert "download" not in text
 
 
-def table(path, header, rows):
-    with path.open("w", newline="") as handle:
-        csv.writer(handle).writerows([header, *rows])
-    return path
-
-
 @pytest.mark.parametrize(
     ("header", "labels", "said"),
     [
@@ -69,21 +62,17 @@ def table(path, header, rows):
         (("image_id", "label", "stage"), ("b", "7"), "call the probabilities of a class p_"),
     ],
 )
-def test_one_column_of_probabilities(tmp_path, cli, header, labels, said):
+def test_one_column_of_probabilities(tmp_path, refused, header, labels, said):
     rows = [(f"i{n}", labels[n % 2], "0.25" if header[2] != "stage" else n) for n in range(6)]
-    path = table(tmp_path / "t.csv", header, rows)
-    code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
-    assert code == 2
+    path = lines(tmp_path / "t.csv", header, rows)
+    err = refused("evaluate", path, "--out", tmp_path / "out")
     assert said in " ".join(err.split())
 
 
-def test_a_class_of_one_patient_beside_others_is_not_called_so(tmp_path, cli):
+def test_a_class_of_one_patient_beside_others_is_not_called_so(tmp_path, refused):
     tree(tmp_path / "i", "a/P1_1.png", "a/P1_2.png", *(f"b/P{n}_1.png" for n in range(2, 6)))
     arguments = ("--images", tmp_path / "i", "--group-from", r"(P\d)")
-    code, _, err = cli(
-        "data", "check", *arguments, "--folds", 2, "--write-folds", tmp_path / "f.csv"
-    )
-    assert code == 2
+    err = refused("data", "check", *arguments, "--folds", 2, "--write-folds", tmp_path / "f.csv")
     assert "add images of a second patient with class a" in err
     assert "each class is one group" not in err
 
@@ -95,9 +84,8 @@ def test_a_class_of_one_patient_beside_others_is_not_called_so(tmp_path, cli):
         (("a", "b"), ("0.20", "0.95")),
     ],
 )
-def test_predicted_words_that_are_no_labels(tmp_path, cli, labels, predicted):
+def test_predicted_words_that_are_no_labels(tmp_path, refused, labels, predicted):
     rows = [(f"i{n}", labels[n % 2], predicted[n % 2]) for n in range(8)]
-    path = table(tmp_path / "t.csv", ("id", "y_true", "y_pred"), rows)
-    code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
-    assert code == 2
+    path = lines(tmp_path / "t.csv", ("id", "y_true", "y_pred"), rows)
+    err = refused("evaluate", path, "--out", tmp_path / "out")
     assert f"no predicted class ({predicted[0]}, {predicted[1]}) is a label" in err

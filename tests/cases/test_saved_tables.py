@@ -158,12 +158,11 @@ def test_two_sheets_of_rows_are_a_warning(tmp_path, cli):
     assert "only the sheet" not in hidden
 
 
-def test_predictions_and_lists_are_read_alike(tmp_path, cli):
+def test_predictions_and_lists_are_read_alike(tmp_path, completed):
     rows = [f"i{n};{'ab'[n % 2]};0,{3 + n};0,{7 - n}" for n in range(4)]
     lines = ["sep=;", "Run 7, of May", "id;label;p_a;p_b", *rows, "Mean;;0,4;0,6"]
     (tmp_path / "p.csv").write_text("\n".join(lines))
-    code, _, err = cli("evaluate", tmp_path / "p.csv", "--out", tmp_path / "out", "--bootstrap", 0)
-    assert code == 0, err
+    _, err = completed("evaluate", tmp_path / "p.csv", "--out", tmp_path / "out", "--bootstrap", 0)
     assert "the header ends in line 3; what is above is not read" in err
     assert "line 8 is a footer, and not read: Mean" in err
 

@@ -14,6 +14,7 @@ from bchisto.data.images import ImageFiles
 from bchisto.data.signs import sign_findings
 from conftest import TINY
 from PIL import Image
+from written_tables import lines
 
 
 def pictures(root, number=8, *, classes=("luminal", "basal"), save=None, seed=3):
@@ -82,12 +83,6 @@ def as_tiff(usual, other):
         return path
 
     return save
-
-
-def table(path, header, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
 
 
 def said(images):
@@ -165,7 +160,7 @@ def test_a_class_of_another_export(tmp_path, name, patients):
     rows = pictures(tmp_path / "set", save=save)
     images = tmp_path / "set"
     if patients:
-        images = table(tmp_path / "set" / "m.csv", ("path", "label", "patient"), rows)
+        images = lines(tmp_path / "set" / "m.csv", ("path", "label", "patient"), rows)
     ((level, message),) = said(images)
     assert message.startswith(sign)
     assert "export the images of all classes in the same way" in message
@@ -197,7 +192,7 @@ def test_a_column_of_where_and_when(tmp_path, column, usual, other):
             value = other(number)
         rows.append((path, label, patient, value))
     ((level, message),) = said(
-        table(tmp_path / "m.csv", ("path", "label", "patient", column), rows)
+        lines(tmp_path / "m.csv", ("path", "label", "patient", column), rows)
     )
     assert level == "warning"
     assert "add images of each class with each of its values" in message
@@ -219,7 +214,7 @@ def test_few_patients_are_a_note(tmp_path, patients):
         (path, label, f"{label}{int(patient[1:]) % patients}")
         for path, label, patient in pictures(tmp_path, save=save)
     ]
-    ((level, message),) = said(table(tmp_path / "m.csv", ("path", "label", "patient"), rows))
+    ((level, message),) = said(lines(tmp_path / "m.csv", ("path", "label", "patient"), rows))
     assert level == "note"
     assert "the size, which is not the tissue, may tell the classes apart" in message
 
@@ -228,7 +223,7 @@ def test_only_the_images_of_one_of_three_classes(tmp_path):
     rows = pictures(
         tmp_path, classes=("G1", "G2", "G3"), save=saved(".jpg", {"quality": 90}, {"quality": 50})
     )
-    ((level, message),) = said(table(tmp_path / "m.csv", ("path", "label", "case"), rows))
+    ((level, message),) = said(lines(tmp_path / "m.csv", ("path", "label", "case"), rows))
     assert level == "warning"
     assert "G1 quality 90 (8); G2 quality 90 (8); G3 quality 50 (8)" in message
 
@@ -257,7 +252,7 @@ def test_what_is_no_sign(tmp_path):
         "side",
         "grade",
     )
-    assert said(table(tmp_path / "m.csv", header, rows)) == []
+    assert said(lines(tmp_path / "m.csv", header, rows)) == []
 
 
 def test_sizes_of_each_patient_by_chance(tmp_path):
@@ -269,7 +264,7 @@ def test_sizes_of_each_patient_by_chance(tmp_path):
 
     rows = pictures(tmp_path, save=resized(any_size, any_size))
     assert said(tmp_path) == []
-    assert said(table(tmp_path / "m.csv", ("path", "label", "patient"), rows)) == []
+    assert said(lines(tmp_path / "m.csv", ("path", "label", "patient"), rows)) == []
 
 
 def test_training_says_it_too(tmp_path, completed):
@@ -300,7 +295,7 @@ def test_headers_of_an_earlier_version_are_read_again(tmp_path):
         *values, remarks = json.loads(rows[0]["header"])
         assert len(values) == 12
         rows[0]["header"] = json.dumps([*values[: fields - 1], remarks])
-        table(cache, rows[0].keys(), [rows[0].values()])
+        lines(cache, rows[0].keys(), [rows[0].values()])
 
 
 @pytest.mark.parametrize("columns", [("hospital",), ("scanner", "Scan date"), ("lab", "batch no")])
@@ -311,7 +306,7 @@ def test_further_columns_of_the_same_division_do_not_hide_it(tmp_path, columns):
         for path, label, patient in pictures(tmp_path, 5, save=save)
     ]
     header = ("path", "label", "patient", *columns)
-    ((level, message),) = said(table(tmp_path / "m.csv", header, rows))
+    ((level, message),) = said(lines(tmp_path / "m.csv", header, rows))
     assert level == "warning"
     assert all(
         f"and the column {column.lower().replace(' ', '_')}" in message for column in columns

@@ -34,6 +34,13 @@ def table(folder, kind, rows, merge=()):
     return path
 
 
+def lines(path, header, rows):
+    """Write a header and rows of cells as a CSV file; return it."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([header, *rows])
+    return path
+
+
 def rows_of(path):
     """Return the rows of a CSV file, each a dict."""
     with path.open(newline="", encoding="utf-8") as handle:
