@@ -1,6 +1,5 @@
 """Names of tables mean images by one rule in every command: folder, suffix, Unicode form, case, uploads, Windows."""
 
-
 import pytest
 from bchisto.data import ImageSelection
 from sample_trees import tree
