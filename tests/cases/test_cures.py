@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
-from bchisto.featurize import featurize
 from conftest import TINY, write_tissue
+from packs import featurize_here
 
 BOOST = ("--head", "prototype", "--seeds", "1", "--jobs", "1")
 
@@ -26,7 +26,7 @@ def trained(tmp_path_factory, tiny_settings):
     """A folder of pictures, its run with features, and a model file."""
     root = tmp_path_factory.mktemp("trained")
     write_tissue(root / "pictures", per_class=4, classes=("calm", "wild"))
-    featurize(root / "pictures", out=root / "run", settings=tiny_settings, work=Work(jobs=1))
+    featurize_here(root / "pictures", root / "run", tiny_settings)
     train(
         out=root / "run",
         folds=["2"],
@@ -263,6 +263,12 @@ OTHERS = {
         ("bag.npy", _npy(), "embeddings as .npz"),
         ("bag.csv", b"id,f0,f1\na,1,2\n", ".npz and .h5"),
         ("pcam.h5", _h5(x=PIXELS), "HDF5"),
+        (
+            "data.zip",
+            OTHERS["data.zip"][0],
+            "not a file of embeddings (.npz, .h5), but a ZIP archive",
+        ),
+        ("film.mp4", OTHERS["film.mp4"][0], "not a file of embeddings (.npz, .h5), but a video"),
     ],
 )
 def test_other_arrays_that_are_given_as_features(tmp_path, cli, name, content, words):
@@ -304,15 +310,6 @@ def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, refused, trai
         assert f"error: {file}: not {wanted}, but {what}" in error_of(err)
         assert "CSV UTF-8" not in err
         assert not (tmp_path / "p.csv").exists()
-
-
-@pytest.mark.parametrize("name", ["data.zip", "svm.pkl", "rows.parquet", "run.json", "film.mp4"])
-def test_what_a_file_is_that_is_given_as_features(tmp_path, refused, name):
-    content, what = OTHERS[name]
-    (tmp_path / name).write_bytes(content)
-    assert f"not a file of embeddings (.npz, .h5), but {what}" in error_of(
-        refused("boost", "--features", tmp_path / name, "--out", tmp_path / "run", *BOOST)
-    )
 
 
 def test_bchistos_own_files_in_the_place_of_others(tmp_path, refused, completed, trained):

@@ -12,8 +12,8 @@ from bchisto.boost import BoostSettings, train
 from bchisto.cli import cli as group
 from bchisto.commands import invoked
 from bchisto.core.jobs import Work
-from bchisto.featurize import featurize
 from conftest import write_tissue
+from packs import featurize_here
 
 TINY = "--encoder tiny --weights tiny=random --augmentations 1 --jobs 1"
 SMALL = f"{TINY} --view 1.0:64"
@@ -268,7 +268,7 @@ def trained(tmp_path_factory, tiny_settings):
     """A folder of pictures, its run with features, and a model file."""
     root = tmp_path_factory.mktemp("trained")
     write_tissue(root / "P", per_class=4, classes=("calm", "wild"))
-    featurize(root / "P", out=root / "R", settings=tiny_settings, work=Work(jobs=1))
+    featurize_here(root / "P", root / "R", tiny_settings)
     settings = BoostSettings(["prototype"], seeds=1)
     train(out=root / "R", folds=["2"], settings=settings, work=Work(jobs=1))
     return root

@@ -4,7 +4,6 @@ import csv
 import json
 
 import pytest
-from bchisto.data import read_dataset
 from sample_trees import tree
 from written_tables import checked, listed, table, unlisted
 
@@ -61,17 +60,6 @@ def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, comple
         "--write-folds",
         tmp_path / "f.csv",
     )
-
-
-@pytest.mark.parametrize("folder", ["train/", "a b/c/"])
-@pytest.mark.parametrize(
-    "name", ["{f}im{n}.png", "im{n}.png", "im{n}", "{f}im{n}", "elsewhere\\\\im{n}.jpg", "/x/im{n}"]
-)
-def test_rows_name_images_with_or_without_folder_and_suffix(tmp_path, cli, folder, name):
-    root = images(tmp_path, folder=folder)
-    rows = [(name.format(f=folder, n=f"{n:02d}"), n % 2) for n in range(8)]
-    found, _ = listed(cli, root, "--labels", table(tmp_path, "csv", [("image_id", "label"), *rows]))
-    assert [row["label"] for row in found.values()] == [*"01010101"]
 
 
 def test_folders_mean_nothing_beside_a_table(tmp_path, cli):
@@ -189,28 +177,3 @@ def test_the_road_from_a_table_to_predictions(tmp_path, completed):
             next(row["label"] for row in csv.DictReader(file) if row["image_id"] == "im00.png")
             == "1"
         )
-
-
-@pytest.mark.parametrize("name", ["{}", "{}.svs", "x/{}.jpg", "train\\{}.png", "{}.png\u200b"])
-def test_fold_lists_name_images_as_labels_do(tmp_path, completed, name):
-    root = tmp_path / "images"
-    tree(root, *(f"{kind}/{kind}{n}.png" for kind in ("a", "e\u0301") for n in range(3)))
-    rows = [(name.format(f"{kind}{n}"), 1 + n % 2) for kind in ("a", "\u00e9") for n in range(3)]
-    out = tmp_path / "out.csv"
-    for kind in ("csv", "xlsx"):
-        path = table(tmp_path, kind, [("image_id", "fold"), *rows])
-        completed("data", "check", "--images", root, "--folds", path, "--write-folds", out)
-        with out.open(encoding="utf-8") as file:
-            assert {row["image_id"][-5]: row["fold"] for row in csv.DictReader(file)} == {
-                "0": "1",
-                "1": "2",
-                "2": "1",
-            }
-        out.unlink()
-    path = table(tmp_path, "csv", [("image_id",), *([row[0]] for row in rows[1:5])])
-    assert [record.image_id[-5] for record in read_dataset(root, only=path).records] == [
-        "1",
-        "2",
-        "0",
-        "1",
-    ]

@@ -30,6 +30,8 @@ UNIQUE_NAMES = {
     "Roboflow": lambda name: f"{name[6:-4]}_tif.rf.{'0123' * 8}.jpg",
     "NFD": lambda name: name.replace("ä", "a\u0308").lower(),
     "bare": lambda name: name[6:-4].lower(),
+    "file name": lambda name: name[6:],
+    "another suffix": lambda name: f"{name[6:-4]}.jpg",
 }
 WAYS = [
     *((NAMES, way) for way in SAME_FILE_NAMES.values()),

@@ -128,16 +128,16 @@ REFUSED = {
 }
 
 
-def write(folder, made):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in made.items():
-        (folder / f"{name}.tif").write_bytes(data)
-    return folder
+def written(folder, data):
+    """Write a picture; return its file."""
+    path = folder / "a.tif"
+    path.write_bytes(data)
+    return path
 
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_channels_of_one_image_are_rgb(tmp_path, name):
-    path = write(tmp_path, {name: CHANNELS[name]}) / f"{name}.tif"
+    path = written(tmp_path, CHANNELS[name])
     np.testing.assert_array_equal(decode_image(path), RGB)
     header = read_header(path)
     assert (header.mode, header.width, header.height) == ("RGB", 120, 96)
@@ -147,7 +147,7 @@ def test_channels_of_one_image_are_rgb(tmp_path, name):
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_plain_rgb_needs_no_word(tmp_path, name):
-    path = write(tmp_path, {name: PLAIN[name]}) / f"{name}.tif"
+    path = written(tmp_path, PLAIN[name])
     np.testing.assert_array_equal(decode_image(path), RGB)
     assert read_header(path).remarks == ()
 
@@ -155,7 +155,7 @@ def test_plain_rgb_needs_no_word(tmp_path, name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_stacks_and_fluorescence_are_refused_by_name(tmp_path, name):
     data, message = REFUSED[name]
-    path = write(tmp_path, {"a": data}) / "a.tif"
+    path = written(tmp_path, data)
     for read in (read_header, decode_image):
         with pytest.raises(ImageError, match=r"a\.tif: .*; .*save .*RGB") as error:
             read(path)
@@ -165,13 +165,13 @@ def test_stacks_and_fluorescence_are_refused_by_name(tmp_path, name):
 
 def test_a_channel_whose_others_are_in_other_files_is_refused(tmp_path):
     data = ome(PLANES[:1], "CYX").replace(b'SizeC="1"', b'SizeC="3"')
-    path = write(tmp_path, {"a": data}) / "a.tif"
+    path = written(tmp_path, data)
     with pytest.raises(ImageError, match=r"a\.tif: 3 channels, not all in it"):
         read_header(path)
 
 
 def test_two_pages_stay_pages(tmp_path):
-    path = write(tmp_path, {"a": pages_of_pillow(PLANES[[0, 1]])}) / "a.tif"
+    path = written(tmp_path, pages_of_pillow(PLANES[[0, 1]]))
     np.testing.assert_array_equal(decode_image(path), pictures.grey3(PLANES[0]))
     assert read_header(path).remarks == (("warning", "2 pages, only the first is used"),)
 
@@ -248,7 +248,7 @@ def palette(table, bits, scale):
 @pytest.mark.parametrize("scale", [1, 257])
 def test_palettes_of_tiff(tmp_path, bits, scale):
     data, expected = palette(map_of_8_bits(bits), bits, scale)
-    path = write(tmp_path, {"a": data}) / "a.tif"
+    path = written(tmp_path, data)
     np.testing.assert_array_equal(decode_image(path), expected)
     assert read_header(path).remarks == ()
 
@@ -257,13 +257,13 @@ def test_a_palette_of_16_bits_is_refused(tmp_path):
     table = np.zeros((3, 65536), np.uint16)
     data = tif(np.zeros((9, 9), np.uint16), photometric="palette", colormap=table)
     with pytest.raises(ImageError, match="16-bit image cannot be decoded; save it as 8-bit RGB"):
-        decode_image(write(tmp_path, {"a": data}) / "a.tif")
+        decode_image(written(tmp_path, data))
 
 
 def test_further_samples_of_rgb_are_left_out(tmp_path):
     five = np.dstack([RGB, np.full((96, 120, 2), 7, np.uint8)])
     for kinds, expected in ((["unspecified"] * 2, RGB), (["unspecified", "unassalpha"], None)):
-        path = write(tmp_path, {"a": tif(five, photometric="rgb", extrasamples=kinds)}) / "a.tif"
+        path = written(tmp_path, tif(five, photometric="rgb", extrasamples=kinds))
         if expected is None:
             expected = np.rint(RGB * (7 / 255) + 248).astype(np.uint8)
         assert np.abs(decode_image(path).astype(int) - expected).max() <= 1
@@ -325,7 +325,7 @@ HIDDEN = {
 @pytest.mark.parametrize("name", HIDDEN)
 def test_alpha_that_is_0_everywhere_is_ignored(tmp_path, name):
     data, expected = HIDDEN[name]
-    path = write(tmp_path, {"a": data}) / "a.tif"
+    path = written(tmp_path, data)
     image = decode_image(path)
     if expected is None:
         table = np.frombuffer(bytes(range(255, 127, -1)) * 3, np.uint8).reshape(128, 3)
@@ -339,7 +339,7 @@ def test_alpha_with_content_is_composited_without_a_word(tmp_path):
     half = CLEAR.copy()
     half[:48, :, 3] = 255
     for kind, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})):
-        path = write(tmp_path, {"a": saved(half, kind, **options)}) / "a.tif"
+        path = written(tmp_path, saved(half, kind, **options))
         image = decode_image(path)
         np.testing.assert_array_equal(image[:48], RGB[:48])
         assert (image[48:] == 255).all()
@@ -365,7 +365,7 @@ BMP_WEBP = {
 @pytest.mark.parametrize("name", BMP_WEBP)
 def test_bmp_and_webp_are_read(tmp_path, name):
     data, expected = BMP_WEBP[name]
-    path = write(tmp_path, {"a": data}) / "a.tif"
+    path = written(tmp_path, data)
     header, image = read_header(path), decode_image(path)
     if expected is None:
         expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
@@ -378,7 +378,7 @@ def test_an_animation_shows_its_first_frame(tmp_path):
     data = saved(
         RGB, "WEBP", lossless=True, save_all=True, append_images=[Image.fromarray(255 - RGB)]
     )
-    path = write(tmp_path, {"a": data}) / "a.tif"
+    path = written(tmp_path, data)
     np.testing.assert_array_equal(decode_image(path), RGB)
     assert read_header(path).remarks == (("warning", "2 pages, only the first is used"),)
 
@@ -389,7 +389,7 @@ def test_every_byte_of_a_header_altered_gives_a_line_or_an_image(tmp_path):
         for place in range(min(70, len(whole))):
             data = bytearray(whole)
             data[place] ^= 0xA5
-            path = write(tmp_path, {"a": bytes(data)}) / "a.tif"
+            path = written(tmp_path, bytes(data))
             refusal = ""
             try:
                 assert decode_image(path).ndim == 3
@@ -544,7 +544,7 @@ def old_profile(name):
 
 @pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG", "WEBP"])
 def test_a_colour_profile_is_told_and_not_applied(tmp_path, kind):
-    plain = decode_image(write(tmp_path, {"a": saved(RGB, kind)}) / "a.tif")
+    plain = decode_image(written(tmp_path, saved(RGB, kind)))
     for data, told in (
         (profile("Aperio scanner"), True),
         (profile("sRGB built-in"), False),
@@ -552,7 +552,7 @@ def test_a_colour_profile_is_told_and_not_applied(tmp_path, kind):
         (old_profile("sRGB IEC61966-2.1"), False),
         (b"no profile", True),
     ):
-        path = write(tmp_path, {"a": saved(RGB, kind, icc_profile=data)}) / "a.tif"
+        path = written(tmp_path, saved(RGB, kind, icc_profile=data))
         np.testing.assert_array_equal(decode_image(path), plain)
         assert (
             read_header(path).remarks

@@ -5,10 +5,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from bchisto.core.jobs import Work
-from bchisto.featurize import featurize
 from conftest import write_tissue
-from packs import train_small
+from packs import featurize_here, train_small
 from PIL import Image
 
 
@@ -19,7 +17,7 @@ def run(tmp_path_factory, tiny_settings):
     write_tissue(root / "images", per_class=4, size=(64, 64), classes=("benign",))
     write_tissue(root / "images", per_class=4, size=(96, 64), classes=("malignant",), seed=1)
     settings = replace(tiny_settings, stain="none")
-    featurize(root / "images", out=root / "run", settings=settings, work=Work(jobs=1))
+    featurize_here(root / "images", root / "run", settings)
     train_small(root / "run", "2", params={"min_data_in_leaf": 2, "num_iterations": 4})
     return root / "run"
 
