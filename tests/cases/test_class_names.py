@@ -18,13 +18,11 @@ LANGUAGE = "may be one word in two languages"
 NEAR = {
     TYPING: [
         ("adenosis", "adenozis"),
-        ("fibroadenoma", "fibroadenma"),
         ("normal", "nomral"),
         ("tumor", "tumr"),
         ("DCIS", "DICS"),
         ("invasive carcinoma", "invassive carcinoma"),
         ("metastasis", "metastases"),
-        ("polyp", "polip"),
         ("carcinoma", "carcimona"),
     ],
     MARK: [
@@ -33,7 +31,6 @@ NEAR = {
         ("stroma", "stroma_new"),
         ("tumor", "tumor (old)"),
         ("necrosis", "necrosis - copy"),
-        ("fat", "fat_v2"),
         ("high grade", "High_Grade!"),
     ],
     SHORT: [
@@ -54,8 +51,6 @@ NEAR = {
         ("malignant", "bösartig"),
         ("normal", "正常"),
         ("benign tumor", "gutartiger Tumor"),
-        ("invasive", "invasivo"),
-        ("healthy", "sano"),
         ("tumor", "tumeur"),
     ],
 }
@@ -71,7 +66,7 @@ SILENT = [
     "T12 T21 T2012 T20123",
     "ABC ACB",
     "HER2+ HER2- HER2",
-    "-1 0 1",
+    "-1 0 1 1-0 10",
     "<5 >5",
     "benign malignant",
     "benign malign",
@@ -178,13 +173,6 @@ def test_known_terms_numbers_and_signs_are_silent(names):
     for frequent, rarer in itertools.permutations(names, 2):
         labels = [frequent] * 9 + [rarer] * 3 + ["?"] * 12
         assert join_labels(labels)[1] == [], (frequent, rarer)
-
-
-@pytest.mark.parametrize("names", ["ER+ ER- ER", "DCIS LCIS", "T1 T2", "hyperplasia hypoplasia"])
-def test_the_check_is_silent_of_known_terms(pictures, cli, names):
-    names = names.split()
-    path = manifest(pictures, {name: 9 - 3 * n for n, name in enumerate(names)})
-    assert "separate classes" not in checked(cli, path)[1]
 
 
 def test_equal_numbers_of_two_words_are_meant(pictures, cli):

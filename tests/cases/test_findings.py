@@ -1,13 +1,12 @@
 """What a person must know of files and pictures is printed by every command that reads them."""
 
-import json
-
 import numpy as np
 import pytest
 import tifffile
 from command_line import with_file
 from conftest import TINY, write_tissue
 from PIL import Image
+from written_tables import findings_of
 
 TWO, FIVE = "2 pages, only the first is used", "5 pages, only the first is used"
 JOINED, CLEAR = (
@@ -161,10 +160,8 @@ def empty(tmp_path_factory):
 
 @pytest.mark.parametrize("option", ["--copies", "--no-copies", "--decode"])
 def test_pictures_without_content_are_findings(cli, empty, option):
-    code, out, _ = cli("data", "check", "--no-timing", "--images", empty, option, "--json")
-    listed = {
-        finding["file"] for finding in json.loads(out)["findings"] if BLANK in finding["message"]
-    }
+    code, findings = findings_of(cli, BLANK, empty, option)
+    listed = {finding["file"] for finding in findings}
     assert (code, listed) == (1, {f"{number % 2}/{name}" for number, name in enumerate(EMPTY)})
 
 
@@ -241,12 +238,8 @@ OTHER = "but labelled T, not N; remove one or correct it"
 
 
 def test_the_same_pixels_in_other_files_are_findings(cli, twice):
-    code, out, _ = cli("data", "check", "--no-timing", "--images", twice, "--json")
-    listed = {
-        (finding["level"], finding["file"], finding["message"])
-        for finding in json.loads(out)["findings"]
-        if "same pixels" in finding["message"]
-    }
+    code, findings = findings_of(cli, "same pixels", twice)
+    listed = {(finding["level"], finding["file"], finding["message"]) for finding in findings}
     assert (code, listed) == (
         1,
         {
@@ -260,16 +253,13 @@ def test_the_same_pixels_in_other_files_are_findings(cli, twice):
     )
 
 
-def test_featurize_and_boost_name_the_same_pixels(cli, twice, tmp_path):
-    code, _, err = cli("featurize", "--images", twice, "--out", tmp_path / "run", *TINY)
-    told = [err]
-    assert code == 0, err
-    code, _, err = cli(
-        "boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1
-    )
-    told.append(err)
-    assert code == 0, err
-    for err in told:
+def test_featurize_and_boost_name_the_same_pixels(completed, twice, tmp_path):
+    run = tmp_path / "run"
+    for command in (
+        ("featurize", "--images", twice, "--out", run, *TINY),
+        ("boost", "--out", run, "--folds", 2, "--head", "logistic", "--jobs", 1),
+    ):
+        _, err = completed(*command)
         one, two = sorted(said(err, "the same pixels as other images"))
         assert (
             "N/copy.tif, N/named.png, N/w.tif: the same pixels as other images in another file; remove one"
@@ -286,10 +276,7 @@ def test_two_files_of_one_patient_are_a_note(cli, tmp_path, he_image):
     Image.fromarray(he_image).save(tmp_path / "b.tif")
     Image.fromarray(he_image).save(tmp_path / "c.tif", compression="tiff_lzw")
     (tmp_path / "table.csv").write_text("path,label,patient\na.png,x,1\nb.tif,x,1\nc.tif,x,2\n")
-    _, out, _ = cli("data", "check", "--no-timing", "--images", tmp_path / "table.csv", "--json")
-    findings = [
-        finding for finding in json.loads(out)["findings"] if "same pixels as" in finding["message"]
-    ]
+    _, findings = findings_of(cli, "same pixels as", tmp_path / "table.csv")
     assert [(finding["level"], finding["file"]) for finding in findings] == [
         ("note", "b.tif"),
         ("warning", "c.tif"),

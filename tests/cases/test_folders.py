@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from sample_trees import tree
+from written_tables import checked
 
 AB = ("benign", "malignant")
 CERTAIN, BOTH, NONE = "certain", "both", "none"
@@ -25,124 +26,88 @@ def below(*levels):
 
 
 P = ("P01", "P02", "P03")
+CLASSES_FIRST = {
+    "classes": below(("x", "y", "z")),
+    "class, patient": below(AB, {"benign": ("P1", "P2"), "malignant": ("P3", "P1")}),
+    "unknown class, patient": below(("x", "y"), P),
+    "class, slide code": below(("x", "y"), ("S12-1", "S12-2")),
+    "grade, number": below(("grade1", "grade2", "grade3"), ("1", "2", "7")),
+    "class, magnification": below(("x", "y"), ("40X", "100X")),
+    "class, subtype": below(
+        AB, {"benign": ("adenosis", "papilloma"), "malignant": ("ductal", "mucinous")}
+    ),
+    "class, images": below(("x", "y"), ("images",)),
+    "one class with patients": below(("benign",), P),
+}
+"""Class first, as ever."""
+WITHOUT_CLASSES = {
+    "flat parts": below(("train", "test")),
+    "flat trainA": below(("trainA", "trainB", "testA", "testB")),
+    "flat patients": below(("patient 1", "patient 2")),
+    "flat folds": below(("fold_0", "fold_1")),
+    "parts with patients": below(("train", "test"), {"train": ("P1", "P2"), "test": ("P3",)}),
+}
+"""No folder of a class."""
+IN_DOUBT = {
+    "NCT and CRC": below(("NCT-CRC-HE-100K", "CRC-VAL-HE-7K"), ("ADI", "BACK", "NORM", "TUM")),
+    "one class is missing": [*below(("A", "B"), ("ADI", "LYM")), "A/MUC/9.png"],
+    "organs": below(
+        ("lung_image_sets", "colon_image_sets"),
+        {
+            "lung_image_sets": ("lung_aca", "lung_n"),
+            "colon_image_sets": ("colon_aca", "colon_n"),
+        },
+    ),
+    "train beside a class": ["train/a/1.png", "control/b/2.png"],
+    "images and masks": below(("images", "masks"), ("x", "y")),
+    "grades of two institutes": below(("Radboud", "Karolinska"), ("0", "1", "2", "3", "4", "5")),
+    "patients of unknown names": below(("Ann", "Bob", "Cem"), AB),
+    "patients and their lesions": ["P1/x/1.png", "P1/y/2.png", "P2/z/3.png"],
+    "class of organs, class": below(("tumor", "normal"), ("0", "1")),
+}
+"""Either level may be the classes."""
+SECOND_LEVEL = {
+    "part": {
+        "train and test": below(("train", "test"), AB),
+        "train, val, test": below(("training", "valid", "testing"), ("a", "b")),
+        "train_images": below(("train_images", "test_images"), AB),
+        "Training Set": below(("Training Set", "Test Set", "validation set"), ("HGSC", "LGSC")),
+        "TrainData": below(("TrainData", "TestData"), ("x", "y")),
+        "lung_train": below(("lung_train", "lung_test"), ("aca", "scc")),
+        "only train": below(("train",), ("x", "y")),
+        "train, class, patient": below(("train", "test"), ("x", "y"), P),
+    },
+    "fold": {
+        "fold_0": below(("fold_0", "fold_1", "fold_2"), ("all", "hem")),
+        "fold1": below(("fold1", "fold2"), ("0", "1")),
+        "cv3": below(("cv1", "cv2", "cv3"), ("x", "y")),
+        "kfold": below(("kfold_1", "kfold_2"), ("x", "y")),
+        "split-1": below(("split-1", "split-2"), AB),
+        "fold, class, patient": below(("fold1", "fold2"), AB, P),
+    },
+    "group": {
+        "patients": below(P, AB),
+        "patients, 0 and 1": below(("10253", "10254", "8863"), ("0", "1")),
+        "accession numbers": below(("14-2523", "14-2524"), ("Normal", "Tumor")),
+        "Patient_A": below(("Patient_A", "Patient_B"), ("x", "y")),
+        "barcodes": below(("TCGA-A1-A0SB", "TCGA-A2-A0SC"), ("tumor", "normal")),
+        "slide_07": below(("slide_07", "slide_08"), ("tumor", "non-tumor")),
+    },
+    "set": {
+        "sites": below(("site_A", "site_B"), ("x", "y")),
+        "magnifications": below(("40X", "100X", "400X"), AB),
+        "years": below(("2019", "2020"), AB),
+    },
+}
+"""Classes below parts, folds, patients or sets."""
 LAYOUTS = {
-    # set/class
-    "train and test": (below(("train", "test"), AB), CERTAIN, 2, {"part": 1}),
-    "train, val, test": (
-        below(("training", "valid", "testing"), ("a", "b")),
-        CERTAIN,
-        2,
-        {"part": 1},
-    ),
-    "train_images": (below(("train_images", "test_images"), AB), CERTAIN, 2, {"part": 1}),
-    "Training Set": (
-        below(("Training Set", "Test Set", "validation set"), ("HGSC", "LGSC")),
-        CERTAIN,
-        2,
-        {"part": 1},
-    ),
-    "TrainData": (below(("TrainData", "TestData"), ("x", "y")), CERTAIN, 2, {"part": 1}),
-    "lung_train": (below(("lung_train", "lung_test"), ("aca", "scc")), CERTAIN, 2, {"part": 1}),
-    "only train": (below(("train",), ("x", "y")), CERTAIN, 2, {"part": 1}),
-    "NCT and CRC": (
-        below(("NCT-CRC-HE-100K", "CRC-VAL-HE-7K"), ("ADI", "BACK", "NORM", "TUM")),
-        BOTH,
-        (1, 2),
-        {},
-    ),
-    "two unknown sets": (below(("A", "B"), ("ADI", "LYM", "MUC")), BOTH, (1, 2), {}),
-    "one class is missing": ([*below(("A", "B"), ("ADI", "LYM")), "A/MUC/9.png"], BOTH, (1, 2), {}),
-    "organs": (
-        below(
-            ("lung_image_sets", "colon_image_sets"),
-            {
-                "lung_image_sets": ("lung_aca", "lung_n"),
-                "colon_image_sets": ("colon_aca", "colon_n"),
-            },
-        ),
-        BOTH,
-        (1, 2),
-        {},
-    ),
-    "train beside a class": (["train/a/1.png", "control/b/2.png"], BOTH, (1, 2), {}),
-    "images and masks": (below(("images", "masks"), ("x", "y")), BOTH, (1, 2), {}),
-    "sites": (below(("site_A", "site_B"), ("x", "y")), CERTAIN, 2, {"set": 1}),
-    "hospitals": (below(("Hospital 1", "Hospital 2"), AB), CERTAIN, 2, {"set": 1}),
-    "magnifications": (below(("40X", "100X", "400X"), AB), CERTAIN, 2, {"set": 1}),
-    "grades of two institutes": (
-        below(("Radboud", "Karolinska"), ("0", "1", "2", "3", "4", "5")),
-        BOTH,
-        (1, 2),
-        {},
-    ),
-    "stages of two institutes": (below(("Basel", "Oslo"), ("T1", "T2", "T3")), BOTH, (1, 2), {}),
-    "years": (below(("2019", "2020"), AB), CERTAIN, 2, {"set": 1}),
-    # fold/class
-    "fold_0": (below(("fold_0", "fold_1", "fold_2"), ("all", "hem")), CERTAIN, 2, {"fold": 1}),
-    "fold1": (below(("fold1", "fold2"), ("0", "1")), CERTAIN, 2, {"fold": 1}),
-    "cv3": (below(("cv1", "cv2", "cv3"), ("x", "y")), CERTAIN, 2, {"fold": 1}),
-    "kfold": (below(("kfold_1", "kfold_2"), ("x", "y")), CERTAIN, 2, {"fold": 1}),
-    "split-1": (below(("split-1", "split-2"), AB), CERTAIN, 2, {"fold": 1}),
     "folds with parts of their own": (
         below(("fold1", "fold2"), ("train", "test"), AB),
         CERTAIN,
         3,
         {},
     ),
-    # patient/class
-    "patients": (below(P, AB), CERTAIN, 2, {"group": 1}),
-    "patients with one diagnosis": (
-        ["P1/benign/1.png", "P2/malignant/2.png", "P3/benign/3.png"],
-        CERTAIN,
-        2,
-        {"group": 1},
-    ),
-    "patients, 0 and 1": (below(("10253", "10254", "8863"), ("0", "1")), CERTAIN, 2, {"group": 1}),
-    "cases, unknown classes": (
-        below(("case 1", "case 2"), ("HGSC", "LGSC")),
-        CERTAIN,
-        2,
-        {"group": 1},
-    ),
-    "accession numbers": (
-        below(("14-2523", "14-2524"), ("Normal", "Tumor")),
-        CERTAIN,
-        2,
-        {"group": 1},
-    ),
-    "Patient_A": (below(("Patient_A", "Patient_B"), ("x", "y")), CERTAIN, 2, {"group": 1}),
-    "barcodes": (
-        below(("TCGA-A1-A0SB", "TCGA-A2-A0SC"), ("tumor", "normal")),
-        CERTAIN,
-        2,
-        {"group": 1},
-    ),
-    "slide_07": (below(("slide_07", "slide_08"), ("tumor", "non-tumor")), CERTAIN, 2, {"group": 1}),
-    "patients of unknown names": (below(("Ann", "Bob", "Cem"), AB), BOTH, (1, 2), {}),
-    "patients and their lesions": (["P1/x/1.png", "P1/y/2.png", "P2/z/3.png"], BOTH, (1, 2), {}),
-    # class first, as ever
-    "classes": (below(("x", "y", "z")), CERTAIN, 1, None),
-    "class, patient": (
-        below(AB, {"benign": ("P1", "P2"), "malignant": ("P3", "P1")}),
-        CERTAIN,
-        1,
-        None,
-    ),
-    "unknown class, patient": (below(("x", "y"), P), CERTAIN, 1, None),
-    "class 0 and 1, patient": (below(("0", "1"), ("001", "002")), CERTAIN, 1, None),
-    "class, slide code": (below(("x", "y"), ("S12-1", "S12-2")), CERTAIN, 1, None),
-    "grade, number": (below(("grade1", "grade2", "grade3"), ("1", "2", "7")), CERTAIN, 1, None),
-    "class, magnification": (below(("x", "y"), ("40X", "100X")), CERTAIN, 1, None),
-    "class, subtype": (
-        below(AB, {"benign": ("adenosis", "papilloma"), "malignant": ("ductal", "mucinous")}),
-        CERTAIN,
-        1,
-        None,
-    ),
-    "class, images": (below(("x", "y"), ("images",)), CERTAIN, 1, None),
     "class, part": (below(("x", "y"), ("train", "test")), CERTAIN, 1, {"part": 2}),
-    "class of organs, class": (below(("tumor", "normal"), ("0", "1")), BOTH, (1, 2), {}),
-    # one folder around all
     "around classes": (below(("my study",), AB), CERTAIN, 2, {}),
     "around two levels": (below(("dataset",), ("images",), ("x", "y")), CERTAIN, 3, {}),
     "around train and test": (
@@ -151,11 +116,6 @@ LAYOUTS = {
         3,
         {"part": 2},
     ),
-    "around patients": (below(("data",), P, AB), CERTAIN, 3, {"group": 2}),
-    "one class with patients": (below(("benign",), P), CERTAIN, 1, None),
-    # three levels
-    "fold, class, patient": (below(("fold1", "fold2"), AB, P), CERTAIN, 2, {"fold": 1}),
-    "train, class, patient": (below(("train", "test"), ("x", "y"), P), CERTAIN, 2, {"part": 1}),
     "set, patient, class": (below(("train", "test"), P, AB), CERTAIN, 3, {"part": 1, "group": 2}),
     "unknown set, patient, class": (below(("A", "B"), P, AB), BOTH, (1, 3), {}),
     "train, images, class": (
@@ -170,18 +130,14 @@ LAYOUTS = {
         3,
         {"set": 1, "part": 2},
     ),
-    # no folder of a class
-    "flat parts": (below(("train", "test")), NONE, 1, {}),
-    "flat trainA": (below(("trainA", "trainB", "testA", "testB")), NONE, 1, {}),
-    "flat test_images": (below(("train_images", "test_images")), NONE, 1, {}),
-    "flat patients": (below(("patient 1", "patient 2")), NONE, 1, {}),
-    "flat folds": (below(("fold_0", "fold_1")), NONE, 1, {}),
-    "parts with patients": (
-        below(("train", "test"), {"train": ("P1", "P2"), "test": ("P3",)}),
-        NONE,
-        1,
-        {},
-    ),
+    **{name: (files, CERTAIN, 1, None) for name, files in CLASSES_FIRST.items()},
+    **{name: (files, NONE, 1, {}) for name, files in WITHOUT_CLASSES.items()},
+    **{name: (files, BOTH, (1, 2), {}) for name, files in IN_DOUBT.items()},
+    **{
+        name: (files, CERTAIN, 2, {column: 1})
+        for column, layouts in SECOND_LEVEL.items()
+        for name, files in layouts.items()
+    },
 }
 
 
@@ -388,13 +344,11 @@ def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
             (root / "benign" / f"{n}.{suffix}").write_bytes(b"x")
     (root / "notes.txt").write_text("x")
     (root / "table.xlsx").write_bytes(b"x")
-    code, out, _ = cli(
-        "data", "check", "--no-timing", "--images", root, "--no-copies", "--stain", "none"
-    )
+    code, out = checked(cli, root, "--stain", "none")
     assert code == 1
     for suffix in suffixes:
         assert f": 3 .{suffix.casefold()} pictures are not read; save them as PNG or TIFF" in out
-    assert "note    notes.txt, table.xlsx: not a picture, left out" in out
+    assert "note notes.txt, table.xlsx: not a picture, left out" in out
     code, rows, err = listed(cli, root)
     assert (code, len(rows)) == (0, 8)
     assert f"3 .{suffixes[0].casefold()} pictures are not read" in err
@@ -403,7 +357,7 @@ def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
 
 
 @pytest.mark.parametrize("suffix", ["heic", "gif", "jp2"])
-def test_only_pictures_that_are_not_read(suffix, tmp_path, cli):
+def test_only_pictures_that_are_not_read(suffix, tmp_path, refused):
     for label in AB:
         (tmp_path / label).mkdir()
         (tmp_path / label / f"1.{suffix}").write_bytes(b"x")
@@ -412,8 +366,7 @@ def test_only_pictures_that_are_not_read(suffix, tmp_path, cli):
         ("data", "check", "--no-timing", "--images", tmp_path),
         ("stain", tmp_path, "--out", tmp_path / "out"),
     ):
-        code, _, err = cli(*command)
-        assert code == 2
+        err = refused(*command)
         assert (
             f"image in this folder, but 1 .txt, 2 .{suffix}; save the pictures as PNG or TIFF"
             in err

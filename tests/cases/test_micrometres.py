@@ -80,7 +80,6 @@ def test_the_first_image_of_ome_counts(tmp_path):
     ("unit", "pixels", "expected"),
     [
         ("micron", 4, 0.25),
-        ("microns", 4, 0.25),
         ("Microns", 4, 0.25),
         ("um", 4, 0.25),
         ("µm", 4, 0.25),
@@ -93,11 +92,8 @@ def test_the_first_image_of_ome_counts(tmp_path):
         ("mm", 4000, 0.25),
         ("cm", 40_000, 0.25),
         ("inch", 101_600, 0.25),
-        ("inches", 101_600, None),
         ("m", 4_000_000, 0.25),
         ("pixel", 4, None),
-        ("pixels", 4, None),
-        ("sec", 4, None),
         ("", 4, None),
         ("mm", 4, None),
         ("inch", 72, None),
@@ -210,7 +206,7 @@ def test_the_density_of_print_is_not_taken(tmp_path, kind):
     assert read_header(tmp_path / "a.tif").mpp is None
 
 
-def test_a_view_in_micrometres_takes_them(tmp_path, cli, completed):
+def test_a_view_in_micrometres_takes_them(tmp_path, refused, completed):
     """By the command line: three ways to say 0.5 are one scale, and a picture without is named."""
     images = tmp_path / "images"
     (images / "a").mkdir(parents=True)
@@ -239,16 +235,5 @@ def test_a_view_in_micrometres_takes_them(tmp_path, cli, completed):
     options = ("--encoder", "tiny", "--weights", "random", "--stain", "none", "--view", "0.5um:64")
     completed("featurize", "--images", images, "--out", tmp_path / "run", *options)
     tifffile.imwrite(images / "a" / "plain.tif", big, photometric="rgb")
-    code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "other", *options)
-    assert code == 2
+    err = refused("featurize", "--images", images, "--out", tmp_path / "other", *options)
     assert "plain.tif: its micrometres per pixel are not known" in err
-
-
-def test_the_cases(shared):
-    cases = shared / "data" / "cases"
-    for name, expected in (
-        ("ome_physical_size.ome", 0.325),
-        ("imagej_microns", 0.25),
-        ("aperio_mpp", 0.499),
-    ):
-        assert read_header(cases / f"c15_{name}.tif").mpp == pytest.approx(expected)

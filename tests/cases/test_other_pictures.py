@@ -1,23 +1,20 @@
 """Pictures that are not images of the set are named by every command; the cure leaves them out and not their sign."""
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 from conftest import TINY, write_tissue
 from PIL import Image, ImageDraw
 from sample_trees import tree
+from written_tables import checked, findings_of, listed
 
 NAMED = "named as masks, annotations or thumbnails of other images"
 DRAWN = "a few flat colours"
-CHECK = ("--view", "1.0:64", "--no-copies", "--encoder", "tiny")
+CHECK = ("--view", "1.0:64", "--encoder", "tiny")
 
 
-def listed(cli, images, *options):
+def warned(cli, images, *options):
     """Return what a listing of images warns of."""
-    code, _, err = cli("data", "check", "--table", "-", "--images", images, *options)
-    assert code == 0, err
+    _, err = listed(cli, images, *options)
     return [line for line in err.splitlines() if NAMED in line]
 
 
@@ -38,15 +35,15 @@ def listed(cli, images, *options):
 def test_other_pictures_by_name(cli, tmp_path, images, others):
     root = tree(tmp_path / "set", *images, *others)
     options = ("--label-from", 1)
-    (line,) = listed(cli, root, *options)
+    (line,) = warned(cli, root, *options)
     assert all(name in line for name in others)
     assert not any(f"{name}," in line or f"{name}:" in line for name in images)
     rows = [f"set/{name},ab"[: -1 - place % 2] for place, name in enumerate((*images, *others))]
     (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows]) + "\n")
-    assert len(listed(cli, tmp_path / "m.csv")) == 1
+    assert len(warned(cli, tmp_path / "m.csv")) == 1
     for name in others:
         (root / name).unlink()
-    assert not listed(cli, root, *options)
+    assert not warned(cli, root, *options)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +58,7 @@ def test_other_pictures_by_name(cli, tmp_path, images, others):
     ],
 )
 def test_images_of_the_set_are_not_named(cli, tmp_path, images):
-    assert not listed(cli, tree(tmp_path / "set", *images), "--label-from", 1)
+    assert not warned(cli, tree(tmp_path / "set", *images), "--label-from", 1)
 
 
 def drawing(kind, size=160):
@@ -93,27 +90,14 @@ def mixed(tmp_path_factory):
     return root
 
 
-def found(out, text):
-    return [
-        finding["file"] for finding in json.loads(out)["findings"] if text in finding["message"]
-    ]
-
-
 @pytest.mark.parametrize("stain", ["none", "macenko"])
 def test_drawings_are_named_whatever_the_stain(cli, mixed, stain):
-    options = ("--images", mixed, *CHECK, "--stain", stain)
-    code, out, _ = cli("data", "check", "--no-timing", *options, "--json")
+    code, findings = findings_of(cli, "", mixed, *CHECK, "--stain", stain)
     assert code == 1
-    assert sorted(found(out, DRAWN)) == ["Adenom/q1.png", "Krebs/q2.jpg", "Krebs/q3.png"]
-    assert "grey pictures" not in out or "use --stain none" not in out
-
-
-def test_drawings_that_are_moved_leave_nothing(cli, mixed, tmp_path):
-    root = shutil.copytree(mixed, tmp_path / "set")
-    for picture in root.rglob("q*"):
-        picture.unlink()
-    code, out, _ = cli("data", "check", "--no-timing", "--images", root, *CHECK, "--stain", "none")
-    assert code == 0, out
+    drawn = sorted(finding["file"] for finding in findings if DRAWN in finding["message"])
+    assert drawn == ["Adenom/q1.png", "Krebs/q2.jpg", "Krebs/q3.png"]
+    cured = [finding for finding in findings if "use --stain none" in finding["message"]]
+    assert not any("grey pictures" in finding["message"] for finding in cured)
 
 
 def test_masks_among_coloured_images_are_not_cured_by_another_stain(cli, tmp_path):
@@ -124,13 +108,9 @@ def test_masks_among_coloured_images_are_not_cured_by_another_stain(cli, tmp_pat
         Image.fromarray(np.uint8((grey < 150) * 90 + noise + 60)).save(
             path.with_name(f"{path.stem}-q.png")
         )
-    code, out, _ = cli(
-        "data", "check", "--no-timing", "--images", root, *CHECK, "--stain", "macenko", "--json"
-    )
+    code, (finding,) = findings_of(cli, "doubtful stains", root, *CHECK, "--stain", "macenko")
     assert code == 1
-    (message,) = [
-        f["message"] for f in json.loads(out)["findings"] if "doubtful stains" in f["message"]
-    ]
+    message = finding["message"]
     assert "grey pictures (12): leave out masks and drawings" in message
     assert "--stain none" not in message
 
@@ -170,10 +150,10 @@ def chart(size, colour, jpeg, path):
 def test_line_charts(cli, tmp_path, size, colour, jpeg):
     root = write_tissue(tmp_path / "set", per_class=4, classes=("norm al", "krank"))
     chart(size, colour, jpeg, root / "krank" / "Verlauf 1")
-    code, out, _ = cli("data", "check", "--no-timing", "--images", root, "--stain", "none", *CHECK)
+    code, out = checked(cli, root, "--stain", "none", *CHECK)
     assert code == 1
     assert "krank/Verlauf 1" in out
-    assert DRAWN in " ".join(out.split())
+    assert DRAWN in out
 
 
 @pytest.mark.parametrize(
@@ -187,23 +167,13 @@ def test_thumbnails_by_size(cli, tmp_path, per_class, size, small):
         path = pictures[number]
         Image.open(path).resize((small, small)).save(path.with_name(f"t{number} neu.png"))
     options = ("--stain", "none", *CHECK)
-    code, out, _ = cli("data", "check", "--no-timing", "--images", root, *options)
-    text = " ".join(out.split())
+    code, text = checked(cli, root, *options)
     assert code == 1
     assert f"A b/t0 neu.png, C/t{per_class} neu.png: at most a third as large as most" in text
     names = "\n".join(path.relative_to(root).as_posix() for path in pictures)
     (tmp_path / "others.csv").write_text(f"image_id\n{names}\n")
-    code, out, _ = cli(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
-        root,
-        "--only",
-        tmp_path / "others.csv",
-        *options,
-    )
-    assert code == 0, out
+    code, text = checked(cli, root, "--only", tmp_path / "others.csv", *options)
+    assert code == 0, text
 
 
 @pytest.mark.parametrize("factor", [2, 3])
@@ -212,5 +182,4 @@ def test_sets_of_many_sizes_have_no_thumbnails(cli, tmp_path, factor):
     for number, path in enumerate(sorted(root.rglob("*.png"))):
         side = 64 * factor ** (number % 3)
         Image.open(path).resize((side, side)).save(path)
-    out = cli("data", "check", "--no-timing", "--images", root, "--stain", "none", *CHECK)[1]
-    assert "at most a third" not in out
+    assert "at most a third" not in checked(cli, root, "--stain", "none", *CHECK)[1]

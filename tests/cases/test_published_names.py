@@ -1,15 +1,15 @@
 """Patients whom names of published data sets hold: whatever the folders, unless the user says where patients are."""
 
-import csv
 import io
 import json
 import shlex
 import shutil
 
 import pytest
-from bchisto.data import make_bach, read_dataset, unique_images
+from bchisto.data import make_bach, read_dataset
 from PIL import Image
 from sample_trees import tree
+from written_tables import checked, listed
 
 NAMES = {
     "breakhis": [
@@ -66,10 +66,8 @@ def written(names, folders, form):
     }
 
 
-def listed(cli, images, *options):
-    code, out, err = cli("data", "check", "--table", "-", "--images", images, *options)
-    assert code == 0, err
-    rows = {row["image_id"]: row for row in csv.DictReader(out.splitlines())}
+def grouped(cli, images, *options):
+    rows, err = listed(cli, images, *options)
     return {name: row["group"] for name, row in rows.items()}, rows, err
 
 
@@ -87,7 +85,7 @@ def write_table(path, groups, *, column="", cells=()):
 def test_whatever_the_class_folders(name, folders, tmp_path, cli):
     form = WRITTEN[FOLDERS.index(folders)]
     patients = written(NAMES[name], folders, form)
-    groups, rows, err = listed(cli, tree(tmp_path / "images", *patients))
+    groups, rows, err = grouped(cli, tree(tmp_path / "images", *patients))
     assert groups == patients
     level = folders[0].split("/")[-1], folders[1].split("/")[-1]
     assert {path: row["label"] for path, row in rows.items()} == {
@@ -128,7 +126,7 @@ def test_which_trees_of_breakhis_are_the_published_one(pattern, size, shared, tm
         folder.mkdir(parents=True, exist_ok=True)
         with Image.open(path) as image:
             image.resize(size).save(folder / path.name)
-    groups, rows, err = listed(cli, tmp_path / "images")
+    groups, rows, err = grouped(cli, tmp_path / "images")
     is_published = BREAKHIS_TREES[pattern]
     assert set(groups.values()) == {"-".join(path.name.split("-")[1:3]) for path in files}
     labels = {row["label"] for row in rows.values()}
@@ -151,24 +149,24 @@ def test_which_trees_of_breakhis_are_the_published_one(pattern, size, shared, tm
 def test_none_ignores_them(name, tmp_path, cli):
     patients = written(NAMES[name], ("a", "b"), "{}.png")
     root = tree(tmp_path / "images", *patients)
-    groups, rows, err = listed(cli, root, "--group-from", "none")
+    groups, rows, err = grouped(cli, root, "--group-from", "none")
     assert (set(groups.values()), {row["label"] for row in rows.values()}) == ({""}, {"a", "b"})
     assert "names are those of" not in err
     manifest = write_table(tmp_path / "m.csv", patients)
-    assert set(listed(cli, manifest)[0].values()) == set(patients.values())
-    assert set(listed(cli, manifest, "--group-from", "none")[0].values()) == {""}
+    assert set(grouped(cli, manifest)[0].values()) == set(patients.values())
+    assert set(grouped(cli, manifest, "--group-from", "none")[0].values()) == {""}
     assert {record.group for record in read_dataset(root, group_from="none").records} == {None}
 
 
 def test_lower_case_is_the_same_patient(tmp_path, cli):
     files = ["a/SOB_B_A-14-22549AB-40-001.png", "b/sob_b_a-14-22549ab-40-002.png"]
-    assert set(listed(cli, tree(tmp_path, *files))[0].values()) == {"14-22549AB"}
+    assert set(grouped(cli, tree(tmp_path, *files))[0].values()) == {"14-22549AB"}
 
 
 def test_some_names_are_published_and_others_not(tmp_path, cli):
     patients = written(NAMES["breakhis"], ("a", "b"), "{}.png")
     own = {"a/1.png": "", "b/SOB_mine-3.png": "", "b/8863_idx5.png": ""}
-    groups, _, err = listed(cli, tree(tmp_path, *patients, *own))
+    groups, _, err = grouped(cli, tree(tmp_path, *patients, *own))
     assert groups == patients | own
     assert "4 of 7 names are those of breakhis: classes from the folders, 3 patients" in err
 
@@ -181,7 +179,7 @@ def test_two_data_sets_in_one_folder(tmp_path, cli):
         "a/77_idx5_x1_y1_class0.png": "77",
         "b/TCGA-A1-A0SB-01Z.png": "TCGA-A1-A0SB",
     }
-    groups, _, err = listed(cli, tree(tmp_path, *patients))
+    groups, _, err = grouped(cli, tree(tmp_path, *patients))
     assert groups == patients
     assert (
         "2 of 4 names are those of idc, 1 of 4 names are those of inbreast and 1 of 4 names are those of TCGA: "
@@ -191,10 +189,10 @@ def test_two_data_sets_in_one_folder(tmp_path, cli):
 
 def test_images_without_labels_and_labels_by_a_rule_do_not_come_from_folders(tmp_path, cli):
     flat = tree(tmp_path / "flat", *(f"x_{name}.png" for name, _ in NAMES["breakhis"]))
-    groups, _, err = listed(cli, flat)
+    groups, _, err = grouped(cli, flat)
     assert "" not in groups.values()
     assert "4 of 4 names are those of breakhis: 3 patients from the names; --group-from" in err
-    _, rows, err = listed(cli, flat, "--label-from", "SOB_(.)")
+    _, rows, err = grouped(cli, flat, "--label-from", "SOB_(.)")
     assert {row["label"] for row in rows.values()} == {"B", "M"}
     assert "4 of 4 names are those of breakhis: 3 patients from the names" in err
 
@@ -219,21 +217,21 @@ def test_a_column_of_patients_is_never_replaced(column, cells, expected, tmp_pat
     if expected:
         ignored = wanted  # a column is not a name
     for options, groups in (((), wanted), (("--group-from", "none"), ignored)):
-        found, _, err = listed(cli, manifest, *options)
+        found, _, err = grouped(cli, manifest, *options)
         assert {name.removeprefix("images/"): group for name, group in found.items()} == groups
         is_said = "classes from the table, 3 patients from the names" in err
         assert is_said is (expected is None and not options)
         is_partial = "" in [*(expected or "x")] and not options
         assert ("names of images without a patient hold one" in err) is is_partial
-        assert listed(cli, tmp_path / "images", "--labels", manifest, *options)[0] == groups
+        assert grouped(cli, tmp_path / "images", "--labels", manifest, *options)[0] == groups
 
 
 def test_what_the_user_names_is_never_replaced(tmp_path, cli):
     patients = written(NAMES["idc"], ("a/P1", "b/P2"), "{}.png")
     root = tree(tmp_path / "images", *patients)
-    assert set(listed(cli, root, "--group-from", 2)[0].values()) == {"P1", "P2"}
+    assert set(grouped(cli, root, "--group-from", 2)[0].values()) == {"P1", "P2"}
     manifest = write_table(tmp_path / "m.csv", patients, column="who", cells="1122")
-    assert set(listed(cli, manifest, "--group-column", "who")[0].values()) == {"1", "2"}
+    assert set(grouped(cli, manifest, "--group-column", "who")[0].values()) == {"1", "2"}
 
 
 def test_folders_that_are_patients_stay_so(tmp_path, cli):
@@ -242,11 +240,11 @@ def test_folders_that_are_patients_stay_so(tmp_path, cli):
         "P2/malignant/8863_idx5_x1_y1_class1.png": "P2",
     }
     root = tree(tmp_path / "own", *own)
-    groups, _, err = listed(cli, root)
+    groups, _, err = grouped(cli, root)
     assert (groups, "from the names" in err) == (own, False)
-    assert set(listed(cli, root, "--group-from", "none")[0].values()) == {""}
+    assert set(grouped(cli, root, "--group-from", "none")[0].values()) == {""}
     of_tcga = {f"TCGA-A1-A0S{n}/{'xy'[n % 2]}/{n}.png": f"TCGA-A1-A0S{n}" for n in range(4)}
-    groups, _, _ = listed(cli, tree(tmp_path / "tcga", *of_tcga), "--label-from", 2)
+    groups, _, _ = grouped(cli, tree(tmp_path / "tcga", *of_tcga), "--label-from", 2)
     assert groups == of_tcga
 
 
@@ -254,9 +252,9 @@ def test_it_does_not_matter_where_the_folder_is_or_how_it_is_typed(tmp_path, cli
     place = tmp_path / "TCGA-A1-A0SB" / "8863_idx5_x1_y1_class0"
     root = tree(place / "images", "a/1.png", "b/2.png")
     (place / "m.csv").write_text("path,label\nimages/a/1.png,a\nimages/b/2.png,b\n")
-    absolute = [listed(cli, name)[0] for name in (root, place / "m.csv")]
+    absolute = [grouped(cli, name)[0] for name in (root, place / "m.csv")]
     monkeypatch.chdir(root)
-    relative = [listed(cli, name)[0] for name in (".", "../m.csv")]
+    relative = [grouped(cli, name)[0] for name in (".", "../m.csv")]
     assert absolute == relative
     assert {group for groups in absolute for group in groups.values()} == {""}
 
@@ -271,8 +269,8 @@ def test_it_does_not_matter_where_the_folder_is_or_how_it_is_typed(tmp_path, cli
 )
 def test_none_also_ignores_those_of_a_published_layout(path, tmp_path, cli):
     root = tree(tmp_path, path.format(1), path.format(2))
-    assert len({*listed(cli, root)[0].values()} - {""}) == 1
-    assert set(listed(cli, root, "--group-from", "none")[0].values()) == {""}
+    assert len({*grouped(cli, root)[0].values()} - {""}) == 1
+    assert set(grouped(cli, root, "--group-from", "none")[0].values()) == {""}
 
 
 def test_none_is_recorded_and_read_from_a_file_of_options(tmp_path, completed, tiny_options):
@@ -332,7 +330,7 @@ def photos(root, *, count=8, size=(2048, 1536), truth=True):
 )
 def test_the_published_list_of_bach(options, known, tmp_path, cli):
     root = photos(tmp_path / "images", **options)
-    groups, rows, err = listed(cli, root)
+    groups, rows, err = grouped(cli, root)
     assert (groups["b032.tif"], groups["b033.tif"]) == (("11", "11") if known else ("", ""))
     assert {row["mpp"] for row in rows.values()} == {"0.42" if known else ""}
     count = len(rows)
@@ -355,12 +353,6 @@ def test_a_truth_that_contradicts_and_one_image_of_another_size(tmp_path):
     assert (found["b033.tif"].group, found["b033.tif"].mpp) == ("11", 0.42)
 
 
-def test_patients_of_bach_are_no_part_of_its_identity(tmp_path):
-    root = photos(tmp_path / "images", count=4)
-    known = unique_images(read_dataset(root)).digest
-    assert unique_images(read_dataset(root, group_from="none")).digest == known
-
-
 # synthetic images
 
 
@@ -381,7 +373,7 @@ def test_real_images_beside_synthetic_ones_are_real(tmp_path, cli):
     assert read_dataset((tmp_path / made).parent, dataset="folder").synthetic
     moved = shutil.move(tmp_path / "ICIAR2018_BACH_Challenge", tmp_path / "renamed")
     assert read_dataset(moved).synthetic
-    _, out, _ = cli("data", "check", "--no-timing", "--images", tmp_path / "m.csv", "--no-copies")
+    out = checked(cli, tmp_path / "m.csv")[1]
     assert "synthetic" not in out.casefold().replace("iciar", "")
 
 
@@ -390,14 +382,14 @@ def test_real_images_beside_synthetic_ones_are_real(tmp_path, cli):
 
 def test_a_flat_folder_of_breakhis_is_not_misplaced(tmp_path, cli):
     root = tree(tmp_path / "new", *(f"{name}.png" for name, _ in NAMES["breakhis"]))
-    _, _, err = listed(cli, root)
+    _, _, err = grouped(cli, root)
     assert "its magnification is that of its name" not in err
     assert "4 of the 7,909 published images are present" in err
     finding = next(f for f in read_dataset(root).findings if "7,909" in f.message)
     assert finding.labels_only  # not said of images to predict
     wrong = tree(tmp_path / "wrong", "SOB_M_DC_14-2523/40X/SOB_M_DC-14-2523-100-001.png")
     tree(wrong, "SOB_M_DC_14-2523/40X/SOB_M_DC-14-2523-40-001.png")
-    assert "its magnification is that of its name, not its folder" in listed(cli, wrong)[2]
+    assert "its magnification is that of its name, not its folder" in grouped(cli, wrong)[2]
 
 
 def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, cli):
@@ -435,11 +427,8 @@ def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, c
 @pytest.mark.parametrize(
     ("column", "options", "unit"),
     [
-        ("patient", (), "patient"),
         ("Case_ID", (), "case"),
         ("slide", (), "slide"),
-        ("subject no", (), "subject"),
-        ("group", (), "patient"),
         ("animal", ("--group-column", "animal"), "animal"),
         ("who", ("--group-column", "who"), "patient"),
         ("", (), "patient"),  # names hold them
@@ -456,7 +445,7 @@ def test_groups_are_called_as_their_column(
     if not column:
         cells = ()
     manifest = write_table(tmp_path / "m.csv", files, column=column, cells=cells)
-    _, out, _ = cli("data", "check", "--no-timing", "--images", manifest, *options, "--no-copies")
+    _, out = checked(cli, manifest, *options)
     assert f"Largest of 4 {unit}s by class" in out
     assert f"by {unit} " in out
     assert "group " not in out.replace("group by none", "")
@@ -486,6 +475,6 @@ def test_what_depends_on_the_user_stands_below_the_commands(tmp_path, cli):
     words = shlex.split(last.partition("of one patient, ")[2].removesuffix(" joins them"))
     words.remove("with")
     assert words[:3] == ["--group-column", "slide", "--group-from"]
-    assert set(listed(cli, manifest, *words)[0].values()) == {"K0", "K1", "K2"}
+    assert set(grouped(cli, manifest, *words)[0].values()) == {"K0", "K1", "K2"}
     _, out, _ = cli(*check, manifest, *words)
     assert "of one patient" not in out

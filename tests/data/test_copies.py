@@ -1,13 +1,12 @@
 """Copies of one picture: found in every format, orientation and crop, and no others."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
 from bchisto.data import ImageRecord, decode_record, find_copies, fingerprint
 from bchisto.data.images import copies
 from PIL import Image
+from written_tables import findings_of
 
 
 def tissue(rng, shape=(240, 300)):
@@ -143,19 +142,11 @@ def test_check_names_copies_and_what_contradicts(tmp_path, rng, cli):
         tmp_path / "b" / "two.jpg", quality=85
     )
     Image.fromarray(tissue(rng, (160, 160))).save(tmp_path / "b" / "three.png")
-    code, out, _ = cli("data", "check", "--no-timing", "--images", tmp_path, "--json")
-    found = [
-        finding
-        for finding in json.loads(out)["findings"]
-        if "the same pixels" in finding["message"]
-    ]
-    assert code == 1
-    assert len(found) == 1
-    assert (found[0]["level"], found[0]["file"]) == ("warning", "b/two.jpg")
-    assert found[0]["message"].startswith(
-        "seems to show the same pixels as a/one.png (correlation 1.00"
-    )
-    assert found[0]["message"].endswith("over 100% of the smaller), under another label (a and b)")
+    code, (finding,) = findings_of(cli, "the same pixels", tmp_path)
+    assert (code, finding["level"], finding["file"]) == (1, "warning", "b/two.jpg")
+    message = finding["message"]
+    assert message.startswith("seems to show the same pixels as a/one.png (correlation 1.00")
+    assert message.endswith("over 100% of the smaller), under another label (a and b)")
 
 
 @pytest.mark.slow

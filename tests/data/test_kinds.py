@@ -112,27 +112,29 @@ def test_without_a_window_the_range_is_used(tmp_path, values):
     )
 
 
-@pytest.mark.parametrize("implicit", [True, False])
-def test_a_window_is_applied(tmp_path, values, implicit):
-    path = write_dicom(
-        tmp_path / "a.dcm", values, bits=12, implicit=implicit, WindowCenter=2000, WindowWidth=1500
-    )
-    close(decode_image(path), linear(values, 2000, 1500))
-
-
-def test_the_first_of_several_windows_counts(tmp_path, values):
-    path = write_dicom(
-        tmp_path / "a.dcm", values, bits=12, WindowCenter=[2000, 1], WindowWidth=[1500, 2]
-    )
-    close(decode_image(path), linear(values, 2000, 1500))
-
-
-def test_the_window_is_in_rescaled_units(tmp_path, values):
-    slopes = {"RescaleSlope": "2", "RescaleIntercept": "-1000"}
-    path = write_dicom(
-        tmp_path / "a.dcm", values, bits=12, WindowCenter=3000, WindowWidth=3000, **slopes
-    )
-    close(decode_image(path), linear(values * 2.0 - 1000, 3000, 3000))
+@pytest.mark.parametrize(
+    ("elements", "center", "width"),
+    [
+        ({"implicit": True, "WindowCenter": 2000, "WindowWidth": 1500}, 2000, 1500),
+        ({"implicit": False, "WindowCenter": 2000, "WindowWidth": 1500}, 2000, 1500),
+        # the first of several counts
+        ({"WindowCenter": [2000, 1], "WindowWidth": [1500, 2]}, 2000, 1500),
+        # in rescaled units: twice the values, less 1000
+        (
+            {
+                "WindowCenter": 3000,
+                "WindowWidth": 3000,
+                "RescaleSlope": "2",
+                "RescaleIntercept": "-1000",
+            },
+            2000.25,
+            1500.5,
+        ),
+    ],
+)
+def test_a_window_is_applied(tmp_path, values, elements, center, width):
+    path = write_dicom(tmp_path / "a.dcm", values, bits=12, **elements)
+    close(decode_image(path), linear(values, center, width))
 
 
 def test_a_look_up_table_is_applied(tmp_path, values):

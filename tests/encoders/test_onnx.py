@@ -273,6 +273,9 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
     assert "\n" not in str(refused.value)
 
 
+PLAIN = {"transform": [], "patch_size_pixels": 16}
+
+
 @pytest.mark.parametrize(
     ("sidecar", "message"),
     [
@@ -302,7 +305,7 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
             "not supported .* normalises pixels of 0..1",
         ),
         (
-            {"transform": [], "patch_size_pixels": 16, "prefix_tokens": -1},
+            {**PLAIN, "prefix_tokens": -1},
             "prefix_tokens is not a number of tokens",
         ),
         ({"transform": []}, "not supported .None of None pixels"),
@@ -325,19 +328,19 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
             "normalises pixels of 0..1 by three",
         ),
         (
-            {"transform": [], "patch_size_pixels": 16, "output": "other"},
+            {**PLAIN, "output": "other"},
             "has no output other; it has vector",
         ),
         (
-            {"transform": [], "patch_size_pixels": 16, "spacing_um_px": -0.25},
+            {**PLAIN, "spacing_um_px": -0.25},
             "spacing_um_px -0.25: give 0.02 to 20",
         ),
         (
-            {"transform": [], "patch_size_pixels": 16, "spacing_um_px": float("nan")},
+            {**PLAIN, "spacing_um_px": float("nan")},
             "nan: give 0.02 to 20",
         ),
         (
-            {"transform": [], "patch_size_pixels": 16, "prefix_tokens": "5"},
+            {**PLAIN, "prefix_tokens": "5"},
             "does not define how images are prepared",
         ),
         (

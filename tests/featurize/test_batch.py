@@ -104,17 +104,14 @@ def header(run):
         return store.header
 
 
-def test_shards_on_cards_of_other_memory_agree(words, cli, card, tmp_path):
+def test_shards_on_cards_of_other_memory_agree(words, cli, completed, card, tmp_path):
     run = tmp_path / "run"
     card(139 * GIB)
-    code, _, err = cli(*words, "--shard", "1/2")
-    assert code == 0, err
+    completed(*words, "--shard", "1/2")
     card(4 * GIB)
-    code, _, err = cli(*words, "--shard", "2/2")
-    assert code == 0, err
+    completed(*words, "--shard", "2/2")
     card(None, gpus=())
-    code, _, err = cli(*words)
-    assert code == 0, err
+    completed(*words)
     assert header(run)["batch_size"] == 100
     records = json.loads((run / "run.json").read_text())["records"]
     assert [record["config"]["batch_size"] for record in records] == [100, 100, 100]
@@ -123,38 +120,34 @@ def test_shards_on_cards_of_other_memory_agree(words, cli, card, tmp_path):
     assert (code, header(run)["batch_size"]) == (0, 4), err
 
 
-def test_a_command_that_is_refused_decides_nothing(words, cli, tmp_path):
+def test_a_command_that_is_refused_decides_nothing(words, cli, completed, refused, tmp_path):
     assert cli(*words, "--batch-size", 6)[0] == 0
     for further in (("--batch-size", 5), ("--engine", "openvino")):
-        code, _, err = cli(*words, *further)
-        assert (code, "made with other settings" in err) == (2, True), err
-        code, _, err = cli(*words)
-        assert (code, "is complete already" in err) == (0, True), err
+        assert "made with other settings" in refused(*words, *further)
+        assert "is complete already" in completed(*words)[1]
     assert header(tmp_path / "run")["batch_size"] == 6
 
 
 def test_a_run_that_a_gpu_began_is_not_mixed_with_what_a_cpu_computes(
-    words, cli, card, tmp_path, monkeypatch
+    words, completed, refused, card, tmp_path, monkeypatch
 ):
     card(139 * GIB)
     with monkeypatch.context() as patch:
         patch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
-        code, _, err = cli(*words, "--shard", "1/2")
-        assert code == 0, err
+        completed(*words, "--shard", "1/2")
     card(None, gpus=())
-    code, _, err = cli(*words, "--shard", "2/2")
-    assert code == 2
+    err = refused(*words, "--shard", "2/2")
     assert "made with other settings: device gpu -> cpu;" in err
     assert "batch" not in err
 
 
-def test_a_model_takes_no_more_crops_than_fit_the_machine_that_predicts(words, cli, card, tmp_path):
+def test_a_model_takes_no_more_crops_than_fit_the_machine_that_predicts(
+    words, completed, card, tmp_path
+):
     """A GPU takes 100 large crops at once, which are more than the memory of a process on a CPU."""
     card(139 * GIB)
-    code, _, err = cli(*words)
-    assert code == 0, err
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic")
-    assert code == 0, err
+    completed(*words)
+    completed("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic")
     (path,) = (tmp_path / "run").rglob("*.bchisto")
     for memory, gpus, crops in (
         (139 * GIB, ("0",), 100),

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from bchisto.data import ImageRecord, make_tissue
 from bchisto.encoders import Encoder
 from bchisto.featurize import FeaturizeSettings, describe_images, prepare
 from bchisto.featurize.crops import Crop, cut_crop
-from bchisto.featurize.device import DeviceDescriber, padded_length, pixel_map
+from bchisto.featurize.device import padded_length, pixel_map
 from bchisto.stains import HeAugmenter, augment_he
 from conftest import assert_same_descriptors, need, seen_gpus
 from PIL import Image
@@ -129,13 +128,6 @@ def test_descriptors_equal_those_of_the_cpu_road(oblong, changes, exact):
                 np.testing.assert_allclose(
                     b.features[name], expected, rtol=0, atol=1e-5 * expected.max()
                 )
-
-
-@pytest.mark.parametrize("mode", ["exact", "dense"])
-def test_these_tests_see_a_broken_device(oblong, monkeypatch, mode):
-    monkeypatch.setattr(DeviceDescriber, "start", mock.Mock(side_effect=AssertionError("broken")))
-    with pytest.raises(AssertionError, match="broken"):
-        described(oblong, dataclasses.replace(SETTINGS, mode=mode), True)
 
 
 @pytest.mark.parametrize(

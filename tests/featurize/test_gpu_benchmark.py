@@ -96,13 +96,6 @@ def test_the_whole_runs_on_a_cpu(backend):
     assert out.startswith(f"No GPU was found by Keras on {backend}: a small form on the CPU")
     for part in ("exact, float32", "exact, float16", "dense, float32", "dense, float16"):
         assert f"\nfeaturize, {part}: mobilenetv2;" in out
-    number = r"-?[\d.e+-]+"
-    for things in ("crops", "frames"):
-        counts = f"2 images {number}, 12 images {number}; slope {number}\n"
-        assert len(re.findall(rf"  {things} a second +{counts}", out)) == 2
-        alone = rf"{number} {things} a second; share of the slope {number} %\n"
-        assert len(re.findall(f"  encoders only +{alone}", out)) == 2
-    assert len(re.findall(r"error by norm, mobilenetv2 +float32 0[,\n]", out)) == 2
     (half,) = re.findall(r"float32 0, float16 (\S+)", out)
     assert 1e-4 < float(half) < 2e-2
     assert "\nfinetune: patch-resnet" in out

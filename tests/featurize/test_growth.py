@@ -15,9 +15,9 @@ from bchisto.data import ImageSelection
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import View, featurize
 from engine_jobs import content
+from packs import featurize_here
 
 STORE = "features/tiny-1.0-64.h5"
-ONE = Work(jobs=1)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def fresh(images, tmp_path, settings, store=STORE):
 def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_path, monkeypatch):
     """One store has grown and the other has not: boost says by what they differ, and the same command goes on."""
     run, both = tmp_path / "run", replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
-    featurize(images, out=run, settings=both, work=ONE)
+    featurize_here(images, run, both)
     later()
 
     def killed(path):
@@ -74,13 +74,13 @@ def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_
     with monkeypatch.context() as patched:
         patched.setattr("bchisto.featurize.pipeline.remove_tree", killed)
         with pytest.raises(KeyboardInterrupt):
-            featurize(images, out=run, settings=both, work=ONE)
+            featurize_here(images, run, both)
     with pytest.raises(
         InputError,
         match=r"the first compared with the second: 3 images removed \(benign/benign00\.png, ",
     ):
         train(out=run, folds=["3"])
-    featurize(images, out=run, settings=both, work=ONE)
+    featurize_here(images, run, both)
     assert len(seen) == 3
     for store in (STORE, "features/tiny-1.0-48.h5"):
         assert content(run / store) == content(fresh(images, tmp_path, both, store))
@@ -99,20 +99,20 @@ def test_more_images_and_augmentations(
         mode="dense" if way == "dense" else "exact",
     )
     run = tmp_path / "run"
-    (store,) = featurize(images, out=run, settings=settings, work=ONE).stores
+    (store,) = featurize_here(images, run, settings).stores
     more = replace(settings, augmentations=5)
     later(["benign/benign03.png"])
     seen.clear()
-    featurize(images, out=run, settings=more, work=ONE)
+    featurize_here(images, run, more)
     assert len(seen) == 10  # with more augmentations every image is described again
     assert content(store) == content(fresh(images, tmp_path, more, store.relative_to(run)))
     with pytest.raises(SettingsConflictError, match="augmentations 5 -> 2; use the same"):
-        featurize(images, out=run, settings=settings, work=ONE)
+        featurize_here(images, run, settings)
 
 
 def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     run = tmp_path / "run"
-    featurize(images, out=run, settings=tiny_settings, work=ONE)
+    featurize_here(images, run, tiny_settings)
     before = (run / STORE).read_bytes()
     later()
     listed = tmp_path / "only.csv"
@@ -122,11 +122,11 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     )
     some = ImageSelection(images, only=listed)  # not the folder changed, but what is chosen of it
     with pytest.raises(SettingsConflictError, match=r"other settings: only None -> /"):
-        featurize(some, out=run, settings=tiny_settings, work=ONE)
+        featurize_here(some, run, tiny_settings)
     with h5py.File(run / STORE, "a") as file:
         file.attrs["settings"] = json.dumps({**json.loads(file.attrs["settings"]), "device": "gpu"})
     with pytest.raises(SettingsConflictError, match="other settings: device gpu -> cpu; use"):
-        featurize(images, out=run, settings=tiny_settings, work=ONE)
+        featurize_here(images, run, tiny_settings)
     (run / STORE).write_bytes(before)
     for path in [
         images / "benign" / "benign02.png",
@@ -137,5 +137,5 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
         SettingsConflictError,
         match="has features of 9 images, and only 4 of their names are among these",
     ):
-        featurize(images, out=run, settings=tiny_settings, work=ONE)
+        featurize_here(images, run, tiny_settings)
     assert (run / STORE).read_bytes() == before

@@ -13,6 +13,7 @@ from bchisto.encoders import EncoderChoice, cached_encoder, open_encoder
 from bchisto.featurize import View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.stains import MacenkoNormalizer, augment_he
 from bchisto_tiny import tiny_weights
+from packs import featurize_here
 from PIL import Image
 
 STORE = "features/tiny-1.0-64.h5"
@@ -54,21 +55,21 @@ def test_a_part_with_values_that_are_not_finite_is_done_again(
     arrays = dict(np.load(part))
     arrays["features"][0, 0, 0] = np.nan
     np.savez(part, **arrays)
-    featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1))
+    featurize_here(tissue, tmp_path, tiny_settings)
     assert "not finite" in caplog.text
     np.testing.assert_array_equal(features(tmp_path), features(described))
 
 
 def test_a_second_view_does_not_change_the_first(tissue, tiny_settings, described, tmp_path):
     both = replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
-    featurize(tissue, out=tmp_path, settings=both, work=Work(jobs=1))
+    featurize_here(tissue, tmp_path, both)
     np.testing.assert_array_equal(features(tmp_path), features(described))
     assert features(tmp_path, "features/tiny-1.0-48.h5").shape == (12, 2, 16)
 
 
 def test_layers_that_are_not_the_default_get_a_name_of_their_own(tissue, tiny_settings, tmp_path):
     inner = replace(tiny_settings, encoders=(EncoderChoice("tiny", ("middle",)),))
-    (store,) = featurize(tissue, out=tmp_path, settings=inner, work=Work(jobs=1)).stores
+    (store,) = featurize_here(tissue, tmp_path, inner).stores
     assert store.name.startswith("tiny-1.0-64-")
     assert len(store.stem.rpartition("-")[2]) == 8
     with open_store(store) as opened:
@@ -86,7 +87,7 @@ def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
     with pytest.raises(
         TissueError, match=r'blank\.png: too little .*; leave it out, or use `stain_fallback="skip'
     ):
-        featurize(images, out=tmp_path / "run", settings=strict, work=Work(jobs=1))
+        featurize_here(images, tmp_path / "run", strict)
 
 
 def test_descriptors_that_are_not_finite_name_the_image(
@@ -105,7 +106,7 @@ def test_descriptors_that_are_not_finite_name_the_image(
     with pytest.raises(
         ImageError, match=r"benign01\.png: its features of tiny-1\.0-64 are not finite"
     ):
-        featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
+        featurize_here(images, tmp_path / "run", tiny_settings)
 
 
 def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
@@ -177,7 +178,7 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
     for seed in (1, 2):
         _weights_file(path, seed)
         run = tmp_path / f"run{seed}"
-        (store,) = featurize(images, out=run, settings=settings, work=Work(jobs=1)).stores
+        (store,) = featurize_here(images, run, settings).stores
         with open_store(store) as opened:
             assert (
                 opened.header["weights_file_sha256"]
@@ -194,7 +195,7 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
     assert found[0][1] != found[1][1]
     assert found[0][2] != found[1][2]
     with pytest.raises(SettingsConflictError, match="other weights"):
-        featurize(images, out=tmp_path / "run1", settings=settings, work=Work(jobs=1))
+        featurize_here(images, tmp_path / "run1", settings)
 
 
 def test_weights_replaced_while_a_command_runs_stop_it(
@@ -212,12 +213,7 @@ def test_weights_replaced_while_a_command_runs_stop_it(
 
     monkeypatch.setattr(computation, "run_units", swap)
     with pytest.raises(WeightsError, match="changed while the command ran"):
-        featurize(
-            images,
-            out=tmp_path / "run",
-            settings=replace(tiny_settings, weights=(str(path),)),
-            work=Work(jobs=1),
-        )
+        featurize_here(images, tmp_path / "run", replace(tiny_settings, weights=(str(path),)))
     assert not list((tmp_path / "run" / "features").rglob("*.h5"))
 
 
@@ -231,4 +227,4 @@ def test_parts_of_another_backend_or_device_are_not_gone_on_from(tissue, tiny_se
         with pytest.raises(
             SettingsConflictError, match=f"made with other settings: {name} {other} -> "
         ):
-            featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1))
+            featurize_here(tissue, tmp_path, tiny_settings)

@@ -69,14 +69,6 @@ def test_crops_are_encoded_in_batches():
     assert features[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_frames_are_padded_only_if_asked_for():
-    image = np.zeros((40, 50, 3), np.uint8)
-    plain = FeaturizeSettings().description.frame(image, crop=64)
-    padded = FeaturizeSettings(pad="reflect").description.frame(image, crop=64)
-    assert plain is image
-    assert padded.shape == (64, 64, 3)
-
-
 def test_an_option_that_no_words_tell_is_listed_in_a_report(monkeypatch):
     from bchisto.boost import methods
 

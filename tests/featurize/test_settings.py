@@ -25,7 +25,6 @@ def test_defaults_are_the_published_settings():
     [
         ({"augmentations": 0}, "`augmentations` 0: give at least 1"),
         ({"crops": -1}, "`crops` -1"),
-        ({"batch_size": 0}, "`batch_size` 0"),
         ({"pool": 0.5}, "`pool` 0.5: give at least 1"),
         ({"color_range": (1.3, 0.7)}, "the lower one first"),
         ({"stain": "vahadane"}, "`stain` vahadane: choose one of macenko"),

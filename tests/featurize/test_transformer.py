@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError, MissingInputError
-from bchisto.core.jobs import Ticker, Work
+from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord, decode_image
-from bchisto.featurize import FeaturizeSettings, ImageFeatures, featurize, load_features
+from bchisto.featurize import FeaturizeSettings, ImageFeatures, load_features
 from bchisto.predict import Predictor
+from packs import featurize_here
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_features_are_those_of_files(fixed, tissue, tmp_path):
     """Of paths, arrays and pictures, as `featurize` stores them of files; side by side in the same order."""
     from PIL import Image
 
-    featurize(tissue, out=tmp_path / "run", settings=fixed, work=Work(jobs=1))
+    featurize_here(tissue, tmp_path / "run", fixed)
     stored = load_features(tmp_path / "run")
     paths = [tissue / name for name in stored.names]
     arrays = [decode_image(path) for path in paths]

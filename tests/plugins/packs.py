@@ -22,6 +22,14 @@ PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 """Parameters of LightGBM with which twelve images train quickly."""
 
 
+def featurize_here(images, run, settings):
+    """Describe images in this process."""
+    from bchisto.core.jobs import Work
+    from bchisto.featurize import featurize
+
+    return featurize(images, out=run, settings=settings, work=Work(jobs=1))
+
+
 def train_small(run, *folds, seeds=1, params=PARAMS, features=(), view=None, settings=None, **work):
     """Train in a run folder by three folds, or by those given, in this process and with few trees."""
     from bchisto.boost import BoostSettings, train

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import json
 import re
 
 import numpy as np
@@ -33,6 +34,13 @@ def table(folder, kind, rows, merge=()):
     return path
 
 
+def lines(path, header, rows):
+    """Write a header and rows of cells as a CSV file; return it."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([header, *rows])
+    return path
+
+
 def rows_of(path):
     """Return the rows of a CSV file, each a dict."""
     with path.open(newline="", encoding="utf-8") as handle:
@@ -55,9 +63,24 @@ def listed(cli, *arguments):
     return {row["image_id"]: row for row in csv.DictReader(io.StringIO(out))}, err
 
 
+def unlisted(cli, *arguments):
+    """Return what ``data check --table -`` says, which is to be refused."""
+    code, _, err = cli("data", "check", "--table", "-", "--images", *arguments)
+    assert code == 2, err
+    return err
+
+
 def checked(cli, *arguments):
+    """Return the exit code of ``data check``, and all that it says, on one line."""
     code, out, err = cli("data", "check", "--no-timing", "--no-copies", "--images", *arguments)
     return code, " ".join((out + err).split())
+
+
+def findings_of(cli, text, *arguments):
+    """Return the exit code of ``data check``, and its findings of which the message holds a text."""
+    code, out, _ = cli("data", "check", "--no-timing", "--images", *arguments, "--json")
+    findings = json.loads(out)["findings"]
+    return code, [finding for finding in findings if text in finding["message"]]
 
 
 def predictions(scores, labels, classes=("benign", "malignant"), **known):

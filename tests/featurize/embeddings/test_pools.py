@@ -11,6 +11,7 @@ from bchisto.core import InputError
 from bchisto.featurize import export_features, norm_pool, read_embeddings
 from bchisto.featurize.embeddings import fields
 from bchisto.featurize.embeddings.pools import POOLS, pool_named
+from packs import featurize_here
 from PIL import Image
 
 
@@ -93,12 +94,10 @@ def write_fields(folder, slides=SLIDES, *, labels=None, patients=None, emptied=0
 @pytest.fixture(scope="module")
 def described_fields(tmp_path_factory, tiny_settings):
     """A feature file of fields, two augmentations each, and the manifest."""
-    from bchisto.core.jobs import Work
-    from bchisto.featurize import featurize
 
     folder = tmp_path_factory.mktemp("fields é")
     manifest = write_fields(folder, labels={"S-ä 1": ["yes, 1"], "7": ["no", ""]})
-    featurize(manifest, out=folder / "run", settings=tiny_settings, work=Work(jobs=1))
+    featurize_here(manifest, folder / "run", tiny_settings)
     return folder / "run" / "features" / "tiny-1.0-64.h5", manifest
 
 
@@ -201,11 +200,9 @@ def test_what_cannot_be_pooled(described_fields, tmp_path, refused, completed):
     ],
 )
 def test_fields_of_a_slide_that_differ(odd, message, tmp_path, refused, tiny_settings):
-    from bchisto.core.jobs import Work
-    from bchisto.featurize import featurize
 
     manifest = write_fields(tmp_path, {"7": 3, "über/S 2": 3}, **odd)
-    featurize(manifest, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
+    featurize_here(manifest, tmp_path / "run", tiny_settings)
     (store,) = (tmp_path / "run" / "features").glob("*.h5")
     err = refused("features", store, "--by", "Slide Name", "--out", tmp_path / "s.npz")
     assert re.search(message, err), err
@@ -213,14 +210,12 @@ def test_fields_of_a_slide_that_differ(odd, message, tmp_path, refused, tiny_set
 
 def test_patients_that_were_corrected_count(tmp_path, completed, tiny_settings):
     """Describing again takes nothing but the new names, and the feature file may keep the old ones."""
-    from bchisto.core.jobs import Work
-    from bchisto.featurize import featurize
 
     manifest = write_fields(tmp_path, {"7": 2, "8": 2}, patients={"7": ["A", "B"]})
     run = tmp_path / "run"
     for text in (manifest.read_text("utf-8"), manifest.read_text("utf-8").replace(",B,", ",A,")):
         manifest.write_text(text, "utf-8")
-        featurize(manifest, out=run, settings=tiny_settings, work=Work(jobs=1))
+        featurize_here(manifest, run, tiny_settings)
     (store,) = (run / "features").glob("*.h5")
     completed("features", store, "--by", "slide-name", "--out", tmp_path / "s.npz")
     assert read_embeddings(tmp_path / "s.npz").groups == ("A", "P 8")
