@@ -123,6 +123,16 @@ def right_at(rate, *, patients=12, per=2, folds=3, name="t", seed=0, known=True)
     )
 
 
+def panels_of(*tables, run=None, chosen=True):
+    """Measure tables, as a choice among them unless `chosen` is false; malignant is the positive class."""
+    from bchisto.evaluate import Panel, measure, with_choices
+
+    metrics = [measure(each, bootstrap=0) for each in tables]
+    if chosen:
+        metrics = with_choices(tables, metrics)
+    return [Panel(each, m, run=run or {}) for each, m in zip(tables, metrics, strict=True)]
+
+
 def report_of(tmp_path, panels, **more):
     """Write a report; return its file as text, and what of it a reader sees."""
     from bchisto.evaluate.report import write_report
