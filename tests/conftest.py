@@ -327,17 +327,22 @@ TIMED = (
 
 @pytest.fixture
 def cli(request, capsys, monkeypatch):
-    """Run the command line in this process: returns (exit code, stdout, stderr); one job unless --jobs says more."""
+    """Run the command line in this process: returns (exit code, stdout, stderr); one job unless --jobs says more.
+
+    ``cli("predict {} --out {}", run, table, *more)``: the first text is a line, whose {} the next arguments fill.
+    """
     from bchisto.cli import main
 
     monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
     if not request.path.relative_to(TESTS).as_posix().startswith(TIMED):
         monkeypatch.setattr("bchisto.apps.check.run.measure_describing", lambda *_: None)
 
-    def run(*arguments):
+    def run(line="", *arguments):
+        rest = map(str, arguments)
+        words = [next(rest) if word == "{}" else word for word in line.split()]
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
+            main([*words, *rest])
         output = capsys.readouterr()
         return ended.value.code, output.out, output.err
 

@@ -45,7 +45,7 @@ def test_the_text_beside_a_model_governs_nothing(boosted, run_copy, completed):
         "--jobs",
         1,
     )
-    _, err = completed("boost", "--out", run, *options)
+    _, err = completed("boost --out {}", run, *options)
     assert "6 of 6 models are trained already" in err
     assert (
         (run / PAIR / "predictions.csv").read_bytes(),

@@ -29,7 +29,7 @@ def noise(tmp_path_factory):
 
 def boost(completed, run, noise, head, *options, folds=5):
     return completed(
-        "boost", "--out", run, "--features", noise, "--folds", folds, "--head", head, *options
+        "boost --out {} --features {} --folds {} --head {}", run, noise, folds, head, *options
     )
 
 
@@ -185,18 +185,18 @@ def test_a_choice_holds_only_of_what_was_compared(three, run_copy, content):
 def test_evaluate_gives_the_same_choice(three, tmp_path, completed):
     """Of all results, of the folder of one; at another level only that it was one of three."""
     run, _ = three
-    out, _ = completed("evaluate", run, "--out", tmp_path / "out")
+    out, _ = completed("evaluate {} --out {}", run, tmp_path / "out")
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]
     for head, added in choices_of(run).items():
         folder = run / "boost" / f"5-grouped-{head}"
         del added["predictions_sha256"]
-        completed("evaluate", folder, "--out", tmp_path / head)
+        completed("evaluate {} --out {}", folder, tmp_path / head)
         for metrics in (found[folder.name], metrics_of(tmp_path / head)):
             assert {name: figure for name, figure in metrics.items() if "cho" in name} == added
     page = (tmp_path / "out" / "report.html").read_text()
     assert "corrected for the choice among 3 (BBC-CV)" in page
     assert "Chosen among 3 results on the same images and folds" in " ".join(out.split())
-    out, _ = completed("evaluate", folder, "--level", "group", "--out", tmp_path / "group")
+    out, _ = completed("evaluate {} --level group --out {}", folder, tmp_path / "group")
     metrics = metrics_of(tmp_path / "group")
     assert metrics["choice"]["uncorrected"]
     assert "accuracy_chosen" not in metrics

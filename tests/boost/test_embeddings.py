@@ -65,9 +65,9 @@ def trained(slides, tmp_path_factory):
 def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, completed):
     """Models and predictions equal those of the store."""
     store, file = boosted / "features" / "tiny-1.0-64.h5", tmp_path / "tiny-1.0-64.npz"
-    out, _ = completed("features", store, "--out", file)
+    out, _ = completed("features {} --out {}", store, file)
     assert out == "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 patients\n"
-    completed("boost", "--out", tmp_path / "run", "--features", file, *SMALL)
+    completed("boost --out {} --features {}", tmp_path / "run", file, *SMALL)
     for name in ("predictions.csv", "predictions-by-model.csv", "folds.csv"):
         assert (tmp_path / "run" / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes()
     models = [Bundle.load(run / PAIR / "model.bchisto") for run in (boosted, tmp_path / "run")]
@@ -76,7 +76,7 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
         [(boosted, store), (boosted, file), (tmp_path / "run", file)]
     ):
         table = tmp_path / f"{number}.csv"
-        out, err = completed("predict", bundle / PAIR, "--features", source, "--out", table)
+        out, err = completed("predict {} --features {} --out {}", bundle / PAIR, source, table)
         expected = models[0].predict({"tiny-1.0-64": read_embeddings(store).features})
         np.testing.assert_allclose(probabilities(table), expected, rtol=1e-12)
         assert [row["image_id"] for row in rows(table)] == list(read_embeddings(store).image_ids)
@@ -117,7 +117,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
             "uni_v1"
         )
         file["coords"] = np.zeros((2, 2))
-    out, _ = completed("predict", trained, "--features", new, "--out", tmp_path / "p.csv")
+    out, _ = completed("predict {} --features {} --out {}", trained, new, tmp_path / "p.csv")
     assert [row["trained"] for row in rows(tmp_path / "p.csv")] == ["yes"] * 5 + ["no"]
     assert "SEEN IN TRAINING: 5 of 6 images" in out
     bundle = Bundle.load(trained / "model.bchisto")
@@ -140,7 +140,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     )
     file, of_store = tmp_path / "t é.npz", tmp_path / "of store.npz"
     for source, out in ((folder, file), (store, of_store)):
-        said, _ = completed("features", source, "--out", out)
+        said, _ = completed("features {} --out {}", source, out)
         assert "6 numbers, mean of 3 to 6 tiles, encoder uni_v1" in said
         assert read_embeddings(out).pooled == "mean of 3 to 6 tiles"
     with h5py.File(store) as kept:  #
@@ -148,7 +148,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     assert about["facts"] == {"encoder": "uni_v1"}
     assert about["pooled"] == "mean of 3 to 6 tiles"
     run = tmp_path / "run"
-    completed("boost", "--out", run, "--features", file, "--labels", slides / "dataset.csv", *SMALL)
+    completed("boost --out {} --features {} --labels {}", run, file, slides / "dataset.csv", *SMALL)
     (again,) = (run / "boost").iterdir()
     assert (again / "predictions.csv").read_bytes() == (trained / "predictions.csv").read_bytes()
     tables = []
@@ -161,7 +161,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
         (again, file),
     ):
         tables.append(tmp_path / f"{len(tables)}.csv")
-        completed("predict", model, "--features", source, "--out", tables[-1])
+        completed("predict {} --features {} --out {}", model, source, tables[-1])
     assert len({tuple(map(tuple, probabilities(table))) for table in tables}) == 1
     # what an export of one's own does not say is not made up: an image's own row is none of tiles
     np.savez(
@@ -170,7 +170,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
         image_id=read_embeddings(folder).image_ids,
     )
     err = refused(
-        "predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv"
+        "predict {} --features {} --out {}", again, tmp_path / "whole.npz", tmp_path / "p.csv"
     )
     assert "their rows is whole images, that of training the mean of tiles" in err
 
@@ -193,7 +193,7 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     )
     sources = ("--features", slides / "features_uni_v1", "--features", tmp_path / "small.npz")
     out, err = completed(
-        "boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site"
+        "boost --out {}", tmp_path / "run", *sources, *options, "--folds", "site:site"
     )
     assert "UNKNOWN ENCODER: small are embeddings" in out
     (model,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
@@ -211,7 +211,7 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     # the run repeats from its own record
     completed(
-        "boost", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "again", "--jobs", 1
+        "boost --config {} --out {} --jobs 1", tmp_path / "run" / "run.json", tmp_path / "again"
     )
     first, second = (
         next((tmp_path / name / "boost").glob("*/predictions.csv")) for name in ("run", "again")
@@ -240,11 +240,9 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
         arrays = {"features": values, "image_id": ["a", "b"], **arrays}
         np.savez(tmp_path / "e.npz", **arrays)
         err = refused(
-            "predict",
+            "predict {} --features {} --out {}",
             bundle,
-            "--features",
             tmp_path / "e.npz",
-            "--out",
             tmp_path / "p.csv",
             *options,
         )
@@ -279,7 +277,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
 
 def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, refused, completed):
     def refuse(message, *options):
-        assert message in refused("boost", "--out", tmp_path / "run", *options)
+        assert message in refused("boost --out {}", tmp_path / "run", *options)
 
     store, folder = boosted / "features" / "tiny-1.0-64.h5", slides / "features_uni_v1"
     refuse("has no labels; give a table of them with --labels", "--features", folder)
@@ -312,7 +310,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
         "--head",
         "logistic",
     )
-    assert "labels other than in" in completed("boost", "--out", tmp_path / "own", *words)[1]
+    assert "labels other than in" in completed("boost --out {}", tmp_path / "own", *words)[1]
     shutil.copytree(boosted, tmp_path / "tiny")
     bare = read_embeddings(store)
     np.savez(
@@ -321,7 +319,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
         image_id=bare.image_ids,
         label=bare.labels,
     )
-    err = refused("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
+    err = refused("boost --out {} --features {}", tmp_path / "tiny", tmp_path / "tiny-1.0-64.npz")
     assert "was made of images, or of other embeddings than" in err
 
 
@@ -344,7 +342,7 @@ def test_one_patient_a_fold_is_warned_of_before_it_trains_and_followed(tmp_path,
     )
     run = tmp_path / "run"
     features = ("--features", tmp_path / "noise.npz", "--head", "lda", "--sensitivity", 0.95)
-    _, err = completed("boost", "--out", run, *features, "--folds", 12)
+    _, err = completed("boost --out {}", run, *features, "--folds", 12)
     said = "each fold tests only one class: scores of different models are ranked together"
     (line,) = [line for line in err.splitlines() if said in line]
     assert line.endswith("AUC and accuracy may be far too low; use --folds 5")
@@ -358,13 +356,13 @@ def test_one_patient_a_fold_is_warned_of_before_it_trains_and_followed(tmp_path,
     auc, *_ = aucs(folder)
     assert auc["interval"] is None
     assert auc["reason"] == "scores of models of different folds are ranked together"
-    out, err = completed("boost", "--out", run, *features, "--folds", 5)
+    out, err = completed("boost --out {}", run, *features, "--folds", 5)
     assert said not in err
     five = run / "boost" / "5-grouped-lda"
     assert all(auc["interval"] for auc in aucs(five))
     model = five / "model.bchisto"
     out, _ = completed(
-        "predict", model, "--features", tmp_path / "noise.npz", "--out", tmp_path / "p.csv"
+        "predict {} --features {} --out {}", model, tmp_path / "noise.npz", tmp_path / "p.csv"
     )
     assert "fitted for a sensitivity of 95 % on too few positives to guarantee it" in " ".join(
         out.split()

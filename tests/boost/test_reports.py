@@ -162,7 +162,7 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
         "--jobs",
         1,
     )
-    code, out, err = cli("boost", "--out", run, *options)
+    code, out, err = cli("boost --out {}", run, *options)
     assert code == 1
     assert "2-grouped-lightgbm: " in out
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
@@ -181,7 +181,7 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
         train_small(run, "2", params={"min_data_in_leaf": 2, "num_iterations": 2})
     assert caught.value.results[0].panel is not None
     monkeypatch.setattr(sections, "percent", whole)
-    assert cli("boost", "--out", run, *options)[0] == 0
+    assert cli("boost --out {}", run, *options)[0] == 0
     assert (folder / "report.html").is_file()
 
 

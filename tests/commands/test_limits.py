@@ -64,15 +64,7 @@ def test_a_store_is_not_called_damaged_for_want_of_processes(
     monkeypatch.syspath_prepend(str(tmp_path))
     features = run_copy(described) / "features"
     code, _, shown = cli(
-        "boost",
-        "--out",
-        tmp_path / "run",
-        "--features",
-        features,
-        "--folds",
-        2,
-        "--head",
-        "logistic",
+        "boost --out {} --features {} --folds 2 --head logistic", tmp_path / "run", features
     )
     assert code == 1
     assert "error: out of memory, or of processes (ulimit -v, -u); what is done is kept" in shown

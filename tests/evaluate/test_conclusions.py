@@ -108,7 +108,7 @@ def test_the_best_is_not_called_better_than_those_it_is_not_shown_to_surpass(tmp
     assert f"{name}, b: sensitivity {100 * point['sensitivity']['value']:.1f} %" in of_page
     assert f"specificity {100 * point['specificity']['value']:.1f} %" in of_page
 
-    out, _ = completed("evaluate", paths[0], paths[2], "--out", tmp_path / "f")
+    out, _ = completed("evaluate {} {} --out {}", paths[0], paths[2], tmp_path / "f")
     text = " ".join(out.split())
     assert f"{name if name == 'first' else 'first'} is best by balanced accuracy" in text
     assert "is shown to be better than the others (Holm's p of 1 comparison)" in text

@@ -25,7 +25,7 @@ def matthews(monkeypatch):
 def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     from sklearn.metrics import matthews_corrcoef
 
-    completed("evaluate", FOLDS, CALLED, "--out", tmp_path, "--bootstrap", 100)
+    completed("evaluate {} {} --out {} --bootstrap 100", FOLDS, CALLED, tmp_path)
     tables = json.loads((tmp_path / "metrics.json").read_text())["tables"]
     (table,) = read_predictions(FOLDS)
     mcc, (low, high) = (tables["folds"]["mcc"][key] for key in ("value", "interval"))
@@ -155,7 +155,7 @@ def test_one_that_fails_costs_nothing_else(
     offer(tmp_path, "metrics", package, SPEC + code, loss=f"{package}:metric")
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
-    _, err = completed("evaluate", FOLDS, "--out", out, "--bootstrap", 20)
+    _, err = completed("evaluate {} --out {} --bootstrap 20", FOLDS, out)
     assert "metric loss: failed on folds and is left out there" in err
     found = json.loads((out / "metrics.json").read_text())["tables"]["folds"]
     assert found["loss"] == (

@@ -19,7 +19,7 @@ def test_an_image_without_tissue(boosted, tmp_path, cli):
     }
     model = altered(source, tmp_path / "strict.bchisto", stores=stores)
     code, _, err = cli(
-        "predict", model, tmp_path / "white.png", "--out", tmp_path / "p.csv", "--jobs", 1
+        "predict {} {} --out {} --jobs 1", model, tmp_path / "white.png", tmp_path / "p.csv"
     )
     assert code == 1
     assert "white.png" in err

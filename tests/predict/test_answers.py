@@ -74,7 +74,7 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
     new = indifferent / "new" / "emb.npz"
     for more in ((), ("--calibrated",), ("--threshold", 0.5)):
         out = tmp_path / f"p{len(more)}{more[-1:] == (0.5,)}.csv"
-        said, _ = completed("predict", tmp_path / "run", "--features", new, "--out", out, *more)
+        said, _ = completed("predict {} --features {} --out {}", tmp_path / "run", new, out, *more)
         rows = rows_of(out)
         assert {row[f"p_{name}"] for row in rows for name in ALIKE} == {"0.5"}
         assert {row["predicted"] for row in rows} == {ALIKE[0]}
@@ -92,7 +92,7 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
             for number, row in enumerate(rows):
                 writer.writerow({**row, "label": ALIKE[number % 2]})
         folder = out.with_suffix(".evaluation")
-        completed("evaluate", known, "--out", folder, "--positive", positive)
+        completed("evaluate {} --out {} --positive {}", known, folder, positive)
         (table,) = json.loads((folder / "metrics.json").read_text())["tables"].values()
         (point,) = table["two_class"]["thresholds"]
         assert sum(row[1] for row in point["confusion"]) == called
@@ -142,7 +142,7 @@ def test_a_tie_of_a_patient_is_what_the_images_are_predicted(tmp_path, completed
     lines += ["x,b,P1,b,0.5,0.5", "y,b,P2,b,0.5,0.5", "z,b,P2,b,0.5,0.5"]
     lines += ["v,a,P3,a,0.5,0.5"]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    completed("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--level", "group")
+    completed("evaluate {} --out {} --level group", tmp_path / "t.csv", tmp_path / "e")
     tables = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]
     assert [table["accuracy"]["value"] for table in tables.values()] == [1.0]
 
@@ -216,7 +216,7 @@ def test_a_model_without_a_rule_marks_nothing(boosted, tissue, tmp_path, complet
         banners=[],
     )
     said, _ = completed(
-        "predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+        "predict {} --images {} --out {} --jobs 1", model, tissue, tmp_path / "p.csv"
     )
     assert {row["uncertain"] for row in rows_of(tmp_path / "p.csv")} == {""}
     assert "uncertain" not in said
@@ -252,7 +252,9 @@ def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
             *("--out", run, "--folds", folds, "--head", "logistic"),
         )
         new = indifferent / "new" / "emb.npz"
-        said, _ = completed("predict", run, "--features", new, "--out", tmp_path / f"{number}.csv")
+        said, _ = completed(
+            "predict {} --features {} --out {}", run, new, tmp_path / f"{number}.csv"
+        )
         assert (MIXED in " ".join(said.split())) == is_mixed, labels
 
 
@@ -303,7 +305,7 @@ def test_the_columns_are_no_classes_and_change_no_figure(tmp_path, completed):
     write_table(tmp_path / "t.csv", table)
     found = []
     for number, path in enumerate((tmp_path / "a" / "t.csv", tmp_path / "t.csv")):
-        completed("evaluate", path, "--out", tmp_path / f"e{number}", "--bootstrap", 0)
+        completed("evaluate {} --out {} --bootstrap 0", path, tmp_path / f"e{number}")
         found.append(json.loads((tmp_path / f"e{number}" / "metrics.json").read_text())["tables"])
     assert found[0] == found[1]
     (metrics,) = found[0].values()
@@ -318,7 +320,7 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
     boosted, tissue, tmp_path, completed
 ):
     """As the page writes it; the label is the person's, and not what is predicted or how surely."""
-    completed("predict", boosted, "--images", tissue, "--jobs", 1, "--out", tmp_path / "p.csv")
+    completed("predict {} --images {} --jobs 1 --out {}", boosted, tissue, tmp_path / "p.csv")
     rows = rows_of(tmp_path / "p.csv")
     with (tmp_path / "m.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, [*rows[0], "path"])
@@ -326,7 +328,7 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
         for number, row in enumerate(rows):
             path = tissue / row["image_id"]
             writer.writerow({**row, "path": path, "label": ALIKE[number % 2]})
-    said, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "m.csv")
+    said, _ = completed("data check --table - --images {}", tmp_path / "m.csv")
     listed_rows = list(csv.DictReader(said.splitlines()))
     assert {row["label"] for row in listed_rows} == set(ALIKE)
     assert [row["image_id"] for row in listed_rows] == [row["image_id"] for row in rows]

@@ -99,7 +99,7 @@ def changed(monkeypatch):
 @pytest.fixture
 def by_cpu(model, tissue, tmp_path, completed):
     """The table of the CPU."""
-    completed("predict", model, "--images", tissue, "--out", tmp_path / "cpu.csv")
+    completed("predict {} --images {} --out {}", model, tissue, tmp_path / "cpu.csv")
     return tmp_path / "cpu.csv"
 
 
@@ -119,7 +119,7 @@ def lines(err):
 
 def test_a_model_of_a_cpu_uses_the_gpu(model, tissue, tmp_path, by_cpu, gpu, started, completed):
     out = tmp_path / "gpu.csv"
-    _, err = completed("predict", model, "--images", tissue, "--out", out)
+    _, err = completed("predict {} --images {} --out {}", model, tissue, out)
     assert lines(err) == []
     # one image is compared
     assert len(started) == 1 + MEASURED + 12
@@ -149,11 +149,11 @@ def test_other_features_leave_it_idle(
         pytest.skip("OpenVINO does not compute in this precision on this CPU")
     gpu()
     model = trained(precision=precision)
-    completed("predict", model, "--images", tissue, "--out", tmp_path / "cpu.csv")
+    completed("predict {} --images {} --out {}", model, tissue, tmp_path / "cpu.csv")
     gpu("0")
     changed(factor)
     out = tmp_path / "p.csv"
-    _, err = completed("predict", model, "--images", tissue, "--out", out)
+    _, err = completed("predict {} --images {} --out {}", model, tissue, out)
     assert (lines(err) == []) == is_alike, err
     if not is_alike:
         said = "its features of convs-1.0-64 differ by "
@@ -173,7 +173,7 @@ def test_little_work_leaves_it_idle(
         monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpu_seen)
     monkeypatch.setattr(DeviceDescriber, "start", None)
     out = tmp_path / "p.csv"
-    _, err = completed("predict", model, "--images", tissue, "--out", out, "--jobs", 1)
+    _, err = completed("predict {} --images {} --out {} --jobs 1", model, tissue, out)
     (line,) = lines(err)
     assert line.startswith("the CPU takes "), err
     assert line.endswith(", and the GPU longer to start"), err
@@ -212,7 +212,7 @@ def test_a_gpu_that_fails_is_left_alone(
 
     monkeypatch.setattr(DeviceDescriber, "start", fail)
     out = tmp_path / "p.csv"
-    _, err = completed("predict", model, "--images", tissue, "--out", out)
+    _, err = completed("predict {} --images {} --out {}", model, tissue, out)
     assert lines(err) == ["it fails (no room)"]
     assert out.read_bytes() == by_cpu.read_bytes()
 

@@ -230,7 +230,7 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     def night(*options):
         """Return the exit code, and how many images were predicted."""
         written.clear()
-        code = cli("predict", model, "--images", folder, "--out", out, "--update", *options)[0]
+        code = cli("predict {} --images {} --out {} --update", model, folder, out, *options)[0]
         return code, *written[:1]
 
     def whole():
@@ -269,7 +269,7 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert out.read_bytes() == whole()
     assert not (tmp_path / "p.csv.failures.csv").exists()
     # as ever without --update
-    assert cli("predict", model, "--images", folder, "--out", out)[0] == 2
+    assert cli("predict {} --images {} --out {}", model, folder, out)[0] == 2
     before = out.read_bytes()
     shutil.rmtree(folder / "benign")
     (folder / "Thumbs.db").touch()

@@ -18,7 +18,7 @@ SMALL = BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 
 
 def test_a_run_folder_stands_for_its_bundle(boosted, tissue, tmp_path, completed):
     one = sorted(tissue.rglob("*.png"))[0]
-    completed("predict", boosted, "--images", one, "--out", tmp_path / "p.csv", "--jobs", 1)
+    completed("predict {} --images {} --out {} --jobs 1", boosted, one, tmp_path / "p.csv")
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     for place in (model, model.parent, model.parent.parent):
         predict(place, one, out=tmp_path / "q.csv", work=Work(jobs=1, overwrite=True))

@@ -42,7 +42,7 @@ def models(tmp_path_factory, tissue, tiny_settings):
 
 
 def predicted(cli, model, images, out, *more):
-    code, _, err = cli("predict", model, "--images", images, "--out", out, "--jobs", 1, *more)
+    code, _, err = cli("predict {} --images {} --out {} --jobs 1", model, images, out, *more)
     assert code == 0, err
     with out.open() as handle:
         rows = [
@@ -86,7 +86,7 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
 
 def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_path):
     code, _, err = cli(
-        "predict", models["mixed"], "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+        "predict {} --images {} --out {} --jobs 1", models["mixed"], tissue, tmp_path / "p.csv"
     )
     assert code == 2
     assert "benign00.png: its micrometres per pixel are not known, which" in err

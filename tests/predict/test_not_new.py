@@ -48,9 +48,7 @@ def mixed(tissue, tmp_path):
 
 def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
     model = run / "model.bchisto"
-    out, _ = completed(
-        "predict", model, "--images", mixed, "--out", tmp_path / "p.csv", "--jobs", 1
-    )
+    out, _ = completed("predict {} --images {} --out {} --jobs 1", model, mixed, tmp_path / "p.csv")
     assert "SEEN IN TRAINING: 3 of 4 images trained this model (column trained)" in out
     assert {row["image_id"]: row["trained"] for row in rows(tmp_path / "p.csv")} == {
         "known0.png": "yes",
@@ -175,9 +173,7 @@ def of_patients(run, tissue, tmp_path):
 
 def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed):
     model, new = of_patients
-    out, err = completed(
-        "predict", model, "--images", new, "--out", tmp_path / "p.csv", "--jobs", 1
-    )
+    out, err = completed("predict {} --images {} --out {} --jobs 1", model, new, tmp_path / "p.csv")
     assert "SEEN IN TRAINING: 0" not in out
     assert (
         "PATIENTS SEEN IN TRAINING: 1 of 2 patients have names of those that trained this model "
@@ -197,9 +193,7 @@ def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed)
 def test_without_the_run_no_patient_is_known(of_patients, tmp_path, completed):
     model, new = of_patients
     model.with_name("predictions.csv").unlink()
-    out, err = completed(
-        "predict", model, "--images", new, "--out", tmp_path / "p.csv", "--jobs", 1
-    )
+    out, err = completed("predict {} --images {} --out {} --jobs 1", model, new, tmp_path / "p.csv")
     assert "PATIENTS SEEN" not in out
     assert "group_trained" not in rows(tmp_path / "p.csv")[0]
     assert "--against" not in err

@@ -54,7 +54,7 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     Image.fromarray(noise).save(new / "noise.png")
     options = ("--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1)
-    out, _ = completed("predict", model, "--images", new, *options)
+    out, _ = completed("predict {} --images {}", model, new, *options)
     table = rows(tmp_path / "p.csv")
     assert table["noise.png"]["outlier"] == "yes"
     assert table["noise.png"]["outlier_percentile"] == "100.0"
@@ -89,10 +89,10 @@ def test_explain_names_the_nearest_training_images(images, model, cli, completed
     )
     table = tmp_path / "p.csv"
     assert (
-        cli("predict", model, "--images", known, "--images", noise, "--out", table, "--jobs", 1)[0]
+        cli("predict {} --images {} --images {} --out {} --jobs 1", model, known, noise, table)[0]
         == 0
     )
-    completed("explain", model, known, noise, "--out", tmp_path / "why")
+    completed("explain {} {} {} --out {}", model, known, noise, tmp_path / "why")
     page = (tmp_path / "why" / "map" / "index.html").read_text()
     for row in rows(table).values():
         assert f"nearest training images: {row['nearest_training_images']}" in page
@@ -114,7 +114,9 @@ def test_the_model_file_names_no_image(images, model, completed, tmp_path):
     assert not any(path.name.encode() in held for path in images.rglob("*.png"))
     shutil.copy(model, tmp_path / "model.bchisto")
     one = sorted(images.rglob("*.png"))[0]
-    completed("predict", tmp_path / "model.bchisto", "--images", one, "--out", tmp_path / "p.csv")
+    completed(
+        "predict {} --images {} --out {}", tmp_path / "model.bchisto", one, tmp_path / "p.csv"
+    )
     named = rows(tmp_path / "p.csv")[one.name]["nearest_training_images"].split("; ")
     hashes = [row["sha256"][:12] for row in rows(model.with_name("training-images.csv")).values()]
     assert {text.partition(" (")[0] for text in named} <= set(hashes)
@@ -124,13 +126,10 @@ def test_a_model_of_few_images_marks_none(boosted, tissue, completed, tmp_path):
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     assert Bundle.load(model).reference is None
     completed(
-        "predict",
+        "predict {} --images {} --out {} --html {}",
         model,
-        "--images",
         tissue,
-        "--out",
         tmp_path / "p.csv",
-        "--html",
         tmp_path / "s.html",
     )
     assert not any("outlier" in row for row in rows(tmp_path / "p.csv").values())

@@ -167,9 +167,9 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
     for model in (folder / "model.bchisto", moved):
         out = tmp_path / model.parent.name
         terminal, _ = completed(
-            "predict", model, "--images", one, "--out", f"{out}.csv", "--html", f"{out}.html"
+            "predict {} --images {} --out {} --html {}", model, one, f"{out}.csv", f"{out}.html"
         )
-        completed("explain", model, "--images", one, "--out", f"{out}-maps", "--method", "map")
+        completed("explain {} --images {} --out {} --method map", model, one, f"{out}-maps")
         assert (f"the model's training: {meaning}" in terminal) == (model != moved)
         for file in (Path(f"{out}.html"), tmp_path / f"{out}-maps" / "map" / "index.html"):
             text = html.unescape(file.read_text())
