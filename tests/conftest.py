@@ -325,11 +325,17 @@ TIMED = (
 """Where `data check` times the networks that it proposes, which takes seconds each time."""
 
 
+def typed(line="", *arguments):
+    """Return the words of a line, whose {} the arguments fill one after the other; what is left of them follows."""
+    rest = map(str, arguments)
+    return [*(next(rest) if word == "{}" else word for word in line.split()), *rest]
+
+
 @pytest.fixture
 def cli(request, capsys, monkeypatch):
-    """Run the command line in this process: returns (exit code, stdout, stderr); one job unless --jobs says more.
+    """Run the command line, `typed`, in this process: returns (exit code, stdout, stderr).
 
-    ``cli("predict {} --out {}", run, table, *more)``: the first text is a line, whose {} the next arguments fill.
+    With one job unless --jobs says more.
     """
     from bchisto.cli import main
 
@@ -337,12 +343,10 @@ def cli(request, capsys, monkeypatch):
     if not request.path.relative_to(TESTS).as_posix().startswith(TIMED):
         monkeypatch.setattr("bchisto.apps.check.run.measure_describing", lambda *_: None)
 
-    def run(line="", *arguments):
-        rest = map(str, arguments)
-        words = [next(rest) if word == "{}" else word for word in line.split()]
+    def run(*line):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main([*words, *rest])
+            main(typed(*line))
         output = capsys.readouterr()
         return ended.value.code, output.out, output.err
 
@@ -386,7 +390,7 @@ def start():
     """Start the command line in a process of its own."""
 
     def popen(*arguments, **options):
-        command = [sys.executable, "-m", "bchisto", *map(str, arguments)]
+        command = [sys.executable, "-m", "bchisto", *typed(*arguments)]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
         )
@@ -462,20 +466,7 @@ def tissue(tmp_path_factory):
     return write_tissue(tmp_path_factory.mktemp("tissue") / "images")
 
 
-TINY = (
-    "--encoder",
-    "tiny",
-    "--weights",
-    "random",
-    "--view",
-    "1.0:64",
-    "--augmentations",
-    2,
-    "--crops",
-    3,
-    "--jobs",
-    1,
-)
+TINY = typed("--encoder tiny --weights random --view 1.0:64 --augmentations 2 --crops 3 --jobs 1")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from bchisto.core.jobs import Work
 from bchisto.core.models import BundleFacts
 from bchisto.featurize import open_store
 from bchisto.predict import predict
+from conftest import typed
 from packs import models_in, train_small
 
 PAIR = "boost/3-lightgbm"
@@ -33,17 +34,8 @@ def test_the_text_beside_a_model_governs_nothing(boosted, run_copy, completed):
     )
     for text in (run / PAIR / "models").rglob("*.txt"):
         text.write_text("tree\n")
-    options = (
-        "--folds",
-        3,
-        "--seeds",
-        2,
-        "--param",
-        "min_data_in_leaf=2",
-        "--param",
-        "num_iterations=8",
-        "--jobs",
-        1,
+    options = typed(
+        "--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8 --jobs 1"
     )
     _, err = completed("boost --out {}", run, *options)
     assert "6 of 6 models are trained already" in err

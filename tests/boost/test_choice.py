@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bchisto.evaluate import choice_in_run
 from bchisto.evaluate.report import known_of
+from conftest import typed
 
 HEADS = ("lda", "prototype", "knn")
 OTHERS = "{} other result{} of this run {} of other images or folds, so {} not part of {} choice."
@@ -58,7 +59,7 @@ def three(noise, tmp_path_factory):
     run = tmp_path_factory.mktemp("three") / "run"
     alone = {}
     for head in HEADS:
-        arguments = ["boost", "--out", run, "--features", noise, "--folds", 5, "--head", head]
+        arguments = typed("boost --out {} --features {} --folds 5 --head {}", run, noise, head)
         result = CliRunner().invoke(cli, list(map(str, arguments)))
         assert result.exit_code == 0, result.output
         if head == HEADS[0]:

@@ -10,20 +10,10 @@ from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
 from bchisto.commands.train import _new
 from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
+from conftest import typed
 from written_tables import rows_of as rows
 
-SMALL = (
-    "--folds",
-    3,
-    "--seeds",
-    2,
-    "--param",
-    "min_data_in_leaf=2",
-    "--param",
-    "num_iterations=8",
-    "--jobs",
-    1,
-)
+SMALL = typed("--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8 --jobs 1")
 PAIR = "boost/3-lightgbm"
 
 
@@ -181,15 +171,8 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     np.savez(
         tmp_path / "small.npz", features=one.features[::-1, 0, :3], image_id=one.image_ids[::-1]
     )
-    options = (
-        "--labels",
-        slides / "dataset.csv",
-        "--seeds",
-        1,
-        "--param",
-        "num_iterations=4",
-        "--jobs",
-        1,
+    options = typed(
+        "--labels {} --seeds 1 --param num_iterations=4 --jobs 1", slides / "dataset.csv"
     )
     sources = ("--features", slides / "features_uni_v1", "--features", tmp_path / "small.npz")
     out, err = completed(
@@ -287,7 +270,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     refuse("no such table", "--features", folder, "--labels", tmp_path / "gone.csv")
     one = read_embeddings(folder)
     np.savez(tmp_path / "some.npz", features=one.features[:5, 0], image_id=one.image_ids[:5])
-    both = ("--features", folder, "--features", tmp_path / "some.npz", "--labels", table)
+    both = typed("--features {} --features {} --labels {}", folder, tmp_path / "some.npz", table)
     refuse(
         "embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in only one of them",
         *both,
@@ -300,15 +283,10 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     (tmp_path / "other.csv").write_text(
         "image_id,label\n" + "".join(f"{image},{'xy'[k % 3 > 1]}\n" for k, image in enumerate(own))
     )
-    words = (
-        "--features",
+    words = typed(
+        "--features {} --labels {} --folds 2 --head logistic",
         tmp_path / "own.npz",
-        "--labels",
         tmp_path / "other.csv",
-        "--folds",
-        2,
-        "--head",
-        "logistic",
     )
     assert "labels other than in" in completed("boost --out {}", tmp_path / "own", *words)[1]
     shutil.copytree(boosted, tmp_path / "tiny")
@@ -341,7 +319,7 @@ def test_one_patient_a_fold_is_warned_of_before_it_trains_and_followed(tmp_path,
         group=[name[:3] for name in names],
     )
     run = tmp_path / "run"
-    features = ("--features", tmp_path / "noise.npz", "--head", "lda", "--sensitivity", 0.95)
+    features = typed("--features {} --head lda --sensitivity 0.95", tmp_path / "noise.npz")
     _, err = completed("boost --out {}", run, *features, "--folds", 12)
     said = "each fold tests only one class: scores of different models are ranked together"
     (line,) = [line for line in err.splitlines() if said in line]

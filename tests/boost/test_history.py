@@ -9,8 +9,9 @@ from bchisto.core import InputError
 from bchisto.core.formats import read_json
 from bchisto.core.jobs import Work
 from bchisto.featurize import export_features, load_features
+from conftest import typed
 
-BOOST = ("--folds", "3", "--head", "prototype", "--jobs", 1)
+BOOST = typed("--folds 3 --head prototype --jobs 1")
 
 
 @pytest.fixture
@@ -151,14 +152,14 @@ def test_a_repeated_record_does_not_take_what_was_added_later(featurized, cli, t
     assert (code, "and not" in err) == (2, True), err
 
 
-CHAIN = ("submit", "--scheduler", "local", "--tasks", 1, "--")
+CHAIN = typed("submit --scheduler local --tasks 1 --")
 
 
 def featurizing(tissue, run, tiny_options, view):
     """The first command of a chain, of one view."""
     options = list(tiny_options)
     options[options.index("--view") + 1] = view
-    return ("featurize", "--images", tissue, "--out", run, *options, "then")
+    return typed("featurize --images {} --out {}", tissue, run, *options, "then")
 
 
 @pytest.mark.slow
@@ -167,7 +168,7 @@ def test_a_chain_trains_on_what_its_featurize_makes(
 ):
     """A result of the features of an earlier chain is neither joined nor replaced."""
     monkeypatch.chdir(tmp_path)
-    boost = ("boost", "--out", "run", *BOOST)
+    boost = typed("boost --out run", *BOOST)
     first = featurizing(tissue, "run", tiny_options, "1.0:64")
     second = featurizing(tissue, tmp_path / "run", tiny_options, "1.5:64")
     completed(*CHAIN, *first, *boost)
@@ -185,15 +186,15 @@ def test_a_chain_trains_on_what_its_featurize_makes(
     assert stores_of(tmp_path / "run", "3-prototype-two") == ["tiny-1.5-64"]
     # what is complete already, and a folder that is typed
     assert cli(*CHAIN, *second, *boost, "--name", "two")[0] == 4
-    for typed in (("--features", "run/features/"), (f"--features={tmp_path / 'run/features'}",)):
-        words = ("boost", "--out", f"other{len(typed)}", *typed, *BOOST)
+    for there in (("--features", "run/features/"), (f"--features={tmp_path / 'run/features'}",)):
+        words = ("boost", "--out", f"other{len(there)}", *there, *BOOST)
         completed(*CHAIN, *first, *words)
         assert stores_of(tmp_path / words[2]) == ["tiny-1.0-64"]
 
 
 @pytest.mark.slow
 def test_a_trial_trains_on_what_its_featurize_makes(cli, completed, tissue, tmp_path):
-    words = ("trial", "--images", tissue, "--weights", "random", "--jobs", 1)
+    words = typed("trial --images {} --weights random --jobs 1", tissue)
     completed(*words, "--out", tmp_path / "run", "--encoder", "tiny")
     shutil.rmtree(tmp_path / "run" / "boost")
     completed(*words, "--out", tmp_path / "run", "--encoder", "convs")

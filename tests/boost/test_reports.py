@@ -13,6 +13,7 @@ from bchisto.core import InputError, ReportError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, as_json, choice_in_run, evaluate, rankings
 from bchisto.evaluate.report import report, sections, write_evaluation
+from conftest import typed
 from packs import train_small
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
@@ -150,17 +151,8 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
         raise KeyError("no such figure")
 
     monkeypatch.setattr(sections, "percent", fail)
-    options = (
-        "--folds",
-        2,
-        "--seeds",
-        1,
-        "--param",
-        "num_iterations=2",
-        "--param",
-        "min_data_in_leaf=2",
-        "--jobs",
-        1,
+    options = typed(
+        "--folds 2 --seeds 1 --param num_iterations=2 --param min_data_in_leaf=2 --jobs 1"
     )
     code, out, err = cli("boost --out {}", run, *options)
     assert code == 1

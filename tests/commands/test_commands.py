@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from bchisto import __version__
+from conftest import typed
 from PIL import Image
 
 
@@ -28,18 +29,9 @@ def test_the_main_road(cli, completed, tissue, tmp_path, tiny_options):
     assert (code, out) == (0, "12 images with features in 1 file\n")
     assert f"wrote {run}/features/tiny-1.0-64.h5" in err
     assert f"next: bchisto boost --out {run}" in err
-    boost = [
-        "--folds",
-        3,
-        "--seeds",
-        2,
-        "--param",
-        "min_data_in_leaf=2",
-        "--param",
-        "num_iterations=8",
-        "--jobs",
-        1,
-    ]
+    boost = typed(
+        "--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8 --jobs 1"
+    )
     out, _ = completed("boost --out {}", run, *boost)
     assert re.search(r"^3-lightgbm: \d+ of 12 images right: ", out, flags=re.MULTILINE)
     assert "  RANDOM WEIGHTS" in out
@@ -70,19 +62,7 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
     assert code == 2
     assert "feature extraction is not finished" in err
     assert cli("featurize --images {} --out {}", tissue, run, *tiny_options)[0] == 0
-    boost = [
-        "boost",
-        "--out",
-        run,
-        "--folds",
-        3,
-        "--seeds",
-        1,
-        "--param",
-        "num_iterations=2",
-        "--jobs",
-        1,
-    ]
+    boost = typed("boost --out {} --folds 3 --seeds 1 --param num_iterations=2 --jobs 1", run)
     code, out, _ = cli(*boost, "--shard", "1/4")
     assert (code, out) == (0, "3-lightgbm: shard 1/4 has 1 of 3 models; 1 of 3 done\n")
     code, out, _ = cli(*boost, "--shard", "4/4")

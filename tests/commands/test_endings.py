@@ -13,6 +13,7 @@ from bchisto.core.runs import record_run
 from bchisto.crossval import CrossValidation, in_order, offered
 from bchisto.evaluate import Panel, measure
 from bchisto.featurize import FeaturizeSettings
+from conftest import typed
 from written_tables import predictions
 
 
@@ -25,7 +26,7 @@ def table(tmp_path):
 
 
 def test_a_finished_evaluation_is_not_overwritten_unasked(table, tmp_path, cli):
-    words = ("evaluate", table, "--out", tmp_path / "e", "--bootstrap", 20)
+    words = typed("evaluate {} --out {} --bootstrap 20", table, tmp_path / "e")
     assert cli(*words)[0] == 0
     before = (tmp_path / "e" / "metrics.json").read_bytes()
     code, _, err = cli(*words, "--positive", "a")
@@ -71,7 +72,7 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
 
 def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed):
     (model,) = boosted.glob("boost/*/model.bchisto")
-    options = ("--weights", "random", "--jobs", 1)
+    options = typed("--weights random --jobs 1")
     one = sorted(tissue.rglob("*.png"))[0]
     _, _, err = cli("predict {} {} --out {}", model, one, tmp_path / "one.csv", *options)
     assert "next:" not in err  # of one image there is nothing to evaluate

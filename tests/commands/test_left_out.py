@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.core import banners_of
+from conftest import typed
 from PIL import Image
 
-BOOST = ("--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=4", "--jobs", 1)
+BOOST = typed("--seeds 1 --param min_data_in_leaf=2 --param num_iterations=4 --jobs 1")
 
 
 def write_list(path, images, *, folds=2):
@@ -91,7 +92,7 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     shutil.copytree(tissue / "malignant", images / "\u2265 2")
     (images / os.fsdecode(b"caf\xe9.txt")).write_text("x")
     environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    process = start("data", "check", "--table", "-", "--images", images, env=environment)
+    process = start("data check --table - --images {}", images, env=environment)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "Traceback" not in err
@@ -99,7 +100,7 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     assert r"caf\xe9.txt: not a picture, left out" in err
     environment |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     _, err = start(
-        "data", "check", "--table", "-", "--images", images / "\u2265 2", env=environment
+        "data check --table - --images {}", images / "\u2265 2", env=environment
     ).communicate(timeout=120)
     assert "this locale does not read names as UTF-8; export PYTHONUTF8=1" in err
 

@@ -13,6 +13,7 @@ from bchisto.commands.help import is_flag
 from bchisto.commands.options import OUT_FILE, OUT_FOLDER
 from bchisto.core.jobs import remove_output, set_aside, write_json
 from command_line import commands
+from conftest import typed
 from PIL import Image
 
 NOT_PATHS = (
@@ -253,7 +254,7 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli, completed)
         assert f"is among what is read in {images}" in text
         assert (images / "INbreast.csv").read_text() == "Patient;File\n"
     for _ in range(2):
-        words = ["data", "check", "--images", images, "--dataset", "folder", "--folds", 2]
+        words = typed("data check --images {} --dataset folder --folds 2", images)
         assert cli(*words, "--write-folds", images / "folds.csv")[0] == 0
     for _ in range(2):
         completed(

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from bchisto.evaluate import read_predictions
+from conftest import typed
 
 ESCAPE = "\x1b[2J\x1b[31m"
 
@@ -41,16 +42,7 @@ def test_formulas_are_texts_in_every_table_and_read_back(
     assert cli("featurize --images {} --out {}", biting, run, *tiny_options)[0] == 0
     folds = tmp_path / "folds.csv"
     assert cli("data check --images {} --folds 3 --write-folds {}", biting, folds)[0] == 0
-    settings = (
-        "--seeds",
-        1,
-        "--jobs",
-        1,
-        "--param",
-        "min_data_in_leaf=1",
-        "--param",
-        "num_iterations=2",
-    )
+    settings = typed("--seeds 1 --jobs 1 --param min_data_in_leaf=1 --param num_iterations=2")
     out, said = completed("boost --out {} --folds {}", run, folds, *settings)
     shown, more = completed("evaluate {} --out {} --bootstrap 0", run, tmp_path / "evaluation")
     (model,) = run.glob("boost/*/model.bchisto")

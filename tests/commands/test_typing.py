@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import typed
 from PIL import Image
 
 
@@ -55,7 +56,7 @@ def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, w
 
 
 def test_a_refused_command_leaves_no_folder_and_keeps_one_that_was_there(images, tmp_path, cli):
-    small = ("--encoder", "resnet50", "--view", "1:400", "--weights", "random")
+    small = typed("--encoder resnet50 --view 1:400 --weights random")
     code, _, err = cli("featurize --images {} --out {}", images, images / "run", *small)
     assert code == 2
     assert "smaller than the crop" in err

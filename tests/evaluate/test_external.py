@@ -17,6 +17,7 @@ from bchisto.evaluate import (
 )
 from bchisto.evaluate.external import external_validation
 from bchisto.evaluate.report import drops, headline
+from conftest import typed
 from written_tables import right_at, saved
 
 CLASSES = ("benign", "malignant")
@@ -252,7 +253,7 @@ def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
         return path
 
     inside = table("in", "p", True)
-    options = ("--against", inside, "--bootstrap", 0)
+    options = typed("--against {} --bootstrap 0", inside)
     said = "30 patients trained the models, judging by names, so this does not show"
     out, _ = completed("evaluate {} --out {}", table("same", "p", False), tmp_path / "a", *options)
     assert said in " ".join(out.split())

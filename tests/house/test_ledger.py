@@ -11,6 +11,7 @@ import pytest
 from bchisto import __version__
 from bchisto.core import InputError
 from bchisto.core.runs import record_run, science
+from conftest import typed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOOL = REPOSITORY / "tools" / "benchmarks" / "ledger.py"
@@ -117,7 +118,7 @@ def test_the_commit_of_a_clean_clone_is_recorded(ledger, tmp_path, monkeypatch):
     assert ledger._version() == __version__
 
     def git(*words):
-        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        command = typed("git -c user.name=a -c user.email=a@b", *words)
         return subprocess.run(
             command, cwd=clone, check=True, capture_output=True, text=True
         ).stdout.strip()

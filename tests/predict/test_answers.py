@@ -16,6 +16,7 @@ from bchisto.evaluate import TwoClassView, measure, read_predictions, two_sides
 from bchisto.evaluate.calibration import fold_temperatures
 from bchisto.predict import OperatingPoint
 from bchisto.predict.table import answers_of
+from conftest import typed
 from written_tables import predictions, rows_of, saved
 
 ALIKE = ("Zeta ü", "alpha")
@@ -67,9 +68,9 @@ def indifferent(tmp_path_factory):
 def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, completed, positive):
     """LightGBM learns nothing of twelve images, and gives both classes one half."""
     completed(
-        *("boost", "--features", indifferent / "old" / "emb.npz", "--out", tmp_path / "run"),
-        *("--labels", indifferent / "labels-True.csv", "--folds", 3),
-        *("--positive", positive.upper(), "--seeds", 1),
+        *typed("boost --features {} --out {}", indifferent / "old" / "emb.npz", tmp_path / "run"),
+        *typed("--labels {} --folds 3", indifferent / "labels-True.csv"),
+        *typed("--positive {} --seeds 1", positive.upper()),
     )
     new = indifferent / "new" / "emb.npz"
     for more in ((), ("--calibrated",), ("--threshold", 0.5)):
@@ -185,7 +186,7 @@ def test_the_table_says_what_the_report_shows(boosted, tissue, tmp_path, complet
         unsure=RULE,
         calibration={"temperature": 1.7},
     )
-    words = ("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
+    words = typed("predict {} --images {} --out {}", model, tissue, tmp_path / "p.csv")
     said, _ = completed(*words, "--html", tmp_path / "p.html", "--jobs", 1, *more)
     rows = {row["image_id"]: row for row in rows_of(tmp_path / "p.csv")}
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
@@ -248,8 +249,8 @@ def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
     for number, (labels, folds, is_mixed) in enumerate(cases):
         run = tmp_path / f"run{number}"
         completed(
-            *("boost", "--features", indifferent / "old" / "emb.npz", "--labels", labels),
-            *("--out", run, "--folds", folds, "--head", "logistic"),
+            *typed("boost --features {} --labels {}", indifferent / "old" / "emb.npz", labels),
+            *typed("--out {} --folds {} --head logistic", run, folds),
         )
         new = indifferent / "new" / "emb.npz"
         said, _ = completed(
@@ -310,7 +311,7 @@ def test_the_columns_are_no_classes_and_change_no_figure(tmp_path, completed):
     assert found[0] == found[1]
     (metrics,) = found[0].values()
     assert metrics["classes"] == list(ALIKE)
-    words = ("evaluate", tmp_path / "t.csv", "--by", "uncertain", "--out", tmp_path / "by")
+    words = typed("evaluate {} --by uncertain --out {}", tmp_path / "t.csv", tmp_path / "by")
     completed(*words, "--bootstrap", 0)
     (by,) = json.loads((tmp_path / "by" / "metrics.json").read_text())["tables"].values()
     assert [entry["value"] for entry in by["subgroups"]["uncertain"]] == ["no", "yes"]
@@ -337,7 +338,7 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
 def test_a_table_of_an_older_version_gets_the_columns(boosted, tissue, tmp_path, cli):
     """An update writes it anew, as long as nobody has changed it."""
     out = tmp_path / "p.csv"
-    words = ("predict", boosted, "--images", tissue, "--out", out, "--update", "--jobs", 1)
+    words = typed("predict {} --images {} --out {} --update --jobs 1", boosted, tissue, out)
     assert cli(*words)[0] == 0
     written = out.read_bytes()
     rows = rows_of(out)

@@ -16,6 +16,7 @@ from bchisto.encoders import executed_precision
 from bchisto.featurize import featurize
 from bchisto.featurize.device import DeviceDescriber
 from bchisto.predict.blocks import keep
+from conftest import typed
 from onnx_files import write_onnx
 from packs import train_small
 from written_tables import rows_of
@@ -193,7 +194,7 @@ def test_what_it_does_not_compute_leaves_it_idle(
         model = trained(**options)
         out = tmp_path / f"{len(options)}.csv"
         gpu("0")
-        words = ("predict", model, "--images", tissue, "--out", out)
+        words = typed("predict {} --images {} --out {}", model, tissue, out)
         _, err = completed(*words)
         (line,) = lines(err)
         assert line.startswith("it does not compute "), err
@@ -226,7 +227,9 @@ def test_a_first_image_that_cannot_be_used_does_not_decide(
     monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 2)
     first = min(images.rglob("*.png"))
     first.write_bytes(first.read_bytes()[:3000])
-    words = ("predict", model, "--images", images, "--out", tmp_path / "p.csv", "--skip-errors")
+    words = typed(
+        "predict {} --images {} --out {} --skip-errors", model, images, tmp_path / "p.csv"
+    )
     code, _, err = cli(*words)
     assert (code, lines(err)) == (1, []), err
     assert len(started) == 1 + 11
@@ -240,7 +243,7 @@ def test_an_update_keeps_what_computed_its_table(model, tissue, tmp_path, gpu, s
     for path in files[:2]:
         shutil.copy(path, images / f"{path.parent.name}-{path.name}")
     out = tmp_path / "p.csv"
-    words = ("predict", model, "--images", images, "--out", out, "--update")
+    words = typed("predict {} --images {} --out {} --update", model, images, out)
     if first == "cpu":
         gpu()
     assert cli(*words)[0] == 0
@@ -277,7 +280,7 @@ def test_a_table_of_an_earlier_version_is_one_of_the_cpu(
 ):
     images = shutil.copytree(tissue, tmp_path / "images")
     out = tmp_path / "p.csv"
-    words = ("predict", model, "--images", images, "--out", out, "--update")
+    words = typed("predict {} --images {} --out {} --update", model, images, out)
     gpu()
     assert cli(*words)[0] == 0
     file = out.with_name("p.csv.run.json")
@@ -308,7 +311,7 @@ def test_an_interrupted_call_goes_on_where_it_began(
     whole = last.read_bytes()
     last.write_bytes(whole[:3000])
     out = tmp_path / "p.csv"
-    words = ("predict", model, "--images", images, "--out", out)
+    words = typed("predict {} --images {} --out {}", model, images, out)
     assert cli(*words)[0] == 1
     assert notes(out)["engine"] == "keras"
     # a killed call goes on too
@@ -322,7 +325,7 @@ def test_an_interrupted_call_goes_on_where_it_began(
 
 
 def test_a_check_does_not_decide(model, tissue, tmp_path, gpu, started, cli):
-    words = ("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--check")
+    words = typed("predict {} --images {} --out {} --check", model, tissue, tmp_path / "p.csv")
     code, _, err = cli(*words)
     assert (code, started) == (0, []), err
     assert lines(err) == ["checks, shards, Dask and what was begun on the CPU stay there"]

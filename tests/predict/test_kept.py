@@ -17,6 +17,7 @@ from bchisto.core.jobs import Work, in_turn, write_pack
 from bchisto.data import ImageRecord
 from bchisto.predict import ModelFile, Predictor, PredictSettings, outputs, predict, table
 from bchisto.predict.blocks import Prediction, image_units, keep, read_kept
+from conftest import typed
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -331,7 +332,7 @@ def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, tmp_path, cli
     lines = [f"nothing new for {out}", "1 image cannot be used, as before"]
     assert again.summary() == lines
     assert out.stat().st_mtime_ns == before
-    words = ("predict", boosted, "--images", images, "--out", out, "--update", "--skip-errors")
+    words = typed("predict {} --images {} --out {} --update --skip-errors", boosted, images, out)
     code, text, _ = cli(*words, "--jobs", 1)
     assert (code, text.splitlines()) == (4, lines)
     spoiled("b.tif")
@@ -357,15 +358,11 @@ def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, c
         shutil.copytree(tissue / "benign", tmp_path / "disk"),
     )
     later.mkdir()
-    words = (
-        "predict",
+    words = typed(
+        "predict {} --update --out {} --images {} --images {}",
         boosted,
-        "--update",
-        "--out",
         out,
-        "--images",
         tissue / "malignant",
-        "--images",
         later,
     )
     assert cli(*words, "--images", disk)[0] == 0
@@ -392,7 +389,7 @@ def test_what_a_night_did_not_reach_is_written_in_the_next(
 ):
     images, out = shutil.copytree(tissue / "benign", tmp_path / "images"), tmp_path / "p.csv"
     sheet, other = tmp_path / "sheet.html", tmp_path / "other.html"
-    words = ("predict", boosted, "--images", images, "--update", "--out", out, "--html")
+    words = typed("predict {} --images {} --update --out {} --html", boosted, images, out)
     assert [cli(*words, page)[0] for page in (sheet, other)] == [0, 0]
     (images / "benign00.png").unlink()
     with monkeypatch.context() as killed:
@@ -405,7 +402,7 @@ def test_what_a_night_did_not_reach_is_written_in_the_next(
 @pytest.mark.parametrize("name", ["p.csv", "sheet.html"])
 def test_an_update_replaces_only_what_an_earlier_call_wrote(boosted, tissue, tmp_path, cli, name):
     mine, images = tmp_path / name, shutil.copytree(tissue / "benign", tmp_path / "images")
-    words = ("predict", boosted, "--images", images, "--update", "--out", tmp_path / "p.csv")
+    words = typed("predict {} --images {} --update --out {}", boosted, images, tmp_path / "p.csv")
     spoil(images / "half-copied.tif")
     assert cli(*words, "--html", tmp_path / "sheet.html")[0] == 1  # which wrote neither
     (images / "half-copied.tif").unlink()

@@ -13,6 +13,7 @@ from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.evaluate.report import write_evaluation
 from bchisto.predict import PredictSettings, predict
+from conftest import typed
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -95,7 +96,7 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed)
         calibration={"temperature": 5.0},
         two_class={**held, "wanted": [{**wanted, "threshold": 0.45}]},
     )
-    options = ("predict", lower, "--images", tissue, "--jobs", 1)
+    options = typed("predict {} --images {} --jobs 1", lower, tissue)
     for name, extra, at, column in (
         ("a", (), 0.45, "raw"),
         ("b", ("--sensitivity", 0.8, "--calibrated"), 0.45, "raw"),
@@ -204,7 +205,7 @@ def test_the_page_says_what_the_terminal_warns_of(run, tissue, tmp_path, complet
     with Image.open(sorted(tissue.rglob("*.png"))[0]) as image:
         image.resize((192, 144)).save(tmp_path / "large.png")
     page = tmp_path / "p.html"
-    options = ("--out", tmp_path / "p.csv", "--html", page, "--jobs", 1)
+    options = typed("--out {} --html {} --jobs 1", tmp_path / "p.csv", page)
     _, err = completed("predict", run / "model.bchisto", tmp_path / "large.png", *options)
     said = "large.png: other sizes than those of training (96x96): 192x144; export in the same way"
     assert said in err

@@ -18,7 +18,7 @@ from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
 from bchisto.featurize import featurize, open_store
 from bchisto.predict import Predictor
-from conftest import write_tissue
+from conftest import typed, write_tissue
 from PIL import Image
 
 
@@ -53,7 +53,7 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
         shutil.copy(path, new)
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     Image.fromarray(noise).save(new / "noise.png")
-    options = ("--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1)
+    options = typed("--out {} --html {} --jobs 1", tmp_path / "p.csv", tmp_path / "s.html")
     out, _ = completed("predict {} --images {}", model, new, *options)
     table = rows(tmp_path / "p.csv")
     assert table["noise.png"]["outlier"] == "yes"

@@ -26,6 +26,7 @@ from bchisto.core.formats import file_sha256, read_header
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, PredictSettings, predict
+from conftest import typed
 from written_tables import rows_of
 
 COLUMNS = ("image_id", "predicted")
@@ -169,7 +170,7 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, cli
     assert lines[1].startswith("predicted positive: ")
     further = [result.called, result.outliers, result.sureness, *result.banners]
     assert lines[1:] == [part for part in further if part]
-    words = ("predict", boosted, "--images", tissue, "--format", form, "--threshold", "0.5")
+    words = typed("predict {} --images {} --format {} --threshold 0.5", boosted, tissue, form)
     code, printed, _ = cli(*words, "--out", tmp_path / "q.csv")
     assert code == 0
     assert printed.splitlines()[: len(lines)] == lines

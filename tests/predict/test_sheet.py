@@ -17,6 +17,7 @@ from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from bchisto.predict.settings import OperatingPoint
 from bchisto.predict.sheet import measured_at
+from conftest import typed
 from page_probe import probe
 from PIL import Image
 from written_tables import rows_of as rows
@@ -264,7 +265,7 @@ def test_damaged_metrics_are_named(boosted, tissue, tmp_path, completed, refused
     shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", model)
     (tmp_path / "metrics.json").write_text(content)
     one = sorted(tissue.rglob("*.png"))[0]
-    words = ["predict", model, "--images", one, "--out", tmp_path / "p.csv", "--jobs", 1]
+    words = typed("predict {} --images {} --out {} --jobs 1", model, one, tmp_path / "p.csv")
     assert f"{tmp_path / 'metrics.json'}: not " in refused(*words)
     (tmp_path / "metrics.json").unlink()
     completed(*words)
