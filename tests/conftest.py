@@ -470,6 +470,17 @@ TINY = typed("--encoder tiny --weights random --view 1.0:64 --augmentations 2 --
 
 
 @pytest.fixture(scope="session")
+def tissue_files(tissue):
+    """The images of `tissue`, in the order of their paths."""
+    return sorted(tissue.rglob("*.png"))
+
+
+@pytest.fixture(scope="session")
+def pandas():
+    return pytest.importorskip("pandas")
+
+
+@pytest.fixture(scope="session")
 def tiny_options():
     """Options of a small `bchisto featurize`."""
     return TINY
@@ -516,6 +527,12 @@ def boosted(tmp_path_factory, described):
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
+
+
+@pytest.fixture(scope="session")
+def boosted_result(boosted):
+    """The folder of the classifier that was trained in `boosted`."""
+    return boosted / "boost" / "3-lightgbm"
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,11 @@ import zipfile
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import BundleError, InputError, OutputError
-from bchisto.core.jobs import Work
 from bchisto.core.models import BundleFacts
 from bchisto.featurize import open_store
 from bchisto.predict import predict
 from conftest import typed
-from packs import models_in, train_small
+from packs import ONE_JOB, models_in, train_small
 
 PAIR = "boost/3-lightgbm"
 
@@ -62,7 +61,7 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
     settings = BoostSettings(
         heads=["lightgbm", "svm"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2}
     )
-    lightgbm, svm = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1))
+    lightgbm, svm = train(out=run, folds=["2"], settings=settings, work=ONE_JOB)
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         features = dict.fromkeys(NAMES, store.features())
     for result in (lightgbm, svm):
@@ -74,7 +73,7 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
         with zipfile.ZipFile(result.folder / "model.bchisto") as archive:
             assert all(re.fullmatch(r"[A-Za-z0-9_./+-]+", name) for name in archive.namelist())
     table = predict(
-        lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1)
+        lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=ONE_JOB
     )
     assert table.images == 12
 

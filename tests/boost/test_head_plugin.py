@@ -19,9 +19,8 @@ from bchisto.boost import (
     train,
 )
 from bchisto.core import InputError, banners_of
-from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
-from packs import packs_in
+from packs import ONE_JOB, packs_in
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def nearest(tmp_path_factory, described):
     """A run folder that the head was trained in."""
     run = tmp_path_factory.mktemp("nearest") / "run"
     shutil.copytree(described, run)
-    train(out=run, folds=["3"], settings=BoostSettings(["nearest"], seeds=2), work=Work(jobs=1))
+    train(out=run, folds=["3"], settings=BoostSettings(["nearest"], seeds=2), work=ONE_JOB)
     return run
 
 
@@ -138,4 +137,4 @@ def test_what_a_classifier_does_wrong_is_said(
     monkeypatch.setattr(heads, "_find", lambda name: spec if name == "nearest" else of_ours(name))
     settings = BoostSettings(["nearest"], seeds=2)
     with pytest.raises(InputError, match=f"tiny-1.0-64, fold 1: .*{message}"):
-        train(out=tmp_path / "run", folds=["3"], settings=settings, work=Work(jobs=1))
+        train(out=tmp_path / "run", folds=["3"], settings=settings, work=ONE_JOB)

@@ -7,9 +7,9 @@ import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
 from bchisto.core.formats import read_json
-from bchisto.core.jobs import Work
 from bchisto.featurize import export_features, load_features
 from conftest import typed
+from packs import ONE_JOB
 
 BOOST = typed("--folds 3 --head prototype --jobs 1")
 
@@ -56,7 +56,7 @@ def test_files_of_two_commands_are_refused_and_named(featurized, cli, completed,
 
     settings = BoostSettings("prototype", name="split")
     (result,) = train(
-        run, features=one, folds=StratifiedGroupKFold(2), settings=settings, work=Work(jobs=1)
+        run, features=one, folds=StratifiedGroupKFold(2), settings=settings, work=ONE_JOB
     )
     assert (len(result.panel.table), result.finished) == (12, True)
     both = ("--features", one, "--features", two)
@@ -139,7 +139,7 @@ def test_in_python_the_parameter_is_named(featurized, tmp_path):
             out=tmp_path / "run",
             folds="3",
             settings=BoostSettings(["prototype"]),
-            work=Work(jobs=1),
+            work=ONE_JOB,
         )
 
 

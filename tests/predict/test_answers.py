@@ -158,9 +158,9 @@ def test_a_fitted_threshold_is_no_tie():
     assert point.is_positive(table.probabilities, table.predicted).all()
 
 
-def test_calibration_chooses_no_other_class(boosted):
+def test_calibration_chooses_no_other_class(boosted_result):
     """Two probabilities that differ by rounding are equal after calibration."""
-    facts = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    facts = Bundle.load(boosted_result / "model.bchisto")
     close = np.array([[np.nextafter(0.5, 0), np.nextafter(0.5, 1)]])
     calibrated, answers = answers_of(replace(facts, temperature=20.0), close)
     assert calibrated.tolist() == [[0.5, 0.5]]
@@ -179,9 +179,9 @@ def cells(page):
 
 
 @pytest.mark.parametrize("more", [(), ("--calibrated",)])
-def test_the_table_says_what_the_report_shows(boosted, tissue, tmp_path, completed, more):
+def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more, boosted_result):
     model = altered(
-        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        boosted_result / "model.bchisto",
         tmp_path / "model.bchisto",
         unsure=RULE,
         calibration={"temperature": 1.7},
@@ -209,9 +209,9 @@ def test_the_table_says_what_the_report_shows(boosted, tissue, tmp_path, complet
     assert f"uncertain: {uncertain} of 12 images; {MIXED}" in " ".join(said.split())
 
 
-def test_a_model_without_a_rule_marks_nothing(boosted, tissue, tmp_path, completed):
+def test_a_model_without_a_rule_marks_nothing(tissue, tmp_path, completed, boosted_result):
     model = altered(
-        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        boosted_result / "model.bchisto",
         tmp_path / "model.bchisto",
         unsure=None,
         banners=[],

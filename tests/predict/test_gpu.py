@@ -236,11 +236,12 @@ def test_a_first_image_that_cannot_be_used_does_not_decide(
 
 
 @pytest.mark.parametrize("first", ["cpu", "gpu"])
-def test_an_update_keeps_what_computed_its_table(model, tissue, tmp_path, gpu, started, cli, first):
+def test_an_update_keeps_what_computed_its_table(
+    model, tmp_path, gpu, started, cli, first, tissue_files
+):
     images = tmp_path / "images"
     images.mkdir()
-    files = sorted(tissue.rglob("*.png"))
-    for path in files[:2]:
+    for path in tissue_files[:2]:
         shutil.copy(path, images / f"{path.parent.name}-{path.name}")
     out = tmp_path / "p.csv"
     words = typed("predict {} --images {} --out {} --update", model, images, out)
@@ -253,7 +254,7 @@ def test_an_update_keeps_what_computed_its_table(model, tissue, tmp_path, gpu, s
     code, _, err = cli(*words)
     # nothing is new
     assert (code, started) == (4, []), err
-    shutil.copy(files[-1], images / "new.png")
+    shutil.copy(tissue_files[-1], images / "new.png")
     code, _, err = cli(*words)
     assert code == 0, err
     assert [row for row in rows_of(out) if row["image_id"] != "new.png"] == before
@@ -267,7 +268,7 @@ def test_an_update_keeps_what_computed_its_table(model, tissue, tmp_path, gpu, s
         assert notes(out)["engine"] == "keras"
         # on a machine without a GPU too
         gpu()
-        shutil.copy(files[-2], images / "newer.png")
+        shutil.copy(tissue_files[-2], images / "newer.png")
         assert cli(*words)[0] == 0
         assert [
             row for row in rows_of(out) if row["image_id"] not in ("new.png", "newer.png")

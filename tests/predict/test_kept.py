@@ -18,6 +18,7 @@ from bchisto.data import ImageRecord
 from bchisto.predict import ModelFile, Predictor, PredictSettings, outputs, predict, table
 from bchisto.predict.blocks import Prediction, image_units, keep, read_kept
 from conftest import typed
+from packs import ONE_JOB
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -122,19 +123,19 @@ def written(monkeypatch):
 
 
 def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(
-    boosted, tissue, tmp_path, written
+    boosted, tissue, tmp_path, written, boosted_result
 ):
     images = shutil.copytree(tissue, tmp_path / "images")
     spoil(images / "malignant" / "zz.tif")
     out = tmp_path / "p.csv"
     with pytest.raises(ImageError):
-        predict(boosted, [images], out=out, work=Work(jobs=1))
+        predict(boosted, [images], out=out, work=ONE_JOB)
     (images / "malignant" / "zz.tif").unlink()
-    model = shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path)
-    predict(model, [images], out=tmp_path / "alone.csv", work=Work(jobs=1))
+    model = shutil.copy(boosted_result / "model.bchisto", tmp_path)
+    predict(model, [images], out=tmp_path / "alone.csv", work=ONE_JOB)
     written.clear()
     shutil.copytree(tmp_path / "p.csv.parts", tmp_path / "kept")
-    assert predict(model, [images], out=out, work=Work(jobs=1)).images == 12
+    assert predict(model, [images], out=out, work=ONE_JOB).images == 12
     assert written == []  # the same model elsewhere
     shutil.move(tmp_path / "kept", tmp_path / "p.csv.parts")
     predict(model, [images], out=out, work=Work(jobs=1, overwrite=True))
@@ -156,7 +157,7 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
 
     def night():
         written.clear()
-        return predict(boosted, images, out=out, settings=settings, work=Work(jobs=1))
+        return predict(boosted, images, out=out, settings=settings, work=ONE_JOB)
 
     night()
     assert "warnings" not in rows(out)[0]
@@ -188,10 +189,10 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
 
 
 def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_images_that_are_gone(
-    boosted, tissue, tmp_path, written, caplog
+    tissue, tmp_path, written, caplog, boosted_result
 ):
     images = shutil.copytree(tissue / "benign", tmp_path / "images")
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    model = boosted_result / "model.bchisto"
     other = altered(model, tmp_path / "other.bchisto", calibration=None)
     out = tmp_path / "p.csv"
     settings = PredictSettings(update=True)
@@ -200,7 +201,7 @@ def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_imag
         """Return how many images were predicted, and how many kept predictions a line says to be left out."""
         written.clear()
         caplog.clear()
-        predict(path, images, out=out, settings=settings, work=Work(jobs=1))
+        predict(path, images, out=out, settings=settings, work=ONE_JOB)
         line = rf"{out}: (.*) kept predictions are not of this model and these images, and are left out"
         return max(written, default=0), *re.findall(line, caplog.text)
 
@@ -220,13 +221,13 @@ def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_imag
 
 
 def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays_one(
-    boosted, tissue, tmp_path, written, cli
+    tmp_path, written, cli, tissue_files, boosted_result
 ):
     folder, out, sheet = tmp_path / "incoming", tmp_path / "p.csv", tmp_path / "sheet.html"
     (folder / "benign").mkdir(parents=True)
     (folder / ".DS_Store").touch()
-    first, second, third, other = sorted(tissue.rglob("*.png"))[:4]
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    first, second, third, other = tissue_files[:4]
+    model = boosted_result / "model.bchisto"
 
     def night(*options):
         """Return the exit code, and how many images were predicted."""
@@ -444,7 +445,7 @@ def test_the_script_of_the_documents_prints_only_what_somebody_must_see(boosted,
 def test_work_that_fails_before_its_first_block_leaves_nothing(boosted, tmp_path):
     spoil(tmp_path / "bad.tif")
     with pytest.raises(ValueError, match=r"bad\.tif"):
-        predict(boosted, [tmp_path / "bad.tif"], out=tmp_path / "p.csv", work=Work(jobs=1))
+        predict(boosted, [tmp_path / "bad.tif"], out=tmp_path / "p.csv", work=ONE_JOB)
     assert not (tmp_path / "p.csv.parts").exists()
 
 
@@ -472,14 +473,14 @@ def test_packs_that_vanish_cost_no_row(boosted, tissue, tmp_path, after_pack, mo
     """Another process, which has finished the table, removes them: between two blocks, or while one is written."""
     out, parts = tmp_path / "p.csv", tmp_path / "p.csv.parts"
     after_pack(2, lambda: shutil.rmtree(parts))
-    assert predict(boosted, [tissue], out=out, work=Work(jobs=1)).images == len(rows(out)) == 12
+    assert predict(boosted, [tissue], out=out, work=ONE_JOB).images == len(rows(out)) == 12
     assert not parts.exists()
 
     def gone(*_):
         raise OutputError("cannot be written") from FileNotFoundError()
 
     monkeypatch.setattr("bchisto.predict.blocks.write_pack", gone)
-    predict(boosted, [tissue], out=tmp_path / "q.csv", work=Work(jobs=1))
+    predict(boosted, [tissue], out=tmp_path / "q.csv", work=ONE_JOB)
     assert rows(tmp_path / "q.csv") == rows(out)
 
 
@@ -489,5 +490,5 @@ def test_another_table_written_meanwhile_is_not_touched(boosted, tissue, tmp_pat
     with pytest.raises(
         OutputError, match=r"q\.csv: another process wrote another table meanwhile; use `overwrite`"
     ):
-        predict(boosted, [tissue], out=other, work=Work(jobs=1))
+        predict(boosted, [tissue], out=other, work=ONE_JOB)
     assert other.read_text() == "image_id\nmine\n"

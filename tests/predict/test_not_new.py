@@ -9,11 +9,11 @@ import pytest
 from archives import altered
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import Banner, InputError
-from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.evaluate.report import write_evaluation
 from bchisto.predict import PredictSettings, predict
 from conftest import typed
+from packs import ONE_JOB
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -28,17 +28,17 @@ def run(boosted, tmp_path_factory):
     settings = BoostSettings(preset="quick", seeds=1, params={"num_iterations": 3})
     stores = [boosted / "features"]
     (result,) = train(
-        out=out, features=stores, folds=["3"], settings=settings, work=Work(jobs=1), view=VIEW
+        out=out, features=stores, folds=["3"], settings=settings, work=ONE_JOB, view=VIEW
     )
     return result.folder
 
 
 @pytest.fixture
-def mixed(tissue, tmp_path):
+def mixed(tmp_path, tissue_files):
     """Three training images, one as a TIFF under another name, and one that is new."""
     folder = tmp_path / "mixed"
     folder.mkdir()
-    known = sorted(tissue.rglob("*.png"))[:3]
+    known = tissue_files[:3]
     for number, path in enumerate(known):
         Image.open(path).save(folder / f"known{number}.{('png', 'tif', 'png')[number]}")
     pixels = np.array(Image.open(known[0]))
@@ -65,7 +65,7 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
 
 def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     old = altered(run / "model.bchisto", tmp_path / "old.bchisto", training=None, two_class=None)
-    result = predict(old, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(old, [mixed], out=tmp_path / "p.csv", work=ONE_JOB)
     assert result.trained is None
     assert result.called == ""
     assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])
@@ -73,7 +73,7 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
         old,
         [mixed],
         out=tmp_path / "q.csv",
-        work=Work(jobs=1),
+        work=ONE_JOB,
         settings=PredictSettings(threshold=0.4),
     )
     assert asked.called.endswith("malignant at 0.4")
@@ -136,7 +136,7 @@ def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(
 
 
 def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):
-    predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
+    predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=ONE_JOB)
     result = write_evaluation(
         evaluate(
             [tmp_path / "p.csv"],
@@ -152,7 +152,7 @@ def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path)
 
 
 @pytest.fixture
-def of_patients(run, tissue, tmp_path):
+def of_patients(run, tmp_path, tissue_files):
     """The run in a folder of its own, whose images are of patients, and new images of one of them and of another."""
     folder = tmp_path / "patients"
     shutil.copytree(run, folder)
@@ -162,7 +162,7 @@ def of_patients(run, tissue, tmp_path):
     lines = [",".join(table[0]), *(",".join(row.values()) for row in table)]
     (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
     lines = ["path,label,patient"]
-    for number, path in enumerate(sorted(tissue.rglob("*.png"))[:4]):
+    for number, path in enumerate(tissue_files[:4]):
         pixels = np.array(Image.open(path))
         pixels[0, 0] ^= 1
         Image.fromarray(pixels).save(tmp_path / f"new{number}.png")
@@ -200,9 +200,9 @@ def test_without_the_run_no_patient_is_known(of_patients, tmp_path, completed):
     assert "--against" not in err
 
 
-def test_the_page_says_what_the_terminal_warns_of(run, tissue, tmp_path, completed):
+def test_the_page_says_what_the_terminal_warns_of(run, tmp_path, completed, tissue_files):
     """Images of another size than those of training."""
-    with Image.open(sorted(tissue.rglob("*.png"))[0]) as image:
+    with Image.open(tissue_files[0]) as image:
         image.resize((192, 144)).save(tmp_path / "large.png")
     page = tmp_path / "p.html"
     options = typed("--out {} --html {} --jobs 1", tmp_path / "p.csv", page)

@@ -14,11 +14,11 @@ from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.boost.reference import fit_gaussian, left_out_distances, placed
 from bchisto.core import BundleError
-from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
 from bchisto.featurize import featurize, open_store
 from bchisto.predict import Predictor
 from conftest import typed, write_tissue
+from packs import ONE_JOB
 from PIL import Image
 
 
@@ -35,8 +35,8 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(images, tmp_path_factory, tiny_settings):
     out = tmp_path_factory.mktemp("outliers") / "run"
-    featurize(images, out=out, settings=tiny_settings, work=Work(jobs=1))
-    train(out=out, folds=["3"], settings=BoostSettings(["logistic"]), work=Work(jobs=1))
+    featurize(images, out=out, settings=tiny_settings, work=ONE_JOB)
+    train(out=out, folds=["3"], settings=BoostSettings(["logistic"]), work=ONE_JOB)
     return out
 
 
@@ -122,8 +122,8 @@ def test_the_model_file_names_no_image(images, model, completed, tmp_path):
     assert {text.partition(" (")[0] for text in named} <= set(hashes)
 
 
-def test_a_model_of_few_images_marks_none(boosted, tissue, completed, tmp_path):
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+def test_a_model_of_few_images_marks_none(tissue, completed, tmp_path, boosted_result):
+    model = boosted_result / "model.bchisto"
     assert Bundle.load(model).reference is None
     completed(
         "predict {} --images {} --out {} --html {}",
