@@ -1,6 +1,5 @@
 """The choice of the best result of a run stands in its ``choice.json``, whichever command trained what and when."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from bchisto.evaluate import choice_in_run
 from bchisto.evaluate.report import known_of
 from conftest import typed
+from written_tables import read_json
 
 HEADS = ("lda", "prototype", "knn")
 OTHERS = "{} other result{} of this run {} of other images or folds, so {} not part of {} choice."
@@ -35,13 +35,13 @@ def boost(completed, run, noise, head, *options, folds=5):
 
 
 def metrics_of(folder):
-    metrics, *_ = json.loads((folder / "metrics.json").read_text())["tables"].values()
+    metrics, *_ = read_json(folder / "metrics.json")["tables"].values()
     return metrics
 
 
 def choices_of(run):
     """Return of each result that ``choice.json`` names what the choice added."""
-    results = json.loads((run / "choice.json").read_text())["results"]
+    results = read_json(run / "choice.json")["results"]
     return {name.removeprefix("boost/5-grouped-"): added for name, added in results.items()}
 
 
@@ -187,7 +187,7 @@ def test_evaluate_gives_the_same_choice(three, tmp_path, completed):
     """Of all results, of the folder of one; at another level only that it was one of three."""
     run, _ = three
     out, _ = completed("evaluate {} --out {}", run, tmp_path / "out")
-    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]
+    found = read_json(tmp_path / "out" / "metrics.json")["tables"]
     for head, added in choices_of(run).items():
         folder = run / "boost" / f"5-grouped-{head}"
         del added["predictions_sha256"]

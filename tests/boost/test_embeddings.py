@@ -11,6 +11,7 @@ from bchisto.commands.train import _new
 from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
 from conftest import typed
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 SMALL = typed("--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8 --jobs 1")
@@ -89,7 +90,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
         by_patient[row["group"]].add(row["fold"])
     assert len(by_patient) == 12
     assert all(len(folds) == 1 for folds in by_patient.values())
-    run = json.loads((trained / "metrics.json").read_text())["run"]
+    run = read_json(trained / "metrics.json")["run"]
     said = run["settings"]["features_uni_v1"]
     assert said.startswith(
         "embeddings of features_uni_v1: encoder uni_v1, 6 numbers, mean of 3 to 6 tiles, sha256 "
@@ -113,7 +114,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     bundle = Bundle.load(trained / "model.bchisto")
     expected = bundle.predict({"features_uni_v1": read_embeddings(new).features})
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
-    record = json.loads((tmp_path / "p.csv.run.json").read_text())
+    record = read_json(tmp_path / "p.csv.run.json")
     assert "features" in json.dumps(record)
     out, _ = completed("features", slides / "features_uni_v1")
     assert out.splitlines() == [
@@ -303,7 +304,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
 
 def aucs(folder):
     """Return the AUC of each table of a result."""
-    tables = json.loads((folder / "metrics.json").read_text())["tables"]
+    tables = read_json(folder / "metrics.json")["tables"]
     return [table["auc"] for table in tables.values()]
 
 

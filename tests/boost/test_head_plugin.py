@@ -1,6 +1,5 @@
 """A head that another package adds trains, is bundled and predicts; what is wrong with one is said in a line."""
 
-import json
 import re
 import shutil
 
@@ -21,6 +20,7 @@ from bchisto.boost import (
 from bchisto.core import InputError, banners_of
 from bchisto.featurize import open_store
 from packs import ONE_JOB, packs_in
+from written_tables import read_json
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,10 @@ def test_it_is_trained_as_one_of_ours(nearest):
     models = list(packs_in(folder / "models" / "tiny-1.0-64"))
     assert models == [f"seed{seed}-fold{fold}" for seed in (0, 1) for fold in (1, 2, 3)]
     notice = "The head nearest knows class means only, of up to 8 images."
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_json(folder / "metrics.json")
     assert notice in banners_of(metrics["run"])
     assert metrics["run"]["head"] == "nearest"
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = read_json(folder / "settings.json")
     assert settings["settings"]["share"] == 2
     assert settings["made_with"][0]["bchisto-nearest"] == "1.0"
     report = (folder / "report.html").read_text()

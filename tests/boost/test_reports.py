@@ -15,6 +15,7 @@ from bchisto.evaluate import TwoClassView, as_json, choice_in_run, evaluate, ran
 from bchisto.evaluate.report import report, sections, write_evaluation
 from conftest import typed
 from packs import train_small
+from written_tables import read_json
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
 
@@ -49,7 +50,7 @@ def own(described, tmp_path_factory):
 
 
 def metrics_of(folder):
-    content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    content = read_json(folder / "metrics.json")
     return content["tables"], content["run"]
 
 
@@ -100,7 +101,7 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
         assert f"<h2>{name}</h2>" in text
     assert "3-logistic against 3-lightgbm" in text
     other = run / "boost" / "2-lightgbm" / "metrics.json"
-    content = json.loads(other.read_text())
+    content = read_json(other)
     content["run"]["images_sha256"] = "0" * 64
     other.write_text(json.dumps(content))
     (run / "boost" / "4-svm").mkdir()

@@ -1,12 +1,12 @@
 """Images without a label are described, and neither trained nor tested; how many there are is said everywhere."""
 
-import csv
 import shlex
 import shutil
 
 import pytest
 from bchisto.data import read_dataset, unique_images
 from conftest import write_tissue
+from written_tables import rows_of
 
 WITHOUT = {"benign/benign03.png", "malignant/malignant00.png", "malignant/malignant05.png"}
 SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
@@ -42,8 +42,7 @@ def test_lists_and_counts(table, tmp_path, cli, completed, tissue):
     )
     assert code == 0, err
     assert SAID in err
-    with (tmp_path / "f.csv").open() as handle:
-        assert {row["image_id"] for row in csv.DictReader(handle)} == set(names) - WITHOUT
+    assert {row["image_id"] for row in rows_of(tmp_path / "f.csv")} == set(names) - WITHOUT
 
 
 def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, completed):

@@ -19,7 +19,7 @@ from bchisto.evaluate import (
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 from bchisto.evaluate.report.methods import methods_text
-from written_tables import predictions
+from written_tables import predictions, read_json
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -44,7 +44,7 @@ def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
     assert metrics["classes"] == ["Normal", "Benign", "InSitu", "Invasive"]
     assert round(100 * metrics["accuracy_std"], 1) == 2.6
     assert round(100 * metrics["two_class"]["accuracy"]["value"], 1) in (93.7, 93.8)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    assert read_json(tmp_path / "metrics.json") == result
     assert (
         (tmp_path / "tables.csv")
         .read_text()
@@ -56,7 +56,7 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path, booste
     result = write_evaluation(evaluate([boosted], out=tmp_path, bootstrap=50))
     (name,) = result["tables"]
     assert name == "3-lightgbm"
-    own = json.loads((boosted_result / "metrics.json").read_text())["tables"]["fusion"]
+    own = read_json(boosted_result / "metrics.json")["tables"]["fusion"]
     assert result["tables"][name]["accuracy"]["value"] == own["accuracy"]["value"]
     assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
     lines = (boosted_result / "folds.csv").read_text().splitlines()

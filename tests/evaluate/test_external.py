@@ -18,7 +18,7 @@ from bchisto.evaluate import (
 from bchisto.evaluate.external import external_validation
 from bchisto.evaluate.report import drops, headline
 from conftest import typed
-from written_tables import right_at, saved
+from written_tables import read_json, right_at, saved
 
 CLASSES = ("benign", "malignant")
 
@@ -61,7 +61,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         "evaluate {} --against {} --out {} --bootstrap 200", outside, inside, tmp_path / "e"
     )
     out = " ".join(out.split())
-    (row,) = json.loads((tmp_path / "e" / "metrics.json").read_text())["external"]
+    (row,) = read_json(tmp_path / "e" / "metrics.json")["external"]
     low, high = row["figures"]["accuracy"]["drop"]["interval"]
     assert low < 0 < high
     assert (
@@ -168,9 +168,7 @@ def test_images_that_trained_are_named(tmp_path, completed):
     )
     said = "SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
     assert said in err
-    text = " ".join(
-        headline("t", json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"])
-    )
+    text = " ".join(headline("t", read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]))
     assert "12 images trained the models, so this does not show what to expect" in text
     assert said in (tmp_path / "e" / "report.html").read_text()
     result = evaluate(

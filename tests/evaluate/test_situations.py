@@ -5,7 +5,6 @@ here by hand or by scikit-learn, and each situation is so clear that any valid m
 (`test_a_situation_is_clear`).
 """
 
-import csv
 import html
 import json
 import re
@@ -39,6 +38,7 @@ from situation_tables import (
     with_class,
 )
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
+from written_tables import rows_of
 
 # Words of a verdict, in sentences and in cells. Scores may rank better than chance although calls are not better.
 BETTER = r"(?<!shown to be )(?<!rank )better than chance(?! cannot be estimated)|\bbetter by (?:balanced|patient)"
@@ -1521,8 +1521,7 @@ def figures_of_run(folder):
     """Return the balanced accuracy of each result of a run, of its table of predictions."""
     figures = {}
     for path in (folder / "boost").glob("*/predictions.csv"):
-        with path.open(newline="") as handle:
-            rows = [(row["label"], row["predicted"]) for row in csv.DictReader(handle)]
+        rows = [(row["label"], row["predicted"]) for row in rows_of(path)]
         truth, predicted = zip(*rows, strict=True)
         figures[path.parent.name] = balanced_accuracy_score(truth, predicted)
     return figures

@@ -9,6 +9,7 @@ from bchisto.core import InputError
 from bchisto.data import DatasetFacts, write_dataset_facts
 from bchisto.evaluate import Aggregation, TableChoice, evaluate
 from scipy.stats import binomtest
+from written_tables import rows_of
 
 SITES = ["north"] * 10 + ["south"] * 6 + [""] * 4
 WRONG = (0, 1, 10)
@@ -61,8 +62,7 @@ def test_by_hand(tmp_path, completed):
     report = (tmp_path / "out" / "report.html").read_text()
     assert "<h2>Subgroups</h2>" in report
     assert "Subgroups are exploratory" in report
-    with (tmp_path / "out" / "subgroups.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(tmp_path / "out" / "subgroups.csv")
     assert [(row["value"], float(row["accuracy"])) for row in rows] == [
         (one["value"], one["accuracy"]["value"]) for one in (north, south, unknown)
     ]

@@ -1,6 +1,5 @@
 """The library takes what a Python user passes, and the examples of docs/python.md run."""
 
-import csv
 import json
 import logging
 import pickle
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.apps.recipes import Scope
+from bchisto.apps.recipes import Scope, reproduce, trial
 from bchisto.apps.recipes.reproduce import _prepared
 from bchisto.apps.recipes.trial import _quick_settings
 from bchisto.boost import BoostSettings, FeatureChoice, get_head, train
@@ -30,13 +29,15 @@ from bchisto.data import (
     read_dataset,
     read_splits,
 )
-from bchisto.encoders import Encoder, EncoderChoice
+from bchisto.encoders import Encoder, EncoderChoice, open_encoder
 from bchisto.evaluate import TableChoice, TwoClassView, evaluate, measure, read_predictions
 from bchisto.evaluate.conclusions import verdict_of
-from bchisto.featurize import FeaturizeSettings, View, featurize, open_store
+from bchisto.featurize import FeaturizeSettings, View, featurize, load_features, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
+from bchisto.stains import augment_he
 from packs import ONE_JOB
+from written_tables import rows_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -254,8 +255,10 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch, tissue_files):
         if mine.folds[i] == mine.folds[j]
     ]
     assert figures["auc"].value == pytest.approx(np.mean(aucs))
-    with (tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv").open() as handle:
-        fold_of = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}
+    fold_of = {
+        row["image_id"]: int(row["fold"])
+        for row in rows_of(tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv")
+    }
     for fold, (train_rows, test_rows) in enumerate(names["same_folds"], start=1):
         assert {fold_of[names["names"][row]] for row in test_rows} == {fold}
         assert fold not in {fold_of[names["names"][row]] for row in train_rows}
@@ -367,6 +370,16 @@ def test_weights_by_encoder(boosted, tmp_path):
     assert settings.weights == (f"tiny={tmp_path / 'other.h5'}",)
     _, request = _prepared("rakhlin2018", scope=None, weights=weights)
     assert request.weights == (f"tiny={tmp_path / 'other.h5'}",)
+
+
+def test_settings_of_another_class_are_refused_by_name(boosted):
+    for call, message in (
+        (lambda: train(boosted, settings=FeaturizeSettings()), "give BoostSettings, not Featurize"),
+        (lambda: predict(boosted, "x", out="p", settings=Work()), "give PredictSettings, not Work"),
+        (lambda: evaluate("x.csv", out="e", view=Work()), "give TwoClassView, not Work"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
 
 
 def test_what_options_say_holds_in_python():
@@ -561,6 +574,28 @@ def test_data_frames_by_name(tmp_path, boosted_result, pandas):
         evaluate({}, out=tmp_path / "c", bootstrap=0)
 
 
+def test_tables_files_and_folders_by_name(boosted, tmp_path, boosted_result):
+    """A mapping holds prediction tables, files and run folders beside frames; what a run knows of a file stays."""
+    pytest.importorskip("pandas")
+    file = boosted_result / "predictions.csv"
+    (table,) = read_predictions(file)
+    copy = shutil.copytree(boosted, tmp_path / "run")
+    sources = {"frame": table.to_pandas(), "table": table, "file": file, "folder": str(copy)}
+    evaluation = evaluate(sources, out=tmp_path / "a", bootstrap=0)
+    tables = evaluation.result["tables"]
+    assert list(tables) == list(sources)
+    assert len({entry["accuracy"]["value"] for entry in tables.values()}) == 1
+    assert [bool(panel.run) for panel in evaluation.panels] == [False, False, True, True]
+    assert len(evaluation.result["comparisons"]) == 6
+    listed = evaluate([table, file], out=tmp_path / "b", bootstrap=0).result["tables"]
+    assert list(listed) == ["frame-1", "predictions"]
+    runs = tmp_path / "runs"
+    for name in ("a", "b"):
+        shutil.copytree(file.parent, runs / name)
+    several = evaluate({"mine": table, "theirs": runs}, out=tmp_path / "c", bootstrap=0)
+    assert list(several.result["tables"]) == ["mine", "theirs a", "theirs b"]
+
+
 def test_errors_name_rows_of_frames_by_their_index(tmp_path, boosted_result, pandas):
     frame = pandas.read_csv(boosted_result / "predictions.csv")
     frame.index = [f"slide {number}" for number in range(len(frame))]
@@ -640,6 +675,53 @@ def test_figures_as_rows(tmp_path, boosted_result, pandas):
     json.dumps(evaluation.result)
 
 
+def test_mistakes_of_scripts_are_told_in_words(
+    boosted, tissue, tmp_path, tissue_files, boosted_result, pandas
+):
+    """Draws that are no number, an output that is a file, weights that no encoder takes, and negative stains."""
+    table = boosted_result / "predictions.csv"
+    with pytest.raises(InputError, match="bootstrap='x': give a whole number"):
+        evaluate(table, out=tmp_path / "e", bootstrap="x")
+    (tmp_path / "file").touch()
+    frame = pandas.read_csv(table)
+    for sources in (table, frame, {"mine": frame}):
+        with pytest.raises(OutputError, match="file.*: cannot create this folder"):
+            evaluate(sources, out=tmp_path / "file", bootstrap=0)
+    weights = {"mobilnetv2": "x.h5"}
+    misspelt = "`weights` mobilnetv2=x.h5: no such encoder; did you mean mobilenetv2?"
+    for call in (
+        lambda: featurize(tissue, out=tmp_path / "r", settings={"weights": weights}),
+        lambda: trial(tissue, out=tmp_path / "r", weights=weights),
+        lambda: reproduce("bach", tissue, out=tmp_path / "r", weights=weights),
+    ):
+        with pytest.raises(InputError) as refusal:
+            call()
+        assert str(refusal.value).startswith(misspelt)
+    for call in (
+        lambda: train(out=tmp_path / "gone"),
+        lambda: load_features(tmp_path / "gone"),
+    ):
+        with pytest.raises(
+            MissingInputError, match="gone: no such run folder; run bchisto featurize"
+        ):
+            call()
+    of_images = evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="image")
+    assert [*of_images.result["tables"]] == ["predictions"]
+    with pytest.raises(InputError, match="levels.*imago"):
+        evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="imago")
+    with pytest.raises(InputError, match="resnet51: no such encoder"):
+        open_encoder("resnet51")
+    text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
+    with pytest.raises(InputError, match=text):
+        Predictor(boosted, weights={"resnet50": "x.h5"})
+    with pytest.raises(InputError, match=text):
+        predict(boosted, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
+    assert find_bundle(str(boosted)) == find_bundle(boosted)
+    image = decode_image(tissue_files[0])
+    with pytest.raises(InputError, match="^factors -1 and 1: give none below 0$"):
+        augment_he(image, hematoxylin=-1, eosin=1)
+
+
 def test_a_frame_that_is_refused_leaves_no_file(tmp_path, boosted_result, pandas):
     frame = pandas.read_csv(boosted_result / "predictions.csv")
     damaged = frame.drop(columns="label")
@@ -698,6 +780,34 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
         assert f"<td>{cell}</td>" in shown
     for note in alone.notes:
         assert note in shown
+
+
+def test_comparisons_as_a_frame(tmp_path, boosted_result, pandas):
+    """A row for each difference of two tables; p is of the accuracy."""
+    table = boosted_result / "predictions.csv"
+    shares = ["p_benign", "p_malignant"]
+    frame = pandas.read_csv(table)[["image_id", "label", "fold", *shares]]
+    turned = frame.copy()
+    turned[shares] = frame[shares[::-1]].to_numpy()
+    evaluation = evaluate({"one": frame, "two": turned}, out=tmp_path / "e", bootstrap=0)
+    rows = evaluation.comparisons_to_pandas()
+    (pair,) = evaluation.result["comparisons"]
+    assert list(rows.metric) == list(pair["differences"])
+    assert {*rows["first"]} == {"one"}
+    assert {*rows["second"]} == {"two"}
+    for row in rows.itertuples():
+        figure = pair["differences"][row.metric]
+        assert row.value == figure["value"]
+        assert (figure["interval"] or []) == [end for end in (row.low, row.high) if end == end]
+    one, two = (panel.figures["accuracy"].value for panel in evaluation.panels)
+    accuracy = rows[rows.metric == "accuracy"].iloc[0]
+    assert accuracy.value == pytest.approx(two - one)
+    assert [accuracy[key] for key in ("p", "p_holm", "verdict")] == [
+        pair[key] for key in ("p", "p_holm", "verdict")
+    ]
+    assert rows[rows.metric != "accuracy"][["p", "p_holm", "verdict"]].isna().all(axis=None)
+    alone = evaluate(frame, out=tmp_path / "f", bootstrap=0).comparisons_to_pandas()
+    assert (len(alone), list(alone)) == (0, list(rows))
 
 
 def test_a_data_frame_is_not_taken_for_its_columns(pandas):

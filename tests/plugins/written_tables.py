@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import json
 import re
 
 import numpy as np
@@ -31,6 +32,10 @@ def table(folder, kind, rows, merge=()):
         csv.writer(text, delimiter=mark, lineterminator="\r\n").writerows(rows)
         path.write_bytes(text.getvalue().encode("utf-8-sig"))
     return path
+
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def rows_of(path):

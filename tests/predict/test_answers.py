@@ -17,7 +17,7 @@ from bchisto.evaluate.calibration import fold_temperatures
 from bchisto.predict import OperatingPoint
 from bchisto.predict.table import answers_of
 from conftest import typed
-from written_tables import predictions, rows_of, saved
+from written_tables import predictions, read_json, rows_of, saved
 
 ALIKE = ("Zeta ü", "alpha")
 """Classes whose order is not that of the alphabet's letters, since a capital comes first."""
@@ -94,7 +94,7 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
                 writer.writerow({**row, "label": ALIKE[number % 2]})
         folder = out.with_suffix(".evaluation")
         completed("evaluate {} --out {} --positive {}", known, folder, positive)
-        (table,) = json.loads((folder / "metrics.json").read_text())["tables"].values()
+        (table,) = read_json(folder / "metrics.json")["tables"].values()
         (point,) = table["two_class"]["thresholds"]
         assert sum(row[1] for row in point["confusion"]) == called
 
@@ -144,7 +144,7 @@ def test_a_tie_of_a_patient_is_what_the_images_are_predicted(tmp_path, completed
     lines += ["v,a,P3,a,0.5,0.5"]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
     completed("evaluate {} --out {} --level group", tmp_path / "t.csv", tmp_path / "e")
-    tables = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]
+    tables = read_json(tmp_path / "e" / "metrics.json")["tables"]
     assert [table["accuracy"]["value"] for table in tables.values()] == [1.0]
 
 
@@ -307,13 +307,13 @@ def test_the_columns_are_no_classes_and_change_no_figure(tmp_path, completed):
     found = []
     for number, path in enumerate((tmp_path / "a" / "t.csv", tmp_path / "t.csv")):
         completed("evaluate {} --out {} --bootstrap 0", path, tmp_path / f"e{number}")
-        found.append(json.loads((tmp_path / f"e{number}" / "metrics.json").read_text())["tables"])
+        found.append(read_json(tmp_path / f"e{number}" / "metrics.json")["tables"])
     assert found[0] == found[1]
     (metrics,) = found[0].values()
     assert metrics["classes"] == list(ALIKE)
     words = typed("evaluate {} --by uncertain --out {}", tmp_path / "t.csv", tmp_path / "by")
     completed(*words, "--bootstrap", 0)
-    (by,) = json.loads((tmp_path / "by" / "metrics.json").read_text())["tables"].values()
+    (by,) = read_json(tmp_path / "by" / "metrics.json")["tables"].values()
     assert [entry["value"] for entry in by["subgroups"]["uncertain"]] == ["no", "yes"]
 
 
@@ -351,7 +351,7 @@ def test_a_table_of_an_older_version_gets_the_columns(boosted, tissue, tmp_path,
     assert cli(*words)[0] == 2  # it was changed since
     assert out.read_bytes() == older
     record = tmp_path / "p.csv.run.json"
-    content = json.loads(record.read_text())
+    content = read_json(record)
     content["records"][0]["notes"]["written"]["p.csv"] = [file_sha256(out)]
     record.write_text(json.dumps(content))
     code, said, _ = cli(*words)

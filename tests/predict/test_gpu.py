@@ -19,7 +19,7 @@ from bchisto.predict.blocks import keep
 from conftest import typed
 from onnx_files import write_onnx
 from packs import train_small
-from written_tables import rows_of
+from written_tables import read_json, rows_of
 
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def by_cpu(model, tissue, tmp_path, completed):
 
 
 def notes(table):
-    (record,) = json.loads(table.with_name(f"{table.name}.run.json").read_text())["records"]
+    (record,) = read_json(table.with_name(f"{table.name}.run.json"))["records"]
     return record["notes"]
 
 
@@ -285,7 +285,7 @@ def test_a_table_of_an_earlier_version_is_one_of_the_cpu(
     gpu()
     assert cli(*words)[0] == 0
     file = out.with_name("p.csv.run.json")
-    content = json.loads(file.read_text())
+    content = read_json(file)
     for name in ("engine", "computed_by", "gpus"):
         del content["records"][0]["notes"][name]
     file.write_text(json.dumps(content))

@@ -41,10 +41,7 @@ def models(tmp_path_factory, tissue, tiny_settings, tissue_files):
 def predicted(cli, model, images, out, *more):
     code, _, err = cli("predict {} --images {} --out {} --jobs 1", model, images, out, *more)
     assert code == 0, err
-    with out.open() as handle:
-        rows = [
-            [float(row["p_benign"]), float(row["p_malignant"])] for row in csv.DictReader(handle)
-        ]
+    rows = [[float(row["p_benign"]), float(row["p_malignant"])] for row in rows_of(out)]
     return np.array(rows), err
 
 

@@ -1,6 +1,5 @@
 """What predict says beside probabilities: which images trained, and what is called at an operating point."""
 
-import json
 import shlex
 import shutil
 
@@ -15,6 +14,7 @@ from bchisto.predict import PredictSettings, predict
 from conftest import typed
 from packs import ONE_JOB
 from PIL import Image
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 VIEW = TwoClassView(sensitivities=(0.8,))
@@ -58,7 +58,7 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
         "new.png": "no",
     }
     assert Bundle.load(model).training.count == 12
-    said = json.loads((run / "metrics.json").read_text())["run"]["bundle"]
+    said = read_json(run / "metrics.json")["run"]["bundle"]
     assert said["trained"] == {"images": 12}
     assert said["temperature"] == pytest.approx(Bundle.load(model).temperature)
 
@@ -82,9 +82,7 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
 def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed):
     held = Bundle.load(run / "model.bchisto").two_class
     (wanted,) = held["wanted"]
-    found = json.loads((run / "metrics.json").read_text())["tables"]["fusion"]["two_class"][
-        "wanted"
-    ][0]
+    found = read_json(run / "metrics.json")["tables"]["fusion"]["two_class"]["wanted"][0]
     assert wanted == {
         "sensitivity": 0.8,
         "threshold": found["threshold"],

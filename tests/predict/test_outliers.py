@@ -1,6 +1,5 @@
 """Images unlike those of training: told apart, marked, and shown with the nearest training images."""
 
-import csv
 import hashlib
 import io
 import json
@@ -20,11 +19,11 @@ from bchisto.predict import Predictor
 from conftest import typed, write_tissue
 from packs import ONE_JOB
 from PIL import Image
+from written_tables import rows_of
 
 
 def rows(path):
-    with path.open(newline="") as handle:
-        return {row["image_id"]: row for row in csv.DictReader(handle)}
+    return {row["image_id"]: row for row in rows_of(path)}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from bchisto.featurize import open_store
 from bchisto.predict import PredictSettings, predict
 from packs import ONE_JOB
 from PIL import Image
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 PAIR = "boost/3-lightgbm"
@@ -77,7 +78,7 @@ def test_single_files_and_unknown_folders(model, tmp_path, tissue_files):
 def unfinish(table):
     """Leave the record of a table as a command that is killed just before its end does."""
     path = table.with_name(f"{table.name}.run.json")
-    content = json.loads(path.read_text())
+    content = read_json(path)
     content["records"][0]["status"] = "interrupted"
     path.write_text(json.dumps(content))
 
@@ -89,7 +90,7 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
     unfinish(table)
     predict(model, [tissue], out=table, work=ONE_JOB)
     assert table.read_bytes() == whole
-    assert json.loads((tmp_path / "p.csv.run.json").read_text())["records"][0]["status"] == "ok"
+    assert read_json(tmp_path / "p.csv.run.json")["records"][0]["status"] == "ok"
     unfinish(table)
     table.write_text("mine")  # not what it would have written
     with pytest.raises(OutputError, match="was changed since bchisto wrote it"):

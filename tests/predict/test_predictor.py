@@ -1,10 +1,12 @@
 """The predictor of Python says what the command says, of files and of arrays."""
 
 import csv
+import html
 import io
 import json
 import logging
 import pickle
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -38,11 +40,10 @@ def predictor(boosted):
 
 
 def shares(table):
-    with table.open() as handle:
-        return {
-            row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])]
-            for row in csv.DictReader(handle)
-        }
+    return {
+        row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])]
+        for row in rows_of(table)
+    }
 
 
 def test_files_and_arrays_get_what_the_command_gives(
@@ -280,6 +281,25 @@ def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
         Predictor(boosted, threshold=0.5, sensitivity=0.9)
     with pytest.raises(InputError, match=r"has no threshold for the `sensitivity` 0\.123"):
         Predictor(boosted, sensitivity=0.123)
+
+
+def test_whether_the_model_is_better_than_chance(boosted, tmp_path, tissue_files):
+    """As its page says, also of a model file without metrics beside it."""
+    predictor = Predictor(boosted)
+    settings = PredictSettings(html=tmp_path / "p.html")
+    file = tissue_files[0]
+    result = predict(boosted, file, out=tmp_path / "p.csv", settings=settings, work=ONE_JOB)
+    assert "chance" in predictor.verdict
+    assert html.escape(predictor.verdict, quote=False) in (tmp_path / "p.html").read_text()
+    assert result.verdict == predictor.verdict
+    bare = shutil.copy(predictor.path, tmp_path)
+    result = predict(
+        bare, file, out=tmp_path / "q.csv", settings=settings, work=Work(jobs=1, overwrite=True)
+    )
+    page = re.sub("<[^>]*>", "", (tmp_path / "p.html").read_text())
+    assert Predictor(bare).verdict == result.verdict
+    assert result.verdict in page
+    assert "is not known: there is no metrics.json" in result.verdict
 
 
 def test_a_bundle_without_a_temperature(tmp_path, boosted_result):

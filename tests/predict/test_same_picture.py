@@ -1,6 +1,5 @@
 """The same picture gets the same answer, to the last bit: wherever it lies, whatever it is called, beside whatever."""
 
-import csv
 import shutil
 
 import pytest
@@ -14,6 +13,7 @@ from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import predict
 from packs import ONE_JOB
 from PIL import Image
+from written_tables import rows_of
 
 BUNDLES = ("exact", "dense", pytest.param("patches", marks=pytest.mark.slow))
 
@@ -61,8 +61,7 @@ def places(tmp_path_factory, tissue_files):
 
 
 def answers(path):
-    with path.open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(path)
     return {row["image_id"]: (row["p_benign"], row["p_malignant"]) for row in rows}
 
 

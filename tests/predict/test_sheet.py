@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -21,6 +20,7 @@ from conftest import typed
 from packs import ONE_JOB
 from page_probe import probe
 from PIL import Image
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 RULE = {
@@ -182,9 +182,7 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
                 assert (0 < begin < text.index("by predicted class")) == (model != moved)
                 meaning_here = meaning.replace(verdict, "").replace("  ", " ").strip()
                 ece = "of the others, it was off by"
-                calibration = json.loads((folder / "metrics.json").read_text())["tables"]["fusion"][
-                    "calibration"
-                ]
+                calibration = read_json(folder / "metrics.json")["tables"]["fusion"]["calibration"]
                 if model != moved and calibration["temperature"]:
                     assert (
                         f"{ece} {100 * calibration['temperature']['ece']:.1f} % on average" in text
@@ -203,7 +201,7 @@ def test_what_was_measured_at_the_operating_point_stands_beside_its_count(
     moved = tmp_path / "model.bchisto"
     shutil.copy(folder / "model.bchisto", moved)
     first = tissue_files[0]
-    metrics = json.loads((folder / "metrics.json").read_text())["tables"]["fusion"]
+    metrics = read_json(folder / "metrics.json")["tables"]["fusion"]
     (point,) = metrics["two_class"]["thresholds"]
 
     def figure(name, values=point):
