@@ -215,41 +215,12 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli, completed)
     images = shutil.copytree(tissue, tmp_path / "images")
     (images / "INbreast.csv").write_text("Patient;File\n")
     (model,) = boosted.glob("boost/*/model.bchisto")
-    for words in (
-        [
-            "predict",
-            model,
-            "--images",
-            images,
-            "--overwrite",
-            "--jobs",
-            1,
-            "--out",
-            images / "INbreast.csv",
-        ],
-        [
-            "predict",
-            model,
-            "--images",
-            images,
-            "--out",
-            "p.csv",
-            "--overwrite",
-            "--html",
-            images / "INbreast.csv",
-        ],
-        [
-            "data",
-            "check",
-            "--images",
-            images,
-            "--folds",
-            2,
-            "--write-folds",
-            images / "INbreast.csv",
-        ],
+    for line, *given in (
+        ("predict {} --images {} --overwrite --jobs 1 --out {}", model, images),
+        ("predict {} --images {} --out p.csv --overwrite --html {}", model, images),
+        ("data check --images {} --folds 2 --write-folds {}", images),
     ):
-        code, _, text = cli(*words)
+        code, _, text = cli(line, *given, images / "INbreast.csv")
         assert code == 2, text
         assert f"is among what is read in {images}" in text
         assert (images / "INbreast.csv").read_text() == "Patient;File\n"

@@ -24,31 +24,21 @@ def images(tmp_path):
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        (("featurise",), "featurize"),
-        (("boost", "--out", "RUN", "--head", "ligtgbm"), "lightgbm"),
+        ("featurise", "featurize"),
+        ("boost --out RUN --head ligtgbm", "lightgbm"),
         (
-            (
-                "featurize",
-                "--images",
-                "IMAGES",
-                "--out",
-                "RUN",
-                "--view",
-                "1:32",
-                "--encoder",
-                "resnet-5o",
-            ),
+            "featurize --images IMAGES --out RUN --view 1:32 --encoder resnet-5o",
             "resnet50",
         ),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "--dataset", "foldr"), "folder"),
-        (("finetune", "--images", "IMAGES", "--out", "RUN", "--network", "ResNet-50"), "resnet50"),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "--stain", "macenco"), "macenko"),
-        (("reproduce", "rakhlin", "--images", "IMAGES", "--out", "RUN"), "rakhlin2018"),
+        ("featurize --images IMAGES --out RUN --dataset foldr", "folder"),
+        ("finetune --images IMAGES --out RUN --network ResNet-50", "resnet50"),
+        ("featurize --images IMAGES --out RUN --stain macenco", "macenko"),
+        ("reproduce rakhlin --images IMAGES --out RUN", "rakhlin2018"),
     ],
 )
 def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, words, meant):
     places = {"IMAGES": images, "RUN": tmp_path / "run"}
-    code, _, err = cli(*(places.get(word, word) for word in words))
+    code, _, err = cli(*(places.get(word, word) for word in words.split()))
     assert code == 2
     assert f"id you mean {meant}?" in err
     if "--encoder" not in words:  # the headers of images were read before, and that is kept
@@ -125,11 +115,9 @@ def test_a_shell_completes_commands_options_and_values(words, offered):
     assert f"plain,{offered}\n" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(
-    "command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")]
-)
+@pytest.mark.parametrize("command", ["featurize --encoder resnet50", "finetune --network alexnet"])
 def test_a_run_is_not_mixed_with_its_images(images, cli, command):
-    code, _, err = cli(*command, "--images", images, "--out", images)
+    code, _, err = cli(f"{command} --images {{}} --out {{}}", images, images)
     assert code == 2
     assert (
         f"--out {images}: the images are there; name another folder, which may be inside this one"
@@ -137,7 +125,7 @@ def test_a_run_is_not_mixed_with_its_images(images, cli, command):
     )
     assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
     before = sorted(images.rglob("*"))
-    code, _, err = cli(*command, "--images", images, "--out", images / "benigne")
+    code, _, err = cli(f"{command} --images {{}} --out {{}}", images, images / "benigne")
     assert code == 2, err
     assert f"--out {images / 'benigne'}: the images are there" in err
     assert sorted(images.rglob("*")) == before

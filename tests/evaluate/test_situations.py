@@ -106,7 +106,7 @@ class Situation:
         Names of tables that may be called the best, of which one is; an empty name if none need be.
     order : sequence of str
         Names of tables as the terminal has them.
-    options : sequence of str
+    options : str
         Of the command line.
     typed : bool
         Whether the table goes by the command line.
@@ -125,7 +125,7 @@ class Situation:
     values: dict = field(default_factory=dict)
     best: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    options: str = ""
     typed: bool = False
 
     @property
@@ -537,7 +537,7 @@ CLASSES = {
             np.repeat([0, 1], 40),
         ),
         verdict="better",
-        options=("--positive", "malignant"),
+        options="--positive malignant",
         typed=True,
     ),
     "a tie is what predicted says, for the negative class": one(
@@ -546,7 +546,7 @@ CLASSES = {
         verdict="not shown",
         lines=(r"sensitivity 0\.0 %",),
         never=(r"sensitivity 100",),
-        options=("--positive", "malignant"),
+        options="--positive malignant",
         typed=True,
     ),
     "a tie is what predicted says, for the positive class": one(
@@ -554,7 +554,7 @@ CLASSES = {
         tied(calls(HALF, (1, 1)), range(160, 320), 1),
         verdict="better",
         lines=(r"sensitivity 100\.0 %",),
-        options=("--positive", "malignant"),
+        options="--positive malignant",
         typed=True,
     ),
     "a tie without a column": one(
@@ -563,7 +563,7 @@ CLASSES = {
         verdict="not shown",
         lines=(r"sensitivity 0\.0 %",),
         never=(r"sensitivity 100",),
-        options=("--positive", "malignant"),
+        options="--positive malignant",
         typed=True,
     ),
     "a tie of three": one(
@@ -660,14 +660,14 @@ RANKS = {
         ranked(HALF, low=0.02, high=0.45, overlap=0.0),
         verdict="not shown",
         lines=(r"operating point 0\.235: sensitivity 100\.0 %",),
-        options=("--positive", "malignant", "--threshold", "0.235"),
+        options="--positive malignant --threshold 0.235",
         typed=True,
     ),
     "a target sensitivity of few patients": one(
         "95 % take 19 positive patients outside each fold, and there are 5: nothing is guaranteed",
         calls(images((160, 20), per=4), (0.9, 0.9)),
         lines=(r"too few positive",),
-        options=("--positive", "malignant", "--sensitivity", "0.95"),
+        options="--positive malignant --sensitivity 0.95",
         clear=False,
         typed=True,
     ),
@@ -676,7 +676,7 @@ RANKS = {
         calls(NEW_SITE, (0.9, 0.9)),
         verdict="better",
         lines=(r"same rows",),
-        options=("--positive", "malignant", "--sensitivity", "0.9"),
+        options="--positive malignant --sensitivity 0.9",
         typed=True,
     ),
 }
@@ -906,7 +906,7 @@ SEVERAL = {
             units=[f"outside {unit}" for unit in NEW_SITE.units],
         ),
         verdict="better",
-        options=("--against",),
+        options="--against",
         lines=(r"accuracy 2[12]\.\d points lower than internally \(95 % CI 1",),
         typed=True,
     ),
@@ -963,7 +963,7 @@ NAMES = {
         replace(calls(HALF, (0.9, 0.9)), more={"site": [f"s{k // 4 % 2}" for k in range(320)]}),
         verdict="better",
         page=(r"[Ee]xploratory",),
-        options=("--by", "site"),
+        options="--by site",
         typed=True,
     ),
     "by patient": one(
@@ -971,7 +971,7 @@ NAMES = {
         calls(images((160, 160), per=4, folds=5), (0.9, 0.9)),
         verdict="better",
         says=(r"of 80 patients",),
-        options=("--level", "group", "--aggregate", "vote"),
+        options="--level group --aggregate vote",
         clear=False,
         typed=True,
     ),
@@ -1180,8 +1180,8 @@ def told(name, folder, cli):
     if name == "rows without a label":
         with files[0].open("a") as handle:
             handle.writelines(f"new{k}.png,,new-{k},1,0.5,0.5\n" for k in range(20))
-    options = list(situation.options)
-    if options[:1] == ["--against"]:
+    options = situation.options.split()
+    if options == ["--against"]:
         options.append(INSIDE.write(folder))
     out = folder / "out"
     if situation.typed:
