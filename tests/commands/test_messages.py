@@ -1,6 +1,5 @@
 """What a message tells one to type can be typed, and works."""
 
-import ast
 import functools
 import re
 import shlex
@@ -16,7 +15,7 @@ from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
 from bchisto.core.jobs import save_arrays
-from package_tree import modules, tree_of
+from package_tree import modules, read_texts
 
 ROOT = Path(bchisto.__file__).parent
 PROJECT = ROOT / "pyproject.toml"
@@ -24,28 +23,8 @@ PROJECT = ROOT / "pyproject.toml"
 
 @functools.cache
 def messages():
-    return list(_messages())
-
-
-def _messages():
-    """Yield (file and line, text) of every string of the package but docstrings; what is filled in stands as {}."""
-    for file in modules():
-        tree = tree_of(file)
-        out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.JoinedStr):
-                out |= {id(part) for part in node.values}
-                text = "".join(
-                    part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
-                )
-                yield f"{file.relative_to(ROOT)}:{node.lineno}", text
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Constant)
-                and isinstance(node.value, str)
-                and id(node) not in out
-            ):
-                yield f"{file.relative_to(ROOT)}:{node.lineno}", node.value
+    """Return (file and line, text) of every string of the package but docstrings; what is filled in stands as {}."""
+    return [(f"{name}:{node.lineno}", text) for name, node, text in read_texts("{}")]
 
 
 def called(words):

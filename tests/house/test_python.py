@@ -405,13 +405,12 @@ def test_what_options_say_holds_in_python():
 def test_help_says_what_only_commands_do():
     """Views that fit, what a preset sets, and several classes in one text."""
     from bchisto.boost import PRESET_OPTIONS
-    from command_line import commands
+    from command_line import EVERY
 
-    every = {" ".join(words): command for words, command in commands()}
     helps = {
         (name, parameter.name): parameter
         for name in ("featurize", "boost")
-        for parameter in every[name].params
+        for parameter in EVERY[name].params
     }
     assert "Or auto, two views that fit" in helps["featurize", "views"].help
     said = helps["boost", "preset"].help
