@@ -325,19 +325,28 @@ TIMED = (
 """Where `data check` times the networks that it proposes, which takes seconds each time."""
 
 
+def typed(line="", *arguments):
+    """Return the words of a line, whose {} the arguments fill one after the other; what is left of them follows."""
+    rest = map(str, arguments)
+    return [*(next(rest) if word == "{}" else word for word in line.split()), *rest]
+
+
 @pytest.fixture
 def cli(request, capsys, monkeypatch):
-    """Run the command line in this process: returns (exit code, stdout, stderr); one job unless --jobs says more."""
+    """Run the command line, `typed`, in this process: returns (exit code, stdout, stderr).
+
+    With one job unless --jobs says more.
+    """
     from bchisto.cli import main
 
     monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
     if not request.path.relative_to(TESTS).as_posix().startswith(TIMED):
         monkeypatch.setattr("bchisto.apps.check.run.measure_describing", lambda *_: None)
 
-    def run(*arguments):
+    def run(*line):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
+            main(typed(*line))
         output = capsys.readouterr()
         return ended.value.code, output.out, output.err
 
@@ -381,7 +390,7 @@ def start():
     """Start the command line in a process of its own."""
 
     def popen(*arguments, **options):
-        command = [sys.executable, "-m", "bchisto", *map(str, arguments)]
+        command = [sys.executable, "-m", "bchisto", *typed(*arguments)]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
         )
@@ -457,20 +466,18 @@ def tissue(tmp_path_factory):
     return write_tissue(tmp_path_factory.mktemp("tissue") / "images")
 
 
-TINY = (
-    "--encoder",
-    "tiny",
-    "--weights",
-    "random",
-    "--view",
-    "1.0:64",
-    "--augmentations",
-    2,
-    "--crops",
-    3,
-    "--jobs",
-    1,
-)
+TINY = typed("--encoder tiny --weights random --view 1.0:64 --augmentations 2 --crops 3 --jobs 1")
+
+
+@pytest.fixture(scope="session")
+def tissue_files(tissue):
+    """The images of `tissue`, in the order of their paths."""
+    return sorted(tissue.rglob("*.png"))
+
+
+@pytest.fixture(scope="session")
+def pandas():
+    return pytest.importorskip("pandas")
 
 
 @pytest.fixture(scope="session")
@@ -520,6 +527,12 @@ def boosted(tmp_path_factory, described):
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
+
+
+@pytest.fixture(scope="session")
+def boosted_result(boosted):
+    """The folder of the classifier that was trained in `boosted`."""
+    return boosted / "boost" / "3-lightgbm"
 
 
 @pytest.fixture(scope="session")

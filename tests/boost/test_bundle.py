@@ -5,11 +5,11 @@ import zipfile
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import BundleError, InputError, OutputError
-from bchisto.core.jobs import Work
 from bchisto.core.models import BundleFacts
 from bchisto.featurize import open_store
 from bchisto.predict import predict
-from packs import models_in, train_small
+from conftest import typed
+from packs import ONE_JOB, models_in, train_small
 
 PAIR = "boost/3-lightgbm"
 
@@ -33,19 +33,10 @@ def test_the_text_beside_a_model_governs_nothing(boosted, run_copy, completed):
     )
     for text in (run / PAIR / "models").rglob("*.txt"):
         text.write_text("tree\n")
-    options = (
-        "--folds",
-        3,
-        "--seeds",
-        2,
-        "--param",
-        "min_data_in_leaf=2",
-        "--param",
-        "num_iterations=8",
-        "--jobs",
-        1,
+    options = typed(
+        "--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8 --jobs 1"
     )
-    _, err = completed("boost", "--out", run, *options)
+    _, err = completed("boost --out {}", run, *options)
     assert "6 of 6 models are trained already" in err
     assert (
         (run / PAIR / "predictions.csv").read_bytes(),
@@ -70,7 +61,7 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
     settings = BoostSettings(
         heads=["lightgbm", "svm"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2}
     )
-    lightgbm, svm = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1))
+    lightgbm, svm = train(out=run, folds=["2"], settings=settings, work=ONE_JOB)
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         features = dict.fromkeys(NAMES, store.features())
     for result in (lightgbm, svm):
@@ -82,7 +73,7 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
         with zipfile.ZipFile(result.folder / "model.bchisto") as archive:
             assert all(re.fullmatch(r"[A-Za-z0-9_./+-]+", name) for name in archive.namelist())
     table = predict(
-        lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1)
+        lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=ONE_JOB
     )
     assert table.images == 12
 

@@ -1,12 +1,13 @@
 """The choice of the best result of a run stands in its ``choice.json``, whichever command trained what and when."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 from bchisto.evaluate import choice_in_run
 from bchisto.evaluate.report import known_of
+from conftest import typed
+from written_tables import read_json
 
 HEADS = ("lda", "prototype", "knn")
 OTHERS = "{} other result{} of this run {} of other images or folds, so {} not part of {} choice."
@@ -29,18 +30,18 @@ def noise(tmp_path_factory):
 
 def boost(completed, run, noise, head, *options, folds=5):
     return completed(
-        "boost", "--out", run, "--features", noise, "--folds", folds, "--head", head, *options
+        "boost --out {} --features {} --folds {} --head {}", run, noise, folds, head, *options
     )
 
 
 def metrics_of(folder):
-    metrics, *_ = json.loads((folder / "metrics.json").read_text())["tables"].values()
+    metrics, *_ = read_json(folder / "metrics.json")["tables"].values()
     return metrics
 
 
 def choices_of(run):
     """Return of each result that ``choice.json`` names what the choice added."""
-    results = json.loads((run / "choice.json").read_text())["results"]
+    results = read_json(run / "choice.json")["results"]
     return {name.removeprefix("boost/5-grouped-"): added for name, added in results.items()}
 
 
@@ -58,7 +59,7 @@ def three(noise, tmp_path_factory):
     run = tmp_path_factory.mktemp("three") / "run"
     alone = {}
     for head in HEADS:
-        arguments = ["boost", "--out", run, "--features", noise, "--folds", 5, "--head", head]
+        arguments = typed("boost --out {} --features {} --folds 5 --head {}", run, noise, head)
         result = CliRunner().invoke(cli, list(map(str, arguments)))
         assert result.exit_code == 0, result.output
         if head == HEADS[0]:
@@ -185,18 +186,18 @@ def test_a_choice_holds_only_of_what_was_compared(three, run_copy, content):
 def test_evaluate_gives_the_same_choice(three, tmp_path, completed):
     """Of all results, of the folder of one; at another level only that it was one of three."""
     run, _ = three
-    out, _ = completed("evaluate", run, "--out", tmp_path / "out")
-    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]
+    out, _ = completed("evaluate {} --out {}", run, tmp_path / "out")
+    found = read_json(tmp_path / "out" / "metrics.json")["tables"]
     for head, added in choices_of(run).items():
         folder = run / "boost" / f"5-grouped-{head}"
         del added["predictions_sha256"]
-        completed("evaluate", folder, "--out", tmp_path / head)
+        completed("evaluate {} --out {}", folder, tmp_path / head)
         for metrics in (found[folder.name], metrics_of(tmp_path / head)):
             assert {name: figure for name, figure in metrics.items() if "cho" in name} == added
     page = (tmp_path / "out" / "report.html").read_text()
     assert "corrected for the choice among 3 (BBC-CV)" in page
     assert "Chosen among 3 results on the same images and folds" in " ".join(out.split())
-    out, _ = completed("evaluate", folder, "--level", "group", "--out", tmp_path / "group")
+    out, _ = completed("evaluate {} --level group --out {}", folder, tmp_path / "group")
     metrics = metrics_of(tmp_path / "group")
     assert metrics["choice"]["uncorrected"]
     assert "accuracy_chosen" not in metrics

@@ -10,20 +10,11 @@ from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
 from bchisto.commands.train import _new
 from bchisto.core.jobs import Work
 from bchisto.featurize import read_embeddings
+from conftest import typed
+from written_tables import read_json
 from written_tables import rows_of as rows
 
-SMALL = (
-    "--folds",
-    3,
-    "--seeds",
-    2,
-    "--param",
-    "min_data_in_leaf=2",
-    "--param",
-    "num_iterations=8",
-    "--jobs",
-    1,
-)
+SMALL = typed("--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8 --jobs 1")
 PAIR = "boost/3-lightgbm"
 
 
@@ -65,9 +56,9 @@ def trained(slides, tmp_path_factory):
 def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, completed):
     """Models and predictions equal those of the store."""
     store, file = boosted / "features" / "tiny-1.0-64.h5", tmp_path / "tiny-1.0-64.npz"
-    out, _ = completed("features", store, "--out", file)
+    out, _ = completed("features {} --out {}", store, file)
     assert out == "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 patients\n"
-    completed("boost", "--out", tmp_path / "run", "--features", file, *SMALL)
+    completed("boost --out {} --features {}", tmp_path / "run", file, *SMALL)
     for name in ("predictions.csv", "predictions-by-model.csv", "folds.csv"):
         assert (tmp_path / "run" / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes()
     models = [Bundle.load(run / PAIR / "model.bchisto") for run in (boosted, tmp_path / "run")]
@@ -76,7 +67,7 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
         [(boosted, store), (boosted, file), (tmp_path / "run", file)]
     ):
         table = tmp_path / f"{number}.csv"
-        out, err = completed("predict", bundle / PAIR, "--features", source, "--out", table)
+        out, err = completed("predict {} --features {} --out {}", bundle / PAIR, source, table)
         expected = models[0].predict({"tiny-1.0-64": read_embeddings(store).features})
         np.testing.assert_allclose(probabilities(table), expected, rtol=1e-12)
         assert [row["image_id"] for row in rows(table)] == list(read_embeddings(store).image_ids)
@@ -99,7 +90,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
         by_patient[row["group"]].add(row["fold"])
     assert len(by_patient) == 12
     assert all(len(folds) == 1 for folds in by_patient.values())
-    run = json.loads((trained / "metrics.json").read_text())["run"]
+    run = read_json(trained / "metrics.json")["run"]
     said = run["settings"]["features_uni_v1"]
     assert said.startswith(
         "embeddings of features_uni_v1: encoder uni_v1, 6 numbers, mean of 3 to 6 tiles, sha256 "
@@ -117,13 +108,13 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
             "uni_v1"
         )
         file["coords"] = np.zeros((2, 2))
-    out, _ = completed("predict", trained, "--features", new, "--out", tmp_path / "p.csv")
+    out, _ = completed("predict {} --features {} --out {}", trained, new, tmp_path / "p.csv")
     assert [row["trained"] for row in rows(tmp_path / "p.csv")] == ["yes"] * 5 + ["no"]
     assert "SEEN IN TRAINING: 5 of 6 images" in out
     bundle = Bundle.load(trained / "model.bchisto")
     expected = bundle.predict({"features_uni_v1": read_embeddings(new).features})
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
-    record = json.loads((tmp_path / "p.csv.run.json").read_text())
+    record = read_json(tmp_path / "p.csv.run.json")
     assert "features" in json.dumps(record)
     out, _ = completed("features", slides / "features_uni_v1")
     assert out.splitlines() == [
@@ -140,7 +131,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     )
     file, of_store = tmp_path / "t é.npz", tmp_path / "of store.npz"
     for source, out in ((folder, file), (store, of_store)):
-        said, _ = completed("features", source, "--out", out)
+        said, _ = completed("features {} --out {}", source, out)
         assert "6 numbers, mean of 3 to 6 tiles, encoder uni_v1" in said
         assert read_embeddings(out).pooled == "mean of 3 to 6 tiles"
     with h5py.File(store) as kept:  #
@@ -148,7 +139,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
     assert about["facts"] == {"encoder": "uni_v1"}
     assert about["pooled"] == "mean of 3 to 6 tiles"
     run = tmp_path / "run"
-    completed("boost", "--out", run, "--features", file, "--labels", slides / "dataset.csv", *SMALL)
+    completed("boost --out {} --features {} --labels {}", run, file, slides / "dataset.csv", *SMALL)
     (again,) = (run / "boost").iterdir()
     assert (again / "predictions.csv").read_bytes() == (trained / "predictions.csv").read_bytes()
     tables = []
@@ -161,7 +152,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
         (again, file),
     ):
         tables.append(tmp_path / f"{len(tables)}.csv")
-        completed("predict", model, "--features", source, "--out", tables[-1])
+        completed("predict {} --features {} --out {}", model, source, tables[-1])
     assert len({tuple(map(tuple, probabilities(table))) for table in tables}) == 1
     # what an export of one's own does not say is not made up: an image's own row is none of tiles
     np.savez(
@@ -170,7 +161,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
         image_id=read_embeddings(folder).image_ids,
     )
     err = refused(
-        "predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv"
+        "predict {} --features {} --out {}", again, tmp_path / "whole.npz", tmp_path / "p.csv"
     )
     assert "their rows is whole images, that of training the mean of tiles" in err
 
@@ -181,19 +172,12 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     np.savez(
         tmp_path / "small.npz", features=one.features[::-1, 0, :3], image_id=one.image_ids[::-1]
     )
-    options = (
-        "--labels",
-        slides / "dataset.csv",
-        "--seeds",
-        1,
-        "--param",
-        "num_iterations=4",
-        "--jobs",
-        1,
+    options = typed(
+        "--labels {} --seeds 1 --param num_iterations=4 --jobs 1", slides / "dataset.csv"
     )
     sources = ("--features", slides / "features_uni_v1", "--features", tmp_path / "small.npz")
     out, err = completed(
-        "boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site"
+        "boost --out {}", tmp_path / "run", *sources, *options, "--folds", "site:site"
     )
     assert "UNKNOWN ENCODER: small are embeddings" in out
     (model,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
@@ -211,7 +195,7 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     # the run repeats from its own record
     completed(
-        "boost", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "again", "--jobs", 1
+        "boost --config {} --out {} --jobs 1", tmp_path / "run" / "run.json", tmp_path / "again"
     )
     first, second = (
         next((tmp_path / name / "boost").glob("*/predictions.csv")) for name in ("run", "again")
@@ -240,11 +224,9 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
         arrays = {"features": values, "image_id": ["a", "b"], **arrays}
         np.savez(tmp_path / "e.npz", **arrays)
         err = refused(
-            "predict",
+            "predict {} --features {} --out {}",
             bundle,
-            "--features",
             tmp_path / "e.npz",
-            "--out",
             tmp_path / "p.csv",
             *options,
         )
@@ -279,7 +261,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
 
 def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, refused, completed):
     def refuse(message, *options):
-        assert message in refused("boost", "--out", tmp_path / "run", *options)
+        assert message in refused("boost --out {}", tmp_path / "run", *options)
 
     store, folder = boosted / "features" / "tiny-1.0-64.h5", slides / "features_uni_v1"
     refuse("has no labels; give a table of them with --labels", "--features", folder)
@@ -289,7 +271,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     refuse("no such table", "--features", folder, "--labels", tmp_path / "gone.csv")
     one = read_embeddings(folder)
     np.savez(tmp_path / "some.npz", features=one.features[:5, 0], image_id=one.image_ids[:5])
-    both = ("--features", folder, "--features", tmp_path / "some.npz", "--labels", table)
+    both = typed("--features {} --features {} --labels {}", folder, tmp_path / "some.npz", table)
     refuse(
         "embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in only one of them",
         *both,
@@ -302,17 +284,12 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
     (tmp_path / "other.csv").write_text(
         "image_id,label\n" + "".join(f"{image},{'xy'[k % 3 > 1]}\n" for k, image in enumerate(own))
     )
-    words = (
-        "--features",
+    words = typed(
+        "--features {} --labels {} --folds 2 --head logistic",
         tmp_path / "own.npz",
-        "--labels",
         tmp_path / "other.csv",
-        "--folds",
-        2,
-        "--head",
-        "logistic",
     )
-    assert "labels other than in" in completed("boost", "--out", tmp_path / "own", *words)[1]
+    assert "labels other than in" in completed("boost --out {}", tmp_path / "own", *words)[1]
     shutil.copytree(boosted, tmp_path / "tiny")
     bare = read_embeddings(store)
     np.savez(
@@ -321,13 +298,13 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
         image_id=bare.image_ids,
         label=bare.labels,
     )
-    err = refused("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
+    err = refused("boost --out {} --features {}", tmp_path / "tiny", tmp_path / "tiny-1.0-64.npz")
     assert "was made of images, or of other embeddings than" in err
 
 
 def aucs(folder):
     """Return the AUC of each table of a result."""
-    tables = json.loads((folder / "metrics.json").read_text())["tables"]
+    tables = read_json(folder / "metrics.json")["tables"]
     return [table["auc"] for table in tables.values()]
 
 
@@ -343,8 +320,8 @@ def test_one_patient_a_fold_is_warned_of_before_it_trains_and_followed(tmp_path,
         group=[name[:3] for name in names],
     )
     run = tmp_path / "run"
-    features = ("--features", tmp_path / "noise.npz", "--head", "lda", "--sensitivity", 0.95)
-    _, err = completed("boost", "--out", run, *features, "--folds", 12)
+    features = typed("--features {} --head lda --sensitivity 0.95", tmp_path / "noise.npz")
+    _, err = completed("boost --out {}", run, *features, "--folds", 12)
     said = "each fold tests only one class: scores of different models are ranked together"
     (line,) = [line for line in err.splitlines() if said in line]
     assert line.endswith("AUC and accuracy may be far too low; use --folds 5")
@@ -358,13 +335,13 @@ def test_one_patient_a_fold_is_warned_of_before_it_trains_and_followed(tmp_path,
     auc, *_ = aucs(folder)
     assert auc["interval"] is None
     assert auc["reason"] == "scores of models of different folds are ranked together"
-    out, err = completed("boost", "--out", run, *features, "--folds", 5)
+    out, err = completed("boost --out {}", run, *features, "--folds", 5)
     assert said not in err
     five = run / "boost" / "5-grouped-lda"
     assert all(auc["interval"] for auc in aucs(five))
     model = five / "model.bchisto"
     out, _ = completed(
-        "predict", model, "--features", tmp_path / "noise.npz", "--out", tmp_path / "p.csv"
+        "predict {} --features {} --out {}", model, tmp_path / "noise.npz", tmp_path / "p.csv"
     )
     assert "fitted for a sensitivity of 95 % on too few positives to guarantee it" in " ".join(
         out.split()

@@ -9,9 +9,9 @@ import pytest
 from bchisto.boost import BoostSettings, HeadClassifier, train
 from bchisto.core import InputError
 from bchisto.core.formats import read_rows
-from bchisto.core.jobs import Work
 from bchisto.data import read_splits
 from bchisto.predict import predict
+from packs import ONE_JOB
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_it_is_the_models_of_a_fold(head, arrays, tmp_path):
         features=tmp_path / "mine.npz",
         folds=3,
         settings=settings,
-        work=Work(jobs=1),
+        work=ONE_JOB,
     )
     classifier = HeadClassifier(head, preset="quick", seeds=2)
     # in the order of the fold list, by which inner folds are drawn
@@ -64,9 +64,7 @@ def test_it_is_the_models_of_a_fold(head, arrays, tmp_path):
     np.testing.assert_array_equal(again.predict(X[tested]), classifier.predict(X[tested]))
     # and the model file predicts arrays that are a file
     np.savez(tmp_path / "new.npz", features=X[:3], image_id=names[:3])
-    predict(
-        result.model, features=tmp_path / "new.npz", out=tmp_path / "new.csv", work=Work(jobs=1)
-    )
+    predict(result.model, features=tmp_path / "new.npz", out=tmp_path / "new.csv", work=ONE_JOB)
     assert [row["image_id"] for row in read_rows(tmp_path / "new.csv")] == names[:3].tolist()
 
 

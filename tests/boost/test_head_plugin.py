@@ -1,6 +1,5 @@
 """A head that another package adds trains, is bundled and predicts; what is wrong with one is said in a line."""
 
-import json
 import re
 import shutil
 
@@ -19,9 +18,9 @@ from bchisto.boost import (
     train,
 )
 from bchisto.core import InputError, banners_of
-from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
-from packs import packs_in
+from packs import ONE_JOB, packs_in
+from written_tables import read_json
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def nearest(tmp_path_factory, described):
     """A run folder that the head was trained in."""
     run = tmp_path_factory.mktemp("nearest") / "run"
     shutil.copytree(described, run)
-    train(out=run, folds=["3"], settings=BoostSettings(["nearest"], seeds=2), work=Work(jobs=1))
+    train(out=run, folds=["3"], settings=BoostSettings(["nearest"], seeds=2), work=ONE_JOB)
     return run
 
 
@@ -38,10 +37,10 @@ def test_it_is_trained_as_one_of_ours(nearest):
     models = list(packs_in(folder / "models" / "tiny-1.0-64"))
     assert models == [f"seed{seed}-fold{fold}" for seed in (0, 1) for fold in (1, 2, 3)]
     notice = "The head nearest knows class means only, of up to 8 images."
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_json(folder / "metrics.json")
     assert notice in banners_of(metrics["run"])
     assert metrics["run"]["head"] == "nearest"
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = read_json(folder / "settings.json")
     assert settings["settings"]["share"] == 2
     assert settings["made_with"][0]["bchisto-nearest"] == "1.0"
     report = (folder / "report.html").read_text()
@@ -60,7 +59,7 @@ def test_its_bundle_predicts(nearest, tmp_path, tissue, completed):
     np.testing.assert_allclose(
         bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12
     )
-    completed("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    completed("predict {} --images {} --out {} --jobs 1", path, tissue, tmp_path / "p.csv")
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 13
 
 
@@ -138,4 +137,4 @@ def test_what_a_classifier_does_wrong_is_said(
     monkeypatch.setattr(heads, "_find", lambda name: spec if name == "nearest" else of_ours(name))
     settings = BoostSettings(["nearest"], seeds=2)
     with pytest.raises(InputError, match=f"tiny-1.0-64, fold 1: .*{message}"):
-        train(out=tmp_path / "run", folds=["3"], settings=settings, work=Work(jobs=1))
+        train(out=tmp_path / "run", folds=["3"], settings=settings, work=ONE_JOB)

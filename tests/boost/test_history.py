@@ -7,10 +7,11 @@ import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
 from bchisto.core.formats import read_json
-from bchisto.core.jobs import Work
 from bchisto.featurize import export_features, load_features
+from conftest import typed
+from packs import ONE_JOB
 
-BOOST = ("--folds", "3", "--head", "prototype", "--jobs", 1)
+BOOST = typed("--folds 3 --head prototype --jobs 1")
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def featurized(completed, tissue, tiny_options):
         options = list(tiny_options)
         at = options.index("--view")
         options[at : at + 2] = [word for view in views for word in ("--view", view)]
-        return completed("featurize", "--images", tissue, "--out", run, *options, *more)
+        return completed("featurize --images {} --out {}", tissue, run, *options, *more)
 
     return featurized
 
@@ -49,31 +50,31 @@ def test_files_of_two_commands_are_refused_and_named(featurized, cli, completed,
     with pytest.raises(InputError, match="made .*, and not .*; load one file after the other, or"):
         load_features(run)
     assert len(load_features(one).names) == len(load_features(two).names) == 12
-    completed("boost", "--out", run, "--features", one, *BOOST)
+    completed("boost --out {} --features {}", run, one, *BOOST)
     assert stores_of(run) == ["tiny-1.5-64"]
     from sklearn.model_selection import StratifiedGroupKFold
 
     settings = BoostSettings("prototype", name="split")
     (result,) = train(
-        run, features=one, folds=StratifiedGroupKFold(2), settings=settings, work=Work(jobs=1)
+        run, features=one, folds=StratifiedGroupKFold(2), settings=settings, work=ONE_JOB
     )
     assert (len(result.panel.table), result.finished) == (12, True)
     both = ("--features", one, "--features", two)
-    completed("boost", "--out", run, *both, *BOOST)
+    completed("boost --out {}", run, *both, *BOOST)
     assert stores_of(run) == ["tiny-1.0-64", "tiny-1.5-64"]
     other = tmp_path / "its own"
     _, err = featurized(other, "1.5:64")
     assert f"next: bchisto boost --out '{other}' --folds 5\n" in err
-    completed("boost", "--out", other, *BOOST)
+    completed("boost --out {}", other, *BOOST)
 
 
 def test_an_earlier_command_that_made_both_does_not_count(featurized, cli, tmp_path):
     featurized(tmp_path / "run", "1.0:64", "1.5:64")
     featurized(tmp_path / "run", "1.0:64")
-    code, _, err = cli("boost", "--out", tmp_path / "run", *BOOST)
+    code, _, err = cli("boost --out {}", tmp_path / "run", *BOOST)
     assert (code, "and not" in err) == (2, True), err
     featurized(tmp_path / "run", "1.0:64", "1.5:64")
-    assert cli("boost", "--out", tmp_path / "run", *BOOST)[0] == 0
+    assert cli("boost --out {}", tmp_path / "run", *BOOST)[0] == 0
 
 
 def test_one_command_in_parts_is_one_command(featurized, cli, tissue, tiny_options, tmp_path):
@@ -84,12 +85,12 @@ def test_one_command_in_parts_is_one_command(featurized, cli, tissue, tiny_optio
     featurized(run, "1.0:64")
     featurized(run, "1.0:64", "1.5:64", more=("--shard", "1/1"))
     featurized(run, "1.0:64", "1.5:64")
-    assert cli("boost", "--out", run, *BOOST)[0] == 0
+    assert cli("boost --out {}", run, *BOOST)[0] == 0
     assert stores_of(run) == ["tiny-1.0-64", "tiny-1.5-64"]
     # a refused or only checked command makes nothing
-    cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--check")
-    assert cli("featurize", "--images", tmp_path / "none", "--out", run)[0] == 2
-    assert cli("boost", "--out", run, *BOOST)[0] == 0
+    cli("featurize --images {} --out {}", tissue, run, *tiny_options, "--check")
+    assert cli("featurize --images {} --out {}", tmp_path / "none", run)[0] == 2
+    assert cli("boost --out {}", run, *BOOST)[0] == 0
 
 
 @pytest.mark.parametrize("record", ["", "{}", "[", '{"records": 3}', "without stores"])
@@ -105,7 +106,7 @@ def test_nothing_is_known_of_files_without_a_record(featurized, cli, tmp_path, r
         record = json.dumps(content)
     if record:
         (tmp_path / "copied" / "run.json").write_text(record)
-    assert cli("boost", "--out", tmp_path / "new", "--features", folder, *BOOST)[0] == 0
+    assert cli("boost --out {} --features {}", tmp_path / "new", folder, *BOOST)[0] == 0
     assert stores_of(tmp_path / "new") == ["tiny-1.0-64", "tiny-1.5-64"]
 
 
@@ -116,13 +117,13 @@ def test_embeddings_of_other_programs_are_made_by_the_last_boost(featurized, cli
         export_features(store, tmp_path / f"{name}.npz")
     new = tmp_path / "new"
     given = ("--features", tmp_path / "one.npz")
-    assert cli("boost", "--out", new, *given, *BOOST)[0] == 0
-    assert cli("boost", "--out", new, *BOOST)[0] == 0
+    assert cli("boost --out {}", new, *given, *BOOST)[0] == 0
+    assert cli("boost --out {}", new, *BOOST)[0] == 0
     assert (
-        cli("boost", "--out", new, "--features", tmp_path / "two.npz", *BOOST, "--name", "b")[0]
+        cli("boost --out {} --features {}", new, tmp_path / "two.npz", *BOOST, "--name", "b")[0]
         == 0
     )
-    code, _, err = cli("boost", "--out", new, *BOOST)
+    code, _, err = cli("boost --out {}", new, *BOOST)
     assert code == 2
     assert "the last bchisto boost made" in err
     assert "two.h5, and not" in err
@@ -138,27 +139,27 @@ def test_in_python_the_parameter_is_named(featurized, tmp_path):
             out=tmp_path / "run",
             folds="3",
             settings=BoostSettings(["prototype"]),
-            work=Work(jobs=1),
+            work=ONE_JOB,
         )
 
 
 def test_a_repeated_record_does_not_take_what_was_added_later(featurized, cli, tmp_path):
     run = tmp_path / "run"
     featurized(run, "1.0:64")
-    assert cli("boost", "--out", run, *BOOST)[0] == 0
+    assert cli("boost --out {}", run, *BOOST)[0] == 0
     featurized(run, "1.5:64")
-    code, _, err = cli("boost", "--config", run / "run.json", "--out", tmp_path / "again")
+    code, _, err = cli("boost --config {} --out {}", run / "run.json", tmp_path / "again")
     assert (code, "and not" in err) == (2, True), err
 
 
-CHAIN = ("submit", "--scheduler", "local", "--tasks", 1, "--")
+CHAIN = typed("submit --scheduler local --tasks 1 --")
 
 
 def featurizing(tissue, run, tiny_options, view):
     """The first command of a chain, of one view."""
     options = list(tiny_options)
     options[options.index("--view") + 1] = view
-    return ("featurize", "--images", tissue, "--out", run, *options, "then")
+    return typed("featurize --images {} --out {}", tissue, run, *options, "then")
 
 
 @pytest.mark.slow
@@ -167,7 +168,7 @@ def test_a_chain_trains_on_what_its_featurize_makes(
 ):
     """A result of the features of an earlier chain is neither joined nor replaced."""
     monkeypatch.chdir(tmp_path)
-    boost = ("boost", "--out", "run", *BOOST)
+    boost = typed("boost --out run", *BOOST)
     first = featurizing(tissue, "run", tiny_options, "1.0:64")
     second = featurizing(tissue, tmp_path / "run", tiny_options, "1.5:64")
     completed(*CHAIN, *first, *boost)
@@ -185,15 +186,15 @@ def test_a_chain_trains_on_what_its_featurize_makes(
     assert stores_of(tmp_path / "run", "3-prototype-two") == ["tiny-1.5-64"]
     # what is complete already, and a folder that is typed
     assert cli(*CHAIN, *second, *boost, "--name", "two")[0] == 4
-    for typed in (("--features", "run/features/"), (f"--features={tmp_path / 'run/features'}",)):
-        words = ("boost", "--out", f"other{len(typed)}", *typed, *BOOST)
+    for there in (("--features", "run/features/"), (f"--features={tmp_path / 'run/features'}",)):
+        words = ("boost", "--out", f"other{len(there)}", *there, *BOOST)
         completed(*CHAIN, *first, *words)
         assert stores_of(tmp_path / words[2]) == ["tiny-1.0-64"]
 
 
 @pytest.mark.slow
 def test_a_trial_trains_on_what_its_featurize_makes(cli, completed, tissue, tmp_path):
-    words = ("trial", "--images", tissue, "--weights", "random", "--jobs", 1)
+    words = typed("trial --images {} --weights random --jobs 1", tissue)
     completed(*words, "--out", tmp_path / "run", "--encoder", "tiny")
     shutil.rmtree(tmp_path / "run" / "boost")
     completed(*words, "--out", tmp_path / "run", "--encoder", "convs")

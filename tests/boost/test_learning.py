@@ -81,11 +81,9 @@ def test_any_head_on_embeddings_that_are_all_alike(head, tmp_path, completed):
         file, features=np.ones((12, 2), np.float32), image_id=names, label=np.array(["a", "b"] * 6)
     )
     run = tmp_path / "run"
-    out, _ = completed(
-        "boost", "--out", run, "--features", file, "--head", head, "--folds", 3, "--jobs", 1
-    )
+    out, _ = completed("boost --out {} --features {} --head {} --folds 3 --jobs 1", run, file, head)
     sentence = "NOTHING LEARNT: the models of 3 of 3 folds give all images the same probabilities"
     assert sentence in out
     assert sentence in (run / "boost" / f"3-{head}" / "report.html").read_text(encoding="utf-8")
-    out, _ = completed("predict", run, "--features", file, "--out", tmp_path / "p.csv")
+    out, _ = completed("predict {} --features {} --out {}", run, file, tmp_path / "p.csv")
     assert "NOTHING LEARNT" in out

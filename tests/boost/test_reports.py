@@ -13,7 +13,9 @@ from bchisto.core import InputError, ReportError
 from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, as_json, choice_in_run, evaluate, rankings
 from bchisto.evaluate.report import report, sections, write_evaluation
+from conftest import typed
 from packs import train_small
+from written_tables import read_json
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
 
@@ -48,7 +50,7 @@ def own(described, tmp_path_factory):
 
 
 def metrics_of(folder):
-    content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    content = read_json(folder / "metrics.json")
     return content["tables"], content["run"]
 
 
@@ -99,7 +101,7 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
         assert f"<h2>{name}</h2>" in text
     assert "3-logistic against 3-lightgbm" in text
     other = run / "boost" / "2-lightgbm" / "metrics.json"
-    content = json.loads(other.read_text())
+    content = read_json(other)
     content["run"]["images_sha256"] = "0" * 64
     other.write_text(json.dumps(content))
     (run / "boost" / "4-svm").mkdir()
@@ -150,19 +152,10 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
         raise KeyError("no such figure")
 
     monkeypatch.setattr(sections, "percent", fail)
-    options = (
-        "--folds",
-        2,
-        "--seeds",
-        1,
-        "--param",
-        "num_iterations=2",
-        "--param",
-        "min_data_in_leaf=2",
-        "--jobs",
-        1,
+    options = typed(
+        "--folds 2 --seeds 1 --param num_iterations=2 --param min_data_in_leaf=2 --jobs 1"
     )
-    code, out, err = cli("boost", "--out", run, *options)
+    code, out, err = cli("boost --out {}", run, *options)
     assert code == 1
     assert "2-grouped-lightgbm: " in out
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
@@ -181,7 +174,7 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
         train_small(run, "2", params={"min_data_in_leaf": 2, "num_iterations": 2})
     assert caught.value.results[0].panel is not None
     monkeypatch.setattr(sections, "percent", whole)
-    assert cli("boost", "--out", run, *options)[0] == 0
+    assert cli("boost --out {}", run, *options)[0] == 0
     assert (folder / "report.html").is_file()
 
 

@@ -12,10 +12,9 @@ from bchisto.core import (
     StoreError,
     banners_of,
 )
-from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice, read_splits
 from bchisto.featurize import load_features, open_store
-from packs import PARAMS, models_in, train_small
+from packs import ONE_JOB, PARAMS, models_in, train_small
 from written_tables import HEADER
 from written_tables import rows_of as rows
 
@@ -145,7 +144,7 @@ def test_grouped_folds_and_leaks(described, run_copy):
     assert grouped.banners[1:] == ()
     assert grouped.metrics["units"]["kind"] == "group"
     settings, choice = BoostSettings(seeds=1, params=PARAMS), FoldChoice(["3"], group_by="none")
-    (leaking,) = train(out=run, folds=choice, settings=settings, work=Work(jobs=1))
+    (leaking,) = train(out=run, folds=choice, settings=settings, work=ONE_JOB)
     assert leaking.folder.name == "3-lightgbm"
     assert "IMAGE-LEVEL FOLDS" in leaking.banners[-1]
     assert "IMAGE-LEVEL FOLDS" in (leaking.folder / "report.html").read_text()
@@ -205,7 +204,7 @@ def test_folds_of_scikit_learn(described, run_copy):
 
     def trained(folds, **settings):
         settings = BoostSettings(seeds=1, params=PARAMS, **settings)
-        (result,) = train(out=run, folds=folds, settings=settings, work=Work(jobs=1))
+        (result,) = train(out=run, folds=folds, settings=settings, work=ONE_JOB)
         return result
 
     X, y, groups, names = load_features(run)

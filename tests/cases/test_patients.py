@@ -179,7 +179,7 @@ def test_patients_that_are_only_numbered(names, tmp_path, cli):
     root = tree(
         tmp_path / "images", *(f"{'ab'[n % 2]}/{name}/1.png" for n, name in enumerate(names))
     )
-    options = ("--label-from", 1, "--group-from", 2)
+    options = ("--group-from", 2)
     assert "differ only" not in groups_in(cli, root, *options)[1]
 
 

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from bchisto import __version__
+from conftest import typed
 from PIL import Image
 
 
@@ -24,41 +25,27 @@ def test_what_is_listed(cli):
 
 def test_the_main_road(cli, completed, tissue, tmp_path, tiny_options):
     run = tmp_path / "run"
-    code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
+    code, out, err = cli("featurize --images {} --out {}", tissue, run, *tiny_options)
     assert (code, out) == (0, "12 images with features in 1 file\n")
     assert f"wrote {run}/features/tiny-1.0-64.h5" in err
     assert f"next: bchisto boost --out {run}" in err
-    boost = [
-        "--folds",
-        3,
-        "--seeds",
-        2,
-        "--param",
-        "min_data_in_leaf=2",
-        "--param",
-        "num_iterations=8",
-        "--jobs",
-        1,
-    ]
-    out, _ = completed("boost", "--out", run, *boost)
+    boost = typed(
+        "--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=8 --jobs 1"
+    )
+    out, _ = completed("boost --out {}", run, *boost)
     assert re.search(r"^3-lightgbm: \d+ of 12 images right: ", out, flags=re.MULTILINE)
     assert "  RANDOM WEIGHTS" in out
     assert "Protocol: 3 stratified image-level folds (seed 0); " in out
     model = run / "boost" / "3-lightgbm" / "model.bchisto"
     out, _ = completed(
-        "predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+        "predict {} --images {} --out {} --jobs 1", model, tissue, tmp_path / "p.csv"
     )
     assert "12 images predicted: benign" in out
     out, _ = completed(
-        "evaluate",
+        "evaluate {} {} --out {} --bootstrap 100 --threshold 0.4",
         run,
         tmp_path / "p.csv",
-        "--out",
         tmp_path / "e",
-        "--bootstrap",
-        100,
-        "--threshold",
-        0.4,
     )
     assert re.search("3-lightgbm at 0.4  .*\n  p at 0.4  ", out)
     assert {"3-lightgbm", "p"} == set(
@@ -69,44 +56,32 @@ def test_the_main_road(cli, completed, tissue, tmp_path, tiny_options):
 def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options):
     run = tmp_path / "run"
     assert (
-        cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--shard", "1/1")[0] == 0
+        cli("featurize --images {} --out {}", tissue, run, *tiny_options, "--shard", "1/1")[0] == 0
     )
-    code, _, err = cli("boost", "--out", run, "--folds", 3)
+    code, _, err = cli("boost --out {} --folds 3", run)
     assert code == 2
     assert "feature extraction is not finished" in err
-    assert cli("featurize", "--images", tissue, "--out", run, *tiny_options)[0] == 0
-    boost = [
-        "boost",
-        "--out",
-        run,
-        "--folds",
-        3,
-        "--seeds",
-        1,
-        "--param",
-        "num_iterations=2",
-        "--jobs",
-        1,
-    ]
+    assert cli("featurize --images {} --out {}", tissue, run, *tiny_options)[0] == 0
+    boost = typed("boost --out {} --folds 3 --seeds 1 --param num_iterations=2 --jobs 1", run)
     code, out, _ = cli(*boost, "--shard", "1/4")
     assert (code, out) == (0, "3-lightgbm: shard 1/4 has 1 of 3 models; 1 of 3 done\n")
     code, out, _ = cli(*boost, "--shard", "4/4")
     empty = "is empty, since there is no more work than 3 models; 1 of 3 done"
     assert (code, out) == (0, f"3-lightgbm: shard 4/4 {empty}\n")
-    assert "\nboost: ok, shard 4/4, " in cli("status", run, "--history")[1]
+    assert "\nboost: ok, shard 4/4, " in cli("status {} --history", run)[1]
     for model in (run, run / "boost", run / "boost" / "3-lightgbm"):
-        code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
+        code, _, err = cli("predict {} --images {} --out {}", model, tissue, tmp_path / "p.csv")
         assert code == 2, err
         assert "bchisto boost and finetune write one, after shards in one more call" in err
     assert cli(*boost)[0] == 0
-    assert "\nboost: ok, 20" in cli("status", run, "--history")[1]
-    assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0
+    assert "\nboost: ok, 20" in cli("status {} --history", run)[1]
+    assert cli("predict {} --images {} --out {} --jobs 1", run, tissue, tmp_path / "p.csv")[0] == 0
 
 
 def test_an_option_in_a_file_that_the_command_does_not_have(tissue, tmp_path, refused):
     (tmp_path / "bad.yaml").write_text("crop: 3\n")
     err = refused(
-        "featurize", "--config", tmp_path / "bad.yaml", "--images", tissue, "--out", tmp_path / "x"
+        "featurize --config {} --images {} --out {}", tmp_path / "bad.yaml", tissue, tmp_path / "x"
     )
     assert "no option crop in `bchisto featurize`; it takes" in err
 
@@ -115,7 +90,7 @@ def test_an_option_in_a_file_that_the_command_does_not_have(tissue, tmp_path, re
 
 
 def featurize(cli, images, tmp_path, *options, tiny):
-    code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny, *options)
+    code, _, err = cli("featurize --images {} --out {}", images, tmp_path / "run", *tiny, *options)
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, err
     assert "Traceback" not in err
@@ -133,7 +108,7 @@ def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     assert code == 2
     assert "a.tif: not a TIFF, PNG or JPEG image" in line
     code, out, err = cli(
-        "featurize", "--images", images, "--out", tmp_path / "run", *tiny_options, "--skip-errors"
+        "featurize --images {} --out {}", images, tmp_path / "run", *tiny_options, "--skip-errors"
     )
     assert (code, out) == (1, "12 images with features in 1 file\n")
     assert f"1 image was left out, listed in {tmp_path}/run/failures.csv" in err
@@ -164,28 +139,26 @@ def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch)
 
 
 def test_data_make_list_check_folds(cli, completed, tmp_path):
-    code, _, err = cli(
-        "data", "make", "--out", tmp_path, "--images-per-class", 3, "--size", "128x96", "--jobs", 1
-    )
+    code, _, err = cli("data make --out {} --images-per-class 3 --size 128x96 --jobs 1", tmp_path)
     root = tmp_path / "ICIAR2018_BACH_Challenge"
     assert code == 0
     assert f"wrote {root}" in err
-    out, err = completed("data", "check", "--table", "-", "--images", root)
+    out, err = completed("data check --table - --images {}", root)
     assert out.splitlines()[0] == "image_id,path,label,group,magnification,mpp,source"
     assert len(out.splitlines()) == 13
     assert "12 images: Normal 3, Benign 3, InSitu 3, Invasive 3" in err
-    code, out, _ = cli("data", "check", "--no-timing", "--images", root, "--decode")
+    code, out, _ = cli("data check --no-timing --images {} --decode", root)
     assert code == 1  # the size is not that of BACH
     assert "bach: 12 images, 12 findings (synthetic)" in out
-    code, out, _ = cli("data", "check", "--no-timing", "--images", root, "--json")
+    code, out, _ = cli("data check --no-timing --images {} --json", root)
     content = json.loads(out)
     assert content["dataset"] == "bach"
     assert content["images"] == 12
     assert content["synthetic"]
     assert content["findings"][0]["message"] == "128x96, published images are 2048x1536"
-    completed("data", "check", "--images", root, "--folds", 3, "--write-folds", tmp_path / "f.csv")
+    completed("data check --images {} --folds 3 --write-folds {}", root, tmp_path / "f.csv")
     assert len((tmp_path / "f.csv").read_text().splitlines()) == 13
-    code, _, err = cli("data", "make", "--out", tmp_path / "x", "--size", "big")
+    code, _, err = cli("data make --out {} --size big", tmp_path / "x")
     assert code == 2
     assert "write WIDTHxHEIGHT" in err
 
@@ -193,16 +166,16 @@ def test_data_make_list_check_folds(cli, completed, tmp_path):
 def test_stain_writes_images_and_a_sheet(cli, completed, images, tmp_path):
     (tmp_path / "more.yaml").write_text("hematoxylin: 1.2")
     (tmp_path / "none.yaml").write_text("eosin: 0")
-    completed("stain", images, "--out", tmp_path / "out", "--config", tmp_path / "more.yaml")
+    completed("stain {} --out {} --config {}", images, tmp_path / "out", tmp_path / "more.yaml")
     assert len(list((tmp_path / "out").glob("*.png"))) == 13
     sheet = np.array(Image.open(tmp_path / "out" / "before-after.png"))
     assert sheet.shape == (12 * 324, 648, 3)
     assert len((tmp_path / "out" / "stains.csv").read_text().splitlines()) == 13
     Image.new("RGB", (96, 96), "white").save(images / "blank.png")
-    code, _, err = cli("stain", images, "--out", tmp_path / "out2")
+    code, _, err = cli("stain {} --out {}", images, tmp_path / "out2")
     assert code == 1
     assert "blank.png: too little tissue" in err
-    code, _, err = cli("stain", images, "--out", tmp_path / "out3", "--skip-errors")
+    code, _, err = cli("stain {} --out {} --skip-errors", images, tmp_path / "out3")
     assert code == 1
     assert "1 image was left out" in err
     (images / "blank.png").unlink()

@@ -9,7 +9,7 @@ from bchisto.cli import cli as group
 from bchisto.commands.ending import given_options
 from bchisto.core import BchistoError
 from bchisto.core.runs import load_config
-from command_line import commands
+from command_line import EVERY, commands
 
 ODD = (
     "010",
@@ -65,7 +65,7 @@ def test_every_option_of_every_command_with_every_odd_value(tmp_path):
 def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "c.yaml"
-    ((_, command),) = [(path, command) for path, command in commands() if path == (name,)]
+    command = EVERY[name]
     tried = 0
     for what in odd_ones(command, file, GIVEN[name], ODD[:READ]):
         tried += 1
@@ -91,7 +91,7 @@ def test_what_only_files_have_goes_on_to_the_next_command_by_the_file(tmp_path):
 def options_of(name, text, tmp_path):
     """Return the options that a command reads from a file of options."""
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
-    ((_, command),) = [(path, command) for path, command in commands() if path == (name,)]
+    command = EVERY[name]
     return command.make_context(name, ["--config", str(tmp_path / "c.yaml")]).params
 
 

@@ -13,6 +13,7 @@ from bchisto.core.runs import record_run
 from bchisto.crossval import CrossValidation, in_order, offered
 from bchisto.evaluate import Panel, measure
 from bchisto.featurize import FeaturizeSettings
+from conftest import typed
 from written_tables import predictions
 
 
@@ -25,7 +26,7 @@ def table(tmp_path):
 
 
 def test_a_finished_evaluation_is_not_overwritten_unasked(table, tmp_path, cli):
-    words = ("evaluate", table, "--out", tmp_path / "e", "--bootstrap", 20)
+    words = typed("evaluate {} --out {} --bootstrap 20", table, tmp_path / "e")
     assert cli(*words)[0] == 0
     before = (tmp_path / "e" / "metrics.json").read_bytes()
     code, _, err = cli(*words, "--positive", "a")
@@ -65,28 +66,34 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
         "featurize crops: 20 -> not set",
         "featurize view: 0.5:400 -> not set",
     ]
-    _, out, _ = cli("status", tmp_path / "a", "--history")
+    _, out, _ = cli("status {} --history", tmp_path / "a")
     assert "  view: 0.5:400" in out.splitlines()
 
 
 def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed):
     (model,) = boosted.glob("boost/*/model.bchisto")
-    options = ("--weights", "random", "--jobs", 1)
+    options = typed("--weights random --jobs 1")
     one = sorted(tissue.rglob("*.png"))[0]
-    _, _, err = cli("predict", model, one, "--out", tmp_path / "one.csv", *options)
+    _, _, err = cli("predict {} {} --out {}", model, one, tmp_path / "one.csv", *options)
     assert "next:" not in err  # of one image there is nothing to evaluate
     shutil.copytree(tissue / "benign", tmp_path / "images" / "elsewhere")
     _, _, err = cli(
-        "predict", model, "--images", tmp_path / "images", "--out", tmp_path / "other.csv", *options
+        "predict {} --images {} --out {}",
+        model,
+        tmp_path / "images",
+        tmp_path / "other.csv",
+        *options,
     )
     assert "next:" not in err  # no label is one of its classes
-    _, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "all.csv", *options)
+    _, _, err = cli(
+        "predict {} --images {} --out {}", model, tissue, tmp_path / "all.csv", *options
+    )
     assert (
         err.splitlines()[-1]
         == f"next: bchisto evaluate {tmp_path}/all.csv --against {model.parent}/predictions.csv "
         f"--out {tmp_path}/all.evaluation"
     )
-    out, err = completed("explain", model, one, "--out", tmp_path / "why", *options[:2])
+    out, err = completed("explain {} {} --out {}", model, one, tmp_path / "why", *options[:2])
     counted = "1 image of the method map: red speaks for malignant, blue for benign"
     assert out.splitlines()[-1] == counted
     # what a person opens next
@@ -96,7 +103,7 @@ def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed)
 def test_windows_is_refused_in_one_line(cli, monkeypatch):
     """The platform is only pretended: nothing was tried on Windows itself."""
     monkeypatch.setattr("bchisto.cli.sys.platform", "win32")
-    code, out, err = cli("data", "check", "--no-timing", "--images", ".")
+    code, out, err = cli("data check --no-timing --images .")
     assert (code, out) == (2, "")
     assert err == "error: bchisto does not run on Windows; use WSL (Windows Subsystem for Linux)\n"
 
@@ -134,11 +141,11 @@ def test_the_views_of_status_are_lines_and_json(tmp_path, cli):
         code, out, _ = cli("status", *words, "--json")
         entries = json.loads(out)
         assert (code, entries[0][key]) == (0, {"command": "boost", "config": {"seeds": "a"}}[key])
-    code, out, _ = cli("status", tmp_path / "a", tmp_path / "b", "--json")
+    code, out, _ = cli("status {} {} --json", tmp_path / "a", tmp_path / "b")
     assert (code, json.loads(out)) == (1, [["boost seeds", "a", "b"]])
-    code, _, err = cli("status", tmp_path / "a", tmp_path / "b", "--history")
+    code, _, err = cli("status {} {} --history", tmp_path / "a", tmp_path / "b")
     assert (code, err) == (2, "error: --history shows one run; leave it out to compare two\n")
-    code, _, err = cli("runs", "list", tmp_path)
+    code, _, err = cli("runs list {}", tmp_path)
     assert code == 2
     assert err.startswith(
         "error: 'runs' is now bchisto status FOLDER, status RUN --history or status RUN"

@@ -6,9 +6,8 @@ import click
 import pytest
 from bchisto.commands.help import COMMON, RARE, sections
 from bchisto.core import GROUPS, IN_FILE
-from command_line import commands
+from command_line import EVERY
 
-EVERY = {" ".join(words): command for words, command in commands()}
 GROUPED = sorted({name.rpartition(" ")[0] for name in EVERY})
 """What calls a group of commands: nothing for `bchisto` itself."""
 COLUMNS = 80

@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.core import banners_of
+from conftest import typed
 from PIL import Image
 
-BOOST = ("--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=4", "--jobs", 1)
+BOOST = typed("--seeds 1 --param min_data_in_leaf=2 --param num_iterations=4 --jobs 1")
 
 
 def write_list(path, images, *, folds=2):
@@ -35,13 +36,13 @@ def ids(images):
 
 def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, cli, tiny_options):
     run = tmp_path / "run"
-    code, _, _ = cli("featurize", "--images", broken, "--out", run, *tiny_options, "--skip-errors")
+    code, _, _ = cli("featurize --images {} --out {}", broken, run, *tiny_options, "--skip-errors")
     assert code == 1
     listed = write_list(tmp_path / "mine.csv", ids(broken))
     said = (
         "2 images could not be used and are in no fold: benign/truncated.png, malignant/small.png"
     )
-    code, _, err = cli("boost", "--out", run, "--folds", listed, *BOOST)
+    code, _, err = cli("boost --out {} --folds {}", run, listed, *BOOST)
     assert code == 0, err
     assert said in err
     folder = run / "boost" / "mine-lightgbm"
@@ -51,11 +52,11 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert f"{counted}<" in report
     assert "truncated" not in report
     assert len((folder / "predictions.csv").read_text().splitlines()) == 13
-    code, _, err = cli("boost", "--out", run, "--folds", 2, *BOOST)
+    code, _, err = cli("boost --out {} --folds 2", run, *BOOST)
     assert code == 0
     assert said in err
     write_list(tmp_path / "mine.csv", [*ids(broken), "benign/gone.png"])
-    code, _, err = cli("boost", "--out", run, "--folds", listed, *BOOST)
+    code, _, err = cli("boost --out {} --folds {}", run, listed, *BOOST)
     assert code == 2
     assert "1 of its 15 rows name images that are missing, first benign/gone.png" in err
 
@@ -77,10 +78,10 @@ def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, 
         assert out == "", err
         assert shown in err
     for options in ((), ("--json",)):
-        code, out, _ = cli("data", "check", "--no-timing", "--images", images, *options)
+        code, out, _ = cli("data check --no-timing --images {}", images, *options)
         assert code == 1
         assert "xe9.png" in out
-    code, _, err = cli("featurize", "--images", strange, "--out", tmp_path / "run")
+    code, _, err = cli("featurize --images {} --out {}", strange, tmp_path / "run")
     assert code == 2
     assert r"caf\xe9.png: this name is not UTF-8; rename the file or its folder" in err
 
@@ -91,7 +92,7 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     shutil.copytree(tissue / "malignant", images / "\u2265 2")
     (images / os.fsdecode(b"caf\xe9.txt")).write_text("x")
     environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    process = start("data", "check", "--table", "-", "--images", images, env=environment)
+    process = start("data check --table - --images {}", images, env=environment)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "Traceback" not in err
@@ -99,7 +100,7 @@ def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
     assert r"caf\xe9.txt: not a picture, left out" in err
     environment |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     _, err = start(
-        "data", "check", "--table", "-", "--images", images / "\u2265 2", env=environment
+        "data check --table - --images {}", images / "\u2265 2", env=environment
     ).communicate(timeout=120)
     assert "this locale does not read names as UTF-8; export PYTHONUTF8=1" in err
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import typed
 
 pytestmark = pytest.mark.slow
 
@@ -16,24 +17,12 @@ pytestmark = pytest.mark.slow
 def test_a_limit_on_the_size_of_files(described, run_copy, tmp_path):
     """What fits is kept, the limit is named, and the command goes on without it."""
     run = run_copy(described)
-    command = [
+    command = typed(
+        "{} -m bchisto boost --out {} --folds 2 --seeds 1 --head logistic --jobs 1 --quiet",
         sys.executable,
-        "-m",
-        "bchisto",
-        "boost",
-        "--out",
         run,
-        "--folds",
-        2,
-        "--seeds",
-        1,
-        "--head",
-        "logistic",
-        "--jobs",
-        1,
-        "--quiet",
-    ]
-    limited = ["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *command]
+    )
+    limited = typed("bash -c {} bash", 'ulimit -f 2; exec "$@"', *command)
     done = subprocess.run(
         [str(word) for word in limited], capture_output=True, text=True, check=False
     )
@@ -64,15 +53,7 @@ def test_a_store_is_not_called_damaged_for_want_of_processes(
     monkeypatch.syspath_prepend(str(tmp_path))
     features = run_copy(described) / "features"
     code, _, shown = cli(
-        "boost",
-        "--out",
-        tmp_path / "run",
-        "--features",
-        features,
-        "--folds",
-        2,
-        "--head",
-        "logistic",
+        "boost --out {} --features {} --folds 2 --head logistic", tmp_path / "run", features
     )
     assert code == 1
     assert "error: out of memory, or of processes (ulimit -v, -u); what is done is kept" in shown
@@ -84,8 +65,8 @@ def test_worker_processes_without_shared_memory(on_small_disk, tmp_path):
     """What /dev/shm holds is real: 64 KiB, all of them taken."""
     fill = 'head -c 65536 /dev/zero > /dev/shm/full; exec "$@"'
     for jobs, code in ((2, 1), (1, 0)):
-        make = [sys.executable, "-m", "bchisto", "data", "make", "--out", tmp_path, "--jobs", jobs]
-        small = ["--images-per-class", 1, "--size", "64x64"]
+        make = typed("{} -m bchisto data make --out {} --jobs {}", sys.executable, tmp_path, jobs)
+        small = typed("--images-per-class 1 --size 64x64")
         command = on_small_disk("/dev/shm", "64k", "sh", "-c", fill, "sh", *make, *small)
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stdout) == (code, ""), done.stderr

@@ -13,6 +13,7 @@ from bchisto.commands.help import is_flag
 from bchisto.commands.options import OUT_FILE, OUT_FOLDER
 from bchisto.core.jobs import remove_output, set_aside, write_json
 from command_line import commands
+from conftest import typed
 from PIL import Image
 
 NOT_PATHS = (
@@ -119,7 +120,7 @@ def test_the_json_beside_weights_and_the_files_of_a_model_folder_are_read(tmp_pa
     ):
         weights = weights if ":" in weights or "=" in weights else folder / weights
         code, _, text = cli(
-            "predict", "m", "i.png", "--weights", weights, "--html", folder / out, "--out", "p.csv"
+            "predict m i.png --weights {} --html {} --out p.csv", weights, folder / out
         )
         assert code == 2, text
         assert "choose another --html" in text
@@ -198,12 +199,12 @@ def test_a_folder_is_not_overwritten_with_what_is_read_in_it(boosted, run_copy, 
     listed.parent.mkdir()
     listed.write_bytes((run / "boost" / "3-lightgbm" / "folds.csv").read_bytes())
     before = listed.read_bytes()
-    code, _, text = cli("boost", "--out", run, "--folds", listed, "--overwrite", "--jobs", 1)
+    code, _, text = cli("boost --out {} --folds {} --overwrite --jobs 1", run, listed)
     assert code == 2, text
     assert "would be removed with" in text
     folds = listed.rename(listed.with_name("folds.csv"))
     folds = folds.parent.rename(run / "boost" / "folds-lightgbm") / "folds.csv"
-    code, _, text = cli("boost", "--out", run, "--folds", folds, "--jobs", 1)
+    code, _, text = cli("boost --out {} --folds {} --jobs 1", run, folds)
     assert code == 2, text
     assert f"would overwrite {folds}" in text
     assert folds.read_bytes() == before
@@ -214,57 +215,23 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli, completed)
     images = shutil.copytree(tissue, tmp_path / "images")
     (images / "INbreast.csv").write_text("Patient;File\n")
     (model,) = boosted.glob("boost/*/model.bchisto")
-    for words in (
-        [
-            "predict",
-            model,
-            "--images",
-            images,
-            "--overwrite",
-            "--jobs",
-            1,
-            "--out",
-            images / "INbreast.csv",
-        ],
-        [
-            "predict",
-            model,
-            "--images",
-            images,
-            "--out",
-            "p.csv",
-            "--overwrite",
-            "--html",
-            images / "INbreast.csv",
-        ],
-        [
-            "data",
-            "check",
-            "--images",
-            images,
-            "--folds",
-            2,
-            "--write-folds",
-            images / "INbreast.csv",
-        ],
+    for line, *given in (
+        ("predict {} --images {} --overwrite --jobs 1 --out {}", model, images),
+        ("predict {} --images {} --out p.csv --overwrite --html {}", model, images),
+        ("data check --images {} --folds 2 --write-folds {}", images),
     ):
-        code, _, text = cli(*words)
+        code, _, text = cli(line, *given, images / "INbreast.csv")
         assert code == 2, text
         assert f"is among what is read in {images}" in text
         assert (images / "INbreast.csv").read_text() == "Patient;File\n"
     for _ in range(2):
-        words = ["data", "check", "--images", images, "--dataset", "folder", "--folds", 2]
+        words = typed("data check --images {} --dataset folder --folds 2", images)
         assert cli(*words, "--write-folds", images / "folds.csv")[0] == 0
     for _ in range(2):
         completed(
-            "predict",
+            "predict {} --images {} --overwrite --jobs 1 --out {}",
             model,
-            "--images",
             images / "benign",
-            "--overwrite",
-            "--jobs",
-            1,
-            "--out",
             images / "benign" / "p.csv",
         )
 
@@ -283,19 +250,19 @@ def test_stain_does_not_write_over_its_images(tissue, tmp_path, refused, complet
         (first, "link"),
         (first, "hard"),
     ):
-        said = refused("stain", source, "--out", tmp_path / out)
+        said = refused("stain {} --out {}", source, tmp_path / out)
         assert "which is read; choose another --out" in said
         assert {path: path.read_bytes() for path in before} == before
     with Image.open(first) as image:
         image.save(pictures / "slide.tif")
-    completed("stain", pictures / "slide.tif", "--out", pictures)
+    completed("stain {} --out {}", pictures / "slide.tif", pictures)
     assert (pictures / "slide.png").is_file()
 
 
 def test_options_that_are_called_like_a_record_stay(boosted, run_copy, cli):
     run = run_copy(boosted)
     (run / "run.json").write_text("seeds: 1\n")
-    code, _, text = cli("boost", "--config", run / "run.json", "--out", run, "--jobs", 1)
+    code, _, text = cli("boost --config {} --out {} --jobs 1", run / "run.json", run)
     assert code == 2, text
     assert "run.json, which is read" in text
     assert (run / "run.json").read_text() == "seeds: 1\n"

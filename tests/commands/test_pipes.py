@@ -17,7 +17,7 @@ def test_a_pipe_in_the_place_of_a_store(name, kind, tmp_path, start):
     else:
         path.symlink_to("/dev/zero")
     given = [] if name == "s.h5" else ["--features", path]
-    code, text = ended(start("boost", "--out", tmp_path / "run", *given))
+    code, text = ended(start("boost --out {}", tmp_path / "run", *given))
     assert code == 2, text
     assert f"{path}: {NOT_A_FILE}" in text
     assert "Traceback" not in text
@@ -25,7 +25,7 @@ def test_a_pipe_in_the_place_of_a_store(name, kind, tmp_path, start):
 
 def test_a_pipe_in_the_place_of_a_manifest(tmp_path, start):
     os.mkfifo(tmp_path / "images.csv")
-    code, text = ended(start("data", "check", "--table", "-", "--images", tmp_path / "images.csv"))
+    code, text = ended(start("data check --table - --images {}", tmp_path / "images.csv"))
     assert code == 2, text
     assert "neither a folder nor a manifest, but a pipe or a device; check --images" in text
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import need
+from conftest import need, typed
 from onnx_files import write_onnx
 from torch_folders import write_dinov2, write_timm
 
@@ -18,19 +18,8 @@ pytestmark = pytest.mark.slow
 STATED = re.compile(r"\.keras/keras\.json|\.cache/matplotlib/[^/]+|\.config/dask/[^/]+")
 """Files in the home folder that SECURITY.md names: settings and lists of fonts, which libraries write."""
 
-DESCRIBE = ("--view", "1.0:64", "--stain", "none", "--augmentations", 1, "--crops", 2)
-TRAIN = (
-    "--folds",
-    2,
-    "--seeds",
-    1,
-    "--param",
-    "min_data_in_leaf=2",
-    "--param",
-    "num_iterations=3",
-    "--jobs",
-    1,
-)
+DESCRIBE = typed("--view 1.0:64 --stain none --augmentations 1 --crops 2")
+TRAIN = typed("--folds 2 --seeds 1 --param min_data_in_leaf=2 --param num_iterations=3 --jobs 1")
 CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
 
 
@@ -50,19 +39,7 @@ def contacted(trace):
 
 
 def traced(trace, command, environment):
-    strace = [
-        "strace",
-        "-f",
-        "-yy",
-        "--seccomp-bpf",
-        "-qq",
-        "-e",
-        CALLS,
-        "-e",
-        "signal=none",
-        "-o",
-        str(trace),
-    ]
+    strace = typed("strace -f -yy --seccomp-bpf -qq -e {} -e signal=none -o {}", CALLS, str(trace))
     return subprocess.run(
         [*strace, *command], capture_output=True, text=True, env=environment, timeout=300
     )
@@ -96,7 +73,7 @@ def watched(strace, tmp_path):
     def run(*words, **more):
         trace = tmp_path / "trace"
         environment = {**kept, **{name: str(place) for name, place in places.items()}, **more}
-        done = traced(trace, [sys.executable, "-m", "bchisto", *map(str, words)], environment)
+        done = traced(trace, [sys.executable, "-m", "bchisto", *typed(*words)], environment)
         assert done.returncode == 0, done.stderr
         assert contacted(trace) == []
         left = [path for place in places.values() for path in place.rglob("*") if not path.is_dir()]
@@ -123,12 +100,9 @@ def test_a_run_with_an_onnx_file(engine, watched, tissue, tmp_path):
         pytest.skip(f"needs {engine}")
     run, encoder = tmp_path / "run", write_onnx(tmp_path, side=64)
     watched(
-        "featurize",
-        "--images",
+        "featurize --images {} --out {} --encoder {}",
         tissue,
-        "--out",
         run,
-        "--encoder",
         encoder,
         *DESCRIBE,
         "--engine",
@@ -137,38 +111,30 @@ def test_a_run_with_an_onnx_file(engine, watched, tissue, tmp_path):
     if engine == "openvino":
         return
     watched("doctor")
-    watched("boost", "--out", run, *TRAIN)
+    watched("boost --out {}", run, *TRAIN)
     watched(
-        "predict",
+        "predict {} --images {} --out {} --jobs 2 --html {}",
         run,
-        "--images",
         tissue,
-        "--out",
         tmp_path / "p.csv",
-        "--jobs",
-        2,
-        "--html",
         tmp_path / "p.html",
     )
-    watched("explain", run, "--images", tissue, "--method", "map", "--out", tmp_path / "why")
+    watched("explain {} --images {} --method map --out {}", run, tissue, tmp_path / "why")
     watched(
-        "evaluate",
+        "evaluate {} --out {}",
         run / "boost" / "2-lightgbm" / "predictions.csv",
-        "--out",
         tmp_path / "evaluated",
     )
 
 
 def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
     run = tmp_path / "run"
-    encoder = ("--encoder", "convs", "--weights", "random", *DESCRIBE, "--jobs", 2)
-    watched("featurize", "--images", tissue, "--out", run, *encoder)
+    encoder = typed("--encoder convs --weights random", *DESCRIBE, "--jobs", 2)
+    watched("featurize --images {} --out {}", tissue, run, *encoder)
     if installed("openvino"):
         watched(
-            "featurize",
-            "--images",
+            "featurize --images {} --out {}",
             tissue,
-            "--out",
             tmp_path / "other",
             *encoder,
             "--engine",
@@ -176,10 +142,8 @@ def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
         )
     if installed("jax"):
         watched(
-            "featurize",
-            "--images",
+            "featurize --images {} --out {}",
             tissue,
-            "--out",
             tmp_path / "jax",
             *encoder,
             KERAS_BACKEND="jax",
@@ -190,34 +154,23 @@ def test_a_run_with_networks_of_pytorch(watched, tissue, tmp_path):
     need("torch", installed("timm", "torch", "transformers"), "pip install 'bchisto[torch]'")
     write_dinov2(tmp_path / "dinov2")
     own = ("--encoder", f"hub:{tmp_path / 'dinov2'}", *DESCRIBE)
-    watched("featurize", "--images", tissue, "--out", tmp_path / "hub", *own)
+    watched("featurize --images {} --out {}", tissue, tmp_path / "hub", *own)
     write_timm(tmp_path / "resnet", "resnet18")
-    own = ("--encoder", "timm:resnet18", "--weights", tmp_path / "resnet", *DESCRIBE)
-    watched("featurize", "--images", tissue, "--out", tmp_path / "timm", *own)
+    own = typed("--encoder timm:resnet18 --weights {}", tmp_path / "resnet", *DESCRIBE)
+    watched("featurize --images {} --out {}", tissue, tmp_path / "timm", *own)
 
 
 def test_a_network_that_is_trained(watched, tissue, tmp_path):
     run = tmp_path / "run"
     watched(
-        "finetune",
-        "--images",
+        "finetune --images {} --out {} --network speck --folds 2 --epochs 1 --jobs 1 "
+        "--augmentation noise",
         tissue,
-        "--out",
         run,
-        "--network",
-        "speck",
-        "--folds",
-        2,
-        "--epochs",
-        1,
-        "--jobs",
-        1,
-        "--augmentation",
-        "noise",
     )
-    said = watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    said = watched("predict {} --images {} --out {} --jobs 1", run, tissue, tmp_path / "p.csv")
     said += watched(
-        "explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why"
+        "explain {} --images {} --method gradcam --out {}", run, tissue, tmp_path / "why"
     )
     # the log of TensorFlow is not the user's
     assert re.findall("absl|cuda|rebuild TensorFlow", said) == []
@@ -235,9 +188,9 @@ def test_tables_of_other_packages(watched, tissue, tmp_path):
     for path in sorted(tissue.rglob("*.png")):
         book.active.append([str(path), path.parent.name])
     book.save(tmp_path / "manifest.xlsx")
-    watched("data", "check", "--no-timing", "--images", tmp_path / "manifest.xlsx")
+    watched("data check --no-timing --images {}", tmp_path / "manifest.xlsx")
     write_ddsm(tmp_path / "ddsm" / "cases" / "case0001", "A-0001-1", {"LEFT_CC": None})
-    watched("data", "check", "--table", "-", "--images", tmp_path / "ddsm", "--dataset", "ddsm")
+    watched("data check --table - --images {} --dataset ddsm", tmp_path / "ddsm")
 
 
 def test_a_client_of_dask(watched, dask, tissue, tmp_path):
@@ -253,10 +206,8 @@ def test_a_client_of_dask(watched, dask, tissue, tmp_path):
         host="127.0.0.1",
     ) as cluster:
         watched(
-            "featurize",
-            "--images",
+            "featurize --images {} --out {}",
             tissue,
-            "--out",
             tmp_path / "run",
             *encoder,
             "--dask",

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from bchisto.evaluate import read_predictions
+from conftest import typed
 
 ESCAPE = "\x1b[2J\x1b[31m"
 
@@ -38,24 +39,15 @@ def test_formulas_are_texts_in_every_table_and_read_back(
     biting, tmp_path, cli, completed, tiny_options
 ):
     run = tmp_path / "run"
-    assert cli("featurize", "--images", biting, "--out", run, *tiny_options)[0] == 0
+    assert cli("featurize --images {} --out {}", biting, run, *tiny_options)[0] == 0
     folds = tmp_path / "folds.csv"
-    assert cli("data", "check", "--images", biting, "--folds", 3, "--write-folds", folds)[0] == 0
-    settings = (
-        "--seeds",
-        1,
-        "--jobs",
-        1,
-        "--param",
-        "min_data_in_leaf=1",
-        "--param",
-        "num_iterations=2",
-    )
-    out, said = completed("boost", "--out", run, "--folds", folds, *settings)
-    shown, more = completed("evaluate", run, "--out", tmp_path / "evaluation", "--bootstrap", 0)
+    assert cli("data check --images {} --folds 3 --write-folds {}", biting, folds)[0] == 0
+    settings = typed("--seeds 1 --jobs 1 --param min_data_in_leaf=1 --param num_iterations=2")
+    out, said = completed("boost --out {} --folds {}", run, folds, *settings)
+    shown, more = completed("evaluate {} --out {} --bootstrap 0", run, tmp_path / "evaluation")
     (model,) = run.glob("boost/*/model.bchisto")
     _, again = completed(
-        "predict", model, "--images", biting, "--out", tmp_path / "p.csv", "--weights", "random"
+        "predict {} --images {} --out {} --weights random", model, biting, tmp_path / "p.csv"
     )
     for printed in (out, said, shown, more, again):
         assert "\x1b" not in printed
@@ -76,7 +68,7 @@ def test_formulas_are_texts_in_every_table_and_read_back(
         assert set(read.classes) == {folder.name for folder in biting.iterdir()}
     (written,) = run.glob("boost/*/folds.csv")  # a list that we wrote is one that we read
     shutil.copy(written, folds)
-    completed("boost", "--out", run, "--folds", folds, *settings)
+    completed("boost --out {} --folds {}", run, folds, *settings)
 
 
 def test_a_manifest_from_a_spreadsheet_means_the_same(tissue, tmp_path, completed):
@@ -89,7 +81,7 @@ def test_a_manifest_from_a_spreadsheet_means_the_same(tissue, tmp_path, complete
             "path,label,group\n"
             + "".join(f"{mark}=b/{name},x,{mark}@p{n}\n" for n, name in enumerate(rows))
         )
-        out, _ = completed("data", "check", "--table", "-", "--images", path)
+        out, _ = completed("data check --table - --images {}", path)
         tables.append(out)
     assert tables[0] == tables[1]
     assert f"'=b/{rows[0]},{tmp_path}/=b/{rows[0]},x,'@p0," in tables[0]
@@ -129,6 +121,6 @@ def test_control_characters_of_tables_and_names_are_not_printed(tmp_path, cli):
     )
     assert "\x1b" not in said
     (tmp_path / "c.yaml").write_text('heads: "\\e[2Jx"\n')
-    code, _, said = cli("boost", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run")
+    code, _, said = cli("boost --config {} --out {}", tmp_path / "c.yaml", tmp_path / "run")
     assert code == 2
     assert "\x1b" not in said

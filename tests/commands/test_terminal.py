@@ -10,19 +10,9 @@ import termios
 from fcntl import ioctl
 
 import pytest
+from conftest import typed
 
-TINY = (
-    "--encoder",
-    "tiny",
-    "--weights",
-    "random",
-    "--view",
-    "1.0:64",
-    "--augmentations",
-    "1",
-    "--crops",
-    "2",
-)
+TINY = typed("--encoder tiny --weights random --view 1.0:64 --augmentations 1 --crops 2")
 
 
 def on_terminal(*words, columns=80, cwd, **environment):
@@ -76,16 +66,8 @@ def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
         (images / path.parent.name / path.name).write_bytes(path.read_bytes())
     for number in range(4):
         (images / "benign" / f"broken{number}.png").write_bytes(b"no image")
-    words = (
-        "featurize",
-        "--images",
-        images,
-        "--out",
-        folder / "run",
-        "--skip-errors",
-        *TINY,
-        "--jobs",
-        1,
+    words = typed(
+        "featurize --images {} --out {} --skip-errors", images, folder / "run", *TINY, "--jobs", 1
     )
     code, _, err = cli(*words)
     assert code == 1
@@ -98,7 +80,7 @@ def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
 
 def test_config_takes_the_last_run_that_was_not_refused(tissue, folder, cli, completed):
     run = folder / "run"
-    words = ("featurize", "--images", tissue, "--out", run, "--jobs", 1)
+    words = typed("featurize --images {} --out {} --jobs 1", tissue, run)
     assert cli(*words, *TINY)[0] == 0
     # other settings for a folder that holds results
     assert cli(*words, *TINY, "--crops", 3)[0] == 2

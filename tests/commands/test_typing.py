@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import typed
 from PIL import Image
 
 
@@ -23,31 +24,21 @@ def images(tmp_path):
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        (("featurise",), "featurize"),
-        (("boost", "--out", "RUN", "--head", "ligtgbm"), "lightgbm"),
+        ("featurise", "featurize"),
+        ("boost --out RUN --head ligtgbm", "lightgbm"),
         (
-            (
-                "featurize",
-                "--images",
-                "IMAGES",
-                "--out",
-                "RUN",
-                "--view",
-                "1:32",
-                "--encoder",
-                "resnet-5o",
-            ),
+            "featurize --images IMAGES --out RUN --view 1:32 --encoder resnet-5o",
             "resnet50",
         ),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "--dataset", "foldr"), "folder"),
-        (("finetune", "--images", "IMAGES", "--out", "RUN", "--network", "ResNet-50"), "resnet50"),
-        (("featurize", "--images", "IMAGES", "--out", "RUN", "--stain", "macenco"), "macenko"),
-        (("reproduce", "rakhlin", "--images", "IMAGES", "--out", "RUN"), "rakhlin2018"),
+        ("featurize --images IMAGES --out RUN --dataset foldr", "folder"),
+        ("finetune --images IMAGES --out RUN --network ResNet-50", "resnet50"),
+        ("featurize --images IMAGES --out RUN --stain macenco", "macenko"),
+        ("reproduce rakhlin --images IMAGES --out RUN", "rakhlin2018"),
     ],
 )
 def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, words, meant):
     places = {"IMAGES": images, "RUN": tmp_path / "run"}
-    code, _, err = cli(*(places.get(word, word) for word in words))
+    code, _, err = cli(*(places.get(word, word) for word in words.split()))
     assert code == 2
     assert f"id you mean {meant}?" in err
     if "--encoder" not in words:  # the headers of images were read before, and that is kept
@@ -55,14 +46,14 @@ def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, w
 
 
 def test_a_refused_command_leaves_no_folder_and_keeps_one_that_was_there(images, tmp_path, cli):
-    small = ("--encoder", "resnet50", "--view", "1:400", "--weights", "random")
-    code, _, err = cli("featurize", "--images", images, "--out", images / "run", *small)
+    small = typed("--encoder resnet50 --view 1:400 --weights random")
+    code, _, err = cli("featurize --images {} --out {}", images, images / "run", *small)
     assert code == 2
     assert "smaller than the crop" in err
     assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "notes.txt").write_text("mine")
-    assert cli("featurize", "--images", images, "--out", tmp_path / "there", *small)[0] == 2
+    assert cli("featurize --images {} --out {}", images, tmp_path / "there", *small)[0] == 2
     assert (tmp_path / "there" / "notes.txt").read_text() == "mine"
     assert len(list((tmp_path / "there" / "records").iterdir())) == 1
 
@@ -72,7 +63,7 @@ def test_a_run_folder_among_the_images_is_no_class(images, completed):
     (run / "records").mkdir(parents=True)
     (run / "run.json").write_text("{}")
     Image.new("RGB", (64, 64)).save(run / "sheet.png")
-    out, err = completed("data", "check", "--table", "-", "--images", images)
+    out, err = completed("data check --table - --images {}", images)
     assert "sheet.png" not in out
     assert "6 images: benigne 3, tumeur é 3" in err
     assert "run: a run folder of bchisto, left out" in err
@@ -80,20 +71,11 @@ def test_a_run_folder_among_the_images_is_no_class(images, completed):
 
 def test_all_weights_that_are_missing_are_named_at_once(images, tmp_path, cli):
     code, _, err = cli(
-        "featurize",
-        "--images",
+        "featurize --images {} --out {} --view 1:32 --encoder resnet50 --weights {} --encoder "
+        "vgg16 --weights {}",
         images,
-        "--out",
         tmp_path / "run",
-        "--view",
-        "1:32",
-        "--encoder",
-        "resnet50",
-        "--weights",
         f"resnet50={tmp_path / 'a.h5'}",
-        "--encoder",
-        "vgg16",
-        "--weights",
         f"vgg16={tmp_path / 'b.h5'}",
     )
     assert code == 2
@@ -104,16 +86,7 @@ def test_all_weights_that_are_missing_are_named_at_once(images, tmp_path, cli):
 
 def test_paths_in_the_next_command_are_quoted(tmp_path, completed):
     _, err = completed(
-        "data",
-        "make",
-        "--out",
-        tmp_path / "mon tissu",
-        "--images-per-class",
-        1,
-        "--size",
-        "64x64",
-        "--jobs",
-        1,
+        "data make --out {} --images-per-class 1 --size 64x64 --jobs 1", tmp_path / "mon tissu"
     )
     assert (
         f"next: bchisto trial --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}'"
@@ -142,11 +115,9 @@ def test_a_shell_completes_commands_options_and_values(words, offered):
     assert f"plain,{offered}\n" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(
-    "command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")]
-)
+@pytest.mark.parametrize("command", ["featurize --encoder resnet50", "finetune --network alexnet"])
 def test_a_run_is_not_mixed_with_its_images(images, cli, command):
-    code, _, err = cli(*command, "--images", images, "--out", images)
+    code, _, err = cli(f"{command} --images {{}} --out {{}}", images, images)
     assert code == 2
     assert (
         f"--out {images}: the images are there; name another folder, which may be inside this one"
@@ -154,7 +125,7 @@ def test_a_run_is_not_mixed_with_its_images(images, cli, command):
     )
     assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
     before = sorted(images.rglob("*"))
-    code, _, err = cli(*command, "--images", images, "--out", images / "benigne")
+    code, _, err = cli(f"{command} --images {{}} --out {{}}", images, images / "benigne")
     assert code == 2, err
     assert f"--out {images / 'benigne'}: the images are there" in err
     assert sorted(images.rglob("*")) == before

@@ -1,12 +1,12 @@
 """Images without a label are described, and neither trained nor tested; how many there are is said everywhere."""
 
-import csv
 import shlex
 import shutil
 
 import pytest
 from bchisto.data import read_dataset, unique_images
 from conftest import write_tissue
+from written_tables import rows_of
 
 WITHOUT = {"benign/benign03.png", "malignant/malignant00.png", "malignant/malignant05.png"}
 SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
@@ -24,10 +24,10 @@ def table(tissue, tmp_path):
 
 
 def test_lists_and_counts(table, tmp_path, cli, completed, tissue):
-    code, _, err = cli("data", "check", "--table", "-", "--images", table)
+    code, _, err = cli("data check --table - --images {}", table)
     assert code == 0, err
     assert "12 images: benign 5, malignant 4, without a label 3" in err
-    out, _ = completed("data", "check", "--no-timing", "--images", table)
+    out, _ = completed("data check --no-timing --images {}", table)
     assert "3 of 12 images have no label: they get features, but neither train nor test" in out
     # a list of all images still fits
     names = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
@@ -35,19 +35,14 @@ def test_lists_and_counts(table, tmp_path, cli, completed, tissue):
         "image_id,fold\n" + "".join(f"{n},{1 + k % 3}\n" for k, n in enumerate(names))
     )
     code, _, err = cli(
-        "data",
-        "check",
-        "--images",
+        "data check --images {} --folds {} --write-folds {}",
         table,
-        "--folds",
         tmp_path / "all.csv",
-        "--write-folds",
         tmp_path / "f.csv",
     )
     assert code == 0, err
     assert SAID in err
-    with (tmp_path / "f.csv").open() as handle:
-        assert {row["image_id"] for row in csv.DictReader(handle)} == set(names) - WITHOUT
+    assert {row["image_id"] for row in rows_of(tmp_path / "f.csv")} == set(names) - WITHOUT
 
 
 def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, completed):
@@ -55,14 +50,7 @@ def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, complete
     rows = [f"{path},{path.parent.name}" for path in sorted(tissue.rglob("*.png"))]
     (tmp_path / "m.csv").write_text("path,label\ncopy.png,\n" + "\n".join(rows))
     completed(
-        "data",
-        "check",
-        "--images",
-        tmp_path / "m.csv",
-        "--folds",
-        2,
-        "--write-folds",
-        tmp_path / "f.csv",
+        "data check --images {} --folds 2 --write-folds {}", tmp_path / "m.csv", tmp_path / "f.csv"
     )
     found = unique_images(read_dataset(tmp_path / "m.csv")).dataset
     assert found.class_counts() == {"benign": 6, "malignant": 6}
@@ -82,10 +70,8 @@ def test_what_to_label_is_named_if_most_images_have_no_label(
         rows.append(f"{path},{name if places[name] <= labelled else ''}")
     (tmp_path / "m.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
     run = tmp_path / "zwei Läufe"
-    out, _ = completed(
-        "data", "check", "--no-timing", "--images", tmp_path / "m.csv", "--no-copies"
-    )
-    _, err = completed("featurize", "--images", tmp_path / "m.csv", "--out", run, *tiny_options)
+    out, _ = completed("data check --no-timing --images {} --no-copies", tmp_path / "m.csv")
+    _, err = completed("featurize --images {} --out {}", tmp_path / "m.csv", run, *tiny_options)
     lines = out.partition("NEXT\n")[2].splitlines()
     named = [line.removeprefix("next: ") for line in err.splitlines() if line.startswith("next: ")]
     wanted = ["bchisto next run"] * (head is not None)

@@ -403,7 +403,7 @@ def test_a_manifest_joins_spellings_before_it_compares_labels(tmp_path):
 )
 def test_groups_of_paths(tmp_path, rule, groups):
     tree(tmp_path, "a/P 1/1.png", "a/P 1/2.png", "b/U\u03082/3.png", "b/P 3/scan/4.png")
-    dataset = read_dataset(tmp_path, label_from=1, group_from=rule)
+    dataset = read_dataset(tmp_path, group_from=rule)
     order = sorted(
         range(4), key=lambda n: ["a/P 1/1", "a/P 1/2", "b/U\u03082/3", "b/P 3/scan/4"][n]
     )

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import as_banner
-from bchisto.evaluate import TwoClassView, compare_pairs, conclude, measure, rankings, with_choices
+from bchisto.evaluate import TwoClassView, compare_pairs, conclude, measure, rankings
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report.answer import findings, leading, sentences, warnings
 from bchisto.evaluate.report.methods import measured
 from bchisto.evaluate.report.page import headings, p_value, page_templates, points
-from written_tables import predictions, report_of, right_at
+from written_tables import panels_of, predictions, report_of, right_at
 
 
 def dominated(name="t", *, right=0, seed=0):
@@ -29,11 +29,6 @@ def dominated(name="t", *, right=0, seed=0):
         groups=["big"] * 60 + [f"p{k}" for k in range(20)],
         protocol="folds of a test",
     )
-
-
-def panels_of(*tables, run=None):
-    metrics = with_choices(tables, [measure(each, bootstrap=0) for each in tables])
-    return [Panel(each, m, run=run or {}) for each, m in zip(tables, metrics, strict=True)]
 
 
 def answers_of(panels, **more):
@@ -96,26 +91,6 @@ def test_balanced_accuracy_below_chance_is_said_with_its_reason():
 def test_one_patient_of_most_images_is_a_caution():
     assert "One patient holds 75 % of the 80 images" in headings(warnings(panels_of(dominated())))
     assert not warnings(panels_of(right_at(0.9, patients=40)))
-
-
-@pytest.mark.parametrize(
-    ("doubts", "names"),
-    [
-        (
-            {"stains": 14, "pairs": 1, "mpp": [0.049, 0.49]},
-            [
-                "14 images of doubtful stains",
-                "1 pair of images that seem to show the same pixels",
-                "10-fold range of magnification",
-            ],
-        ),
-        ({"stains": 0, "pairs": 0, "mpp": []}, []),
-        (None, []),
-    ],
-)
-def test_what_was_doubted_is_a_caution_of_a_short_name(doubts, names):
-    panels = panels_of(right_at(0.9, patients=40), run={"doubts": doubts})
-    assert headings(warnings(panels)) == names
 
 
 def test_a_caution_of_some_results_is_called_by_its_subject():

@@ -10,7 +10,7 @@ from bchisto.evaluate import TwoClassView, apply_temperature, evaluate, fold_cur
 from bchisto.evaluate.calibration import fold_temperatures, shrunk_temperature
 from bchisto.evaluate.report import PublishedFigure, write_evaluation, write_published
 from bchisto.evaluate.report.tables import PublishedTable
-from written_tables import predictions, saved
+from written_tables import predictions, rows_of, saved
 
 CLASSES = ("benign", "malignant")
 
@@ -52,8 +52,7 @@ def test_a_label_missing_from_a_fold_leaves_that_auc_out(rng, tmp_path):
     assert view["auc_per_fold"][3] is None
     assert None not in view["auc_per_fold"][:3]
     assert view["auc_mean"] == pytest.approx(np.mean(view["auc_per_fold"][:3]))
-    with (tmp_path / "out" / "per-fold.csv").open(newline="") as handle:
-        cells = [row["two_class_auc"] for row in csv.DictReader(handle)]
+    cells = [row["two_class_auc"] for row in rows_of(tmp_path / "out" / "per-fold.csv")]
     assert cells == [*map(repr, view["auc_per_fold"][:3]), ""]
 
 
@@ -110,8 +109,7 @@ def test_every_table_is_written_as_csv(rng, tmp_path):
         assert f"{stem}.csv" in names
         with (tmp_path / "out" / f"{stem}.csv").open() as handle:
             assert len({len(row) for row in csv.reader(handle)}) == 1
-    with (tmp_path / "out" / "confusion.csv").open() as handle:
-        total = sum(int(row["n"]) for row in csv.DictReader(handle))
+    total = sum(int(row["n"]) for row in rows_of(tmp_path / "out" / "confusion.csv"))
     assert total == 120
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
 
@@ -136,8 +134,7 @@ def test_published_tables_are_written(tmp_path):
         "accuracy", "Accuracy", "Table 1", (figure, PublishedFigure("x", None, None))
     )
     (path,) = write_published(tmp_path, [table])
-    with path.open() as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(path)
     assert float(rows[0]["difference"]) == pytest.approx(-1.2)
     assert rows[1]["published"] == "not printed"
     assert table.text().splitlines()[0] == "Accuracy (Table 1)"

@@ -19,7 +19,7 @@ from bchisto.evaluate import (
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 from bchisto.evaluate.report.methods import methods_text
-from written_tables import predictions
+from written_tables import predictions, read_json
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -44,7 +44,7 @@ def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
     assert metrics["classes"] == ["Normal", "Benign", "InSitu", "Invasive"]
     assert round(100 * metrics["accuracy_std"], 1) == 2.6
     assert round(100 * metrics["two_class"]["accuracy"]["value"], 1) in (93.7, 93.8)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    assert read_json(tmp_path / "metrics.json") == result
     assert (
         (tmp_path / "tables.csv")
         .read_text()
@@ -52,16 +52,14 @@ def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
     )
 
 
-def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
+def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path, boosted_result):
     result = write_evaluation(evaluate([boosted], out=tmp_path, bootstrap=50))
     (name,) = result["tables"]
     assert name == "3-lightgbm"
-    own = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"][
-        "fusion"
-    ]
+    own = read_json(boosted_result / "metrics.json")["tables"]["fusion"]
     assert result["tables"][name]["accuracy"]["value"] == own["accuracy"]["value"]
     assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
-    lines = (boosted / "boost" / "3-lightgbm" / "folds.csv").read_text().splitlines()
+    lines = (boosted_result / "folds.csv").read_text().splitlines()
     rows = [(row["label"], row["fold"]) for row in csv.DictReader(lines)]
     expected = [
         [
@@ -74,9 +72,9 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
     assert "RANDOM WEIGHTS" in (tmp_path / "report.html").read_text()
 
 
-def test_tables_of_the_same_name_are_named_from_their_common_folder(boosted, tmp_path):
+def test_tables_of_the_same_name_are_named_from_their_common_folder(tmp_path, boosted_result):
     """So that metrics.json does not depend on where that lies."""
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    table = boosted_result / "predictions.csv"
     copies = [
         tmp_path / "x" / name
         for name in (
@@ -94,7 +92,7 @@ def test_tables_of_the_same_name_are_named_from_their_common_folder(boosted, tmp
     assert list(result["tables"]) == ["a/t", "b/t", "run/boost/5", "run/finetune/5"]
 
 
-def test_what_does_not_fit(tmp_path, boosted):
+def test_what_does_not_fit(tmp_path, boosted, boosted_result):
     (tmp_path / "empty").mkdir()
     with pytest.raises(
         InputError, match=r"no predictions\.csv in this folder; give a run folder of bchisto boost"
@@ -106,7 +104,7 @@ def test_what_does_not_fit(tmp_path, boosted):
     ):
         with pytest.raises(InputError, match=message):
             evaluate([boosted], out=tmp_path / "out", **changes)
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    table = boosted_result / "predictions.csv"
     with pytest.raises(InputError, match="two tables have the same name"):
         evaluate([table, table], out=tmp_path / "out", bootstrap=0)
 

@@ -17,7 +17,8 @@ from bchisto.evaluate import (
 )
 from bchisto.evaluate.external import external_validation
 from bchisto.evaluate.report import drops, headline
-from written_tables import right_at, saved
+from conftest import typed
+from written_tables import read_json, right_at, saved
 
 CLASSES = ("benign", "malignant")
 
@@ -57,10 +58,10 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     )
     inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
     out, _ = completed(
-        "evaluate", outside, "--against", inside, "--out", tmp_path / "e", "--bootstrap", 200
+        "evaluate {} --against {} --out {} --bootstrap 200", outside, inside, tmp_path / "e"
     )
     out = " ".join(out.split())
-    (row,) = json.loads((tmp_path / "e" / "metrics.json").read_text())["external"]
+    (row,) = read_json(tmp_path / "e" / "metrics.json")["external"]
     low, high = row["figures"]["accuracy"]["drop"]["interval"]
     assert low < 0 < high
     assert (
@@ -73,16 +74,10 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     drop = page.index("<strong>out: accuracy 10.0 points lower than internally (95 % CI ")
     assert page.index("<h1>") < drop < page.index('<p class="lead"><strong>')
     out, _ = completed(
-        "evaluate",
+        "evaluate {} --against {} --out {} --bootstrap 200 --sensitivity 0.6",
         inside,
-        "--against",
         outside,
-        "--out",
         tmp_path / "g",
-        "--bootstrap",
-        200,
-        "--sensitivity",
-        0.6,
     )
     assert (
         f"in: accuracy 10.0 points higher than internally (95 % CI {-100 * low:.1f} lower to {100 * high:.1f} higher): "
@@ -167,18 +162,13 @@ def test_tables_of_other_classes_have_no_drop(tmp_path):
 
 def test_images_that_trained_are_named(tmp_path, completed):
     _, err = completed(
-        "evaluate",
+        "evaluate {} --out {} --bootstrap 0",
         write(tmp_path / "t.csv", 80, trained=12),
-        "--out",
         tmp_path / "e",
-        "--bootstrap",
-        0,
     )
     said = "SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
     assert said in err
-    text = " ".join(
-        headline("t", json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"])
-    )
+    text = " ".join(headline("t", read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]))
     assert "12 images trained the models, so this does not show what to expect" in text
     assert said in (tmp_path / "e" / "report.html").read_text()
     result = evaluate(
@@ -261,10 +251,10 @@ def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
         return path
 
     inside = table("in", "p", True)
-    options = ("--against", inside, "--bootstrap", 0)
+    options = typed("--against {} --bootstrap 0", inside)
     said = "30 patients trained the models, judging by names, so this does not show"
-    out, _ = completed("evaluate", table("same", "p", False), "--out", tmp_path / "a", *options)
+    out, _ = completed("evaluate {} --out {}", table("same", "p", False), tmp_path / "a", *options)
     assert said in " ".join(out.split())
     for number, other in enumerate((table("new", "q", False), table("folds", "p", True))):
-        out, _ = completed("evaluate", other, "--out", tmp_path / f"b{number}", *options)
+        out, _ = completed("evaluate {} --out {}", other, tmp_path / f"b{number}", *options)
         assert "names of those that trained" not in " ".join(out.split())

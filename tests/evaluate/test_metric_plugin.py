@@ -1,7 +1,5 @@
 """A metric of another package is in every output; what is wrong with one costs nobody else's numbers."""
 
-import csv
-import json
 import re
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import MetricSpec, measure, read_predictions
 from offers import offer
+from written_tables import read_json, rows_of
 
 HERE = Path(__file__).parent
 SPEC = "from bchisto.evaluate import MetricSpec\n"
@@ -25,8 +24,8 @@ def matthews(monkeypatch):
 def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     from sklearn.metrics import matthews_corrcoef
 
-    completed("evaluate", FOLDS, CALLED, "--out", tmp_path, "--bootstrap", 100)
-    tables = json.loads((tmp_path / "metrics.json").read_text())["tables"]
+    completed("evaluate {} {} --out {} --bootstrap 100", FOLDS, CALLED, tmp_path)
+    tables = read_json(tmp_path / "metrics.json")["tables"]
     (table,) = read_predictions(FOLDS)
     mcc, (low, high) = (tables["folds"]["mcc"][key] for key in ("value", "interval"))
     assert mcc == pytest.approx(matthews_corrcoef(table.labels, table.predicted))
@@ -35,8 +34,7 @@ def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     assert len(per_fold) == 4
     assert tables["folds"]["mcc_mean"] == np.mean(per_fold)
     assert tables["folds"]["mcc_std"] == np.std(per_fold)
-    with (tmp_path / "tables.csv").open(newline="") as handle:
-        first, second = csv.DictReader(handle)
+    first, second = rows_of(tmp_path / "tables.csv")
     assert list(first)[:3] == ["table", "protocol", "n"]
     assert list(first)[3:8] == [f"accuracy{end}" for end in ("", "_low", "_high", "_mean", "_std")]
     assert list(first)[8:11] == [
@@ -61,8 +59,7 @@ def test_it_is_in_every_output_of_evaluate(matthews, completed, tmp_path):
     assert second["sureness"] == ""
     assert second["sureness_low"] == ""
     assert tables["called"]["sureness"] is None
-    with (tmp_path / "per-fold.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(tmp_path / "per-fold.csv")
     assert [float(row["mcc"]) for row in rows[:4]] == per_fold
     report = (tmp_path / "report.html").read_text()
     assert '<th scope="col">Matthews &lt;correlation&gt;</th>' in report
@@ -155,9 +152,9 @@ def test_one_that_fails_costs_nothing_else(
     offer(tmp_path, "metrics", package, SPEC + code, loss=f"{package}:metric")
     monkeypatch.syspath_prepend(tmp_path)
     out = tmp_path / "out"
-    _, err = completed("evaluate", FOLDS, "--out", out, "--bootstrap", 20)
+    _, err = completed("evaluate {} --out {} --bootstrap 20", FOLDS, out)
     assert "metric loss: failed on folds and is left out there" in err
-    found = json.loads((out / "metrics.json").read_text())["tables"]["folds"]
+    found = read_json(out / "metrics.json")["tables"]["folds"]
     assert found["loss"] == (
         interval and {"value": 1.0, "interval": None, "method": "", "reason": None}
     )

@@ -271,9 +271,7 @@ def test_the_pooled_auc_of_noise_lies_below_one_half():
 
 def test_a_pooled_auc_is_named_wherever_it_stands(tmp_path, completed):
     saved(by_patient(("a", "b", "c")), tmp_path / "alone.csv")
-    out, _ = completed(
-        "evaluate", tmp_path / "alone.csv", "--out", tmp_path / "e", "--positive", "b"
-    )
+    out, _ = completed("evaluate {} --out {} --positive b", tmp_path / "alone.csv", tmp_path / "e")
     said = f"(95 % CI not estimable: {TOGETHER})"
     assert said in " ".join(out.split())
     report = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")

@@ -18,23 +18,16 @@ from bchisto.evaluate import (
     list_metrics,
     measure,
     rankings,
-    with_choices,
     with_figures,
 )
 from bchisto.evaluate.conclusions import BOOTSTRAPS
-from bchisto.evaluate.panel import Panel, PaperTable
+from bchisto.evaluate.panel import PaperTable
 from bchisto.evaluate.report import headline, write_evaluation
-from bchisto.evaluate.report.answer import side_by_side
+from bchisto.evaluate.report.answer import side_by_side, warnings
 from bchisto.evaluate.report.methods import methods_text
+from bchisto.evaluate.report.page import headings
 from sklearn.metrics import brier_score_loss
-from written_tables import predictions, report_of, right_at, saved
-
-
-def panels_of(*tables, chosen=True):
-    metrics = [measure(each, TwoClassView(positive=["malignant"])) for each in tables]
-    if chosen:
-        metrics = with_choices(tables, metrics)
-    return [Panel(each, m) for each, m in zip(tables, metrics, strict=True)]
+from written_tables import panels_of, predictions, report_of, right_at, saved
 
 
 def terminal(panel):
@@ -190,28 +183,36 @@ def test_the_form_claims_of_each_table_what_holds_of_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("doubts", "said"),
+    ("doubts", "names", "said"),
     [
         (
             {"stains": 14, "pairs": 1, "mpp": [0.049, 0.49]},
+            [
+                "14 images of doubtful stains",
+                "1 pair of images that seem to show the same pixels",
+                "10-fold range of magnification",
+            ],
             "14 images of doubtful stains; 1 pair of images that",
         ),
         (
             {"stains": 0, "pairs": 0, "mpp": [0.1, 0.2]},
-            "In doubt: 0.1 to 0.2 micrometres per pixel",
+            ["2-fold range of magnification"],
+            "0.1 to 0.2 micrometres per pixel",
         ),
-        ({"stains": 0, "pairs": 0, "mpp": []}, None),
-        (None, None),
+        ({"stains": 0, "pairs": 0, "mpp": []}, [], None),
+        (None, [], None),
     ],
 )
-def test_what_feature_extraction_doubted(doubts, said, tmp_path):
-    (panel,) = panels_of(right_at(0.8))
-    run = {"flow": {"found": 24, "used": 24}, **({"doubts": doubts} if doubts else {})}
-    _, text = report_of(tmp_path, [replace(panel, run=run)])
+def test_what_feature_extraction_doubted(doubts, names, said, tmp_path):
+    run = {"flow": {"found": 80, "used": 80}, **({"doubts": doubts} if doubts else {})}
+    panels = panels_of(right_at(0.9, patients=40), run=run)
+    assert headings(warnings(panels)) == names
+    _, text = report_of(tmp_path, panels)
     if said is None:
         assert "In doubt" not in text
     else:
         assert said in text
+        assert "In doubt: " in text
         assert "bchisto data check with these images names them." in text
 
 

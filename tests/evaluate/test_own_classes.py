@@ -1,13 +1,12 @@
 """Classes of anyone's own: any number, any names, with and without a positive side."""
 
-import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from bchisto.evaluate import Panel, TwoClassView, evaluate, measure
 from bchisto.evaluate.report import headline, write_evaluation, write_report
-from written_tables import predictions, saved
+from written_tables import predictions, rows_of, saved
 
 NAMES = {
     2: ("grade1", "grade2"),
@@ -47,8 +46,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in text
     assert text.count("data:image/svg+xml") == 2 + known
-    with (tmp_path / "out" / "per-class.csv").open(encoding="utf-8", newline="") as handle:
-        named = [row["class"] for row in csv.DictReader(handle)]
+    named = [row["class"] for row in rows_of(tmp_path / "out" / "per-class.csv")]
     assert [name.removeprefix("'") for name in named] == list(classes)
     assert [name for name in named if name.startswith("'")] == [
         f"'{name}" for name in classes if name[0] == "="

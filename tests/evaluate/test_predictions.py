@@ -187,9 +187,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     assert table.image_ids == ("x", "w")
     assert table.unlabelled == 2
     assert table.classes == ("b", "a")
-    out, err = completed(
-        "evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image"
-    )
+    out, err = completed("evaluate {} --out {} --bootstrap 0 --level image", path, tmp_path / "e")
     assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows without a label left out; these numbers are about the other 2" in err
     assert (
@@ -214,7 +212,7 @@ CLASSIFIED = {
 }
 
 
-def test_arrays_make_a_table_that_a_frame_gives_too(tmp_path):
+def test_arrays_make_a_table_that_a_frame_gives_too(tmp_path, pandas):
     """Rows have numbers as names; groups, folds and names are arrays, as scikit-learn has them."""
     plain = PredictionTable.from_probabilities(**CLASSIFIED)
     assert (plain.name, plain.image_ids) == ("predictions", ("0", "1", "2", "3"))
@@ -231,7 +229,6 @@ def test_arrays_make_a_table_that_a_frame_gives_too(tmp_path):
     metrics = measure(table)
     assert metrics["units"]["kind"] == "group"
     assert metrics["accuracy"].value == 0.75
-    pandas = pytest.importorskip("pandas")
     frame = table.to_pandas()
     assert list(frame) == ["image_id", "label", "predicted", "p_a", "p_b", "fold", "group"]
     assert list(frame.predicted) == ["a", "b", "b", "b"]
@@ -246,9 +243,8 @@ def test_arrays_make_a_table_that_a_frame_gives_too(tmp_path):
     assert "p_a" not in replace(table, probabilities=None).to_pandas()
 
 
-def test_numbers_with_gaps_are_those_of_pandas(tmp_path):
+def test_numbers_with_gaps_are_those_of_pandas(tmp_path, pandas):
     """A column of whole numbers with gaps is of floats there: 2.0 is patient 2 everywhere, and NaN is unknown."""
-    pandas = pytest.importorskip("pandas")
     numbers = {"groups": [2, None, 6, 6], "folds": [0, 0, 1, 1], "image_ids": [1, 2, 3, 4]}
     kinds = [
         {name: pandas.Series(values, dtype=kind) for name, values in numbers.items()}
@@ -267,8 +263,7 @@ def test_numbers_with_gaps_are_those_of_pandas(tmp_path):
         assert compare_tables(table, again)["differences"]["accuracy"].value == 0.0
 
 
-def test_columns_of_a_data_frame_are_taken_by_name():
-    pandas = pytest.importorskip("pandas")
+def test_columns_of_a_data_frame_are_taken_by_name(pandas):
     plain = PredictionTable.from_probabilities(**CLASSIFIED)
     frame = pandas.DataFrame(CLASSIFIED["probabilities"], columns=["a", "b"])[["b", "a"]]
     fields = CLASSIFIED | {"probabilities": frame}

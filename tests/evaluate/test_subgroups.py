@@ -9,6 +9,7 @@ from bchisto.core import InputError
 from bchisto.data import DatasetFacts, write_dataset_facts
 from bchisto.evaluate import Aggregation, TableChoice, evaluate
 from scipy.stats import binomtest
+from written_tables import rows_of
 
 SITES = ["north"] * 10 + ["south"] * 6 + [""] * 4
 WRONG = (0, 1, 10)
@@ -34,7 +35,7 @@ def written(path, *, sites=SITES, groups=None):
 
 def test_by_hand(tmp_path, completed):
     table = written(tmp_path / "t.csv")
-    out, _ = completed("evaluate", table, "--by", "clinical-site", "--out", tmp_path / "out")
+    out, _ = completed("evaluate {} --by clinical-site --out {}", table, tmp_path / "out")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]["t"]
     north, south, unknown = metrics["subgroups"]["clinical-site"]
     assert [one["value"] for one in (north, south, unknown)] == ["north", "south", "not known"]
@@ -61,8 +62,7 @@ def test_by_hand(tmp_path, completed):
     report = (tmp_path / "out" / "report.html").read_text()
     assert "<h2>Subgroups</h2>" in report
     assert "Subgroups are exploratory" in report
-    with (tmp_path / "out" / "subgroups.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(tmp_path / "out" / "subgroups.csv")
     assert [(row["value"], float(row["accuracy"])) for row in rows] == [
         (one["value"], one["accuracy"]["value"]) for one in (north, south, unknown)
     ]

@@ -11,7 +11,7 @@ from bchisto.core import InputError
 from bchisto.evaluate import Panel, TwoClassView, Units, measure
 from bchisto.evaluate.two_class import called_point, net_benefit, sensitive_threshold
 from scipy.stats import norm
-from written_tables import predictions, report_of, saved
+from written_tables import predictions, read_json, report_of, saved
 
 CLASSES = ("benign", "malignant")
 
@@ -178,42 +178,28 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, refused, completed
     assert TwoClassView(**json.loads(json.dumps(wanted.recorded(CLASSES)))).sensitivities == (0.9,)
     rows = saved(drawn(rng, n=60), tmp_path / "t.csv").read_text().splitlines()
     out, _ = completed(
-        "evaluate",
+        "evaluate {} --out {} --bootstrap 0 --sensitivity 0.9 --prevalence 0.02",
         tmp_path / "t.csv",
-        "--out",
         tmp_path / "e",
-        "--bootstrap",
-        0,
-        "--sensitivity",
-        0.9,
-        "--prevalence",
-        0.02,
     )
     assert (
         "target sensitivity 90.0 % by image, thresholds fitted on the other folds: sensitivity"
         in " ".join(out.split())
     )
-    found = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"]
+    found = read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]["two_class"]
     assert found["wanted"][0]["at_prevalence"][0]["prevalence"] == 0.02
     kept = [line for line in rows if ",malignant," not in line]
     (tmp_path / "negative.csv").write_text("\n".join(kept))
     completed(
-        "evaluate",
+        "evaluate {} --out {} --bootstrap 0 --sensitivity 0.9",
         tmp_path / "negative.csv",
-        "--out",
         tmp_path / "n",
-        "--bootstrap",
-        0,
-        "--sensitivity",
-        0.9,
     )
     assert (
-        json.loads((tmp_path / "n" / "metrics.json").read_text())["tables"]["negative"][
-            "two_class"
-        ]["wanted"]
+        read_json(tmp_path / "n" / "metrics.json")["tables"]["negative"]["two_class"]["wanted"]
         == []
     )
-    err = refused("evaluate", tmp_path / "t.csv", "--out", tmp_path / "f", "--sensitivity", 2)
+    err = refused("evaluate {} --out {} --sensitivity 2", tmp_path / "t.csv", tmp_path / "f")
     assert "--sensitivity 2.0: give a fraction above 0, up to 1" in err
 
 

@@ -4,20 +4,18 @@ The texts of the package are read from its syntax trees. A text names an option 
 ``{command.flag:words}``, which the command of the reader writes, or is a command line that begins with ``bchisto``.
 """
 
-import ast
 import logging
 import re
 import string
 from functools import cache
 
-import click
 import pytest
-from bchisto.cli import cli
 from bchisto.commands import in_flags
 from bchisto.commands.help import is_flag
 from bchisto.core import Message
+from command_line import EVERY, flags
 from conftest import TESTS
-from package_tree import modules, name_of, tree_of
+from package_tree import read_texts
 
 PACKAGE = TESTS.parent
 ROOMS = sorted(
@@ -30,56 +28,13 @@ WITHOUT_MESSAGES = ("commands/help.py", "apps/submit/scheduler.py")
 
 
 @cache
-def commands(group=cli, name=""):
-    """Return each command by the words that call it."""
-    found = {}
-    context = click.Context(group)
-    for word in group.list_commands(context):
-        command = group.get_command(context, word)
-        words = f"{name} {word}".strip()
-        found |= commands(command, words) if isinstance(command, click.Group) else {words: command}
-    return found
-
-
-def flags(command):
-    return {
-        flag
-        for option in command.params
-        if isinstance(option, click.Option)
-        for flag in (*option.opts, *option.secondary_opts)
-    }
-
-
-@cache
 def texts():
-    return tuple(read_texts())
-
-
-def read_texts():
-    """Yield (file, line, text) of the package; a value in an f-string is \\x00."""
-    for path in modules():
-        name = name_of(path)
-        if name.partition("/")[0] not in ROOMS or name in WITHOUT_MESSAGES:
-            continue
-        tree = tree_of(path)
-        left_out = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Expr):  # docstrings
-                left_out.add(id(node.value))
-            elif isinstance(node, ast.JoinedStr):
-                left_out |= {id(part) for part in node.values}
-            elif isinstance(node, ast.keyword) and node.arg in ("help", "metavar"):
-                left_out |= {id(part) for part in ast.walk(node.value)}
-        for node in ast.walk(tree):
-            if id(node) in left_out:
-                continue
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield name, node.lineno, node.value
-            elif isinstance(node, ast.JoinedStr):
-                parts = (
-                    part.value if isinstance(part, ast.Constant) else "\0" for part in node.values
-                )
-                yield name, node.lineno, "".join(parts)
+    """Return (file, line, text) of the rooms; a value in an f-string is \\x00."""
+    return [
+        (name, node.lineno, text)
+        for name, node, text in read_texts("\0", keywords=("help", "metavar"))
+        if name.partition("/")[0] in ROOMS and name not in WITHOUT_MESSAGES
+    ]
 
 
 def placeholders(text):
@@ -113,26 +68,26 @@ def lines_of_commands():
             yield f"{file}:{line}", literal.removeprefix("bchisto ")
         for name, form in named:
             command, dot, flag = name.partition(".")
-            if dot and command in commands():
+            if dot and command in EVERY:
                 yield f"{file}:{line}", f"{command} --{flag} {form}"
 
 
 def test_every_command_line_in_a_text_is_one():
     checked = 0
     for where, line in lines_of_commands():
-        called = [words for words in commands() if f"{line} ".startswith(f"{words} ")]
+        called = [words for words in EVERY if f"{line} ".startswith(f"{words} ")]
         if "\0" in line.partition(" ")[0] or not called:
             # the name is a value, or a sentence on bchisto
             continue
         given = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", line))
-        assert given <= flags(commands()[max(called, key=len)]), f"{where}: {line}"
+        assert given <= flags(EVERY[max(called, key=len)]), f"{where}: {line}"
         checked += 1
     assert checked > 20
 
 
 def test_every_placeholder_names_an_option_or_a_line():
     """Or a parameter of Python, where no command has one; a pattern and a path have others."""
-    options = {option.name for command in commands().values() for option in command.params}
+    options = {option.name for command in EVERY.values() for option in command.params}
     only_python = {"p"}
     parts_of_paths = (
         "apps/recipes/tables/published",
@@ -150,7 +105,7 @@ def test_every_placeholder_names_an_option_or_a_line():
             if file.startswith(parts_of_paths) and name not in options:
                 continue
             command, dot, flag = name.partition(".")
-            known = f"--{flag}" in flags(commands()[command]) if dot else name in options
+            known = f"--{flag}" in flags(EVERY[command]) if dot else name in options
             if not known:
                 found.append(f"{file}:{line}: {name} in {text[:60]}")
     assert not found, "\n".join(found)
@@ -159,18 +114,18 @@ def test_every_placeholder_names_an_option_or_a_line():
 def test_a_line_of_another_command_is_the_same_everywhere():
     text = Message("use {boost.param:min_data_in_leaf={}}, or {weights}", 2)
     assert str(text) == "use bchisto boost --param min_data_in_leaf=2, or `weights`"
-    assert text.written(in_flags(commands()["predict"])) == (
+    assert text.written(in_flags(EVERY["predict"])) == (
         "use bchisto boost --param min_data_in_leaf=2, or --weights"
     )
     assert text.limited({"weights"}) == str(text)
     assert text.names() == {"weights"}
 
 
-@pytest.mark.parametrize("command", sorted(commands()))
+@pytest.mark.parametrize("command", sorted(EVERY))
 def test_every_placeholder_renders_for_every_command(command):
     """What a command lacks is left out if it is a remedy, and else in plain words."""
-    write = in_flags(commands()[command])
-    in_files = {option.name for option in commands()[command].params if not is_flag(option)}
+    write = in_flags(EVERY[command])
+    in_files = {option.name for option in EVERY[command].params if not is_flag(option)}
     for _, _, text in texts():
         for name, form in placeholders(text)[1]:
             if re.fullmatch("[a-z_]+", name) and "{" not in form and name not in in_files:
@@ -203,7 +158,7 @@ def test_nothing_learnt_names_the_option_of_boost_wherever_it_is_printed():
 
     facts = {"models": 3, "without_split": 3, "training_rows": 8, "min_data_in_leaf": 20}
     banner = learning_banner({**facts, "suggested_min_data_in_leaf": 2})
-    for shown in (banner, banner.written(in_flags(commands()["evaluate"]))):
+    for shown in (banner, banner.written(in_flags(EVERY["evaluate"]))):
         option = "bchisto boost --param min_data_in_leaf=2 --overwrite ..."
         assert f"set it to 2, {option}, or use more augmentations" in shown
 

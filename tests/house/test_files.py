@@ -64,15 +64,15 @@ def keys_in(value):
             yield from keys_in(item)
 
 
-def test_the_keys_of_metrics(boosted, tmp_path):
+def test_the_keys_of_metrics(tmp_path, boosted_result):
     tables = [tmp_path / f"{name}.csv" for name in ("first", "second", "external")]
     for table in tables:
-        shutil.copy(boosted / "boost" / "3-lightgbm" / "predictions.csv", table)
+        shutil.copy(boosted_result / "predictions.csv", table)
     view = TwoClassView("malignant", sensitivities=0.9)
     result = evaluate(
         tables[:2], out=tmp_path / "e", against=tables[2:], view=view, bootstrap=0
     ).result
-    trained = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())
+    trained = json.loads((boosted_result / "metrics.json").read_text())
     result["tables"] |= trained["tables"]
     assert set(keys_in(result)) <= names_in(section("metrics.json"))
 

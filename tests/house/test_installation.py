@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import typed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -52,7 +53,9 @@ def index(tmp_path_factory):
 
 def pip(python, words):
     """Run pip for another environment, and return what it prints."""
-    line = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", *words]
+    line = typed(
+        "{} -m pip --python {} --disable-pip-version-check", sys.executable, python, *words
+    )
     return printed(line)
 
 

@@ -11,6 +11,8 @@ import pytest
 from bchisto import __version__
 from bchisto.core import InputError
 from bchisto.core.runs import record_run, science
+from conftest import typed
+from written_tables import read_json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOOL = REPOSITORY / "tools" / "benchmarks" / "ledger.py"
@@ -51,7 +53,7 @@ def test_figures_are_those_of_metrics_and_rows_are_kept(ledger, tmp_path):
     tables = [write_table(folder / f"{name}.csv", shift=n) for n, name in enumerate(("alt", "neu"))]
     file = tmp_path / "rows.csv"
     measure(ledger, file, "evaluate", *tables, "--out", tmp_path / "e")
-    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    metrics = read_json(tmp_path / "e" / "metrics.json")
     rows = {(row.name, row.figure): row for row in ledger.read_ledger(file)}
     for name, table in metrics["tables"].items():
         row = rows[name, "balanced_accuracy"]
@@ -93,7 +95,7 @@ def test_rows_of_a_run_rest_on_what_its_commands_recorded(ledger, tmp_path):
                 pass
     digests = [f"{part}:{digest}" for part, digest in sorted(science().items())]
     assert ledger.science_of(run / "boost" / "3-lightgbm") == " ".join(digests)
-    content = json.loads((run / "run.json").read_text())
+    content = read_json(run / "run.json")
     versions = content["records"][0]["versions"]
     for recorded, named in (
         ("features:11111111 stains:22222222", "stains:22222222"),
@@ -117,7 +119,7 @@ def test_the_commit_of_a_clean_clone_is_recorded(ledger, tmp_path, monkeypatch):
     assert ledger._version() == __version__
 
     def git(*words):
-        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        command = typed("git -c user.name=a -c user.email=a@b", *words)
         return subprocess.run(
             command, cwd=clone, check=True, capture_output=True, text=True
         ).stdout.strip()

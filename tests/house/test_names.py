@@ -59,7 +59,7 @@ def test_what_is_filled_in_is_never_read():
 def test_one_mistake_in_python_and_on_the_command_line(tissue, cli):
     with pytest.raises(InputError, match="`batch_size` 0: give at least 1"):
         FeaturizeSettings(batch_size=0)
-    code, _, err = cli("featurize", "--images", tissue, "--out", tissue / "x", "--batch-size", 0)
+    code, _, err = cli("featurize --images {} --out {} --batch-size 0", tissue, tissue / "x")
     assert code == 2
     assert "--batch-size 0: give at least 1" in err
     assert "`" not in err
@@ -72,7 +72,7 @@ def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):
         raise ValueError("no `images`")
 
     monkeypatch.setattr(ImageSelection, "table", read)
-    code, _, err = cli("data", "check", "--table", "-", "--images", tissue)
+    code, _, err = cli("data check --table - --images {}", tissue)
     assert code == 1
     assert err.splitlines()[:2] == ["warning: give `images`", "warning: give --images"]
     assert "unexpected ValueError: no `images`; this is a bug" in err

@@ -21,7 +21,7 @@ from bchisto.evaluate import TwoClassView
 from bchisto.featurize import KIND_FACTS, FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import PredictSettings
-from command_line import commands
+from command_line import EVERY
 from package_tree import modules, name_of, tree_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,9 +30,6 @@ ROOT = Path(bchisto.__file__).parent
 
 MOST_COMMANDS = 22
 MOST_OPTIONS = 288
-
-EVERY = {" ".join(words): command for words, command in commands()}
-
 
 IMAGES = ("--images", "x")
 GIVEN = {

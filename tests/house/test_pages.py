@@ -10,15 +10,15 @@ PAPER = (718, 1047)
 
 
 @pytest.fixture(scope="module")
-def pages(boosted, every_head, tissue, tmp_path_factory):
+def pages(every_head, tissue, tmp_path_factory, boosted_result):
     """Reports of a folder, a run of several, an evaluation and a comparison, and the pages of the other commands."""
     from bchisto.cli import main
 
     out = tmp_path_factory.mktemp("pages")
     run, results = every_head
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    model = boosted_result / "model.bchisto"
     for words in (
-        ("evaluate", boosted / "boost" / "3-lightgbm", "--out", out / "one"),
+        ("evaluate", boosted_result, "--out", out / "one"),
         ("evaluate", run, "--out", out / "several"),
         ("predict", model, "--images", tissue, "--out", out / "p.csv", "--html", out / "p.html"),
         ("explain", model, "--images", tissue, "--method", "map", "--out", out / "maps"),
@@ -28,7 +28,7 @@ def pages(boosted, every_head, tissue, tmp_path_factory):
             main([*map(str, words)])
         assert ended.value.code in (0, 1), words
     return {
-        "folder": boosted / "boost" / "3-lightgbm" / "report.html",
+        "folder": boosted_result / "report.html",
         "run": run / "report.html",
         "of a head": results["logistic"].folder / "report.html",
         "evaluation": out / "one" / "report.html",
@@ -99,8 +99,8 @@ def test_the_answer_is_on_the_first_screen(pages, chrome, width, height):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), SCREENS)
-def test_the_page_of_the_server_answers_first(page, tissue, chrome, width, height):
-    for path in sorted(tissue.rglob("*.png"))[:3]:
+def test_the_page_of_the_server_answers_first(page, chrome, width, height, tissue_files):
+    for path in tissue_files[:3]:
         page.add(path.name, path.read_bytes())
     page.wait()
     tab = chrome.new_page(viewport={"width": width, "height": height})

@@ -1,6 +1,5 @@
 """The library takes what a Python user passes, and the examples of docs/python.md run."""
 
-import csv
 import json
 import logging
 import pickle
@@ -37,6 +36,8 @@ from bchisto.featurize import FeaturizeSettings, View, featurize, load_features,
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
 from bchisto.stains import augment_he
+from packs import ONE_JOB
+from written_tables import rows_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -81,14 +82,10 @@ def test_what_is_refused(kind, value, message):
     ("make", "message"),
     [
         (lambda: FoldChoice(folds=None), "folds=None: give a text"),
-        (lambda: FoldChoice(repeats=None), "repeats=None: give a whole number"),
-        (lambda: ImageSelection("images", classes=None), "classes=None: give a text"),
         (
             lambda: ImageSelection("images", magnifications=None),
             "magnifications=None: give a whole number",
         ),
-        (lambda: BoostSettings(seeds=None), "seeds=None: give a whole number"),
-        (lambda: FeaturizeSettings(crops=None), "crops=None: give a whole number"),
         (lambda: FeatureChoice(features=None), "features=None: give a path"),
         (lambda: Scope(variants=None), "variants=None: give a text"),
     ],
@@ -134,8 +131,8 @@ def bundle_of(path):
         ),
     ],
 )
-def test_mistakes_are_one_line_of_a_class(boosted, call, kind, message):
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+def test_mistakes_are_one_line_of_a_class(boosted, call, kind, message, boosted_result):
+    table = boosted_result / "predictions.csv"
     with pytest.raises(kind, match="^" + re.escape(message)) as refusal:
         call(boosted, table)
     assert "\n" not in str(refusal.value)
@@ -163,8 +160,8 @@ def test_settings():
     assert type(tuned.epochs) is int
 
 
-def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
-    file = str(sorted(tissue.rglob("*.png"))[0])
+def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path, tissue_files, boosted_result):
+    file = str(tissue_files[0])
     assert decode_image(file).shape == (96, 96, 3)
     assert read_header(file).width == 96
     data = read_dataset(str(tissue), classes=["benign", "malignant"])
@@ -180,8 +177,8 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
         weights
     )
     assert Encoder("convs", weights=weights, layers="middle").weights == "file"
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
-    predicted = predict(str(model), file, out=str(tmp_path / "p.csv"), work=Work(jobs=1))
+    model = boosted_result / "model.bchisto"
+    predicted = predict(str(model), file, out=str(tmp_path / "p.csv"), work=ONE_JOB)
     assert predicted.images == 1
     run = run_copy(boosted)
     small = {"min_data_in_leaf": 2, "num_iterations": 2}
@@ -190,24 +187,24 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
         features=str(run / "features" / store.name),
         folds=np.int64(4),
         settings=BoostSettings(heads="lightgbm", seeds=np.int64(1), params=small),
-        work=Work(jobs=1),
+        work=ONE_JOB,
     )
     assert result.folder.name == "4-lightgbm"
-    table = str(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    table = str(boosted_result / "predictions.csv")
     view = TwoClassView("malignant", thresholds=0.5)
     evaluated = evaluate(table, out=tmp_path / "e", view=view, bootstrap=0)
     assert evaluated.result["tables"]
 
 
 @pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
-def test_the_examples_run(tissue, tmp_path, monkeypatch):
+def test_the_examples_run(tissue, tmp_path, monkeypatch, tissue_files):
     """As they stand, but for a small encoder, few models, and one process."""
     rows = ["path,label,patient"]
     for label in ("benign", "malignant"):
         for number, path in enumerate(sorted((tissue / label).glob("*.png"))):
             rows.append(f"{path},{label},patient {number}")
     (tmp_path / "images.csv").write_text("\n".join(rows))
-    shutil.copy(sorted(tissue.rglob("*.png"))[0], tmp_path / "a.png")
+    shutil.copy(tissue_files[0], tmp_path / "a.png")
     (tmp_path / "new").mkdir()
     for path in tissue.rglob("*.png"):  # no class is known of these
         shutil.copy(path, tmp_path / "new")
@@ -258,8 +255,10 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
         if mine.folds[i] == mine.folds[j]
     ]
     assert figures["auc"].value == pytest.approx(np.mean(aucs))
-    with (tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv").open() as handle:
-        fold_of = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}
+    fold_of = {
+        row["image_id"]: int(row["fold"])
+        for row in rows_of(tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv")
+    }
     for fold, (train_rows, test_rows) in enumerate(names["same_folds"], start=1):
         assert {fold_of[names["names"][row]] for row in test_rows} == {fold}
         assert fold not in {fold_of[names["names"][row]] for row in train_rows}
@@ -383,11 +382,6 @@ def test_settings_of_another_class_are_refused_by_name(boosted):
             call()
 
 
-def test_a_run_comes_first(tmp_path):
-    with pytest.raises(InputError, match=r"gone: no such run folder; run bchisto featurize"):
-        train(tmp_path / "gone")
-
-
 def test_what_options_say_holds_in_python():
     """Nothing that only a command does, and no form that only a command reads."""
     assert "auto" not in FeaturizeSettings.__doc__.partition("views :")[2].partition("\naugment")[0]
@@ -411,13 +405,12 @@ def test_what_options_say_holds_in_python():
 def test_help_says_what_only_commands_do():
     """Views that fit, what a preset sets, and several classes in one text."""
     from bchisto.boost import PRESET_OPTIONS
-    from command_line import commands
+    from command_line import EVERY
 
-    every = {" ".join(words): command for words, command in commands()}
     helps = {
         (name, parameter.name): parameter
         for name in ("featurize", "boost")
-        for parameter in every[name].params
+        for parameter in EVERY[name].params
     }
     assert "Or auto, two views that fit" in helps["featurize", "views"].help
     said = helps["boost", "preset"].help
@@ -428,13 +421,13 @@ def test_help_says_what_only_commands_do():
     assert helps["boost", "classes"].metavar == "A,B,..."
 
 
-def test_a_second_call(boosted, tissue, tmp_path):
+def test_a_second_call(tmp_path, tissue_files, boosted_result):
     """It is refused by `predict` and overwrites with `evaluate`."""
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
-    file = sorted(tissue.rglob("*.png"))[0]
-    predict(model, file, out=tmp_path / "p.csv", work=Work(jobs=1))
+    model = boosted_result / "model.bchisto"
+    file = tissue_files[0]
+    predict(model, file, out=tmp_path / "p.csv", work=ONE_JOB)
     with pytest.raises(OutputError, match=r"p\.csv: exists already"):
-        predict(model, file, out=tmp_path / "p.csv", work=Work(jobs=1))
+        predict(model, file, out=tmp_path / "p.csv", work=ONE_JOB)
     table = model.with_name("predictions.csv")
     evaluate(table, out=tmp_path / "e", bootstrap=0)
     metrics = tmp_path / "e" / "metrics.json"
@@ -444,8 +437,8 @@ def test_a_second_call(boosted, tissue, tmp_path):
     assert metrics.read_bytes() != before
 
 
-def test_what_values_hold_is_said_in_a_line(boosted, run_copy):
-    table = read_predictions(boosted / "boost" / "3-lightgbm" / "predictions.csv")[0]
+def test_what_values_hold_is_said_in_a_line(boosted, run_copy, boosted_result):
+    table = read_predictions(boosted_result / "predictions.csv")[0]
     assert repr(read_run(boosted)[0]).startswith("RunEntry(featurize, ok, 20")
     assert repr(get_head("svm")) == "HeadSpec('svm')"
     assert repr(table) == "PredictionTable('predictions', 12 rows, classes=('benign', 'malignant'))"
@@ -455,7 +448,7 @@ def test_what_values_hold_is_said_in_a_line(boosted, run_copy):
     run = run_copy(boosted)
     small = {"min_data_in_leaf": 2, "num_iterations": 2}
     settings = BoostSettings(seeds=1, params=small)
-    (result,) = train(out=run, folds=4, settings=settings, work=Work(jobs=1))
+    (result,) = train(out=run, folds=4, settings=settings, work=ONE_JOB)
     folder = str(run / "boost" / "4-lightgbm")
     assert (
         repr(result.panel)
@@ -465,10 +458,9 @@ def test_what_values_hold_is_said_in_a_line(boosted, run_copy):
 
 
 def test_a_data_frame_of_images_is_read_as_its_manifest_in_the_working_folder(
-    tissue, tmp_path, monkeypatch, tiny_settings
+    tissue, tmp_path, monkeypatch, tiny_settings, pandas
 ):
     """Its paths start there, and a run of one resumes with another, which is a file of another name."""
-    pandas = pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tissue, "t")
     files = sorted(Path("t").rglob("*.png"))
@@ -484,7 +476,7 @@ def test_a_data_frame_of_images_is_read_as_its_manifest_in_the_working_folder(
     assert again.records == of_frame.records
     assert len(of_frame.records) == 12
     shutil.move("images.csv", "away.csv")
-    work = Work(jobs=1)
+    work = ONE_JOB
     options = {"out": "run", "settings": tiny_settings, "work": work}
     made = featurize(ImageSelection(frame), **options)
     before = made.stores[0].stat().st_mtime_ns
@@ -528,9 +520,8 @@ def test_errors_name_the_rows_of_a_data_frame(tissue):
         ImageSelection(frame[["label", "group"]]).read()
 
 
-def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+def test_a_data_frame_is_evaluated_as_its_file_is(tmp_path, boosted_result, pandas):
+    table = boosted_result / "predictions.csv"
     frame = pandas.read_csv(table)
     copy = tmp_path / "frame-1.csv"
     frame.to_csv(copy, index=False)
@@ -546,9 +537,8 @@ def test_a_data_frame_is_evaluated_as_its_file_is(boosted, tmp_path):
     assert len(two.result["comparisons"]) == 3
 
 
-def test_a_frame_without_folds_is_told_and_compared(boosted, tmp_path, caplog):
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+def test_a_frame_without_folds_is_told_and_compared(tmp_path, caplog, boosted_result, pandas):
+    frame = pandas.read_csv(boosted_result / "predictions.csv")
     evaluate({"theirs": frame}, out=tmp_path / "a", bootstrap=0)
     said = "no column fold, so rows count as one test set"
     assert said not in caplog.text
@@ -561,11 +551,13 @@ def test_a_frame_without_folds_is_told_and_compared(boosted, tmp_path, caplog):
     assert mine.endswith(f"; {said}")
     assert theirs.endswith("; 3 folds of the table")
     assert len(evaluation.result["comparisons"]) == 1
+    assert evaluation.notes[0] == f"mine: {said}"
+    written = json.loads((tmp_path / "b" / "metrics.json").read_text())
+    assert list(map(Banner.read, written["notes"])) == evaluation.notes
 
 
-def test_data_frames_by_name(boosted, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+def test_data_frames_by_name(tmp_path, boosted_result, pandas):
+    frame = pandas.read_csv(boosted_result / "predictions.csv")
     evaluation = evaluate({"mine": frame, "theirs": frame}, out=tmp_path / "a", bootstrap=0)
     assert list(evaluation.result["tables"]) == ["mine", "theirs"]
     assert [path.name for path in evaluation.sources] == ["mine.csv", "theirs.csv"]
@@ -581,10 +573,10 @@ def test_data_frames_by_name(boosted, tmp_path):
         evaluate({}, out=tmp_path / "c", bootstrap=0)
 
 
-def test_tables_files_and_folders_by_name(boosted, tmp_path):
+def test_tables_files_and_folders_by_name(boosted, tmp_path, boosted_result):
     """A mapping holds prediction tables, files and run folders beside frames; what a run knows of a file stays."""
     pytest.importorskip("pandas")
-    file = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    file = boosted_result / "predictions.csv"
     (table,) = read_predictions(file)
     copy = shutil.copytree(boosted, tmp_path / "run")
     sources = {"frame": table.to_pandas(), "table": table, "file": file, "folder": str(copy)}
@@ -603,23 +595,8 @@ def test_tables_files_and_folders_by_name(boosted, tmp_path):
     assert list(several.result["tables"]) == ["mine", "theirs a", "theirs b"]
 
 
-def test_a_table_of_images_that_trained_tells_so_again(boosted, tissue, tmp_path):
-    pytest.importorskip("pandas")
-    files = sorted(tissue.rglob("*.png"))
-    frame = Predictor(boosted).predict(files).to_pandas()
-    frame["label"] = [file.parent.name for file in files]
-    frame["group"] = "a patient"
-    frame["group_trained"] = "yes"
-    frame.to_csv(tmp_path / "t.csv", index=False)
-    (table,) = read_predictions(tmp_path / "t.csv")
-    notes = evaluate({"t": table}, out=tmp_path / "e", bootstrap=0).notes
-    assert any("t: SEEN IN TRAINING: 12 of 12" in note for note in notes)
-    assert any("t: PATIENTS SEEN IN TRAINING: 1 of 1" in note for note in notes)
-
-
-def test_errors_name_rows_of_frames_by_their_index(boosted, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+def test_errors_name_rows_of_frames_by_their_index(tmp_path, boosted_result, pandas):
+    frame = pandas.read_csv(boosted_result / "predictions.csv")
     frame.index = [f"slide {number}" for number in range(len(frame))]
     wrong = frame.copy()
     wrong.loc["slide 4", "p_benign"] = 3.0
@@ -641,24 +618,24 @@ def test_errors_name_rows_of_frames_by_their_index(boosted, tmp_path):
         evaluate({"mine": broken}, out=tmp_path / "e", bootstrap=0)
 
 
-def test_marks_of_a_frame_are_those_of_its_table(boosted, tissue, tmp_path):
-    """Images that trained are told of, whether they are marked with yes or with True."""
-    pytest.importorskip("pandas")
-    predictor = Predictor(boosted)
-    files = sorted(tissue.rglob("*.png"))
-    frame = predictor.predict(files).to_pandas()
-    frame["label"] = [file.parent.name for file in files]
-    evaluation = evaluate(frame, out=tmp_path / "e", bootstrap=0)
-    (note,) = [note for note in evaluation.notes if "SEEN IN TRAINING" in note]
-    assert "12 of 12 images trained" in note
-    frame["trained"] = frame["trained"].map({True: "yes", False: "no"})
-    assert note in evaluate(frame, out=tmp_path / "e", bootstrap=0).notes
+def test_marks_of_a_frame_are_those_of_its_table(boosted, tmp_path, tissue_files, pandas):
+    """Images and patients that trained are told of, whether they are marked with yes or with True; in a table, too."""
+    frame = Predictor(boosted).predict(tissue_files).to_pandas()
+    frame["label"] = [file.parent.name for file in tissue_files]
+    frame["group"] = "a patient"
+    frame["group_trained"] = "yes"
+    in_words = frame.assign(trained="yes")
+    in_words.to_csv(tmp_path / "t.csv", index=False)
+    (table,) = read_predictions(tmp_path / "t.csv")
+    for source in (frame, in_words, table):
+        notes = evaluate({"t": source}, out=tmp_path / "e", bootstrap=0).notes
+        assert any("t: SEEN IN TRAINING: 12 of 12 images trained" in note for note in notes)
+        assert any("t: PATIENTS SEEN IN TRAINING: 1 of 1" in note for note in notes)
 
 
-def test_figures_as_rows(boosted, tmp_path):
+def test_figures_as_rows(tmp_path, boosted_result, pandas):
     """One row for each figure of ``metrics.json``, with its interval; by name in `Panel.figures`."""
-    pandas = pytest.importorskip("pandas")
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    table = boosted_result / "predictions.csv"
     view = TwoClassView("malignant", thresholds=0.4)
     frame = pandas.read_csv(table).assign(site=["A", "B"] * 6)
     choice = TableChoice(by="site")
@@ -697,10 +674,11 @@ def test_figures_as_rows(boosted, tmp_path):
     json.dumps(evaluation.result)
 
 
-def test_mistakes_of_scripts_are_told_in_words(boosted, tissue, tmp_path):
+def test_mistakes_of_scripts_are_told_in_words(
+    boosted, tissue, tmp_path, tissue_files, boosted_result, pandas
+):
     """Draws that are no number, an output that is a file, weights that no encoder takes, and negative stains."""
-    pandas = pytest.importorskip("pandas")
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    table = boosted_result / "predictions.csv"
     with pytest.raises(InputError, match="bootstrap='x': give a whole number"):
         evaluate(table, out=tmp_path / "e", bootstrap="x")
     (tmp_path / "file").touch()
@@ -738,19 +716,13 @@ def test_mistakes_of_scripts_are_told_in_words(boosted, tissue, tmp_path):
     with pytest.raises(InputError, match=text):
         predict(boosted, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
     assert find_bundle(str(boosted)) == find_bundle(boosted)
-    image = decode_image(sorted(tissue.rglob("*.png"))[0])
+    image = decode_image(tissue_files[0])
     with pytest.raises(InputError, match="^factors -1 and 1: give none below 0$"):
         augment_he(image, hematoxylin=-1, eosin=1)
 
 
-def test_no_table_is_refused_in_words(tmp_path):
-    with pytest.raises(InputError, match="^`sources`: give at least one table$"):
-        evaluate([], out=tmp_path)
-
-
-def test_a_frame_that_is_refused_leaves_no_file(boosted, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+def test_a_frame_that_is_refused_leaves_no_file(tmp_path, boosted_result, pandas):
+    frame = pandas.read_csv(boosted_result / "predictions.csv")
     damaged = frame.drop(columns="label")
     for sources in ([frame, damaged], {"good": frame, "bad": damaged}):
         with pytest.raises(InputError):
@@ -809,10 +781,9 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
         assert note in shown
 
 
-def test_comparisons_as_a_frame(boosted, tmp_path):
+def test_comparisons_as_a_frame(tmp_path, boosted_result, pandas):
     """A row for each difference of two tables; p is of the accuracy."""
-    pandas = pytest.importorskip("pandas")
-    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    table = boosted_result / "predictions.csv"
     shares = ["p_benign", "p_malignant"]
     frame = pandas.read_csv(table)[["image_id", "label", "fold", *shares]]
     turned = frame.copy()
@@ -838,19 +809,7 @@ def test_comparisons_as_a_frame(boosted, tmp_path):
     assert (len(alone), list(alone)) == (0, list(rows))
 
 
-def test_a_frame_without_folds_is_noted(boosted, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.read_csv(boosted / "boost" / "3-lightgbm" / "predictions.csv")
-    sources = {"folds": frame, "none": frame.drop(columns="fold")}
-    evaluation = evaluate(sources, out=tmp_path / "e", bootstrap=0)
-    told = [note for note in evaluation.notes if "no column fold" in note]
-    assert told == ["none: no column fold, so rows count as one test set"]
-    written = json.loads((tmp_path / "e" / "metrics.json").read_text())
-    assert list(map(Banner.read, written["notes"])) == evaluation.notes
-
-
-def test_a_data_frame_is_not_taken_for_its_columns():
-    pandas = pytest.importorskip("pandas")
+def test_a_data_frame_is_not_taken_for_its_columns(pandas):
     frame = pandas.DataFrame({"image_id": range(100)})
     with pytest.raises(InputError, match=r"^features=DataFrame\(\.\.\.\): give a path, as text"):
         converted(frame, "features", tuple[Path, ...])

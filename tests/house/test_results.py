@@ -1,9 +1,7 @@
 """Figures of the documents are those of the rows in `docs/results`, and rows of BACH those of the measured tables."""
 
-import csv
 import dataclasses
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -19,6 +17,7 @@ from bchisto.evaluate import (
     read_predictions,
     shrunk_temperature,
 )
+from written_tables import read_json, rows_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared")) / "reference"
@@ -260,8 +259,7 @@ def test_no_difference_of_settings_is_wider_than_the_intervals(made):
 
 
 def test_reference_rows_are_those_of_the_recipes(made):
-    with made.REFERENCE.open(newline="", encoding="utf-8") as handle:
-        rows = [(row["name"], row["value"]) for row in csv.DictReader(handle)]
+    rows = [(row["name"], row["value"]) for row in rows_of(made.REFERENCE)]
     assert rows == [(row["name"], str(row["value"])) for row in made.published_rows()]
     assert ("rakhlin2018: accuracy: Model fusion", "87.2") in rows
 
@@ -270,13 +268,13 @@ def test_reference_rows_are_those_of_the_recipes(made):
 def test_the_science_is_that_of_the_code():
     """If this fails by intention: `python tools/benchmarks/science.py --write`, then `python docs/make_results.py`."""
     tool = loaded(TOOLS / "science.py")
-    kept = json.loads(tool.FILE.read_text(encoding="utf-8"))
+    kept = read_json(tool.FILE)
     assert tool.differing(tool.measure_science(), kept) == []
 
 
 def test_a_changed_stain_changes_its_part_of_the_science(monkeypatch):
     tool = loaded(TOOLS / "science.py")
-    kept = json.loads(tool.FILE.read_text(encoding="utf-8"))
+    kept = read_json(tool.FILE)
     assert tool.differing({"stains": tool.values_of_stains()}, kept) == []
     darker = tool.make_normalizer
 

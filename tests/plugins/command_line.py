@@ -18,12 +18,24 @@ def commands(group=cli, words=()):
                 yield (*words, name), command
 
 
+EVERY = {" ".join(words): command for words, command in commands()}
+"""Each command by the words that call it."""
+
+
+def flags(command):
+    return {
+        flag
+        for option in command.params
+        if isinstance(option, click.Option)
+        for flag in (*option.opts, *option.secondary_opts)
+    }
+
+
 def with_file(file, name, *words):
     """Return the words of a command; what only files of options have is written into one, as JSON."""
-    ((_, command),) = [(path, command) for path, command in commands() if path == (name,)]
     only_in_files = {
         flag: option
-        for option in command.params
+        for option in EVERY[name].params
         if not is_flag(option)
         for flag in (*option.opts, *option.secondary_opts)
     }

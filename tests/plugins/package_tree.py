@@ -28,3 +28,30 @@ def name_of(path):
 def tree_of(path):
     """Return the syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def read_texts(filled, keywords=()):
+    """Yield (file, node, text) of every string of the package but docstrings.
+
+    `filled` stands for what is filled into an f-string. Strings of arguments called as in `keywords` are left out.
+    """
+    for path in modules():
+        tree = tree_of(path)
+        left_out = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr):
+                left_out.add(id(node.value))
+            elif isinstance(node, ast.JoinedStr):
+                left_out |= {id(part) for part in node.values}
+            elif isinstance(node, ast.keyword) and node.arg in keywords:
+                left_out |= {id(part) for part in ast.walk(node.value)}
+        for node in ast.walk(tree):
+            if id(node) in left_out:
+                continue
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield name_of(path), node, node.value
+            elif isinstance(node, ast.JoinedStr):
+                parts = (
+                    part.value if isinstance(part, ast.Constant) else filled for part in node.values
+                )
+                yield name_of(path), node, "".join(parts)

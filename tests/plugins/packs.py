@@ -3,6 +3,9 @@
 import re
 
 import numpy as np
+from bchisto.core.jobs import Work
+
+ONE_JOB = Work(jobs=1)
 
 
 def packs_in(folder):
@@ -33,7 +36,6 @@ def featurize_here(images, run, settings):
 def train_small(run, *folds, seeds=1, params=PARAMS, features=(), view=None, settings=None, **work):
     """Train in a run folder by three folds, or by those given, in this process and with few trees."""
     from bchisto.boost import BoostSettings, train
-    from bchisto.core.jobs import Work
 
     chosen = BoostSettings(seeds=seeds, params=params, **settings or {})
     work = Work(**{"jobs": 1, **work})

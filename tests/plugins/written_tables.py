@@ -41,6 +41,10 @@ def lines(path, header, rows):
     return path
 
 
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def rows_of(path):
     """Return the rows of a CSV file, each a dict."""
     with path.open(newline="", encoding="utf-8") as handle:
@@ -144,6 +148,16 @@ def right_at(rate, *, patients=12, per=2, folds=3, name="t", seed=0, known=True)
         groups=[f"p{k}" if known else None for k in patient],
         protocol="folds of a test",
     )
+
+
+def panels_of(*tables, run=None, chosen=True):
+    """Measure tables, as a choice among them unless `chosen` is false; malignant is the positive class."""
+    from bchisto.evaluate import Panel, measure, with_choices
+
+    metrics = [measure(each, bootstrap=0) for each in tables]
+    if chosen:
+        metrics = with_choices(tables, metrics)
+    return [Panel(each, m, run=run or {}) for each, m in zip(tables, metrics, strict=True)]
 
 
 def report_of(tmp_path, panels, **more):

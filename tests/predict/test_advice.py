@@ -10,27 +10,27 @@ from bchisto.predict import advised, predict
 from PIL import Image
 
 
-def test_an_image_without_tissue(boosted, tmp_path, cli):
+def test_an_image_without_tissue(tmp_path, cli, boosted_result):
     Image.new("RGB", (96, 96), (255, 255, 255)).save(tmp_path / "white.png")
-    source = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    source = boosted_result / "model.bchisto"
     stores = {
         name: {**header, "stain_fallback": "error"}
         for name, header in bundle_stores(source).items()
     }
     model = altered(source, tmp_path / "strict.bchisto", stores=stores)
     code, _, err = cli(
-        "predict", model, tmp_path / "white.png", "--out", tmp_path / "p.csv", "--jobs", 1
+        "predict {} {} --out {} --jobs 1", model, tmp_path / "white.png", tmp_path / "p.csv"
     )
     assert code == 1
     assert "white.png" in err
     assert err.strip().endswith("; leave it out")
 
 
-def test_labels_that_the_model_does_not_know(boosted, tissue, tmp_path, caplog):
-    files = sorted(tissue.rglob("*.png"))[:3]
+def test_labels_that_the_model_does_not_know(tmp_path, caplog, tissue_files, boosted_result):
+    files = tissue_files[:3]
     lines = [f"{path},{label}" for path, label in zip(files, ("Benign", "odd", "odd"), strict=True)]
     (tmp_path / "m.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    model = boosted_result / "model.bchisto"
     with caplog.at_level("INFO", logger="bchisto"):
         predict(model, tmp_path / "m.csv", out=tmp_path / "p.csv", work=Work(jobs=1))
     assert (

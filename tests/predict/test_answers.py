@@ -16,7 +16,8 @@ from bchisto.evaluate import TwoClassView, measure, read_predictions, two_sides
 from bchisto.evaluate.calibration import fold_temperatures
 from bchisto.predict import OperatingPoint
 from bchisto.predict.table import answers_of
-from written_tables import predictions, rows_of, saved
+from conftest import typed
+from written_tables import predictions, read_json, rows_of, saved
 
 ALIKE = ("Zeta ü", "alpha")
 """Classes whose order is not that of the alphabet's letters, since a capital comes first."""
@@ -67,14 +68,14 @@ def indifferent(tmp_path_factory):
 def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, completed, positive):
     """LightGBM learns nothing of twelve images, and gives both classes one half."""
     completed(
-        *("boost", "--features", indifferent / "old" / "emb.npz", "--out", tmp_path / "run"),
-        *("--labels", indifferent / "labels-True.csv", "--folds", 3),
-        *("--positive", positive.upper(), "--seeds", 1),
+        *typed("boost --features {} --out {}", indifferent / "old" / "emb.npz", tmp_path / "run"),
+        *typed("--labels {} --folds 3", indifferent / "labels-True.csv"),
+        *typed("--positive {} --seeds 1", positive.upper()),
     )
     new = indifferent / "new" / "emb.npz"
     for more in ((), ("--calibrated",), ("--threshold", 0.5)):
         out = tmp_path / f"p{len(more)}{more[-1:] == (0.5,)}.csv"
-        said, _ = completed("predict", tmp_path / "run", "--features", new, "--out", out, *more)
+        said, _ = completed("predict {} --features {} --out {}", tmp_path / "run", new, out, *more)
         rows = rows_of(out)
         assert {row[f"p_{name}"] for row in rows for name in ALIKE} == {"0.5"}
         assert {row["predicted"] for row in rows} == {ALIKE[0]}
@@ -92,8 +93,8 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
             for number, row in enumerate(rows):
                 writer.writerow({**row, "label": ALIKE[number % 2]})
         folder = out.with_suffix(".evaluation")
-        completed("evaluate", known, "--out", folder, "--positive", positive)
-        (table,) = json.loads((folder / "metrics.json").read_text())["tables"].values()
+        completed("evaluate {} --out {} --positive {}", known, folder, positive)
+        (table,) = read_json(folder / "metrics.json")["tables"].values()
         (point,) = table["two_class"]["thresholds"]
         assert sum(row[1] for row in point["confusion"]) == called
 
@@ -142,8 +143,8 @@ def test_a_tie_of_a_patient_is_what_the_images_are_predicted(tmp_path, completed
     lines += ["x,b,P1,b,0.5,0.5", "y,b,P2,b,0.5,0.5", "z,b,P2,b,0.5,0.5"]
     lines += ["v,a,P3,a,0.5,0.5"]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    completed("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--level", "group")
-    tables = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]
+    completed("evaluate {} --out {} --level group", tmp_path / "t.csv", tmp_path / "e")
+    tables = read_json(tmp_path / "e" / "metrics.json")["tables"]
     assert [table["accuracy"]["value"] for table in tables.values()] == [1.0]
 
 
@@ -157,9 +158,9 @@ def test_a_fitted_threshold_is_no_tie():
     assert point.is_positive(table.probabilities, table.predicted).all()
 
 
-def test_calibration_chooses_no_other_class(boosted):
+def test_calibration_chooses_no_other_class(boosted_result):
     """Two probabilities that differ by rounding are equal after calibration."""
-    facts = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    facts = Bundle.load(boosted_result / "model.bchisto")
     close = np.array([[np.nextafter(0.5, 0), np.nextafter(0.5, 1)]])
     calibrated, answers = answers_of(replace(facts, temperature=20.0), close)
     assert calibrated.tolist() == [[0.5, 0.5]]
@@ -178,14 +179,14 @@ def cells(page):
 
 
 @pytest.mark.parametrize("more", [(), ("--calibrated",)])
-def test_the_table_says_what_the_report_shows(boosted, tissue, tmp_path, completed, more):
+def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more, boosted_result):
     model = altered(
-        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        boosted_result / "model.bchisto",
         tmp_path / "model.bchisto",
         unsure=RULE,
         calibration={"temperature": 1.7},
     )
-    words = ("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
+    words = typed("predict {} --images {} --out {}", model, tissue, tmp_path / "p.csv")
     said, _ = completed(*words, "--html", tmp_path / "p.html", "--jobs", 1, *more)
     rows = {row["image_id"]: row for row in rows_of(tmp_path / "p.csv")}
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
@@ -208,15 +209,15 @@ def test_the_table_says_what_the_report_shows(boosted, tissue, tmp_path, complet
     assert f"uncertain: {uncertain} of 12 images; {MIXED}" in " ".join(said.split())
 
 
-def test_a_model_without_a_rule_marks_nothing(boosted, tissue, tmp_path, completed):
+def test_a_model_without_a_rule_marks_nothing(tissue, tmp_path, completed, boosted_result):
     model = altered(
-        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        boosted_result / "model.bchisto",
         tmp_path / "model.bchisto",
         unsure=None,
         banners=[],
     )
     said, _ = completed(
-        "predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+        "predict {} --images {} --out {} --jobs 1", model, tissue, tmp_path / "p.csv"
     )
     assert {row["uncertain"] for row in rows_of(tmp_path / "p.csv")} == {""}
     assert "uncertain" not in said
@@ -248,11 +249,13 @@ def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
     for number, (labels, folds, is_mixed) in enumerate(cases):
         run = tmp_path / f"run{number}"
         completed(
-            *("boost", "--features", indifferent / "old" / "emb.npz", "--labels", labels),
-            *("--out", run, "--folds", folds, "--head", "logistic"),
+            *typed("boost --features {} --labels {}", indifferent / "old" / "emb.npz", labels),
+            *typed("--out {} --folds {} --head logistic", run, folds),
         )
         new = indifferent / "new" / "emb.npz"
-        said, _ = completed("predict", run, "--features", new, "--out", tmp_path / f"{number}.csv")
+        said, _ = completed(
+            "predict {} --features {} --out {}", run, new, tmp_path / f"{number}.csv"
+        )
         assert (MIXED in " ".join(said.split())) == is_mixed, labels
 
 
@@ -303,14 +306,14 @@ def test_the_columns_are_no_classes_and_change_no_figure(tmp_path, completed):
     write_table(tmp_path / "t.csv", table)
     found = []
     for number, path in enumerate((tmp_path / "a" / "t.csv", tmp_path / "t.csv")):
-        completed("evaluate", path, "--out", tmp_path / f"e{number}", "--bootstrap", 0)
-        found.append(json.loads((tmp_path / f"e{number}" / "metrics.json").read_text())["tables"])
+        completed("evaluate {} --out {} --bootstrap 0", path, tmp_path / f"e{number}")
+        found.append(read_json(tmp_path / f"e{number}" / "metrics.json")["tables"])
     assert found[0] == found[1]
     (metrics,) = found[0].values()
     assert metrics["classes"] == list(ALIKE)
-    words = ("evaluate", tmp_path / "t.csv", "--by", "uncertain", "--out", tmp_path / "by")
+    words = typed("evaluate {} --by uncertain --out {}", tmp_path / "t.csv", tmp_path / "by")
     completed(*words, "--bootstrap", 0)
-    (by,) = json.loads((tmp_path / "by" / "metrics.json").read_text())["tables"].values()
+    (by,) = read_json(tmp_path / "by" / "metrics.json")["tables"].values()
     assert [entry["value"] for entry in by["subgroups"]["uncertain"]] == ["no", "yes"]
 
 
@@ -318,7 +321,7 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
     boosted, tissue, tmp_path, completed
 ):
     """As the page writes it; the label is the person's, and not what is predicted or how surely."""
-    completed("predict", boosted, "--images", tissue, "--jobs", 1, "--out", tmp_path / "p.csv")
+    completed("predict {} --images {} --jobs 1 --out {}", boosted, tissue, tmp_path / "p.csv")
     rows = rows_of(tmp_path / "p.csv")
     with (tmp_path / "m.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, [*rows[0], "path"])
@@ -326,7 +329,7 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
         for number, row in enumerate(rows):
             path = tissue / row["image_id"]
             writer.writerow({**row, "path": path, "label": ALIKE[number % 2]})
-    said, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "m.csv")
+    said, _ = completed("data check --table - --images {}", tmp_path / "m.csv")
     listed_rows = list(csv.DictReader(said.splitlines()))
     assert {row["label"] for row in listed_rows} == set(ALIKE)
     assert [row["image_id"] for row in listed_rows] == [row["image_id"] for row in rows]
@@ -335,7 +338,7 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
 def test_a_table_of_an_older_version_gets_the_columns(boosted, tissue, tmp_path, cli):
     """An update writes it anew, as long as nobody has changed it."""
     out = tmp_path / "p.csv"
-    words = ("predict", boosted, "--images", tissue, "--out", out, "--update", "--jobs", 1)
+    words = typed("predict {} --images {} --out {} --update --jobs 1", boosted, tissue, out)
     assert cli(*words)[0] == 0
     written = out.read_bytes()
     rows = rows_of(out)
@@ -348,7 +351,7 @@ def test_a_table_of_an_older_version_gets_the_columns(boosted, tissue, tmp_path,
     assert cli(*words)[0] == 2  # it was changed since
     assert out.read_bytes() == older
     record = tmp_path / "p.csv.run.json"
-    content = json.loads(record.read_text())
+    content = read_json(record)
     content["records"][0]["notes"]["written"]["p.csv"] = [file_sha256(out)]
     record.write_text(json.dumps(content))
     code, said, _ = cli(*words)

@@ -21,7 +21,7 @@ def header_of(card):
 
 
 def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli, completed):
-    _, err = completed("export", boosted / PAIR, "--to", tmp_path / "my model")
+    _, err = completed("export {} --to {}", boosted / PAIR, tmp_path / "my model")
     card = tmp_path / "my model" / "README.md"
     assert str(card) in err
     header, body = header_of(card)
@@ -40,7 +40,7 @@ def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli, completed):
         "model.bchisto",
     ]
     _code, _, err = cli(
-        "predict", card.parent, "--images", boosted.parent / "none", "--out", tmp_path / "p.csv"
+        "predict {} --images {} --out {}", card.parent, boosted.parent / "none", tmp_path / "p.csv"
     )
     assert "no such image" in err
 

@@ -16,9 +16,10 @@ from bchisto.encoders import executed_precision
 from bchisto.featurize import featurize
 from bchisto.featurize.device import DeviceDescriber
 from bchisto.predict.blocks import keep
+from conftest import typed
 from onnx_files import write_onnx
 from packs import train_small
-from written_tables import rows_of
+from written_tables import read_json, rows_of
 
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.slow
@@ -99,12 +100,12 @@ def changed(monkeypatch):
 @pytest.fixture
 def by_cpu(model, tissue, tmp_path, completed):
     """The table of the CPU."""
-    completed("predict", model, "--images", tissue, "--out", tmp_path / "cpu.csv")
+    completed("predict {} --images {} --out {}", model, tissue, tmp_path / "cpu.csv")
     return tmp_path / "cpu.csv"
 
 
 def notes(table):
-    (record,) = json.loads(table.with_name(f"{table.name}.run.json").read_text())["records"]
+    (record,) = read_json(table.with_name(f"{table.name}.run.json"))["records"]
     return record["notes"]
 
 
@@ -119,7 +120,7 @@ def lines(err):
 
 def test_a_model_of_a_cpu_uses_the_gpu(model, tissue, tmp_path, by_cpu, gpu, started, completed):
     out = tmp_path / "gpu.csv"
-    _, err = completed("predict", model, "--images", tissue, "--out", out)
+    _, err = completed("predict {} --images {} --out {}", model, tissue, out)
     assert lines(err) == []
     # one image is compared
     assert len(started) == 1 + MEASURED + 12
@@ -149,11 +150,11 @@ def test_other_features_leave_it_idle(
         pytest.skip("OpenVINO does not compute in this precision on this CPU")
     gpu()
     model = trained(precision=precision)
-    completed("predict", model, "--images", tissue, "--out", tmp_path / "cpu.csv")
+    completed("predict {} --images {} --out {}", model, tissue, tmp_path / "cpu.csv")
     gpu("0")
     changed(factor)
     out = tmp_path / "p.csv"
-    _, err = completed("predict", model, "--images", tissue, "--out", out)
+    _, err = completed("predict {} --images {} --out {}", model, tissue, out)
     assert (lines(err) == []) == is_alike, err
     if not is_alike:
         said = "its features of convs-1.0-64 differ by "
@@ -173,7 +174,7 @@ def test_little_work_leaves_it_idle(
         monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpu_seen)
     monkeypatch.setattr(DeviceDescriber, "start", None)
     out = tmp_path / "p.csv"
-    _, err = completed("predict", model, "--images", tissue, "--out", out, "--jobs", 1)
+    _, err = completed("predict {} --images {} --out {} --jobs 1", model, tissue, out)
     (line,) = lines(err)
     assert line.startswith("the CPU takes "), err
     assert line.endswith(", and the GPU longer to start"), err
@@ -193,7 +194,7 @@ def test_what_it_does_not_compute_leaves_it_idle(
         model = trained(**options)
         out = tmp_path / f"{len(options)}.csv"
         gpu("0")
-        words = ("predict", model, "--images", tissue, "--out", out)
+        words = typed("predict {} --images {} --out {}", model, tissue, out)
         _, err = completed(*words)
         (line,) = lines(err)
         assert line.startswith("it does not compute "), err
@@ -212,7 +213,7 @@ def test_a_gpu_that_fails_is_left_alone(
 
     monkeypatch.setattr(DeviceDescriber, "start", fail)
     out = tmp_path / "p.csv"
-    _, err = completed("predict", model, "--images", tissue, "--out", out)
+    _, err = completed("predict {} --images {} --out {}", model, tissue, out)
     assert lines(err) == ["it fails (no room)"]
     assert out.read_bytes() == by_cpu.read_bytes()
 
@@ -226,21 +227,24 @@ def test_a_first_image_that_cannot_be_used_does_not_decide(
     monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 2)
     first = min(images.rglob("*.png"))
     first.write_bytes(first.read_bytes()[:3000])
-    words = ("predict", model, "--images", images, "--out", tmp_path / "p.csv", "--skip-errors")
+    words = typed(
+        "predict {} --images {} --out {} --skip-errors", model, images, tmp_path / "p.csv"
+    )
     code, _, err = cli(*words)
     assert (code, lines(err)) == (1, []), err
     assert len(started) == 1 + 11
 
 
 @pytest.mark.parametrize("first", ["cpu", "gpu"])
-def test_an_update_keeps_what_computed_its_table(model, tissue, tmp_path, gpu, started, cli, first):
+def test_an_update_keeps_what_computed_its_table(
+    model, tmp_path, gpu, started, cli, first, tissue_files
+):
     images = tmp_path / "images"
     images.mkdir()
-    files = sorted(tissue.rglob("*.png"))
-    for path in files[:2]:
+    for path in tissue_files[:2]:
         shutil.copy(path, images / f"{path.parent.name}-{path.name}")
     out = tmp_path / "p.csv"
-    words = ("predict", model, "--images", images, "--out", out, "--update")
+    words = typed("predict {} --images {} --out {} --update", model, images, out)
     if first == "cpu":
         gpu()
     assert cli(*words)[0] == 0
@@ -250,7 +254,7 @@ def test_an_update_keeps_what_computed_its_table(model, tissue, tmp_path, gpu, s
     code, _, err = cli(*words)
     # nothing is new
     assert (code, started) == (4, []), err
-    shutil.copy(files[-1], images / "new.png")
+    shutil.copy(tissue_files[-1], images / "new.png")
     code, _, err = cli(*words)
     assert code == 0, err
     assert [row for row in rows_of(out) if row["image_id"] != "new.png"] == before
@@ -264,7 +268,7 @@ def test_an_update_keeps_what_computed_its_table(model, tissue, tmp_path, gpu, s
         assert notes(out)["engine"] == "keras"
         # on a machine without a GPU too
         gpu()
-        shutil.copy(files[-2], images / "newer.png")
+        shutil.copy(tissue_files[-2], images / "newer.png")
         assert cli(*words)[0] == 0
         assert [
             row for row in rows_of(out) if row["image_id"] not in ("new.png", "newer.png")
@@ -277,11 +281,11 @@ def test_a_table_of_an_earlier_version_is_one_of_the_cpu(
 ):
     images = shutil.copytree(tissue, tmp_path / "images")
     out = tmp_path / "p.csv"
-    words = ("predict", model, "--images", images, "--out", out, "--update")
+    words = typed("predict {} --images {} --out {} --update", model, images, out)
     gpu()
     assert cli(*words)[0] == 0
     file = out.with_name("p.csv.run.json")
-    content = json.loads(file.read_text())
+    content = read_json(file)
     for name in ("engine", "computed_by", "gpus"):
         del content["records"][0]["notes"][name]
     file.write_text(json.dumps(content))
@@ -308,7 +312,7 @@ def test_an_interrupted_call_goes_on_where_it_began(
     whole = last.read_bytes()
     last.write_bytes(whole[:3000])
     out = tmp_path / "p.csv"
-    words = ("predict", model, "--images", images, "--out", out)
+    words = typed("predict {} --images {} --out {}", model, images, out)
     assert cli(*words)[0] == 1
     assert notes(out)["engine"] == "keras"
     # a killed call goes on too
@@ -322,7 +326,7 @@ def test_an_interrupted_call_goes_on_where_it_began(
 
 
 def test_a_check_does_not_decide(model, tissue, tmp_path, gpu, started, cli):
-    words = ("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--check")
+    words = typed("predict {} --images {} --out {} --check", model, tissue, tmp_path / "p.csv")
     code, _, err = cli(*words)
     assert (code, started) == (0, []), err
     assert lines(err) == ["checks, shards, Dask and what was begun on the CPU stay there"]

@@ -17,6 +17,8 @@ from bchisto.core.jobs import Work, in_turn, write_pack
 from bchisto.data import ImageRecord
 from bchisto.predict import ModelFile, Predictor, PredictSettings, outputs, predict, table
 from bchisto.predict.blocks import Prediction, image_units, keep, read_kept
+from conftest import typed
+from packs import ONE_JOB
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -121,19 +123,19 @@ def written(monkeypatch):
 
 
 def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(
-    boosted, tissue, tmp_path, written
+    boosted, tissue, tmp_path, written, boosted_result
 ):
     images = shutil.copytree(tissue, tmp_path / "images")
     spoil(images / "malignant" / "zz.tif")
     out = tmp_path / "p.csv"
     with pytest.raises(ImageError):
-        predict(boosted, [images], out=out, work=Work(jobs=1))
+        predict(boosted, [images], out=out, work=ONE_JOB)
     (images / "malignant" / "zz.tif").unlink()
-    model = shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path)
-    predict(model, [images], out=tmp_path / "alone.csv", work=Work(jobs=1))
+    model = shutil.copy(boosted_result / "model.bchisto", tmp_path)
+    predict(model, [images], out=tmp_path / "alone.csv", work=ONE_JOB)
     written.clear()
     shutil.copytree(tmp_path / "p.csv.parts", tmp_path / "kept")
-    assert predict(model, [images], out=out, work=Work(jobs=1)).images == 12
+    assert predict(model, [images], out=out, work=ONE_JOB).images == 12
     assert written == []  # the same model elsewhere
     shutil.move(tmp_path / "kept", tmp_path / "p.csv.parts")
     predict(model, [images], out=out, work=Work(jobs=1, overwrite=True))
@@ -155,7 +157,7 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
 
     def night():
         written.clear()
-        return predict(boosted, images, out=out, settings=settings, work=Work(jobs=1))
+        return predict(boosted, images, out=out, settings=settings, work=ONE_JOB)
 
     night()
     assert "warnings" not in rows(out)[0]
@@ -187,10 +189,10 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
 
 
 def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_images_that_are_gone(
-    boosted, tissue, tmp_path, written, caplog
+    tissue, tmp_path, written, caplog, boosted_result
 ):
     images = shutil.copytree(tissue / "benign", tmp_path / "images")
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    model = boosted_result / "model.bchisto"
     other = altered(model, tmp_path / "other.bchisto", calibration=None)
     out = tmp_path / "p.csv"
     settings = PredictSettings(update=True)
@@ -199,7 +201,7 @@ def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_imag
         """Return how many images were predicted, and how many kept predictions a line says to be left out."""
         written.clear()
         caplog.clear()
-        predict(path, images, out=out, settings=settings, work=Work(jobs=1))
+        predict(path, images, out=out, settings=settings, work=ONE_JOB)
         line = rf"{out}: (.*) kept predictions are not of this model and these images, and are left out"
         return max(written, default=0), *re.findall(line, caplog.text)
 
@@ -219,18 +221,18 @@ def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_imag
 
 
 def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays_one(
-    boosted, tissue, tmp_path, written, cli
+    tmp_path, written, cli, tissue_files, boosted_result
 ):
     folder, out, sheet = tmp_path / "incoming", tmp_path / "p.csv", tmp_path / "sheet.html"
     (folder / "benign").mkdir(parents=True)
     (folder / ".DS_Store").touch()
-    first, second, third, other = sorted(tissue.rglob("*.png"))[:4]
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    first, second, third, other = tissue_files[:4]
+    model = boosted_result / "model.bchisto"
 
     def night(*options):
         """Return the exit code, and how many images were predicted."""
         written.clear()
-        code = cli("predict", model, "--images", folder, "--out", out, "--update", *options)[0]
+        code = cli("predict {} --images {} --out {} --update", model, folder, out, *options)[0]
         return code, *written[:1]
 
     def whole():
@@ -269,7 +271,7 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
     assert out.read_bytes() == whole()
     assert not (tmp_path / "p.csv.failures.csv").exists()
     # as ever without --update
-    assert cli("predict", model, "--images", folder, "--out", out)[0] == 2
+    assert cli("predict {} --images {} --out {}", model, folder, out)[0] == 2
     before = out.read_bytes()
     shutil.rmtree(folder / "benign")
     (folder / "Thumbs.db").touch()
@@ -331,7 +333,7 @@ def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, tmp_path, cli
     lines = [f"nothing new for {out}", "1 image cannot be used, as before"]
     assert again.summary() == lines
     assert out.stat().st_mtime_ns == before
-    words = ("predict", boosted, "--images", images, "--out", out, "--update", "--skip-errors")
+    words = typed("predict {} --images {} --out {} --update --skip-errors", boosted, images, out)
     code, text, _ = cli(*words, "--jobs", 1)
     assert (code, text.splitlines()) == (4, lines)
     spoiled("b.tif")
@@ -357,15 +359,11 @@ def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, c
         shutil.copytree(tissue / "benign", tmp_path / "disk"),
     )
     later.mkdir()
-    words = (
-        "predict",
+    words = typed(
+        "predict {} --update --out {} --images {} --images {}",
         boosted,
-        "--update",
-        "--out",
         out,
-        "--images",
         tissue / "malignant",
-        "--images",
         later,
     )
     assert cli(*words, "--images", disk)[0] == 0
@@ -392,7 +390,7 @@ def test_what_a_night_did_not_reach_is_written_in_the_next(
 ):
     images, out = shutil.copytree(tissue / "benign", tmp_path / "images"), tmp_path / "p.csv"
     sheet, other = tmp_path / "sheet.html", tmp_path / "other.html"
-    words = ("predict", boosted, "--images", images, "--update", "--out", out, "--html")
+    words = typed("predict {} --images {} --update --out {} --html", boosted, images, out)
     assert [cli(*words, page)[0] for page in (sheet, other)] == [0, 0]
     (images / "benign00.png").unlink()
     with monkeypatch.context() as killed:
@@ -405,7 +403,7 @@ def test_what_a_night_did_not_reach_is_written_in_the_next(
 @pytest.mark.parametrize("name", ["p.csv", "sheet.html"])
 def test_an_update_replaces_only_what_an_earlier_call_wrote(boosted, tissue, tmp_path, cli, name):
     mine, images = tmp_path / name, shutil.copytree(tissue / "benign", tmp_path / "images")
-    words = ("predict", boosted, "--images", images, "--update", "--out", tmp_path / "p.csv")
+    words = typed("predict {} --images {} --update --out {}", boosted, images, tmp_path / "p.csv")
     spoil(images / "half-copied.tif")
     assert cli(*words, "--html", tmp_path / "sheet.html")[0] == 1  # which wrote neither
     (images / "half-copied.tif").unlink()
@@ -447,7 +445,7 @@ def test_the_script_of_the_documents_prints_only_what_somebody_must_see(boosted,
 def test_work_that_fails_before_its_first_block_leaves_nothing(boosted, tmp_path):
     spoil(tmp_path / "bad.tif")
     with pytest.raises(ValueError, match=r"bad\.tif"):
-        predict(boosted, [tmp_path / "bad.tif"], out=tmp_path / "p.csv", work=Work(jobs=1))
+        predict(boosted, [tmp_path / "bad.tif"], out=tmp_path / "p.csv", work=ONE_JOB)
     assert not (tmp_path / "p.csv.parts").exists()
 
 
@@ -475,14 +473,14 @@ def test_packs_that_vanish_cost_no_row(boosted, tissue, tmp_path, after_pack, mo
     """Another process, which has finished the table, removes them: between two blocks, or while one is written."""
     out, parts = tmp_path / "p.csv", tmp_path / "p.csv.parts"
     after_pack(2, lambda: shutil.rmtree(parts))
-    assert predict(boosted, [tissue], out=out, work=Work(jobs=1)).images == len(rows(out)) == 12
+    assert predict(boosted, [tissue], out=out, work=ONE_JOB).images == len(rows(out)) == 12
     assert not parts.exists()
 
     def gone(*_):
         raise OutputError("cannot be written") from FileNotFoundError()
 
     monkeypatch.setattr("bchisto.predict.blocks.write_pack", gone)
-    predict(boosted, [tissue], out=tmp_path / "q.csv", work=Work(jobs=1))
+    predict(boosted, [tissue], out=tmp_path / "q.csv", work=ONE_JOB)
     assert rows(tmp_path / "q.csv") == rows(out)
 
 
@@ -492,5 +490,5 @@ def test_another_table_written_meanwhile_is_not_touched(boosted, tissue, tmp_pat
     with pytest.raises(
         OutputError, match=r"q\.csv: another process wrote another table meanwhile; use `overwrite`"
     ):
-        predict(boosted, [tissue], out=other, work=Work(jobs=1))
+        predict(boosted, [tissue], out=other, work=ONE_JOB)
     assert other.read_text() == "image_id\nmine\n"

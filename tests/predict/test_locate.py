@@ -12,14 +12,17 @@ from bchisto.core.jobs import Work
 from bchisto.featurize import featurize
 from bchisto.predict import predict
 from bchisto_tiny import tiny_weights
+from packs import ONE_JOB
 
 SMALL = BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2})
 
 
-def test_a_run_folder_stands_for_its_bundle(boosted, tissue, tmp_path, completed):
-    one = sorted(tissue.rglob("*.png"))[0]
-    completed("predict", boosted, "--images", one, "--out", tmp_path / "p.csv", "--jobs", 1)
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+def test_a_run_folder_stands_for_its_bundle(
+    boosted, tmp_path, completed, tissue_files, boosted_result
+):
+    one = tissue_files[0]
+    completed("predict {} --images {} --out {} --jobs 1", boosted, one, tmp_path / "p.csv")
+    model = boosted_result / "model.bchisto"
     for place in (model, model.parent, model.parent.parent):
         predict(place, one, out=tmp_path / "q.csv", work=Work(jobs=1, overwrite=True))
         assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
@@ -48,7 +51,7 @@ def test_of_several_models_the_best_is_taken_if_it_beats_chance(tmp_path, caplog
     np.savez(file, features=features, image_id=[f"i{number}" for number in range(40)], label=labels)
     run = tmp_path / "run 1"
     settings = BoostSettings(heads=("logistic", "knn"))
-    trained = train(out=run, features=file, folds="4", settings=settings, work=Work(jobs=1))
+    trained = train(out=run, features=file, folds="4", settings=settings, work=ONE_JOB)
     if not is_best:
         with pytest.raises(InputError, match="holds 2 models, give one of them"):
             predict(run, features=file, out=tmp_path / "p.csv")
@@ -69,28 +72,28 @@ def weighted(tissue, tiny_settings, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         settings = replace(tiny_settings, augmentations=1, weights=("tiny=tiny.weights.h5",))
-        featurize(tissue, out="run", settings=settings, work=Work(jobs=1))
-        train(out="run", folds="3", settings=SMALL, work=Work(jobs=1))
-        train(out="apart", features="run/features", folds="3", settings=SMALL, work=Work(jobs=1))
+        featurize(tissue, out="run", settings=settings, work=ONE_JOB)
+        train(out="run", folds="3", settings=SMALL, work=ONE_JOB)
+        train(out="apart", features="run/features", folds="3", settings=SMALL, work=ONE_JOB)
     return root
 
 
-def test_a_report_names_the_hash_that_sha256sum_prints(weighted, boosted):
+def test_a_report_names_the_hash_that_sha256sum_prints(weighted, boosted_result):
     sha256 = hashlib.sha256((weighted / "tiny.weights.h5").read_bytes()).hexdigest()[:12]
     page = (weighted / "run" / "boost" / "3-lightgbm" / "report.html").read_text()
     assert f"weights file (sha256 {sha256}" in page  # the settings
     assert f"with weights from a file (sha256 {sha256})" in page  # the methods
-    page = (boosted / "boost" / "3-lightgbm" / "report.html").read_text()
+    page = (boosted_result / "report.html").read_text()
     assert "weights random (sha256 " in page
 
 
 @pytest.mark.parametrize("run", ["run", "apart"])
-def test_recorded_weights_are_used_while_they_hold(weighted, tissue, tmp_path, caplog, run):
-    one, file = sorted(tissue.rglob("*.png"))[0], weighted / "tiny.weights.h5"
+def test_recorded_weights_are_used_while_they_hold(weighted, tmp_path, caplog, run, tissue_files):
+    one, file = tissue_files[0], weighted / "tiny.weights.h5"
     with caplog.at_level("INFO", logger="bchisto"):
-        predict(weighted / run, one, out=tmp_path / "p.csv", work=Work(jobs=1))
+        predict(weighted / run, one, out=tmp_path / "p.csv", work=ONE_JOB)
     assert f"tiny: weights {file}, as the run of" in caplog.text
-    predict(weighted / run, one, out=tmp_path / "q.csv", weights=f"tiny={file}", work=Work(jobs=1))
+    predict(weighted / run, one, out=tmp_path / "q.csv", weights=f"tiny={file}", work=ONE_JOB)
     assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "q.csv").read_bytes()
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     kept = file.read_bytes()
@@ -103,14 +106,12 @@ def test_recorded_weights_are_used_while_they_hold(weighted, tissue, tmp_path, c
             WeightsError,
             match=rf"tiny was trained with weights from a file \(sha256 {sha256}\); give",
         ):
-            predict(weighted / run, one, out=tmp_path / "r.csv", work=Work(jobs=1))
+            predict(weighted / run, one, out=tmp_path / "r.csv", work=ONE_JOB)
         other = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
         with pytest.raises(
             WeightsError, match=rf"of sha256 {sha256}, .* has {other}; give the right"
         ):
-            predict(
-                weighted / run, one, out=tmp_path / "r.csv", weights=str(file), work=Work(jobs=1)
-            )
+            predict(weighted / run, one, out=tmp_path / "r.csv", weights=str(file), work=ONE_JOB)
     finally:
         file.write_bytes(kept)
 
@@ -125,4 +126,4 @@ def test_a_bundle_that_left_its_run_asks_for_them(weighted, tissue, tmp_path, mo
         weighted / "run" / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "model.bchisto"
     )
     with pytest.raises(WeightsError, match='give them with `weights="tiny=PATH"`'):
-        predict(away, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+        predict(away, tissue, out=tmp_path / "p.csv", work=ONE_JOB)

@@ -5,33 +5,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.core.jobs import Ticker, Work
+from bchisto.core.jobs import Ticker
 from bchisto.data import ImageRecord, ImageSelection
 from bchisto.featurize import View, describe_images, featurize
 from bchisto.predict import Predictor, PredictSettings, predict
 from bchisto.predict.model_file import ModelFile, load_model
-from packs import train_small
+from packs import ONE_JOB, train_small
 from written_tables import rows_of
 
 
 def trained(run, images, settings):
-    featurize(images, out=run, settings=settings, work=Work(jobs=1))
+    featurize(images, out=run, settings=settings, work=ONE_JOB)
     few = {"min_data_in_leaf": 2, "num_iterations": 8}
     (result,) = train_small(run, "2", params=few)
     return result.model
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory, tissue, tiny_settings):
+def models(tmp_path_factory, tissue, tiny_settings, tissue_files):
     """A model of a view in micrometres, one of a view in pixels, and one of images of two scales. Read only."""
     root = tmp_path_factory.mktemp("models")
     half = ImageSelection(tissue, mpp=0.5)
     um = replace(tiny_settings, views=(View(0.5, 32, "um"),), stain="none")
     mixed = root / "mixed.csv"
-    rows = [
-        (path, path.parent.name, 0.5 if "0" in path.stem[-1] else 0.4)
-        for path in sorted(tissue.rglob("*.png"))
-    ]
+    rows = [(path, path.parent.name, 0.5 if "0" in path.stem[-1] else 0.4) for path in tissue_files]
     with mixed.open("w", newline="") as handle:
         csv.writer(handle).writerows([("path", "label", "mpp"), *rows])
     return {
@@ -42,12 +39,9 @@ def models(tmp_path_factory, tissue, tiny_settings):
 
 
 def predicted(cli, model, images, out, *more):
-    code, _, err = cli("predict", model, "--images", images, "--out", out, "--jobs", 1, *more)
+    code, _, err = cli("predict {} --images {} --out {} --jobs 1", model, images, out, *more)
     assert code == 0, err
-    with out.open() as handle:
-        rows = [
-            [float(row["p_benign"]), float(row["p_malignant"])] for row in csv.DictReader(handle)
-        ]
+    rows = [[float(row["p_benign"]), float(row["p_malignant"])] for row in rows_of(out)]
     return np.array(rows), err
 
 
@@ -65,7 +59,9 @@ def test_images_of_other_micrometres_are_rescaled(models, tissue):
     np.testing.assert_array_equal(descriptors[store][0], expected.features["half"])
 
 
-def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, tissue, tmp_path):
+def test_the_option_decides_and_unknown_ones_are_those_of_training(
+    cli, models, tissue, tmp_path, tissue_files
+):
     fine, err = predicted(cli, models["um"], tissue, tmp_path / "fine.csv", "--mpp", 0.25)
     assert "micrometres" not in err
     same, err = predicted(cli, models["um"], tissue, tmp_path / "same.csv", "--mpp", 0.5)
@@ -80,13 +76,13 @@ def test_the_option_decides_and_unknown_ones_are_those_of_training(cli, models, 
     np.testing.assert_array_equal(unknown, same)
     assert not np.array_equal(fine, same)
     predictor = Predictor(models["um"])
-    images = sorted(tissue.rglob("*.png"))
+    images = tissue_files
     np.testing.assert_array_equal(predictor.predict(images, mpp=0.25).probabilities, fine)
 
 
 def test_a_model_of_several_scales_needs_to_be_told(cli, models, tissue, tmp_path):
     code, _, err = cli(
-        "predict", models["mixed"], "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1
+        "predict {} --images {} --out {} --jobs 1", models["mixed"], tissue, tmp_path / "p.csv"
     )
     assert code == 2
     assert "benign00.png: its micrometres per pixel are not known, which" in err
@@ -109,14 +105,16 @@ def test_a_model_of_pixels_warns(cli, models, tissue, tmp_path):
     np.testing.assert_array_equal(unknown, far)
 
 
-def test_in_python_unknown_micrometres_are_told_of_each_image_and_time(models, tissue, caplog):
+def test_in_python_unknown_micrometres_are_told_of_each_image_and_time(
+    models, caplog, tissue_files
+):
     """With what follows, which differs; logged once."""
     unknown = "micrometres per pixel are not known, "
     follows = {
         "pixels": "so the scale cannot be compared with that of training (0.5)",
         "um": "and are taken for those of training (0.5)",
     }
-    paths = sorted(tissue.rglob("*.png"))[:2]
+    paths = tissue_files[:2]
     for name, what in follows.items():
         predictor = Predictor(models[name])
         for _ in range(2):
@@ -134,7 +132,7 @@ def test_the_table_tells_what_the_option_changes(models, tissue, tmp_path):
     update = PredictSettings(update=True)
     for mpp, text in ((None, "are not known"), (0.25, "other micrometres"), (0.5, None)):
         result = predict(
-            models["pixels"], tissue, out=out, settings=replace(update, mpp=mpp), work=Work(jobs=1)
+            models["pixels"], tissue, out=out, settings=replace(update, mpp=mpp), work=ONE_JOB
         )
         assert not result.unchanged
         cells = [row.get("warnings") for row in rows_of(out)]

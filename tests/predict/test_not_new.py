@@ -1,6 +1,5 @@
 """What predict says beside probabilities: which images trained, and what is called at an operating point."""
 
-import json
 import shlex
 import shutil
 
@@ -9,11 +8,13 @@ import pytest
 from archives import altered
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.core import Banner, InputError
-from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.evaluate.report import write_evaluation
 from bchisto.predict import PredictSettings, predict
+from conftest import typed
+from packs import ONE_JOB
 from PIL import Image
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 VIEW = TwoClassView(sensitivities=(0.8,))
@@ -27,17 +28,17 @@ def run(boosted, tmp_path_factory):
     settings = BoostSettings(preset="quick", seeds=1, params={"num_iterations": 3})
     stores = [boosted / "features"]
     (result,) = train(
-        out=out, features=stores, folds=["3"], settings=settings, work=Work(jobs=1), view=VIEW
+        out=out, features=stores, folds=["3"], settings=settings, work=ONE_JOB, view=VIEW
     )
     return result.folder
 
 
 @pytest.fixture
-def mixed(tissue, tmp_path):
+def mixed(tmp_path, tissue_files):
     """Three training images, one as a TIFF under another name, and one that is new."""
     folder = tmp_path / "mixed"
     folder.mkdir()
-    known = sorted(tissue.rglob("*.png"))[:3]
+    known = tissue_files[:3]
     for number, path in enumerate(known):
         Image.open(path).save(folder / f"known{number}.{('png', 'tif', 'png')[number]}")
     pixels = np.array(Image.open(known[0]))
@@ -48,9 +49,7 @@ def mixed(tissue, tmp_path):
 
 def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
     model = run / "model.bchisto"
-    out, _ = completed(
-        "predict", model, "--images", mixed, "--out", tmp_path / "p.csv", "--jobs", 1
-    )
+    out, _ = completed("predict {} --images {} --out {} --jobs 1", model, mixed, tmp_path / "p.csv")
     assert "SEEN IN TRAINING: 3 of 4 images trained this model (column trained)" in out
     assert {row["image_id"]: row["trained"] for row in rows(tmp_path / "p.csv")} == {
         "known0.png": "yes",
@@ -59,14 +58,14 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
         "new.png": "no",
     }
     assert Bundle.load(model).training.count == 12
-    said = json.loads((run / "metrics.json").read_text())["run"]["bundle"]
+    said = read_json(run / "metrics.json")["run"]["bundle"]
     assert said["trained"] == {"images": 12}
     assert said["temperature"] == pytest.approx(Bundle.load(model).temperature)
 
 
 def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     old = altered(run / "model.bchisto", tmp_path / "old.bchisto", training=None, two_class=None)
-    result = predict(old, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(old, [mixed], out=tmp_path / "p.csv", work=ONE_JOB)
     assert result.trained is None
     assert result.called == ""
     assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])
@@ -74,7 +73,7 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
         old,
         [mixed],
         out=tmp_path / "q.csv",
-        work=Work(jobs=1),
+        work=ONE_JOB,
         settings=PredictSettings(threshold=0.4),
     )
     assert asked.called.endswith("malignant at 0.4")
@@ -83,9 +82,7 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
 def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed):
     held = Bundle.load(run / "model.bchisto").two_class
     (wanted,) = held["wanted"]
-    found = json.loads((run / "metrics.json").read_text())["tables"]["fusion"]["two_class"][
-        "wanted"
-    ][0]
+    found = read_json(run / "metrics.json")["tables"]["fusion"]["two_class"]["wanted"][0]
     assert wanted == {
         "sensitivity": 0.8,
         "threshold": found["threshold"],
@@ -97,7 +94,7 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed)
         calibration={"temperature": 5.0},
         two_class={**held, "wanted": [{**wanted, "threshold": 0.45}]},
     )
-    options = ("predict", lower, "--images", tissue, "--jobs", 1)
+    options = typed("predict {} --images {} --jobs 1", lower, tissue)
     for name, extra, at, column in (
         ("a", (), 0.45, "raw"),
         ("b", ("--sensitivity", 0.8, "--calibrated"), 0.45, "raw"),
@@ -137,7 +134,7 @@ def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(
 
 
 def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):
-    predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
+    predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=ONE_JOB)
     result = write_evaluation(
         evaluate(
             [tmp_path / "p.csv"],
@@ -153,7 +150,7 @@ def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path)
 
 
 @pytest.fixture
-def of_patients(run, tissue, tmp_path):
+def of_patients(run, tmp_path, tissue_files):
     """The run in a folder of its own, whose images are of patients, and new images of one of them and of another."""
     folder = tmp_path / "patients"
     shutil.copytree(run, folder)
@@ -163,7 +160,7 @@ def of_patients(run, tissue, tmp_path):
     lines = [",".join(table[0]), *(",".join(row.values()) for row in table)]
     (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
     lines = ["path,label,patient"]
-    for number, path in enumerate(sorted(tissue.rglob("*.png"))[:4]):
+    for number, path in enumerate(tissue_files[:4]):
         pixels = np.array(Image.open(path))
         pixels[0, 0] ^= 1
         Image.fromarray(pixels).save(tmp_path / f"new{number}.png")
@@ -175,9 +172,7 @@ def of_patients(run, tissue, tmp_path):
 
 def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed):
     model, new = of_patients
-    out, err = completed(
-        "predict", model, "--images", new, "--out", tmp_path / "p.csv", "--jobs", 1
-    )
+    out, err = completed("predict {} --images {} --out {} --jobs 1", model, new, tmp_path / "p.csv")
     assert "SEEN IN TRAINING: 0" not in out
     assert (
         "PATIENTS SEEN IN TRAINING: 1 of 2 patients have names of those that trained this model "
@@ -197,20 +192,18 @@ def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed)
 def test_without_the_run_no_patient_is_known(of_patients, tmp_path, completed):
     model, new = of_patients
     model.with_name("predictions.csv").unlink()
-    out, err = completed(
-        "predict", model, "--images", new, "--out", tmp_path / "p.csv", "--jobs", 1
-    )
+    out, err = completed("predict {} --images {} --out {} --jobs 1", model, new, tmp_path / "p.csv")
     assert "PATIENTS SEEN" not in out
     assert "group_trained" not in rows(tmp_path / "p.csv")[0]
     assert "--against" not in err
 
 
-def test_the_page_says_what_the_terminal_warns_of(run, tissue, tmp_path, completed):
+def test_the_page_says_what_the_terminal_warns_of(run, tmp_path, completed, tissue_files):
     """Images of another size than those of training."""
-    with Image.open(sorted(tissue.rglob("*.png"))[0]) as image:
+    with Image.open(tissue_files[0]) as image:
         image.resize((192, 144)).save(tmp_path / "large.png")
     page = tmp_path / "p.html"
-    options = ("--out", tmp_path / "p.csv", "--html", page, "--jobs", 1)
+    options = typed("--out {} --html {} --jobs 1", tmp_path / "p.csv", page)
     _, err = completed("predict", run / "model.bchisto", tmp_path / "large.png", *options)
     said = "large.png: other sizes than those of training (96x96): 192x144; export in the same way"
     assert said in err

@@ -1,6 +1,5 @@
 """Images unlike those of training: told apart, marked, and shown with the nearest training images."""
 
-import csv
 import hashlib
 import io
 import json
@@ -14,17 +13,17 @@ from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.boost.reference import fit_gaussian, left_out_distances, placed
 from bchisto.core import BundleError
-from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
 from bchisto.featurize import featurize, open_store
 from bchisto.predict import Predictor
-from conftest import write_tissue
+from conftest import typed, write_tissue
+from packs import ONE_JOB
 from PIL import Image
+from written_tables import rows_of
 
 
 def rows(path):
-    with path.open(newline="") as handle:
-        return {row["image_id"]: row for row in csv.DictReader(handle)}
+    return {row["image_id"]: row for row in rows_of(path)}
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +34,8 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(images, tmp_path_factory, tiny_settings):
     out = tmp_path_factory.mktemp("outliers") / "run"
-    featurize(images, out=out, settings=tiny_settings, work=Work(jobs=1))
-    train(out=out, folds=["3"], settings=BoostSettings(["logistic"]), work=Work(jobs=1))
+    featurize(images, out=out, settings=tiny_settings, work=ONE_JOB)
+    train(out=out, folds=["3"], settings=BoostSettings(["logistic"]), work=ONE_JOB)
     return out
 
 
@@ -53,8 +52,8 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
         shutil.copy(path, new)
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     Image.fromarray(noise).save(new / "noise.png")
-    options = ("--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1)
-    out, _ = completed("predict", model, "--images", new, *options)
+    options = typed("--out {} --html {} --jobs 1", tmp_path / "p.csv", tmp_path / "s.html")
+    out, _ = completed("predict {} --images {}", model, new, *options)
     table = rows(tmp_path / "p.csv")
     assert table["noise.png"]["outlier"] == "yes"
     assert table["noise.png"]["outlier_percentile"] == "100.0"
@@ -89,10 +88,10 @@ def test_explain_names_the_nearest_training_images(images, model, cli, completed
     )
     table = tmp_path / "p.csv"
     assert (
-        cli("predict", model, "--images", known, "--images", noise, "--out", table, "--jobs", 1)[0]
+        cli("predict {} --images {} --images {} --out {} --jobs 1", model, known, noise, table)[0]
         == 0
     )
-    completed("explain", model, known, noise, "--out", tmp_path / "why")
+    completed("explain {} {} {} --out {}", model, known, noise, tmp_path / "why")
     page = (tmp_path / "why" / "map" / "index.html").read_text()
     for row in rows(table).values():
         assert f"nearest training images: {row['nearest_training_images']}" in page
@@ -114,23 +113,22 @@ def test_the_model_file_names_no_image(images, model, completed, tmp_path):
     assert not any(path.name.encode() in held for path in images.rglob("*.png"))
     shutil.copy(model, tmp_path / "model.bchisto")
     one = sorted(images.rglob("*.png"))[0]
-    completed("predict", tmp_path / "model.bchisto", "--images", one, "--out", tmp_path / "p.csv")
+    completed(
+        "predict {} --images {} --out {}", tmp_path / "model.bchisto", one, tmp_path / "p.csv"
+    )
     named = rows(tmp_path / "p.csv")[one.name]["nearest_training_images"].split("; ")
     hashes = [row["sha256"][:12] for row in rows(model.with_name("training-images.csv")).values()]
     assert {text.partition(" (")[0] for text in named} <= set(hashes)
 
 
-def test_a_model_of_few_images_marks_none(boosted, tissue, completed, tmp_path):
-    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+def test_a_model_of_few_images_marks_none(tissue, completed, tmp_path, boosted_result):
+    model = boosted_result / "model.bchisto"
     assert Bundle.load(model).reference is None
     completed(
-        "predict",
+        "predict {} --images {} --out {} --html {}",
         model,
-        "--images",
         tissue,
-        "--out",
         tmp_path / "p.csv",
-        "--html",
         tmp_path / "s.html",
     )
     assert not any("outlier" in row for row in rows(tmp_path / "p.csv").values())

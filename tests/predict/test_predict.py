@@ -8,7 +8,9 @@ from bchisto.core import InputError, MissingInputError, OutputError
 from bchisto.core.jobs import Work
 from bchisto.featurize import open_store
 from bchisto.predict import PredictSettings, predict
+from packs import ONE_JOB
 from PIL import Image
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 PAIR = "boost/3-lightgbm"
@@ -26,7 +28,7 @@ def by_id(record, image, *, crop_seed):
 def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp_path, monkeypatch):
     """New images are described again; with crops seeded by id, training images give what is stored of them."""
     monkeypatch.setattr("bchisto.featurize.prepare.crop_key", by_id)
-    result = predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(model, [tissue], out=tmp_path / "p.csv", work=ONE_JOB)
     assert result.images == 12
     assert result.failures == {}
     with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
@@ -43,10 +45,10 @@ def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp
     assert not (tmp_path / "p.csv.parts").exists()
 
 
-def test_the_format_of_the_challenge(model, tissue, tmp_path):
+def test_the_format_of_the_challenge(model, tmp_path, tissue_files):
     new = tmp_path / "new"
     new.mkdir()
-    for number, path in zip((0, 2, 10, 9), sorted(tissue.rglob("*.png")), strict=False):
+    for number, path in zip((0, 2, 10, 9), tissue_files, strict=False):
         Image.open(path).save(new / f"test{number}.tif")
     challenge = PredictSettings(format="iciar2018")
     predict(model, [new], out=tmp_path / "pred.csv", settings=challenge, work=Work(jobs=2))
@@ -60,12 +62,12 @@ def test_the_format_of_the_challenge(model, tissue, tmp_path):
     assert {line.split(",")[1] for line in lines} <= {"benign", "malignant"}
 
 
-def test_single_files_and_unknown_folders(model, tissue, tmp_path):
-    one = sorted(tissue.rglob("*.png"))[0]
+def test_single_files_and_unknown_folders(model, tmp_path, tissue_files):
+    one = tissue_files[0]
     other = tmp_path / "unnamed" / "x" / "a.png"
     other.parent.mkdir(parents=True)
     shutil.copy(one, other)
-    result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", work=ONE_JOB)
     assert result.images == 2
     assert {row["image_id"]: row["label"] for row in rows(tmp_path / "p.csv")} == {
         "benign00.png": "",
@@ -76,23 +78,23 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
 def unfinish(table):
     """Leave the record of a table as a command that is killed just before its end does."""
     path = table.with_name(f"{table.name}.run.json")
-    content = json.loads(path.read_text())
+    content = read_json(path)
     content["records"][0]["status"] = "interrupted"
     path.write_text(json.dumps(content))
 
 
 def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, tissue, tmp_path):
     table = tmp_path / "p.csv"
-    predict(model, [tissue], out=table, work=Work(jobs=1))
+    predict(model, [tissue], out=table, work=ONE_JOB)
     whole = table.read_bytes()
     unfinish(table)
-    predict(model, [tissue], out=table, work=Work(jobs=1))
+    predict(model, [tissue], out=table, work=ONE_JOB)
     assert table.read_bytes() == whole
-    assert json.loads((tmp_path / "p.csv.run.json").read_text())["records"][0]["status"] == "ok"
+    assert read_json(tmp_path / "p.csv.run.json")["records"][0]["status"] == "ok"
     unfinish(table)
     table.write_text("mine")  # not what it would have written
     with pytest.raises(OutputError, match="was changed since bchisto wrote it"):
-        predict(model, [tissue], out=table, work=Work(jobs=1))
+        predict(model, [tissue], out=table, work=ONE_JOB)
     assert table.read_text() == "mine"
     records = (
         "1",
@@ -102,19 +104,19 @@ def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, t
     for strange in ("[", "{}", *(f'{{"records": [{record}]}}' for record in records)):
         (tmp_path / "p.csv.run.json").write_text(strange)
         with pytest.raises(OutputError, match="exists already"):
-            predict(model, [tissue], out=table, work=Work(jobs=1))
+            predict(model, [tissue], out=table, work=ONE_JOB)
     table.unlink()
-    predict(model, [tissue], out=table, work=Work(jobs=1))
+    predict(model, [tissue], out=table, work=ONE_JOB)
 
 
-def test_what_does_not_fit(model, tissue, tmp_path):
+def test_what_does_not_fit(model, tissue, tmp_path, tissue_files):
     with pytest.raises(MissingInputError, match="no such model file"):
         predict(tmp_path / "none.bchisto", [tissue], out=tmp_path / "p.csv")
     with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
         predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")
     with pytest.raises(InputError, match="`format` excel: choose one of bchisto, iciar2018"):
         predict(model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(format="excel"))
-    one = sorted(tissue.rglob("*.png"))[0]
+    one = tissue_files[0]
     twin = tmp_path / "t" / one.name
     twin.parent.mkdir()
     shutil.copy(one, twin)

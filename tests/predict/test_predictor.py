@@ -26,6 +26,8 @@ from bchisto.core.formats import file_sha256, read_header
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, PredictSettings, predict
+from conftest import typed
+from packs import ONE_JOB
 from written_tables import rows_of
 
 COLUMNS = ("image_id", "predicted")
@@ -38,17 +40,18 @@ def predictor(boosted):
 
 
 def shares(table):
-    with table.open() as handle:
-        return {
-            row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])]
-            for row in csv.DictReader(handle)
-        }
+    return {
+        row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])]
+        for row in rows_of(table)
+    }
 
 
-def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue, tmp_path):
-    predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+def test_files_and_arrays_get_what_the_command_gives(
+    predictor, boosted, tissue, tmp_path, tissue_files
+):
+    predict(boosted, tissue, out=tmp_path / "p.csv", work=ONE_JOB)
     expected = shares(tmp_path / "p.csv")
-    files = sorted(tissue.rglob("*.png"))[4:8]
+    files = tissue_files[4:8]
     found = predictor.predict([files[1], decode_image(files[0]), str(files[3])])
     assert found.image_ids == (files[1].name, "array1", files[3].name)
     for row, file in zip(found.probabilities, (files[1], files[0], files[3]), strict=True):
@@ -65,12 +68,11 @@ def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue,
         assert {True: "yes", False: "no"}[found.uncertain[place]] == row["uncertain"]
 
 
-def test_one_many_folders_and_stacks(predictor, tissue):
-    files = sorted(tissue.rglob("*.png"))
-    one = decode_image(files[0])
+def test_one_many_folders_and_stacks(predictor, tissue, tissue_files):
+    one = decode_image(tissue_files[0])
     changed = one.copy()
     changed[0, 0] ^= 1
-    assert predictor.predict(files[0]).image_ids == ("benign00.png",)
+    assert predictor.predict(tissue_files[0]).image_ids == ("benign00.png",)
     assert len(predictor.predict(one)) == 1
     stack = predictor.predict(np.stack([one, changed]))
     assert stack.trained.tolist() == [True, False]
@@ -81,8 +83,8 @@ def test_one_many_folders_and_stacks(predictor, tissue):
     )
 
 
-def test_calibrated(boosted, tissue):
-    one = sorted(tissue.rglob("*.png"))[0]
+def test_calibrated(boosted, tissue_files):
+    one = tissue_files[0]
     raw = Predictor(boosted).predict(one).probabilities ** (
         1 / Bundle.load(Predictor(boosted).path).temperature
     )
@@ -91,8 +93,8 @@ def test_calibrated(boosted, tissue):
     )
 
 
-def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
-    file = sorted(tissue.rglob("*.png"))[0]
+def test_files_of_one_name_go_by_their_paths(predictor, tmp_path, tissue_files):
+    file = tissue_files[0]
     (tmp_path / "a").mkdir()
     twin = shutil.copy(file, tmp_path / "a" / file.name)
     assert predictor.predict([file, twin]).image_ids == (str(file), str(twin))
@@ -130,17 +132,18 @@ def test_what_is_refused(predictor, given, message):
         predictor.predict(given)
 
 
-def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
+def test_a_notebook_shows_what_it_is(predictor, boosted, tmp_path, tissue_files):
     name = tmp_path / "<i>&.png"
-    shutil.copy(sorted(tissue.rglob("*.png"))[0], name)
+    shutil.copy(tissue_files[0], name)
     shown = predictor.predict(name)._repr_html_()
     assert "&lt;i&gt;&amp;.png" in shown
     assert "<i>" not in shown
     assert "RANDOM WEIGHTS" in shown
+    assert "SEEN IN TRAINING: 1 of 1 images trained this model" in shown
     mixed = "the folds mixed patients, or may have: of new patients expect fewer right"
     assert shown.count(mixed) == 1
     assert "classes=('benign', 'malignant')" in repr(predictor)
-    result = predict(boosted, [name], out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(boosted, [name], out=tmp_path / "p.csv", work=ONE_JOB)
     shown = result._repr_html_()
     assert "&lt;i&gt;&amp;.png" in shown
     assert "p_malignant" in shown
@@ -154,7 +157,7 @@ def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
 def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, cli, form):
     out = tmp_path / "p.csv"
     settings = PredictSettings(format=form, threshold=0.5)
-    result = predict(boosted, tissue, out=out, settings=settings, work=Work(jobs=1))
+    result = predict(boosted, tissue, out=out, settings=settings, work=ONE_JOB)
     table = (
         rows_of(out)
         if form == "bchisto"
@@ -169,7 +172,7 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, cli
     assert lines[1].startswith("predicted positive: ")
     further = [result.called, result.outliers, result.sureness, *result.banners]
     assert lines[1:] == [part for part in further if part]
-    words = ("predict", boosted, "--images", tissue, "--format", form, "--threshold", "0.5")
+    words = typed("predict {} --images {} --format {} --threshold 0.5", boosted, tissue, form)
     code, printed, _ = cli(*words, "--out", tmp_path / "q.csv")
     assert code == 0
     assert printed.splitlines()[: len(lines)] == lines
@@ -184,9 +187,9 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, cli
             else:
                 assert shown == {"yes": True, "no": False}.get(cell, cell)
     settings = replace(settings, update=True)
-    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=Work(jobs=1))
+    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=ONE_JOB)
     assert again.summary() == lines
-    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=Work(jobs=1))
+    again = predict(boosted, tissue, out=tmp_path / "u.csv", settings=settings, work=ONE_JOB)
     assert again.summary() == [f"nothing new for {tmp_path / 'u.csv'}"]
     assert len(again.to_pandas()) == 12
 
@@ -202,10 +205,10 @@ def test_the_result_of_a_first_night_without_images(boosted, tmp_path):
     assert len(result.to_pandas()) == 0
 
 
-def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
+def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue_files, pandas):
     from PIL import Image
 
-    files = sorted(tissue.rglob("*.png"))[:2]
+    files = tissue_files[:2]
     expected = predictor.predict_proba(files)
     with Image.open(files[1]) as picture:
         np.testing.assert_array_equal(predictor.predict_proba(picture)[0], expected[1])
@@ -214,7 +217,6 @@ def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
         np.testing.assert_array_equal(pair.probabilities, expected)
     paths = np.array([str(file) for file in files])
     np.testing.assert_array_equal(predictor.predict_proba(paths), expected)
-    pandas = pytest.importorskip("pandas")
     np.testing.assert_array_equal(predictor.predict_proba(pandas.Series(paths)), expected)
     with pytest.raises(InputError, match="mpp='x': give a number"):
         predictor.predict(files, mpp="x")
@@ -222,31 +224,30 @@ def test_pictures_of_pillow_and_arrays_of_paths(predictor, tissue):
         predictor.predict(files, mpp=300)
 
 
-def test_as_scikit_learn_has_it(predictor, tissue):
+def test_as_scikit_learn_has_it(predictor, tissue_files):
     """Names of classes, and predictions as an array of them."""
     from sklearn.metrics import accuracy_score, log_loss
 
-    files = sorted(tissue.rglob("*.png"))
-    labels = [file.parent.name for file in files]
+    labels = [file.parent.name for file in tissue_files]
     assert predictor.classes_.tolist() == ["benign", "malignant"]
-    found = predictor.predict(files)
+    found = predictor.predict(tissue_files)
     assert np.asarray(found).tolist() == list(found.predicted)
     hits = [label == name for label, name in zip(labels, found.predicted, strict=True)]
     assert accuracy_score(labels, found) == np.mean(hits)
-    shares = predictor.predict_proba(files)
+    shares = predictor.predict_proba(tissue_files)
     assert log_loss(labels, shares, labels=predictor.classes_) > 0
 
 
-def test_predictions_are_compared_as_objects(predictor, tissue):
+def test_predictions_are_compared_as_objects(predictor, tissue_files):
     """Comparing their arrays raised an error of NumPy, as in a list or as keys of a cache."""
-    file = sorted(tissue.rglob("*.png"))[0]
+    file = tissue_files[0]
     first, second = predictor.predict(file), predictor.predict(file)
     assert [first, second].index(second) == 1
     assert len({first, second, first}) == 2
 
 
-def test_a_pickled_predictor_loads_its_file_again(boosted, tissue):
-    file = sorted(tissue.rglob("*.png"))[0]
+def test_a_pickled_predictor_loads_its_file_again(boosted, tissue_files):
+    file = tissue_files[0]
     calibrated = Predictor(boosted, calibrated=True)
     data = pickle.dumps(calibrated)
     assert len(data) < 1000
@@ -262,7 +263,7 @@ def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
         tissue,
         out=tmp_path / "p.csv",
         settings=PredictSettings(threshold=0.9),
-        work=Work(jobs=1),
+        work=ONE_JOB,
     )
     expected = [row["called"] == "positive" for row in rows_of(tmp_path / "p.csv")]
     predictor = Predictor(boosted, threshold=0.9)
@@ -282,12 +283,12 @@ def test_an_operating_point_of_the_callers_choice(boosted, tissue, tmp_path):
         Predictor(boosted, sensitivity=0.123)
 
 
-def test_whether_the_model_is_better_than_chance(boosted, tissue, tmp_path):
+def test_whether_the_model_is_better_than_chance(boosted, tmp_path, tissue_files):
     """As its page says, also of a model file without metrics beside it."""
     predictor = Predictor(boosted)
     settings = PredictSettings(html=tmp_path / "p.html")
-    file = sorted(tissue.rglob("*.png"))[0]
-    result = predict(boosted, file, out=tmp_path / "p.csv", settings=settings, work=Work(jobs=1))
+    file = tissue_files[0]
+    result = predict(boosted, file, out=tmp_path / "p.csv", settings=settings, work=ONE_JOB)
     assert "chance" in predictor.verdict
     assert html.escape(predictor.verdict, quote=False) in (tmp_path / "p.html").read_text()
     assert result.verdict == predictor.verdict
@@ -301,25 +302,18 @@ def test_whether_the_model_is_better_than_chance(boosted, tissue, tmp_path):
     assert "is not known: there is no metrics.json" in result.verdict
 
 
-def test_predictions_of_training_images_say_so(predictor, tissue):
-    found = predictor.predict(sorted(tissue.rglob("*.png"))[:3])
-    assert "SEEN IN TRAINING: 3 of 3 images trained this model" in found._repr_html_()
-
-
-def test_a_bundle_without_a_temperature(boosted, tmp_path):
+def test_a_bundle_without_a_temperature(tmp_path, boosted_result):
     from archives import altered
 
-    model = altered(
-        boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "m.bchisto", calibration=None
-    )
+    model = altered(boosted_result / "model.bchisto", tmp_path / "m.bchisto", calibration=None)
     with pytest.raises(BundleError, match="has no temperature, since .*; leave out `calibrated`"):
         Predictor(model, calibrated=True)
 
 
-def test_outliers_in_a_frame(predictor, tissue):
+def test_outliers_in_a_frame(predictor, tissue_files):
     """Marks as True and False, and percentiles as numbers."""
     pytest.importorskip("pandas")
-    found = predictor.predict(sorted(tissue.rglob("*.png"))[:2])
+    found = predictor.predict(tissue_files[:2])
     outliers = Outliers(np.array([99.5, 12.25]), ("a", "b"))
     columns = dict(outliers.columns)
     frame = replace(found, outlier_percentile=outliers.percentiles, columns=columns).to_pandas()
@@ -328,8 +322,7 @@ def test_outliers_in_a_frame(predictor, tissue):
     assert frame["nearest_training_images"].tolist() == ["a", "b"]
 
 
-def test_frames(predictor, boosted, tissue, tmp_path):
-    pandas = pytest.importorskip("pandas")
+def test_frames(predictor, boosted, tissue, tmp_path, pandas):
     found = predictor.predict(tissue)
     frame = found.to_pandas()
     shares = ["p_benign", "p_malignant"]
@@ -338,7 +331,7 @@ def test_frames(predictor, boosted, tissue, tmp_path):
     np.testing.assert_array_equal(
         frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities
     )
-    result = predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(boosted, tissue, out=tmp_path / "p.csv", work=ONE_JOB)
     written = pandas.read_csv(tmp_path / "p.csv")
     np.testing.assert_allclose(written["p_benign"], found.probabilities[:, 0], rtol=1e-12)
     for mark in ("uncertain", "trained"):
@@ -349,14 +342,15 @@ def test_frames(predictor, boosted, tissue, tmp_path):
         assert of_table.tolist() == frame[mark].tolist()
 
 
-def test_a_data_frame_in_place_of_a_manifest(boosted, predictor, tissue, tmp_path, monkeypatch):
+def test_a_data_frame_in_place_of_a_manifest(
+    boosted, predictor, tissue, tmp_path, monkeypatch, tissue_files, pandas
+):
     """With the columns of a manifest, and paths from the working folder; an error names the row."""
-    pandas = pytest.importorskip("pandas")
     monkeypatch.chdir(tissue)
-    files = [str(path.relative_to(tissue)) for path in sorted(tissue.rglob("*.png"))[4:8]]
+    files = [str(path.relative_to(tissue)) for path in tissue_files[4:8]]
     columns = {"path": files, "mpp": 0.5, "patient": list("aabb"), "label": "benign"}
     frame = pandas.DataFrame(columns)
-    work = Work(jobs=1)
+    work = ONE_JOB
     settings = PredictSettings(update=True)
     result = predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work)
     rows = rows_of(tmp_path / "p.csv")
@@ -380,10 +374,9 @@ def test_a_data_frame_in_place_of_a_manifest(boosted, predictor, tissue, tmp_pat
         predictor.predict(pandas.concat([frame, frame[:1]]))
 
 
-def test_the_order_of_rows_is_kept(predictor, tissue, tmp_path):
+def test_the_order_of_rows_is_kept(predictor, tmp_path, tissue_files, pandas):
     """Of data frames and manifests, whatever the names: their probabilities come without names, too."""
-    pandas = pytest.importorskip("pandas")
-    files = sorted(tissue.rglob("*.png"))[:5]
+    files = tissue_files[:5]
     shuffled = [files[position] for position in (3, 0, 4, 1, 2)]
     frame = pandas.DataFrame({"path": list(map(str, shuffled))}, index=list("zyxwv"))
     frame.to_csv(tmp_path / "m.csv", index=False)
@@ -404,11 +397,11 @@ def test_marks_are_masks(predictor, tissue):
     )
 
 
-def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
+def test_pictures_are_converted_as_files_are(predictor, tmp_path, tissue_files):
     """Alpha over white, palettes and grey as colours, and the orientation of a camera."""
     from PIL import Image
 
-    rgb = Image.open(sorted(tissue.rglob("*.png"))[0])
+    rgb = Image.open(tissue_files[0])
     clear = rgb.convert("RGBA")
     alpha = np.full((96, 96), 255, np.uint8)
     alpha[:48] = 0
@@ -441,8 +434,8 @@ def test_pictures_are_converted_as_files_are(predictor, tissue, tmp_path):
             predictor.predict(Image.new(mode, (96, 96)))
 
 
-def test_threads_may_share_a_predictor(predictor, tissue):
-    arrays = [decode_image(file) for file in sorted(tissue.rglob("*.png"))[:4]]
+def test_threads_may_share_a_predictor(predictor, tissue_files):
+    arrays = [decode_image(file) for file in tissue_files[:4]]
     expected = [predictor.predict_proba(array) for array in arrays]
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(predictor.predict_proba, arrays * 2))
@@ -464,7 +457,7 @@ def test_a_bad_image_is_told_from_a_bad_option(predictor, tmp_path):
         assert not isinstance(refusal.value, ImageError)
 
 
-def test_a_message_comes_once_from_a_predictor(tissue, tmp_path, caplog):
+def test_a_message_comes_once_from_a_predictor(tmp_path, caplog, tissue_files):
     """Whatever it counts; of something else it is another message."""
     from bchisto.predict.images import TrainingLooks, _warn
 
@@ -477,7 +470,7 @@ def test_a_message_comes_once_from_a_predictor(tissue, tmp_path, caplog):
         _warn({image.image_id: looks.unlike(image) for image in images[:count]}, warned)
     assert [record.getMessage() for record in caplog.records] == list(warned.values())
     assert len(warned) == 1
-    header = read_header(sorted(tissue.rglob("*.png"))[0])
+    header = read_header(tissue_files[0])
     assert "bits" not in looks.unlike(replace(images[0], mpp=0.5))
     _warn({"a": looks.unlike(replace(images[0], header=header))}, warned)
     assert len(caplog.records) == len(warned) == 2
@@ -489,10 +482,10 @@ def log_of(caplog):
 
 
 def test_one_bad_image_does_not_lose_the_others(
-    predictor, boosted, tissue, tmp_path, monkeypatch, caplog
+    predictor, boosted, tmp_path, monkeypatch, caplog, tissue_files
 ):
     """Images that cannot be used are left out and named, as the command does it."""
-    files = sorted(tissue.rglob("*.png"))[:2]
+    files = tissue_files[:2]
     (tmp_path / "text.png").write_text("no image")
     cut = tmp_path / "cut.png"
     cut.write_bytes(files[0].read_bytes()[:4000])
@@ -528,11 +521,11 @@ def test_one_bad_image_does_not_lose_the_others(
         predictor.predict([files[0], "gone.png"])
 
 
-def test_warnings_of_an_image_stand_in_its_answer(boosted, tissue, tmp_path, caplog):
+def test_warnings_of_an_image_stand_in_its_answer(boosted, tissue, tmp_path, caplog, tissue_files):
     """The texts that are logged of the image by itself, whatever the logger's level, and each time."""
     import cv2
 
-    file = sorted(tissue.rglob("*.png"))[0]
+    file = tissue_files[0]
     cv2.imwrite(str(tmp_path / "deep.png"), (cv2.imread(str(file)) // 16).astype(np.uint16) * 100)
     large = np.kron(decode_image(file), np.ones((2, 2, 1), np.uint8))
     white = np.full((96, 96, 3), 255, np.uint8)
@@ -566,7 +559,7 @@ def test_warnings_of_an_image_stand_in_its_answer(boosted, tissue, tmp_path, cap
     assert found.to_pandas()["warnings"].tolist() == ["; ".join(of) for of in found.warnings]
 
 
-def test_an_image_is_decoded_once(predictor, tissue, monkeypatch):
+def test_an_image_is_decoded_once(predictor, monkeypatch, tissue_files):
     from bchisto.data.images import decode
 
     decoded = []
@@ -577,17 +570,17 @@ def test_an_image_is_decoded_once(predictor, tissue, monkeypatch):
 
     monkeypatch.setattr(decode, "decode_image", counted)
     white = np.full((96, 96, 3), 255, np.uint8)
-    assert predictor.predict([sorted(tissue.rglob("*.png"))[0], white]).blank.tolist() == [
+    assert predictor.predict([tissue_files[0], white]).blank.tolist() == [
         False,
         True,
     ]
     assert decoded == ["benign00.png"]
 
 
-def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
+def test_a_predictor_says_what_the_table_says(boosted, tmp_path, tissue_files):
     """Columns of the table, among them the decision at the operating point of the model, and which images are blank."""
-    files = sorted(tissue.rglob("*.png"))[:3]
-    predict(boosted, files, out=tmp_path / "p.csv", work=Work(jobs=1))
+    files = tissue_files[:3]
+    predict(boosted, files, out=tmp_path / "p.csv", work=ONE_JOB)
     rows = rows_of(tmp_path / "p.csv")
     found = Predictor(boosted).predict([*files, np.full((96, 96, 3), 255, np.uint8)])
     assert {*found.columns} >= {"called", "trained"}
@@ -604,10 +597,12 @@ def test_a_predictor_says_what_the_table_says(boosted, tissue, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpeg"])
-def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(predictor, tissue, suffix):
+def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(
+    predictor, suffix, tissue_files
+):
     from PIL import Image
 
-    file = sorted(tissue.rglob("*.png"))[0]
+    file = tissue_files[0]
     stream = io.BytesIO()
     with Image.open(file) as picture:
         picture.convert("RGB").save(stream, suffix)
@@ -624,13 +619,13 @@ def test_half_an_upload_and_a_closed_picture_are_errors_of_the_image(predictor, 
 
 
 def test_images_go_by_the_names_that_the_caller_gives(
-    boosted, tissue, tmp_path, caplog, monkeypatch
+    boosted, tmp_path, caplog, monkeypatch, tissue_files
 ):
     """In answers, errors, log lines and failures; no name is a path."""
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
-    file = sorted(tissue.rglob("*.png"))[0]
+    file = tissue_files[0]
     cut = tmp_path / "cut.png"
     cut.write_bytes(file.read_bytes()[:4000])
     small = np.zeros((40, 40, 3), np.uint8)
@@ -671,9 +666,9 @@ def test_images_go_by_the_names_that_the_caller_gives(
     assert [path.name for path in tmp_path.iterdir()] == ["cut.png"]
 
 
-def test_a_file_with_several_names_fails_under_each(predictor, tissue, tmp_path):
+def test_a_file_with_several_names_fails_under_each(predictor, tmp_path, tissue_files):
     """Each reason names its own image, in the order of the images, whether a file is there, a header, or decoded."""
-    file = sorted(tissue.rglob("*.png"))[0]
+    file = tissue_files[0]
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
     cut = tmp_path / "cut.png"
@@ -693,8 +688,8 @@ def test_a_file_with_several_names_fails_under_each(predictor, tissue, tmp_path)
 
 
 @pytest.mark.parametrize("names", [[], ["a"], ["a", "a"], ["a", ""], ["a", "b\n"], ["a", "b", "c"]])
-def test_names_are_a_text_for_each_image(predictor, tissue, names):
-    files = sorted(tissue.rglob("*.png"))[:2]
+def test_names_are_a_text_for_each_image(predictor, tissue, names, tissue_files):
+    files = tissue_files[:2]
     text = f"^`names`: give a different printable text for each of 2 images, not {len(names)} "
     with pytest.raises(InputError, match=text):
         predictor.predict(files, names=names)
@@ -704,19 +699,19 @@ def test_names_are_a_text_for_each_image(predictor, tissue, names):
         predictor.predict(files, names=[None, "a"])
 
 
-def test_a_picture_in_place_of_a_model_file(tissue):
-    file = sorted(tissue.rglob("*.png"))[0]
+def test_a_picture_in_place_of_a_model_file(tissue_files):
+    file = tissue_files[0]
     with pytest.raises(BundleError, match="but a picture; give it as `images`: for a prediction"):
         Predictor(file)
 
 
-def test_bytes_are_opened_by_pillow(predictor, tissue):
+def test_bytes_are_opened_by_pillow(predictor, tissue_files):
     """As the message says."""
     import io
 
     from PIL import Image
 
-    file = sorted(tissue.rglob("*.png"))[0]
+    file = tissue_files[0]
     data = file.read_bytes()
     for given in (data, [data], io.BytesIO(data)):
         text = r"^`images`: bytes; give PIL\.Image\.open\(io\.BytesIO\(\.\.\.\)\) of them$"
@@ -726,10 +721,10 @@ def test_bytes_are_opened_by_pillow(predictor, tissue):
     np.testing.assert_array_equal(answer, predictor.predict_proba(file))
 
 
-def test_an_answer_is_rows_for_json(boosted, tissue):
+def test_an_answer_is_rows_for_json(boosted, tissue_files):
     """A dict for each image, with what the arrays have at its position."""
     white = np.full((96, 96, 3), 255, np.uint8)
-    answer = Predictor(boosted).predict([sorted(tissue.rglob("*.png"))[0], white])
+    answer = Predictor(boosted).predict([tissue_files[0], white])
     rows = json.loads(json.dumps(list(answer)))
     assert len(rows) == len(answer)
     keys = "image_id predicted confidence uncertain called outlier outlier_percentile blank trained"

@@ -1,19 +1,19 @@
 """The same picture gets the same answer, to the last bit: wherever it lies, whatever it is called, beside whatever."""
 
-import csv
 import shutil
 
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
-from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, crop_key, decode_image, pixels_sha256
 from bchisto.data.images.content import CROP_SEEDS
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import predict
+from packs import ONE_JOB
 from PIL import Image
+from written_tables import rows_of
 
 BUNDLES = ("exact", "dense", pytest.param("patches", marks=pytest.mark.slow))
 
@@ -22,7 +22,7 @@ def bundle_of(kind, run, tissue):
     """Train a bundle of whole crops, of dense mode, or of a network on random patches."""
     if kind == "patches":
         settings = FinetuneSettings("speck", size=48, epochs=1, patches="random:40:3")
-        (result,) = finetune(tissue, out=run, folds=["2"], settings=settings, work=Work(jobs=1))
+        (result,) = finetune(tissue, out=run, folds=["2"], settings=settings, work=ONE_JOB)
     else:
         view = View(1.0, 64) if kind == "exact" else View(1.0, 48)
         described = FeaturizeSettings(
@@ -33,20 +33,20 @@ def bundle_of(kind, run, tissue):
             crops=3,
             mode=kind,
         )
-        featurize(tissue, out=run, settings=described, work=Work(jobs=1))
+        featurize(tissue, out=run, settings=described, work=ONE_JOB)
         settings = BoostSettings("svm")
         if kind == "dense":
             small = {"min_data_in_leaf": 2, "num_iterations": 4}
             settings = BoostSettings(seeds=1, params=small)
-        (result,) = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1))
+        (result,) = train(out=run, folds=["2"], settings=settings, work=ONE_JOB)
     return result.folder / "model.bchisto"
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory, tissue):
+def places(tmp_path_factory, tissue_files):
     """One picture among others: in two folders, under two names, as PNG, two TIFFs and alone."""
     root = tmp_path_factory.mktemp("places")
-    first, *others = sorted(tissue.rglob("*.png"))[2:7]
+    first, *others = tissue_files[2:7]
     for name in ("Tissu sain", "Benin", "alone", "before"):
         (root / name).mkdir()
     shutil.copy(first, root / "Tissu sain" / "a.png")
@@ -61,21 +61,20 @@ def places(tmp_path_factory, tissue):
 
 
 def answers(path):
-    with path.open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(path)
     return {row["image_id"]: (row["p_benign"], row["p_malignant"]) for row in rows}
 
 
 @pytest.mark.parametrize("kind", BUNDLES)
 def test_wherever_it_lies(places, tissue, tmp_path, kind):
     model = bundle_of(kind, tmp_path / "run", tissue)
-    predict(model, [places], out=tmp_path / "all.csv", work=Work(jobs=1))
-    predict(model, [places / "alone"], out=tmp_path / "alone.csv", work=Work(jobs=1))
+    predict(model, [places], out=tmp_path / "all.csv", work=ONE_JOB)
+    predict(model, [places / "alone"], out=tmp_path / "alone.csv", work=ONE_JOB)
     predict(
         model,
         [places / "before", places / "Benin" / "z.tif"],
         out=tmp_path / "some.csv",
-        work=Work(jobs=1),
+        work=ONE_JOB,
     )
     every, some = answers(tmp_path / "all.csv"), answers(tmp_path / "some.csv")
     (alone,) = answers(tmp_path / "alone.csv").values()
@@ -88,10 +87,10 @@ def test_wherever_it_lies(places, tissue, tmp_path, kind):
     assert len(set(every.values())) > 1
 
 
-def test_the_key_is_that_of_shape_and_pixels(tissue):
+def test_the_key_is_that_of_shape_and_pixels(tissue_files):
     import hashlib
 
-    path = sorted(tissue.rglob("*.png"))[0]
+    path = tissue_files[0]
     image = decode_image(path)
     expected = hashlib.sha256(b"96x96x3\n" + image.tobytes()).hexdigest()
     assert pixels_sha256(image) == expected
@@ -103,15 +102,15 @@ def test_the_key_is_that_of_shape_and_pixels(tissue):
         crop_key(record, image, crop_seed="name")
 
 
-def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tissue, tmp_path):
+def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tmp_path, tissue_files):
     """Of rows of one id, of which one is used."""
-    files = sorted(tissue.rglob("*.png"))[:2]
+    files = tissue_files[:2]
     lines = ["path,image_id"]
     for name, file, image in (("a.png", 0, "x"), ("b.png", 0, "x"), ("c.png", 1, "y")):
         shutil.copy(files[file], tmp_path / name)
         lines.append(f"{name},{image}")
     (tmp_path / "images.csv").write_text("\n".join(lines))
-    work = Work(jobs=1)
+    work = ONE_JOB
     result = predict(boosted, tmp_path / "images.csv", out=tmp_path / "p.csv", work=work)
     copy = tmp_path / "b.png"
     assert result.duplicates == {str(copy): "x"}

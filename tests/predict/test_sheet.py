@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -17,8 +16,11 @@ from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from bchisto.predict.settings import OperatingPoint
 from bchisto.predict.sheet import measured_at
+from conftest import typed
+from packs import ONE_JOB
 from page_probe import probe
 from PIL import Image
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 RULE = {
@@ -33,15 +35,15 @@ EVIL = "<img src=x onerror=alert(1)>&amp; é'\".png"
 
 
 @pytest.fixture(scope="module")
-def model(boosted, tmp_path_factory):
-    source = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+def model(tmp_path_factory, boosted_result):
+    source = boosted_result / "model.bchisto"
     return altered(source, tmp_path_factory.mktemp("model") / "model.bchisto", unsure=RULE)
 
 
 @pytest.fixture(scope="module")
-def images(tissue, tmp_path_factory):
+def images(tmp_path_factory, tissue_files):
     folder = tmp_path_factory.mktemp("new images")
-    for number, path in enumerate(sorted(tissue.rglob("*.png"))[::2]):
+    for number, path in enumerate(tissue_files[::2]):
         shutil.copy(path, folder / (EVIL if number == 0 else f"slide {number}.png"))
     (folder / "zz.tif").write_text("not an image")
     return folder
@@ -106,7 +108,7 @@ def test_an_image_that_shows_nothing_is_marked_where_its_class_stands(model, ima
         Image.new("RGB", picture.size, "white").save(folder / "white.png")
     page = tmp_path / "s.html"
     sheet = PredictSettings(html=page)
-    for work in (Work(jobs=1), Work(jobs=1, overwrite=True)):
+    for work in (ONE_JOB, Work(jobs=1, overwrite=True)):
         result = predict(model, folder, out=tmp_path / "p.csv", settings=sheet, work=work)
         blank = {row["image_id"]: row["blank"] for row in rows(tmp_path / "p.csv")}
         assert blank == {"a.png": "no", "white.png": "yes"}
@@ -117,7 +119,7 @@ def test_an_image_that_shows_nothing_is_marked_where_its_class_stands(model, ima
         marks = {name: mark for name, _, _, mark in cells(text)}
         assert "shows nothing" in marks["white.png"]
         assert "shows nothing" not in marks["a.png"]
-    predict(model, folder / "a.png", out=tmp_path / "q.csv", work=Work(jobs=1))
+    predict(model, folder / "a.png", out=tmp_path / "q.csv", work=ONE_JOB)
     assert "blank" not in rows(tmp_path / "q.csv")[0]
 
 
@@ -133,16 +135,16 @@ def test_it_holds_all_that_it_needs_and_runs_nothing_else(made):
         assert f"{name} 'sha256-{digest}'" in html.unescape(policy)
 
 
-def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
+def test_a_model_without_a_rule_says_so(tmp_path, tissue_files, boosted_result):
     old = altered(
-        boosted / "boost" / "3-lightgbm" / "model.bchisto",
+        boosted_result / "model.bchisto",
         tmp_path / "old.bchisto",
         unsure=None,
         training=None,
     )
-    one = sorted(tissue.rglob("*.png"))[0]
+    one = tissue_files[0]
     sheet = PredictSettings(html=tmp_path / "s.html")
-    result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1))
+    result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=ONE_JOB)
     assert result.unsure is None
     page = (tmp_path / "s.html").read_text()
     assert "No image is marked uncertain: this model has no rule" in page
@@ -151,11 +153,11 @@ def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
 
 
 def test_what_a_model_means_for_new_patients_is_that_of_its_card(
-    boosted, tissue, tmp_path, completed
+    tmp_path, completed, tissue_files, boosted_result
 ):
     """The report, the terminal and the heat maps take it from the run, and say so if the model stands by itself."""
-    folder = boosted / "boost" / "3-lightgbm"
-    one = sorted(tissue.rglob("*.png"))[0]
+    folder = boosted_result
+    one = tissue_files[0]
     card = re.findall(r"^- (.*)$", (folder / "model-card.md").read_text(), flags=re.MULTILINE)
     start = next(place for place, line in enumerate(card) if " right: " in line)
     answer, meaning = card[start : start + 2]
@@ -167,9 +169,9 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
     for model in (folder / "model.bchisto", moved):
         out = tmp_path / model.parent.name
         terminal, _ = completed(
-            "predict", model, "--images", one, "--out", f"{out}.csv", "--html", f"{out}.html"
+            "predict {} --images {} --out {} --html {}", model, one, f"{out}.csv", f"{out}.html"
         )
-        completed("explain", model, "--images", one, "--out", f"{out}-maps", "--method", "map")
+        completed("explain {} --images {} --out {} --method map", model, one, f"{out}-maps")
         assert (f"the model's training: {meaning}" in terminal) == (model != moved)
         for file in (Path(f"{out}.html"), tmp_path / f"{out}-maps" / "map" / "index.html"):
             text = html.unescape(file.read_text())
@@ -180,9 +182,7 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
                 assert (0 < begin < text.index("by predicted class")) == (model != moved)
                 meaning_here = meaning.replace(verdict, "").replace("  ", " ").strip()
                 ece = "of the others, it was off by"
-                calibration = json.loads((folder / "metrics.json").read_text())["tables"]["fusion"][
-                    "calibration"
-                ]
+                calibration = read_json(folder / "metrics.json")["tables"]["fusion"]["calibration"]
                 if model != moved and calibration["temperature"]:
                     assert (
                         f"{ece} {100 * calibration['temperature']['ece']:.1f} % on average" in text
@@ -194,14 +194,14 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
 
 
 def test_what_was_measured_at_the_operating_point_stands_beside_its_count(
-    boosted, tissue, tmp_path
+    tmp_path, tissue_files, boosted_result
 ):
     """As metrics.json has it; another threshold, a calibrated score and a model that stands by itself have nothing."""
-    folder = boosted / "boost" / "3-lightgbm"
+    folder = boosted_result
     moved = tmp_path / "model.bchisto"
     shutil.copy(folder / "model.bchisto", moved)
-    first = sorted(tissue.rglob("*.png"))[0]
-    metrics = json.loads((folder / "metrics.json").read_text())["tables"]["fusion"]
+    first = tissue_files[0]
+    metrics = read_json(folder / "metrics.json")["tables"]["fusion"]
     (point,) = metrics["two_class"]["thresholds"]
 
     def figure(name, values=point):
@@ -238,7 +238,7 @@ def test_what_was_measured_at_the_operating_point_stands_beside_its_count(
         sheet = tmp_path / f"{number}.html"
         out = tmp_path / f"{number}.csv"
         settings = PredictSettings(html=sheet, **options)
-        predict(model, first, out=out, settings=settings, work=Work(jobs=1))
+        predict(model, first, out=out, settings=settings, work=ONE_JOB)
         text = html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", sheet.read_text())))
         expected = measured.replace("at 0.5.", f"at {options.get('threshold', 0.5)}.")
         assert (expected in text) == told
@@ -259,12 +259,14 @@ def test_a_threshold_of_a_sensitivity_is_told_by_its_own_point():
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"tables": 3}', '{"tables": {"fusion": {"n": 1}}}']
 )
-def test_damaged_metrics_are_named(boosted, tissue, tmp_path, completed, refused, content):
+def test_damaged_metrics_are_named(
+    tmp_path, completed, refused, content, tissue_files, boosted_result
+):
     model = tmp_path / "model.bchisto"
-    shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", model)
+    shutil.copy(boosted_result / "model.bchisto", model)
     (tmp_path / "metrics.json").write_text(content)
-    one = sorted(tissue.rglob("*.png"))[0]
-    words = ["predict", model, "--images", one, "--out", tmp_path / "p.csv", "--jobs", 1]
+    one = tissue_files[0]
+    words = typed("predict {} --images {} --out {} --jobs 1", model, one, tmp_path / "p.csv")
     assert f"{tmp_path / 'metrics.json'}: not " in refused(*words)
     (tmp_path / "metrics.json").unlink()
     completed(*words)
@@ -272,12 +274,12 @@ def test_damaged_metrics_are_named(boosted, tissue, tmp_path, completed, refused
 
 @pytest.mark.parametrize("command", ["explain", "export"])
 def test_damaged_metrics_stop_a_command_before_it_writes(
-    boosted, tissue, tmp_path, refused, command
+    tmp_path, refused, command, tissue_files, boosted_result
 ):
     model = tmp_path / "model.bchisto"
-    shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", model)
+    shutil.copy(boosted_result / "model.bchisto", model)
     (tmp_path / "metrics.json").write_text("[]")
-    one = sorted(tissue.rglob("*.png"))[0]
+    one = tissue_files[0]
     out = tmp_path / "out"
     options = {
         "explain": ("--images", one, "--out", out, "--method", "map"),
@@ -287,9 +289,9 @@ def test_damaged_metrics_stop_a_command_before_it_writes(
     assert not list(out.rglob("*.png")) + list(out.rglob("*.bchisto"))
 
 
-def test_training_leaves_a_rule(boosted):
+def test_training_leaves_a_rule(boosted_result):
     """Twelve images: their confidences after scaling may be few, but what there is fits the table."""
-    rule = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto").unsure
+    rule = Bundle.load(boosted_result / "model.bchisto").unsure
     assert rule["calibrated"] is True
     assert rule["sure"]["n"] + rule["unsure"]["n"] == 12
 
