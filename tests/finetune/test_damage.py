@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
-from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune
+from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune import fit as state
-from bchisto.finetune.batches import Source
-from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune.fit import TrainingPlan
 from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import load_network, network_arrays
 from engine_jobs import contents
+from training_sources import bright_and_dark, source_of, trained
 
 pytestmark = pytest.mark.slow
 
@@ -35,21 +35,15 @@ def work():
     """Bright against dark noise."""
     rng = np.random.default_rng(1)
     labels = np.arange(16) % 2
-    images = (rng.integers(0, 120, (16, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(
-        np.uint8
-    )
-    bank = ImageBank.of(list(images), [f"{place}.png" for place in range(16)])
-    source = Source(bank, labels, PatchRule(), 32, 0, 8)
+    source = source_of(bright_and_dark(labels, rng), labels, batch_size=8)
     return source, TrainingPlan(replace(SMALL, patience=9), np.arange(8), np.arange(8, 16), 2)
 
 
 @pytest.fixture(scope="module")
 def whole(work, tmp_path_factory):
-    source, plan = work
     folder = tmp_path_factory.mktemp("whole")
-    model = build_model(SMALL, classes=2, fold=1)
-    train_model(model, source, plan, state=folder / "state.npz", log=folder / "log.csv")
-    return folder, model
+    trained(build_model(SMALL, classes=2, fold=1), *work, folder)
+    return folder / "s.npz"
 
 
 def cuts(data):
@@ -74,7 +68,7 @@ def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, 
     variables = [*model.variables, *model.optimizer.variables]
     before = [np.array(value) for value in variables]
     path = tmp_path / "state.npz"
-    for name, data in cuts((whole[0] / "state.npz").read_bytes()):
+    for name, data in cuts(whole.read_bytes()):
         caplog.clear()
         path.write_bytes(data)
         assert state.StateFile(path, model, "").restore().done == 0, name

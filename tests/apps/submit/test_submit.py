@@ -15,7 +15,7 @@ from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
 from bchisto.core.runs import write_listing
-from job_chain import BOOST, FEATURES, assert_equal, chain, wait
+from job_chain import BOOST, FEATURES, NETWORK, assert_equal, chain, wait
 
 BEFORE = ("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES, "then")
 LATER = (*BEFORE, "boost", "--out", "RUN", "--folds", "3", "then")
@@ -507,19 +507,8 @@ def test_a_network_that_saves_epochs_goes_on_after_each_limit(
     """Without a unit, epochs are progress; the signal of Slurm is sent by hand."""
     run, scontrol = tmp_path / "run", f'[ "$1" = show ] || echo "$@" >> {tmp_path}/requeued'
     programs(os.environ["PATH"], sbatch="echo 7", scontrol=scontrol, squeue="")
-    networks = (
-        "--network",
-        "speck",
-        "--folds",
-        "2",
-        "--epochs",
-        "100000",
-        "--size",
-        "32",
-        "--weights",
-        "random",
-    )
-    completed("submit", "--tasks", 1, "--", "finetune", "--images", tissue, "--out", run, *networks)
+    words = ("finetune", "--images", tissue, "--out", run, *NETWORK, "--epochs", "100000")
+    completed("submit", "--tasks", 1, "--", *words)
     (script,) = run.glob("jobs/*/1-finetune.sh")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
 
