@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
-from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.finetune import fit as state
 from bchisto.finetune.fit import TrainingPlan
 from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import load_network, network_arrays
-from engine_jobs import contents
 from training_sources import bright_and_dark, source_of, trained
 
 pytestmark = pytest.mark.slow
@@ -101,22 +100,6 @@ def run(tissue, tmp_path_factory):
     run = tmp_path_factory.mktemp("run") / "run"
     finetune(tissue, out=run, **OPTIONS)
     return run
-
-
-def test_damaged_images_and_a_damaged_state_are_made_again(run, tissue, tmp_path, caplog):
-    copy = tmp_path / "run"
-    shutil.copytree(run, copy)
-    folder = copy / "finetune" / "2-convs"
-    (second,) = (folder / "models").glob("fold2-*.npz")
-    (bank,) = (copy / "finetune").glob("*.bin")
-    second.unlink()
-    bank.write_bytes(bank.read_bytes()[:-7])
-    second.with_suffix(".state.npz").write_bytes(b"PK")
-    finetune(tissue, out=copy, **OPTIONS)
-    assert caplog.text.count("; made again") == 1
-    assert caplog.text.count("not a whole file of decoded images") == 1
-    assert contents(copy).items() == contents(run).items()
-    assert len(CnnBundle.load(folder / "model.bchisto").models) == 2
 
 
 def test_what_an_index_of_images_may_hold(run, tissue, tmp_path, caplog):

@@ -175,33 +175,26 @@ def test_a_network_within_a_network():
         graph.tensor_of("midle", method="gradcam")
 
 
-def test_gradients_are_finite_differences(graph, images, rng):
-    """Along random directions, in float64 steps small enough for a network that is piecewise linear."""
-    found = input_gradient(graph, images[:1], 1)
-    for _ in range(5):
-        way = rng.normal(size=images[:1].shape).astype(np.float32)
-        step = 0.02
-        ahead, behind = (scores(graph, images[:1] + sign * step * way)[0, 1] for sign in (1, -1))
-        assert (found * way).sum() == pytest.approx(
-            (ahead - behind) / (2 * step), rel=0.03, abs=2e-3
-        )
-    np.testing.assert_allclose(gradient(graph, images[:1], 1), np.abs(found).max(axis=-1))
+@pytest.mark.parametrize("raw", [False, True])
+def test_gradients_are_finite_differences(graph, images, rng, raw):
+    """Along random directions, in float64 steps small enough for a network that is piecewise linear.
 
+    Of saliency it is the input of the softmax, which the mean over classes is not subtracted from.
+    """
+    found = input_gradient(graph, images[:1], 1, raw=raw)
 
-def test_saliency_is_the_gradient_of_the_raw_score(graph, images, rng):
-    """By hand: finite differences of the input of the softmax, which the mean over classes is not subtracted from."""
-    saliency = RECIPE_METHODS["saliency"].values
-    found = input_gradient(graph, images[:1], 1, raw=True)
-
-    def logit(batch):
-        return float(np.asarray(graph.run(batch)[graph.logits])[0, 1])
+    def score(batch):
+        values = graph.run(batch)
+        return float(np.asarray(values[graph.logits] if raw else graph.scores(values))[0, 1])
 
     for _ in range(5):
         way = rng.normal(size=images[:1].shape).astype(np.float32)
-        slope = (logit(images[:1] + 0.02 * way) - logit(images[:1] - 0.02 * way)) / 0.04
+        slope = (score(images[:1] + 0.02 * way) - score(images[:1] - 0.02 * way)) / 0.04
         assert (found * way).sum() == pytest.approx(slope, rel=0.03, abs=2e-3)
-    np.testing.assert_allclose(saliency(graph, images[:1], 1, None), np.abs(found).max(axis=-1))
-    assert not np.allclose(saliency(graph, images[:1], 1, None), gradient(graph, images[:1], 1))
+    saliency = RECIPE_METHODS["saliency"].values(graph, images[:1], 1, None)
+    maps = [gradient(graph, images[:1], 1), saliency]
+    np.testing.assert_allclose(maps[raw], np.abs(found).max(axis=-1))
+    assert not np.allclose(*maps)
 
 
 def test_pull_back_is_the_transposed_matrix(rng):

@@ -1,7 +1,6 @@
 """The page in a browser: images in, results, maps, errors; by keyboard, on a phone, for a screen reader."""
 
 import contextlib
-import csv
 import http.server
 import os
 import re
@@ -221,34 +220,6 @@ def test_dropped_folders_keep_their_names(tab, files, page, tmp_path, together):
     window.set_input_files("#folder", str(folders[0]))
     window.wait_for_selector("text=2 images were sent")
     assert sorted(page.wait()) == names
-
-
-def test_a_dropped_tree_has_the_ids_of_predict(tab, files, page, run_folders, tmp_path):
-    """So that both tables can be joined; `path` is the name on the page."""
-    from bchisto.core.jobs import Work
-    from bchisto.predict import predict
-    from PIL import Image
-
-    names = [
-        f"benign/SOB/F/SOB_B_F-14-1459{n}/400X/SOB_B_F-14-1459{n}-400-00{n}.png" for n in (1, 2)
-    ]
-    for name, path in zip(names, files, strict=False):
-        (tmp_path / "breast" / name).parent.mkdir(parents=True)
-        Image.open(path).save(tmp_path / "breast" / name)
-    window = tab()
-    dropped(window, tmp_path / "breast")
-    listed(window, 2)
-    predict(
-        run_folders / "first run", tmp_path / "breast", out=tmp_path / "own.csv", work=Work(jobs=1)
-    )
-    with window.expect_download() as download:
-        window.click("text=Table (CSV)")
-    tables = []
-    for path in (download.value.path(), tmp_path / "own.csv"):
-        rows = list(csv.DictReader(Path(path).read_text().splitlines()))
-        tables.append([(row["image_id"], row["group"], row["p_benign"]) for row in rows])
-    assert tables[0] == tables[1]
-    assert sorted(page.wait()) == [f"breast/{name}" for name in names]
 
 
 def test_without_the_network(tab, files, page):

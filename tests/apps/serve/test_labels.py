@@ -403,18 +403,6 @@ def test_what_stops_training_is_told(strange, run_copy, tmp_path):
     assert rounds.state()["figures"] == ""
 
 
-def test_images_that_cannot_be_told_are_not_offered_again(strange, run_copy, tmp_path):
-    run = run_copy(strange)
-    choose_next(run, settings=NextSettings(count=3))
-    rounds = Rounds(run, None, tmp_path)
-    first = {image["image_id"] for image in rounds.state()["images"]}
-    answered(rounds, lambda image: "?")
-    rounds.begin(1)
-    begun = rounds.state()
-    assert begun["number"] == 2
-    assert first.isdisjoint(image["image_id"] for image in begun["images"])
-
-
 def test_a_manifest_that_was_spoiled_begins_no_round(strange, run_copy, refused, tmp_path):
     run = run_copy(strange)
     choose_next(run, settings=NextSettings(count=3))

@@ -355,10 +355,6 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
     small = "--field 24: a tile: 48x48 at scale 1.0 is smaller than the crop of 64; give a"
     for words, told in (
         ((model, bare), "does not state its micrometres per pixel"),
-        (
-            (model, slide, "--scale", 0.25),
-            "--scale 0.25: the training images have 0.5 micrometres a pixel; leave it out",
-        ),
         ((model, slide, "--field", 24), small),
         ((model, slide, "--labels", tmp_path / "no.csv"), "no.csv"),
         (
@@ -384,32 +380,6 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
     assert "made with other settings: field 32" in refused(
         "slides", "map", model, slide, "--out", out, "--field", 64
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "warning"),
-    [
-        (("--field", 48), "tiles have 48 micrometres a side, and the training images 32; leave"),
-        (("--scale", 0.505, "--field", 32.32), ""),
-    ],
-)
-def test_other_tiles_than_training_had_are_warned_of(model, slide, tmp_path, cli, options, warning):
-    code, _, err = cli(
-        "slides",
-        "map",
-        model,
-        slide,
-        "--out",
-        tmp_path / "out",
-        *options,
-        "--tissue",
-        0.95,
-        "--jobs",
-        1,
-    )
-    assert code == 0, err
-    assert warning in err
-    assert ("training images" in err) == bool(warning)
 
 
 @pytest.mark.slow

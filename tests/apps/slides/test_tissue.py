@@ -436,12 +436,9 @@ def test_other_pictures_than_of_h_and_e_are_told(tmp_path, completed):
 
 
 @pytest.mark.slow
-def test_another_mask_is_another_map(tmp_path, completed, cli, tissue, tiny_options):
-    run = tmp_path / "run"
-    completed("featurize", "--images", tissue, "--out", run, *tiny_options)
-    completed("boost", "--out", run, "--folds", 2, "--head", "logistic")
+def test_another_mask_is_another_map(tmp_path, completed, cli, boosted):
     path = write_slide(tmp_path / "a.tif", (1000, 1000), {(0, 0): patch(1000, 1000)})
-    words = ("slides", "map", run, path, "--field", 100, "--scale", 0.5, "--jobs", 1)
+    words = ("slides", "map", boosted, path, "--field", 100, "--scale", 0.5, "--jobs", 1)
     words = (*words, "--tissue", 0.1, "--out", tmp_path / "out")
     drawn = tmp_path / "b.geojson"
     for shape in ((0, 0, 200, 400), (400, 0, 600, 400), (400, 0, 550, 400)):
