@@ -89,7 +89,7 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
     )
     rows = rows_of(out.read_text())
     own = ("mpp", "warnings", "reviewed", "path")
-    table = rows_of(page.client.get("/api/predictions.csv").text)
+    table = page.table()
     assert [row["path"] for row in table] == [row["image_id"] for row in rows]
     assert [{name: cell for name, cell in row.items() if name not in own} for row in table] == rows
     failures = (tmp_path / "predictions.csv.failures.csv").read_text().replace(f"{flat}/", "")
@@ -167,7 +167,7 @@ def test_two_images_of_one_id_are_both_in_the_table(page, tissue, folders):
     for folder, path in zip(folders, paths[:2], strict=True):
         page.add(f"{folder}{BREAKHIS[0]}", path.read_bytes())
     shown = page.wait()
-    rows = rows_of(page.client.get("/api/predictions.csv").text)
+    rows = page.table()
     assert len({row["image_id"] for row in rows}) == 2
     for row in rows:
         assert row["p_benign"] == repr(shown[row["path"]]["probabilities"]["benign"])
@@ -178,7 +178,7 @@ def test_names_of_folders_are_no_labels(page, content):
     for label in ("benign", "malignant"):
         page.add(f"{label}/a.png", content)
     assert set(page.wait()) == {"benign/a.png", "malignant/a.png"}
-    rows = rows_of(page.client.get("/api/predictions.csv").text)
+    rows = page.table()
     assert {row.get("label", "") for row in rows} == {""}
     assert "Names of folders are not read as labels" in page.client.get("/").text
 
@@ -229,8 +229,7 @@ def test_pictures_of_an_image(page, tissue):
 
 
 def test_what_the_model_is_stands_on_each_page(page, content):
-    number = page.add("a.png", content).json()["number"]
-    page.wait()
+    number = page.predicted("a.png", content)
     for path in ("/", f"/image?number={number}"):
         text = page.client.get(path).text
         for said in ("For research: ", "12 images", "right", "RANDOM WEIGHTS"):
@@ -242,8 +241,7 @@ def test_what_the_model_is_stands_on_each_page(page, content):
 
 def test_cautions_of_training_are_named_so(page, content):
     """They are folded below the answer, so that nobody takes them for cautions about the own images."""
-    number = page.add("a.png", content).json()["number"]
-    page.wait()
+    number = page.predicted("a.png", content)
     (model,) = page.client.get("/api/models").json()
     for path in ("/", f"/image?number={number}"):
         text = html.unescape(page.client.get(path).text)
@@ -406,10 +404,7 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
             rows |= {Path(row["image_id"]).name: row for row in rows_of(out.read_text())}
         page.add("given.png", files[0].read_bytes(), mpp="0,45")
         shown = {Path(name).name: image for name, image in page.wait().items()}
-        table = {
-            Path(row["image_id"]).name: row
-            for row in rows_of(page.client.get("/api/predictions.csv").text)
-        }
+        table = {Path(row["image_id"]).name: row for row in page.table()}
         listed = page.client.get("/results").text
     assert shown["SOB_B_A-14-22549AB-40-001.png"]["mpp"] == pytest.approx(0.4924, abs=1e-4)
     # of a name like those of BACH it is not known
@@ -609,7 +604,7 @@ def test_a_review(page, tissue):
         answer = page.client.put(f"/api/images/{number}/review", params={"label": label})
         assert (answer.json()["reviewed"], answer.json()["label"]) == (True, label)
     page.client.put(f"/api/images/{numbers[2]}/review", params={"reviewed": False})
-    rows = rows_of(page.client.get("/api/predictions.csv").text)
+    rows = page.table()
     reviews = [("yes", "malignant"), ("yes", ""), ("", "")]
     assert [
         (row["reviewed"], row["label"]) for row in sorted(rows, key=lambda row: row["image_id"])
@@ -625,8 +620,7 @@ def test_a_review(page, tissue):
 
 def test_a_label_that_somebody_else_has_given_meanwhile(page, content):
     """Who has not seen it is told and changes nothing; who names what stands there, or sets the same, is not asked."""
-    number = page.add("a b.png", content).json()["number"]
-    page.wait()
+    number = page.predicted("a b.png", content)
     address = f"/api/images/{number}/review"
 
     def put(**params):
@@ -657,8 +651,7 @@ def test_a_label_that_somebody_else_has_given_meanwhile(page, content):
 
 def test_removing_all_after_somebody_else_has_given_a_label(page, content):
     """Who has not seen that label is told, and removes nothing; a program that does not ask removes all."""
-    number = page.add("a.png", content).json()["number"]
-    page.wait()
+    number = page.predicted("a.png", content)
 
     def seen():
         text = page.client.get("/").text

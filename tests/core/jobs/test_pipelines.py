@@ -26,7 +26,7 @@ class Pipeline:
     outputs : tuple of str
         Patterns of the outputs of which a fresh run makes the same.
     other : str
-        Options of another result.
+        Options of another result, where test_engine.py has none.
     before : str
         A command that it needs.
     shards : bool
@@ -37,7 +37,7 @@ class Pipeline:
 
     words: str
     outputs: tuple[str, ...]
-    other: str
+    other: str = ""
     before: str = ""
     shards: bool = False
     listed: bool = False
@@ -45,11 +45,10 @@ class Pipeline:
 
 CROSS_VALIDATED = ("predictions.csv", "metrics.json", "model.bchisto")
 PIPELINES = {
-    "featurize": Pipeline(FEATURIZE, ("features/*.h5",), "--crops 4", shards=True),
+    "featurize": Pipeline(FEATURIZE, ("features/*.h5",), shards=True),
     "boost": Pipeline(
         "boost --out {run} --folds 3 --head logistic",
         tuple(f"boost/*/{name}" for name in CROSS_VALIDATED),
-        "--seed 1",
         before=FEATURIZE,
         shards=True,
         listed=True,
@@ -57,7 +56,6 @@ PIPELINES = {
     "finetune": Pipeline(
         "finetune --images {images} --out {run} --network speck --folds 3 --epochs 2 --batch-size 4 --threads 1",
         tuple(f"finetune/*/{name}" for name in CROSS_VALIDATED),
-        "--class-weights",
         shards=True,
         listed=True,
     ),
