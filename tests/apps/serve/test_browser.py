@@ -140,20 +140,6 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     assert opened.value.evaluate(pixels) == [512, 384]
 
 
-def test_on_a_phone(tab, files):
-    window = tab(width=360, height=740)
-    assert fits(window)
-    send(window, files, expected=len(files))
-    assert fits(window)
-    assert not serious(window)
-    shown(window)
-    window.locator("#images a").first.click()
-    window.click("#draw")
-    window.wait_for_selector("text=Limitations:")
-    assert fits(window)
-    assert not serious(window)
-
-
 def test_with_the_keyboard_only(tab, files):
     window = tab()
 
@@ -293,9 +279,7 @@ def test_leaving_while_images_are_sent(tab, files, page, tmp_path):
     assert sorted(page.wait()) == names
 
 
-@pytest.mark.parametrize(
-    ("typed", "taken"), [("0,5", 0.5), ("0.25", 0.25), ("25", None), ("0,5,5", None), ("x", None)]
-)
+@pytest.mark.parametrize(("typed", "taken"), [("0,5", 0.5), ("25", None), ("0,5,5", None)])
 def test_micrometres_as_people_type_them(tab, files, page, typed, taken):
     window = tab()
     window.locator("#mpp").press_sequentially(typed)
@@ -414,10 +398,11 @@ def test_a_filter_of_a_class_whose_last_image_goes(tab, files, page):
     assert names == sorted(names)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [360, 1280])
 def test_results_stand_above_what_adds_images(tab, files, page, width):
     """Once there are some: that is one line then, and files that are dropped or chosen are taken as before."""
     window = tab(width=width, height=844)
+    assert fits(window)
     assert window.locator("#files").is_visible()
     send(window, files[:2], expected=2)
     window.reload()

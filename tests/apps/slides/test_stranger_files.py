@@ -398,9 +398,3 @@ def test_a_slide_in_dicom_that_is_not_whole(tmp_path, refused):
     err = refused("slides", "cut", tmp_path / "A", "--out", tmp_path / "out")
     assert "; copy the slide again, all its files, with the folder beside it if there is one" in err
     assert err.count(";") == 1
-
-
-def test_micrometres_may_be_in_the_table(tmp_path, image, refused):
-    path = write_slide(tmp_path / "a.tif", SIZE, {(0, 0): image}, mpp=None)
-    err = refused("slides", "cut", path, "--out", tmp_path / "out")
-    assert "give --mpp, or a column mpp in --patients" in err

@@ -120,10 +120,6 @@ def test_two_processes_end_as_one_does_also_after_they_were_cancelled(
         ),
         ((*BEFORE, "boost", "--out", "RUN", "--param", "foo=bar"), "boost: --param foo"),
         (
-            (*BEFORE, "boost", "--out", "RUN", "--param", "num_iterations=abc"),
-            "boost: --param num_iterations=abc",
-        ),
-        (
             (*BEFORE, "boost", "--out", "RUN", "--features", "nosuch"),
             "boost: nosuch: no such feature file",
         ),
