@@ -48,6 +48,10 @@ class Server:
         self.wait()
         return number
 
+    def review(self, number, **params):
+        """Give an image a label, or take it back; return the answer."""
+        return self.client.put(f"/api/images/{number}/review", params=params)
+
     def clear(self):
         assert self.client.delete("/api/images").status_code == 204
 

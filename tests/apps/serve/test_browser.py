@@ -252,7 +252,7 @@ def test_without_javascript(chrome, page, files):
         "malignant",
         "none of these",
     ]
-    page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+    page.review(number, label="malignant")
     window.reload()
     assert window.locator("#label option[selected]").all_inner_texts() == ["malignant"]
     window.click("summary:has-text('cautions')")
@@ -346,7 +346,7 @@ def test_removing_all_asks_again_if_a_label_was_given_meanwhile(tab, files, page
     def answer(dialog):
         asked.append(dialog.message)
         if len(asked) == 1:
-            page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+            page.review(number, label="malignant")
         dialog.accept() if len(asked) != 2 else dialog.dismiss()
 
     window.on("dialog", answer)
@@ -470,7 +470,7 @@ def test_a_label_is_only_what_a_person_chooses(tab, files, page):
     assert chosen(window) == "none of these"
     window.select_option("#label", "benign")
     window.goto("about:blank")
-    page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+    page.review(number, label="malignant")
     window.go_back()
     window.wait_for_selector("text=Reviewed.")
     assert chosen(window) == "malignant"

@@ -601,9 +601,9 @@ def test_a_review(page, tissue):
     numbers = [page.add(path.name, path.read_bytes()).json()["number"] for path in paths]
     page.wait()
     for number, label in zip(numbers, ("malignant", "", "benign"), strict=True):
-        answer = page.client.put(f"/api/images/{number}/review", params={"label": label})
+        answer = page.review(number, label=label)
         assert (answer.json()["reviewed"], answer.json()["label"]) == (True, label)
-    page.client.put(f"/api/images/{numbers[2]}/review", params={"reviewed": False})
+    page.review(numbers[2], reviewed=False)
     rows = page.table()
     reviews = [("yes", "malignant"), ("yes", ""), ("", "")]
     assert [
@@ -612,10 +612,7 @@ def test_a_review(page, tissue):
     text = page.client.get("/").text + page.client.get(f"/image?number={numbers[0]}").text
     # without it two spaces would be one
     assert text.count('<option value="benign"') >= 3
-    assert (
-        page.client.put(f"/api/images/{numbers[0]}/review", params={"label": "x"}).status_code
-        == 404
-    )
+    assert page.review(numbers[0], label="x").status_code == 404
 
 
 def test_a_label_that_somebody_else_has_given_meanwhile(page, content):
@@ -658,7 +655,7 @@ def test_removing_all_after_somebody_else_has_given_a_label(page, content):
         return int(re.search('id="remove" data-seen="([0-9]+)"', text)[1])
 
     before = seen()
-    page.client.put(f"/api/images/{number}/review", params={"label": "benign"})
+    page.review(number, label="benign")
     refused = page.client.delete("/api/images", params={"model": 0, "seen": before})
     said = "labels were given or images removed since this page was opened"
     assert (refused.status_code, refused.json()["detail"]) == (409, said)
@@ -887,7 +884,7 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
         for number in numbers[3:]:
             page.client.delete(f"/api/images/{number}")
         for number, label in zip(numbers[:2], ("malignant", "benign"), strict=True):
-            page.client.put(f"/api/images/{number}/review", params={"label": label})
+            page.review(number, label=label)
         page.client.get("/api/predictions.csv")  # once it was tried
         table.rmdir()
         # another worker writes it, if this one was killed while it had nothing to do

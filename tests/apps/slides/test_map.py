@@ -21,7 +21,7 @@ from bchisto.evaluate import TwoClassView
 from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
 from engine_jobs import contents
-from job_chain import wait
+from job_chain import end, wait
 from page_server import serving
 from PIL import Image
 from slide_files import NAMES, damage, overlay_of, stained, table, write_images, write_slide
@@ -63,10 +63,7 @@ def slide(tmp_path_factory):
 def mapped(start, model, slide, tmp_path_factory):
     """The map of the slide by one process, and what it printed."""
     out = tmp_path_factory.mktemp("mapped") / "out"
-    process = start("slides", "map", model, slide, "--out", out, "--jobs", 1)
-    printed, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out, printed, err
+    return out, *end(start(*words_of(model, slide, out), "--jobs", 1))
 
 
 def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, completed):
@@ -431,9 +428,7 @@ def study(model, tmp_path_factory, start):
             root / "slides" / f"P{number // 2}" / f"s{number}.tif", (12 * SIDE, 8 * SIDE), images
         )
     words = ("--labels", root / "labels.csv", "--group-from", -1, "--jobs", 1)
-    process = start("slides", "map", model, root / "slides", "--out", root / "out", *words)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    _, err = end(start(*words_of(model, root / "slides", root / "out"), *words))
     assert (
         f"next: bchisto evaluate {root / 'out' / 'slides.csv'} --out {root / 'out' / 'evaluation'}"
         in err

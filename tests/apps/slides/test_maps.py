@@ -21,7 +21,7 @@ from bchisto.evaluate import TwoClassView
 from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
 from engine_jobs import contents
-from job_chain import wait
+from job_chain import end, wait
 from PIL import Image
 from slide_files import (
     NAMES,
@@ -77,9 +77,7 @@ def words_of(model, slide, out):
 def mapped(start, model, slide, tmp_path_factory):
     """The folder of a map."""
     out = tmp_path_factory.mktemp("mapped") / "out"
-    process = start(*words_of(model, slide, out))
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    end(start(*words_of(model, slide, out)))
     return out
 
 
@@ -327,8 +325,7 @@ def test_two_maps_in_one_folder_refuse_each_other(mapped, model, slide, tmp_path
         assert cli(*words, "--shard", "1/2")[0] == 0
     finally:
         first.send_signal(signal.SIGCONT)
-    _, err = first.communicate(timeout=300)
-    assert first.returncode == 0, err
+    end(first)
     assert contents(out) == contents(mapped)
     assert {path.name for path in tmp_path.iterdir()} == {"link", "out"}
     assert cli(*words)[0] == 0
@@ -350,6 +347,5 @@ def test_two_cuts_into_one_folder_refuse_each_other(slide, tmp_path, start, cli)
         assert not (out / "manifest.csv").exists()
     finally:
         first.send_signal(signal.SIGCONT)
-    _, err = first.communicate(timeout=300)
-    assert first.returncode == 0, err
+    end(first)
     assert cli(*words)[0] == 0
