@@ -11,10 +11,11 @@ from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice
 from bchisto.evaluate import TwoClassView
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule
-from bchisto.finetune.batches import Source, training_batches
+from bchisto.finetune import FinetuneSettings
+from bchisto.finetune.batches import training_batches
 from bchisto.finetune.fit import TrainingPlan, training_samples
 from bchisto.finetune.settings import class_factors, copy_classes
+from training_sources import source_of
 
 
 def test_the_numbers_of_the_inbreast_system(rng):
@@ -47,23 +48,22 @@ def test_without_factors_every_image_stands_once(rng):
 
 def plan_of(labels, *, copies, **changes):
     images = np.random.default_rng(1).integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
-    bank = ImageBank.of(list(images), [f"{place}.png" for place in range(len(labels))])
     settings = FinetuneSettings(
         "speck", **{"epochs": 1, "patience": 1, "augmentations": (), **changes}
     )
     plan = TrainingPlan(settings, np.arange(len(labels)), np.array([], dtype=np.int64), 2, copies)
-    return images, Source(bank, np.asarray(labels), PatchRule(), 32, 0, 4), plan
+    return source_of(images, labels), plan
 
 
 def test_copies_follow_sampling():
-    _, source, plan = plan_of([0] * 8 + [1] * 3, sampling="under", copies=(2.0, 1.5))
+    source, plan = plan_of([0] * 8 + [1] * 3, sampling="under", copies=(2.0, 1.5))
     samples = training_samples(source, plan)
     # 3 and 3, then twice and 4.5 to even
     assert np.bincount(source.labels[samples.images]).tolist() == [
         6,
         4,
     ]
-    _, source, plan = plan_of(
+    source, plan = plan_of(
         [0] * 8 + [1] * 3, copies=(1.0, 4.0), augmentations=("rotations-crops",), rotations=2
     )
     assert np.bincount(source.labels[training_samples(source, plan).images]).tolist() == [
@@ -74,7 +74,7 @@ def test_copies_follow_sampling():
 
 def test_every_copy_is_drawn_by_itself_and_anew_in_each_epoch():
     names = ("brightness", "noise")
-    _, source, plan = plan_of([0, 1, 1], copies=(1.0, 4.0), augmentations=names)
+    source, plan = plan_of([0, 1, 1], copies=(1.0, 4.0), augmentations=names)
     samples = training_samples(source, plan)
     make = training_batches(source, samples, augmentations=names, crops=1)
     first, second = (

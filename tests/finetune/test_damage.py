@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
-from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune
+from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.finetune import fit as state
-from bchisto.finetune.batches import Source
-from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune.fit import TrainingPlan
 from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import load_network, network_arrays
-from engine_jobs import contents
+from training_sources import bright_and_dark, source_of, trained
 
 pytestmark = pytest.mark.slow
 
@@ -35,21 +34,15 @@ def work():
     """Bright against dark noise."""
     rng = np.random.default_rng(1)
     labels = np.arange(16) % 2
-    images = (rng.integers(0, 120, (16, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(
-        np.uint8
-    )
-    bank = ImageBank.of(list(images), [f"{place}.png" for place in range(16)])
-    source = Source(bank, labels, PatchRule(), 32, 0, 8)
+    source = source_of(bright_and_dark(labels, rng), labels, batch_size=8)
     return source, TrainingPlan(replace(SMALL, patience=9), np.arange(8), np.arange(8, 16), 2)
 
 
 @pytest.fixture(scope="module")
 def whole(work, tmp_path_factory):
-    source, plan = work
     folder = tmp_path_factory.mktemp("whole")
-    model = build_model(SMALL, classes=2, fold=1)
-    train_model(model, source, plan, state=folder / "state.npz", log=folder / "log.csv")
-    return folder, model
+    trained(build_model(SMALL, classes=2, fold=1), *work, folder)
+    return folder / "s.npz"
 
 
 def cuts(data):
@@ -74,7 +67,7 @@ def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, 
     variables = [*model.variables, *model.optimizer.variables]
     before = [np.array(value) for value in variables]
     path = tmp_path / "state.npz"
-    for name, data in cuts((whole[0] / "state.npz").read_bytes()):
+    for name, data in cuts(whole.read_bytes()):
         caplog.clear()
         path.write_bytes(data)
         assert state.StateFile(path, model, "").restore().done == 0, name
@@ -107,22 +100,6 @@ def run(tissue, tmp_path_factory):
     run = tmp_path_factory.mktemp("run") / "run"
     finetune(tissue, out=run, **OPTIONS)
     return run
-
-
-def test_damaged_images_and_a_damaged_state_are_made_again(run, tissue, tmp_path, caplog):
-    copy = tmp_path / "run"
-    shutil.copytree(run, copy)
-    folder = copy / "finetune" / "2-convs"
-    (second,) = (folder / "models").glob("fold2-*.npz")
-    (bank,) = (copy / "finetune").glob("*.bin")
-    second.unlink()
-    bank.write_bytes(bank.read_bytes()[:-7])
-    second.with_suffix(".state.npz").write_bytes(b"PK")
-    finetune(tissue, out=copy, **OPTIONS)
-    assert caplog.text.count("; made again") == 1
-    assert caplog.text.count("not a whole file of decoded images") == 1
-    assert contents(copy).items() == contents(run).items()
-    assert len(CnnBundle.load(folder / "model.bchisto").models) == 2
 
 
 def test_what_an_index_of_images_may_hold(run, tissue, tmp_path, caplog):

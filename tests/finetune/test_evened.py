@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from bchisto.finetune import FinetuneSettings, ImageBank, parse_patches
 from bchisto.finetune.batches import Source, training_batches
-from bchisto.finetune.fit import TrainingPlan, loss_weights, train_model, training_samples
+from bchisto.finetune.fit import TrainingPlan, loss_weights, training_samples
 from bchisto.finetune.model import build_model
 from bchisto.finetune.patches import cut_region
+from training_sources import bright_and_dark, source_of, trained
 from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
@@ -22,29 +23,11 @@ PLAN = TrainingPlan(TRAINED, np.arange(16), np.arange(16, 24), 2)
 def source(rng):
     """Twelve of one class and four of the other train, two and six of them validate."""
     labels = np.repeat([0, 1, 0, 1], [12, 4, 2, 6])
-    images = (rng.integers(0, 120, (24, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(
-        np.uint8
-    )
-    return Source(
-        ImageBank.of(list(images), [str(n) for n in range(24)]),
-        labels,
-        parse_patches("resize"),
-        32,
-        0,
-        4,
-    )
+    return source_of(bright_and_dark(labels, rng), labels)
 
 
 def train(source, plan, folder):
-    folder.mkdir()
-    model = build_model(SPECK, classes=2, fold=1)
-    train_model(
-        model,
-        source,
-        plan,
-        state=folder / "s.npz",
-        log=folder / "l.csv",
-    )
+    model = trained(build_model(SPECK, classes=2, fold=1), source, plan, folder)
     return model, rows_of(folder / "l.csv")
 
 

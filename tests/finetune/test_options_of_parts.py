@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.encoders import build_backbone
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule
-from bchisto.finetune.batches import Source
-from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune import FinetuneSettings
+from bchisto.finetune.fit import TrainingPlan
 from bchisto.finetune.model import build_model
+from training_sources import source_of, trained
 
 pytestmark = pytest.mark.slow
 
@@ -81,22 +81,15 @@ def dropping(monkeypatch):
 
 
 def test_training_that_drops_without_a_seed_is_repeatable(rng, tmp_path, dropping):
-    images = list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8))
-    source = Source(
-        ImageBank.of(images, list("abcdefghijklmnop")), np.arange(16) % 2, PatchRule(), 32, 0, 4
-    )
+    images = rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
+    source = source_of(images, np.arange(16) % 2)
     plan = TrainingPlan(
         replace(TINY, epochs=3, patience=9, augmentations=()), np.arange(12), np.arange(12, 16), 2
     )
 
     def train(name):
-        model, state, log = (
-            build_model(TINY, classes=2, fold=1),
-            tmp_path / f"{name}.npz",
-            tmp_path / f"{name}.csv",
-        )
-        train_model(model, source, plan, state=state, log=log)
-        return model.get_weights()
+        model = build_model(TINY, classes=2, fold=1)
+        return trained(model, source, plan, tmp_path / name).get_weights()
 
     for one, two in zip(train("first"), train("again"), strict=True):
         np.testing.assert_array_equal(one, two)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, units
+from bchisto.finetune import FinetuneSettings, batches, units
 from bchisto.finetune import fit as state
-from bchisto.finetune.batches import Source
-from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune.fit import TrainingPlan
+from training_sources import source_of, trained
 
 EPOCHS = 6
 SPECK = FinetuneSettings(
@@ -32,10 +32,7 @@ def none_kept():
 @pytest.fixture
 def source(rng):
     """Noise, on which the validation loss rises and falls."""
-    images = list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8))
-    return Source(
-        ImageBank.of(images, [str(n) for n in range(16)]), np.arange(16) % 2, PatchRule(), 32, 0, 4
-    )
+    return source_of(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8), np.arange(16) % 2)
 
 
 @pytest.fixture
@@ -46,24 +43,10 @@ def seconds(monkeypatch):
     return clock
 
 
-def train(
-    source,
-    folder,
-    *,
-    validate=range(12, 16),
-    on_saved=lambda epochs: None,
-):
+def train(source, folder, *, validate=range(12, 16), **options):
     model = units.network_of_fold(SPECK, classes=2, fold=1)  # compiled once for all
     plan = TrainingPlan(SPECK, np.arange(12), np.array(validate, dtype=np.int64), 2)
-    train_model(
-        model,
-        source,
-        plan,
-        state=folder / "fold1.state.npz",
-        log=folder / "l.csv",
-        on_saved=on_saved,
-    )
-    return model.get_weights()
+    return trained(model, source, plan, folder, **options).get_weights()
 
 
 def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(
@@ -86,12 +69,12 @@ def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(
     train(source, tmp_path, validate=(), on_saved=lambda epochs: saved.append(len(epochs)))
     # the first at once; the next when 30 s have passed since, that is before the sixth epoch
     assert at == [3.0, 11.0, 19.0, 27.0, 38.0, 46.0]
-    assert names == ["fold1.state.npz"] * 2
+    assert names == ["s.npz"] * 2
     assert saved == [0, 1, 5, 6]
     names.clear()
     monkeypatch.setattr(state, "_TIMES_ITS_COST", 1e9)
     monkeypatch.setattr(state, "_MOST_SECONDS", 7.0)
-    (tmp_path / "fold1.state.npz").unlink()
+    (tmp_path / "s.npz").unlink()
     train(source, tmp_path, validate=())
     assert len(names) == EPOCHS
 
@@ -100,7 +83,6 @@ def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(
 @pytest.mark.parametrize("saves", [1, 2, 3, 4, 5])
 def test_gone_on_from_any_state(source, tmp_path, monkeypatch, seconds, saves):
     """Killed while the state after that of so many epochs is written."""
-    (tmp_path / "whole").mkdir()
     whole = train(source, tmp_path / "whole")
     real, states = state.write_pack, []
 

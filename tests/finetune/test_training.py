@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, sample_training
+from bchisto.finetune import FinetuneSettings, ImageBank, finetune, sample_training
 from bchisto.finetune.augment import AUGMENTATIONS, make_augmenter
-from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.fit import _EpochLog as epoch_log
 from bchisto.finetune.model import build_model
 from bchisto.finetune.settings import class_weights
+from training_sources import bright_and_dark, source_of, trained
 from written_tables import HEADER, rows_of
 
 SMALL = FinetuneSettings(
@@ -70,9 +70,8 @@ def test_augmentation_follows_from_its_seed_alone(he_image):
     assert len(turned) == 8
 
 
-def task(images, labels, train, validate, batch_size=8, size=32, rule=None, **changes):
-    bank = ImageBank.of(list(images), [f"{place}.png" for place in range(len(images))])
-    source = Source(bank, np.asarray(labels), rule or PatchRule(), size, 0, batch_size)
+def task(images, labels, train, validate, batch_size=8, **changes):
+    source = source_of(images, labels, batch_size=batch_size)
     settings = replace(SMALL, **{"epochs": 3, "patience": 9, "augmentations": (), **changes})
     return source, TrainingPlan(settings, np.asarray(train), np.asarray(validate), 2)
 
@@ -81,10 +80,7 @@ def task(images, labels, train, validate, batch_size=8, size=32, rule=None, **ch
 def toy(rng):
     """Bright against dark noise, easy to learn."""
     labels = np.arange(40) % 2
-    images = (rng.integers(0, 120, (40, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(
-        np.uint8
-    )
-    return images, labels
+    return bright_and_dark(labels, rng), labels
 
 
 def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
@@ -205,7 +201,7 @@ def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, me
 
     source = replace(source, bank=Watched(source.bank.pixels, source.bank.index))
     model = build_model(SPECK, classes=2, fold=1)
-    train_model(model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv")
+    trained(model, source, plan, tmp_path)
     counts = np.bincount(seen, minlength=40)
     assert counts[30:].sum() == 0  # nothing of the test part
     assert (counts[20:30] > 0).all()  # the validation part as it is

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, units
+from bchisto.finetune import FinetuneSettings, finetune, units
 from bchisto.finetune import fit as state
-from bchisto.finetune.batches import Source
-from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune.fit import TrainingPlan
 from bchisto.finetune.model import build_model
 from bchisto.finetune.units import predict_samples
+from training_sources import source_of, trained
 
 pytestmark = pytest.mark.slow
 
@@ -39,21 +39,11 @@ def train(model, folder):
     """Train two epochs; return weights, predictions, and the training state with that of the optimiser."""
     rng = np.random.default_rng(1)
     labels = np.arange(16) % 2
-    bank = ImageBank.of(
-        list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)), [str(n) for n in range(16)]
-    )
-    source = Source(bank, labels, PatchRule(), 32, 0, 4)
+    source = source_of(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8), labels)
     plan = TrainingPlan(
         replace(SPECK, epochs=2, patience=9, augmentations=()), np.arange(8), np.arange(8, 12), 2
     )
-    folder.mkdir()
-    train_model(
-        model,
-        source,
-        plan,
-        state=folder / "s.npz",
-        log=folder / "l.csv",
-    )
+    trained(model, source, plan, folder)
     found = predict_samples(model, source, np.arange(12, 16), classes=2)
     return [*model.get_weights(), found], (folder / "s.npz").read_bytes()
 

@@ -253,10 +253,6 @@ NETWORKS = {
         said(classes=["a", "b", "c"], two_class=None),
         "classes/kernel .*or it is not of speck",
     ),
-    "a temperature of -1": (
-        said(calibration={"temperature": -1}),
-        "the calibration of its manifest",
-    ),
     "a larger network than its weights": (
         settings(network="alexnet", size=4000, batch_size=1),
         "is too small for alexnet",

@@ -97,6 +97,13 @@ def assert_equal(run, expected):
             np.testing.assert_array_equal(mine[name][()], other[name][()])
 
 
+def end(process):
+    """Wait for a process that is to succeed; return what it printed, and its messages."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out, err
+
+
 def wait(reached, seconds=120, *, process=None):
     """Wait until something is so, while a process runs, if one is given."""
     deadline = time.monotonic() + seconds

@@ -1,6 +1,8 @@
 """A running `bchisto serve`, and a client of its JSON."""
 
 import contextlib
+import csv
+import io
 import signal
 import subprocess
 import time
@@ -34,6 +36,21 @@ class Server:
             assert time.monotonic() < until, queue
             time.sleep(0.1)
         return {image["name"]: image for image in self.client.get("/api/images").json()}
+
+    def table(self):
+        """Return the rows of the table of predictions."""
+        text = self.client.get("/api/predictions.csv").text
+        return list(csv.DictReader(io.StringIO(text)))
+
+    def predicted(self, name, content):
+        """Send an image, wait until it is predicted, and return its number."""
+        number = self.add(name, content).json()["number"]
+        self.wait()
+        return number
+
+    def review(self, number, **params):
+        """Give an image a label, or take it back; return the answer."""
+        return self.client.put(f"/api/images/{number}/review", params=params)
 
     def clear(self):
         assert self.client.delete("/api/images").status_code == 204

@@ -107,327 +107,259 @@ def kinds(seed=0):
     def add(name, suffix, data, pixels, tolerance=0):
         made[name] = (suffix, data, None if pixels is None else np.asarray(pixels), tolerance)
 
+    def add_tiff(name, samples, pixels, tolerance=0, *, photometric="rgb", **options):
+        add(name, "tif", tiff(samples, photometric=photometric, **options), pixels, tolerance)
+
+    def add_png(name, samples, pixels, tolerance=0, **options):
+        add(name, "png", png(samples, **options), pixels, tolerance)
+
+    def add_jpeg(name, image, pixels, tolerance, **options):
+        add(name, "jpg", jpeg(image, **options), pixels, tolerance)
+
     rgba, deep4 = np.dstack([rgb, alpha]), np.dstack([deep3, deep_a])
     shown4, shown4_deep = over_white(rgb, alpha, 255), over_white(deep3, deep_a, 65535) / 257
     # TIFF, 8 bits
     for compression in (None, "lzw", "zlib", "packbits"):
-        add(
-            f"tiff rgb {compression}",
-            "tif",
-            tiff(rgb, photometric="rgb", compression=compression),
-            rgb,
-        )
-    add("tiff grey", "tif", tiff(grey, photometric="minisblack"), grey3(grey))
-    add("tiff grey WhiteIsZero", "tif", tiff(grey, photometric="miniswhite"), grey3(255 - grey))
-    planar = np.ascontiguousarray(rgb.transpose(2, 0, 1))
-    add("tiff rgb planar", "tif", tiff(planar, photometric="rgb", planarconfig="separate"), rgb)
-    add(
+        add_tiff(f"tiff rgb {compression}", rgb, rgb, compression=compression)
+    add_tiff("tiff grey", grey, grey3(grey), photometric="minisblack")
+    add_tiff("tiff grey WhiteIsZero", grey, grey3(255 - grey), photometric="miniswhite")
+    planar, planar16 = (np.ascontiguousarray(of.transpose(2, 0, 1)) for of in (rgb, deep3))
+    add_tiff("tiff rgb planar", planar, rgb, planarconfig="separate")
+    add_tiff(
         "tiff rgb planar zlib strips",
-        "tif",
-        tiff(
-            planar, photometric="rgb", planarconfig="separate", compression="zlib", rowsperstrip=7
-        ),
+        planar,
         rgb,
+        planarconfig="separate",
+        compression="zlib",
+        rowsperstrip=7,
     )
-    add(
-        "tiff rgb planar tiles",
-        "tif",
-        tiff(planar, photometric="rgb", planarconfig="separate", tile=(16, 16)),
-        rgb,
-    )
-    add("tiff rgb big-endian", "tif", tiff(rgb, photometric="rgb", byteorder=">"), rgb)
-    add("tiff rgb BigTIFF", "tif", tiff(rgb, photometric="rgb", bigtiff=True), rgb)
-    add(
-        "tiff rgb tiles",
-        "tif",
-        tiff(rgb, photometric="rgb", tile=(16, 16), compression="zlib"),
-        rgb,
-    )
-    add(
-        "tiff rgb predictor",
-        "tif",
-        tiff(rgb, photometric="rgb", compression="lzw", predictor=True),
-        rgb,
-    )
+    add_tiff("tiff rgb planar tiles", planar, rgb, planarconfig="separate", tile=(16, 16))
+    add_tiff("tiff rgb big-endian", rgb, rgb, byteorder=">")
+    add_tiff("tiff rgb BigTIFF", rgb, rgb, bigtiff=True)
+    add_tiff("tiff rgb tiles", rgb, rgb, tile=(16, 16), compression="zlib")
+    add_tiff("tiff rgb predictor", rgb, rgb, compression="lzw", predictor=True)
     for name, tolerance in (("unassalpha", 1), ("unspecified", 0)):
-        add(
-            f"tiff rgba {name}",
-            "tif",
-            tiff(rgba, photometric="rgb", extrasamples=[name]),
-            shown4 if tolerance else rgb,
-            tolerance,
+        add_tiff(
+            f"tiff rgba {name}", rgba, shown4 if tolerance else rgb, tolerance, extrasamples=[name]
         )
     premultiplied = np.rint(rgb * (alpha[..., None] / 255.0)).astype(np.uint8)
-    add(
+    add_tiff(
         "tiff rgba assocalpha",
-        "tif",
-        tiff(np.dstack([premultiplied, alpha]), photometric="rgb", extrasamples=["assocalpha"]),
+        np.dstack([premultiplied, alpha]),
         premultiplied + (255.0 - alpha[..., None]),
         1.5,
+        extrasamples=["assocalpha"],
     )
-    add(
+    add_tiff(
         "tiff grey alpha",
-        "tif",
-        tiff(
-            np.dstack([grey, alpha]),
-            photometric="minisblack",
-            planarconfig="contig",
-            extrasamples=["unassalpha"],
-        ),
+        np.dstack([grey, alpha]),
         over_white(grey3(grey), alpha, 255),
         1,
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=["unassalpha"],
     )
     table = rng.integers(0, 65536, (3, 256), dtype=np.uint16)
-    add(
-        "tiff palette",
-        "tif",
-        tiff(grey, photometric="palette", colormap=table),
-        (table >> 8).T[grey],
-    )
+    add_tiff("tiff palette", grey, (table >> 8).T[grey], photometric="palette", colormap=table)
     bits = grey > 127
-    add("tiff bilevel", "tif", tiff(bits, photometric="minisblack"), grey3(bits * np.uint8(255)))
-    add(
-        "tiff bilevel WhiteIsZero",
-        "tif",
-        tiff(bits, photometric="miniswhite"),
-        grey3(~bits * np.uint8(255)),
+    add_tiff("tiff bilevel", bits, grey3(bits * np.uint8(255)), photometric="minisblack")
+    add_tiff(
+        "tiff bilevel WhiteIsZero", bits, grey3(~bits * np.uint8(255)), photometric="miniswhite"
     )
     cmyk = rng.integers(0, 256, (HEIGHT, WIDTH, 4), dtype=np.uint8)
     naive = (255.0 - cmyk[..., :3]) * (255.0 - cmyk[..., 3:]) / 255
-    add("tiff cmyk", "tif", tiff(cmyk, photometric="separated"), naive, 1)
+    add_tiff("tiff cmyk", cmyk, naive, 1, photometric="separated")
     # TIFF, 16 bits
     for order in "<>":
-        add(
-            f"tiff16 rgb {order}",
-            "tif",
-            tiff(deep3, photometric="rgb", byteorder=order),
-            eight(deep3),
-        )
-        add(
+        add_tiff(f"tiff16 rgb {order}", deep3, eight(deep3), byteorder=order)
+        add_tiff(
             f"tiff16 grey {order}",
-            "tif",
-            tiff(deep, photometric="minisblack", byteorder=order),
+            deep,
             grey3(eight(deep)),
+            photometric="minisblack",
+            byteorder=order,
         )
-        add(
+        add_tiff(
             f"tiff16 grey WhiteIsZero {order}",
-            "tif",
-            tiff(deep, photometric="miniswhite", byteorder=order),
+            deep,
             grey3(eight(65535 - deep.astype(np.int64))),
+            photometric="miniswhite",
+            byteorder=order,
         )
         for compression in (None, "zlib"):
-            add(
+            add_tiff(
                 f"tiff16 rgb planar {order} {compression}",
-                "tif",
-                tiff(
-                    np.ascontiguousarray(deep3.transpose(2, 0, 1)),
-                    photometric="rgb",
-                    planarconfig="separate",
-                    byteorder=order,
-                    compression=compression,
-                ),
+                planar16,
                 eight(deep3),
+                planarconfig="separate",
+                byteorder=order,
+                compression=compression,
             )
-    add(
+    add_tiff(
         "tiff16 rgb planar tiles",
-        "tif",
-        tiff(
-            np.ascontiguousarray(deep3.transpose(2, 0, 1)),
-            photometric="rgb",
-            planarconfig="separate",
-            tile=(16, 16),
-        ),
+        planar16,
         eight(deep3),
+        planarconfig="separate",
+        tile=(16, 16),
     )
-    add(
+    add_tiff(
         "tiff16 rgb planar strips predictor",
-        "tif",
-        tiff(
-            np.ascontiguousarray(deep3.transpose(2, 0, 1)),
-            photometric="rgb",
-            planarconfig="separate",
-            rowsperstrip=6,
-            compression="lzw",
-            predictor=True,
-        ),
+        planar16,
         eight(deep3),
+        planarconfig="separate",
+        rowsperstrip=6,
+        compression="lzw",
+        predictor=True,
     )
-    add(
-        "tiff16 rgb tiles zlib",
-        "tif",
-        tiff(deep3, photometric="rgb", tile=(16, 16), compression="zlib"),
-        eight(deep3),
-    )
-    add(
-        "tiff16 rgb predictor",
-        "tif",
-        tiff(deep3, photometric="rgb", compression="zlib", predictor=True),
-        eight(deep3),
-    )
-    add(
-        "tiff16 rgba unassalpha",
-        "tif",
-        tiff(deep4, photometric="rgb", extrasamples=["unassalpha"]),
-        shown4_deep,
-        0.6,
-    )
-    add(
-        "tiff16 rgba unspecified",
-        "tif",
-        tiff(deep4, photometric="rgb", extrasamples=["unspecified"]),
-        eight(deep3),
-    )
+    add_tiff("tiff16 rgb tiles zlib", deep3, eight(deep3), tile=(16, 16), compression="zlib")
+    add_tiff("tiff16 rgb predictor", deep3, eight(deep3), compression="zlib", predictor=True)
+    add_tiff("tiff16 rgba unassalpha", deep4, shown4_deep, 0.6, extrasamples=["unassalpha"])
+    add_tiff("tiff16 rgba unspecified", deep4, eight(deep3), extrasamples=["unspecified"])
     mixed = np.rint(deep3 * (deep_a[..., None] / 65535)).astype(np.uint16)
-    add(
+    add_tiff(
         "tiff16 rgba assocalpha",
-        "tif",
-        tiff(np.dstack([mixed, deep_a]), photometric="rgb", extrasamples=["assocalpha"]),
+        np.dstack([mixed, deep_a]),
         (mixed + (65535.0 - deep_a[..., None])) / 257,
         0.6,
+        extrasamples=["assocalpha"],
     )
-    add(
+    add_tiff(
         "tiff16 grey alpha",
-        "tif",
-        tiff(
-            np.dstack([deep, deep_a]),
-            photometric="minisblack",
-            planarconfig="contig",
-            extrasamples=["unassalpha"],
-        ),
+        np.dstack([deep, deep_a]),
         over_white(grey3(deep), deep_a, 65535) / 257,
         0.6,
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=["unassalpha"],
     )
     deep_cmyk = rng.integers(0, 65536, (HEIGHT, WIDTH, 4), dtype=np.uint16)
-    add("tiff16 cmyk", "tif", tiff(deep_cmyk, photometric="separated"), None)
-    add("tiff int16", "tif", tiff(deep.view(np.int16), photometric="minisblack"), None)
-    add("tiff float16", "tif", tiff(deep.astype(np.float16), photometric="minisblack"), None)
-    add("tiff16 float rgb", "tif", tiff(rgb.astype(np.float16), photometric="rgb"), None)
-    add("tiff16 int rgb", "tif", tiff(deep3.view(np.int16), photometric="rgb"), None)
-    add("tiff uint32", "tif", tiff(deep.astype(np.uint32), photometric="minisblack"), None)
-    add("tiff float32", "tif", tiff(deep.astype(np.float32), photometric="minisblack"), None)
-    add("tiff int8", "tif", tiff(grey.view(np.int8), photometric="minisblack"), None)
-    add("tiff Lab", "tif", tiff(rgb, photometric="cielab"), None)
+    add_tiff("tiff16 cmyk", deep_cmyk, None, photometric="separated")
+    add_tiff("tiff int16", deep.view(np.int16), None, photometric="minisblack")
+    add_tiff("tiff float16", deep.astype(np.float16), None, photometric="minisblack")
+    add_tiff("tiff16 float rgb", rgb.astype(np.float16), None)
+    add_tiff("tiff16 int rgb", deep3.view(np.int16), None)
+    add_tiff("tiff uint32", deep.astype(np.uint32), None, photometric="minisblack")
+    add_tiff("tiff float32", deep.astype(np.float32), None, photometric="minisblack")
+    add_tiff("tiff int8", grey.view(np.int8), None, photometric="minisblack")
+    add_tiff("tiff Lab", rgb, None, photometric="cielab")
     # PNG
     for depth in (1, 2, 4, 8, 16):
         values = rng.integers(0, 2**depth, (HEIGHT, WIDTH, 1)).astype(np.uint16)
         full = values[..., 0] * (65535 // (2**depth - 1))
-        add(f"png grey {depth}", "png", png(values, depth=depth, colour=0), grey3(eight(full)))
+        add_png(f"png grey {depth}", values, grey3(eight(full)), depth=depth, colour=0)
         key = int(values[3, 4, 0])
         clear = np.where(values[..., 0] == key, 255, eight(full))
         before = [(b"tRNS", struct.pack(">H", key))]
-        add(
-            f"png grey {depth} tRNS",
-            "png",
-            png(values, depth=depth, colour=0, before=before),
-            grey3(clear),
+        add_png(
+            f"png grey {depth} tRNS", values, grey3(clear), depth=depth, colour=0, before=before
         )
     for depth in (1, 2, 4, 8):
         values = rng.integers(0, 2**depth, (HEIGHT, WIDTH, 1)).astype(np.uint16)
         colours = rng.integers(0, 256, (2**depth, 3), dtype=np.uint8)
         shown = colours[values[..., 0]]
         plte = (b"PLTE", colours.tobytes())
-        add(f"png palette {depth}", "png", png(values, depth=depth, colour=3, before=[plte]), shown)
+        add_png(f"png palette {depth}", values, shown, depth=depth, colour=3, before=[plte])
         opaque = np.full(2**depth, 255, np.uint8)
         opaque[: 2 ** (depth - 1)] = rng.integers(0, 256, 2 ** (depth - 1))
         before = [plte, (b"tRNS", opaque[: 2 ** (depth - 1)].tobytes())]
         through = over_white(shown, opaque[values[..., 0]], 255)
-        add(
-            f"png palette {depth} tRNS",
-            "png",
-            png(values, depth=depth, colour=3, before=before),
-            through,
-            1,
+        add_png(
+            f"png palette {depth} tRNS", values, through, 1, depth=depth, colour=3, before=before
         )
     for depth, colour, source in ((8, 2, rgb), (16, 2, deep3)):
         shown = source if depth == 8 else eight(source)
-        add(f"png rgb {depth}", "png", png(source, depth=depth, colour=colour), shown)
+        add_png(f"png rgb {depth}", source, shown, depth=depth, colour=colour)
         key = struct.pack(">HHH", *map(int, source[2, 5]))
         clear = np.where((source == source[2, 5]).all(axis=2)[..., None], 255, shown)
-        add(
-            f"png rgb {depth} tRNS",
-            "png",
-            png(source, depth=depth, colour=2, before=[(b"tRNS", key)]),
-            clear,
+        add_png(
+            f"png rgb {depth} tRNS", source, clear, depth=depth, colour=2, before=[(b"tRNS", key)]
         )
-    add("png rgba 8", "png", png(rgba, depth=8, colour=6), shown4, 1)
-    add("png rgba 16", "png", png(deep4, depth=16, colour=6), shown4_deep, 0.6)
-    add(
+    add_png("png rgba 8", rgba, shown4, 1, depth=8, colour=6)
+    add_png("png rgba 16", deep4, shown4_deep, 0.6, depth=16, colour=6)
+    add_png(
         "png grey alpha 8",
-        "png",
-        png(np.dstack([grey, alpha]), depth=8, colour=4),
+        np.dstack([grey, alpha]),
         over_white(grey3(grey), alpha, 255),
         1,
+        depth=8,
+        colour=4,
     )
-    add(
+    add_png(
         "png grey alpha 16",
-        "png",
-        png(np.dstack([deep, deep_a]), depth=16, colour=4),
+        np.dstack([deep, deep_a]),
         over_white(grey3(deep), deep_a, 65535) / 257,
         0.6,
+        depth=16,
+        colour=4,
     )
     # JPEG
     smooth = np.clip(np.add.outer(np.arange(HEIGHT) * 5, np.arange(WIDTH) * 3), 0, 255).astype(
         np.uint8
     )
     colour = np.dstack([smooth, 255 - smooth, smooth // 2 + 60])
-    add("jpeg rgb", "jpg", jpeg(colour, subsampling=0), colour, 6)
-    add("jpeg rgb progressive", "jpg", jpeg(colour, subsampling=0, progressive=True), colour, 6)
-    add("jpeg grey", "jpg", jpeg(smooth), grey3(smooth), 4)
+    add_jpeg("jpeg rgb", colour, colour, 6, subsampling=0)
+    add_jpeg("jpeg rgb progressive", colour, colour, 6, subsampling=0, progressive=True)
+    add_jpeg("jpeg grey", smooth, grey3(smooth), 4)
     ink = np.dstack([smooth, smooth // 2, 200 - smooth // 2, smooth // 4])
-    add(
+    add_jpeg(
         "jpeg cmyk",
-        "jpg",
-        jpeg(ink, mode="CMYK", quality=100),
+        ink,
         (255.0 - ink[..., :3]) * (255.0 - ink[..., 3:]) / 255,
         8,
+        mode="CMYK",
+        quality=100,
     )
     # orientations
     for number in range(1, 9):
         flag = exif_block(number)
-        add(
-            f"tiff orientation {number}",
-            "tif",
-            tiff(rgb, photometric="rgb", **turned(number)),
+        add_tiff(f"tiff orientation {number}", rgb, upright(rgb, number), **turned(number))
+        add_tiff(
+            f"tiff zlib orientation {number}",
+            rgb,
             upright(rgb, number),
+            compression="zlib",
+            **turned(number),
         )
-        packed = tiff(rgb, photometric="rgb", compression="zlib", **turned(number))
-        add(f"tiff zlib orientation {number}", "tif", packed, upright(rgb, number))
-        add(
-            f"tiff16 orientation {number}",
-            "tif",
-            tiff(deep3, photometric="rgb", **turned(number)),
-            upright(eight(deep3), number),
+        add_tiff(
+            f"tiff16 orientation {number}", deep3, upright(eight(deep3), number), **turned(number)
         )
-        add(
+        add_tiff(
             f"tiff16 grey orientation {number}",
-            "tif",
-            tiff(deep, photometric="minisblack", **turned(number)),
+            deep,
             upright(grey3(eight(deep)), number),
+            photometric="minisblack",
+            **turned(number),
         )
-        add(
+        add_png(
             f"png orientation {number}",
-            "png",
-            png(rgb, depth=8, colour=2, before=[(b"eXIf", flag)]),
+            rgb,
             upright(rgb, number),
+            depth=8,
+            colour=2,
+            before=[(b"eXIf", flag)],
         )
-        add(
+        add_png(
             f"png16 orientation {number}",
-            "png",
-            png(deep3, depth=16, colour=2, before=[(b"eXIf", flag)]),
+            deep3,
             upright(eight(deep3), number),
+            depth=16,
+            colour=2,
+            before=[(b"eXIf", flag)],
         )
-        add(
+        add_jpeg(
             f"jpeg orientation {number}",
-            "jpg",
-            jpeg(colour, subsampling=0, exif=b"Exif\0\0" + flag),
+            colour,
             upright(colour, number),
             6,
+            subsampling=0,
+            exif=b"Exif\0\0" + flag,
         )
-        add(
+        add_jpeg(
             f"jpeg big-endian orientation {number}",
-            "jpg",
-            jpeg(colour, subsampling=0, exif=b"Exif\0\0" + exif_block(number, order=">")),
+            colour,
             upright(colour, number),
             6,
+            subsampling=0,
+            exif=b"Exif\0\0" + exif_block(number, order=">"),
         )
     return made

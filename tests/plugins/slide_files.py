@@ -3,6 +3,8 @@
 import csv
 import json
 import zlib
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -81,6 +83,47 @@ def stained(name, width, height, seed=0):
     eosin = rng.random((height, width, 1)) * 0.3 + 0.3
     density = haem * [0.65, 0.70, 0.29] + eosin * [0.2, 0.9, 0.4]
     return np.clip(240 * np.exp(-density), 0, 255).astype(np.uint8)
+
+
+def write_images(folder, *, kinds=((64, 0.5),), count=12, tissues=NAMES, names=NAMES, wider=0):
+    """Write images of two classes, in turn of each kind, and a manifest of them; return its path.
+
+    A kind is a shorter side in pixels, and micrometres per pixel.
+    """
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [("path", "label", "patient", "mpp")]
+    for number in range(count):
+        side, mpp = kinds[number // 2 % len(kinds)]
+        image = stained(tissues[number % 2], side, side + wider, seed=number + 1)
+        name = f"Fall ä {number:02d}.png"
+        Image.fromarray(image).save(folder / name)
+        rows.append((name, names[number % 2], f"P{number // 2 % 4}", mpp))
+    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "images.csv"
+
+
+def overlay_of(raw, colouring, names, *, places=None, side=100, size=(9999, 9999), unsure=None):
+    """Return a map of tiles at places that are counted in tiles, or in a row; `raw` has their probabilities."""
+    from bchisto.apps.slides.overlay import TileMap
+    from bchisto.apps.slides.tiles import TileGrid
+    from bchisto.evaluate import Answers
+
+    answers = Answers(names, raw.argmax(axis=1), raw.max(axis=1), unsure)
+    marks = [None] * len(raw) if unsure is None else unsure
+    tiles = [
+        SimpleNamespace(predicted=name, uncertain=mark)
+        for name, mark in zip(answers.predicted, marks, strict=True)
+    ]
+    of_table = SimpleNamespace(classes=names, answers=answers)
+    shown = SimpleNamespace(table=of_table, raw=raw, outliers=None)
+    places = [(at, 0) for at in range(len(raw))] if places is None else places
+    corners = [(round(x * side), round(y * side)) for x, y in places]
+    grid = TileGrid("s", Path(), None, 0.5, 100, corners)
+    slide = SimpleNamespace(width=size[0], height=size[1], mpp=50 / side)
+    return TileMap(slide, grid, shown, tiles, colouring)
 
 
 def table(path):

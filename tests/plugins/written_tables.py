@@ -60,6 +60,13 @@ def written(path, rows):
         writer.writerows(rows)
 
 
+def fill(manifest, label="gutartig"):
+    """Give a label to all images of a manifest that have none; return its rows."""
+    rows = [{**row, "label": row["label"] or label} for row in rows_of(manifest)]
+    written(manifest, rows)
+    return rows
+
+
 def listed(cli, *arguments):
     """Return the rows that ``data check --table -`` prints, by the name of the image, and what it says."""
     code, out, err = cli("data", "check", "--table", "-", "--images", *arguments)

@@ -27,6 +27,7 @@ from page_probe import PAPER, probe_page
 from PIL import Image
 
 TINY = ("--encoder", "convs", "--augmentations", 2, "--crops", 3)
+CHECK = ("data", "check", "--no-timing", "--images")
 SETTINGS = FeaturizeSettings(
     encoders=(EncoderChoice("convs"),), augmentations=2, crops=3, views=(View(1.0, 64),)
 )
@@ -191,16 +192,14 @@ def split_manifest(folder, *, tested=("a", "b")):
 def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli, completed):
     """NEXT keeps the parts, one image without a label keeps no folds from being made, and no view enlarges."""
     words = ("--no-copies", "--preset", "published", "--encoder", "resnet50")
-    out, _ = completed("data", "check", "--no-timing", "--images", split_manifest(tmp_path), *words)
+    out, _ = completed(*CHECK, split_manifest(tmp_path), *words)
     assert out.splitlines()[-1] == "bchisto boost --out run --preset published --folds folder"
     assert "site:split" not in out
     assert "No folds can be made" not in out
     assert "columns that no model is given" not in out
     assert "column split" in out
     assert "--view 1.0:120 --view 1.0:200" in out.splitlines()[-2]
-    found = json.loads(
-        cli("data", "check", "--no-timing", "--images", tmp_path / "m.csv", *words, "--json")[1]
-    )
+    found = json.loads(cli(*CHECK, tmp_path / "m.csv", *words, "--json")[1])
     assert found["protocols"][0]["folds"] == "folder"
     assert found["protocols"][0]["feasible"] is True
     assert sum(found["protocols"][0]["parts"][0]["images"].values()) == 15
@@ -210,10 +209,7 @@ def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli, comple
 def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli, completed):
     """Neither a split that tests one class, nor patients or pixels taken for sites, nor patients of one class each."""
     out, _ = completed(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
+        *CHECK,
         split_manifest(tmp_path, tested=("a",)),
         "--no-copies",
     )
@@ -224,16 +220,12 @@ def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli, c
     ]
     placed = "\n".join(f"{row},{100 * (place % 2)}" for place, row in enumerate(rows))
     (tmp_path / "w.csv").write_text(f"path,label,ward,x\n{placed}\n")
-    out, _ = completed(
-        "data", "check", "--no-timing", "--images", tmp_path / "w.csv", "--no-copies"
-    )
+    out, _ = completed(*CHECK, tmp_path / "w.csv", "--no-copies")
     assert "site:" not in out
     (tmp_path / "p.csv").write_text(
         "path,label,patient\n" + "\n".join(row[:-2] + row[-1] for row in rows)
     )
-    code, out, _ = cli(
-        "data", "check", "--no-timing", "--images", tmp_path / "p.csv", "--no-copies", "--folds", 2
-    )
+    code, out, _ = cli(*CHECK, tmp_path / "p.csv", "--no-copies", "--folds", 2)
     assert code == 1
     assert "NEXT" not in out
     assert "no folds that were tried can be used (a: " in " ".join(out.split())
@@ -242,10 +234,7 @@ def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli, c
 def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, completed):
     write_tissue(tmp_path / "t", per_class=4, size=(50, 50))
     out, _ = completed(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
+        *CHECK,
         tmp_path / "t",
         "--no-copies",
         "--preset",
@@ -264,9 +253,7 @@ def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(
     for path in (tmp_path / "t").rglob("*.png"):
         shutil.copy(path, tmp_path / "flat")
     said = "no image has a label, so nothing can be trained on them; put the images into a folder for each class"
-    code, out, _ = cli(
-        "data", "check", "--no-timing", "--images", tmp_path / "flat", "--no-copies", *TINY
-    )
+    code, out, _ = cli(*CHECK, tmp_path / "flat", "--no-copies", *TINY)
     assert code == 1
     assert said in out
     assert "NEXT" not in out  # of several feature files nothing is chosen
@@ -448,10 +435,7 @@ def test_the_text_ends_with_commands_that_run(odd, cli, completed, tmp_path, mon
 
 def test_options_that_were_given_go_on_to_the_next_command(tissue, completed, tmp_path):
     out, _ = completed(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
+        *CHECK,
         tissue,
         "--classes",
         "malignant,benign",
@@ -486,9 +470,7 @@ def test_options_that_were_given_go_on_to_the_next_command(tissue, completed, tm
 
 def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
     write_tissue(tmp_path / "one", per_class=1, size=(20, 12), classes=("only",))
-    code, out, err = cli(
-        "data", "check", "--no-timing", "--images", tmp_path / "one", "--html", tmp_path / "p.html"
-    )
+    code, out, err = cli(*CHECK, tmp_path / "one", "--html", tmp_path / "p.html")
     assert "Traceback" not in err
     assert code == 1
     assert "No view fits these images" in out
@@ -497,10 +479,7 @@ def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
     assert "NEXT" not in out
     (tmp_path / "m.csv").write_text("path\none/only/only00.png\n")
     code, out, err = cli(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
+        *CHECK,
         tmp_path / "m.csv",
         "--html",
         tmp_path / "p.html",
@@ -516,7 +495,7 @@ def test_images_that_are_all_damaged_are_not_called_unlabelled(tmp_path, cli):
     for label in ("a", "b"):
         (tmp_path / "t" / label).mkdir(parents=True)
         (tmp_path / "t" / label / "1.png").write_bytes(b"x")
-    code, out, _ = cli("data", "check", "--no-timing", "--images", tmp_path / "t")
+    code, out, _ = cli(*CHECK, tmp_path / "t")
     assert code == 1
     assert "No folds can be made: no image that can be used has a label." in out
 
@@ -524,10 +503,7 @@ def test_images_that_are_all_damaged_are_not_called_unlabelled(tmp_path, cli):
 def test_mammograms_get_no_stain(tmp_path, cli):
     write_inbreast(tmp_path / "inbreast", ["2", "5", "1", "4a"])
     code, out, err = cli(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
+        *CHECK,
         tmp_path / "inbreast",
         "--html",
         tmp_path / "p.html",
@@ -607,10 +583,7 @@ def test_on_a_screen_on_a_phone_and_on_paper(page, browser, width, tmp_path):
 @pytest.mark.slow
 def test_a_bare_check_names_the_quick_commands(shared, cli, tmp_path):
     code, out, _ = cli(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
+        *CHECK,
         shared / "data" / "breakhis",
         "--no-copies",
         "--json",

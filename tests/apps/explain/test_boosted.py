@@ -456,6 +456,7 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
             "--layer conv2d: the method map looks at no layer",
         ),
         (("--method", "map", "--window", 8), "--window 8: give at least 32"),
+        (("--method", "gradcam"), "holds boosted ensembles on features; choose one of map"),
     ],
 )
 def test_what_is_refused_before_work_starts(boosted, tissue, tmp_path, refused, words, said):

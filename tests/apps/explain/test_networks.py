@@ -175,33 +175,32 @@ def test_a_network_within_a_network():
         graph.tensor_of("midle", method="gradcam")
 
 
-def test_gradients_are_finite_differences(graph, images, rng):
-    """Along random directions, in float64 steps small enough for a network that is piecewise linear."""
-    found = input_gradient(graph, images[:1], 1)
+def check_slopes(found, image, rng, score):
+    """Check a gradient by finite differences along random directions, with steps small enough for pieces of lines."""
     for _ in range(5):
-        way = rng.normal(size=images[:1].shape).astype(np.float32)
-        step = 0.02
-        ahead, behind = (scores(graph, images[:1] + sign * step * way)[0, 1] for sign in (1, -1))
-        assert (found * way).sum() == pytest.approx(
-            (ahead - behind) / (2 * step), rel=0.03, abs=2e-3
-        )
+        way = rng.normal(size=image.shape).astype(np.float32)
+        slope = (score(image + 0.02 * way) - score(image - 0.02 * way)) / 0.04
+        assert (found * way).sum() == pytest.approx(slope, rel=0.03, abs=2e-3)
+
+
+def test_gradients_are_finite_differences(graph, images, rng):
+    found = input_gradient(graph, images[:1], 1)
+    check_slopes(found, images[:1], rng, lambda batch: scores(graph, batch)[0, 1])
     np.testing.assert_allclose(gradient(graph, images[:1], 1), np.abs(found).max(axis=-1))
 
 
 def test_saliency_is_the_gradient_of_the_raw_score(graph, images, rng):
-    """By hand: finite differences of the input of the softmax, which the mean over classes is not subtracted from."""
-    saliency = RECIPE_METHODS["saliency"].values
+    """That of the input of the softmax, which the mean over classes is not subtracted from."""
+    saliency = RECIPE_METHODS["saliency"].values(graph, images[:1], 1, None)
     found = input_gradient(graph, images[:1], 1, raw=True)
-
-    def logit(batch):
-        return float(np.asarray(graph.run(batch)[graph.logits])[0, 1])
-
-    for _ in range(5):
-        way = rng.normal(size=images[:1].shape).astype(np.float32)
-        slope = (logit(images[:1] + 0.02 * way) - logit(images[:1] - 0.02 * way)) / 0.04
-        assert (found * way).sum() == pytest.approx(slope, rel=0.03, abs=2e-3)
-    np.testing.assert_allclose(saliency(graph, images[:1], 1, None), np.abs(found).max(axis=-1))
-    assert not np.allclose(saliency(graph, images[:1], 1, None), gradient(graph, images[:1], 1))
+    check_slopes(
+        found,
+        images[:1],
+        rng,
+        lambda batch: float(np.asarray(graph.run(batch)[graph.logits])[0, 1]),
+    )
+    np.testing.assert_allclose(saliency, np.abs(found).max(axis=-1))
+    assert not np.allclose(saliency, gradient(graph, images[:1], 1))
 
 
 def test_pull_back_is_the_transposed_matrix(rng):

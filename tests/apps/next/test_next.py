@@ -15,18 +15,9 @@ from bchisto.apps.next import choice
 from bchisto.apps.next.images import RunImages
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
-from written_tables import rows_of, written
+from written_tables import fill, rows_of, written
 
 CLASSES = ("gutartig", "bösartig")
-
-
-def fill(manifest, label="gutartig", *, least=0):
-    """Give a label to all images of a manifest that have none, from a position on."""
-    rows = rows_of(manifest)
-    for row in rows[least:]:
-        row["label"] = row["label"] or label
-    written(manifest, rows)
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -345,7 +336,7 @@ class TestRefusals:
         assert "<img" not in (run / "next" / "index.html").read_text(encoding="utf-8")
 
 
-def test_embeddings_of_other_programs_have_no_pictures(tmp_path, completed, rng):
+def test_embeddings_of_other_programs_have_no_pictures(tissue, tmp_path, completed, refused, rng):
     labels = np.array([("a", "b")[place % 2] if place < 12 else "" for place in range(30)])
     features = rng.normal(size=(30, 5)).astype(np.float32)
     names = np.array([f"Präparat {place}" for place in range(30)])
@@ -356,6 +347,7 @@ def test_embeddings_of_other_programs_have_no_pictures(tmp_path, completed, rng)
     printed, errors = completed("next", run, "--count", 5)
     assert "round 1: 5 of 18 images" in printed
     assert "near-duplicates are not known" in printed
+    assert "a pool gets no features" in refused("next", run, "--images", tissue)
     fill(run / "next" / "manifest.csv", "a")
     printed, errors = completed("next", run, "--count", 5)
     assert "round 2: 5 of 13 images" in printed

@@ -9,15 +9,9 @@ import numpy as np
 import pytest
 from bchisto.featurize import open_store
 from conftest import snapshot, write_tissue
-from written_tables import rows_of, written
+from written_tables import fill, rows_of, written
 
 CLASSES = ("gutartig", "bösartig")
-
-
-def fill(manifest, label="gutartig"):
-    rows = [{**row, "label": row["label"] or label} for row in rows_of(manifest)]
-    written(manifest, rows)
-    return rows
 
 
 @pytest.fixture
@@ -136,17 +130,6 @@ def test_patients_of_a_table_and_no_label_of_the_pool_count(few, completed):
     assert all(row["label"] == "" for row in chosen)
 
 
-def test_a_pool_without_a_model(few, tiny_options, completed):
-    """Without labels of two classes the images are those most unlike the others."""
-    _, pool, rows = few
-    written(pool.parent / "leer.csv", [{**row, "label": ""} for row in rows])
-    run = pool.parent / "ohne"
-    completed("featurize", "--images", pool.parent / "leer.csv", "--out", run, *tiny_options)
-    printed, _ = completed("next", run, "--images", pool, "--count", 5)
-    assert "(1 by random, 4 by diversity)" in printed
-    assert "of 16 images without a label" in printed
-
-
 class TestRefusals:
     @pytest.mark.parametrize("kind", ["none", "empty", "unreadable", "small"])
     def test_a_bad_pool_changes_nothing(self, few, refused, completed, kind):
@@ -168,19 +151,6 @@ class TestRefusals:
         # and the run goes on without it
         completed("next", run, "--count", 2)
         completed("next", run, "--images", pool, "--count", 2)
-
-    def test_embeddings_of_other_programs_get_no_pool(self, few, tmp_path, refused, completed, rng):
-        labels = np.array([("a", "b")[place % 2] if place < 12 else "" for place in range(30)])
-        np.savez(
-            tmp_path / "x.npz",
-            features=rng.normal(size=(30, 5)),
-            labels=labels,
-            image_ids=np.arange(30).astype(str),
-        )
-        run = tmp_path / "fremd"
-        words = ("--head", "prototype", "--folds", 2, "--jobs", 1)
-        completed("boost", "--features", tmp_path / "x.npz", "--out", run, *words)
-        assert "a pool gets no features" in refused("next", run, "--images", few[1])
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The page in a browser: images in, results, maps, errors; by keyboard, on a phone, for a screen reader."""
 
 import contextlib
-import csv
 import http.server
 import os
 import re
@@ -141,20 +140,6 @@ def test_from_files_to_a_map(tab, files, tmp_path, scheme):
     assert opened.value.evaluate(pixels) == [512, 384]
 
 
-def test_on_a_phone(tab, files):
-    window = tab(width=360, height=740)
-    assert fits(window)
-    send(window, files, expected=len(files))
-    assert fits(window)
-    assert not serious(window)
-    shown(window)
-    window.locator("#images a").first.click()
-    window.click("#draw")
-    window.wait_for_selector("text=Limitations:")
-    assert fits(window)
-    assert not serious(window)
-
-
 def test_with_the_keyboard_only(tab, files):
     window = tab()
 
@@ -223,34 +208,6 @@ def test_dropped_folders_keep_their_names(tab, files, page, tmp_path, together):
     assert sorted(page.wait()) == names
 
 
-def test_a_dropped_tree_has_the_ids_of_predict(tab, files, page, run_folders, tmp_path):
-    """So that both tables can be joined; `path` is the name on the page."""
-    from bchisto.core.jobs import Work
-    from bchisto.predict import predict
-    from PIL import Image
-
-    names = [
-        f"benign/SOB/F/SOB_B_F-14-1459{n}/400X/SOB_B_F-14-1459{n}-400-00{n}.png" for n in (1, 2)
-    ]
-    for name, path in zip(names, files, strict=False):
-        (tmp_path / "breast" / name).parent.mkdir(parents=True)
-        Image.open(path).save(tmp_path / "breast" / name)
-    window = tab()
-    dropped(window, tmp_path / "breast")
-    listed(window, 2)
-    predict(
-        run_folders / "first run", tmp_path / "breast", out=tmp_path / "own.csv", work=Work(jobs=1)
-    )
-    with window.expect_download() as download:
-        window.click("text=Table (CSV)")
-    tables = []
-    for path in (download.value.path(), tmp_path / "own.csv"):
-        rows = list(csv.DictReader(Path(path).read_text().splitlines()))
-        tables.append([(row["image_id"], row["group"], row["p_benign"]) for row in rows])
-    assert tables[0] == tables[1]
-    assert sorted(page.wait()) == [f"breast/{name}" for name in names]
-
-
 def test_without_the_network(tab, files, page):
     """What was not stored is told, and can be stored later; a filter stays as it was chosen."""
     window, other = tab(), tab()
@@ -295,7 +252,7 @@ def test_without_javascript(chrome, page, files):
         "malignant",
         "none of these",
     ]
-    page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+    page.review(number, label="malignant")
     window.reload()
     assert window.locator("#label option[selected]").all_inner_texts() == ["malignant"]
     window.click("summary:has-text('cautions')")
@@ -322,9 +279,7 @@ def test_leaving_while_images_are_sent(tab, files, page, tmp_path):
     assert sorted(page.wait()) == names
 
 
-@pytest.mark.parametrize(
-    ("typed", "taken"), [("0,5", 0.5), ("0.25", 0.25), ("25", None), ("0,5,5", None), ("x", None)]
-)
+@pytest.mark.parametrize(("typed", "taken"), [("0,5", 0.5), ("25", None), ("0,5,5", None)])
 def test_micrometres_as_people_type_them(tab, files, page, typed, taken):
     window = tab()
     window.locator("#mpp").press_sequentially(typed)
@@ -391,7 +346,7 @@ def test_removing_all_asks_again_if_a_label_was_given_meanwhile(tab, files, page
     def answer(dialog):
         asked.append(dialog.message)
         if len(asked) == 1:
-            page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+            page.review(number, label="malignant")
         dialog.accept() if len(asked) != 2 else dialog.dismiss()
 
     window.on("dialog", answer)
@@ -443,10 +398,11 @@ def test_a_filter_of_a_class_whose_last_image_goes(tab, files, page):
     assert names == sorted(names)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [360, 1280])
 def test_results_stand_above_what_adds_images(tab, files, page, width):
     """Once there are some: that is one line then, and files that are dropped or chosen are taken as before."""
     window = tab(width=width, height=844)
+    assert fits(window)
     assert window.locator("#files").is_visible()
     send(window, files[:2], expected=2)
     window.reload()
@@ -514,7 +470,7 @@ def test_a_label_is_only_what_a_person_chooses(tab, files, page):
     assert chosen(window) == "none of these"
     window.select_option("#label", "benign")
     window.goto("about:blank")
-    page.client.put(f"/api/images/{number}/review", params={"label": "malignant"})
+    page.review(number, label="malignant")
     window.go_back()
     window.wait_for_selector("text=Reviewed.")
     assert chosen(window) == "malignant"

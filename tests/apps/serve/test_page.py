@@ -89,7 +89,7 @@ def test_numbers_are_those_of_predict(page, run_folders, flat, tmp_path):
     )
     rows = rows_of(out.read_text())
     own = ("mpp", "warnings", "reviewed", "path")
-    table = rows_of(page.client.get("/api/predictions.csv").text)
+    table = page.table()
     assert [row["path"] for row in table] == [row["image_id"] for row in rows]
     assert [{name: cell for name, cell in row.items() if name not in own} for row in table] == rows
     failures = (tmp_path / "predictions.csv.failures.csv").read_text().replace(f"{flat}/", "")
@@ -167,7 +167,7 @@ def test_two_images_of_one_id_are_both_in_the_table(page, tissue, folders):
     for folder, path in zip(folders, paths[:2], strict=True):
         page.add(f"{folder}{BREAKHIS[0]}", path.read_bytes())
     shown = page.wait()
-    rows = rows_of(page.client.get("/api/predictions.csv").text)
+    rows = page.table()
     assert len({row["image_id"] for row in rows}) == 2
     for row in rows:
         assert row["p_benign"] == repr(shown[row["path"]]["probabilities"]["benign"])
@@ -178,7 +178,7 @@ def test_names_of_folders_are_no_labels(page, content):
     for label in ("benign", "malignant"):
         page.add(f"{label}/a.png", content)
     assert set(page.wait()) == {"benign/a.png", "malignant/a.png"}
-    rows = rows_of(page.client.get("/api/predictions.csv").text)
+    rows = page.table()
     assert {row.get("label", "") for row in rows} == {""}
     assert "Names of folders are not read as labels" in page.client.get("/").text
 
@@ -229,8 +229,7 @@ def test_pictures_of_an_image(page, tissue):
 
 
 def test_what_the_model_is_stands_on_each_page(page, content):
-    number = page.add("a.png", content).json()["number"]
-    page.wait()
+    number = page.predicted("a.png", content)
     for path in ("/", f"/image?number={number}"):
         text = page.client.get(path).text
         for said in ("For research: ", "12 images", "right", "RANDOM WEIGHTS"):
@@ -242,8 +241,7 @@ def test_what_the_model_is_stands_on_each_page(page, content):
 
 def test_cautions_of_training_are_named_so(page, content):
     """They are folded below the answer, so that nobody takes them for cautions about the own images."""
-    number = page.add("a.png", content).json()["number"]
-    page.wait()
+    number = page.predicted("a.png", content)
     (model,) = page.client.get("/api/models").json()
     for path in ("/", f"/image?number={number}"):
         text = html.unescape(page.client.get(path).text)
@@ -406,10 +404,7 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
             rows |= {Path(row["image_id"]).name: row for row in rows_of(out.read_text())}
         page.add("given.png", files[0].read_bytes(), mpp="0,45")
         shown = {Path(name).name: image for name, image in page.wait().items()}
-        table = {
-            Path(row["image_id"]).name: row
-            for row in rows_of(page.client.get("/api/predictions.csv").text)
-        }
+        table = {Path(row["image_id"]).name: row for row in page.table()}
         listed = page.client.get("/results").text
     assert shown["SOB_B_A-14-22549AB-40-001.png"]["mpp"] == pytest.approx(0.4924, abs=1e-4)
     # of a name like those of BACH it is not known
@@ -606,10 +601,10 @@ def test_a_review(page, tissue):
     numbers = [page.add(path.name, path.read_bytes()).json()["number"] for path in paths]
     page.wait()
     for number, label in zip(numbers, ("malignant", "", "benign"), strict=True):
-        answer = page.client.put(f"/api/images/{number}/review", params={"label": label})
+        answer = page.review(number, label=label)
         assert (answer.json()["reviewed"], answer.json()["label"]) == (True, label)
-    page.client.put(f"/api/images/{numbers[2]}/review", params={"reviewed": False})
-    rows = rows_of(page.client.get("/api/predictions.csv").text)
+    page.review(numbers[2], reviewed=False)
+    rows = page.table()
     reviews = [("yes", "malignant"), ("yes", ""), ("", "")]
     assert [
         (row["reviewed"], row["label"]) for row in sorted(rows, key=lambda row: row["image_id"])
@@ -617,16 +612,12 @@ def test_a_review(page, tissue):
     text = page.client.get("/").text + page.client.get(f"/image?number={numbers[0]}").text
     # without it two spaces would be one
     assert text.count('<option value="benign"') >= 3
-    assert (
-        page.client.put(f"/api/images/{numbers[0]}/review", params={"label": "x"}).status_code
-        == 404
-    )
+    assert page.review(numbers[0], label="x").status_code == 404
 
 
 def test_a_label_that_somebody_else_has_given_meanwhile(page, content):
     """Who has not seen it is told and changes nothing; who names what stands there, or sets the same, is not asked."""
-    number = page.add("a b.png", content).json()["number"]
-    page.wait()
+    number = page.predicted("a b.png", content)
     address = f"/api/images/{number}/review"
 
     def put(**params):
@@ -657,15 +648,14 @@ def test_a_label_that_somebody_else_has_given_meanwhile(page, content):
 
 def test_removing_all_after_somebody_else_has_given_a_label(page, content):
     """Who has not seen that label is told, and removes nothing; a program that does not ask removes all."""
-    number = page.add("a.png", content).json()["number"]
-    page.wait()
+    number = page.predicted("a.png", content)
 
     def seen():
         text = page.client.get("/").text
         return int(re.search('id="remove" data-seen="([0-9]+)"', text)[1])
 
     before = seen()
-    page.client.put(f"/api/images/{number}/review", params={"label": "benign"})
+    page.review(number, label="benign")
     refused = page.client.delete("/api/images", params={"model": 0, "seen": before})
     said = "labels were given or images removed since this page was opened"
     assert (refused.status_code, refused.json()["detail"]) == (409, said)
@@ -894,7 +884,7 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
         for number in numbers[3:]:
             page.client.delete(f"/api/images/{number}")
         for number, label in zip(numbers[:2], ("malignant", "benign"), strict=True):
-            page.client.put(f"/api/images/{number}/review", params={"label": label})
+            page.review(number, label=label)
         page.client.get("/api/predictions.csv")  # once it was tried
         table.rmdir()
         # another worker writes it, if this one was killed while it had nothing to do

@@ -1,6 +1,5 @@
 """`bchisto slides map`: tiles have the scale and side of the training images, which model files of any kind tell."""
 
-import csv
 import logging
 from dataclasses import replace
 
@@ -15,8 +14,7 @@ from bchisto.featurize import featurize, open_store
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict.model_file import find_bundle, load_bundle, ready_model
 from packs import train_small
-from PIL import Image
-from slide_files import NAMES, stained, write_slide
+from slide_files import NAMES, stained, write_images, write_slide
 
 pytest.importorskip("openslide")
 
@@ -32,21 +30,6 @@ UNKNOWN = {"unknown": [(64, "")], "partly": [(64, 0.5), (64, "")]}
 NETWORK = pytest.param("network", marks=pytest.mark.slow)
 
 
-def write_images(folder, kinds, count=12):
-    """Write oblong images of two classes, each of every kind in turn, and a manifest of them; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [("path", "label", "patient", "mpp")]
-    for number in range(count):
-        label = NAMES[number % 2]
-        side, mpp = kinds[number // 2 % len(kinds)]
-        name = f"Fall ä {number:02d}.png"
-        Image.fromarray(stained(label, side, side + 8, seed=number + 1)).save(folder / name)
-        rows.append((name, label, f"P{number // 2 % 4}", mpp))
-    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    return folder / "images.csv"
-
-
 @pytest.fixture(scope="session")
 def boosted(tmp_path_factory, tiny_settings):
     """Return a function that gives the run of a boosted model by the name of its images."""
@@ -58,7 +41,7 @@ def boosted(tmp_path_factory, tiny_settings):
             kinds = {**KNOWN, **SEVERAL, **UNKNOWN}[name]
             views = ("0.5um:64",) if name == "width" else tiny_settings.views
             settings = replace(tiny_settings, views=views, stain="none")
-            images = ImageSelection(write_images(root / name, kinds), classes=NAMES)
+            images = ImageSelection(write_images(root / name, kinds=kinds, wider=8), classes=NAMES)
             featurize(images, out=run, settings=settings, work=Work(jobs=1))
             train_small(run, "2", settings={"heads": ("logistic",)}, params={})
         return run
@@ -70,7 +53,7 @@ def boosted(tmp_path_factory, tiny_settings):
 def network(tmp_path_factory):
     """The run of a CNN that was trained on images of 64 pixels, of 0.5 micrometres."""
     root = tmp_path_factory.mktemp("network")
-    images = ImageSelection(write_images(root, [(64, 0.5)]), classes=NAMES)
+    images = ImageSelection(write_images(root, wider=8), classes=NAMES)
     settings = FinetuneSettings(network="speck", epochs=1, batch_size=4)
     finetune(images, out=root / "run", folds=["2"], settings=settings, work=Work(jobs=1))
     return root / "run"
@@ -204,10 +187,10 @@ def test_older_model_files_are_read_as_before(boosted, tiles_of, tmp_path):
 def test_feature_files_that_shards_and_growth_write_know_every_image(tmp_path, tiny_settings):
     """Also of those that were described before."""
     settings = replace(tiny_settings, stain="none")
-    sides, scales = (64, 96), (0.5, 0.25)
+    kinds = [(64, 0.5), (96, 0.25)]
     for count in (6, 12):
         images = ImageSelection(
-            write_images(tmp_path, list(zip(sides, scales, strict=True)), count), classes=NAMES
+            write_images(tmp_path, kinds=kinds, count=count, wider=8), classes=NAMES
         )
         for shard in ("1/2", "2/2", None):
             featurize(
@@ -218,8 +201,8 @@ def test_feature_files_that_shards_and_growth_write_know_every_image(tmp_path, t
         looks = dict(zip(store.image_ids, store.images("look"), strict=True))
     assert len(looks) == 12
     for number, (_, look) in enumerate(sorted(looks.items())):
-        kind = number // 2 % 2
-        np.testing.assert_array_equal(look, [sides[kind], sides[kind] + 8, 8, scales[kind]])
+        side, mpp = kinds[number // 2 % 2]
+        np.testing.assert_array_equal(look, [side, side + 8, 8, mpp])
     train_small(tmp_path / "run", "2", settings={"heads": ("logistic",)}, params={})
     ends = {}
     for look in load_bundle(find_bundle(tmp_path / "run")).looks:

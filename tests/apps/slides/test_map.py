@@ -10,24 +10,21 @@ import sys
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from bchisto.apps.slides.colours import Colouring
-from bchisto.apps.slides.overlay import TileMap
-from bchisto.apps.slides.tiles import TileGrid
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
-from bchisto.evaluate import Answers, TwoClassView
+from bchisto.evaluate import TwoClassView
 from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
 from engine_jobs import contents
-from job_chain import wait
+from job_chain import end, wait
 from page_server import serving
 from PIL import Image
-from slide_files import NAMES, damage, stained, table, write_slide
+from slide_files import NAMES, damage, overlay_of, stained, table, write_images, write_slide
 
 pytest.importorskip("openslide")
 pytestmark = pytest.mark.slow
@@ -39,17 +36,9 @@ SIDE = 64
 @pytest.fixture(scope="session")
 def model(tmp_path_factory, tiny_settings):
     """A run with a small model of fields of these classes, of 0.5 micrometres a pixel."""
-    root, rows = tmp_path_factory.mktemp("model"), [("path", "label", "patient", "mpp")]
-    for number in range(24):
-        label = NAMES[number % 2]
-        Image.fromarray(stained(label, SIDE, SIDE, seed=number + 1)).save(
-            root / f"{number:02d}.png"
-        )
-        rows.append((f"{number:02d}.png", label, f"P{number // 2 % 4}", 0.5))
-    with (root / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+    root = tmp_path_factory.mktemp("model")
     settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0))
-    images = ImageSelection(root / "images.csv", classes=NAMES)
+    images = ImageSelection(write_images(root, count=24), classes=NAMES)
     featurize(images, out=root / "run", settings=settings, work=Work(jobs=1))
     view, own = TwoClassView(positive=NAMES[1:]), BoostSettings(heads=("logistic",))
     train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
@@ -74,10 +63,7 @@ def slide(tmp_path_factory):
 def mapped(start, model, slide, tmp_path_factory):
     """The map of the slide by one process, and what it printed."""
     out = tmp_path_factory.mktemp("mapped") / "out"
-    process = start("slides", "map", model, slide, "--out", out, "--jobs", 1)
-    printed, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out, printed, err
+    return out, *end(start(*words_of(model, slide, out), "--jobs", 1))
 
 
 def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, completed):
@@ -286,22 +272,8 @@ def test_regions_are_those_of_the_tiles_as_qupath_reads_them(mapped):
     assert all(joined[name].equals(whole[name]) for name in NAMES)
 
 
-def overlay_of(raw, places, names, side=SIDE, size=(9999, 9999)):
-    answers = Answers(names, raw.argmax(axis=1), raw.max(axis=1), None)
-    tiles = [SimpleNamespace(predicted=name, uncertain=None) for name in answers.predicted]
-    shown = SimpleNamespace(
-        table=SimpleNamespace(classes=names, answers=answers), raw=raw, outliers=None
-    )
-    grid = TileGrid(
-        "s", Path(), None, 0.5, 100, [(round(x * side), round(y * side)) for x, y in places]
-    )
-    return TileMap(
-        SimpleNamespace(width=size[0], height=size[1], mpp=50 / side),
-        grid,
-        shown,
-        tiles,
-        Colouring(names[-1:], "sum", (), {}),
-    )
+def coloured(names):
+    return Colouring(names[-1:], "sum", (), {})
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -309,7 +281,14 @@ def test_polygons_of_noise_are_valid(seed, tmp_path):
     """Of tiles that touch at corners, leave holes, and reach beyond the slide, with a side that is no whole number."""
     rng = np.random.default_rng(seed)
     places = [(x, y) for y in range(14) for x in range(17) if rng.random() < 0.8]
-    overlay = overlay_of(rng.dirichlet(np.ones(3), len(places)), places, "abc", 63.4, (1050, 870))
+    overlay = overlay_of(
+        rng.dirichlet(np.ones(3), len(places)),
+        coloured("abc"),
+        "abc",
+        places=places,
+        side=63.4,
+        size=(1050, 870),
+    )
     areas = []
     for name, features in (
         ("tiles", overlay.tile_features()),
@@ -324,7 +303,7 @@ def test_polygons_of_noise_are_valid(seed, tmp_path):
 def test_rules_by_hand():
     """Three tiles in a row, of which the last is apart; of four classes, two are positive."""
     raw = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.4, 0.1, 0.1], [0.2, 0.2, 0.0, 0.6]])
-    overlay = overlay_of(raw, [(0, 0), (1, 0), (5, 0)], "abcd")
+    overlay = overlay_of(raw, coloured("abcd"), "abcd", places=[(0, 0), (1, 0), (5, 0)])
     point = OperatingPoint(tuple("abcd"), "cd", "sum", 0.5)
     scores = overlay.scores(point)
     assert [*scores] == ["mean", "share", "peak"]
@@ -335,7 +314,7 @@ def test_rules_by_hand():
         pytest.approx((1, 1.1 / 0.4))
     ] * 3
     assert [*overlay.scores(None)] == ["mean"]
-    assert np.isnan(overlay_of(raw[:0], [], "abcd").scores(point)["mean"]).all()
+    assert np.isnan(overlay_of(raw[:0], coloured("abcd"), "abcd").scores(point)["mean"]).all()
 
 
 def test_the_page_and_the_picture(mapped):
@@ -373,10 +352,6 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
     small = "--field 24: a tile: 48x48 at scale 1.0 is smaller than the crop of 64; give a"
     for words, told in (
         ((model, bare), "does not state its micrometres per pixel"),
-        (
-            (model, slide, "--scale", 0.25),
-            "--scale 0.25: the training images have 0.5 micrometres a pixel; leave it out",
-        ),
         ((model, slide, "--field", 24), small),
         ((model, slide, "--labels", tmp_path / "no.csv"), "no.csv"),
         (
@@ -402,32 +377,6 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
     assert "made with other settings: field 32" in refused(
         "slides", "map", model, slide, "--out", out, "--field", 64
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "warning"),
-    [
-        (("--field", 48), "tiles have 48 micrometres a side, and the training images 32; leave"),
-        (("--scale", 0.505, "--field", 32.32), ""),
-    ],
-)
-def test_other_tiles_than_training_had_are_warned_of(model, slide, tmp_path, cli, options, warning):
-    code, _, err = cli(
-        "slides",
-        "map",
-        model,
-        slide,
-        "--out",
-        tmp_path / "out",
-        *options,
-        "--tissue",
-        0.95,
-        "--jobs",
-        1,
-    )
-    assert code == 0, err
-    assert warning in err
-    assert ("training images" in err) == bool(warning)
 
 
 @pytest.mark.slow
@@ -479,9 +428,7 @@ def study(model, tmp_path_factory, start):
             root / "slides" / f"P{number // 2}" / f"s{number}.tif", (12 * SIDE, 8 * SIDE), images
         )
     words = ("--labels", root / "labels.csv", "--group-from", -1, "--jobs", 1)
-    process = start("slides", "map", model, root / "slides", "--out", root / "out", *words)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    _, err = end(start(*words_of(model, root / "slides", root / "out"), *words))
     assert (
         f"next: bchisto evaluate {root / 'out' / 'slides.csv'} --out {root / 'out' / 'evaluation'}"
         in err
@@ -549,19 +496,10 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
     from bchisto.featurize.device import DeviceDescriber
 
     pytest.importorskip("openvino")
-    rows = [("path", "label", "patient", "mpp")]
-    for number in range(12):
-        label = NAMES[number % 2]
-        Image.fromarray(stained(label, SIDE, SIDE, seed=number + 1)).save(
-            tmp_path / f"{number}.png"
-        )
-        rows.append((f"{number}.png", label, f"P{number // 2 % 4}", 0.5))
-    with (tmp_path / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
     settings = replace(
         tiny_settings, encoders=("convs",), engine="openvino", augmentations=1, stain="none"
     )
-    images = ImageSelection(tmp_path / "images.csv", classes=NAMES)
+    images = ImageSelection(write_images(tmp_path), classes=NAMES)
     model = tmp_path / "run"
     featurize(images, out=model, settings=settings, work=Work(jobs=1))
     train(out=model, folds=["2"], settings=BoostSettings(heads=("logistic",)), work=Work(jobs=1))

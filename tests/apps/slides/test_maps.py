@@ -1,34 +1,39 @@
 """The maps of slides: what their colours mean, who may work in a folder, and what a kill costs."""
 
-import csv
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from bchisto.apps.slides.colours import Colouring, class_colours, heat_colours
 from bchisto.apps.slides.drawing import draw_heat
-from bchisto.apps.slides.overlay import TileMap
-from bchisto.apps.slides.tiles import MapSettings, TileGrid
+from bchisto.apps.slides.tiles import MapSettings
 from bchisto.apps.slides.tissue import Overview
 from bchisto.boost import BoostSettings, train
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
-from bchisto.evaluate import Answers, TwoClassView
+from bchisto.evaluate import TwoClassView
 from bchisto.featurize import featurize
 from bchisto.predict.settings import OperatingPoint
 from engine_jobs import contents
-from job_chain import wait
+from job_chain import end, wait
 from PIL import Image
-from slide_files import NAMES, box, draw, outline, stained, table, write_slide
+from slide_files import (
+    NAMES,
+    box,
+    draw,
+    outline,
+    overlay_of,
+    stained,
+    table,
+    write_images,
+    write_slide,
+)
 
 pytest.importorskip("openslide")
 
@@ -39,22 +44,14 @@ CLASSES = dict(zip((BAD, GOOD), reversed(NAMES), strict=True))
 """Names in the order of the alphabet, with the tissue of each: the first is dark, and positive."""
 
 
-def named(number):
-    return (BAD, GOOD)[number % 2]
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, tiny_settings):
     """A run with a small model, whose positive class is the first one."""
-    root, rows = tmp_path_factory.mktemp("model ä"), [("path", "label", "patient", "mpp")]
-    for number in range(24):
-        image = stained(CLASSES[named(number)], SIDE, SIDE, seed=number + 1)
-        Image.fromarray(image).save(root / f"{number:02d}.png")
-        rows.append((f"{number:02d}.png", named(number), f"P{number // 2 % 4}", 0.5))
-    with (root / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+    root = tmp_path_factory.mktemp("model ä")
     settings = replace(tiny_settings, stain="none", color_range=(1.0, 1.0), augmentations=1)
-    images = ImageSelection(root / "images.csv")
+    images = ImageSelection(
+        write_images(root, count=24, names=[*CLASSES], tissues=[*CLASSES.values()])
+    )
     featurize(images, out=root / "run", settings=settings, work=Work(jobs=1))
     view, own = TwoClassView(positive=(BAD,)), BoostSettings(heads=("logistic",))
     train(out=root / "run", folds=["2"], settings=own, view=view, work=Work(jobs=1))
@@ -80,9 +77,7 @@ def words_of(model, slide, out):
 def mapped(start, model, slide, tmp_path_factory):
     """The folder of a map."""
     out = tmp_path_factory.mktemp("mapped") / "out"
-    process = start(*words_of(model, slide, out))
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    end(start(*words_of(model, slide, out)))
     return out
 
 
@@ -169,21 +164,6 @@ def test_the_bar_has_the_colours_of_its_values():
     assert len(ticks) <= 6
 
 
-def overlay_of(raw, colouring, names, unsure=None):
-    """Return a map of tiles in a row."""
-    answers = Answers(names, raw.argmax(axis=1), raw.max(axis=1), unsure)
-    marks = [None] * len(raw) if unsure is None else unsure
-    tiles = [
-        SimpleNamespace(predicted=name, uncertain=mark)
-        for name, mark in zip(answers.predicted, marks, strict=True)
-    ]
-    of_table = SimpleNamespace(classes=names, answers=answers)
-    shown = SimpleNamespace(table=of_table, raw=raw, outliers=None)
-    grid = TileGrid("s", Path(), 0.5, 0.5, 100, [(100 * at, 0) for at in range(len(raw))])
-    slide = SimpleNamespace(width=9999, height=9999, mpp=0.5)
-    return TileMap(slide, grid, shown, tiles, colouring)
-
-
 def point_of(names, positive, rule="sum"):
     return OperatingPoint(names, positive, rule, 0.5)
 
@@ -231,7 +211,7 @@ def test_uncertain_tiles_are_paler_and_the_legend_says_so():
     unsure = np.array([False, True, False])
     drawn = {}
     for marks in (unsure, None):
-        overlay = overlay_of(raw, colouring, (BAD, GOOD), marks)
+        overlay = overlay_of(raw, colouring, (BAD, GOOD), unsure=marks)
         drawn[marks is None] = overlay.draw(tissue_of(300, 100, 1)).astype(int)
     tissue = np.array((230, 150, 190))
     expected = [
@@ -345,8 +325,7 @@ def test_two_maps_in_one_folder_refuse_each_other(mapped, model, slide, tmp_path
         assert cli(*words, "--shard", "1/2")[0] == 0
     finally:
         first.send_signal(signal.SIGCONT)
-    _, err = first.communicate(timeout=300)
-    assert first.returncode == 0, err
+    end(first)
     assert contents(out) == contents(mapped)
     assert {path.name for path in tmp_path.iterdir()} == {"link", "out"}
     assert cli(*words)[0] == 0
@@ -368,29 +347,5 @@ def test_two_cuts_into_one_folder_refuse_each_other(slide, tmp_path, start, cli)
         assert not (out / "manifest.csv").exists()
     finally:
         first.send_signal(signal.SIGCONT)
-    _, err = first.communicate(timeout=300)
-    assert first.returncode == 0, err
+    end(first)
     assert cli(*words)[0] == 0
-
-
-@pytest.mark.slow
-def test_a_map_that_was_killed_is_resumed_to_the_same_bytes(
-    mapped, model, slide, tmp_path, start, completed
-):
-    """Killed before the second block, and again while the outputs are written."""
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "engine_jobs", "2", "SIGKILL", "before"]
-    words = [*map(str, words_of(model, slide, out))]
-    assert subprocess.run([*command, *words]).returncode == -signal.SIGKILL
-    assert len(list((out / "blocks").glob("*.npz"))) == 1
-    again = start(*words)
-    wait(lambda: (out / "maps" / "S 1 ü" / "tiles.csv").is_file(), process=again)
-    again.kill()
-    again.communicate()
-    assert not (out / "slides.csv").exists()
-    _, err = completed(*words)
-    assert "4 of 4 blocks are predicted already" in err
-    names = {"index.html", "map.png", "heat.png", "tiles.csv", "tiles.geojson", "regions.geojson"}
-    assert {path.name for path in (out / "maps" / "S 1 ü").iterdir()} == names
-    assert contents(out) == contents(mapped)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]

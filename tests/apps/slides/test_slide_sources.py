@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from bchisto.apps.slides import CutSettings, Slide
+from bchisto.apps.slides import CutSettings
 from bchisto.apps.slides.files import list_slides
 from bchisto.apps.slides.tiles import TileGrid
 from bchisto.core import InputError
@@ -246,11 +246,6 @@ def test_wrong_cells_are_named(slides, tmp_path, cell, completed, refused):
         completed(*words)
         return
     assert f"{rows}: S 1: mpp {cell}: give micrometres per pixel, 0.02 to 20" in refused(*words)
-
-
-def test_the_option_is_used_as_given_by_python(slides):
-    with Slide(slides / "S 1.tif", mpp=0.5) as slide:
-        assert (slide.mpp, slide.stated_text) == (0.5, "0.25")
 
 
 def test_tiles_of_a_map_are_by_the_micrometres_that_are_used(slides, caplog):

@@ -1,0 +1,27 @@
+"""Small images that networks are trained on, as the training takes them."""
+
+import numpy as np
+
+
+def bright_and_dark(labels, rng):
+    """Return noise that is brighter in the second class, and so easy to learn."""
+    noise = rng.integers(0, 120, (len(labels), 32, 32, 3))
+    return (noise + 100 * labels[:, None, None, None]).astype(np.uint8)
+
+
+def source_of(images, labels, *, batch_size=4):
+    """Return whole images and their labels as a source of batches."""
+    from bchisto.finetune import ImageBank, PatchRule
+    from bchisto.finetune.batches import Source
+
+    bank = ImageBank.of(list(images), [f"{place}.png" for place in range(len(images))])
+    return Source(bank, np.asarray(labels), PatchRule(), 32, 0, batch_size)
+
+
+def trained(model, source, plan, folder, **options):
+    """Train a model, with its state and its log in a folder; return the model."""
+    from bchisto.finetune.fit import train_model
+
+    folder.mkdir(exist_ok=True)
+    train_model(model, source, plan, state=folder / "s.npz", log=folder / "l.csv", **options)
+    return model
