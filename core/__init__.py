@@ -31,7 +31,6 @@ from .errors import (
     os_error,
     output_error,
     printable,
-    readable_name,
     system_reason,
 )
 from .extensions import extension_names, load_extension, misnamed
@@ -52,6 +51,7 @@ from .messages import (
     neutral,
     plural,
     public,
+    readable_name,
     reworded,
     unneutral,
     written,

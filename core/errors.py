@@ -170,21 +170,6 @@ def few(names: Iterable[str], *, most: int = 3) -> str:
     return text
 
 
-def readable_name(text: str) -> str:
-    r"""Return a file name as readable text; bytes that are not UTF-8 (surrogates in Python) become ``\xe9``.
-
-    Examples
-    --------
-    >>> print(readable_name("caf\udce9.png"))
-    caf\xe9.png
-    """
-    if re.search("[\ud800-\udfff]", text) is None:
-        return text  # a `Message` keeps its parts
-    readable = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
-    # other surrogates cannot come from a file name
-    return readable.encode("utf-8", "backslashreplace").decode()
-
-
 NOT_UTF_8 = "this name is not UTF-8; rename the file or its folder"
 """Why a name cannot be printed or written."""
 if sys.getfilesystemencoding() != "utf-8":

@@ -10,6 +10,7 @@ a text that begins with apostrophes and then like a formula. Reading removes one
 from __future__ import annotations
 
 import contextlib
+import re
 import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -265,6 +266,21 @@ def _parts_of(value: Any) -> Any:
     if isinstance(value, Exception) and value.args and isinstance(value.args[0], Message):
         return value.args[0]
     return value
+
+
+def readable_name(text: str) -> str:
+    r"""Return a file name as readable text; bytes that are not UTF-8 (surrogates in Python) become ``\xe9``.
+
+    Examples
+    --------
+    >>> print(readable_name("caf\udce9.png"))
+    caf\xe9.png
+    """
+    if re.search("[\ud800-\udfff]", text) is None:
+        return text  # a `Message` keeps its parts
+    readable = re.sub("[\udc80-\udcff]", lambda sign: f"\\x{ord(sign[0]) - 0xDC00:02x}", text)
+    # other surrogates cannot come from a file name
+    return readable.encode("utf-8", "backslashreplace").decode()
 
 
 def counted(number: int, name: str) -> str:

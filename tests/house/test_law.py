@@ -1,6 +1,6 @@
 """The law of the house: few folders and arrows, short ways, and code that says one thing a line.
 
-Numbers are compared with `<=`. A room may grow by 5 % over `TOKENS`; the issue that makes it larger raises its number.
+Numbers are compared with `<=`. A room may grow by 2 % over `TOKENS`; the issue that makes it larger raises its number.
 `python tools/benchmarks/house.py` prints all that is counted.
 """
 
@@ -22,7 +22,7 @@ FOLDERS_AT_ROOT = 16
 FILES_AT_ROOT = 14
 ARROWS = 55
 
-WAYS = {"featurize": 49, "boost": 69, "predict": 58, "measure": 6}
+WAYS = {"featurize": 49, "boost": 68, "predict": 58, "measure": 6}
 """Modules that 12 images, 3 folds and the prediction of an image enter, in every thread and process; and those of
 `evaluate` that a table enters until it is measured."""
 
@@ -36,29 +36,31 @@ WALRUSES = 0.1
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 6_047,
-    "apps/doctor": 4_343,
-    "apps/explain": 14_750,
-    "apps/next": 4_870,
-    "apps/recipes": 25_049,
-    "apps/serve": 13_035,
-    "apps/slides": 22_240,
-    "apps/submit": 10_285,
-    "boost": 21_768,
-    "commands": 15_748,
-    "core": 42_460,
-    "crossval": 4_400,
-    "data": 52_880,
-    "encoders": 26_028,
-    "evaluate": 47_200,
-    "featurize": 31_080,
-    "finetune": 21_842,
-    "predict": 17_120,
-    "root": 2_032,
-    "stains": 6_457,
+    "apps/check": 6_349,
+    "apps/doctor": 4_560,
+    "apps/explain": 14_805,
+    "apps/next": 5_109,
+    "apps/recipes": 21_699,
+    "apps/serve": 13_287,
+    "apps/slides": 22_873,
+    "apps/submit": 10_400,
+    "boost": 22_756,
+    "commands": 17_022,
+    "core": 45_869,
+    "crossval": 4_651,
+    "data": 50_262,
+    "encoders": 26_457,
+    "evaluate": 47_671,
+    "featurize": 32_614,
+    "finetune": 23_041,
+    "predict": 17_933,
+    "root": 2_215,
+    "stains": 6_777,
 }
-"""Tokens of each room. One that grows by more than 5 % is raised here by the issue that names it."""
-SLACK = 1.05
+"""Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
+SLACK = 1.02
+TOKENS_OF_ALL = 396_350
+"""Of the whole package, without slack."""
 
 
 def loaded(name):
@@ -98,7 +100,7 @@ def test_contributors_read_the_same_numbers():
         "modules": list(WAYS.values()),
         "branches": [BRANCHES, STATEMENTS],
         "for": [CONDITIONALS, PAIRS, WALRUSES],
-        "tokens": [round(100 * SLACK - 100)],
+        "tokens": [round(100 * SLACK - 100), TOKENS_OF_ALL],
     }
     assert {row: texts for row, texts in numbers.items() if texts} == {
         row: [str(bound) for bound in values] for row, values in bounds.items()
@@ -155,6 +157,7 @@ def test_rooms_grow_on_purpose(house, counted):
     tokens = house.tokens_by_room(counted)
     assert tokens.keys() == TOKENS.keys()
     assert {room: count for room, count in tokens.items() if count > SLACK * TOKENS[room]} == {}
+    assert sum(tokens.values()) <= TOKENS_OF_ALL
 
 
 def test_the_formatter_is_never_switched_off():
