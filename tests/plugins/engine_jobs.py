@@ -73,7 +73,7 @@ JOBS = {
         "models are trained",
     ),
     "finetune": Job(
-        "finetune --images {images} --out {run} --network speck --folds 3 --epochs 2 --batch-size 4 --threads 1",
+        "finetune --images {images} --out {run} --network speck --folds 3 --epochs 2 --batch-size 4",
         "finetune/*/models/fold?-????????????????.npz",
         3,
         "--class-weights",

@@ -54,7 +54,7 @@ PIPELINES = {
         listed=True,
     ),
     "finetune": Pipeline(
-        "finetune --images {images} --out {run} --network speck --folds 3 --epochs 2 --batch-size 4 --threads 1",
+        "finetune --images {images} --out {run} --network speck --folds 3 --epochs 2 --batch-size 4",
         tuple(f"finetune/*/{name}" for name in CROSS_VALIDATED),
         shards=True,
         listed=True,
