@@ -84,8 +84,8 @@ class Banner(Message):
     about: str
     values: Mapping[str, Any]
 
-    def __new__(cls, kind: Kind, text: str, *, about: str = "", **values: Any) -> Banner:
-        """Create the banner."""
+    def __new__(cls, kind: Kind, text: str, about: str = "", /, **values: Any) -> Banner:
+        """Create the banner; a value of a file may have any name, so no parameter has one."""
         parts = [part for part in (about, HEADINGS.get(kind), text) if part]
         banner = cast(Banner, super().__new__(cls, ": ".join(["{}"] * len(parts)), *parts))
         banner.kind = kind
@@ -95,7 +95,7 @@ class Banner(Message):
         return banner
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (self.kind, self.text), {"about": self.about, **self.values}
+        return (self.kind, self.text, self.about), dict(self.values)
 
     @property
     def heading(self) -> str:
@@ -104,16 +104,15 @@ class Banner(Message):
 
     def of(self, about: str) -> Banner:
         """Return the same of something else, such as a table; of an empty name, of all that is shown."""
-        return Banner(self.kind, self.text, about=about, **self.values)
+        return Banner(self.kind, self.text, about, **self.values)
 
     def limited(self, parameters: Collection[str]) -> Banner:
         """Return it for a caller that has only these parameters."""
-        text = limited(self.text, parameters)
-        return Banner(self.kind, text, about=self.about, **self.values)
+        return Banner(self.kind, limited(self.text, parameters), self.about, **self.values)
 
     def public(self) -> Banner:
         """Return it without the names of images and patients."""
-        return Banner(self.kind, public(self.text), about=self.about, **self.values)
+        return Banner(self.kind, public(self.text), self.about, **self.values)
 
     def json(self) -> dict[str, Any]:
         """Return what a file keeps of it."""
@@ -134,7 +133,7 @@ class Banner(Message):
                 "about": str(about),
                 "values": dict(values),
             }:
-                return cls(Kind(kind), text, about=about, **values)
+                return cls(Kind(kind), text, about, **values)
         return as_banner(str(entry))
 
 

@@ -149,7 +149,7 @@ def headings(texts: Sequence[str]) -> list[str]:
     Examples
     --------
     >>> from bchisto.core import Banner, Kind
-    >>> headings([Banner(Kind.PATIENTS_UNKNOWN, "no patient", about="a"), "20 pairs: see data check"])
+    >>> headings([Banner(Kind.PATIENTS_UNKNOWN, "no patient", "a"), "20 pairs: see data check"])
     ['PATIENTS UNKNOWN', '20 pairs']
     """
     names: dict[str, None] = {}

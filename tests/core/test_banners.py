@@ -12,7 +12,7 @@ from bchisto.predict import Predictor
 from packs import train_small
 
 PATIENTS = Banner(
-    Kind.PATIENTS_MIXED, Message("{} mixed{}; see {jobs}", 2, Names(" (a, b)")), about="t", mixed=2
+    Kind.PATIENTS_MIXED, Message("{} mixed{}; see {jobs}", 2, Names(" (a, b)")), "t", mixed=2
 )
 
 
@@ -38,6 +38,9 @@ def test_what_a_file_keeps_is_read_again():
     assert Banner.read(entry) == PATIENTS.public()
     assert Banner.read(entry).kind == Kind.PATIENTS_MIXED
     assert Banner.read({**entry, "kind": "of another version"}).kind == Kind.OTHER
+    values = dict.fromkeys(("about", "cls", "kind", "text"), 1)
+    named = pickle.loads(pickle.dumps(Banner.read({**entry, "values": values}).of("")))
+    assert (named.kind, named.about, named.values) == (Kind.PATIENTS_MIXED, "", values)
     for odd in ("a text", {**entry, "values": []}, 3):
         assert Banner.read(odd).kind == Kind.OTHER
 
@@ -68,7 +71,9 @@ def test_words_change_only_what_is_printed(described, tissue, tmp_path, monkeypa
     assert "note" in plain[3][4]
     new = Banner.__new__
     monkeypatch.setattr(
-        Banner, "__new__", lambda cls, kind, text, **values: new(cls, kind, "words", **values)
+        Banner,
+        "__new__",
+        lambda cls, kind, text, *about, **values: new(cls, kind, "words", *about, **values),
     )
     renamed = {kind: f"THING {number}" for number, kind in enumerate(banners.HEADINGS)}
     monkeypatch.setattr(banners, "HEADINGS", renamed)

@@ -318,7 +318,7 @@ def test_several_are_told_at_a_glance():
         panels,
         [
             *(as_banner("leaks").of(name) for name in ("5-ü%s", "5-b\t{}", "5-c", "9-a")),
-            Banner(Kind.QUICK, "z", about="9-a"),
+            Banner(Kind.QUICK, "z", "9-a"),
             "all: y",
         ],
     )
