@@ -29,7 +29,7 @@ ROOT = Path(bchisto.__file__).parent
 
 
 MOST_COMMANDS = 22
-MOST_OPTIONS = 288
+MOST_OPTIONS = 290
 
 IMAGES = ("--images", "x")
 GIVEN = {
