@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, cast
 
@@ -147,8 +147,3 @@ def as_banner(text: str) -> Banner:
 def banners_of(run: Mapping[str, Any]) -> list[Banner]:
     """Return the banners of the entry ``run`` of ``metrics.json``."""
     return list(map(Banner.read, run.get("banners", ())))
-
-
-def with_headings_first(banners: Iterable[Banner]) -> list[Banner]:
-    """Return banners in their order, but those with a heading first."""
-    return sorted(banners, key=lambda banner: not banner.heading)

@@ -143,43 +143,33 @@ class PredictionTable:
     @property
     def cautions(self) -> list[Banner]:
         """Why figures of these rows may be too high for new patients, or their intervals too narrow."""
-        texts = []
+        banners = []
+        partly = self.ungrouped_caution
+        if partly is not None:
+            banners.append(partly)
         if not any(group is not None for group in self.groups):
-            texts.append(
-                (
-                    Kind.PATIENTS_UNKNOWN,
-                    "no row names its patient or slide, so each image counts as a unit of its own, which makes "
-                    "intervals too narrow if images share a patient",
-                )
+            text = (
+                "no row names its patient or slide, so each image counts as a unit of its own, which makes intervals "
+                "too narrow if images share a patient"
             )
+            banners.append(Banner(Kind.PATIENTS_UNKNOWN, text))
         if self.divided:
             patients = counted(self.divided, self.group_is)
-            texts.append(
-                (
-                    Kind.PATIENTS_MIXED,
-                    f"{patients} in both training and test sets; these results are too high for new patients",
-                )
-            )
+            text = f"{patients} in both training and test sets; these results are too high for new patients"
+            banners.append(Banner(Kind.PATIENTS_MIXED, text))
         if self.not_new:
-            texts.append(
-                (
-                    Kind.SEEN,
-                    f"{len(self.not_new)} of {len(set(self.image_ids))} images trained the models (column trained); "
-                    "these numbers are too high for new images",
-                )
+            text = (
+                f"{len(self.not_new)} of {len(set(self.image_ids))} images trained the models (column trained); "
+                "these numbers are too high for new images"
             )
+            banners.append(Banner(Kind.SEEN, text))
         if self.groups_of_training:
             groups = counted(len({*self.groups} - {None}), self.group_is)
-            texts.append(
-                (
-                    Kind.PATIENTS_SEEN,
-                    f"{len(self.groups_of_training)} of {groups} have names of those that trained the models (column "
-                    "group_trained); if they are the same, these numbers are too high for new ones",
-                )
+            text = (
+                f"{len(self.groups_of_training)} of {groups} have names of those that trained the models (column "
+                "group_trained); if they are the same, these numbers are too high for new ones"
             )
-        banners = [Banner(kind, text) for kind, text in texts]
-        if self.ungrouped_caution:
-            banners.insert(0, self.ungrouped_caution)
+            banners.append(Banner(Kind.PATIENTS_SEEN, text))
         return banners
 
     @property

@@ -10,7 +10,7 @@ from itertools import chain, islice, zip_longest
 from os.path import commonprefix
 from typing import Any
 
-from ...core import Banner, aligned, as_banner, printable, with_headings_first
+from ...core import Banner, aligned, as_banner, printable
 from .. import (
     Metrics,
     Panel,
@@ -32,7 +32,7 @@ _LINES = 11
 def warnings_of(metrics: Metrics, banners: Sequence[Banner] = (), doubts: Any = None) -> list[str]:
     """Return what a reader must know of a table, the most important first."""
     return [
-        *with_headings_first(banners),
+        *sorted(banners, key=lambda banner: not banner.heading),
         *sentences("cautions.txt", a=conclude(metrics), doubts=doubts),
         *metrics["fold_notes"],
     ]
