@@ -32,7 +32,7 @@ def write(tmp_path):
     return save
 
 
-def refused(path, match, *, header=True):
+def unreadable(path, match, *, header=True):
     for function in (read_header, decode_image) if header else (decode_image,):
         with pytest.raises(ImageError, match=match) as error:
             function(path)
@@ -89,7 +89,7 @@ def test_a_thumbnail_alone_is_read_and_one_of_a_picture_elsewhere_is_refused(wri
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(SMOOTH[::4, ::4], photometric="rgb", subfiletype=1, subifds=1, metadata=None)
         writer.write(NOISE, photometric="rgb", metadata=None)
-    refused(write("b.tif", buffer.getvalue()), "its pages are thumbnails of another image in it")
+    unreadable(write("b.tif", buffer.getvalue()), "its pages are thumbnails of another image in it")
 
 
 # PNG
@@ -101,16 +101,18 @@ def test_a_palette_that_is_missing_or_too_short(write):
     whole = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes())])
     path = write("a.png", whole)
     np.testing.assert_array_equal(decode_image(path), np.array(Image.open(path).convert("RGB")))
-    refused(
+    unreadable(
         write("b.png", pictures.png(values, depth=8, colour=3)), "cannot be decoded", header=False
     )
     odd = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes()[:-1])])
-    refused(write("c.png", odd), "cannot be decoded", header=False)
+    unreadable(write("c.png", odd), "cannot be decoded", header=False)
     for depth in (4, 8):
         short = pictures.png(
             values, depth=depth, colour=3, before=[(b"PLTE", colours[:7].tobytes())]
         )
-        refused(write("e.png", short), "pixels beyond the 7 colours of its palette", header=False)
+        unreadable(
+            write("e.png", short), "pixels beyond the 7 colours of its palette", header=False
+        )
 
 
 # JPEG
@@ -124,7 +126,9 @@ def test_an_arithmetic_coded_jpeg_within_a_tiff_is_refused(write):
         compressionargs={"level": 90},
     )
     place = data.index(b"\xff\xc0\0\x11")
-    refused(write("a.tif", data[: place + 1] + b"\xc9" + data[place + 2 :]), "SOF9", header=False)
+    unreadable(
+        write("a.tif", data[: place + 1] + b"\xc9" + data[place + 2 :]), "SOF9", header=False
+    )
 
 
 # slides
@@ -136,7 +140,7 @@ def test_a_slide_is_called_a_slide_wherever_it_is_met(tmp_path, cli, refused, na
     path = root / "benign" / name
     path.write_bytes(pictures.tiff(NOISE, photometric="rgb"))
     told = "a whole slide; `bchisto slides cut` cuts fields out of it"
-    refused(path, told)
+    unreadable(path, told)
     code, out = checked(cli, root)
     assert code == 1
     assert f"benign/{name}: {told}" in out
