@@ -53,8 +53,8 @@ OUT_FOLDER = Output(path_type=Path)
 CONFIG = f"{__package__}.config"
 """Key of a context's ``meta``: the file of ``--config``, which is not passed to the command."""
 
-PRESET = f"{__package__}.preset"
-"""Key of a context's ``meta``: the options that ``--preset`` sets."""
+OF_FILE = f"{__package__}.of_file"
+"""Key of a context's ``meta``: the names of the options that this file sets."""
 
 
 def argument(name: str, **attributes: Any) -> click.Argument:
@@ -237,9 +237,7 @@ def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
 
     def choose(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
         if name is not None:
-            preset = values(name)
-            context.meta[PRESET] = preset
-            context.default_map = {**preset, **(context.default_map or {})}
+            context.default_map = {**values(name), **(context.default_map or {})}
         return name
 
     return {"is_eager": True, "callback": choose}
@@ -276,6 +274,7 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
             context.info_name,
             names,
         )
+    context.meta[OF_FILE] = options.keys()
     defaults = dict(context.default_map or {})
     for name, setting in options.items():
         defaults[name] = _as_typed(
