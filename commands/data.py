@@ -164,17 +164,15 @@ def _write_tables(options: Mapping[str, Any]) -> None:
 
     table = options["table"]
     fold_list = options["write_folds"]
-    folders = [options["images"]]
     outputs = {"table": table, "write_folds": fold_list}
     outputs = {name: out for name, out in outputs.items() if out not in (None, _PRINTED)}
     for name, out in outputs.items():
         was_written_before = out.is_file() and out.read_bytes().startswith(b"image_id,")
         if not was_written_before:
-            refuse_among(out, folders, name=name)
+            refuse_among(out, [options["images"]], name=name)
     dataset = from_options(ImageSelection, options).read()
-    images = [record.path for record in dataset.records]
     for name, out in outputs.items():
-        refuse_overwriting([out], [*folders, *map(Path, options["folds"]), *images], name=name)
+        refuse_overwriting([out], [record.path for record in dataset.records], name=name)
     then: list[str] = []
     if fold_list is not None:
         _write_folds(dataset, options)

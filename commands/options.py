@@ -299,10 +299,8 @@ def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | lis
     words = [_word(item, what) for item in (value if is_list else [value])]
     if parameter.callback is split_names and is_list:
         return joined_names(words)
-    if parameter.multiple or parameter.nargs == -1 or (is_list and parameter.nargs > 1):
+    if parameter.multiple or parameter.nargs != 1:
         return words
-    if parameter.nargs > 1:
-        raise InputError("{} takes a list of {} values", what, parameter.nargs)
     if is_list:
         raise InputError("{} takes one value", what)
     return words[0]
@@ -313,9 +311,7 @@ def _word(value: Any, what: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        kinds = {dict: "a mapping", list: "a list in a list", type(None): "empty"}
-        kind = kinds.get(type(value), "of another kind")
-        raise InputError("{} is {}; give a value or a list of them", what, kind)
+        raise InputError("{} has no such value; give a text, a number or a list of them", what)
     text = str(value)
     if text != readable_name(text) or "\0" in text:
         raise InputError("{} holds characters that no command line can hold; remove them", what)
