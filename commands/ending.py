@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from ..core import Message, ReportError, counted, items_of, plural, printable, written
+from ..core import Message, ReportError, counted, items_of, plural, written
 from ..core.jobs import NOTHING_NEW, Work
 from .help import is_flag
 from .options import CONFIG, OF_FILE, joined_names
-from .terminal import count_repeated, in_flags, option_words, put
+from .terminal import count_repeated, in_flags, option_words
+from .terminal import echo as echo  # commands import it from this module
 
 if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
@@ -27,15 +28,6 @@ _CONTINUED = "    "
 """How a line begins that continues the previous line."""
 _BEST = "best  "
 """How the line of the best of several results begins."""
-
-
-def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> None:
-    """Print texts with control characters escaped, and, unless `lines` is set, line breaks too.
-
-    A `style` is a parameter of `click.style`.
-    """
-    for text in texts:
-        put(printable(text, lines=lines), err=err, **style)
 
 
 def quoted(path: Path | str) -> str:
