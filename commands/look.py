@@ -130,7 +130,7 @@ def _text(value: Any) -> str:
     """Return a recorded value as readable text."""
     if value is None:
         return "not set"
-    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+    if isinstance(value, list):
         return ", ".join(map(_text, value)) or "none"
     if isinstance(value, str):
         return value
