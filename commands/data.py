@@ -80,13 +80,11 @@ def _make_options() -> Iterator[click.Parameter]:
         default="2048x1536",
         help="Pixels; the field of view stays the same.",
     )
-    seed = "Random seed."
-    yield flag("--seed", group=IN_FILE, type=click.IntRange(0), default=0, help=seed)
     yield from options_of(Work, "jobs")
 
 
 @data.command(options=_make_options)
-def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | None) -> None:
+def make(out: Path, images_per_class: int, size: str, jobs: int | None) -> None:
     """Write synthetic H&E tissue in the official BACH layout.
 
     \b
@@ -101,7 +99,6 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     root = make_bach(
         out,
         images_per_class=images_per_class,
-        seed=seed,
         size=(int(width), int(height)),
         jobs=cpu_resources(jobs).processes,
     )
