@@ -145,6 +145,8 @@ def _doctor_options() -> Iterator[click.Parameter]:
         default=".",
         help="Where results will go: is there room?",
     )
+    yield flag("--images", group="Input", type=PATH, help="A dataset: can it be listed?")
+    yield flag("--run", group="Input", type=PATH, help="A run folder: how did its commands end?")
     yield flag(
         "--model", group="Input", type=PATH, help="A model file: does it load with its weights?"
     )
@@ -152,7 +154,7 @@ def _doctor_options() -> Iterator[click.Parameter]:
 
 
 @command(options=_doctor_options)
-def doctor(out: Path, model: Path | None, as_json: bool) -> int:
+def doctor(out: Any, as_json: bool, **options: Any) -> int:
     """Check this machine: what will fail, and what helps.
 
     Prints what needs attention, with -v everything. Exit code 1 if something will fail. Your user name and the folders
@@ -165,7 +167,7 @@ def doctor(out: Path, model: Path | None, as_json: bool) -> int:
     from ..apps.doctor import as_lines, examine
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
-    checks = examine(out, model=model, write=write_flag)
+    checks = examine(out, **options, write=write_flag)
     summary = plain(checks)
     if as_json:
         echo(json.dumps(summary, indent=2), lines=True)
