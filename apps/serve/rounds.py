@@ -153,7 +153,7 @@ class Rounds:
         except BchistoError as error:
             return in_page(message_of(error))
         finally:
-            await self._trainer.stop()  # which frees its memory
+            self._trainer.stop()  # which frees its memory
         self._progress["figures"] = figures
         with atomic_output(self._figures) as temporary:
             temporary.write_text(f"{digest}\n{figures}", encoding="utf-8")

@@ -22,7 +22,7 @@ from ...core import BchistoError, InputError, counted, message_of, system_reason
 from ...core.formats import limits
 from .engine import Engine, R
 from .item import STATES, Item, in_page, readable
-from .worker import PageModel, draw, open_model, predict_image, read_image, write_tables
+from .worker import PageModel, draw, open_model, predict_image, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,6 @@ class Session:
         self._folders = [self._top / f"model-{number + 1}" for number in range(len(models))]
         if len(models) == 1:
             self._folders = [self._top]
-        self._removed: list[Item] = []  # images that could not be removed yet
         self._due = time.monotonic() + _KEEP_SECONDS
         self._written = 0  # the version that was kept
         self._items: dict[int, Item] = {}
@@ -78,8 +77,6 @@ class Session:
         self._last_number = 0
         self._changed = asyncio.Event()
         self._held = 0  # bytes
-        self._pixels = 0  # of predicted images
-        self._seconds = 0.0  # that they took
 
     def items(self, model: int | None = None, states: Sequence[str] = STATES) -> list[Item]:
         """Return the images of a model, or of all, in some states, in the order in which they were added."""
@@ -104,14 +101,6 @@ class Session:
     def counts(self, model: int | None = None) -> dict[str, int]:
         """Return the number of images in each state."""
         return {state: len(self.items(model, [state])) for state in STATES}
-
-    def seconds(self) -> float | None:
-        """Return how long all images that wait will take, at the speed of the others; None if nothing is known."""
-        waiting = self.items(states=["waiting", "working"])
-        pixels = sum(item.width * item.height for item in waiting)
-        if not self._pixels:
-            return None
-        return round(self._seconds / self._pixels * pixels, 1)
 
     async def add(
         self, name: str, content: AsyncIterator[bytes], *, model: int, given: float | None
@@ -232,13 +221,14 @@ class Session:
             task.cancel()
         self._held -= item.size
         shutil.rmtree(item.folder, ignore_errors=True)
-        self._removed.append(item)
-        self._remove_files()
+        try:
+            item.path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("%s: cannot be removed (%s)", item.path, system_reason(error))
+        with contextlib.suppress(OSError):  # one is not empty
+            for folder in item.path.parents[: item.name.count("/")]:
+                folder.rmdir()
         self._change()
-
-    def _remove_files(self) -> None:
-        """Remove the files of removed images, as far as they can be removed now."""
-        self._removed = [item for item in self._removed if not _is_gone(item)]
 
     def remove_all(self, model: int | None, seen: int | None) -> None:
         """Remove all images of a model, or all; refuse it if `reviews` is not `seen` any more; None for any."""
@@ -284,58 +274,27 @@ class Session:
         return item
 
     async def run(self) -> None:
-        """Read and predict images, until cancelled; write what is kept whenever nothing waits, and every minute."""
+        """Predict images, until cancelled; write what is kept whenever nothing waits, and every minute."""
         while True:
             self._changed.clear()
             waiting = self.items(states=["waiting"])
-            is_due = self._keeps and time.monotonic() > self._due
-            if waiting and not is_due:
-                # all are read, which tells their width, before one is predicted
-                unread_first = sorted(waiting, key=lambda item: item.width > 0)
-                await self._try(unread_first[0])
+            if waiting and not (self._keeps and time.monotonic() > self._due):
+                await self._predict(waiting[0])
             else:
-                await self._try_to_keep()
+                await self.keep()
             if not waiting:
                 await self._changed.wait()
 
-    async def _try(self, item: Item) -> None:
-        """Read or predict an image; whatever goes wrong, the queue goes on."""
-        try:
-            await self._advance(item)
-        except BchistoError as error:
-            item.error = str(error)
-        except Exception as error:  # noqa: BLE001
-            _log.exception("%s", item.name)
-            item.error = f"unexpected {type(error).__name__}: {error}"
-        if item.error:
-            item.state = "failed"
-        self.version += 1
-
-    async def _try_to_keep(self) -> None:
-        """Write what is kept, and settle when this is due again; whatever goes wrong, the queue goes on."""
-        begun = time.monotonic()
-        try:
-            await self.keep()
-        except Exception:  # noqa: BLE001
-            _log.exception("tables")
-        now = time.monotonic()
-        self._due = now + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - begun))
-
-    async def _advance(self, item: Item) -> None:
-        """Read an image, or predict one that was read."""
-        if not item.width:
-            thumbnail = item.folder / "small.jpg"
-            facts = await self._ask(item, "reading this image", read_image, thumbnail)
-            vars(item).update(facts)
-            _refuse_too_large(item)
-            return
+    async def _predict(self, item: Item) -> None:
+        """Predict an image; whatever goes wrong, the queue goes on."""
         item.state = "working"
         self.version += 1
-        begun = time.monotonic()
-        vars(item).update(await self._ask(item, "predicting this image", predict_image))
-        item.state = "done"
-        self._seconds += time.monotonic() - begun
-        self._pixels += item.width * item.height
+        try:
+            vars(item).update(await self._ask(item, "predicting this image", predict_image))
+        except BchistoError as error:
+            item.error = str(error)
+            item.state = "failed"
+        self.version += 1
 
     async def _ask(self, item: Item, doing: str, work: Callable[..., R], *values: Any) -> R:
         """Do something for an image in the other process.
@@ -367,18 +326,18 @@ class Session:
         version = self.version
         if version == self._written or not self._keeps:
             return
-        self._remove_files()
-        errors = [f"{item.path}: cannot be removed" for item in self._removed]
+        begun = time.monotonic()
+        self.is_kept = True
         for number, folder in enumerate(self._folders):
             try:
                 await self.write(number, folder, prefix="images/")
             except BchistoError as error:
-                errors.append(str(error))
-        for text in errors:
-            _log.warning("%s", text)
-        self.is_kept = not errors
+                _log.warning("%s", error)
+                self.is_kept = False
         # only now, since the end of the page may interrupt this
-        self._written = -1 if errors else version
+        self._written = version if self.is_kept else -1
+        now = time.monotonic()
+        self._due = now + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - begun))
 
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
@@ -434,38 +393,6 @@ class Session:
                 raise
             # an image was removed meanwhile, so its picture could not be read
             await self.write(model, folder, prefix=prefix, html=html)
-
-
-def _is_gone(item: Item) -> bool:
-    """Remove the file of an image, and folders that are then empty; return whether the file could be removed."""
-    try:
-        item.path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    with contextlib.suppress(OSError):  # one is not empty
-        for folder in item.path.parents[: item.name.count("/")]:
-            folder.rmdir()
-    return True
-
-
-def _refuse_too_large(item: Item) -> None:
-    """Let an image fail that needs more memory than is free."""
-    need = item.width * item.height * limits.SERVED_PIXEL_BYTES
-    free = free_memory()
-    if need > free:
-        item.error = (
-            f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
-        )
-
-
-def free_memory() -> float:
-    """Return the bytes of memory that are free; infinity if the system does not say."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024.0 * int(line.split()[1])
-    return float("inf")
 
 
 async def load_models(
