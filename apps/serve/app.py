@@ -19,7 +19,6 @@ from starlette.requests import ClientDisconnect
 
 from ... import __version__
 from ...core import BchistoError, message_of
-from ...core.formats import limits
 from ...data import spacing_of
 from .item import ImageAnswer, in_page
 from .pages import Pages, file_response
@@ -95,9 +94,6 @@ def _add_images(app: FastAPI, session: Session) -> None:
     async def add_image(request: Request, name: str, model: int = 0, mpp: str = "") -> ImageAnswer:
         """Add an image; the request body is its file. `mpp` are micrometres per pixel, such as 0.42."""
         session.check_model(model)
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limits.SERVED_BYTES:
-            raise HTTPException(413, f"{name}: is larger than {limits.SERVED_BYTES >> 20} MB")
         given, problem = spacing_of(mpp)
         if problem:
             raise HTTPException(422, problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
+import filecmp
 import logging
 import os
 import shutil
@@ -18,7 +18,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import BchistoError, InputError, counted, message_of, system_reason
+from ...core import BchistoError, InputError, counted, reworded, system_reason
 from ...core.formats import limits
 from .engine import Engine, R
 from .item import STATES, Item, in_page, readable
@@ -142,7 +142,7 @@ class Session:
         try:
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
                 await self._receive(content, item, part)
-            twin = self._twin(item)
+            twin = self._twin(item, part)
             if twin is not None:
                 return twin
             if item.path.exists():
@@ -168,8 +168,8 @@ class Session:
     def _images(self, model: int) -> Path:
         return self._folders[model] / "images"
 
-    def _twin(self, item: Item) -> Item | None:
-        """Return the same image, if it was added before; refuse another one of its name."""
+    def _twin(self, item: Item, part: Path) -> Item | None:
+        """Return the image whose file is equal to `part`, if it was added before; refuse another one of its name."""
         twins = [other for other in self.items(item.model) if other.name == item.name]
         if not twins:
             return None
@@ -177,7 +177,7 @@ class Session:
         if twin.state == "failed":
             self.remove(twin.number)
             return None
-        if (twin.sha256, twin.given) != (item.sha256, item.given):
+        if twin.given != item.given or not filecmp.cmp(twin.path, part, shallow=False):
             raise HTTPException(
                 409,
                 f"{item.name}: another image, or the same with other micrometres, has this name; drop folders, whose "
@@ -190,7 +190,6 @@ class Session:
         if shutil.disk_usage(self._top).free < limits.SERVED_BYTES:
             raise HTTPException(507, f"{item.name}: the disk of the page's images is nearly full")
         part.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
         with part.open("xb") as handle:
             while True:
                 chunk = await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)
@@ -207,8 +206,6 @@ class Session:
                         507, "the images on the page fill the room that it has; remove some first"
                     )
                 handle.write(chunk)
-                digest.update(chunk)
-        item.sha256 = digest.hexdigest()
 
     def _change(self) -> None:
         self.version += 1
@@ -309,11 +306,8 @@ class Session:
         tasks = self._work.setdefault(item.number, set())
         tasks.add(task)
         try:
-            return await task
-        except BchistoError as error:
-            raise BchistoError(
-                in_page(message_of(error)).replace(str(item.path), item.name)
-            ) from error
+            with reworded(lambda text: in_page(text).replace(str(item.path), item.name)):
+                return await task
         except asyncio.CancelledError:
             if item.number in self._items:
                 raise
@@ -342,15 +336,10 @@ class Session:
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
         await self.keep()
-        for number in range(len(self.models)):
-            counts = self.counts(number)
-            unpredicted = counts["waiting"] + counts["working"]
-            if self._keeps and unpredicted:
-                _log.warning(
-                    "%s: %s not predicted; give them to predict",
-                    self._images(number),
-                    counted(unpredicted, "image"),
-                )
+        unpredicted = self.items(states=["waiting", "working"])
+        if self._keeps and unpredicted:
+            number = counted(len(unpredicted), "image")
+            _log.warning("%s: %s not predicted; give them to predict", self._top, number)
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist.
