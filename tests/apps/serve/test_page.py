@@ -17,20 +17,19 @@ import struct
 import subprocess
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import httpx
 import pytest
 from bchisto.apps.serve.engine import Engine
-from bchisto.apps.serve.session import Session, load_models
-from bchisto.apps.serve.worker import PageModel, _refuse_too_large
+from bchisto.apps.serve.session import Session
+from bchisto.apps.serve.worker import _refuse_too_large
 from bchisto.core import BchistoError, InputError
 from bchisto.core.formats import limits
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, read_dataset, with_headers
 from bchisto.featurize import featurize
-from bchisto.predict import ModelFile, PredictSettings, predict
+from bchisto.predict import PredictSettings, predict
 from fastapi import HTTPException
 from page_server import serving
 from PIL import Image
@@ -384,7 +383,6 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
             ("own", "a.png"),
             ("bach/Photos/Normal", "n001.tif"),
             ("bach/Photos/Benign", "b001.tif"),
-            ("mine/Benign", "b003.tif"),
         ]
     ):
         (tmp_path / folder).mkdir(exist_ok=True, parents=True)
@@ -394,7 +392,7 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
         picture.save(tmp_path / folder / name)
     rows = {}
     with serving(start, scaled) as page:
-        for folder in ("published", "bach", "mine", "own"):
+        for folder in ("published", "bach", "own"):
             files = sorted(path for path in (tmp_path / folder).rglob("*.*") if path.is_file())
             for path in files:
                 page.add(str(path.relative_to(tmp_path)), path.read_bytes())
@@ -412,7 +410,7 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
     assert shown["given.png"]["mpp"] == 0.45
     small = shown.pop("SOB_B_A-14-22549AB-400-002.png")
     assert "is smaller than the field" in small["error"]
-    assert len(rows) == 6
+    assert len(rows) == 5
     for name, row in rows.items():
         assert (
             repr(shown[name]["probabilities"]["benign"])
@@ -422,9 +420,9 @@ def test_micrometres_are_those_of_predict(start, scaled, tissue, tmp_path):
     assert table["given.png"]["mpp"] == "0.45"
     unknown = "not known, and are taken for those of training (0.49)"
     assert {name for name in table if unknown in table[name]["warnings"]} == {
-        *("n001.tif", "b001.tif", "b003.tif", "a.png")
+        *("n001.tif", "b001.tif", "a.png")
     }
-    assert listed.count(unknown) == 4
+    assert listed.count(unknown) == 3
 
 
 def test_an_image_of_another_size_than_in_training_is_marked(page, flat):
@@ -716,28 +714,6 @@ def test_an_image_that_needs_more_memory_than_there_is(tissue, monkeypatch):
         _refuse_too_large(record)
 
 
-def test_weights_that_only_one_of_two_models_needs(tmp_path):
-    """They are refused if none does."""
-
-    class Asked:
-        async def ask(self, doing, work, path, weights, copy):
-            file = ModelFile(
-                copy, tuple(weights) if path.parent.name in self.needing else (), "", ()
-            )
-            facts = {field.name: None for field in fields(PageModel)}
-            return PageModel(**{**facts, "path": path, "file": file})
-
-    def opened(*needing):
-        engine = Asked()
-        engine.needing = needing
-        paths = [Path("m1/model.bchisto"), Path("m2/model.bchisto")]
-        return asyncio.run(load_models(engine, paths, ["tiny=w.h5"], tmp_path))
-
-    assert [model.name for model in opened("m2")] == ["m1", "m2"]
-    with pytest.raises(InputError, match="`weights` tiny=w.h5: each model holds the weights"):
-        opened()
-
-
 def test_only_failed_images(page):
     number = page.add("a.png", b"not an image").json()["number"]
     page.wait()
@@ -828,23 +804,32 @@ def test_slow_clients_keep_nobody_waiting(run_folders, content, opened):
 
 
 def test_nothing_is_kept_and_an_interrupt_ends_it(start, run_folders, content, tmp_path):
-    with serving(
-        start, run_folders / "first run", env={**os.environ, "TMPDIR": str(tmp_path)}
-    ) as page:
+    """Also of a page at all addresses of the machine, whose printed one has the machine's full name."""
+    token, scratch = tmp_path / "token", tmp_path / "scratch"
+    token.write_text("x" * 30)
+    scratch.mkdir()
+    words = (run_folders / "first run", "--host", "0.0.0.0", "--token-file", token)
+    with serving(start, *words, env={**os.environ, "TMPDIR": str(scratch)}) as page:
+        name, port = page.base.removeprefix("http://").split(":")
+        own = {socket.gethostname(), socket.getfqdn()}
+        assert name in own - {"localhost"} or socket.gethostname() == "localhost"
+        page.client.base_url = page.base = f"http://127.0.0.1:{port}"
+        answer = page.client.get("/api/images", headers={"host": name})
+        assert answer.status_code == 200
         page.add("a.png", content)
         page.wait()
-        assert list(tmp_path.rglob("a.png"))
-        assert (
-            page.client.get("/api/failures.csv").status_code,
-            [*tmp_path.rglob("predictions.csv")],
-        ) == (404, [])
-        for folder in tmp_path.iterdir():
+        assert list(scratch.rglob("a.png"))
+        assert page.client.get("/api/failures.csv").status_code == 404
+        assert list(scratch.rglob("predictions.csv")) == []
+        for folder in scratch.iterdir():
             shutil.rmtree(folder)
         assert "c.png: cannot be stored" in page.add("c.png", content).json()["detail"]
         code, _, err = page.stop()
     assert code == 0, err
-    assert not list(tmp_path.iterdir())
+    assert not list(scratch.iterdir())
     assert "Traceback" not in err
+    # who can read the token is told
+    assert "others can read the token; chmod 600" in err
 
 
 def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_path):
@@ -1007,25 +992,6 @@ def test_what_is_refused(cli, run_folders, tmp_path, monkeypatch, options, said)
     assert code == 2
     assert said in err
     assert err.count("\n") == 1
-
-
-def test_all_addresses_of_the_machine(start, run_folders, tmp_path):
-    """The printed address leads to the page, by the machine's full name; others are told if they can read the token."""
-    token = tmp_path / "token"
-    token.write_text("x" * 30)
-    with serving(
-        start, run_folders / "first run", "--host", "0.0.0.0", "--token-file", token
-    ) as page:
-        name, port = page.base.removeprefix("http://").split(":")
-        assert (
-            name in {socket.gethostname(), socket.getfqdn()} - {"localhost"}
-            or socket.gethostname() == "localhost"
-        )
-        answer = httpx.get(
-            f"http://127.0.0.1:{port}/api/images", headers={**page.headers, "host": name}
-        )
-        assert answer.status_code == 200
-        assert "others can read the token; chmod 600" in page.stop()[2]
 
 
 def test_without_the_extra(cli, run_folders, monkeypatch):
