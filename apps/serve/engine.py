@@ -34,6 +34,8 @@ class Engine:
     """
 
     def __init__(self, folder: Path, *, seconds: int | None) -> None:
+        # that it replaces a process whose memory grew, or cannot look for children, which end by themselves
+        warnings.filterwarnings("ignore", category=UserWarning, module="loky")
         self._folder = folder
         self._seconds = seconds
         self._pool: Any = None
@@ -90,10 +92,7 @@ class Engine:
     def stop(self) -> None:
         """Kill the process."""
         if self._pool is not None:
-            with warnings.catch_warnings(
-                action="ignore"
-            ):  # of what loky cannot find of its children
-                self._pool.shutdown(kill_workers=True)
+            self._pool.shutdown(kill_workers=True)
             self._pool = None
 
 
