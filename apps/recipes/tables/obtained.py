@@ -25,7 +25,7 @@ from ....evaluate import (
 from ....evaluate.report import PublishedFigure
 
 Value = tuple[float | None, tuple[float, float] | None]
-"""A value (a fraction, or seconds) and its 95 % interval; None if it was not obtained."""
+"""A value and its 95 % interval; None if it was not obtained."""
 
 Key = tuple[str, int | None]
 """A variant, and a magnification."""
@@ -174,8 +174,8 @@ class Runs:
         Variant and magnification (None if the recipe does not separate them) to the results.
     magnifications : sequence of int or None
         All magnifications of the recipe.
-    measured : mapping of str to mapping of str to float
-        ``seconds`` and ``parameters`` to the variants: training time per sample, and size of its network.
+    parameters : mapping of str to int
+        Variant to the size of its network.
     tested : mapping of str to str
         Test image, as `stem_of` names it, to the class that the published variant predicts.
     """
@@ -183,7 +183,7 @@ class Runs:
     first: str
     obtained: Results
     magnifications: Sequence[int | None]
-    measured: Mapping[str, Mapping[str, float]]
+    parameters: Mapping[str, int]
     tested: Mapping[str, str]
 
     def of(self, table: Published, magnification: int | None) -> Obtained | None:
@@ -192,9 +192,9 @@ class Runs:
         return self.obtained.get((variant, magnification))
 
     def value(self, key: Key, level: str, path: str) -> Value:
-        """Return a figure of a variant, see `Obtained.value`; or the ``seconds`` or ``parameters`` of its network."""
-        if path in self.measured:
-            return self.measured[path].get(key[0]), None
+        """Return a figure of a variant, see `Obtained.value`; or the ``parameters`` of its network."""
+        if path == "parameters":
+            return self.parameters.get(key[0]), None
         if key not in self.obtained:
             return None, None
         return self.obtained[key].value(level, path)

@@ -154,7 +154,7 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
         "published",
         {("published", None): Obtained(folder, Panel(table, metrics))},
         magnifications=(None,),
-        measured={},
+        parameters={},
         tested={},
     )
     found = {

@@ -18,8 +18,7 @@ GRADES = {"1": 67, "2": 220, "3": 23, "4a": 13, "4b": 8, "4c": 22, "5": 49, "6":
 
 
 def runs_of(first, obtained, magnifications=(None,), sizes=()):
-    measured = {"parameters": dict(sizes)}
-    return Runs(first, obtained, magnifications, measured, tested={})
+    return Runs(first, obtained, magnifications, dict(sizes), tested={})
 
 
 @pytest.fixture(scope="module")
