@@ -243,5 +243,5 @@ def _named_record(records: list[ImageRecord], image: Any, name: str) -> ImageRec
         raise InputError(
             "{images}: {} holds {} images, and `names` name single ones", image, len(records)
         )
-    path = NamedPath.of(records[0].path, name)
+    path = NamedPath.named(records[0].path, name)
     return replace(records[0], image_id=name, path=path, source="given")

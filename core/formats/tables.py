@@ -63,14 +63,14 @@ class NamedPath(_SystemPath):
     called = ""
 
     @classmethod
-    def of(cls, path: Path, called: str) -> NamedPath:
+    def named(cls, path: str | Path, called: str) -> NamedPath:
         """Return a path with a name."""
         named = cls(path)
         named.called = called
         return named
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return NamedPath.of, (str(self), self.called)
+        return NamedPath.named, (str(self), self.called)
 
     def __format__(self, form: str) -> str:
         return format(self.called or str(self), form)
