@@ -1,4 +1,4 @@
-"""All checks in one call, and those of Keras and of what a user names (dataset, run, model file, scheduler).
+"""All checks in one call, and those of Keras, of weights and of a model file.
 
 What needs a package is imported within its check, so that others still run if the package is broken.
 """
@@ -6,40 +6,26 @@ What needs a package is imported within its check, so that others still run if t
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...core import BchistoError, Message, StoreError, Write, counted, message_of
+from ...core import StoreError, Write, counted
 from ...core.jobs import prepare_backend, visible_gpus
 from . import machine
-from .check import Check, Status, private_texts, run_checks
-
-if TYPE_CHECKING:
-    from ...core.runs import RunEntry
-
-_IMAGES = 1000
-"""How many images of a feature file are read at once."""
+from .check import Check, private_texts, run_checks
 
 
-def examine(
-    folder: Path,
-    *,
-    images: Path | None,
-    run: Path | None,
-    model: Path | None,
-    write: Write,
-) -> list[Check]:
+def examine(folder: Path, *, model: Path | None, write: Write) -> list[Check]:
     """Check this machine for what would make a command fail.
 
     Parameters
     ----------
     folder : Path
         Folder for results, which need not exist yet.
-    images, run, model : Path or None
-        A dataset, a run folder and a model file to check as well.
+    model : Path or None
+        A model file to check as well.
     write : callable
         Writes names of parameters in findings: as in Python, or with flags; a function of a module, which another
         process can find.
@@ -49,95 +35,22 @@ def examine(
     list of Check
         Failures first. Private paths are hidden, so that the list can be shared.
     """
-    checks: dict[str, Any] = {
+    here: dict[str, Any] = {
         "Python": machine.check_python,
         "memory": machine.check_memory,
         "folder": partial(machine.check_folder, folder),
-        "packages": machine.check_packages,
         "OpenCV": machine.check_opencv,
+    }
+    apart: dict[str, Any] = {
+        "packages": machine.check_packages,
         "networks": check_backend,
         "weights": check_weights,
         "kept networks": check_kept,
-        "dataset": images and partial(check_dataset, images),
-        "run": run and partial(check_run, run),
-        "model": model and partial(check_model, model),
     }
-    hide = private_texts({"DIR": folder, "IMAGES": images, "RUN": run, "MODEL": model})
-    wanted = {name: check for name, check in checks.items() if check}
-    apart = {*wanted} - {"Python", "memory", "folder", "OpenCV"}
-    return run_checks(wanted, apart=apart, hide=hide, write=write)
-
-
-def check_dataset(images: Path) -> Iterator[Check]:
-    """Check the listing and the labels of a dataset; no image is decoded."""
-    from ...data import read_dataset
-
-    dataset = read_dataset(images)
-    labels = Counter(record.label for record in dataset.records if record.label)
-    text = f"{dataset.name}, {len(dataset.records)} images, {len(labels)} classes"
-    outcomes: dict[str, Status] = {"error": "failure", "warning": "warning"}
-    for level, status in outcomes.items():
-        # only the message, since a file may be named after a patient
-        messages = [
-            finding.kind or finding.message
-            for finding in dataset.findings
-            if finding.level == level
-        ]
-        if messages:
-            line = Message("{}; {}, first: {}", text, counted(len(messages), level), messages[0])
-            yield Check("dataset", status, line, Message("{data check.images:IMAGES} lists all"))
-            return
-    yield Check("dataset", "ok", f"{text}; `bchisto data check` decodes its images")
-
-
-def check_run(run: Path) -> Iterator[Check]:
-    """Check how each command of a run ended, and read its feature files and the weights that it names."""
-    from ...core.runs import read_run
-
-    entries = {entry.command: entry for entry in read_run(run)}  # the last of each command
-    for entry in entries.values():
-        yield _check_outcome(entry)
-    weights = {
-        Path(text.partition("=")[2] or text)
-        for entry in entries.values()
-        for text in entry.config.get("weights") or ()
-    }
-    for reason in _damage(path for path in sorted(weights) if path.suffix in (".h5", ".hdf5")):
-        yield Check(
-            "run", "failure", f"weights of this run: {reason}", "copy this file to its place again"
-        )
-    stores = set(run.glob("features/*.h5"))
-    featurize = entries.get("featurize")
-    if featurize is not None and not featurize.shard:
-        stores.update(run / str(name) for name in featurize.notes.get("stores", ()))
-    for path in sorted(stores):
-        yield from _check_store(path)
-
-
-def _check_outcome(entry: RunEntry) -> Check:
-    """Return how a command of a run ended."""
-    outcomes: dict[str, Status] = {"error": "failure", "interrupted": "warning"}
-    status = outcomes.get(entry.status, "ok")
-    remedy = ""
-    if status != "ok":
-        remedy = f"run {entry.command} again, after you have corrected what is named"
-    text = f"{entry.command}: {entry.outcome}"
-    return Check("run", status, ": ".join(filter(None, (text, entry.error))), remedy)
-
-
-def _check_store(path: Path) -> Iterator[Check]:
-    """Read a feature file whole; yield what is wrong with it."""
-    from ...core.formats import refuse_deadly
-    from ...featurize import open_store
-
-    try:
-        refuse_deadly([path])
-        with open_store(path) as store:
-            count = len(store.image_ids)
-            for start in range(0, count, _IMAGES):
-                store.features(range(start, min(start + _IMAGES, count)))
-    except BchistoError as error:
-        yield Check("run", "failure", message_of(error))
+    if model is not None:
+        apart["model"] = partial(check_model, model)
+    hide = private_texts({"DIR": folder, "MODEL": model})
+    return run_checks(here | apart, apart=apart, hide=hide, write=write)
 
 
 def check_model(model: Path) -> Iterator[Check]:

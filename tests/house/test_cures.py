@@ -174,15 +174,3 @@ def test_a_damaged_library_of_a_package_is_installed_again():
     assert _fix(need, reason) == "pip install --force-reinstall --no-deps openslide-bin"
     missing = "OSError: libopenslide.so.1: cannot open shared object file"
     assert _fix(need, missing) == "install the system's library libopenslide"
-
-
-def test_a_feature_file_on_which_hdf5_does_not_end_is_named(monkeypatch, tmp_path):
-    from bchisto.apps.doctor.named import _check_store
-    from bchisto.core import StoreError
-
-    def refuse(paths):
-        raise StoreError(f"{paths[0]}: HDF5 is ended by signal 24 when it reads it")
-
-    monkeypatch.setattr("bchisto.core.formats.refuse_deadly", refuse)
-    (check,) = _check_store(tmp_path / "a.h5")
-    assert (check.status, "HDF5 is ended" in check.finding) == ("failure", True)

@@ -45,7 +45,6 @@ HELD = {
     "featurize/units.py skip_errors": 2,
     "predict/blocks.py skip_errors": 1,
     # of commands that were recorded
-    "apps/doctor/named.py shard": 1,
     "apps/submit/plan.py shard": 1,
     "apps/submit/status.py shard": 4,
     "core/runs/history.py shard": 2,
