@@ -49,6 +49,7 @@ from .images.decode import (
 )
 from .images.restain import stain_images
 from .layouts.bach import BACH_MPP
+from .layouts.breakhis import breakhis_mpp
 from .layouts.manifest import spacing_of
 from .layouts.registry import (
     LayoutSpec,

@@ -34,7 +34,7 @@ class ImageAnswer:
     width, height : int
         Pixels; 0 before the file is read.
     mpp : float or None
-        Micrometres per pixel, as given, of a published data set, or of the file; None if they are not known.
+        Micrometres per pixel, as given, of BreakHis, or of the file; None if they are not known.
     predicted : str or None
         The predicted class.
     confidence : float or None

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...core import BchistoError, InputError
 from ...core.formats import limits
 from ...core.jobs import Ticker, remove_output, write_or_remove
 from ...core.models import bundle_lines
-from ...data import ImageRecord, ImageSelection, decode_image, with_headers
+from ...data import ImageRecord, ImageSelection, breakhis_mpp, decode_image, with_headers
 from ...evaluate.report import known_of
 from ...predict import (
     Model,
@@ -136,9 +135,7 @@ def _loaded(model: PageModel) -> Model:
 
 def _checked(model: PageModel, record: ImageRecord) -> tuple[ImageRecord, float | None, list[str]]:
     """Check the header of an image; return it as the model takes it, its micrometres if known, and warnings."""
-    if record.mpp is None:
-        record = replace(record, mpp=_published_mpp(record, model))
-    (record,) = with_headers([record])
+    (record,) = with_headers([replace(record, mpp=record.mpp or breakhis_mpp(record))])
     notes: dict[str, list[str]] = {}
     (usable,), _ = check_sizes([record], model=_loaded(model), skip_errors=False, notes=notes)
     _refuse_too_large(usable)
@@ -164,18 +161,6 @@ def _free_memory() -> float:
             if line.startswith("MemAvailable:"):
                 return 1024.0 * int(line.split()[1])
     return float("inf")
-
-
-def _published_mpp(record: ImageRecord, model: PageModel) -> float | None:
-    """Return the micrometres of an image that `predict` knows by its name, if no other image is in its folder."""
-    with TemporaryDirectory() as folder, suppress(BchistoError):
-        Path(folder, record.path.name).symlink_to(record.path)
-        return _listed(Path(folder), model)[0].mpp
-    return None
-
-
-def _listed(folder: Path, model: PageModel) -> Sequence[ImageRecord]:
-    return ImageSelection(folder, **_loaded(model).bundle.reading).table().records
 
 
 def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
@@ -246,15 +231,16 @@ def write_tables(
         for name in TABLES:
             remove_output(folder / name)
         return
-    listed = _as_listed(model, root, items)
-    of_id = {listed[item.name].image_id: item for item in ended}
+    of_name = {item.name: item for item in ended}
+    patients = _patients(model, root)
     records = in_order(
-        replace(listed[item.name], path=item.path, label=item.label or None) for item in ended
+        replace(item.record, label=item.label or None, group=patients.get(item.path))
+        for item in ended
     )
-    results = {name: item.prediction or item.error for name, item in of_id.items()}
+    results = {name: item.prediction or item.error for name, item in of_name.items()}
     predicted = _predicted(model, records, results)
     shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
-    images = [of_id[record.image_id] for record in shown.table.records]
+    images = [of_name[record.image_id] for record in shown.table.records]
     columns = [*shown.table.further, *_page_columns(images)]
     paths = ("path", [prefix + item.name for item in images])
     table = replace(shown.table, further=[*columns, paths])
@@ -274,25 +260,12 @@ def _page_columns(items: Sequence[Item]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _as_listed(model: PageModel, root: Path, items: Sequence[Item]) -> dict[str, ImageRecord]:
-    """Return images by their names as `predict` lists them, with their ids and patients.
-
-    It would list the folder that was dropped on the page; of several, or of files, the folder that holds them. If it
-    refuses that folder, such as for another layout than the model's, the table can do without.
-    """
-    names = [item.name for item in items]
-    above = {name.rpartition("/")[0].partition("/")[0] for name in names}
-    dropped = above.pop() if len(above) == 1 else ""
-    records = {
-        name: ImageRecord(name.removeprefix(f"{dropped}/"), Path(name), None) for name in names
-    }
+def _patients(model: PageModel, root: Path) -> dict[Path, str | None]:
+    """Return the patients of images as `predict` lists a folder; none if it refuses it, as for another layout."""
     with suppress(BchistoError):
-        for record in _listed(root / dropped, model):
-            records[record.path.relative_to(root).as_posix()] = record
-    if len({records[name].image_id for name in names}) < len(names):
-        # `predict` refuses two images of one id
-        records = {name: replace(record, image_id=name) for name, record in records.items()}
-    return records
+        dataset = ImageSelection(root, **_loaded(model).bundle.reading).table()
+        return {record.path: record.group for record in dataset.records}
+    return {}
 
 
 def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> dict[str, Any]:

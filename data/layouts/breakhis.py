@@ -104,6 +104,14 @@ def read_breakhis(
     return records, findings
 
 
+def breakhis_mpp(record: ImageRecord) -> float | None:
+    """Return the micrometres per pixel of an image with a published name and size; None for others."""
+    match = BREAKHIS_NAME.fullmatch(record.path.name)
+    if match is None or other_sizes([record], BREAKHIS_SIZE):
+        return None
+    return BREAKHIS_MPP[int(match[5])]
+
+
 def _in_place(root: Path, path: Path) -> bool:
     """Whether a file is in the folder of its magnification, below that of a slide or where no folder may be a class.
 
