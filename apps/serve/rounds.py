@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import BchistoError, ImageError, InputError, message_of, reworded
-from ...core.formats import file_sha256
-from ...core.jobs import atomic_output, in_turn
+from ...core import BchistoError, InputError, message_of, reworded
+from ...core.jobs import in_turn
 from ...featurize import only_store, open_store
 from ..next import (
-    ALL_IMAGES,
     DOUBT,
     MANIFEST,
     NextSettings,
@@ -82,20 +79,8 @@ class Rounds:
                 run,
                 manifest,
             )
-        self._figures = self._next / "figures.txt"  # after a digest of the labels
-        trained = ""
-        if self._figures.is_file():
-            trained, _, self._progress["figures"] = self._figures.read_text(
-                encoding="utf-8", errors="replace"
-            ).partition("\n")
-        # as bchisto next, which names no command in the first round
-        self._is_due = current.number > 1 and trained != self._labels()
-
-    def _labels(self) -> str:
-        """Return a digest of the labels that the next training takes; empty without any."""
-        with suppress(ImageError):
-            return file_sha256(self._next / ALL_IMAGES)
-        return ""
+        # as bchisto next, which names no command in the first round; models that are trained are only read
+        self._is_due = current.number > 1
 
     def state(self) -> dict[str, Any]:
         """Return the last round, what is done now, what boost printed last, and what stops this."""
@@ -142,7 +127,6 @@ class Rounds:
 
     async def _train(self) -> str:
         """Take the labels into the run, and train; return what stops this, empty if nothing does."""
-        digest = self._labels()
         # a run that was copied or moved is this one, whatever its files say
         top = self._top
         try:
@@ -155,8 +139,6 @@ class Rounds:
         finally:
             self._trainer.stop()  # which frees its memory
         self._progress["figures"] = figures
-        with atomic_output(self._figures) as temporary:
-            temporary.write_text(f"{digest}\n{figures}", encoding="utf-8")
         return ""
 
     async def picture(self, image_id: str) -> Path:
