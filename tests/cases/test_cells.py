@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from conftest import typed
 from sample_trees import tree
 from written_tables import checked, listed, table
 
@@ -102,10 +103,10 @@ def test_values_of_a_measurement_get_one_line(pictures, cli, labels):
     assert "second patient" not in text
 
 
-def test_training_on_values_says_the_same(pictures, refused, tmp_path):
+def test_training_on_values_says_the_same(pictures, refused):
     path = manifest(pictures, MEASURED["ages"])
-    words = ("--label-column", "finding", "--folds", "2", "--write-folds", tmp_path / "folds.csv")
-    err = refused("data", "check", "--no-timing", "--images", path, *words)
+    words = typed("--label-column finding --folds 2 --write-folds T/folds.csv")
+    err = refused("data check --no-timing --images {}", path, *words)
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert "18 different numbers (31 to 82)" in error
     assert "second patient" not in error

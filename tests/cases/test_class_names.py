@@ -191,7 +191,5 @@ def test_a_class_with_a_comma_can_be_named(pictures, cli, tmp_path, completed):
     assert listed(cli, path, "--config", tmp_path / "c.yaml") == (rows, err)
     assert (
         "is not among the classes"
-        in cli("data", "check", "--table", "-", "--images", path, "--classes", "malignant,benign")[
-            2
-        ]
+        in cli("data check --table - --images {} --classes malignant,benign", path)[2]
     )

@@ -201,14 +201,7 @@ def test_a_rule_that_finds_classes(cli, tmp_path, labels, name, pattern):
     ]
     root = tree(tmp_path / "set", *files)
     code, _, err = cli(
-        "data",
-        "check",
-        "--images",
-        root,
-        "--group-from",
-        pattern,
-        "--write-folds",
-        tmp_path / "f.csv",
+        "data check --images {} --group-from {} --write-folds T/f.csv", root, pattern
     )
     error = err.splitlines()[-1]
     assert code == 2, err
@@ -220,7 +213,7 @@ def test_a_rule_that_finds_classes(cli, tmp_path, labels, name, pattern):
 def test_one_patient_of_each_class_needs_others(cli, tmp_path):
     root = tree(tmp_path / "set", *(f"{'ab'[n % 2]}/P{n % 2}_{n}.png" for n in range(24)))
     options = ("--group-from", r"(P\d)_", "--write-folds", tmp_path / "f.csv")
-    err = cli("data", "check", "--no-timing", "--images", root, *options)[2]
+    err = cli("data check --no-timing --images {}", root, *options)[2]
     assert "add images of a second patient with class a" in err
     assert "each class is one group (P0, P1), so that groups may be classes" in err
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from conftest import TINY, write_tissue
+from conftest import TINY, typed, write_tissue
 from PIL import Image, ImageDraw
 from sample_trees import tree
 from written_tables import checked, findings_of, listed
 
 NAMED = "named as masks, annotations or thumbnails of other images"
 DRAWN = "a few flat colours"
-CHECK = ("--view", "1.0:64", "--encoder", "tiny")
+CHECK = typed("--view 1.0:64 --encoder tiny")
 
 
 def warned(cli, images, *options):
@@ -119,7 +119,7 @@ def test_only_leaves_them_out(cli, completed, tmp_path):
     root = write_tissue(tmp_path / "set", per_class=3)
     drawing("mask").save(root / "benign" / "benign00_mask.png")
     names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
-    options = ("featurize", "--images", root, *TINY, "--stain", "none", "--out")
+    options = ("featurize --images {}", root, *TINY, "--stain", "none", "--out")
     _, err = completed(*options, tmp_path / "all")
     assert "benign/benign00_mask.png: named as masks" in err
     assert "bchisto featurize --only LIST.csv" in err

@@ -124,13 +124,7 @@ def test_slides_of_a_column(name, tmp_path, cli):
 def test_the_page_of_a_check_names_no_patient(tmp_path, cli):
     names = ["Ann_slide1", "Ann_slide2", "MEIER-007", "Meier-7"]
     _, out, _ = cli(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
-        table(tmp_path, "slide_id", names),
-        "--html",
-        tmp_path / "p.html",
+        "data check --no-timing --images {} --html T/p.html", table(tmp_path, "slide_id", names)
     )
     assert all(name in out for name in names)
     assert not any(

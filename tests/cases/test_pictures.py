@@ -626,7 +626,7 @@ def test_the_check_names_each_kind_once(tmp_path, cli):
         **PLAIN,
     }
     root = labelled(tmp_path / "in", made)
-    _, out, _ = cli("data", "check", "--no-timing", "--images", root, "--no-copies")
+    _, out, _ = cli("data check --no-timing --images {} --no-copies", root)
     (stated,) = (line for line in out.splitlines() if READ_AS_RGB in line)
     assert stated.startswith("note   ")
     assert "and 10 more" in stated

@@ -162,7 +162,7 @@ def test_predictions_and_lists_are_read_alike(tmp_path, completed):
     rows = [f"i{n};{'ab'[n % 2]};0,{3 + n};0,{7 - n}" for n in range(4)]
     lines = ["sep=;", "Run 7, of May", "id;label;p_a;p_b", *rows, "Mean;;0,4;0,6"]
     (tmp_path / "p.csv").write_text("\n".join(lines))
-    _, err = completed("evaluate", tmp_path / "p.csv", "--out", tmp_path / "out", "--bootstrap", 0)
+    _, err = completed("evaluate T/p.csv --out T/out --bootstrap 0")
     assert "the header ends in line 3; what is above is not read" in err
     assert "line 8 is a footer, and not read: Mean" in err
 
@@ -194,7 +194,7 @@ def test_images_that_are_named_as_footers_are_read(tmp_path, cli, names):
 def test_rows_of_evaluate_are_no_footers(tmp_path, cli):
     rows = [f"i{n},{'ab'[n % 2]},{'ab'[n % 2]}" for n in range(8)] + ["#8 x,a,b", "#9 x,b,a"]
     (tmp_path / "p.csv").write_text("\n".join(["id,label,predicted", *rows]))
-    code, out, _ = cli("evaluate", tmp_path / "p.csv", "--out", tmp_path / "o", "--bootstrap", 0)
+    code, out, _ = cli("evaluate T/p.csv --out T/o --bootstrap 0")
     assert (code, "8 of 10 images right" in out) == (0, True)
 
 

@@ -269,16 +269,7 @@ def test_sizes_of_each_patient_by_chance(tmp_path):
 
 def test_training_says_it_too(tmp_path, completed):
     pictures(tmp_path / "set", save=EXPORTS["twice as large"][0])
-    _, err = completed(
-        "featurize",
-        "--images",
-        tmp_path / "set",
-        "--out",
-        tmp_path / "run",
-        *TINY,
-        "--stain",
-        "none",
-    )
+    _, err = completed("featurize --images T/set --out T/run", *TINY, "--stain", "none")
     assert "warning" in err
     assert "the size, which is not the tissue, tells the classes apart" in " ".join(err.split())
 

@@ -62,7 +62,8 @@ def test_every_option_of_every_command_with_every_odd_value(tmp_path):
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch):
+def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch, cli):
+    """`cli` sets back the levels of loggers."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "c.yaml"
     command = EVERY[name]

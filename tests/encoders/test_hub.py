@@ -12,6 +12,7 @@ from bchisto.encoders import CATALOGUE, EncoderChoice, check_encoder, open_encod
 from conftest import need
 from PIL import Image
 from torch_folders import write_dinov2, write_timm, write_transformers
+from written_tables import read_json
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -190,7 +191,7 @@ def test_positions_of_a_folder_of_timm_are_resized_as_timm_does(tmp_path):
     import timm
 
     write_timm(tmp_path, "vit_tiny_patch16_384", depth=2)
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = read_json(tmp_path / "config.json")
     config["model_args"]["img_size"] = 224
     config["pretrained_cfg"] |= {"input_size": [3, 224, 224], "crop_pct": 1.0}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -261,7 +262,7 @@ def _drop(name):
 
 def _changed(name, changes):
     def change(folder):
-        config = json.loads((folder / name).read_text())
+        config = read_json(folder / name)
         (folder / name).write_text(json.dumps({**config, **changes}))
 
     return change

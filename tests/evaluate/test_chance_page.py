@@ -45,7 +45,7 @@ def predictions(path, *, right, patients=12, images=4):
 )
 def test_a_report_names_the_page_unless_calls_are_better(right, verdict, tmp_path, completed):
     table = predictions(tmp_path / "t.csv", right=right)
-    out, _ = completed("evaluate {} --out {}", table, tmp_path / "out")
+    out, _ = completed("evaluate {} --out T/out", table)
     assert verdict in " ".join(out.split())
     report = html.unescape((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert verdict in report
@@ -62,12 +62,12 @@ def test_a_report_of_several_names_it_once(right, named, tmp_path, completed):
 
 def test_what_the_page_quotes_is_printed(tissue, tmp_path, cli, completed):
     page = PAGE.read_text(encoding="utf-8")
-    _, out, _ = cli("data check --no-timing --images {} --html {}", tissue, tmp_path / "check.html")
+    _, out, _ = cli("data check --no-timing --images {} --html T/check.html", tissue)
     parts = re.findall(r"^\| `([A-Z -]+)` \|", page, re.MULTILINE)
     assert len(parts) == 6
     assert [part for part in parts if f"\n{part}" not in f"\n{out}"] == []
     table = predictions(tmp_path / "t.csv", right=0.5)
-    out, _ = completed("evaluate {} --out {} --positive malignant", table, tmp_path / "out")
+    out, _ = completed("evaluate {} --out T/out --positive malignant", table)
     begin, number, end = re.search(r'"(A 95 % CI.* about) (\d+) (such patients)"', page).groups()
     assert int(number) > 0
     begin = begin.replace("the mean over patients", "accuracy")  # of patients of equal size

@@ -333,22 +333,20 @@ def test_models_that_learnt_nothing_come_last_and_are_not_chosen(rng):
     assert choice_of(added[0]).keys() == {"choice"}
 
 
-def test_nothing_is_chosen_if_only_one_learnt(rng):
+def test_nothing_is_chosen_if_one_or_none_learnt(rng):
     (good,) = map(by_class, candidates(rng, 1, rows=80, skill=0.75))
-    tables = [constant(good, "same"), good]
-    metrics = [measure(table) for table in tables]
-    assert with_choices(tables, metrics) == metrics
-    (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
-    assert [panel.table.name for panel in ranking.panels] == ["t0", "same"]
-
-
-def test_nothing_is_the_best_if_none_learnt(rng):
-    (good,) = map(by_class, candidates(rng, 1, rows=80, skill=0.75))
-    tables = [constant(good, "same"), constant(good, "again")]
-    metrics = [measure(table) for table in tables]
-    (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
-    assert ranking.leaders == 0
-    assert with_choices(tables, metrics)[0]["choice"]["kind"] == "highest"
+    same = constant(good, "same")
+    for other, names, leaders in ((good, ["t0", "same"], 1), (constant(good, "again"), None, 0)):
+        tables = [same, other]
+        metrics = [measure(table) for table in tables]
+        (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
+        added = with_choices(tables, metrics)
+        assert ranking.leaders == leaders
+        if names:
+            assert added == metrics
+            assert [panel.table.name for panel in ranking.panels] == names
+        else:
+            assert added[0]["choice"]["kind"] == "highest"
 
 
 def test_calls_that_are_the_same_in_each_fold_learnt_nothing(rng):

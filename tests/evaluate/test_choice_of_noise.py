@@ -5,11 +5,10 @@
 
 import csv
 import importlib.util
-from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 BENCHMARKS = REPOSITORY / "tools" / "benchmarks"
 
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="needs the repository")

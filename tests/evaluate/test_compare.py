@@ -1,5 +1,4 @@
 import html
-import json
 from dataclasses import replace
 from itertools import product
 
@@ -18,7 +17,7 @@ from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
 from bchisto.evaluate.report.methods import methods_text
 from scipy.stats import binom, norm, t
-from written_tables import predictions, saved
+from written_tables import predictions, read_json, saved
 
 
 def table(name, hits, *, folds=5, groups=None):
@@ -135,7 +134,7 @@ def test_lines_whose_p_and_interval_disagree_say_which_decides(tmp_path, complet
     decides = "95 % CI and p disagree, and Holm's p decides: "
     for names in (paths[:2], paths):
         out, _ = completed("evaluate", *names, "--out", tmp_path / f"e{len(names)}")
-        written = json.loads((tmp_path / f"e{len(names)}" / "metrics.json").read_text())
+        written = read_json(tmp_path / f"e{len(names)}" / "metrics.json")
         pairs = [pair for pair in written["comparisons"] if pair["disagree"]]
         report = (tmp_path / f"e{len(names)}" / "report.html").read_text(encoding="utf-8")
         said = {"better": "better", "worse": "worse", "not shown": "no difference is shown"}

@@ -1,7 +1,6 @@
 """ROC per fold, temperature: against scikit-learn, scipy and by hand."""
 
 import csv
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ from bchisto.evaluate import TwoClassView, apply_temperature, evaluate, fold_cur
 from bchisto.evaluate.calibration import fold_temperatures, shrunk_temperature
 from bchisto.evaluate.report import PublishedFigure, write_evaluation, write_published
 from bchisto.evaluate.report.tables import PublishedTable
-from written_tables import predictions, rows_of, saved
+from written_tables import predictions, read_json, rows_of, saved
 
 CLASSES = ("benign", "malignant")
 
@@ -111,7 +110,7 @@ def test_every_table_is_written_as_csv(rng, tmp_path):
             assert len({len(row) for row in csv.reader(handle)}) == 1
     total = sum(int(row["n"]) for row in rows_of(tmp_path / "out" / "confusion.csv"))
     assert total == 120
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
+    assert read_json(tmp_path / "out" / "metrics.json") == result
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         found["interval"], confint_proportions_2indep(90, 100, 80, 100, method="newcomb"), atol=1e-9
     )
     inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
-    out, _ = completed(
-        "evaluate {} --against {} --out {} --bootstrap 200", outside, inside, tmp_path / "e"
-    )
+    out, _ = completed("evaluate {} --against {} --out T/e --bootstrap 200", outside, inside)
     out = " ".join(out.split())
     (row,) = read_json(tmp_path / "e" / "metrics.json")["external"]
     low, high = row["figures"]["accuracy"]["drop"]["interval"]
@@ -74,10 +72,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     drop = page.index("<strong>out: accuracy 10.0 points lower than internally (95 % CI ")
     assert page.index("<h1>") < drop < page.index('<p class="lead"><strong>')
     out, _ = completed(
-        "evaluate {} --against {} --out {} --bootstrap 200 --sensitivity 0.6",
-        inside,
-        outside,
-        tmp_path / "g",
+        "evaluate {} --against {} --out T/g --bootstrap 200 --sensitivity 0.6", inside, outside
     )
     assert (
         f"in: accuracy 10.0 points higher than internally (95 % CI {-100 * low:.1f} lower to {100 * high:.1f} higher): "
@@ -162,9 +157,7 @@ def test_tables_of_other_classes_have_no_drop(tmp_path):
 
 def test_images_that_trained_are_named(tmp_path, completed):
     _, err = completed(
-        "evaluate {} --out {} --bootstrap 0",
-        write(tmp_path / "t.csv", 80, trained=12),
-        tmp_path / "e",
+        "evaluate {} --out T/e --bootstrap 0", write(tmp_path / "t.csv", 80, trained=12)
     )
     said = "SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
     assert said in err
@@ -253,7 +246,7 @@ def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
     inside = table("in", "p", True)
     options = typed("--against {} --bootstrap 0", inside)
     said = "30 patients trained the models, judging by names, so this does not show"
-    out, _ = completed("evaluate {} --out {}", table("same", "p", False), tmp_path / "a", *options)
+    out, _ = completed("evaluate {} --out T/a", table("same", "p", False), *options)
     assert said in " ".join(out.split())
     for number, other in enumerate((table("new", "q", False), table("folds", "p", True))):
         out, _ = completed("evaluate {} --out {}", other, tmp_path / f"b{number}", *options)

@@ -187,7 +187,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     assert table.image_ids == ("x", "w")
     assert table.unlabelled == 2
     assert table.classes == ("b", "a")
-    out, err = completed("evaluate {} --out {} --bootstrap 0 --level image", path, tmp_path / "e")
+    out, err = completed("evaluate {} --out T/e --bootstrap 0 --level image", path)
     assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows without a label left out; these numbers are about the other 2" in err
     assert (

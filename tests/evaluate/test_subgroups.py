@@ -35,7 +35,7 @@ def written(path, *, sites=SITES, groups=None):
 
 def test_by_hand(tmp_path, completed):
     table = written(tmp_path / "t.csv")
-    out, _ = completed("evaluate {} --by clinical-site --out {}", table, tmp_path / "out")
+    out, _ = completed("evaluate {} --by clinical-site --out T/out", table)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]["t"]
     north, south, unknown = metrics["subgroups"]["clinical-site"]
     assert [one["value"] for one in (north, south, unknown)] == ["north", "south", "not known"]

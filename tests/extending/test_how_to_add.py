@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import h5py
 import pytest
-from conftest import write_tissue
+from conftest import REPOSITORY, write_tissue
+from written_tables import read_json
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGES = Path(__file__).parent / "changes"
 EVERY = sorted(CHANGES.glob("*.diff"))
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
@@ -207,7 +207,7 @@ def test_a_metric(copy_with):
     rows = ["image_id,label,predicted", "a,x,x", "b,x,x", "c,x,y", "d,x,y", "e,y,y"]
     (copy.work / "table.csv").write_text("\n".join(rows) + "\n")
     copy.bchisto("evaluate table.csv --out evaluation")
-    metrics = json.loads((copy.work / "evaluation" / "metrics.json").read_text())
+    metrics = read_json(copy.work / "evaluation" / "metrics.json")
     assert metrics["tables"]["table"]["geometric_recall"]["value"] == pytest.approx(0.5**0.5)
 
 
@@ -254,7 +254,7 @@ def test_an_option(copy_with, images):
     copy = copy_with("option")
     with h5py.File(described(copy, images, "--sharpen 2")) as file:
         assert json.loads(file.attrs["settings"])["sharpen"] == 2.0
-    record = json.loads((copy.work / "run" / "run.json").read_text())
+    record = read_json(copy.work / "run" / "run.json")
     assert record["records"][-1]["config"]["sharpen"] == 2.0
 
 

@@ -2,11 +2,9 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from conftest import REPOSITORY
 
 pytestmark = pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the documents")
 

@@ -3,11 +3,10 @@
 import fnmatch
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CONTAINERS = REPOSITORY / "tools" / "containers"
 STEPS = "tools/containers/install.sh"
 

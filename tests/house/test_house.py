@@ -14,9 +14,9 @@ from pathlib import Path
 import bchisto
 import package_tree
 import pytest
+from conftest import REPOSITORY
 
 ROOT = Path(bchisto.__file__).parent
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 GROUND = ["core", "core.formats", "core.jobs", "core.runs", "core.models"]
 ROAD = [

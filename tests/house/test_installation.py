@@ -11,9 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import typed
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from conftest import REPOSITORY, typed
 
 pytestmark = [
     pytest.mark.slow,

@@ -5,16 +5,14 @@ import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from bchisto import __version__
 from bchisto.core import InputError
 from bchisto.core.runs import record_run, science
-from conftest import typed
+from conftest import REPOSITORY, typed
 from written_tables import read_json
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TOOL = REPOSITORY / "tools" / "benchmarks" / "ledger.py"
 
 pytestmark = pytest.mark.skipif(not TOOL.is_file(), reason="needs the repository")

@@ -22,9 +22,9 @@ from bchisto.featurize import KIND_FACTS, FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import PredictSettings
 from command_line import EVERY
+from conftest import REPOSITORY
 from package_tree import modules, name_of, tree_of
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = Path(bchisto.__file__).parent
 
 

@@ -7,11 +7,9 @@ import re
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from conftest import REPOSITORY
 
 pytestmark = pytest.mark.skipif(
     not (REPOSITORY / "tools/requirements.lock").is_file(), reason="needs the repository"

@@ -36,10 +36,9 @@ from bchisto.featurize import FeaturizeSettings, View, featurize, load_features,
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
 from bchisto.stains import augment_he
+from conftest import REPOSITORY
 from packs import ONE_JOB
 from written_tables import rows_of
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_settings():
     assert type(tuned.epochs) is int
 
 
-def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path, tissue_files, boosted_result):
+def test_functions_of_every_room(boosted, tissue, tmp_path, tissue_files, boosted_result):
     file = str(tissue_files[0])
     assert decode_image(file).shape == (96, 96, 3)
     assert read_header(file).width == 96
@@ -180,20 +179,6 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path, tissue_fil
     model = boosted_result / "model.bchisto"
     predicted = predict(str(model), file, out=str(tmp_path / "p.csv"), work=ONE_JOB)
     assert predicted.images == 1
-    run = run_copy(boosted)
-    small = {"min_data_in_leaf": 2, "num_iterations": 2}
-    (result,) = train(
-        out=str(run),
-        features=str(run / "features" / store.name),
-        folds=np.int64(4),
-        settings=BoostSettings(heads="lightgbm", seeds=np.int64(1), params=small),
-        work=ONE_JOB,
-    )
-    assert result.folder.name == "4-lightgbm"
-    table = str(boosted_result / "predictions.csv")
-    view = TwoClassView("malignant", thresholds=0.5)
-    evaluated = evaluate(table, out=tmp_path / "e", view=view, bootstrap=0)
-    assert evaluated.result["tables"]
 
 
 @pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
@@ -243,18 +228,10 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch, tissue_files):
         names["predictions"].probabilities[0], names["predictions"].probabilities[1]
     )
     assert names["frame"].shape[0] == 12
-    mine, figures = names["mine"], names["measured"]
+    figures = names["measured"]
     assert figures["units"]["kind"] == "group"
     assert figures["folds"] == [1, 2, 3, 4, 5]
     assert figures["accuracy"].interval
-    aucs = [
-        (mine.probabilities[i, 1] > mine.probabilities[j, 1])
-        + (mine.probabilities[i, 1] == mine.probabilities[j, 1]) / 2
-        for i in np.flatnonzero(mine.labels == 1)
-        for j in np.flatnonzero(mine.labels == 0)
-        if mine.folds[i] == mine.folds[j]
-    ]
-    assert figures["auc"].value == pytest.approx(np.mean(aucs))
     fold_of = {
         row["image_id"]: int(row["fold"])
         for row in rows_of(tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv")
@@ -388,11 +365,7 @@ def test_what_options_say_holds_in_python():
     with pytest.raises(InputError, match="write SCALE:CROP"):
         FeaturizeSettings(views="auto")
     assert BoostSettings(preset="quick").heads == BoostSettings().heads
-    assert "classifiers (svm" not in BoostSettings.__doc__
     assert "KEY=VALUE" not in BoostSettings.__doc__
-    assert "a command then exits with 1" in Work.__doc__
-    assert "a,b" not in ImageSelection.__doc__
-    assert "printed" not in ImageSelection.__doc__
     grid = FeaturizeSettings(crops="grid")
     assert grid.crops == 0
     assert "'crops': 'grid'" in repr(grid)
@@ -447,8 +420,14 @@ def test_what_values_hold_is_said_in_a_line(boosted, run_copy, boosted_result):
     assert repr(selection.read_once()) == repr(selection)
     run = run_copy(boosted)
     small = {"min_data_in_leaf": 2, "num_iterations": 2}
-    settings = BoostSettings(seeds=1, params=small)
-    (result,) = train(out=run, folds=4, settings=settings, work=ONE_JOB)
+    settings = BoostSettings(heads="lightgbm", seeds=np.int64(1), params=small)
+    (result,) = train(
+        out=str(run),
+        features=str(run / "features"),
+        folds=np.int64(4),
+        settings=settings,
+        work=ONE_JOB,
+    )
     folder = str(run / "boost" / "4-lightgbm")
     assert (
         repr(result.panel)
@@ -544,9 +523,7 @@ def test_a_frame_without_folds_is_told_and_compared(tmp_path, caplog, boosted_re
     assert said not in caplog.text
     frames = {"mine": frame.drop(columns="fold"), "theirs": frame}
     evaluation = evaluate(frames, out=tmp_path / "b", bootstrap=0)
-    assert [record.message for record in caplog.records if said in record.message] == [
-        f"mine: {said}"
-    ]
+    assert caplog.text.count(said) == 1
     mine, theirs, *_ = evaluation.summary()
     assert mine.endswith(f"; {said}")
     assert theirs.endswith("; 3 folds of the table")

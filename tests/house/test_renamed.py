@@ -3,12 +3,11 @@
 import datetime
 import importlib
 import re
-from pathlib import Path
 
 import click
 import pytest
+from conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGELOG = REPOSITORY / "CHANGELOG.md"
 
 pytestmark = pytest.mark.skipif(not CHANGELOG.is_file(), reason="needs the repository")

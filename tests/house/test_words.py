@@ -8,10 +8,10 @@ from pathlib import Path
 
 import bchisto
 import pytest
+from conftest import REPOSITORY
 from package_tree import modules, name_of, tree_of
 
 ROOT = Path(bchisto.__file__).parent
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 NUMBERS = {12: "Twelve", 13: "Thirteen", 14: "Fourteen", 15: "Fifteen", 16: "Sixteen"}
 

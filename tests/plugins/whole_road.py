@@ -14,26 +14,15 @@ from pathlib import Path
 import numpy as np
 from bchisto.evaluate import read_predictions
 from command_line import with_file
-from conftest import write_tissue
+from conftest import typed, write_tissue
 from miniatures import CALC, MASS, overlay, write_bach, write_cbis, write_ddsm, write_inbreast
 
 OUTLINE = "10 12 " + "2 " * 34 + "4 " * 38 + "6 " * 34 + "0 " * 38 + "#"
 """A mass of 35 x 39 pixels as a chain code."""
 
-SMALL = (
-    "--weights",
-    "random",
-    "--encoder",
-    "tiny",
-    "--augmentations",
-    2,
-    "--crops",
-    2,
-    "--jobs",
-    1,
-)
-BOOST = ("--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--seeds", 2, "--jobs", 1)
-CNN = ("--epochs", 1, "--jobs", 1)
+SMALL = typed("--weights random --encoder tiny --augmentations 2 --crops 2 --jobs 1")
+BOOST = typed("--param min_data_in_leaf=2 --param num_iterations=3 --seeds 2 --jobs 1")
+CNN = typed("--epochs 1 --jobs 1")
 
 
 @dataclass(frozen=True)
@@ -123,36 +112,34 @@ def two_of_bach(here, shared):
     return folders("Normal", "Benign")(here, shared)
 
 
+def copied(paths, root, folder):
+    """Copy images below a folder to the same places below another."""
+    for path in paths:
+        target = folder / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return folder
+
+
 def breakhis(here, shared):
     """Every second of the real images."""
     root = shared / "data" / "breakhis" / "BreaKHis_v1"
-    for path in sorted(root.rglob("*.png"))[::2]:
-        target = here / root.name / path.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    return here / root.name
+    return copied(sorted(root.rglob("*.png"))[::2], root, here / root.name)
 
 
 def breakhis_types(here, shared):
     """The real images without lobular carcinoma, which has one."""
     root = shared / "data" / "breakhis" / "BreaKHis_v1"
-    for path in sorted(root.rglob("*.png")):
-        if "_LC" not in path.name:
-            target = here / "types" / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-    return here / "types"
+    paths = [path for path in sorted(root.rglob("*.png")) if "_LC" not in path.name]
+    return copied(paths, root, here / "types")
 
 
 def idc(here, shared):
     """A few real patches of slides of each published part."""
     root = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
-    for folder in sorted(root.glob("*/[01]")):
-        for path in sorted(folder.glob("*.png"))[5:50:11]:
-            target = here / "idc" / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-    return here / "idc"
+    folders = sorted(root.glob("*/[01]"))
+    paths = [path for folder in folders for path in sorted(folder.glob("*.png"))[5:50:11]]
+    return copied(paths, root, here / "idc")
 
 
 def inbreast(here, shared):

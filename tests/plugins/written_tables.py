@@ -69,27 +69,27 @@ def fill(manifest, label="gutartig"):
 
 def listed(cli, *arguments):
     """Return the rows that ``data check --table -`` prints, by the name of the image, and what it says."""
-    code, out, err = cli("data", "check", "--table", "-", "--images", *arguments)
+    code, out, err = cli("data check --table - --images", *arguments)
     assert code == 0, err
     return {row["image_id"]: row for row in csv.DictReader(io.StringIO(out))}, err
 
 
 def unlisted(cli, *arguments):
     """Return what ``data check --table -`` says, which is to be refused."""
-    code, _, err = cli("data", "check", "--table", "-", "--images", *arguments)
+    code, _, err = cli("data check --table - --images", *arguments)
     assert code == 2, err
     return err
 
 
 def checked(cli, *arguments):
     """Return the exit code of ``data check``, and all that it says, on one line."""
-    code, out, err = cli("data", "check", "--no-timing", "--no-copies", "--images", *arguments)
+    code, out, err = cli("data check --no-timing --no-copies --images", *arguments)
     return code, " ".join((out + err).split())
 
 
 def findings_of(cli, text, *arguments):
     """Return the exit code of ``data check``, and its findings of which the message holds a text."""
-    code, out, _ = cli("data", "check", "--no-timing", "--images", *arguments, "--json")
+    code, out, _ = cli("data check --no-timing --images", *arguments, "--json")
     findings = json.loads(out)["findings"]
     return code, [finding for finding in findings if text in finding["message"]]
 

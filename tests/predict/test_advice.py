@@ -18,9 +18,7 @@ def test_an_image_without_tissue(tmp_path, cli, boosted_result):
         for name, header in bundle_stores(source).items()
     }
     model = altered(source, tmp_path / "strict.bchisto", stores=stores)
-    code, _, err = cli(
-        "predict {} {} --out {} --jobs 1", model, tmp_path / "white.png", tmp_path / "p.csv"
-    )
+    code, _, err = cli("predict {} T/white.png --out T/p.csv --jobs 1", model)
     assert code == 1
     assert "white.png" in err
     assert err.strip().endswith("; leave it out")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import altered
+from archives import RULE, altered
 from bchisto.boost import Bundle
 from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
@@ -23,14 +23,6 @@ from PIL import Image
 from written_tables import read_json
 from written_tables import rows_of as rows
 
-RULE = {
-    "below": 0.6,
-    "share": 0.2,
-    "calibrated": True,
-    "unit": "image",
-    "sure": {"n": 80, "right": 72, "interval": [0.81, 0.95]},
-    "unsure": {"n": 20, "right": 11, "interval": [0.32, 0.77]},
-}
 EVIL = "<img src=x onerror=alert(1)>&amp; é'\".png"
 
 
@@ -266,7 +258,7 @@ def test_damaged_metrics_are_named(
     shutil.copy(boosted_result / "model.bchisto", model)
     (tmp_path / "metrics.json").write_text(content)
     one = tissue_files[0]
-    words = typed("predict {} --images {} --out {} --jobs 1", model, one, tmp_path / "p.csv")
+    words = typed("predict {} --images {} --out T/p.csv --jobs 1", model, one)
     assert f"{tmp_path / 'metrics.json'}: not " in refused(*words)
     (tmp_path / "metrics.json").unlink()
     completed(*words)
