@@ -159,27 +159,6 @@ def test_featurize_and_boost_name_pictures_without_content(completed, empty, tmp
     assert "Of the 18 images, 6 show nothing" in report.read_text()
 
 
-def test_new_pictures_without_content_are_named(
-    completed, empty, boosted, boosted_maps, page, tmp_path
-):
-    pictures = [
-        word
-        for path in sorted(empty.rglob("*.*"))
-        if path.name in EMPTY
-        for word in ("--images", path)
-    ]
-    _, err = completed("predict", boosted, *pictures, "--out", tmp_path / "p.csv")
-    (line,) = said(err, BLANK)
-    assert "and 3 more" in line
-    _, err = completed(
-        "explain", boosted_maps, *pictures, "--method", "map", "--out", tmp_path / "why"
-    )
-    first, last = said(err, BLANK)
-    assert last == f"{first} (5 more such warnings; -v prints them)"
-    page.add("white.png", (empty / "0" / "white.png").read_bytes())
-    assert [line for line in page.wait()["white.png"]["notes"] if BLANK in line]
-
-
 def test_tissue_and_specks_have_content(cli, tmp_path):
     """A picture that is white but for a cell is not empty, nor is pale tissue."""
     root = write_tissue(tmp_path / "images")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from sample_trees import tree
-from written_tables import checked
+from written_tables import checked, rows_of
 
 AB = "benign|malignant"
 LABELS = AB.split("|")
@@ -199,7 +199,7 @@ def test_the_split_of_folders_is_kept(name, folds, tmp_path, cli, completed):
     root = tree(tmp_path / "images", *files)
     listed(cli, root)
     completed("data check --images {} --folds {} --write-folds T/f.csv", root, folds)
-    rows = list(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
+    rows = rows_of(tmp_path / "f.csv")
     level = columns["part" if folds == "folder" else folds.partition(":")[2]] - 1
     if folds == "folder":
         for row in rows:

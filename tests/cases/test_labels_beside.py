@@ -1,12 +1,11 @@
 """A table of labels beside a folder of images: rows find their images, and what finds none is counted and named."""
 
-import csv
 import json
 
 import pytest
 from conftest import typed
 from sample_trees import tree
-from written_tables import checked, listed, table, unlisted
+from written_tables import checked, listed, rows_of, table, unlisted
 
 TINY = typed(
     "--encoder tiny --weights random --view 1.0:32 --crops 1 --augmentations 1 --jobs "
@@ -131,14 +130,9 @@ def test_the_road_from_a_table_to_predictions(tmp_path, completed):
     boost = typed("boost --out T/run --folds 2 --head prototype --jobs 1 --group-by none")
     completed(*boost)
     (predictions,) = (tmp_path / "run" / "boost").rglob("predictions.csv")
-    with predictions.open() as file:
-        found = {row["image_id"]: (row["label"], row["group"]) for row in csv.DictReader(file)}
+    found = {row["image_id"]: (row["label"], row["group"]) for row in rows_of(predictions)}
     assert found == {f"im{n:02d}.png": (str(n % 2), f"P{n // 2}") for n in range(12)}
     path.write_text(path.read_text(encoding="utf-8-sig").replace("im00,0", "im00,1"))
     completed("featurize --config T/run/run.json --out T/run")
     completed(*boost)
-    with predictions.open() as file:
-        assert (
-            next(row["label"] for row in csv.DictReader(file) if row["image_id"] == "im00.png")
-            == "1"
-        )
+    assert {row["image_id"]: row["label"] for row in rows_of(predictions)}["im00.png"] == "1"

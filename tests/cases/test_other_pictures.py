@@ -21,18 +21,19 @@ def warned(cli, images, *options):
 @pytest.mark.parametrize(
     ("images", "others"),
     [
-        (("gut/testA_1.png", "schlecht/testA_2.png"), ("gut/testA_1_anno.png",)),
-        (("a/S1.tif", "b/S2.tif"), ("a/S1-Maske.png", "b/S2-Maske 2.png")),
-        (("a/x.jpg", "b/y.jpg"), ("a/x_máscara.png", "b/y_masque.png", "b/y (mask).png")),
-        (("0/images/1.png", "1/images/2.png"), ("0/masks/1.png", "1/Masken/2_umriss.png")),
-        (("N/7.png", "T/8.png"), ("N/overlay-7.png", "T/thumb_8.png", "T/8.thumbnail.jpg")),
-        (("N/c7.png", "T/c8.png"), ("ground_truth/c7.png", "ground_truth/c8.png")),
-        (("ROI 1/he.png", "ROI 2/he2.png"), ("ROI 1/he_heatmap.png", "ROI 2/he2_SEG.png")),
-        (("a/1.png", "b/2.png"), ("b/Screenshot 2024-01-01 at 10.11.png",)),
-        (("a/1.png", "b/2.png"), ("a/Bildschirmfoto vom 1.5.png",)),
+        ("gut/testA_1.png|schlecht/testA_2.png", "gut/testA_1_anno.png"),
+        ("a/S1.tif|b/S2.tif", "a/S1-Maske.png|b/S2-Maske 2.png"),
+        ("a/x.jpg|b/y.jpg", "a/x_máscara.png|b/y_masque.png|b/y (mask).png"),
+        ("0/images/1.png|1/images/2.png", "0/masks/1.png|1/Masken/2_umriss.png"),
+        ("N/7.png|T/8.png", "N/overlay-7.png|T/thumb_8.png|T/8.thumbnail.jpg"),
+        ("N/c7.png|T/c8.png", "ground_truth/c7.png|ground_truth/c8.png"),
+        ("ROI 1/he.png|ROI 2/he2.png", "ROI 1/he_heatmap.png|ROI 2/he2_SEG.png"),
+        ("a/1.png|b/2.png", "b/Screenshot 2024-01-01 at 10.11.png"),
+        ("a/1.png|b/2.png", "a/Bildschirmfoto vom 1.5.png"),
     ],
 )
 def test_other_pictures_by_name(cli, tmp_path, images, others):
+    images, others = images.split("|"), others.split("|")
     root = tree(tmp_path / "set", *images, *others)
     options = ("--label-from", 1)
     (line,) = warned(cli, root, *options)
@@ -49,16 +50,16 @@ def test_other_pictures_by_name(cli, tmp_path, images, others):
 @pytest.mark.parametrize(
     "images",
     [
-        ("label_0/1.png", "label_1/1.png", "label_0/1_2.png"),
-        ("mask/mask_1.png", "mask/mask_2.png", "clear/1a.png"),
-        ("a/P1.png", "a/P1_2.png", "b/P1_HE.png", "b/P1_left.png"),
-        ("benign/1.png", "malignant/1.png", "segment 1/1.png"),
-        ("a/Screenshot 1.png", "b/Screenshot 2.png"),
-        ("a/SOB_B_A-14-22549AB-40-001.png", "a/SOB_B_A-14-22549AB-40-002.png"),
+        "label_0/1.png|label_1/1.png|label_0/1_2.png",
+        "mask/mask_1.png|mask/mask_2.png|clear/1a.png",
+        "a/P1.png|a/P1_2.png|b/P1_HE.png|b/P1_left.png",
+        "benign/1.png|malignant/1.png|segment 1/1.png",
+        "a/Screenshot 1.png|b/Screenshot 2.png",
+        "a/SOB_B_A-14-22549AB-40-001.png|a/SOB_B_A-14-22549AB-40-002.png",
     ],
 )
 def test_images_of_the_set_are_not_named(cli, tmp_path, images):
-    assert not warned(cli, tree(tmp_path / "set", *images), "--label-from", 1)
+    assert not warned(cli, tree(tmp_path / "set", *images.split("|")), "--label-from", 1)
 
 
 def drawing(kind, size=160):

@@ -1,12 +1,11 @@
 """Patients behind slides: TCGA barcodes name them, and names that differ in their end get a rule that joins them."""
 
-import csv
 import re
 import shlex
 
 import pytest
 from sample_trees import tree
-from written_tables import listed, unlisted
+from written_tables import listed, rows_of, unlisted
 
 
 def groups_in(cli, images, *options):
@@ -32,7 +31,7 @@ SLIDES = [
 
 def test_the_case_of_two_slides_of_each_patient(shared, tmp_path, cli):
     path = shared / "data" / "cases" / "c11_tcga_slides.csv"
-    rows = list(csv.DictReader(path.read_text().splitlines()))
+    rows = rows_of(path)
     tree(tmp_path, *(row["path"] for row in rows))
     (tmp_path / "m.csv").write_bytes(path.read_bytes())
     groups, err = groups_in(cli, tmp_path / "m.csv")

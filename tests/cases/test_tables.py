@@ -1,6 +1,5 @@
 """What spreadsheets do to tables, in every reader of tables: joined and said, or refused by name; never lost unsaid."""
 
-import csv
 import re
 import zipfile
 from datetime import datetime
@@ -10,7 +9,7 @@ import pytest
 from bchisto.evaluate import evaluate
 from conftest import typed
 from sample_trees import tree
-from written_tables import checked, listed, table, unlisted
+from written_tables import checked, listed, rows_of, table, unlisted
 
 KINDS = ("csv", "semicolons", "tabs", "xlsx")
 THREE = ("semicolons", "xlsx")
@@ -115,8 +114,7 @@ def test_labels_beside_embeddings(tmp_path, completed, embeddings, kind, two, sa
     path = table(tmp_path, kind, [("slide_id", "label"), *rows])
     _, err = completed("boost --out T/run --features {} --labels {}", embeddings, path, *BOOST)
     (predictions,) = (tmp_path / "run").rglob("predictions.csv")
-    with predictions.open() as file:
-        found = list(csv.DictReader(file))
+    found = rows_of(predictions)
     assert {row["label"] for row in found} == {"0", "1"}
     assert {"p_0", "p_1"} <= set(found[0])
     assert said in err

@@ -8,6 +8,7 @@ import pytest
 from bchisto.core import BchistoError, InputError, WeightsError
 from bchisto.encoders import EncoderChoice, open_encoder
 from bchisto.encoders.onnx_encoder import read_onnx, read_sidecar
+from numpy.testing import assert_allclose
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
 pytest.importorskip("onnxruntime", reason="needs onnx: pip install 'bchisto[onnx]'")
@@ -111,7 +112,7 @@ def test_both_runtimes_agree_with_numpy(tmp_path, pictures, engine):
             if rank == 3
             else places.mean(axis=1)
         )
-        np.testing.assert_allclose(encoder.encode(pictures), wanted, atol=1e-5)
+        assert_allclose(encoder.encode(pictures), wanted, atol=1e-5)
         assert encoder.engine == ("onnxruntime" if engine == "keras" else "openvino")
         assert encoder.layers == (outputs or {2: ("vector",), 4: ("mean",)}[rank])
     assert encoder.card.terms() == "CC-BY-NC-4.0, non-commercial use only"
@@ -139,9 +140,7 @@ def test_the_spacing_is_of_the_patch_before_it_is_resized(tmp_path, patch, resiz
 def test_one_picture_at_a_time_and_any_size(tmp_path, pictures):
     path = written(tmp_path, network(shape=(1, 3, "height", "width")))
     encoder = opened(path)
-    np.testing.assert_allclose(
-        encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5
-    )
+    assert_allclose(encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5)
 
 
 def test_the_middle_of_a_resized_crop_and_tokens_without_a_class(tmp_path):
@@ -159,15 +158,11 @@ def test_the_middle_of_a_resized_crop_and_tokens_without_a_class(tmp_path):
     assert encoder.card.size == 16
     assert encoder.card.resize == 20
     assert encoder.card.mpp == (0.8,)
-    np.testing.assert_allclose(
-        encoder.encode(crops), by_hand(crops[:, 2:18, 2:18], 3).mean(axis=1), atol=1e-5
-    )
+    assert_allclose(encoder.encode(crops), by_hand(crops[:, 2:18, 2:18], 3).mean(axis=1), atol=1e-5)
     (tmp_path / "patches.json").write_text(json.dumps({**SIDECAR, "prefix_tokens": 3}))
     places = by_hand(crops[:, :16, :16], 3)
     found = opened(path, ("cls", "mean")).encode(crops[:, :16, :16])
-    np.testing.assert_allclose(
-        found, np.hstack([places[:, 0], places[:, 3:].mean(axis=1)]), atol=1e-5
-    )
+    assert_allclose(found, np.hstack([places[:, 0], places[:, 3:].mean(axis=1)]), atol=1e-5)
 
 
 def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, pictures):
@@ -179,9 +174,7 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
     )
     (inner / "patches.json").write_text(json.dumps(SIDECAR))
     encoder = opened(path)
-    np.testing.assert_allclose(
-        encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5
-    )
+    assert_allclose(encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5)
     assert read_onnx(path).files == (path, inner / "patches.data")
     values = bytearray((inner / "patches.data").read_bytes())
     values[1] ^= 1

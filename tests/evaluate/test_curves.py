@@ -9,6 +9,7 @@ from bchisto.evaluate import TwoClassView, apply_temperature, evaluate, fold_cur
 from bchisto.evaluate.calibration import fold_temperatures, shrunk_temperature
 from bchisto.evaluate.report import PublishedFigure, write_evaluation, write_published
 from bchisto.evaluate.report.tables import PublishedTable
+from numpy.testing import assert_allclose
 from written_tables import predictions, read_json, rows_of, saved
 
 CLASSES = ("benign", "malignant")
@@ -33,10 +34,10 @@ def test_fold_curves_are_scikit_learns(rng):
     aucs, curves = fold_curves(table, truth, scores)
     folds = np.array(table.folds)
     expected = [roc_auc_score(truth[folds == fold], scores[folds == fold]) for fold in range(1, 6)]
-    np.testing.assert_allclose(aucs, expected)
-    np.testing.assert_allclose([auc(x, y) for x, y in curves], expected)
+    assert_allclose(aucs, expected)
+    assert_allclose([auc(x, y) for x, y in curves], expected)
     view = measure(table, TwoClassView("malignant"))["two_class"]
-    np.testing.assert_allclose(view["auc_per_fold"], expected)
+    assert_allclose(view["auc_per_fold"], expected)
     assert view["auc_mean"] == pytest.approx(np.mean(expected))
     assert view["auc_std"] == pytest.approx(np.std(expected))
 
@@ -77,7 +78,7 @@ def test_temperature_mends_overconfidence_and_keeps_classes(rng):
     assert metrics["temperature"]["nll"] < metrics["nll"]
     _, scaled = fold_temperatures(table)
     assert (scaled.argmax(axis=1) == table.predicted).all()
-    np.testing.assert_allclose(scaled.sum(axis=1), 1.0)
+    assert_allclose(scaled.sum(axis=1), 1.0)
 
 
 def test_the_temperature_of_a_fold_does_not_see_its_images(rng):

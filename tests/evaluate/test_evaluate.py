@@ -1,4 +1,3 @@
-import csv
 import json
 import re
 
@@ -19,7 +18,7 @@ from bchisto.evaluate import (
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
 from bchisto.evaluate.report.methods import methods_text
-from written_tables import predictions, read_json
+from written_tables import predictions, read_json, rows_of
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -59,8 +58,7 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path, booste
     own = read_json(boosted_result / "metrics.json")["tables"]["fusion"]
     assert result["tables"][name]["accuracy"]["value"] == own["accuracy"]["value"]
     assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
-    lines = (boosted_result / "folds.csv").read_text().splitlines()
-    rows = [(row["label"], row["fold"]) for row in csv.DictReader(lines)]
+    rows = [(row["label"], row["fold"]) for row in rows_of(boosted_result / "folds.csv")]
     expected = [
         [
             sum(label == name and number != str(fold) for label, number in rows)

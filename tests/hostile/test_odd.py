@@ -33,6 +33,7 @@ from hostile_pictures import (
     png,
     tiff,
 )
+from numpy.testing import assert_array_equal
 from pictures import chunk
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
@@ -111,7 +112,7 @@ def test_pictures(tmp_path, name):
     data = make()
     (tmp_path / file).write_bytes(data)
     start = time.process_time()
-    np.testing.assert_array_equal(
+    assert_array_equal(
         decode_image(tmp_path / file), pillow(data) if expected is None else expected
     )
     assert time.process_time() - start < 3
@@ -147,7 +148,7 @@ def test_exif_blocks_that_repeat_themselves_take_no_memory(tmp_path):
     tracemalloc.stop()
     assert peak < 64 * 1024**2
     assert (header.width, header.height) == (64, 80)
-    np.testing.assert_array_equal(image, pictures.upright(pillow(jpeg()), 8))
+    assert_array_equal(image, pictures.upright(pillow(jpeg()), 8))
 
 
 def test_a_folder_of_such_files_is_named_file_by_file(tmp_path, cli, tissue):
@@ -241,7 +242,7 @@ def test_a_store_that_was_packed_anew_reads_as_before_and_its_damage_is_named(st
         hostile_arrays.dataset("features", data=file["features"][:], **packing)(file, None)
         start = file["features"].id.get_chunk_info(0)
     with open_store(store) as after:
-        np.testing.assert_array_equal(after.features(), values)
+        assert_array_equal(after.features(), values)
     with store.open("r+b") as handle:
         handle.seek(start.byte_offset + 10)
         handle.write(b"\xff" * 50)
@@ -294,7 +295,7 @@ def test_arrays_that_hold(tmp_path):
 
     hostile_arrays.savez(tmp_path / "w.npz", whole=np.arange(3), half=np.ones(2, "f2"))
     found = read_weight_arrays(tmp_path / "w.npz")
-    np.testing.assert_array_equal(found["first/kernel"], hostile_arrays.WHOLE["first/kernel"])
+    assert_array_equal(found["first/kernel"], hostile_arrays.WHOLE["first/kernel"])
     names = {*hostile_arrays.WHOLE, "whole", "half"}
     assert set(read_weight_arrays(tmp_path / "w.npz", values=False)) == names
 

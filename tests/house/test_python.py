@@ -563,8 +563,6 @@ def test_tables_files_and_folders_by_name(boosted, tmp_path, boosted_result):
     assert len({entry["accuracy"]["value"] for entry in tables.values()}) == 1
     assert [bool(panel.run) for panel in evaluation.panels] == [False, False, True, True]
     assert len(evaluation.result["comparisons"]) == 6
-    listed = evaluate([table, file], out=tmp_path / "b", bootstrap=0).result["tables"]
-    assert list(listed) == ["frame-1", "predictions"]
     runs = tmp_path / "runs"
     for name in ("a", "b"):
         shutil.copytree(file.parent, runs / name)
@@ -638,11 +636,8 @@ def test_figures_as_rows(tmp_path, boosted_result, pandas):
         assert row.value == figure["value"] or (row.value != row.value and figure["value"] is None)
         assert (figure["interval"] or []) == [end for end in (row.low, row.high) if end == end]
         assert row.method == figure["method"]
-    assert set(mine.units) == {metrics["units"]["count"]}
     by_name = evaluation.panels[0].figures
     assert by_name["accuracy"].value == metrics["accuracy"]["value"]
-    recall = metrics["per_class"]["malignant"]["recall"]
-    assert by_name["per_class malignant recall"].value == recall["value"]
     point = metrics["two_class"]["thresholds"][0]
     assert by_name["two_class thresholds 0.4 sensitivity"].value == point["sensitivity"]["value"]
     site = metrics["subgroups"]["site"][1]
@@ -681,8 +676,6 @@ def test_mistakes_of_scripts_are_told_in_words(
             MissingInputError, match="gone: no such run folder; run bchisto featurize"
         ):
             call()
-    of_images = evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="image")
-    assert [*of_images.result["tables"]] == ["predictions"]
     with pytest.raises(InputError, match="levels.*imago"):
         evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="imago")
     with pytest.raises(InputError, match="resnet51: no such encoder"):
@@ -692,7 +685,6 @@ def test_mistakes_of_scripts_are_told_in_words(
         Predictor(boosted, weights={"resnet50": "x.h5"})
     with pytest.raises(InputError, match=text):
         predict(boosted, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
-    assert find_bundle(str(boosted)) == find_bundle(boosted)
     image = decode_image(tissue_files[0])
     with pytest.raises(InputError, match="^factors -1 and 1: give none below 0$"):
         augment_he(image, hematoxylin=-1, eosin=1)
@@ -751,11 +743,8 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     line = alone.summary()[0]
     assert line.endswith(f"without an interval, so not compared with chance{folds}")
     assert "[" not in line
-    shown = alone._repr_html_()
-    for cell in line.removeprefix("alike: accuracy ").split("; "):
-        assert f"<td>{cell}</td>" in shown
-    for note in alone.notes:
-        assert note in shown
+    cells = [f"<td>{cell}</td>" for cell in line.removeprefix("alike: accuracy ").split("; ")]
+    assert all(text in alone._repr_html_() for text in [*cells, *alone.notes])
 
 
 def test_comparisons_as_a_frame(tmp_path, boosted_result, pandas):

@@ -1,6 +1,5 @@
 """Networks that users bring: from images to a table, a bundle, predictions and maps, killed, resumed and sharded."""
 
-import csv
 import importlib.util
 import json
 from pathlib import Path
@@ -11,6 +10,7 @@ from bchisto.core.models import bundle_stores
 from bchisto.encoders import card_of
 from conftest import need, typed
 from torch_folders import write_dinov2
+from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -99,8 +99,7 @@ def test_from_images_to_predictions_and_maps(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     completed("predict {} --images {} --out T/new.csv --jobs 1", bundle, tissue)
-    with (tmp_path / "new.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
+    rows = rows_of(tmp_path / "new.csv")
     assert len(rows) == 12
     assert len({row["p_benign"] for row in rows}) > 3
     completed("explain {} {} --out T/why --method map", bundle, picture)

@@ -4,7 +4,6 @@ Each case is a stranger's data set through the whole road: what fails here would
 network if its options or its images may matter to one; tests/finetune builds every network.
 """
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from bchisto.evaluate import read_predictions
 from command_line import with_file
 from conftest import typed, write_tissue
 from miniatures import CALC, MASS, overlay, write_bach, write_cbis, write_ddsm, write_inbreast
+from written_tables import lines, rows_of
 
 OUTLINE = "10 12 " + "2 " * 34 + "4 " * 38 + "6 " * 34 + "0 " * 38 + "#"
 """A mass of 35 x 39 pixels as a chain code."""
@@ -67,12 +67,6 @@ def folders(*classes, per_class=6):
     )
 
 
-def write_table(path, header, rows):
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle).writerows([header, *rows])
-    return path
-
-
 def manifest_with_some_patients(here, shared):
     """Three patients of four images, the rest without; two hospitals; a header as people type it."""
     root = write_tissue(
@@ -84,18 +78,18 @@ def manifest_with_some_patients(here, shared):
         rows.append(
             [path.relative_to(here), path.parent.name, patient, "Süd 2" if place % 3 else "Nord"]
         )
-    return write_table(here / "table.csv", ["Path", "label ", "patient", "Hospital "], rows)
+    return lines(here / "table.csv", ["Path", "label ", "patient", "Hospital "], rows)
 
 
 def listed_folds(here, shared):
     """Own lists beside the images: a partition, and one with parts."""
     root = folders("a", "b", "c")(here, shared)
     ids = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
-    write_table(
+    lines(
         here / "mine.csv", ["image_id", "fold"], [(image, 1 + i % 2) for i, image in enumerate(ids)]
     )
     part = ["train", "train", "train", "val", "test", "test"]
-    write_table(
+    lines(
         here / "parts.csv",
         ["image_id", "fold", "part"],
         [(im, 1, part[i % 6]) for i, im in enumerate(ids)],
@@ -318,7 +312,7 @@ def travel(case, tmp_path, request, cli, monkeypatch):
 
     folds = [part for spec in case.folds.values() for part in ("--folds", spec.format(here=here))]
     heads = [part for head in case.heads for part in ("--head", head)]
-    out, _ = succeed(cli, "boost", "--out", "run", *folds, *heads, *BOOST, *case.group_by)
+    out, _ = succeed(cli, "boost --out run", *folds, *heads, *BOOST, *case.group_by)
     assert " right" in out  # a sentence, or a table of several results
     made = sorted(path.name for path in Path("run/boost").iterdir())
     classes = case.classes
@@ -335,18 +329,16 @@ def travel(case, tmp_path, request, cli, monkeypatch):
         succeed(cli, *with_file(here / "options.json", "finetune", *words, *case.group_by))
     for folder in Path("run/finetune").glob("*/"):
         check_outputs(folder, classes)
-    succeed(cli, "evaluate", "run", "--out", "evaluated", "--bootstrap", 20)
+    succeed(cli, "evaluate run --out evaluated --bootstrap 20")
     evaluated = json.loads(Path("evaluated/metrics.json").read_text(encoding="utf-8"))["tables"]
     assert len(evaluated) == len(case.folds) * (len(case.heads) + len(case.networks))
 
     bundles = sorted(Path("run").glob("*/*/model.bchisto"))
     assert len(bundles) == len(evaluated)
     for place, bundle in enumerate(bundles):
-        out, _ = succeed(
-            cli, "predict", bundle, "--images", images, "--out", f"new {place}.csv", "--jobs", 1
-        )
-        with Path(f"new {place}.csv").open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
+        table = Path(f"new {place}.csv")
+        succeed(cli, "predict {} --images {} --out {} --jobs 1", bundle, images, table)
+        rows = rows_of(table)
         shares = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
         assert len(rows) >= 8
         np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-6)

@@ -15,7 +15,7 @@ from bchisto.evaluate.calibration import fold_temperatures
 from bchisto.predict import OperatingPoint
 from bchisto.predict.table import answers_of
 from conftest import typed
-from written_tables import predictions, read_json, rows_of, saved
+from written_tables import lines, predictions, read_json, rows_of, saved, written
 
 ALIKE = ("Zeta ü", "alpha")
 """Classes whose order is not that of the alphabet's letters, since a capital comes first."""
@@ -35,12 +35,9 @@ def embeddings(path, count, *, seed=0):
 
 def listed(path, rows, *, patients):
     """Write a table of labels, of two images a patient or without patients."""
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["image_id", "label", *["patient"] * patients])
-        for number, row in enumerate(rows):
-            writer.writerow([*row, *[f"P{number // 2}"] * patients])
-    return path
+    header = ["image_id", "label", *["patient"] * patients]
+    cells = ([*row, *[f"P{number // 2}"] * patients] for number, row in enumerate(rows))
+    return lines(path, header, cells)
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +74,7 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
         with_labels = out.read_text(encoding="utf-8").splitlines()
         assert with_labels[0].split(",")[6:9] == ["predicted", "confidence", "uncertain"]
         known = out.with_suffix(".known.csv")
-        with known.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.DictWriter(handle, rows[0])
-            writer.writeheader()
-            for number, row in enumerate(rows):
-                writer.writerow({**row, "label": ALIKE[number % 2]})
+        written(known, [{**row, "label": ALIKE[n % 2]} for n, row in enumerate(rows)])
         folder = out.with_suffix(".evaluation")
         completed("evaluate {} --out {} --positive {}", known, folder, positive)
         (table,) = read_json(folder / "metrics.json")["tables"].values()
@@ -199,19 +192,6 @@ def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more,
     assert f"uncertain: {uncertain} of 12 images; {MIXED}" in " ".join(said.split())
 
 
-def test_a_model_without_a_rule_marks_nothing(tissue, tmp_path, completed, boosted_result):
-    model = altered(
-        boosted_result / "model.bchisto",
-        tmp_path / "model.bchisto",
-        unsure=None,
-        banners=[],
-    )
-    said, _ = completed("predict {} --images {} --out T/p.csv --jobs 1", model, tissue)
-    assert {row["uncertain"] for row in rows_of(tmp_path / "p.csv")} == {""}
-    assert "uncertain" not in said
-    assert "confidence" not in said
-
-
 def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
     """Patients that are whole, unknown, known of some images, and divided by folds of a file."""
     rows = rows_of(indifferent / "labels-True.csv")
@@ -305,12 +285,9 @@ def test_a_table_with_paths_is_a_manifest_whose_classes_are_its_labels(
     """As the page writes it; the label is the person's, and not what is predicted or how surely."""
     completed("predict {} --images {} --jobs 1 --out T/p.csv", boosted, tissue)
     rows = rows_of(tmp_path / "p.csv")
-    with (tmp_path / "m.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, [*rows[0], "path"])
-        writer.writeheader()
-        for number, row in enumerate(rows):
-            path = tissue / row["image_id"]
-            writer.writerow({**row, "path": path, "label": ALIKE[number % 2]})
+    for number, row in enumerate(rows):
+        row |= {"path": tissue / row["image_id"], "label": ALIKE[number % 2]}
+    written(tmp_path / "m.csv", rows)
     said, _ = completed("data check --table - --images T/m.csv")
     listed_rows = list(csv.DictReader(said.splitlines()))
     assert {row["label"] for row in listed_rows} == set(ALIKE)
@@ -324,7 +301,7 @@ def test_a_table_of_an_older_version_gets_the_columns(
     out = tmp_path / "p.csv"
     words = typed("predict {} --images {} --out {} --update --jobs 1", boosted, tissue, out)
     completed(*words)
-    written = out.read_bytes()
+    whole = out.read_bytes()
     rows = rows_of(out)
     old = [name for name in rows[0] if name not in ("confidence", "uncertain")]
     with out.open("w", newline="", encoding="utf-8") as handle:
@@ -339,5 +316,5 @@ def test_a_table_of_an_older_version_gets_the_columns(
     content["records"][0]["notes"]["written"]["p.csv"] = [file_sha256(out)]
     record.write_text(json.dumps(content))
     completed(*words)
-    assert out.read_bytes() == written
+    assert out.read_bytes() == whole
     assert cli(*words)[0] == 4

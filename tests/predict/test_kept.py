@@ -122,27 +122,6 @@ def written(monkeypatch):
     return counts
 
 
-def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(
-    boosted, tissue, tmp_path, written, boosted_result
-):
-    images = shutil.copytree(tissue, tmp_path / "images")
-    spoil(images / "malignant" / "zz.tif")
-    out = tmp_path / "p.csv"
-    with pytest.raises(ImageError):
-        predict(boosted, [images], out=out, work=ONE_JOB)
-    (images / "malignant" / "zz.tif").unlink()
-    model = shutil.copy(boosted_result / "model.bchisto", tmp_path)
-    predict(model, [images], out=tmp_path / "alone.csv", work=ONE_JOB)
-    written.clear()
-    shutil.copytree(tmp_path / "p.csv.parts", tmp_path / "kept")
-    assert predict(model, [images], out=out, work=ONE_JOB).images == 12
-    assert written == []  # the same model elsewhere
-    shutil.move(tmp_path / "kept", tmp_path / "p.csv.parts")
-    predict(model, [images], out=out, work=Work(jobs=1, overwrite=True))
-    assert sum(written) == 12
-    assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
-
-
 def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
     boosted, tissue, tmp_path, written, monkeypatch
 ):

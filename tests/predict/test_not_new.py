@@ -58,6 +58,7 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
         "new.png": "no",
     }
     assert Bundle.load(model).training.count == 12
+    assert Bundle.load(model).unsure["calibrated"] is True
     said = read_json(run / "metrics.json")["run"]["bundle"]
     assert said["trained"] == {"images": 12}
     assert said["temperature"] == pytest.approx(Bundle.load(model).temperature)
@@ -118,20 +119,6 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, refused, comple
         PredictSettings(threshold=0.5, sensitivity=0.8)
 
 
-def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(
-    run, tissue, tmp_path, monkeypatch
-):
-    def load(*_):
-        raise AssertionError("the encoder was loaded")
-
-    monkeypatch.setattr("bchisto.predict.run.ready_model", load)
-    model = run / "model.bchisto"
-    with pytest.raises(InputError, match="has no threshold for the `sensitivity` 0.123"):
-        predict(
-            model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(sensitivity=0.123)
-        )
-
-
 def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):
     predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=ONE_JOB)
     result = write_evaluation(
@@ -186,24 +173,3 @@ def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed)
     assert "1 patient trained the models, judging by names, so this does not show" in out
     assert "expect about" not in out
     assert "PATIENTS SEEN IN TRAINING: 1 of 2 patients" in err
-
-
-def test_without_the_run_no_patient_is_known(of_patients, tmp_path, completed):
-    model, new = of_patients
-    model.with_name("predictions.csv").unlink()
-    out, err = completed("predict {} --images {} --out T/p.csv --jobs 1", model, new)
-    assert "PATIENTS SEEN" not in out
-    assert "group_trained" not in rows(tmp_path / "p.csv")[0]
-    assert "--against" not in err
-
-
-def test_the_page_says_what_the_terminal_warns_of(run, tmp_path, completed, tissue_files):
-    """Images of another size than those of training."""
-    with Image.open(tissue_files[0]) as image:
-        image.resize((192, 144)).save(tmp_path / "large.png")
-    page = tmp_path / "p.html"
-    options = typed("--out T/p.csv --html {} --jobs 1", page)
-    _, err = completed("predict", run / "model.bchisto", tmp_path / "large.png", *options)
-    said = "large.png: other sizes than those of training (96x96): 192x144; export in the same way"
-    assert said in err
-    assert said in page.read_text().partition('id="cautions"')[2].partition("</details>")[0]

@@ -138,6 +138,8 @@ def test_a_model_without_a_rule_says_so(tmp_path, tissue_files, boosted_result):
     sheet = PredictSettings(html=tmp_path / "s.html")
     result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=ONE_JOB)
     assert result.unsure is None
+    assert "uncertain" not in str(result.summary())
+    assert {row["uncertain"] for row in rows(tmp_path / "p.csv")} == {""}
     page = (tmp_path / "s.html").read_text()
     assert "No image is marked uncertain: this model has no rule" in page
     assert [mark for *_, mark in cells(page)] == ["no rule"]
@@ -279,13 +281,6 @@ def test_damaged_metrics_stop_a_command_before_it_writes(
     }
     assert f"{tmp_path / 'metrics.json'}: not " in refused(command, model, *options[command])
     assert not list(out.rglob("*.png")) + list(out.rglob("*.bchisto"))
-
-
-def test_training_leaves_a_rule(boosted_result):
-    """Twelve images: their confidences after scaling may be few, but what there is fits the table."""
-    rule = Bundle.load(boosted_result / "model.bchisto").unsure
-    assert rule["calibrated"] is True
-    assert rule["sure"]["n"] + rule["unsure"]["n"] == 12
 
 
 def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
