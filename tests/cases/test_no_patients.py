@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 from sample_trees import tree
-from written_tables import checked, listed
+from written_tables import checked, listed, write_lines
 
 SITES = "the same names at several sites are taken for the same patients"
 
@@ -18,7 +18,7 @@ def table(folder, header, rows):
         f"{path},{'ab'[n % 2]},{','.join(map(str, row))}"
         for n, (path, row) in enumerate(zip(paths, rows, strict=True))
     ]
-    (folder / "m.csv").write_text("\n".join([f"path,label,{header}", *lines]) + "\n")
+    write_lines(folder / "m.csv", f"path,label,{header}", *lines)
     return folder / "m.csv"
 
 
@@ -236,7 +236,7 @@ def test_groups_that_are_classes_are_named_by_the_check(
     labels, groups = labels.split("|"), groups.split("|")
     count = len(labels)
     lines = [f"{path},{labels[n % count]},{groups[n % count]},S{n}" for n, path in enumerate(paths)]
-    (tmp_path / "m.csv").write_text("\n".join([f"path,label,{header}", *lines]) + "\n")
+    write_lines(tmp_path / "m.csv", f"path,label,{header}", *lines)
     code, text = checked(cli, tmp_path / "m.csv")
     assert code == 1
     assert "each class is one group, as if groups were classes" in text

@@ -5,7 +5,7 @@ import pytest
 from conftest import TINY, typed, write_tissue
 from PIL import Image, ImageDraw
 from sample_trees import tree
-from written_tables import checked, findings_of, listed
+from written_tables import checked, findings_of, listed, write_lines
 
 NAMED = "named as masks, annotations or thumbnails of other images"
 DRAWN = "a few flat colours"
@@ -40,7 +40,7 @@ def test_other_pictures_by_name(cli, tmp_path, images, others):
     assert all(name in line for name in others)
     assert not any(f"{name}," in line or f"{name}:" in line for name in images)
     rows = [f"set/{name},ab"[: -1 - place % 2] for place, name in enumerate((*images, *others))]
-    (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    write_lines(tmp_path / "m.csv", "path,label", *rows)
     assert len(warned(cli, tmp_path / "m.csv")) == 1
     for name in others:
         (root / name).unlink()
@@ -125,7 +125,7 @@ def test_only_leaves_them_out(cli, completed, tmp_path):
     assert "benign/benign00_mask.png: named as masks" in err
     assert "bchisto featurize --only LIST.csv" in err
     kept = [name for name in names if "mask" not in name]
-    (tmp_path / "LIST.csv").write_text("\n".join(["image_id", *kept]) + "\n")
+    write_lines(tmp_path / "LIST.csv", "image_id", *kept)
     _, err = completed(*options, tmp_path / "kept", "--only", tmp_path / "LIST.csv")
     assert NAMED not in err
 

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 from sample_trees import tree
-from written_tables import listed, rows_of, unlisted
+from written_tables import listed, rows_of, unlisted, write_lines
 
 
 def groups_in(cli, images, *options):
@@ -18,7 +18,7 @@ def table(folder, column, names):
     paths = [f"img/im{n:02d}.png" for n in range(2 * len(names))]
     tree(folder, *paths)
     rows = [f"{path},{'ab'[n % 2]},{names[n // 2]}" for n, path in enumerate(paths)]
-    (folder / "m.csv").write_text("\n".join([f"path,label,{column}", *rows]) + "\n")
+    write_lines(folder / "m.csv", f"path,label,{column}", *rows)
     return folder / "m.csv"
 
 

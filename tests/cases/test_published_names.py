@@ -10,7 +10,7 @@ from bchisto.data import make_bach, read_dataset
 from conftest import typed
 from PIL import Image
 from sample_trees import tree
-from written_tables import checked, listed, read_json
+from written_tables import checked, listed, read_json, write_lines
 
 NAMES = {
     "breakhis": [
@@ -77,8 +77,7 @@ def write_table(path, groups, *, column="", cells=()):
     cells = [*cells] or [""] * len(groups)
     for n, (name, cell) in enumerate(zip(groups, cells, strict=True)):
         rows.append(f"images/{name},{'uv'[n % 2]}" + (f",{cell}" if column else ""))
-    path.write_text("\n".join(rows) + "\n")
-    return path
+    return write_lines(path, *rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -364,7 +363,7 @@ def test_real_images_beside_synthetic_ones_are_real(tmp_path, cli):
     names = ["mine/a/1.png", "mine/b/2.png", "ICIAR2018_BACH_Challenge/mine/a/3.png"]
     for folder in (tmp_path, tmp_path / "ICIAR2018_BACH_Challenge"):
         rows = [f"{tmp_path / name},{'xy'[n % 2]}" for n, name in enumerate(names)]
-        (folder / "m.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+        write_lines(folder / "m.csv", "path,label", *rows)
         assert not read_dataset(folder / "m.csv").synthetic
     assert not read_dataset(tmp_path / "mine").synthetic
     made = "ICIAR2018_BACH_Challenge/Photos/Benign/b001.tif"
@@ -461,7 +460,7 @@ def test_what_depends_on_the_user_stands_below_the_commands(tmp_path, cli):
     assert following[2].endswith("if folders at level 2 are patients, use --group-from 2")
     rows = [f"images/{name},{name[0]},K{n // 4}{'ab'[n // 2 % 2]}" for n, name in enumerate(files)]
     manifest = tmp_path / "m.csv"
-    manifest.write_text("\n".join(["path,label,slide", *rows]) + "\n")
+    write_lines(manifest, "path,label,slide", *rows)
     _, out, _ = cli(*check, manifest)
     last = out.partition("\nNEXT\n")[2].splitlines()[-1]
     words = shlex.split(last.partition("of one patient, ")[2].removesuffix(" joins them"))

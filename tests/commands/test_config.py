@@ -10,6 +10,7 @@ from bchisto.commands.ending import given_options
 from bchisto.core import BchistoError
 from bchisto.core.runs import load_config
 from command_line import EVERY, commands
+from written_tables import write_lines
 
 ODD = (
     "010",
@@ -42,7 +43,7 @@ def odd_ones(command, file, given, values=ODD):
     for place, parameter in enumerate(command.params):
         for value in values[place % 3 :: 3]:
             lines = {**given, parameter.name: value}.items()
-            file.write_text("\n".join(f"{name}: {text}" for name, text in lines), encoding="utf-8")
+            write_lines(file, *(f"{name}: {text}" for name, text in lines))
             yield f"{command.name}, {parameter.name}: {value}"
 
 

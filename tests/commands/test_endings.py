@@ -14,15 +14,14 @@ from bchisto.crossval import CrossValidation, in_order, offered
 from bchisto.evaluate import Panel, measure
 from bchisto.featurize import FeaturizeSettings
 from conftest import typed
-from written_tables import predictions
+from written_tables import predictions, write_lines
 
 
 @pytest.fixture
 def table(tmp_path):
     rows = [f"{place},{'ab'[place % 2]},{place % 2},{1 - place % 2}" for place in range(8)]
     path = tmp_path / "t.csv"
-    path.write_text("\n".join(["image_id,label,p_b,p_a", *rows]))
-    return path
+    return write_lines(path, "image_id,label,p_b,p_a", *rows)
 
 
 def test_a_finished_evaluation_is_not_overwritten_unasked(table, tmp_path, completed, refused):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from bchisto.data import read_dataset, unique_images
 from conftest import write_tissue
-from written_tables import rows_of
+from written_tables import rows_of, write_lines
 
 WITHOUT = {"benign/benign03.png", "malignant/malignant00.png", "malignant/malignant05.png"}
 SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
@@ -19,7 +19,7 @@ def table(tissue, tmp_path):
     rows = [
         f"{tissue / name},{'' if name in WITHOUT else name.split('/')[0]},{name}" for name in names
     ]
-    (tmp_path / "m.csv").write_text("path,label,image_id\n" + "\n".join(rows))
+    write_lines(tmp_path / "m.csv", "path,label,image_id", *rows)
     return tmp_path / "m.csv"
 
 
@@ -41,7 +41,7 @@ def test_lists_and_counts(table, tmp_path, completed, tissue):
 def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, completed):
     shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "copy.png")
     rows = [f"{path},{path.parent.name}" for path in sorted(tissue.rglob("*.png"))]
-    (tmp_path / "m.csv").write_text("path,label\ncopy.png,\n" + "\n".join(rows))
+    write_lines(tmp_path / "m.csv", "path,label\ncopy.png,", *rows)
     completed("data check --images T/m.csv --folds 2 --write-folds T/f.csv")
     found = unique_images(read_dataset(tmp_path / "m.csv")).dataset
     assert found.class_counts() == {"benign": 6, "malignant": 6}
@@ -59,7 +59,7 @@ def test_what_to_label_is_named_if_most_images_have_no_label(
         name = path.parent.name
         places[name] += 1
         rows.append(f"{path},{name if places[name] <= labelled else ''}")
-    (tmp_path / "m.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    write_lines(tmp_path / "m.csv", "path,label", *rows)
     run = tmp_path / "zwei Läufe"
     out, _ = completed("data check --no-timing --images T/m.csv --no-copies")
     _, err = completed("featurize --images T/m.csv --out {}", run, *tiny_options)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from written_tables import write_lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "chance.md"
 NAMED = 'What to look at, in which order: "{}" in the documentation of bchisto.'
@@ -31,8 +32,7 @@ def predictions(path, *, right, patients=12, images=4):
             rows.append(
                 f"i{patient}-{image},{label},P{patient},{patient // 4 + 1},{1 - p:.3f},{p:.3f}"
             )
-    path.write_text("\n".join(rows) + "\n")
-    return path
+    return write_lines(path, *rows)
 
 
 @pytest.mark.parametrize(

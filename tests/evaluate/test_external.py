@@ -18,7 +18,7 @@ from bchisto.evaluate import (
 from bchisto.evaluate.external import external_validation
 from bchisto.evaluate.report import drops, headline
 from conftest import typed
-from written_tables import read_json, right_at, saved
+from written_tables import read_json, right_at, saved, write_lines
 
 CLASSES = ("benign", "malignant")
 
@@ -31,8 +31,7 @@ def write(path, hits, *, trained=None, extra=""):
         lines.append(f"{extra}{row},{CLASSES[row % 2]},{1 - sure:.1f},{sure}")
         if trained is not None:
             lines[-1] += ",yes" if row < trained else ",no"
-    path.write_text("\n".join(lines))
-    return path
+    return write_lines(path, *lines)
 
 
 def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
@@ -167,8 +166,7 @@ def patches(path, images=20, extra=""):
         lines += [
             f"{extra}{row},{CLASSES[row % 2]},{extra}p{row // 2},{k},0.4,0.6" for k in range(3)
         ]
-    path.write_text("\n".join(lines))
-    return path
+    return write_lines(path, *lines)
 
 
 def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
@@ -230,8 +228,7 @@ def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
             for k in range(60)
         ]
         path = tmp_path / f"{name}.csv"
-        path.write_text("\n".join([header, *rows]))
-        return path
+        return write_lines(path, header, *rows)
 
     inside = table("in", "p", True)
     options = typed("--against {} --bootstrap 0", inside)

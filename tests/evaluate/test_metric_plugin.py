@@ -8,7 +8,7 @@ import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import MetricSpec, measure, read_predictions
 from offers import offer
-from written_tables import read_json, rows_of
+from written_tables import read_json, rows_of, write_lines
 
 HERE = Path(__file__).parent
 SPEC = "from bchisto.evaluate import MetricSpec\n"
@@ -162,7 +162,7 @@ def test_an_interval_is_refused_by_the_rule_of_built_in_ones(matthews, tmp_path)
             group = "p" if number < largest else f"q{number % 8}"
             label = "ab"[number % 2]
             lines.append(f"{number},{group},{label},{label if number % 5 else 'a'}")
-        (tmp_path / "table.csv").write_text("\n".join(lines))
+        write_lines(tmp_path / "table.csv", *lines)
         metrics = measure(*read_predictions(tmp_path / "table.csv"), bootstrap=50)
         for name in ("accuracy", "mcc"):
             assert (metrics[name].interval is None) == refused, name

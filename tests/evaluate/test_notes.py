@@ -6,14 +6,13 @@ from dataclasses import replace
 import pytest
 from bchisto.evaluate import evaluate, measure, read_predictions
 from bchisto.evaluate.report import headline
-from written_tables import read_json
+from written_tables import read_json, write_lines
 
 LEAK = "in both training and test sets"
 
 
 def written(path, rows, columns="image_id,label,predicted,fold,group,patch"):
-    path.write_text("\n".join([columns, *(",".join(map(str, row)) for row in rows)]) + "\n")
-    return path
+    return write_lines(path, columns, *(",".join(map(str, row)) for row in rows))
 
 
 def notes(tmp_path, rows, **choices):

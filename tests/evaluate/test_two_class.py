@@ -11,7 +11,7 @@ from bchisto.core import InputError
 from bchisto.evaluate import Panel, TwoClassView, Units, measure
 from bchisto.evaluate.two_class import called_point, net_benefit, sensitive_threshold
 from scipy.stats import norm
-from written_tables import predictions, read_json, report_of, saved
+from written_tables import predictions, read_json, report_of, saved, write_lines
 
 CLASSES = ("benign", "malignant")
 
@@ -174,7 +174,7 @@ def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, refused, completed
     found = read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]["two_class"]
     assert found["wanted"][0]["at_prevalence"][0]["prevalence"] == 0.02
     kept = [line for line in rows if ",malignant," not in line]
-    (tmp_path / "negative.csv").write_text("\n".join(kept))
+    write_lines(tmp_path / "negative.csv", *kept)
     completed("evaluate T/negative.csv --out T/n --bootstrap 0 --sensitivity 0.9")
     assert (
         read_json(tmp_path / "n" / "metrics.json")["tables"]["negative"]["two_class"]["wanted"]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import h5py
 import pytest
 from conftest import REPOSITORY, write_tissue
-from written_tables import read_json
+from written_tables import read_json, write_lines
 
 CHANGES = Path(__file__).parent / "changes"
 EVERY = sorted(CHANGES.glob("*.diff"))
@@ -205,7 +205,7 @@ def test_a_network(copy_with, images):
 def test_a_metric(copy_with):
     copy = copy_with("metric")
     rows = ["image_id,label,predicted", "a,x,x", "b,x,x", "c,x,y", "d,x,y", "e,y,y"]
-    (copy.work / "table.csv").write_text("\n".join(rows) + "\n")
+    write_lines(copy.work / "table.csv", *rows)
     copy.bchisto("evaluate table.csv --out evaluation")
     metrics = read_json(copy.work / "evaluation" / "metrics.json")
     assert metrics["tables"]["table"]["geometric_recall"]["value"] == pytest.approx(0.5**0.5)

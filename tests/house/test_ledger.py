@@ -11,7 +11,7 @@ from bchisto import __version__
 from bchisto.core import InputError
 from bchisto.core.runs import record_run, science
 from conftest import REPOSITORY, typed
-from written_tables import read_json
+from written_tables import read_json, write_lines
 
 TOOL = REPOSITORY / "tools" / "benchmarks" / "ledger.py"
 
@@ -41,8 +41,7 @@ def write_table(path, *, shift=0):
         probability = 0.8 if (label == "rot") == right else 0.2
         patient = number // 3
         rows.append(f"b{number},{label},P{patient},{patient % 4},{1 - probability},{probability}")
-    path.write_text("\n".join(rows), encoding="utf-8")
-    return path
+    return write_lines(path, *rows)
 
 
 def test_figures_are_those_of_metrics_and_rows_are_kept(ledger, tmp_path):

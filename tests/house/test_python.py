@@ -38,7 +38,7 @@ from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
 from bchisto.stains import augment_he
 from conftest import REPOSITORY
 from packs import ONE_JOB
-from written_tables import rows_of
+from written_tables import rows_of, write_lines
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch, tissue_files):
     for label in ("benign", "malignant"):
         for number, path in enumerate(sorted((tissue / label).glob("*.png"))):
             rows.append(f"{path},{label},patient {number}")
-    (tmp_path / "images.csv").write_text("\n".join(rows))
+    write_lines(tmp_path / "images.csv", *rows)
     shutil.copy(tissue_files[0], tmp_path / "a.png")
     (tmp_path / "new").mkdir()
     for path in tissue.rglob("*.png"):  # no class is known of these
@@ -300,7 +300,7 @@ def test_a_stranger_checks_the_types_of_the_guide(tmp_path):
     assert (packages / "bchisto-stubs").resolve() == REPOSITORY
     # the other packages, as if they were installed here; the finder of an editable install says nothing to mypy
     others = [path for path in sys.path if path.endswith("site-packages")]
-    (packages / "others.pth").write_text("\n".join(others))
+    write_lines(packages / "others.pth", *others)
     imports = "from bchisto.featurize import View\n"
     calls = "".join(python_of("python.md")) + imports + FURTHER
     assert checked(tmp_path, calls, environment) == []

@@ -41,6 +41,12 @@ def lines(path, header, rows):
     return path
 
 
+def write_lines(path, *texts):
+    """Write lines of text; return their file."""
+    path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    return path
+
+
 def read_json(path):
     return json.loads(path.read_text(encoding="utf-8"))
 

@@ -15,7 +15,7 @@ from bchisto.evaluate.calibration import fold_temperatures
 from bchisto.predict import OperatingPoint
 from bchisto.predict.table import answers_of
 from conftest import typed
-from written_tables import lines, predictions, read_json, rows_of, saved, written
+from written_tables import lines, predictions, read_json, rows_of, saved, write_lines, written
 
 ALIKE = ("Zeta ü", "alpha")
 """Classes whose order is not that of the alphabet's letters, since a capital comes first."""
@@ -125,7 +125,7 @@ def test_a_tie_of_a_patient_is_what_the_images_are_predicted(tmp_path, completed
     lines = ["image_id,label,group,predicted,p_a,p_b"]
     lines += ["x,b,P1,b,0.5,0.5", "y,b,P2,b,0.5,0.5", "z,b,P2,b,0.5,0.5"]
     lines += ["v,a,P3,a,0.5,0.5"]
-    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    write_lines(tmp_path / "t.csv", *lines)
     completed("evaluate T/t.csv --out T/e --level group")
     tables = read_json(tmp_path / "e" / "metrics.json")["tables"]
     assert [table["accuracy"]["value"] for table in tables.values()] == [1.0]

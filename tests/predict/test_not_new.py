@@ -14,7 +14,7 @@ from bchisto.predict import PredictSettings, predict
 from conftest import typed
 from packs import ONE_JOB
 from PIL import Image
-from written_tables import read_json
+from written_tables import read_json, write_lines
 from written_tables import rows_of as rows
 
 VIEW = TwoClassView(sensitivities=(0.8,))
@@ -144,7 +144,7 @@ def of_patients(run, tmp_path, tissue_files):
     for number, row in enumerate(table):
         row["group"] = f"p{number // 2}"
     lines = [",".join(table[0]), *(",".join(row.values()) for row in table)]
-    (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
+    write_lines(folder / "predictions.csv", *lines)
     lines = ["path,label,patient"]
     for number, path in enumerate(tissue_files[:4]):
         pixels = np.array(Image.open(path))
@@ -152,7 +152,7 @@ def of_patients(run, tmp_path, tissue_files):
         Image.fromarray(pixels).save(tmp_path / f"new{number}.png")
         label = ("benign", "malignant")[number % 2]
         lines.append(f"new{number}.png,{label},{('p0', 'x')[number // 2]}")
-    (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
+    write_lines(tmp_path / "new.csv", *lines)
     return folder / "model.bchisto", tmp_path / "new.csv"
 
 
