@@ -15,7 +15,7 @@ def text_table(folder, text, mark=","):
     tree(folder, *NAMES)
     lines = [mark.join(row) for row in ROWS]
     path = folder / "t.csv"
-    path.write_text(text.replace("ROWS", "\n".join(lines)), encoding="utf-8")
+    path.write_text(text.replace("ROWS", "\n".join(lines)))
     return path
 
 

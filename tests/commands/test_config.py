@@ -92,7 +92,7 @@ def test_what_only_files_have_goes_on_to_the_next_command_by_the_file(tmp_path):
 
 def options_of(name, text, tmp_path):
     """Return the options that a command reads from a file of options."""
-    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(text)
     command = EVERY[name]
     return command.make_context(name, ["--config", str(tmp_path / "c.yaml")]).params
 

@@ -136,7 +136,7 @@ def test_lines_whose_p_and_interval_disagree_say_which_decides(tmp_path, complet
         out, _ = completed("evaluate", *names, "--out", tmp_path / f"e{len(names)}")
         written = read_json(tmp_path / f"e{len(names)}" / "metrics.json")
         pairs = [pair for pair in written["comparisons"] if pair["disagree"]]
-        report = (tmp_path / f"e{len(names)}" / "report.html").read_text(encoding="utf-8")
+        report = (tmp_path / f"e{len(names)}" / "report.html").read_text()
         said = {"better": "better", "worse": "worse", "not shown": "no difference is shown"}
         for pair in pairs:
             line = decides + said[pair["verdict"]]

@@ -18,7 +18,7 @@ from bchisto.evaluate import (
 from bchisto.evaluate.external import external_validation
 from bchisto.evaluate.report import drops, headline
 from conftest import typed
-from written_tables import read_json, right_at, saved, write_lines
+from written_tables import flat, read_json, right_at, saved, write_lines
 
 CLASSES = ("benign", "malignant")
 
@@ -57,7 +57,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     )
     inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
     out, _ = completed("evaluate {} --against {} --out T/e --bootstrap 200", outside, inside)
-    out = " ".join(out.split())
+    out = flat(out)
     (row,) = read_json(tmp_path / "e" / "metrics.json")["external"]
     low, high = row["figures"]["accuracy"]["drop"]["interval"]
     assert low < 0 < high
@@ -74,7 +74,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
     )
     assert (
         "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %"
-        in " ".join(out.split())
+        in flat(out)
     )
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
     assert "drop (internal minus external), with 95 % CI" in report
@@ -234,7 +234,7 @@ def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
     options = typed("--against {} --bootstrap 0", inside)
     said = "30 patients trained the models, judging by names, so this does not show"
     out, _ = completed("evaluate {} --out T/a", table("same", "p", False), *options)
-    assert said in " ".join(out.split())
+    assert said in flat(out)
     for number, other in enumerate((table("new", "q", False), table("folds", "p", True))):
         out, _ = completed("evaluate {} --out {}", other, tmp_path / f"b{number}", *options)
-        assert "names of those that trained" not in " ".join(out.split())
+        assert "names of those that trained" not in flat(out)

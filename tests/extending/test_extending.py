@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 PACKAGE = HERE / "package"
-PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text()
 
 
 @pytest.fixture(scope="module")

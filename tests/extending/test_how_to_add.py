@@ -74,7 +74,7 @@ class Copy(NamedTuple):
 
 def section_of(page, title):
     """Return the text of a section, by the title as links have it."""
-    for part in re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]:
         heading, _, text = part.partition("\n")
         if heading.lower().replace(" ", "-") == title:
             return text
@@ -89,12 +89,12 @@ def rows_of_page():
 
 def files_of(change):
     """Return the files that a change touches."""
-    return re.findall(r"^diff --git a/(\S+) ", change.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.findall(r"^diff --git a/(\S+) ", change.read_text(), re.MULTILINE)
 
 
 def added_text(change):
     """Return the lines that a change adds."""
-    lines = change.read_text(encoding="utf-8").splitlines()
+    lines = change.read_text().splitlines()
     return "\n".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
 
 
@@ -265,7 +265,7 @@ def test_a_published_system(copy_with):
     shown = copy.bchisto("reproduce idc-means --settings --all-variants")
     assert "idc-means: Class means of features against boosted trees" in shown
     assert re.search(r"boost +heads +prototype +sec\. 3", shown)
-    assert "## idc-means" in (copy.root / "docs" / "elements.md").read_text(encoding="utf-8")
+    assert "## idc-means" in (copy.root / "docs" / "elements.md").read_text()
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "files.md"
 
 def section(title):
     """Return the text of a section of the page."""
-    rest = PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2]
+    rest = PAGE.read_text().partition(f"## {title}\n")[2]
     return re.split(r"^## ", rest, flags=re.MULTILINE)[0]
 
 
@@ -42,7 +42,7 @@ def test_the_columns_of_a_feature_file(boosted):
 
 
 def test_the_files_of_a_run_folder(boosted):
-    (tree,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tree,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     written = {
         path.name
         for path in boosted.rglob("*.*")

@@ -91,7 +91,7 @@ def counted(house):
 
 def test_contributors_read_the_same_numbers():
     """The table "The law" of CONTRIBUTING.md."""
-    page = (REPOSITORY / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / ".github" / "CONTRIBUTING.md").read_text()
     section = page.partition("## The law\n")[2].partition("\n## ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
     numbers = {row[0].partition(" ")[0]: re.findall(r"\d+(?:\.\d+)?", row[1]) for row in rows[2:]}
@@ -163,7 +163,7 @@ def test_the_formatter_is_never_switched_off():
     files = [*REPOSITORY.glob("*.py"), *(file for one in folders for file in one.rglob("*.py"))]
     assert len(files) > 500
     for path in files:
-        assert not switch.search(path.read_text(encoding="utf-8")), path
+        assert not switch.search(path.read_text()), path
 
 
 def test_all_code_is_formatted_and_linted_alike():

@@ -68,9 +68,9 @@ def test_figures_are_those_of_metrics_and_rows_are_kept(ledger, tmp_path):
         pair["differences"]["accuracy"]["value"], abs=1e-6
     )
     assert float(difference.p) == pytest.approx(pair["p_holm"], abs=1e-6)
-    first = file.read_text(encoding="utf-8")
+    first = file.read_text()
     measure(ledger, file, "evaluate", tables[1], "--out", tmp_path / "b")
-    assert file.read_text(encoding="utf-8").startswith(first)
+    assert file.read_text().startswith(first)
     assert len(ledger.read_ledger(file)) > len(rows)
 
 

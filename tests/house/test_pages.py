@@ -47,14 +47,14 @@ def test_tables_without_a_row_are_found():
 
 def test_no_table_of_any_page_is_empty(pages):
     for name, page in pages.items():
-        text = page.read_text(encoding="utf-8")
+        text = page.read_text()
         assert empty_tables(text) == [], name
         assert "<table" in text or name in ("heat maps", "check"), name
 
 
 def test_the_box_of_cautions_stands_below_the_title_and_is_folded(pages):
     for name, page in pages.items():
-        text = page.read_text(encoding="utf-8")
+        text = page.read_text()
         assert text.count('id="cautions"') <= 1, name
         assert text.count('class="banner"') == text.count('id="cautions"'), name
         head = text.partition('id="cautions"')[0]

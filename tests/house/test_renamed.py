@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not CHANGELOG.is_file(), reason="needs the repos
 
 def rows():
     """Return date, old names and new names of each row of the table."""
-    text = CHANGELOG.read_text(encoding="utf-8")
+    text = CHANGELOG.read_text()
     section = text.partition("## Renamed and removed\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     assert lines[0] == "| date | old | now |"

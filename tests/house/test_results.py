@@ -71,7 +71,7 @@ def book_of(made, changes=(), current=None):
 
 def test_pages_have_the_figures_of_the_rows(made):
     for path in made.PAGES:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text()
         assert made.filled(text, book_of(made)) == text, f"{path}: python docs/make_results.py"
 
 
@@ -79,7 +79,7 @@ def test_a_changed_row_changes_its_pages(made):
     changes = [("rakhlin10-svm", "accuracy", "value", "0.88"), ("eva-lda", "auc", "value", "0.5")]
     book = book_of(made, changes)
     readme, results = (
-        made.filled((REPOSITORY / name).read_text(encoding="utf-8"), book)
+        made.filled((REPOSITORY / name).read_text(), book)
         for name in ("README.md", "docs/results.md")
     )
     assert "-->352 of 400<!--/-->" in readme
@@ -89,7 +89,7 @@ def test_a_changed_row_changes_its_pages(made):
 
 def test_what_a_difference_shows_follows_its_row(made):
     name = "rakhlin10-svm against crossvalidation"
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "README.md").read_text()
     assert "not shown to be better<!--/-->" in text
     shown = [(name, "difference", "low", "0.001"), (name, "difference", "p", "0.01")]
     assert "-->better<!--/-->" in made.filled(text, book_of(made, shown))
@@ -100,8 +100,8 @@ def test_what_a_difference_shows_follows_its_row(made):
 def test_rows_of_changed_science_name_their_version(made):
     """As if the stains of the synthetic images had changed: rows that rest on them are marked, others are not."""
     current = {**science(), "stains": "00000000"}
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    results = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "README.md").read_text()
+    results = (REPOSITORY / "docs" / "results.md").read_text()
     assert "of version" not in text
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["made"]["version"]
     marked = made.filled(text, book_of(made, current=current))
@@ -114,7 +114,7 @@ def test_rows_of_changed_science_name_their_version(made):
 
 def test_rows_of_changed_metrics_name_the_version_that_measured(made):
     current = {**science(), "metrics": "00000000"}
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "README.md").read_text()
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["version"]
     marked = made.filled(text, book_of(made, current=current))
     assert f"350 of 400 (of version {version})<!--/-->" in marked
@@ -187,7 +187,7 @@ def figures_by_hand(made, text, settings=()):
 def test_no_page_has_a_figure_by_hand(made):
     assert [path.name for path in made.PAGES] == [*SETTINGS]
     for path in made.PAGES:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text()
         settings = SETTINGS[path.name]
         assert figures_by_hand(made, text, settings) == [], path
         added = f"{text}\nIt has 93.1 % right, of 1,200 in 15 seconds."
@@ -238,9 +238,9 @@ def test_a_row_is_of_a_version_that_could_measure_it(made):
 def test_earlier_rows_of_accuracy_are_marked(made):
     """What they rest on was not recorded, so nobody knows whether it has changed."""
     for name, count in {"results.md": 4, "settings.md": 5, "performance.md": 4}.items():
-        text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
+        text = (REPOSITORY / "docs" / name).read_text()
         assert text.count("(of version ") == count, name
-    text = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "settings.md").read_text()
     current = {**science(), "stains": "00000000"}
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["made"]["version"]
     row = f"| **standard** with 4: both networks and views (of version {version}) |"
@@ -327,13 +327,13 @@ def measured(tmp_path_factory):
     return Measured(
         mixed=result("mixed", PUBLISHED, *sorted(PREDICTIONS.glob("rakhlin10-*.csv"))),
         new=result("new", *sorted(PREDICTIONS.glob("eva-*.csv"))),
-        described=(BACH / "measured.md").read_text(encoding="utf-8"),
+        described=(BACH / "measured.md").read_text(),
     )
 
 
 def page(name):
     """Return the text of a page, in one line a paragraph, without what is no prose: blocks of code and links."""
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    text = (REPOSITORY / name).read_text()
     if name == "README.md":
         text = text.partition("## How good is it?")[2].partition("## Cite")[0]
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -422,7 +422,7 @@ def test_the_picture_draws_the_accuracies_of_its_page():
     """Those of results.md, which are those of the rows."""
     pytest.importorskip("playwright")
     drawn = loaded(REPOSITORY / "docs" / "make_pictures.py").draw_results()
-    assert (REPOSITORY / "docs" / "images" / "results.svg").read_text(encoding="utf-8") == drawn
+    assert (REPOSITORY / "docs" / "images" / "results.svg").read_text() == drawn
 
 
 @needs_tables

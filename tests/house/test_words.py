@@ -79,7 +79,7 @@ def test_few_names_say_nothing(trees):
 @pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the repository")
 def test_the_words_of_the_house_are_in_its_code(trees):
     """Of the table of docs/architecture.md: what stands "in the code" is a class or function of it."""
-    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
     title, section = re.search(
         r"^## (\w+) words\n(.*?)^## ", page, re.DOTALL | re.MULTILINE
     ).groups()
@@ -96,7 +96,7 @@ def test_the_words_of_the_house_are_in_its_code(trees):
 @pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the repository")
 def test_things_are_where_the_architecture_says(trees):
     """`name` (`file.py`), and `name` in `file.py`."""
-    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
     said = re.findall(r"`(\w+)` (?:\(|in )`([\w/]+\.py)`", page)
     assert len(said) > 15
     for name, path in said:
@@ -120,8 +120,5 @@ def test_the_documents_stay_short():
     )
     pages = told.stdout.split()
     assert {"README.md", "docs/samples/README.md", "docs/api/core.md"} <= set(pages)
-    counts = {
-        page: words_outside_fences((REPOSITORY / page).read_text(encoding="utf-8"))
-        for page in pages
-    }
+    counts = {page: words_outside_fences((REPOSITORY / page).read_text()) for page in pages}
     assert sum(counts.values()) <= MOST_WORDS_OF_DOCUMENTS, counts

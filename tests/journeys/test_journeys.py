@@ -34,7 +34,7 @@ pytestmark = [
 
 def commands_of(script):
     """Yield each command of a script with its exit code and the words that it must say."""
-    for line in script.read_text(encoding="utf-8").splitlines():
+    for line in script.read_text().splitlines():
         if page := PAGE.match(line):
             name, way, parts = page.groups()
             for command in lines_of(name):
@@ -79,9 +79,7 @@ def shell(tmp_path):
 def test_journey(script, tmp_path, cli, shell, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_small(tmp_path)
-    for name in re.findall(
-        r"^# made: (\w+)$", script.read_text(encoding="utf-8"), flags=re.MULTILINE
-    ):
+    for name in re.findall(r"^# made: (\w+)$", script.read_text(), flags=re.MULTILINE):
         getattr(documented, name)(tmp_path)
     ran = 0
     for line, wanted, words in commands_of(script):

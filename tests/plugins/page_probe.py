@@ -35,7 +35,7 @@ PAPER = 718
 
 def probe_page(page, *, browser, width, folder):
     """Return what a headless browser sees of a page in a frame of that width; `PAPER` is with the style for print."""
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text()
     assert text.count("@media print {") == 1
     if width == PAPER:
         text = text.replace("@media print {", "@media all {")

@@ -289,9 +289,9 @@ def check_outputs(folder, classes):
     (table,) = read_predictions(folder / "predictions.csv")
     assert table.classes == classes
     np.testing.assert_allclose(table.probabilities.sum(axis=1), 1.0, rtol=1e-6)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert "NaN" not in json.dumps(metrics)
-    report = (folder / "report.html").read_text(encoding="utf-8")
+    report = (folder / "report.html").read_text()
     for name in classes:
         assert name in report
     return table
@@ -330,7 +330,7 @@ def travel(case, tmp_path, request, cli, monkeypatch):
     for folder in Path("run/finetune").glob("*/"):
         check_outputs(folder, classes)
     succeed(cli, "evaluate run --out evaluated --bootstrap 20")
-    evaluated = json.loads(Path("evaluated/metrics.json").read_text(encoding="utf-8"))["tables"]
+    evaluated = json.loads(Path("evaluated/metrics.json").read_text())["tables"]
     assert len(evaluated) == len(case.folds) * (len(case.heads) + len(case.networks))
 
     bundles = sorted(Path("run").glob("*/*/model.bchisto"))

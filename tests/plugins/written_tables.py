@@ -43,12 +43,17 @@ def lines(path, header, rows):
 
 def write_lines(path, *texts):
     """Write lines of text; return their file."""
-    path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    path.write_text("".join(f"{text}\n" for text in texts))
     return path
 
 
+def flat(text):
+    """Return a text in one line."""
+    return " ".join(text.split())
+
+
 def read_json(path):
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text())
 
 
 def rows_of(path):
@@ -125,6 +130,14 @@ def predictions(scores, labels, classes=("benign", "malignant"), **known):
             for name, value in fields.items()
         },
     )
+
+
+def called_table(labels, predicted, classes="ab", groups=()):
+    """Return a table of predicted classes without probabilities, by the places of classes."""
+    from dataclasses import replace
+
+    table = predictions(np.eye(len(classes))[predicted], labels, classes)
+    return replace(table, probabilities=None, groups=tuple(groups) or table.groups)
 
 
 def saved(table, path):

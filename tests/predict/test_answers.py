@@ -15,7 +15,7 @@ from bchisto.evaluate.calibration import fold_temperatures
 from bchisto.predict import OperatingPoint
 from bchisto.predict.table import answers_of
 from conftest import typed
-from written_tables import lines, predictions, read_json, rows_of, saved, write_lines, written
+from written_tables import flat, lines, predictions, read_json, rows_of, saved, write_lines, written
 
 ALIKE = ("Zeta ü", "alpha")
 """Classes whose order is not that of the alphabet's letters, since a capital comes first."""
@@ -71,7 +71,7 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
         }
         called = 5 * (positive == ALIKE[0])
         assert f"predicted positive: {called} of 5" in said
-        with_labels = out.read_text(encoding="utf-8").splitlines()
+        with_labels = out.read_text().splitlines()
         assert with_labels[0].split(",")[6:9] == ["predicted", "confidence", "uncertain"]
         known = out.with_suffix(".known.csv")
         written(known, [{**row, "label": ALIKE[n % 2]} for n, row in enumerate(rows)])
@@ -172,7 +172,7 @@ def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more,
     words = typed("predict {} --images {} --out T/p.csv", model, tissue)
     said, _ = completed(*words, "--html", tmp_path / "p.html", "--jobs", 1, *more)
     rows = {row["image_id"]: row for row in rows_of(tmp_path / "p.csv")}
-    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    page = (tmp_path / "p.html").read_text()
     shown = cells(page)
     assert len(shown) == len(rows) == 12
     for name, kind, confidence, mark in shown:
@@ -182,14 +182,14 @@ def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more,
     uncertain = [row["uncertain"] for row in rows.values()].count("yes")
     assert 0 < uncertain < 12
     marked = f"uncertain: {uncertain} of 12 images, column uncertain"
-    assert f"{marked}; {MIXED}" in " ".join(said.split())
+    assert f"{marked}; {MIXED}" in flat(said)
     assert MIXED[1:] in page
     said, _ = completed(*words[:-1], tmp_path / "q.csv", "--jobs", 1)
     assert f"uncertain: {uncertain} of 12 images, column uncertain; {MIXED}" in " ".join(
         said.split()
     )
     said, _ = completed(*words[:-1], tmp_path / "r.csv", "--jobs", 1, "--format", "iciar2018")
-    assert f"uncertain: {uncertain} of 12 images; {MIXED}" in " ".join(said.split())
+    assert f"uncertain: {uncertain} of 12 images; {MIXED}" in flat(said)
 
 
 def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
@@ -200,7 +200,7 @@ def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
         f"{row['image_id']},{row['label']},{row['patient'] if number > 1 else ''}\n"
         for number, row in enumerate(rows)
     )
-    some.write_text("image_id,label,patient\n" + known, encoding="utf-8")
+    some.write_text("image_id,label,patient\n" + known)
     divided = tmp_path / "folds.csv"
     divided.write_text(
         "image_id,fold\n"
@@ -224,7 +224,7 @@ def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
         said, _ = completed(
             "predict {} --features {} --out {}", run, new, tmp_path / f"{number}.csv"
         )
-        assert (MIXED in " ".join(said.split())) == is_mixed, labels
+        assert (MIXED in flat(said)) == is_mixed, labels
 
 
 def test_a_cross_validation_is_marked_by_its_other_folds(tmp_path):

@@ -62,7 +62,7 @@ def cells(page):
 
 def test_what_stands_on_the_sheet(made, model):
     out, result = made
-    page = (out / "sheets" / "s.html").read_text(encoding="utf-8")
+    page = (out / "sheets" / "s.html").read_text()
     table = rows(out / "p.csv")
     raw = np.array([[float(row["p_benign"]), float(row["p_malignant"])] for row in table])
     scaled = raw ** (1 / Bundle.load(model).temperature)
@@ -107,7 +107,7 @@ def test_an_image_that_shows_nothing_is_marked_where_its_class_stands(model, ima
         assert any(
             banner.startswith("NO TISSUE: 1 of 2 images show nothing") for banner in result.banners
         )
-        text = page.read_text(encoding="utf-8")
+        text = page.read_text()
         marks = {name: mark for name, _, _, mark in cells(text)}
         assert "shows nothing" in marks["white.png"]
         assert "shows nothing" not in marks["a.png"]
@@ -116,7 +116,7 @@ def test_an_image_that_shows_nothing_is_marked_where_its_class_stands(model, ima
 
 
 def test_it_holds_all_that_it_needs_and_runs_nothing_else(made):
-    page = (made[0] / "sheets" / "s.html").read_text(encoding="utf-8")
+    page = (made[0] / "sheets" / "s.html").read_text()
     assert page.count('src="data:image/jpeg;base64,') == len(re.findall(r"<img ", page)) == 6
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
     assert EVIL not in page
@@ -289,7 +289,7 @@ def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
     predict(
         model, images, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1, skip_errors=True)
     )
-    page = (tmp_path / "s.html").read_text(encoding="utf-8")
+    page = (tmp_path / "s.html").read_text()
     assert len(cells(page)) == 4
     assert page.count("<img ") == 4
     assert "The 2 images of the highest confidence are not on this page" in page
@@ -329,7 +329,7 @@ document.title = 'probe ' + JSON.stringify(said) + ' end';
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_in_a_browser(made, browser, tmp_path, width):
-    page = (made[0] / "sheets" / "s.html").read_text(encoding="utf-8")
+    page = (made[0] / "sheets" / "s.html").read_text()
     said = probe(
         page.replace('loading="lazy"', ""), PROBE, browser=browser, width=width, folder=tmp_path
     )
