@@ -119,6 +119,11 @@ def pytest_sessionfinish(session):
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
+needs_repository = pytest.mark.skipif(
+    not (REPOSITORY / "docs").is_dir(), reason="needs the repository"
+)
+
+
 def need(name, available, how):
     """Skip a test that needs `name`; fail instead where BCHISTO_REQUIRE lists it, as continuous integration does."""
     if not available:

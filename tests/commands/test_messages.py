@@ -15,6 +15,7 @@ from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
 from bchisto.core.jobs import save_arrays
+from conftest import needs_repository
 from package_tree import modules, read_texts
 
 ROOT = Path(bchisto.__file__).parent
@@ -61,7 +62,7 @@ def test_every_command_in_a_message_is_one():
     assert count > 25
 
 
-@pytest.mark.skipif(not PROJECT.is_file(), reason="needs the repository")
+@needs_repository
 def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
     """tests/house/test_installation.py runs such a command in real environments."""
     project = tomllib.loads(PROJECT.read_text())["project"]

@@ -10,7 +10,7 @@ from bchisto.core import Banner, Kind, as_banner
 from bchisto.evaluate import TwoClassView, advice_of, compare_pairs, conclude, measure, rankings
 from bchisto.evaluate.panel import Panel
 from bchisto.evaluate.predictions import take_rows
-from bchisto.evaluate.report.answer import findings, leading, sentences, warnings
+from bchisto.evaluate.report.answer import findings, leading, sentences
 from bchisto.evaluate.report.methods import measured
 from bchisto.evaluate.report.page import headings, p_value, page_templates, points
 from written_tables import panels_of, predictions, report_of, right_at
@@ -86,11 +86,6 @@ def test_balanced_accuracy_below_chance_is_said_with_its_reason():
     assert below in texts
     above = {**panel.metrics, "balanced_accuracy": replace(balanced, value=0.51)}
     assert "below chance" not in " ".join(sentences("verdict.txt", a=conclude(above)))
-
-
-def test_one_patient_of_most_images_is_a_caution():
-    assert "One patient holds 75 % of the 80 images" in headings(warnings(panels_of(dominated())))
-    assert not warnings(panels_of(right_at(0.9, patients=40)))
 
 
 def test_a_caution_of_some_results_is_called_by_its_subject():

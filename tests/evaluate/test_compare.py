@@ -350,21 +350,9 @@ def test_by_unit_images_of_no_known_patient_do_not_count():
 
 def test_units_of_a_test_are_called_what_they_are(rng):
     """Of 20 images of 4 patients, and 6 that name none, there are 10 units."""
-    a, b = (replace(each, group_is="patient") for each in clustered(rng, 4, 5))
-    groups = (*a.groups, *[None] * 6)
-    more = [
-        replace(
-            each,
-            image_ids=(*each.image_ids, *(f"x{k}" for k in range(6))),
-            groups=groups,
-            folds=(*each.folds, *[1] * 6),
-            labels=np.concatenate([each.labels, each.labels[:6]]),
-            predicted=np.concatenate([each.predicted, each.predicted[:6]]),
-            probabilities=None,
-        )
-        for each in (a, b)
-    ]
-    (pair,) = compare_pairs(more)
+    groups = [*(f"g{k // 5}" for k in range(20)), *[None] * 6]
+    tables = [table(name, rng.random(26) < 0.8, groups=groups) for name in "ab"]
+    (pair,) = compare_pairs([replace(each, group_is="patient") for each in tables])
     assert (pair["units"], pair["ungrouped"]) == (10, 6)
     named = {"image": "image", "group": "patient"}
     lines = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})

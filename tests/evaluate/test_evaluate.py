@@ -17,7 +17,6 @@ from bchisto.evaluate import (
 )
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
-from bchisto.evaluate.report.methods import methods_text
 from written_tables import predictions, read_json, rows_of, write_lines
 
 
@@ -118,16 +117,6 @@ def test_operating_points_need_a_positive_class_and_tables_a_table(tmp_path):
     assert metrics["two_class"]["positive"] == ["b"]
     with pytest.raises(InputError, match="give at least one table"):
         evaluate([], out=tmp_path / "none")
-
-
-def test_the_paragraph_of_methods_counts_no_image_as_a_patient(tmp_path):
-    rows = [
-        f"i{k},{'ab'[k % 2]},{'' if k > 7 else f'p{k // 2}'},{k % 3},0.6,0.4" for k in range(12)
-    ]
-    write_lines(tmp_path / "t.csv", "image_id,label,patient,fold,p_a,p_b", *rows)
-    metrics = evaluate(tmp_path / "t.csv", out=tmp_path / "out").panels[0].metrics
-    text = methods_text([metrics], runs=[], pairs=[])
-    assert "over 4 patients and 4 images of no known patient as units" in text
 
 
 def tiny_table(name="fusion", flip=()):

@@ -3,10 +3,9 @@
 import re
 from collections import Counter
 
-import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, needs_repository
 
-pytestmark = pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the documents")
+pytestmark = needs_repository
 
 FENCED = re.compile(r"^(```+).*?^\1`*[ ]*$", re.MULTILINE | re.DOTALL)
 

@@ -5,12 +5,12 @@ import re
 import tomllib
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, needs_repository
 
 CONTAINERS = REPOSITORY / "tools" / "containers"
 STEPS = "tools/containers/install.sh"
 
-pytestmark = pytest.mark.skipif(not CONTAINERS.is_dir(), reason="needs the repository")
+pytestmark = needs_repository
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "apptainer.def"])

@@ -14,7 +14,7 @@ from pathlib import Path
 import bchisto
 import package_tree
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, needs_repository
 
 ROOT = Path(bchisto.__file__).parent
 
@@ -195,12 +195,7 @@ def test_examples_in_docstrings():
     assert not failed
 
 
-in_repository = pytest.mark.skipif(
-    not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"
-)
-
-
-@in_repository
+@needs_repository
 def test_every_room_is_packaged_and_tests_are_not():
     import tomllib
 
@@ -215,7 +210,7 @@ def test_every_room_is_packaged_and_tests_are_not():
     assert set(listed) == found
 
 
-@in_repository
+@needs_repository
 def test_the_reference_of_the_command_line_is_current():
     script = REPOSITORY / "docs" / "make_cli_reference.py"
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -233,7 +228,7 @@ def test_the_reference_of_the_command_line_is_current():
     )
 
 
-@in_repository
+@needs_repository
 def test_the_public_host_runs_the_first_commands_of_readme():
     readme = (REPOSITORY / "README.md").read_text()
     block = re.search(r"```sh\n(.*?)```", readme, flags=re.DOTALL)[1]

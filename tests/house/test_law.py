@@ -11,11 +11,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import needs_repository
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOOLS = REPOSITORY / "tools" / "benchmarks"
 
-pytestmark = pytest.mark.skipif(not TOOLS.is_dir(), reason="needs the repository")
+pytestmark = needs_repository
 
 PACKAGE_FOLDERS = 12
 FOLDERS_AT_ROOT = 16

@@ -10,12 +10,12 @@ import pytest
 from bchisto import __version__
 from bchisto.core import InputError
 from bchisto.core.runs import record_run, science
-from conftest import REPOSITORY, typed
+from conftest import REPOSITORY, needs_repository, typed
 from written_tables import read_json, write_lines
 
 TOOL = REPOSITORY / "tools" / "benchmarks" / "ledger.py"
 
-pytestmark = pytest.mark.skipif(not TOOL.is_file(), reason="needs the repository")
+pytestmark = needs_repository
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, needs_repository
 
-pytestmark = pytest.mark.skipif(
-    not (REPOSITORY / "tools/requirements.lock").is_file(), reason="needs the repository"
-)
+pytestmark = needs_repository
 
 
 def plain(name):

@@ -36,7 +36,7 @@ from bchisto.featurize import FeaturizeSettings, View, featurize, load_features,
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
 from bchisto.stains import augment_he
-from conftest import REPOSITORY
+from conftest import REPOSITORY, needs_repository
 from packs import ONE_JOB
 from written_tables import rows_of, write_lines
 
@@ -181,7 +181,7 @@ def test_functions_of_every_room(boosted, tissue, tmp_path, tissue_files, booste
     assert predicted.images == 1
 
 
-@pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
+@needs_repository
 def test_the_examples_run(tissue, tmp_path, monkeypatch, tissue_files):
     """As they stand, but for a small encoder, few models, and one process."""
     rows = ["path,label,patient"]
@@ -289,7 +289,7 @@ BoostSettings(heads=3)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (REPOSITORY / "Makefile").is_file(), reason="needs the repository")
+@needs_repository
 def test_a_stranger_checks_the_types_of_the_guide(tmp_path):
     """In an environment that `make` created, where bchisto is found only by the link for mypy."""
     pytest.importorskip("mypy")

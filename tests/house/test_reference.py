@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import needs_repository
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
-pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs the documents")
+pytestmark = needs_repository
 
 MACHINE = re.compile(
     r"<[a-z]|object at|\b0x[0-9a-f]|lambda|Alias for field|\(\w+,\)|[A-Z]\w+\(\w+="

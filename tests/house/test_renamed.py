@@ -5,12 +5,11 @@ import importlib
 import re
 
 import click
-import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, needs_repository
 
 CHANGELOG = REPOSITORY / "CHANGELOG.md"
 
-pytestmark = pytest.mark.skipif(not CHANGELOG.is_file(), reason="needs the repository")
+pytestmark = needs_repository
 
 
 def rows():

@@ -17,7 +17,7 @@ from bchisto.evaluate import (
     read_predictions,
     shrunk_temperature,
 )
-from conftest import REPOSITORY
+from conftest import REPOSITORY, needs_repository
 from written_tables import read_json, rows_of
 
 SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared")) / "reference"
@@ -27,9 +27,7 @@ PUBLISHED = PREDICTIONS / "crossvalidation.csv"
 HEADS = ("svm", "lda", "logistic", "lightgbm", "knn")
 
 
-pytestmark = pytest.mark.skipif(
-    not (REPOSITORY / "docs" / "make_results.py").is_file(), reason="needs the repository"
-)
+pytestmark = needs_repository
 needs_tables = pytest.mark.skipif(
     not BACH.is_dir() or not (REPOSITORY / "README.md").is_file(),
     reason="needs the repository and the measurements in ../shared",

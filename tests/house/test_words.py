@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bchisto
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, needs_repository
 from package_tree import modules, name_of, tree_of
 
 ROOT = Path(bchisto.__file__).parent
@@ -76,7 +76,7 @@ def test_few_names_say_nothing(trees):
     assert uses.total() <= MOST_THAT_SAY_NOTHING, +uses
 
 
-@pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the repository")
+@needs_repository
 def test_the_words_of_the_house_are_in_its_code(trees):
     """Of the table of docs/architecture.md: what stands "in the code" is a class or function of it."""
     page = (REPOSITORY / "docs" / "architecture.md").read_text()
@@ -93,7 +93,7 @@ def test_the_words_of_the_house_are_in_its_code(trees):
     assert [name for name in named if name not in defined] == []
 
 
-@pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the repository")
+@needs_repository
 def test_things_are_where_the_architecture_says(trees):
     """`name` (`file.py`), and `name` in `file.py`."""
     page = (REPOSITORY / "docs" / "architecture.md").read_text()

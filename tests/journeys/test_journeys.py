@@ -18,7 +18,8 @@ from pathlib import Path
 
 import documented
 import pytest
-from documented import REPOSITORY, lines_of, smaller, write_small
+from conftest import needs_repository
+from documented import lines_of, smaller, write_small
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*.sh"))
 EXPECTED = re.compile(r"\s+# (\d): (.+)$")
@@ -26,9 +27,7 @@ PAGE = re.compile(r"# page: (\S+?)(?:, (with|without): (.+))?$")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"
-    ),
+    needs_repository,
 ]
 
 
