@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import write_tissue
+from conftest import typed, write_tissue
 from packs import packs_in
 from written_tables import read_json
 from written_tables import rows_of as rows
@@ -28,24 +28,14 @@ def installed(tmp_path_factory):
     root = tmp_path_factory.mktemp("installed")
     # a build leaves folders beside what it builds
     source = shutil.copytree(PACKAGE, root / "package")
-    command = [
+    command = typed(
+        "{} -m pip install --quiet --disable-pip-version-check --no-index --no-deps "
+        "--no-build-isolation --no-compile --target {} {}",
         sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-index",
-    ]
-    command += [
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-compile",
-        "--target",
         root / "site",
         source,
-    ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return root / "site"
 

@@ -15,6 +15,7 @@ import bchisto
 import package_tree
 import pytest
 from conftest import REPOSITORY, needs_repository
+from own_process import printed_by
 
 ROOT = Path(bchisto.__file__).parent
 
@@ -160,10 +161,7 @@ def test_importing_a_room_imports_no_engine():
         "    importlib.import_module(f'bchisto.{room}')\n"
         "print([name for name in ('tensorflow', 'keras', 'lightgbm', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    assert printed_by(script).strip() == "[]"
 
 
 @pytest.mark.parametrize(
@@ -171,9 +169,7 @@ def test_importing_a_room_imports_no_engine():
 )
 def test_importing_a_room_imports_no_other_stage(room, others):
     script = f"import sys, bchisto.{room}; print(*{{name.split('.')[1] for name in sys.modules if 'bchisto.' in name}})"
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
-    ).stdout.split()
+    loaded = printed_by(script).split()
     assert room in loaded
     assert not others & set(loaded)
 

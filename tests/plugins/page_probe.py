@@ -5,6 +5,8 @@ import json
 import re
 import subprocess
 
+from conftest import typed
+
 PROBE = """
 const f = document.getElementById('f'), d = f.contentDocument, said = {};
 const all = (what) => [...d.querySelectorAll(what)];
@@ -51,21 +53,14 @@ def probe(text, script, *, browser, width, folder):
         encoding="utf-8",
     )
     done = subprocess.run(
-        [
+        typed(
+            "{} --headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+            "--disable-background-networking --disable-component-update --disable-sync "
+            "--window-size=1400,900 --dump-dom",
             browser,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1400,900",
             f"--user-data-dir={folder / 'profile'}",
-            "--dump-dom",
             (folder / "probe.html").as_uri(),
-        ],
+        ),
         capture_output=True,
         text=True,
         timeout=120,
