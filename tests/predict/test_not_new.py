@@ -58,7 +58,6 @@ def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
         "new.png": "no",
     }
     assert Bundle.load(model).training.count == 12
-    assert Bundle.load(model).unsure["calibrated"] is True
     said = read_json(run / "metrics.json")["run"]["bundle"]
     assert said["trained"] == {"images": 12}
     assert said["temperature"] == pytest.approx(Bundle.load(model).temperature)

@@ -137,6 +137,7 @@ def test_a_model_without_a_rule_says_so(tmp_path, tissue_files, boosted_result):
     one = tissue_files[0]
     sheet = PredictSettings(html=tmp_path / "s.html")
     result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=ONE_JOB)
+    assert Bundle.load(boosted_result / "model.bchisto").unsure["calibrated"] is True
     assert result.unsure is None
     assert "uncertain" not in str(result.summary())
     assert {row["uncertain"] for row in rows(tmp_path / "p.csv")} == {""}
