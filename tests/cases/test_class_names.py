@@ -181,7 +181,7 @@ def test_equal_numbers_of_two_words_are_meant(pictures, cli):
     assert "separate classes" not in checked(cli, path)[1]
 
 
-def test_a_class_with_a_comma_can_be_named(pictures, cli, tmp_path, completed):
+def test_a_class_with_a_comma_can_be_named(pictures, cli, tmp_path):
     names = ("benign, clear", "malignant")
     path = manifest(pictures, {names[0]: 12, names[1]: 12})
     given = "malignant,benign\\, clear"

@@ -116,7 +116,7 @@ def test_masks_among_coloured_images_are_not_cured_by_another_stain(cli, tmp_pat
     assert "--stain none" not in message
 
 
-def test_only_leaves_them_out(cli, completed, tmp_path):
+def test_only_leaves_them_out(completed, tmp_path):
     root = write_tissue(tmp_path / "set", per_class=3)
     drawing("mask").save(root / "benign" / "benign00_mask.png")
     names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]

@@ -147,7 +147,7 @@ def test_names():
         Encoder("inceptionv3", layers=["mixed88"], weights="random")
 
 
-def test_weights_of_the_wrong_network(shared, tmp_path):
+def test_weights_of_the_wrong_network(shared):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     with pytest.raises(
         WeightsError,

@@ -361,7 +361,7 @@ def functions(folder):
 
 
 @pytest.mark.slow
-def test_what_jax_compiled_for_a_gpu_is_read_by_the_next_process(functions, tmp_path):
+def test_what_jax_compiled_for_a_gpu_is_read_by_the_next_process(functions):
     first = OnJax.run()
     assert first.hits == 0 < first.written
     assert oct(functions.stat().st_mode)[-3:] == "700"

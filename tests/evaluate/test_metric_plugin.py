@@ -138,9 +138,7 @@ def test_one_that_cannot_be_used_is_left_out_and_said(
         ("metric = MetricSpec('loss', 'loss', lambda table: 1.0, lambda table: 1 / 0)", [1.0, 1.0]),
     ],
 )
-def test_one_that_fails_costs_nothing_else(
-    tmp_path, monkeypatch, caplog, completed, code, interval
-):
+def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, completed, code, interval):
     package = "failing_" + re.sub(r"\W", "_", tmp_path.name)
     offer(tmp_path, "metrics", package, SPEC + code, loss=f"{package}:metric")
     monkeypatch.syspath_prepend(tmp_path)

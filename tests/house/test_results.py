@@ -287,7 +287,7 @@ def test_a_changed_stain_changes_its_part_of_the_science(monkeypatch):
 
 
 @needs_tables
-def test_rows_of_bach_are_those_of_the_tables(made, measured, tmp_path):
+def test_rows_of_bach_are_those_of_the_tables(made, measured):
     rows = made.read_ledger()
     for result in (measured.mixed, measured.new):
         for name, table in result["tables"].items():

@@ -4,14 +4,10 @@ import ast
 import re
 import subprocess
 from collections import Counter
-from pathlib import Path
 
-import bchisto
 import pytest
 from conftest import REPOSITORY, needs_repository
 from package_tree import modules, name_of, tree_of
-
-ROOT = Path(bchisto.__file__).parent
 
 NUMBERS = {12: "Twelve", 13: "Thirteen", 14: "Fourteen", 15: "Fifteen", 16: "Sixteen"}
 

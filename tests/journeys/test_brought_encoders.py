@@ -151,7 +151,7 @@ def test_from_images_to_predictions_and_maps(
         sidecar.write_text(said_before)
 
 
-def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
+def test_the_command_that_tries_an_encoder(networks, cli, completed):
     shown, _ = completed("encoder")
     for name in ("resnet50", "uni2-h", "midnight-12k", "hub:DIR", "onnx:FILE", "timm:NAME"):
         assert any(line.startswith(f"{name} ") for line in shown.splitlines()), name

@@ -450,9 +450,7 @@ def log_of(caplog):
     return [text for text in caplog.messages if text.startswith("left out: ")]
 
 
-def test_one_bad_image_does_not_lose_the_others(
-    predictor, boosted, tmp_path, monkeypatch, caplog, tissue_files
-):
+def test_one_bad_image_does_not_lose_the_others(predictor, boosted, tmp_path, caplog, tissue_files):
     """Images that cannot be used are left out and named, as the command does it."""
     files = tissue_files[:2]
     (tmp_path / "text.png").write_text("no image")
@@ -485,7 +483,7 @@ def test_one_bad_image_does_not_lose_the_others(
         predictor.predict([files[0], "gone.png"])
 
 
-def test_warnings_of_an_image_stand_in_its_answer(boosted, tissue, tmp_path, caplog, tissue_files):
+def test_warnings_of_an_image_stand_in_its_answer(boosted, tmp_path, caplog, tissue_files):
     """The texts that are logged of the image by itself, whatever the logger's level, and each time."""
     import cv2
 
