@@ -345,15 +345,6 @@ def test_the_table_of_results_says_what_is_shown_of_each(tmp_path):
         assert left[place].startswith(f"{100 * figure.value:.1f} ({100 * figure.low:.1f} to ")
 
 
-def test_only_what_is_shown_to_be_better_than_all_others_is_best_and_bold(tmp_path):
-    rows = rows_of_results(tmp_path, leaders(0.95, 0.5, 0.45))
-    assert (rows["a"][0], rows["a"][1][-1]) == ("best", "best")
-    assert rows["a"][1][-2] == "better by balanced accuracy"
-    assert not rows["b"][0]
-    rows = rows_of_results(tmp_path, leaders(0.8, 0.75))
-    assert (rows["a"][0], rows["a"][1][-1]) == ("", "highest")
-
-
 def test_a_headline_without_a_best_cannot_be_read_as_success():
     panels = panels_of(*(dominated(name, right=k) for k, name in enumerate("ab")))
     (text,) = leading(rankings(panels))

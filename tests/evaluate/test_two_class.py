@@ -196,19 +196,6 @@ def test_patients_are_what_a_promise_rests_on():
     assert view(alone, sensitivities=[0.9])["wanted"][0]["enough"]
 
 
-@pytest.mark.parametrize(("predicted", "sensitivity"), [(0, 0.5), (1, 1.0)])
-def test_a_score_of_one_half_is_called_as_the_confusion_matrix_calls_it(predicted, sensitivity):
-    table = replace(
-        predictions([0.5, 0.9, 0.2, 0.3], [1, 1, 0, 0]), predicted=np.array([predicted, 1, 0, 0])
-    )
-    metrics = measure(table, TwoClassView("malignant", thresholds=0.5))
-    (point,) = metrics["two_class"]["thresholds"]
-    assert point["confusion"] == metrics["confusion"]
-    assert point["sensitivity"] == metrics["per_class"]["malignant"]["recall"]
-    assert point["sensitivity"]["value"] == sensitivity
-    assert metrics["two_class"]["accuracy"] == metrics["accuracy"]
-
-
 def test_the_net_benefit_is_that_of_counts(rng):
     """Counted row by row (Vickers & Elkin 2006); at the least threshold nearly all are called."""
     truth = rng.random(60) < 0.3
