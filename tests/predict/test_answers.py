@@ -188,7 +188,8 @@ def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more,
     assert f"uncertain: {uncertain} of 12 images, column uncertain; {MIXED}" in " ".join(
         said.split()
     )
-    said, _ = completed(*words[:-1], tmp_path / "r.csv", "--jobs", 1, "--format", "iciar2018")
+    (tmp_path / "options.yaml").write_text("format: iciar2018")
+    said, _ = completed(*words[:-1], "T/r.csv", *typed("--jobs 1 --config T/options.yaml"))
     assert f"uncertain: {uncertain} of 12 images; {MIXED}" in flat(said)
 
 

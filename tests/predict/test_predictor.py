@@ -26,7 +26,6 @@ from bchisto.core.formats import file_sha256, read_header
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, PredictSettings, predict
-from conftest import typed
 from numpy.testing import assert_allclose, assert_array_equal
 from packs import ONE_JOB
 from written_tables import rows_of
@@ -161,8 +160,9 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, com
     assert lines[1].startswith("predicted positive: ")
     further = [result.called, result.outliers, result.sureness, *result.banners]
     assert lines[1:] == [part for part in further if part]
-    words = typed("predict {} --images {} --format {} --threshold 0.5", boosted, tissue, form)
-    printed, _ = completed(*words, "--out", tmp_path / "q.csv")
+    (tmp_path / "options.yaml").write_text(f"format: {form}")
+    line = "predict {} --images {} --config T/options.yaml --threshold 0.5 --out T/q.csv"
+    printed, _ = completed(line, boosted, tissue)
     assert printed.splitlines()[: len(lines)] == lines
     frame = result.to_pandas()
     assert list(frame.columns) == list(table[0])
