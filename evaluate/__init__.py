@@ -39,6 +39,7 @@ from .intervals import (
     CROSS_VALIDATION,
     Entry,
     Figure,
+    Method,
     Metrics,
     Part,
     Units,

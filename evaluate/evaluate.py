@@ -21,6 +21,7 @@ from ..core import (
     converted,
     counted,
     few,
+    has_kind,
     html_lines,
     html_table,
 )
@@ -395,7 +396,7 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[Banner]:
             f"class, such as p_{table.classes[0]}"
         )
         yield as_banner(text).of(table.name)
-    if not any(banner.kind == Kind.NOTHING_LEARNT for banner in facts.banners):
+    if not has_kind(facts.banners, Kind.NOTHING_LEARNT):
         constant = constant_folds(table)
         if constant:
             yield constant.of(table.name)

@@ -194,8 +194,7 @@ def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def rows_of(metrics: Metrics) -> str:
     """Return what rows are called: what they are about, or predictions where several rows are about one image."""
-    tested = metrics.get("tested")
-    if tested and tested["most"] > 1:
+    if metrics["tested"]["most"] > 1:
         return "predictions"
     return plural(metrics["names"]["row"])
 
@@ -219,7 +218,7 @@ def images_tested(metrics: Metrics, part: Metrics | None = None) -> str:
     '40 predictions of 24 images, tested 1 to 3 times'
     """
     rows = part or metrics
-    times = rows.get("tested") or {"n": rows["n"], "least": 1, "most": 1}
+    times = rows["tested"]
     images = counted(times["n"], metrics["names"]["row"])
     if times["most"] == 1:
         return images
@@ -402,7 +401,7 @@ def read_facts(path: Path) -> Facts:
             versions = joined_versions(settings.get("made_with", ()))
             if versions:
                 run = {**run, "versions": versions}
-            name = name_in(tables, path)
+            name = _name_in(tables, path)
             return Facts(run, with_figures(tables.get(name, {})), choice_in_run(path))
     return Facts({}, {}, {})
 
@@ -425,10 +424,13 @@ def choice_in_run(path: Path) -> Entry:
     return {}
 
 
-def name_in(tables: Iterable[str], path: Path) -> str:
+def _name_in(tables: Metrics, path: Path) -> str:
     """Return what ``metrics.json`` calls the table of a predictions file; empty if it has none."""
     of_patches = path.name == _OURS[1]
-    return next((name for name in tables if name.endswith(" (patch)") == of_patches), "")
+    for name, metrics in tables.items():
+        if (metrics.get("names", {}).get("row") == "patch") == of_patches:
+            return name
+    return ""
 
 
 def _read_if_there(path: Path) -> Any:

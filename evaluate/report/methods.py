@@ -13,6 +13,7 @@ from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
 from .. import (
     Entry,
+    Method,
     Metrics,
     Panel,
     TwoClassView,
@@ -62,6 +63,7 @@ def methods_text(
         runs=runs,
         usual_thresholds=lambda classes: TwoClassView().recorded(classes)["thresholds"],
         pairs=pairs,
+        method=Method,
         software=[
             f"{_PACKAGES[name]} {which}".strip()
             for name, which in versions.items()
@@ -92,6 +94,7 @@ def method_blocks(
         yield Block(lead=f"{lead}.", text=text)
     yield Block(items=references)
     values = {"tables": metrics, "pairs": pairs, "external": external, "references": REFERENCES}
+    values |= {"method": Method}
     yield Block(template="intervals.html", values=values)
 
 
