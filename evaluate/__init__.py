@@ -63,6 +63,8 @@ from .panel import (
     PaperTable,
     Sample,
     choice_in_run,
+    comparison_rows,
+    figure_rows,
     figures_of,
     fold_error,
     images_tested,

@@ -22,6 +22,10 @@ CHOICE = "choice.json"
 """What the choice of the best of a run adds to the metrics of its results; it changes with each further result."""
 
 
+TESTED = ("p", "p_holm", "verdict")
+"""What a comparison has of the test of its accuracies."""
+
+
 @dataclass(frozen=True)
 class PaperTable:
     """Rows of the table and its folds.
@@ -304,12 +308,7 @@ class Panel:
         images, of the whole table), ``value``, ``low`` and ``high`` (of the 95 % interval), ``method``, and
         ``reason`` (why there is no interval).
         """
-        rows = []
-        for name, figure in self.figures.items():
-            part, _, metric = name.rpartition(" ")
-            row = {"table": self.table.name, "part": part, "metric": metric}
-            rows.append({**row, "units": self.metrics["units"]["count"], **vars(figure)})
-        return rows
+        return figure_rows(self.table.name, self.metrics)
 
     def to_pandas(self) -> Any:
         """Return `rows` as a `pandas.DataFrame`.
@@ -320,6 +319,29 @@ class Panel:
             pandas is not installed.
         """
         return as_frame(self.rows())
+
+
+def figure_rows(table: str, metrics: Metrics) -> list[Entry]:
+    """Return a row for each figure of the metrics of a table, see `Panel.rows`."""
+    rows = []
+    for name, figure in _named_figures(metrics, ""):
+        part, _, metric = name.rpartition(" ")
+        row = {"table": table, "part": part, "metric": metric}
+        rows.append({**row, "units": metrics["units"]["count"], **vars(figure)})
+    return rows
+
+
+def comparison_rows(pairs: Sequence[Metrics]) -> list[Entry]:
+    """Return a row for each difference of `compare_pairs`; only that of accuracy is tested."""
+    rows = []
+    for pair in pairs:
+        for metric, figure in pair["differences"].items():
+            row = {"first": pair["first"], "second": pair["second"], "metric": metric}
+            row |= vars(figure) | dict.fromkeys(TESTED)
+            if metric == "accuracy":
+                row |= {name: pair[name] for name in TESTED}
+            rows.append(row)
+    return rows
 
 
 def _named_figures(value: Any, part: str) -> Iterator[tuple[str, Figure]]:
