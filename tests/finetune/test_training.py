@@ -108,7 +108,7 @@ def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
 
 def test_resumed_training_equals_uninterrupted(tmp_path, toy):
     settings = replace(TINY, dropout=0.3)
-    options = {"settings": settings, "epochs": 4, "augmentations": ("isometries", "brightness")}
+    options = {"settings": settings, "epochs": 3, "augmentations": ("isometries", "brightness")}
     whole = fit(tmp_path, toy, "a", **options)
     assert fit(tmp_path, toy, "b", stop_after=2, **options) is None
     resumed = fit(tmp_path, toy, "b", **options)
