@@ -19,7 +19,7 @@ from ..core.models import fits
 from ..encoders import CropEncoder, Encoder, EncoderChoice
 from ..stains import known_stain
 from .crops import GRID
-from .embeddings.facts import IMPORTED, check_imported
+from .embeddings.facts import IMPORTED, check_imported, is_text
 from .settings import FeaturizeSettings, View
 
 TEXT = h5py.string_dtype("utf-8")
@@ -28,24 +28,20 @@ _OF_MANY = ("encoders", "weights", "views", "augmentations")
 """Fields that cover several feature files, or do not change a row (`augmentations`). A header has its own values."""
 
 
-def _is_text(value: Any, longest: int = limits.ID_LETTERS) -> bool:
-    return isinstance(value, str) and len(value) <= longest
-
-
 _ORIGIN = {
-    "weights": _is_text,
-    "weights_file_sha256": _is_text,
-    "dataset": _is_text,
-    "images_sha256": _is_text,
+    "weights": is_text,
+    "weights_file_sha256": is_text,
+    "dataset": is_text,
+    "images_sha256": is_text,
     "selection": dict,
-    "bchisto_version": _is_text,
-    "runner": _is_text,
-    "card": lambda text: _is_text(text, limits.CARD_LETTERS),
-    "network": _is_text,
+    "bchisto_version": is_text,
+    "runner": is_text,
+    "card": lambda text: is_text(text, limits.CARD_LETTERS),
+    "network": is_text,
     "synthetic": bool,
     "augmentations": lambda rows: type(rows) is int and 1 <= rows <= limits.AUGMENTATIONS,
-    "classes": lambda names: fits(names, [_is_text]) and len({*names}) == len(names),
-    "mpp_sha256": _is_text,
+    "classes": lambda names: fits(names, [is_text]) and len({*names}) == len(names),
+    "mpp_sha256": is_text,
 }
 """Facts on the origin of a feature file, and their forms; others are not read."""
 
@@ -165,7 +161,7 @@ def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         of another package, which is not installed; then nothing is damaged, and the message begins with `path`.
     """
     settings = _read_json(file, "settings")
-    if not all(_is_text(value) for value in settings.values() if isinstance(value, str)):
+    if not all(is_text(value) for value in settings.values() if isinstance(value, str)):
         raise StoreError("a text of the attribute settings is too long")
     stored = _read_json(file, "origin")
     origin = {
@@ -184,7 +180,7 @@ def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _read_json(file: Any, name: str) -> dict[str, Any]:
     """Return an attribute that holds the JSON of a mapping, of which nothing else is checked."""
     text = file.attrs.get(name)
-    if not _is_text(text, 2 * limits.CARD_LETTERS):
+    if not is_text(text, 2 * limits.CARD_LETTERS):
         raise StoreError(f"there is no attribute {name}, or it is too long")
     content = parse_json(text, most=limits.SETTINGS_VALUES)
     if not isinstance(content, dict):

@@ -93,8 +93,13 @@ def method_blocks(
         lead, _, text = paragraph.partition(". ")
         yield Block(lead=f"{lead}.", text=text)
     yield Block(items=references)
-    values = {"tables": metrics, "pairs": pairs, "external": external, "references": REFERENCES}
-    values |= {"method": Method}
+    values = {
+        "tables": metrics,
+        "pairs": pairs,
+        "external": external,
+        "references": REFERENCES,
+        "method": Method,
+    }
     yield Block(template="intervals.html", values=values)
 
 

@@ -238,7 +238,7 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         rows_of_file["confusion"] += [{"table": name, **row} for row in _confusion(metrics)]
     for file, rows in rows_of_file.items():
         if rows:
-            cells = [map(_defined, row.values()) for row in rows]
+            cells = [[_defined(value) for value in row.values()] for row in rows]
             write_rows(folder / f"{file}.csv", list(rows[0]), cells)
 
 

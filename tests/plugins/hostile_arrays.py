@@ -193,19 +193,19 @@ STORES = {
 }
 ABOUT = {"facts": {}, "pooled": "", "source": "x"}
 EMBEDDINGS = {
-    "a list": (setting("imported", [1]), "nothing is recorded about the embeddings"),
+    "a list": (setting("imported", [1]), r"imported does not fit: \[1\]"),
     "no source": (
         setting("imported", {"facts": {}, "pooled": ""}),
-        "the embeddings have no source",
+        "imported does not fit",
     ),
     "a norm NaN": (
         setting("imported", {**ABOUT, "facts": {"pool": np.nan}}),
         "its attribute pool is not understood: nan",
     ),
     "nothing": (setting("imported"), "its settings have no 'imported'"),
-    "a length in words": (setting("dim", "x"), "dim is not a whole number"),
+    "a length in words": (setting("dim", "x"), "dim does not fit: x"),
     "another length": (setting("dim", 7), "its features have 16 numbers, and its settings 7"),
-    "a hash of words": (setting("features_sha256", "../x"), "features_sha256 is not a SHA-256"),
+    "a hash of words": (setting("features_sha256", "../x"), "features_sha256 does not fit"),
     **{
         f"features of {value}": (cell("features", (7, 3), value), "a feature of .* is not finite")
         for value in (np.nan, np.inf, -np.inf)
