@@ -39,7 +39,7 @@ from .intervals import (
     CROSS_VALIDATION,
     Entry,
     Figure,
-    Method,
+    IntervalMethod,
     Metrics,
     Part,
     Units,

@@ -158,7 +158,7 @@ class Figure:
 
     @property
     def kind(self) -> str:
-        """The `Method`, without the factor of its variance."""
+        """The `IntervalMethod`, without the factor of its variance."""
         return self.method.partition(_TIMES)[0]
 
     @property
@@ -253,7 +253,7 @@ _MOST_WORTH = 1e12
 """Rows that a part is worth whose rows may each be worth any number: with more there is no telling from none wrong."""
 
 
-class Method(StrEnum):
+class IntervalMethod(StrEnum):
     """How an interval was made."""
 
     WILSON = "Wilson, effective rows, t"
@@ -431,7 +431,7 @@ def interval(
         method = kind.method
     else:
         ends = wilson(share, rows, float(stdtrit(variation.freedom, LEVEL)))
-        method = Method.WILSON
+        method = IntervalMethod.WILSON
     low, high = (origin + scale * end for end in ends)
     return Figure(value, low, high, method_name(method, widen))
 
@@ -478,12 +478,12 @@ class _Kind(NamedTuple):
     def of(cls, parts: Sequence[Part], limits: Ends, least: float) -> _Kind:
         """Return the kind of a mean of parts, which may be one."""
         if len(parts) > 1 or parts[0].finer != 1.0:  # means, AUC, F1, Brier score
-            return cls(LEAST_FREEDOM, exact, Method.EFFECTIVE)
+            return cls(LEAST_FREEDOM, exact, IntervalMethod.EFFECTIVE)
         if limits != (0.0, 1.0):  # kappa, Matthews correlation
-            return cls(LEAST_FREEDOM_OF_TERMS, mid_p, Method.EFFECTIVE)
+            return cls(LEAST_FREEDOM_OF_TERMS, mid_p, IntervalMethod.EFFECTIVE)
         if parts[0].predictive:
-            return cls(LEAST_FREEDOM, exact, Method.EXACT)
-        return cls(least, exact, Method.EXACT)
+            return cls(LEAST_FREEDOM, exact, IntervalMethod.EXACT)
+        return cls(least, exact, IntervalMethod.EXACT)
 
 
 def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:
@@ -508,7 +508,7 @@ def _combined(parts: Sequence[Part], units: Units) -> Figure:
     down, up = np.linalg.norm(bounds.T - shares, axis=1) / len(parts)
     value = float(shares.mean())
     return Figure(
-        value, value - float(down), value + float(up), method_name(Method.COMBINED, widen)
+        value, value - float(down), value + float(up), method_name(IntervalMethod.COMBINED, widen)
     )
 
 
@@ -591,7 +591,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     high = min(1.0, max(mean, middle + half))
     if low == -high == -1.0:
         reason = f"too few {plural(units.noun)}: it would be the whole range"
-    return Figure(mean, low, high, method_name(Method.INFLUENCES, widen), reason)
+    return Figure(mean, low, high, method_name(IntervalMethod.INFLUENCES, widen), reason)
 
 
 def _ranked_in_mean(part: Part) -> Part:
@@ -641,7 +641,7 @@ def normal_interval(
         widen = units.widen
         degrees = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
     half = float(stdtrit(degrees, LEVEL)) * (variance * widen) ** 0.5
-    return Figure(value, value - half, value + half, method_name(Method.INFLUENCES, widen))
+    return Figure(value, value - half, value + half, method_name(IntervalMethod.INFLUENCES, widen))
 
 
 _TIMES = "; variance times "

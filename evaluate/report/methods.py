@@ -13,7 +13,7 @@ from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
 from .. import (
     Entry,
-    Method,
+    IntervalMethod,
     Metrics,
     Panel,
     TwoClassView,
@@ -63,7 +63,7 @@ def methods_text(
         runs=runs,
         usual_thresholds=lambda classes: TwoClassView().recorded(classes)["thresholds"],
         pairs=pairs,
-        method=Method,
+        method=IntervalMethod,
         software=[
             f"{_PACKAGES[name]} {which}".strip()
             for name, which in versions.items()
@@ -98,7 +98,7 @@ def method_blocks(
         "pairs": pairs,
         "external": external,
         "references": REFERENCES,
-        "method": Method,
+        "method": IntervalMethod,
     }
     yield Block(template="intervals.html", values=values)
 
