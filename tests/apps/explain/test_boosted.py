@@ -539,7 +539,8 @@ def stretched():
 
 def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, refused):
     """That of the command, else that of the model, for whichever class is mapped; the call follows it."""
-    call = ("explain", boosted, "--images", tissue, "--method", "map")
+    first = sorted(tissue.rglob("*.png"))[0]
+    call = ("explain", boosted, "--images", first, "--method", "map")
     for target, white in (("malignant", 0.03), ("benign", 0.97)):
         out = tmp_path / target
         completed(*call, "--out", out, "--target", target, "--threshold", 0.03)
@@ -555,7 +556,7 @@ def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, r
     assert "--threshold" in err
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     wanted = [{"sensitivity": 0.9, "threshold": 0.98, "enough": True}]
-    record = ImageRecord("i.png", sorted(tissue.rglob("*.png"))[0], None)
+    record = ImageRecord("i.png", first, None)
     for view, white in (
         ({"thresholds": [0.5], "wanted": wanted}, 0.98),
         ({"thresholds": [0.98], "wanted": []}, 0.98),

@@ -29,9 +29,12 @@ def write_dicom(path, image, *, series, kind="VOLUME", mpp=0.5, garbage=False, t
             part = image[top : top + tile, left : left + tile]
             frame = np.full((tile, tile, 3), 255, np.uint8)
             frame[: part.shape[0], : part.shape[1]] = part
+            if garbage:
+                frames.append(b"garbage!")
+                continue
             coded = io.BytesIO()
             Image.fromarray(frame).save(coded, "JPEG", quality=98, subsampling=0)
-            frames.append(b"garbage!" if garbage else coded.getvalue())
+            frames.append(coded.getvalue())
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = WHOLE_SLIDE
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[series, path.name])
@@ -171,7 +174,7 @@ def slides(tmp_path_factory):
 def test_the_option_goes_before_the_table_and_that_before_the_file(slides, tmp_path, completed):
     rows = tmp_path / "patients.csv"
     rows.write_text('slide,patient,MPP\nS 1.tif,A,0.2\nS2,B,\nS3,C,"0,5"\n')
-    words = ("slides", "cut", slides, "--field", 100, "--scale", 0.5, "--patients", rows)
+    words = ("slides", "cut", slides, "--field", 100, "--scale", 2, "--patients", rows)
     _, err = completed(*words, "--out", tmp_path / "one")
     assert fields(tmp_path / "one") == {"S 1": 500, "S2": 250, "S3": 200}
     said = "S 1: states 0.25 micrometres per pixel; 0.2, which is given, is used"
@@ -195,7 +198,7 @@ def test_fields_of_other_micrometres_are_not_kept(slides, tmp_path, completed, r
     rows = tmp_path / "patients.csv"
     rows.write_text("slide,patient,mpp\nS 1,A,0.25\nS2,B,0.4\n")
     words = ("slides", "cut", slides / "S 1.tif", slides / "S2.tif", "--field", 100)
-    words = (*words, "--patients", rows, "--out", tmp_path / "out")
+    words = (*words, "--scale", 2, "--patients", rows, "--out", tmp_path / "out")
     completed(*words)
     before = fields(tmp_path / "out")
     rows.write_text("slide,patient,mpp\nS 1,A,0.25\nS2,B,0.5\n")
@@ -228,7 +231,7 @@ def test_a_slide_that_is_left_out_keeps_its_rows(slides, tmp_path, cli, complete
     rows = tmp_path / "patients.csv"
     rows.write_text("slide,patient,mpp\nS 1,A,0.25\nS2,B,0.4\n")
     words = ("slides", "cut", slides / "S 1.tif", slides / "S2.tif", "--field", 100)
-    words = (*words, "--patients", rows, "--out", tmp_path / "out")
+    words = (*words, "--scale", 2, "--patients", rows, "--out", tmp_path / "out")
     completed(*words)
     manifest = tmp_path / "out" / "manifest.csv"
     before = table(manifest)

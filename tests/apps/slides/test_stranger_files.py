@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from bchisto.apps.slides import Slide
 from slide_files import box, outline, patch, table, write_slide
 
 pytest.importorskip("openslide")
@@ -94,15 +94,13 @@ def write_pages(path, *pages):
     return path
 
 
-def check_fields(out, rows, image, factor=1):
-    """Check that fields show their places in an image, and cover all of it."""
+def check_slide(path, image):
+    """Check that a slide of 0.5 um shows an image, at two scales."""
     height, width = image.shape[:2]
-    assert len(rows) == (width // 200) * (height // 200)
-    for row in rows:
-        left, top = int(float(row["x"])), int(float(row["y"]))
-        right = image[top : top + 200 : factor, left : left + 200 : factor]
-        field = np.asarray(Image.open(out / row["path"]).convert("RGB")).astype(int)
-        assert np.abs(field - right).mean() < 12
+    with Slide(path) as slide:
+        for factor in (1, 2):
+            found = slide.read(0, 0, width // factor, height // factor, factor / 2).astype(int)
+            assert np.abs(found - image[::factor, ::factor]).mean() < 12
 
 
 @pytest.mark.parametrize(
@@ -114,7 +112,7 @@ def check_fields(out, rows, image, factor=1):
         (("a", "b", "c"), False),
     ],
 )
-def test_a_label_before_the_slide_is_not_read(tmp_path, image, cut, names, own):
+def test_a_label_before_the_slide_is_not_read(tmp_path, image, caplog, names, own):
     """Named as such, or only smaller; the micrometres are those of the slide."""
     first, *others = [(name, 9.0, LABEL) for name in names]
     images = [first, *others]
@@ -123,22 +121,18 @@ def test_a_label_before_the_slide_is_not_read(tmp_path, image, cut, names, own):
     )
     images[place] = (names[place], 0.5, image)
     path = write_ome(tmp_path / "ü 1.ome.tif", *images)
-    rows, _, err = cut(path, "--tissue", 0)
-    check_fields(tmp_path / "out", rows, image)
+    check_slide(path, image)
     line = (
         f"{path}: the image of 1024 x 768 pixels is read, its others are not: 640 x 512, 640 x 512"
     )
-    assert (line in err) != own
-    rows, _, _ = cut(path, "--tissue", 0, "--scale", 1)
-    check_fields(tmp_path / "out", rows, image, 2)
+    assert (line in caplog.text) != own
 
 
-def test_a_label_as_large_as_the_slide_is_not_read(tmp_path, image, cut):
+def test_a_label_as_large_as_the_slide_is_not_read(tmp_path, image, caplog):
     label = np.resize(LABEL, (768, 1024, 3))
     path = write_ome(tmp_path / "S1.ome.tif", ("Label", 0.5, label), ("x", 0.5, image))
-    rows, _, err = cut(path, "--tissue", 0)
-    check_fields(tmp_path / "out", rows, image)
-    assert "its others" not in err
+    check_slide(path, image)
+    assert "its others" not in caplog.text
 
 
 def test_only_a_label(tmp_path, refused):
@@ -147,7 +141,7 @@ def test_only_a_label(tmp_path, refused):
     assert f"{path}: only labels or overviews, by their names; copy the slide again" in err
 
 
-def test_pages_that_are_no_levels(tmp_path, image, cut):
+def test_pages_that_are_no_levels(tmp_path, image, caplog, completed):
     """Labels that are marked as smaller, thumbnails before the slide, and levels of another slide."""
     small, other, portrait = image[::2, ::2], image[::-1], LABEL[:, :400]
     scanner = {"description": "Aperio Image Library v12\nlabel 640x512"}
@@ -165,12 +159,14 @@ def test_pages_that_are_no_levels(tmp_path, image, cut):
         )
     ):
         path = write_pages(tmp_path / f"{number}.tif", *pages)
-        for scale in (1, 2):
-            rows, _, err = cut(path, "--tissue", 0, "--scale", scale / 2)
-            check_fields(tmp_path / "out", rows, image, scale)
-            line = f"{path}: the image of 1024 x 768 pixels is read, its others are not: {said}\n"
-            assert (line in err) == bool(said), (number, err)
-            assert ("its others" in err) == bool(said)
+        caplog.clear()
+        check_slide(path, image)
+        line = f"{path}: the image of 1024 x 768 pixels is read, its others are not: {said}\n"
+        assert (line in caplog.text) == bool(said), (number, caplog.text)
+        assert ("its others" in caplog.text) == bool(said)
+    # the command tells it, too
+    words = ("--field", 100, "--scale", 2, "--dry-run", "--out", tmp_path / "out")
+    assert line in completed("slides", "cut", path, *words)[1]
 
 
 @pytest.mark.parametrize("turn", [2, 6, 8])

@@ -22,6 +22,7 @@ from slide_files import box, outline, patch, table, write_slide
 pytest.importorskip("openslide")
 
 IDC = r"(?P<slide>\d+)_idx5_x(?P<x>\d+)_y(?P<y>\d+)_class\d\.png"
+SLIDES = {"8863", "8864", "8957", "8974", "9022"}
 PENS = {
     "blue": (30, 60, 180),
     "pale blue": (70, 120, 220),
@@ -78,10 +79,12 @@ class Thumbnail:
 
 @pytest.fixture(scope="module")
 def mosaics(shared):
-    """The patches of each IDC slide at their places."""
+    """The patches of some IDC slides, large, small and narrow, at their places."""
     places = defaultdict(list)
     for path in sorted((shared / "data" / "idc").rglob("*.png")):
         found = re.fullmatch(IDC, path.name)
+        if found["slide"] not in SLIDES:
+            continue
         places[found["slide"]].append((int(found["x"]), int(found["y"]), path))
     pictures = {}
     for name, patches in places.items():
@@ -110,21 +113,21 @@ def kept(slide, monkeypatch):
 def test_the_tissue_of_idc_slides_is_not_ink_however_much_glass_was_scanned(
     mosaics, monkeypatch, size
 ):
-    assert len(mosaics) == 19
+    assert mosaics.keys() == SLIDES
     shares = {name: kept(Glass(picture, size), monkeypatch) for name, picture in mosaics.items()}
     assert {name: share for name, share in shares.items() if share < 0.95} == {}
 
 
 def test_a_slide_that_lost_most_of_its_tissue_is_cut_whole(mosaics, tmp_path, completed):
     picture = mosaics["8863"]
-    width, height = 12_500, 7_500
+    width, height = 6_000, 4_000
     corner = ((width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2)
     path = write_slide(
         tmp_path / "8863 ü.tif", (width, height), {corner: picture}, mpp=2, factors=(1,)
     )
     words = ("--scale", 2, "--field", 200, "--out", tmp_path / "out", "--dry-run")
     printed, err = completed("slides", "cut", path, *words)
-    expected = find_tissue(Glass(picture, (25, 15), glass=255)).areas.tissue
+    expected = find_tissue(Glass(picture, (12, 8), glass=255)).areas.tissue
     assert float(printed.split()[5]) == pytest.approx(expected, rel=0.01)
     assert int(re.search(r"(\d+) fields", printed)[1]) > 60
     assert "ink or black: 0 % of the stained area left out" in err
@@ -143,7 +146,7 @@ def test_even_tissue_is_not_ink(monkeypatch, share):
                 picture += np.random.default_rng(1).normal(0, noise, shape)
                 return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
-            assert kept(Thumbnail((6, 6), draw), monkeypatch) >= 0.95, (saturation, glass, noise)
+            assert kept(Thumbnail((3, 3), draw), monkeypatch) >= 0.95, (saturation, glass, noise)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,7 @@ def write_cohort(folder, inked):
 
 def test_what_is_removed_is_told_and_unlike_slides_are_named(tmp_path, completed):
     write_cohort(tmp_path / "a b", {"A 1": 0, "B": 0, "C ä": 0, "D": 110, "E": 400})
-    words = ("--field", 100, "--out", tmp_path / "out")
+    words = ("--field", 100, "--scale", 2, "--out", tmp_path / "out")
     for more in (("--dry-run",), (), ()):  # the last finds all cut
         _, err = completed("slides", "cut", tmp_path / "a b", *words, *more)
         assert "ink or black: 14 % of the stained area left out" in err
