@@ -19,7 +19,7 @@ from bchisto.apps.explain import (
 )
 from bchisto.apps.explain.boosted import _side, explain_boosted
 from bchisto.apps.explain.draw import colour_limits
-from bchisto.apps.explain.methods import METHODS, class_of, legend_of, sides_of
+from bchisto.apps.explain.methods import METHODS, Asked, class_of, legend_of, sides_of
 from bchisto.boost import TrainingPart, get_head
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
@@ -30,6 +30,8 @@ from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.predict import find_bundle, ready_model
 from packs import train_small
 from PIL import Image
+
+MAP = Asked(METHODS["map"], ExplainSettings("map"), 1)
 
 
 def arrays_of(folder):
@@ -170,7 +172,7 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
         path = tmp_path / f"{period}.png"
         Image.fromarray(texture).save(path)
         record = ImageRecord(path.name, path, None)
-        found = explain_boosted(made, record, settings=ExplainSettings("map"), target=1)
+        found = explain_boosted(made, record, MAP)
         by_hand = 1 / (1 + math.exp(-(tile.mean() * 64**2 / 96**2 - 70) / 20))
         assert found.score == pytest.approx(by_hand, abs=1e-5)
         np.testing.assert_allclose(found.values, by_hand, atol=1e-5)
@@ -190,7 +192,7 @@ def test_half_of_a_map_is_of_the_position_and_half_of_the_image(boosted, tmp_pat
     )
     Image.fromarray(np.full((96, 96, 3), 120, np.uint8)).save(tmp_path / "i.png")
     record = ImageRecord("i.png", tmp_path / "i.png", None)
-    found = explain_boosted(made, record, settings=ExplainSettings("map"), target=1)
+    found = explain_boosted(made, record, MAP)
     np.testing.assert_allclose(found.values, (0.1 + 0.95) / 2, atol=1e-6)
     assert (found.predicted, found.called, round(found.score, 3)) == ("benign", "benign", 0.1)
     assert found.margin.startswith("THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant,")
@@ -564,7 +566,7 @@ def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, r
     ):
         of_benign = {"positive": ["benign"], "rule": "sum", **view}
         made = replace(model, bundle=replace(model.bundle, two_class=of_benign))
-        found = explain_boosted(made, record, settings=ExplainSettings("map"), target=0)
+        found = explain_boosted(made, record, MAP._replace(target=0))
         of_page = explain_image(made, record, file=tmp_path / "m.bchisto", target="benign")
         assert found.white == of_page.white == white
         assert found.called == ("benign" if found.score >= white else "malignant")
