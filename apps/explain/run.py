@@ -60,7 +60,7 @@ from ...predict import (
     packages_of,
     ready_model,
 )
-from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_png
+from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, Asked, ExplainSettings, Method, choose_method, class_of, legend_of
@@ -324,7 +324,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 5", settings=self.into.settings, image=content)
+            key = key_of("explanation 6", settings=self.into.settings, image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 
@@ -387,7 +387,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
                     write_regions(regions, explanation, unit.record)
                 explanation = replace(explanation, limits=limits)
             picture = draw(explanation)
-            write_png(self.folder / picture_file, picture)
+            write_image(self.folder / picture_file, picture)
             if len(shown) < MAX_PICTURES:
                 shown.append(page_row(explanation, picture, picture_file))
             rows.append(row)

@@ -77,7 +77,7 @@ def test_every_method(tuned, image, tmp_path, completed):
             caution = "the patches that cover it"
         assert caution in page
         if method == "activations":
-            assert "tile_000" in found
+            assert "tile_pictures" in found
             continue
         assert found["values"].shape == found["picture"].shape[:2] == (96, 96)
         assert found["values"].dtype == np.float32
@@ -253,7 +253,7 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
         tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS
     )
     assert result.images == 1
-    assert "tile_000" in arrays_in(tmp_path / method)
+    assert "tile_pictures" in arrays_in(tmp_path / method)
     with pytest.raises(InputError, match=f"{method}: no such method"):
         explain(tuned / "whole", [image], out=tmp_path / "other", settings=settings)
 
