@@ -143,7 +143,7 @@ def _refuse_others(folder, completed, refused):
     store = "study/features/tiny-1.0-64.h5"
     words = ("--features", store, "--out", "others")
     err = refused("explain", "study-slides", "--fields", "new-fields", *words)
-    assert re.search("new-fields: has no field of P0-.*, which the features have", err), err
+    assert re.search("new-fields: has no field fields/P0-.*, which the features have", err), err
     words = ("--features", "slides.npz", "--out", "others")
     err = refused("explain", "study-slides", "--fields", "fields", *words)
     assert "slides.npz: not a feature file of bchisto, whose images have a column wsi" in err
