@@ -239,6 +239,14 @@ DRAWN = (
 """Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def disk_not_awaited():
+    """Do not wait for the disk, which protects from a power cut: no test makes one. Other processes wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def pictures_in_outline(request):
     """Put pictures of reports together without rendering them, unless a test looks at them; not in other processes."""
