@@ -402,7 +402,7 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     for name, path in zip(("é <b>&.png", "two.png"), sorted(tissue.rglob("*.png")), strict=False):
         (images / name).write_bytes(path.read_bytes())
     out = tmp_path / "why not"
-    call = ("explain", boosted, "--images", images, "--out", out, "--method")
+    call = ("explain {} --images {} --out {} --method", boosted, images, out)
     said, _ = completed(*call, "map")
     assert "2 images of the method map" in said
     page = (out / "map" / "index.html").read_text(encoding="utf-8")
@@ -433,7 +433,7 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     )
     assert cli(*call, "map", "--target", "Malignant", "--overwrite")[0] == 0
     again = tmp_path / "again"
-    assert cli("explain", "--config", out / "run.json", "--out", again)[0] == 0
+    assert cli("explain --config {} --out", out / "run.json", again)[0] == 0
     for path in (out / "map" / "pictures").iterdir():
         assert (again / "map" / "pictures" / path.name).read_bytes() == path.read_bytes()
     record = json.loads((out / "run.json").read_text())["records"][-1]
@@ -462,14 +462,14 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     ],
 )
 def test_what_is_refused_before_work_starts(boosted, tissue, tmp_path, refused, words, said):
-    err = refused("explain", boosted, "--images", tissue, "--out", tmp_path / "out", *words)
+    err = refused("explain {} --images {} --out", boosted, tissue, tmp_path / "out", *words)
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli, refused):
-    err = refused("explain", boosted, "--out", tmp_path / "out", "--method", "map")
+    err = refused("explain {} --out {} --method map", boosted, tmp_path / "out")
     assert "--method map: looks at images; give --images" in err
     images = tmp_path / "images"
     images.mkdir()
@@ -477,7 +477,7 @@ def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli, refused):
     (images / "a.png").write_bytes(whole)
     (images / "b.png").write_bytes(whole[: len(whole) // 2])
     (images / "c.png").write_bytes(b"")
-    call = ("explain", boosted, "--images", images, "--out", tmp_path / "out", "--method", "map")
+    call = ("explain {} --images {} --out {} --method map", boosted, images, tmp_path / "out")
     assert "c.png" in refused(*call)
     code, _, err = cli(*call, "--skip-errors")
     assert code == 1
@@ -542,7 +542,7 @@ def stretched():
 def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, refused):
     """That of the command, else that of the model, for whichever class is mapped; the call follows it."""
     first = sorted(tissue.rglob("*.png"))[0]
-    call = ("explain", boosted, "--images", first, "--method", "map")
+    call = ("explain {} --images {} --method map", boosted, first)
     for target, white in (("malignant", 0.03), ("benign", 0.97)):
         out = tmp_path / target
         completed(*call, "--out", out, "--target", target, "--threshold", 0.03)

@@ -224,7 +224,7 @@ def test_a_region_without_a_class_takes_nothing_away():
 
 def test_the_command_says_which_classes_overlap(tmp_path, completed):
     slide = write_slide(tmp_path / "Fall 1 ü.tif", (1600, 1600), {(0, 0): patch(1600, 1600)})
-    words = ("slides", "cut", slide, "--field", 200, "--scale", 2, "--out")
+    words = ("slides cut {} --field 200 --scale 2 --out", slide)
     whole = box(0, 0, 1600, 1600)
 
     def labels(name, *features):
