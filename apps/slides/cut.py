@@ -252,9 +252,17 @@ def cut(
 class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     """Fields of slides, with their manifest; a unit is a slide.
 
-    `open` fills `slides` and `failures`, before anything is recorded or written; `write` adds what could not be cut to
-    `failures`. A dry run takes the same steps, so that it counts what would be cut. It asks `writes` only where
-    something would be written or set aside, or refused since the folder has fields of other settings.
+    Its values change only in these calls, in this order:
+
+    1. `open` fills `slides` and `failures`, before anything is recorded or written;
+    2. `cut` runs the `Computation`. Its `check` compares the slides with `earlier`, and takes those that do not fit out
+       of `slides`; instead, if all is cut anew, `discard` clears `keeps`, and `earlier`, which nothing has read yet, is
+       empty;
+    3. `read` finds finished slides in `earlier`, and `do` cuts the others, which changes nothing here;
+    4. `write` adds what could not be cut to `failures`.
+
+    A dry run takes the same steps, so that it counts what would be cut. It asks `writes` only where something would be
+    written or set aside, or refused since the folder has fields of other settings.
 
     Attributes
     ----------
@@ -270,6 +278,8 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         Slides that can be used.
     failures : list of (str, str)
         Slides and fields that cannot be used, and why.
+    keeps : bool
+        Whether what earlier runs cut is kept, and what a person wrote into the manifest.
     """
 
     into: Path
@@ -279,6 +289,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
     writes: bool
     slides: list[SlideUnit] = field(default_factory=list)
     failures: Failures = field(default_factory=Failures)
+    keeps: bool = True
 
     label = "cut"
     unit = "slides"
@@ -293,13 +304,12 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         InputError
             See `cut`.
         """
-        if self.writes and not self.work.overwrite:
-            self.fields_folder.check()
-        names = {content["digest"]: name for name, content in self.earlier.items()}
+        names: dict[str, str] = {}
         for slide in slides:
             with leaving_out(slide.name, self.failures, skip=self.skip_errors):
                 unit = self._unit(slide, outlines.get(slide.name))
-                self._check(unit, names)
+                # here, since `check` is not called if all is cut anew
+                _check_name(unit, names)
                 self.slides.append(unit)
 
     def _unit(self, slide: SlideFile, outlines: Path | None) -> SlideUnit:
@@ -346,8 +356,8 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
 
     @functools.cached_property
     def earlier(self) -> dict[str, Content]:
-        """What earlier runs cut, by the name of the slide; nothing of it counts if all is cut anew."""
-        if self.work.overwrite:
+        """What earlier runs cut, by the name of the slide; read once, after `discard` if that is called."""
+        if not self.keeps:
             return {}
         return {
             path.parent.name: read_json(path) for path in self.into.glob("fields/*/fields.json")
@@ -366,28 +376,37 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
         }
         return FolderSettings(folder=self.into / "fields", settings=settings, work=("*/*",))
 
-    def _check(self, unit: SlideUnit, names: dict[str, str]) -> None:
-        """Refuse a slide that was cut otherwise, or with another name, by the digests of slides; else add its name.
+    def check(self) -> None:
+        """Refuse fields of other settings, and slides that have the name of another that was cut earlier.
 
-        Raises
-        ------
-        InputError
+        If errors are skipped, such slides are taken out of `slides`.
         """
-        path = unit.slide.path
-        content = unit.content
-        earlier = self.earlier.get(unit.slide.name, content)
-        if earlier["digest"] != content["digest"]:
-            text = "{}: another slide was cut into {}; give another {out}"
-            raise InputError(text, path, unit.folder)
-        if self.writes and any(earlier[name] != content[name] for name in ("scale", "size")):
-            text = "{}: its fields were cut by other micrometres per pixel; give another {out}, or {overwrite}"
-            raise InputError(text, path)
-        name = names.setdefault(content["digest"], unit.slide.name)
-        if name != unit.slide.name:
-            raise InputError("{}: the same slide as {}; give it once, or another {out}", path, name)
+        if self.writes:
+            self.fields_folder.check()
+        names = {content["digest"]: name for name, content in self.earlier.items()}
+        slides = []
+        for unit in self.slides:
+            with leaving_out(unit.slide.name, self.failures, skip=self.skip_errors):
+                content = unit.content
+                earlier = self.earlier.get(unit.slide.name, content)
+                if earlier["digest"] != content["digest"]:
+                    raise InputError(
+                        "{}: another slide was cut into {}; give another {out}",
+                        unit.slide.path,
+                        unit.folder,
+                    )
+                if self.writes and any(
+                    earlier[name] != content[name] for name in ("scale", "size")
+                ):
+                    text = "{}: its fields were cut by other micrometres per pixel; give another {out}, or {overwrite}"
+                    raise InputError(text, unit.slide.path)
+                _check_name(unit, names)
+                slides.append(unit)
+        self.slides = slides
 
     def discard(self) -> None:
-        """Set aside the fields, unless nothing is written."""
+        """Set aside the fields; without writing, only take no notice of them. Called before `earlier` is read."""
+        self.keeps = False
         if self.writes:
             set_aside(self.fields_folder.folder)
 
@@ -483,7 +502,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
 
     def _read_manifest(self, table: Path) -> tuple[list[Row], dict[str, str]]:
         """Return the rows of an earlier manifest, and the labels that a person wrote, by the path of the field."""
-        if self.work.overwrite:
+        if not self.keeps:
             return [], {}
         rows: list[Row] = []
         typed = {row["path"]: row["label"] for row in read_rows(self._unused)}
@@ -512,6 +531,20 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                 rows.append(Row(**labelled, group=patient, wsi=name, mpp=mpp, drawn=drawn))
             shown.append({**content, "group": patient, "fields": fields})
         return rows, shown
+
+
+def _check_name(unit: SlideUnit, names: dict[str, str]) -> None:
+    """Refuse a slide that has another name already, and add its name to `names`, by the digests of slides.
+
+    Raises
+    ------
+    InputError
+    """
+    name = names.setdefault(unit.content["digest"], unit.slide.name)
+    if name != unit.slide.name:
+        raise InputError(
+            "{}: the same slide as {}; give it once, or another {out}", unit.slide.path, name
+        )
 
 
 def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, writes: bool) -> Content:
