@@ -40,7 +40,7 @@ except Exception as error:  # doctor, which names packages that do not load, is 
         import_module(".apps.doctor.machine", __package__).click_trouble(error)
     ) from error
 
-from .commands import WIDTH, Handler, count_repeated, help_all, in_flags, invoked, put
+from .commands import WIDTH, Handler, count_repeated, echo, help_all, in_flags, invoked
 
 __all__ = ["cli", "main"]
 
@@ -117,10 +117,8 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = import_module(f".commands.{_MODULES.get(cmd_name, cmd_name)}", __package__)
-        command = getattr(module, cmd_name)
-        if isinstance(command, click.Command):
-            return command
-        return None
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -172,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
     for word in words:  # records and tables are UTF-8
         readable = readable_name(word)
         if readable != word:
-            put(f"error: {readable}: {NOT_UTF_8}", err=True)
+            echo(f"error: {readable}: {NOT_UTF_8}", err=True)
             sys.exit(2)
     outcome: dict[str, Any] = {}  # facts for the message of an interrupt, see `Command.invoke`
     with _interruptible() as stop:
@@ -206,7 +204,7 @@ def _interrupted(stop: _Stop, outcome: Mapping[str, Any], words: Sequence[str]) 
     line = "interrupted; run the same command again to resume"
     if outcome.get("overwrite"):
         line = Message("interrupted; run the same command without {overwrite} to resume")
-    put(_spoken(line, words), err=True)
+    echo(_spoken(line, words), err=True)
     if stop.received in (None, signal.SIGINT):
         return _INTERRUPTED
     return Terminated.exit_code
@@ -214,7 +212,7 @@ def _interrupted(stop: _Stop, outcome: Mapping[str, Any], words: Sequence[str]) 
 
 def _print_error(line: str) -> None:
     """Print an error, and leave it for the process that started this one."""
-    put(f"error: {line}", err=True)
+    echo(f"error: {line}", err=True)
     with contextlib.suppress(OSError, BchistoError):  # such as a full disk
         import_module(".core.runs", __package__).write_ending(line)
 
@@ -222,7 +220,7 @@ def _print_error(line: str) -> None:
 def _show_usage(error: click.ClickException) -> None:
     """Print an error of click in one line; the help, if a command was called without arguments."""
     if isinstance(error, NoArgsIsHelpError):
-        put(error.format_message(), err=True)
+        echo(error.format_message(), err=True, lines=True)
         return
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         error.possibilities[1:] = ()  # keep only the most similar one

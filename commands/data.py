@@ -80,13 +80,11 @@ def _make_options() -> Iterator[click.Parameter]:
         default="2048x1536",
         help="Pixels; the field of view stays the same.",
     )
-    seed = "Random seed."
-    yield flag("--seed", group=IN_FILE, type=click.IntRange(0), default=0, help=seed)
     yield from options_of(Work, "jobs")
 
 
 @data.command(options=_make_options)
-def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | None) -> None:
+def make(out: Path, images_per_class: int, size: str, jobs: int | None) -> None:
     """Write synthetic H&E tissue in the official BACH layout.
 
     \b
@@ -101,7 +99,6 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     root = make_bach(
         out,
         images_per_class=images_per_class,
-        seed=seed,
         size=(int(width), int(height)),
         jobs=cpu_resources(jobs).processes,
     )
@@ -164,17 +161,15 @@ def _write_tables(options: Mapping[str, Any]) -> None:
 
     table = options["table"]
     fold_list = options["write_folds"]
-    folders = [options["images"]]
     outputs = {"table": table, "write_folds": fold_list}
     outputs = {name: out for name, out in outputs.items() if out not in (None, _PRINTED)}
     for name, out in outputs.items():
         was_written_before = out.is_file() and out.read_bytes().startswith(b"image_id,")
         if not was_written_before:
-            refuse_among(out, folders, name=name)
+            refuse_among(out, [options["images"]], name=name)
     dataset = from_options(ImageSelection, options).read()
-    images = [record.path for record in dataset.records]
     for name, out in outputs.items():
-        refuse_overwriting([out], [*folders, *map(Path, options["folds"]), *images], name=name)
+        refuse_overwriting([out], [record.path for record in dataset.records], name=name)
     then: list[str] = []
     if fold_list is not None:
         _write_folds(dataset, options)

@@ -85,15 +85,18 @@ def _options() -> Iterator[click.Parameter]:
     yield from options_of(FeaturizeSettings, "engine", "precision", in_file=("engine", "precision"))
 
 
-def _write(name: str, value: str) -> str:
-    """Write a parameter as the flag of this command, or of `featurize`, of which encoders speak."""
+def write_flag(name: str, value: str) -> str:
+    """Write a parameter as the flag of this command, or of `featurize`, of which encoders and `doctor` speak.
+
+    A function of a module, which another process can find.
+    """
     from .train import featurize
 
     return in_flags(encoder, featurize)(name, value)
 
 
 @command(options=_options)
-@reworded(lambda text: written(text, _write))
+@reworded(lambda text: written(text, write_flag))
 def encoder(
     name: str | None,
     fetch: bool,
@@ -136,7 +139,7 @@ def encoder(
     if check:
         _check(name, **options)
     if not (fetch or check):
-        _table((what, written(value, _write)) for what, value in describe_encoder(name))
+        _table((what, written(value, write_flag)) for what, value in describe_encoder(name))
 
 
 def _check(name: str, *, weights: str, engine: str, precision: str) -> None:

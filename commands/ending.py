@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from ..core import Message, ReportError, counted, items_of, plural, printable, written
+from ..core import Message, ReportError, counted, items_of, plural, written
 from ..core.jobs import NOTHING_NEW, Work
 from .help import is_flag
-from .options import CONFIG, PRESET, joined_names
-from .terminal import count_repeated, in_flags, option_words, put, shows_colour
+from .options import CONFIG, OF_FILE, joined_names
+from .terminal import count_repeated, in_flags, option_words
+from .terminal import echo as echo  # commands import it from this module
 
 if TYPE_CHECKING:
     from ..apps.check import Preflight, ProtocolCheck
@@ -28,15 +28,6 @@ _CONTINUED = "    "
 """How a line begins that continues the previous line."""
 _BEST = "best  "
 """How the line of the best of several results begins."""
-
-
-def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> None:
-    """Print texts with control characters escaped, and, unless `lines` is set, line breaks too.
-
-    A `style` is a parameter of `click.style`.
-    """
-    for text in texts:
-        put(printable(text, lines=lines), err=err, **style)
 
 
 def quoted(path: Path | str) -> str:
@@ -85,8 +76,7 @@ def done(
         File that lists these images.
     """
     count_repeated()
-    for path in outputs:  # each in one line, so that a path can be copied
-        click.echo(printable(f"wrote {path}"), err=True)
+    echo(*(f"wrote {path}" for path in outputs), err=True)
     for command in items_of(then):
         if command.startswith("bchisto "):
             show_commands([command], label="next: ", err=True)
@@ -101,11 +91,7 @@ def done(
 
 def show_commands(commands: Sequence[str], *, label: str = "", err: bool = False) -> None:
     """Print commands, each in one line, so that it can be copied; on a terminal in bold."""
-    in_bold = shows_colour(sys.stderr if err else sys.stdout)
-    for command in map(printable, commands):
-        if in_bold:
-            command = click.style(command, bold=True)
-        click.echo(label + command, err=err)
+    echo(*(label + command for command in commands), err=err, bold=True)
 
 
 def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
@@ -187,38 +173,50 @@ def advice(results: Sequence[CrossValidation]) -> Message:
     return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
 
 
-def fold_options(dataset: Dataset) -> str:
-    """Return the options of boost for the folds that a check of the images recommends, with a space in front."""
-    from ..apps.check import check_protocols, recommended
-    from ..data import FoldChoice
+def training_options(
+    dataset: Dataset, protocol: ProtocolCheck | None, *, linear: bool, few: bool
+) -> str:
+    """Return the options of boost that a protocol and the features need, and that boost does not take by itself.
 
-    protocol = recommended(check_protocols(dataset, FoldChoice()))
-    if protocol is None:
-        return ""
-    return _protocol_options(dataset, protocol)
+    Parameters
+    ----------
+    dataset : Dataset
+    protocol : ProtocolCheck or None
+        The recommended one.
+    linear : bool
+        Whether the settings of the features are defaults of the encoder, for which a linear probe is usual.
+    few : bool
+        Whether most images have no label: a linear classifier, unless a class is of two patients, which leave none to
+        choose its settings by.
 
+    Returns
+    -------
+    str
+        Quoted for a shell; empty, or with a space in front.
+    """
+    from ..boost import default_folds
 
-LINEAR = " --head logistic"
-"""The classifier for encoders with their own default settings, a linear probe as is usual for them, and for few labels:
-of two patients of a class it leaves none to choose its settings by."""
-
-_TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
+    line = ""
+    folds = default = default_folds(dataset.name, len(dataset), synthetic=dataset.synthetic)
+    if protocol is not None:
+        folds = protocol.folds
+        if folds != default:
+            line += f" --folds {shlex.quote(folds)}"
+        if protocol.group_by:
+            line += f" --group-by {protocol.group_by}"
+    if linear or (few and folds != "2"):
+        line += " --head logistic"
+    return line
 
 
 def typed_names(context: click.Context) -> set[str]:
     """Return the names of parameters that come from the command line or a file of options, but not from a preset."""
-    defaults = context.default_map or {}
-    preset = context.meta.get(PRESET, {})
-    of_preset = {name for name, value in preset.items() if defaults.get(name) is value}
-    typed = set()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        if source == ParameterSource.DEFAULT_MAP and name in of_preset:
-            continue
-        if source in _TYPED:
-            typed.add(name)
-    return typed
+    typed = {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    }
+    return typed.union(context.meta.get(OF_FILE, ()))
 
 
 def given_options(context: click.Context, command: click.Command, *, but: Sequence[str]) -> str:
@@ -238,12 +236,11 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
     str
         Quoted for a shell; empty, or with a space in front.
     """
-    shared = typed_names(context).intersection(parameter.name for parameter in command.params)
-    shared -= {*but}
+    typed = typed_names(context).difference(but)
     options = [
         parameter
         for parameter in command.params
-        if isinstance(parameter, click.Option) and parameter.name in shared
+        if isinstance(parameter, click.Option) and parameter.name in typed
     ]
     words = []
     for option in filter(is_flag, options):
@@ -311,51 +308,24 @@ def next_commands(
     if not result.planned_views or (result.untrainable and not labelling):
         return []
     recommended = recommended_options(result.findings)
+    changed: dict[str, Any] = {}
+    if not automatic:  # what was asked for is replaced by what fits the images
+        changed = {
+            name: value
+            for name, value in vars(result.planned).items()
+            if value != getattr(result.requested, name) and name not in recommended
+        }
     preset_option = "" if preset is None else f" --preset {preset}"
-    but = ["images", "preset", *recommended]
-    fitted = "".join(recommended.values())
-    if not automatic:
-        # what was asked for is replaced by what fits the images
-        fitted += _fitted_options(result, but=recommended)
-        but += ["views", "stain"]
-        if result.planned.encoders != result.requested.encoders:
-            but.append("encoders")
-    options = given_options(context, featurize, but=but)
-    line = f"bchisto featurize {source} --out run{preset_option}{options}{fitted}"
+    options = given_options(context, featurize, but=("images", "preset", *recommended, *changed))
+    words = []
+    for option in featurize.params:
+        if isinstance(option, click.Option) and option.name in changed:
+            words += _words(option, changed[option.name])
+    line = " ".join([f"bchisto featurize {source} --out run{preset_option}{options}", *words])
+    line += "".join(recommended.values())
     if result.skips:
         line += " --skip-errors"
     if result.protocol is None:
         return [line, *labelling]
-    protocol = _protocol_options(result.dataset, result.protocol)
-    training = f"bchisto boost --out run{preset_option}{protocol}"
-    if linear or (labelling and protocol != " --folds 2"):
-        training += LINEAR
-    return [line, training, *labelling]
-
-
-def _protocol_options(dataset: Dataset, protocol: ProtocolCheck) -> str:
-    """Return the options of boost that a protocol needs; those that boost takes by itself are left out."""
-    from ..boost import default_folds
-
-    line = ""
-    default = default_folds(dataset.name, len(dataset), synthetic=dataset.synthetic)
-    if protocol.folds != default:
-        line += f" --folds {shlex.quote(protocol.folds)}"
-    if protocol.group_by:
-        line += f" --group-by {protocol.group_by}"
-    return line
-
-
-def _fitted_options(result: Preflight, *, but: Container[str]) -> str:
-    """Return the options that change the requested settings to the planned ones."""
-    planned = result.planned
-    line = ""
-    if planned.encoders != result.requested.encoders:
-        line += "".join(f" --encoder {shlex.quote(str(choice))}" for choice in planned.encoders)
-    if planned.views != type(planned)().views:
-        line += "".join(f" --view {view}" for view in planned.views)
-    if planned.stain != "macenko" and "stain" not in but:
-        line += f" --stain {planned.stain}"
-    if planned.color_range != result.requested.color_range:
-        line += " --color-range " + " ".join(f"{factor:g}" for factor in planned.color_range)
-    return line
+    training = training_options(result.dataset, result.protocol, linear=linear, few=bool(labelling))
+    return [line, f"bchisto boost --out run{preset_option}{training}", *labelling]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..core import GROUPS, IN_FILE, by_key, counted
+from ..core import GROUPS, IN_FILE, by_key
 
 WIDTH = 80
 """Largest number of characters in a line of help."""
@@ -134,22 +134,15 @@ class HelpfulCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options by group, and how to show the remaining ones."""
         every = ctx.meta.get(_EVERY, False)
-        hidden = sum(
-            getattr(option, "group", "") in GROUPS and option.name not in COMMON
-            for option in self.params
-        )
         for title, options in sections(self.get_params(ctx), first=self.first, every=every):
             records = [option.get_help_record(ctx) for option in options]
-            hidden -= len(options)
             with formatter.section(title):
                 formatter.write_dl([record for record in records if record is not None])
-        if every:
-            return
-        line = "Every command also has --config FILE, -v, --quiet, -h."
-        if hidden:
-            line += f" --help-all shows {counted(hidden, 'more option')}."
-        formatter.write_paragraph()
-        formatter.write_text(line)
+        if not every:
+            formatter.write_paragraph()
+            formatter.write_text(
+                "Every command also has --config FILE, -v, --quiet, -h. --help-all shows every option."
+            )
 
 
 def full_help(context: click.Context) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ..core import InputError, Message, Writer
+from ..core import InputError, Message
 from ..core.jobs import format_seconds, json_text
+from .encoder import write_flag
 from .ending import echo
 from .options import PATH, argument, command, flag
-from .terminal import in_flags
 
 if TYPE_CHECKING:
     from ..core.runs import RunEntry
@@ -130,7 +130,7 @@ def _text(value: Any) -> str:
     """Return a recorded value as readable text."""
     if value is None:
         return "not set"
-    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+    if isinstance(value, list):
         return ", ".join(map(_text, value)) or "none"
     if isinstance(value, str):
         return value
@@ -167,26 +167,10 @@ def doctor(out: Any, as_json: bool, **options: Any) -> int:
     from ..apps.doctor import as_lines, examine
 
     every = logging.getLogger("bchisto").isEnabledFor(logging.DEBUG)  # what -v sets
-    checks = examine(out, **options, write=_IN_FLAGS)
+    checks = examine(out, **options, write=write_flag)
     summary = plain(checks)
     if as_json:
         echo(json.dumps(summary, indent=2), lines=True)
     else:
         echo(*as_lines(checks, every=every))
     return int(summary["failed"])
-
-
-def _as_flag(name: str, value: str) -> str:
-    """Write a parameter as an option of doctor or featurize; loads packages, which doctor's own process never does."""
-    from .train import featurize
-
-    return in_flags(doctor, featurize)(name, value)
-
-
-def _has_no_flag(name: str) -> bool:
-    """Return whether neither doctor nor featurize has an option."""
-    return not _as_flag(name, "").startswith("-")
-
-
-_IN_FLAGS = Writer(_as_flag, lacks=_has_no_flag)
-"""How doctor writes parameters; its parts are functions of this module, so that another process can be sent them."""

@@ -53,8 +53,8 @@ OUT_FOLDER = Output(path_type=Path)
 CONFIG = f"{__package__}.config"
 """Key of a context's ``meta``: the file of ``--config``, which is not passed to the command."""
 
-PRESET = f"{__package__}.preset"
-"""Key of a context's ``meta``: the options that ``--preset`` sets."""
+OF_FILE = f"{__package__}.of_file"
+"""Key of a context's ``meta``: the names of the options that this file sets."""
 
 
 def argument(name: str, **attributes: Any) -> click.Argument:
@@ -237,9 +237,7 @@ def preset_flag(values: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
 
     def choose(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
         if name is not None:
-            preset = values(name)
-            context.meta[PRESET] = preset
-            context.default_map = {**preset, **(context.default_map or {})}
+            context.default_map = {**values(name), **(context.default_map or {})}
         return name
 
     return {"is_eager": True, "callback": choose}
@@ -276,6 +274,7 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
             context.info_name,
             names,
         )
+    context.meta[OF_FILE] = options.keys()
     defaults = dict(context.default_map or {})
     for name, setting in options.items():
         defaults[name] = _as_typed(
@@ -300,10 +299,8 @@ def _typed_words(parameter: click.Parameter, value: Any, what: str) -> str | lis
     words = [_word(item, what) for item in (value if is_list else [value])]
     if parameter.callback is split_names and is_list:
         return joined_names(words)
-    if parameter.multiple or parameter.nargs == -1 or (is_list and parameter.nargs > 1):
+    if parameter.multiple or parameter.nargs != 1:
         return words
-    if parameter.nargs > 1:
-        raise InputError("{} takes a list of {} values", what, parameter.nargs)
     if is_list:
         raise InputError("{} takes one value", what)
     return words[0]
@@ -314,9 +311,7 @@ def _word(value: Any, what: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        kinds = {dict: "a mapping", list: "a list in a list", type(None): "empty"}
-        kind = kinds.get(type(value), "of another kind")
-        raise InputError("{} is {}; give a value or a list of them", what, kind)
+        raise InputError("{} has no such value; give a text, a number or a list of them", what)
     text = str(value)
     if text != readable_name(text) or "\0" in text:
         raise InputError("{} holds characters that no command line can hold; remove them", what)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..core import IN_FILE, InputError, Message, from_options
+from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources
 from .encoder import fetch_missing, yes_flag
 from .ending import (
@@ -27,15 +27,13 @@ from .train import featurize
 
 
 def _demo_options() -> Iterator[click.Parameter]:
-
     yield out_flag("The run folder.", required=False, default="demo-run")
     yield flag("--images-per-class", group="Input", type=int, default=6, help="At least 5.")
-    yield flag("--seed", group=IN_FILE, type=int, default=0, help="Random seed.")
     yield from options_of(Work, "jobs")
 
 
 @command(options=_demo_options)
-def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
+def demo(out: Path, images_per_class: int, jobs: int | None) -> None:
     """Try all of it on synthetic tissue, in minutes on a laptop.
 
     \b
@@ -43,7 +41,7 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     """
     from ..apps.recipes import demo as run
 
-    boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
+    boosted = run(out, images_per_class=images_per_class, work=Work(jobs=jobs)).boost
     results(boosted.summary())
     done([boosted.report, boosted.model], then="bchisto trial --images DIR")
 

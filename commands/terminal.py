@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import click
 
-from ..core import Message, Writer
+from ..core import Message, Writer, printable
 from .help import is_flag
 
 
@@ -95,27 +95,28 @@ def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
 _COLOURS = {"warning": "yellow", "error": "red"}
 
 
-def shows_colour(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal with colours, see https://no-color.org."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def put(text: str, *, err: bool = False, **style: Any) -> None:
-    """Print a text; on a terminal with a style, and ``error:`` or ``warning:`` in colour.
+def echo(*texts: str, err: bool = False, lines: bool = False, **style: Any) -> None:
+    """Print texts with control characters escaped; a terminal shows a style, and ``error:`` or ``warning:`` in colour.
 
     Parameters
     ----------
-    text : str
+    *texts : str
     err : bool
         Print to stderr.
+    lines : bool
+        Keep line breaks.
     **style : any
         Parameters of `click.style`.
     """
-    click.echo(_for_terminal(text, sys.stderr if err else sys.stdout, **style), err=err)
+    stream = sys.stderr if err else sys.stdout
+    for text in texts:
+        click.echo(_for_terminal(printable(text, lines=lines), stream, **style), err=err)
 
 
 def _for_terminal(text: str, stream: TextIO, **style: Any) -> str:
-    if not shows_colour(stream):
+    environment = os.environ  # see https://no-color.org
+    plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+    if plain or not stream.isatty():
         return text
     label, _, message = text.partition(":")
     if label in _COLOURS:
@@ -170,7 +171,7 @@ class Handler(logging.StreamHandler[TextIO]):
     def count_repeated(self) -> None:
         """Print the number of repeated warnings of each kind."""
         for kind, count in self._repeated.items():
-            put(f"{self._first[kind]} ({count:,} more such warnings; -v prints them)", err=True)
+            echo(f"{self._first[kind]} ({count:,} more such warnings; -v prints them)", err=True)
         self._repeated.clear()
 
 

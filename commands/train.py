@@ -15,13 +15,12 @@ from ..core import IN_FILE, InputError, Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import (
-    LINEAR,
     done,
     echo,
     end_check,
-    fold_options,
     print_results,
     quoted,
+    training_options,
     typed_names,
 )
 from .options import (
@@ -148,8 +147,8 @@ def featurize(
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run \\
         --preset quick
     """
-    from ..apps.check import plan_describing, to_label
-    from ..data import ImageSelection, facts_of
+    from ..apps.check import check_protocols, plan_describing, recommended, to_label
+    from ..data import FoldChoice, ImageSelection, facts_of
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
 
@@ -179,16 +178,16 @@ def featurize(
     if not result.trainable and "wsi" in facts_of(selection.read()).columns:  # fields of slides
         then = f"bchisto features {quoted(stores[0])} --by wsi --pool mean --out slides.npz"
     files = len([*stores[0].parent.glob("*.h5")])
-    labelling = to_label(selection.table(), quoted(out), files=files)
+    dataset = selection.table()
+    labelling = to_label(dataset, quoted(out), files=files)
     if result.trainable:
         then = f"bchisto boost --out {quoted(out)}"
         if preset:
             then += f" --preset {preset}"
         if files > len(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
-        then += fold_options(selection.table())
-        if brought or (labelling and not then.endswith(" --folds 2")):
-            then += LINEAR
+        protocol = recommended(check_protocols(dataset, FoldChoice()))
+        then += training_options(dataset, protocol, linear=brought, few=bool(labelling))
     done(stores, then=[then, *labelling], failures=failures, listed=listed)
 
 

@@ -146,7 +146,7 @@ def _options() -> Iterator[click.Parameter]:
         type=PATH,
         help="Embeddings instead of images: .npz, .h5, or a folder of .h5; repeatable, one for each feature set.",
     )
-    yield from options_of(PredictSettings)
+    yield from options_of(PredictSettings, in_file=("format",))
     yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs", "checks")
 
 
@@ -212,7 +212,7 @@ def _evaluate_options() -> Iterator[click.Parameter]:
         default=2000,
         help="Bootstrap samples for confidence intervals of metrics of other packages, up to 100,000; 0 for none.",
     )
-    yield from options_of(Aggregation)
+    yield from options_of(Aggregation, in_file=("rules",))
     yield flag(
         "--against",
         group="Evaluation",

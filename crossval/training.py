@@ -440,19 +440,12 @@ def cross_validate(
                 "protocol": result.protocol,
                 result.unit: result.models,
                 "finished": result.finished,
-                "accuracy": _accuracy(result),
+                "accuracy": result.metrics and result.metrics["accuracy"]["value"],
             }
             for result in results
         }
     )
     return _report(results, run=run, images=images.digest)
-
-
-def _accuracy(result: CrossValidation) -> float | None:
-    if result.panel is None:
-        return None
-    accuracy: float = result.panel.metrics["accuracy"]["value"]
-    return accuracy
 
 
 def _report(results: Sequence[CrossValidation], *, run: Path, images: str) -> list[CrossValidation]:

@@ -22,6 +22,8 @@ PLUGINS = TESTS / "plugins"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # else a fold alone is trained by a process of its own, with all cores
 os.environ.setdefault("BCHISTO_THREADS", "1")
+# XLA takes ten times as long to compile what tests run once
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 if not Path("/dev/nvidiactl").exists():
     # so that no test loads TensorFlow to look for GPUs
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")

@@ -102,22 +102,24 @@ def survey_stains(
     count = min(_MOST_CHECKED, len(records))
     sample = [records[index * len(records) // count] for index in range(count)]
     check = functools.partial(_check_stains, normalizer=normalizer, views=settings.views)
-    checked = {}
+    checked = 0
+    skipped = []
+    doubtful = {}
+    foreign = {}
     with Progress(total=count, label="checking stains", unit="images") as progress:
         results = zip(sample, in_threads(check, sample), strict=True)
         for done, (record, result) in enumerate(results, start=1):
-            if result is not None:
-                checked[record.image_id] = result
             progress.update_to(done)
-    skipped = []
-    doubtful = {}
-    for image, result in checked.items():
-        if result.reasons == (_TOO_LITTLE,):
-            skipped.append(image)
-        elif result.reasons:
-            doubtful[image] = result.reasons
-    foreign = {image: result.foreign for image, result in checked.items() if result.foreign}
-    return StainSurvey(settings.stain, len(checked), tuple(skipped), doubtful, foreign)
+            if result is None:
+                continue
+            checked += 1
+            if result.reasons == (_TOO_LITTLE,):
+                skipped.append(record.image_id)
+            elif result.reasons:
+                doubtful[record.image_id] = result.reasons
+            if result.foreign:
+                foreign[record.image_id] = result.foreign
+    return StainSurvey(settings.stain, checked, tuple(skipped), doubtful, foreign)
 
 
 class _StainCheck(NamedTuple):

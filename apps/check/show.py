@@ -21,6 +21,7 @@ from ...core import (
     few,
     public,
 )
+from ...core.formats import Pixels
 from ...core.jobs import json_text, refuse_overwriting, rough_duration, write_rows
 from ...data import (
     SYNTHETIC_BANNER,
@@ -245,8 +246,10 @@ def _pictures(
     """
     pictures = []
     for record in records:
-        source, about = _draw(record, normalizer, min(1.0, shown_factor(view, record)))
-        if not source:
+        try:
+            image = resize_image(decode_record(record), min(1.0, shown_factor(view, record)))
+            source, about = _normalized(image, normalizer)
+        except ImageError:
             continue
         if reasons is not None:
             about = "; ".join(reasons[record.image_id])
@@ -263,16 +266,13 @@ def one_of_each(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     return [record for turn in turns for record in turn if record is not None]
 
 
-def _draw(record: ImageRecord, normalizer: Normalizer | None, scale: float) -> tuple[str, str]:
-    """Return an image, with its stain normalised below it, as a data URI and a caption; empty if it is unreadable."""
+def _normalized(image: Pixels, normalizer: Normalizer | None) -> tuple[str, str]:
+    """Return an image, with its stain normalised below it, as a data address, and a caption."""
+    if normalizer is None:
+        return thumbnail(image, side=_SIDE), "the image, as it is"
     try:
-        image = resize_image(decode_record(record), scale)
-        if normalizer is None:
-            return thumbnail(image, side=_SIDE), "the image, as it is"
         after, _ = normalizer.normalize_with_estimate(image)
     except TissueError:
         return thumbnail(image, side=_SIDE), "too little tissue to normalise its stain"
-    except ImageError:
-        return "", ""
     pair = np.concatenate([image, np.full((_GAP, image.shape[1], 3), 255, np.uint8), after])
     return thumbnail(pair, side=2 * _SIDE), "the image, and beneath it with its stain normalised"

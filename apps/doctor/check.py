@@ -10,15 +10,14 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ... import __version__
-from ...core import BchistoError, Write, counted, in_python, message_of, public, written
+from ...core import BchistoError, Write, counted, message_of, public, written
 
 Status = Literal["ok", "note", "warning", "failure"]
 """A note is a fact that some users want to change; with a failure, commands will fail."""
@@ -26,12 +25,11 @@ Status = Literal["ok", "note", "warning", "failure"]
 _MOST_SECONDS = 180
 """Maximum wait for a check in a process of its own. Libraries on a slow network disk take a minute to load."""
 
-_CURES = {
-    "run": "move its feature files away, featurize makes them again",
-    "model": "copy the file of the model again",
-    "dataset": "copy the images to a disk of this machine",
-}
-"""What helps a check that reads a user's files, if there is enough memory."""
+_CURE = (
+    "more memory (ulimit -v); if there is enough, install the package again that is named here, or copy the files "
+    "again that are checked"
+)
+"""What helps if a check fails in a way of its own, does not end or ends its process."""
 
 _ORDER: Sequence[Status] = ("failure", "warning", "note", "ok")
 
@@ -82,7 +80,8 @@ def run_checks(
     checks : mapping of str to callable
         Name of a check to the function that does it.
     apart : collection of str
-        Names of the checks that run in a process of their own.
+        Names of the checks that run in a process of their own. The others name no parameter: to write it takes
+        packages, which may be broken.
     hide : mapping of str to str
         Private text, such as a path with a person's name, to its replacement in findings and remedies.
     write : callable
@@ -95,13 +94,8 @@ def run_checks(
     """
     done: list[Check] = []
     for name, check in checks.items():
-        if name in apart:
-            check = partial(_apart, name, check)
-        done += _outcome(name, check)
-    # the words need the packages of the options, which may be broken
-    in_words = _apart("words", partial(_in_words, done, write))
-    if [check.name for check in in_words] != [check.name for check in done]:
-        in_words = list(_in_words(done, in_python))
+        outcome = _apart if name in apart else _outcome
+        done += outcome(name, check, write)
     # a folder inside the home folder is replaced first
     longest_first = sorted(hide.items(), key=lambda pair: -len(pair[0]))
 
@@ -112,49 +106,45 @@ def run_checks(
 
     cleaned = [
         replace(check, finding=anonymous(check.finding), remedy=anonymous(check.remedy))
-        for check in in_words
+        for check in done
     ]
     return sorted(cleaned, key=lambda check: _ORDER.index(check.status))
 
 
-def _in_words(checks: Iterable[Check], write: Write) -> Iterator[Check]:
-    for check in checks:
-        finding = written(public(check.finding), write)
-        yield replace(check, finding=finding, remedy=written(public(check.remedy), write))
-
-
-def _outcome(name: str, check: Examination) -> list[Check]:
+def _outcome(name: str, check: Examination, write: Write) -> list[Check]:
     try:
-        return [*check()]
+        done = [*check()]
     except BchistoError as error:
-        return [Check(name, "failure", message_of(error))]
+        done = [Check(name, "failure", message_of(error))]
     except Exception as error:  # noqa: BLE001 - a broken package may raise anything
-        return [Check(name, "failure", f"{type(error).__name__}: {error}", _cure(name))]
+        done = [Check(name, "failure", f"{type(error).__name__}: {error}", _CURE)]
+    return [
+        replace(
+            check,
+            finding=written(public(check.finding), write),
+            remedy=written(public(check.remedy), write),
+        )
+        for check in done
+    ]
 
 
-def _apart(name: str, check: Examination) -> list[Check]:
+def _apart(name: str, check: Examination, write: Write) -> list[Check]:
     """Run a check in a new process, since a library may end the process that loads it, as TensorFlow without memory."""
     context = multiprocessing.get_context("spawn")
     outcomes, sender = context.Pipe(duplex=False)
     traces, tracer = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, tracer, name, check))
+    process = context.Process(target=_send, args=(sender, tracer, name, check, write))
     process.start()
     sender.close()
     tracer.close()
     if not outcomes.poll(_MOST_SECONDS):  # without memory a library may also try for ever
         process.kill()
-        return [Check(name, "failure", f"no result in {_MOST_SECONDS} s", _cure(name))]
+        return [Check(name, "failure", f"no result in {_MOST_SECONDS} s", _CURE)]
     with contextlib.suppress(EOFError):
         return [*outcomes.recv()]
     process.join()
     trace = os.read(traces.fileno(), 1 << 16).decode(errors="replace")
-    return [Check(name, "failure", _ended(process.exitcode or 0, trace), _cure(name))]
-
-
-def _cure(name: str) -> str:
-    """Return what helps if a check fails in a way of its own, does not end or ends its process."""
-    cure = _CURES.get(name, "install the package again that is named here, or bchisto")
-    return f"more memory (ulimit -v); if there is enough, {cure}"
+    return [Check(name, "failure", _ended(process.exitcode or 0, trace), _CURE)]
 
 
 def _ended(code: int, trace: str) -> str:
@@ -166,10 +156,12 @@ def _ended(code: int, trace: str) -> str:
     return f"its process ended with {end} in {package[1]}"
 
 
-def _send(sender: Connection, tracer: Connection, name: str, check: Examination) -> None:
+def _send(
+    sender: Connection, tracer: Connection, name: str, check: Examination, write: Write
+) -> None:
     faulthandler.enable(tracer.fileno())
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there from C
-    sender.send(_outcome(name, check))
+    sender.send(_outcome(name, check, write))
 
 
 def as_lines(checks: Sequence[Check], *, every: bool = False) -> list[str]:

@@ -16,7 +16,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core import Message, how_to_install, system_reason
+from ...core import how_to_install, system_reason
 from ...core.jobs import default_jobs, write_json
 from .check import Check, Status
 
@@ -46,9 +46,9 @@ def check_memory() -> Iterator[Check]:
         return
     text += f": a process may need {_PROCESS_GB:.0f} GB"
     if fitting:
-        yield Check("memory", "warning", text, Message("{jobs:{}}", fitting))
+        yield Check("memory", "warning", text, f"bchisto featurize --jobs {fitting}")
     else:
-        remedy = Message("more memory, or {encoders:mobilenetv2} and {jobs:1}")
+        remedy = "more memory, or `bchisto featurize --encoder mobilenetv2 --jobs 1`"
         yield Check("memory", "failure", text, remedy)
 
 
@@ -81,7 +81,6 @@ def check_folder(folder: Path) -> Iterator[Check]:
         with tempfile.TemporaryDirectory(dir=existing, prefix=".bchisto-doctor-") as scratch:
             write_json(Path(scratch, "file"), "content")
             yield Check("folder", "ok", f"files are written, flushed and renamed in {existing}")
-            yield from _file_size()
             yield from _free_space(Path(scratch))
     except OSError as error:
         reason = system_reason(error)
@@ -89,18 +88,8 @@ def check_folder(folder: Path) -> Iterator[Check]:
             "folder",
             "failure",
             f"files cannot be written and renamed in {existing}: {reason}",
-            Message("give another {out}"),
+            "give another folder",
         )
-
-
-def _file_size() -> Iterator[Check]:
-    """Check the largest size of a file, if it is limited."""
-    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if most == resource.RLIM_INFINITY:
-        return
-    status: Status = "warning" if most >= _DISK_GB * _GB else "failure"
-    text = f"no file gets larger than {most / 1024:,.0f} kB by ulimit -f"
-    yield Check("folder", status, text, "ulimit -f unlimited")
 
 
 def _free_space(folder: Path) -> Iterator[Check]:
@@ -110,7 +99,7 @@ def _free_space(folder: Path) -> Iterator[Check]:
     if shared.is_dir():
         more = "export JOBLIB_TEMP_FOLDER=/tmp, or give the container more"
     for name, path, least, remedy in (
-        ("disk", folder, _DISK_GB, Message("make room, or give another {out}")),
+        ("disk", folder, _DISK_GB, "make room, or give another folder"),
         (
             "temporary files",
             Path(tempfile.gettempdir()),

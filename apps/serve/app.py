@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -20,13 +19,12 @@ from starlette.requests import ClientDisconnect
 
 from ... import __version__
 from ...core import BchistoError, message_of
-from ...core.formats import limits
 from ...data import spacing_of
 from .item import ImageAnswer, in_page
 from .pages import Pages, file_response
 from .rounds import Rounds
 from .session import Session
-from .worker import TABLES
+from .worker import TABLES, THUMBNAIL
 
 
 def make_app(session: Session, pages: Pages, rounds: Rounds | None) -> FastAPI:
@@ -87,40 +85,15 @@ def make_app(session: Session, pages: Pages, rounds: Rounds | None) -> FastAPI:
 
 
 def _add_images(app: FastAPI, session: Session) -> None:
-    @app.get("/api/models")
-    async def models() -> list[dict[str, Any]]:
-        """Return the number, name, classes and warnings of each model."""
-        return [
-            {
-                "number": number,
-                "name": model.name,
-                "classes": model.classes,
-                "banners": model.banners,
-            }
-            for number, model in enumerate(session.models)
-        ]
-
     @app.get("/api/queue")
-    async def queue() -> dict[str, int | float | None]:
-        """Return the number of images in each state, and how many seconds those that wait will take, if that is known.
-
-        `version` changes when anything has changed; `restarts` counts how often another process was started to
-        read images, since one was stopped or crashed.
-        """
-        facts = {
-            "seconds": session.seconds(),
-            "version": session.version,
-            "restarts": session.engine.restarts,
-        }
-        return session.counts() | facts
+    async def queue() -> dict[str, int]:
+        """Return the number of images in each state; `version` changes when anything has changed."""
+        return session.counts() | {"version": session.version}
 
     @app.post("/api/images", status_code=202)
     async def add_image(request: Request, name: str, model: int = 0, mpp: str = "") -> ImageAnswer:
         """Add an image; the request body is its file. `mpp` are micrometres per pixel, such as 0.42."""
         session.check_model(model)
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limits.SERVED_BYTES:
-            raise HTTPException(413, f"{name}: is larger than {limits.SERVED_BYTES >> 20} MB")
         given, problem = spacing_of(mpp)
         if problem:
             raise HTTPException(422, problem)
@@ -129,10 +102,6 @@ def _add_images(app: FastAPI, session: Session) -> None:
     @app.get("/api/images")
     async def images(model: int | None = None) -> Sequence[ImageAnswer]:
         return session.items(model)
-
-    @app.get("/api/images/{number}")
-    async def image(number: int) -> ImageAnswer:
-        return session.item(number)
 
     @app.put("/api/images/{number}/review")
     async def review(
@@ -192,7 +161,7 @@ def _add_pictures(app: FastAPI, session: Session) -> None:
 
     @app.get("/api/images/{number}/small.jpg")
     async def small(number: int) -> Response:
-        return await file_response(session.item(number).folder / "small.jpg")
+        return await file_response(session.item(number).folder / THUMBNAIL)
 
     @app.get("/api/images/{number}/{kind}.jpg")
     async def picture(
@@ -216,13 +185,10 @@ def _table(session: Session, name: str) -> Callable[..., Awaitable[Any]]:
     async def table(model: int = 0) -> Response:
         session.check_model(model)
         # of its own: another answer may write while this one is sent
-        folder = session.folder / f"table-{secrets.token_hex(8)}"
-        try:
-            await session.write(model, folder, html=name.endswith(".html"))
+        with TemporaryDirectory(dir=session.folder) as folder:
+            await session.write(model, Path(folder), html=name.endswith(".html"))
             return await file_response(
-                folder / name, {"content-disposition": f"attachment; filename={name}"}
+                Path(folder, name), {"content-disposition": f"attachment; filename={name}"}
             )
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     return table

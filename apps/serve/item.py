@@ -87,8 +87,6 @@ class Item(ImageAnswer):
         Folder of its pictures.
     given : float or None
         Micrometres per pixel, as entered by the user.
-    sha256 : str
-        Of the file.
     size : int
         Bytes of the file.
     prediction : Prediction or None
@@ -102,7 +100,6 @@ class Item(ImageAnswer):
     path: Path = Path()
     folder: Path = Path()
     given: float | None = None
-    sha256: str = ""
     size: int = 0
     prediction: Prediction | None = None
     next_class: str = ""

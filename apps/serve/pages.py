@@ -14,7 +14,6 @@ from fastapi.responses import HTMLResponse, Response
 
 from ...core import BchistoError
 from ...core.formats import limits
-from ...core.jobs import format_seconds
 from ...data import SYSTEM
 from ...evaluate.report import page_templates, style_of, template_text
 from ..slides import FILES
@@ -126,13 +125,7 @@ class Pages:
     def _results(self, session: Session, model: int) -> dict[str, Any]:
         """Return the template's values for the images of a model."""
         session.check_model(model)
-        seconds = session.seconds()
-        return {
-            "model": self._models[model],
-            "number": model,
-            "session": session,
-            "wait": format_seconds(seconds) if seconds else "",
-        }
+        return {"model": self._models[model], "number": model, "session": session}
 
 
 async def file_response(path: Path, headers: Mapping[str, str] | None = None) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import BchistoError, ImageError, InputError, message_of
+from ...core import BchistoError, ImageError, InputError, message_of, reworded
 from ...core.formats import file_sha256
 from ...core.jobs import atomic_output, in_turn
 from ...featurize import only_store, open_store
@@ -153,7 +153,7 @@ class Rounds:
         except BchistoError as error:
             return in_page(message_of(error))
         finally:
-            await self._trainer.stop()  # which frees its memory
+            self._trainer.stop()  # which frees its memory
         self._progress["figures"] = figures
         with atomic_output(self._figures) as temporary:
             temporary.write_text(f"{digest}\n{figures}", encoding="utf-8")
@@ -165,15 +165,14 @@ class Rounds:
         Raises
         ------
         HTTPException
-            It is not one of that round, its file is gone, or it cannot be drawn.
+            It is not one of that round, or its file is gone.
+        BchistoError
+            It cannot be drawn.
         """
         file = Path(self._round().row(image_id)["path"])
         path = self._folder / f"{hashlib.sha256(bytes(file)).hexdigest()}.jpg"
         if not file.is_file():
             raise HTTPException(404, f"{image_id}: its file is not there")
-        try:
+        with reworded(lambda text: text.replace(str(file), image_id)):
             await self._engine.ask("drawing this picture", draw_to_label, file, path)
-        except BchistoError as error:
-            reason = in_page(message_of(error))
-            raise HTTPException(422, reason.replace(str(file), image_id)) from error
         return path

@@ -266,7 +266,7 @@ async def _serve(
         ready(address)
         await answering
     finally:
-        await engine.stop()
+        engine.stop()
 
 
 def _address(listener: socket.socket, host: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
+import filecmp
 import logging
 import os
 import shutil
@@ -18,11 +18,11 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import BchistoError, InputError, counted, message_of, system_reason
+from ...core import BchistoError, counted, reworded, system_reason
 from ...core.formats import limits
 from .engine import Engine, R
 from .item import STATES, Item, in_page, readable
-from .worker import PageModel, draw, open_model, predict_image, read_image, write_tables
+from .worker import PageModel, draw, open_model, predict_image, write_tables
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,6 @@ class Session:
         self._folders = [self._top / f"model-{number + 1}" for number in range(len(models))]
         if len(models) == 1:
             self._folders = [self._top]
-        self._removed: list[Item] = []  # images that could not be removed yet
         self._due = time.monotonic() + _KEEP_SECONDS
         self._written = 0  # the version that was kept
         self._items: dict[int, Item] = {}
@@ -78,8 +77,6 @@ class Session:
         self._last_number = 0
         self._changed = asyncio.Event()
         self._held = 0  # bytes
-        self._pixels = 0  # of predicted images
-        self._seconds = 0.0  # that they took
 
     def items(self, model: int | None = None, states: Sequence[str] = STATES) -> list[Item]:
         """Return the images of a model, or of all, in some states, in the order in which they were added."""
@@ -104,14 +101,6 @@ class Session:
     def counts(self, model: int | None = None) -> dict[str, int]:
         """Return the number of images in each state."""
         return {state: len(self.items(model, [state])) for state in STATES}
-
-    def seconds(self) -> float | None:
-        """Return how long all images that wait will take, at the speed of the others; None if nothing is known."""
-        waiting = self.items(states=["waiting", "working"])
-        pixels = sum(item.width * item.height for item in waiting)
-        if not self._pixels:
-            return None
-        return round(self._seconds / self._pixels * pixels, 1)
 
     async def add(
         self, name: str, content: AsyncIterator[bytes], *, model: int, given: float | None
@@ -153,7 +142,7 @@ class Session:
         try:
             async with asyncio.timeout(limits.SERVED_UPLOAD_SECONDS):
                 await self._receive(content, item, part)
-            twin = self._twin(item)
+            twin = self._twin(item, part)
             if twin is not None:
                 return twin
             if item.path.exists():
@@ -179,8 +168,8 @@ class Session:
     def _images(self, model: int) -> Path:
         return self._folders[model] / "images"
 
-    def _twin(self, item: Item) -> Item | None:
-        """Return the same image, if it was added before; refuse another one of its name."""
+    def _twin(self, item: Item, part: Path) -> Item | None:
+        """Return the image whose file is equal to `part`, if it was added before; refuse another one of its name."""
         twins = [other for other in self.items(item.model) if other.name == item.name]
         if not twins:
             return None
@@ -188,7 +177,7 @@ class Session:
         if twin.state == "failed":
             self.remove(twin.number)
             return None
-        if (twin.sha256, twin.given) != (item.sha256, item.given):
+        if twin.given != item.given or not filecmp.cmp(twin.path, part, shallow=False):
             raise HTTPException(
                 409,
                 f"{item.name}: another image, or the same with other micrometres, has this name; drop folders, whose "
@@ -201,7 +190,6 @@ class Session:
         if shutil.disk_usage(self._top).free < limits.SERVED_BYTES:
             raise HTTPException(507, f"{item.name}: the disk of the page's images is nearly full")
         part.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
         with part.open("xb") as handle:
             while True:
                 chunk = await asyncio.wait_for(anext(content, None), limits.SERVED_IDLE_SECONDS)
@@ -218,8 +206,6 @@ class Session:
                         507, "the images on the page fill the room that it has; remove some first"
                     )
                 handle.write(chunk)
-                digest.update(chunk)
-        item.sha256 = digest.hexdigest()
 
     def _change(self) -> None:
         self.version += 1
@@ -232,13 +218,14 @@ class Session:
             task.cancel()
         self._held -= item.size
         shutil.rmtree(item.folder, ignore_errors=True)
-        self._removed.append(item)
-        self._remove_files()
+        try:
+            item.path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("%s: cannot be removed (%s)", item.path, system_reason(error))
+        with contextlib.suppress(OSError):  # one is not empty
+            for folder in item.path.parents[: item.name.count("/")]:
+                folder.rmdir()
         self._change()
-
-    def _remove_files(self) -> None:
-        """Remove the files of removed images, as far as they can be removed now."""
-        self._removed = [item for item in self._removed if not _is_gone(item)]
 
     def remove_all(self, model: int | None, seen: int | None) -> None:
         """Remove all images of a model, or all; refuse it if `reviews` is not `seen` any more; None for any."""
@@ -284,58 +271,27 @@ class Session:
         return item
 
     async def run(self) -> None:
-        """Read and predict images, until cancelled; write what is kept whenever nothing waits, and every minute."""
+        """Predict images, until cancelled; write what is kept whenever nothing waits, and every minute."""
         while True:
             self._changed.clear()
             waiting = self.items(states=["waiting"])
-            is_due = self._keeps and time.monotonic() > self._due
-            if waiting and not is_due:
-                # all are read, which tells their width, before one is predicted
-                unread_first = sorted(waiting, key=lambda item: item.width > 0)
-                await self._try(unread_first[0])
+            if waiting and not (self._keeps and time.monotonic() > self._due):
+                await self._predict(waiting[0])
             else:
-                await self._try_to_keep()
+                await self.keep()
             if not waiting:
                 await self._changed.wait()
 
-    async def _try(self, item: Item) -> None:
-        """Read or predict an image; whatever goes wrong, the queue goes on."""
-        try:
-            await self._advance(item)
-        except BchistoError as error:
-            item.error = str(error)
-        except Exception as error:  # noqa: BLE001
-            _log.exception("%s", item.name)
-            item.error = f"unexpected {type(error).__name__}: {error}"
-        if item.error:
-            item.state = "failed"
-        self.version += 1
-
-    async def _try_to_keep(self) -> None:
-        """Write what is kept, and settle when this is due again; whatever goes wrong, the queue goes on."""
-        begun = time.monotonic()
-        try:
-            await self.keep()
-        except Exception:  # noqa: BLE001
-            _log.exception("tables")
-        now = time.monotonic()
-        self._due = now + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - begun))
-
-    async def _advance(self, item: Item) -> None:
-        """Read an image, or predict one that was read."""
-        if not item.width:
-            thumbnail = item.folder / "small.jpg"
-            facts = await self._ask(item, "reading this image", read_image, thumbnail)
-            vars(item).update(facts)
-            _refuse_too_large(item)
-            return
+    async def _predict(self, item: Item) -> None:
+        """Predict an image; whatever goes wrong, the queue goes on."""
         item.state = "working"
         self.version += 1
-        begun = time.monotonic()
-        vars(item).update(await self._ask(item, "predicting this image", predict_image))
-        item.state = "done"
-        self._seconds += time.monotonic() - begun
-        self._pixels += item.width * item.height
+        try:
+            vars(item).update(await self._ask(item, "predicting this image", predict_image))
+        except BchistoError as error:
+            item.error = str(error)
+            item.state = "failed"
+        self.version += 1
 
     async def _ask(self, item: Item, doing: str, work: Callable[..., R], *values: Any) -> R:
         """Do something for an image in the other process.
@@ -350,11 +306,8 @@ class Session:
         tasks = self._work.setdefault(item.number, set())
         tasks.add(task)
         try:
-            return await task
-        except BchistoError as error:
-            raise BchistoError(
-                in_page(message_of(error)).replace(str(item.path), item.name)
-            ) from error
+            with reworded(lambda text: in_page(text).replace(str(item.path), item.name)):
+                return await task
         except asyncio.CancelledError:
             if item.number in self._items:
                 raise
@@ -367,31 +320,26 @@ class Session:
         version = self.version
         if version == self._written or not self._keeps:
             return
-        self._remove_files()
-        errors = [f"{item.path}: cannot be removed" for item in self._removed]
+        begun = time.monotonic()
+        self.is_kept = True
         for number, folder in enumerate(self._folders):
             try:
                 await self.write(number, folder, prefix="images/")
             except BchistoError as error:
-                errors.append(str(error))
-        for text in errors:
-            _log.warning("%s", text)
-        self.is_kept = not errors
+                _log.warning("%s", error)
+                self.is_kept = False
         # only now, since the end of the page may interrupt this
-        self._written = -1 if errors else version
+        self._written = version if self.is_kept else -1
+        now = time.monotonic()
+        self._due = now + max(_KEEP_SECONDS, _TIMES_ITS_COST * (now - begun))
 
     async def finish(self) -> None:
         """Write what is kept for the last time, and name the images that were not predicted."""
         await self.keep()
-        for number in range(len(self.models)):
-            counts = self.counts(number)
-            unpredicted = counts["waiting"] + counts["working"]
-            if self._keeps and unpredicted:
-                _log.warning(
-                    "%s: %s not predicted; give them to predict",
-                    self._images(number),
-                    counted(unpredicted, "image"),
-                )
+        unpredicted = self.items(states=["waiting", "working"])
+        if self._keeps and unpredicted:
+            number = counted(len(unpredicted), "image")
+            _log.warning("%s: %s not predicted; give them to predict", self._top, number)
 
     async def show(self, item: Item, kind: str, target: str) -> tuple[Path, dict[str, Any]]:
         """Return a picture of an image and the facts shown next to it; draw it if it does not exist.
@@ -436,38 +384,6 @@ class Session:
             await self.write(model, folder, prefix=prefix, html=html)
 
 
-def _is_gone(item: Item) -> bool:
-    """Remove the file of an image, and folders that are then empty; return whether the file could be removed."""
-    try:
-        item.path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    with contextlib.suppress(OSError):  # one is not empty
-        for folder in item.path.parents[: item.name.count("/")]:
-            folder.rmdir()
-    return True
-
-
-def _refuse_too_large(item: Item) -> None:
-    """Let an image fail that needs more memory than is free."""
-    need = item.width * item.height * limits.SERVED_PIXEL_BYTES
-    free = free_memory()
-    if need > free:
-        item.error = (
-            f"needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
-        )
-
-
-def free_memory() -> float:
-    """Return the bytes of memory that are free; infinity if the system does not say."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024.0 * int(line.split()[1])
-    return float("inf")
-
-
 async def load_models(
     engine: Engine, paths: Sequence[Path], weights: Sequence[str], folder: Path
 ) -> list[PageModel]:
@@ -482,10 +398,6 @@ async def load_models(
     for number, path in enumerate(paths):
         copy = folder / f"model-{number}.bchisto"
         models.append(await engine.ask("loading the model", open_model, path, weights, copy))
-    if weights and not any(model.file.weights for model in models):
-        raise InputError(
-            "{weights} {}: each model holds the weights of its networks; leave it out", weights[0]
-        )
     folders = [model.path.absolute().parent for model in models]
     above = Path(os.path.commonpath(folders))
     return [

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from ...boost import BoostSettings, FeatureChoice, train
-from ...core import InputError, Kind, Message, from_options
+from ...core import InputError, from_options
 from ...core.jobs import Work
 from ...core.runs import load_config
 from ...crossval import summary_of
@@ -19,11 +18,6 @@ from ..next import ALL_IMAGES, OPTIONS
 
 _FOR_FEW = "logistic"
 """The classifier for few labels: of two patients of a class it leaves none to choose its settings by."""
-
-_ADVICE = (
-    "for few labels there is another classifier, with which the page then goes on: "
-    "{boost.out:{} --folds {} --head {}}"
-)
 
 
 def take_labels(run: Path, folder: Path) -> Dataset:
@@ -68,12 +62,7 @@ def train_models(run: Path, store: Path, dataset: Dataset) -> str:
         work=from_options(Work, options),
         view=from_options(TwoClassView, options),
     )
-    lines = summary_of(results)
-    few = labels.get("heads")
-    banners = [banner.kind for result in results for banner in result.banners]
-    if few and few != options["heads"] and Kind.NOTHING_LEARNT in banners:
-        lines.append(Message(_ADVICE, shlex.quote(str(run)), *labels["folds"], *few))
-    return "\n".join(lines)
+    return "\n".join(summary_of(results))
 
 
 def _recommended(dataset: Dataset) -> dict[str, Any]:

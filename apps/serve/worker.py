@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
-from ...core import BchistoError
+from ...core import BchistoError, InputError
+from ...core.formats import limits
 from ...core.jobs import Ticker, remove_output, write_or_remove
-from ...core.models import bundle_lines, bundle_stores
+from ...core.models import bundle_lines
 from ...data import ImageRecord, ImageSelection, decode_image, with_headers
 from ...evaluate.report import known_of
 from ...predict import (
@@ -40,6 +41,9 @@ from .pictures import draw_map, own_stain, write_picture, write_shown, write_thu
 
 TABLES = ("predictions.csv", "predictions.html", "failures.csv")
 """Files with the answers of a model."""
+
+THUMBNAIL = "small.jpg"
+"""The file with the thumbnail, in the folder of an image."""
 
 _models: dict[Path, Model] = {}
 """The models that this process has loaded."""
@@ -96,13 +100,11 @@ def open_model(path: Path, weights: Sequence[str], copy: Path) -> PageModel:
     path : Path
         As in `find_bundle`.
     weights : sequence of str
-        As in `bchisto.predict.predict`; a CNN holds its own.
+        As in `bchisto.predict.predict`.
     copy : Path
         Where to copy the file.
     """
     path = find_bundle(path)
-    if not bundle_stores(path):
-        weights = ()
     shutil.copyfile(path, copy)
     log = logging.getLogger("bchisto")
     log.setLevel(logging.WARNING)  # here they are of the model, and go to the terminal
@@ -132,71 +134,71 @@ def _loaded(model: PageModel) -> Model:
     return _models[model.file.path]
 
 
-class _Usable(NamedTuple):
-    """An image that was checked: its record for the model, its micrometres if they are known, and warnings."""
-
-    record: ImageRecord
-    mpp: float | None
-    notes: list[str]
-
-
-def _checked(model: PageModel, record: ImageRecord) -> _Usable:
-    """Check the header of an image."""
+def _checked(model: PageModel, record: ImageRecord) -> tuple[ImageRecord, float | None, list[str]]:
+    """Check the header of an image; return it as the model takes it, its micrometres if known, and warnings."""
     if record.mpp is None:
         record = replace(record, mpp=_published_mpp(record, model))
     (record,) = with_headers([record])
     notes: dict[str, list[str]] = {}
     (usable,), _ = check_sizes([record], model=_loaded(model), skip_errors=False, notes=notes)
-    return _Usable(usable, record.mpp, [in_page(note) for note in notes[record.image_id]])
+    _refuse_too_large(usable)
+    return usable, record.mpp, [in_page(note) for note in notes[record.image_id]]
+
+
+def _refuse_too_large(record: ImageRecord) -> None:
+    """Refuse an image that needs more memory than is free."""
+    assert record.header is not None
+    need = record.header.width * record.header.height * limits.SERVED_PIXEL_BYTES
+    free = _free_memory()
+    if need > free:
+        raise InputError(
+            f"{record.image_id}: needs about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; cut it"
+        )
+
+
+def _free_memory() -> float:
+    """Return the bytes of memory that are free; infinity if the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024.0 * int(line.split()[1])
+    return float("inf")
 
 
 def _published_mpp(record: ImageRecord, model: PageModel) -> float | None:
     """Return the micrometres of an image that `predict` knows by its name, if no other image is in its folder."""
-    with TemporaryDirectory() as folder, suppress(BchistoError, OSError):
-        alone = Path(folder, record.image_id)
-        alone.parent.mkdir(parents=True, exist_ok=True)
-        alone.symlink_to(record.path)
-        for listed in _listed(Path(folder), _dropped([record.image_id]), model):
-            return listed.mpp
+    with TemporaryDirectory() as folder, suppress(BchistoError):
+        Path(folder, record.path.name).symlink_to(record.path)
+        return _listed(Path(folder), model)[0].mpp
     return None
 
 
-def _dropped(names: Iterable[str]) -> str:
-    """Return the folder that was dropped on the page, which all names begin with; empty for several, or for files."""
-    first = {name.rpartition("/")[0].partition("/")[0] for name in names}
-    if len(first) == 1:
-        return first.pop()
-    return ""
-
-
-def _listed(root: Path, dropped: str, model: PageModel) -> Sequence[ImageRecord]:
-    return ImageSelection(root / dropped, **_loaded(model).bundle.reading).table().records
-
-
-def read_image(model: PageModel, item: Item, thumbnail: Path) -> dict[str, Any]:
-    """Read an image, and write its thumbnail; return values of an `Item`."""
-    image = _checked(model, item.record)
-    height, width = write_thumbnail(image.record, thumbnail)
-    return {"height": height, "width": width, "mpp": image.mpp, "notes": image.notes}
+def _listed(folder: Path, model: PageModel) -> Sequence[ImageRecord]:
+    return ImageSelection(folder, **_loaded(model).bundle.reading).table().records
 
 
 def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
-    """Predict an image; return values of an `Item`."""
-    image = _checked(model, item.record)
-    loaded = _loaded(model)
+    """Predict an image, and write its thumbnail; return values of an `Item`."""
+    record, mpp, notes = _checked(model, item.record)
+    height, width = write_thumbnail(record, item.folder / THUMBNAIL)
     results = predict_records(
-        loaded, [image.record], ticker=Ticker(None), skip_errors=False, warns=True
+        _loaded(model), [record], ticker=Ticker(None), skip_errors=False, warns=True
     )
     result = results[item.name]
     assert isinstance(result, Prediction)
     prediction = result._replace(warnings="")  # `tabulate` would make a column of them
-    predicted = _predicted(model, [image.record], {item.name: prediction})
+    predicted = _predicted(model, [record], {item.name: prediction})
     shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
     (row,) = sheet_rows(shown)
     probabilities = shown.table.probabilities[0].tolist()
     return {
+        "state": "done",
+        "height": height,
+        "width": width,
+        "mpp": mpp,
         "prediction": prediction,
-        "notes": image.notes + result.warnings.splitlines(),
+        "notes": notes + result.warnings.splitlines(),
         "predicted": row.predicted,
         "confidence": row.confidence,
         "uncertain": row.uncertain,
@@ -253,14 +255,12 @@ def write_tables(
     predicted = _predicted(model, records, results)
     shown = tabulate(predicted, settings=PredictSettings(), point=model.point)
     images = [of_id[record.image_id] for record in shown.table.records]
-    columns = _page_columns(images)
+    columns = [*shown.table.further, *_page_columns(images)]
     paths = ("path", [prefix + item.name for item in images])
-    table = replace(shown.table, further=[*shown.table.further, *columns, paths])
+    table = replace(shown.table, further=[*columns, paths])
     table.finish(folder / "predictions.csv", overwrite=True)
     if html:
-        filled = [column for column in columns if any(column[1])]
-        table = replace(shown.table, further=[*shown.table.further, *filled])
-        report = replace(shown, table=table)
+        report = replace(shown, table=replace(table, further=columns))
         write_html(folder / "predictions.html", report, predicted, title="predictions.csv")
     write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
 
@@ -281,12 +281,13 @@ def _as_listed(model: PageModel, root: Path, items: Sequence[Item]) -> dict[str,
     refuses that folder, such as for another layout than the model's, the table can do without.
     """
     names = [item.name for item in items]
-    dropped = _dropped(names)
+    above = {name.rpartition("/")[0].partition("/")[0] for name in names}
+    dropped = above.pop() if len(above) == 1 else ""
     records = {
         name: ImageRecord(name.removeprefix(f"{dropped}/"), Path(name), None) for name in names
     }
     with suppress(BchistoError):
-        for record in _listed(root, dropped, model):
+        for record in _listed(root / dropped, model):
             records[record.path.relative_to(root).as_posix()] = record
     if len({records[name].image_id for name in names}) < len(names):
         # `predict` refuses two images of one id
@@ -308,7 +309,7 @@ def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> di
     path : Path
     """
     loaded = _loaded(model)
-    image = _checked(model, item.record).record
+    image, _, _ = _checked(model, item.record)
     if kind == "map":
         return draw_map(loaded, image, target=target, path=path, file=model.path)
     write_shown(kind, loaded, image, path)

@@ -346,12 +346,12 @@ class Plan:
         if stage.shards:
             use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
         change = f"cd -- {shlex.quote(self.cwd)} || exit 1"
-        before = [change, *self.before] if self.before else []
         return [
             "#!/bin/bash",
             f"# Stage {position + 1} of {len(self.stages)}, written by bchisto submit; {use}",
             f"# bchisto {typed(stage.command)} {shlex.join(stage.words)}".replace("\n", " "),
-            *before,
+            change,
+            *self.before,
             change,  # again, since a line before may change the folder
             f"exec {self.python} -m bchisto.apps.submit {shlex.quote(str(self.folder))} {position} "
             '"${1:-$SLURM_ARRAY_TASK_ID}"',

@@ -71,15 +71,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
         f"--signal=B:USR1@{_NOTICE_SECONDS}",
         *stage.options,
     ]
-    # with a backslash in its path, Slurm knows no %, neither of the path nor of tasks: these share a log
-    logs = str(plan.logs)
-    if "\\" in logs:
-        logs = logs.replace("\\", "\\\\")
-        task = "array"
-    else:
-        logs = logs.replace("%", "%%")
-        task = "%a"
-    log = f"{logs}/{plan.label(position)}"
+    log = f"{plan.logs}/{plan.label(position)}".replace("%", "%%")
     script = str(plan.script(position))
     waits = [f"--dependency=afterok:{after}"] if after else []
     calls = []
@@ -87,7 +79,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
         array = ",".join(map(str, stage.tasks))
         if plan.at_once:
             array += f"%{plan.at_once}"
-        output = f"--output={log}-{task}.log"
+        output = f"--output={log}-%a.log"
         calls.append([*common, output, f"--array={array}", *waits, script])
         # an array that was cancelled, since the stage before it failed, has ended too
         dependency = "--dependency=afterany:{array}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core import Message, MissingInputError, by_key, converted, counted
+from ...core import MissingInputError, by_key, converted, counted
 from ...core.runs import RunEntry
 from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed, units_of
 from .scheduler import NOT_ASKED
@@ -47,15 +47,12 @@ class ShardState:
         ``K/N``; empty for a stage without shards.
     state : str
         not started, queued, running, interrupted, failed or done; unknown if files do not tell, nor Slurm.
-    units, done : int
     reason : str
         The scheduler's reason; the error, or the signal, that ended it.
     """
 
     shard: str
     state: str
-    units: int
-    done: int
     reason: str
 
 
@@ -209,7 +206,7 @@ class _Work:
         state, reason = self._task_state(str(number), entries, units)
         if self.queued.answered is False and state not in ("running", "done"):
             state = "unknown"
-        return ShardState(name, state, len(units), sum(unit.done for unit in units), reason)
+        return ShardState(name, state, reason)
 
     def _task_state(
         self, task: str, entries: Sequence[RunEntry], units: Sequence[Unit]
@@ -256,7 +253,7 @@ class _Work:
         is_stuck = queued.is_abandoned and all(entry.outcome != "ok" for entry in self.entries)
         last_words = ""
         if is_stuck and not shards:
-            last_words = queued.end(queued.last_task) or self._no_job()
+            last_words = queued.end(queued.last_task) or "no job is left that does it"
         rules: Sequence[tuple[Any, str, str]] = (
             ("running" in states, "running", reason),
             ("queued" in states, "queued", reason),
@@ -271,14 +268,6 @@ class _Work:
             (True, "not started", reason),
         )
         return next((state, text) for holds, state, text in rules if holds)
-
-    def _no_job(self) -> str:
-        """Return a text on work that no job does, and whose logs do not tell why."""
-        text = "no job is left that does it"
-        plan = self.queued.plan
-        if plan is not None and plan.before:
-            return Message(f"{text}; a line of {{submit.before:LINE}} may have ended it")
-        return text
 
     def _left_out(self) -> str:
         """Return a text on images that finished work left out."""
@@ -330,10 +319,7 @@ def _log_to_read(run: Path, works: Iterable[_Work]) -> str:
 def _then(run: Path, state: str, works: Sequence[_Work]) -> str:
     """Return the command that continues; empty if all is done."""
     if state in (*_WORKING, "unknown"):
-        path = shlex.quote(str(run))
-        if str(run).startswith("-"):  # else it is read as an option
-            path = f"./{path}"
-        return f"bchisto status {path} --watch"
+        return f"bchisto status {shlex.quote(str(run))} --watch"
     unfinished = next((work.queued for work in works if work.stage.state != "done"), None)
     if unfinished is None:
         return ""

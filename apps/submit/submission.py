@@ -273,7 +273,7 @@ def refuse_live(run: Path, paths: Sequence[Path]) -> None:
     ------
     UnderWayError
         They do; the message names them.
-    BchistoError
+    InputError
         It is not known.
     """
     plans = [plan for plan in read_plans(run) if any(is_made(path, plan.stages) for path in paths)]
@@ -283,13 +283,7 @@ def refuse_live(run: Path, paths: Sequence[Path]) -> None:
             raise UnderWayError(
                 "{}: a local submit works on it (process {}); wait, or use {cancel}", run, pid
             )
-    waiting = scheduler.queue(plans)
-    if waiting is None:
-        text = (
-            "{}: {} does not answer here whether earlier jobs still run; ask again, or use {force}"
-        )
-        raise InputError(text, run, _slurm_of(plans))
-    numbers = _numbers(waiting)
+    numbers = _jobs_in_queue(run, plans)
     if numbers:
         text = "{}: its jobs {} are in the queue; wait for them, or use {cancel}"
         raise UnderWayError(text, run, ", ".join(numbers))
@@ -302,17 +296,15 @@ def cancel(run: Path) -> list[str]:
     ------
     MissingInputError
         There is no such run.
+    InputError
+        Slurm does not answer.
     BchistoError
-        Slurm does not answer, or a local submit may run on another machine.
+        A local submit may run on another machine.
     """
     if not run.is_dir():
         raise MissingInputError(f"{run}: no such folder; give the run whose jobs to cancel")
     plans = read_plans(run)
-    waiting = scheduler.queue(plans)
-    if waiting is None:
-        numbers = sorted({job for plan in plans for job in plan.jobs})
-        text = "{}: {} does not answer here whether its jobs run; on one of its machines type: {}"
-        raise BchistoError(text, run, _slurm_of(plans), f"scancel {' '.join(numbers)}")
+    numbers = _jobs_in_queue(run, plans)
     local = [plan.process for plan in plans if plan.process]
     for process in local:
         if is_running(process) is None:
@@ -321,7 +313,6 @@ def cancel(run: Path) -> list[str]:
             )
     for plan in plans:  # what begins at this moment does, and submits, nothing
         write_json(plan.folder / scheduler.CANCELLED, True)
-    numbers = _numbers(waiting)
     scheduler.cancel(numbers)
     pids = [int(process["pid"]) for process in local if is_running(process)]
     for pid in pids:
@@ -329,13 +320,20 @@ def cancel(run: Path) -> list[str]:
     return [*numbers, *(f"process {pid}" for pid in pids)]
 
 
-def _numbers(jobs: Iterable[scheduler.Job]) -> list[str]:
+def _jobs_in_queue(run: Path, plans: Sequence[Plan]) -> list[str]:
+    """Return the numbers of the jobs of plans that run or wait.
+
+    Raises
+    ------
+    InputError
+        Slurm does not answer.
+    """
+    jobs = scheduler.queue(plans)
+    if jobs is None:
+        clusters = " ".join({plan.cluster for plan in plans})
+        numbers = ", ".join(job for plan in plans for job in plan.jobs)
+        text = (
+            "{}: {} does not answer here whether jobs {} run; ask on its machines, or use {force}"
+        )
+        raise InputError(text, run, f"Slurm {clusters}".strip(), numbers)
     return sorted({job.number for job in jobs}, key=int)
-
-
-def _slurm_of(plans: Sequence[Plan]) -> str:
-    """Return the name of the Slurm that got the jobs of plans."""
-    names = sorted({plan.cluster for plan in plans if plan.cluster})
-    if not names:
-        return "Slurm"
-    return f"Slurm of cluster {', '.join(names)}"

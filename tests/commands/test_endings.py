@@ -4,15 +4,13 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.commands.ending import _fitted_options, advice
+from bchisto.commands.ending import advice
 from bchisto.core.runs import record_run
 from bchisto.crossval import CrossValidation, in_order, offered
 from bchisto.evaluate import Panel, measure
-from bchisto.featurize import FeaturizeSettings
 from conftest import typed
 from written_tables import predictions
 
@@ -150,13 +148,3 @@ def test_the_views_of_status_are_lines_and_json(tmp_path, cli):
     assert err.startswith(
         "error: 'runs' is now bchisto status FOLDER, status RUN --history or status RUN"
     )
-
-
-def test_the_stain_is_named_only_if_it_is_not_the_default():
-    settings = FeaturizeSettings(encoders="convs", views="1.0:64")
-    plan = SimpleNamespace(planned=settings, requested=settings)
-    assert _fitted_options(plan, but=()) == " --view 1.0:64"
-    other = replace(settings, stain="none")
-    plan = SimpleNamespace(planned=other, requested=other)
-    assert _fitted_options(plan, but=()) == " --view 1.0:64 --stain none"
-    assert _fitted_options(plan, but=("stain",)) == " --view 1.0:64"

@@ -971,7 +971,7 @@ NAMES = {
         calls(images((160, 160), per=4, folds=5), (0.9, 0.9)),
         verdict="better",
         says=(r"of 80 patients",),
-        options="--level group --aggregate vote",
+        options="--level group --config rules: vote",
         clear=False,
         typed=True,
     ),
@@ -1180,9 +1180,13 @@ def told(name, folder, cli):
     if name == "rows without a label":
         with files[0].open("a") as handle:
             handle.writelines(f"new{k}.png,,new-{k},1,0.5,0.5\n" for k in range(20))
-    options = situation.options.split()
+    options = situation.options.split(maxsplit=3)
     if options == ["--against"]:
         options.append(INSIDE.write(folder))
+    if "--config" in options:
+        config = folder / "options.yaml"
+        config.write_text(options[-1])
+        options[-1] = config
     out = folder / "out"
     if situation.typed:
         code, stdout, stderr = cli("evaluate", *files, "--out", out, *options)

@@ -205,7 +205,9 @@ def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more,
     assert f"uncertain: {uncertain} of 12 images, column uncertain; {MIXED}" in " ".join(
         said.split()
     )
-    said, _ = completed(*words[:-1], tmp_path / "r.csv", "--jobs", 1, "--format", "iciar2018")
+    config = tmp_path / "options.yaml"
+    config.write_text("format: iciar2018")
+    said, _ = completed(*words[:-1], tmp_path / "r.csv", "--jobs", 1, "--config", config)
     assert f"uncertain: {uncertain} of 12 images; {MIXED}" in " ".join(said.split())
 
 

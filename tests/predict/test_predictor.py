@@ -172,7 +172,9 @@ def test_a_result_is_told_as_lines_and_as_a_frame(boosted, tissue, tmp_path, cli
     assert lines[1].startswith("predicted positive: ")
     further = [result.called, result.outliers, result.sureness, *result.banners]
     assert lines[1:] == [part for part in further if part]
-    words = typed("predict {} --images {} --format {} --threshold 0.5", boosted, tissue, form)
+    config = tmp_path / "options.yaml"
+    config.write_text(f"format: {form}")
+    words = typed("predict {} --images {} --config {} --threshold 0.5", boosted, tissue, config)
     code, printed, _ = cli(*words, "--out", tmp_path / "q.csv")
     assert code == 0
     assert printed.splitlines()[: len(lines)] == lines
