@@ -21,7 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from ..core import (
@@ -362,6 +361,8 @@ def write_store(
     failures : sequence of (image_id, message)
         Images that are left out; the file lists them.
     """
+    import h5py
+
     augmentations = int(origin["augmentations"])
     images = len(records)
     texts = {

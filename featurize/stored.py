@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ..core import InputError, StoreError, converted, printable
@@ -24,7 +23,8 @@ from .crops import GRID
 from .embeddings.facts import IMPORTED, check_imported
 from .settings import FeaturizeSettings, View
 
-TEXT = h5py.string_dtype("utf-8")
+TEXT = np.dtype("O", metadata={"vlen": str})
+"""Texts in UTF-8, as `h5py.string_dtype` gives them; h5py is only loaded where a file is opened."""
 
 _OF_MANY = ("encoders", "weights", "views", "augmentations")
 """Fields that cover several feature files, or do not change a row (`augmentations`). A header has its own values."""
