@@ -112,9 +112,7 @@ class ImageRecord:
     @property
     def called(self) -> str:
         """How messages name the image, as the caller does who gave its pixels, or by its path."""
-        if self.source == "given":
-            return self.image_id
-        return str(self.path)
+        return f"{self.path}"
 
     @property
     def label_text(self) -> str:

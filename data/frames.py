@@ -6,7 +6,6 @@ Errors name rows of a frame, and the position of an image.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,9 +27,8 @@ from ..core import (
     few,
     items_of,
     message_of,
-    reworded,
 )
-from ..core.formats import FOLD, FramePath, Pixels
+from ..core.formats import FOLD, FramePath, NamedPath, Pixels
 from ..core.jobs import atomic_output, ensure_folder, is_set_aside
 from .dataset import ImageRecord
 from .images import given_record
@@ -56,13 +54,11 @@ _log = logging.getLogger(__name__)
 def with_files(
     sources: Any, folder: Path, notes: dict[str, None]
 ) -> Iterator[tuple[list[Path], dict[Path, str]]]:
-    """Give sources in which each data frame has a copy, in `folder` by its position, or in ``frames`` by its name.
+    """Give sources in which each data frame has a path, in `folder` by its position, or in ``frames`` by its name.
 
     With them, the names of those files that a mapping names, or whose folder it names.
 
-    A frame without folds is logged, and noted.
-
-    After an error none of the copies that are new is left, and it names the frame, and a row by its index.
+    A frame without folds is logged, and noted. Without an error, each frame is written to its path at the end.
 
     Parameters
     ----------
@@ -78,39 +74,30 @@ def with_files(
     """
     given: list[Path] = []
     names: dict[Path, str] = {}
-    with contextlib.ExitStack() as undo:
-        for path, source in _paths_of(sources, folder):
-            if hasattr(source, "to_pandas"):
-                source = source.to_pandas()
-            if not hasattr(source, "to_csv"):
-                file = converted(source, "sources", Path)
-                tables = {file: ""}
-                if isinstance(sources, Mapping):
-                    tables = _tables_in(file, path.stem)
-                    names |= tables
-                given += tables
-                continue
-            if not any(FOLD.matching(map(str, source.columns))):
-                note = f"{path.stem}: no column fold, so rows count as one test set"
-                notes[note] = None
-                _log.warning("%s", note)
-            ensure_folder(path.parent)
-            if not path.exists():
-                undo.callback(path.unlink, missing_ok=True)
-            with atomic_output(path) as temporary:
-                source.to_csv(temporary, index=False)
-            rename = functools.partial(_as_frame, path)
-            undo.enter_context(reworded(rename))
-            given.append(FramePath.of(source, path))
-        if not given:
-            raise InputError(Message("{sources}: give at least one table"))
-        yield given, names
-        undo.pop_all()
-
-
-def _as_frame(path: Path, text: str) -> str:
-    """Return a message in which a data frame goes by its name, since its copy is gone."""
-    return text.replace(str(path), path.stem)
+    frames = []
+    for path, source in _paths_of(sources, folder):
+        if not hasattr(source, "to_pandas") and not hasattr(source, "to_csv"):
+            file = converted(source, "sources", Path)
+            tables = {file: ""}
+            if isinstance(sources, Mapping):
+                tables = _tables_in(file, path.stem)
+                names |= tables
+            given += tables
+            continue
+        frame = FramePath.of(source, path)
+        if not any(FOLD.matching(map(str, frame.frame.columns))):
+            note = f"{frame}: no column fold, so rows count as one test set"
+            notes[note] = None
+            _log.warning("%s", note)
+        frames.append(frame)
+        given.append(frame)
+    if not given:
+        raise InputError(Message("{sources}: give at least one table"))
+    yield given, names
+    for frame in frames:
+        ensure_folder(frame.parent)
+        with atomic_output(frame) as temporary:
+            frame.frame.to_csv(temporary, index=False)
 
 
 def _paths_of(sources: Any, folder: Path) -> Iterator[tuple[Path, Any]]:
@@ -256,4 +243,5 @@ def _named_record(records: list[ImageRecord], image: Any, name: str) -> ImageRec
         raise InputError(
             "{images}: {} holds {} images, and `names` name single ones", image, len(records)
         )
-    return replace(records[0], image_id=name, source="given")
+    path = NamedPath.named(records[0].path, name)
+    return replace(records[0], image_id=name, path=path, source="given")

@@ -45,7 +45,6 @@ from .images import (
     Fingerprint,
     ImageFiles,
     UniqueImages,
-    file_of,
     find_copies,
     header_findings,
     unique_images,
@@ -461,8 +460,7 @@ def check_headers(
 
     def problem(record: ImageRecord) -> str | None:
         try:
-            with file_of(record):
-                headers[record.image_id] = record.header or files.header(record.path)
+            headers[record.image_id] = record.header or files.header(record.path)
         except ImageError as error:
             return message_of(error)
         misfit = _misfit(record, headers[record.image_id], needs)

@@ -33,6 +33,9 @@ _TRAIN_SHARE = 0.9
 _MOST_FITTED = 200
 """Largest number of images on which classifiers are timed."""
 
+_MOST_TIMED = 16
+"""Largest batch that is timed; batches are those of the settings if they are smaller."""
+
 _TIMED_STEPS = 3
 """Number of timed steps of a network, after a first step that compiles."""
 
@@ -199,9 +202,7 @@ def untrained(settings: FinetuneSettings) -> FinetuneSettings:
     return replace(settings, weights="random", rate_multipliers=(), fresh=())
 
 
-def time_training(
-    record: ImageRecord, *, settings: FinetuneSettings, classes: int, most: int = 16
-) -> TrainingCost:
+def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int) -> TrainingCost:
     """Measure the time to read an image and to train on a sample, with random weights.
 
     Parameters
@@ -210,15 +211,13 @@ def time_training(
         A typical image.
     settings : FinetuneSettings
     classes : int
-    most : int
-        Largest batch that is timed; batches are those of the settings if they are smaller.
     """
     settings = untrained(settings)
     size = resolved(settings)["size"]
     started = time.perf_counter()
     image = StainTreatment(settings.stain, settings.rule, size).read(record)
     read = time.perf_counter() - started
-    batch = min(resolved(settings)["batch_size"], most)
+    batch = min(resolved(settings)["batch_size"], _MOST_TIMED)
     regions = []
     if settings.turned:
         region = cut_region(*decode_whole(record), size=size, treat=np.ascontiguousarray)

@@ -1,8 +1,7 @@
-"""Runs the variants of a recipe and times their networks, or estimates the time of the same steps."""
+"""Runs the variants of a recipe, or estimates the time of the same steps."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,16 +9,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ...core import DAMAGE, Banner, InputError, Kind, ReportError, SettingsConflictError, as_banner
-from ...core.formats import read_rows
-from ...core.jobs import scratch_folder, write_rows
+from ...core import Banner, InputError, Kind, ReportError, SettingsConflictError, as_banner
+from ...core.jobs import scratch_folder
 from ...crossval import CrossValidation, chosen_anew
 from ...evaluate import Panel, compare_pairs, holm, unlike_pairs
 from ...evaluate.report import PublishedTable
 from ...finetune import build_model
-from .estimate import Estimate, estimate_step, time_training, untrained
+from .estimate import Estimate, estimate_step, untrained
 from .image_sets import ImageSet, make_image_sets
 from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
@@ -29,12 +25,6 @@ from .tables import Key, Obtained, Results, Runs, compare_published
 from .tables.challenge import find_test_images, predict_test_images
 
 _log = logging.getLogger(__name__)
-
-_MOST_TIMED = 64
-"""Largest batch in which training is timed: that of the only recipe that compares times."""
-
-_ROUNDS = 3
-"""How often each network is timed. The networks take turns, so that other work on the machine affects all of them."""
 
 
 def run_variants(recipe: Recipe, request: ReproduceRequest) -> RecipeRun:
@@ -139,11 +129,6 @@ class RecipeRun:
         recipe = self._recipe
         folder = self._request.run / "reproduce" / recipe.name
         self.results = chosen_anew(self.results)
-        # times are of this machine, so a quick run does not measure them
-        timed = (
-            {} if self._request.quick else {name: self.variants[name] for name, _ in self.obtained}
-        )
-        times = training_times(recipe, timed, self.image_sets[0], folder=folder)
         published_run = self.obtained.get((recipe.first, None))
         tested = predict_test_images(
             published_run, test_images, folder=folder, request=self._request
@@ -152,10 +137,7 @@ class RecipeRun:
             first=recipe.first,
             obtained=self.obtained,
             magnifications=recipe.magnifications,
-            measured={
-                "seconds": {name: float(np.median(each)) for name, each in times.items()},
-                "parameters": self._sizes(),
-            },
+            parameters=self._sizes(),
             tested=tested,
         )
         self.published = compare_published(
@@ -164,13 +146,15 @@ class RecipeRun:
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of parameters of each network that tables list, by the names of variants."""
-        steps = _networks(self._recipe, self.variants, path="parameters")
+        tables = [table for table in self._recipe.published if table.get("path") == "parameters"]
+        rows = {name for table in tables for name in table["rows"]}
         sizes = {}
         for (name, _), obtained in self.obtained.items():
-            if name in steps:
-                classes = len(obtained.panel.table.classes)
-                model = build_model(untrained(steps[name].settings), classes=classes, fold=0)
-                sizes[name] = model.count_params()
+            for step in self.variants[name]:
+                if name in rows and isinstance(step, FinetuneStep):
+                    classes = len(obtained.panel.table.classes)
+                    model = build_model(untrained(step.settings), classes=classes, fold=0)
+                    sizes[name] = model.count_params()
         return sizes
 
     def _run_variant(self, image_set: ImageSet, name: str, *, done: list[RecipeStep]) -> None:
@@ -279,70 +263,3 @@ def comparable_note(banners: Sequence[Banner]) -> str:
     if not headings:
         return ""
     return f"Not comparable ({', '.join(dict.fromkeys(headings)).lower()})."
-
-
-def training_times(
-    recipe: Recipe,
-    variants: Mapping[str, Sequence[RecipeStep]],
-    image_set: ImageSet,
-    *,
-    folder: Path,
-) -> dict[str, list[float]]:
-    """Time a training step of each network in the recipe's tables with the path ``seconds``.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    variants : mapping
-        The variants that were run, with their steps.
-    image_set : ImageSet
-        Images, of which the first is used.
-    folder : Path
-        Folder for ``training-time.csv``; an existing file with every network is used instead of timing again.
-
-    Returns
-    -------
-    dict of str to list of float
-        Variant to the seconds per sample in each round; empty if no table needs them.
-    """
-    steps = _networks(recipe, variants, path="seconds")
-    if not steps:
-        return {}
-    path = folder / "training-time.csv"
-    times: dict[str, list[float]] = {}
-    with contextlib.suppress(*DAMAGE):  # of a damaged table; then they are timed again
-        for row in read_rows(path):
-            times.setdefault(row["variant"], []).append(float(row["seconds"]))
-    if steps.keys() <= times.keys():
-        return times
-    times = {name: [] for name in steps}
-    for _, (name, step) in product(range(_ROUNDS), steps.items()):
-        dataset = image_set.read(step.reading)
-        cost = time_training(
-            dataset.records[0],
-            settings=step.settings,
-            classes=len(dataset.classes),
-            most=_MOST_TIMED,
-        )
-        times[name].append(cost.step)
-    rows = [
-        (name, turn, value)
-        for name, seconds in times.items()
-        for turn, value in enumerate(seconds, start=1)
-    ]
-    write_rows(path, ("variant", "round", "seconds"), rows)
-    return times
-
-
-def _networks(
-    recipe: Recipe, variants: Mapping[str, Sequence[RecipeStep]], *, path: str
-) -> dict[str, FinetuneStep]:
-    """Return the training steps of the variants that tables with this path list."""
-    tables = [table for table in recipe.published if table.get("path") == path]
-    rows = {name for table in tables for name in table["rows"]}
-    return {
-        name: step
-        for name, steps_of_variant in variants.items()
-        for step in steps_of_variant
-        if name in rows and isinstance(step, FinetuneStep)
-    }

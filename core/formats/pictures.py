@@ -193,10 +193,9 @@ _LARGE = (0xE1, 0xE2)
 _DENSITY = b"\xff\xe0\0\x10JFIF\0\1\1\1\0\x48\0\x48\0\0"
 """A segment with pixels per inch, so that Pillow does not look for them in the EXIF entries."""
 
-_LS = 0xF7
-_RARE = frozenset({*range(0xC3, 0xD0), _LS}) - {0xC4, 0xC8, 0xCC}
-"""Lossless, hierarchical and arithmetic-coded frames. They are refused because a single wrong bit in a marker would
-otherwise decode an image to noise."""
+_RARE = frozenset({*range(0xC3, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+"""Lossless (0xF7 is JPEG-LS), hierarchical and arithmetic-coded frames. They are refused because a single wrong bit in
+a marker would otherwise decode an image to noise."""
 
 _FRAME = re.compile(rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xf7])\0.(.)", re.DOTALL)
 """Begin of a frame: its kind, and the bits of a sample."""
@@ -243,20 +242,14 @@ def _jpeg_header(path: Path, data: bytes) -> ImageHeader:
 def _refuse_rare(path: Path, data: bytes) -> None:
     """Refuse a JPEG whose frame is of a kind that is not read, however whole it is."""
     frame = _FRAME.search(data)
-    if frame is None:
-        return
-    if frame[1][0] in _RARE:
-        raise _unread(path, frame[1][0])
-    bits = frame[2][0]
-    if bits != 8:
-        raise ImageError(f"{path}: a JPEG of {bits} bits is not read; save it as PNG or TIFF")
+    if frame is not None and (frame[1][0] in _RARE or frame[2][0] != 8):
+        raise _unread(path)
 
 
-def _unread(path: Path, code: int) -> ImageError:
-    kind = f"a JPEG of kind SOF{code - 0xC0}"
-    if code == _LS:
-        kind = "a JPEG-LS"
-    return ImageError(f"{path}: {kind} is not read; save it as PNG")
+def _unread(path: Path) -> ImageError:
+    return ImageError(
+        f"{path}: a JPEG that is lossless, arithmetic-coded or not of 8 bits is not read; save it as PNG or TIFF"
+    )
 
 
 def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:
@@ -315,7 +308,7 @@ def _coded(path: Path, data: bytes, area: int, *, surplus: bool) -> bytes:
         if code < 0xC0 or code == 0xD8:
             raise files.truncated(path, f"a marker {code} cannot be in its pixels")
         if code in _RARE:
-            raise _unread(path, code)
+            raise _unread(path)
         if start + 2 > len(data):
             break
         offset = start + struct.unpack_from(">H", data, start)[0]

@@ -54,7 +54,29 @@ else:
     _SystemPath = type(Path())  # before Python 3.12 no other kind is a base
 
 
-class FramePath(_SystemPath):
+class NamedPath(_SystemPath):
+    """A path that messages call by a name.
+
+    Paths that are made from it, such as its folder, have no name.
+    """
+
+    called = ""
+
+    @classmethod
+    def named(cls, path: str | Path, called: str) -> NamedPath:
+        """Return a path with a name."""
+        named = cls(path)
+        named.called = called
+        return named
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NamedPath.named, (str(self), self.called)
+
+    def __format__(self, form: str) -> str:
+        return format(self.called or str(self), form)
+
+
+class FramePath(NamedPath):
     """A path by which messages and records call a data frame; readers of tables take its rows from memory.
 
     Paths that are made from it, such as its folder, are those of files.
@@ -69,6 +91,7 @@ class FramePath(_SystemPath):
             frame = frame.to_pandas()
         path_of_frame = cls(path)
         path_of_frame.frame = frame.copy()
+        path_of_frame.called = path_of_frame.stem
         return path_of_frame
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -100,7 +100,6 @@ def run_units(
         raise InputError("{jobs} {}: give at least 1 process", resources.processes)
     results = []
     total = sum(map(steps, units))
-    each = total / max(len(units), 1) * min(resources.processes, len(units))
     with contextlib.ExitStack() as stack:
         ticker = Ticker(None)
         folder = None  # stays None if there is no room for temporary files; only the progress bar needs them
@@ -109,15 +108,7 @@ def run_units(
             ticker = Ticker(folder / _TICKS)
             (folder / _TICKS).mkdir()
 
-        def between() -> float:
-            steps_kept = ticker.read()[1]
-            if steps_kept:
-                return 0
-            return each
-
-        progress = stack.enter_context(
-            Progress(total=total, label=label, unit=step_name, between=between)
-        )
+        progress = stack.enter_context(Progress(total=total, label=label, unit=step_name))
         stop = threading.Event()
         thread = threading.Thread(
             target=_watch, args=(stop, progress, ticker), daemon=True, name="bchisto-progress"

@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,6 @@ _LINE_SECONDS = 15.0
 
 _HONEST = 8
 """Steps from which a rate is computed at least: the first steps of a process are slow, since they load networks."""
-
-_WORTH_SAYING = 60.0
-"""Seconds from which the duration of a unit is printed, since that much work can be lost by Ctrl-C."""
 
 _WORTH_KEEPING = 5.0
 """Seconds from which a line replaces the progress bar when it is full."""
@@ -119,23 +115,12 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         Name of the task, e.g. ``"featurize"``.
     unit : str
         Name of a step, in the plural, e.g. ``"descriptors"``.
-    between : callable, optional
-        Returns the number of steps that all processes do between two moments at which their work is kept. If these are
-        more than a minute apart, a line informs of it once. 0 prints nothing.
     """
 
-    def __init__(
-        self,
-        *,
-        total: int | None,
-        label: str,
-        unit: str,
-        between: Callable[[], float] | None = None,
-    ) -> None:
+    def __init__(self, *, total: int | None, label: str, unit: str) -> None:
         self._total = total
         self._label = label
         self._unit = unit
-        self._between = between
         self._began = self._last_line = time.monotonic()
         self._done = 0
         self._looks: list[tuple[float, int]] = []
@@ -193,10 +178,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             _log.info("%s: %d%s %s%s", self._label, done, total, self._unit, state)
 
     def _speed(self) -> str:
-        """Return the rate from the second step on as text, and the time left if it is known.
-
-        Once it is known, also log how much work Ctrl-C can lose, if it is more than a minute.
-        """
+        """Return the rate from the second step on as text, and the time left if it is known."""
         began, first = self._looks[0]
         ended, last = self._looks[-1]
         if last == first or ended <= began:
@@ -207,12 +189,6 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
             speed = f"{1 / rate:.0f} s each"
         if last - first < _HONEST:
             return speed
-        if self._between is not None:
-            seconds = self._between() / rate
-            self._between = None
-            if seconds >= _WORTH_SAYING:
-                text = "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since"
-                _log.info(text, self._label, format_seconds(seconds))
         if self._total is None:
             return speed
         return f"{speed}, {format_seconds((self._total - self._done) / rate)} left"

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ...core import InputError, Message, Names, few
+from ...core import InputError, Message, Names
 from ..classes import measured
 from .plans import ScarceError
 from .split import HOLDOUT, Pool, draw_folds
@@ -77,14 +77,6 @@ def _lone_patient(spec: str, specs: Sequence[str], pool: Pool, label: str) -> In
         what = f"all {len(groups)} images of class {label} are"
     reason = Message("{folds} {}: {} of one patient{}", spec, what, Names(f" ({groups[0]})"))
     cures = [f"add images of a second patient with class {label}"]
-    owners = {*zip(pool.labels, pool.groups, strict=True)}
-    names = {group for _, group in owners}
-    if len(owners) == len(names) == len({*pool.labels}) < len(pool.labels):
-        text = (
-            "{folds} {}: each class is one group{}, so that groups may be classes and not patients"
-        )
-        reason = Message(text, spec, Names(f" ({few(sorted(map(str, names)))})"))
-        cures.insert(0, Message("name the patients with {group_from} or {group_column}"))
     drawn = first_drawn([spec, *specs], pool._replace(grouped=False))
     if drawn:
         more = "" if drawn == spec else Message(" and {folds:{}}", drawn)

@@ -14,7 +14,6 @@ from .content import (
 )
 from .copies import MOST_COMPARED, Copy, Fingerprint, Pixels, find_copies
 from .decode import (
-    file_of,
     given_record,
     header_findings,
     headers_of,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import (
-    ImageError,
-    reworded,
-)
+from ...core import ImageError
 from ...core.formats import (
     ImageHeader,
     Remark,
@@ -31,11 +27,6 @@ RgbImage = npt.NDArray[np.uint8]
 """The pixels of an image, shape (height, width, 3)."""
 
 
-def file_of(record: ImageRecord) -> AbstractContextManager[None]:
-    """Return a context in which errors about the file of a record call it as the caller does."""
-    return reworded(lambda text: text.replace(str(record.path), record.called))
-
-
 def decode_record(record: ImageRecord) -> RgbImage:
     """Return the pixels of a record: those that it has, of its file, or only of the part in the box of the record.
 
@@ -47,8 +38,7 @@ def decode_record(record: ImageRecord) -> RgbImage:
     if record.pixels is not None:
         return record.pixels.copy()  # those of the caller are not to change
     if record.box is None:
-        with file_of(record):
-            return np.ascontiguousarray(decode_image(record.path, stretch_deep=record.stretch))
+        return np.ascontiguousarray(decode_image(record.path, stretch_deep=record.stretch))
     image, (left, top, right, bottom) = decode_whole(record)
     return np.ascontiguousarray(image[top:bottom, left:right])
 

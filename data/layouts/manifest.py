@@ -205,23 +205,16 @@ def _choose_columns(
             column = table.choose(role, cure=cure, without=[*columns.values()])
             columns[role.name] = recognised[role] = column
     if not columns["path"]:
-        raise _no_path_left(table, columns)
+        text = (
+            "{}: its only column of paths is also named as label or group; name another column, or name that of the "
+            "paths with {path_column}"
+        )
+        raise InputError(text, table.path)
     columns[IMAGE.name] = table.named(IMAGE.name) or ""
     if beside or columns[IMAGE.name] == columns[PATH.name]:
         columns[IMAGE.name] = ""
     table.check({role: columns[role.name] for role in (PATH, IMAGE, LABEL, GROUP, MPP)})
     return columns, recognised
-
-
-def _no_path_left(table: CsvTable, columns: Mapping[str, str]) -> InputError:
-    """Return the refusal of a table whose only column of paths is also named as label or group."""
-    column = table.choose(PATH)
-    role = next(role for role in ("label", "group") if columns[role] == column)
-    text = (
-        "{}: its only column of paths, {}, is also named with {}; name another column, or name that of "
-        "the paths with {path_column}"
-    )
-    return InputError(text, table.path, table.columns[column], Parameter(f"{role}_column"))
 
 
 def _column_findings(

@@ -20,21 +20,14 @@ def jpeg(frame, bits):
 
 
 @pytest.mark.parametrize(
-    ("frame", "bits", "said"),
-    [
-        (0xC1, 12, "a JPEG of 12 bits is not read; save it as PNG or TIFF"),
-        (0xC0, 12, "a JPEG of 12 bits"),
-        (0xF7, 8, "a JPEG-LS is not read; save it as PNG"),
-        (0xC3, 16, "a JPEG of kind SOF3 is not read"),
-        (0xC9, 8, "a JPEG of kind SOF9 is not read"),
-    ],
+    ("frame", "bits"), [(0xC1, 12), (0xC0, 12), (0xF7, 8), (0xC3, 16), (0xC9, 8)]
 )
-def test_a_rare_jpeg_is_not_to_be_downloaded_again(tmp_path, cli, frame, bits, said):
+def test_a_rare_jpeg_is_not_to_be_downloaded_again(tmp_path, cli, frame, bits):
     tree(tmp_path, "a/1.png", "b/2.png")
     (tmp_path / "a" / "x.jpg").write_bytes(jpeg(frame, bits))
     code, text = checked(cli, tmp_path)
     assert code == 1
-    assert said in text
+    assert "or not of 8 bits is not read; save it as PNG or TIFF" in text
     assert "download" not in text
 
 

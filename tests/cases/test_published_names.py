@@ -115,8 +115,10 @@ BREAKHIS_TREES = {
 }
 
 
-@pytest.mark.parametrize("pattern", BREAKHIS_TREES)
-@pytest.mark.parametrize("size", [(700, 460), (350, 230)])
+@pytest.mark.parametrize(
+    ("pattern", "size"),
+    [*((pattern, (700, 460)) for pattern in BREAKHIS_TREES), ("40X", (350, 230))],
+)
 def test_which_trees_of_breakhis_are_the_published_one(pattern, size, shared, tmp_path, cli):
     """In others classes are those of the folders; micrometres are of the published tree and size only."""
     real = sorted((shared / "data" / "breakhis").rglob("*-40-*.png"))
@@ -419,9 +421,7 @@ def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, c
     ("column", "options", "unit"),
     [
         ("Case_ID", (), "case"),
-        ("slide", (), "slide"),
         ("animal", ("--group-column", "animal"), "animal"),
-        ("who", ("--group-column", "who"), "patient"),
         ("", (), "patient"),  # names hold them
     ],
 )

@@ -592,8 +592,8 @@ def test_the_only_column_of_paths_cannot_be_the_label_or_the_group_too(tmp_path,
     with pytest.raises(InputError) as caught:
         read_dataset(images, **options)
     assert str(caught.value) == (
-        f"{table}: its only column of paths, Image, is also named with `{option}`; name another column, "
-        "or name that of the paths with `path_column`"
+        f"{table}: its only column of paths is also named as label or group; name another column, or name that of the "
+        "paths with `path_column`"
     )
 
 

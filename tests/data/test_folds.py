@@ -47,7 +47,7 @@ def test_stratified_folds_partition_the_images():
         (
             "5",
             {"groups": ["p", "q"] * 20},
-            r"each class is one group \(p, q\), .*, or add images of a second patient with class a",
+            r"all \d+ images of class a are of one patient \(p\); add images of a second patient with class a",
         ),
         (
             "nothing",

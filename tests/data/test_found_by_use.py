@@ -127,7 +127,9 @@ def test_an_arithmetic_coded_jpeg_within_a_tiff_is_refused(write):
     )
     place = data.index(b"\xff\xc0\0\x11")
     unreadable(
-        write("a.tif", data[: place + 1] + b"\xc9" + data[place + 2 :]), "SOF9", header=False
+        write("a.tif", data[: place + 1] + b"\xc9" + data[place + 2 :]),
+        "arithmetic-coded",
+        header=False,
     )
 
 

@@ -80,7 +80,7 @@ JPEG = {
 } | {
     "a JPEG without loss": (
         of("a.jpg", lossless),
-        "a JPEG of kind SOF3 is not read; save it as PNG",
+        "a JPEG that is lossless, arithmetic-coded or not of 8 bits is not read",
     ),
 }
 JPEG_PIXELS = (

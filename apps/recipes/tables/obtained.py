@@ -25,7 +25,7 @@ from ....evaluate import (
 from ....evaluate.report import PublishedFigure
 
 Value = tuple[float | None, tuple[float, float] | None]
-"""A value (a fraction, or seconds) and its 95 % interval; None if it was not obtained."""
+"""A value and its 95 % interval; None if it was not obtained."""
 
 Key = tuple[str, int | None]
 """A variant, and a magnification."""
@@ -66,8 +66,8 @@ class Obtained:
         Parameters
         ----------
         level : str
-            Empty for the test images. ``validation`` for those that validated, ``fold 3`` for those of one fold; or the
-            end of the name of a table in ``metrics.json``, such as ``patch``, ``image, vote`` or ``group, average``.
+            Empty for the test images. ``validation`` for those that validated, ``fold 3`` for those of one fold; or
+            what is in brackets behind the name of the first table in ``metrics.json``: ``patch``, ``image, vote``.
         path : str
             Names in ``metrics.json`` below that table, such as ``per_class malignant recall`` or ``two_class thresholds
             0.5 sensitivity``. A path that ends with ``value`` leaves out the interval. Also ``confidence``, the mean
@@ -107,9 +107,10 @@ class Obtained:
             if not rows.size:
                 return None
             return metrics_of(take_rows(self.panel.table, rows), self.panel.view)
-        for name, metrics in self.files["tables"].items():
-            if name.endswith(f" ({level})"):
-                return dict(metrics)
+        tables = self.files["tables"]
+        metrics = tables.get(f"{next(iter(tables))} ({level})")
+        if metrics is not None:
+            return dict(metrics)
         if level == _PATIENTS:  # which an ensemble does not write
             with contextlib.suppress(
                 InputError
@@ -132,15 +133,6 @@ class Obtained:
             if fold.get("accuracy") and fold.get("val_accuracy")
         ]
         return float(np.mean(gaps)) if gaps else None
-
-    @property
-    def accuracies(self) -> dict[str, Mapping[str, list[float]]]:
-        """For an ensemble, the accuracies of each feature file and of the ensemble by fold.
-
-        ``per_fold`` is the mean over the models of the seeds, ``averaged`` that of their mean prediction.
-        """
-        rows = self.files.get("run", {}).get("paper", {"rows": ()})["rows"]
-        return {row["name"]: row for row in rows}
 
     @functools.cached_property
     def hits(self) -> dict[str, Floats]:
@@ -182,8 +174,8 @@ class Runs:
         Variant and magnification (None if the recipe does not separate them) to the results.
     magnifications : sequence of int or None
         All magnifications of the recipe.
-    measured : mapping of str to mapping of str to float
-        ``seconds`` and ``parameters`` to the variants: training time per sample, and size of its network.
+    parameters : mapping of str to int
+        Variant to the size of its network.
     tested : mapping of str to str
         Test image, as `stem_of` names it, to the class that the published variant predicts.
     """
@@ -191,7 +183,7 @@ class Runs:
     first: str
     obtained: Results
     magnifications: Sequence[int | None]
-    measured: Mapping[str, Mapping[str, float]]
+    parameters: Mapping[str, int]
     tested: Mapping[str, str]
 
     def of(self, table: Published, magnification: int | None) -> Obtained | None:
@@ -200,9 +192,9 @@ class Runs:
         return self.obtained.get((variant, magnification))
 
     def value(self, key: Key, level: str, path: str) -> Value:
-        """Return a figure of a variant, see `Obtained.value`; or the ``seconds`` or ``parameters`` of its network."""
-        if path in self.measured:
-            return self.measured[path].get(key[0]), None
+        """Return a figure of a variant, see `Obtained.value`; or the ``parameters`` of its network."""
+        if path == "parameters":
+            return self.parameters.get(key[0]), None
         if key not in self.obtained:
             return None, None
         return self.obtained[key].value(level, path)

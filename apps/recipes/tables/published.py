@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ....core.formats import Floats
-from ....evaluate import Units, confusion, fold_error
+from ....evaluate import Units, fold_error
 from ....evaluate.report import PublishedFigure, PublishedTable
 from .challenge import agreement
-from .obtained import FUSION, Published, Runs, Value, figure_of, value_in
+from .obtained import Published, Runs, figure_of, value_in
 
 Figures = Iterator[PublishedFigure]
 """Rows of a table at one magnification."""
@@ -68,24 +67,21 @@ def _with_folds(figure: PublishedFigure, row: Published, obtained: Floats) -> Pu
     published = row.get("folds", ())
     if len(published) == len(obtained) > 1:
         means = obtained.reshape(len(obtained), -1).mean(axis=1)
-        figure = replace(figure, paired=_over_folds(means - np.array(published))[1])
+        figure = replace(figure, paired=_over_folds(means - np.array(published)))
     return figure
 
 
-def _over_folds(changes: Floats) -> Value:
-    """Return the mean of a difference in each fold, and its interval.
+def _over_folds(changes: Floats) -> tuple[float, float]:
+    """Return the interval of the mean difference over folds.
 
     Folds share training images, so that it is wider than that of independent ones (Nadeau & Bengio 2003).
     """
     from scipy.stats import t as student
 
-    if len(changes) < 2:
-        return (float(changes.mean()) if changes.size else None), None
-    middle, error = fold_error(
-        changes.tolist(), [1.0] * len(changes), share=1.0 / (len(changes) - 1)
-    )
-    half = float(student.ppf(0.975, len(changes) - 1)) * error
-    return middle, (middle - half, middle + half)
+    count = len(changes)
+    middle, error = fold_error(changes.tolist(), [1.0] * count, share=1.0 / (count - 1))
+    half = float(student.ppf(0.975, count - 1)) * error
+    return middle - half, middle + half
 
 
 def stores(runs: Runs, magnification: int | None, table: Published) -> Figures:
@@ -106,85 +102,6 @@ def stores(runs: Runs, magnification: int | None, table: Published) -> Figures:
         yield _with_folds(figure, row, by_fold)
 
 
-def gains(runs: Runs, magnification: int | None, table: Published) -> Figures:
-    """Compare the gain in accuracy over each feature file of what is ``better``: another one, or the ensemble.
-
-    With ``accuracies: averaged`` it is the better one's mean prediction over seeds.
-    """
-    run = runs.of(table, magnification)
-    of_run = {} if run is None else run.accuracies
-    for name, row in rows_of(table):
-        changes = np.empty(0)
-        if {name, row["better"]} <= of_run.keys():
-            better = of_run[row["better"]]
-            # an ensemble has no other seeds to average
-            accuracies = better[row.get("accuracies", "per_fold")] or better["per_fold"]
-            changes = np.array(accuracies) - np.array(of_run[name]["per_fold"])
-        yield figure_of(name, _over_folds(changes), row["value"])
-
-
-def spreads(runs: Runs, magnification: int | None, table: Published) -> Figures:
-    """Compare standard deviations of accuracies: over feature files in each fold, and over folds (and seeds)."""
-    run = runs.of(table, magnification)
-    used = [] if run is None else [name for name in table["stores"] if name in run.hits]
-    obtained: dict[str, float] = {}
-    if run is not None and used:
-        accuracies = [run.by_fold(name) for name in used]
-        if len(used) > 1:
-            over_stores = np.std([store.mean(axis=1) for store in accuracies], axis=0)
-            for number, spread in enumerate(over_stores.tolist(), start=1):
-                obtained[f"over the feature files, fold {number}"] = spread
-            obtained["over the feature files, mean of the folds"] = float(over_stores.mean())
-        fused = run.by_fold(FUSION)
-        if len(fused) > 1:
-            over_folds = float(np.mean([store.std() for store in accuracies]))
-            obtained["over the folds, mean of the feature files"] = over_folds
-            obtained["over the folds, ensemble"] = float(fused.std())
-            if over_folds:
-                obtained["ensemble by mean of the feature files"] = float(fused.std()) / over_folds
-    for name, row in rows_of(table):
-        yield PublishedFigure(name, row["value"], obtained.get(name), digits=row["digits"])
-
-
-def shares(runs: Runs, magnification: int | None, table: Published) -> Figures:
-    """Compare the confusion matrix of the test images, as fractions of the true class."""
-    run = runs.of(table, magnification)
-    if run is None:
-        return
-    predictions = run.panel.table
-    names = predictions.classes
-    for true, counts in zip(table["classes"], table["matrix"], strict=True):
-        for predicted, count in zip(table["classes"], counts, strict=True):
-            value: Value = (None, None)
-            if {true, predicted} <= {*names}:
-                inside = predictions.labels == names.index(true)
-                called = predictions.predicted == names.index(predicted)
-                value = value_in(Units.of(predictions).share(called, inside))
-            yield figure_of(f"{true} predicted as {predicted}", value, 100 * count / sum(counts))
-
-
-def folds(runs: Runs, magnification: int | None, table: Published) -> Figures:
-    """Show AUC and confusion matrix of each fold, and the mean AUC."""
-    run = runs.of(table, magnification)
-    if run is None:
-        return
-    view = run.panel.metrics.get("two_class") or {}
-    predictions = run.panel.table
-    classes = predictions.classes
-    numbers = run.panel.metrics["folds"]
-    areas = view.get("auc_per_fold") or [None] * len(numbers)
-    for (fold, rows), auc in zip(predictions.fold_rows(), areas, strict=True):
-        yield figure_of(f"fold {fold}: auc", (auc, None))
-        matrix = confusion(predictions.labels[rows], predictions.predicted[rows], len(classes))
-        for (row, true), (column, called) in product(enumerate(classes), repeat=2):
-            count = matrix[row, column]
-            total = matrix[row].sum()
-            share = float(count / total) if total else None
-            name = f"fold {fold}: {true} predicted as {called}, {count:.0f} of {total:.0f}"
-            yield figure_of(name, (share, None))
-    yield figure_of("mean of the folds: auc", (view.get("auc_mean"), None))
-
-
 class TableKind(NamedTuple):
     """A kind of table.
 
@@ -192,25 +109,18 @@ class TableKind(NamedTuple):
     ----------
     needs : tuple of str
         Keys that a table of this kind requires, in addition to ``key``, ``title`` and ``source``.
-    of_rows : tuple of str
-        Keys that each row requires, unless its table has them.
     figures : callable
         ``figures(runs, magnification, table)`` yields its rows at one magnification.
     """
 
     needs: tuple[str, ...]
-    of_rows: tuple[str, ...]
     figures: Callable[[Runs, int | None, Published], Figures]
 
 
 KINDS = {
-    "figures": TableKind(("rows",), ("path",), figures),
-    "stores": TableKind(("rows",), (), stores),
-    "gains": TableKind(("rows",), ("better",), gains),
-    "spreads": TableKind(("stores", "rows"), (), spreads),
-    "confusion": TableKind(("classes", "matrix"), (), shares),
-    "folds": TableKind(("variant",), (), folds),
-    "agreement": TableKind(("predictions",), (), agreement),
+    "figures": TableKind(("rows",), figures),
+    "stores": TableKind(("rows",), stores),
+    "agreement": TableKind(("predictions",), agreement),
 }
 """The kinds of tables by name; rows of ``figures`` name paths in ``metrics.json``, the others compute."""
 

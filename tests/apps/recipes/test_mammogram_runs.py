@@ -81,7 +81,17 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert by_name["cross-validation"] == pytest.approx(100 * np.mean(means))
     assert by_name["all-data"] == pytest.approx(100 * every.metrics["auc"]["value"])
     folds = next(one for one in result.published if one.key == "folds").figures
-    assert (folds[0].name, folds[-1].name) == ("fold 1: auc", "mean of the folds: auc")
+    by_name = {figure.name: figure.obtained for figure in folds}
+    assert by_name["fold 1: auc"] == pytest.approx(100 * means[0])
+    assert by_name["mean of the folds: auc"] == pytest.approx(100 * np.mean(means))
+    assert by_name["fold 5: auc"] is None
+    (whole,) = (one.figures for one in result.published if one.key == "folds-all-data")
+    recalls = [
+        every.metrics["per_class"][name]["recall"]["value"] for name in every.panel.table.classes
+    ]
+    assert [figure.obtained for figure in whole[1:]] == pytest.approx(
+        [100 * recall for recall in recalls]
+    )
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
     methods = ("deconvnet", "masking", "taylor", "maximisation")
     pages = [

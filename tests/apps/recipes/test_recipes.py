@@ -3,11 +3,10 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.apps.recipes import list_recipes, load_recipe, runner
+from bchisto.apps.recipes import list_recipes, load_recipe
 from bchisto.apps.recipes.image_sets import ImageSet
 from bchisto.apps.recipes.recipe import ReproduceRequest
 from bchisto.apps.recipes.runner import comparable_note
@@ -35,7 +34,7 @@ SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception"
 
 
 def runs_of(first, obtained, magnifications=(None,)):
-    return Runs(first, obtained, magnifications, measured={}, tested={})
+    return Runs(first, obtained, magnifications, parameters={}, tested={})
 
 
 def steps_of(recipe, variant, **order):
@@ -341,36 +340,6 @@ def test_the_validation_part_and_the_last_epoch_are_shown(tmp_path):
     }
     gap = shown(tmp_path, {"run": {"curves": curves}}, path="gap", rows={"v": None})
     assert gap["v"].obtained == pytest.approx(30.0)
-
-
-def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
-    recipe = load_recipe("idc-patches")
-    asked = []
-
-    def timed(record, *, settings, classes, most):
-        asked.append(settings.network)
-        assert most == settings.batch_size == 64
-        return SimpleNamespace(step=len(asked) / 8)
-
-    monkeypatch.setattr(runner, "time_training", timed)
-    monkeypatch.setattr(
-        ImageSet,
-        "read",
-        lambda image_set, reading: SimpleNamespace(records=["first"], classes=("0", "1")),
-    )
-    steps = {name: steps_of(recipe, name) for name in ("resnet", "alexnet", "over")}
-    image_set = ImageSet(tmp_path, None, tmp_path)
-    found = runner.training_times(recipe, steps, image_set, folder=tmp_path)
-    assert asked == ["patch-resnet", "alexnet"] * 3
-    assert found == {"resnet": [0.125, 0.375, 0.625], "alexnet": [0.25, 0.5, 0.75]}
-    assert runner.training_times(recipe, steps, image_set, folder=tmp_path) == found
-    assert len(asked) == 6
-    (tmp_path / "training-time.csv").write_text("variant,seconds\nresnet,fast\n")
-    assert runner.training_times(recipe, steps, image_set, folder=tmp_path).keys() == found.keys()
-    assert len(asked) == 12
-    assert (
-        runner.training_times(load_recipe("ddsm-masses"), steps, image_set, folder=tmp_path) == {}
-    )
 
 
 @pytest.mark.parametrize("held", [True, False])

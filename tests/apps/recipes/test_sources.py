@@ -18,8 +18,7 @@ GRADES = {"1": 67, "2": 220, "3": 23, "4a": 13, "4b": 8, "4c": 22, "5": 49, "6":
 
 
 def runs_of(first, obtained, magnifications=(None,), sizes=()):
-    measured = {"parameters": dict(sizes)}
-    return Runs(first, obtained, magnifications, measured, tested={})
+    return Runs(first, obtained, magnifications, dict(sizes), tested={})
 
 
 @pytest.fixture(scope="module")
@@ -66,35 +65,6 @@ def test_no_early_stopping_differs_in_early_stopping_alone():
     assert found[1] == {**found[0], "patience": "0"}
 
 
-def test_the_tables_of_the_ensemble_follow_from_table_1():
-    tables = {table["key"]: table for table in load_recipe("rakhlin2018").published}
-    rows = tables["accuracy"]["rows"]
-    whole = {name: row for name, row in rows.items() if "-1.0-" in name}
-    stores = {
-        name: row
-        for name, row in rows.items()
-        if name not in {"Model fusion", *whole} and row and "variant" not in row
-    }
-    half = tables["half-scale"]["rows"]
-    assert {name: row["value"] for name, row in half.items()} == pytest.approx(
-        {name: rows[half[name]["better"]]["value"] - whole[name]["value"] for name in half}
-    )
-    gains = {name: rows["Model fusion"]["value"] - row["value"] for name, row in stores.items()}
-    assert tables["fusion-gain"]["rows"] == pytest.approx(gains)
-    spread = tables["spread"]
-    assert spread["stores"] == list(stores)
-    over_stores = np.std([row["folds"] for row in stores.values()], axis=0)
-    of_folds = [spread["rows"][f"over the feature files, fold {fold}"] for fold in range(1, 11)]
-    assert of_folds == pytest.approx(over_stores.tolist(), abs=0.051)
-    assert spread["rows"]["over the feature files, mean of the folds"] == pytest.approx(
-        np.mean(of_folds), abs=0.05
-    )
-    over_folds = spread["rows"]["over the folds, mean of the feature files"]
-    assert over_folds == pytest.approx(np.mean([row["std"] for row in stores.values()]), abs=0.05)
-    ratio = spread["rows"]["ensemble by mean of the feature files"]["value"]
-    assert ratio == pytest.approx(spread["rows"]["over the folds, ensemble"] / over_folds)
-
-
 def ensemble(folder, right):
     """Write ten folds of ten images: `right[store]` of each fold are right, of ``two`` by the mean of its seeds only.
 
@@ -130,88 +100,27 @@ def ensemble(folder, right):
         folds=[row[3] for row in fused],
         groups=[None] * 100,
     )
-    shares = {name: [hits / 10 for hits in counts] for name, counts in right.items()}
-    single = [share - 0.05 for share in shares["two"]]  # one of its two seeds misses one more
-    paper = [
-        {"name": "one", "per_fold": shares["one"], "averaged": shares["one"]},
-        {"name": "two", "per_fold": single, "averaged": shares["two"]},
-        {"name": "Model fusion", "per_fold": shares["fusion"], "averaged": None},
-    ]
-    content = {"tables": {}, "run": {"paper": {"rows": paper}}}
-    (folder / "metrics.json").write_text(json.dumps(content))
     return Obtained(folder, Panel(table, {}))
 
 
-def test_gains_and_spreads_by_hand(tmp_path):
+def test_stores_by_hand(tmp_path):
     one, two, fusion = [6, 7, 8, 6, 7, 8, 6, 7, 8, 7], [8] * 10, [9, 9, 9, 9, 8, 9, 9, 9, 9, 9]
     runs = runs_of(
         "v", {("v", None): ensemble(tmp_path / "x", {"one": one, "two": two, "fusion": fusion})}
     )
-    shared = {"title": "x", "source": "x"}
-    gain, other, seeds, spread = compare_published(
-        [
-            {
-                **shared,
-                "key": "g",
-                "kind": "gains",
-                "better": "Model fusion",
-                "rows": {"one": 3.0, "two": None},
-            },
-            {
-                **shared,
-                "key": "o",
-                "kind": "gains",
-                "rows": {"one": {"better": "two"}, "two": {"better": "three"}},
-            },
-            {
-                **shared,
-                "key": "s",
-                "kind": "gains",
-                "better": "{row}",
-                "accuracies": "averaged",
-                "rows": {"one": None, "two": None},
-            },
-            {
-                **shared,
-                "key": "d",
-                "kind": "spreads",
-                "stores": ["one", "two"],
-                "rows": dict.fromkeys(
-                    [
-                        "over the feature files, fold 1",
-                        "over the folds, mean of the feature files",
-                        "over the folds, ensemble",
-                        "ensemble by mean of the feature files",
-                    ]
-                ),
-            },
-        ],
-        runs,
-        note="",
+    rows = {"one": None, "two": None, "Model fusion": {"value": 88.0, "folds": [88.0] * 10}}
+    table = {"title": "x", "source": "x", "key": "g", "kind": "stores", "rows": rows}
+    ((first, second, fused),) = (
+        table.figures for table in compare_published([table], runs, note="")
     )
-    changes = 10.0 * (np.array(fusion) - one)
+    assert (first.obtained, first.obtained_spread) == pytest.approx((70.0, 10 * np.std(one)))
+    # over folds and seeds, which have 70 and 80
+    assert (second.obtained, second.obtained_spread) == pytest.approx((75.0, 5.0))
+    changes = 10.0 * np.array(fusion) - 88
     # Nadeau & Bengio 2003
     half = student.ppf(0.975, 9) * (changes.var(ddof=1) * (1 / 10 + 1 / 9)) ** 0.5
-    (first, second) = gain.figures
-    assert (first.published, first.obtained) == (3.0, pytest.approx(changes.mean()))
-    assert first.interval == pytest.approx((changes.mean() - half, changes.mean() + half))
-    assert second.obtained == pytest.approx(14.0)  # 8.9 less 8 and 7 by its seeds
-    changes = 75.0 - 10.0 * np.array(one)  # of two stores, each by the mean of its seeds
-    half = student.ppf(0.975, 9) * (changes.var(ddof=1) * (1 / 10 + 1 / 9)) ** 0.5
-    assert other.figures[0].interval == pytest.approx(
-        (changes.mean() - half, changes.mean() + half)
-    )
-    assert other.figures[1].obtained is None
-    assert [figure.obtained for figure in seeds.figures] == pytest.approx([0.0, 5.0])
-    obtained = {figure.name: figure.obtained for figure in spread.figures}
-    assert obtained["over the feature files, fold 1"] == pytest.approx(np.std([60, 75]))
-    # of the second over folds and seeds, which have 70 and 80
-    each = np.mean([10 * np.std(one), 5.0])
-    assert obtained["over the folds, mean of the feature files"] == pytest.approx(each)
-    assert obtained["over the folds, ensemble"] == pytest.approx(10 * np.std(fusion))
-    assert obtained["ensemble by mean of the feature files"] == pytest.approx(
-        10 * np.std(fusion) / each
-    )
+    assert fused.obtained == pytest.approx(89.0)
+    assert fused.paired == pytest.approx((changes.mean() - half, changes.mean() + half))
 
 
 def patients(folder, name, right):

@@ -43,25 +43,6 @@ def test_the_time_left_is_right_within_a_factor_of_two_from_the_tenth_step(
                 assert truth / 2 <= left <= truth * 2, done
 
 
-@pytest.mark.parametrize(("kept", "said"), [(50, "about every 0:16:40"), (2, None), (0, None)])
-def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypatch, kept, said):
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with (
-        caplog.at_level(logging.INFO, "bchisto"),
-        Progress(total=100, label="work", unit="augmentations", between=lambda: kept) as progress,
-    ):
-        for done in range(1, 40):
-            now[0] += 20.0
-            progress.update_to(done)
-    lines = [record.getMessage() for record in caplog.records if "Ctrl-C" in record.getMessage()]
-    assert lines == (
-        [f"work: each process keeps what it has done {said}; Ctrl-C loses what came since"]
-        if said
-        else []
-    )
-
-
 INTERRUPTED = """
 import logging, signal, sys
 from bchisto.core.jobs import Resources, run_units
