@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,19 +148,21 @@ def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[st
     }
 
 
-def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
+def headers_of(
+    records: Sequence[ImageRecord], read: Callable[[Path], ImageHeader] = read_header
+) -> Iterator[ImageHeader | ImageError]:
     """Return an iterator over the header of each image, or why it cannot be read; several files are read at a time.
 
     A header that a record has is not read again.
     """
 
-    def read(record: ImageRecord) -> ImageHeader | ImageError:
+    def header(record: ImageRecord) -> ImageHeader | ImageError:
         try:
-            return record.header or read_header(record.path)
+            return record.header or read(record.path)
         except ImageError as error:
             return error
 
-    return in_threads(read, records)
+    return in_threads(header, records)
 
 
 def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) -> list[Finding]:
