@@ -98,18 +98,17 @@ def resize_image(image: RgbImage, scale: float) -> RgbImage:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def shrink_image(image: RgbImage, side: int, *, enlarge: bool = False) -> RgbImage:
-    """Return an image whose longest side is at most, or with `enlarge` exactly, `side` pixels, for display.
+def shrink_image(image: RgbImage, side: int) -> RgbImage:
+    """Return an image whose longest side is at most `side` pixels, for display.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width, 3)
     side : int
         In pixels.
-    enlarge : bool
     """
     longest = max(image.shape[:2])
-    if longest <= side and not enlarge:
+    if longest <= side:
         return np.ascontiguousarray(image)
     import cv2
 
