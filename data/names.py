@@ -12,7 +12,15 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
-from ..core.formats import GROUP, IMAGE, is_missing, may_hold_patients, read_csv, visible
+from ..core.formats import (
+    GROUP,
+    IMAGE,
+    SLIDE_SUFFIXES,
+    is_missing,
+    may_hold_patients,
+    read_csv,
+    visible,
+)
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import Finding, Findings, Level
 
@@ -136,7 +144,7 @@ class PathRule:
         return [Finding("warning", few(without), Message("{} {}", fits, so))]
 
 
-_SUFFIXES = IMAGE_SUFFIXES | {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".czi"}
+_SUFFIXES = IMAGE_SUFFIXES | SLIDE_SUFFIXES
 """Suffixes of pictures and whole slides, by which names in tables may differ from those of images."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -122,12 +122,12 @@ def read_manifest(
     if not usable and not has_errors(findings):
         raise InputError(f"{path}: the manifest has no rows")
 
-    groups = _cells(usable, columns["group"])
-    labels = _cells(usable, columns["label"])
-    if "group" in rules:
-        groups = _find(rules["group"], "group", usable, table, group_column, findings)
-    if "label" in rules:
-        labels = _find(rules["label"], "label", usable, table, label_column, findings)
+    values = {
+        role: [row.cells.get(columns[role]) or None for row in usable]
+        for role in ("group", "label")
+    }
+    for role, rule in rules.items():
+        values[role] = _find(rule, role, usable, table, options[role], findings)
     used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
     records = [
         ImageRecord(
@@ -140,7 +140,7 @@ def read_manifest(
             columns=_further_cells(row, used),
             line=row.line,
         )
-        for row, label, group in zip(usable, labels, groups, strict=True)
+        for row, label, group in zip(usable, values["label"], values["group"], strict=True)
     ]
     if "group" not in rules:
         findings += _ungrouped(path, records)
@@ -296,11 +296,6 @@ def _rows_beside(
     rows.extend(_Row(0, {}, name, name, None, "") for name in without_row)
     findings += unmatched(table.path, absent, without_row, len(files))
     return rows
-
-
-def _cells(rows: Iterable[_Row], column: str) -> list[str | None]:
-    """Return the cells of a column, None if it is empty or there is no such column."""
-    return [row.cells.get(column) or None for row in rows]
 
 
 def _further_cells(row: _Row, used: Container[str]) -> tuple[tuple[str, str], ...]:

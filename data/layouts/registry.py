@@ -354,18 +354,14 @@ def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
     published = [spec for spec in built_in if not spec.fallback]
     for specs in (published, added_layouts()):
         fitting = [spec for spec in specs if spec.manifest == root.is_file()]
-        spec = _by_folder(fitting, root) or _by_files(fitting, root)
-        if spec is not None:
-            return find_layout(spec.name) or spec
+        for spec in fitting:
+            if spec.recognise is not None and spec.recognise(root):
+                return find_layout(spec.name) or spec
+        named = _by_files(fitting, root)
+        if named is not None:
+            return find_layout(named.name) or named
     spec = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
     return find_layout(spec.name) or spec
-
-
-def _by_folder(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
-    for spec in specs:
-        if spec.recognise is not None and spec.recognise(root):
-            return spec
-    return None
 
 
 def _by_files(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
