@@ -122,10 +122,7 @@ def read_manifest(
     if not usable and not has_errors(findings):
         raise InputError(f"{path}: the manifest has no rows")
 
-    values = {
-        role: [row.cells.get(columns[role]) or None for row in usable]
-        for role in ("group", "label")
-    }
+    values = {"group": _cells(usable, columns["group"]), "label": _cells(usable, columns["label"])}
     for role, rule in rules.items():
         values[role] = _find(rule, role, usable, table, options[role], findings)
     used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
@@ -296,6 +293,11 @@ def _rows_beside(
     rows.extend(_Row(0, {}, name, name, None, "") for name in without_row)
     findings += unmatched(table.path, absent, without_row, len(files))
     return rows
+
+
+def _cells(rows: Sequence[_Row], column: str) -> list[str | None]:
+    """Return the cells of a column, None if it is empty or there is no such column."""
+    return [row.cells.get(column) or None for row in rows]
 
 
 def _further_cells(row: _Row, used: Container[str]) -> tuple[tuple[str, str], ...]:
