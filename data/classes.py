@@ -287,14 +287,8 @@ def join_labels(
     for key, forms_of in sorted(spellings.items()):
         name = names[key]
         if len(forms_of) > 1:
-            if key in prescribed:
-                why = "as in the order of classes"
-            elif name == best[key]:
-                why = "the most frequent spelling"
-            else:
-                why = "the whole number"
             texts = (f"{form} ({count} images)" for form, count in sorted(forms_of.items()))
-            message = f"one class in several spellings: {', '.join(texts)}; named {name}, {why}"
+            message = f"one class in several spellings: {', '.join(texts)}; named {name}"
             findings.warning(name, message)
         elif name not in forms_of and _NUMBER.fullmatch(key):
             level: Level = "warning" if prescribed else "note"

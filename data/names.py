@@ -12,7 +12,15 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from ..core import InputError, Message, MissingInputError, Names, Parameter, by_key, few, letters_of
-from ..core.formats import GROUP, IMAGE, is_missing, may_hold_patients, read_csv, visible
+from ..core.formats import (
+    GROUP,
+    IMAGE,
+    SLIDE_SUFFIXES,
+    is_missing,
+    may_hold_patients,
+    read_csv,
+    visible,
+)
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import Finding, Findings, Level
 
@@ -136,7 +144,7 @@ class PathRule:
         return [Finding("warning", few(without), Message("{} {}", fits, so))]
 
 
-_SUFFIXES = IMAGE_SUFFIXES | {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".svslide", ".czi"}
+_SUFFIXES = IMAGE_SUFFIXES | SLIDE_SUFFIXES
 """Suffixes of pictures and whole slides, by which names in tables may differ from those of images."""
 
 
@@ -245,30 +253,23 @@ def match_names(
 def _nearest_images(
     rows: Iterable[str], images: Iterable[str]
 ) -> list[tuple[int, int, int, str, str]]:
-    """Return `_nearest` of each row that has one, with the row behind it, the best first."""
-    images_of: dict[tuple[int, str], list[tuple[str, int]]] = {}
+    """Return the image whose path ends like most of that of a row, if it is only one, and the row, the best first.
+
+    Before both: how many folders of both do not count, how many of the row, and the form in which the names are alike.
+    """
+    images_of: dict[tuple[int, str], dict[str, int]] = {}
     for image in images:
         for lost, form, end in _ends(image):
-            images_of.setdefault((form, end), []).append((image, lost))
-    return sorted((*pair, row) for row in rows for pair in _nearest(row, images_of))
-
-
-def _nearest(
-    row: str, images_of: Mapping[tuple[int, str], Sequence[tuple[str, int]]]
-) -> list[tuple[int, int, int, str]]:
-    """Return the image whose path ends like most of that of a row, if it is only one.
-
-    Before it: how many folders of both do not count, how many of the row, and the form in which the names are alike.
-    """
-    for lost, form, end in _ends(row):
-        for of_image in _COMPARED[form]:
-            fitting = images_of.get((of_image, end), ())
-            if len(fitting) == 1:
-                image, other = fitting[0]
-                return [(min(lost, other), lost, form, image)]
-            if fitting:
-                return []
-    return []
+            for of_row in _COMPARED[form]:
+                images_of.setdefault((of_row, end), {})[image] = lost
+    pairs = []
+    for row in rows:
+        fitting = ((lost, form, images_of.get((form, end))) for lost, form, end in _ends(row))
+        lost, form, nearest = next((fit for fit in fitting if fit[2]), (0, 0, None))
+        if nearest and len(nearest) == 1:
+            [(image, other)] = nearest.items()
+            pairs.append((min(lost, other), lost, form, image, row))
+    return sorted(pairs)
 
 
 def _ends(name: str) -> Iterator[tuple[int, int, str]]:

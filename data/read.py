@@ -40,9 +40,6 @@ from .names import NO_GROUPS, settle_groups
 
 _log = logging.getLogger(__name__)
 
-_PARTICULAR = ("label_level", "magnifications", "lesions", "context")
-"""Options of particular datasets; others are errors of the dataset, so that a check can list them."""
-
 _DEFAULTS = {
     "classes": (),
     "label_level": "class",
@@ -136,12 +133,12 @@ def _accepted(options: Mapping[str, Any], layout: LayoutSpec) -> dict[str, Any]:
 
 
 def _refused(given: Mapping[str, Any], layout: LayoutSpec, root: Path) -> list[Finding]:
-    """Return an error for each option of particular datasets that the user gave, and that is not for this layout."""
+    """Return an error for each option that the user gave, and that is not for this layout."""
     text = "{} is not for images of the layout {}; leave it out"
     return [
         Finding("error", str(root), Message(text, Parameter(name), layout.name), labels_only=True)
-        for name in _PARTICULAR
-        if name in given and name not in layout.options
+        for name in given
+        if name not in {*layout.options, "classes"}
     ]
 
 
@@ -197,7 +194,7 @@ def _absent_classes(dataset: Dataset, classes: Sequence[str]) -> list[Finding]:
 
 
 def _choose_layout(root: Path, dataset: str | None, given: Mapping[str, Any]) -> LayoutSpec:
-    """Return the layout of images; refuse what cannot be read, and options that are not for this layout."""
+    """Return the layout of images; refuse what cannot be read."""
     _check_root(root)
     check_order(given.get("classes", ()))
     layout = recognise_layout(root, dataset)
@@ -214,13 +211,6 @@ def _choose_layout(root: Path, dataset: str | None, given: Mapping[str, Any]) ->
         raise InputError("{}: {dataset:{}} reads a {}", root, layout.name, kind)
     if dataset is None:
         _log.info("%s: detected as dataset %s", root, layout.name)
-    strange = [name for name in given if name not in {*layout.options, *_DEFAULTS}]
-    if strange:
-        whose: str = Message("a folder ({dataset:folder}) or a manifest")
-        if strange[0].endswith("_column"):
-            whose = "a manifest"
-        message = "{}: {} is for {} of your own, not for the layout {}"
-        raise InputError(message, root, Parameter(strange[0]), whose, layout.name)
     return layout
 
 

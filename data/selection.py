@@ -27,8 +27,8 @@ from ..core import (
     message_of,
     option,
 )
-from ..core.formats import FramePath, ImageHeader, limits
-from ..core.jobs import ensure_folder, in_threads, in_turn, refuse_overwriting
+from ..core.formats import FramePath, limits
+from ..core.jobs import ensure_folder, in_turn, refuse_overwriting
 from .dataset import (
     FACTS_FILE,
     IMAGE_SUFFIXES,
@@ -47,6 +47,7 @@ from .images import (
     UniqueImages,
     find_copies,
     header_findings,
+    headers_of,
     unique_images,
 )
 from .layouts import (
@@ -455,62 +456,40 @@ def check_headers(
     RefusedImageError
         An image cannot be used and `skip_errors` is False, or no image can be used.
     """
-    headers = {}
+    usable = []
+    unusable: dict[str, str] = {}
     files = files or ImageFiles()
-
-    def problem(record: ImageRecord) -> str | None:
-        try:
-            headers[record.image_id] = record.header or files.header(record.path)
-        except ImageError as error:
-            return message_of(error)
-        misfit = _misfit(record, headers[record.image_id], needs)
-        if misfit is not None and known is not None:
-            return limited(misfit, known)
-        return misfit
-
-    problems = list(in_threads(problem, records))
-    refused = _refused(records, problems, skip_errors=skip_errors)
-    unusable = dict(refused)
-    usable = tuple(
-        record.scaled_by(headers[record.image_id])
-        for record in records
-        if record.image_id not in unusable
-    )
-    if refused and not usable:
-        raise RefusedImageError(
-            "none of the {} images can be used; first: {}", len(records), refused[0][1]
-        )
+    for record, header in zip(records, headers_of(records, files.header), strict=True):
+        if isinstance(header, ImageError):
+            unusable[record.image_id] = message_of(header)
+            continue
+        scaled = record.scaled_by(header)
+        width, height = record.sides(header.width, header.height)
+        for need in needs:
+            misfit = need.misfit(scaled, width=width, height=height)
+            if misfit is not None:
+                if known is not None:
+                    misfit = limited(misfit, known)
+                unusable[record.image_id] = misfit
+                break
+        else:
+            usable.append(scaled)
+    if unusable and not skip_errors:
+        raise _refusal([*unusable.values()], len(records))
+    warn_left_out(unusable)
+    if unusable and not usable:
+        first = next(iter(unusable.values()))
+        raise RefusedImageError("none of the {} images can be used; first: {}", len(records), first)
     report_findings(header_findings(usable, most=_MOST_DEEP))
-    return usable, refused
+    return tuple(usable), tuple(unusable.items())
 
 
-def _refused(
-    records: Sequence[ImageRecord], problems: Sequence[str | None], *, skip_errors: bool
-) -> tuple[tuple[str, str], ...]:
-    """Return the images that are left out, and why; refuse to leave any out without `skip_errors`."""
-    refused = tuple(
-        (record.image_id, text)
-        for record, text in zip(records, problems, strict=True)
-        if text is not None
-    )
-    if refused and not skip_errors:
-        more = ""
-        if len(refused) > 1:
-            text = " ({} more cannot be used; {skip_errors} leaves them out)"
-            if len(refused) == len(records):
-                text = " (nor can the {} others be used)"
-            more = Message(text, len(refused) - 1)
-        raise RefusedImageError("{}{}", refused[0][1], more)
-    warn_left_out(dict(refused))
-    return refused
-
-
-def _misfit(record: ImageRecord, header: ImageHeader, needs: Sequence[LeastSize]) -> str | None:
-    """Return the first requirement on sizes that an image does not fit."""
-    width, height = record.sides(header.width, header.height)
-    record = record.scaled_by(header)
-    for need in needs:
-        message = need.misfit(record, width=width, height=height)
-        if message is not None:
-            return message
-    return None
+def _refusal(reasons: Sequence[str], count: int) -> RefusedImageError:
+    """Return the error of the first of some images that cannot be used, of all that there are."""
+    more = ""
+    if len(reasons) > 1:
+        text = " ({} more cannot be used; {skip_errors} leaves them out)"
+        if len(reasons) == count:
+            text = " (nor can the {} others be used)"
+        more = Message(text, len(reasons) - 1)
+    return RefusedImageError("{}{}", reasons[0], more)

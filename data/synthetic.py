@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,30 +21,14 @@ _STAINS = np.array([[0.62, 0.69, 0.37], [0.14, 0.88, 0.45]])
 """Optical densities of haematoxylin and eosin in red, green and blue."""
 
 
-class _Look(NamedTuple):
-    """What tells a class from the others.
-
-    Attributes
-    ----------
-    nuclei : float
-        Nuclei of a square millimetre in areas that have some, which are half of the field.
-    length : float
-        Of a nucleus, micrometres.
-    area : float
-        Size of these areas, micrometres.
-    """
-
-    nuclei: float
-    length: float
-    area: float
-
-
 _LOOKS = {
-    "Normal": _Look(nuclei=1500, length=7, area=40),
-    "Benign": _Look(nuclei=5000, length=8, area=70),
-    "InSitu": _Look(nuclei=7000, length=11, area=160),
-    "Invasive": _Look(nuclei=7000, length=12, area=25),
+    "Normal": (1500, 7, 40),
+    "Benign": (5000, 8, 70),
+    "InSitu": (7000, 11, 160),
+    "Invasive": (7000, 12, 25),
 }
+"""What tells a class from the others: nuclei of a square millimetre in areas that have some, which are half of the
+field; length of a nucleus; and size of these areas. Lengths are in micrometres."""
 
 TISSUE_CLASSES = tuple(_LOOKS)
 """The four classes, in the order of BACH."""
@@ -82,12 +65,12 @@ def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = BA
     if min(size) < 64:
         raise InputError("{size} {}x{}: give at least 64 pixels a side", width, height)
     rng = np.random.default_rng(np.random.SeedSequence([seed, TISSUE_CLASSES.index(label), index]))
-    look = _LOOKS[label]
+    density, long, area = _LOOKS[label]
     mpp = FIELD_WIDTH / width
-    cells = _noise(rng, size, look.area / mpp) > 0
+    cells = _noise(rng, size, area / mpp) > 0
     nuclei = np.zeros((height, width), np.uint8)
-    count = round(look.nuclei * width * height * mpp**2 / 1e6)
-    lengths = look.length / mpp * rng.normal(1, 0.15, count).clip(0.5)
+    count = round(density * width * height * mpp**2 / 1e6)
+    lengths = long / mpp * rng.normal(1, 0.15, count).clip(0.5)
     draws = rng.uniform((0, 0, 0, 100), (width, height, 180, 255), (count, 4)).tolist()
     for length, (x, y, angle, dark) in zip(lengths.tolist(), draws, strict=True):
         if cells[int(y), int(x)]:

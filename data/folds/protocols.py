@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ...core import InputError, Message, Names, by_key, few, one_of
@@ -224,11 +223,9 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         Layout of the images.
     """
     name = plan.name.removesuffix(f"-repeated{plan.repeats}")
+    drawn = f" (seed {seed})"
     if plan.repeats > 1:
-        once = protocol_text(replace(plan, name=name, repeats=1), seed=seed).removesuffix(
-            f" (seed {seed})"
-        )
-        return f"{once}, on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
+        drawn = f", on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
     column, _, sites = plan.source.partition("; ")
     texts = {
         "site": f"one site left out after the other by the column {column}, each fold tests one ({sites})",
@@ -245,11 +242,11 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         kept = "patients or slides kept together" if match[4] else "image-level"
         shares = "/".join(re.findall(r"\d+", name))
         if match[3]:
-            return f"{shares} to train, validate and test once, {kept}, validation and test balanced (seed {seed})"
-        return f"{shares} to train and test once, {kept}, stratified (seed {seed})"
+            return f"{shares} to train, validate and test once, {kept}, validation and test balanced{drawn}"
+        return f"{shares} to train and test once, {kept}, stratified{drawn}"
     count, _, grouped = name.partition("-")
     kind = "folds that keep patients or slides whole" if grouped else "image-level folds"
-    return f"{count} stratified {kind} (seed {seed})"
+    return f"{count} stratified {kind}{drawn}"
 
 
 _HOLD_OUTS = "the five published hold-outs of BreakHis, by slide"

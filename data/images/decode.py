@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,18 +98,17 @@ def resize_image(image: RgbImage, scale: float) -> RgbImage:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
-def shrink_image(image: RgbImage, side: int, *, enlarge: bool = False) -> RgbImage:
-    """Return an image whose longest side is at most, or with `enlarge` exactly, `side` pixels, for display.
+def shrink_image(image: RgbImage, side: int) -> RgbImage:
+    """Return an image whose longest side is at most `side` pixels, for display.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (height, width, 3)
     side : int
         In pixels.
-    enlarge : bool
     """
     longest = max(image.shape[:2])
-    if longest <= side and not enlarge:
+    if longest <= side:
         return np.ascontiguousarray(image)
     import cv2
 
@@ -148,19 +147,21 @@ def other_sizes(records: Sequence[ImageRecord], size: tuple[int, int]) -> set[st
     }
 
 
-def headers_of(records: Sequence[ImageRecord]) -> Iterator[ImageHeader | ImageError]:
+def headers_of(
+    records: Sequence[ImageRecord], read: Callable[[Path], ImageHeader] = read_header
+) -> Iterator[ImageHeader | ImageError]:
     """Return an iterator over the header of each image, or why it cannot be read; several files are read at a time.
 
     A header that a record has is not read again.
     """
 
-    def read(record: ImageRecord) -> ImageHeader | ImageError:
+    def header(record: ImageRecord) -> ImageHeader | ImageError:
         try:
-            return record.header or read_header(record.path)
+            return record.header or read(record.path)
         except ImageError as error:
             return error
 
-    return in_threads(read, records)
+    return in_threads(header, records)
 
 
 def header_findings(records: Iterable[ImageRecord], *, most: int | None = None) -> list[Finding]:

@@ -36,7 +36,7 @@ from ..dataset import ImageRecord
 from ..findings import Finding, report_findings
 from ..walk import list_images
 from .content import is_blank, pixel_findings
-from .decode import RgbImage, header_findings, shrink_image, with_headers
+from .decode import RgbImage, header_findings, with_headers
 
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
@@ -227,10 +227,10 @@ def _files(sources: Sequence[Path]) -> list[Path]:
 
 def _shrink(image: RgbImage) -> RgbImage:
     """Fit an image into a white square."""
-    square = np.full((_SHEET_SIDE + 4, _SHEET_SIDE + 4, 3), 255, np.uint8)
-    small = shrink_image(image, _SHEET_SIDE, enlarge=True)
-    square[2 : 2 + small.shape[0], 2 : 2 + small.shape[1]] = small
-    return square
+    from PIL import Image, ImageOps
+
+    small = ImageOps.pad(Image.fromarray(image), (_SHEET_SIDE, _SHEET_SIDE), color="white")
+    return np.asarray(ImageOps.expand(small, 2, "white"))
 
 
 def _save(path: Path, image: RgbImage) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -115,21 +115,16 @@ def read_manifest(
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
     findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
     folder = images or path.parent
-    if images is None:
-        rows, row_findings = _listed_rows(table, columns, folder)
-    else:
-        rows, row_findings = _rows_beside(table, columns, images)
-    findings += [*row_findings, *_length_findings(table)]
+    rows_of = _listed_rows if images is None else _rows_beside
+    rows = rows_of(table, columns, folder, findings)
+    findings += _length_findings(table)
     usable = [row for row in rows if row.usable]
     if not usable and not has_errors(findings):
         raise InputError(f"{path}: the manifest has no rows")
 
-    groups = _cells(usable, columns["group"])
-    labels = _cells(usable, columns["label"])
-    if "group" in rules:
-        groups = _find(rules["group"], "group", usable, table, group_column, findings)
-    if "label" in rules:
-        labels = _find(rules["label"], "label", usable, table, label_column, findings)
+    values = {"group": _cells(usable, columns["group"]), "label": _cells(usable, columns["label"])}
+    for role, rule in rules.items():
+        values[role] = _find(rule, role, usable, table, options[role], findings)
     used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
     records = [
         ImageRecord(
@@ -142,7 +137,7 @@ def read_manifest(
             columns=_further_cells(row, used),
             line=row.line,
         )
-        for row, label, group in zip(usable, labels, groups, strict=True)
+        for row, label, group in zip(usable, values["label"], values["group"], strict=True)
     ]
     if "group" not in rules:
         findings += _ungrouped(path, records)
@@ -234,30 +229,35 @@ def _column_findings(
 
 
 def _rows(
-    table: CsvTable, columns: Mapping[str, str], find: Callable[[str], tuple[str, str]]
+    table: CsvTable,
+    columns: Mapping[str, str],
+    images: Mapping[str, tuple[str, str]],
+    findings: Findings,
 ) -> list[_Row]:
-    """Return the rows of a table; `find` returns the name of the image that a path means, or nothing and why."""
+    """Return the rows of a table; `images` has the name of the image that a path means, or nothing and why."""
     rows = []
     for line, cells in table.rows:
         path = cells[columns["path"]]
-        name, why = find(path)
+        name, why = images.get(path, ("", ""))
         mpp, problem = spacing_of(cells.get(columns["mpp"], ""))
         if not path:
             problem = "an empty path; remove the row"
         elif not name:
             problem = why
-        rows.append(_Row(line, cells, path, name, mpp, problem))
+        row = _Row(line, cells, path, name, mpp, problem)
+        rows.append(row)
+        if problem and not row.absent:
+            findings.error(row_in(table.path, line), problem)
     return rows
 
 
 def _listed_rows(
-    table: CsvTable, columns: Mapping[str, str], folder: Path
-) -> tuple[list[_Row], list[Finding]]:
-    """Return the rows of a table whose paths lead to the images from a folder, and what is wrong with them."""
+    table: CsvTable, columns: Mapping[str, str], folder: Path, findings: Findings
+) -> list[_Row]:
+    """Return the rows of a table whose paths lead to the images from a folder."""
     images = {
         cells[columns["path"]]: locate(folder, cells[columns["path"]]) for _, cells in table.rows
     }
-    findings = Findings()
     if not all(name for name, _ in images.values()):
         files: dict[str, Path] = {}
         with contextlib.suppress(InputError):
@@ -268,44 +268,34 @@ def _listed_rows(
         image_of, notes = match_names(paths, files, where=table.path.name)
         findings += notes
         images |= {paths[row]: (name, "") for row, name in image_of.items()}
-    rows = _rows(table, columns, images.__getitem__)
-    findings += _row_errors(table, rows)
+    rows = _rows(table, columns, images, findings)
     absent = [row for row in rows if row.absent]
     cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
     for row in absent:
         # one kind for all of them: often the whole folder is elsewhere
         kind = Message("there are no such files, first {}", absent[0].path, remedies=[cure])
         findings.error(row_in(table.path, row.line), row.problem, kind=kind)
-    return rows, findings
+    return rows
 
 
 def _rows_beside(
-    table: CsvTable, columns: Mapping[str, str], images: Path
-) -> tuple[list[_Row], list[Finding]]:
+    table: CsvTable, columns: Mapping[str, str], images: Path, findings: Findings
+) -> list[_Row]:
     """Return the rows of a table that names the images of a folder, then an empty row for each further image."""
-    findings = Findings()
     files = list_images(images, findings)
     paths = [cells[columns["path"]] for _, cells in table.rows]
     image_of, notes = match_names(paths, files, where=table.path.name)
-    rows = _rows(table, columns, lambda path: (image_of.get(path, ""), ""))
+    findings += notes
+    named = {path: (name, "") for path, name in image_of.items()}
+    rows = _rows(table, columns, named, findings)
     absent = [row.path for row in rows if row.absent]
     without_row = sorted(files.keys() - image_of.values())
     rows.extend(_Row(0, {}, name, name, None, "") for name in without_row)
-    findings += notes
-    findings += _row_errors(table, rows)
     findings += unmatched(table.path, absent, without_row, len(files))
-    return rows, findings
+    return rows
 
 
-def _row_errors(table: CsvTable, rows: Iterable[_Row]) -> list[Finding]:
-    return [
-        Finding("error", row_in(table.path, row.line), row.problem)
-        for row in rows
-        if row.problem and not row.absent
-    ]
-
-
-def _cells(rows: Iterable[_Row], column: str) -> list[str | None]:
+def _cells(rows: Sequence[_Row], column: str) -> list[str | None]:
     """Return the cells of a column, None if it is empty or there is no such column."""
     return [row.cells.get(column) or None for row in rows]
 

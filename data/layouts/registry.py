@@ -354,22 +354,18 @@ def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
     published = [spec for spec in built_in if not spec.fallback]
     for specs in (published, added_layouts()):
         fitting = [spec for spec in specs if spec.manifest == root.is_file()]
-        spec = _by_folder(fitting, root) or _by_files(fitting, root)
+        spec = _recognised(fitting, root)
         if spec is not None:
             return find_layout(spec.name) or spec
     spec = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
     return find_layout(spec.name) or spec
 
 
-def _by_folder(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
+def _recognised(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
+    """Return the layout that accepts a folder, or else to which the first file with a known name belongs."""
     for spec in specs:
         if spec.recognise is not None and spec.recognise(root):
             return spec
-    return None
-
-
-def _by_files(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
-    """Return the layout to which the first file with a known name belongs."""
     by_name = [(spec, spec.recognise_name) for spec in specs if spec.recognise_name is not None]
     if not by_name:
         return None

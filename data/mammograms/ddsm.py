@@ -90,7 +90,7 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
     path : Path
         The ``.OVERLAY`` file.
     width, height : int
-        Size of the view in pixels. Outlines outside of it are errors.
+        Size of the view in pixels. An outer outline that leaves it is an error.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
     Raises
     ------
     InputError
-        The file is unreadable, has another number of abnormalities than it states, or has an invalid chain. The
+        The file is unreadable, has another number of abnormalities than it states, or an invalid outer chain. The
         message names file and abnormality.
     """
     try:
@@ -152,27 +152,25 @@ def _number(name: str, text: str) -> int:
 
 def _abnormality(text: str, *, width: int, height: int) -> Abnormality:
     number = _number("ABNORMALITY", text)
-    outlines: list[Integers] = []
-    for chain in re.findall(r"^(?:BOUNDARY|CORE)\b.*\n?(.*)", text, re.MULTILINE):
-        where = f"abnormality {number}, outline {len(outlines) + 1}"
-        try:
-            points = outline_points(chain)
-        except InputError as error:
-            raise InputError("{}: {}; download the file again", where, error) from error
-        if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
-            raise InputError(
-                f"{where}: its chain leaves the view of {width}x{height}; download the file again"
-            )
-        outlines.append(points)
+    chains = re.findall(r"^(?:BOUNDARY|CORE)\b.*\n?(.*)", text, re.MULTILINE)
     announced = _number("TOTAL_OUTLINES", text)
-    if not outlines or announced != len(outlines):
+    if not chains or announced != len(chains):
         raise InputError(
-            f"abnormality {number} announces {announced} outlines and has {len(outlines)}; download the file again"
+            f"abnormality {number} announces {announced} outlines and has {len(chains)}; download the file again"
+        )
+    try:
+        points = outline_points(chains[0])  # those of cores are inside of it
+    except InputError as error:
+        text = "abnormality {}: {}; download the file again"
+        raise InputError(text, number, error) from error
+    if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
+        raise InputError(
+            f"abnormality {number}: its chain leaves the view of {width}x{height}; download the file again"
         )
     lesions = tuple(map(str.casefold, _values("LESION_TYPE", text)))
     pathology = next(iter(_values("PATHOLOGY", text)), "")
-    left, top = outlines[0].min(axis=0).tolist()
-    right, bottom = outlines[0].max(axis=0).tolist()
+    left, top = points.min(axis=0).tolist()
+    right, bottom = points.max(axis=0).tolist()
     return Abnormality(number, lesions, pathology, (left, top, right + 1, bottom + 1))
 
 

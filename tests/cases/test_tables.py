@@ -40,7 +40,7 @@ def evaluated(caplog, path, out):
             {"0": 4, "1": 2},
             "one class in several spellings: 0 (2 images), 0.0 (2 images)",
         ),
-        ("0.0 0.0 1.0 1 0.0 1.0", {"0": 3, "1": 3}, "named 1, the whole number"),
+        ("0.0 0.0 1.0 1 0.0 1.0", {"0": 3, "1": 3}, "; named 1"),
         ("0.0 0.0 1.0 1.0 0.0 1.0", {"0": 3, "1": 3}, "the class of 0.0"),
         ("00 0 1e0 1 0 1", {"0": 3, "1": 3}, "0 (2 images), 00 (1 images)"),
         ("2,0 2 3 3,0 2 3", {"2": 3, "3": 3}, "2 (2 images), 2,0 (1 images)"),

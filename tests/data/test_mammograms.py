@@ -321,7 +321,7 @@ def test_two_abnormalities_of_a_view_are_two_images(ddsm):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (" #", "", "abnormality 1, outline 1: its chain is not x, y, codes from 0 to 7, and #"),
+        (" #", "", "abnormality 1: its chain is not x, y, codes from 0 to 7, and #"),
         ("10 12 2", "10 12 9", "its chain is not x, y, codes from 0 to 7, and #"),
         ("10 12", "x", "its chain is not x, y, codes from 0 to 7, and #"),
         ("10 12", "50 12", "its chain leaves the view of 64x96"),
