@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 
 from ..core import BundleError, Kind
 from ..core.formats import Archive, Floats32
-from ..core.models import BundleFacts, Member
+from ..core.models import BundleFacts, Member, fits
 from ..encoders import card_of
 from ..evaluate import nothing_learnt
 from ..featurize import IMPORTED
@@ -30,8 +29,9 @@ _OF_KERAS = {
 }
 """Licence of the weights of a Keras network, by the origin of the weights."""
 
-_FOLDER = re.compile(r"[\w.+-]+")
-_MEMBER = re.compile(rf"models/([\w.+-]+)/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
+_MEMBER = re.compile(
+    rf"models/(0|[1-9][0-9]{{0,8}})/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,13 +206,10 @@ class Bundle(BundleFacts):
             "head": head,
             "stores": {name: dict(header) for name, header in stores.items()},
         }
-        renamed = {name: _folder(name) for name in stores if not _FOLDER.fullmatch(name)}
-        if renamed:
-            entries["folders"] = renamed
         members = [
-            (f"models/{renamed.get(store, store)}/{name}", read)
-            for store, pairs in models.items()
-            for name, read in pairs
+            (f"models/{number}/{name}", read)
+            for number, store in enumerate(stores)
+            for name, read in models[store]
         ]
         if reference is not None:
             members.append((REFERENCE_MEMBER, lambda: reference))
@@ -223,17 +220,19 @@ class Bundle(BundleFacts):
         """Read a model file. Without `parse`, check everything except the models' content, and return no models."""
         manifest = archive.manifest
         classes = len(manifest["classes"])
-        store_by_folder = _stores_by_folder(path, manifest)
+        stores = manifest["stores"]
+        if not stores or not isinstance(stores, dict) or not fits([*stores.values()], [dict]):
+            raise BundleError(f"{path}: names no feature sets; the model file is corrupt")
         spec = known_head(str(manifest["head"]))
-        for header in manifest["stores"].values():
+        for header in stores.values():
             if header.get("mode") != IMPORTED and isinstance(header.get("stain"), str):
                 known_stain(header["stain"], path, kind=BundleError)
         reference = None
         if REFERENCE_MEMBER in archive.members:
             reference = parse_reference(archive.read(REFERENCE_MEMBER), classes=classes)
         members = []
-        models: dict[str, list[Classifier]] = {name: [] for name in manifest["stores"]}
-        for member in _model_members(path, archive, store_by_folder, spec):
+        models: dict[str, list[Classifier]] = {name: [] for name in stores}
+        for member in _model_members(path, archive, list(stores), spec):
             members.append(member)
             if parse:
                 model = _parse(path, archive, member.name, spec, classes=classes)
@@ -241,7 +240,7 @@ class Bundle(BundleFacts):
         _check_models(path, members, models)
         bundle = cls._of(
             manifest,
-            stores=manifest["stores"],
+            stores=stores,
             models=models,
             head=str(manifest["head"]),
             reference=reference,
@@ -265,22 +264,8 @@ class _ModelMember(NamedTuple):
     seed: int
 
 
-def _stores_by_folder(path: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return the name of each feature file by the folder of its models."""
-    stores = manifest["stores"]
-    folders: dict[str, str] = {}
-    if isinstance(stores, dict) and all(isinstance(header, dict) for header in stores.values()):
-        renamed = manifest.get("folders", {})
-        folders = {str(renamed.get(name, name)): name for name in stores}
-    if not folders or len(folders) < len(stores):
-        raise BundleError(
-            f"{path}: names no feature sets, or one folder for several; the model file is corrupt"
-        )
-    return folders
-
-
 def _model_members(
-    path: Path, archive: Archive, store_by_folder: Mapping[str, str], spec: HeadSpec
+    path: Path, archive: Archive, stores: Sequence[str], spec: HeadSpec
 ) -> Iterator[_ModelMember]:
     """Yield the models of an archive; refuse members that no training writes."""
     for name in archive.members:
@@ -291,16 +276,16 @@ def _model_members(
             raise BundleError(
                 f"{path}: its members are not those of a boosted model ({name[:99]}); altered"
             )
-        folder, seed, fold, suffix = match.groups()
+        store, seed, fold, suffix = match.groups()
         if suffix != spec.suffix:
             raise BundleError(
                 f"{path}: {name} is not a model of the classifier {spec.name}; the model file is corrupt"
             )
-        if folder not in store_by_folder:
+        if int(store) >= len(stores):
             raise BundleError(
                 f"{path}: {name} belongs to no feature set that the model file names; it was altered"
             )
-        yield _ModelMember(name, store_by_folder[folder], int(fold), int(seed))
+        yield _ModelMember(name, stores[int(store)], int(fold), int(seed))
 
 
 def _check_models(
@@ -320,14 +305,6 @@ def _check_models(
             raise BundleError(
                 f"{path}: models of its feature set {store} take different features; it was altered"
             )
-
-
-def _folder(store: str) -> str:
-    """Return the folder of the models of a feature file with an unusual name: these characters are replaced.
-
-    A checksum is added, so that two such names cannot give the same folder.
-    """
-    return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', store)[:60]}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
 
 
 def _parse(

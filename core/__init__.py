@@ -1,6 +1,6 @@
 """The base of every other package: errors, messages, options declared as fields, arguments and entry points."""
 
-from .banners import Banner, Kind, as_banner, banners_of
+from .banners import Banner, Kind, as_banner, banners_of, has_kind
 from .errors import (
     DAMAGE,
     NOT_UTF_8,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, cast
 
@@ -142,6 +142,11 @@ def as_banner(text: str) -> Banner:
     if isinstance(text, Banner):
         return text
     return Banner(Kind.OTHER, text)
+
+
+def has_kind(banners: Iterable[Banner], *kinds: Kind) -> bool:
+    """Return whether a banner is of one of these kinds."""
+    return any(banner.kind in kinds for banner in banners)
 
 
 def banners_of(run: Mapping[str, Any]) -> list[Banner]:

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import Banner, Kind, html_lines, public
+from ..core import Banner, Kind, has_kind, html_lines, public
 from ..core.formats import Pixels
 from ..core.jobs import Share, write_json, write_rows
 from ..core.models import BundleFacts, TrainingImages
@@ -318,7 +318,7 @@ class Outputs:
 
     def _with_warning(self, result: CrossValidation) -> CrossValidation:
         """Add the banner of folds whose images all get the same probabilities, unless one says so already."""
-        if not self.tables or any(banner.kind == Kind.NOTHING_LEARNT for banner in result.banners):
+        if not self.tables or has_kind(result.banners, Kind.NOTHING_LEARNT):
             return result
         warning = constant_folds(self.tables[0])
         if warning is None:

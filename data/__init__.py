@@ -42,6 +42,7 @@ from .images.copies import FINGERPRINT, Copy, Fingerprint, find_copies, fingerpr
 from .images.decode import (
     decode_record,
     decode_whole,
+    given_record,
     header_findings,
     resize_image,
     scaled_side,

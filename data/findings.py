@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..core import Banner, InputError, Kind, Message, by_key, few, readable_name
+from ..core import Banner, InputError, Kind, Message, by_key, few, has_kind, readable_name
 
 _log = logging.getLogger(__name__)
 
@@ -176,4 +176,4 @@ MIXED = frozenset({Kind.PATIENTS_MIXED, Kind.PATIENTS_PARTLY_UNKNOWN, Kind.PATIE
 
 def mixes_patients(banners: Iterable[Banner]) -> bool:
     """Return whether patients were, or may have been, in both training and test sets."""
-    return any(banner.kind in MIXED for banner in banners)
+    return has_kind(banners, *MIXED)

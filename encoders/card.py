@@ -154,5 +154,5 @@ def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
         values = {name: content[name] for name in names & content.keys()}
         values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return EncoderCard(**values)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None

@@ -95,7 +95,7 @@ def aggregate(
             table.name,
             rule,
         )
-    join = functools.partial(_join, rule=rule, positive=positive)
+    join = functools.partial(_join, rule=rule, positive=positive, protocol=table.protocol)
     if level == "image":
         if table.patches is None:
             return table
@@ -117,9 +117,15 @@ def aggregate(
 
 
 def _join(
-    table: PredictionTable, owners: Sequence[str], level: str, *, rule: str, positive: Sequence[str]
+    table: PredictionTable,
+    owners: Sequence[str],
+    level: str,
+    *,
+    rule: str,
+    positive: Sequence[str],
+    protocol: str,
 ) -> PredictionTable:
-    """Make one row per owner and fold."""
+    """Make one row per owner and fold, which `protocol` tested."""
     members: dict[tuple[str, int | None], list[int]] = {}
     for row, key in enumerate(zip(owners, table.folds, strict=True)):
         members.setdefault(key, []).append(row)
@@ -131,7 +137,6 @@ def _join(
                 f"{table.name}: {level} {owner} has rows of several classes ({names}); it cannot be one row"
             )
     first = [rows[0] for rows in members.values()]
-    protocol = table.protocol.removesuffix(f"; by image, rule {rule}")
     probabilities, predicted = _predict(table, list(members.values()), rule, positive)
     return replace(
         table,

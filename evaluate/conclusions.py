@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core import Kind
+from ..core import Kind, has_kind
 from .compare import paired_rows, unlike
 from .intervals import Entry, Figure, Metrics
 from .panel import Panel
@@ -194,8 +194,7 @@ def conclude(metrics: Metrics) -> Conclusion:
     expected = corrected(metrics, name)
     verdict = verdict_of(metrics)
     needed = units["needed"].get(name)
-    # older metrics do not count units of classes
-    of_class = zip(metrics["classes"], units.get("of_class", ()), strict=False)
+    of_class = zip(metrics["classes"], units["of_class"], strict=True)
     scarce = {label: count for label, count in of_class if 0 < count < FEW_IMAGES}
     if scarce or (needed is not None and needed <= known):
         needed = None
@@ -290,8 +289,7 @@ def _unknown(metrics: Metrics, verdict: Verdict, expected: Figure) -> Unknown | 
     units = metrics["units"]
     if units["trained"]:
         return Unknown("trained", units["trained"])
-    # older metrics do not count them
-    if units.get("trained_groups"):
+    if units["trained_groups"]:
         return Unknown("trained group", units["trained_groups"])
     if units["kind"] != "group" and metrics["names"]["row"] != metrics["names"]["group"]:
         return Unknown("no patient")
@@ -623,7 +621,7 @@ class Advice:
 def advice_of(panel: Panel) -> Advice:
     """Return what would help if a table, the first of several in order, is not shown to be better than chance."""
     kind = "images"
-    if any(banner.kind == Kind.RANDOM_WEIGHTS for banner in panel.banners):
+    if has_kind(panel.banners, Kind.RANDOM_WEIGHTS):
         kind = "weights"
     elif verdict_of(panel.metrics).ranking is not None:
         kind = "threshold"

@@ -21,6 +21,7 @@ from ..core import (
     converted,
     counted,
     few,
+    has_kind,
     html_lines,
     html_table,
 )
@@ -31,9 +32,9 @@ from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
 from .conclusions import choice_of, verdict_of, with_choice, with_choices
 from .external import column_values, external_validations, of_groups, subgroups
-from .intervals import Entry, Figure, as_json
+from .intervals import Entry, Figure, as_json, with_figures
 from .metrics import metrics_of
-from .panel import CHOICE, METRICS, Facts, Panel, read_facts
+from .panel import CHOICE, METRICS, TESTED, Facts, Panel, comparison_rows, read_facts
 from .predictions import PredictionTable, constant_folds
 from .read_table import TableChoice, read_predictions
 from .two_class import TwoClassView, default_positive
@@ -116,17 +117,10 @@ class Evaluation:
         DependencyError
             pandas is not installed.
         """
-        rows: list[dict[str, Any]] = []
-        for pair in self.result["comparisons"]:
-            for metric, figure in pair["differences"].items():
-                row = {"first": pair["first"], "second": pair["second"], "metric": metric}
-                row |= vars(Figure.read(figure))
-                if metric == "accuracy":
-                    row |= {key: pair[key] for key in ("p", "p_holm", "verdict")}
-                rows.append(row)
+        rows = comparison_rows(with_figures(self.result["comparisons"]))
         # also if no two tables are compared, as `Evaluation.notes` tell
-        names = ("first", "second", "metric", *_FIGURE, "p", "p_holm", "verdict")
-        return as_frame({name: [row.get(name) for row in rows] for name in names})
+        names = ("first", "second", "metric", *_FIGURE, *TESTED)
+        return as_frame({name: [row[name] for row in rows] for name in names})
 
     def _repr_html_(self) -> str:
         header = ["table", "accuracy", "what is shown", "folds"]
@@ -395,7 +389,7 @@ def _notes(table: PredictionTable, facts: Facts) -> Iterator[Banner]:
             f"class, such as p_{table.classes[0]}"
         )
         yield as_banner(text).of(table.name)
-    if not any(banner.kind == Kind.NOTHING_LEARNT for banner in facts.banners):
+    if not has_kind(facts.banners, Kind.NOTHING_LEARNT):
         constant = constant_folds(table)
         if constant:
             yield constant.of(table.name)

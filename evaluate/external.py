@@ -12,7 +12,7 @@ import numpy as np
 from ..core import InputError, counted, listed
 from ..core.formats import IMAGE, CsvTable, column_key, read_csv, visible
 from ..data import CHOSEN, drawn_or_not, facts_files, read_dataset_facts
-from .intervals import Entry, Figure, Metrics, Units
+from .intervals import Entry, Figure, IntervalMethod, Metrics, Units
 from .panel import Panel
 from .predictions import PredictionTable, take_rows
 from .two_class import called_point, two_sides
@@ -184,7 +184,7 @@ def independent_difference(first: Figure, second: Figure) -> Figure:
         return Figure(apart, reason=first.reason or second.reason)
     down = float(np.hypot(first.value - first.low, second.high - second.value))
     up = float(np.hypot(first.high - first.value, second.value - second.low))
-    return Figure(apart, apart - down, apart + up, "of both figures, unpaired")
+    return Figure(apart, apart - down, apart + up, IntervalMethod.UNPAIRED)
 
 
 def column_values(path: Path, column: str, *, images_sha256: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,6 +157,11 @@ class Figure:
         return [self.low, self.high]
 
     @property
+    def kind(self) -> str:
+        """The `IntervalMethod`, without the factor of its variance."""
+        return self.method.partition(_TIMES)[0]
+
+    @property
     def excludes_zero(self) -> bool:
         """Whether there is an interval, and 0 is not in it."""
         return self.low > 0.0 or self.high < 0.0
@@ -247,13 +253,17 @@ _MOST_WORTH = 1e12
 """Rows that a part is worth whose rows may each be worth any number: with more there is no telling from none wrong."""
 
 
-WILSON = "Wilson, effective rows, t"
+class IntervalMethod(StrEnum):
+    """How an interval was made."""
 
-EXACT = "Clopper-Pearson"
-
-EFFECTIVE = "Clopper-Pearson, effective rows"
-
-COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
+    WILSON = "Wilson, effective rows, t"
+    EXACT = "Clopper-Pearson"
+    EFFECTIVE = "Clopper-Pearson, effective rows"
+    COMBINED = "Clopper-Pearson of each class, combined (MOVER)"
+    INFLUENCES = "influences of units, t"
+    DRAWS = "percentile bootstrap"
+    UNPAIRED = "of both figures, unpaired"
+    TERMS = "of the terms, on logarithms"
 
 
 @dataclass(frozen=True)
@@ -421,7 +431,7 @@ def interval(
         method = kind.method
     else:
         ends = wilson(share, rows, float(stdtrit(variation.freedom, LEVEL)))
-        method = WILSON
+        method = IntervalMethod.WILSON
     low, high = (origin + scale * end for end in ends)
     return Figure(value, low, high, method_name(method, widen))
 
@@ -468,12 +478,12 @@ class _Kind(NamedTuple):
     def of(cls, parts: Sequence[Part], limits: Ends, least: float) -> _Kind:
         """Return the kind of a mean of parts, which may be one."""
         if len(parts) > 1 or parts[0].finer != 1.0:  # means, AUC, F1, Brier score
-            return cls(LEAST_FREEDOM, exact, EFFECTIVE)
+            return cls(LEAST_FREEDOM, exact, IntervalMethod.EFFECTIVE)
         if limits != (0.0, 1.0):  # kappa, Matthews correlation
-            return cls(LEAST_FREEDOM_OF_TERMS, mid_p, EFFECTIVE)
+            return cls(LEAST_FREEDOM_OF_TERMS, mid_p, IntervalMethod.EFFECTIVE)
         if parts[0].predictive:
-            return cls(LEAST_FREEDOM, exact, EXACT)
-        return cls(least, exact, EXACT)
+            return cls(LEAST_FREEDOM, exact, IntervalMethod.EXACT)
+        return cls(least, exact, IntervalMethod.EXACT)
 
 
 def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:
@@ -497,7 +507,9 @@ def _combined(parts: Sequence[Part], units: Units) -> Figure:
     bounds = np.array([exact(part.value, int(part.sides[0].sum()) / widen) for part in parts])
     down, up = np.linalg.norm(bounds.T - shares, axis=1) / len(parts)
     value = float(shares.mean())
-    return Figure(value, value - float(down), value + float(up), method_name(COMBINED, widen))
+    return Figure(
+        value, value - float(down), value + float(up), method_name(IntervalMethod.COMBINED, widen)
+    )
 
 
 def _rows_of_share(share: float, variation: Variation) -> float:
@@ -579,7 +591,7 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     high = min(1.0, max(mean, middle + half))
     if low == -high == -1.0:
         reason = f"too few {plural(units.noun)}: it would be the whole range"
-    return Figure(mean, low, high, method_name("influences of units, t", widen), reason)
+    return Figure(mean, low, high, method_name(IntervalMethod.INFLUENCES, widen), reason)
 
 
 def _ranked_in_mean(part: Part) -> Part:
@@ -629,14 +641,17 @@ def normal_interval(
         widen = units.widen
         degrees = max(1.0, min(few, freedom(influence, len(sizes), kish(sizes) - 1.0)))
     half = float(stdtrit(degrees, LEVEL)) * (variance * widen) ** 0.5
-    return Figure(value, value - half, value + half, method_name("influences of units, t", widen))
+    return Figure(value, value - half, value + half, method_name(IntervalMethod.INFLUENCES, widen))
+
+
+_TIMES = "; variance times "
 
 
 def method_name(method: str, widen: float) -> str:
     """Return the name of a method, and of the factor of its variance."""
     if widen == 1.0:
         return method
-    return f"{method}; variance times {widen:g} for folds"
+    return f"{method}{_TIMES}{widen:g} for folds"
 
 
 class Variation(NamedTuple):

@@ -32,6 +32,7 @@ from .intervals import (
     Ends,
     Entry,
     Figure,
+    IntervalMethod,
     Part,
     Units,
     all_or_none,
@@ -673,7 +674,7 @@ def _bootstrapped(
     if not values:
         return Figure(value)
     low, high = np.quantile(values, [1.0 - LEVEL, LEVEL])
-    return Figure(value, float(low), float(high), "percentile bootstrap")
+    return Figure(value, float(low), float(high), IntervalMethod.DRAWS)
 
 
 def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> float | None:

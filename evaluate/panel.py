@@ -22,6 +22,10 @@ CHOICE = "choice.json"
 """What the choice of the best of a run adds to the metrics of its results; it changes with each further result."""
 
 
+TESTED = ("p", "p_holm", "verdict")
+"""What a comparison has of the test of its accuracies."""
+
+
 @dataclass(frozen=True)
 class PaperTable:
     """Rows of the table and its folds.
@@ -194,8 +198,7 @@ def joined_versions(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def rows_of(metrics: Metrics) -> str:
     """Return what rows are called: what they are about, or predictions where several rows are about one image."""
-    tested = metrics.get("tested")
-    if tested and tested["most"] > 1:
+    if metrics["tested"]["most"] > 1:
         return "predictions"
     return plural(metrics["names"]["row"])
 
@@ -219,7 +222,7 @@ def images_tested(metrics: Metrics, part: Metrics | None = None) -> str:
     '40 predictions of 24 images, tested 1 to 3 times'
     """
     rows = part or metrics
-    times = rows.get("tested") or {"n": rows["n"], "least": 1, "most": 1}
+    times = rows["tested"]
     images = counted(times["n"], metrics["names"]["row"])
     if times["most"] == 1:
         return images
@@ -305,12 +308,7 @@ class Panel:
         images, of the whole table), ``value``, ``low`` and ``high`` (of the 95 % interval), ``method``, and
         ``reason`` (why there is no interval).
         """
-        rows = []
-        for name, figure in self.figures.items():
-            part, _, metric = name.rpartition(" ")
-            row = {"table": self.table.name, "part": part, "metric": metric}
-            rows.append({**row, "units": self.metrics["units"]["count"], **vars(figure)})
-        return rows
+        return figure_rows(self.table.name, self.metrics)
 
     def to_pandas(self) -> Any:
         """Return `rows` as a `pandas.DataFrame`.
@@ -321,6 +319,29 @@ class Panel:
             pandas is not installed.
         """
         return as_frame(self.rows())
+
+
+def figure_rows(table: str, metrics: Metrics) -> list[Entry]:
+    """Return a row for each figure of the metrics of a table, see `Panel.rows`."""
+    rows = []
+    for name, figure in _named_figures(metrics, ""):
+        part, _, metric = name.rpartition(" ")
+        row = {"table": table, "part": part, "metric": metric}
+        rows.append({**row, "units": metrics["units"]["count"], **vars(figure)})
+    return rows
+
+
+def comparison_rows(pairs: Sequence[Metrics]) -> list[Entry]:
+    """Return a row for each difference of `compare_pairs`; only that of accuracy is tested."""
+    rows = []
+    for pair in pairs:
+        for metric, figure in pair["differences"].items():
+            row = {"first": pair["first"], "second": pair["second"], "metric": metric}
+            row |= vars(figure) | dict.fromkeys(TESTED)
+            if metric == "accuracy":
+                row |= {name: pair[name] for name in TESTED}
+            rows.append(row)
+    return rows
 
 
 def _named_figures(value: Any, part: str) -> Iterator[tuple[str, Figure]]:
@@ -402,7 +423,7 @@ def read_facts(path: Path) -> Facts:
             versions = joined_versions(settings.get("made_with", ()))
             if versions:
                 run = {**run, "versions": versions}
-            name = name_in(tables, path)
+            name = _name_in(tables, path)
             return Facts(run, with_figures(tables.get(name, {})), choice_in_run(path))
     return Facts({}, {}, {})
 
@@ -425,10 +446,13 @@ def choice_in_run(path: Path) -> Entry:
     return {}
 
 
-def name_in(tables: Iterable[str], path: Path) -> str:
+def _name_in(tables: Metrics, path: Path) -> str:
     """Return what ``metrics.json`` calls the table of a predictions file; empty if it has none."""
     of_patches = path.name == _OURS[1]
-    return next((name for name in tables if name.endswith(" (patch)") == of_patches), "")
+    for name, metrics in tables.items():
+        if (metrics.get("names", {}).get("row") == "patch") == of_patches:
+            return name
+    return ""
 
 
 def _read_if_there(path: Path) -> Any:

@@ -18,6 +18,7 @@ from .intervals import (
     Ends,
     Entry,
     Figure,
+    IntervalMethod,
     Metrics,
     Part,
     Units,
@@ -648,7 +649,7 @@ def _quotient(over: Figure, under: Figure) -> Figure:
     if reason:
         return Figure(ratio, reason=reason)
     low, high = _quotient_ends(over, under)
-    return Figure(ratio, low, high, "of the terms, on logarithms")
+    return Figure(ratio, low, high, IntervalMethod.TERMS)
 
 
 def _quotient_ends(over: Figure, under: Figure) -> Ends:

@@ -204,7 +204,7 @@ def plan_stores(
         _log.info("Keras leaves the GPU idle: %s runs the encoders", " and ".join(sorted(engines)))
     shared = {
         **_images_origin(unique),
-        "selection": json.dumps(selection),
+        "selection": dict(selection),
         "bchisto_version": __version__,
     }
     plans: list[StorePlan] = []
@@ -488,7 +488,7 @@ def growth(store: Store, plan: StorePlan, unique: UniqueImages) -> ImageChange:
     change = ImageChange.between(before, now)
     if change.removed:
         # images are present, but the options may no longer select them
-        selections = (json.loads(side["selection"]) for side in (store.header, plan.origin))
+        selections = (side["selection"] for side in (store.header, plan.origin))
         differing = describe_differences(*selections)
         if differing:
             raise other_settings(store.path, differing)

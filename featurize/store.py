@@ -39,7 +39,7 @@ from ..core.runs import read_records
 from ..data import ImageRecord
 from .pooling import Features
 from .prepare import StainInfo
-from .stored import TEXT, read_header, write_header
+from .stored import TEXT, read_header
 
 SCHEMA_VERSION = 2
 KIND = "bchisto descriptor store"
@@ -289,10 +289,8 @@ def open_store(path: PathInput) -> Store:
                 "name embeddings features, or save images as PNG files for bchisto featurize"
             )
         if version != SCHEMA_VERSION:
-            writer = printable(str(file.attrs.get("bchisto_version"))[:100])
-            wrong = f"{path}: {version} is not a schema number that this bchisto reads, which is {SCHEMA_VERSION}"
             raise StoreError(
-                f"{wrong}; it was written by bchisto {writer}: install that, or {_AGAIN}"
+                f"{path}: {version} is not a schema number that this bchisto reads, which is {SCHEMA_VERSION}; {_AGAIN}"
             )
         store = Store(path, file)
         opened.pop_all()  # the caller closes the file
@@ -379,7 +377,8 @@ def write_store(
         # without a cache of chunks, whose state would decide the order of chunks in the file
         file = opened.enter_context(h5py.File(temporary, "w", rdcc_nbytes=0))
         file.attrs.update({"kind": KIND, "schema_version": SCHEMA_VERSION})
-        write_header(file, settings, origin)
+        file.attrs["settings"] = json.dumps(settings, sort_keys=True)
+        file.attrs["origin"] = json.dumps(origin, sort_keys=True)
         # a dataset, because HDF5 limits attributes to 64 KiB
         file.create_dataset("failures", data=json.dumps(list(failures)), dtype=TEXT)
         features = file.create_dataset(

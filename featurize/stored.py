@@ -1,12 +1,10 @@
-"""The header of a feature file: the settings that determine its rows, and its origin.
+"""The header of a feature file: the settings that determine its rows, and its origin, which does not affect them.
 
-The settings are JSON in the attribute ``settings``. bchisto reads only this attribute; it writes each setting as a
-separate attribute too, for other programs. All other attributes describe the origin, and do not affect the rows.
+Each is one JSON, in the attributes ``settings`` and ``origin``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -17,10 +15,11 @@ import numpy as np
 
 from ..core import InputError, StoreError, converted, printable
 from ..core.formats import checked_dataset, limits, parse_json
+from ..core.models import fits
 from ..encoders import CropEncoder, Encoder, EncoderChoice
 from ..stains import known_stain
 from .crops import GRID
-from .embeddings.facts import IMPORTED, check_imported
+from .embeddings.facts import IMPORTED, check_imported, is_text
 from .settings import FeaturizeSettings, View
 
 TEXT = np.dtype("O", metadata={"vlen": str})
@@ -29,35 +28,26 @@ TEXT = np.dtype("O", metadata={"vlen": str})
 _OF_MANY = ("encoders", "weights", "views", "augmentations")
 """Fields that cover several feature files, or do not change a row (`augmentations`). A header has its own values."""
 
-_ORIGIN = {
-    "weights": str,
-    "weights_file_sha256": str,
-    "dataset": str,
-    "images_sha256": str,
-    "selection": str,
-    "bchisto_version": str,
-    "runner": str,
-    "card": str,
-    "network": str,
-    "synthetic": bool,
-    "schema_version": int,
-    "augmentations": int,
-    "classes": list,
-    "mpp_sha256": str,
-}
-"""Attributes that describe the origin of a feature file, and their types; others are not read."""
 
-_WORDS = {
-    str: "text",
-    float: "a number",
-    bool: "true or false",
-    int: "a whole number",
-    list: "a list of texts",
+_ORIGIN = {
+    "weights": is_text,
+    "weights_file_sha256": is_text,
+    "dataset": is_text,
+    "images_sha256": is_text,
+    "selection": dict,
+    "bchisto_version": is_text,
+    "runner": is_text,
+    "card": lambda text: is_text(text, limits.CARD_LETTERS),
+    "network": is_text,
+    "synthetic": bool,
+    "augmentations": lambda rows: type(rows) is int and 1 <= rows <= limits.AUGMENTATIONS,
+    "classes": lambda names: fits(names, [is_text]) and len({*names}) == len(names),
+    "mpp_sha256": is_text,
 }
+"""Facts on the origin of a feature file, and their forms; others are not read."""
 
 _NOT_ALWAYS = ("runner", "card", "network", "mpp_sha256")
-"""Optional attributes: those of encoders other than Keras networks, and those on micrometres per pixel."""
-
+"""Optional facts: those of encoders other than Keras networks, and those on micrometres per pixel."""
 
 _BOUNDS = {
     "scale": (0.01, limits.MOST_MPP),
@@ -162,18 +152,6 @@ def scale_of(header: Mapping[str, Any]) -> float | None:
     return scale
 
 
-def write_header(file: Any, settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
-    """Write the settings as JSON, and each setting and fact of the origin as an attribute."""
-    file.attrs["settings"] = json.dumps(settings, sort_keys=True)
-    for name, value in {**settings, **origin}.items():
-        if isinstance(value, list):
-            numbers = value and not isinstance(value[0], str)
-            dtype = np.float64 if numbers else TEXT
-            file.attrs.create(name, value, dtype=dtype, shape=(len(value),))
-        elif not isinstance(value, dict):
-            file.attrs[name] = value
-
-
 def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the checked settings and origin of an open feature file.
 
@@ -183,8 +161,16 @@ def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         An entry is missing, of another type, too long or out of range; the message names it. Or the stain method is one
         of another package, which is not installed; then nothing is damaged, and the message begins with `path`.
     """
-    settings = _read_settings(file)
-    origin = _read_origin(file)
+    settings = _read_json(file, "settings")
+    if not all(is_text(value) for value in settings.values() if isinstance(value, str)):
+        raise StoreError("a text of the attribute settings is too long")
+    stored = _read_json(file, "origin")
+    origin = {
+        name: stored.get(name) for name in _ORIGIN if name in stored or name not in _NOT_ALWAYS
+    }
+    for name, value in origin.items():
+        if not fits(value, _ORIGIN[name]):
+            raise StoreError(f"{name} of its origin does not fit: {printable(str(value)[:40])}")
     stain = settings.get("stain")
     if isinstance(stain, str) and settings.get("mode") != IMPORTED:
         known_stain(stain, path, kind=StoreError)
@@ -192,35 +178,15 @@ def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return settings, {**origin, "failures": _read_failures(file)}
 
 
-def _read_settings(file: Any) -> dict[str, Any]:
-    """Return the settings, of which only types and lengths are checked."""
-    text = file.attrs.get("settings")
-    if not isinstance(text, str) or len(text) > limits.CARD_LETTERS:
-        raise StoreError("there is no attribute settings, or it is too long")
-    settings = parse_json(text, most=limits.SETTINGS_VALUES)
-    if not isinstance(settings, dict):
-        raise StoreError("the attribute settings holds none")
-    texts = [value for value in settings.values() if isinstance(value, str)]
-    if any(len(text) > limits.ID_LETTERS for text in texts):
-        raise StoreError("the attribute settings holds none")
-    return settings
-
-
-def _read_origin(file: Any) -> dict[str, Any]:
-    """Return the checked attributes of `_ORIGIN`."""
-    origin = {
-        name: _attribute(file, name)
-        for name in _ORIGIN
-        if name in file.attrs or name not in _NOT_ALWAYS
-    }
-    if not 1 <= origin["augmentations"] <= limits.AUGMENTATIONS:
-        raise StoreError(f"the attribute augmentations is {origin['augmentations']}")
-    if not isinstance(json.loads(origin["selection"]), dict):
-        raise StoreError("the attribute selection has no options")
-    # an invalid card is ignored, but endless nesting is an error
-    with contextlib.suppress(ValueError):
-        json.loads(origin.get("card", "{}"))
-    return origin
+def _read_json(file: Any, name: str) -> dict[str, Any]:
+    """Return an attribute that holds the JSON of a mapping, of which nothing else is checked."""
+    text = file.attrs.get(name)
+    if not is_text(text, 2 * limits.CARD_LETTERS):
+        raise StoreError(f"there is no attribute {name}, or it is too long")
+    content = parse_json(text, most=limits.SETTINGS_VALUES)
+    if not isinstance(content, dict):
+        raise StoreError(f"the attribute {name} holds none")
+    return content
 
 
 def _check_settings(settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
@@ -242,44 +208,6 @@ def _read_failures(file: Any) -> list[list[str]]:
     if len(text) > limits.FAILURES_LETTERS:
         raise StoreError("its failures are too long")
     failures = parse_json(text)
-    if not isinstance(failures, list) or not all(map(_is_failure, failures)):
+    if not fits(failures, [lambda entry: fits(entry, [str]) and len(entry) == 2]):
         raise StoreError("its failures are not a list of images and messages")
-    return failures
-
-
-def _is_failure(entry: Any) -> bool:
-    match entry:
-        case [str(), str()]:
-            return True
-    return False
-
-
-def _attribute(file: Any, name: str) -> Any:
-    """Return an attribute of `_ORIGIN` in the types of JSON, checked."""
-    if name not in file.attrs:
-        raise StoreError(f"there is no attribute {name}")
-    value = file.attrs[name]
-    if _is_short_list(value):
-        value = value.tolist()
-    elif isinstance(value, np.generic):
-        value = value.item()
-    kind = _ORIGIN[name]
-    items = value if isinstance(value, list) else [value]
-    if type(value) is not kind or (kind is list and not all(isinstance(v, str) for v in items)):
-        raise StoreError(f"the attribute {name} is not {_WORDS[kind]}")
-    longest = limits.CARD_LETTERS if name == "card" else limits.ID_LETTERS
-    if any(isinstance(text, str) and len(text) > longest for text in items):
-        raise StoreError(f"the attribute {name} is too long")
-    if len(set(items)) < len(items):
-        raise StoreError(f"the attribute {name} names one twice")
-    return value
-
-
-def _is_short_list(value: Any) -> bool:
-    """Return whether an attribute is an array of texts that is short enough to be a list of names."""
-    return (
-        isinstance(value, np.ndarray)
-        and value.ndim == 1
-        and value.dtype.kind in "OSU"
-        and len(value) <= limits.SETTINGS_VALUES
-    )
+    return list(failures)

@@ -25,6 +25,7 @@ from ..core import (
     WeightsError,
     as_banner,
     converted,
+    has_kind,
     plain_options,
 )
 from ..core.formats import file_sha256
@@ -162,7 +163,7 @@ class CnnTraining(Training):
         if self.dataset.synthetic:
             notes.append(SYNTHETIC_BANNER)
         # a recipe whose source trains from scratch says so itself
-        if not any(as_banner(note).kind == Kind.RANDOM_START for note in self.notes):
+        if not has_kind(map(as_banner, self.notes), Kind.RANDOM_START):
             untrained = untrained_notice(self.settings)
             if untrained is not None:
                 notes.append(untrained)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from ..core import written
 from ..core.jobs import default_jobs, in_threads
 from ..data import decode_record
 from ..evaluate import Metrics, with_figures
@@ -112,6 +113,11 @@ def write_html(path: Path, shown: Tabulated, predicted: Predicted, *, title: str
         shown=shown,
         predicted=predicted,
         known=training,
+        # as readers of a page know options
+        banners=[
+            *shown.banners,
+            *(written(text, lambda name, _: f"the option {name}") for text in predicted.warned),
+        ],
         reached=measured_at(training["table"], shown.point),
         columns=[column for column in columns if {*column[1]} - {"", "no"}],
         pictures=list(in_threads(picture, rows[:_MOST_ROWS], threads=default_jobs())),

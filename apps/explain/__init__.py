@@ -11,7 +11,7 @@ from .draw import (
     stacked,
     where_highest,
     with_bar,
-    write_png,
+    write_image,
 )
 from .explanation import Explanation, UnitPictures
 from .gradient_maps import (

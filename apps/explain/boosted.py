@@ -12,13 +12,12 @@ import numpy.typing as npt
 
 from ...core import ImageError
 from ...core.formats import Floats, Floats32, Integers
-from ...core.jobs import Ticker
 from ...data import ImageRecord
 from ...encoders import CropEncoder, Encoder
 from ...featurize import FeaturizeSettings, NormalisedImage, normalise_images
 from ...predict import BoostedModel, Outliers
 from .explanation import Explanation, Picture
-from .methods import METHODS, ExplainSettings, answered
+from .methods import Asked, answered
 
 _SINGLE = (
     "one value: the image is no larger than one window of the map, so its colour shows no places"
@@ -91,12 +90,7 @@ def around(grid: Floats32, reach: int) -> Iterator[Floats32]:
 
 
 def explain_boosted(
-    model: BoostedModel,
-    record: ImageRecord | None,
-    *,
-    settings: ExplainSettings,
-    target: int | None,
-    file: Path | None = None,
+    model: BoostedModel, record: ImageRecord | None, asked: Asked, *, file: Path | None = None
 ) -> Explanation:
     """Explain one image by the method ``map``: the probability of a class at each position.
 
@@ -104,9 +98,7 @@ def explain_boosted(
     ----------
     model : BoostedModel
     record : ImageRecord
-    settings : ExplainSettings
-    target : int or None
-        Index of the class; None for the most probable one.
+    asked : Asked
     file : Path, optional
         The model file; a file next to it lists the names of the training images.
 
@@ -121,24 +113,11 @@ def explain_boosted(
         The image cannot be used.
     """
     assert record is not None  # no method explains a boosted model itself
-    ((_, features, pixels, _),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
-    if isinstance(features, str):
-        raise ImageError(features)
-    method = METHODS[settings.method]
-    shares = model.bundle.predict(features)[0]
-    blank = answered(
-        method,
-        model,
-        record,
-        shares=shares,
-        pixels=pixels,
-        target=target,
-        threshold=settings.threshold,
-    )
-    outliers = Outliers.of(model.bundle, list(model.bundle.compare(features)), model=file)
+    blank, shares, compared = answered(asked, model, record)
+    outliers = Outliers.of(model.bundle, [compared], model=file)
     if outliers is not None:
         blank = replace(blank, notes=(*blank.notes, *outliers.notes(0)))
-    return _map(model, record, blank, shares, window=settings.window)
+    return _map(model, record, blank, shares, window=asked.settings.window)
 
 
 def _map(

@@ -219,12 +219,12 @@ def _tiles(explanation: Explanation) -> Picture:
     return rendered(draw_tiles, _ACROSS * (_TILE + _GAP), rows * (_TILE + _CAPTION))
 
 
-def write_png(path: Path, picture: Picture) -> None:
-    """Write a drawing as a PNG file."""
+def write_image(path: Path, picture: Picture, kind: str = "PNG") -> None:
+    """Write pixels as a file of a kind, as Pillow calls it."""
     from PIL import Image
 
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        Image.fromarray(picture).save(handle, format="PNG", compress_level=3)
+        Image.fromarray(picture).save(handle, kind, quality=90, compress_level=3)
 
 
 def _sized(picture: Picture) -> Picture:

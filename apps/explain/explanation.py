@@ -99,7 +99,7 @@ class Explanation:
     notes : tuple of str
         Further facts about the image, for readers.
     tiles : tuple of (str, ndarray of uint8)
-        Captions and small pictures.
+        Captions and small pictures, all of one size.
     arrays : dict of str to ndarray
         Further arrays to save, see docs/explain.md.
     """
@@ -268,8 +268,8 @@ class Explanation:
                 content[name] = np.array(value)
         content["notes"] = np.array(self.notes, dtype=np.str_)
         if self.tiles:
-            content["tile_captions"] = np.array([caption for caption, _ in self.tiles])
-            content |= {f"tile_{number:03d}": tile for number, (_, tile) in enumerate(self.tiles)}
+            captions, pictures = zip(*self.tiles, strict=True)
+            content |= {"tile_captions": np.array(captions), "tile_pictures": np.stack(pictures)}
         content |= self.arrays
         with atomic_output(path) as temporary, temporary.open("wb") as handle:
             save_arrays(handle, content, compressed=True)
@@ -290,14 +290,8 @@ class Explanation:
                     # texts and numbers, of which some are several
                     saved[name] = value.item() if value.ndim == 0 else tuple(value.tolist())
             captions = arrays.pop("tile_captions", np.empty(0)).tolist()
-            return cls(
-                **saved,
-                tiles=tuple(
-                    (caption, arrays.pop(f"tile_{number:03d}"))
-                    for number, caption in enumerate(captions)
-                ),
-                arrays=arrays,  # what is left of them
-            )
+            tiles = tuple(zip(captions, arrays.pop("tile_pictures", ()), strict=True))
+            return cls(**saved, tiles=tiles, arrays=arrays)  # what is left of them
         except DAMAGE:
             return None
 

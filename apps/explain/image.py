@@ -19,7 +19,7 @@ from .boosted import explain_boosted
 from .explanation import Explanation, Tiles
 from .gradient_maps import mean_colour
 from .graph import Floats, Graph
-from .methods import METHODS, ExplainSettings, Method, PicturesOf, answered, class_of
+from .methods import METHODS, Asked, ExplainSettings, PicturesOf, answered, class_of
 
 _AT_ONCE = 16
 """Number of patches in memory at once."""
@@ -46,10 +46,7 @@ class NetworkExplainer:
     Parameters
     ----------
     model : CnnModel
-    method : Method
-    settings : ExplainSettings
-    target : int or None
-        Index of the class; None for the most probable one.
+    asked : Asked
     graphs : sequence of Graph
         Result of `graphs_of`, which several explainers of one model share.
 
@@ -60,16 +57,14 @@ class NetworkExplainer:
     """
 
     model: CnnModel
-    method: Method
-    settings: ExplainSettings
-    target: int | None
+    asked: Asked
     graphs: Sequence[Graph]
 
     def __post_init__(self) -> None:
         """Find the layer, and refuse what the method cannot explain."""
         first = self.graphs[0]
         self._size = int(first.shapes[first.entry][1])
-        method = self.method
+        method, settings, _ = self.asked
         if method.name == "map" and self.model.bundle.settings.rule.kind == "resize":
             raise InputError(
                 Message(
@@ -77,8 +72,8 @@ class NetworkExplainer:
                 )
             )
         self._tensor: int | None = None
-        if self.settings.layer or (method.layered and method.of_model is None):
-            self._tensor = first.tensor_of(self.settings.layer, method=method.name)
+        if settings.layer or (method.layered and method.of_model is None):
+            self._tensor = first.tensor_of(settings.layer, method=method.name)
         if method.check is not None:
             method.check(first, self._tensor)
 
@@ -92,21 +87,8 @@ class NetworkExplainer:
         """
         if record is None:
             return self._of_model()
-        ((_, shares, pixels, *_),) = self.model.predict(
-            [record], ticker=Ticker(None), skip_errors=False
-        )
-        if isinstance(shares, str):
-            raise ImageError(shares)
-        method = self.method
-        blank = answered(
-            method,
-            self.model,
-            record,
-            shares=shares,
-            pixels=pixels,
-            target=self.target,
-            threshold=self.settings.threshold,
-        )
+        method = self.asked.method
+        blank, _, _ = answered(self.asked, self.model, record)
         index = self.model.bundle.classes.index(blank.target)
         patches, boxes = self._patches(record)
         if method.name == "map":
@@ -127,13 +109,12 @@ class NetworkExplainer:
 
     def _of_model(self) -> Explanation:
         """Explain the first network itself."""
-        assert self.method.of_model is not None
+        method, settings, target = self.asked
+        assert method.of_model is not None
         bundle = self.model.bundle
-        pictures = self.method.of_model(
-            self.graphs[0], bundle.classes, self.target, self._tensor, self.settings
-        )
+        pictures = method.of_model(self.graphs[0], bundle.classes, target, self._tensor, settings)
         name = f"{bundle.settings.network}, first model"
-        return self.method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
+        return method.explanation(name, "", tiles=pictures.tiles, arrays=pictures.arrays)
 
     def _over_models(self, patches: Floats, function: Callable[[Graph, Floats], Floats]) -> Floats:
         """Apply a function to all patches in batches, and return the mean over the models."""
@@ -265,18 +246,11 @@ Explainer = Callable[["ImageRecord | None"], Explanation]
 """A function that explains an image or, given None, the model itself."""
 
 
-def make_explainer(
-    model: Model,
-    file: Path,
-    method: Method,
-    settings: ExplainSettings,
-    target: int | None,
-    graphs: Sequence[Graph],
-) -> Explainer:
+def make_explainer(model: Model, file: Path, asked: Asked, graphs: Sequence[Graph]) -> Explainer:
     """Return a function that explains one image. A layer or network that the method cannot explain is refused here."""
     if isinstance(model, CnnModel):
-        return NetworkExplainer(model, method, settings, target, graphs)
-    return functools.partial(explain_boosted, model, settings=settings, target=target, file=file)
+        return NetworkExplainer(model, asked, graphs)
+    return functools.partial(explain_boosted, model, asked=asked, file=file)
 
 
 def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str) -> Explanation:
@@ -304,8 +278,8 @@ def explain_image(model: Model, record: ImageRecord, *, file: Path, target: str)
         method = "gradcam"
     settings = ExplainSettings(method, target=target)
     index = class_of(settings, model.bundle.classes, model.bundle.two_class)
-    explainer = make_explainer(model, file, METHODS[method], settings, index, graphs_of(model))
-    return explainer(record)
+    asked = Asked(METHODS[method], settings, index)
+    return make_explainer(model, file, asked, graphs_of(model))(record)
 
 
 @dataclass(frozen=True)
@@ -326,27 +300,20 @@ class ExplainUnits:
     file : ModelFile
     computed_by : mapping
         Backend, precision and weights in the process that sends the images, see `Model.computed_by`.
-    method : Method
-    settings : ExplainSettings
-    target : int or None
-        Index of the class; None for the most probable class of each image.
+    asked : Asked
     skip_errors : bool
         Whether images that cannot be used may be left out.
     """
 
     file: ModelFile
     computed_by: Mapping[str, Any]
-    method: Method
-    settings: ExplainSettings
-    target: int | None
+    asked: Asked
     skip_errors: bool
 
     def explainer(self) -> Explainer:
         """Return the function that explains one image, see `make_explainer`."""
         model = load_alike(self.file, self.computed_by)
-        return make_explainer(
-            model, self.file.path, self.method, self.settings, self.target, _graphs(self.file)
-        )
+        return make_explainer(model, self.file.path, self.asked, _graphs(self.file))
 
     def __call__(self, units: tuple[ExplainUnit, ...], ticker: Ticker) -> dict[str, str]:
         """Explain a block of images; return by its id why an image cannot be used."""

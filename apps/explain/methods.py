@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ...core import InputError, Kind, Message, Settings, converted, one_of, option
+from ...core import ImageError, InputError, Kind, Message, Settings, converted, one_of, option
+from ...core.formats import Floats as Shares
+from ...core.jobs import Ticker
 from ...core.models import bundle_kind
 from ...data import ImageRecord, match_class
 from ...evaluate import apply_temperature, default_positive
@@ -213,6 +214,14 @@ class ExplainSettings(Settings):
     )
 
 
+class Asked(NamedTuple):
+    """A method with its settings, and the index of the class; None for the most probable class of each image."""
+
+    method: Method
+    settings: ExplainSettings
+    target: int | None
+
+
 def settings_of(
     names: Sequence[str], asked: ExplainSettings, *, methods: Mapping[str, Method] = METHODS
 ) -> list[ExplainSettings]:
@@ -326,32 +335,29 @@ def legend_of(method: Method, classes: Sequence[str], two_class: dict[str, Any] 
     return f"red speaks for {positive}, blue for {negative}"
 
 
-def answered(
-    method: Method,
-    model: Model,
-    record: ImageRecord,
-    *,
-    shares: npt.NDArray[np.float64],
-    pixels: str,
-    target: int | None,
-    threshold: float | None,
-) -> Explanation:
-    """Return an explanation with the prediction but without a map.
+def answered(asked: Asked, model: Model, record: ImageRecord) -> tuple[Explanation, Shares, Shares]:
+    """Predict an image.
 
-    Parameters
-    ----------
-    method : Method
-    model : Model
-    record : ImageRecord
+    Returns
+    -------
+    explanation : Explanation
+        With the prediction but without a map.
     shares : ndarray of float64, shape (classes,)
         Predicted probabilities of the image.
-    pixels : str
-        Checksum of the pixels of the image; empty if the model file does not record its training images.
-    target : int or None
-        Index of the class; None for the most probable one.
-    threshold : float or None
-        As in `ExplainSettings`.
+    compared : ndarray of float64, shape (n,)
+        Comparison with the training images, see `bchisto.boost.Bundle.compare`.
+
+    Raises
+    ------
+    ImageError
+        The image cannot be used.
     """
+    method, settings, target = asked
+    ((_, shares, pixels, compared, _),) = model.predict(
+        [record], ticker=Ticker(None), skip_errors=False
+    )
+    if isinstance(shares, str):
+        raise ImageError(shares)
     bundle = model.bundle
     classes = bundle.classes
     predicted = int(shares.argmax())
@@ -360,7 +366,9 @@ def answered(
     white = 0.0
     if len(shares) == 2:
         white = 0.5
-        point = choose_point(classes, bundle.two_class, threshold=threshold, bundle="the model")
+        point = choose_point(
+            classes, bundle.two_class, threshold=settings.threshold, bundle="the model"
+        )
         if point is not None:
             positive = classes.index(point.positive[0])
             called = 1 - positive
@@ -378,7 +386,7 @@ def answered(
     notes: list[str] = [banner for banner in bundle.banners if banner.kind == Kind.NOTHING_LEARNT]
     if bundle.training is not None and pixels in bundle.training.hashes:
         notes.append(_TRAINED)
-    return method.explanation(
+    explanation = method.explanation(
         record.image_id,
         classes[index],
         predicted=classes[predicted],
@@ -391,3 +399,4 @@ def answered(
         picture=shown_picture(record),
         notes=tuple(notes),
     )
+    return explanation, shares, compared

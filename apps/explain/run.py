@@ -60,10 +60,10 @@ from ...predict import (
     packages_of,
     ready_model,
 )
-from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_png
+from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
-from .methods import METHODS, ExplainSettings, Method, choose_method, class_of, legend_of
+from .methods import METHODS, Asked, ExplainSettings, Method, choose_method, class_of, legend_of
 from .regions import write_regions
 
 
@@ -160,7 +160,7 @@ def explain(
         choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings
     ]
     asked = [
-        _Asked(method, requested, class_of(requested, *view))
+        Asked(method, requested, class_of(requested, *view))
         for method, requested in zip(fitting, settings, strict=True)
     ]
     for method, _, _ in asked:
@@ -196,14 +196,6 @@ def explain(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
         )
     return results
-
-
-class _Asked(NamedTuple):
-    """A method with its settings, and the index of the class; None for the most probable class of each image."""
-
-    method: Method
-    settings: ExplainSettings
-    target: int | None
 
 
 @dataclass(frozen=True)
@@ -266,7 +258,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     finished_clause = "images are explained"
 
     @classmethod
-    def of(cls, asked: _Asked, folder: Path, opened: _Opened, work: Work) -> Explanations:
+    def of(cls, asked: Asked, folder: Path, opened: _Opened, work: Work) -> Explanations:
         """Return the explanations by one method.
 
         Raises
@@ -274,10 +266,8 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         InputError
             A layer or network cannot be explained by the method, or images are refused.
         """
-        method, settings, target = asked
-        explain = ExplainUnits(
-            opened.file, opened.model.computed_by, method, settings, target, opened.skip_errors
-        )
+        method, settings, _ = asked
+        explain = ExplainUnits(opened.file, opened.model.computed_by, asked, opened.skip_errors)
         explain.explainer()  # refuses a layer or network that the method cannot explain
         into = FolderSettings(
             folder=folder / settings.method,
@@ -295,7 +285,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     @property
     def label(self) -> str:
         """Name of the task, with that of the method."""
-        return f"explain {self.explain.method.name}"
+        return f"explain {self.explain.asked.method.name}"
 
     @property
     def folder(self) -> Path:
@@ -334,7 +324,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 5", settings=self.into.settings, image=content)
+            key = key_of("explanation 6", settings=self.into.settings, image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 
@@ -397,7 +387,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
                     write_regions(regions, explanation, unit.record)
                 explanation = replace(explanation, limits=limits)
             picture = draw(explanation)
-            write_png(self.folder / picture_file, picture)
+            write_image(self.folder / picture_file, picture)
             if len(shown) < MAX_PICTURES:
                 shown.append(page_row(explanation, picture, picture_file))
             rows.append(row)
@@ -410,7 +400,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             style="sheet.css",
             script="",
             goal="pictures",
-            title=f"Explanations: {self.explain.method.name}",
+            title=f"Explanations: {self.explain.asked.method.name}",
             summary=counted(len(rows), "picture"),
             rows=shown,
             left_out=len(rows) - len(shown),
@@ -434,7 +424,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             images,
             failures,
             notes_of_training(bundle.banners),
-            legend_of(self.explain.method, bundle.classes, bundle.two_class),
+            legend_of(self.explain.asked.method, bundle.classes, bundle.two_class),
             unchanged,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,14 @@ def contributions(
     contents = {path.parent.name: path for path in cut_folder.glob("fields/*/fields.json")}
     with open_store(store_path) as store:
         for slide, positions in slides_of(store, "wsi", known_facts(store)).items():
-            places, side = _places(cut_folder, slide, contents)
+            places, side = _places(contents.get(slide))
             added = _added(store, positions, linear)
             tiles[folder / f"{slide}.contributions.geojson"] = drawn = []
             for position, adds in zip(positions, added.tolist(), strict=True):
                 image = store.image_ids[position]
                 if image not in places:
-                    raise _no_field(cut_folder, image)
+                    text = f"{cut_folder}: has no field {image}, which the features have; give their folder"
+                    raise InputError(text)
                 measured = dict(zip(header[4:], adds, strict=True))
                 left, top = places[image]
                 rows.append([slide, image, left, top, *adds])
@@ -91,23 +92,14 @@ def contributions(
     return [table, *tiles]
 
 
-def _places(
-    cut_folder: Path, slide: str, contents: Mapping[str, Path]
-) -> tuple[dict[str, tuple[int, int]], float]:
-    """Return x and y of each field of a slide, and their side, pixels of level 0."""
-    if slide not in contents:
-        raise _no_field(cut_folder, slide)
-    path = contents[slide]
+def _places(path: Path | None) -> tuple[dict[str, tuple[int, int]], float]:
+    """Return x and y of each field that a file lists, and their side, pixels of level 0; none without a file."""
+    if path is None:
+        return {}, 0.0
     with reading(path, "damaged, {}; run bchisto slides cut again"):
         content = read_json(path)
         places = {cut["path"]: (int(cut["x"]), int(cut["y"])) for cut in content["fields"]}
         return places, float(content["size"][2])
-
-
-def _no_field(cut_folder: Path, name: str) -> InputError:
-    return InputError(
-        f"{cut_folder}: has no field of {name}, which the features have; give their folder"
-    )
 
 
 def _added(store: Store, positions: Sequence[int], models: Sequence[LinearModel]) -> Floats:

@@ -32,7 +32,6 @@ from ...core.jobs import (
     Resources,
     Ticker,
     Work,
-    atomic_output,
     compute,
     cpu_resources,
     key_of,
@@ -43,6 +42,7 @@ from ...core.jobs import (
 )
 from ...core.runs import FolderSettings, only_run, record_run
 from ...evaluate.report import render_page, thumbnail
+from ..explain import write_image
 from .files import Failures, SlideFile, SlideSettings, groups_of, leaving_out, write_failures
 from .grid import Positions, covering_classes, positions
 from .regions import Annotation, annotations_of, read_annotations
@@ -395,14 +395,11 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
                         unit.slide.path,
                         unit.folder,
                     )
-                if self.writes and (earlier["scale"], earlier["size"]) != (
-                    content["scale"],
-                    content["size"],
+                if self.writes and any(
+                    earlier[name] != content[name] for name in ("scale", "size")
                 ):
-                    raise InputError(
-                        "{}: its fields were cut by other micrometres per pixel; give another {out}, or {overwrite}",
-                        unit.slide.path,
-                    )
+                    text = "{}: its fields were cut by other micrometres per pixel; give another {out}, or {overwrite}"
+                    raise InputError(text, unit.slide.path)
                 _check_name(unit, names)
                 slides.append(unit)
         self.slides = slides
@@ -568,8 +565,6 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
     InputError, ImageError
         See `cut`.
     """
-    from PIL import Image
-
     (unit,) = units
     side = unit.settings.pixels
     kind = "PNG"
@@ -594,9 +589,7 @@ def cut_slide(units: tuple[SlideUnit, ...], ticker: Ticker, *, skip: bool, write
             file = unit.folder / f"{unit.slide.name}_{x}_{y}.{suffix}"
             with leaving_out(file.stem, failures, skip=skip):
                 if writes and not file.is_file():
-                    image = Image.fromarray(slide.read(x, y, side, side, content["scale"]))
-                    with atomic_output(file) as temporary:
-                        image.save(temporary, kind, quality=90, compress_level=3)
+                    write_image(file, slide.read(x, y, side, side, content["scale"]), kind)
                 path = f"fields/{unit.slide.name}/{file.name}"
                 content["fields"].append(Field(x=x, y=y, label=label, path=path))
             ticker.tick(kept=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.formats import Floats, Integers, Pixels
 from ...evaluate.report import thumbnail
-from ..explain import rendered, stacked, with_bar, write_png
+from ..explain import rendered, stacked, with_bar, write_image
 from .annotation_files import Colour
 from .colours import heat_colours
 from .tissue import Overview
@@ -79,5 +79,5 @@ def with_legend(pixels: Pixels, lines: Sequence[tuple[str, Colour]]) -> Pixels:
 
 def write_picture(path: Path, picture: Pixels) -> str:
     """Write a picture as PNG; return it as a data address."""
-    write_png(path, picture)
+    write_image(path, picture)
     return thumbnail(picture, side=_PICTURE)

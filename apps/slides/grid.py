@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -81,11 +81,14 @@ def covering_classes(
         none if it is not covered enough.
     """
     boxes = np.array([annotation.box for annotation in annotations]).reshape(-1, 4)
-    hierarchy = _Hierarchy(annotations, side)
+    takes = functools.cache(lambda *numbers: _takes(*(annotations[at] for at in numbers)))
     covering = []
     for corner in corners:
         touches = ((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)
-        shares = hierarchy.covered_shares(np.flatnonzero(touches).tolist(), corner)
+        drawn = {
+            at: _draw(annotations[at], corner, side) for at in np.flatnonzero(touches).tolist()
+        }
+        shares = _covered_shares(annotations, drawn, takes)
         # a class that covers more than the rest, though not enough, is a rival of one that covers enough
         rivals = {
             label: share
@@ -100,39 +103,41 @@ def covering_classes(
     return covering
 
 
-class _Hierarchy:
-    """Which annotations take area away from which others."""
+def _covered_shares(
+    annotations: Sequence[Annotation],
+    drawn: Mapping[int, Pixels],
+    takes: Callable[[int, int], bool],
+) -> dict[str, float]:
+    """Return the share of a field that the annotations of each class cover together.
 
-    def __init__(self, annotations: Sequence[Annotation], side: float) -> None:
-        self._annotations = annotations
-        self._side = side
-        self._takes = functools.cache(self._decide)
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+    drawn : mapping of int to ndarray
+        What those in the field cover of it, by their numbers.
+    takes : callable
+        Whether the first of two takes area away from the other one, by their numbers.
+    """
+    covered: dict[str, Array] = {}
+    for index, area in drawn.items():
+        owner = annotations[index]
+        if owner.is_ignored:
+            continue
+        left = area.copy()
+        for other, taken in drawn.items():
+            # most have the same class, or do not meet in this field
+            are_apart = annotations[other].label == owner.label or not (left & taken).any()
+            if not are_apart and takes(other, index):
+                left &= ~taken
+        covered[owner.label] = covered.get(owner.label, 0) | left
+    return {label: float(area.mean()) for label, area in covered.items()}
 
-    def covered_shares(self, near: Sequence[int], corner: Integers) -> dict[str, float]:
-        """Return the share of a field that the annotations of each class cover together, by the numbers of all near."""
-        drawn = {index: _draw(self._annotations[index], corner, self._side) for index in near}
-        covered: dict[str, Array] = {}
-        for index, area in drawn.items():
-            owner = self._annotations[index]
-            if owner.is_ignored:
-                continue
-            left = area.copy()
-            for other, taken in drawn.items():
-                # most have the same class, or do not meet in this field
-                are_apart = (
-                    self._annotations[other].label == owner.label or not (left & taken).any()
-                )
-                if not are_apart and self._takes(other, index):
-                    left &= ~taken
-            covered[owner.label] = covered.get(owner.label, 0) | left
-        return {label: float(area.mean()) for label, area in covered.items()}
 
-    def _decide(self, *numbers: int) -> bool:
-        """Whether the first of two annotations takes area away from the other one."""
-        taker, owner = (self._annotations[number] for number in numbers)
-        if taker.is_ignored:
-            return not owner.label or not is_inside(owner, taker)
-        return bool(taker.label) and is_inside(taker, owner)
+def _takes(taker: Annotation, owner: Annotation) -> bool:
+    """Return whether an annotation takes area away from another one."""
+    if taker.is_ignored:
+        return not owner.label or not is_inside(owner, taker)
+    return bool(taker.label) and is_inside(taker, owner)
 
 
 def is_inside(inner: Annotation, outer: Annotation) -> bool:

@@ -22,7 +22,7 @@ from ...core import (
     plain_options,
     plain_value,
 )
-from ...core.formats import LABEL, read_rows
+from ...core.formats import LABEL, read_json
 from ...core.jobs import (
     Computation,
     Resources,
@@ -30,8 +30,10 @@ from ...core.jobs import (
     Ticker,
     Work,
     compute,
+    key_of,
     network_resources,
     set_aside,
+    write_json,
 )
 from ...core.models import bundle_lines, bundle_view
 from ...core.runs import (
@@ -363,31 +365,28 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         write_listing(self.blocks_folder.folder, self.unit, [[block.file.name] for block in units])
 
     def is_written(self, kept: Sequence[Results | None]) -> bool:
-        """Return whether the table is of these slides, labels and patients, and the maps of these tiles and colours."""
-        if read_listing(self.blocks_folder.folder) is not None:
-            # blocks were done whose maps were not written
+        """Return whether all files are there, and were written of these tiles, labels, patients and colours."""
+        if not self._written.is_file() or read_json(self._written) != self._inputs:
             return False
-        table = {
-            (row["image_id"], row["label"], row["group"])
-            for row in read_rows(self.into / "slides.csv")
-        }
-        rows = set()
-        for grid in self.grids:
-            label = ""
-            if grid.corners:
-                label = self.labels.get(grid.name, "")
-            rows.add((grid.name, label, self.patients[grid.name]))
-        return table == rows and all(map(self._is_mapped, self.grids))
+        folders = [self.into / "maps" / grid.name for grid in self.grids]
+        files = [self.into / "slides.csv", *(folder / name for folder in folders for name in FILES)]
+        # with a list, blocks were done whose maps were not written
+        is_listed = read_listing(self.blocks_folder.folder) is not None
+        return not is_listed and all(file.is_file() for file in files)
 
-    def _is_mapped(self, grid: TileGrid) -> bool:
-        """Return whether the files of a slide are there, in these colours, with its tiles but those left out."""
-        folder = self.into / "maps" / grid.name
-        mapped = {row["image_id"] for row in read_rows(folder / "tiles.csv")}
-        left_out = {row["image_id"] for row in read_rows(self.into / "failures.csv")}
-        tiles = {tile.image_id for tile in grid.records}
-        if mapped != tiles - left_out or not all((folder / name).is_file() for name in FILES):
-            return False
-        return self.colouring.key in (folder / "index.html").read_text(encoding="utf-8")
+    @property
+    def _written(self) -> Path:
+        """The file that tells of which inputs the outputs are."""
+        return self.blocks_folder.folder / "written.json"
+
+    @property
+    def _inputs(self) -> list[str]:
+        """The keys of all that decides the outputs."""
+        slides = [
+            (grid.name, self.labels.get(grid.name), self.patients[grid.name]) for grid in self.grids
+        ]
+        blocks = [block.file.name for block in self.blocks]
+        return [key_of("maps 1", slides=slides, blocks=blocks), self.colouring.key]
 
     def write(self, kept: Sequence[Results | None], made: Sequence[Results]) -> MapResult:
         """Write a map of each slide, the table of slides, and the list of what was left out.
@@ -398,6 +397,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             Another command has overwritten the folder with tiles of other settings meanwhile.
         """
         self.blocks_folder.hold()
+        self._written.unlink(missing_ok=True)
         results: Results = {}
         for predictions in (*kept, *made):
             results |= predictions or {}
@@ -409,6 +409,7 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             failures += slide_map.shown.failures.items()
         write_failures(self.into, failures)
         remove_listing(self.blocks_folder.folder)
+        write_json(self._written, self._inputs)
         return MapResult(maps, failures)
 
     def _map_slide(self, grid: TileGrid, results: Results) -> TileMap:
@@ -442,7 +443,6 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
             write_features(folder / "tiles.geojson", tile_map.tile_features())
             write_features(folder / "regions.geojson", tile_map.region_features())
             heat = draw_heat(overview, tile_map.boxes, tile_map.heat, self.colouring.title)
-            # the page at last, since it tells how all are coloured
             render_page(
                 folder / "index.html",
                 "map.html",

@@ -6,7 +6,6 @@ import functools
 import json
 import logging
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +16,8 @@ import numpy as np
 from ...core import InputError, Message, OptionalPath, limited, option
 from ...core.formats import ImageHeader, Pixels, file_sha256
 from ...core.jobs import Ticker, in_threads, key_of, read_pack, write_pack
-from ...data import ImageRecord
-from ...featurize import View
+from ...data import ImageRecord, given_record
 from ...predict import (
-    BoostedModel,
     Model,
     PredictBlock,
     Prediction,
@@ -48,7 +45,7 @@ _AT_ONCE = 16
 """Tiles that are read while those before them are predicted, at most."""
 
 _MOST_BYTES = 2**27
-"""Largest size of the files of these tiles."""
+"""Largest size of these tiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +91,7 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
             "{scale}"
         )
         raise InputError(text, f"{settings.scale:g}", _in_words(training, "mpp"))
-    views = []
-    if isinstance(model, BoostedModel):
-        views = [view for of_store in model.settings.values() for view in of_store.views]
-    field, scale = _field_and_scale(training, views, settings)
+    field, scale = _field_and_scale(training, settings)
     fields = CutSettings(field=field, scale=scale, tissue=settings.tissue)
     header = ImageHeader("tile", fields.pixels, fields.pixels, "RGB", pages=1)
     tile = ImageRecord("a tile", Path("a tile"), None, mpp=scale, header=header)
@@ -122,13 +116,11 @@ def tile_settings(model: Model, settings: MapSettings) -> CutSettings:
     return fields
 
 
-def _field_and_scale(
-    training: TrainingLooks, views: Sequence[View], settings: MapSettings
-) -> tuple[float, float]:
+def _field_and_scale(training: TrainingLooks, settings: MapSettings) -> tuple[float, float]:
     """Return the micrometres of a tile's side and pixel, by default as in training; warn of a guess."""
-    scales = training.ends.get("mpp") or [view.scale for view in views if view.unit]
+    scales = training.ends.get("mpp", ())
     scale = settings.scale or _scale(scales)
-    field, is_known = _field(training, views, scale)
+    field, is_known = _field(training, scale)
     field = settings.field or field
     is_of_one_scale = bool(scales) and max(scales) / min(scales) <= 1 + ALIKE
     if not (settings.scale or is_of_one_scale) or not (settings.field or is_known):
@@ -164,23 +156,21 @@ def _scale(scales: Sequence[float]) -> float:
     return float(f"{mean:.3g}")
 
 
-def _field(training: TrainingLooks, views: Sequence[View], scale: float) -> tuple[float, bool]:
+def _field(training: TrainingLooks, scale: float) -> tuple[float, bool]:
     """Return the side of a tile in micrometres, and whether all training images have it as their shorter side."""
-    if "short" in training.ends:
-        least, most = training.ends["short"]
-        scales = training.ends.get("mpp", (scale,))
-        # between two scales nobody knows which field is meant
-        is_of_training = any(abs(scale / end - 1) <= ALIKE for end in scales)
-        if least == most and is_of_training:
-            return least * scale, True
-        if "field" in training.ends:
-            narrowest, widest = training.ends["field"]
-            if widest / narrowest <= 1 + ALIKE:
-                return narrowest, True
-        return least * scale, False
-    if not views:
+    if "short" not in training.ends:
         return CutSettings.field, False
-    return math.ceil(max(view.crop / view.factor(scale) for view in views)) * scale, False
+    least, most = training.ends["short"]
+    scales = training.ends.get("mpp", (scale,))
+    # between two scales nobody knows which field is meant
+    is_of_training = any(abs(scale / end - 1) <= ALIKE for end in scales)
+    if least == most and is_of_training:
+        return least * scale, True
+    if "field" in training.ends:
+        narrowest, widest = training.ends["field"]
+        if widest / narrowest <= 1 + ALIKE:
+            return narrowest, True
+    return least * scale, False
 
 
 @dataclass(frozen=True)
@@ -324,14 +314,12 @@ def blocks_of(grid: TileGrid, folder: Path, **decides: Any) -> Iterator[TileGrid
 
 
 def first_tile(grids: Sequence[TileGrid]) -> Iterator[ImageRecord]:
-    """Yield the first tile of each slide as an image, while it is a file."""
+    """Yield the first tile of each slide as an image."""
     for grid in grids:
-        with (
-            Slide(grid.path, mpp=grid.mpp) as slide,
-            tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
-        ):
+        with Slide(grid.path, mpp=grid.mpp) as slide:
             first = replace(grid, corners=grid.corners[:1])
-            yield from _write(slide, Path(folder), first, skip=True)[0]
+            records, _ = _read(slide, first, skip=True)
+        yield from records
 
 
 def predict_tiles(
@@ -339,8 +327,7 @@ def predict_tiles(
 ) -> Results:
     """Predict and save a block, in any process, and return what is saved.
 
-    The predictor reads files, so tiles are written to a folder for temporary files, without compression, while those
-    before them are predicted.
+    Tiles are read while those before them are predicted.
 
     Parameters
     ----------
@@ -364,40 +351,26 @@ def predict_tiles(
         replace(block, corners=block.corners[start : start + count])
         for start in range(0, len(block.corners), count)
     ]
-    with (
-        Slide(block.path, mpp=block.mpp) as slide,
-        tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
-    ):
-        write = functools.partial(_write, slide, Path(folder), skip=skip)
+    with Slide(block.path, mpp=block.mpp) as slide:
+        read = functools.partial(_read, slide, skip=skip)
         helpers = helpers_of(model)
-        for records, failures in in_threads(write, parts, threads=1):
+        for records, failures in in_threads(read, parts, threads=1):
             ticker.tick(model.steps * len(failures))
             results |= dict(failures)
             results |= predict_records(
                 model, records, ticker=ticker, skip_errors=skip, helpers=helpers
             )
-            for record in records:
-                record.path.unlink()
-    # reasons name a folder that is of this call
-    results = {
-        name: result.replace(f"{folder}/", "") if isinstance(result, str) else result
-        for name, result in results.items()
-    }
     block.save(results)
     return results
 
 
-def _write(
-    slide: Slide, folder: Path, tiles: TileGrid, *, skip: bool
-) -> tuple[list[ImageRecord], Failures]:
-    """Write tiles as files; return their records, and the tiles that cannot be read, with the reasons."""
-    from PIL import Image
-
+def _read(slide: Slide, tiles: TileGrid, *, skip: bool) -> tuple[list[ImageRecord], Failures]:
+    """Return tiles as images, and the tiles that cannot be read, with the reasons."""
     records = []
     failures = Failures()
     for number, record in enumerate(tiles.records):
-        path = folder / f"{record.image_id}.bmp"
-        with leaving_out(record.image_id, failures, skip=skip):
-            Image.fromarray(tiles.read(slide, number)).save(path)
-            records.append(replace(record, path=path))
+        name = record.image_id
+        with leaving_out(name, failures, skip=skip):
+            image = given_record(tiles.read(slide, number), name)
+            records.append(replace(image, mpp=tiles.scale))
     return records, failures

@@ -49,18 +49,24 @@ Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
 def _drawn(
-    draw: Callable[[Any], None], width: float = 3.6, height: float = 3.4, *, columns: int = 1
-) -> str:
-    """Return as a data address of an SVG image what is drawn on axes, of several columns an array of them.
+    draw: Callable[[Any], None],
+    alt: str,
+    caption: str,
+    *,
+    width: float = 3.6,
+    height: float = 3.4,
+    columns: int = 1,
+) -> Drawing:
+    """Return as an SVG image what is drawn on axes, of several columns an array of them.
 
     Class names are text, whatever signs they hold: a dollar sign begins no formula. A name in letters that matplotlib's
-    font lacks is left to the fonts of the reader's browser. No date, so that equal content gives equal bytes.
+    font lacks, and that the description names too, is left to the fonts of the reader's browser. No date, so that equal
+    content gives equal bytes.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet
     from matplotlib.font_manager import findfont, get_font
-    from matplotlib.text import Text
 
     buffer = io.BytesIO()
     signs_of_font = get_font(findfont("DejaVu Sans")).get_charmap()
@@ -76,13 +82,13 @@ def _drawn(
         figure = Sheet(figsize=(width, height))
         FigureCanvasAgg(figure)
         draw(figure.subplots(1, columns))
-        signs = {sign for text in figure.findobj(Text) for sign in text.get_text()} - {"\n"}
         with warnings.catch_warnings():
-            if any(ord(sign) not in signs_of_font for sign in signs):
+            if any(ord(sign) not in signs_of_font for sign in alt):
                 mpl.rcParams["svg.fonttype"] = "none"
                 warnings.filterwarnings("ignore", message="Glyph .* missing from")
             figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    source = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Drawing(source, alt, caption)
 
 
 _FIGURES = {
@@ -146,7 +152,7 @@ def results_drawing(panels: Sequence[Panel]) -> Drawing:
     caption += " as measured: a point with its 95 % CI, no line if that cannot be estimated; the upright tick is chance"
     if len(marks) > len(rows):
         caption += f"; the diamond: {_CORRECTED}"
-    return Drawing(_drawn(draw, 6.0, 0.55 + 0.34 * len(rows)), alt, caption)
+    return _drawn(draw, alt, caption, width=6.0, height=0.55 + 0.34 * len(rows))
 
 
 def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
@@ -184,8 +190,8 @@ def roc_drawing(table: PredictionTable, metrics: Metrics) -> Drawing | None:
         f"at {at['threshold']:g} sensitivity {percent(at['sensitivity'])}, specificity {percent(at['specificity'])}"
         for at in view["thresholds"]
     ]
-    return Drawing(
-        _drawn(draw),
+    return _drawn(
+        draw,
         f"ROC curve of {title}: {'; '.join(texts)}.",
         f"{kind}; operating points give sensitivity / specificity",
     )
@@ -259,7 +265,7 @@ def _reliability(
 
     texts = [f"{score:.2f}: {percent(share)} of {count:,.0f}" for score, share, count in rows]
     alt = f"{caption}. Mean {names['xlabel']} and {names['ylabel']}: {'; '.join(texts)}. {label}."
-    return Drawing(_drawn(draw), alt, caption)
+    return _drawn(draw, alt, caption)
 
 
 def _benefit(positive: str, benefits: Values) -> Drawing:
@@ -281,7 +287,7 @@ def _benefit(positive: str, benefits: Values) -> Drawing:
     ]
     caption = f"Net benefit of calling {positive} (decision curve), as measured, without CI; below -{top:.2f} cut"
     alt = f"Net benefit of calling {positive} by the score: {'; '.join(texts)}; none called 0."
-    return Drawing(_drawn(draw), alt, caption)
+    return _drawn(draw, alt, caption)
 
 
 def learning_drawing(curves: Curves) -> Drawing:
@@ -316,4 +322,4 @@ def learning_drawing(curves: Curves) -> Drawing:
         texts.append(text)
     caption = "Learning curves: loss and accuracy of each fold, on its training part and on what validates"
     alt = f"Learning curves. {'; '.join(texts)}."
-    return Drawing(_drawn(draw, 8.0, 3.4, columns=2), alt, caption)
+    return _drawn(draw, alt, caption, width=8.0, columns=2)

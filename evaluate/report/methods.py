@@ -13,6 +13,7 @@ from ...core.models import BundleFacts, bundle_lines
 from ...core.runs import versions_of
 from .. import (
     Entry,
+    IntervalMethod,
     Metrics,
     Panel,
     TwoClassView,
@@ -62,6 +63,7 @@ def methods_text(
         runs=runs,
         usual_thresholds=lambda classes: TwoClassView().recorded(classes)["thresholds"],
         pairs=pairs,
+        method=IntervalMethod,
         software=[
             f"{_PACKAGES[name]} {which}".strip()
             for name, which in versions.items()
@@ -91,7 +93,13 @@ def method_blocks(
         lead, _, text = paragraph.partition(". ")
         yield Block(lead=f"{lead}.", text=text)
     yield Block(items=references)
-    values = {"tables": metrics, "pairs": pairs, "external": external, "references": REFERENCES}
+    values = {
+        "tables": metrics,
+        "pairs": pairs,
+        "external": external,
+        "references": REFERENCES,
+        "method": IntervalMethod,
+    }
     yield Block(template="intervals.html", values=values)
 
 

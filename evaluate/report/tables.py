@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ...core import aligned, counted
 from ...core.jobs import check_file_name, write_rows
-from .. import CLASS_METRICS, HEADLINE, Figure, Metrics, MetricSpec, list_metrics
+from .. import (
+    HEADLINE,
+    Figure,
+    Metrics,
+    MetricSpec,
+    comparison_rows,
+    figure_rows,
+    list_metrics,
+)
 from .page import NOTHING, cell, number, percent, written
 
 NOT_PRINTED = "not printed"
-
-_TESTED = (
-    "only_first",
-    "only_second",
-    "test",
-    "p",
-    "p_holm",
-    "verdict",
-    "disagree",
-    "least_p",
-    "detectable",
-    "units_needed",
-    "not_inferior",
-)
-"""What a paired test gives, in the order of its columns."""
 
 
 @dataclass(frozen=True)
@@ -237,40 +229,40 @@ def write_tables(folder: Path, *, tables: Mapping[str, Metrics], pairs: Sequence
         Of `compare_pairs`.
     """
     specs = shown_metrics(tables.values())
-    rows_of_file = {}
-    for file, rows_of in _OF_EACH.items():
-        rows_of_file[file] = [
-            {"table": name, **row} for name, m in tables.items() for row in rows_of(m, specs)
-        ]
-    for file, rows_of_pair in _OF_PAIRS.items():
-        rows_of_file[file] = [row for pair in pairs for row in rows_of_pair(pair)]
+    rows_of_file: dict[str, list[Row]] = {file: [] for file in TABLES}
+    rows_of_file["comparisons"] = comparison_rows(pairs)
+    for name, metrics in tables.items():
+        rows_of_file["figures"] += figure_rows(name, metrics)
+        rows_of_file["tables"].append({"table": name, **_summary(metrics, specs)})
+        rows_of_file["per-fold"] += [{"table": name, **row} for row in _per_fold(metrics, specs)]
+        rows_of_file["confusion"] += [{"table": name, **row} for row in _confusion(metrics)]
     for file, rows in rows_of_file.items():
         if rows:
-            write_rows(folder / f"{file}.csv", list(rows[0]), [list(row.values()) for row in rows])
+            cells = [[_defined(value) for value in row.values()] for row in rows]
+            write_rows(folder / f"{file}.csv", list(rows[0]), cells)
 
 
-def _figures(values: Metrics, *names: str) -> Row:
-    """Return the columns of figures: value, low and high end of the interval; None where there are none."""
-    row: Row = {}
-    for name in names:
-        figure = values.get(name) or Figure(math.nan)
-        low, high = figure.interval or (None, None)
-        row |= {name: figure["value"], f"{name}_low": low, f"{name}_high": high}
-    return row
+TABLES = ("tables", "per-fold", "confusion", "figures", "comparisons")
+"""Names of the files."""
 
 
-def _summary(m: Metrics, specs: Specs) -> Iterator[Row]:
-    row = {"protocol": m["protocol"], "n": m["n"]}
+def _defined(value: Any) -> Any:
+    """Return a value; None for NaN."""
+    return None if value != value else value
+
+
+def _summary(m: Metrics, specs: Specs) -> Row:
+    row: Row = {"protocol": m["protocol"], "n": m["n"]}
     for spec in specs:
-        columns = _figures(m, spec.name)
-        if not spec.interval:
-            columns = {spec.name: columns[spec.name]}
-        row |= columns
+        figure = m.get(spec.name) or Figure(math.nan)
+        row[spec.name] = figure.value
+        if spec.interval:
+            row |= {f"{spec.name}_low": figure.low, f"{spec.name}_high": figure.high}
         if _has_folds(spec):
             # one fold has no spread
             spread = m.get(f"{spec.name}_std") if len(m["folds"]) > 1 else None
             row |= {f"{spec.name}_mean": m.get(f"{spec.name}_mean"), f"{spec.name}_std": spread}
-    yield row
+    return row
 
 
 def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
@@ -281,60 +273,7 @@ def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
         yield {name: values[k] if values else None for name, values in columns.items()}
 
 
-def _per_class(m: Metrics, _: Specs) -> Iterator[Row]:
-    for label, values in m["per_class"].items():
-        yield {"class": label, "n": values["n"], **_figures(values, *CLASS_METRICS)}
-
-
-def _confusion(m: Metrics, _: Specs) -> Iterator[Row]:
+def _confusion(m: Metrics) -> Iterator[Row]:
     for true, line in zip(m["classes"], m["confusion"], strict=True):
         for predicted, count in zip(m["classes"], line, strict=True):
             yield {"true": true, "predicted": predicted, "n": count}
-
-
-def _set_points(m: Metrics, _: Specs) -> Iterator[Row]:
-    """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
-    view = m.get("two_class") or {"thresholds": ()}
-    counts = ("true_negative", "false_positive", "false_negative", "true_positive")
-    for point in (*view["thresholds"], *view.get("wanted", ())):
-        row = {
-            "positive": " + ".join(view["positive"]),
-            "rule": view["rule"],
-            "wanted": point.get("wanted"),
-            "threshold": point["threshold"],
-            **_figures(point, "sensitivity", "specificity", "ppv", "npv"),
-        }
-        yield row | dict(zip(counts, chain(*point["confusion"]), strict=True))
-
-
-def _subgroups(m: Metrics, _: Specs) -> Iterator[Row]:
-    for by, subgroups in m.get("subgroups", {}).items():
-        for subgroup in subgroups:
-            row = {"column": by, **{key: subgroup[key] for key in ("value", "n", "units")}}
-            yield row | _figures(subgroup, "accuracy", "difference")
-
-
-def _paired(pair: Metrics) -> Iterator[Row]:
-    row = {"second": pair["second"], "first": pair["first"]}
-    row |= _figures({"difference": pair["differences"]["accuracy"]}, "difference")
-    yield row | {key: pair.get(key) for key in _TESTED}
-
-
-def _differences(pair: Metrics) -> Iterator[Row]:
-    for name, change in pair["differences"].items():
-        row = {"second": pair["second"], "first": pair["first"], "figure": name}
-        yield row | _figures({"difference": change}, "difference") | {"method": change.method}
-
-
-_OF_EACH: dict[str, Callable[[Metrics, Specs], Iterator[Row]]] = {
-    "tables": _summary,
-    "per-fold": _per_fold,
-    "per-class": _per_class,
-    "confusion": _confusion,
-    "set-points": _set_points,
-    "subgroups": _subgroups,
-}
-_OF_PAIRS = {"paired-tests": _paired, "differences": _differences}
-
-TABLES = (*_OF_EACH, *_OF_PAIRS)
-"""Names of the files."""

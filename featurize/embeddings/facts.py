@@ -18,14 +18,14 @@ IMPORTED = "imported"
 """Mode of a feature file that was made from embeddings, and the attribute that describes their origin."""
 
 
+def is_text(value: Any, longest: int = limits.ID_LETTERS) -> bool:
+    """Return whether a value is text of at most so many letters."""
+    return isinstance(value, str) and len(value) <= longest
+
+
 def is_name(value: Any, longest: int = limits.ID_LETTERS) -> bool:
     """Return whether a value is text that tables and HDF5 can hold."""
-    return (
-        isinstance(value, str)
-        and len(value) <= longest
-        and "\0" not in value
-        and readable_name(value) == value
-    )
+    return is_text(value, longest) and "\0" not in value and readable_name(value) == value
 
 
 def _is_number(value: Any) -> bool:
@@ -106,20 +106,19 @@ def rows_of(facts: Mapping[str, Any]) -> str:
     return f"the {pooled.rsplit(' of ', 1)[0]} of tiles"
 
 
+_IMPORTED = {
+    IMPORTED: {"facts": dict, "source": is_text, "pooled": is_text},
+    "encoder": is_text,
+    "weights_sha256": is_text,
+    "dim": lambda length: type(length) is int,
+    "features_sha256": lambda digest: bool(_SHA256.fullmatch(str(digest))),
+}
+"""Settings of a feature file that was made from embeddings, and their forms."""
+
+
 def check_imported(settings: Mapping[str, Any]) -> None:
     """Check the settings of a feature file that was made from embeddings."""
-    about = settings[IMPORTED]
-    if not isinstance(about, dict) or not isinstance(about.get("facts"), dict):
-        raise InputError("nothing is recorded about the embeddings")
-    for name in ("source", "pooled"):
-        text = about.get(name)
-        if not isinstance(text, str) or len(text) > limits.ID_LETTERS:
-            raise InputError(f"the embeddings have no {name}")
-    for name in ("encoder", "weights_sha256"):
-        if not isinstance(settings[name], str):
-            raise InputError(f"{name} is not text")
-    if type(settings["dim"]) is not int:
-        raise InputError("dim is not a whole number")
-    if not _SHA256.fullmatch(str(settings["features_sha256"])):
-        raise InputError("features_sha256 is not a SHA-256")
-    settled_facts(Path(IMPORTED), about["facts"])
+    for name, form in _IMPORTED.items():
+        if not fits(settings[name], form):
+            raise InputError(f"{name} does not fit: {str(settings[name])[:50]}")
+    settled_facts(Path(IMPORTED), settings[IMPORTED]["facts"])

@@ -208,7 +208,7 @@ def _origin(embeddings: Embeddings) -> dict[str, Any]:
         "synthetic": embeddings.facts.get("synthetic", False),
         "classes": classes,
         "images_sha256": _identity(embeddings),
-        "selection": "{}",
+        "selection": {},
         **further,
         "bchisto_version": __version__,
     }

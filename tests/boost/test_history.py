@@ -93,7 +93,7 @@ def test_one_command_in_parts_is_one_command(featurized, cli, tissue, tiny_optio
     assert cli("boost --out {}", run, *BOOST)[0] == 0
 
 
-@pytest.mark.parametrize("record", ["", "{}", "[", '{"records": 3}', "without stores"])
+@pytest.mark.parametrize("record", ["", "[", "without stores"])
 def test_nothing_is_known_of_files_without_a_record(featurized, cli, tmp_path, record):
     featurized(tmp_path / "run", "1.0:64")
     featurized(tmp_path / "run", "1.5:64")

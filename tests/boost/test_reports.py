@@ -30,9 +30,8 @@ def relabelled(described, folder, *, labels, classes, groups=None):
             file["label"][row] = labels[place]
             if groups is not None:
                 file["group"][row] = groups[place]
-        kind = file.attrs["classes"]
-        text = isinstance(kind, str | bytes)
-        file.attrs["classes"] = json.dumps(list(classes)) if text else list(classes)
+        origin = json.loads(file.attrs["origin"])
+        file.attrs["origin"] = json.dumps({**origin, "classes": list(classes)})
     return run
 
 

@@ -105,7 +105,7 @@ def test_every_table_is_written_as_csv(rng, tmp_path):
     ]
     result = write_evaluation(evaluate(tables, out=tmp_path / "out", bootstrap=20))
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    for stem in ("tables", "per-fold", "per-class", "confusion", "set-points", "paired-tests"):
+    for stem in ("tables", "per-fold", "confusion", "figures", "comparisons"):
         assert f"{stem}.csv" in names
         with (tmp_path / "out" / f"{stem}.csv").open() as handle:
             assert len({len(row) for row in csv.reader(handle)}) == 1

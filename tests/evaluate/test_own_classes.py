@@ -46,7 +46,8 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in text
     assert text.count("data:image/svg+xml") == 2 + known
-    named = [row["class"] for row in rows_of(tmp_path / "out" / "per-class.csv")]
+    rows = rows_of(tmp_path / "out" / "confusion.csv")
+    named = list(dict.fromkeys(row["true"] for row in rows))
     assert [name.removeprefix("'") for name in named] == list(classes)
     assert [name for name in named if name.startswith("'")] == [
         f"'{name}" for name in classes if name[0] == "="

@@ -385,10 +385,12 @@ def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
     assert [float(row["balanced_accuracy_low"]), float(row["balanced_accuracy_high"])] == (
         metrics["balanced_accuracy"]["interval"]
     )
-    (first, *_) = rows_of(tmp_path / "out" / "per-class.csv")
-    assert float(first["recall_low"]) == metrics["per_class"]["Normal"]["recall"]["interval"][0]
-    (point_row, *_) = rows_of(tmp_path / "out" / "set-points.csv")
-    assert float(point_row["sensitivity_low"]) == point["sensitivity"]["interval"][0]
+    rows = rows_of(tmp_path / "out" / "figures.csv")
+    lows = {(row["part"], row["metric"]): row["low"] for row in rows}
+    recall = metrics["per_class"]["Normal"]["recall"]["interval"][0]
+    assert float(lows["per_class Normal", "recall"]) == recall
+    at = f"two_class thresholds {point['threshold']}"
+    assert float(lows[at, "sensitivity"]) == point["sensitivity"]["interval"][0]
 
 
 def test_the_methods_are_those_that_were_run(rng, page):

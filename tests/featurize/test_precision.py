@@ -59,7 +59,6 @@ def store_of(run):
 def set_precision(run, value):
     """Let the store be of another CPU."""
     with h5py.File(store_of(run), "a") as file:
-        file.attrs["precision"] = value
         file.attrs["settings"] = json.dumps(
             {**json.loads(file.attrs["settings"]), "precision": value}
         )

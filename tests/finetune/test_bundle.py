@@ -70,6 +70,7 @@ def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, refused, compl
     )
 
 
+@of_patches
 def test_blocks_processes_and_arrays_change_nothing(tuned, tissue, tmp_path):
     files = sorted(tissue.rglob("*.png"))
     predict(tuned / "model.bchisto", files, out=tmp_path / "a.csv", work=Work(jobs=2))

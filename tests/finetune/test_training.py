@@ -63,10 +63,8 @@ def test_augmentation_follows_from_its_seed_alone(he_image):
         np.testing.assert_array_equal(found[0], again[1])
         assert len({one.tobytes() for one in found}) > 1, name
         assert all((one.shape, one.dtype) == (image.shape, np.uint8) for one in found)
-    turned = {
-        make_augmenter(["isometries"], size=64)(image, np.random.SeedSequence(s)).tobytes()
-        for s in range(60)
-    }
+    augment = make_augmenter(["isometries"], size=64)
+    turned = {augment(image, np.random.SeedSequence(s)).tobytes() for s in range(60)}
     assert len(turned) == 8
 
 
@@ -110,7 +108,7 @@ def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
 
 def test_resumed_training_equals_uninterrupted(tmp_path, toy):
     settings = replace(TINY, dropout=0.3)
-    options = {"settings": settings, "epochs": 4, "augmentations": ("isometries", "brightness")}
+    options = {"settings": settings, "epochs": 3, "augmentations": ("isometries", "brightness")}
     whole = fit(tmp_path, toy, "a", **options)
     assert fit(tmp_path, toy, "b", stop_after=2, **options) is None
     resumed = fit(tmp_path, toy, "b", **options)
@@ -185,7 +183,7 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         build_model(replace(SPECK, rate_multipliers=(("nothing", 2.0),)), classes=2, fold=1)
 
 
-@pytest.mark.parametrize("method", ["none", "under", "over", "under-over"])
+@pytest.mark.parametrize("method", ["none", "under-over"])
 def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, method):
     labels = np.array(([0] * 9 + [1]) * 4)
     images = rng.integers(0, 255, (40, 32, 32, 3), dtype=np.uint8)

@@ -218,22 +218,6 @@ def test_an_attribute_that_we_do_not_know_goes_into_no_model_file(
     assert "more" not in Bundle.load(tmp_path / "r/boost/2-lightgbm/model.bchisto").stores["x"]
 
 
-def test_a_megabyte_in_an_attribute(described, tmp_path):
-    """HDF5's newer form holds attributes of any size."""
-    path = tmp_path / NAME
-    with (
-        h5py.File(described / "features" / NAME) as old,
-        h5py.File(path, "w", libver="latest") as new,
-    ):
-        for name in old:
-            old.copy(name, new)
-        for name, value in old.attrs.items():
-            new.attrs[name] = value
-        new.attrs["dataset"] = "x" * 2**20
-    with pytest.raises(StoreError, match="the attribute dataset is too long"):
-        open_store(path)
-
-
 def test_a_store_that_was_packed_anew_reads_as_before_and_its_damage_is_named(store):
     with open_store(store) as before:
         values = before.features()

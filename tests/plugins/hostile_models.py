@@ -156,11 +156,6 @@ BOOSTED = {
         lambda m: said(stores={**manifest_of(m)["stores"], "more": {}})(m),
         "has no model of its feature set more",
     ),
-    "two stores in one folder": (
-        "lightgbm",
-        said(stores={STORE: {}, "b": {}}, folders={"b": STORE}),
-        "one folder for several",
-    ),
     "a model twice": (
         "lightgbm",
         renamed("seed0-", "seed00-", copy=True),

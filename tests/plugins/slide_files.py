@@ -22,15 +22,16 @@ def tiles_of(size, pasted, factor):
     }
     for top in range(0, size[1] // factor, TILE):
         for left in range(0, size[0] // factor, TILE):
-            tile, empty = np.full((TILE, TILE, 3), 255, np.uint8), True
+            tile = None
             for (x, y), image in small.items():
                 rows = slice(max(0, top - y), max(0, top - y + TILE))
                 part = image[rows, max(0, left - x) : max(0, left - x + TILE)]
                 if part.size:
+                    if tile is None:
+                        tile = np.full((TILE, TILE, 3), 255, np.uint8)
                     down, right = max(0, y - top), max(0, x - left)
                     tile[down : down + part.shape[0], right : right + part.shape[1]] = part
-                    empty = False
-            yield b"" if empty else zlib.compress(tile.tobytes(), 1)
+            yield b"" if tile is None else zlib.compress(tile.tobytes(), 1)
 
 
 def write_slide(path, size, pasted, *, mpp=0.5, kind="generic", factors=(1, 4, 16), whole=True):

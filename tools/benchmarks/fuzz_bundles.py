@@ -196,7 +196,7 @@ def mutated_bundle(path, rng, *, kind):
         members[name] = mutated_arrays(members[name], rng)
         if rng.random() < 0.1:
             members[
-                rng.choice(("../x", "models/s/seed0-fold1.json", "models/s/seed9-fold2.npz"))
+                rng.choice(("../x", "models/0/seed0-fold1.json", "models/0/seed9-fold2.npz"))
             ] = members.pop(name)
         manifest["members"] = {
             member: hashlib.sha256(data).hexdigest() for member, data in members.items()

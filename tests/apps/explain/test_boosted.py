@@ -19,7 +19,7 @@ from bchisto.apps.explain import (
 )
 from bchisto.apps.explain.boosted import _side, explain_boosted
 from bchisto.apps.explain.draw import colour_limits
-from bchisto.apps.explain.methods import METHODS, class_of, legend_of, sides_of
+from bchisto.apps.explain.methods import METHODS, Asked, class_of, legend_of, sides_of
 from bchisto.boost import TrainingPart, get_head
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
@@ -30,6 +30,8 @@ from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.predict import find_bundle, ready_model
 from packs import train_small
 from PIL import Image
+
+MAP = Asked(METHODS["map"], ExplainSettings("map"), 1)
 
 
 def arrays_of(folder):
@@ -170,7 +172,7 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
         path = tmp_path / f"{period}.png"
         Image.fromarray(texture).save(path)
         record = ImageRecord(path.name, path, None)
-        found = explain_boosted(made, record, settings=ExplainSettings("map"), target=1)
+        found = explain_boosted(made, record, MAP)
         by_hand = 1 / (1 + math.exp(-(tile.mean() * 64**2 / 96**2 - 70) / 20))
         assert found.score == pytest.approx(by_hand, abs=1e-5)
         np.testing.assert_allclose(found.values, by_hand, atol=1e-5)
@@ -190,7 +192,7 @@ def test_half_of_a_map_is_of_the_position_and_half_of_the_image(boosted, tmp_pat
     )
     Image.fromarray(np.full((96, 96, 3), 120, np.uint8)).save(tmp_path / "i.png")
     record = ImageRecord("i.png", tmp_path / "i.png", None)
-    found = explain_boosted(made, record, settings=ExplainSettings("map"), target=1)
+    found = explain_boosted(made, record, MAP)
     np.testing.assert_allclose(found.values, (0.1 + 0.95) / 2, atol=1e-6)
     assert (found.predicted, found.called, round(found.score, 3)) == ("benign", "benign", 0.1)
     assert found.margin.startswith("THE MAP CONTRADICTS THE PREDICTION: its mean is of malignant,")
@@ -400,7 +402,7 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     for name, path in zip(("é <b>&.png", "two.png"), sorted(tissue.rglob("*.png")), strict=False):
         (images / name).write_bytes(path.read_bytes())
     out = tmp_path / "why not"
-    call = ("explain", boosted, "--images", images, "--out", out, "--method")
+    call = ("explain {} --images {} --out {} --method", boosted, images, out)
     said, _ = completed(*call, "map")
     assert "2 images of the method map" in said
     page = (out / "map" / "index.html").read_text(encoding="utf-8")
@@ -431,7 +433,7 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     )
     assert cli(*call, "map", "--target", "Malignant", "--overwrite")[0] == 0
     again = tmp_path / "again"
-    assert cli("explain", "--config", out / "run.json", "--out", again)[0] == 0
+    assert cli("explain --config {} --out", out / "run.json", again)[0] == 0
     for path in (out / "map" / "pictures").iterdir():
         assert (again / "map" / "pictures" / path.name).read_bytes() == path.read_bytes()
     record = json.loads((out / "run.json").read_text())["records"][-1]
@@ -460,14 +462,14 @@ def test_the_command(boosted, tissue, tmp_path, cli, refused, completed):
     ],
 )
 def test_what_is_refused_before_work_starts(boosted, tissue, tmp_path, refused, words, said):
-    err = refused("explain", boosted, "--images", tissue, "--out", tmp_path / "out", *words)
+    err = refused("explain {} --images {} --out", boosted, tissue, tmp_path / "out", *words)
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli, refused):
-    err = refused("explain", boosted, "--out", tmp_path / "out", "--method", "map")
+    err = refused("explain {} --out {} --method map", boosted, tmp_path / "out")
     assert "--method map: looks at images; give --images" in err
     images = tmp_path / "images"
     images.mkdir()
@@ -475,7 +477,7 @@ def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli, refused):
     (images / "a.png").write_bytes(whole)
     (images / "b.png").write_bytes(whole[: len(whole) // 2])
     (images / "c.png").write_bytes(b"")
-    call = ("explain", boosted, "--images", images, "--out", tmp_path / "out", "--method", "map")
+    call = ("explain {} --images {} --out {} --method map", boosted, images, tmp_path / "out")
     assert "c.png" in refused(*call)
     code, _, err = cli(*call, "--skip-errors")
     assert code == 1
@@ -539,7 +541,8 @@ def stretched():
 
 def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, refused):
     """That of the command, else that of the model, for whichever class is mapped; the call follows it."""
-    call = ("explain", boosted, "--images", tissue, "--method", "map")
+    first = sorted(tissue.rglob("*.png"))[0]
+    call = ("explain {} --images {} --method map", boosted, first)
     for target, white in (("malignant", 0.03), ("benign", 0.97)):
         out = tmp_path / target
         completed(*call, "--out", out, "--target", target, "--threshold", 0.03)
@@ -555,7 +558,7 @@ def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, r
     assert "--threshold" in err
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     wanted = [{"sensitivity": 0.9, "threshold": 0.98, "enough": True}]
-    record = ImageRecord("i.png", sorted(tissue.rglob("*.png"))[0], None)
+    record = ImageRecord("i.png", first, None)
     for view, white in (
         ({"thresholds": [0.5], "wanted": wanted}, 0.98),
         ({"thresholds": [0.98], "wanted": []}, 0.98),
@@ -563,7 +566,7 @@ def test_the_threshold_in_force_is_white(boosted, tissue, tmp_path, completed, r
     ):
         of_benign = {"positive": ["benign"], "rule": "sum", **view}
         made = replace(model, bundle=replace(model.bundle, two_class=of_benign))
-        found = explain_boosted(made, record, settings=ExplainSettings("map"), target=0)
+        found = explain_boosted(made, record, MAP._replace(target=0))
         of_page = explain_image(made, record, file=tmp_path / "m.bchisto", target="benign")
         assert found.white == of_page.white == white
         assert found.called == ("benign" if found.score >= white else "malignant")

@@ -77,7 +77,7 @@ def test_every_method(tuned, image, tmp_path, completed):
             caution = "the patches that cover it"
         assert caution in page
         if method == "activations":
-            assert "tile_000" in found
+            assert "tile_pictures" in found
             continue
         assert found["values"].shape == found["picture"].shape[:2] == (96, 96)
         assert found["values"].dtype == np.float32
@@ -138,7 +138,7 @@ def test_pictures_of_a_sheet_have_one_scale(tuned, tissue, tmp_path, completed):
 
 def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed):
     """The same arrays as one by one; a layer goes to the method that looks at one; one refusal stops all."""
-    call = ("explain", tuned / "whole", image, "--out", tmp_path / "both", "--layer", "dots")
+    call = ("explain {} {} --out {} --layer dots", tuned / "whole", image, tmp_path / "both")
     methods = ("--method", "gradient", "--method", "gradcam", "--method", "activations")
     said, err = completed(*call, *methods)
     assert said.splitlines()[-3:] == [
@@ -151,12 +151,10 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
         layer = ("--layer", "dots") if name == "gradcam" else ()
         assert (
             cli(
-                "explain",
+                "explain {} {} --out {} --method",
                 tuned / "whole",
                 image,
-                "--out",
                 tmp_path / "one",
-                "--method",
                 name,
                 *layer,
             )[0]
@@ -171,7 +169,7 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
     assert sorted((tmp_path / "both").rglob("*.npz")) == before
     again = tmp_path / "again"
     # the last call that was not refused
-    assert cli("explain", "--config", tmp_path / "both" / "run.json", "--out", again)[0] == 0
+    assert cli("explain --config {} --out", tmp_path / "both" / "run.json", again)[0] == 0
     assert {path.name for path in again.iterdir() if path.is_dir()} == {
         "gradient",
         "gradcam",
@@ -183,14 +181,9 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli, refused, completed
 def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_path, completed):
     """By hand: a corner of 24 pixels lies in one patch alone, cut where its stain is normalised."""
     completed(
-        "explain",
+        "explain {} {} --method map --target benign --out",
         tuned / "patches",
         image,
-        "--method",
-        "map",
-        "--target",
-        "benign",
-        "--out",
         tmp_path,
     )
     bundle = CnnBundle.load(find_bundle(tuned / "patches"))
@@ -253,7 +246,7 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
         tuned / "whole", [image], out=tmp_path, settings=settings, methods=RECIPE_METHODS
     )
     assert result.images == 1
-    assert "tile_000" in arrays_in(tmp_path / method)
+    assert "tile_pictures" in arrays_in(tmp_path / method)
     with pytest.raises(InputError, match=f"{method}: no such method"):
         explain(tuned / "whole", [image], out=tmp_path / "other", settings=settings)
 
@@ -282,7 +275,7 @@ def test_methods_of_recipes(tuned, image, tmp_path, method):
     ],
 )
 def test_what_is_refused_before_work_starts(tuned, image, tmp_path, refused, words, said):
-    err = refused("explain", tuned / "whole", image, "--out", tmp_path / "out", *words)
+    err = refused("explain {} {} --out", tuned / "whole", image, tmp_path / "out", *words)
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out" / words[1]).exists()

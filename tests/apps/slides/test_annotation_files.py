@@ -300,7 +300,7 @@ def test_other_files_are_refused_with_a_cure(tmp_path, name, content, why, refus
     if isinstance(content, str):
         content = content.encode()
     path.write_bytes(content)
-    words = ("slides", "cut", slide, "--out", tmp_path / "out", "--annotations")
+    words = ("slides cut {} --out {} --annotations", slide, tmp_path / "out")
     line = refused(*words, path)
     assert f"{path}: no annotations of QuPath, ASAP, Im" in line
     assert why in line
@@ -378,7 +378,7 @@ def test_names_as_qupath_writes_them(tmp_path, completed):
     patients = tmp_path / "patients.csv"
     patients.write_text("slide,patient\n" + "".join(f"{name},P {name}\n" for name in names))
     words = ("--field", 256, "--scale", 0.5, "--annotations", drawn, "--patients", patients)
-    _, err = completed("slides", "cut", slides, *words, "--out", tmp_path / "out")
+    _, err = completed("slides cut", slides, *words, "--out", tmp_path / "out")
     assert "without annotations" not in err
     rows = table(tmp_path / "out" / "manifest.csv")
     assert {row["group"] for row in rows} == {f"P {name}" for name in names}

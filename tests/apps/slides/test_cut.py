@@ -44,15 +44,9 @@ def study(tmp_path_factory):
 def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
     out, run = tmp_path / "fields", tmp_path / "run"
     words = (
-        "slides",
-        "cut",
+        "slides cut {} --annotations {} --field 200 --group-from -1",
         study / "slides",
-        "--annotations",
         study / "drawn",
-        "--field",
-        200,
-        "--group-from",
-        -1,
     )
     printed, _ = completed(*words, "--out", out, "--dry-run")
     assert not out.exists()
@@ -90,15 +84,10 @@ def test_from_slides_to_a_model(study, tmp_path, completed, tiny_options):
         (150, "", True),
     ):
         words = (
-            "slides",
-            "map",
+            "slides map {} {} --field {} --jobs 1 --out",
             run,
             study / "slides",
-            "--field",
             side,
-            "--jobs",
-            1,
-            "--out",
             tmp_path / str(side),
         )
         printed, _ = completed(*words)
@@ -123,15 +112,9 @@ def test_fields_of_breakhis_are_cut_as_they_are(shared, tmp_path, completed):
     images = {(SIDE * at, SIDE * (at % 2)): picture for at, picture in pictures}
     write_slide(tmp_path / "a.svs", (3200, 900), images, kind="aperio", mpp=0.4986)
     completed(
-        "slides",
-        "cut",
+        "slides cut {} --field 200 --out {} --tissue 0",
         tmp_path / "a.svs",
-        "--field",
-        200,
-        "--out",
         tmp_path / "out",
-        "--tissue",
-        0,
     )
     rows = {(int(row["x"]), int(row["y"])): row for row in table(tmp_path / "out" / "manifest.csv")}
     assert {(row["label"], row["group"], row["mpp"]) for row in rows.values()} == {
@@ -146,7 +129,7 @@ def test_fields_that_are_annotated_are_cut_again_as_they_were(shared, tmp_path, 
     slide = shared / "data" / "slides" / "CMU-1-Small-Region.svs"
     first = tmp_path / "1"
     second = tmp_path / "2"
-    words = ("slides", "cut", slide, "--field", 112, "--overlap", 0.25, "--out")
+    words = ("slides cut {} --field 112 --overlap 0.25 --out", slide)
     completed(*words, first)
     corners = [(int(row["x"]), int(row["y"])) for row in table(first / "manifest.csv")]
     chosen = [(x, y, f"class {x // 336 % 2}") for x, y in corners if x % 336 == 0 and y % 336 == 0]
@@ -170,7 +153,7 @@ def test_labels_that_a_person_wrote_stay_and_those_of_earlier_regions_go(
 
     def labels(annotated):
         words = ("--annotations", annotated) if annotated else ()
-        err = completed("slides", "cut", one, "--field", 200, "--out", out, *words)[1]
+        err = completed("slides cut {} --field 200 --out", one, out, *words)[1]
         return {row["x"]: row["label"] for row in table(out / "manifest.csv")}, err
 
     other = draw(
@@ -199,7 +182,7 @@ def test_killed_and_resumed(tmp_path, start, completed, refused):
             (2000, 2000),
             {(0, 0): patch(2000, 2000, seed=ord(name))},
         )
-    words = ("slides", "cut", tmp_path / "slides", "--field", 100, "--out", out)
+    words = ("slides cut {} --field 100 --out", tmp_path / "slides", out)
     process, until = start(*words, "--jobs", 2), time.monotonic() + 120
     while len(written(out)) < 20 and time.monotonic() < until:
         time.sleep(0.05)
@@ -251,37 +234,35 @@ def test_one_line_and_nothing_lost(study, tmp_path, completed, refused):
         ((folder, "--patients", patients), "names no patient of 2 slides: P1-ä 1, P2-b"),
         ((one, "--group-from", 1, "--patients", patients), "give one of them"),
     ):
-        assert why in refused("slides", "cut", "--out", out, *words)
+        assert why in refused("slides cut --out", out, *words)
     assert not out.exists()
     ignored = tmp_path / "ignored"
     words = ("--group-from", "none", "--field", 200, "--out", ignored)
-    completed("slides", "cut", folder, *words)
+    completed("slides cut", folder, *words)
     assert {row["group"] for row in table(ignored / "manifest.csv")} == {
         row["wsi"] for row in table(ignored / "manifest.csv")
     }
     shutil.rmtree(ignored)
-    completed("slides", "cut", one, *words, "--patients", patients)
+    completed("slides cut", one, *words, "--patients", patients)
     assert {row["group"] for row in table(ignored / "manifest.csv")} == {"07"}
     words = ("--field", 200, "--out", out, "--jpeg")
-    completed("slides", "cut", one, *words, "--patients", patients)
-    completed("slides", "cut", slides[2], *words, "--patients", patients)  # slides may join later
+    completed("slides cut", one, *words, "--patients", patients)
+    completed("slides cut", slides[2], *words, "--patients", patients)  # slides may join later
     copied = shutil.copy(one, tmp_path / "copied.tif")
-    assert f"{copied}: the same slide as P1-b" in refused("slides", "cut", copied, *words)
+    assert f"{copied}: the same slide as P1-b" in refused("slides cut", copied, *words)
     assert (
         "0 fields: none"
-        in completed("slides", "cut", one, "--field", 600, "--out", tmp_path / "no", "--dry-run")[0]
+        in completed("slides cut {} --field 600 --out {} --dry-run", one, tmp_path / "no")[0]
     )
     rows = table(out / "manifest.csv")
     assert [(row["group"], row["path"][-4:]) for row in rows] == [("07", ".jpg")] * 3 + [
         ("08", ".jpg")
     ] * 3
-    assert "field 200.0 -> 210.0" in refused(
-        "slides", "cut", one, "--field", 210, "--out", out, "--jpeg"
-    )
+    assert "field 200.0 -> 210.0" in refused("slides cut {} --field 210 --out {} --jpeg", one, out)
     shutil.copy(slides[3], tmp_path / "P1-b.tif")
-    assert "another slide was cut into" in refused("slides", "cut", tmp_path / "P1-b.tif", *words)
+    assert "another slide was cut into" in refused("slides cut", tmp_path / "P1-b.tif", *words)
     assert table(out / "manifest.csv") == rows
-    completed("slides", "cut", tmp_path / "P1-b.tif", *words, "--overwrite")
+    completed("slides cut", tmp_path / "P1-b.tif", *words, "--overwrite")
     assert [row["group"] for row in table(out / "manifest.csv")] == ["P1-b"] * 3
 
 
@@ -295,7 +276,7 @@ def test_what_is_damaged_is_left_out_with_its_place(tmp_path, cli, monkeypatch):
         write_slide(folder / name, (1024, 1024), {(0, 0): patch(1024, 1024, seed)})
     damage(folder / "torn.tif", 5)
     (folder / "text.svs").write_text("no slide")
-    words = ("slides", "cut", folder, "--field", 128, "--out", out)
+    words = ("slides cut {} --field 128 --out", folder, out)
     code, _, err = cli(*words)
     assert code == 2
     assert "image file); copy the slide again" in err

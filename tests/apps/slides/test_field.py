@@ -114,7 +114,7 @@ def test_the_command_refuses_in_one_line_before_it_writes(boosted, tmp_path, ref
     slide = write_slide(
         tmp_path / "S 1 ü.tif", (640, 640), {(0, 0): stained(NAMES[0], 640, 640)}, mpp=0.25
     )
-    words = ("slides", "map", boosted("one"), slide, "--out", tmp_path / "maps ä", "--jobs", 1)
+    words = ("slides map {} {} --out {} --jobs 1", boosted("one"), slide, tmp_path / "maps ä")
     told = refused(*words, "--field", 32, "--scale", 0.25)
     assert (
         "--scale 0.25: the training images have 0.5 micrometres a pixel; leave it out, or train on"

@@ -67,7 +67,7 @@ def mapped(start, model, slide, tmp_path_factory):
 
 
 def test_a_tile_is_predicted_as_its_field_is(mapped, model, slide, tmp_path, completed):
-    completed("slides", "cut", slide, "--out", tmp_path / "cut", "--field", 32)
+    completed("slides cut {} --out {} --field 32", slide, tmp_path / "cut")
     manifest = tmp_path / "cut" / "manifest.csv"
     completed("predict", model, "--images", manifest, "--out", tmp_path / "p.csv", "--jobs", 1)
     tiles = {row["image_id"]: row for row in table(mapped[0] / "maps" / "S 1 ü" / "tiles.csv")}
@@ -124,15 +124,11 @@ def test_killed_and_resumed_shards_and_processes_give_the_same(
     assert contents(several) == whole
     assert cli(*words_of(model, slide, several), "--check")[0] == 4
     _, err = completed(
-        "slides",
-        "map",
-        "--config",
+        "slides map --config {} {} {} --out {} --overwrite",
         several / "run.json",
         model,
         slide,
-        "--out",
         several,
-        "--overwrite",
     )
     assert "already" not in err
     assert contents(several) == whole
@@ -366,16 +362,16 @@ def test_what_cannot_be_mapped_is_refused_with_one_line(model, slide, tmp_path, 
         ((model, tmp_path / "no.tif"), "no.tif: no such slide"),
         ((tmp_path, slide), "no model.bchisto in this folder"),
     ):
-        assert told in refused("slides", "map", *words, "--out", out)
+        assert told in refused("slides map", *words, "--out", out)
         assert not out.exists()
     code, _, err = cli(
-        "slides", "map", model, bare, slide, "--out", out, "--skip-errors", "--jobs", 1
+        "slides map {} {} {} --out {} --skip-errors --jobs 1", model, bare, slide, out
     )
     assert code == 1
     assert "1 image was left out, listed in" in err
     assert table(out / "failures.csv")[0]["image_id"] == "bare"
     assert "made with other settings: field 32" in refused(
-        "slides", "map", model, slide, "--out", out, "--field", 64
+        "slides map {} {} --out {} --field 64", model, slide, out
     )
 
 
@@ -385,7 +381,7 @@ def test_a_network_is_moved_over_slides_too(slide, tissue, tmp_path, completed):
     words = ("--network", "speck", "--folds", 3, "--epochs", 1, "--batch-size", 4)
     completed("finetune", "--images", tissue, "--out", run, *words, "--jobs", 1)
     _, err = completed(
-        "slides", "map", run, slide, "--out", tmp_path / "out", "--field", 64, "--jobs", 1
+        "slides map {} {} --out {} --field 64 --jobs 1", run, slide, tmp_path / "out"
     )
     assert "tiles have --field 64 and --scale 0.5" in err
     assert "tiles have 128 pixels a side, and the training images 96; leave --field out" in err
@@ -395,7 +391,7 @@ def test_a_network_is_moved_over_slides_too(slide, tissue, tmp_path, completed):
 def test_a_damaged_tile_is_left_out(model, slide, tmp_path, cli):
     broken, out = Path(shutil.copy(slide, tmp_path / "broken.tif")), tmp_path / "out"
     damage(broken, 1 + -(-27 * SIDE // 256))
-    words = ("slides", "map", model, broken, "--out", out, "--jobs", 1)
+    words = ("slides map {} {} --out {} --jobs 1", model, broken, out)
     code, _, err = cli(*words)
     assert code == 1
     assert f"{broken}: damaged at x" in err.splitlines()[-1]

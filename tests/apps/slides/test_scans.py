@@ -105,11 +105,12 @@ def test_a_tile_of_several_strips_may_reach_far_below_the_slide(tmp_path, image,
     ],
 )
 def test_what_openslide_does_not_read(tmp_path, image, words, most):
+    image = image[:480, :620]
     path = write(tmp_path / "a.tif", image, **{"subifds": False, **words})
     with Slide(path, mpp=0.5) as slide:
-        found = slide.read(517, 263, 300, 200, 0.5).astype(int)
-        assert np.abs(found - image[263:463, 517:817]).mean() <= most
-        assert (slide.read(1490, 1090, 30, 30, 0.5)[10:, 10:] == 255).all()
+        found = slide.read(217, 163, 400, 300, 0.5).astype(int)
+        assert np.abs(found - image[163:463, 217:617]).mean() <= most
+        assert (slide.read(610, 470, 30, 30, 0.5)[10:, 10:] == 255).all()
         assert type(slide._scan).__name__ == "TiffScan"
 
 
@@ -253,9 +254,9 @@ def test_other_pages_are_no_levels(tmp_path, image):
     "words", [{"compression": "webp"}, {"compression": None, "tile": None, "factors": (1,)}]
 )
 def test_a_digest_sees_level_0(tmp_path, image, words):
-    image = image[:544, :768]
+    image = image[:272, :384]
     other = image.copy()
-    other[200:500] = 0
+    other[100:250] = 0
     digests = set()
     for number, values in enumerate((image, image, other)):
         path = write(tmp_path / f"{number}" / "a.tif", values, subifds=False, **words)

@@ -94,7 +94,7 @@ def test_lines_of_the_page(study, monkeypatch, completed, refused, tiny_options)
     # a model of slides takes neither fields nor slides as they are
     for words in (
         ("predict", "study-slides", "--images", "fields/manifest.csv", "--out", "p.csv"),
-        ("slides", "map", "study-slides", "new", "--out", "maps"),
+        ("slides map study-slides new --out maps",),
     ):
         err = refused(*words)
         assert "takes embeddings of the same kind, and no images; make them as in training" in err
@@ -142,22 +142,22 @@ def _refuse_others(folder, completed, refused):
     """Only of a linear model of means, and of the fields of the features, are there contributions."""
     store = "study/features/tiny-1.0-64.h5"
     words = ("--features", store, "--out", "others")
-    err = refused("explain", "study-slides", "--fields", "new-fields", *words)
-    assert re.search("new-fields: has no field of P0-.*, which the features have", err), err
+    err = refused("explain study-slides --fields new-fields", *words)
+    assert re.search("new-fields: has no field fields/P0-.*, which the features have", err), err
     words = ("--features", "slides.npz", "--out", "others")
-    err = refused("explain", "study-slides", "--fields", "fields", *words)
+    err = refused("explain study-slides --fields fields", *words)
     assert "slides.npz: not a feature file of bchisto, whose images have a column wsi" in err
     words = ("--features", store, "--out", "others")
     fitted = ("--labels", "labels.csv", "--folds", 2, "--jobs", 1)
     completed("boost", "--out", "trees", "--features", "slides.npz", "--seeds", 1, *fitted)
-    err = refused("explain", "trees", "--fields", "fields", *words)
+    err = refused("explain trees --fields fields", *words)
     assert "its classifier is lightgbm; only the score of a linear one" in err
     pooled = ("--by", "wsi", "--pool", "top-tenth", "--out", "top.npz")
     completed("features", store, *pooled)
     completed("boost", "--out", "top", "--features", "top.npz", "--head", "logistic", *fitted)
-    err = refused("explain", "top", "--fields", "fields", *words)
+    err = refused("explain top --fields fields", *words)
     assert "their rows is the mean of tiles, that of training the mean of the largest tenth" in err
     both = "give --fields with --features, without --images or --method"
-    assert both in refused("explain", "top", "--fields", "fields", "--out", "others")
-    assert both in refused("explain", "top", "--fields", "fields", *words, "--images", "slides")
+    assert both in refused("explain top --fields fields --out others")
+    assert both in refused("explain top --fields fields", *words, "--images", "slides")
     assert not (folder / "others").exists()

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from bchisto.apps.slides import Slide
 from slide_files import box, outline, patch, table, write_slide
 
 pytest.importorskip("openslide")
@@ -26,7 +26,7 @@ def cut(tmp_path, completed):
 
     def run(*words):
         words = (*words, "--field", 100, "--overwrite", "--out", tmp_path / "out")
-        printed, err = completed("slides", "cut", *words)
+        printed, err = completed("slides cut", *words)
         return table(tmp_path / "out" / "manifest.csv"), printed, err
 
     return run
@@ -46,7 +46,7 @@ def test_a_table_without_patients_is_refused(tmp_path, image, refused, header):
     path = write_slide(tmp_path / "ü 1.tif", SIZE, {(0, 0): image})
     rows = tmp_path / "t.csv"
     rows.write_text(f"{header}\nü 1{',0.5' * header.count(',')}\n", encoding="utf-8")
-    err = refused("slides", "cut", path, "--patients", rows, "--dry-run", "--out", tmp_path / "out")
+    err = refused("slides cut {} --patients {} --dry-run --out", path, rows, tmp_path / "out")
     there = header.replace(",", ", ")
     assert (
         f"{rows}: the header must have a column `patient` (slide,patient); there are {there}" in err
@@ -60,7 +60,7 @@ def test_two_slides_of_a_patient_in_a_table(tmp_path, completed, header):
     rows = tmp_path / "t.csv"
     middle = ",x" * (header.count(",") - 1)
     rows.write_text(f"{header}\nü 1{middle},A\nb{middle},A\n", encoding="utf-8")
-    words = ("slides", "cut", tmp_path, "--patients", rows, "--dry-run", "--out", tmp_path / "out")
+    words = ("slides cut {} --patients {} --dry-run --out", tmp_path, rows, tmp_path / "out")
     assert completed(*words)[0].startswith("2 slides of 1 patient,")
 
 
@@ -94,15 +94,13 @@ def write_pages(path, *pages):
     return path
 
 
-def check_fields(out, rows, image, factor=1):
-    """Check that fields show their places in an image, and cover all of it."""
+def check_slide(path, image):
+    """Check that a slide of 0.5 um shows an image, at two scales."""
     height, width = image.shape[:2]
-    assert len(rows) == (width // 200) * (height // 200)
-    for row in rows:
-        left, top = int(float(row["x"])), int(float(row["y"]))
-        right = image[top : top + 200 : factor, left : left + 200 : factor]
-        field = np.asarray(Image.open(out / row["path"]).convert("RGB")).astype(int)
-        assert np.abs(field - right).mean() < 12
+    with Slide(path) as slide:
+        for factor in (1, 2):
+            found = slide.read(0, 0, width // factor, height // factor, factor / 2).astype(int)
+            assert np.abs(found - image[::factor, ::factor]).mean() < 12
 
 
 @pytest.mark.parametrize(
@@ -114,7 +112,7 @@ def check_fields(out, rows, image, factor=1):
         (("a", "b", "c"), False),
     ],
 )
-def test_a_label_before_the_slide_is_not_read(tmp_path, image, cut, names, own):
+def test_a_label_before_the_slide_is_not_read(tmp_path, image, caplog, names, own):
     """Named as such, or only smaller; the micrometres are those of the slide."""
     first, *others = [(name, 9.0, LABEL) for name in names]
     images = [first, *others]
@@ -123,31 +121,27 @@ def test_a_label_before_the_slide_is_not_read(tmp_path, image, cut, names, own):
     )
     images[place] = (names[place], 0.5, image)
     path = write_ome(tmp_path / "ü 1.ome.tif", *images)
-    rows, _, err = cut(path, "--tissue", 0)
-    check_fields(tmp_path / "out", rows, image)
+    check_slide(path, image)
     line = (
         f"{path}: the image of 1024 x 768 pixels is read, its others are not: 640 x 512, 640 x 512"
     )
-    assert (line in err) != own
-    rows, _, _ = cut(path, "--tissue", 0, "--scale", 1)
-    check_fields(tmp_path / "out", rows, image, 2)
+    assert (line in caplog.text) != own
 
 
-def test_a_label_as_large_as_the_slide_is_not_read(tmp_path, image, cut):
+def test_a_label_as_large_as_the_slide_is_not_read(tmp_path, image, caplog):
     label = np.resize(LABEL, (768, 1024, 3))
     path = write_ome(tmp_path / "S1.ome.tif", ("Label", 0.5, label), ("x", 0.5, image))
-    rows, _, err = cut(path, "--tissue", 0)
-    check_fields(tmp_path / "out", rows, image)
-    assert "its others" not in err
+    check_slide(path, image)
+    assert "its others" not in caplog.text
 
 
 def test_only_a_label(tmp_path, refused):
     path = write_ome(tmp_path / "S1.ome.tif", ("macro image", 0.5, LABEL))
-    err = refused("slides", "cut", path, "--out", tmp_path / "out")
+    err = refused("slides cut {} --out", path, tmp_path / "out")
     assert f"{path}: only labels or overviews, by their names; copy the slide again" in err
 
 
-def test_pages_that_are_no_levels(tmp_path, image, cut):
+def test_pages_that_are_no_levels(tmp_path, image, caplog, completed):
     """Labels that are marked as smaller, thumbnails before the slide, and levels of another slide."""
     small, other, portrait = image[::2, ::2], image[::-1], LABEL[:, :400]
     scanner = {"description": "Aperio Image Library v12\nlabel 640x512"}
@@ -165,19 +159,21 @@ def test_pages_that_are_no_levels(tmp_path, image, cut):
         )
     ):
         path = write_pages(tmp_path / f"{number}.tif", *pages)
-        for scale in (1, 2):
-            rows, _, err = cut(path, "--tissue", 0, "--scale", scale / 2)
-            check_fields(tmp_path / "out", rows, image, scale)
-            line = f"{path}: the image of 1024 x 768 pixels is read, its others are not: {said}\n"
-            assert (line in err) == bool(said), (number, err)
-            assert ("its others" in err) == bool(said)
+        caplog.clear()
+        check_slide(path, image)
+        line = f"{path}: the image of 1024 x 768 pixels is read, its others are not: {said}\n"
+        assert (line in caplog.text) == bool(said), (number, caplog.text)
+        assert ("its others" in caplog.text) == bool(said)
+    # the command tells it, too
+    words = ("--field", 100, "--scale", 2, "--dry-run", "--out", tmp_path / "out")
+    assert line in completed("slides cut", path, *words)[1]
 
 
 @pytest.mark.parametrize("turn", [2, 6, 8])
 def test_a_turned_slide_is_refused(tmp_path, image, refused, turn):
     turned = {"extratags": [(274, 3, 1, turn, True)]}
     path = write_pages(tmp_path / "S1.tif", (image, 0, True, turned))
-    err = refused("slides", "cut", path, "--out", tmp_path / "out")
+    err = refused("slides cut {} --out", path, tmp_path / "out")
     assert f"{path}: stored turned or mirrored, which is not read; save it upright" in err
 
 
@@ -187,7 +183,7 @@ def test_other_colours_are_not_called_grey(tmp_path, image, refused, colours):
     if colours["photometric"] == "separated":
         values = np.concatenate([image, image[..., :1]], axis=2)
     path = write_pages(tmp_path / "S1.tif", (values, 0, True, colours))
-    err = refused("slides", "cut", path, "--out", tmp_path / "out")
+    err = refused("slides cut {} --out", path, tmp_path / "out")
     assert (
         f"{path}: not in RGB of 8 or 16 bits; if it is stained with dyes, save it as RGB (in" in err
     )
@@ -370,7 +366,7 @@ def test_a_cure_fits_its_reason(drawn, name, content, cure):
 
 def test_annotations_that_are_not_there(tmp_path, image, refused):
     path = write_slide(tmp_path / "a.tif", SIZE, {(0, 0): image})
-    err = refused("slides", "cut", path, "--annotations", tmp_path / "ü", "--out", tmp_path / "out")
+    err = refused("slides cut {} --annotations {} --out", path, tmp_path / "ü", tmp_path / "out")
     assert f"--annotations {tmp_path / 'ü'}: no such file or folder" in err
 
 
@@ -387,7 +383,7 @@ def test_folders_that_are_links(tmp_path, image, completed):
     (tmp_path / "drawn").mkdir()
     (tmp_path / "drawn" / "y").symlink_to(tmp_path / "x")
     words = ("--annotations", tmp_path / "drawn", "--field", 100, "--out", tmp_path / "out")
-    printed, _ = completed("slides", "cut", near, *words)
+    printed, _ = completed("slides cut", near, *words)
     assert printed.startswith("1 slide of 1 patient,")
     assert {row["label"] for row in table(tmp_path / "out" / "manifest.csv")} == {"T"}
 
@@ -395,6 +391,6 @@ def test_folders_that_are_links(tmp_path, image, completed):
 def test_a_slide_in_dicom_that_is_not_whole(tmp_path, refused):
     (tmp_path / "A").mkdir()
     (tmp_path / "A" / "1.dcm").write_bytes(b"")
-    err = refused("slides", "cut", tmp_path / "A", "--out", tmp_path / "out")
+    err = refused("slides cut {} --out", tmp_path / "A", tmp_path / "out")
     assert "; copy the slide again, all its files, with the folder beside it if there is one" in err
     assert err.count(";") == 1

@@ -21,7 +21,7 @@ def test_labels_of_fields_that_left_come_back(slide, tmp_path, completed):
     def labels(*features):
         drawn = draw(tmp_path, *features)
         words = ("--field", 200, "--annotations", drawn, "--out", out)
-        err = completed("slides", "cut", slide, *words)[1]
+        err = completed("slides cut", slide, *words)[1]
         rows = table(out / "manifest.csv")
         return {(int(row["x"]), int(row["y"])): row["label"] for row in rows}, err
 
@@ -45,11 +45,11 @@ def test_labels_of_fields_that_left_come_back(slide, tmp_path, completed):
 def test_counts_of_regions_are_no_warning_unless_nothing_is_cut(slide, tmp_path, completed):
     drawn = draw(tmp_path, outline("T", box(0, 0, 800, 800)))
     words = ("--field", 200, "--annotations", drawn, "--dry-run", "--out", tmp_path / "out")
-    err = completed("slides", "cut", slide, *words)[1]
+    err = completed("slides cut", slide, *words)[1]
     assert "in regions (--annotated 0.75): 4 T" in err
     assert "warning" not in err
     drawn = draw(tmp_path, outline("T", box(0, 0, 80, 90)))
-    err = completed("slides", "cut", slide, *words)[1]
+    err = completed("slides cut", slide, *words)[1]
     assert "warning: " in err
     assert "in regions (--annotated 0.75): 0 T" in err
 
@@ -58,7 +58,7 @@ def test_slides_without_a_field_are_named(slide, tmp_path, completed):
     write_slide(tmp_path / "more" / "leer, 2.tif", (900, 900), {})
     write_slide(tmp_path / "more" / "Krümel.tif", (900, 900), {(300, 300): patch(90, 90)})
     words = ("--field", 200, "--out", tmp_path / "out")
-    err = completed("slides", "cut", slide, tmp_path / "more", *words)[1]
+    err = completed("slides cut", slide, tmp_path / "more", *words)[1]
     assert "2 slides without a field, and so without a row: Krümel, leer, 2" in err
     assert "in regions" not in err
     page = (tmp_path / "out" / "overview.html").read_text(encoding="utf-8")

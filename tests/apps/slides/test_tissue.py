@@ -22,6 +22,7 @@ from slide_files import box, outline, patch, table, write_slide
 pytest.importorskip("openslide")
 
 IDC = r"(?P<slide>\d+)_idx5_x(?P<x>\d+)_y(?P<y>\d+)_class\d\.png"
+SLIDES = {"8863", "8864", "8957", "8974", "9022"}
 PENS = {
     "blue": (30, 60, 180),
     "pale blue": (70, 120, 220),
@@ -78,10 +79,12 @@ class Thumbnail:
 
 @pytest.fixture(scope="module")
 def mosaics(shared):
-    """The patches of each IDC slide at their places."""
+    """The patches of some IDC slides, large, small and narrow, at their places."""
     places = defaultdict(list)
     for path in sorted((shared / "data" / "idc").rglob("*.png")):
         found = re.fullmatch(IDC, path.name)
+        if found["slide"] not in SLIDES:
+            continue
         places[found["slide"]].append((int(found["x"]), int(found["y"]), path))
     pictures = {}
     for name, patches in places.items():
@@ -110,21 +113,21 @@ def kept(slide, monkeypatch):
 def test_the_tissue_of_idc_slides_is_not_ink_however_much_glass_was_scanned(
     mosaics, monkeypatch, size
 ):
-    assert len(mosaics) == 19
+    assert mosaics.keys() == SLIDES
     shares = {name: kept(Glass(picture, size), monkeypatch) for name, picture in mosaics.items()}
     assert {name: share for name, share in shares.items() if share < 0.95} == {}
 
 
 def test_a_slide_that_lost_most_of_its_tissue_is_cut_whole(mosaics, tmp_path, completed):
     picture = mosaics["8863"]
-    width, height = 12_500, 7_500
+    width, height = 6_000, 4_000
     corner = ((width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2)
     path = write_slide(
         tmp_path / "8863 ü.tif", (width, height), {corner: picture}, mpp=2, factors=(1,)
     )
     words = ("--scale", 2, "--field", 200, "--out", tmp_path / "out", "--dry-run")
-    printed, err = completed("slides", "cut", path, *words)
-    expected = find_tissue(Glass(picture, (25, 15), glass=255)).areas.tissue
+    printed, err = completed("slides cut", path, *words)
+    expected = find_tissue(Glass(picture, (12, 8), glass=255)).areas.tissue
     assert float(printed.split()[5]) == pytest.approx(expected, rel=0.01)
     assert int(re.search(r"(\d+) fields", printed)[1]) > 60
     assert "ink or black: 0 % of the stained area left out" in err
@@ -143,7 +146,7 @@ def test_even_tissue_is_not_ink(monkeypatch, share):
                 picture += np.random.default_rng(1).normal(0, noise, shape)
                 return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
-            assert kept(Thumbnail((6, 6), draw), monkeypatch) >= 0.95, (saturation, glass, noise)
+            assert kept(Thumbnail((3, 3), draw), monkeypatch) >= 0.95, (saturation, glass, noise)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +240,7 @@ def test_the_share_of_ink_is_one_of_what_may_be_tissue(tmp_path, completed):
     glass = np.clip(np.rint(glass), 0, 255).astype(np.uint8)
     slide = write_slide(tmp_path / "rot.tif", (1600, 1600), {(0, 0): glass, (500, 400): picture})
     words = ("--field", 100, "--out", tmp_path / "out", "--dry-run")
-    _, err = completed("slides", "cut", slide, *words)
+    _, err = completed("slides cut", slide, *words)
     share = int(re.search(r"ink or black: (\d+) % of the stained", err)[1])
     assert share > 90
     assert "more than a fifth of the stained area left out: rot" in err
@@ -272,9 +275,9 @@ def write_cohort(folder, inked):
 
 def test_what_is_removed_is_told_and_unlike_slides_are_named(tmp_path, completed):
     write_cohort(tmp_path / "a b", {"A 1": 0, "B": 0, "C ä": 0, "D": 110, "E": 400})
-    words = ("--field", 100, "--out", tmp_path / "out")
+    words = ("--field", 100, "--scale", 2, "--out", tmp_path / "out")
     for more in (("--dry-run",), (), ()):  # the last finds all cut
-        _, err = completed("slides", "cut", tmp_path / "a b", *words, *more)
+        _, err = completed("slides cut", tmp_path / "a b", *words, *more)
         assert "ink or black: 14 % of the stained area left out" in err
         assert (
             "more than a fifth of the stained area left out: E (54 %); look at them, or give --tissue-from"
@@ -284,7 +287,7 @@ def test_what_is_removed_is_told_and_unlike_slides_are_named(tmp_path, completed
     page = (tmp_path / "out" / "overview.html").read_text(encoding="utf-8")
     assert len(re.findall(r"mm2 of tissue, 0\.\d+ mm2 of ink or black", page)) == 2
     _, err = completed(
-        "slides", "cut", tmp_path / "a b" / "B.tif", "--out", tmp_path / "b", "--field", 100
+        "slides cut {} --out {} --field 100", tmp_path / "a b" / "B.tif", tmp_path / "b"
     )
     assert "ink or black: 0 % of the stained area left out" in err
     assert "WARNING" not in err.upper()
@@ -356,7 +359,7 @@ def test_drawn_tissue_is_taken_as_drawn(tmp_path, completed, program):
         name = "S 1 ü.tif/S 1 ü.tif_use.geojson"
     collection(tmp_path / "drawn" / name, *DRAWN[program])
     words = ("--field", 100, "--tissue", 0.9, "--tissue-from", tmp_path / "drawn")
-    printed, err = completed("slides", "cut", path, "--out", tmp_path / "out", *words)
+    printed, err = completed("slides cut {} --out", path, tmp_path / "out", *words)
     assert fields_of(tmp_path / "out") == EXPECTED
     assert float(printed.split()[5]) == pytest.approx(0.09, rel=0.05)
     assert "ink or black" not in err
@@ -367,7 +370,7 @@ def test_region_outlines_tissue_and_a_file_without_outlines_is_refused(
 ):
     path = write_slide(tmp_path / "a.tif", (1000, 1000), {})
     drawn = collection(tmp_path / "b ü.geojson", outline("Region*", box(0, 0, 400, 200)))
-    words = ("slides", "cut", path, "--field", 100, "--tissue-from", drawn, "--out")
+    words = ("slides cut {} --field 100 --tissue-from {} --out", path, drawn)
     completed(*words, tmp_path / "out")
     assert fields_of(tmp_path / "out") == {(0, 0), (200, 0)}
     collection(drawn, outline("Ignore*", box(0, 0, 400, 200)))
@@ -378,7 +381,7 @@ def test_region_outlines_tissue_and_a_file_without_outlines_is_refused(
 
 def test_another_mask_is_another_cut(tmp_path, completed):
     path = write_slide(tmp_path / "a.tif", (1000, 1000), {(0, 0): patch(1000, 1000)})
-    words = ("slides", "cut", path, "--out", tmp_path / "out", "--field", 100)
+    words = ("slides cut {} --out {} --field 100", path, tmp_path / "out")
     drawn = tmp_path / "b.geojson"
     for x in (0, 400):
         collection(drawn, outline("", box(x, 0, x + 200, 400)))
@@ -394,7 +397,7 @@ def test_a_slide_without_a_mask_is_refused(tmp_path, refused):
         image = patch(200, 200)
         write_slide(tmp_path / "slides" / f"{name}.tif", (600, 600), {(x, x): image})
     drawn = collection(tmp_path / "drawn" / "a.geojson", outline("", box(0, 0, 200, 200)))
-    words = ("slides", "cut", tmp_path / "slides", "--out", tmp_path / "out", "--tissue-from")
+    words = ("slides cut {} --out {} --tissue-from", tmp_path / "slides", tmp_path / "out")
     assert f"--tissue-from {drawn.parent}: no tissue of 1 slide: b; add its file" in refused(
         *words, drawn.parent
     )
@@ -431,14 +434,14 @@ def test_other_pictures_than_of_h_and_e_are_told(tmp_path, completed):
             tmp_path / f"{name}.ome.tif", (1000, 1000), {(0, 0): picture}, kind="ome"
         )
         words = ("--field", 100, "--dry-run", "--out", tmp_path / "out")
-        assert expected in completed("slides", "cut", path, *words)[1]
-    assert "H&E" not in completed("slides", "cut", brown, *words)[1]
+        assert expected in completed("slides cut", path, *words)[1]
+    assert "H&E" not in completed("slides cut", brown, *words)[1]
 
 
 @pytest.mark.slow
 def test_another_mask_is_another_map(tmp_path, completed, cli, boosted):
     path = write_slide(tmp_path / "a.tif", (1000, 1000), {(0, 0): patch(1000, 1000)})
-    words = ("slides", "map", boosted, path, "--field", 100, "--scale", 0.5, "--jobs", 1)
+    words = ("slides map {} {} --field 100 --scale 0.5 --jobs 1", boosted, path)
     words = (*words, "--tissue", 0.1, "--out", tmp_path / "out")
     drawn = tmp_path / "b.geojson"
     for shape in ((0, 0, 200, 400), (400, 0, 600, 400), (400, 0, 550, 400)):
