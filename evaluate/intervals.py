@@ -650,7 +650,7 @@ _TIMES = "; variance times "
 def method_name(method: str, widen: float) -> str:
     """Return the name of a method, and of the factor of its variance."""
     if widen == 1.0:
-        return method
+        return str(method)
     return f"{method}{_TIMES}{widen:g} for folds"
 
 

@@ -17,6 +17,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 PLUGINS = TESTS / "plugins"
+REPOSITORY = TESTS.parent
 
 # One thread, as bchisto's own workers have, so that results in this process and in workers are the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -118,6 +119,11 @@ def pytest_sessionfinish(session):
     # --reruns may have repeated its test, but those it held never ran
     if session.config.stash.get(LOST, False):
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
+needs_repository = pytest.mark.skipif(
+    not (REPOSITORY / "docs").is_dir(), reason="needs the repository"
+)
 
 
 def need(name, available, how):
@@ -236,7 +242,7 @@ def no_first_look(request, monkeypatch):
 DRAWN = (
     "evaluate/test_own_classes.py",
     "evaluate/test_report.py",
-    "house/",
+    "house/test_pages.py",
 )
 """Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
 
@@ -329,23 +335,27 @@ TIMED = (
     "apps/",
     "commands/test_commands.py",
     "featurize/test_encoder_defaults.py",
-    "house/",
+    "house/test_printed.py",
     "journeys/",
 )
 """Where `data check` times the networks that it proposes, which takes seconds each time."""
 
 
 def typed(line="", *arguments):
-    """Return the words of a line, whose {} the arguments fill one after the other; what is left of them follows."""
+    """Return the words of a line, whose {} the arguments fill one after the other; what is left of them follows.
+
+    A line that is no text is one word.
+    """
     rest = map(str, arguments)
-    return [*(next(rest) if word == "{}" else word for word in line.split()), *rest]
+    words = line.split() if isinstance(line, str) else [str(line)]
+    return [*(next(rest) if word == "{}" else word for word in words), *rest]
 
 
 @pytest.fixture
-def cli(request, capsys, monkeypatch):
+def cli(request, capsys, monkeypatch, tmp_path):
     """Run the command line, `typed`, in this process: returns (exit code, stdout, stderr).
 
-    With one job unless --jobs says more.
+    With one job unless --jobs says more. ``T/`` at the beginning of a word is the folder of the test, `tmp_path`.
     """
     from bchisto.cli import main
 
@@ -356,7 +366,7 @@ def cli(request, capsys, monkeypatch):
     def run(*line):
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main(typed(*line))
+            main([re.sub("^T/", f"{tmp_path}/", word) for word in typed(*line)])
         output = capsys.readouterr()
         return ended.value.code, output.out, output.err
 

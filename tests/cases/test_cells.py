@@ -102,15 +102,6 @@ def test_values_of_a_measurement_get_one_line(pictures, cli, labels):
     assert "second patient" not in text
 
 
-def test_training_on_values_says_the_same(pictures, refused, tmp_path):
-    path = manifest(pictures, MEASURED["ages"])
-    words = ("--label-column", "finding", "--folds", "2", "--write-folds", tmp_path / "folds.csv")
-    err = refused("data", "check", "--no-timing", "--images", path, *words)
-    (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert "18 different numbers (31 to 82)" in error
-    assert "second patient" not in error
-
-
 @pytest.mark.parametrize("labels", [range(9), range(1, 16), range(16), ["10", "20", "40"]])
 def test_numbers_of_classes_are_no_measurement(pictures, cli, labels):
     assert "different numbers" not in said(cli, manifest(pictures, list(labels)))[1]

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
-from conftest import TINY, write_tissue
+from conftest import TINY, typed, write_tissue
 from packs import featurize_here
 
-BOOST = ("--head", "prototype", "--seeds", "1", "--jobs", "1")
+BOOST = typed("--head prototype --seeds 1 --jobs 1")
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,7 @@ def embeddings(path, owners, *, seed=0):
 def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, completed, folds, lonely):
     owners = [("neg", f"P{n % 6}") for n in range(24)] + [(lonely, "Q1")] * 5
     file = embeddings(tmp_path / "set.npz", owners)
-    code, _, err = cli(
-        "boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds
-    )
+    code, _, err = cli("boost --features {} --out T/run", file, *BOOST, "--folds", folds)
     error = error_of(err)
     assert code == 2
     assert f"all 5 images of class {lonely} are of one patient (Q1)" in error
@@ -80,9 +78,9 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, completed,
     advised = re.search(r"use (--group-by none)(?: and (--folds \S+?))?, with results", error)
     options = [part for option in advised.groups() if option for part in option.split()]
     kept = options if "--folds" in options else [*options, "--folds", folds]
-    completed("boost", "--features", file, "--out", tmp_path / "by", *BOOST, *kept)
+    completed("boost --features {} --out T/by", file, *BOOST, *kept)
     both = embeddings(tmp_path / "both.npz", [*owners, *[(lonely, "Q2")] * 5])
-    completed("boost", "--features", both, "--out", tmp_path / "both", *BOOST, "--folds", "2")
+    completed("boost --features {} --out T/both", both, *BOOST, "--folds", "2")
 
 
 @pytest.mark.parametrize(
@@ -114,14 +112,12 @@ def test_other_folds_that_are_suggested_can_be_drawn(
     tmp_path, cli, completed, owners, folds, reason
 ):
     file = embeddings(tmp_path / "set.npz", owners)
-    code, _, err = cli(
-        "boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", folds
-    )
+    code, _, err = cli("boost --features {} --out T/run", file, *BOOST, "--folds", folds)
     error = error_of(err)
     assert code == 2
     assert reason in error
     suggested = re.search(r"use --folds (\S+?),", error)[1]
-    completed("boost", "--features", file, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
+    completed("boost --features {} --out T/run", file, *BOOST, "--folds", suggested)
 
 
 @pytest.mark.parametrize(
@@ -151,17 +147,8 @@ def test_a_test_list_of_a_whole_class(tmp_path, refused, trained):
     (tmp_path / "test.csv").write_text(
         "image_id\n" + "".join(f"wild/wild0{n}.png\n" for n in range(4))
     )
-    options = (
-        "--folds",
-        "none",
-        "--test-list",
-        tmp_path / "test.csv",
-        "--network",
-        "speck",
-        "--weights",
-        "random",
-    )
-    err = refused("finetune", "--images", trained / "pictures", "--out", tmp_path / "run", *options)
+    options = typed("--folds none --test-list T/test.csv --network speck --weights random")
+    err = refused("finetune --images {} --out T/run", trained / "pictures", *options)
     assert (
         "no image of class wild trains in fold 1; --test-list holds all of them; take some off it"
         in error_of(err)
@@ -273,9 +260,7 @@ OTHERS = {
 )
 def test_other_arrays_that_are_given_as_features(tmp_path, cli, name, content, words):
     (tmp_path / name).write_bytes(content)
-    code, _, err = cli(
-        "boost", "--features", tmp_path / name, "--folds", "2", "--out", tmp_path / "run"
-    )
+    code, _, err = cli("boost --features {} --folds 2 --out T/run", tmp_path / name)
     assert (code, name in err, words in err, "Traceback" in err) == (2, True, True, False), err
 
 
@@ -288,21 +273,21 @@ def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, refused, trai
     picture = trained / "pictures" / "calm" / "calm00.png"
     every = name in ("data.zip", "pcam.h5", "rows.parquet")  # what a file is, one function says
     for arguments, wanted in (
-        (("data", "check", "--no-timing", "--images", file), "a folder or a manifest of images"),
+        (("data check --no-timing --images {}", file), "a folder or a manifest of images"),
         (
-            ("featurize", "--images", file, "--out", tmp_path / "run", *TINY),
+            ("featurize --images {} --out T/run", file, *TINY),
             "a folder or a manifest of images",
         ),
         (
-            ("predict", model, "--images", file, "--out", tmp_path / "p.csv"),
+            ("predict {} --images {} --out T/p.csv", model, file),
             "a TIFF, PNG or JPEG image",
         ),
         (
-            ("predict", file, "--images", picture, "--out", tmp_path / "p.csv"),
+            ("predict {} --images {} --out T/p.csv", file, picture),
             "a model file of bchisto",
         ),
         (
-            ("explain", file, "--images", picture, "--out", tmp_path / "maps"),
+            ("explain {} --images {} --out T/maps", file, picture),
             "a model file of bchisto",
         ),
     )[: 5 if every else 1]:
@@ -320,50 +305,49 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, refused, completed,
         trained / "pictures" / "calm" / "calm00.png",
     )
     table = run / "boost" / "2-prototype" / "predictions.csv"
-    out, run_out = ("--out", tmp_path / "p.csv"), ("--out", tmp_path / "r")
     for arguments, words in (
         (
-            ("predict", model, model, *out),
+            ("predict {} {} --out T/p.csv", model, model),
             f"{model}: not a TIFF, PNG or JPEG image, but a model file of bchisto;",
         ),
         (
-            ("predict", picture, model, *out),
+            ("predict {} {} --out T/p.csv", picture, model),
             f"{picture}: not a model file of bchisto, but a picture; give it as --",
         ),
         (
-            ("predict", features, picture, *out),
+            ("predict {} {} --out T/p.csv", features, picture),
             "but an HDF5 file; --features of bchisto boost and predict takes",
         ),
         (
-            ("predict", table, picture, *out),
+            ("predict {} {} --out T/p.csv", table, picture),
             "but a table of predictions; `bchisto evaluate TABLE` reads it",
         ),
         (
-            ("data", "check", "--no-timing", "--images", model),
+            ("data check --no-timing --images {}", model),
             "but a model file of bchisto; `bchisto predict MODEL --images DIR",
         ),
         (
-            ("evaluate", model, "--out", tmp_path / "e"),
+            ("evaluate {} --out T/e", model),
             "not a table, but a model file of bchisto; `bchisto",
         ),
         (
-            ("boost", "--features", model, *run_out),
+            ("boost --features {} --out T/r", model),
             "but a model file of bchisto; `bchisto predict MODEL",
         ),
         (
-            ("boost", "--features", run, *run_out),
+            ("boost --features {} --out T/r", run),
             f"no feature file (*.h5) in it; give {run / 'features'}",
         ),
         (
-            ("boost", "--features", picture.parent, *run_out),
+            ("boost --features {} --out T/r", picture.parent),
             "`bchisto featurize --images DIR --out RUN`",
         ),
         (
-            ("boost", "--out", picture.parent),
+            ("boost --out {}", picture.parent),
             "a folder without features; run bchisto featurize --images DIR --out",
         ),
         (
-            ("boost", "--out", tmp_path / "none"),
+            ("boost --out T/none",),
             f"run bchisto featurize --images DIR --out {tmp_path / 'none'} first",
         ),
     ):
@@ -371,10 +355,10 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, refused, completed,
     # nothing was left
     assert {path.name for path in picture.parent.iterdir()} == {f"calm0{n}.png" for n in range(4)}
     for arguments in (
-        ("predict", model, picture, *out),
-        ("predict", model, "--features", features, "--out", tmp_path / "q.csv"),
-        ("evaluate", table, "--out", tmp_path / "e"),
-        ("boost", "--features", run / "features", "--out", tmp_path / "r", *BOOST, "--folds", "2"),
+        ("predict {} {} --out T/p.csv", model, picture),
+        ("predict {} --features {} --out T/q.csv", model, features),
+        ("evaluate {} --out T/e", table),
+        ("boost --features {} --out T/r", run / "features", *BOOST, "--folds", "2"),
     ):
         completed(*arguments)
 
@@ -389,7 +373,7 @@ def test_a_damaged_model_file_is_not_called_another(tmp_path, refused, trained, 
             archive.writestr(info.filename, re.sub(rb"\d,", b"x,", content, count=1))
     if cut is not model:
         (tmp_path / name).write_bytes(cut)
-    err = refused("predict", tmp_path / name, trained / "pictures", "--out", tmp_path / "p.csv")
+    err = refused("predict {} {} --out T/p.csv", tmp_path / name, trained / "pictures")
     assert re.search(
         r"not a bchisto model file, or damaged \(.+\); copy or train it again", error_of(err)
     )
@@ -421,5 +405,5 @@ def test_no_kind_is_mistaken_for_another(tmp_path, completed, trained):
     ):
         with (tmp_path / "set.csv").open("w", newline="") as handle:
             csv.writer(handle).writerows([header.split(","), row.split(",")])
-        out, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "set.csv")
+        out, _ = completed("data check --table - --images T/set.csv")
         assert "calm0" in out or "PK1" in out

@@ -58,14 +58,14 @@ def test_a_rare_jpeg_is_not_to_be_downloaded_again(tmp_path, cli, frame, bits):
 def test_one_column_of_probabilities(tmp_path, refused, header, labels, said):
     rows = [(f"i{n}", labels[n % 2], "0.25" if header[2] != "stage" else n) for n in range(6)]
     path = lines(tmp_path / "t.csv", header, rows)
-    err = refused("evaluate", path, "--out", tmp_path / "out")
+    err = refused("evaluate {} --out T/out", path)
     assert said in " ".join(err.split())
 
 
 def test_a_class_of_one_patient_beside_others_is_not_called_so(tmp_path, refused):
     tree(tmp_path / "i", "a/P1_1.png", "a/P1_2.png", *(f"b/P{n}_1.png" for n in range(2, 6)))
     arguments = ("--images", tmp_path / "i", "--group-from", r"(P\d)")
-    err = refused("data", "check", *arguments, "--folds", 2, "--write-folds", tmp_path / "f.csv")
+    err = refused("data check", *arguments, "--folds", 2, "--write-folds", tmp_path / "f.csv")
     assert "add images of a second patient with class a" in err
     assert "each class is one group" not in err
 
@@ -80,5 +80,5 @@ def test_a_class_of_one_patient_beside_others_is_not_called_so(tmp_path, refused
 def test_predicted_words_that_are_no_labels(tmp_path, refused, labels, predicted):
     rows = [(f"i{n}", labels[n % 2], predicted[n % 2]) for n in range(8)]
     path = lines(tmp_path / "t.csv", ("id", "y_true", "y_pred"), rows)
-    err = refused("evaluate", path, "--out", tmp_path / "out")
+    err = refused("evaluate {} --out T/out", path)
     assert f"no predicted class ({predicted[0]}, {predicted[1]}) is a label" in err

@@ -88,11 +88,11 @@ def test_what_a_typed_option_changes_is_printed(cli, refused):
     assert named["featurize", "encoders"] == ("tiny", "the request")
     assert named["boost", "heads"] == ("knn", "ours: THUNDER's second head")
     assert "bach-encoder: measures an encoder; name it with --encoder NAME" in refused(
-        "reproduce", "bach-encoder", "--settings"
+        "reproduce bach-encoder --settings"
     )
 
 
 def test_a_variant_that_there_is_not(refused):
     assert "--variant resnet: ddsm-masses has no such variant; choose one of" in refused(
-        "reproduce", "ddsm-masses", "--variant", "resnet", "--settings"
+        "reproduce ddsm-masses --variant resnet --settings"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 from command_line import with_file
-from conftest import TINY, write_tissue
+from conftest import TINY, typed, write_tissue
 from PIL import Image
 from written_tables import findings_of
 
@@ -14,18 +14,8 @@ JOINED, CLEAR = (
     "its alpha channel is 0 everywhere",
 )
 BLANK = "so that it shows nothing"
-NETWORK = (
-    "--network",
-    "speck",
-    "--patches",
-    "sliding:48:0.5",
-    "--epochs",
-    1,
-    "--folds",
-    2,
-    "--no-validation",
-    "--jobs",
-    1,
+NETWORK = typed(
+    "--network speck --patches sliding:48:0.5 --epochs 1 --folds 2 --no-validation --jobs 1"
 )
 
 
@@ -74,15 +64,15 @@ def assert_paged(code, err, *, expected=0):
 
 
 def test_pages_are_named_before_training(cli, paged, tmp_path):
-    code, out, _ = cli("data", "check", "--no-timing", "--images", paged, "--no-copies")
+    code, out, _ = cli("data check --no-timing --images {} --no-copies", paged)
     assert_paged(code, out, expected=1)
-    options = ("--images", paged, "--stain", "none", *TINY)
+    options = typed("--images {} --stain none", paged, *TINY)
     assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])
     # headers come from the cache
     assert_paged(*cli("featurize", *options, "--out", tmp_path / "run")[::2])
-    words = ("--out", tmp_path / "trial", "--encoder", "tiny", "--weights", "random", "--jobs", 1)
-    assert_paged(*cli("trial", "--images", paged, *words)[::2])
-    words = ("submit", "--scheduler", "local", "--dry-run", "--tasks", 2, "--", "featurize")
+    words = typed("--out T/trial --encoder tiny --weights random --jobs 1")
+    assert_paged(*cli("trial --images {}", paged, *words)[::2])
+    words = typed("submit --scheduler local --dry-run --tasks 2 -- featurize")
     words += (*options[:-2], "--out", tmp_path / "later")
     assert_paged(*cli(*words)[::2])
 
@@ -93,28 +83,19 @@ def test_pages_are_named_by_finetune(cli, paged, tmp_path):
     assert_paged(*cli(*with_file(tmp_path / "options.json", "finetune", *words))[::2])
 
 
-def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps, tmp_path):
-    assert_paged(*cli("predict", boosted, "--images", paged, "--out", tmp_path / "p.csv")[::2])
-    words = ("--method", "map", "--out", tmp_path / "why")
+def test_pages_are_named_with_new_images(cli, paged, boosted, boosted_maps):
+    assert_paged(*cli("predict {} --images {} --out T/p.csv", boosted, paged)[::2])
+    words = typed("--method map --out T/why")
     assert_paged(
         *cli(
-            "explain",
+            "explain {} --images {} --images {}",
             boosted_maps,
-            "--images",
             paged / "Krebs",
-            "--images",
             paged / "Adenom",
             *words,
         )[::2]
     )
-    words = (
-        "stain",
-        paged / "Krebs",
-        paged / "Adenom",
-        "--out",
-        tmp_path / "stained",
-        "--skip-errors",
-    )
+    words = typed("stain {} {} --out T/stained --skip-errors", paged / "Krebs", paged / "Adenom")
     assert_paged(*cli(*words)[::2], expected=1)  # Macenko's method leaves out the grey ones
 
 
@@ -172,33 +153,10 @@ def test_featurize_and_boost_name_pictures_without_content(completed, empty, tmp
         _, err = completed("featurize", *options)
         (line,) = said(err, BLANK)
         assert "and 3 more: white, black or of another single colour" in line
-    _, err = completed(
-        "boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic", "--jobs", 1
-    )
+    _, err = completed("boost --out T/run --folds 2 --head logistic --jobs 1")
     assert len(said(err, BLANK)) == 1
     (report,) = (tmp_path / "run" / "boost").rglob("report.html")
     assert "Of the 18 images, 6 show nothing" in report.read_text()
-
-
-def test_new_pictures_without_content_are_named(
-    completed, empty, boosted, boosted_maps, page, tmp_path
-):
-    pictures = [
-        word
-        for path in sorted(empty.rglob("*.*"))
-        if path.name in EMPTY
-        for word in ("--images", path)
-    ]
-    _, err = completed("predict", boosted, *pictures, "--out", tmp_path / "p.csv")
-    (line,) = said(err, BLANK)
-    assert "and 3 more" in line
-    _, err = completed(
-        "explain", boosted_maps, *pictures, "--method", "map", "--out", tmp_path / "why"
-    )
-    first, last = said(err, BLANK)
-    assert last == f"{first} (5 more such warnings; -v prints them)"
-    page.add("white.png", (empty / "0" / "white.png").read_bytes())
-    assert [line for line in page.wait()["white.png"]["notes"] if BLANK in line]
 
 
 def test_tissue_and_specks_have_content(cli, tmp_path):
@@ -209,7 +167,7 @@ def test_tissue_and_specks_have_content(cli, tmp_path):
     cell = np.full((96, 96, 3), 255)
     cell[40:46, 40:46] = (120, 60, 140)
     save(cell, root / "malignant" / "cell.png")
-    code, out, _ = cli("data", "check", "--no-timing", "--images", root)
+    code, out, _ = cli("data check --no-timing --images {}", root)
     assert (code, BLANK in out) == (0, False), out
 
 
@@ -256,8 +214,8 @@ def test_the_same_pixels_in_other_files_are_findings(cli, twice):
 def test_featurize_and_boost_name_the_same_pixels(completed, twice, tmp_path):
     run = tmp_path / "run"
     for command in (
-        ("featurize", "--images", twice, "--out", run, *TINY),
-        ("boost", "--out", run, "--folds", 2, "--head", "logistic", "--jobs", 1),
+        ("featurize --images {} --out {}", twice, run, *TINY),
+        ("boost --out {} --folds 2 --head logistic --jobs 1", run),
     ):
         _, err = completed(*command)
         one, two = sorted(said(err, "the same pixels as other images"))

@@ -6,126 +6,125 @@ import shutil
 
 import pytest
 from sample_trees import tree
-from written_tables import checked
+from written_tables import checked, rows_of
 
-AB = ("benign", "malignant")
+AB = "benign|malignant"
+LABELS = AB.split("|")
 CERTAIN, BOTH, NONE = "certain", "both", "none"
 """The reading is taken, with a note; it is refused, with an option for each; no folder is taken for a class."""
 
 
 def below(*levels):
-    """Return the path of an image for each way through the levels, which are names, or names by the folder above."""
+    """Return the path of an image for each way through the levels: names with | between, or these by the one above."""
     paths = [()]
     for level in levels:
-        paths = [
-            (*p, name)
-            for p in paths
-            for name in (level[p[-1]] if isinstance(level, dict) else level)
-        ]
+        further = []
+        for path in paths:
+            names = level[path[-1]] if isinstance(level, dict) else level
+            further += [(*path, name) for name in names.split("|")]
+        paths = further
     return ["/".join((*path, f"{n}.png")) for n, path in enumerate(paths)]
 
 
-P = ("P01", "P02", "P03")
+P = "P01|P02|P03"
 CLASSES_FIRST = {
-    "classes": below(("x", "y", "z")),
-    "class, patient": below(AB, {"benign": ("P1", "P2"), "malignant": ("P3", "P1")}),
-    "unknown class, patient": below(("x", "y"), P),
-    "class, slide code": below(("x", "y"), ("S12-1", "S12-2")),
-    "grade, number": below(("grade1", "grade2", "grade3"), ("1", "2", "7")),
-    "class, magnification": below(("x", "y"), ("40X", "100X")),
-    "class, subtype": below(
-        AB, {"benign": ("adenosis", "papilloma"), "malignant": ("ductal", "mucinous")}
-    ),
-    "class, images": below(("x", "y"), ("images",)),
-    "one class with patients": below(("benign",), P),
+    "classes": below("x|y|z"),
+    "class, patient": below(AB, {"benign": "P1|P2", "malignant": "P3|P1"}),
+    "unknown class, patient": below("x|y", P),
+    "class, slide code": below("x|y", "S12-1|S12-2"),
+    "grade, number": below("grade1|grade2|grade3", "1|2|7"),
+    "class, magnification": below("x|y", "40X|100X"),
+    "class, subtype": below(AB, {"benign": "adenosis|papilloma", "malignant": "ductal|mucinous"}),
+    "class, images": below("x|y", "images"),
+    "one class with patients": below("benign", P),
 }
 """Class first, as ever."""
 WITHOUT_CLASSES = {
-    "flat parts": below(("train", "test")),
-    "flat trainA": below(("trainA", "trainB", "testA", "testB")),
-    "flat patients": below(("patient 1", "patient 2")),
-    "flat folds": below(("fold_0", "fold_1")),
-    "parts with patients": below(("train", "test"), {"train": ("P1", "P2"), "test": ("P3",)}),
+    "flat parts": below("train|test"),
+    "flat trainA": below("trainA|trainB|testA|testB"),
+    "flat patients": below("patient 1|patient 2"),
+    "flat folds": below("fold_0|fold_1"),
+    "parts with patients": below("train|test", {"train": "P1|P2", "test": "P3"}),
 }
 """No folder of a class."""
 IN_DOUBT = {
-    "NCT and CRC": below(("NCT-CRC-HE-100K", "CRC-VAL-HE-7K"), ("ADI", "BACK", "NORM", "TUM")),
-    "one class is missing": [*below(("A", "B"), ("ADI", "LYM")), "A/MUC/9.png"],
+    "NCT and CRC": below("NCT-CRC-HE-100K|CRC-VAL-HE-7K", "ADI|BACK|NORM|TUM"),
+    "one class is missing": [*below("A|B", "ADI|LYM"), "A/MUC/9.png"],
     "organs": below(
-        ("lung_image_sets", "colon_image_sets"),
+        "lung_image_sets|colon_image_sets",
         {
-            "lung_image_sets": ("lung_aca", "lung_n"),
-            "colon_image_sets": ("colon_aca", "colon_n"),
+            "lung_image_sets": "lung_aca|lung_n",
+            "colon_image_sets": "colon_aca|colon_n",
         },
     ),
     "train beside a class": ["train/a/1.png", "control/b/2.png"],
-    "images and masks": below(("images", "masks"), ("x", "y")),
-    "grades of two institutes": below(("Radboud", "Karolinska"), ("0", "1", "2", "3", "4", "5")),
-    "patients of unknown names": below(("Ann", "Bob", "Cem"), AB),
+    "images and masks": below("images|masks", "x|y"),
+    "grades of two institutes": below("Radboud|Karolinska", "0|1|2|3|4|5"),
+    "patients of unknown names": below("Ann|Bob|Cem", AB),
     "patients and their lesions": ["P1/x/1.png", "P1/y/2.png", "P2/z/3.png"],
-    "class of organs, class": below(("tumor", "normal"), ("0", "1")),
+    "class of organs, class": below("tumor|normal", "0|1"),
 }
 """Either level may be the classes."""
 SECOND_LEVEL = {
     "part": {
-        "train and test": below(("train", "test"), AB),
-        "train, val, test": below(("training", "valid", "testing"), ("a", "b")),
-        "train_images": below(("train_images", "test_images"), AB),
-        "Training Set": below(("Training Set", "Test Set", "validation set"), ("HGSC", "LGSC")),
-        "TrainData": below(("TrainData", "TestData"), ("x", "y")),
-        "lung_train": below(("lung_train", "lung_test"), ("aca", "scc")),
-        "only train": below(("train",), ("x", "y")),
-        "train, class, patient": below(("train", "test"), ("x", "y"), P),
+        "train and test": below("train|test", AB),
+        "train, val, test": below("training|valid|testing", "a|b"),
+        "train_images": below("train_images|test_images", AB),
+        "Training Set": below("Training Set|Test Set|validation set", "HGSC|LGSC"),
+        "TrainData": below("TrainData|TestData", "x|y"),
+        "lung_train": below("lung_train|lung_test", "aca|scc"),
+        "only train": below("train", "x|y"),
+        "train, class, patient": below("train|test", "x|y", P),
     },
     "fold": {
-        "fold_0": below(("fold_0", "fold_1", "fold_2"), ("all", "hem")),
-        "fold1": below(("fold1", "fold2"), ("0", "1")),
-        "cv3": below(("cv1", "cv2", "cv3"), ("x", "y")),
-        "kfold": below(("kfold_1", "kfold_2"), ("x", "y")),
-        "split-1": below(("split-1", "split-2"), AB),
-        "fold, class, patient": below(("fold1", "fold2"), AB, P),
+        "fold_0": below("fold_0|fold_1|fold_2", "all|hem"),
+        "fold1": below("fold1|fold2", "0|1"),
+        "cv3": below("cv1|cv2|cv3", "x|y"),
+        "kfold": below("kfold_1|kfold_2", "x|y"),
+        "split-1": below("split-1|split-2", AB),
+        "fold, class, patient": below("fold1|fold2", AB, P),
     },
     "group": {
         "patients": below(P, AB),
-        "patients, 0 and 1": below(("10253", "10254", "8863"), ("0", "1")),
-        "accession numbers": below(("14-2523", "14-2524"), ("Normal", "Tumor")),
-        "Patient_A": below(("Patient_A", "Patient_B"), ("x", "y")),
-        "barcodes": below(("TCGA-A1-A0SB", "TCGA-A2-A0SC"), ("tumor", "normal")),
-        "slide_07": below(("slide_07", "slide_08"), ("tumor", "non-tumor")),
+        "patients, 0 and 1": below("10253|10254|8863", "0|1"),
+        "accession numbers": below("14-2523|14-2524", "Normal|Tumor"),
+        "Patient_A": below("Patient_A|Patient_B", "x|y"),
+        "barcodes": below("TCGA-A1-A0SB|TCGA-A2-A0SC", "tumor|normal"),
+        "slide_07": below("slide_07|slide_08", "tumor|non-tumor"),
     },
     "set": {
-        "sites": below(("site_A", "site_B"), ("x", "y")),
-        "magnifications": below(("40X", "100X", "400X"), AB),
-        "years": below(("2019", "2020"), AB),
+        "sites": below("site_A|site_B", "x|y"),
+        "magnifications": below("40X|100X|400X", AB),
+        "years": below("2019|2020", AB),
     },
 }
 """Classes below parts, folds, patients or sets."""
 LAYOUTS = {
     "folds with parts of their own": (
-        below(("fold1", "fold2"), ("train", "test"), AB),
+        below("fold1|fold2", "train|test", AB),
         CERTAIN,
         3,
         {},
     ),
-    "class, part": (below(("x", "y"), ("train", "test")), CERTAIN, 1, {"part": 2}),
-    "around classes": (below(("my study",), AB), CERTAIN, 2, {}),
-    "around two levels": (below(("dataset",), ("images",), ("x", "y")), CERTAIN, 3, {}),
+    "class, part": (below("x|y", "train|test"), CERTAIN, 1, {"part": 2}),
+    "around classes": (below("my study", AB), CERTAIN, 2, {}),
+    "around two levels": (below("dataset", "images", "x|y"), CERTAIN, 3, {}),
     "around train and test": (
-        below(("BreaKHis 400X",), ("train", "test"), AB),
+        below("BreaKHis 400X", "train|test", AB),
         CERTAIN,
         3,
         {"part": 2},
     ),
-    "set, patient, class": (below(("train", "test"), P, AB), CERTAIN, 3, {"part": 1, "group": 2}),
-    "unknown set, patient, class": (below(("A", "B"), P, AB), BOTH, (1, 3), {}),
+    "set, patient, class": (below("train|test", P, AB), CERTAIN, 3, {"part": 1, "group": 2}),
+    "unknown set, patient, class": (below("A|B", P, AB), BOTH, (1, 3), {}),
     "train, images, class": (
-        below(("train", "test"), ("images",), ("x", "y")),
+        below("train|test", "images", "x|y"),
         CERTAIN,
         3,
         {"part": 1},
     ),
     "site, train, class": (
-        below(("site 1", "site 2"), ("train", "test"), AB),
+        below("site 1|site 2", "train|test", AB),
         CERTAIN,
         3,
         {"set": 1, "part": 2},
@@ -142,7 +141,7 @@ LAYOUTS = {
 
 
 def listed(cli, root, *options):
-    code, out, err = cli("data", "check", "--table", "-", "--images", root, *options)
+    code, out, err = cli("data check --table - --images {}", root, *options)
     return code, {row["image_id"]: row for row in csv.DictReader(out.splitlines())}, err
 
 
@@ -199,10 +198,8 @@ def test_the_split_of_folders_is_kept(name, folds, tmp_path, cli, completed):
     files, _, _, columns = LAYOUTS[name]
     root = tree(tmp_path / "images", *files)
     listed(cli, root)
-    completed(
-        "data", "check", "--images", root, "--folds", folds, "--write-folds", tmp_path / "f.csv"
-    )
-    rows = list(csv.DictReader((tmp_path / "f.csv").read_text().splitlines()))
+    completed("data check --images {} --folds {} --write-folds T/f.csv", root, folds)
+    rows = rows_of(tmp_path / "f.csv")
     level = columns["part" if folds == "folder" else folds.partition(":")[2]] - 1
     if folds == "folder":
         for row in rows:
@@ -221,19 +218,9 @@ SIZE = (40, 40)
 
 def check(cli, root, *options):
     code, out, err = cli(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
+        "data check --no-timing --images {} --no-copies --json --encoder tiny --view 1.0:32 "
+        "--stain none",
         root,
-        "--no-copies",
-        "--json",
-        "--encoder",
-        "tiny",
-        "--view",
-        "1.0:32",
-        "--stain",
-        "none",
         *options,
     )
     assert out, err
@@ -260,7 +247,7 @@ def test_what_is_suggested_follows_the_reading(name, following, tmp_path, cli):
 
 @pytest.mark.parametrize("beside", ["masks", "docs", "unlabelled", "benign extra"])
 @pytest.mark.parametrize(
-    ("parts", "around"), [(("train", "test"), ""), (("Training Set", "Test Set"), "BreaKHis 400X/")]
+    ("parts", "around"), [("train|test", ""), ("Training Set|Test Set", "BreaKHis 400X/")]
 )
 def test_a_folder_beside_the_parts_is_none(parts, beside, around, tmp_path, cli):
     files = [f"{around}{path}" for path in below(parts, AB)]
@@ -269,13 +256,13 @@ def test_a_folder_beside_the_parts_is_none(parts, beside, around, tmp_path, cli)
     )
     code, rows, err = listed(cli, root)
     assert (code, sorted(rows)) == (0, sorted(files)), err
-    assert {row["label"] for row in rows.values()} == set(AB)
+    assert {row["label"] for row in rows.values()} == set(LABELS)
     assert "next to the parts of a split, and none; left out" in err
 
 
 def test_an_unlabelled_test_folder(tmp_path, cli):
     """The note names no split that cannot be used."""
-    root = tree(tmp_path / "images", *below(("train",), AB), "test/8.png", "test/9.png")
+    root = tree(tmp_path / "images", *below("train", AB), "test/8.png", "test/9.png")
     code, rows, err = listed(cli, root)
     assert code == 0, err
     assert {path: row["label"] for path, row in rows.items()} == {
@@ -289,13 +276,13 @@ def test_an_unlabelled_test_folder(tmp_path, cli):
 
 @pytest.mark.parametrize("name", ["test", "Train", "validation set"])
 def test_a_part_beside_flat_classes_is_no_class(name, tmp_path, cli):
-    root = tree(tmp_path / "images", *below((*AB, name)))
+    root = tree(tmp_path / "images", *below(f"{AB}|{name}"))
     code, rows, err = listed(cli, root)
     assert code == 0
-    assert {row["label"] for row in rows.values()} == {*AB, ""}
+    assert {row["label"] for row in rows.values()} == {*LABELS, ""}
     assert f"({name}), not for classes" in err
     code, rows, _ = listed(cli, root, "--label-from", 1)
-    assert {row["label"] for row in rows.values()} == {*AB, name}
+    assert {row["label"] for row in rows.values()} == {*LABELS, name}
 
 
 SYSTEMS = [
@@ -320,15 +307,15 @@ SYSTEMS = [
 def test_files_of_systems_never_count(around, tmp_path, cli):
     root = tree(
         tmp_path / "images",
-        *(f"{around}{label}/{n}.png" for label in AB for n in range(4)),
+        *(f"{around}{label}/{n}.png" for label in LABELS for n in range(4)),
         size=SIZE,
     )
     for name in SYSTEMS:
-        path = root / (around if name.startswith(AB) else "") / name
+        path = root / (around if name.startswith(tuple(LABELS)) else "") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
     code, content, _ = check(cli, root)
-    assert (code, content["images"], list(content["classes"])) == (0, 8, list(AB)), content[
+    assert (code, content["images"], list(content["classes"])) == (0, 8, LABELS), content[
         "findings"
     ]
     assert not any(name in finding["file"] for name in SYSTEMS for finding in content["findings"])
@@ -337,7 +324,7 @@ def test_files_of_systems_never_count(around, tmp_path, cli):
 @pytest.mark.parametrize("suffixes", [("jp2",), ("heic", "gif"), ("AVIF", "psd", "jxl"), ("nd2",)])
 def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
     root = tree(
-        tmp_path / "images", *(f"{label}/{n}.png" for label in AB for n in range(4)), size=SIZE
+        tmp_path / "images", *(f"{label}/{n}.png" for label in LABELS for n in range(4)), size=SIZE
     )
     for suffix in suffixes:
         for n in range(3):
@@ -352,19 +339,19 @@ def test_pictures_that_are_not_read(suffixes, tmp_path, cli):
     code, rows, err = listed(cli, root)
     assert (code, len(rows)) == (0, 8)
     assert f"3 .{suffixes[0].casefold()} pictures are not read" in err
-    code, _, err = cli("stain", root / "benign", "--out", tmp_path / "stained", "--stain", "none")
+    code, _, err = cli("stain {} --out T/stained --stain none", root / "benign")
     assert f"3 .{suffixes[0].casefold()} pictures are not read" in err
 
 
 @pytest.mark.parametrize("suffix", ["heic", "gif", "jp2"])
 def test_only_pictures_that_are_not_read(suffix, tmp_path, refused):
-    for label in AB:
+    for label in LABELS:
         (tmp_path / label).mkdir()
         (tmp_path / label / f"1.{suffix}").write_bytes(b"x")
     (tmp_path / "a.txt").write_text("x")
     for command in (
-        ("data", "check", "--no-timing", "--images", tmp_path),
-        ("stain", tmp_path, "--out", tmp_path / "out"),
+        ("data check --no-timing --images {}", tmp_path),
+        ("stain {} --out T/out", tmp_path),
     ):
         err = refused(*command)
         assert (
@@ -375,7 +362,7 @@ def test_only_pictures_that_are_not_read(suffix, tmp_path, refused):
 
 @pytest.mark.parametrize("suffix", ["jfif", "jpe", "JPG", "JFIF"])
 def test_other_suffixes_of_jpeg(suffix, tmp_path, cli):
-    files = [f"{label}/{n}.jpg" for label in AB for n in range(2)]
+    files = [f"{label}/{n}.jpg" for label in LABELS for n in range(2)]
     for path in sorted(tree(tmp_path, *files, size=SIZE).rglob("*.jpg")):
         path.rename(path.with_suffix(f".{suffix}"))
     code, content, _ = check(cli, tmp_path)
@@ -406,7 +393,7 @@ def test_folds_that_are_copied_to_folders_hold_each_image_once(parts, tmp_path, 
             )
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(images / name, folder)
-    out, _ = completed("data", "check", "--table", "-", "--images", tmp_path / "mkfold")
+    out, _ = completed("data check --table - --images T/mkfold")
     rows = list(csv.DictReader(out.splitlines()))
     assert len(rows) == len(BREAKHIS)
     stems = {name[:-4] for name in BREAKHIS}

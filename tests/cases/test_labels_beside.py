@@ -1,30 +1,15 @@
 """A table of labels beside a folder of images: rows find their images, and what finds none is counted and named."""
 
-import csv
 import json
 
 import pytest
+from conftest import typed
 from sample_trees import tree
-from written_tables import checked, listed, table, unlisted
+from written_tables import checked, listed, rows_of, table, unlisted
 
-TINY = (
-    "--encoder",
-    "tiny",
-    "--weights",
-    "random",
-    "--view",
-    "1.0:32",
-    "--crops",
-    1,
-    "--augmentations",
-    1,
-    "--jobs",
-    1,
-    "--stain",
-    "none",
-    "--color-range",
-    1,
-    1,
+TINY = typed(
+    "--encoder tiny --weights random --view 1.0:32 --crops 1 --augmentations 1 --jobs "
+    "1 --stain none --color-range 1 1"
 )
 
 
@@ -49,16 +34,7 @@ def test_a_table_gives_label_group_micrometres_and_columns(tmp_path, cli, comple
     assert set(found) == {f"im{n:02d}{suffix}" for n in range(8)}
     assert "8 of 8 rows name the image with another folder, suffix or case" in err
     completed(
-        "data",
-        "check",
-        "--images",
-        root,
-        "--labels",
-        path,
-        "--folds",
-        "site:site",
-        "--write-folds",
-        tmp_path / "f.csv",
+        "data check --images {} --labels {} --folds site:site --write-folds T/f.csv", root, path
     )
 
 
@@ -81,7 +57,7 @@ def test_named_columns(tmp_path, cli):
         "csv",
         [("Bild", "Art", "Fall"), *((f"im{n:02d}", n % 2, n // 2) for n in range(8))],
     )
-    named = ("--path-column", "bild", "--label-column", "art", "--group-column", "FALL")
+    named = typed("--path-column bild --label-column art --group-column FALL")
     found, _ = listed(cli, root, "--labels", path, *named)
     assert [(row["label"], row["group"]) for row in found.values()] == [
         (str(n % 2), str(n // 2)) for n in range(8)
@@ -148,32 +124,15 @@ def test_the_road_from_a_table_to_predictions(tmp_path, completed):
     root = images(tmp_path, count=12)
     rows = [(f"im{n:02d}", n % 2, f"P{n // 2}") for n in range(12)]
     path = table(tmp_path, "csv", [("id", "label", "patient"), *rows])
-    completed("featurize", "--images", root, "--labels", path, "--out", tmp_path / "run", *TINY)
+    completed("featurize --images {} --labels {} --out T/run", root, path, *TINY)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert "labels" in json.dumps(record)
-    boost = (
-        "boost",
-        "--out",
-        tmp_path / "run",
-        "--folds",
-        2,
-        "--head",
-        "prototype",
-        "--jobs",
-        1,
-        "--group-by",
-        "none",
-    )
+    boost = typed("boost --out T/run --folds 2 --head prototype --jobs 1 --group-by none")
     completed(*boost)
     (predictions,) = (tmp_path / "run" / "boost").rglob("predictions.csv")
-    with predictions.open() as file:
-        found = {row["image_id"]: (row["label"], row["group"]) for row in csv.DictReader(file)}
+    found = {row["image_id"]: (row["label"], row["group"]) for row in rows_of(predictions)}
     assert found == {f"im{n:02d}.png": (str(n % 2), f"P{n // 2}") for n in range(12)}
     path.write_text(path.read_text(encoding="utf-8-sig").replace("im00,0", "im00,1"))
-    completed("featurize", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "run")
+    completed("featurize --config T/run/run.json --out T/run")
     completed(*boost)
-    with predictions.open() as file:
-        assert (
-            next(row["label"] for row in csv.DictReader(file) if row["image_id"] == "im00.png")
-            == "1"
-        )
+    assert {row["image_id"]: row["label"] for row in rows_of(predictions)}["im00.png"] == "1"

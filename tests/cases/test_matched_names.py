@@ -64,22 +64,13 @@ def test_every_reader_of_names(tmp_path, cli, completed, names, way):
     )
     out = tmp_path / "out.csv"
     completed(
-        "data",
-        "check",
-        "--images",
-        root,
-        "--labels",
-        beside,
-        "--folds",
-        folds,
-        "--write-folds",
-        out,
+        "data check --images {} --labels {} --folds {} --write-folds {}", root, beside, folds, out
     )
     predicted = [(name, label, "a") for name, label in zip(names, labels, strict=True)]
     first = lines(tmp_path / "one.csv", ("image_id", "label", "predicted"), predicted)
     other = [(way(name), label, label) for name, label in zip(names, labels, strict=True)]
     second = lines(tmp_path / "two.csv", ("image_id", "label", "predicted"), other)
-    stdout, err = completed("evaluate", first, second, "--out", tmp_path / "e", "--bootstrap", 0)
+    stdout, err = completed("evaluate {} {} --out T/e --bootstrap 0", first, second)
     assert "not compared" not in stdout + err
     assert "8 of 8 rows name the image with another folder, suffix or case" in err
 
@@ -111,9 +102,7 @@ def test_a_table_of_which_most_rows_name_no_image_is_refused(tmp_path, cli, coun
     tree(tmp_path / "x", *NAMES)
     rows = [(name if n < count else f"other{n}.png", "ab"[n % 2]) for n, name in enumerate(NAMES)]
     table = lines(tmp_path / "t.csv", ("file", "label"), rows)
-    code, _, err = cli(
-        "data", "check", "--table", "-", "--images", tmp_path / "x", "--labels", table
-    )
+    code, _, err = cli("data check --table - --images T/x --labels {}", table)
     assert (code != 0) == (count < 4), err
     code, _ = checked(cli, tmp_path / "x", "--labels", table)
     assert (code == 0) == (count == 8)
@@ -146,11 +135,7 @@ def test_what_a_program_added_is_not_taken_from_both_sides(tmp_path, cli, refuse
     )
     assert [images_read[own.format(n)]["label"] for n in range(6)] == ["a", "b", "a", "b", "", ""]
     assert "m.csv:6: there is no file" in refused(
-        "data",
-        "check",
-        "--table",
-        "-",
-        "--images",
+        "data check --table - --images {}",
         lines(tmp_path / "x" / "m.csv", ("path", "label"), table),
     )
 

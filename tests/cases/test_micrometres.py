@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from bchisto.core.formats import read_header
 from bchisto.data import read_dataset
+from conftest import typed
 from miniatures import write_dicom
 from PIL import Image
 
@@ -232,8 +233,8 @@ def test_a_view_in_micrometres_takes_them(tmp_path, refused, completed):
         resolution=(2000, 2000),
         metadata={"unit": "mm"},
     )
-    options = ("--encoder", "tiny", "--weights", "random", "--stain", "none", "--view", "0.5um:64")
-    completed("featurize", "--images", images, "--out", tmp_path / "run", *options)
+    options = typed("--encoder tiny --weights random --stain none --view 0.5um:64")
+    completed("featurize --images {} --out T/run", images, *options)
     tifffile.imwrite(images / "a" / "plain.tif", big, photometric="rgb")
-    err = refused("featurize", "--images", images, "--out", tmp_path / "other", *options)
+    err = refused("featurize --images {} --out T/other", images, *options)
     assert "plain.tif: its micrometres per pixel are not known" in err

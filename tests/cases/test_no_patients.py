@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 from sample_trees import tree
-from written_tables import checked, listed
+from written_tables import checked, listed, write_lines
 
 SITES = "the same names at several sites are taken for the same patients"
 
@@ -18,7 +18,7 @@ def table(folder, header, rows):
         f"{path},{'ab'[n % 2]},{','.join(map(str, row))}"
         for n, (path, row) in enumerate(zip(paths, rows, strict=True))
     ]
-    (folder / "m.csv").write_text("\n".join([f"path,label,{header}", *lines]) + "\n")
+    write_lines(folder / "m.csv", f"path,label,{header}", *lines)
     return folder / "m.csv"
 
 
@@ -134,21 +134,22 @@ def test_patients_of_one_count(cli, tmp_path, header, rows):
 @pytest.mark.parametrize(
     ("groups", "kind"),
     [
-        (("2023-01-15", "2023-02-01", "2024-11-30"), "dates"),
-        (("20230115", "20230201"), "dates"),
-        (("15.01.2023", "01.02.2023"), "dates"),
-        (("5.1.2023", "6.1.2023", "12.11.2023"), "dates"),
-        (("15-Jan-2023", "3 Dez 2022"), "dates"),
-        (("2023-01", "2023-11"), "dates"),
-        (("Plate 1", "plate_2"), "plates, arrays or batches"),
-        (("TMA-3", "TMA-4"), "plates, arrays or batches"),
-        (("Batch A", "Batch B"), "plates, arrays or batches"),
-        (("control", "treated"), "arms of a study"),
-        (("Kontrolle", "behandelt"), "arms of a study"),
-        (("WT", "KO"), "arms of a study"),
+        ("2023-01-15|2023-02-01|2024-11-30", "dates"),
+        ("20230115|20230201", "dates"),
+        ("15.01.2023|01.02.2023", "dates"),
+        ("5.1.2023|6.1.2023|12.11.2023", "dates"),
+        ("15-Jan-2023|3 Dez 2022", "dates"),
+        ("2023-01|2023-11", "dates"),
+        ("Plate 1|plate_2", "plates, arrays or batches"),
+        ("TMA-3|TMA-4", "plates, arrays or batches"),
+        ("Batch A|Batch B", "plates, arrays or batches"),
+        ("control|treated", "arms of a study"),
+        ("Kontrolle|behandelt", "arms of a study"),
+        ("WT|KO", "arms of a study"),
     ],
 )
 def test_groups_that_are_no_patients(cli, tmp_path, groups, kind):
+    groups = groups.split("|")
     rows = [(groups[n % len(groups)], f"M{n // 2}") for n in range(24)]
     err = groups_in(cli, table(tmp_path, "block,Maus", rows), "--group-column", "block")[1]
     assert f"groups are named as {kind}" in err
@@ -201,14 +202,7 @@ def test_a_rule_that_finds_classes(cli, tmp_path, labels, name, pattern):
     ]
     root = tree(tmp_path / "set", *files)
     code, _, err = cli(
-        "data",
-        "check",
-        "--images",
-        root,
-        "--group-from",
-        pattern,
-        "--write-folds",
-        tmp_path / "f.csv",
+        "data check --images {} --group-from {} --write-folds T/f.csv", root, pattern
     )
     error = err.splitlines()[-1]
     assert code == 2, err
@@ -218,7 +212,7 @@ def test_a_rule_that_finds_classes(cli, tmp_path, labels, name, pattern):
 def test_one_patient_of_each_class_needs_others(cli, tmp_path):
     root = tree(tmp_path / "set", *(f"{'ab'[n % 2]}/P{n % 2}_{n}.png" for n in range(24)))
     options = ("--group-from", r"(P\d)_", "--write-folds", tmp_path / "f.csv")
-    err = cli("data", "check", "--no-timing", "--images", root, *options)[2]
+    err = cli("data check --no-timing --images {}", root, *options)[2]
     assert "add images of a second patient with class a" in err
     assert "each class is one group, as if groups were classes (P0, P1)" in err
 
@@ -226,10 +220,10 @@ def test_one_patient_of_each_class_needs_others(cli, tmp_path):
 @pytest.mark.parametrize(
     ("header", "labels", "groups", "cure"),
     [
-        ("patient,sample", ("tumor", "gesund"), ("tumor", "gesund"), "--group-from finds these"),
-        ("group,mouse", ("malignant", "benign"), ("M", "B"), "--group-column mouse takes these"),
-        ("case,Animal ID", ("0", "1", "2"), ("a0", "a1", "a2"), "--group-column animal_id takes"),
-        ("subject,note", ("IDC", "DCIS"), ("1", "0"), "--group-from finds these"),
+        ("patient,sample", "tumor|gesund", "tumor|gesund", "--group-from finds these"),
+        ("group,mouse", "malignant|benign", "M|B", "--group-column mouse takes these"),
+        ("case,Animal ID", "0|1|2", "a0|a1|a2", "--group-column animal_id takes"),
+        ("subject,note", "IDC|DCIS", "1|0", "--group-from finds these"),
     ],
 )
 def test_groups_that_are_classes_are_named_by_the_check(
@@ -237,9 +231,10 @@ def test_groups_that_are_classes_are_named_by_the_check(
 ):
     paths = [f"img/{n}.png" for n in range(12)]
     tree(tmp_path, *paths)
+    labels, groups = labels.split("|"), groups.split("|")
     count = len(labels)
     lines = [f"{path},{labels[n % count]},{groups[n % count]},S{n}" for n, path in enumerate(paths)]
-    (tmp_path / "m.csv").write_text("\n".join([f"path,label,{header}", *lines]) + "\n")
+    write_lines(tmp_path / "m.csv", f"path,label,{header}", *lines)
     code, text = checked(cli, tmp_path / "m.csv")
     assert code == 1
     assert "each class is one group, as if groups were classes" in text

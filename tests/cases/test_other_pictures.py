@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from conftest import TINY, write_tissue
+from conftest import TINY, typed, write_tissue
 from PIL import Image, ImageDraw
 from sample_trees import tree
-from written_tables import checked, findings_of, listed
+from written_tables import checked, findings_of, listed, write_lines
 
 NAMED = "named as masks, annotations or thumbnails of other images"
 DRAWN = "a few flat colours"
-CHECK = ("--view", "1.0:64", "--encoder", "tiny")
+CHECK = typed("--view 1.0:64 --encoder tiny")
 
 
 def warned(cli, images, *options):
@@ -21,25 +21,26 @@ def warned(cli, images, *options):
 @pytest.mark.parametrize(
     ("images", "others"),
     [
-        (("gut/testA_1.png", "schlecht/testA_2.png"), ("gut/testA_1_anno.png",)),
-        (("a/S1.tif", "b/S2.tif"), ("a/S1-Maske.png", "b/S2-Maske 2.png")),
-        (("a/x.jpg", "b/y.jpg"), ("a/x_máscara.png", "b/y_masque.png", "b/y (mask).png")),
-        (("0/images/1.png", "1/images/2.png"), ("0/masks/1.png", "1/Masken/2_umriss.png")),
-        (("N/7.png", "T/8.png"), ("N/overlay-7.png", "T/thumb_8.png", "T/8.thumbnail.jpg")),
-        (("N/c7.png", "T/c8.png"), ("ground_truth/c7.png", "ground_truth/c8.png")),
-        (("ROI 1/he.png", "ROI 2/he2.png"), ("ROI 1/he_heatmap.png", "ROI 2/he2_SEG.png")),
-        (("a/1.png", "b/2.png"), ("b/Screenshot 2024-01-01 at 10.11.png",)),
-        (("a/1.png", "b/2.png"), ("a/Bildschirmfoto vom 1.5.png",)),
+        ("gut/testA_1.png|schlecht/testA_2.png", "gut/testA_1_anno.png"),
+        ("a/S1.tif|b/S2.tif", "a/S1-Maske.png|b/S2-Maske 2.png"),
+        ("a/x.jpg|b/y.jpg", "a/x_máscara.png|b/y_masque.png|b/y (mask).png"),
+        ("0/images/1.png|1/images/2.png", "0/masks/1.png|1/Masken/2_umriss.png"),
+        ("N/7.png|T/8.png", "N/overlay-7.png|T/thumb_8.png|T/8.thumbnail.jpg"),
+        ("N/c7.png|T/c8.png", "ground_truth/c7.png|ground_truth/c8.png"),
+        ("ROI 1/he.png|ROI 2/he2.png", "ROI 1/he_heatmap.png|ROI 2/he2_SEG.png"),
+        ("a/1.png|b/2.png", "b/Screenshot 2024-01-01 at 10.11.png"),
+        ("a/1.png|b/2.png", "a/Bildschirmfoto vom 1.5.png"),
     ],
 )
 def test_other_pictures_by_name(cli, tmp_path, images, others):
+    images, others = images.split("|"), others.split("|")
     root = tree(tmp_path / "set", *images, *others)
     options = ("--label-from", 1)
     (line,) = warned(cli, root, *options)
     assert all(name in line for name in others)
     assert not any(f"{name}," in line or f"{name}:" in line for name in images)
     rows = [f"set/{name},ab"[: -1 - place % 2] for place, name in enumerate((*images, *others))]
-    (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    write_lines(tmp_path / "m.csv", "path,label", *rows)
     assert len(warned(cli, tmp_path / "m.csv")) == 1
     for name in others:
         (root / name).unlink()
@@ -49,16 +50,16 @@ def test_other_pictures_by_name(cli, tmp_path, images, others):
 @pytest.mark.parametrize(
     "images",
     [
-        ("label_0/1.png", "label_1/1.png", "label_0/1_2.png"),
-        ("mask/mask_1.png", "mask/mask_2.png", "clear/1a.png"),
-        ("a/P1.png", "a/P1_2.png", "b/P1_HE.png", "b/P1_left.png"),
-        ("benign/1.png", "malignant/1.png", "segment 1/1.png"),
-        ("a/Screenshot 1.png", "b/Screenshot 2.png"),
-        ("a/SOB_B_A-14-22549AB-40-001.png", "a/SOB_B_A-14-22549AB-40-002.png"),
+        "label_0/1.png|label_1/1.png|label_0/1_2.png",
+        "mask/mask_1.png|mask/mask_2.png|clear/1a.png",
+        "a/P1.png|a/P1_2.png|b/P1_HE.png|b/P1_left.png",
+        "benign/1.png|malignant/1.png|segment 1/1.png",
+        "a/Screenshot 1.png|b/Screenshot 2.png",
+        "a/SOB_B_A-14-22549AB-40-001.png|a/SOB_B_A-14-22549AB-40-002.png",
     ],
 )
 def test_images_of_the_set_are_not_named(cli, tmp_path, images):
-    assert not warned(cli, tree(tmp_path / "set", *images), "--label-from", 1)
+    assert not warned(cli, tree(tmp_path / "set", *images.split("|")), "--label-from", 1)
 
 
 def drawing(kind, size=160):
@@ -115,16 +116,16 @@ def test_masks_among_coloured_images_are_not_cured_by_another_stain(cli, tmp_pat
     assert "--stain none" not in message
 
 
-def test_only_leaves_them_out(cli, completed, tmp_path):
+def test_only_leaves_them_out(completed, tmp_path):
     root = write_tissue(tmp_path / "set", per_class=3)
     drawing("mask").save(root / "benign" / "benign00_mask.png")
     names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
-    options = ("featurize", "--images", root, *TINY, "--stain", "none", "--out")
+    options = ("featurize --images {}", root, *TINY, "--stain", "none", "--out")
     _, err = completed(*options, tmp_path / "all")
     assert "benign/benign00_mask.png: named as masks" in err
     assert "bchisto featurize --only LIST.csv" in err
     kept = [name for name in names if "mask" not in name]
-    (tmp_path / "LIST.csv").write_text("\n".join(["image_id", *kept]) + "\n")
+    write_lines(tmp_path / "LIST.csv", "image_id", *kept)
     _, err = completed(*options, tmp_path / "kept", "--only", tmp_path / "LIST.csv")
     assert NAMED not in err
 

@@ -1,12 +1,11 @@
 """Patients behind slides: TCGA barcodes name them, and names that differ in their end get a rule that joins them."""
 
-import csv
 import re
 import shlex
 
 import pytest
 from sample_trees import tree
-from written_tables import listed, unlisted
+from written_tables import listed, rows_of, unlisted, write_lines
 
 
 def groups_in(cli, images, *options):
@@ -19,7 +18,7 @@ def table(folder, column, names):
     paths = [f"img/im{n:02d}.png" for n in range(2 * len(names))]
     tree(folder, *paths)
     rows = [f"{path},{'ab'[n % 2]},{names[n // 2]}" for n, path in enumerate(paths)]
-    (folder / "m.csv").write_text("\n".join([f"path,label,{column}", *rows]) + "\n")
+    write_lines(folder / "m.csv", f"path,label,{column}", *rows)
     return folder / "m.csv"
 
 
@@ -32,7 +31,7 @@ SLIDES = [
 
 def test_the_case_of_two_slides_of_each_patient(shared, tmp_path, cli):
     path = shared / "data" / "cases" / "c11_tcga_slides.csv"
-    rows = list(csv.DictReader(path.read_text().splitlines()))
+    rows = rows_of(path)
     tree(tmp_path, *(row["path"] for row in rows))
     (tmp_path / "m.csv").write_bytes(path.read_bytes())
     groups, err = groups_in(cli, tmp_path / "m.csv")
@@ -124,13 +123,7 @@ def test_slides_of_a_column(name, tmp_path, cli):
 def test_the_page_of_a_check_names_no_patient(tmp_path, cli):
     names = ["Ann_slide1", "Ann_slide2", "MEIER-007", "Meier-7"]
     _, out, _ = cli(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
-        table(tmp_path, "slide_id", names),
-        "--html",
-        tmp_path / "p.html",
+        "data check --no-timing --images {} --html T/p.html", table(tmp_path, "slide_id", names)
     )
     assert all(name in out for name in names)
     assert not any(

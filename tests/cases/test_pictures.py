@@ -13,6 +13,7 @@ import tifffile
 from bchisto.core import ImageError
 from bchisto.core.formats import decode_image, read_header
 from bchisto.data.synthetic import make_tissue
+from numpy.testing import assert_array_equal
 from PIL import Image, ImageCms
 
 RGB = make_tissue("Benign", seed=3, index=1, size=(120, 96))
@@ -138,7 +139,7 @@ def written(folder, data):
 @pytest.mark.parametrize("name", CHANNELS)
 def test_channels_of_one_image_are_rgb(tmp_path, name):
     path = written(tmp_path, CHANNELS[name])
-    np.testing.assert_array_equal(decode_image(path), RGB)
+    assert_array_equal(decode_image(path), RGB)
     header = read_header(path)
     assert (header.mode, header.width, header.height) == ("RGB", 120, 96)
     ((level, text),) = header.remarks
@@ -148,7 +149,7 @@ def test_channels_of_one_image_are_rgb(tmp_path, name):
 @pytest.mark.parametrize("name", PLAIN)
 def test_plain_rgb_needs_no_word(tmp_path, name):
     path = written(tmp_path, PLAIN[name])
-    np.testing.assert_array_equal(decode_image(path), RGB)
+    assert_array_equal(decode_image(path), RGB)
     assert read_header(path).remarks == ()
 
 
@@ -172,7 +173,7 @@ def test_a_channel_whose_others_are_in_other_files_is_refused(tmp_path):
 
 def test_two_pages_stay_pages(tmp_path):
     path = written(tmp_path, pages_of_pillow(PLANES[[0, 1]]))
-    np.testing.assert_array_equal(decode_image(path), pictures.grey3(PLANES[0]))
+    assert_array_equal(decode_image(path), pictures.grey3(PLANES[0]))
     assert read_header(path).remarks == (("warning", "2 pages, only the first is used"),)
 
 
@@ -181,7 +182,7 @@ def test_a_pyramid_and_a_mask_are_no_pages(tmp_path):
         file.write(RGB, photometric="rgb")
         file.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
         file.write(PLANES[0] > 99, photometric="minisblack", subfiletype=4)
-    np.testing.assert_array_equal(decode_image(tmp_path / "a.tif"), RGB)
+    assert_array_equal(decode_image(tmp_path / "a.tif"), RGB)
     assert read_header(tmp_path / "a.tif").remarks == ()
 
 
@@ -201,7 +202,7 @@ def test_xml_is_not_expanded(tmp_path):
         path = tmp_path / "a.tif"
         tifffile.imwrite(path, RGB, photometric="rgb", description=text, metadata=None)
         start = time.process_time()
-        np.testing.assert_array_equal(decode_image(path), RGB)
+        assert_array_equal(decode_image(path), RGB)
         assert time.process_time() - start < 2
 
 
@@ -249,7 +250,7 @@ def palette(table, bits, scale):
 def test_palettes_of_tiff(tmp_path, bits, scale):
     data, expected = palette(map_of_8_bits(bits), bits, scale)
     path = written(tmp_path, data)
-    np.testing.assert_array_equal(decode_image(path), expected)
+    assert_array_equal(decode_image(path), expected)
     assert read_header(path).remarks == ()
 
 
@@ -330,7 +331,7 @@ def test_alpha_that_is_0_everywhere_is_ignored(tmp_path, name):
     if expected is None:
         table = np.frombuffer(bytes(range(255, 127, -1)) * 3, np.uint8).reshape(128, 3)
         expected = table[GREY // 2]
-    np.testing.assert_array_equal(image, np.broadcast_to(expected, RGB.shape))
+    assert_array_equal(image, np.broadcast_to(expected, RGB.shape))
     remark = (("note", "its alpha channel is 0 everywhere, so that it is ignored"),)
     assert read_header(path).remarks == (() if name == "BMP without a mask" else remark)
 
@@ -341,7 +342,7 @@ def test_alpha_with_content_is_composited_without_a_word(tmp_path):
     for kind, options in (("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})):
         path = written(tmp_path, saved(half, kind, **options))
         image = decode_image(path)
-        np.testing.assert_array_equal(image[:48], RGB[:48])
+        assert_array_equal(image[:48], RGB[:48])
         assert (image[48:] == 255).all()
         assert read_header(path).remarks == ()
 
@@ -370,7 +371,7 @@ def test_bmp_and_webp_are_read(tmp_path, name):
     if expected is None:
         expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
         assert np.abs(expected.astype(float) - RGB).mean() < 6
-    np.testing.assert_array_equal(image, expected)
+    assert_array_equal(image, expected)
     assert (header.format, header.height, header.width) == (name.split()[0], *expected.shape[:2])
 
 
@@ -379,7 +380,7 @@ def test_an_animation_shows_its_first_frame(tmp_path):
         RGB, "WEBP", lossless=True, save_all=True, append_images=[Image.fromarray(255 - RGB)]
     )
     path = written(tmp_path, data)
-    np.testing.assert_array_equal(decode_image(path), RGB)
+    assert_array_equal(decode_image(path), RGB)
     assert read_header(path).remarks == (("warning", "2 pages, only the first is used"),)
 
 
@@ -401,9 +402,7 @@ def test_every_byte_of_a_header_altered_gives_a_line_or_an_image(tmp_path):
 # ---- DICOM
 
 
-def dicom(
-    path, values, photometric="RGB", *, syntax=None, frames=None, sop=None, bits=8, **elements
-):
+def dicom(path, values, *, photometric="RGB", syntax=None, sop=None, bits=8, **elements):
     """Write a colour image as microscopes do."""
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
@@ -426,8 +425,6 @@ def dicom(
     )
     data.BitsAllocated = data.BitsStored = bits
     data.HighBit, data.PixelRepresentation = bits - 1, 0
-    if frames:
-        data.NumberOfFrames = frames
     for name, value in elements.items():
         setattr(data, name, value)
     if isinstance(values, bytes):
@@ -458,42 +455,30 @@ def test_colour_dicom_is_rgb(tmp_path):
     half[:, 1::2, 1:] = half[:, ::2, 1:]
     packed = np.stack([half[:, ::2, 0], half[:, 1::2, 0], half[:, ::2, 1], half[:, ::2, 2]], axis=2)
     made = {
-        "plain": (dicom(tmp_path / "a.dcm", RGB), 0),
-        "planes": (dicom(tmp_path / "b.dcm", PLANES, planar=1), 0),
-        "secondary capture": (dicom(tmp_path / "c.dcm", RGB, sop="1.2.840.10008.5.1.4.1.1.7"), 0),
-        "YBR": (dicom(tmp_path / "d.dcm", ybr(RGB), "YBR_FULL"), 1.5),
-        "YBR of half": (dicom(tmp_path / "e.dcm", packed, "YBR_FULL_422"), 20),
-        "RLE": (dicom(tmp_path / "f.dcm", RGB, syntax=RLELossless), 0),
-        "JPEG": (dicom(tmp_path / "g.dcm", jpeg, "YBR_FULL_422", syntax=JPEGBaseline8Bit), 4),
-        "JPEG 2000": (dicom(tmp_path / "h.dcm", lossless, "YBR_RCT", syntax=JPEG2000Lossless), 0),
-        "JPEG 2000 lossy": (dicom(tmp_path / "i.dcm", lossy, "YBR_ICT", syntax=JPEG2000), 4),
-        "no suffix": (dicom(tmp_path / "IM000001", RGB), 0),
-        "another suffix": (dicom(tmp_path / "j.tif", RGB), 0),
+        "plain.dcm": (0, RGB, {}),
+        "planes.dcm": (0, PLANES, {"planar": 1}),
+        "secondary capture.dcm": (0, RGB, {"sop": "1.2.840.10008.5.1.4.1.1.7"}),
+        "YBR.dcm": (1.5, ybr(RGB), {"photometric": "YBR_FULL"}),
+        "YBR of half.dcm": (20, packed, {"photometric": "YBR_FULL_422"}),
+        "RLE.dcm": (0, RGB, {"syntax": RLELossless}),
+        "JPEG.dcm": (4, jpeg, {"photometric": "YBR_FULL_422", "syntax": JPEGBaseline8Bit}),
+        "JPEG 2000.dcm": (0, lossless, {"photometric": "YBR_RCT", "syntax": JPEG2000Lossless}),
+        "lossy.dcm": (4, lossy, {"photometric": "YBR_ICT", "syntax": JPEG2000}),
+        "IM000001": (0, RGB, {}),
+        "another suffix.tif": (0, RGB, {}),
     }
-    for name, (path, tolerance) in made.items():
+    for name, (tolerance, values, options) in made.items():
+        path = dicom(tmp_path / name, values, **options)
         image = decode_image(path)
         assert image.shape == RGB.shape, name
         assert np.abs(image.astype(float) - RGB).mean() <= tolerance, name
         header = read_header(path)
-        assert (header.format, header.width, header.height, header.remarks) == (
-            "DICOM",
-            120,
-            96,
-            (),
-        ), name
+        assert (header.format, header.width, header.height) == ("DICOM", 120, 96), name
+        assert header.remarks == (), name
 
 
 def test_other_colour_dicom_is_refused_by_name(tmp_path):
-    grey = {"SamplesPerPixel": 1}
     made = [
-        (
-            dicom(tmp_path / "a.dcm", np.stack([RGB] * 2), frames=2),
-            "2 frames, 3 samples per pixel, RGB",
-        ),
-        (
-            dicom(tmp_path / "b.dcm", GREY, "PALETTE COLOR", **grey),
-            "PALETTE COLOR; only single images in grey or RGB",
-        ),
         (
             dicom(tmp_path / "c.dcm", RGB.astype(np.uint16), bits=16),
             "colours of 16 of 16 bits; .*save it as 8-bit RGB",
@@ -505,10 +490,6 @@ def test_other_colour_dicom_is_refused_by_name(tmp_path):
             with pytest.raises(ImageError, match=message) as error:
                 read(path)
             assert "SECRET" not in str(error.value)
-    path = dicom(tmp_path / "e.dcm", RGB)
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(ImageError, match="cannot be decoded"):
-        decode_image(path)
 
 
 # ---- colour profiles
@@ -553,7 +534,7 @@ def test_a_colour_profile_is_told_and_not_applied(tmp_path, kind):
         (b"no profile", True),
     ):
         path = written(tmp_path, saved(RGB, kind, icc_profile=data))
-        np.testing.assert_array_equal(decode_image(path), plain)
+        assert_array_equal(decode_image(path), plain)
         assert (
             read_header(path).remarks
             == (("note", "has a colour profile, which is not applied"),) * told
@@ -626,7 +607,7 @@ def test_the_check_names_each_kind_once(tmp_path, cli):
         **PLAIN,
     }
     root = labelled(tmp_path / "in", made)
-    _, out, _ = cli("data", "check", "--no-timing", "--images", root, "--no-copies")
+    _, out, _ = cli("data check --no-timing --images {} --no-copies", root)
     (stated,) = (line for line in out.splitlines() if READ_AS_RGB in line)
     assert stated.startswith("note   ")
     assert "and 10 more" in stated

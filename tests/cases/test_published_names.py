@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 from bchisto.data import make_bach, read_dataset
+from conftest import typed
 from PIL import Image
 from sample_trees import tree
-from written_tables import checked, listed
+from written_tables import checked, listed, read_json, write_lines
 
 NAMES = {
     "breakhis": [
@@ -76,8 +77,7 @@ def write_table(path, groups, *, column="", cells=()):
     cells = [*cells] or [""] * len(groups)
     for n, (name, cell) in enumerate(zip(groups, cells, strict=True)):
         rows.append(f"images/{name},{'uv'[n % 2]}" + (f",{cell}" if column else ""))
-    path.write_text("\n".join(rows) + "\n")
-    return path
+    return write_lines(path, *rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -281,18 +281,18 @@ def test_none_is_recorded_and_read_from_a_file_of_options(tmp_path, completed, t
     run = tmp_path / "run"
     options = tmp_path / "options.yaml"
     options.write_text("group-from: none\n")
-    words = ("featurize", "--images", root, "--out", run, *tiny_options, "--stain", "none")
+    words = typed("featurize --images {} --out {}", root, run, *tiny_options, "--stain", "none")
     facts = run / "features" / "dataset.json"
     completed(*words)
-    assert json.loads(facts.read_text())["groups"] == patients
+    assert read_json(facts)["groups"] == patients
     (store,) = (run / "features").glob("*.h5")
     before = store.read_bytes()
     for more in (("--group-from", "none"), ("--config", options)):
         completed(*words)
         completed(*words, *more)
-        assert json.loads(facts.read_text())["groups"] == {}
+        assert read_json(facts)["groups"] == {}
         last = sorted((run / "records").glob("*featurize*"))[-1]
-        assert json.loads(last.read_text())["config"]["group_from"] == "none"
+        assert read_json(last)["config"]["group_from"] == "none"
     assert store.read_bytes() == before
 
 
@@ -365,7 +365,7 @@ def test_real_images_beside_synthetic_ones_are_real(tmp_path, cli):
     names = ["mine/a/1.png", "mine/b/2.png", "ICIAR2018_BACH_Challenge/mine/a/3.png"]
     for folder in (tmp_path, tmp_path / "ICIAR2018_BACH_Challenge"):
         rows = [f"{tmp_path / name},{'xy'[n % 2]}" for n, name in enumerate(names)]
-        (folder / "m.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+        write_lines(folder / "m.csv", "path,label", *rows)
         assert not read_dataset(folder / "m.csv").synthetic
     assert not read_dataset(tmp_path / "mine").synthetic
     made = "ICIAR2018_BACH_Challenge/Photos/Benign/b001.tif"
@@ -400,16 +400,7 @@ def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, c
         folder = tmp_path / "images" / "xy"[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder)
-    check = (
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
-        tmp_path / "images",
-        "--no-copies",
-        "--group-from",
-        "none",
-    )
+    check = typed("data check --no-timing --images T/images --no-copies --group-from none")
     _, out, _ = cli(*check, "--encoder", "tiny", "--view", "1.0:224")
     assert "use --stain macenko-robust" in out
     following = out.partition("\nNEXT\n")[2].splitlines()
@@ -420,7 +411,7 @@ def test_the_commands_after_a_check_carry_what_it_recommends(shared, tmp_path, c
     words[words.index("run")] = tmp_path / "run"
     assert cli(*words, "--weights", "random", "--augmentations", 1)[0] == 0
     # also in place of what was typed
-    words = ("--encoder", "tiny", "--view", "1.0:230", "--stain", "macenko", "--json")
+    words = typed("--encoder tiny --view 1.0:230 --stain macenko --json")
     found = json.loads(cli(*check, *words)[1])
     assert found["next"][0].count("--stain") == 1
     assert "--stain macenko-robust" in found["next"][0]
@@ -452,9 +443,9 @@ def test_groups_are_called_as_their_column(
     run = tmp_path / "run"
     words = ("--images", manifest, *options, "--out", run, *tiny_options, "--stain", "none")
     completed("featurize", *words)
-    completed("boost", "--out", run, "--head", "prototype", "--folds", 2)
+    completed("boost --out {} --head prototype --folds 2", run)
     (metrics,) = run.glob("boost/*/metrics.json")
-    assert json.loads(metrics.read_text())["run"]["names"] == {"image": "image", "group": unit}
+    assert read_json(metrics)["run"]["names"] == {"image": "image", "group": unit}
 
 
 def test_what_depends_on_the_user_stands_below_the_commands(tmp_path, cli):
@@ -462,14 +453,14 @@ def test_what_depends_on_the_user_stands_below_the_commands(tmp_path, cli):
         f"{label}/rot{n}/{n}{k}.png" for label in ("tumor", "normal") for n in "xyz" for k in (1, 2)
     ]
     tree(tmp_path / "images", *files, size=(80, 80))
-    check = ("data", "check", "--no-timing", "--no-copies", "--stain", "none", "--images")
+    check = typed("data check --no-timing --no-copies --stain none --images")
     _, out, _ = cli(*check, tmp_path / "images")
     following = out.partition("\nNEXT\n")[2].splitlines()
     assert "--group-from" not in following[0]
     assert following[2].endswith("if folders at level 2 are patients, use --group-from 2")
     rows = [f"images/{name},{name[0]},K{n // 4}{'ab'[n // 2 % 2]}" for n, name in enumerate(files)]
     manifest = tmp_path / "m.csv"
-    manifest.write_text("\n".join(["path,label,slide", *rows]) + "\n")
+    write_lines(manifest, "path,label,slide", *rows)
     _, out, _ = cli(*check, manifest)
     last = out.partition("\nNEXT\n")[2].splitlines()[-1]
     words = shlex.split(last.partition("of one patient, ")[2].removesuffix(" joins them"))

@@ -3,7 +3,7 @@
 import pytest
 from bchisto.core.formats import read_csv
 from sample_trees import tree
-from written_tables import checked, listed, unlisted
+from written_tables import checked, listed, unlisted, write_lines
 
 NAMES = tuple(f"{n}.png" for n in range(6))
 ROWS = [(name, "ab"[n % 2], f"P{n}") for n, name in enumerate(NAMES)]
@@ -15,7 +15,7 @@ def text_table(folder, text, mark=","):
     tree(folder, *NAMES)
     lines = [mark.join(row) for row in ROWS]
     path = folder / "t.csv"
-    path.write_text(text.replace("ROWS", "\n".join(lines)), encoding="utf-8")
+    path.write_text(text.replace("ROWS", "\n".join(lines)))
     return path
 
 
@@ -79,14 +79,14 @@ def test_what_is_above_and_below_the_rows(tmp_path, cli, text, mark):
 def test_units_in_the_header(tmp_path, cli, title):
     tree(tmp_path, *NAMES)
     lines = [f"path;label;{title}", *(f"{name};a;0,42" for name in NAMES)]
-    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    write_lines(tmp_path / "t.csv", *lines)
     assert {row["mpp"] for row in listed(cli, tmp_path / "t.csv")[0].values()} == {"0.42"}
 
 
 def test_a_first_image_without_a_label_is_no_second_header(tmp_path, cli):
     tree(tmp_path, *NAMES)
     lines = ["label,path", f",{NAMES[0]}", *(f"a,{name}" for name in NAMES[1:])]
-    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    write_lines(tmp_path / "t.csv", *lines)
     assert len(listed(cli, tmp_path / "t.csv")[0]) == 6
 
 
@@ -99,7 +99,7 @@ def test_a_row_without_a_path_is_no_second_header(tmp_path, cli):
 def test_a_row_of_units(tmp_path, cli):
     tree(tmp_path, *NAMES)
     lines = ["path,label,mpp", ",,um/px", *(f"{name},a,0.42" for name in NAMES)]
-    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    write_lines(tmp_path / "t.csv", *lines)
     assert {row["mpp"] for row in listed(cli, tmp_path / "t.csv")[0].values()} == {"0.42"}
 
 
@@ -161,8 +161,8 @@ def test_two_sheets_of_rows_are_a_warning(tmp_path, cli):
 def test_predictions_and_lists_are_read_alike(tmp_path, completed):
     rows = [f"i{n};{'ab'[n % 2]};0,{3 + n};0,{7 - n}" for n in range(4)]
     lines = ["sep=;", "Run 7, of May", "id;label;p_a;p_b", *rows, "Mean;;0,4;0,6"]
-    (tmp_path / "p.csv").write_text("\n".join(lines))
-    _, err = completed("evaluate", tmp_path / "p.csv", "--out", tmp_path / "out", "--bootstrap", 0)
+    write_lines(tmp_path / "p.csv", *lines)
+    _, err = completed("evaluate T/p.csv --out T/out --bootstrap 0")
     assert "the header ends in line 3; what is above is not read" in err
     assert "line 8 is a footer, and not read: Mean" in err
 
@@ -187,14 +187,14 @@ def test_images_that_are_named_as_footers_are_read(tmp_path, cli, names):
     tree(tmp_path, *images)
     for chosen, end in ((images, "Total,6"), (images[4:], "")):
         rows = [f"{name},{'ab'[n % 2]},P{n}" for n, name in enumerate(chosen)]
-        (tmp_path / "t.csv").write_text("\n".join(["path,label,patient", *rows, end]))
+        write_lines(tmp_path / "t.csv", "path,label,patient", *rows, end)
         assert [*listed(cli, tmp_path / "t.csv")[0]] == sorted(chosen)
 
 
 def test_rows_of_evaluate_are_no_footers(tmp_path, cli):
     rows = [f"i{n},{'ab'[n % 2]},{'ab'[n % 2]}" for n in range(8)] + ["#8 x,a,b", "#9 x,b,a"]
-    (tmp_path / "p.csv").write_text("\n".join(["id,label,predicted", *rows]))
-    code, out, _ = cli("evaluate", tmp_path / "p.csv", "--out", tmp_path / "o", "--bootstrap", 0)
+    write_lines(tmp_path / "p.csv", "id,label,predicted", *rows)
+    code, out, _ = cli("evaluate T/p.csv --out T/o --bootstrap 0")
     assert (code, "8 of 10 images right" in out) == (0, True)
 
 

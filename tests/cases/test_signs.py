@@ -1,6 +1,5 @@
 """What tells the classes apart and is not the tissue: said by the command line, and only then."""
 
-import csv
 import json
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from bchisto.data.images import ImageFiles
 from bchisto.data.signs import sign_findings
 from conftest import TINY
 from PIL import Image
-from written_tables import lines
+from written_tables import lines, rows_of
 
 
 def pictures(root, number=8, *, classes=("luminal", "basal"), save=None, seed=3):
@@ -269,16 +268,7 @@ def test_sizes_of_each_patient_by_chance(tmp_path):
 
 def test_training_says_it_too(tmp_path, completed):
     pictures(tmp_path / "set", save=EXPORTS["twice as large"][0])
-    _, err = completed(
-        "featurize",
-        "--images",
-        tmp_path / "set",
-        "--out",
-        tmp_path / "run",
-        *TINY,
-        "--stain",
-        "none",
-    )
+    _, err = completed("featurize --images T/set --out T/run", *TINY, "--stain", "none")
     assert "warning" in err
     assert "the size, which is not the tissue, tells the classes apart" in " ".join(err.split())
 
@@ -291,7 +281,7 @@ def test_headers_of_an_earlier_version_are_read_again(tmp_path):
         files = ImageFiles(cache)
         assert files.header(record.path) == read_header(record.path)
         files.hashes([record])
-        rows = list(csv.DictReader(cache.read_text().splitlines()))
+        rows = rows_of(cache)
         *values, remarks = json.loads(rows[0]["header"])
         assert len(values) == 12
         rows[0]["header"] = json.dumps([*values[: fields - 1], remarks])

@@ -1,6 +1,5 @@
 """What spreadsheets do to tables, in every reader of tables: joined and said, or refused by name; never lost unsaid."""
 
-import csv
 import re
 import zipfile
 from datetime import datetime
@@ -8,8 +7,9 @@ from datetime import datetime
 import numpy as np
 import pytest
 from bchisto.evaluate import evaluate
+from conftest import typed
 from sample_trees import tree
-from written_tables import checked, listed, table, unlisted
+from written_tables import checked, listed, rows_of, table, unlisted
 
 KINDS = ("csv", "semicolons", "tabs", "xlsx")
 THREE = ("semicolons", "xlsx")
@@ -98,7 +98,7 @@ def embeddings(tmp_path):
     return tmp_path / "e.npz"
 
 
-BOOST = ("--folds", 3, "--group-by", "none", "--head", "prototype", "--jobs", 1)
+BOOST = typed("--folds 3 --group-by none --head prototype --jobs 1")
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
@@ -112,12 +112,9 @@ BOOST = ("--folds", 3, "--group-by", "none", "--head", "prototype", "--jobs", 1)
 def test_labels_beside_embeddings(tmp_path, completed, embeddings, kind, two, said):
     rows = [(f"s{n}", two[2 * (n % 2) + (n % 4 > 1)]) for n in range(12)]
     path = table(tmp_path, kind, [("slide_id", "label"), *rows])
-    _, err = completed(
-        "boost", "--out", tmp_path / "run", "--features", embeddings, "--labels", path, *BOOST
-    )
+    _, err = completed("boost --out T/run --features {} --labels {}", embeddings, path, *BOOST)
     (predictions,) = (tmp_path / "run").rglob("predictions.csv")
-    with predictions.open() as file:
-        found = list(csv.DictReader(file))
+    found = rows_of(predictions)
     assert {row["label"] for row in found} == {"0", "1"}
     assert {"p_0", "p_1"} <= set(found[0])
     assert said in err
@@ -161,10 +158,8 @@ def test_files_whose_names_hold_such_characters(tmp_path, cli, completed):
         str(tmp_path / name) for name in names
     }
     folds = tmp_path / "folds.csv"
-    assert cli("data", "check", "--images", path, "--folds", 2, "--write-folds", folds)[0] == 0
-    completed(
-        "data", "check", "--images", path, "--folds", folds, "--write-folds", tmp_path / "again.csv"
-    )
+    completed("data check --images {} --folds 2 --write-folds {}", path, folds)
+    completed("data check --images {} --folds {} --write-folds T/again.csv", path, folds)
     assert folds.read_text() == (tmp_path / "again.csv").read_text()
 
 
@@ -378,7 +373,7 @@ def test_other_probabilities_are_refused(tmp_path, refused, cell):
         "semicolons",
         [("image_id", "label", "p_x", "p_y"), ("a", "x", cell, "0"), ("b", "y", "0", "1")],
     )
-    err = refused("evaluate", path, "--out", tmp_path / "out")
+    err = refused("evaluate {} --out T/out", path)
     assert "t.csv:2" in err
     assert "p_x" in err
     assert cell in err
@@ -417,7 +412,7 @@ def test_paths_of_another_machine(tmp_path, cli, refused, start, kind):
     assert code == 1
     assert f"there are no such files, first {start}" in out
     assert "no image has a label" not in out
-    err = refused("featurize", "--images", path, "--out", tmp_path / "run")
+    err = refused("featurize --images {} --out T/run", path)
     assert f"there is no file {tmp_path}" in err or f"there is no file {start}" in err
 
 
@@ -425,11 +420,7 @@ def test_many_paths_that_lead_nowhere_are_one_line(tmp_path, cli):
     tree(tmp_path, "here.png")
     rows = [(f"/data/x/{n % 7}/{n}.png", "ab"[n % 2]) for n in range(3000)]
     code, out, err = cli(
-        "data",
-        "check",
-        "--no-timing",
-        "--no-copies",
-        "--images",
+        "data check --no-timing --no-copies --images {}",
         table(tmp_path, "csv", [("file", "label"), *rows]),
     )
     assert code == 1

@@ -74,7 +74,7 @@ def test_predict_warns_of_images_that_differ(run, tmp_path, completed, save, war
     folder.mkdir()
     for number, path in enumerate(sorted((run.parent / "images" / "benign").iterdir())):
         save(Image.open(path), folder / f"Fall ä{number}")
-    _, err = completed("predict", run, "--images", folder, "--out", tmp_path / "p.csv")
+    _, err = completed("predict {} --images {} --out T/p.csv", run, folder)
     text = " ".join(err.split())
     assert warning in text
     assert ("than those of training" in text) == bool(warning)

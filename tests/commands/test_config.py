@@ -10,6 +10,7 @@ from bchisto.commands.ending import given_options
 from bchisto.core import BchistoError
 from bchisto.core.runs import load_config
 from command_line import EVERY, commands
+from written_tables import write_lines
 
 ODD = (
     "010",
@@ -42,7 +43,7 @@ def odd_ones(command, file, given, values=ODD):
     for place, parameter in enumerate(command.params):
         for value in values[place % 3 :: 3]:
             lines = {**given, parameter.name: value}.items()
-            file.write_text("\n".join(f"{name}: {text}" for name, text in lines), encoding="utf-8")
+            write_lines(file, *(f"{name}: {text}" for name, text in lines))
             yield f"{command.name}, {parameter.name}: {value}"
 
 
@@ -62,7 +63,8 @@ def test_every_option_of_every_command_with_every_odd_value(tmp_path):
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch):
+def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch, cli):
+    """`cli` sets back the levels of loggers."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "c.yaml"
     command = EVERY[name]
@@ -90,7 +92,7 @@ def test_what_only_files_have_goes_on_to_the_next_command_by_the_file(tmp_path):
 
 def options_of(name, text, tmp_path):
     """Return the options that a command reads from a file of options."""
-    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(text)
     command = EVERY[name]
     return command.make_context(name, ["--config", str(tmp_path / "c.yaml")]).params
 

@@ -15,10 +15,10 @@ from bchisto.core.formats import parse_yaml
 from bchisto.core.runs import load_config, read_run
 from bchisto.data.folds.folds import read_fold_list
 from bchisto.evaluate import read_predictions
+from conftest import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = yaml.safe_load((Path(form.__file__).parent / "rakhlin2018.yaml").read_text())
 FUZZER = REPOSITORY / "tools" / "benchmarks" / "fuzz_tables.py"
 

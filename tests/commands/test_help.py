@@ -89,7 +89,7 @@ def test_all_of_a_group_is_all_of_its_commands(name, completed, monkeypatch):
     assert completed(*last.split(), "--help-all")[0].strip() in full
 
 
-def test_examples_in_a_help_can_be_pasted(completed):
+def test_examples_in_a_help_can_be_pasted():
     """A command, or several lines that end with a backslash but for the last."""
     seen = 0
     for name, command in EVERY.items():

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("bash") is None, reason="ulimit -f counts in blocks of 1024 bytes in bash"
 )
-def test_a_limit_on_the_size_of_files(described, run_copy, tmp_path):
+def test_a_limit_on_the_size_of_files(described, run_copy):
     """What fits is kept, the limit is named, and the command goes on without it."""
     run = run_copy(described)
     command = typed(
@@ -52,9 +52,7 @@ def test_a_store_is_not_called_damaged_for_want_of_processes(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     features = run_copy(described) / "features"
-    code, _, shown = cli(
-        "boost --out {} --features {} --folds 2 --head logistic", tmp_path / "run", features
-    )
+    code, _, shown = cli("boost --out T/run --features {} --folds 2 --head logistic", features)
     assert code == 1
     assert "error: out of memory, or of processes (ulimit -v, -u); what is done is kept" in shown
     assert "damaged" not in shown

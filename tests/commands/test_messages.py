@@ -15,6 +15,7 @@ from bchisto.cli import _COMMANDS
 from bchisto.cli import cli as group
 from bchisto.core import how_to_install
 from bchisto.core.jobs import save_arrays
+from conftest import needs_repository
 from package_tree import modules, read_texts
 
 ROOT = Path(bchisto.__file__).parent
@@ -61,10 +62,10 @@ def test_every_command_in_a_message_is_one():
     assert count > 25
 
 
-@pytest.mark.skipif(not PROJECT.is_file(), reason="needs the repository")
+@needs_repository
 def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
     """tests/house/test_installation.py runs such a command in real environments."""
-    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads(PROJECT.read_text())["project"]
     extras = project["optional-dependencies"]
     required = [
         f'{package}; extra == "{name}"' for name, packages in extras.items() for package in packages
@@ -76,7 +77,7 @@ def test_what_is_to_be_installed_is_what_an_extra_needs(monkeypatch):
     assert not [where for where, text in messages() if re.search(r"pip install '?bchisto", text)]
     named = set()
     for file in modules():
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text()
         named |= set(re.findall(r"(?:how_to_install\(|extra(?:: str = |=))['\"](\w+)['\"]", text))
     assert {"click", "dask", "excel", "onnx", "openvino", "staintools", "torch"} <= named
     for name in named:
@@ -147,7 +148,5 @@ def test_arrays_are_what_was_given(tmp_path):
         save_arrays(handle, {"x": np.array([object()])})
     assert len(modules()) > 200
     assert not [
-        file
-        for file in modules()
-        if re.search(r"np\.savez(_compressed)?\(", file.read_text(encoding="utf-8"))
+        file for file in modules() if re.search(r"np\.savez(_compressed)?\(", file.read_text())
     ]

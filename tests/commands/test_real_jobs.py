@@ -19,7 +19,7 @@ def test_the_demo_is_small_but_whole(completed, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_SIZE", (640, 480))
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
     monkeypatch.setattr("keras.src.applications.resnet.BASE_WEIGHTS_PATH", "http://127.0.0.1:9/")
-    out, err = completed("demo --out {} --images-per-class 5", tmp_path / "run")
+    out, err = completed("demo --out T/run --images-per-class 5")
     assert out.startswith("5-lightgbm: ")
     assert "RANDOM WEIGHTS" in out
     assert "going on with seeded RANDOM weights" in err

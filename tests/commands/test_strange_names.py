@@ -35,20 +35,16 @@ def biting(tmp_path_factory):
     return root
 
 
-def test_formulas_are_texts_in_every_table_and_read_back(
-    biting, tmp_path, cli, completed, tiny_options
-):
+def test_formulas_are_texts_in_every_table_and_read_back(biting, tmp_path, completed, tiny_options):
     run = tmp_path / "run"
-    assert cli("featurize --images {} --out {}", biting, run, *tiny_options)[0] == 0
+    completed("featurize --images {} --out {}", biting, run, *tiny_options)
     folds = tmp_path / "folds.csv"
-    assert cli("data check --images {} --folds 3 --write-folds {}", biting, folds)[0] == 0
+    completed("data check --images {} --folds 3 --write-folds {}", biting, folds)
     settings = typed("--seeds 1 --jobs 1 --param min_data_in_leaf=1 --param num_iterations=2")
     out, said = completed("boost --out {} --folds {}", run, folds, *settings)
-    shown, more = completed("evaluate {} --out {} --bootstrap 0", run, tmp_path / "evaluation")
+    shown, more = completed("evaluate {} --out T/evaluation --bootstrap 0", run)
     (model,) = run.glob("boost/*/model.bchisto")
-    _, again = completed(
-        "predict {} --images {} --out {} --weights random", model, biting, tmp_path / "p.csv"
-    )
+    _, again = completed("predict {} --images {} --out T/p.csv --weights random", model, biting)
     for printed in (out, said, shown, more, again):
         assert "\x1b" not in printed
     assert "\\x1b[2J" in out + said + shown + more
@@ -121,6 +117,6 @@ def test_control_characters_of_tables_and_names_are_not_printed(tmp_path, cli):
     )
     assert "\x1b" not in said
     (tmp_path / "c.yaml").write_text('heads: "\\e[2Jx"\n')
-    code, _, said = cli("boost --config {} --out {}", tmp_path / "c.yaml", tmp_path / "run")
+    code, _, said = cli("boost --config T/c.yaml --out T/run")
     assert code == 2
     assert "\x1b" not in said

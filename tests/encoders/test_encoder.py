@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bchisto.core import ImageError, InputError, WeightsError
 from bchisto.encoders import Encoder, get_spec, kept_folder, kept_in, list_encoders
+from numpy.testing import assert_allclose, assert_array_equal
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_equals_keras_applications_with_average_pooling(crops, name, function, m
     found = encoder.encode(crops)
     assert (found.shape, found.dtype) == ((3, dim), np.float32)
     expected = applications(encoder, function, module)(crops)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.slow
@@ -74,19 +75,8 @@ def test_vgg16_is_four_blocks_after_relu_before_pooling(crops):
         keras.applications.vgg16.preprocess_input(crops.astype(np.float32)), verbose=0
     )
     expected = np.concatenate([output.mean(axis=(1, 2)) for output in outputs], axis=1)
-    np.testing.assert_allclose(
-        encoder.encode(crops), expected, rtol=1e-3, atol=1e-4 * expected.max()
-    )
+    assert_allclose(encoder.encode(crops), expected, rtol=1e-3, atol=1e-4 * expected.max())
     assert encoder.encode(crops).min() >= 0
-
-
-def test_real_weights_tell_natural_textures_apart(mobilenet, crops):
-    assert (mobilenet.dim, mobilenet.weights) == (1280, "file")
-    assert (
-        mobilenet.weights_file_sha256
-        == "61dd393ce4c86a0c02c8e584b157b7a3839b9757734e2ea6238962e638ed011c"
-    )
-    assert 0.1 < mobilenet.encode(crops).std() < np.inf
 
 
 def test_is_built_no_deeper_than_asked():
@@ -101,7 +91,7 @@ def test_is_built_no_deeper_than_asked():
 def test_random_weights_follow_the_seed_alone(crops):
     one, same, other = (Encoder("convs", weights="random", seed=seed) for seed in (0, 0, 1))
     assert one.weights_sha256 == same.weights_sha256 != other.weights_sha256
-    np.testing.assert_array_equal(one.encode(crops), same.encode(crops))
+    assert_array_equal(one.encode(crops), same.encode(crops))
 
 
 def test_bfloat16_is_close_and_restores_the_policy(crops):
@@ -123,7 +113,7 @@ def test_batches_give_what_single_crops_give(crops):
     encoder = Encoder("convs", weights="random")
     whole = encoder.encode(crops)
     single = np.concatenate([encoder.encode(crops[k : k + 1]) for k in range(3)])
-    np.testing.assert_allclose(whole, single, rtol=1e-5, atol=1e-6)
+    assert_allclose(whole, single, rtol=1e-5, atol=1e-6)
 
 
 def test_threads_each_get_the_features_of_their_crops():
@@ -133,7 +123,7 @@ def test_threads_each_get_the_features_of_their_crops():
     expected = [encoder.encode(each) for each in crops]
     with ThreadPoolExecutor(4) as threads:
         obtained = list(threads.map(encoder.encode, crops))
-    np.testing.assert_array_equal(obtained, expected)
+    assert_array_equal(obtained, expected)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)])
@@ -157,7 +147,7 @@ def test_names():
         Encoder("inceptionv3", layers=["mixed88"], weights="random")
 
 
-def test_weights_of_the_wrong_network(shared, tmp_path):
+def test_weights_of_the_wrong_network(shared):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     with pytest.raises(
         WeightsError,
@@ -213,7 +203,7 @@ def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     ]
     assert len({encoder.weights_sha256 for encoder in encoders}) == 1
     assert len({encoder.weights_file_sha256 for encoder in encoders}) == len(names)
-    np.testing.assert_array_equal(encoders[0].encode(crops), encoders[-1].encode(crops))
+    assert_array_equal(encoders[0].encode(crops), encoders[-1].encode(crops))
     # too short for the deepest block
     with pytest.raises(WeightsError, match="these are not the weights of mobilenet"):
         Encoder("mobilenet", weights=str(tmp_path / "part.h5"))
@@ -261,7 +251,7 @@ def test_imagenet_weights_are_fetched_and_cached_by_keras(
     assert capsys.readouterr().out == ""
     assert (cache / PUBLISHED).is_file()
     (files / PUBLISHED).unlink()
-    np.testing.assert_array_equal(Encoder("mobilenetv2").encode(crops), mobilenet.encode(crops))
+    assert_array_equal(Encoder("mobilenetv2").encode(crops), mobilenet.encode(crops))
     monkeypatch.setenv("BCHISTO_CACHE", str(cache / "kept"))
     other = Encoder("mobilenetv2", weights="random", seed=5)
     for encoder in (mobilenet, other, other, mobilenet):
@@ -325,6 +315,4 @@ def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
         here = Encoder(name, weights="random")
         assert str(found["arr_1"]) == here.weights_sha256
         expected = here.encode(crops)
-        np.testing.assert_allclose(
-            found["arr_0"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
-        )
+        assert_allclose(found["arr_0"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())

@@ -11,7 +11,8 @@ import threading
 import pytest
 from bchisto.core import WeightsError
 from bchisto.encoders import EncoderChoice, fetch_encoder, open_encoder, source_sha256, weights_of
-from conftest import need
+from conftest import need, typed
+from written_tables import read_json
 
 NAME, REPOSITORY, COMMIT, OTHER = (
     "dinov2-small",
@@ -143,7 +144,7 @@ def fetch(hub, tmp_path, start):
     }
 
     def run(*options, name=NAME, **more):
-        process = start("encoder", name, "--fetch", *options, env={**environment, **more})
+        process = start("encoder {} --fetch", name, *options, env={**environment, **more})
         out, err = process.communicate(timeout=120)
         assert "Traceback" not in err
         return process.returncode, out, err
@@ -161,7 +162,7 @@ def test_it_is_fetched_once_and_then_found_without_a_network(hub, fetch, tmp_pat
         assert text in err
     folder = tmp_path / "encoders" / NAME
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
-    record = json.loads((folder / "fetched.json").read_text())
+    record = read_json(folder / "fetched.json")
     assert (
         record["files"]["model.safetensors"]
         == hashlib.sha256(hub.files["model.safetensors"]).hexdigest()
@@ -252,7 +253,7 @@ def test_a_damaged_record_is_written_again(hub, fetch, tmp_path, content):
     record = tmp_path / "encoders" / NAME / "fetched.json"
     record.write_text(content)
     code, _, err = fetch("--yes")
-    assert (code, json.loads(record.read_text())["revision"]) == (0, COMMIT), err
+    assert (code, read_json(record)["revision"]) == (0, COMMIT), err
 
 
 @pytest.mark.parametrize(("name", "size"), [(None, str), (5, int)])
@@ -348,7 +349,7 @@ def test_a_repository_without_the_files_of_one_network(hub, fetch, name, publish
 
 
 def test_a_recipe_fetches_what_it_measures(start, tmp_path):
-    words = ("bach-encoder", "--encoder", NAME, "--images", str(tmp_path), "--plan", "--yes")
+    words = typed("bach-encoder --encoder {} --images {} --plan --yes", NAME, str(tmp_path))
     environment = {
         **os.environ,
         "HF_ENDPOINT": "http://127.0.0.1:9",

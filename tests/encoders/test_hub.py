@@ -10,8 +10,10 @@ import pytest
 from bchisto.core import BchistoError, ImageError, WeightsError
 from bchisto.encoders import CATALOGUE, EncoderChoice, check_encoder, open_encoder
 from conftest import need
+from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from torch_folders import write_dinov2, write_timm, write_transformers
+from written_tables import read_json
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,11 +124,11 @@ def test_gives_what_transformers_gives(tmp_path, name):
             ]
             wanted = [given.last_hidden_state[:, 0], *patches]
         wanted = torch.cat(wanted, dim=1).numpy()
-        np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
+        assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
         if side == 300 and name.startswith("dinov2") and importlib.util.find_spec("openvino"):
             by_openvino = opened(tmp_path, *outputs, engine="openvino")
             assert (by_openvino.engine, by_openvino.backend) == ("openvino", "openvino")
-            np.testing.assert_allclose(by_openvino.encode(crops), wanted, atol=1e-4)
+            assert_allclose(by_openvino.encode(crops), wanted, atol=1e-4)
 
 
 SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu", "mlp_ratio": 5.5}
@@ -169,7 +171,7 @@ def test_gives_what_timm_gives(tmp_path, name):
         given = torch.stack([transform(Image.fromarray(crop)) for crop in crops])
         with torch.inference_mode():
             wanted = model(given).numpy()
-        np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
+        assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
     if name.startswith("vit"):
         with torch.inference_mode():
             tokens = model.forward_features(given)
@@ -180,17 +182,17 @@ def test_gives_what_timm_gives(tmp_path, name):
             [block.mean(1), tokens[:, 0], tokens[:, model.num_prefix_tokens :].mean(1)], 1
         ).numpy()
         found = opened(tmp_path, "block3", "cls", "mean").encode(crops)
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        assert_allclose(found, wanted, atol=1e-6)
     if name == "vit_giant_patch14_224" and importlib.util.find_spec("openvino"):
         found = opened(tmp_path, "cls", engine="openvino").encode(crops)
-        np.testing.assert_allclose(found, tokens[:, 0].numpy(), atol=1e-4)
+        assert_allclose(found, tokens[:, 0].numpy(), atol=1e-4)
 
 
 def test_positions_of_a_folder_of_timm_are_resized_as_timm_does(tmp_path):
     import timm
 
     write_timm(tmp_path, "vit_tiny_patch16_384", depth=2)
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = read_json(tmp_path / "config.json")
     config["model_args"]["img_size"] = 224
     config["pretrained_cfg"] |= {"input_size": [3, 224, 224], "crop_pct": 1.0}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -198,7 +200,7 @@ def test_positions_of_a_folder_of_timm_are_resized_as_timm_does(tmp_path):
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     crops = pictures(224, 1)
     wanted = model(transform(Image.fromarray(crops[0]))[None]).detach().numpy()
-    np.testing.assert_allclose(opened(tmp_path).encode(crops), wanted, atol=1e-6)
+    assert_allclose(opened(tmp_path).encode(crops), wanted, atol=1e-6)
 
 
 def test_in_bfloat16_on_one_thread(tiny):
@@ -233,7 +235,7 @@ def test_a_folder_in_several_files(copied):
         save_file({name: tensors[name].half() for name in some}, copied / file)
     index = {"weight_map": {name: file for file, some in halves.items() for name in some}}
     (copied / "model.safetensors.index.json").write_text(json.dumps(index))
-    np.testing.assert_allclose(opened(copied).encode(pictures(16)), wanted, atol=5e-3)
+    assert_allclose(opened(copied).encode(pictures(16)), wanted, atol=5e-3)
     (copied / "model-2.safetensors").unlink()
     with pytest.raises(WeightsError, match="model-2.safetensors is missing, which its index names"):
         opened(copied)
@@ -261,7 +263,7 @@ def _drop(name):
 
 def _changed(name, changes):
     def change(folder):
-        config = json.loads((folder / name).read_text())
+        config = read_json(folder / name)
         (folder / name).write_text(json.dumps({**config, **changes}))
 
     return change
@@ -444,7 +446,7 @@ def test_other_places_outputs_and_engines_are_refused(tiny, tmp_path):
 def test_a_crop_is_resized_and_its_middle_taken(tiny):
     encoder, (crop,) = opened(tiny), pictures(40, 1)
     middle = np.asarray(Image.fromarray(crop).resize((20, 20), Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(encoder.encode(crop[None]), encoder.encode(middle[None]))
+    assert_array_equal(encoder.encode(crop[None]), encoder.encode(middle[None]))
     lines = dict(check_encoder(f"hub:{tiny}"))
     assert lines["mean and deviation"] == "0.5 0.4 0.6 and 0.2 0.25 0.3"
     assert lines["takes"] == "16x16 pixels, the middle of crops resized to 20x20 (bicubic)"
@@ -515,7 +517,7 @@ def test_a_named_encoder_gives_what_its_library_gives(narrow, tmp_path, name):
         tokens = compute(torch.stack([treated(Image.fromarray(crop)) for crop in crops]))
     wanted = {"cls": tokens[:, 0], "mean": tokens[:, before:].mean(1)}
     wanted = torch.cat([wanted[output] for output in named.outputs], dim=1).numpy()
-    np.testing.assert_allclose(encoder.encode(crops), wanted, atol=2e-6)
+    assert_allclose(encoder.encode(crops), wanted, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -541,4 +543,4 @@ def test_a_named_encoder_has_as_many_parameters_as_published(name):
 
 def test_an_encoder_of_vectors_named_twice_gives_it_twice(tiny):
     twice = opened(tiny, "mean", "mean").encode(pictures(16))
-    np.testing.assert_array_equal(twice[:, :8], twice[:, 8:])
+    assert_array_equal(twice[:, :8], twice[:, 8:])

@@ -17,7 +17,7 @@ import pytest
 from bchisto.encoders import Encoder, compiled_folder, kept, kept_folder, kept_in, trim_kept
 from bchisto.encoders.geometry import Geometry
 from bchisto.encoders.kept import KeptNetwork, kept_key
-from conftest import need, write_tissue
+from conftest import need, typed, write_tissue
 from page_server import serving
 
 FACTS, A = {"name": "doubling", "parts": [3]}, "a" * 64
@@ -95,14 +95,6 @@ def test_a_folder_in_which_others_write_is_not_used(folder, caplog):
     assert [path.name for path in folder.iterdir()] == [f"{A}-crops"]
 
 
-def test_a_folder_that_cannot_be_made_is_no_error(tmp_path, monkeypatch, caplog):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("BCHISTO_CACHE", str(tmp_path / "file"))
-    with caplog.at_level(logging.DEBUG, logger="bchisto"):
-        assert result(graph("a")) == [[2.0, 2.0, 2.0]]
-    assert "not kept for the next process" in caplog.text
-
-
 @pytest.mark.parametrize("trouble", ["Not a directory", "others can write to this folder"])
 def test_a_folder_that_cannot_be_used_is_told_once(tmp_path, monkeypatch, caplog, trouble):
     cache = tmp_path / "cache"
@@ -155,7 +147,7 @@ def test_the_longest_unused_go_first(folder, monkeypatch, cli):
     for other in others[1:]:
         other.mkdir()
         (other / "thesis.txt").write_text("mine")
-    code, out, err = cli("encoder", "--clear")
+    code, out, err = cli("encoder --clear")
     assert (code, out) == (0, "removed: 3 networks, 0 compiled functions\n"), err
     assert sorted(folder.iterdir()) == sorted(others)
     assert kept_in(folder) == []
@@ -192,7 +184,7 @@ def test_functions_are_counted_with_the_networks(folder, monkeypatch, cli):
     assert trim_kept(0) == ["compiled", "networks", "networks"]
     assert {*compiled_folder().iterdir()} == {*mine, linked}
     compiled("e", 1)
-    assert cli("encoder", "--clear")[1] == "removed: 0 networks, 1 compiled function\n"
+    assert cli("encoder --clear")[1] == "removed: 0 networks, 1 compiled function\n"
     assert {*compiled_folder().iterdir()} == {*mine, linked}
 
 
@@ -247,56 +239,31 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, start, tmp_p
     def run(*words):
         for file in told.iterdir():
             file.unlink()
-        command = [sys.executable, "-m", "bchisto", *map(str, words)]
+        command = [sys.executable, "-m", "bchisto", *typed(*words)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return [file.read_text() for file in told.iterdir()]
 
-    options = (
-        "--encoder",
-        "mobilenetv2",
-        "--weights",
-        "random",
-        "--view",
-        "1.0:128",
-        "--augmentations",
-        1,
+    options = typed(
+        "--encoder mobilenetv2 --weights random --view 1.0:128 --augmentations 1 --crops 2 --mode {} "
+        "--jobs 2",
+        mode,
     )
-    options += ("--crops", 2, "--mode", mode, "--jobs", 2)
     first, second = tmp_path / "eins", tmp_path / "zwei"
-    assert any(
-        "tensorflow" in names
-        for names in run("featurize", "--images", images, "--out", first, *options)
-    )
-    processes = run("featurize", "--images", images, "--out", second, *options)
+    processes = run("featurize --images {} --out {}", images, first, *options)
+    assert any("tensorflow" in names for names in processes)
+    processes = run("featurize --images {} --out {}", images, second, *options)
     assert len(processes) > 1
     assert set(processes) == {""}
     if mode == "exact":
         return
-    run(
-        "boost",
-        "--out",
-        second,
-        "--preset",
-        "quick",
-        "--head",
-        "logistic",
-        "--folds",
-        2,
-        "--jobs",
-        1,
-    )
+    run("boost --out {} --preset quick --head logistic --folds 2 --jobs 1", second)
     (model,) = second.glob("boost/*/model.bchisto")
     table = tmp_path / "predicted.csv"
     picture = images / "benign" / "benign00.png"
-    assert set(
-        run(
-            "predict", model, "--images", images, "--out", table, "--weights", "random", "--jobs", 2
-        )
-    ) == {""}
-    assert run(
-        "explain", model, "--images", picture, "--method", "map", "--out", tmp_path / "why"
-    ) == [""]
+    predict = typed("predict {} --images {} --out {} --weights random", model, images, table)
+    assert set(run(*predict, "--jobs", 2)) == {""}
+    assert run("explain {} {} --method map --out {}", model, picture, tmp_path / "why") == [""]
     for file in told.iterdir():
         file.unlink()
     with serving(start, model, "--weights", "random", env=environment) as page:
@@ -306,19 +273,7 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, start, tmp_p
     assert {file.read_text() for file in told.iterdir()} == {""}
     cached = table.read_bytes()
     trim_kept(0)
-    run(
-        "predict",
-        model,
-        "--images",
-        images,
-        "--out",
-        table,
-        "--weights",
-        "random",
-        "--jobs",
-        1,
-        "--overwrite",
-    )
+    run(*predict, "--jobs", 1, "--overwrite")
     assert table.read_bytes() == cached
     assert same_features(first, second)
 
@@ -406,7 +361,7 @@ def functions(folder):
 
 
 @pytest.mark.slow
-def test_what_jax_compiled_for_a_gpu_is_read_by_the_next_process(functions, tmp_path):
+def test_what_jax_compiled_for_a_gpu_is_read_by_the_next_process(functions):
     first = OnJax.run()
     assert first.hits == 0 < first.written
     assert oct(functions.stat().st_mode)[-3:] == "700"

@@ -8,6 +8,7 @@ import pytest
 from bchisto.core import BchistoError, InputError, WeightsError
 from bchisto.encoders import EncoderChoice, open_encoder
 from bchisto.encoders.onnx_encoder import read_onnx, read_sidecar
+from numpy.testing import assert_allclose
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
 pytest.importorskip("onnxruntime", reason="needs onnx: pip install 'bchisto[onnx]'")
@@ -77,6 +78,10 @@ def written(folder, model=None, *, sidecar=SIDECAR, name="patches"):
     return path
 
 
+def opened(path, outputs=(), **options):
+    return open_encoder(EncoderChoice(f"onnx:{path}", outputs), **options)
+
+
 def by_hand(pictures, rank):
     """The places of each picture, float64 of shape (n, 16, 5)."""
     kernel, bias = weights(rank)
@@ -100,14 +105,14 @@ def test_both_runtimes_agree_with_numpy(tmp_path, pictures, engine):
         pytest.importorskip("openvino")
     for rank, outputs in ((2, ()), (3, ("cls", "mean")), (4, ())):
         path = written(tmp_path, network(rank), name=f"rank{rank}")
-        encoder = open_encoder(EncoderChoice(f"onnx:{path}", outputs), engine=engine)
+        encoder = opened(path, outputs, engine=engine)
         places = by_hand(pictures, rank)
         wanted = (
             np.hstack([places[:, 0], places[:, 1:].mean(axis=1)])
             if rank == 3
             else places.mean(axis=1)
         )
-        np.testing.assert_allclose(encoder.encode(pictures), wanted, atol=1e-5)
+        assert_allclose(encoder.encode(pictures), wanted, atol=1e-5)
         assert encoder.engine == ("onnxruntime" if engine == "keras" else "openvino")
         assert encoder.layers == (outputs or {2: ("vector",), 4: ("mean",)}[rank])
     assert encoder.card.terms() == "CC-BY-NC-4.0, non-commercial use only"
@@ -134,10 +139,8 @@ def test_the_spacing_is_of_the_patch_before_it_is_resized(tmp_path, patch, resiz
 
 def test_one_picture_at_a_time_and_any_size(tmp_path, pictures):
     path = written(tmp_path, network(shape=(1, 3, "height", "width")))
-    encoder = open_encoder(EncoderChoice(f"onnx:{path}"))
-    np.testing.assert_allclose(
-        encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5
-    )
+    encoder = opened(path)
+    assert_allclose(encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5)
 
 
 def test_the_middle_of_a_resized_crop_and_tokens_without_a_class(tmp_path):
@@ -149,21 +152,17 @@ def test_the_middle_of_a_resized_crop_and_tokens_without_a_class(tmp_path):
     path = written(
         tmp_path, network(3), sidecar={**SIDECAR, "transform": steps, "prefix_tokens": 0}
     )
-    encoder = open_encoder(EncoderChoice(f"onnx:{path}"))
+    encoder = opened(path)
     crops = np.random.default_rng(2).integers(0, 256, (2, 20, 20, 3), dtype=np.uint8)
     assert encoder.layers == ("mean",)
     assert encoder.card.size == 16
     assert encoder.card.resize == 20
     assert encoder.card.mpp == (0.8,)
-    np.testing.assert_allclose(
-        encoder.encode(crops), by_hand(crops[:, 2:18, 2:18], 3).mean(axis=1), atol=1e-5
-    )
+    assert_allclose(encoder.encode(crops), by_hand(crops[:, 2:18, 2:18], 3).mean(axis=1), atol=1e-5)
     (tmp_path / "patches.json").write_text(json.dumps({**SIDECAR, "prefix_tokens": 3}))
     places = by_hand(crops[:, :16, :16], 3)
-    found = open_encoder(EncoderChoice(f"onnx:{path}", ("cls", "mean"))).encode(crops[:, :16, :16])
-    np.testing.assert_allclose(
-        found, np.hstack([places[:, 0], places[:, 3:].mean(axis=1)]), atol=1e-5
-    )
+    found = opened(path, ("cls", "mean")).encode(crops[:, :16, :16])
+    assert_allclose(found, np.hstack([places[:, 0], places[:, 3:].mean(axis=1)]), atol=1e-5)
 
 
 def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, pictures):
@@ -174,22 +173,20 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
         model, str(path), save_as_external_data=True, location="patches.data", size_threshold=200
     )
     (inner / "patches.json").write_text(json.dumps(SIDECAR))
-    encoder = open_encoder(EncoderChoice(f"onnx:{path}"))
-    np.testing.assert_allclose(
-        encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5
-    )
+    encoder = opened(path)
+    assert_allclose(encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5)
     assert read_onnx(path).files == (path, inner / "patches.data")
     values = bytearray((inner / "patches.data").read_bytes())
     values[1] ^= 1
     (inner / "patches.data").write_bytes(values)
-    assert open_encoder(EncoderChoice(f"onnx:{path}")).weights_sha256 != encoder.weights_sha256
+    assert opened(path).weights_sha256 != encoder.weights_sha256
 
     (inner / "patches.data").rename(tmp_path / "patches.data")
     with pytest.raises(WeightsError, match="patches.data is missing, which holds its values"):
-        open_encoder(EncoderChoice(f"onnx:{path}"))
+        opened(path)
     (inner / "patches.data").symlink_to(tmp_path / "patches.data")
     with pytest.raises(InputError, match="outside its folder"):
-        open_encoder(EncoderChoice(f"onnx:{path}"))
+        opened(path)
     for location in ("../patches.data", os.fspath(tmp_path / "patches.data")):
         changed = onnx.load(str(path), load_external_data=False)
         for tensor in changed.graph.initializer:
@@ -198,7 +195,7 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
         onnx.save_model(changed, str(inner / "other.onnx"))
         (inner / "other.json").write_text(json.dumps(SIDECAR))
         with pytest.raises(InputError, match="other.onnx: its values are in .*outside its folder"):
-            open_encoder(EncoderChoice(f"onnx:{inner / 'other.onnx'}"))
+            opened(inner / "other.onnx")
 
 
 def _inside_a_branch():
@@ -268,12 +265,16 @@ def _two_inputs(model):
 def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message):
     path = written(tmp_path, model())
     with pytest.raises(BchistoError, match=message) as refused:
-        open_encoder(EncoderChoice(f"onnx:{path}"))
+        opened(path)
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 PLAIN = {"transform": [], "patch_size_pixels": 16}
+
+
+def step(name, **arguments):
+    return {**PLAIN, "transform": [{"name": name, "arguments": arguments}]}
 
 
 @pytest.mark.parametrize(
@@ -286,22 +287,11 @@ PLAIN = {"transform": [], "patch_size_pixels": 16}
             "takes only Resize, CenterCrop, ToT",
         ),
         (
-            {
-                "transform": [{"name": "CenterCrop", "arguments": {"size": 20}}],
-                "patch_size_pixels": 16,
-            },
+            step("CenterCrop", size=20),
             "its preprocessing is not supported .20 of 16 pixels",
         ),
         (
-            {
-                "transform": [
-                    {
-                        "name": "Normalize",
-                        "arguments": {"mean": [123.7, 116.3, 103.5], "std": [58, 57, 57]},
-                    }
-                ],
-                "patch_size_pixels": 16,
-            },
+            step("Normalize", mean=[123.7, 116.3, 103.5], std=[58, 57, 57]),
             "not supported .* normalises pixels of 0..1",
         ),
         (
@@ -312,19 +302,11 @@ PLAIN = {"transform": [], "patch_size_pixels": 16}
         ({"transform": {}, "patch_size_pixels": "16"}, "not supported .16 of 16 pixels"),
         ({"transform": [3], "patch_size_pixels": 16}, "does not define how images are prepared"),
         (
-            {
-                "transform": [{"name": "Normalize", "arguments": {"mean": [0, 0]}}],
-                "patch_size_pixels": 16,
-            },
+            step("Normalize", mean=[0, 0]),
             "it lacks 'std'",
         ),
         (
-            {
-                "transform": [
-                    {"name": "Normalize", "arguments": {"mean": [0, 0, 0], "std": [1, 1, 0]}}
-                ],
-                "patch_size_pixels": 16,
-            },
+            step("Normalize", mean=[0, 0, 0], std=[1, 1, 0]),
             "normalises pixels of 0..1 by three",
         ),
         (
@@ -355,7 +337,7 @@ PLAIN = {"transform": [], "patch_size_pixels": 16}
 def test_a_json_that_does_not_say_enough_is_refused(tmp_path, sidecar, message):
     path = written(tmp_path, sidecar=sidecar)
     with pytest.raises(InputError, match=message):
-        open_encoder(EncoderChoice(f"onnx:{path}"))
+        opened(path)
 
 
 def test_damaged_files_are_refused_and_never_crash(tmp_path):
@@ -371,10 +353,10 @@ def test_damaged_files_are_refused_and_never_crash(tmp_path):
     ):
         path.write_bytes(content)
         with pytest.raises(BchistoError, match="patches.onnx: ") as refused:
-            open_encoder(EncoderChoice(f"onnx:{path}"))
+            opened(path)
         assert " a ONNX" not in str(refused.value)
     with pytest.raises(InputError, match="no such file; give an ONNX file"):
-        open_encoder(EncoderChoice(f"onnx:{tmp_path / 'none.onnx'}"))
+        opened(tmp_path / "none.onnx")
 
 
 def test_what_does_not_run_it_is_refused(tmp_path, monkeypatch):

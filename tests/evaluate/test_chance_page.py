@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from written_tables import flat, write_lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "chance.md"
 NAMED = 'What to look at, in which order: "{}" in the documentation of bchisto.'
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="needs the documents"
 
 def title():
     """Return the title of the page."""
-    return PAGE.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return PAGE.read_text().partition("\n")[0].removeprefix("# ")
 
 
 def predictions(path, *, right, patients=12, images=4):
@@ -31,8 +32,7 @@ def predictions(path, *, right, patients=12, images=4):
             rows.append(
                 f"i{patient}-{image},{label},P{patient},{patient // 4 + 1},{1 - p:.3f},{p:.3f}"
             )
-    path.write_text("\n".join(rows) + "\n")
-    return path
+    return write_lines(path, *rows)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def predictions(path, *, right, patients=12, images=4):
 )
 def test_a_report_names_the_page_unless_calls_are_better(right, verdict, tmp_path, completed):
     table = predictions(tmp_path / "t.csv", right=right)
-    out, _ = completed("evaluate {} --out {}", table, tmp_path / "out")
-    assert verdict in " ".join(out.split())
-    report = html.unescape((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    out, _ = completed("evaluate {} --out T/out", table)
+    assert verdict in flat(out)
+    report = html.unescape((tmp_path / "out" / "report.html").read_text())
     assert verdict in report
     assert report.count(NAMED.format(title())) == ("are better" not in verdict)
 
@@ -56,19 +56,19 @@ def test_a_report_names_the_page_unless_calls_are_better(right, verdict, tmp_pat
 def test_a_report_of_several_names_it_once(right, named, tmp_path, completed):
     tables = [predictions(tmp_path / f"{name}.csv", right=right) for name in "ab"]
     completed("evaluate", *tables, "--out", tmp_path / "out")
-    report = html.unescape((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    report = html.unescape((tmp_path / "out" / "report.html").read_text())
     assert report.count(NAMED.format(title())) == named
 
 
 def test_what_the_page_quotes_is_printed(tissue, tmp_path, cli, completed):
-    page = PAGE.read_text(encoding="utf-8")
-    _, out, _ = cli("data check --no-timing --images {} --html {}", tissue, tmp_path / "check.html")
+    page = PAGE.read_text()
+    _, out, _ = cli("data check --no-timing --images {} --html T/check.html", tissue)
     parts = re.findall(r"^\| `([A-Z -]+)` \|", page, re.MULTILINE)
     assert len(parts) == 6
     assert [part for part in parts if f"\n{part}" not in f"\n{out}"] == []
     table = predictions(tmp_path / "t.csv", right=0.5)
-    out, _ = completed("evaluate {} --out {} --positive malignant", table, tmp_path / "out")
+    out, _ = completed("evaluate {} --out T/out --positive malignant", table)
     begin, number, end = re.search(r'"(A 95 % CI.* about) (\d+) (such patients)"', page).groups()
     assert int(number) > 0
     begin = begin.replace("the mean over patients", "accuracy")  # of patients of equal size
-    assert re.search(rf"{begin} \d+ {end}", " ".join(out.split()))
+    assert re.search(rf"{begin} \d+ {end}", flat(out))

@@ -5,11 +5,10 @@
 
 import csv
 import importlib.util
-from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 BENCHMARKS = REPOSITORY / "tools" / "benchmarks"
 
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="needs the repository")
@@ -32,7 +31,7 @@ def measured():
 def test_the_table_of_the_documents_is_that_of_what_was_measured(campaign, measured):
     header, rows = measured
     assert header == list(campaign.HEADER)
-    text = (REPOSITORY / "docs" / "statistics.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "statistics.md").read_text()
     assert "\n".join(campaign.summary_of(rows)) in text
     assert len({row[0] for row in rows}) == 100
 

@@ -1,5 +1,4 @@
 import html
-import json
 from dataclasses import replace
 from itertools import product
 
@@ -18,7 +17,7 @@ from bchisto.evaluate.predictions import take_rows
 from bchisto.evaluate.report import comparison_lines
 from bchisto.evaluate.report.methods import methods_text
 from scipy.stats import binom, norm, t
-from written_tables import predictions, saved
+from written_tables import predictions, read_json, saved
 
 
 def table(name, hits, *, folds=5, groups=None):
@@ -135,9 +134,9 @@ def test_lines_whose_p_and_interval_disagree_say_which_decides(tmp_path, complet
     decides = "95 % CI and p disagree, and Holm's p decides: "
     for names in (paths[:2], paths):
         out, _ = completed("evaluate", *names, "--out", tmp_path / f"e{len(names)}")
-        written = json.loads((tmp_path / f"e{len(names)}" / "metrics.json").read_text())
+        written = read_json(tmp_path / f"e{len(names)}" / "metrics.json")
         pairs = [pair for pair in written["comparisons"] if pair["disagree"]]
-        report = (tmp_path / f"e{len(names)}" / "report.html").read_text(encoding="utf-8")
+        report = (tmp_path / f"e{len(names)}" / "report.html").read_text()
         said = {"better": "better", "worse": "worse", "not shown": "no difference is shown"}
         for pair in pairs:
             line = decides + said[pair["verdict"]]
@@ -351,21 +350,9 @@ def test_by_unit_images_of_no_known_patient_do_not_count():
 
 def test_units_of_a_test_are_called_what_they_are(rng):
     """Of 20 images of 4 patients, and 6 that name none, there are 10 units."""
-    a, b = (replace(each, group_is="patient") for each in clustered(rng, 4, 5))
-    groups = (*a.groups, *[None] * 6)
-    more = [
-        replace(
-            each,
-            image_ids=(*each.image_ids, *(f"x{k}" for k in range(6))),
-            groups=groups,
-            folds=(*each.folds, *[1] * 6),
-            labels=np.concatenate([each.labels, each.labels[:6]]),
-            predicted=np.concatenate([each.predicted, each.predicted[:6]]),
-            probabilities=None,
-        )
-        for each in (a, b)
-    ]
-    (pair,) = compare_pairs(more)
+    groups = [*(f"g{k // 5}" for k in range(20)), *[None] * 6]
+    tables = [table(name, rng.random(26) < 0.8, groups=groups) for name in "ab"]
+    (pair,) = compare_pairs([replace(each, group_is="patient") for each in tables])
     assert (pair["units"], pair["ungrouped"]) == (10, 6)
     named = {"image": "image", "group": "patient"}
     lines = comparison_lines({"tables": {pair["first"]: {"names": named}}, "comparisons": [pair]})

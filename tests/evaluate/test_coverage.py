@@ -6,13 +6,12 @@
 import csv
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).parents[2]
 BENCHMARKS = REPOSITORY / "tools" / "benchmarks"
 
 

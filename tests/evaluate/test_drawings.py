@@ -3,6 +3,7 @@
 import pytest
 from bchisto.evaluate import evaluate
 from bchisto.evaluate.report.drawings import results_drawing
+from written_tables import write_lines
 
 
 @pytest.mark.parametrize(("wrong", "is_corrected"), [((5, 4), True), ((5, 5), False)])
@@ -19,6 +20,6 @@ def test_the_caption_names_a_correction_only_if_there_is_one(tmp_path, wrong, is
                 f"b{number},{('grün', 'rot')[label]},P{patient},{patient % 4},{1 - score},{score}"
             )
         sources.append(tmp_path / f"{name}.csv")
-        sources[-1].write_text("\n".join(rows), encoding="utf-8")
+        write_lines(sources[-1], *rows)
     drawing = results_drawing(evaluate(sources, out=tmp_path / "e").panels)
     assert ("corrected for the choice" in drawing.caption) == is_corrected

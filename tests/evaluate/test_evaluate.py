@@ -1,4 +1,3 @@
-import csv
 import json
 import re
 
@@ -18,8 +17,7 @@ from bchisto.evaluate import (
 )
 from bchisto.evaluate.report import report as run_report
 from bchisto.evaluate.report import thumbnail, write_evaluation, write_report
-from bchisto.evaluate.report.methods import methods_text
-from written_tables import predictions, read_json
+from written_tables import predictions, read_json, rows_of, write_lines
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -59,8 +57,7 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path, booste
     own = read_json(boosted_result / "metrics.json")["tables"]["fusion"]
     assert result["tables"][name]["accuracy"]["value"] == own["accuracy"]["value"]
     assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
-    lines = (boosted_result / "folds.csv").read_text().splitlines()
-    rows = [(row["label"], row["fold"]) for row in csv.DictReader(lines)]
+    rows = [(row["label"], row["fold"]) for row in rows_of(boosted_result / "folds.csv")]
     expected = [
         [
             sum(label == name and number != str(fold) for label, number in rows)
@@ -111,7 +108,7 @@ def test_what_does_not_fit(tmp_path, boosted, boosted_result):
 
 def test_operating_points_need_a_positive_class_and_tables_a_table(tmp_path):
     rows = [f"i{k},{'ab'[k % 2]},p{k // 2},{k % 3},0.6,0.4" for k in range(12)]
-    (tmp_path / "t.csv").write_text("\n".join(["image_id,label,group,fold,p_a,p_b", *rows]))
+    write_lines(tmp_path / "t.csv", "image_id,label,group,fold,p_a,p_b", *rows)
     for view in (TwoClassView(sensitivities=0.9), TwoClassView(thresholds=0.8)):
         with pytest.raises(InputError, match="^t: no class is known to be positive"):
             evaluate(tmp_path / "t.csv", out=tmp_path / "out", view=view)
@@ -120,16 +117,6 @@ def test_operating_points_need_a_positive_class_and_tables_a_table(tmp_path):
     assert metrics["two_class"]["positive"] == ["b"]
     with pytest.raises(InputError, match="give at least one table"):
         evaluate([], out=tmp_path / "none")
-
-
-def test_the_paragraph_of_methods_counts_no_image_as_a_patient(tmp_path):
-    rows = [
-        f"i{k},{'ab'[k % 2]},{'' if k > 7 else f'p{k // 2}'},{k % 3},0.6,0.4" for k in range(12)
-    ]
-    (tmp_path / "t.csv").write_text("\n".join(["image_id,label,patient,fold,p_a,p_b", *rows]))
-    metrics = evaluate(tmp_path / "t.csv", out=tmp_path / "out").panels[0].metrics
-    text = methods_text([metrics], runs=[], pairs=[])
-    assert "over 4 patients and 4 images of no known patient as units" in text
 
 
 def tiny_table(name="fusion", flip=()):
@@ -192,7 +179,7 @@ def recorded(folder, rng, *, positive=("Invasive",), rule="max", images="x"):
     for k in range(60):
         p = rng.dirichlet([1, 1, 1, 1 + k % 4])
         lines.append(f"i{k},{classes[k % 4]}," + ",".join(f"{value:.6f}" for value in p))
-    (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
+    write_lines(folder / "predictions.csv", *lines)
     run = {
         "classes": classes,
         "protocol": "p",

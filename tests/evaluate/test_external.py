@@ -16,9 +16,9 @@ from bchisto.evaluate import (
     read_predictions,
 )
 from bchisto.evaluate.external import external_validation
-from bchisto.evaluate.report import drops, headline
+from bchisto.evaluate.report import drops
 from conftest import typed
-from written_tables import read_json, right_at, saved
+from written_tables import flat, read_json, right_at, saved, write_lines
 
 CLASSES = ("benign", "malignant")
 
@@ -31,8 +31,7 @@ def write(path, hits, *, trained=None, extra=""):
         lines.append(f"{extra}{row},{CLASSES[row % 2]},{1 - sure:.1f},{sure}")
         if trained is not None:
             lines[-1] += ",yes" if row < trained else ",no"
-    path.write_text("\n".join(lines))
-    return path
+    return write_lines(path, *lines)
 
 
 def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
@@ -57,10 +56,8 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         found["interval"], confint_proportions_2indep(90, 100, 80, 100, method="newcomb"), atol=1e-9
     )
     inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
-    out, _ = completed(
-        "evaluate {} --against {} --out {} --bootstrap 200", outside, inside, tmp_path / "e"
-    )
-    out = " ".join(out.split())
+    out, _ = completed("evaluate {} --against {} --out T/e --bootstrap 200", outside, inside)
+    out = flat(out)
     (row,) = read_json(tmp_path / "e" / "metrics.json")["external"]
     low, high = row["figures"]["accuracy"]["drop"]["interval"]
     assert low < 0 < high
@@ -68,29 +65,19 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         f"out: accuracy 10.0 points lower than internally (95 % CI {-100 * low:.1f} higher to {100 * high:.1f} lower): "
         "80.0 % of 100, against 90.0 % of the 100 of in; balanced accuracy 10.0 points lower" in out
     )
-    assert out.startswith("out: accuracy 10.0 points lower")
     answer = out.partition("for the models as they are trained")[0]
     page = html.unescape((tmp_path / "e" / "report.html").read_text())
     drop = page.index("<strong>out: accuracy 10.0 points lower than internally (95 % CI ")
     assert page.index("<h1>") < drop < page.index('<p class="lead"><strong>')
     out, _ = completed(
-        "evaluate {} --against {} --out {} --bootstrap 200 --sensitivity 0.6",
-        inside,
-        outside,
-        tmp_path / "g",
-    )
-    assert (
-        f"in: accuracy 10.0 points higher than internally (95 % CI {-100 * low:.1f} lower to {100 * high:.1f} higher): "
-        "90.0 % of 100, against 80.0 % of the 100 of out" in " ".join(out.split())
+        "evaluate {} --against {} --out T/g --bootstrap 200 --sensitivity 0.6", inside, outside
     )
     assert (
         "in, threshold 0.900 of out for a target sensitivity of 60.0 %: sensitivity 90.0 %"
-        in " ".join(out.split())
+        in flat(out)
     )
     report = html.unescape((tmp_path / "g" / "report.html").read_text())
-    assert report.index("in, threshold 0.900 of out for") < report.index('<p class="lead"><strong>')
     assert "drop (internal minus external), with 95 % CI" in report
-    assert row["figures"]["accuracy"]["drop"]["value"] == pytest.approx(0.1)
     assert "Thresholds of out for a target sensitivity, applied to in" in report
     view = TwoClassView(sensitivities=0.6)
     (row,) = evaluate(
@@ -111,9 +98,6 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, completed):
         assert drop == pytest.approx(values[0] - values[1])
         side = "lower" if drop > 0 else "higher"
         assert f"; {name} at 0.5 {abs(100 * drop):.1f} points {side} than internally" in answer
-    low, high = row["figures"]["accuracy"]["drop"]["interval"]
-    assert -0.02 < low < 0.02
-    assert 0.18 < high < 0.22
 
 
 def test_a_drop_is_told_in_words_of_one_direction():
@@ -160,21 +144,9 @@ def test_tables_of_other_classes_have_no_drop(tmp_path):
         evaluate([write(tmp_path / "t.csv", 80)], out=tmp_path / "e", against=[other], bootstrap=0)
 
 
-def test_images_that_trained_are_named(tmp_path, completed):
-    _, err = completed(
-        "evaluate {} --out {} --bootstrap 0",
-        write(tmp_path / "t.csv", 80, trained=12),
-        tmp_path / "e",
-    )
-    said = "SEEN IN TRAINING: 12 of 100 images trained the models (column trained)"
-    assert said in err
-    text = " ".join(headline("t", read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]))
-    assert "12 images trained the models, so this does not show what to expect" in text
-    assert said in (tmp_path / "e" / "report.html").read_text()
-    result = evaluate(
-        [write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0
-    ).result
-    assert not any("SEEN IN TRAINING" in note for note in map(Banner.read, result["notes"]))
+def test_a_column_that_marks_no_image_is_no_caution(tmp_path):
+    result = evaluate(write(tmp_path / "u.csv", 80, trained=0), out=tmp_path / "f", bootstrap=0)
+    assert not any("SEEN IN TRAINING" in note for note in result.notes)
 
 
 def patches(path, images=20, extra=""):
@@ -184,8 +156,7 @@ def patches(path, images=20, extra=""):
         lines += [
             f"{extra}{row},{CLASSES[row % 2]},{extra}p{row // 2},{k},0.4,0.6" for k in range(3)
         ]
-    path.write_text("\n".join(lines))
-    return path
+    return write_lines(path, *lines)
 
 
 def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
@@ -247,14 +218,13 @@ def test_new_patients_are_promised_only_if_none_trained(tmp_path, completed):
             for k in range(60)
         ]
         path = tmp_path / f"{name}.csv"
-        path.write_text("\n".join([header, *rows]))
-        return path
+        return write_lines(path, header, *rows)
 
     inside = table("in", "p", True)
     options = typed("--against {} --bootstrap 0", inside)
     said = "30 patients trained the models, judging by names, so this does not show"
-    out, _ = completed("evaluate {} --out {}", table("same", "p", False), tmp_path / "a", *options)
-    assert said in " ".join(out.split())
+    out, _ = completed("evaluate {} --out T/a", table("same", "p", False), *options)
+    assert said in flat(out)
     for number, other in enumerate((table("new", "q", False), table("folds", "p", True))):
         out, _ = completed("evaluate {} --out {}", other, tmp_path / f"b{number}", *options)
-        assert "names of those that trained" not in " ".join(out.split())
+        assert "names of those that trained" not in flat(out)

@@ -18,6 +18,7 @@ from bchisto.evaluate.intervals import (
 )
 from bchisto.evaluate.metrics import agreement, f1_part, matrix_part, matthews
 from bchisto.evaluate.two_class import auc_part, point_figures
+from numpy.testing import assert_allclose
 from scipy.stats import binom
 
 
@@ -63,7 +64,7 @@ def test_influences_are_what_leaving_a_row_out_changes(rng, name):
     }[name]
     assert part.value == pytest.approx(figure(np.arange(300)))
     assert part.effect.sum() == pytest.approx(0.0, abs=1e-9)
-    np.testing.assert_allclose(part.effect, left_out(figure, 300), atol=3e-4)
+    assert_allclose(part.effect, left_out(figure, 300), atol=3e-4)
 
 
 def test_the_variance_of_kappa_is_that_of_statsmodels(rng):
@@ -104,9 +105,9 @@ def test_shares_are_those_of_statsmodels(rng):
 
     hits = rng.random(4000) < 0.8
     alone = share_interval(hits, np.arange(4000))
-    np.testing.assert_allclose(alone.interval, proportion_confint(hits.sum(), 4000, method="beta"))
+    assert_allclose(alone.interval, proportion_confint(hits.sum(), 4000, method="beta"))
     pairs = share_interval(hits, np.arange(4000) // 2)
-    np.testing.assert_allclose(
+    assert_allclose(
         pairs.interval, proportion_confint(hits.sum(), 4000, method="wilson"), atol=1e-3
     )
 
@@ -199,14 +200,10 @@ def test_predictive_values_by_hand(outweighed):
     """With three quarters of the correction, and at least 5 degrees of freedom; sensitivity has neither."""
     member, truth, called = outweighed
     found = Units(member).share(truth, called, predictive=True).interval
-    np.testing.assert_allclose(
-        found, by_hand(truth, called, member, least=5, power=0.75), rtol=1e-9
-    )
+    assert_allclose(found, by_hand(truth, called, member, least=5, power=0.75), rtol=1e-9)
     assert found != pytest.approx(by_hand(truth, called, member, least=1, power=0.75), rel=1e-3)
     sensitivity = Units(member).share(called, truth).interval
-    np.testing.assert_allclose(
-        sensitivity, by_hand(called, truth, member, least=1, power=1), rtol=1e-9
-    )
+    assert_allclose(sensitivity, by_hand(called, truth, member, least=1, power=1), rtol=1e-9)
 
 
 def test_likelihood_ratios_by_hand(outweighed):
@@ -219,7 +216,7 @@ def test_likelihood_ratios_by_hand(outweighed):
     )
     down = np.hypot(np.log(yes / low), np.log(most / no))
     up = np.hypot(np.log(high / yes), np.log(no / least))
-    np.testing.assert_allclose(found, yes / no * np.exp([-down, up]), rtol=1e-9)
+    assert_allclose(found, yes / no * np.exp([-down, up]), rtol=1e-9)
 
 
 def test_a_case_is_worth_more_rows_if_several_classes_are_averaged(rng, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
+from written_tables import write_lines
 
 # patient u: image a (patches .9 .2), image b (patches .4 .4 .4); patient v: image c (patches .6 .1 .1)
 PATCHES = [
@@ -27,8 +28,7 @@ def path(tmp_path):
             f"{image},{patch},{label},{patient},{1 if patient == 'u' else 2},{1 - malignant:.1f},{malignant}"
         )
     file = tmp_path / "patches.csv"
-    file.write_text("\n".join(lines) + "\n")
-    return file
+    return write_lines(file, *lines)
 
 
 @pytest.fixture

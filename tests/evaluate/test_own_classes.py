@@ -43,7 +43,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
         evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassView(positive))
     )
     assert ("two_class" in result["tables"]["t"]) == known
-    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    text = (tmp_path / "out" / "report.html").read_text()
     assert "<b>" not in text
     assert text.count("data:image/svg+xml") == 2 + known
     rows = rows_of(tmp_path / "out" / "confusion.csv")

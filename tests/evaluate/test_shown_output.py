@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "evaluation.md"
 SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared"))
 BACH = SHARED / "reference" / "bach" / "predictions"

@@ -127,7 +127,7 @@ def test_what_is_missing_is_no_class(cells, tmp_path, refused, column, missing):
     }
     table[column][3] = missing
     path = write(tmp_path, table)
-    err = refused("evaluate {} --out {} --bootstrap 0", path, tmp_path / "out")
+    err = refused("evaluate {} --out T/out --bootstrap 0", path)
     assert f"the {column} {missing} means unknown; leave the cell empty, or name" in err
     (found,) = read_predictions(path, classes=["normal", "tumour", missing])
     assert found.classes[2] == missing

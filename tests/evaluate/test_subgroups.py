@@ -9,7 +9,7 @@ from bchisto.core import InputError
 from bchisto.data import DatasetFacts, write_dataset_facts
 from bchisto.evaluate import Aggregation, TableChoice, evaluate
 from scipy.stats import binomtest
-from written_tables import rows_of
+from written_tables import rows_of, write_lines
 
 SITES = ["north"] * 10 + ["south"] * 6 + [""] * 4
 WRONG = (0, 1, 10)
@@ -35,7 +35,7 @@ def written(path, *, sites=SITES, groups=None):
 
 def test_by_hand(tmp_path, completed):
     table = written(tmp_path / "t.csv")
-    out, _ = completed("evaluate {} --by clinical-site --out {}", table, tmp_path / "out")
+    out, _ = completed("evaluate {} --by clinical-site --out T/out", table)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]["t"]
     north, south, unknown = metrics["subgroups"]["clinical-site"]
     assert [one["value"] for one in (north, south, unknown)] == ["north", "south", "not known"]
@@ -74,7 +74,7 @@ def test_a_patient_of_several_sites_is_said(tmp_path):
     table = written(tmp_path / "t.csv", sites=["a", "b", *["a"] * 8, *["b"] * 10], groups=groups)
     lines = table.read_text().splitlines()
     same = [re.sub(r",(benign|malignant),(p\d),", r",benign,\2,", line) for line in lines]
-    table.write_text("\n".join(same))
+    write_lines(table, *same)
     found = evaluate(
         [table],
         out=tmp_path / "out",
@@ -129,8 +129,6 @@ def test_what_makes_no_subgroups(tmp_path):
         with pytest.raises(InputError, match=message):
             evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by=by))
     text = table.read_text().splitlines()
-    table.write_text(
-        "\n".join([text[0] + ",fold", *(line + ",1" for line in text[1:]), text[1] + "x,2"])
-    )
+    write_lines(table, text[0] + ",fold", *(line + ",1" for line in text[1:]), text[1] + "x,2")
     with pytest.raises(InputError, match="i00 has two values in column Clinical Site, s0 and s0x"):
         evaluate([table], out=tmp_path / "out", bootstrap=0, tables=TableChoice(by="clinical_site"))

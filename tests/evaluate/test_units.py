@@ -29,7 +29,7 @@ def test_one_row_without_a_group_changes_next_to_nothing(rng):
     assert np.ptp(whole["accuracy"]["interval"]) > 2 * np.ptp(alone["accuracy"]["interval"])
 
 
-def test_an_agreement_of_swapped_classes_is_in_its_interval(rng):
+def test_an_agreement_of_swapped_classes_is_in_its_interval():
     """Of four classes, images of two alone, each taken for the other: kappa and Matthews' correlation reach -1."""
     labels = np.arange(40) % 2
     called = np.r_[0, 1 - labels[1:]]

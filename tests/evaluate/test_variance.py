@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, measure, variance_split
+from bchisto.evaluate import measure, variance_split
 from bchisto.evaluate.report.page import render
 from scipy.stats import norm
-from written_tables import predictions
+from written_tables import called_table, predictions
 
 
 def member(right, splits, folds):
@@ -54,16 +54,8 @@ def test_few_patients_need_no_more_than_wholly_right_or_wrong_ones(count):
     """Half of them are wholly right: the variance of few is estimated too large, and none is larger than theirs."""
     labels = np.arange(5 * count) % 2
     right = np.arange(5 * count) // 5 % 2 == 0
-    table = PredictionTable(
-        name="t",
-        classes=("a", "b"),
-        image_ids=tuple(map(str, range(5 * count))),
-        labels=labels,
-        probabilities=None,
-        predicted=np.where(right, labels, 1 - labels),
-        folds=(None,) * (5 * count),
-        groups=tuple(f"p{row // 5}" for row in range(5 * count)),
-    )
+    groups = [f"p{row // 5}" for row in range(5 * count)]
+    table = called_table(labels, np.where(right, labels, 1 - labels), groups=groups)
     needed = measure(table)["units"]["needed"]
     most = 0.25 * (norm.ppf(0.975) / 0.05) ** 2
     assert needed == {"accuracy": 385, "patient_recognition_rate": 385}
@@ -73,16 +65,7 @@ def test_few_patients_need_no_more_than_wholly_right_or_wrong_ones(count):
 def test_how_many_units_an_interval_of_five_points_takes():
     """Of single images n p (1 - p) is the textbook's; patients alike within multiply it by their images."""
     labels = np.repeat([0, 1], 50)
-    table = PredictionTable(
-        name="t",
-        classes=("a", "b"),
-        image_ids=tuple(map(str, range(100))),
-        labels=labels,
-        probabilities=None,
-        predicted=np.where(np.arange(100) % 5 == 0, 1 - labels, labels),
-        folds=(None,) * 100,
-        groups=(None,) * 100,
-    )
+    table = called_table(labels, np.where(np.arange(100) % 5 == 0, 1 - labels, labels))
     textbook = 0.8 * 0.2 * (norm.ppf(0.975) / 0.05) ** 2
     needed = measure(table)["units"]["needed"]
     assert needed == {"accuracy": pytest.approx(textbook, rel=0.03)}

@@ -1,6 +1,5 @@
 """The package of docs/extending.md, installed as any other, adds one of each; the lines of the page are run with it."""
 
-import json
 import os
 import re
 import shlex
@@ -11,15 +10,16 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import write_tissue
+from conftest import typed, write_tissue
 from packs import packs_in
+from written_tables import read_json
 from written_tables import rows_of as rows
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 PACKAGE = HERE / "package"
-PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +28,14 @@ def installed(tmp_path_factory):
     root = tmp_path_factory.mktemp("installed")
     # a build leaves folders beside what it builds
     source = shutil.copytree(PACKAGE, root / "package")
-    command = [
+    command = typed(
+        "{} -m pip install --quiet --disable-pip-version-check --no-index --no-deps "
+        "--no-build-isolation --no-compile --target {} {}",
         sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-index",
-    ]
-    command += [
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-compile",
-        "--target",
         root / "site",
         source,
-    ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return root / "site"
 
@@ -165,7 +155,7 @@ def test_without_its_package_what_needs_its_stain_method_names_it(said, here, tm
     shutil.copytree(here / "run", tmp_path / "run")
     features = tmp_path / "run" / "features" / "edges-1.0-32.h5"
     needed = "needs the stain method 'lab-reinhard', which this version does not know"
-    code, _, err = cli("boost", "--out", tmp_path / "run", "--folds", 3)
+    code, _, err = cli("boost --out T/run --folds 3")
     assert f"{features}: {needed}" in err
     assert "install the package that adds it" in err
     assert code == 2
@@ -180,7 +170,7 @@ def test_its_network_is_trained(said, here):
 def test_its_metric_is_in_what_evaluate_writes(said, here):
     from sklearn.metrics import recall_score
 
-    tables = json.loads((here / "evaluation" / "metrics.json").read_text())["tables"]
+    tables = read_json(here / "evaluation" / "metrics.json")["tables"]
     assert len(tables) == 2
     for metrics in tables.values():
         confusion = metrics["confusion"]

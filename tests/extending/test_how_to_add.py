@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import h5py
 import pytest
-from conftest import write_tissue
+from conftest import REPOSITORY, write_tissue
+from written_tables import read_json, write_lines
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGES = Path(__file__).parent / "changes"
 EVERY = sorted(CHANGES.glob("*.diff"))
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
@@ -74,7 +74,7 @@ class Copy(NamedTuple):
 
 def section_of(page, title):
     """Return the text of a section, by the title as links have it."""
-    for part in re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]:
         heading, _, text = part.partition("\n")
         if heading.lower().replace(" ", "-") == title:
             return text
@@ -89,12 +89,12 @@ def rows_of_page():
 
 def files_of(change):
     """Return the files that a change touches."""
-    return re.findall(r"^diff --git a/(\S+) ", change.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.findall(r"^diff --git a/(\S+) ", change.read_text(), re.MULTILINE)
 
 
 def added_text(change):
     """Return the lines that a change adds."""
-    lines = change.read_text(encoding="utf-8").splitlines()
+    lines = change.read_text().splitlines()
     return "\n".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
 
 
@@ -205,9 +205,9 @@ def test_a_network(copy_with, images):
 def test_a_metric(copy_with):
     copy = copy_with("metric")
     rows = ["image_id,label,predicted", "a,x,x", "b,x,x", "c,x,y", "d,x,y", "e,y,y"]
-    (copy.work / "table.csv").write_text("\n".join(rows) + "\n")
+    write_lines(copy.work / "table.csv", *rows)
     copy.bchisto("evaluate table.csv --out evaluation")
-    metrics = json.loads((copy.work / "evaluation" / "metrics.json").read_text())
+    metrics = read_json(copy.work / "evaluation" / "metrics.json")
     assert metrics["tables"]["table"]["geometric_recall"]["value"] == pytest.approx(0.5**0.5)
 
 
@@ -254,7 +254,7 @@ def test_an_option(copy_with, images):
     copy = copy_with("option")
     with h5py.File(described(copy, images, "--sharpen 2")) as file:
         assert json.loads(file.attrs["settings"])["sharpen"] == 2.0
-    record = json.loads((copy.work / "run" / "run.json").read_text())
+    record = read_json(copy.work / "run" / "run.json")
     assert record["records"][-1]["config"]["sharpen"] == 2.0
 
 
@@ -265,7 +265,7 @@ def test_a_published_system(copy_with):
     shown = copy.bchisto("reproduce idc-means --settings --all-variants")
     assert "idc-means: Class means of features against boosted trees" in shown
     assert re.search(r"boost +heads +prototype +sec\. 3", shown)
-    assert "## idc-means" in (copy.root / "docs" / "elements.md").read_text(encoding="utf-8")
+    assert "## idc-means" in (copy.root / "docs" / "elements.md").read_text()
 
 
 @pytest.mark.slow

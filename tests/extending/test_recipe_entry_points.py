@@ -47,7 +47,7 @@ def test_its_settings_are_printed(tmp_path, monkeypatch, completed):
         lab_study="found",
     )
     monkeypatch.syspath_prepend(tmp_path)
-    out, _ = completed("reproduce", "lab-study", "--settings")
+    out, _ = completed("reproduce lab-study --settings")
     assert re.search(r"finetune +network +patch-resnet +sec\. 2", out)
 
 

@@ -79,7 +79,7 @@ def test_cases_of_the_ddsm(tmp_path, cli, name):
         assert re.search(words, error)
         assert len(error) < 600
         assert "\n" not in error
-    code, _, err = cli("data", "check", "--table", "-", "--images", folder, "--dataset", "ddsm")
+    code, _, err = cli("data check --table - --images {} --dataset ddsm", folder)
     assert code == 2
     assert len(err.splitlines()) < 4
 
@@ -167,8 +167,8 @@ def test_models_by_the_command(boosted, tissue, tmp_path, cli, name):
     path = rewrite(
         boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "x.bchisto", change
     )
-    options = ("--out", tmp_path / "p.csv", "--calibrated", "--jobs", 1)
-    assert re.search(words, ended(cli, "predict", path, "--images", tissue, *options))
+    line = "predict {} --images {} --out T/p.csv --calibrated --jobs 1"
+    assert re.search(words, ended(cli, line, path, tissue))
     assert {one.name for one in tmp_path.iterdir()} <= {"p.csv.run.json", "x.bchisto"}
 
 
@@ -205,20 +205,7 @@ def test_files_of_embeddings_by_the_command(embedded, tmp_path, cli, name):
     path = Path(shutil.copy(embedded, tmp_path))
     with h5py.File(path, "a") as file:
         change(file, None)
-    line = ended(
-        cli,
-        "boost",
-        "--features",
-        path,
-        "--folds",
-        3,
-        "--seeds",
-        1,
-        "--jobs",
-        1,
-        "--out",
-        tmp_path / "r",
-    )
+    line = ended(cli, "boost --features {} --folds 3 --seeds 1 --jobs 1 --out T/r", path)
     assert re.search(f"{path}: .*{words}", line)
 
 

@@ -2,13 +2,10 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
-import pytest
+from conftest import REPOSITORY, needs_repository
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-pytestmark = pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the documents")
+pytestmark = needs_repository
 
 FENCED = re.compile(r"^(```+).*?^\1`*[ ]*$", re.MULTILINE | re.DOTALL)
 
@@ -33,14 +30,12 @@ def anchors_of(text):
 
 def dead_links_of(document):
     """Return the links of a document to files and titles that are not there."""
-    text = FENCED.sub("", document.read_text(encoding="utf-8"))
+    text = FENCED.sub("", document.read_text())
     dead = []
     for link in re.findall(r"\]\((?!https?://|mailto:)([^)\s]+)\)", text):
         path, _, anchor = link.partition("#")
         target = (document.parent / path).resolve() if path else document
-        if not target.exists() or (
-            anchor and anchor not in anchors_of(target.read_text(encoding="utf-8"))
-        ):
+        if not target.exists() or (anchor and anchor not in anchors_of(target.read_text())):
             dead.append(link)
     return dead
 
@@ -80,6 +75,6 @@ def test_pages_that_messages_and_docstrings_name_are_there():
     for folder in REPOSITORY.glob("[!.]*/"):
         if folder.name not in ("build", "dist", "docs"):
             for path in [*folder.rglob("*.py"), *folder.glob("**/templates/*")]:
-                named |= set(re.findall(r"docs/[\w-]+\.md", path.read_text(encoding="utf-8")))
+                named |= set(re.findall(r"docs/[\w-]+\.md", path.read_text()))
     assert len(named) > 10
     assert [page for page in sorted(named) if not (REPOSITORY / page).is_file()] == []

@@ -3,15 +3,14 @@
 import fnmatch
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY, needs_repository
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CONTAINERS = REPOSITORY / "tools" / "containers"
 STEPS = "tools/containers/install.sh"
 
-pytestmark = pytest.mark.skipif(not CONTAINERS.is_dir(), reason="needs the repository")
+pytestmark = needs_repository
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "apptainer.def"])

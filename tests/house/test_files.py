@@ -1,6 +1,5 @@
 """docs/files.md names the files, columns and keys that bchisto writes."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -11,14 +10,14 @@ from bchisto.core.jobs import Work
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.predict import predict
 from bchisto.predict.table import Outliers
-from written_tables import rows_of
+from written_tables import read_json, rows_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "files.md"
 
 
 def section(title):
     """Return the text of a section of the page."""
-    rest = PAGE.read_text(encoding="utf-8").partition(f"## {title}\n")[2]
+    rest = PAGE.read_text().partition(f"## {title}\n")[2]
     return re.split(r"^## ", rest, flags=re.MULTILINE)[0]
 
 
@@ -43,7 +42,7 @@ def test_the_columns_of_a_feature_file(boosted):
 
 
 def test_the_files_of_a_run_folder(boosted):
-    (tree,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tree,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     written = {
         path.name
         for path in boosted.rglob("*.*")
@@ -72,7 +71,7 @@ def test_the_keys_of_metrics(tmp_path, boosted_result):
     result = evaluate(
         tables[:2], out=tmp_path / "e", against=tables[2:], view=view, bootstrap=0
     ).result
-    trained = json.loads((boosted_result / "metrics.json").read_text())
+    trained = read_json(boosted_result / "metrics.json")
     result["tables"] |= trained["tables"]
     assert set(keys_in(result)) <= names_in(section("metrics.json"))
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import bchisto
 import package_tree
 import pytest
+from conftest import REPOSITORY, needs_repository
+from own_process import printed_by
 
 ROOT = Path(bchisto.__file__).parent
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 GROUND = ["core", "core.formats", "core.jobs", "core.runs", "core.models"]
 ROAD = [
@@ -160,10 +161,7 @@ def test_importing_a_room_imports_no_engine():
         "    importlib.import_module(f'bchisto.{room}')\n"
         "print([name for name in ('tensorflow', 'keras', 'lightgbm', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    assert printed_by(script).strip() == "[]"
 
 
 @pytest.mark.parametrize(
@@ -171,9 +169,7 @@ def test_importing_a_room_imports_no_engine():
 )
 def test_importing_a_room_imports_no_other_stage(room, others):
     script = f"import sys, bchisto.{room}; print(*{{name.split('.')[1] for name in sys.modules if 'bchisto.' in name}})"
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
-    ).stdout.split()
+    loaded = printed_by(script).split()
     assert room in loaded
     assert not others & set(loaded)
 
@@ -195,12 +191,7 @@ def test_examples_in_docstrings():
     assert not failed
 
 
-in_repository = pytest.mark.skipif(
-    not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"
-)
-
-
-@in_repository
+@needs_repository
 def test_every_room_is_packaged_and_tests_are_not():
     import tomllib
 
@@ -215,7 +206,7 @@ def test_every_room_is_packaged_and_tests_are_not():
     assert set(listed) == found
 
 
-@in_repository
+@needs_repository
 def test_the_reference_of_the_command_line_is_current():
     script = REPOSITORY / "docs" / "make_cli_reference.py"
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -233,7 +224,7 @@ def test_the_reference_of_the_command_line_is_current():
     )
 
 
-@in_repository
+@needs_repository
 def test_the_public_host_runs_the_first_commands_of_readme():
     readme = (REPOSITORY / "README.md").read_text()
     block = re.search(r"```sh\n(.*?)```", readme, flags=re.DOTALL)[1]

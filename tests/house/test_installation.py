@@ -11,15 +11,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import typed
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from conftest import REPOSITORY, needs_repository, typed
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"
-    ),
+    needs_repository,
 ]
 
 PRINTED = "from bchisto.core import how_to_install; print(how_to_install('excel'))"

@@ -5,19 +5,17 @@ import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from bchisto import __version__
 from bchisto.core import InputError
 from bchisto.core.runs import record_run, science
-from conftest import typed
-from written_tables import read_json
+from conftest import REPOSITORY, needs_repository, typed
+from written_tables import read_json, write_lines
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TOOL = REPOSITORY / "tools" / "benchmarks" / "ledger.py"
 
-pytestmark = pytest.mark.skipif(not TOOL.is_file(), reason="needs the repository")
+pytestmark = needs_repository
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +41,7 @@ def write_table(path, *, shift=0):
         probability = 0.8 if (label == "rot") == right else 0.2
         patient = number // 3
         rows.append(f"b{number},{label},P{patient},{patient % 4},{1 - probability},{probability}")
-    path.write_text("\n".join(rows), encoding="utf-8")
-    return path
+    return write_lines(path, *rows)
 
 
 def test_figures_are_those_of_metrics_and_rows_are_kept(ledger, tmp_path):
@@ -71,9 +68,9 @@ def test_figures_are_those_of_metrics_and_rows_are_kept(ledger, tmp_path):
         pair["differences"]["accuracy"]["value"], abs=1e-6
     )
     assert float(difference.p) == pytest.approx(pair["p_holm"], abs=1e-6)
-    first = file.read_text(encoding="utf-8")
+    first = file.read_text()
     measure(ledger, file, "evaluate", tables[1], "--out", tmp_path / "b")
-    assert file.read_text(encoding="utf-8").startswith(first)
+    assert file.read_text().startswith(first)
     assert len(ledger.read_ledger(file)) > len(rows)
 
 

@@ -4,9 +4,7 @@ import ast
 import importlib
 import inspect
 import re
-from pathlib import Path
 
-import bchisto
 import click
 import pytest
 from bchisto.apps.explain import ExplainSettings
@@ -22,11 +20,8 @@ from bchisto.featurize import KIND_FACTS, FeaturizeSettings
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import PredictSettings
 from command_line import EVERY
+from conftest import REPOSITORY
 from package_tree import modules, name_of, tree_of
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-ROOT = Path(bchisto.__file__).parent
-
 
 MOST_COMMANDS = 22
 MOST_OPTIONS = 290

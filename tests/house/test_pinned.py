@@ -7,15 +7,11 @@ import re
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY, needs_repository
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-pytestmark = pytest.mark.skipif(
-    not (REPOSITORY / "tools/requirements.lock").is_file(), reason="needs the repository"
-)
+pytestmark = needs_repository
 
 
 def plain(name):
@@ -42,7 +38,7 @@ def locked():
 
 @pytest.fixture(scope="module")
 def licences():
-    lines = (REPOSITORY / "tools" / "licences.csv").read_text(encoding="utf-8").splitlines()
+    lines = (REPOSITORY / "tools" / "licences.csv").read_text().splitlines()
     return {plain(name): rest for name, *rest in list(csv.reader(lines))[1:]}
 
 
@@ -57,8 +53,8 @@ def test_every_pinned_package_has_its_licence_listed(pinned, licences):
 
 def test_the_page_of_licences_is_current():
     lock = runpy.run_path(str(REPOSITORY / ".ci" / "lock.py"))
-    rows = list(csv.reader(lock["TABLE"].read_text(encoding="utf-8").splitlines()))[1:]
-    assert lock["PAGE"].read_text(encoding="utf-8") == lock["page"](rows), "run: make lock"
+    rows = list(csv.reader(lock["TABLE"].read_text().splitlines()))[1:]
+    assert lock["PAGE"].read_text() == lock["page"](rows), "run: make lock"
 
 
 def test_nothing_that_is_needed_binds_those_who_use_it(licences):

@@ -43,7 +43,7 @@ DIFFERS = {
 
 def steps_of(document):
     """Return each command with the lines that the page shows below its block; none if it shows nothing."""
-    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    text = (REPOSITORY / document).read_text()
     blocks = re.findall(
         r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", text, re.DOTALL | re.MULTILINE
     )
@@ -98,13 +98,13 @@ def check_left_by_tutorial(here):
     assert (here / "run" / "boost" / "eva-svm" / "model.bchisto").is_file()
     assert (here / "evaluation" / "report.html").is_file()
     folder = here / "breakhis" / "boost" / "5-grouped-lightgbm"
-    assert "keep patients or slides whole" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "keep patients or slides whole" in (folder / "report.html").read_text()
     folds = {}
     for row in rows_of(folder / "folds.csv"):
         folds.setdefault(row["group"], set()).add(row["fold"])
     assert {len(numbers) for numbers in folds.values()} == {1}
     report = here / "idc" / "boost" / "idc-published-lightgbm" / "report.html"
-    assert "84/29/49 published slides" in report.read_text(encoding="utf-8")
+    assert "84/29/49 published slides" in report.read_text()
 
 
 def on_own_images(here):
@@ -177,18 +177,18 @@ def test_figures_of_the_repository_are_written_by_a_script(tmp_path):
     for name in ("README.md", "docs/tutorial.md", SCRIPT):
         shutil.copy(REPOSITORY / name, tmp_path / name)
     page = tmp_path / "README.md"
-    right = page.read_text(encoding="utf-8")
+    right = page.read_text()
     wrong = right.replace("+0.2 points of accuracy (-3.5", "+0.3 points of accuracy (-3.4")
     assert wrong != right
-    page.write_text(wrong, encoding="utf-8")
+    page.write_text(wrong)
     assert run(tmp_path, "--check").returncode == 1
-    assert page.read_text(encoding="utf-8") == wrong
+    assert page.read_text() == wrong
     assert run(tmp_path).returncode == 0
-    assert page.read_text(encoding="utf-8") == right
+    assert page.read_text() == right
     lines = right.splitlines(keepends=True)
     last = lines.index("wrote against-published/report.html\n")
     lines.insert(last - 5, lines.pop(last))
-    page.write_text("".join(lines), encoding="utf-8")
+    page.write_text("".join(lines))
     turned = run(tmp_path)
     assert turned.returncode == 1
     assert "prints nothing like this, after the lines above it: rakhlin10-svm is" in turned.stderr

@@ -5,12 +5,8 @@ A run of `core/jobs` reads it. What it runs only says what the units are, and wh
 
 import ast
 from collections import Counter
-from pathlib import Path
 
-import bchisto
 from package_tree import modules, name_of, tree_of
-
-ROOT = Path(bchisto.__file__).parent
 
 ASKED = {"checks", "shard", "overwrite", "skip_errors"}
 """Fields of `Work`, which say how work is done."""

@@ -36,10 +36,9 @@ from bchisto.featurize import FeaturizeSettings, View, featurize, load_features,
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
 from bchisto.stains import augment_he
+from conftest import REPOSITORY, needs_repository
 from packs import ONE_JOB
-from written_tables import rows_of
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from written_tables import rows_of, write_lines
 
 
 @pytest.mark.parametrize(
@@ -160,7 +159,7 @@ def test_settings():
     assert type(tuned.epochs) is int
 
 
-def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path, tissue_files, boosted_result):
+def test_functions_of_every_room(boosted, tissue, tmp_path, tissue_files, boosted_result):
     file = str(tissue_files[0])
     assert decode_image(file).shape == (96, 96, 3)
     assert read_header(file).width == 96
@@ -180,30 +179,16 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path, tissue_fil
     model = boosted_result / "model.bchisto"
     predicted = predict(str(model), file, out=str(tmp_path / "p.csv"), work=ONE_JOB)
     assert predicted.images == 1
-    run = run_copy(boosted)
-    small = {"min_data_in_leaf": 2, "num_iterations": 2}
-    (result,) = train(
-        out=str(run),
-        features=str(run / "features" / store.name),
-        folds=np.int64(4),
-        settings=BoostSettings(heads="lightgbm", seeds=np.int64(1), params=small),
-        work=ONE_JOB,
-    )
-    assert result.folder.name == "4-lightgbm"
-    table = str(boosted_result / "predictions.csv")
-    view = TwoClassView("malignant", thresholds=0.5)
-    evaluated = evaluate(table, out=tmp_path / "e", view=view, bootstrap=0)
-    assert evaluated.result["tables"]
 
 
-@pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
+@needs_repository
 def test_the_examples_run(tissue, tmp_path, monkeypatch, tissue_files):
     """As they stand, but for a small encoder, few models, and one process."""
     rows = ["path,label,patient"]
     for label in ("benign", "malignant"):
         for number, path in enumerate(sorted((tissue / label).glob("*.png"))):
             rows.append(f"{path},{label},patient {number}")
-    (tmp_path / "images.csv").write_text("\n".join(rows))
+    write_lines(tmp_path / "images.csv", *rows)
     shutil.copy(tissue_files[0], tmp_path / "a.png")
     (tmp_path / "new").mkdir()
     for path in tissue.rglob("*.png"):  # no class is known of these
@@ -243,18 +228,10 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch, tissue_files):
         names["predictions"].probabilities[0], names["predictions"].probabilities[1]
     )
     assert names["frame"].shape[0] == 12
-    mine, figures = names["mine"], names["measured"]
+    figures = names["measured"]
     assert figures["units"]["kind"] == "group"
     assert figures["folds"] == [1, 2, 3, 4, 5]
     assert figures["accuracy"].interval
-    aucs = [
-        (mine.probabilities[i, 1] > mine.probabilities[j, 1])
-        + (mine.probabilities[i, 1] == mine.probabilities[j, 1]) / 2
-        for i in np.flatnonzero(mine.labels == 1)
-        for j in np.flatnonzero(mine.labels == 0)
-        if mine.folds[i] == mine.folds[j]
-    ]
-    assert figures["auc"].value == pytest.approx(np.mean(aucs))
     fold_of = {
         row["image_id"]: int(row["fold"])
         for row in rows_of(tmp_path / "run" / "boost" / "5-grouped-lightgbm" / "predictions.csv")
@@ -312,7 +289,7 @@ BoostSettings(heads=3)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (REPOSITORY / "Makefile").is_file(), reason="needs the repository")
+@needs_repository
 def test_a_stranger_checks_the_types_of_the_guide(tmp_path):
     """In an environment that `make` created, where bchisto is found only by the link for mypy."""
     pytest.importorskip("mypy")
@@ -323,7 +300,7 @@ def test_a_stranger_checks_the_types_of_the_guide(tmp_path):
     assert (packages / "bchisto-stubs").resolve() == REPOSITORY
     # the other packages, as if they were installed here; the finder of an editable install says nothing to mypy
     others = [path for path in sys.path if path.endswith("site-packages")]
-    (packages / "others.pth").write_text("\n".join(others))
+    write_lines(packages / "others.pth", *others)
     imports = "from bchisto.featurize import View\n"
     calls = "".join(python_of("python.md")) + imports + FURTHER
     assert checked(tmp_path, calls, environment) == []
@@ -388,11 +365,7 @@ def test_what_options_say_holds_in_python():
     with pytest.raises(InputError, match="write SCALE:CROP"):
         FeaturizeSettings(views="auto")
     assert BoostSettings(preset="quick").heads == BoostSettings().heads
-    assert "classifiers (svm" not in BoostSettings.__doc__
     assert "KEY=VALUE" not in BoostSettings.__doc__
-    assert "a command then exits with 1" in Work.__doc__
-    assert "a,b" not in ImageSelection.__doc__
-    assert "printed" not in ImageSelection.__doc__
     grid = FeaturizeSettings(crops="grid")
     assert grid.crops == 0
     assert "'crops': 'grid'" in repr(grid)
@@ -447,8 +420,14 @@ def test_what_values_hold_is_said_in_a_line(boosted, run_copy, boosted_result):
     assert repr(selection.read_once()) == repr(selection)
     run = run_copy(boosted)
     small = {"min_data_in_leaf": 2, "num_iterations": 2}
-    settings = BoostSettings(seeds=1, params=small)
-    (result,) = train(out=run, folds=4, settings=settings, work=ONE_JOB)
+    settings = BoostSettings(heads="lightgbm", seeds=np.int64(1), params=small)
+    (result,) = train(
+        out=str(run),
+        features=str(run / "features"),
+        folds=np.int64(4),
+        settings=settings,
+        work=ONE_JOB,
+    )
     folder = str(run / "boost" / "4-lightgbm")
     assert (
         repr(result.panel)
@@ -544,9 +523,7 @@ def test_a_frame_without_folds_is_told_and_compared(tmp_path, caplog, boosted_re
     assert said not in caplog.text
     frames = {"mine": frame.drop(columns="fold"), "theirs": frame}
     evaluation = evaluate(frames, out=tmp_path / "b", bootstrap=0)
-    assert [record.message for record in caplog.records if said in record.message] == [
-        f"mine: {said}"
-    ]
+    assert caplog.text.count(said) == 1
     mine, theirs, *_ = evaluation.summary()
     assert mine.endswith(f"; {said}")
     assert theirs.endswith("; 3 folds of the table")
@@ -586,8 +563,6 @@ def test_tables_files_and_folders_by_name(boosted, tmp_path, boosted_result):
     assert len({entry["accuracy"]["value"] for entry in tables.values()}) == 1
     assert [bool(panel.run) for panel in evaluation.panels] == [False, False, True, True]
     assert len(evaluation.result["comparisons"]) == 6
-    listed = evaluate([table, file], out=tmp_path / "b", bootstrap=0).result["tables"]
-    assert list(listed) == ["frame-1", "predictions"]
     runs = tmp_path / "runs"
     for name in ("a", "b"):
         shutil.copytree(file.parent, runs / name)
@@ -661,11 +636,8 @@ def test_figures_as_rows(tmp_path, boosted_result, pandas):
         assert row.value == figure["value"] or (row.value != row.value and figure["value"] is None)
         assert (figure["interval"] or []) == [end for end in (row.low, row.high) if end == end]
         assert row.method == figure["method"]
-    assert set(mine.units) == {metrics["units"]["count"]}
     by_name = evaluation.panels[0].figures
     assert by_name["accuracy"].value == metrics["accuracy"]["value"]
-    recall = metrics["per_class"]["malignant"]["recall"]
-    assert by_name["per_class malignant recall"].value == recall["value"]
     point = metrics["two_class"]["thresholds"][0]
     assert by_name["two_class thresholds 0.4 sensitivity"].value == point["sensitivity"]["value"]
     site = metrics["subgroups"]["site"][1]
@@ -704,8 +676,6 @@ def test_mistakes_of_scripts_are_told_in_words(
             MissingInputError, match="gone: no such run folder; run bchisto featurize"
         ):
             call()
-    of_images = evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="image")
-    assert [*of_images.result["tables"]] == ["predictions"]
     with pytest.raises(InputError, match="levels.*imago"):
         evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="imago")
     with pytest.raises(InputError, match="resnet51: no such encoder"):
@@ -715,7 +685,6 @@ def test_mistakes_of_scripts_are_told_in_words(
         Predictor(boosted, weights={"resnet50": "x.h5"})
     with pytest.raises(InputError, match=text):
         predict(boosted, tissue, out=tmp_path / "p.csv", weights={"resnet50": "x.h5"})
-    assert find_bundle(str(boosted)) == find_bundle(boosted)
     image = decode_image(tissue_files[0])
     with pytest.raises(InputError, match="^factors -1 and 1: give none below 0$"):
         augment_he(image, hematoxylin=-1, eosin=1)
@@ -774,11 +743,8 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     line = alone.summary()[0]
     assert line.endswith(f"without an interval, so not compared with chance{folds}")
     assert "[" not in line
-    shown = alone._repr_html_()
-    for cell in line.removeprefix("alike: accuracy ").split("; "):
-        assert f"<td>{cell}</td>" in shown
-    for note in alone.notes:
-        assert note in shown
+    cells = [f"<td>{cell}</td>" for cell in line.removeprefix("alike: accuracy ").split("; ")]
+    assert all(text in alone._repr_html_() for text in [*cells, *alone.notes])
 
 
 def test_comparisons_as_a_frame(tmp_path, boosted_result, pandas):

@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import needs_repository
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
-pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs the documents")
+pytestmark = needs_repository
 
 MACHINE = re.compile(
     r"<[a-z]|object at|\b0x[0-9a-f]|lambda|Alias for field|\(\w+,\)|[A-Z]\w+\(\w+="
@@ -130,10 +131,10 @@ def test_pages_begin_with_a_list_of_their_names(tmp_path):
     shown = (
         "\nread_splits(folder, image_ids)\n    Return the positions of the images that train and "
     )
-    assert shown in (DOCS / "api" / "data.md").read_text(encoding="utf-8")
+    assert shown in (DOCS / "api" / "data.md").read_text()
     for name, _ in public():
         room, _, last = name.rpartition(".")
-        page = (DOCS / "api" / f"{room.split('.')[1]}.md").read_text(encoding="utf-8")
+        page = (DOCS / "api" / f"{room.split('.')[1]}.md").read_text()
         section = page.partition(f"\n## {room}\n\n```text")[2].partition("\n```\n")[0]
         assert re.search(rf"^{last}(\(.*(\n {{4}}.*)*\))?\n {{4}}\S", section, re.MULTILINE), name
     shutil.copytree(DOCS / "api", tmp_path / "api")
@@ -214,7 +215,7 @@ def test_no_page_of_the_site_shows_a_text_of_the_machine(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     seen = 0
     for page in sorted((tmp_path / "html" / "api").glob("*.html")):
-        text = html.unescape(re.sub(r"<[^>]*>", "", page.read_text(encoding="utf-8")))
+        text = html.unescape(re.sub(r"<[^>]*>", "", page.read_text()))
         for line in text.splitlines():
             if re.match(r"(class )?bchisto\.[\w.]+\(", line.strip()):
                 seen += 1

@@ -3,20 +3,18 @@
 import datetime
 import importlib
 import re
-from pathlib import Path
 
 import click
-import pytest
+from conftest import REPOSITORY, needs_repository
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGELOG = REPOSITORY / "CHANGELOG.md"
 
-pytestmark = pytest.mark.skipif(not CHANGELOG.is_file(), reason="needs the repository")
+pytestmark = needs_repository
 
 
 def rows():
     """Return date, old names and new names of each row of the table."""
-    text = CHANGELOG.read_text(encoding="utf-8")
+    text = CHANGELOG.read_text()
     section = text.partition("## Renamed and removed\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     assert lines[0] == "| date | old | now |"

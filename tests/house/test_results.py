@@ -17,9 +17,9 @@ from bchisto.evaluate import (
     read_predictions,
     shrunk_temperature,
 )
+from conftest import REPOSITORY, needs_repository
 from written_tables import read_json, rows_of
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared")) / "reference"
 BACH = SHARED / "bach"
 PREDICTIONS = REPOSITORY / "docs" / "results" / "bach"
@@ -27,9 +27,7 @@ PUBLISHED = PREDICTIONS / "crossvalidation.csv"
 HEADS = ("svm", "lda", "logistic", "lightgbm", "knn")
 
 
-pytestmark = pytest.mark.skipif(
-    not (REPOSITORY / "docs" / "make_results.py").is_file(), reason="needs the repository"
-)
+pytestmark = needs_repository
 needs_tables = pytest.mark.skipif(
     not BACH.is_dir() or not (REPOSITORY / "README.md").is_file(),
     reason="needs the repository and the measurements in ../shared",
@@ -71,7 +69,7 @@ def book_of(made, changes=(), current=None):
 
 def test_pages_have_the_figures_of_the_rows(made):
     for path in made.PAGES:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text()
         assert made.filled(text, book_of(made)) == text, f"{path}: python docs/make_results.py"
 
 
@@ -79,7 +77,7 @@ def test_a_changed_row_changes_its_pages(made):
     changes = [("rakhlin10-svm", "accuracy", "value", "0.88"), ("eva-lda", "auc", "value", "0.5")]
     book = book_of(made, changes)
     readme, results = (
-        made.filled((REPOSITORY / name).read_text(encoding="utf-8"), book)
+        made.filled((REPOSITORY / name).read_text(), book)
         for name in ("README.md", "docs/results.md")
     )
     assert "-->352 of 400<!--/-->" in readme
@@ -89,7 +87,7 @@ def test_a_changed_row_changes_its_pages(made):
 
 def test_what_a_difference_shows_follows_its_row(made):
     name = "rakhlin10-svm against crossvalidation"
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "README.md").read_text()
     assert "not shown to be better<!--/-->" in text
     shown = [(name, "difference", "low", "0.001"), (name, "difference", "p", "0.01")]
     assert "-->better<!--/-->" in made.filled(text, book_of(made, shown))
@@ -100,8 +98,8 @@ def test_what_a_difference_shows_follows_its_row(made):
 def test_rows_of_changed_science_name_their_version(made):
     """As if the stains of the synthetic images had changed: rows that rest on them are marked, others are not."""
     current = {**science(), "stains": "00000000"}
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    results = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "README.md").read_text()
+    results = (REPOSITORY / "docs" / "results.md").read_text()
     assert "of version" not in text
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["made"]["version"]
     marked = made.filled(text, book_of(made, current=current))
@@ -114,7 +112,7 @@ def test_rows_of_changed_science_name_their_version(made):
 
 def test_rows_of_changed_metrics_name_the_version_that_measured(made):
     current = {**science(), "metrics": "00000000"}
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "README.md").read_text()
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["version"]
     marked = made.filled(text, book_of(made, current=current))
     assert f"350 of 400 (of version {version})<!--/-->" in marked
@@ -187,7 +185,7 @@ def figures_by_hand(made, text, settings=()):
 def test_no_page_has_a_figure_by_hand(made):
     assert [path.name for path in made.PAGES] == [*SETTINGS]
     for path in made.PAGES:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text()
         settings = SETTINGS[path.name]
         assert figures_by_hand(made, text, settings) == [], path
         added = f"{text}\nIt has 93.1 % right, of 1,200 in 15 seconds."
@@ -238,9 +236,9 @@ def test_a_row_is_of_a_version_that_could_measure_it(made):
 def test_earlier_rows_of_accuracy_are_marked(made):
     """What they rest on was not recorded, so nobody knows whether it has changed."""
     for name, count in {"results.md": 4, "settings.md": 5, "performance.md": 4}.items():
-        text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
+        text = (REPOSITORY / "docs" / name).read_text()
         assert text.count("(of version ") == count, name
-    text = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "settings.md").read_text()
     current = {**science(), "stains": "00000000"}
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["made"]["version"]
     row = f"| **standard** with 4: both networks and views (of version {version}) |"
@@ -289,7 +287,7 @@ def test_a_changed_stain_changes_its_part_of_the_science(monkeypatch):
 
 
 @needs_tables
-def test_rows_of_bach_are_those_of_the_tables(made, measured, tmp_path):
+def test_rows_of_bach_are_those_of_the_tables(made, measured):
     rows = made.read_ledger()
     for result in (measured.mixed, measured.new):
         for name, table in result["tables"].items():
@@ -327,27 +325,18 @@ def measured(tmp_path_factory):
     return Measured(
         mixed=result("mixed", PUBLISHED, *sorted(PREDICTIONS.glob("rakhlin10-*.csv"))),
         new=result("new", *sorted(PREDICTIONS.glob("eva-*.csv"))),
-        described=(BACH / "measured.md").read_text(encoding="utf-8"),
+        described=(BACH / "measured.md").read_text(),
     )
 
 
 def page(name):
     """Return the text of a page, in one line a paragraph, without what is no prose: blocks of code and links."""
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    text = (REPOSITORY / name).read_text()
     if name == "README.md":
         text = text.partition("## How good is it?")[2].partition("## Cite")[0]
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"\]\([^)]*\)", "]", text)
     return " ".join(text.split())
-
-
-def percent(figure, form=".1f"):
-    """Return a figure in percent, with its interval if it has one: `87.5 (81.9 to 91.6)`."""
-    value = f"{100 * figure['value']:{form}}"
-    if figure["interval"] is None:
-        return value
-    low, high = (f"{100 * bound:{form}}" for bound in figure["interval"])
-    return f"{value} ({low} to {high})"
 
 
 def right(table):
@@ -427,63 +416,11 @@ def test_other_pages_print_the_same_figures(measured):
             assert claim in page(name), name
 
 
-@needs_tables
-def test_the_table_of_the_tutorial(measured):
-    """As a terminal has it: images right, accuracy, by patient, balanced accuracy."""
-    text = (REPOSITORY / "docs" / "tutorial.md").read_text(encoding="utf-8")
-    tables = [
-        measured.mixed["tables"]["rakhlin10-svm"],
-        measured.mixed["tables"]["rakhlin10-lightgbm"],
-        measured.new["tables"]["eva-lightgbm"],
-        measured.new["tables"]["eva-svm"],
-    ]
-    rows = re.findall(r"^(?:highest)? +(?:svm|lightgbm|chance) +(\d.*)$", text, re.MULTILINE)
-    found = [re.split(r" {2,}", row) for row in rows]
-    models = [
-        [
-            right(table),
-            percent(table["accuracy"]),
-            percent(table["patient_recognition_rate"]),
-            percent(table["balanced_accuracy"]),
-        ]
-        for table in tables
-    ]
-    chances = [
-        [
-            f"{round(chance['largest_class'] * table['n'])} of {table['n']}",
-            f"{100 * chance['largest_class']:.1f}",
-            f"{100 * chance['by_group']:.1f}",
-            f"{100 * chance['balanced']:.1f}",
-        ]
-        for table in (tables[0], tables[2])
-        for chance in (table["chance"],)
-    ]
-    assert found == [*models[:2], chances[0], *models[2:], chances[1]]
-
-
-@needs_tables
-def test_the_picture_draws_the_accuracies(measured):
-    """Name, figure, interval and point of each row of `docs/images/results.svg`; a percent is 8 wide, 40 at 240."""
-    text = (REPOSITORY / "docs" / "images" / "results.svg").read_text(encoding="utf-8")
-    found = re.findall(
-        r'text-anchor="end" fill="#222">(\w+)</text>\n'
-        r'<text [^>]*>([\d.]+)</text>\n<path d="M([\d.]+) [\d.]+H([\d.]+)".*\n<circle cx="([\d.]+)"',
-        text,
-    )
-    drawn = [
-        (name, value, *(float(f"{(float(place) - 240) / 8 + 40:.1f}") for place in places))
-        for name, value, *places in found
-    ]
-    tables = {
-        "published": measured.mixed["tables"]["crossvalidation"],
-        **{head: measured.mixed["tables"][f"rakhlin10-{head}"] for head in HEADS},
-    }
-    rows = [*tables.items(), *((head, measured.new["tables"][f"eva-{head}"]) for head in HEADS)]
-    expected = []
-    for name, table in rows:
-        value, low, high = re.findall(r"[\d.]+", percent(table["accuracy"]))
-        expected.append((name, value, float(low), float(high), float(value)))
-    assert drawn == expected
+def test_the_picture_draws_the_accuracies_of_its_page():
+    """Those of results.md, which are those of the rows."""
+    pytest.importorskip("playwright")
+    drawn = loaded(REPOSITORY / "docs" / "make_pictures.py").draw_results()
+    assert (REPOSITORY / "docs" / "images" / "results.svg").read_text() == drawn
 
 
 @needs_tables

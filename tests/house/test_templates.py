@@ -82,7 +82,7 @@ def test_comparisons_are_found():
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_template_compares_numbers(path):
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text()
     lines = text.splitlines()
     found = [f"{number}: {lines[number - 1]}" for number in comparisons(text)]
     assert found == []

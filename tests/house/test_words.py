@@ -4,14 +4,10 @@ import ast
 import re
 import subprocess
 from collections import Counter
-from pathlib import Path
 
-import bchisto
 import pytest
+from conftest import REPOSITORY, needs_repository
 from package_tree import modules, name_of, tree_of
-
-ROOT = Path(bchisto.__file__).parent
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 NUMBERS = {12: "Twelve", 13: "Thirteen", 14: "Fourteen", 15: "Fifteen", 16: "Sixteen"}
 
@@ -76,10 +72,10 @@ def test_few_names_say_nothing(trees):
     assert uses.total() <= MOST_THAT_SAY_NOTHING, +uses
 
 
-@pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the repository")
+@needs_repository
 def test_the_words_of_the_house_are_in_its_code(trees):
     """Of the table of docs/architecture.md: what stands "in the code" is a class or function of it."""
-    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
     title, section = re.search(
         r"^## (\w+) words\n(.*?)^## ", page, re.DOTALL | re.MULTILINE
     ).groups()
@@ -93,10 +89,10 @@ def test_the_words_of_the_house_are_in_its_code(trees):
     assert [name for name in named if name not in defined] == []
 
 
-@pytest.mark.skipif(not (REPOSITORY / "docs").is_dir(), reason="needs the repository")
+@needs_repository
 def test_things_are_where_the_architecture_says(trees):
     """`name` (`file.py`), and `name` in `file.py`."""
-    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
     said = re.findall(r"`(\w+)` (?:\(|in )`([\w/]+\.py)`", page)
     assert len(said) > 15
     for name, path in said:
@@ -120,8 +116,5 @@ def test_the_documents_stay_short():
     )
     pages = told.stdout.split()
     assert {"README.md", "docs/samples/README.md", "docs/api/core.md"} <= set(pages)
-    counts = {
-        page: words_outside_fences((REPOSITORY / page).read_text(encoding="utf-8"))
-        for page in pages
-    }
+    counts = {page: words_outside_fences((REPOSITORY / page).read_text()) for page in pages}
     assert sum(counts.values()) <= MOST_WORDS_OF_DOCUMENTS, counts

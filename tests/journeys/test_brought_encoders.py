@@ -1,6 +1,5 @@
 """Networks that users bring: from images to a table, a bundle, predictions and maps, killed, resumed and sharded."""
 
-import csv
 import importlib.util
 import json
 from pathlib import Path
@@ -9,25 +8,15 @@ import numpy as np
 import pytest
 from bchisto.core.models import bundle_stores
 from bchisto.encoders import card_of
-from conftest import need
+from conftest import need, typed
 from torch_folders import write_dinov2
+from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
 
 TORCH = all(map(importlib.util.find_spec, ("torch", "timm", "transformers")))
-VIEW = ("--view", "1.0:32", "--stain", "none", "--jobs", 1)
-TRAIN = (
-    "--folds",
-    2,
-    "--seeds",
-    1,
-    "--param",
-    "min_data_in_leaf=2",
-    "--param",
-    "num_iterations=3",
-    "--jobs",
-    1,
-)
+VIEW = typed("--view 1.0:32 --stain none --jobs 1")
+TRAIN = typed("--folds 2 --seeds 1 --param min_data_in_leaf=2 --param num_iterations=3 --jobs 1")
 
 
 @pytest.fixture(scope="module")
@@ -78,26 +67,22 @@ def test_from_images_to_predictions_and_maps(
 ):
     """Both kinds beside each other in one run, and what is said of their licences."""
     code, shown, said = cli(
-        "data", "check", "--images", tissue, "--encoder", networks["hub"], "--view", "1.0:32"
+        "data check --images {} --encoder {} --view 1.0:32", tissue, networks["hub"]
     )
     assert (code, "bchisto featurize --images" in shown) == (0, True), said
     run = tmp_path / "run"
-    small = ("--augmentations", 2, "--crops", 3, *VIEW)
+    small = typed("--augmentations 2 --crops 3", *VIEW)
     completed(
-        "featurize",
-        "--images",
+        "featurize --images {} --out {} --encoder {} --encoder {}",
         tissue,
-        "--out",
         run,
-        "--encoder",
         networks["hub"],
-        "--encoder",
         networks["onnx"],
         *small,
     )
     stores = sorted(path.name for path in (run / "features").glob("*.h5"))
     assert [name[:15] for name in stores] == ["hub-dino-reseau", "onnx-patches-1."]
-    shown, said = completed("boost", "--out", run, *TRAIN)
+    shown, said = completed("boost --out {}", run, *TRAIN)
     assert (
         "NON-COMMERCIAL WEIGHTS: the licence of onnx-patches (CC-BY-NC-ND-4.0) excludes commercial use"
         in shown + said
@@ -113,12 +98,11 @@ def test_from_images_to_predictions_and_maps(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    completed("predict", bundle, "--images", tissue, "--out", tmp_path / "new.csv", "--jobs", 1)
-    with (tmp_path / "new.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
+    completed("predict {} --images {} --out T/new.csv --jobs 1", bundle, tissue)
+    rows = rows_of(tmp_path / "new.csv")
     assert len(rows) == 12
     assert len({row["p_benign"] for row in rows}) > 3
-    completed("explain", bundle, picture, "--out", tmp_path / "why", "--method", "map")
+    completed("explain {} {} --out T/why --method map", bundle, picture)
     assert next((tmp_path / "why" / "map" / "arrays").glob("*.npz")).stat().st_size > 0
 
     # another file under the same name
@@ -131,16 +115,14 @@ def test_from_images_to_predictions_and_maps(
             ((), "trained with weights from a file"),
             (given, "needs the weights of sha256"),
         ):
-            code, _, said = cli(
-                "predict", bundle, "--images", picture, "--out", tmp_path / "x.csv", *weights
-            )
+            code, _, said = cli("predict {} --images {} --out T/x.csv", bundle, picture, *weights)
             assert (code, reason in said, "--weights onnx-patches=PATH" in said) == (
                 2,
                 True,
                 True,
             ), said
         code, _, said = cli(
-            "featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small
+            "featurize --images {} --out {} --encoder {}", tissue, run, networks["onnx"], *small
         )
         assert (code, "made with other settings: other weights" in said) == (2, True), said
     finally:
@@ -151,13 +133,9 @@ def test_from_images_to_predictions_and_maps(
     sidecar.write_text(said_before.replace('"std": [0.5, 0.5, 0.5]', '"std": [0.25, 0.5, 0.5]'))
     try:
         code, _, said = cli(
-            "predict",
+            "predict {} --images {} --out T/x.csv --weights {}",
             bundle,
-            "--images",
             picture,
-            "--out",
-            tmp_path / "x.csv",
-            "--weights",
             f"onnx-patches={own}",
         )
         assert (
@@ -166,18 +144,18 @@ def test_from_images_to_predictions_and_maps(
         ) == (2, True), said
         assert "needs the weights" not in said
         code, _, said = cli(
-            "featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small
+            "featurize --images {} --out {} --encoder {}", tissue, run, networks["onnx"], *small
         )
         assert (code, "the same weights, but their JSON differs" in said) == (2, True)
     finally:
         sidecar.write_text(said_before)
 
 
-def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
+def test_the_command_that_tries_an_encoder(networks, cli, completed):
     shown, _ = completed("encoder")
     for name in ("resnet50", "uni2-h", "midnight-12k", "hub:DIR", "onnx:FILE", "timm:NAME"):
         assert any(line.startswith(f"{name} ") for line in shown.splitlines()), name
-    shown, _ = completed("encoder", "virchow2")
+    shown, _ = completed("encoder virchow2")
     for text in (
         "cls+mean",
         "CC-BY-NC-ND-4.0, non-commercial use only, gated",
@@ -186,7 +164,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
         "0.5, 0.25, 1, 2",
     ):
         assert text in shown
-    shown, _ = completed("encoder", networks["onnx"], "--check")
+    shown, _ = completed("encoder {} --check", networks["onnx"])
     for text in (
         "onnx-patches, run by onnxruntime",
         "16x16 pixels",
@@ -204,9 +182,9 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli, completed):
             "no output block9; it has cls, mean, block1, block2",
         ),
     ):
-        code, _, said = cli("encoder", name, "--check", *options)
+        code, _, said = cli("encoder {} --check", name, *options)
         assert (code, message in said) == (2, True), said
-    shown, _ = completed("encoder", "convs", "--check", "--weights", "random")
+    shown, _ = completed("encoder convs --check --weights random")
     for text in (
         "takes                  crops of any size",
         "weights                random",

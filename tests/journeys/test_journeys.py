@@ -18,7 +18,8 @@ from pathlib import Path
 
 import documented
 import pytest
-from documented import REPOSITORY, lines_of, smaller, write_small
+from conftest import needs_repository
+from documented import lines_of, smaller, write_small
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*.sh"))
 EXPECTED = re.compile(r"\s+# (\d): (.+)$")
@@ -26,15 +27,13 @@ PAGE = re.compile(r"# page: (\S+?)(?:, (with|without): (.+))?$")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"
-    ),
+    needs_repository,
 ]
 
 
 def commands_of(script):
     """Yield each command of a script with its exit code and the words that it must say."""
-    for line in script.read_text(encoding="utf-8").splitlines():
+    for line in script.read_text().splitlines():
         if page := PAGE.match(line):
             name, way, parts = page.groups()
             for command in lines_of(name):
@@ -79,9 +78,7 @@ def shell(tmp_path):
 def test_journey(script, tmp_path, cli, shell, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_small(tmp_path)
-    for name in re.findall(
-        r"^# made: (\w+)$", script.read_text(encoding="utf-8"), flags=re.MULTILINE
-    ):
+    for name in re.findall(r"^# made: (\w+)$", script.read_text(), flags=re.MULTILINE):
         getattr(documented, name)(tmp_path)
     ran = 0
     for line, wanted, words in commands_of(script):

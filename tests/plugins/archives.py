@@ -7,6 +7,16 @@ import zipfile
 
 import numpy as np
 
+RULE = {
+    "below": 0.6,
+    "share": 0.2,
+    "calibrated": True,
+    "unit": "image",
+    "sure": {"n": 80, "right": 72, "interval": [0.81, 0.95]},
+    "unsure": {"n": 20, "right": 11, "interval": [0.32, 0.77]},
+}
+"""Which predictions of a model are marked as uncertain."""
+
 
 def rewrite(source, target, change):
     """Copy a bundle, passing its members through `change`."""

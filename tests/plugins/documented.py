@@ -52,7 +52,7 @@ FINDINGS = ("data check --images ICIAR2018", "status run trial")
 
 def lines_of(document):
     """Return the commands of the shell blocks of a document, without what stands behind ``#``."""
-    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    text = (REPOSITORY / document).read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     lines = [
         line.partition(" #")[0].strip()

@@ -13,9 +13,7 @@ from importlib import resources
 import numpy as np
 import yaml
 
-RECIPE = yaml.safe_load(
-    (resources.files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8")
-)
+RECIPE = yaml.safe_load((resources.files("bchisto.apps.recipes") / "rakhlin2018.yaml").read_text())
 REPRODUCE = ("reproduce", "{}", "--images", "{images}", "--out", "{out}", "--quick")
 PATHS = ["../../../in/X", "..", ".", "/etc/x", "a/b", "a\\b"]
 NAMES = [*PATHS, "", "x\0y", "-rf", "a\x1b[2J", "x" * 200, None, ["x"]]

@@ -5,52 +5,19 @@ import time
 
 import h5py
 import numpy as np
+from conftest import typed
 
-FEATURES = (
-    "--encoder",
-    "tiny",
-    "--weights",
-    "random",
-    "--view",
-    "1.0:64",
-    "--augmentations",
-    "60",
-    "--crops",
-    "3",
-)
-BOOST = (
-    "--folds",
-    "3",
-    "--seeds",
-    "2",
-    "--param",
-    "num_iterations=3",
-    "--param",
-    "min_data_in_leaf=2",
-)
-NETWORK = (
-    "--network",
-    "speck",
-    "--folds",
-    "2",
-    "--epochs",
-    "1",
-    "--size",
-    "32",
-    "--weights",
-    "random",
-)
+FEATURES = typed("--encoder tiny --weights random --view 1.0:64 --augmentations 60 --crops 3")
+BOOST = typed("--folds 3 --seeds 2 --param num_iterations=3 --param min_data_in_leaf=2")
+NETWORK = typed("--network speck --folds 2 --epochs 1 --size 32 --weights random")
 
 
 def chain(images, run, *, network=True, encoder="tiny"):
     tuned = ("then", "finetune", "--images", images, "--out", run, *NETWORK) if network else ()
-    return (
-        "featurize",
-        "--images",
+    return typed(
+        "featurize --images {} --out {} --encoder {}",
         images,
-        "--out",
         run,
-        "--encoder",
         encoder,
         *FEATURES[2:],
         "then",

@@ -27,7 +27,7 @@ def name_of(path):
 @cache
 def tree_of(path):
     """Return the syntax tree of a file."""
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return ast.parse(path.read_text())
 
 
 def read_texts(filled, keywords=()):

@@ -5,6 +5,8 @@ import json
 import re
 import subprocess
 
+from conftest import typed
+
 PROBE = """
 const f = document.getElementById('f'), d = f.contentDocument, said = {};
 const all = (what) => [...d.querySelectorAll(what)];
@@ -35,7 +37,7 @@ PAPER = 718
 
 def probe_page(page, *, browser, width, folder):
     """Return what a headless browser sees of a page in a frame of that width; `PAPER` is with the style for print."""
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text()
     assert text.count("@media print {") == 1
     if width == PAPER:
         text = text.replace("@media print {", "@media all {")
@@ -51,21 +53,14 @@ def probe(text, script, *, browser, width, folder):
         encoding="utf-8",
     )
     done = subprocess.run(
-        [
+        typed(
+            "{} --headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+            "--disable-background-networking --disable-component-update --disable-sync "
+            "--window-size=1400,900 --dump-dom",
             browser,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1400,900",
             f"--user-data-dir={folder / 'profile'}",
-            "--dump-dom",
             (folder / "probe.html").as_uri(),
-        ],
+        ),
         capture_output=True,
         text=True,
         timeout=120,

@@ -50,7 +50,7 @@ def png(samples, *, depth, colour, before=(), size=None):
     shown = size or (width, height)
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", *shown, depth, colour, 0, 0, 0))
     middle = b"".join(chunk(*one) for one in before) + chunk(b"IDAT", zlib.compress(raw))
-    return b"\x89PNG\r\n\x1a\n" + head + middle + chunk(b"IEND", b"")
+    return PNG_BEGIN + head + middle + chunk(b"IEND", b"")
 
 
 def jpeg(image, *, mode=None, **options):
@@ -150,15 +150,6 @@ def kinds(seed=0):
         1.5,
         extrasamples=["assocalpha"],
     )
-    add_tiff(
-        "tiff grey alpha",
-        np.dstack([grey, alpha]),
-        over_white(grey3(grey), alpha, 255),
-        1,
-        photometric="minisblack",
-        planarconfig="contig",
-        extrasamples=["unassalpha"],
-    )
     table = rng.integers(0, 65536, (3, 256), dtype=np.uint16)
     add_tiff("tiff palette", grey, (table >> 8).T[grey], photometric="palette", colormap=table)
     bits = grey > 127
@@ -223,24 +214,14 @@ def kinds(seed=0):
         0.6,
         extrasamples=["assocalpha"],
     )
-    add_tiff(
-        "tiff16 grey alpha",
-        np.dstack([deep, deep_a]),
-        over_white(grey3(deep), deep_a, 65535) / 257,
-        0.6,
-        photometric="minisblack",
-        planarconfig="contig",
-        extrasamples=["unassalpha"],
-    )
     deep_cmyk = rng.integers(0, 65536, (HEIGHT, WIDTH, 4), dtype=np.uint16)
     add_tiff("tiff16 cmyk", deep_cmyk, None, photometric="separated")
-    add_tiff("tiff int16", deep.view(np.int16), None, photometric="minisblack")
-    add_tiff("tiff float16", deep.astype(np.float16), None, photometric="minisblack")
     add_tiff("tiff16 float rgb", rgb.astype(np.float16), None)
     add_tiff("tiff16 int rgb", deep3.view(np.int16), None)
-    add_tiff("tiff uint32", deep.astype(np.uint32), None, photometric="minisblack")
-    add_tiff("tiff float32", deep.astype(np.float32), None, photometric="minisblack")
-    add_tiff("tiff int8", grey.view(np.int8), None, photometric="minisblack")
+    for samples in (deep.view(np.int16), grey.view(np.int8)):
+        add_tiff(f"tiff {samples.dtype}", samples, None, photometric="minisblack")
+    for name in ("float16", "uint32", "float32"):
+        add_tiff(f"tiff {name}", deep.astype(name), None, photometric="minisblack")
     add_tiff("tiff Lab", rgb, None, photometric="cielab")
     # PNG
     for depth in (1, 2, 4, 8, 16):
@@ -276,22 +257,15 @@ def kinds(seed=0):
         )
     add_png("png rgba 8", rgba, shown4, 1, depth=8, colour=6)
     add_png("png rgba 16", deep4, shown4_deep, 0.6, depth=16, colour=6)
-    add_png(
-        "png grey alpha 8",
-        np.dstack([grey, alpha]),
-        over_white(grey3(grey), alpha, 255),
-        1,
-        depth=8,
-        colour=4,
-    )
-    add_png(
-        "png grey alpha 16",
-        np.dstack([deep, deep_a]),
-        over_white(grey3(deep), deep_a, 65535) / 257,
-        0.6,
-        depth=16,
-        colour=4,
-    )
+    grey_a, deep_grey_a = np.dstack([grey, alpha]), np.dstack([deep, deep_a])
+    shown_a = over_white(grey3(grey), alpha, 255)
+    shown_deep_a = over_white(grey3(deep), deep_a, 65535) / 257
+    add_png("png grey alpha 8", grey_a, shown_a, 1, depth=8, colour=4)
+    add_png("png grey alpha 16", deep_grey_a, shown_deep_a, 0.6, depth=16, colour=4)
+    of_grey = {"photometric": "minisblack", "planarconfig": "contig"}
+    of_grey["extrasamples"] = ["unassalpha"]
+    add_tiff("tiff grey alpha", grey_a, shown_a, 1, **of_grey)
+    add_tiff("tiff16 grey alpha", deep_grey_a, shown_deep_a, 0.6, **of_grey)
     # JPEG
     smooth = np.clip(np.add.outer(np.arange(HEIGHT) * 5, np.arange(WIDTH) * 3), 0, 255).astype(
         np.uint8
@@ -311,55 +285,21 @@ def kinds(seed=0):
     )
     # orientations
     for number in range(1, 9):
-        flag = exif_block(number)
-        add_tiff(f"tiff orientation {number}", rgb, upright(rgb, number), **turned(number))
-        add_tiff(
-            f"tiff zlib orientation {number}",
-            rgb,
-            upright(rgb, number),
-            compression="zlib",
-            **turned(number),
-        )
-        add_tiff(
-            f"tiff16 orientation {number}", deep3, upright(eight(deep3), number), **turned(number)
-        )
-        add_tiff(
-            f"tiff16 grey orientation {number}",
-            deep,
-            upright(grey3(eight(deep)), number),
-            photometric="minisblack",
-            **turned(number),
-        )
-        add_png(
-            f"png orientation {number}",
-            rgb,
-            upright(rgb, number),
-            depth=8,
-            colour=2,
-            before=[(b"eXIf", flag)],
-        )
-        add_png(
-            f"png16 orientation {number}",
-            deep3,
-            upright(eight(deep3), number),
-            depth=16,
-            colour=2,
-            before=[(b"eXIf", flag)],
-        )
-        add_jpeg(
-            f"jpeg orientation {number}",
-            colour,
-            upright(colour, number),
-            6,
-            subsampling=0,
-            exif=b"Exif\0\0" + flag,
-        )
-        add_jpeg(
-            f"jpeg big-endian orientation {number}",
-            colour,
-            upright(colour, number),
-            6,
-            subsampling=0,
-            exif=b"Exif\0\0" + exif_block(number, order=">"),
-        )
+        for name, samples, shown, options in (
+            ("tiff", rgb, rgb, {}),
+            ("tiff zlib", rgb, rgb, {"compression": "zlib"}),
+            ("tiff16", deep3, eight(deep3), {}),
+            ("tiff16 grey", deep, grey3(eight(deep)), {"photometric": "minisblack"}),
+        ):
+            of_name = f"{name} orientation {number}"
+            add_tiff(of_name, samples, upright(shown, number), **options, **turned(number))
+        flag = [(b"eXIf", exif_block(number))]
+        for name, samples, depth in (("png", rgb, 8), ("png16", deep3, 16)):
+            shown = upright(eight(samples) if depth == 16 else samples, number)
+            of_name = f"{name} orientation {number}"
+            add_png(of_name, samples, shown, depth=depth, colour=2, before=flag)
+        for name, order in (("jpeg", "<"), ("jpeg big-endian", ">")):
+            exif = b"Exif\0\0" + exif_block(number, order=order)
+            shown = upright(colour, number)
+            add_jpeg(f"{name} orientation {number}", colour, shown, 6, subsampling=0, exif=exif)
     return made

@@ -4,7 +4,6 @@ Each case is a stranger's data set through the whole road: what fails here would
 network if its options or its images may matter to one; tests/finetune builds every network.
 """
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -14,26 +13,16 @@ from pathlib import Path
 import numpy as np
 from bchisto.evaluate import read_predictions
 from command_line import with_file
-from conftest import write_tissue
+from conftest import typed, write_tissue
 from miniatures import CALC, MASS, overlay, write_bach, write_cbis, write_ddsm, write_inbreast
+from written_tables import lines, rows_of
 
 OUTLINE = "10 12 " + "2 " * 34 + "4 " * 38 + "6 " * 34 + "0 " * 38 + "#"
 """A mass of 35 x 39 pixels as a chain code."""
 
-SMALL = (
-    "--weights",
-    "random",
-    "--encoder",
-    "tiny",
-    "--augmentations",
-    2,
-    "--crops",
-    2,
-    "--jobs",
-    1,
-)
-BOOST = ("--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--seeds", 2, "--jobs", 1)
-CNN = ("--epochs", 1, "--jobs", 1)
+SMALL = typed("--weights random --encoder tiny --augmentations 2 --crops 2 --jobs 1")
+BOOST = typed("--param min_data_in_leaf=2 --param num_iterations=3 --seeds 2 --jobs 1")
+CNN = typed("--epochs 1 --jobs 1")
 
 
 @dataclass(frozen=True)
@@ -78,12 +67,6 @@ def folders(*classes, per_class=6):
     )
 
 
-def write_table(path, header, rows):
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle).writerows([header, *rows])
-    return path
-
-
 def manifest_with_some_patients(here, shared):
     """Three patients of four images, the rest without; two hospitals; a header as people type it."""
     root = write_tissue(
@@ -95,18 +78,18 @@ def manifest_with_some_patients(here, shared):
         rows.append(
             [path.relative_to(here), path.parent.name, patient, "Süd 2" if place % 3 else "Nord"]
         )
-    return write_table(here / "table.csv", ["Path", "label ", "patient", "Hospital "], rows)
+    return lines(here / "table.csv", ["Path", "label ", "patient", "Hospital "], rows)
 
 
 def listed_folds(here, shared):
     """Own lists beside the images: a partition, and one with parts."""
     root = folders("a", "b", "c")(here, shared)
     ids = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
-    write_table(
+    lines(
         here / "mine.csv", ["image_id", "fold"], [(image, 1 + i % 2) for i, image in enumerate(ids)]
     )
     part = ["train", "train", "train", "val", "test", "test"]
-    write_table(
+    lines(
         here / "parts.csv",
         ["image_id", "fold", "part"],
         [(im, 1, part[i % 6]) for i, im in enumerate(ids)],
@@ -123,36 +106,34 @@ def two_of_bach(here, shared):
     return folders("Normal", "Benign")(here, shared)
 
 
+def copied(paths, root, folder):
+    """Copy images below a folder to the same places below another."""
+    for path in paths:
+        target = folder / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return folder
+
+
 def breakhis(here, shared):
     """Every second of the real images."""
     root = shared / "data" / "breakhis" / "BreaKHis_v1"
-    for path in sorted(root.rglob("*.png"))[::2]:
-        target = here / root.name / path.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    return here / root.name
+    return copied(sorted(root.rglob("*.png"))[::2], root, here / root.name)
 
 
 def breakhis_types(here, shared):
     """The real images without lobular carcinoma, which has one."""
     root = shared / "data" / "breakhis" / "BreaKHis_v1"
-    for path in sorted(root.rglob("*.png")):
-        if "_LC" not in path.name:
-            target = here / "types" / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-    return here / "types"
+    paths = [path for path in sorted(root.rglob("*.png")) if "_LC" not in path.name]
+    return copied(paths, root, here / "types")
 
 
 def idc(here, shared):
     """A few real patches of slides of each published part."""
     root = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
-    for folder in sorted(root.glob("*/[01]")):
-        for path in sorted(folder.glob("*.png"))[5:50:11]:
-            target = here / "idc" / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, target)
-    return here / "idc"
+    folders = sorted(root.glob("*/[01]"))
+    paths = [path for folder in folders for path in sorted(folder.glob("*.png"))[5:50:11]]
+    return copied(paths, root, here / "idc")
 
 
 def inbreast(here, shared):
@@ -308,9 +289,9 @@ def check_outputs(folder, classes):
     (table,) = read_predictions(folder / "predictions.csv")
     assert table.classes == classes
     np.testing.assert_allclose(table.probabilities.sum(axis=1), 1.0, rtol=1e-6)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert "NaN" not in json.dumps(metrics)
-    report = (folder / "report.html").read_text(encoding="utf-8")
+    report = (folder / "report.html").read_text()
     for name in classes:
         assert name in report
     return table
@@ -331,7 +312,7 @@ def travel(case, tmp_path, request, cli, monkeypatch):
 
     folds = [part for spec in case.folds.values() for part in ("--folds", spec.format(here=here))]
     heads = [part for head in case.heads for part in ("--head", head)]
-    out, _ = succeed(cli, "boost", "--out", "run", *folds, *heads, *BOOST, *case.group_by)
+    out, _ = succeed(cli, "boost --out run", *folds, *heads, *BOOST, *case.group_by)
     assert " right" in out  # a sentence, or a table of several results
     made = sorted(path.name for path in Path("run/boost").iterdir())
     classes = case.classes
@@ -348,18 +329,16 @@ def travel(case, tmp_path, request, cli, monkeypatch):
         succeed(cli, *with_file(here / "options.json", "finetune", *words, *case.group_by))
     for folder in Path("run/finetune").glob("*/"):
         check_outputs(folder, classes)
-    succeed(cli, "evaluate", "run", "--out", "evaluated", "--bootstrap", 20)
-    evaluated = json.loads(Path("evaluated/metrics.json").read_text(encoding="utf-8"))["tables"]
+    succeed(cli, "evaluate run --out evaluated --bootstrap 20")
+    evaluated = json.loads(Path("evaluated/metrics.json").read_text())["tables"]
     assert len(evaluated) == len(case.folds) * (len(case.heads) + len(case.networks))
 
     bundles = sorted(Path("run").glob("*/*/model.bchisto"))
     assert len(bundles) == len(evaluated)
     for place, bundle in enumerate(bundles):
-        out, _ = succeed(
-            cli, "predict", bundle, "--images", images, "--out", f"new {place}.csv", "--jobs", 1
-        )
-        with Path(f"new {place}.csv").open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
+        table = Path(f"new {place}.csv")
+        succeed(cli, "predict {} --images {} --out {} --jobs 1", bundle, images, table)
+        rows = rows_of(table)
         shares = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
         assert len(rows) >= 8
         np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-6)

@@ -41,8 +41,19 @@ def lines(path, header, rows):
     return path
 
 
+def write_lines(path, *texts):
+    """Write lines of text; return their file."""
+    path.write_text("".join(f"{text}\n" for text in texts))
+    return path
+
+
+def flat(text):
+    """Return a text in one line."""
+    return " ".join(text.split())
+
+
 def read_json(path):
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text())
 
 
 def rows_of(path):
@@ -69,27 +80,27 @@ def fill(manifest, label="gutartig"):
 
 def listed(cli, *arguments):
     """Return the rows that ``data check --table -`` prints, by the name of the image, and what it says."""
-    code, out, err = cli("data", "check", "--table", "-", "--images", *arguments)
+    code, out, err = cli("data check --table - --images", *arguments)
     assert code == 0, err
     return {row["image_id"]: row for row in csv.DictReader(io.StringIO(out))}, err
 
 
 def unlisted(cli, *arguments):
     """Return what ``data check --table -`` says, which is to be refused."""
-    code, _, err = cli("data", "check", "--table", "-", "--images", *arguments)
+    code, _, err = cli("data check --table - --images", *arguments)
     assert code == 2, err
     return err
 
 
 def checked(cli, *arguments):
     """Return the exit code of ``data check``, and all that it says, on one line."""
-    code, out, err = cli("data", "check", "--no-timing", "--no-copies", "--images", *arguments)
+    code, out, err = cli("data check --no-timing --no-copies --images", *arguments)
     return code, " ".join((out + err).split())
 
 
 def findings_of(cli, text, *arguments):
     """Return the exit code of ``data check``, and its findings of which the message holds a text."""
-    code, out, _ = cli("data", "check", "--no-timing", "--images", *arguments, "--json")
+    code, out, _ = cli("data check --no-timing --images", *arguments, "--json")
     findings = json.loads(out)["findings"]
     return code, [finding for finding in findings if text in finding["message"]]
 
@@ -119,6 +130,14 @@ def predictions(scores, labels, classes=("benign", "malignant"), **known):
             for name, value in fields.items()
         },
     )
+
+
+def called_table(labels, predicted, classes="ab", groups=()):
+    """Return a table of predicted classes without probabilities, by the places of classes."""
+    from dataclasses import replace
+
+    table = predictions(np.eye(len(classes))[predicted], labels, classes)
+    return replace(table, probabilities=None, groups=tuple(groups) or table.groups)
 
 
 def saved(table, path):

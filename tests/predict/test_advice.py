@@ -8,6 +8,7 @@ from bchisto.core.models import bundle_stores
 from bchisto.encoders import EncoderChoice, open_encoder
 from bchisto.predict import advised, predict
 from PIL import Image
+from written_tables import write_lines
 
 
 def test_an_image_without_tissue(tmp_path, cli, boosted_result):
@@ -18,9 +19,7 @@ def test_an_image_without_tissue(tmp_path, cli, boosted_result):
         for name, header in bundle_stores(source).items()
     }
     model = altered(source, tmp_path / "strict.bchisto", stores=stores)
-    code, _, err = cli(
-        "predict {} {} --out {} --jobs 1", model, tmp_path / "white.png", tmp_path / "p.csv"
-    )
+    code, _, err = cli("predict {} T/white.png --out T/p.csv --jobs 1", model)
     assert code == 1
     assert "white.png" in err
     assert err.strip().endswith("; leave it out")
@@ -29,7 +28,7 @@ def test_an_image_without_tissue(tmp_path, cli, boosted_result):
 def test_labels_that_the_model_does_not_know(tmp_path, caplog, tissue_files, boosted_result):
     files = tissue_files[:3]
     lines = [f"{path},{label}" for path, label in zip(files, ("Benign", "odd", "odd"), strict=True)]
-    (tmp_path / "m.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    write_lines(tmp_path / "m.csv", "path,label", *lines)
     model = boosted_result / "model.bchisto"
     with caplog.at_level("INFO", logger="bchisto"):
         predict(model, tmp_path / "m.csv", out=tmp_path / "p.csv", work=Work(jobs=1))

@@ -40,7 +40,7 @@ def test_a_model_is_ready_for_a_hub(boosted, tmp_path, cli, completed):
         "model.bchisto",
     ]
     _code, _, err = cli(
-        "predict {} --images {} --out {}", card.parent, boosted.parent / "none", tmp_path / "p.csv"
+        "predict {} --images {} --out T/p.csv", card.parent, boosted.parent / "none"
     )
     assert "no such image" in err
 

@@ -21,7 +21,7 @@ def test_a_run_folder_stands_for_its_bundle(
     boosted, tmp_path, completed, tissue_files, boosted_result
 ):
     one = tissue_files[0]
-    completed("predict {} --images {} --out {} --jobs 1", boosted, one, tmp_path / "p.csv")
+    completed("predict {} --images {} --out T/p.csv --jobs 1", boosted, one)
     model = boosted_result / "model.bchisto"
     for place in (model, model.parent, model.parent.parent):
         predict(place, one, out=tmp_path / "q.csv", work=Work(jobs=1, overwrite=True))

@@ -14,7 +14,7 @@ from bchisto.predict import PredictSettings, predict
 from conftest import typed
 from packs import ONE_JOB
 from PIL import Image
-from written_tables import read_json
+from written_tables import read_json, write_lines
 from written_tables import rows_of as rows
 
 VIEW = TwoClassView(sensitivities=(0.8,))
@@ -49,7 +49,7 @@ def mixed(tmp_path, tissue_files):
 
 def test_images_that_trained_are_known_again(run, mixed, tmp_path, completed):
     model = run / "model.bchisto"
-    out, _ = completed("predict {} --images {} --out {} --jobs 1", model, mixed, tmp_path / "p.csv")
+    out, _ = completed("predict {} --images {} --out T/p.csv --jobs 1", model, mixed)
     assert "SEEN IN TRAINING: 3 of 4 images trained this model (column trained)" in out
     assert {row["image_id"]: row["trained"] for row in rows(tmp_path / "p.csv")} == {
         "known0.png": "yes",
@@ -79,7 +79,7 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     assert asked.called.endswith("malignant at 0.4")
 
 
-def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed):
+def test_what_is_called_follows_the_point(run, tissue, tmp_path, refused, completed):
     held = Bundle.load(run / "model.bchisto").two_class
     (wanted,) = held["wanted"]
     found = read_json(run / "metrics.json")["tables"]["fusion"]["two_class"]["wanted"][0]
@@ -112,25 +112,10 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli, completed)
             for row in shown
         ]
         assert [row["predicted"] for row in shown] == likeliest
-    code, _, err = cli(*options, "--out", tmp_path / "e.csv", "--sensitivity", 0.7)
-    assert code == 2
+    err = refused(*options, "--out", tmp_path / "e.csv", "--sensitivity", 0.7)
     assert "has no threshold for the --sensitivity 0.7 (it holds: 0.8)" in err
     with pytest.raises(InputError, match="`threshold` and `sensitivity`: give one of them"):
         PredictSettings(threshold=0.5, sensitivity=0.8)
-
-
-def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(
-    run, tissue, tmp_path, monkeypatch
-):
-    def load(*_):
-        raise AssertionError("the encoder was loaded")
-
-    monkeypatch.setattr("bchisto.predict.run.ready_model", load)
-    model = run / "model.bchisto"
-    with pytest.raises(InputError, match="has no threshold for the `sensitivity` 0.123"):
-        predict(
-            model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(sensitivity=0.123)
-        )
 
 
 def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):
@@ -158,7 +143,7 @@ def of_patients(run, tmp_path, tissue_files):
     for number, row in enumerate(table):
         row["group"] = f"p{number // 2}"
     lines = [",".join(table[0]), *(",".join(row.values()) for row in table)]
-    (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
+    write_lines(folder / "predictions.csv", *lines)
     lines = ["path,label,patient"]
     for number, path in enumerate(tissue_files[:4]):
         pixels = np.array(Image.open(path))
@@ -166,13 +151,13 @@ def of_patients(run, tmp_path, tissue_files):
         Image.fromarray(pixels).save(tmp_path / f"new{number}.png")
         label = ("benign", "malignant")[number % 2]
         lines.append(f"new{number}.png,{label},{('p0', 'x')[number // 2]}")
-    (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
+    write_lines(tmp_path / "new.csv", *lines)
     return folder / "model.bchisto", tmp_path / "new.csv"
 
 
 def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed):
     model, new = of_patients
-    out, err = completed("predict {} --images {} --out {} --jobs 1", model, new, tmp_path / "p.csv")
+    out, err = completed("predict {} --images {} --out T/p.csv --jobs 1", model, new)
     assert "SEEN IN TRAINING: 0" not in out
     assert (
         "PATIENTS SEEN IN TRAINING: 1 of 2 patients have names of those that trained this model "
@@ -187,24 +172,3 @@ def test_patients_that_trained_are_known_again(of_patients, tmp_path, completed)
     assert "1 patient trained the models, judging by names, so this does not show" in out
     assert "expect about" not in out
     assert "PATIENTS SEEN IN TRAINING: 1 of 2 patients" in err
-
-
-def test_without_the_run_no_patient_is_known(of_patients, tmp_path, completed):
-    model, new = of_patients
-    model.with_name("predictions.csv").unlink()
-    out, err = completed("predict {} --images {} --out {} --jobs 1", model, new, tmp_path / "p.csv")
-    assert "PATIENTS SEEN" not in out
-    assert "group_trained" not in rows(tmp_path / "p.csv")[0]
-    assert "--against" not in err
-
-
-def test_the_page_says_what_the_terminal_warns_of(run, tmp_path, completed, tissue_files):
-    """Images of another size than those of training."""
-    with Image.open(tissue_files[0]) as image:
-        image.resize((192, 144)).save(tmp_path / "large.png")
-    page = tmp_path / "p.html"
-    options = typed("--out {} --html {} --jobs 1", tmp_path / "p.csv", page)
-    _, err = completed("predict", run / "model.bchisto", tmp_path / "large.png", *options)
-    said = "large.png: other sizes than those of training (96x96): 192x144; export in the same way"
-    assert said in err
-    assert said in page.read_text().partition('id="cautions"')[2].partition("</details>")[0]

@@ -52,7 +52,7 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
         shutil.copy(path, new)
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
     Image.fromarray(noise).save(new / "noise.png")
-    options = typed("--out {} --html {} --jobs 1", tmp_path / "p.csv", tmp_path / "s.html")
+    options = typed("--out T/p.csv --html T/s.html --jobs 1")
     out, _ = completed("predict {} --images {}", model, new, *options)
     table = rows(tmp_path / "p.csv")
     assert table["noise.png"]["outlier"] == "yes"
@@ -80,18 +80,15 @@ def test_noise_is_marked_in_table_sheet_and_terminal(images, model, completed, t
     }
 
 
-def test_explain_names_the_nearest_training_images(images, model, cli, completed, tmp_path):
+def test_explain_names_the_nearest_training_images(images, model, completed, tmp_path):
     known = sorted(images.rglob("*.png"))[0]
     noise = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)).save(
         noise
     )
     table = tmp_path / "p.csv"
-    assert (
-        cli("predict {} --images {} --images {} --out {} --jobs 1", model, known, noise, table)[0]
-        == 0
-    )
-    completed("explain {} {} {} --out {}", model, known, noise, tmp_path / "why")
+    completed("predict {} --images {} --images {} --out {} --jobs 1", model, known, noise, table)
+    completed("explain {} {} {} --out T/why", model, known, noise)
     page = (tmp_path / "why" / "map" / "index.html").read_text()
     for row in rows(table).values():
         assert f"nearest training images: {row['nearest_training_images']}" in page
@@ -113,9 +110,7 @@ def test_the_model_file_names_no_image(images, model, completed, tmp_path):
     assert not any(path.name.encode() in held for path in images.rglob("*.png"))
     shutil.copy(model, tmp_path / "model.bchisto")
     one = sorted(images.rglob("*.png"))[0]
-    completed(
-        "predict {} --images {} --out {}", tmp_path / "model.bchisto", one, tmp_path / "p.csv"
-    )
+    completed("predict T/model.bchisto --images {} --out T/p.csv", one)
     named = rows(tmp_path / "p.csv")[one.name]["nearest_training_images"].split("; ")
     hashes = [row["sha256"][:12] for row in rows(model.with_name("training-images.csv")).values()]
     assert {text.partition(" (")[0] for text in named} <= set(hashes)
@@ -124,13 +119,7 @@ def test_the_model_file_names_no_image(images, model, completed, tmp_path):
 def test_a_model_of_few_images_marks_none(tissue, completed, tmp_path, boosted_result):
     model = boosted_result / "model.bchisto"
     assert Bundle.load(model).reference is None
-    completed(
-        "predict {} --images {} --out {} --html {}",
-        model,
-        tissue,
-        tmp_path / "p.csv",
-        tmp_path / "s.html",
-    )
+    completed("predict {} --images {} --out T/p.csv --html T/s.html", model, tissue)
     assert not any("outlier" in row for row in rows(tmp_path / "p.csv").values())
     assert "no image is marked as an outlier" in (tmp_path / "s.html").read_text()
 

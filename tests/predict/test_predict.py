@@ -62,19 +62,6 @@ def test_the_format_of_the_challenge(model, tmp_path, tissue_files):
     assert {line.split(",")[1] for line in lines} <= {"benign", "malignant"}
 
 
-def test_single_files_and_unknown_folders(model, tmp_path, tissue_files):
-    one = tissue_files[0]
-    other = tmp_path / "unnamed" / "x" / "a.png"
-    other.parent.mkdir(parents=True)
-    shutil.copy(one, other)
-    result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", work=ONE_JOB)
-    assert result.images == 2
-    assert {row["image_id"]: row["label"] for row in rows(tmp_path / "p.csv")} == {
-        "benign00.png": "",
-        "x/a.png": "",
-    }
-
-
 def unfinish(table):
     """Leave the record of a table as a command that is killed just before its end does."""
     path = table.with_name(f"{table.name}.run.json")

@@ -13,7 +13,7 @@ from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import predict
 from packs import ONE_JOB
 from PIL import Image
-from written_tables import rows_of
+from written_tables import rows_of, write_lines
 
 BUNDLES = ("exact", "dense", pytest.param("patches", marks=pytest.mark.slow))
 
@@ -109,7 +109,7 @@ def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tmp_path, 
     for name, file, image in (("a.png", 0, "x"), ("b.png", 0, "x"), ("c.png", 1, "y")):
         shutil.copy(files[file], tmp_path / name)
         lines.append(f"{name},{image}")
-    (tmp_path / "images.csv").write_text("\n".join(lines))
+    write_lines(tmp_path / "images.csv", *lines)
     work = ONE_JOB
     result = predict(boosted, tmp_path / "images.csv", out=tmp_path / "p.csv", work=work)
     copy = tmp_path / "b.png"
