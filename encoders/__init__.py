@@ -50,7 +50,7 @@ from .registry import (
     weights_of,
 )
 from .vectors import VectorSpec
-from .weights import fill_weights, published_file, weights_folder
+from .weights import published_file, weights_folder
 
 __all__ = [
     "Encoder",

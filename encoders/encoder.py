@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -204,8 +204,8 @@ class Encoder:
         self._backbone: Callable[[], Backbone] = functools.cache(build)
         kept = None
         if openvino:
-            find_keys = functools.partial(_find_keys, name, layers, weights, seed)
-            kept, facts = self._kept_network(layers, find_keys)
+            find = functools.partial(_decisive, name, weights, seed)
+            kept, facts = self._kept_network(layers, find)
         else:
             facts = self._built_facts()
         self.name: str = facts["name"]
@@ -236,22 +236,23 @@ class Encoder:
             self._compiled = compile_openvino(lambda: self._network, graph, precision=precision)
 
     def _kept_network(
-        self, layers: tuple[str, ...], find_keys: Callable[[], _Keys]
+        self, layers: tuple[str, ...], find: Callable[[], dict[str, Any]]
     ) -> tuple[KeptNetwork, dict[str, Any]]:
         """Return the network as this machine keeps it, or will keep it once it is converted, and its facts."""
-        keys = find_keys()
-        for key in dict.fromkeys(keys):
-            kept = KeptNetwork(key)
+        before = find()
+        for chosen in dict.fromkeys(((), layers)):
+            kept = _kept(before, chosen)
             kept_facts = kept.facts()
             # layers chosen by name may be the default ones, and then have their key
             if kept_facts and layers in ((), tuple(kept_facts["layers"])):
                 return kept, kept_facts
         facts = self._built_facts()
         refuse_other_backends()
-        keys = _settled_keys(keys, find_keys())
-        if facts["default_layers"]:
-            return KeptNetwork(keys.default), facts
-        return KeptNetwork(keys.chosen), facts
+        # Keras may have fetched the weights meanwhile, so that they are known only now
+        after = find()
+        if before not in (after, {}):
+            after = {}  # the weights were replaced while they were read
+        return _kept(after, () if facts["default_layers"] else layers), facts
 
     def prepare(self, *, dense: bool) -> None:
         """Convert the network for frames (`dense`) or crops, if OpenVINO runs it: other processes then only read it."""
@@ -375,29 +376,18 @@ class Encoder:
         return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)
 
 
-class _Keys(NamedTuple):
-    """Keys under which a network is kept with its default layers, and with the chosen ones; empty if unknown."""
-
-    default: str
-    chosen: str
-
-
-_UNKNOWN_KEYS = _Keys("", "")
+def _kept(decisive: dict[str, Any], layers: tuple[str, ...]) -> KeptNetwork:
+    """Return the kept network with these layers; one that is not kept if nothing of it is known."""
+    if not decisive:
+        return KeptNetwork("")
+    return KeptNetwork(kept_key(("keras", "tensorflow"), layers=layers, **decisive))
 
 
-def _settled_keys(before: _Keys, after: _Keys) -> _Keys:
-    """Return the keys of a network from those found before and after it was built."""
-    # Keras may have fetched the weights meanwhile, so that their keys are known only now
-    if before in (after, _UNKNOWN_KEYS):
-        return after
-    return _UNKNOWN_KEYS  # the weights were replaced while they were read
-
-
-def _find_keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> _Keys:
-    """Return the keys of a network by what its weights now hold."""
+def _decisive(name: str, weights: str, seed: int) -> dict[str, Any]:
+    """Return what decides on a network besides its layers, with what its weights now hold; empty if it is unknown."""
     name = name.casefold()
     if name not in BUILT_IN.difference(extension_names(ENTRY_POINT_GROUP)):
-        return _UNKNOWN_KEYS  # another package builds it
+        return {}  # another package builds it
     published = weights == "imagenet"
     if published:
         content = weight_files.content_key(weight_files.published_file(name))
@@ -405,8 +395,4 @@ def _find_keys(name: str, layers: tuple[str, ...], weights: str, seed: int) -> _
         content = f"random {seed}"
     else:
         content = weight_files.content_key(Path(weights))
-    if not content:
-        return _UNKNOWN_KEYS
-    decisive = {"name": name, "weights": content, "published": published}
-    network_key = functools.partial(kept_key, ("keras", "tensorflow"), **decisive)
-    return _Keys(default=network_key(layers=()), chosen=network_key(layers=layers))
+    return {"name": name, "weights": content, "published": published} if content else {}

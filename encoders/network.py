@@ -114,12 +114,10 @@ LEAST_KERAS213 = 197
 """Smallest side of a crop in pixels, because the last map needs 7x7 cells. Keras 2.1.3 had the same limit."""
 
 _EPSILON = 1e-3
-_STACKS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
-"""Filters, blocks and stride of each stack of blocks (He et al. 2016, table 1)."""
 
 
 def build_resnet50_keras213(*, weights: str | None = None, include_top: bool = False) -> Any:
-    """Build the network, with the layer names of today's ResNet-50, so that the same weights files fit.
+    """Build the network from today's ResNet-50, with its layer names, so that the same weights files fit.
 
     Parameters
     ----------
@@ -132,59 +130,26 @@ def build_resnet50_keras213(*, weights: str | None = None, include_top: bool = F
     keras.Model
         A model from preprocessed images, channels last, to the 7x7 averages of the last map.
     """
-    from keras import Model, layers
+    from keras import applications, layers, models
 
-    image = layers.Input((None, None, 3))
-    x = layers.Conv2D(64, 7, strides=2, padding="same", name="conv1_conv")(image)
-    x = layers.Activation("relu", name="conv1_relu")(_normalised(x, "conv1_bn"))
-    x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
-    for stack, (filters, blocks, stride) in enumerate(_STACKS, start=2):
-        for block in range(1, blocks + 1):
-            x = _block(
-                x,
-                filters,
-                stride=stride if block == 1 else 1,
-                first=block == 1,
-                name=f"conv{stack}_block{block}",
-            )
-    x = layers.AveragePooling2D(7, name="avg_pool7")(x)
-    if include_top:
-        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        x = layers.Dense(1000, activation="softmax", name="predictions")(x)
-    model = Model(image, x, name="resnet50_keras213")
+    def changed(layer: Any) -> Any:
+        config = layer.get_config()
+        if layer.name == "conv1_conv":
+            config["padding"] = "same"
+        if isinstance(layer, layers.BatchNormalization):
+            config["epsilon"] = _EPSILON
+        return type(layer).from_config(config)
+
+    def call(layer: Any, *inputs: Any, **options: Any) -> Any:
+        if isinstance(layer, layers.ZeroPadding2D):
+            return inputs[0]
+        x = layer(*inputs, **options)
+        if layer.name == "conv5_block3_out":
+            x = layers.AveragePooling2D(7, name="avg_pool7")(x)
+        return x
+
+    published = applications.ResNet50(weights=weights, include_top=include_top)
+    model = models.clone_model(published, clone_function=changed, call_function=call)
     if weights is not None:
-        from keras import applications
-
-        published = applications.ResNet50(weights=weights, include_top=include_top)
-        for layer in published.layers:
-            if layer.weights:
-                model.get_layer(layer.name).set_weights(layer.get_weights())
+        model.set_weights(published.get_weights())
     return model
-
-
-def _normalised(x: Any, name: str) -> Any:
-    from keras import layers
-
-    return layers.BatchNormalization(epsilon=_EPSILON, name=name)(x)
-
-
-def _block(x: Any, filters: int, *, stride: int, first: bool, name: str) -> Any:
-    """Add a bottleneck block. The first one of a stack changes size and features, so its shortcut is a convolution."""
-    from keras import layers
-
-    shortcut = x
-    if first:
-        shortcut = layers.Conv2D(4 * filters, 1, strides=stride, name=f"{name}_0_conv")(x)
-        shortcut = _normalised(shortcut, f"{name}_0_bn")
-    for number, (features, size, step) in enumerate(
-        ((filters, 1, stride), (filters, 3, 1), (4 * filters, 1, 1)), start=1
-    ):
-        x = layers.Conv2D(
-            features, size, strides=step, padding="same", name=f"{name}_{number}_conv"
-        )(x)
-        x = _normalised(x, f"{name}_{number}_bn")
-        if number < 3:
-            x = layers.Activation("relu", name=f"{name}_{number}_relu")(x)
-    return layers.Activation("relu", name=f"{name}_out")(
-        layers.Add(name=f"{name}_add")([shortcut, x])
-    )

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from ..core import InputError, closest, converted, extension_names, few, load_extension, one_of
@@ -297,21 +297,13 @@ def is_folded(name: str) -> bool:
     return name in FOLDED.difference(extension_names(ENTRY_POINT_GROUP))
 
 
-def _applications() -> dict[str, tuple[ModuleType, str]]:
-    """Return the networks of keras.applications for any size: lower-case name to module and function name.
-
-    Those of NASNet accept only the image size that they are built for.
-    """
+def _applications() -> dict[str, Callable[..., Any]]:
+    """Return the functions of keras.applications that build networks, by lower-case name."""
     prepare_backend()
     from keras import applications
 
-    networks: dict[str, tuple[ModuleType, str]] = {}
-    for module_name, module in inspect.getmembers(applications, inspect.ismodule):
-        if module_name != "nasnet" and hasattr(module, "preprocess_input"):
-            for name, _ in inspect.getmembers(module, inspect.isfunction):
-                if name[0].isupper():
-                    networks.setdefault(name.casefold(), (module, name))
-    return networks
+    networks = inspect.getmembers(applications, inspect.isfunction)
+    return {name.casefold(): build for name, build in networks}
 
 
 def list_encoders() -> list[str]:
@@ -364,25 +356,22 @@ def get_spec(name: str) -> EncoderSpec:
     if offered is not None:
         return offered
     check_encoder_names([EncoderChoice(name)])
-    applications = _applications()
-    if name == RESNET50_KERAS213:
-        preprocess = applications["resnet50"][0].preprocess_input
-        return EncoderSpec(name, build_resnet50_keras213, preprocess)
-    if name not in applications:  # an encoder without feature maps
+    if name not in BUILT_IN:  # an encoder without feature maps
         raise InputError(
             "{encoders} {}: no such encoder with feature maps; {}",
             name,
             one_of(name, list_encoders()),
         )
-    module, function = applications[name]
+    published = _applications()[WEIGHTS_OF.get(name, name)]
+    preprocess = sys.modules[published.__module__].preprocess_input
+    if name == RESNET50_KERAS213:
+        return EncoderSpec(name, build_resnet50_keras213, preprocess)
 
     def build(*, weights: str | None = None, include_top: bool = False) -> Any:
         shape = None if include_top else (None, None, 3)
-        return getattr(module, function)(
-            weights=weights, include_top=include_top, input_shape=shape
-        )
+        return published(weights=weights, include_top=include_top, input_shape=shape)
 
-    return EncoderSpec(name, build, module.preprocess_input, _LAYERS.get(name, ()))
+    return EncoderSpec(name, build, preprocess, _LAYERS.get(name, ()))
 
 
 LEAST_OF_PARTIAL = {EncoderChoice(RESNET50_KERAS213): LEAST_KERAS213}

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,9 +64,7 @@ class Filled(NamedTuple):
         return reason
 
 
-def fill_weights(
-    model: Any, read: Callable[[Any], None], *, needed: Any = None, keep: Collection[str] = ()
-) -> Filled:
+def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any) -> Filled:
     """Read weights into a network, and find variables that are missing afterwards.
 
     Parameters
@@ -74,21 +72,16 @@ def fill_weights(
     model : keras.Model
     read : callable
         Function that assigns the variables of a model.
-    needed : keras.Model, optional
-        The part of `model` whose variables are required; by default the whole model.
-    keep : collection of str
-        Variables, as ``layer/variable``, that keep their present values.
+    needed : keras.Model
+        The part of `model` whose variables are required.
 
     Returns
     -------
     Filled
         If it is not whole, the variables of `model` must not be used.
     """
-    preserved = []
-    for name, variable in _named(model):
-        if name in keep:
-            preserved.append((variable, np.array(as_float32(variable))))
-        elif "float" in str(variable.dtype):
+    for _, variable in _named(model):
+        if "float" in str(variable.dtype):
             variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
     error = None
     try:
@@ -96,13 +89,11 @@ def fill_weights(
     except BchistoError:
         raise
     except DAMAGE as caught:
+        if is_out_of_memory(caught):  # which does not mean that the file is bad
+            raise
         error = caught
-    for variable, value in preserved:
-        variable.assign(value)
     missing = [
-        name
-        for name, variable in _named(needed or model)
-        if not np.isfinite(as_float32(variable)).all()
+        name for name, variable in _named(needed) if not np.isfinite(as_float32(variable)).all()
     ]
     return Filled(error, tuple(missing))
 
@@ -304,30 +295,23 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
             "{}: {}, so no Keras weights could be read; check {weights}", path, trouble
         )
     with unchanged([path]) as sha256:
-        filled = _try(base, path, needed=part)
-        if filled.whole:
+        read = functools.partial(read_keras, path)
+        filled = fill_weights(base, read, needed=part)
+        if filled.whole or fill_weights(part, read, needed=part).whole:
             return sha256
-        if _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
+        if _load_with_top(read, spec=spec, part=part):
             return sha256
     text = "{}: these are not the weights of {} ({}); give its own file, or leave out {weights} to fetch it"
     raise WeightsError(text, path, spec.name, filled.reason)
 
 
-def _try(model: Any, path: Path, *, needed: Any) -> Filled:
-    """Read a file into a network. A lack of memory is raised, because it does not mean that the file is bad."""
-    filled = fill_weights(model, functools.partial(read_keras, path), needed=needed)
-    if filled.error is not None and is_out_of_memory(filled.error):
-        raise filled.error
-    return filled
-
-
-def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
+def _load_with_top(read: Callable[[Any], None], *, spec: EncoderSpec, part: Any) -> bool:
     """Load a file that contains the classifier too, and copy the layers of `part`; return whether this worked."""
     try:
         with_top = spec.build(weights=None, include_top=True)
     except TypeError:  # encoders of other packages may lack a classifier
         return False
-    filled = _try(with_top, path, needed=with_top)
+    filled = fill_weights(with_top, read, needed=with_top)
     if filled.error is not None:
         return False
     source = dict(_named(with_top))

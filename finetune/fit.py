@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,10 +83,11 @@ class EventLog:
         self._tf = tf
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def write(self, model: Any, values: Mapping[str, float | None], *, step: int) -> None:
-        """Add a point to each curve that has a value, and a histogram of each trained variable, named by its path."""
+    def write(self, model: Any, values: dict[str, Any]) -> None:
+        """Add an epoch: its values to the curves, and a histogram of each trained variable, named by its path."""
         from keras import ops
 
+        step = values.pop("epoch")
         with self._writer.as_default():
             for name, value in values.items():
                 if value is not None:
@@ -102,11 +103,12 @@ class EventLog:
         page = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
         self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=page)
 
-    def write_graph(self, model: Any) -> None:
-        """Add the graph of a prediction with the shapes of its tensors. Other backends than TensorFlow have none."""
+    def begin(self, model: Any) -> None:
+        """Add the weights of an untrained network, and the graph of a prediction with the shapes of its tensors."""
         import keras
 
-        if keras.backend.backend() != "tensorflow":
+        self.write(model, {"epoch": 0})
+        if keras.backend.backend() != "tensorflow":  # the others have no graph
             return
         inputs = self._tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
         traced = self._tf.function(
@@ -229,31 +231,6 @@ def copied_weights(model: Any) -> list[Array]:
     return [np.array(value) for value in model.get_weights()]
 
 
-class _EpochLog(NamedTuple):
-    """What is told of the epochs of a training: the rows of its log, and its curves."""
-
-    path: Path
-    curves: EventLog | None
-
-    def repeat(self, epochs: Sequence[Epoch]) -> None:
-        """Tell of the epochs that an earlier run trained, whose curves are written already."""
-        if epochs:
-            write_rows(self.path, Epoch._fields, epochs)
-
-    def begin(self, model: Any) -> None:
-        """Write what TensorBoard shows of an untrained network."""
-        if self.curves is not None:
-            self.curves.write_graph(model)
-            self.curves.write(model, {}, step=0)
-
-    def add(self, epochs: Sequence[Epoch], model: Any) -> None:
-        """Tell of the last epoch, which the network has just been trained for."""
-        write_rows(self.path, Epoch._fields, epochs)
-        if self.curves is not None:
-            values = epochs[-1]._asdict()
-            self.curves.write(model, values, step=values.pop("epoch"))
-
-
 def train_model(
     model: Any,
     source: Source,
@@ -303,11 +280,12 @@ def train_model(
     fit_state = state_file.restore()
     held = source.samples(plan.validate)
     validation = still_batches(source, held, weights=weights)
-    epoch_log = _EpochLog(log, None if events is None else EventLog(events))
-    epoch_log.repeat(fit_state.rows)
+    curves = None if events is None else EventLog(events)
+    if fit_state.done:  # the curves of these epochs are written already
+        write_rows(log, Epoch._fields, fit_state.rows)
+    elif curves is not None:
+        curves.begin(model)
     on_saved(fit_state.rows)
-    if not fit_state.done:
-        epoch_log.begin(model)
     stops = len(held) > 0 and settings.patience > 0
     while fit_state.done < settings.epochs:
         if stops and fit_state.waited >= settings.patience:
@@ -325,7 +303,9 @@ def train_model(
             )
         fit_state.add(epoch, model, best_only=stops)
         was_saved = state_file.save(fit_state)
-        epoch_log.add(fit_state.rows, model)
+        write_rows(log, Epoch._fields, fit_state.rows)
+        if curves is not None:
+            curves.write(model, epoch._asdict())
         if was_saved:
             on_saved(fit_state.rows)
     on_saved(fit_state.rows)

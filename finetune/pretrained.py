@@ -14,7 +14,7 @@ import numpy as np
 from ..core import DAMAGE, WeightsError, printable
 from ..core.formats import Array, Floats32
 from ..core.models import unpack_arrays
-from ..encoders import WeightArrays, fill_weights, read_weight_arrays, variables_of
+from ..encoders import WeightArrays, read_weight_arrays, variables_of
 from .networks import NETWORKS
 from .networks.layers import CaffeLayers, NetworkSpec
 
@@ -154,31 +154,26 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     WeightsError
         The file is missing or damaged, lacks a layer, or is of another architecture.
     """
-    variables = network_variables(model)
-    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-    random = {name for name in shapes if name.startswith(tuple(fresh))}
-    loaded = {name: shape for name, shape in shapes.items() if name not in random}
-    arrays = _arrays_of(path, network, loaded)
-    fitting = {
-        name for name, shape in shapes.items() if name in arrays and arrays[name].shape == shape
+    wanted = {
+        name: variable
+        for name, variable in network_variables(model).items()
+        if not name.startswith(tuple(fresh))
     }
-    # of a file with another number of classes
-    random |= {name for name in arrays.keys() - fitting if name.startswith(f"{_LAST}/")}
-
-    def read(_model: Any) -> None:
-        # values beyond float32 become infinite, and are refused below
-        with np.errstate(over="ignore"):
-            for name in fitting - random:
-                variables[name].assign(arrays[name].astype(np.float32))
-
-    filled = fill_weights(model, read, keep=random)
-    if filled.whole:
-        return
-    reason = filled.reason
-    if filled.missing:
-        name = filled.missing[0]
-        reason = f"has no {name} of finite values and of the shape {shapes[name]}, so it is not of {network.name}"
-    raise WeightsError(f"{path}: {reason}") from filled.error
+    shapes = {name: tuple(variable.shape) for name, variable in wanted.items()}
+    arrays = _arrays_of(path, network, shapes)
+    for name, variable in wanted.items():
+        array = arrays.get(name, np.empty(0))
+        fits = name in arrays and array.shape == shapes[name]
+        if name in arrays and not fits and name.startswith(f"{_LAST}/"):
+            continue  # of a file with another number of classes
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite
+            values = array.astype(np.float32)
+        if not fits or not np.isfinite(values).all():
+            raise WeightsError(
+                f"{path}: has no {name} of finite values and of the shape {shapes[name]}, so it is not of "
+                f"{network.name}"
+            )
+        variable.assign(values)
 
 
 def _arrays_of(

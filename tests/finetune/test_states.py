@@ -65,7 +65,7 @@ def test_a_state_is_saved_when_its_cost_has_passed_ten_times_and_after_a_minute(
         at.append(seconds[0])
         seconds[0] += 8.0
 
-    monkeypatch.setattr(state._EpochLog, "add", add)
+    monkeypatch.setattr(state, "write_rows", add)
     train(source, tmp_path, validate=(), on_saved=lambda epochs: saved.append(len(epochs)))
     # the first at once; the next when 30 s have passed since, that is before the sixth epoch
     assert at == [3.0, 11.0, 19.0, 27.0, 38.0, 46.0]

@@ -8,9 +8,9 @@ import pytest
 from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, finetune, sample_training
+from bchisto.finetune import fit as fitting
 from bchisto.finetune.augment import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.fit import TrainingPlan, train_model
-from bchisto.finetune.fit import _EpochLog as epoch_log
 from bchisto.finetune.model import build_model
 from bchisto.finetune.settings import class_weights
 from training_sources import bright_and_dark, source_of, trained
@@ -84,15 +84,15 @@ def toy(rng):
 def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
     source, plan = task(*toy, **{"train": range(28), "validate": range(28, 40), **changes})
     model = build_model(settings, classes=2, fold=1)
-    real = epoch_log.add
+    real = fitting.write_rows
 
-    def add(log, epochs, model):
-        real(log, epochs, model)
+    def add(path, header, epochs):
+        real(path, header, epochs)
         if len(epochs) == stop_after:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(epoch_log, "add", add)
+        patch.setattr(fitting, "write_rows", add)
         try:
             train_model(
                 model,

@@ -240,11 +240,10 @@ def saved(network, tmp_path_factory):
 
 def load_whole(path, network):
     """Load a file into the network that it was saved from, as encoders load theirs."""
-    from bchisto.encoders import fill_weights
-    from bchisto.encoders.weights import keras_trouble, read_keras
+    from bchisto.encoders.weights import fill_weights, keras_trouble, read_keras
 
     reason = keras_trouble(path)
-    filled = None if reason else fill_weights(network, partial(read_keras, path))
+    filled = None if reason else fill_weights(network, partial(read_keras, path), needed=network)
     if filled is None or not filled.whole:
         raise WeightsError(f"{path}: not weights of this network ({reason or filled.reason[:120]})")
 
