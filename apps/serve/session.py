@@ -18,7 +18,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from ...core import BchistoError, counted, reworded, system_reason
+from ...core import BchistoError, InputError, counted, reworded, system_reason
 from ...core.formats import limits
 from .engine import Engine, R
 from .item import STATES, Item, in_page, readable
@@ -398,6 +398,10 @@ async def load_models(
     for number, path in enumerate(paths):
         copy = folder / f"model-{number}.bchisto"
         models.append(await engine.ask("loading the model", open_model, path, weights, copy))
+    if weights and not any(model.file.weights for model in models):
+        raise InputError(
+            "{weights} {}: each model holds the weights of its networks; leave it out", weights[0]
+        )
     folders = [model.path.absolute().parent for model in models]
     above = Path(os.path.commonpath(folders))
     return [

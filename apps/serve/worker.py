@@ -13,7 +13,7 @@ from typing import Any
 from ...core import BchistoError, InputError
 from ...core.formats import limits
 from ...core.jobs import Ticker, remove_output, write_or_remove
-from ...core.models import bundle_lines
+from ...core.models import bundle_lines, bundle_stores
 from ...data import ImageRecord, ImageSelection, breakhis_mpp, decode_image, with_headers
 from ...evaluate.report import known_of
 from ...predict import (
@@ -99,11 +99,13 @@ def open_model(path: Path, weights: Sequence[str], copy: Path) -> PageModel:
     path : Path
         As in `find_bundle`.
     weights : sequence of str
-        As in `bchisto.predict.predict`.
+        As in `bchisto.predict.predict`; a CNN holds its own.
     copy : Path
         Where to copy the file.
     """
     path = find_bundle(path)
+    if not bundle_stores(path):
+        weights = ()
     shutil.copyfile(path, copy)
     log = logging.getLogger("bchisto")
     log.setLevel(logging.WARNING)  # here they are of the model, and go to the terminal

@@ -227,7 +227,7 @@ def test_the_published_files_are_those_that_keras_fetches(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("module", ["h5py", "numpy"])
-def test_a_package_that_everything_needs_is_broken(tmp_path, start, module):
+def test_a_package_that_everything_needs_is_broken(tmp_path, tissue, start, module):
     (folder := tmp_path / "site-packages").mkdir()
     (folder / f"{module}.py").write_text("raise ImportError('libhdf5.so.200: cannot open')")
     (folder / "tensorflow.py").write_text("raise ImportError('not looked at here')")
@@ -243,9 +243,12 @@ def test_a_package_that_everything_needs_is_broken(tmp_path, start, module):
     assert f"{module} does not load: ImportError: libhdf5" in out
     assert "file names beyond ascii are refused" in out  # no check stops another
     assert "failure  networks" in out
-    _, err = start("featurize", "--images", tmp_path, "--out", "run", env=environment).communicate(
-        timeout=120
-    )
+    _, err = start(
+        "featurize",
+        *("--images", tissue, "--out", tmp_path / "run", "--encoder", "tiny"),
+        *("--view", "1.0:64", "--weights", "random"),
+        env=environment,
+    ).communicate(timeout=120)
     assert "a package does not load (libhdf5.so.200: cannot open); `bchisto doctor` names" in err
     (folder / f"{module}.py").write_text("import os; os.abort()")  # as of a library that was cut
     out, _ = start("doctor", env=environment).communicate(timeout=120)

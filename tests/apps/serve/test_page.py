@@ -17,19 +17,20 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
 import pytest
 from bchisto.apps.serve.engine import Engine
-from bchisto.apps.serve.session import Session
-from bchisto.apps.serve.worker import _refuse_too_large
+from bchisto.apps.serve.session import Session, load_models
+from bchisto.apps.serve.worker import PageModel, _refuse_too_large
 from bchisto.core import BchistoError, InputError
 from bchisto.core.formats import limits
 from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, read_dataset, with_headers
 from bchisto.featurize import featurize
-from bchisto.predict import PredictSettings, predict
+from bchisto.predict import ModelFile, PredictSettings, predict
 from fastapi import HTTPException
 from page_server import serving
 from PIL import Image
@@ -664,6 +665,28 @@ def test_an_image_that_needs_more_memory_than_there_is(tissue, monkeypatch):
     monkeypatch.setattr(limits, "SERVED_PIXEL_BYTES", 10**10)
     with pytest.raises(InputError, match="^a.png: needs about 92160.0 GB of memory"):
         _refuse_too_large(record)
+
+
+def test_weights_that_only_one_of_two_models_needs(tmp_path):
+    """They are refused if none does."""
+
+    class Asked:
+        async def ask(self, doing, work, path, weights, copy):
+            file = ModelFile(
+                copy, tuple(weights) if path.parent.name in self.needing else (), "", ()
+            )
+            facts = {field.name: None for field in fields(PageModel)}
+            return PageModel(**{**facts, "path": path, "file": file})
+
+    def opened(*needing):
+        engine = Asked()
+        engine.needing = needing
+        paths = [Path("m1/model.bchisto"), Path("m2/model.bchisto")]
+        return asyncio.run(load_models(engine, paths, ["tiny=w.h5"], tmp_path))
+
+    assert [model.name for model in opened("m2")] == ["m1", "m2"]
+    with pytest.raises(InputError, match="`weights` tiny=w.h5: each model holds the weights"):
+        opened()
 
 
 def test_only_failed_images(page):
