@@ -37,30 +37,30 @@ WALRUSES = 0.1
 
 TOKENS = {
     "apps": 0,
-    "apps/check": 6_349,
-    "apps/doctor": 4_560,
-    "apps/explain": 14_805,
+    "apps/check": 6_324,
+    "apps/doctor": 4_380,
+    "apps/explain": 14_654,
     "apps/next": 5_109,
-    "apps/recipes": 21_699,
-    "apps/serve": 13_287,
-    "apps/slides": 22_873,
-    "apps/submit": 10_400,
-    "boost": 22_756,
-    "commands": 17_022,
-    "core": 45_869,
-    "crossval": 4_651,
-    "data": 50_262,
-    "encoders": 26_457,
-    "evaluate": 47_671,
-    "featurize": 32_614,
-    "finetune": 23_041,
-    "predict": 17_933,
-    "root": 2_215,
+    "apps/recipes": 20_227,
+    "apps/serve": 11_947,
+    "apps/slides": 22_568,
+    "apps/submit": 9_977,
+    "boost": 22_487,
+    "commands": 16_515,
+    "core": 45_800,
+    "crossval": 4_618,
+    "data": 49_578,
+    "encoders": 25_925,
+    "evaluate": 47_287,
+    "featurize": 32_183,
+    "finetune": 22_815,
+    "predict": 17_970,
+    "root": 2_211,
     "stains": 6_777,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 396_316
+TOKENS_OF_ALL = 389_352
 """Of the whole package, without slack."""
 
 
