@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..core import InputError, StoreError, converted, printable
-from ..core.formats import checked_dataset, limits, parse_json
-from ..core.models import fits
+from ..core.formats import checked_dataset, fits, is_text, limits, parse_json
 from ..encoders import CropEncoder, Encoder, EncoderChoice
 from ..stains import known_stain
 from .crops import GRID
-from .embeddings.facts import IMPORTED, check_imported, is_text
+from .embeddings.facts import IMPORTED, check_imported
 from .settings import FeaturizeSettings, View
 
 TEXT = np.dtype("O", metadata={"vlen": str})

@@ -24,9 +24,8 @@ from ...core import (
     one_of,
     system_reason,
 )
-from ...core.formats import limits, number_of, parse_yaml
+from ...core.formats import fits, limits, number_of, parse_yaml
 from ...core.jobs import check_file_name
-from ...core.models import fits
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting, check_names
 from .tables import KINDS, Published, rows_of

@@ -49,5 +49,15 @@ from .files import (
 from .hdf5 import check_tree, checked_dataset, open_for_reading, refuse_deadly
 from .pictures import LJPEG_SUFFIX, check_jpeg, coded_size
 from .tables import FramePath, NamedPath, as_frame, row_in, table_rows
-from .texts import decimal_of, number_of, open_zip, parse_json, parse_yaml, read_json, visible
+from .texts import (
+    decimal_of,
+    fits,
+    is_text,
+    number_of,
+    open_zip,
+    parse_json,
+    parse_yaml,
+    read_json,
+    visible,
+)
 from .tiff import ome_images, pixel_sizes

@@ -1,4 +1,4 @@
-"""JSON and YAML that others wrote, bounded before objects are made.
+"""JSON and YAML that others wrote, bounded before objects are made, and forms of what they hold.
 
 Otherwise a small file could take much memory.
 """
@@ -198,3 +198,23 @@ def visible(text: str) -> str:
         elif unicodedata.category(sign) != "Cf":
             signs.append(sign)
     return "".join(signs).strip()
+
+
+def fits(value: Any, form: Any) -> bool:
+    """Whether a value has a form: a type, a function, a tuple of choices, a list of one form, or a dict of forms."""
+    if isinstance(form, dict):
+        return isinstance(value, dict) and all(
+            fits(value.get(name), inner) for name, inner in form.items()
+        )
+    if isinstance(form, list):
+        return isinstance(value, list) and all(fits(item, form[0]) for item in value)
+    if isinstance(form, type):
+        return isinstance(value, form)
+    if callable(form):
+        return bool(form(value))
+    return value in form
+
+
+def is_text(value: Any, longest: int = limits.ID_LETTERS) -> bool:
+    """Return whether a value is text of at most so many letters."""
+    return isinstance(value, str) and len(value) <= longest

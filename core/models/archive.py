@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import DAMAGE, BundleError, first_line, printable, readable_name
-from ..formats import Array, limits, open_zip
+from ..formats import Array, fits, limits, open_zip
 from ..jobs import save_arrays
 
 BUNDLE_SCHEMA = 4
@@ -87,21 +87,6 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
             raise BundleError(
                 f"{path}: the {name} of its manifest does not fit; the model file is corrupt"
             )
-
-
-def fits(value: Any, form: Any) -> bool:
-    """Whether a value has a form: a type, a function, a tuple of choices, a list of one form, or a dict of forms."""
-    if isinstance(form, dict):
-        return isinstance(value, dict) and all(
-            fits(value.get(name), inner) for name, inner in form.items()
-        )
-    if isinstance(form, list):
-        return isinstance(value, list) and all(fits(item, form[0]) for item in value)
-    if isinstance(form, type):
-        return isinstance(value, form)
-    if callable(form):
-        return bool(form(value))
-    return value in form
 
 
 def _are_members(value: Any) -> bool:

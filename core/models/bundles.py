@@ -22,9 +22,9 @@ from .. import (
     converted,
     printable,
 )
-from ..formats import BUNDLE_KIND, MANIFEST, Archive, check_archive_size
+from ..formats import BUNDLE_KIND, MANIFEST, Archive, check_archive_size, fits
 from ..jobs import atomic_output
-from .archive import BUNDLE_SCHEMA, check_manifest, fits
+from .archive import BUNDLE_SCHEMA, check_manifest
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""

@@ -8,19 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ...core import InputError, readable_name
-from ...core.formats import limits
-from ...core.models import fits
+from ...core.formats import fits, is_text, limits
 
 UNKNOWN = "unknown"
 """Name of an encoder or weights that a file does not name."""
 
 IMPORTED = "imported"
 """Mode of a feature file that was made from embeddings, and the attribute that describes their origin."""
-
-
-def is_text(value: Any, longest: int = limits.ID_LETTERS) -> bool:
-    """Return whether a value is text of at most so many letters."""
-    return isinstance(value, str) and len(value) <= longest
 
 
 def is_name(value: Any, longest: int = limits.ID_LETTERS) -> bool:
