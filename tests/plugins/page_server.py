@@ -37,6 +37,11 @@ class Server:
             time.sleep(0.1)
         return {image["name"]: image for image in self.client.get("/api/images").json()}
 
+    def worker(self):
+        """Return the number of the process that predicts."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return int(children.split()[-1])  # after the two that look after semaphores
+
     def table(self):
         """Return the rows of the table of predictions."""
         text = self.client.get("/api/predictions.csv").text

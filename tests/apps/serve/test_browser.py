@@ -558,7 +558,7 @@ def test_actions_after_the_skip_link(tab, files, page):
     window.keyboard.press("Enter")
     window.click("text=Remove this image")
     listed(window, 1)
-    worker = int(Path(f"/proc/{page.process.pid}/task/{page.process.pid}/children").read_text())
+    worker = page.worker()
     os.kill(worker, signal.SIGSTOP)
     number = page.add("waits.tif", files[3].read_bytes()).json()["number"]
     window.goto(f"{window.url.partition('?')[0]}image?number={number}#content")

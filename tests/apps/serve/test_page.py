@@ -393,7 +393,7 @@ def test_an_image_of_another_size_than_in_training_is_marked(page, flat):
 def test_what_cannot_be_used_gets_its_line(page, content):
     buffer = io.BytesIO()
     Image.effect_noise((96, 96), 60).convert("RGB").save(buffer, "TIFF")
-    worker = worker_of(page.process)
+    worker = page.worker()
     page.add("bomb.tif", bomb())
     page.add("truncated.tif", buffer.getvalue()[:-5000])
     page.add("short.png", content[: len(content) // 2])
@@ -411,7 +411,7 @@ def test_what_cannot_be_used_gets_its_line(page, content):
         assert images[name]["error"].startswith(name)
         assert images[name]["error"].count("\n") == 0
     assert images["small.png"]["state"] == "done"
-    assert worker_of(page.process) == worker, "none has ended it"
+    assert page.worker() == worker, "none has ended it"
 
 
 def test_openapi_names_what_there_is(page):
@@ -422,16 +422,10 @@ def test_openapi_names_what_there_is(page):
         assert page.client.get(path).status_code == 404
 
 
-def worker_of(process):
-    """The process number of the worker of a page."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return int(children.split()[-1])  # after the two that look after semaphores
-
-
 @contextlib.contextmanager
 def stopped(page):
     """Let the worker of a page pause."""
-    worker = worker_of(page.process)
+    worker = page.worker()
     os.kill(worker, signal.SIGSTOP)
     try:
         yield
@@ -458,7 +452,7 @@ def test_many_requests_while_an_image_is_in_work(page, content):
             answers += [pool.submit(httpx.get, address, headers=page.headers, timeout=120)]
         asked(page)
         page.client.delete(f"/api/images/{first}")
-        os.kill(worker_of(page.process), signal.SIGCONT)
+        os.kill(page.worker(), signal.SIGCONT)
         assert {answer.result().status_code for answer in answers} == {200}
     page.add("c.png", content)
     assert [image["state"] for image in page.wait().values()] == ["done"] * 3
@@ -511,7 +505,7 @@ def test_work_that_ends_its_process(tmp_path, monkeypatch):
 
 def test_removing_the_image_in_work(page, content):
     """Its prediction ends, and the next one begins."""
-    worker = worker_of(page.process)
+    worker = page.worker()
     page.add("a.png", content)
     page.wait()
     numbers, working = [], None
@@ -836,7 +830,7 @@ def test_what_is_to_be_kept(start, cli, run_folders, tissue, tiny_settings, tmp_
         page.client.get("/api/predictions.csv")  # once it was tried
         table.rmdir()
         # another worker writes it, if this one was killed while it had nothing to do
-        os.kill(worker_of(page.process), signal.SIGKILL)
+        os.kill(page.worker(), signal.SIGKILL)
         code, _, err = page.stop()
         assert (code, err.count("warning")) == (0, 1)
     assert sorted(path.name for path in kept.iterdir()) == [
@@ -870,7 +864,7 @@ def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
         (images.parent / "predictions.csv").mkdir()
         number = page.add("a.png", content).json()["number"]
         page.wait()
-        os.kill(worker_of(page.process), signal.SIGSTOP)
+        os.kill(page.worker(), signal.SIGSTOP)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             drawn = pool.submit(
                 httpx.get,
@@ -887,7 +881,7 @@ def test_what_cannot_be_kept(start, run_folders, content, tmp_path):
         (images / "a.png").rmdir()
         page.add("b.png", content)
         assert page.wait()["b.png"]["state"] == "done"
-        os.kill(worker_of(page.process), signal.SIGSTOP)
+        os.kill(page.worker(), signal.SIGSTOP)
         page.add("c.png", content)
         code, _, err = page.stop()
     assert code == 1
@@ -916,7 +910,7 @@ def test_two_models(start, run_folders, scaled, tissue, tmp_path):
         ]
         before = page.wait()["x.png"]["probabilities"]
         shutil.copyfile(scaled / "boost" / "3-lightgbm" / "model.bchisto", other / "model.bchisto")
-        os.kill(worker_of(page.process), signal.SIGKILL)
+        os.kill(page.worker(), signal.SIGKILL)
         page.add("y.png", contents[1], model=1)
         assert page.wait()["y.png"]["probabilities"] == before
         for model in range(2):
