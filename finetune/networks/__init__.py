@@ -1,26 +1,35 @@
 """CNNs in Keras 3, found by name. Inputs are RGB in 0..255, outputs are probabilities.
 
-Another package adds a network through the entry-point group ``bchisto.networks``. The entry point has the name of the
-network, and is a `NetworkSpec` or a function without arguments that returns one. It replaces a network of bchisto with
-the same name, as for encoders.
+The module of a network defines ``SPECS``, a tuple of `NetworkSpec`. Another package adds a network through the
+entry-point group ``bchisto.networks``. The entry point has the name of the network, and is a `NetworkSpec` or a
+function without arguments that returns one. It replaces a network of bchisto with the same name, as for encoders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any
 
 from ...core import InputError, extension_names, load_extension, one_of
 from ...core.jobs import prepare_backend
 from .layers import NetworkSpec
-from .published import SPECS
 
 ENTRY_POINT_GROUP = "bchisto.networks"
 
 
-NETWORKS: Mapping[str, NetworkSpec] = MappingProxyType({spec.name: spec for spec in SPECS})
+_MODULES = [
+    import_module(f"{__name__}.{module.name}")
+    for module in iter_modules([str(Path(__file__).parent)])
+]
+
+NETWORKS: Mapping[str, NetworkSpec] = MappingProxyType(
+    {spec.name: spec for module in _MODULES for spec in getattr(module, "SPECS", ())}
+)
 """The networks of bchisto by name."""
 
 
