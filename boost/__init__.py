@@ -23,7 +23,7 @@ from .reference import (
     nearest_names,
 )
 from .settings import BoostSettings, FeatureChoice
-from .training import default_folds, train
+from .training import check_before_features, default_folds, train
 from .trees import fit_text, fit_texts, pack_text, parse_model
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -29,7 +29,7 @@ from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_r
 from ..core.models import BundleFacts, Member
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import FoldChoice, FoldPlan, decode_image
+from ..data import FoldChoice, FoldPlan, ImageRecord, decode_image
 from ..evaluate import TwoClassView
 from ..featurize import import_features, load_features
 from .bundle import Bundle
@@ -337,6 +337,44 @@ def _refuse_larger(folder: Path, stores: Container[str], settings: BoostSettings
         )
 
 
+def _checked(settings: BoostSettings, schemes: FoldChoice) -> Preset:
+    """Return the preset with checked parameters; refuse what is no training over folds."""
+    if "none" in schemes.folds:
+        raise InputError(
+            Message(
+                "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
+            )
+        )
+    return settings.lightgbm
+
+
+def check_before_features(
+    run: Path,
+    records: Iterable[ImageRecord],
+    stores: Container[str],
+    *,
+    settings: BoostSettings,
+    folds: FoldChoice,
+) -> None:
+    """Refuse what `train` would refuse of images, as far as that is known before there are features.
+
+    Parameters
+    ----------
+    run : Path
+    records : iterable of ImageRecord
+    stores : container of str
+        Names of the feature files to come; none if they are not known.
+    settings : BoostSettings
+    folds : FoldChoice
+    """
+    _checked(settings, folds)
+    labelled = [record for record in records if record.label is not None]
+    plans = folds.plans_of(labelled, seed=settings.seed)
+    if stores:
+        for plan, head in product(plans, settings.heads):
+            _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
+
+
 def train(
     out: PathInput,
     *,
@@ -392,13 +430,7 @@ def train(
     settings = BoostSettings.of(settings)
     work = Work.of(work)
     view = TwoClassView.of(view)
-    if "none" in schemes.folds:
-        raise InputError(
-            Message(
-                "{folds:none}: boost averages fold models; bchisto finetune trains on all images"
-            )
-        )
-    preset = settings.lightgbm
+    preset = _checked(settings, schemes)
     if not choice.features and not (run / "features").is_dir():
         what = "a folder without features" if run.is_dir() else "no such run folder"
         raise MissingInputError("{}: {}; run {featurize.images:DIR --out {}} first", run, what, run)

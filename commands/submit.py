@@ -81,8 +81,7 @@ def _options() -> Iterator[click.Parameter]:
 def submit(context: click.Context, /, words: tuple[str, ...], **options: Any) -> None:
     """Submit commands as jobs of a cluster: an array of shards, a merge, the next command.
 
-    What every task would refuse is refused here, if no earlier stage must make its input. Submitting again submits
-    what is missing.
+    Everything that every task would refuse is refused here. Submitting again submits what is missing.
 
     Exit code 0: submitted; 1: failed; 2: refused; 3: earlier jobs of the run are under way; 4: nothing is missing.
 

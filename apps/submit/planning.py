@@ -6,6 +6,7 @@ the plan makes, only its options and paths can be checked.
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess  # nosec B404
 import sys
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...core import (
     BchistoError,
@@ -27,9 +28,13 @@ from ...core import (
 )
 from ...core.jobs import NOTHING_NEW
 from ...core.runs import ENDING, read_ending, read_records
+from ...evaluate.report import is_evaluated
 from .plan import SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, typed
 from .scheduler import memory, settings
 from .submission import describe, divide, options_of
+
+if TYPE_CHECKING:
+    from ...data import Dataset
 
 Made: TypeAlias = dict[Path, list[Path]]
 """Folder of features to the files in it that the `featurize` of a chain makes."""
@@ -63,6 +68,13 @@ class StageCommand:
     def out(self) -> Path:
         """The file or folder that it makes."""
         return Path(self.options["out"])
+
+    @functools.cached_property
+    def images(self) -> Dataset:
+        """The table of images that it selects, which is read once."""
+        from ...data import ImageSelection
+
+        return from_options(ImageSelection, self.options).table()
 
     def reword(self, text: str) -> str:
         """Return the message of an error of this command, which names it."""
@@ -118,7 +130,7 @@ def plan_chain(
     submitted = last_stages(read_plans(plan.run))
     lines = []
     made: Made = {}
-    for command in commands:
+    for number, command in enumerate(commands):
         stage = _stage_of(command, plan.stages, asked, made)
         earlier = submitted.get((stage.command, stage.run))
         # with the options of the last submission: its list of units and its memory hold
@@ -132,7 +144,7 @@ def plan_chain(
         with reworded(command.reword):
             stage.words += _replacing(command, repeats=repeats, waits=waits)
             if waits:
-                _check_waiting(command, plan.stages)
+                _check_waiting(command, plan.stages, commands[:number], made)
         is_complete = False
         if not waits:
             has_work = _check(stage, warn, repeats=repeats)
@@ -194,7 +206,13 @@ def _features_of(command: StageCommand, made: Made) -> list[Path]:
 
 
 def _replacing(command: StageCommand, *, repeats: bool, waits: bool) -> list[str]:
-    """Return the options that replace what an earlier submission made, of `predict` only the rows that changed."""
+    """Return the options that replace what an earlier submission made, of `predict` only the rows that changed.
+
+    Raises
+    ------
+    InputError
+        Somebody else's evaluation would be replaced.
+    """
     name = command.name
     if name not in ("predict", "evaluate", "explain") or command.options["overwrite"]:
         return []
@@ -202,6 +220,8 @@ def _replacing(command: StageCommand, *, repeats: bool, waits: bool) -> list[str
         return [] if command.options["update"] else ["--update"]
     if repeats and (waits or name == "evaluate"):
         return ["--overwrite"]
+    if waits and name == "evaluate" and is_evaluated(command.out):
+        raise InputError("{}: exists already; use {overwrite} with evaluate", command.out)
     return []
 
 
@@ -269,9 +289,22 @@ def _check(stage: JobStage, warn: Callable[[str], None], *, repeats: bool) -> bo
     return code != NOTHING_NEW
 
 
-def _check_waiting(command: StageCommand, stages: Sequence[JobStage]) -> None:
-    """Check paths and options of a command without what the stages of the plan before it make."""
-    from ...boost import BoostSettings, FeatureChoice
+def _check_waiting(
+    command: StageCommand, stages: Sequence[JobStage], earlier: Sequence[StageCommand], made: Made
+) -> None:
+    """Check paths and options of a command without what the stages of the plan before it make.
+
+    Parameters
+    ----------
+    command : StageCommand
+    stages : sequence of JobStage
+        The stages of the plan before it.
+    earlier : sequence of StageCommand
+        The commands before it.
+    made : mapping
+        The feature files that they make, by folder.
+    """
+    from ...boost import BoostSettings, FeatureChoice, check_before_features
     from ...data import FoldChoice
     from ...evaluate import Aggregation, TableChoice, TwoClassView
     from ...predict import PredictSettings
@@ -284,7 +317,7 @@ def _check_waiting(command: StageCommand, stages: Sequence[JobStage]) -> None:
             )
     options = command.options
     kinds = {
-        "boost": (FeatureChoice, BoostSettings, FoldChoice),
+        "boost": (FeatureChoice,),
         "evaluate": (Aggregation, TableChoice, TwoClassView),
         "predict": (PredictSettings,),
     }
@@ -292,3 +325,19 @@ def _check_waiting(command: StageCommand, stages: Sequence[JobStage]) -> None:
         from_options(kind, options)
     if command.name == "explain" and options["method"]:
         settings_of(options["method"], from_options(ExplainSettings, options))
+    training = {each.name: each for each in earlier}
+    if command.name == "boost" and "featurize" in training:
+        images = training["featurize"].images
+        from_options(TwoClassView, options).check(images.classes)
+        check_before_features(
+            command.out,
+            images.records,
+            {path.stem for path in _features_of(command, made)},
+            settings=from_options(BoostSettings, options),
+            folds=from_options(FoldChoice, options),
+        )
+    # a table that is there may have other classes
+    elif command.name == "evaluate" and all(is_made(path, stages) for path in options["sources"]):
+        source = training.get("featurize", training.get("finetune"))
+        if source is not None:
+            from_options(TwoClassView, options).check(source.images.classes)

@@ -98,8 +98,8 @@ def test_how_a_check_ended_is_read_from_values(features, program, lines, kind, t
 
 def test_what_a_task_would_refuse_is_named_in_words_of_python(features, monkeypatch):
     monkeypatch.setattr(planning, "_check", lambda *_, **options: True)
-    commands = [features, boost_of(features, name="a/b")]
-    with pytest.raises(InputError, match="^boost: `name` a/b: give letters"):
+    commands = [features, boost_of(features, folds=("none",))]
+    with pytest.raises(InputError, match='^boost: `folds="none"`: boost averages fold models'):
         plan_chain(plan_of(features), commands, TaskOptions(tasks=2), warn=print)
 
 

@@ -108,6 +108,7 @@ def test_two_processes_end_as_one_does_also_after_they_were_cancelled(
             ("featurize", "--images", "IMAGES", "--out", "RUN", *FEATURES[:4], "--view", "1.0:400"),
             "featurize: ",
         ),
+        ((*BEFORE, "boost", "--out", "RUN", "--folds", "50"), "boost: "),
         (("reproduce", "rakhlin2018", "--images", "IMAGES", "--out", "RUN"), "reproduce: "),
         (
             ("reproduce", "rakhlin2018", "--out", "RUN", "--settings"),
@@ -117,12 +118,18 @@ def test_two_processes_end_as_one_does_also_after_they_were_cancelled(
             ("evaluate", "TABLE", "--out", "RUN"),
             "evaluate: ... table.csv:2: the probabilities sum to",
         ),
+        ((*BEFORE, "boost", "--out", "RUN", "--param", "foo=bar"), "boost: --param foo"),
         (
             (*BEFORE, "boost", "--out", "RUN", "--features", "nosuch"),
             "boost: nosuch: no such feature file",
         ),
         ((*BEFORE, "boost", "--out", "OTHER"), "other: no such run folder"),
+        ((*BEFORE, "boost", "--out", "RUN", "--folds", "none"), "boost: --folds none"),
         ((*LATER, "evaluate", "x9", "--out", "OTHER"), "evaluate: x9: no such predictions file"),
+        (
+            (*LATER, "evaluate", "RUN", "--out", "OTHER", "--positive", "nosuch"),
+            "evaluate: --positive nosuch",
+        ),
         (
             (*LATER, "predict", "RUN", "--images", "IMAGES", "--out", "OTHER", "--threshold=5"),
             "predict: --threshold 5",
