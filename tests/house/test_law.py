@@ -41,26 +41,26 @@ TOKENS = {
     "apps/doctor": 4_380,
     "apps/explain": 14_654,
     "apps/next": 5_109,
-    "apps/recipes": 20_227,
+    "apps/recipes": 20_222,
     "apps/serve": 11_947,
     "apps/slides": 22_568,
-    "apps/submit": 9_977,
-    "boost": 22_487,
+    "apps/submit": 10_221,
+    "boost": 22_619,
     "commands": 16_515,
-    "core": 45_800,
+    "core": 45_839,
     "crossval": 4_618,
     "data": 49_578,
     "encoders": 25_925,
     "evaluate": 47_287,
-    "featurize": 32_183,
-    "finetune": 22_815,
+    "featurize": 32_142,
+    "finetune": 22_859,
     "predict": 17_970,
     "root": 2_211,
     "stains": 6_777,
 }
 """Tokens of each room, which may grow by `SLACK`. The issue that names a room raises its number, and that of all."""
 SLACK = 1.02
-TOKENS_OF_ALL = 389_352
+TOKENS_OF_ALL = 389_765
 """Of the whole package, without slack."""
 
 
