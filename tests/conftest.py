@@ -2,6 +2,8 @@
 
 import atexit
 import contextlib
+import functools
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -241,7 +243,6 @@ def no_first_look(request, monkeypatch):
 
 DRAWN = (
     "evaluate/test_own_classes.py",
-    "evaluate/test_report.py",
     "house/test_pages.py",
 )
 """Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
@@ -249,9 +250,13 @@ DRAWN = (
 
 @pytest.fixture(autouse=True, scope="session")
 def disk_not_awaited():
-    """Do not wait for the disk, which protects from a power cut: no test makes one. Other processes wait."""
+    """Do not wait for the disk, which protects from a power cut: no test makes one. Other processes wait.
+
+    Versions of packages, which each record of a run has, are read once.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        patch.setattr(importlib.metadata, "version", functools.cache(importlib.metadata.version))
         yield
 
 
@@ -547,6 +552,18 @@ def boosted(tmp_path_factory, described):
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory, tiny_settings):
+    """A folder of eight pictures ``P`` and its run ``R``, with features and a model file. Read only."""
+    from packs import featurize_here, train_small
+
+    root = tmp_path_factory.mktemp("calm")
+    write_tissue(root / "P", per_class=4, classes=("calm", "wild"))
+    featurize_here(root / "P", root / "R", tiny_settings)
+    train_small(root / "R", "2", params={}, settings={"heads": ["prototype"]})
+    return root
 
 
 @pytest.fixture(scope="session")
