@@ -24,9 +24,9 @@ from ..core import (
     items_of,
     plain_options,
 )
-from ..core.formats import Pixels, check_archive_size, read_rows
+from ..core.formats import Pixels, read_rows
 from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_rows
-from ..core.models import BundleFacts, Member
+from ..core.models import BundleFacts, Member, check_archive_size
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
 from ..data import FoldChoice, FoldPlan, ImageRecord, decode_image

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core import InputError, MissingInputError, WeightsError
 from ..core.formats import Floats32, limits
-from .card import EncoderCard, treated_card
+from .catalogue import EncoderCard, treated_card
 from .engines import openvino_core
 from .loading import import_library, read_json_object, refused, side_of, stated_mpp, unchanged
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core import BundleError, ImageError
-from ..core.formats import Archive, Floats, Pixels, limits
+from ..core.formats import Floats, Pixels, limits
 from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
-from ..core.models import BundleFacts
+from ..core.models import Archive, BundleFacts
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from ..stains import known_stain
 from .batches import Source

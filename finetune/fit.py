@@ -16,7 +16,7 @@ from ..core import InputError
 from ..core.formats import Array, Floats, Integers
 from ..core.jobs import read_pack, write_pack, write_rows
 from .batches import Source, still_batches, training_batches
-from .patches import EpochSamples
+from .samples import EpochSamples
 from .settings import FinetuneSettings, class_weights, copy_classes, sample_training
 
 _BUCKETS = 30

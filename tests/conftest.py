@@ -359,7 +359,7 @@ def cli(request, capsys, monkeypatch, tmp_path):
     """
     from bchisto.cli import main
 
-    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 1)
     if not request.path.relative_to(TESTS).as_posix().startswith(TIMED):
         monkeypatch.setattr("bchisto.apps.check.run.measure_describing", lambda *_: None)
 

@@ -23,7 +23,7 @@ from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
 from .processes import INTERRUPTS, hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
-from .resources import SHARE, THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
+from .work import SHARE, THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")
