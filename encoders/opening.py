@@ -143,8 +143,17 @@ def open_encoder(
     """
     choice = converted(choice, "choice", EncoderChoice)
     offered = _offered(choice)
-    kind = _kind_of(choice, offered)
-    engine = _engine_of(kind, engine, choice)
+    kind = choice.runner or "keras"
+    if choice.name in CATALOGUE:
+        kind = "hub"
+    elif offered is not None:
+        kind = "package"
+    engines = _ENGINES[kind]
+    if engine == "keras":
+        engine = engines[0]
+    elif engine not in engines:
+        text = "{engine} {}: does not run {}; leave it out, or use {}"
+        raise InputError(text, engine, choice.name, engines[-1])
     if precision != "float32" and (engine == "onnxruntime" or offered is not None):
         raise InputError(
             "{precision} {}: {} is computed as it is; leave it out", precision, choice.name
@@ -171,30 +180,6 @@ def _offered(choice: EncoderChoice) -> VectorSpec | None:
     if choice.runner or choice.name in CATALOGUE:
         return None
     return load_extension(VECTOR_GROUP, choice.name, VectorSpec, what="encoder")
-
-
-def _kind_of(choice: EncoderChoice, offered: VectorSpec | None) -> str:
-    """Return the kind of an encoder, a name in `_ENGINES`."""
-    if choice.name in CATALOGUE:
-        return "hub"
-    if offered is not None:
-        return "package"
-    return choice.runner or "keras"
-
-
-def _engine_of(kind: str, engine: str, choice: EncoderChoice) -> str:
-    """Return the engine that runs an encoder; refuse one that cannot."""
-    engines = _ENGINES[kind]
-    if engine == "keras":
-        return engines[0]
-    if engine not in engines:
-        raise InputError(
-            "{engine} {}: does not run {}; leave it out, or use {}",
-            engine,
-            choice.name,
-            engines[-1],
-        )
-    return engine
 
 
 def _open_pytorch(request: EncoderRequest, published: NamedEncoder | None) -> VectorEncoder:
@@ -265,20 +250,15 @@ def _content_of(path: Path) -> str:
 
     It is empty if they cannot be read.
     """
-    try:
-        hashes = [source_sha256(path)]
-        hashes += [file.name + content_sha256(file) for file in _texts_beside(path)]
-    except (BchistoError, OSError):
-        return ""
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def _texts_beside(path: Path) -> list[Path]:
-    """Return the JSON files and the model card of a folder; of a file, those of its folder that are about it."""
     texts = [path.with_suffix(".json"), path.parent / "config.json"]
     if path.is_dir():
         texts = [*sorted(path.glob("*.json")), path / "README.md"]
-    return [text for text in texts if text.is_file()]
+    try:
+        hashes = [source_sha256(path)]
+        hashes += [text.name + content_sha256(text) for text in texts if text.is_file()]
+    except (BchistoError, OSError):
+        return ""
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:

@@ -364,31 +364,24 @@ def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
                 "{augmentations} {}: {} takes no range; those that do are {}", text, name, takers
             )
         if colon:
-            value = _range(text, name, number)
+            largest = _LIMITS.get(name, 1.0)
+            value = 0.0
+            with contextlib.suppress(ValueError):
+                value = float(number)
+            if not 0 < value <= largest:  # also not a number
+                raise InputError(
+                    "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
+                    text,
+                    name,
+                    largest,
+                    name,
+                    RANGES[name],
+                )
         if ranges.setdefault(name, value) != value:
             raise InputError(
                 "{augmentations} {}: {} is there with another range; keep one", text, name
             )
     return ranges
-
-
-def _range(text: str, name: str, number: str) -> float:
-    """Return the range that an augmentation is given; refuse what is no number, or is too large."""
-    largest = _LIMITS.get(name, 1.0)
-    try:
-        value = float(number)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= largest:  # also not a number
-        raise InputError(
-            "{augmentations} {}: write {}:RANGE with a number above 0 and up to {:g}, such as {}:{:g}",
-            text,
-            name,
-            largest,
-            name,
-            RANGES[name],
-        )
-    return value
 
 
 def plain_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -272,8 +272,11 @@ def set_aside(path: Path) -> None:
     OutputError
         It cannot be renamed or removed.
     """
-    refuse_removing(path)
     target = Path(os.path.realpath(path))  # the target of a link, so that the link itself remains
+    for file in _READ.get().values():
+        if Path(os.path.realpath(file)).is_relative_to(target):
+            text = "{}: would be removed with {}, which is read; choose another {out}"
+            raise InputError(text, path, file)
     aside = target.with_name(f"{target.name}.old-{secrets.token_hex(4)}")
     try:
         target.rename(aside)
@@ -531,21 +534,6 @@ def remove_output(path: Path) -> None:
     """
     check_output(path)
     path.unlink(missing_ok=True)
-
-
-def refuse_removing(folder: Path) -> None:
-    """Refuse to remove a folder that contains an input.
-
-    Raises
-    ------
-    InputError
-    """
-    real = os.path.realpath(folder)
-    for path in _READ.get().values():
-        if Path(os.path.realpath(path)).is_relative_to(real):
-            raise InputError(
-                "{}: would be removed with {}, which is read; choose another {out}", folder, path
-            )
 
 
 def refuse_overwriting(

@@ -95,7 +95,9 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         if not path.is_file():
             raise MissingInputError(f"{path}: no such model file")
         try:
-            self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS)
+            most = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * path.stat().st_size)
+            most = min(limits.ARCHIVE_BYTES, most)
+            self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS, size=most)
             self.manifest = self._check()
         except BundleError:
             raise
@@ -143,15 +145,8 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         )
 
     def _check(self) -> dict[str, Any]:
-        """Check the sizes and members of the archive, and return its manifest."""
+        """Check the members of the archive, and return its manifest."""
         names = self._zip.namelist()
-        size = sum(info.file_size for info in self._zip.infolist())
-        packed = self._path.stat().st_size
-        most = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * packed)
-        if size > min(limits.ARCHIVE_BYTES, most):
-            raise BundleError(
-                f"{self._path}: unpacks to far more than it is large, or than a model file can hold; it is not read"
-            )
         info = self._zip.getinfo(MANIFEST)
         if info.file_size > limits.MANIFEST_BYTES:
             raise BundleError(
@@ -191,7 +186,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         )
     forms = {
         "models": ("boosted", "cnn"),
-        "members": _are_members,
+        "members": lambda value: isinstance(value, dict) and all(map(_is_hash, value.values())),
         "classes": _are_classes,
         "protocol": str,
         "banners": [{"kind": str, "text": str, "about": str, "values": dict}],
@@ -221,10 +216,6 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
             raise BundleError(
                 f"{path}: the {name} of its manifest does not fit; the model file is corrupt"
             )
-
-
-def _are_members(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_hash, value.values()))
 
 
 def _are_counts(value: Any) -> bool:
@@ -335,12 +326,8 @@ def unpack_arrays(
 
 def _read_arrays(data: bytes, names: Collection[str]) -> dict[str, Array]:
     """Read the arrays of these names, and refuse others."""
-    with open_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS) as archive:
-        # arrays are stored uncompressed, so together they cannot be larger than the file
-        if sum(info.file_size for info in archive.infolist()) > len(data):
-            raise BundleError(
-                "the arrays of a model unpack to more than a model can hold; it is not read"
-            )
+    # arrays are stored uncompressed, so together they cannot be larger than the file
+    open_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS, size=len(data)).close()
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         if set(file.files) != set(names):
             found = printable(", ".join(sorted(file.files))[:120])

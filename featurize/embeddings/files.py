@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -242,7 +242,7 @@ def read_npz(path: Path) -> Embeddings:
     with reading(
         path, "not an NPZ file of plain numbers and text, or damaged ({}); write it again"
     ):
-        _refuse_endless(path)
+        open_zip(path, members=limits.EMBEDDING_ARRAYS, size=limits.EMBEDDING_BYTES).close()
         with np.load(path, allow_pickle=False) as file:
             features = choose_column(file.files, FEATURES, where=path, values=lambda _: ())
             if features is None:
@@ -255,16 +255,6 @@ def read_npz(path: Path) -> Embeddings:
             if _FACTS in file.files:
                 facts = dict(parse_json(str(file[_FACTS]), most=1_000_000))
             return Embeddings.of(path, file[features], columns, facts)
-
-
-def _refuse_endless(path: Path) -> None:
-    """Refuse an archive of too many arrays, or of more bytes than embeddings may have."""
-    with open_zip(path, members=limits.EMBEDDING_ARRAYS) as archive:
-        size = sum(info.file_size for info in archive.infolist())
-    if size > limits.EMBEDDING_BYTES:
-        raise InputError(
-            f"{path}: unpacks to more than {limits.EMBEDDING_BYTES // 1024**3} GiB; split it"
-        )
 
 
 def _read_columns(path: Path, file: Any, features: str) -> dict[str, list[str]]:
@@ -361,18 +351,6 @@ def read_slides(path: Path, files: Sequence[Path], pool: TilePool = MEAN) -> Emb
         )
     if not slides:
         raise InputError(f"{path}: no slide in it holds a tile")
-    _refuse_several_encoders(path, slides)
-    first = next(iter(slides.values()))
-    return Embeddings.of(
-        path,
-        np.stack([slide.row for slide in slides.values()]),
-        {"image_id": list(slides)},
-        {"encoder": first.encoder, "pooled": _pooling(slides.values(), pool)},
-    )
-
-
-def _refuse_several_encoders(path: Path, slides: Mapping[str, SlideEmbedding]) -> None:
-    """Refuse slides that were not all encoded by one network, as far as their files tell."""
     examples = {
         f"{slide.encoder or 'unnamed'}, {len(slide.row)} numbers": name
         for name, slide in slides.items()
@@ -380,14 +358,15 @@ def _refuse_several_encoders(path: Path, slides: Mapping[str, SlideEmbedding]) -
     if len(examples) > 1:
         kinds = few([f"{name} ({kind})" for kind, name in examples.items()])
         raise InputError(f"{path}: slides of several encoders: {kinds}")
-
-
-def _pooling(slides: Iterable[SlideEmbedding], pool: TilePool) -> str:
-    """Describe how tiles were pooled to slides; empty if the files have no tiles."""
-    tiles = [slide.tiles for slide in slides if slide.tiles > 0]
-    if not tiles:
-        return ""
-    return pool.describe(tiles, "tile")
+    first = next(iter(slides.values()))
+    tiles = [slide.tiles for slide in slides.values() if slide.tiles > 0]
+    pooled = pool.describe(tiles, "tile") if tiles else ""
+    return Embeddings.of(
+        path,
+        np.stack([slide.row for slide in slides.values()]),
+        {"image_id": list(slides)},
+        {"encoder": first.encoder, "pooled": pooled},
+    )
 
 
 def _read_slide(file: Any, pool: TilePool) -> SlideEmbedding | None:
@@ -438,17 +417,9 @@ def _features_of(file: Any) -> Any:
 def _encoder_of(file: Any, features: Any) -> str:
     """Return the name of the network that a file states; empty if it states none."""
     for holder, name in ((features, "encoder"), (file, "encoder"), (file, "extractor")):
-        encoder = _text_attribute(holder, name)
-        if encoder == "None":  # as programs write that know none
-            return ""
-        if encoder:
-            return encoder
+        encoder = holder.attrs.get(name, "")
+        if isinstance(encoder, bytes):
+            encoder = encoder.decode("utf-8", errors="replace")
+        if isinstance(encoder, str) and encoder:
+            return "" if encoder == "None" else encoder  # as programs write that know none
     return ""
-
-
-def _text_attribute(holder: Any, name: str) -> str:
-    """Return an attribute that is text; otherwise an empty text."""
-    value = holder.attrs.get(name, "")
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", errors="replace")
-    return value if isinstance(value, str) else ""
