@@ -237,7 +237,6 @@ def check(context: click.Context, /, **options: Any) -> int:
         _write_tables(options)
         return 0
     from ..apps.check import preflight, preflight_json, preflight_text, write_preflight
-    from ..data import FoldChoice, ImageSelection
     from ..featurize import choose_settings, preset_options
 
     typed = typed_names(context)
@@ -247,14 +246,8 @@ def check(context: click.Context, /, **options: Any) -> int:
         of_preset = {"preset": "quick", **preset_options("quick")}
         options |= {name: value for name, value in of_preset.items() if name not in typed}
     settings, automatic, brought = choose_settings(options, keep=typed)
-    result = preflight(
-        from_options(ImageSelection, options),
-        settings=settings,
-        folds=from_options(FoldChoice, options),
-        decode=options["decode"],
-        copies=options["copies"],
-        timed=options["timing"],
-        keep=typed,
+    result = from_options(
+        preflight, options, settings=settings, timed=options["timing"], keep=typed
     )
 
     say = functools.partial(written, write=in_flags(context.command))

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from ..core import Message, ReportError, counted, items_of, plural, written
-from ..core.jobs import NOTHING_NEW, Work
+from ..core.jobs import NOTHING_NEW
 from .help import is_flag
 from .options import CONFIG, OF_FILE, joined_names
 from .terminal import count_repeated, in_flags, option_words
@@ -38,10 +38,11 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(text)
 
 
-def end_check(work: Work, *, unchanged: bool) -> None:
+def end_check(*, unchanged: bool) -> None:
     """End a command that only checks, with `NOTHING_NEW` if there is nothing to do."""
-    if work.checks:
-        click.get_current_context().exit(NOTHING_NEW if unchanged else 0)
+    context = click.get_current_context()
+    if context.params["checks"]:
+        context.exit(NOTHING_NEW if unchanged else 0)
 
 
 def results(lines: Sequence[str]) -> None:
@@ -105,7 +106,6 @@ def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
 def print_results(
     train: Callable[[], Sequence[CrossValidation]],
     *,
-    work: Work,
     shown: Path,
     then: Callable[[Path], str | Sequence[str]],
     listed: Path | str = "",
@@ -116,7 +116,6 @@ def print_results(
     ----------
     train : callable
         Does the work.
-    work : Work
     shown : Path
         The report of the run, which exists if anything was tested.
     then : callable
@@ -135,7 +134,7 @@ def print_results(
     results(summary_of(trained))
     if failed is not None:
         raise failed
-    end_check(work, unchanged=False)
+    end_check(unchanged=False)
     failures = len(trained[0].failures)
     assembled = [result for result in in_order(trained) if result.assembled]
     if not assembled:

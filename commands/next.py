@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -22,7 +21,7 @@ def _options() -> Iterator[click.Parameter]:
 
 
 @command(options=_options)
-def next(run: Path, out: Path | None, **options: Any) -> None:
+def next(**options: Any) -> None:
     """Choose the images of RUN whose labels would teach a model most, and a random part to measure it by.
 
     RUN has the features of all images, with and without a label. Labels that you write into the manifest count at the
@@ -31,9 +30,9 @@ def next(run: Path, out: Path | None, **options: Any) -> None:
     \b
     Example: bchisto next run --count 20
     """
-    from ..apps.next import NextSettings, choose_next
+    from ..apps.next import choose_next
 
-    result = choose_next(run, out=out, settings=from_options(NextSettings, options))
+    result = from_options(choose_next, options)
     echo(str(result), *result.notes)
     counts = ", ".join(f"{name} {count}" for name, count in result.labels.items())
     echo(f"labels by now: {counts or 'none'}")

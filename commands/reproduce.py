@@ -73,17 +73,12 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     """
     from ..apps.recipes import trial as run
     from ..crossval import offered, summary_of
-    from ..data import ImageSelection
 
-    selection = from_options(ImageSelection, options)
-    work = from_options(Work, options)
     out = options["out"]
     encoders = options["encoders"]
     weights = options["weights"]
     fetch_missing(encoders, weights, yes=yes)
-    outcome, failed = reported_last(
-        lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work)
-    )
+    outcome, failed = reported_last(lambda: from_options(run, options))
     trained = outcome.results
     results(summary_of(trained))
     if failed is not None:
@@ -182,7 +177,7 @@ def reproduce(
     result, failed = reported_last(
         lambda: run(name, images, out=out, weights=weights, scope=scope, work=work)
     )
-    end_check(work, unchanged=False)
+    end_check(unchanged=False)
     if not result.merged:
         done([], then=Message("the other shards, then the same command without {shard}"))
         return

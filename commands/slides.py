@@ -45,9 +45,7 @@ def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> 
     """
     from ..apps import slides as app
 
-    settings = from_options(app.CutSettings, options)
-    work = from_options(Work, options)
-    result = app.cut(sources, out=out, settings=settings, dry_run=dry_run, work=work)
+    result = from_options(app.cut, options, sources=sources, out=out, dry_run=dry_run)
     echo(str(result))
     manifest = out / "manifest.csv"
     outputs = [] if dry_run else [manifest, out / "overview.html"]
@@ -74,9 +72,7 @@ def _map_options() -> Iterator[click.Parameter]:
 
 
 @slides.command("map", options=_map_options, first=("out", "field", "scale", "labels", "jobs"))
-def map_(
-    model: Path, sources: tuple[Path, ...], out: Path, weights: tuple[str, ...], **options: Any
-) -> None:
+def map_(out: Path, **options: Any) -> None:
     """Move a model over slides, tile by tile: a map of each slide, regions for QuPath, and a table for evaluate.
 
     It shows what the model says of each tile, and is not a diagnosis.
@@ -85,12 +81,10 @@ def map_(
     Example: bchisto slides map run/boost/10-lightgbm slides --field 768 \\
         --out maps
     """
-    from ..apps.slides import MapSettings, map_slides
+    from ..apps.slides import map_slides
 
-    settings = from_options(MapSettings, options)
-    work = from_options(Work, options)
-    result = map_slides(model, sources, out=out, settings=settings, weights=weights, work=work)
-    end_check(work, unchanged=result.unchanged)
+    result = from_options(map_slides, options, out=out)
+    end_check(unchanged=result.unchanged)
     if result.share is not None:
         echo(str(result.share))
     else:
@@ -104,6 +98,6 @@ def map_(
         pages = [out / "maps" / slide.grid.name / "index.html" for slide in maps]
         table = out / "slides.csv"
         then = []
-        if settings.labels:
+        if options["labels"]:
             then.append(f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}")
         done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")

@@ -162,7 +162,7 @@ def featurize(
         settings = plan_describing(selection, settings, keep=typed_names(context))
         _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
     result = run(selection, out=out, settings=settings, work=work)
-    end_check(work, unchanged=result.merged)
+    end_check(unchanged=result.merged)
     failures = len(result.failures)
     listed = out / "failures.csv"
     if not result.merged:
@@ -232,23 +232,10 @@ def finetune(out: Path, **options: Any) -> None:
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-resnet \\
         --folds 5 --out run
     """
-    from ..data import FoldChoice, ImageSelection
-    from ..evaluate import TwoClassView
-    from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
 
-    work = from_options(Work, options)
     print_results(
-        lambda: run(
-            from_options(ImageSelection, options),
-            out=out,
-            settings=from_options(FinetuneSettings, options),
-            folds=from_options(FoldChoice, options),
-            work=work,
-            view=from_options(TwoClassView, options),
-            tensorboard=options["tensorboard"],
-        ),
-        work=work,
+        lambda: from_options(run, options, out=out),
         shown=out / "report.html",
         then=lambda model: f"bchisto evaluate {quoted(out)} --out {quoted(out / 'evaluation')}",
         listed=out / "finetune" / "failures.csv",
@@ -280,21 +267,10 @@ def boost(out: Path, **options: Any) -> None:
     \b
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
-    from ..boost import BoostSettings, FeatureChoice, train
-    from ..data import FoldChoice
-    from ..evaluate import TwoClassView
+    from ..boost import train
 
-    work = from_options(Work, options)
     print_results(
-        lambda: train(
-            out=out,
-            features=from_options(FeatureChoice, options),
-            settings=from_options(BoostSettings, options),
-            folds=from_options(FoldChoice, options),
-            work=work,
-            view=from_options(TwoClassView, options),
-        ),
-        work=work,
+        lambda: from_options(train, options, out=out),
         shown=out / "report.html",
         then=lambda model: _prediction(out, model),
     )

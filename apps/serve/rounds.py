@@ -17,15 +17,14 @@ from urllib.parse import quote
 
 from fastapi import HTTPException
 
-from ...boost import BoostSettings, FeatureChoice, train
+from ...boost import train
 from ...core import BchistoError, InputError, from_options, message_of, reworded
 from ...core.formats import CsvTable, is_missing, read_csv
-from ...core.jobs import Work, in_turn, write_rows
+from ...core.jobs import in_turn, write_rows
 from ...core.runs import load_config
 from ...crossval import summary_of
 from ...data import Dataset, FoldChoice, ImageSelection, spell_labels
-from ...evaluate import TwoClassView
-from ...featurize import FeaturizeSettings, featurize, only_store, open_store
+from ...featurize import featurize, only_store, open_store
 from ..check import check_protocols, recommended
 from ..next import (
     ALL_IMAGES,
@@ -313,8 +312,7 @@ def take_labels(run: Path, folder: Path) -> Dataset:
     """
     options = load_config(folder / OPTIONS, command="featurize")
     selection = from_options(ImageSelection, options, images=folder / ALL_IMAGES)
-    settings = from_options(FeaturizeSettings, options)
-    featurize(selection, out=run, settings=settings, work=from_options(Work, options))
+    from_options(featurize, options, images=selection, out=run)
     dataset = selection.table()
     if dataset.untrainable:
         raise InputError(dataset.untrainable)
@@ -337,15 +335,7 @@ def train_models(run: Path, store: Path, dataset: Dataset) -> str:
         options = load_config(run / "run.json", command="boost")
     elif len([*store.parent.glob("*.h5")]) > 1:
         options = {**labels, "features": [store]}
-    results = train(
-        run,
-        features=from_options(FeatureChoice, options),
-        settings=from_options(BoostSettings, options),
-        folds=from_options(FoldChoice, options),
-        work=from_options(Work, options),
-        view=from_options(TwoClassView, options),
-    )
-    return "\n".join(summary_of(results))
+    return "\n".join(summary_of(from_options(train, options, out=run)))
 
 
 def _recommended(dataset: Dataset) -> dict[str, Any]:
