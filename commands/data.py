@@ -26,7 +26,6 @@ from .options import (
     preset_option,
 )
 from .terminal import in_flags
-from .train import featurize
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -253,7 +252,6 @@ def check(context: click.Context, /, **options: Any) -> int:
     say = functools.partial(written, write=in_flags(context.command))
     then = next_commands(
         context,
-        featurize,
         result,
         images=str(options["images"]),
         preset=options["preset"],

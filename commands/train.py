@@ -15,12 +15,12 @@ from ..core import IN_FILE, InputError, Message, counted, from_options
 from ..core.jobs import Work
 from .encoder import fetch_missing, yes_flag
 from .ending import (
+    as_typed,
     done,
     echo,
     end_check,
     print_results,
     quoted,
-    training_options,
     typed_names,
 )
 from .options import (
@@ -147,7 +147,13 @@ def featurize(
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run \\
         --preset quick
     """
-    from ..apps.check import check_protocols, plan_describing, recommended, to_label
+    from ..apps.check import (
+        check_protocols,
+        plan_describing,
+        recommended,
+        to_label,
+        training_options,
+    )
     from ..data import FoldChoice, ImageSelection, facts_of
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
@@ -187,7 +193,9 @@ def featurize(
         if files > len(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
         protocol = recommended(check_protocols(dataset, FoldChoice()))
-        then += training_options(dataset, protocol, linear=brought, few=bool(labelling))
+        then += as_typed(
+            boost, training_options(dataset, protocol, linear=brought, few=bool(labelling))
+        )
     done(stores, then=[then, *labelling], failures=failures, listed=listed)
 
 

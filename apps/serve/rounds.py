@@ -25,7 +25,7 @@ from ...core.runs import load_config
 from ...crossval import summary_of
 from ...data import Dataset, FoldChoice, ImageSelection, spell_labels
 from ...featurize import featurize, only_store, open_store
-from ..check import check_protocols, recommended
+from ..check import check_protocols, recommended, to_label, training_options
 from ..next import (
     ALL_IMAGES,
     DOUBT,
@@ -298,10 +298,6 @@ class Rounds:
         return path
 
 
-_FOR_FEW = "logistic"
-"""The classifier for few labels: of two patients of a class it leaves none to choose its settings by."""
-
-
 def take_labels(run: Path, folder: Path) -> Dataset:
     """Take the labels that `bchisto.apps.next` wrote to a folder into a run, and return its images.
 
@@ -329,21 +325,12 @@ def train_models(run: Path, store: Path, dataset: Dataset) -> str:
     dataset : Dataset
         The return value of `take_labels`.
     """
-    labels = _recommended(dataset)
-    options = labels
     if (run / "boost").is_dir():
         options = load_config(run / "run.json", command="boost")
-    elif len([*store.parent.glob("*.h5")]) > 1:
-        options = {**labels, "features": [store]}
+    else:
+        protocol = recommended(check_protocols(dataset, FoldChoice()))
+        few = bool(to_label(dataset, str(run), files=1))
+        options = {**training_options(dataset, protocol, linear=False, few=few)}
+        if len([*store.parent.glob("*.h5")]) > 1:
+            options["features"] = [store]
     return "\n".join(summary_of(from_options(train, options, out=run)))
-
-
-def _recommended(dataset: Dataset) -> dict[str, Any]:
-    """Return options of `boost` that suit the labels: folds, and a classifier if labels are few."""
-    protocol = recommended(check_protocols(dataset, FoldChoice()))
-    if protocol is None:
-        return {}
-    options: dict[str, Any] = {"folds": [protocol.folds], "group_by": protocol.group_by}
-    if 2 * sum(dataset.class_counts().values()) < len(dataset) and protocol.folds != "2":
-        options["heads"] = [_FOR_FEW]
-    return options
