@@ -10,7 +10,6 @@ import click
 
 from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources
-from .encoder import fetch_missing, yes_flag
 from .ending import (
     advice,
     done,
@@ -23,7 +22,7 @@ from .ending import (
     results,
 )
 from .options import PATH, argument, command, flag, options_of, out_flag
-from .train import featurize
+from .train import featurize, fetch_missing, yes_flag
 
 
 def _demo_options() -> Iterator[click.Parameter]:
