@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shlex
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...core import BchistoError, InputError, MissingInputError, counted
 from ...core.jobs import UnderWayError, is_running, this_process, write_json
 from . import scheduler
-from .plan import MERGE, SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, units_of
+from .plan import SINGLE, STAGES, JobStage, Plan, is_made, read_plans, units_of
 
 _NETWORKS = ("featurize", "finetune", "reproduce", "map", "predict", "explain")
 """Commands that a GPU makes faster."""
@@ -34,8 +32,6 @@ _SET_HERE = (
     "wrap",
 )
 """Options of sbatch that determine the order, the logs and the signals of tasks."""
-
-_WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 
 
 def divide(stage: JobStage, most: int, *, listed: bool) -> None:
@@ -172,98 +168,6 @@ def start(plan: Plan) -> int:
     finally:
         plan.process = {}
         plan.write()
-
-
-@dataclass(frozen=True)
-class Queued:
-    """What the plan and the queue show of a stage.
-
-    Attributes
-    ----------
-    stage : JobStage
-    plan : Plan or None
-        None if it was not submitted.
-    tasks : mapping
-        By shard or ``merge``, the state (running or queued) and the scheduler's reason.
-    answered : bool or None
-        Whether Slurm answered, so that only `tasks` run or wait; None if it got no job of it.
-    is_abandoned : bool
-        Whether it is its turn, but none of the tasks of its plan is in the queue any more, so that nothing continues.
-    position : int
-        Of the stage in the plan.
-    """
-
-    stage: JobStage
-    plan: Plan | None = None
-    tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    answered: bool | None = None
-    is_abandoned: bool = False
-    position: int = 0
-
-    @functools.cached_property
-    def errors(self) -> dict[str, str]:
-        """The error of each task that failed; that of `MERGE` is the last."""
-        return self.plan.errors(self.position) if self.plan else {}
-
-    @property
-    def last_task(self) -> str:
-        """The task to read of: one that failed, or else the one that merges."""
-        return next(reversed(self.errors), MERGE)
-
-    def log(self, task: str) -> Path | None:
-        """Return the log of a task, or else the last log; None without any."""
-        if self.plan is None:
-            return None
-        log = self.plan.log(self.position, task)
-        return log if log.is_file() else next(reversed(self.plan.logs_of(self.position)), None)
-
-    def end(self, task: str) -> str:
-        """Return the error of a task, or else the last line of its log, such as Slurm's words; empty without any."""
-        log = self.log(task)
-        if task in self.errors or log is None:
-            return self.errors.get(task, "")
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"its log ends with: {line}" if line else ""
-
-
-def ask(plans: Sequence[Plan]) -> Iterator[Queued]:
-    """Yield, for each output, what its last plan and the queue show of it."""
-    last = last_stages(plans)
-    asked = [plan for plan in plans if any(stage in plan.stages for stage in last.values())]
-    jobs = scheduler.queue(asked)
-    for plan in plans:
-        yield from _queued_of(plan, last, jobs)
-
-
-def _queued_of(
-    plan: Plan, last: Mapping[tuple[str, str], JobStage], jobs: Sequence[scheduler.Job] | None
-) -> Iterator[Queued]:
-    """Yield what a plan and the queue show of its stages, apart from those that were submitted again."""
-    is_worked_on = bool(plan.process) and is_running(plan.process) is not False
-    jobs_of_plan = [job for job in jobs or () if job.plan is plan]
-    answered: bool | None = None
-    if plan.scheduler == "slurm":
-        answered = jobs is not None
-        is_abandoned = answered and bool(plan.jobs) and not jobs_of_plan
-    else:
-        is_abandoned = not is_worked_on
-    for position, stage in enumerate(plan.stages):
-        if last[stage.command, stage.run] is not stage:
-            continue
-        tasks = _tasks_of(job for job in jobs_of_plan if job.stage is stage)
-        if is_worked_on and not tasks and not stage.is_done():
-            tasks = {MERGE: ("queued", "")}
-        yield Queued(stage, plan, tasks, answered, is_abandoned, position)
-        # it is the turn of the next stage only if this one is done
-        is_abandoned = is_abandoned and stage.is_done()
-
-
-def _tasks_of(jobs: Iterable[scheduler.Job]) -> dict[str, tuple[str, str]]:
-    """Return the state and the reason of tasks in the queue."""
-    return {
-        job.task: ("queued" if job.state in _WAITING else "running", job.reason) for job in jobs
-    }
 
 
 def refuse_live(run: Path, paths: Sequence[Path]) -> None:

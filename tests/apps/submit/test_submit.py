@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bchisto.apps.submit import JobStage, Plan, options_of, planning
-from bchisto.apps.submit.task import main
+from bchisto.apps.submit.__main__ import main
 from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
@@ -289,7 +289,7 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     other = ("predict", "x", "--images", "y", "--out", run / "t.csv")
     assert cli("submit", "--dry-run", "--", *other)[0] == 0
     # a predict --update beside it
-    monkeypatch.setattr("bchisto.apps.submit.task._run", lambda *_: (3, False))
+    monkeypatch.setattr("bchisto.apps.submit.__main__._run", lambda *_: (3, False))
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     programs(scontrol=f'echo "$@" > {run}/requeued')
     assert (main([plan.folder, "0", "merge"]), (run / "requeued").read_text()) == (3, "requeue 8\n")
