@@ -27,23 +27,22 @@ def main(words: Sequence[str]) -> int:
     """Do a task, and return its exit code: folder of the plan, position of the stage, and the shard or ``merge``."""
     path, number, task = words
     folder = Path(path)
-    position = int(number)
     plan = read_plan(folder)
-    stage = plan.stages[position]
+    stage = plan.stages[int(number)]
     # also of a submit that was killed before its job was in the queue
     if (folder / CANCELLED).is_file():
         _print("this chain was cancelled")
         return 1
-    ending = plan.ending(position, task)
+    ending = plan.ending(stage, task)
     ending.unlink(missing_ok=True)  # of an earlier round
     before = stage.progress(task)
-    code, at_limit = _run(plan, position, task)
+    code, at_limit = _run(plan, stage, task)
     # predict --update, typed by hand beside it
     if code == UnderWayError.exit_code and plan.scheduler == "slurm":
         requeue()
     if not at_limit or code != Terminated.exit_code:
         return code
-    rounds = folder / "rounds" / f"{position + 1}-{task}"
+    rounds = folder / "rounds" / f"{stage.label}-{task}"
     idle = 0
     if stage.progress(task) <= before:
         idle = 1
@@ -58,9 +57,8 @@ def main(words: Sequence[str]) -> int:
     return code
 
 
-def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
+def _run(plan: Plan, stage: JobStage, task: str) -> tuple[int, bool]:
     """Run the command; return its exit code, and whether the time limit ended it."""
-    stage = plan.stages[position]
     received: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
 
@@ -71,7 +69,7 @@ def _run(plan: Plan, position: int, task: str) -> tuple[int, bool]:
 
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, stop)
-    ending = plan.ending(position, task)
+    ending = plan.ending(stage, task)
     words = _words_of(stage, task)
     child = subprocess.Popen(words, env={**os.environ, ENDING: str(ending)})  # nosec B603
     children.append(child)

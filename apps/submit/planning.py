@@ -111,8 +111,12 @@ class TaskOptions:
     ----------
     tasks : int
         Maximum number of shards of a stage.
-    time, gpus, sbatch
-        See `options_of`.
+    time : str or None
+        Limit of a task, as sbatch takes it; by default that of the partition.
+    gpus : int
+        Number of GPUs of each task of a command that computes networks.
+    sbatch : sequence of str
+        Other options, ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
     """
 
     tasks: int
@@ -178,6 +182,7 @@ def plan_chain(
             continue
         if stage.command in STAGES:
             divide(stage, most_shards, listed=not waits)
+        stage.position = len(plan.stages)
         plan.stages.append(stage)
         # later steps of `reproduce` have other units
         lines.append(describe(stage, listed=not waits and stage.command != "reproduce"))
@@ -191,7 +196,7 @@ def _stage_of(
     run = str(command.out.absolute())
     words = _naming(command, made)
     stage = JobStage(command.name, words, run, cpus=command.options.get("jobs"))
-    stage.options = options_of(stage, asked.sbatch, asked.time, asked.gpus)
+    stage.options = options_of(stage, asked)
     stage.rank = sum((other.command, other.run) == (command.name, run) for other in stages)
     return stage
 
@@ -404,18 +409,8 @@ def describe(stage: JobStage, *, listed: bool) -> str:
     return f"{stage.command}: {division}; {number}"
 
 
-def options_of(stage: JobStage, sbatch: Sequence[str], time: str | None, gpus: int) -> list[str]:
+def options_of(stage: JobStage, asked: TaskOptions) -> list[str]:
     """Return the options of sbatch for a stage.
-
-    Parameters
-    ----------
-    stage : JobStage
-    sbatch : sequence of str
-        ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
-    time : str or None
-        Limit of a task, as sbatch takes it; by default that of the partition.
-    gpus : int
-        Number of GPUs of each task of a command that computes networks.
 
     Raises
     ------
@@ -423,13 +418,13 @@ def options_of(stage: JobStage, sbatch: Sequence[str], time: str | None, gpus: i
         An option that bchisto sets itself, or of no stage.
     """
     options = []
-    if time is not None:
-        options.append(f"--time={time}")
+    if asked.time is not None:
+        options.append(f"--time={asked.time}")
     if stage.cpus is not None:
         options.append(f"--cpus-per-task={stage.cpus}")
-    if gpus and stage.command in _NETWORKS:
-        options.append(f"--gres=gpu:{gpus}")
-    for option in sbatch:
+    if asked.gpus and stage.command in _NETWORKS:
+        options.append(f"--gres=gpu:{asked.gpus}")
+    for option in asked.sbatch:
         command, name = _read_option(option)
         if command in (None, stage.command):
             _, equals, value = option.partition("=")

@@ -44,14 +44,13 @@ NOT_ASKED = "Slurm does not answer here, and was not asked"
 """What is printed of a Slurm that cannot be asked."""
 
 
-def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]:
+def commands(plan: Plan, stage: JobStage, *, after: str | None) -> list[list[str]]:
     """Return the commands that submit a stage: its array, if it has one, and the job that merges.
 
     Parameters
     ----------
     plan : Plan
-    position : int
-        Position of the stage.
+    stage : JobStage
     after : str, optional
         Number of the job that must succeed first.
 
@@ -60,7 +59,6 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
     list of list of str
         The words of each; ``{array}`` is to be replaced by the number of the array.
     """
-    stage = plan.stages[position]
     common = [
         "sbatch",
         "--parsable",
@@ -72,8 +70,8 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
         f"--signal=B:USR1@{_NOTICE_SECONDS}",
         *stage.options,
     ]
-    log = f"{plan.logs}/{plan.label(position)}".replace("%", "%%")
-    script = str(plan.script(position))
+    log = f"{plan.logs}/{stage.label}".replace("%", "%%")
+    script = str(plan.script(stage))
     waits = [f"--dependency=afterok:{after}"] if after else []
     calls = []
     if stage.tasks:
@@ -107,20 +105,19 @@ def _submit(plan: Plan) -> None:
     plan.write()
     after = None
     try:
-        for position in range(len(plan.stages)):
-            after = _submit_stage(plan, position, after)
+        for stage in plan.stages:
+            after = _submit_stage(plan, stage, after)
     except (BchistoError, KeyboardInterrupt):
         with hold_interrupts():  # they would go on although a stage before them failed
             cancel(plan.jobs)
         raise
 
 
-def _submit_stage(plan: Plan, position: int, after: str | None) -> str:
+def _submit_stage(plan: Plan, stage: JobStage, after: str | None) -> str:
     """Submit the jobs of a stage, and return the number of the last, which merges."""
-    stage = plan.stages[position]
     stage.jobs = []
     number = ""
-    for words in commands(plan, position, after=after):
+    for words in commands(plan, stage, after=after):
         # the merge waits for the array, whose number is that of the job before it
         words = [word.replace("{array}", number) for word in words]
         with hold_interrupts():  # a call ended half-way leaves a job whose number nobody knows
@@ -254,8 +251,8 @@ def _owners(plans: Iterable[Plan]) -> dict[str, tuple[Plan, JobStage]]:
     """Return plan and stage by the numbers of their jobs and by the folder and the name of their script."""
     owners = {}
     for plan in plans:
-        for position, stage in enumerate(plan.stages):
-            for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(position).name}"):
+        for stage in plan.stages:
+            for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(stage).name}"):
                 owners[key] = (plan, stage)
     return owners
 
@@ -284,10 +281,10 @@ def preview(plan: Plan) -> list[str]:
         Slurm would refuse a stage, see `trial`.
     """
     lines = []
-    for position, stage in enumerate(plan.stages):
-        lines += [f"# {plan.script(position)}", *plan.lines(position)]
+    for stage in plan.stages:
+        lines += [f"# {plan.script(stage)}", *plan.lines(stage)]
         if plan.scheduler == "slurm":
-            calls = commands(plan, position, after="PREVIOUS" if position else None)
+            calls = commands(plan, stage, after="PREVIOUS" if stage.position else None)
             lines += map(shlex.join, calls)
             answer = trial(stage) if plan.cluster else NOT_ASKED
             lines.append(f"# {answer}")
@@ -326,19 +323,19 @@ def _run(plan: Plan, *, processes: int) -> int:
     """
     running: list[subprocess.Popen[bytes]] = []
 
-    def run_task(position: int, task: str) -> int:
-        with plan.log(position, task).open("ab") as log:
-            words = ["/bin/bash", str(plan.script(position)), task]
+    def run_task(stage: JobStage, task: str) -> int:
+        with plan.log(stage, task).open("ab") as log:
+            words = ["/bin/bash", str(plan.script(stage)), task]
             process = subprocess.Popen(words, stdout=log, stderr=log)  # nosec B603
         running.append(process)
         return process.wait()
 
     pool = ThreadPoolExecutor(processes)
     try:
-        for position, stage in enumerate(plan.stages):
-            list(pool.map(partial(run_task, position), map(str, stage.tasks)))
-            if run_task(position, MERGE):
-                return position
+        for stage in plan.stages:
+            list(pool.map(partial(run_task, stage), map(str, stage.tasks)))
+            if run_task(stage, MERGE):
+                return stage.position
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in running:  # an interrupt reaches only this process

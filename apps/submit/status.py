@@ -177,8 +177,6 @@ class _Work:
         Whether Slurm answered, so that only `tasks` run or wait; None if it got no job of it.
     is_abandoned : bool
         Whether it is its turn, but none of the tasks of its plan is in the queue any more, so that nothing continues.
-    position : int
-        Of the stage in the plan.
     """
 
     stage: JobStage
@@ -186,7 +184,6 @@ class _Work:
     tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     answered: bool | None = None
     is_abandoned: bool = False
-    position: int = 0
 
     @functools.cached_property
     def folders(self) -> list[Folder]:
@@ -201,7 +198,7 @@ class _Work:
     @functools.cached_property
     def errors(self) -> dict[str, str]:
         """The error of each task that failed; that of `MERGE` is the last."""
-        return self.plan.errors(self.position) if self.plan else {}
+        return self.plan.errors(self.stage) if self.plan else {}
 
     @property
     def last_task(self) -> str:
@@ -212,8 +209,8 @@ class _Work:
         """Return the log of a task, or else the last log; None without any."""
         if self.plan is None:
             return None
-        log = self.plan.log(self.position, task)
-        return log if log.is_file() else next(reversed(self.plan.logs_of(self.position)), None)
+        log = self.plan.log(self.stage, task)
+        return log if log.is_file() else next(reversed(self.plan.logs_of(self.stage)), None)
 
     def end(self, task: str) -> str:
         """Return the error of a task, or else the last line of its log, such as Slurm's words; empty without any."""
@@ -366,7 +363,7 @@ def _works_of(
         is_abandoned = answered and bool(plan.jobs) and not jobs_of_plan
     else:
         is_abandoned = not is_worked_on
-    for position, stage in enumerate(plan.stages):
+    for stage in plan.stages:
         if last[stage.command, stage.run] is not stage:
             continue
         tasks = {
@@ -376,7 +373,7 @@ def _works_of(
         }
         if is_worked_on and not tasks and not stage.is_done():
             tasks = {MERGE: ("queued", "")}
-        yield _Work(stage, plan, tasks, answered, is_abandoned, position)
+        yield _Work(stage, plan, tasks, answered, is_abandoned)
         # it is the turn of the next stage only if this one is done
         is_abandoned = is_abandoned and stage.is_done()
 

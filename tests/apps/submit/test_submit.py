@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bchisto.apps.submit import JobStage, Plan, options_of, planning
+from bchisto.apps.submit import JobStage, Plan, TaskOptions, options_of, planning
 from bchisto.apps.submit.__main__ import main
 from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
@@ -225,7 +225,7 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, prog
 )
 def test_options_of_sbatch_that_would_break_a_chain_are_refused(option, named):
     with pytest.raises(InputError) as caught:
-        options_of(JobStage("boost", [], "run"), [option], None, 0)
+        options_of(JobStage("boost", [], "run"), TaskOptions(1, sbatch=[option]))
     assert message_of(caught.value).written(in_flags(submit)).startswith(named)
 
 
