@@ -380,7 +380,7 @@ def train(
     *,
     features: FeatureChoice | Many[PathInput] = (),
     settings: BoostSettings | None = None,
-    folds: Any = (),
+    folds: FoldChoice | Any = (),
     work: Work | None = None,
     view: TwoClassView | None = None,
     notes: Many[TextInput] = (),

@@ -5,7 +5,7 @@ that fit, near-duplicates, protocols with the classes that each fold lacks, and 
 """
 
 from .plan import ViewFit, plan_describing, unscaled
-from .protocols import ProtocolCheck, check_protocols, recommended, to_label
+from .protocols import ProtocolCheck, check_protocols, recommended, to_label, training_options
 from .run import Preflight, StainSurvey, preflight
 from .show import one_of_each, preflight_json, preflight_text, write_preflight
 
