@@ -29,7 +29,7 @@ from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_r
 from ..core.models import BundleFacts, Member, check_archive_size
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import FoldChoice, FoldPlan, ImageRecord, decode_image
+from ..data import DatasetFacts, FoldChoice, FoldPlan, ImageRecord, decode_image
 from ..evaluate import TwoClassView
 from ..featurize import import_features, load_features
 from .bundle import Bundle
@@ -369,7 +369,7 @@ def check_before_features(
     """
     _checked(settings, folds)
     labelled = [record for record in records if record.label is not None]
-    plans = folds.plans_of(labelled, seed=settings.seed)
+    plans = folds.plans_of(labelled, seed=settings.seed, known=DatasetFacts())
     if stores:
         for plan, head in product(plans, settings.heads):
             _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
@@ -457,8 +457,7 @@ def train(
             groups=list(images.groups.values()),
             seed=settings.seed,
             default="10" if schemes.folds else _default_folds(sources),
-            failed=sources.failed,
-            known=images.known,
+            known=replace(images.known, failed=tuple(sources.failed)),
         )
         trainings = []
         for plan, head in product(plans, settings.heads):
