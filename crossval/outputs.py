@@ -30,7 +30,6 @@ from ..evaluate import (
     shrunk_temperature,
     unsure_rule,
     variance_split,
-    with_choice,
     write_predictions,
 )
 from ..evaluate.report import (
@@ -161,8 +160,7 @@ def chosen_anew(results: Sequence[CrossValidation]) -> list[CrossValidation]:
     for result in results:
         panel = result.panel
         if panel is not None:
-            choice = choice_in_run(result.folder / "predictions.csv")
-            panel = replace(panel, metrics=with_choice(panel.metrics, choice))
+            panel = panel.chosen(choice_in_run(result.folder / "predictions.csv"))
         renewed.append(replace(result, panel=panel))
     return renewed
 

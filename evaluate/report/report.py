@@ -29,13 +29,12 @@ from .. import (
     PredictionTable,
     Sample,
     as_json,
-    choice_of,
+    choices_of,
     compare_pairs,
     rankings,
     read_facts,
     read_predictions,
     unlike_pairs,
-    with_choices,
     with_figures,
 )
 from .answer import warnings
@@ -347,19 +346,18 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
     digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]
-    added = with_choices(
+    added = choices_of(
         [panel.table for panel in panels.values()],
         [panel.metrics for panel in panels.values()],
         images=digests,
     )
     shown = []
     choices = {}
-    for (path, panel), metrics, digest in zip(panels.items(), added, digests, strict=True):
-        choice = choice_of(metrics)
+    for (path, panel), choice, digest in zip(panels.items(), added, digests, strict=True):
         if choice:
             choices[_name(path, run)] = {"predictions_sha256": file_sha256(path), **choice}
         if digest == images:
-            shown.append(replace(panel, metrics=metrics))
+            shown.append(panel.chosen(choice))
         else:
             banners.append(f"{_name(path, run)} is not shown: it is about other images")
     write_json(run / CHOICE, as_json({"schema_version": 1, "results": choices}))
