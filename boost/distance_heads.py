@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core import BundleError
-from .head import TrainingPart
+from .head import TrainingPart, array_head, standardisation
 from .kernel_head import squared_distances
 from .linear_head import ABSENT, LinearModel, StandardisedModel, best_of, softmax
-from .training_part import array_head, standardisation
 from .trees import Array, Arrays, Features, Floats, Integers, Probabilities
 
 _NEIGHBOURS = (1, 3, 5, 10, 20)

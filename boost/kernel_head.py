@@ -8,10 +8,9 @@ from itertools import combinations
 import numpy as np
 
 from ..core import BundleError
-from .head import TrainingPart
-from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
-from .training_part import (
+from .head import (
     Folds,
+    TrainingPart,
     array_head,
     check_held_out,
     inner_folds,
@@ -19,6 +18,7 @@ from .training_part import (
     spaced_augmentations,
     standardisation,
 )
+from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
 from .trees import Array, Arrays, Features, Floats, Integers, Probabilities
 
 _COSTS = (1.0, 10.0)

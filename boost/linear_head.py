@@ -16,8 +16,8 @@ import numpy as np
 
 from ..core import BundleError
 from ..evaluate import negative_log_likelihood
-from .head import TrainingPart
-from .training_part import (
+from .head import (
+    TrainingPart,
     array_head,
     inner_folds,
     out_of_fold,
@@ -164,7 +164,7 @@ def multinomial(rows: Array, labels: Integers, *, C: float, classes: int) -> tup
 def fit_logistic(part: TrainingPart) -> Arrays:
     """Fit a logistic regression, and choose its ``C`` by grouped folds inside the training part.
 
-    Augmentations become separate rows, see `training_part.spaced_augmentations`.
+    Augmentations become separate rows, see `spaced_augmentations`.
 
     Raises
     ------

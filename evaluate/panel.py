@@ -238,17 +238,17 @@ class Sample(NamedTuple):
     Attributes
     ----------
     image_id : str
-    picture : str
-        A data address; empty if the image could not be read, which the report says.
     label, predicted : str
     confidence : float
+    picture : str
+        A data address; empty if the image could not be read, which the report says.
     """
 
     image_id: str
-    picture: str
     label: str
     predicted: str
     confidence: float
+    picture: str
 
 
 @dataclass(frozen=True)

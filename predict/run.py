@@ -299,26 +299,26 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
 
     def is_written(self, kept: Kept) -> bool:
         """Return whether the outputs are those of an update."""
-        predicted = self.predicted(kept, ())
-        return not self.rewrites and self._is_same(predicted, self.tabulate(predicted))
+        return not self.rewrites and self._is_same(self.tabulate(kept, ()))
 
-    def _is_same(self, predicted: Predicted, shown: Tabulated) -> bool:
+    def _is_same(self, shown: Tabulated) -> bool:
         """Return whether an update wrote just this, and the same images cannot be used."""
         outputs = self.call.outputs
         written = outputs.written
-        same = written | self._content_keys(predicted, shown) == written
+        same = written | self._content_keys(shown) == written
         complete = same and all(path.exists() for path in outputs.paths.values())
         return complete and failures_of(outputs.table).exists() == bool(shown.failures)
 
-    def tabulate(self, predicted: Predicted) -> Tabulated:
+    def tabulate(self, kept: Kept, made: Sequence[Results]) -> Tabulated:
         """Return all that the outputs show."""
+        predicted = self.predicted(kept, made)
         return tabulate(predicted, settings=self.call.settings, point=self.call.point)
 
-    def _content_keys(self, predicted: Predicted, shown: Tabulated) -> dict[str, list[str]]:
+    def _content_keys(self, shown: Tabulated) -> dict[str, list[str]]:
         """Return the name of each output with its only key once it is complete, see `OutputFiles`."""
         outputs = self.call.outputs
         images = self.call.record.content["notes"].get("images_sha256")
-        content = [shown.table.sha256, shown.called, shown.failures, predicted.sha256, images]
+        content = [shown.table.sha256, shown.called, shown.failures, shown.predicted.sha256, images]
         keys = {
             outputs.name(path): [key_of("report 1", told=content)]
             for path in outputs.paths.values()
@@ -332,8 +332,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         settings = self.call.settings
         outputs = self.call.outputs
         record = self.call.record
-        predicted = self.predicted(kept, made)
-        shown = self.tabulate(predicted)
+        shown = self.tabulate(kept, made)
         if settings.update:
             if shown.failures and not shown.table.records:
                 # as after a fault of the disk
@@ -341,13 +340,13 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
                 raise ImageError(
                     f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
                 )
-            if self._is_same(predicted, shown):  # images that failed were tried again
+            if self._is_same(shown):  # images that failed were tried again
                 images = len(shown.table.records)
                 return PredictResult(outputs.table, images, {}, shown.failures, (), unchanged=True)
-            self.tidy(predicted)
+            self.tidy(shown.predicted)
         warn_left_out(shown.failures, self.refused)
         written = outputs.written
-        keys = self._content_keys(predicted, shown)
+        keys = self._content_keys(shown)
         # a call that is killed while it writes leaves some outputs as they were and some new, see `OutputFiles`
         possible = {name: sorted({*written.get(name, []), *key}) for name, key in keys.items()}
         record.note(written=written | possible)
@@ -355,7 +354,6 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         result = write_outputs(
             outputs.table,
             shown,
-            predicted,
             html=settings.html,
             overwrite=outputs.may_replace(outputs.table),
         )
