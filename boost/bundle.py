@@ -112,13 +112,8 @@ class Bundle(BundleFacts):
         Raises
         ------
         BundleError
-            A feature file is missing, the number of features is wrong, or the results are not probabilities.
+            The number of features is wrong, or the results are not probabilities.
         """
-        missing = sorted(set(self.models) - set(features))
-        if missing:
-            raise BundleError(
-                f"features of {missing[0]} are missing; the model needs {', '.join(self.models)}"
-            )
         mean = self._mean(lambda store, classifier: classifier.predict_proba(features[store]))
         fits = mean.shape[1:] == (len(self.classes),)
         if not fits or not (mean >= -1e-6).all() or not np.isfinite(mean).all():

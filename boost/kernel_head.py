@@ -170,8 +170,11 @@ def fit_svm(part: TrainingPart) -> Arrays:
     for width in _WIDTHS:
         kernel = np.exp(-width / d * distances)
         for cost in _COSTS:
-            machine = _Machine(kernel, cost, labels, numbers)
-            trials.append((*machine.probabilities(folds, part.classes), width, cost))
+            decisions = _held_out_decisions(kernel, cost, labels, numbers, folds)
+            held_out = ~np.isnan(decisions).any(axis=1)
+            fitted = fit_probabilities(decisions[held_out], labels[held_out], classes=part.classes)
+            loss = held_out_loss(softmax(decisions @ fitted[0].T + fitted[1]), labels)
+            trials.append((loss, *fitted, width, cost))
     _, weights, intercepts, width, cost = min(trials, key=lambda trial: trial[0])
     support, pairs, offsets = _fit_pairs(
         np.exp(-width / d * distances), np.repeat(labels, augmentations), cost
@@ -189,48 +192,33 @@ def fit_svm(part: TrainingPart) -> Arrays:
     }
 
 
-@dataclass(frozen=True)
-class _Machine:
-    """A support-vector machine that is tried on folds.
+def _held_out_decisions(
+    kernel: Floats, cost: float, labels: Integers, rows: Integers, folds: Folds
+) -> Probabilities:
+    """Return the decisions of machines on images that folds hold out, averaged over augmentations; NaN for others.
 
-    Attributes
+    Parameters
     ----------
     kernel : ndarray of float64, shape (rows, rows)
     cost : float
     labels : ndarray of int, shape (images,)
     rows : ndarray of int, shape (images, augmentations)
         The row of each augmentation of an image.
+    folds : sequence of (ndarray, ndarray)
     """
+    images, augmentations = rows.shape
 
-    kernel: Floats
-    cost: float
-    labels: Integers
-    rows: Integers
-
-    def probabilities(self, folds: Folds, classes: int) -> tuple[float, Floats, Floats]:
-        """Return the loss on images that folds hold out, and the logistic regression on their decisions."""
-        images = len(self.labels)
-        present = len(np.unique(self.labels))
-        decisions = out_of_fold(folds, images, present * (present - 1) // 2, self._decide)
-        held_out = ~np.isnan(decisions).any(axis=1)
-        weights, intercepts = fit_probabilities(
-            decisions[held_out], self.labels[held_out], classes=classes
-        )
-        loss = held_out_loss(softmax(decisions @ weights.T + intercepts), self.labels)
-        return loss, weights, intercepts
-
-    def _decide(self, train: Integers, held: Integers) -> Probabilities:
-        """Return the decisions on images that are held out, averaged over augmentations."""
-        augmentations = self.rows.shape[1]
-        training = self.rows[train].ravel()
+    def decide(train: Integers, held: Integers) -> Probabilities:
+        training = rows[train].ravel()
         support, pairs, offsets = _fit_pairs(
-            self.kernel[np.ix_(training, training)],
-            np.repeat(self.labels[train], augmentations),
-            self.cost,
+            kernel[np.ix_(training, training)], np.repeat(labels[train], augmentations), cost
         )
-        shown = self.kernel[np.ix_(self.rows[held].ravel(), training[support])]
+        shown = kernel[np.ix_(rows[held].ravel(), training[support])]
         decisions = shown @ pairs.T + offsets
         return np.asarray(decisions.reshape(len(held), augmentations, -1).mean(axis=1))
+
+    present = len(np.unique(labels))
+    return out_of_fold(folds, images, present * (present - 1) // 2, decide)
 
 
 SVM = array_head(

@@ -223,14 +223,10 @@ def _predicted(
             raise
         text = "{heads} {}: {}: {}"
         raise InputError(text, unit.head, type(error).__name__, error) from error
-    if tests.shape != expected:
-        text = "{heads} {}: predict_proba returns the shape {}, not {} (images, classes)"
-        raise InputError(text, unit.head, tests.shape, expected)
-    if not np.allclose(tests.sum(axis=1), 1.0) or tests.min() < 0.0:
-        text = (
-            "{heads} {}: predict_proba does not return probabilities, which sum to 1 for each image"
-        )
-        raise InputError(text, unit.head)
+    fits = tests.shape == expected and np.allclose(tests.sum(axis=1), 1.0)
+    if not fits or tests.min() < 0.0:
+        text = "{heads} {}: predict_proba does not return probabilities of shape {} (images, classes), which sum to 1"
+        raise InputError(text, unit.head, expected)
     return model, classifier, tests
 
 

@@ -60,7 +60,7 @@ def text_of(page):
 
 RUN = {
     "command": "boost",
-    "methods": ["Trees were grown [@ke2017]."],
+    "methods": [("Images", "Trees were grown [@ke2017].")],
     "settings": {"head": "lightgbm", "weights": "/home/jane/secret/weights.h5"},
     "flow": {"found": 44, "refused": 1, "duplicates": 2, "failed": None, "used": 40},
     "curves": {
