@@ -262,11 +262,13 @@ def evaluate(
     recorded = RecordedEvaluation(
         sources,
         out,
+        options["against"],
         view=from_options(TwoClassView, options),
         tables=from_options(TableChoice, options),
-        aggregation=from_options(Aggregation, options),
-        bootstrap=options["bootstrap"],
-        against=options["against"],
+        further={
+            "aggregation": from_options(Aggregation, options),
+            "bootstrap": options["bootstrap"],
+        },
         config={name: plain_value(value) for name, value in values.items()},
     )
     if checks:

@@ -12,7 +12,6 @@ from ...core.formats import file_sha256
 from ...core.jobs import key_of
 from ...core.runs import read_run, record_run
 from .. import (
-    Aggregation,
     Evaluation,
     TableChoice,
     TwoClassView,
@@ -32,19 +31,20 @@ class RecordedEvaluation:
 
     Attributes
     ----------
-    sources, out, view, tables, aggregation, bootstrap, against
+    sources, out, against, view, tables
         As in `bchisto.evaluate.evaluate`.
+    further : mapping
+        Its other arguments.
     config : mapping
         The options, as they are recorded.
     """
 
     sources: tuple[Path, ...]
     out: Path
+    against: tuple[Path, ...]
     view: TwoClassView
     tables: TableChoice
-    aggregation: Aggregation
-    bootstrap: int
-    against: tuple[Path, ...]
+    further: Mapping[str, Any]
     config: Mapping[str, Any]
 
     @property
@@ -92,11 +92,10 @@ class RecordedEvaluation:
             evaluation = evaluate(
                 self.sources,
                 out=self.out,
-                view=self.view,
-                bootstrap=self.bootstrap,
-                tables=self.tables,
-                aggregation=self.aggregation,
                 against=self.against,
+                view=self.view,
+                tables=self.tables,
+                **self.further,
             )
             try:
                 write_evaluation(evaluation)
