@@ -8,6 +8,14 @@ from itertools import combinations
 import numpy as np
 
 from ..core import BundleError
+from .array_heads import (
+    ABSENT,
+    StandardisedModel,
+    held_out_loss,
+    multinomial,
+    softmax,
+    squared_distances,
+)
 from .head import (
     Folds,
     TrainingPart,
@@ -18,8 +26,7 @@ from .head import (
     spaced_augmentations,
     standardisation,
 )
-from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
-from .trees import Array, Arrays, Features, Floats, Integers, Probabilities
+from .trees import Arrays, Features, Floats, Integers, Probabilities
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
@@ -74,12 +81,6 @@ class KernelModel(StandardisedModel):
         kernel = np.exp(-float(a["gamma"]) * squared_distances(rows, a["vectors"]))
         decisions = kernel @ a["pairs"].T + a["offsets"]
         return np.asarray(decisions.reshape(images, augmentations, -1).mean(axis=1))
-
-
-def squared_distances(a: Array, b: Array) -> Floats:
-    """Return squared Euclidean distances, float64 of shape (len(a), len(b))."""
-    squares = (a * a).sum(axis=1, dtype=np.float64)[:, None] + (b * b).sum(axis=1, dtype=np.float64)
-    return np.asarray(np.maximum(squares - 2.0 * (a @ b.T), 0.0))
 
 
 def _fit_pairs(kernel: Floats, labels: Integers, cost: float) -> tuple[Integers, Floats, Floats]:
