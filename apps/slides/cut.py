@@ -335,7 +335,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             "name": slide.name,
             "digest": digest,
             "key": key_of(
-                "fields 3",
+                "fields 4",
                 settings=plain_options(settings, deciding=True),
                 slide=digest,
                 regions=drawn,
@@ -641,6 +641,7 @@ def _report_regions(unit: SlideUnit, covering: Sequence[tuple[str, ...]]) -> Non
 def _picture(tissue: Tissue, annotations: Sequence[Annotation]) -> str:
     """Draw a slide with the outlines of its tissue and its annotations."""
     import cv2
+    import shapely
 
     drawn = tissue.picture.copy()
     width = max(1, round(max(tissue.mask.shape) / _SIDE))
@@ -649,9 +650,9 @@ def _picture(tissue: Tissue, annotations: Sequence[Annotation]) -> str:
     )
     cv2.drawContours(drawn, outlines, -1, _TISSUE_COLOUR, width)
     rings = [
-        np.rint(ring / tissue.factor).astype(np.int32)
+        np.rint(shapely.get_coordinates(ring) / tissue.factor).astype(np.int32)
         for annotation in annotations
-        for ring in annotation.rings
+        for ring in shapely.get_rings(shapely.get_parts(annotation.area))
     ]
     cv2.polylines(drawn, rings, True, _ANNOTATION_COLOUR, width)
     return thumbnail(drawn, side=_SIDE)

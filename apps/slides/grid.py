@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.formats import Array, Integers, Pixels
-from .regions import Annotation
+from ...core.formats import Integers
+from .annotation_files import Annotation
+
+if TYPE_CHECKING:
+    from shapely import Geometry
 
 Positions = Integers
 """x and y of left upper corners, pixels of level 0; shape (fields, 2)."""
 
-_RASTER = 64
-"""Points along a side of a field that show what an annotation covers of it."""
-
-_FINE = 1024
-"""Points along an annotation, at most one a pixel, that show whether it is inside another one that nearly agrees."""
+_OVERSHOOT = 0.05
+"""Share of an area by which a hand that draws along a border overshoots it (bchisto's choice)."""
 
 
 def positions(
@@ -61,13 +60,12 @@ def covering_classes(
 ) -> list[tuple[str, ...]]:
     """Return the class that covers enough of each field, and others that overlap it and cover more than the rest.
 
-    Of annotations inside one another, the innermost counts, as in QuPath's hierarchy. What is ignored has no class,
-    apart from what is drawn inside it. Annotations without a class take nothing away, and count only if no class covers
-    more than the rest. Of an outline that crosses itself, every second area is inside.
+    Annotations without a class count only if no class covers more than the rest.
 
     Parameters
     ----------
     annotations : sequence of Annotation
+        See `areas_of_classes`.
     corners : ndarray, shape (fields, 2)
     side : float
         Pixels of level 0.
@@ -80,90 +78,60 @@ def covering_classes(
         For each field the classes in the order of their names; an empty name for annotations without a class, and
         none if it is not covered enough.
     """
-    boxes = np.array([annotation.box for annotation in annotations]).reshape(-1, 4)
-    takes = functools.cache(lambda *numbers: _takes(*(annotations[at] for at in numbers)))
+    import shapely
+
+    fields = shapely.box(*corners.T, *(corners + side).T)
+    shares = {}
+    for label, area in sorted(areas_of_classes(annotations).items()):
+        parts = shapely.get_parts(area)
+        field, part = shapely.STRtree(parts).query(fields)
+        covered = shapely.area(shapely.intersection(fields[field], parts[part]))
+        # without what a computer adds to or takes from a whole
+        shares[label] = np.round(np.bincount(field, covered, len(fields)) / side**2, 6)
     covering = []
-    for corner in corners:
-        touches = ((boxes[:, :2] < corner + side) & (boxes[:, 2:] > corner)).all(axis=1)
-        drawn = {
-            at: _draw(annotations[at], corner, side) for at in np.flatnonzero(touches).tolist()
-        }
-        shares = _covered_shares(annotations, drawn, takes)
+    for number in range(len(fields)):
+        of_field = {label: share[number] for label, share in shares.items()}
         # a class that covers more than the rest, though not enough, is a rival of one that covers enough
-        rivals = {
-            label: share
-            for label, share in shares.items()
+        rivals = [
+            label
+            for label, share in of_field.items()
             if label and (share >= least or share > 1 - least)
-        }
-        if not rivals and "" in shares:
-            rivals = {"": shares[""]}
-        if max(rivals.values(), default=0) < least:
-            rivals = {}
-        covering.append(tuple(sorted(rivals)))
+        ]
+        rivals = rivals or [""]
+        if max(of_field.get(label, 0) for label in rivals) < least:
+            rivals = []
+        covering.append(tuple(rivals))
     return covering
 
 
-def _covered_shares(
-    annotations: Sequence[Annotation],
-    drawn: Mapping[int, Pixels],
-    takes: Callable[[int, int], bool],
-) -> dict[str, float]:
-    """Return the share of a field that the annotations of each class cover together.
+def areas_of_classes(annotations: Sequence[Annotation]) -> dict[str, Geometry]:
+    """Return what the annotations of each class cover together.
 
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-    drawn : mapping of int to ndarray
-        What those in the field cover of it, by their numbers.
-    takes : callable
-        Whether the first of two takes area away from the other one, by their numbers.
+    Of annotations inside one another, the innermost counts, as in QuPath's hierarchy. What is ignored has no class,
+    apart from what is drawn inside it. Annotations without a class take nothing away.
     """
-    covered: dict[str, Array] = {}
-    for index, area in drawn.items():
-        owner = annotations[index]
-        if owner.is_ignored:
-            continue
-        left = area.copy()
-        for other, taken in drawn.items():
-            # most have the same class, or do not meet in this field
-            are_apart = annotations[other].label == owner.label or not (left & taken).any()
-            if not are_apart and takes(other, index):
-                left &= ~taken
-        covered[owner.label] = covered.get(owner.label, 0) | left
-    return {label: float(area.mean()) for label, area in covered.items()}
+    import shapely
+
+    areas = [annotation.area for annotation in annotations]
+    tree = shapely.STRtree(areas)
+    own: dict[str, list[Geometry]] = {}
+    for owner in annotations:
+        if not owner.is_ignored:
+            meeting = [annotations[number] for number in tree.query(owner.area, "intersects")]
+            taken = [taker.area for taker in meeting if _takes(taker, owner)]
+            own.setdefault(owner.label, []).append(owner.area - shapely.union_all(taken))
+    return {label: shapely.union_all(parts) for label, parts in own.items()}
 
 
 def _takes(taker: Annotation, owner: Annotation) -> bool:
     """Return whether an annotation takes area away from another one."""
     if taker.is_ignored:
-        return not owner.label or not is_inside(owner, taker)
-    return bool(taker.label) and is_inside(taker, owner)
+        return not owner.label or not _is_inside(owner.area, taker.area)
+    return taker.label not in ("", owner.label) and _is_inside(taker.area, owner.area)
 
 
-def is_inside(inner: Annotation, outer: Annotation) -> bool:
-    """Return whether an annotation is inside another one, and not the same drawn twice.
-
-    A hand that draws along a border overshoots it a little; of two that nearly agree, pixels decide.
-    """
-    for points in (_RASTER, _FINE):
-        if not _covers(outer, inner, points):
-            return False
-        if not _covers(inner, outer, points):
-            return True
-    return False
-
-
-def _covers(outer: Annotation, inner: Annotation, points: int) -> bool:
-    """Whether nothing of an annotation is outside another one, but for a point of the raster at the border."""
-    import cv2
-
-    corner = inner.box[:2]
-    side = max(np.ptp(inner.box.reshape(2, 2), axis=0).tolist())
-    points = min(points, math.ceil(side))
-    reach = cv2.dilate(_draw(outer, corner, side, points), np.ones((3, 3), np.uint8))
-    return not (_draw(inner, corner, side, points) & ~reach).any()
-
-
-def _draw(annotation: Annotation, corner: Array, side: float, points: int = _RASTER) -> Pixels:
-    """Draw what an annotation covers of a square, in so many points a side: 1 inside, 0 outside."""
-    return annotation.draw(corner, points / side, (points, points))
+def _is_inside(inner: Geometry, outer: Geometry) -> bool:
+    """Return whether an area is inside another one, and not the same drawn twice."""
+    common = inner.intersection(outer).area
+    outside = inner.area - common
+    return bool(outside <= _OVERSHOOT * inner.area and 2 * outside < outer.area - common)

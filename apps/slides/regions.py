@@ -128,7 +128,7 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
         The file cannot be read, or all its regions lie off the slide, but for ``Region*``.
     """
     drawn = read_file(path, corner=slide.origin)
-    regions = [annotation for annotation in drawn if annotation.has_area]
+    regions = [annotation for annotation in drawn if annotation.area]
     if len(regions) < len(drawn) or not drawn:
         text = "%s: %s, and %s left out that are cells or without an area"
         left_out = counted(len(drawn) - len(regions), "object")
@@ -136,7 +136,7 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     fitting = []
     stray = []
     for region in regions:
-        left, top, right, bottom = region.box
+        left, top, right, bottom = region.area.bounds
         if min(right, bottom) <= 0 or left >= slide.width or top >= slide.height:
             stray.append(f"{region.label or 'unnamed'} at x {left:.0f}, y {top:.0f}")
         else:
