@@ -60,11 +60,10 @@ from ...predict import (
     packages_of,
     ready_model,
 )
-from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image
+from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image, write_regions
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, Asked, ExplainSettings, Method, choose_method, class_of, legend_of
-from .regions import write_regions
 
 
 class ExplainResult(NamedTuple):

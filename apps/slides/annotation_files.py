@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -239,6 +240,8 @@ def _read_json(data: bytes) -> list[Annotation]:
 
 def _read_feature(feature: Any) -> Iterator[Annotation]:
     """Yield the polygons of a GeoJSON feature or geometry, and of the objects inside it in QuPath's hierarchy."""
+    import shapely
+
     if feature.get("type") in _GEOMETRIES:
         feature = {"geometry": feature}
     if not {"geometry", "properties"} & feature.keys():
@@ -252,39 +255,24 @@ def _read_feature(feature: Any) -> Iterator[Annotation]:
     else:
         label, colour = _class_of(properties.get("classification"))
         # other geometries have no ring
-        for rings in list(_polygons_of(feature.get("geometry") or {})) or [[]]:
-            yield Annotation(label, _area(*map(_ring, rings)), colour, str(name))
+        for rings in list(_rings_of(feature.get("geometry") or {})) or [[]]:
+            area = _area(*map(_ring, rings))
+            for part in shapely.get_parts(area).tolist() or [area]:
+                yield Annotation(label, part, colour, str(name))
     for child in properties.get("childObjects") or properties.get("children") or ():
         yield from _read_feature(child)
 
 
-def _polygons_of(geometry: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the coordinates of the polygons of a geometry."""
+def _rings_of(geometry: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    """Yield the rings of each area of a geometry: in HistoQC's, polygons inside others are holes."""
     kind = geometry.get("type")
     if kind == "Polygon":
         yield geometry.get("coordinates") or []
     elif kind == "MultiPolygon":
-        yield from _nested(geometry.get("coordinates") or [])
+        yield [*itertools.chain.from_iterable(geometry.get("coordinates") or [])]
     elif kind == "GeometryCollection":
         for part in geometry["geometries"]:
-            yield from _polygons_of(part)
-
-
-def _nested(polygons: Sequence[Any]) -> list[Any]:
-    """Return the polygons of a MultiPolygon, those inside the first as its holes, as HistoQC writes them."""
-    import cv2
-
-    if not polygons:
-        return []
-    first, *others = polygons
-    outline = np.array(first[0], dtype=np.float32)[:, :2]
-    nested = [[*first]]
-    for polygon in others:
-        if any(cv2.pointPolygonTest(outline, point[:2], False) > 0 for point in polygon[0]):
-            nested[0] += polygon
-        else:
-            nested.append(polygon)
-    return nested
+            yield from _rings_of(part)
 
 
 def _class_of(value: Any) -> tuple[str, Colour | None]:
@@ -408,14 +396,12 @@ def _area(*rings: Floats) -> Geometry:
     """Return the area of rings, which may cross one another and themselves: every second part is inside."""
     import shapely
 
-    outline, *holes = [ring for ring in rings if len(ring) > 2] or [None]
-    polygon = shapely.Polygon(outline, holes)
-    if polygon.is_valid:
-        return polygon
+    outlines = [shapely.Polygon(ring) for ring in rings if len(ring) > 2]
+    lines = shapely.union_all([outline.exterior for outline in outlines])
+    parts = shapely.get_parts(shapely.polygonize([lines]))
     # not by make_valid, which takes minutes if there are hundreds of crossings
-    shapely.prepare(polygon)
-    parts = shapely.get_parts(shapely.polygonize([shapely.node(polygon.boundary)]))
-    return shapely.union_all(parts[polygon.contains(shapely.point_on_surface(parts))])
+    part, _ = shapely.STRtree(outlines).query(shapely.point_on_surface(parts), "within")
+    return shapely.union_all(parts[np.bincount(part, minlength=len(parts)) % 2 == 1])
 
 
 def _ring_of(points: Iterable[ElementTree.Element]) -> Floats:

@@ -44,8 +44,14 @@ from ...core.runs import FolderSettings, only_run, record_run
 from ...evaluate.report import render_page, thumbnail
 from ..explain import write_image
 from .files import Failures, SlideFile, SlideSettings, groups_of, leaving_out, write_failures
-from .grid import Positions, covering_classes, positions
-from .regions import Annotation, annotations_of, read_annotations
+from .regions import (
+    Annotation,
+    Positions,
+    annotations_of,
+    covering_classes,
+    positions,
+    read_annotations,
+)
 from .slide import Slide
 from .tissue import Areas, Tissue, find_tissue, given_slides, report_ink, tissue_shares
 

@@ -13,8 +13,7 @@ from ...core import InputError, Message, counted, few
 from ...core.formats import Flags, Floats, Pixels
 from ...stains import ink_pixels, is_grey, large_areas
 from .files import SlideFile, SlideSettings, list_slides, with_mpp
-from .grid import Positions, areas_of_classes
-from .regions import Annotation, files_by_slide, read_annotations
+from .regions import Annotation, Positions, areas_of_classes, files_by_slide, read_annotations
 from .slide import Slide
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bchisto.apps.slides import annotation_files, positions
 from bchisto.apps.slides.annotation_files import Annotation
-from bchisto.apps.slides.grid import covering_classes
+from bchisto.apps.slides.regions import covering_classes
 from slide_files import box, draw, field_classes, outline, patch, table, write_slide
 
 SIDE = 100
