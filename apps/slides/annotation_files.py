@@ -116,12 +116,6 @@ def slide_named(path: Path) -> str | None:
     return _HISTOQC.sub(r"\1", name)
 
 
-def refusal(path: Path, reason: str = "another format") -> str:
-    """Return the line that says why a file is not read, and what to do with it."""
-    cure = _CURES.get(path.suffix.casefold(), _CURE)
-    return f"{path}: no annotations of QuPath, ASAP, ImageScope or HALO ({reason}); {cure}"
-
-
 def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotation]:
     """Read a file of annotations, packed with gzip or zip or not; its content tells what it is.
 
@@ -158,7 +152,9 @@ def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotatio
         text = f"{path}: cannot be read, or only in part; copy it again, or export it again"
         # others are of readers of files that end too early, or of Python
         if type(error) is ValueError:
-            text = refusal(path, first_line(error)[:200])
+            cure = _CURES.get(path.suffix.casefold(), _CURE)
+            reason = first_line(error)[:200]
+            text = f"{path}: no annotations of QuPath, ASAP, ImageScope or HALO ({reason}); {cure}"
         raise InputError(text) from error
 
 

@@ -96,23 +96,11 @@ class TileMap:
         return np.rint(np.array(self.grid.corners).reshape(-1, 2) / self.side).astype(np.int64)
 
     @property
-    def lattice(self) -> Integers:
-        """The number of the tile in each row and column, -1 without one."""
-        columns, rows = self.places.T
-        numbers = np.full((rows.max(initial=0) + 1, columns.max(initial=0) + 1), -1)
-        numbers[rows, columns] = range(len(rows))
-        return numbers
-
-    def on_slide(self, places: Integers) -> Integers:
-        """Return where columns and rows begin, on the slide, pixels of level 0; both of shape (places, 2)."""
-        ends = (self.slide.width, self.slide.height)
-        return np.asarray(np.minimum(np.rint(places * self.side), ends), np.int64)
-
-    @property
     def boxes(self) -> Integers:
         """Left, top, right and bottom of each tile on the slide, pixels of level 0, int64 of shape (tiles, 4)."""
-        places = self.places
-        return np.hstack([self.on_slide(places), self.on_slide(places + 1)])
+        ends = (self.slide.width, self.slide.height)
+        sides = np.hstack([self.places, self.places + 1]) * self.side
+        return np.minimum(np.rint(sides), [*ends, *ends]).astype(np.int64)
 
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
@@ -150,6 +138,8 @@ class TileMap:
         ----------
         Coudray et al., Nat. Med. 24 (2018) 1559 (mean, share); Campanella et al., Nat. Med. 25 (2019) 1301 (largest).
         """
+        from scipy.spatial import KDTree
+
         if not self.tiles:
             return {"mean": np.full(len(self.colours), np.nan)}
         raw = self.shown.raw
@@ -163,22 +153,11 @@ class TileMap:
         positive, negative = (side / side.sum() for side in sides)
         of_tiles = two_class_scores(raw, mask, rule=point.rule)
         share = point.is_positive(raw, self.shown.table.answers.numbers).mean()
-        peak = self._neighbour_means(of_tiles).max()
+        near = KDTree(self.places).query_ball_point(self.places, 1, p=np.inf)
+        peak = max(of_tiles[numbers].mean() for numbers in near)
         for rule, score in (("share", share), ("peak", peak)):
             scores[rule] = score * positive + (1 - score) * negative
         return scores
-
-    def _neighbour_means(self, values: Floats) -> Floats:
-        """Return the mean of the value of each tile and those of its up to eight neighbours, row by row."""
-        import cv2
-
-        lattice = self.lattice
-        has_tile = lattice >= 0
-        sums, counts = (
-            cv2.blur(cells * has_tile, (3, 3), borderType=cv2.BORDER_CONSTANT)[has_tile]
-            for cells in (values[lattice], np.ones(lattice.shape))
-        )
-        return np.asarray(sums / counts)
 
     def draw(self, overview: Overview) -> Pixels:
         """Draw each tile in the colour of its class over the slide, with a legend below."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...core import InputError, MissingInputError, Parameter, by_key, counted, few
 from ...core.formats import Integers
-from ...data import match_names, report_findings
-from .annotation_files import Annotation, read_file, refusal, slide_named
+from ...data import report_findings
+from .annotation_files import Annotation, read_file, slide_named
 from .files import SlideFile, files_in, match_slides
 from .slide import Slide
 
@@ -44,21 +44,16 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     """
     if given is None:
         return {}
-    files, others = files_by_slide(slides, given, option="annotations")
+    files = files_by_slide(slides, given, option="annotations")
     bare = [slide.name for slide in slides if slide.name not in files]
     if bare:
         text = "%s without annotations, and so without labels: %s"
         _log.warning(text, counted(len(bare), "slide"), few(bare))
-        unread, _ = match_names(others, bare, where="")
-        for stem in list(unread)[:1]:
-            _log.warning("%s", refusal(others[stem]))
     return files
 
 
-def files_by_slide(
-    slides: Sequence[SlideFile], given: Path, *, option: str
-) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return the file of annotations of each slide that has one, by its name, and files of other formats.
+def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> dict[str, Path]:
+    """Return the file of annotations of each slide that has one, by its name.
 
     Parameters
     ----------
@@ -77,20 +72,11 @@ def files_by_slide(
         several.
     """
     if given.is_file() and len(slides) == 1:
-        return {slides[0].name: given}, {}
+        return {slides[0].name: given}
     if not given.exists():
         raise MissingInputError("{} {}: no such file or folder", Parameter(option), given)
-    files: dict[Path, str] = {}
-    others: dict[str, Path] = {}
-    slide_files = {slide.path.name for slide in slides}
-    for path in files_in(given):
-        stem = slide_named(path)
-        if stem is not None:
-            files[path] = stem
-        elif path.name not in slide_files:
-            others[path.stem] = path
-    if others and not files:
-        raise InputError(refusal(next(iter(others.values()))))
+    stems = {path: slide_named(path) for path in files_in(given)}
+    files = {path: stem for path, stem in stems.items() if stem is not None}
     names, findings = match_slides(files.values(), slides, where=given)
     report_findings(findings)
     if not names:
@@ -110,7 +96,7 @@ def files_by_slide(
                 name,
                 few(map(str, paths)),
             )
-    return {name: paths[0] for name, paths in paths_by_slide.items()}, others
+    return {name: paths[0] for name, paths in paths_by_slide.items()}
 
 
 def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
@@ -214,7 +200,7 @@ def positions(
     needed = 1 if edges else side
     counts = ((length - needed) // step + 1 for length in (width, height))
     columns, rows = (np.rint(np.arange(count) * step).astype(np.int64) for count in counts)
-    return np.stack([np.tile(columns, len(rows)), np.repeat(rows, len(columns))], axis=1)
+    return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
 
 
 def covering_classes(

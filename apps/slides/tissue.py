@@ -119,7 +119,7 @@ def given_slides(sources: Sequence[Path], settings: SlideSettings) -> list[Slide
     given = settings.tissue_from
     if given is None:
         return slides
-    masks, _ = files_by_slide(slides, given, option="tissue_from")
+    masks = files_by_slide(slides, given, option="tissue_from")
     bare = [slide.name for slide in slides if slide.name not in masks]
     if bare:
         text = "{tissue_from} {}: no tissue of {}: {}; add its file, or give only the other slides"
@@ -285,13 +285,7 @@ def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> Floats:
     side : float
         Pixels of level 0.
     """
-    import cv2
-
-    sums = cv2.integral(tissue.mask.astype(np.uint8))
-    begin = np.rint(corners / tissue.factor).astype(int)
+    begin = np.rint(corners / tissue.factor).astype(int).tolist()
     length = max(1, round(side / tissue.factor))
-    (left, top), (right, bottom) = (
-        np.minimum(at, tissue.mask.shape[::-1]).T for at in (begin, begin + length)
-    )
-    inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    return np.asarray(inside / length**2, dtype=np.float64)
+    inside = [tissue.mask[y : y + length, x : x + length].sum() for x, y in begin]
+    return np.array(inside) / length**2
