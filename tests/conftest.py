@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import importlib.util
 import os
 import re
@@ -34,6 +35,8 @@ if "BCHISTO_CACHE" not in os.environ:  # test processes inherit it
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")])
 )
+# each of the hundreds of processes that tests start would compile the package anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")
 
@@ -255,6 +258,21 @@ def disk_not_awaited():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def versions_read_once():
+    """Read the version of each package once: every record of a run names all of them."""
+    from bchisto.core.runs import record
+
+    version = functools.cache(record.metadata.version)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            record,
+            "metadata",
+            types.SimpleNamespace(**{**vars(record.metadata), "version": version}),
+        )
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def pictures_in_outline(request):
     """Put pictures of reports together without rendering them, unless a test looks at them; not in other processes."""
@@ -267,6 +285,17 @@ def pictures_in_outline(request):
 
     with in_outline():
         yield
+
+
+LINEAR = ("apps/next/", "apps/serve/", "core/jobs/test_pipelines.py")
+"""Where linear models are only used: that the best of five strengths is taken is tested in tests/boost."""
+
+
+@pytest.fixture(autouse=True)
+def one_strength(request, monkeypatch):
+    """Train linear models with one strength, a sixth of the fits."""
+    if request.path.relative_to(TESTS).as_posix().startswith(LINEAR):
+        monkeypatch.setattr("bchisto.boost.linear_head._TRIED_C", (0.01,))
 
 
 def empty_tables(page):
