@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -244,7 +245,6 @@ def no_first_look(request, monkeypatch):
 
 DRAWN = (
     "evaluate/test_own_classes.py",
-    "evaluate/test_report.py",
     "house/test_pages.py",
 )
 """Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
@@ -261,15 +261,8 @@ def disk_not_awaited():
 @pytest.fixture(autouse=True, scope="session")
 def versions_read_once():
     """Read the version of each package once: every record of a run names all of them."""
-    from bchisto.core.runs import record
-
-    version = functools.cache(record.metadata.version)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            record,
-            "metadata",
-            types.SimpleNamespace(**{**vars(record.metadata), "version": version}),
-        )
+        patch.setattr(importlib.metadata, "version", functools.cache(importlib.metadata.version))
         yield
 
 
@@ -576,6 +569,18 @@ def boosted(tmp_path_factory, described):
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory, tiny_settings):
+    """A folder of eight pictures ``P`` and its run ``R``, with features and a model file. Read only."""
+    from packs import featurize_here, train_small
+
+    root = tmp_path_factory.mktemp("calm")
+    write_tissue(root / "P", per_class=4, classes=("calm", "wild"))
+    featurize_here(root / "P", root / "R", tiny_settings)
+    train_small(root / "R", "2", params={}, settings={"heads": ["prototype"]})
+    return root
 
 
 @pytest.fixture(scope="session")
