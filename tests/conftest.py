@@ -36,6 +36,8 @@ if "BCHISTO_CACHE" not in os.environ:  # test processes inherit it
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")])
 )
+# each of the hundreds of processes that tests start would compile the package anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")
 
@@ -250,12 +252,16 @@ DRAWN = (
 
 @pytest.fixture(autouse=True, scope="session")
 def disk_not_awaited():
-    """Do not wait for the disk, which protects from a power cut: no test makes one. Other processes wait.
-
-    Versions of packages, which each record of a run has, are read once.
-    """
+    """Do not wait for the disk, which protects from a power cut: no test makes one. Other processes wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def versions_read_once():
+    """Read the version of each package once: every record of a run names all of them."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(importlib.metadata, "version", functools.cache(importlib.metadata.version))
         yield
 
@@ -272,6 +278,17 @@ def pictures_in_outline(request):
 
     with in_outline():
         yield
+
+
+LINEAR = ("apps/next/", "apps/serve/", "core/jobs/test_pipelines.py")
+"""Where linear models are only used: that the best of five strengths is taken is tested in tests/boost."""
+
+
+@pytest.fixture(autouse=True)
+def one_strength(request, monkeypatch):
+    """Train linear models with one strength, a sixth of the fits."""
+    if request.path.relative_to(TESTS).as_posix().startswith(LINEAR):
+        monkeypatch.setattr("bchisto.boost.linear_head._TRIED_C", (0.01,))
 
 
 def empty_tables(page):
@@ -364,7 +381,7 @@ def cli(request, capsys, monkeypatch, tmp_path):
     """
     from bchisto.cli import main
 
-    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 1)
     if not request.path.relative_to(TESTS).as_posix().startswith(TIMED):
         monkeypatch.setattr("bchisto.apps.check.run.measure_describing", lambda *_: None)
 
@@ -444,7 +461,7 @@ def seen_gpus(seen):
             "featurize.stream",
             "featurize.plan",
             "encoders.engines",
-            "core.jobs.resources",
+            "core.jobs.work",
         ):
             patch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
         patch.setattr(DeviceDescriber, "start", counted)

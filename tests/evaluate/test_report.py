@@ -61,7 +61,7 @@ def text_of(page):
 
 RUN = {
     "command": "boost",
-    "methods": ["Trees were grown [@ke2017]."],
+    "methods": [("Images", "Trees were grown [@ke2017].")],
     "settings": {"head": "lightgbm", "weights": "/home/jane/secret/weights.h5"},
     "flow": {"found": 44, "refused": 1, "duplicates": 2, "failed": None, "used": 40},
     "curves": {
@@ -84,7 +84,7 @@ def page(tmp_path_factory):
         table_of(rng, name=f"{k}/predictions", image_is="patch", group_is="slide") for k in "ab"
     )
     view = TwoClassView(thresholds=(0.33, 0.5), sensitivities=(0.9,), prevalences=(0.1,))
-    sample = Sample("Jane Doe 03.png", PIXEL, "Invasive", "Benign", 0.9)
+    sample = Sample("Jane Doe 03.png", "Invasive", "Benign", 0.9, PIXEL)
     panels = [
         Panel(first, measure(first, view, bootstrap=100), samples=[sample], run=RUN),
         Panel(second, measure(second, view, bootstrap=100)),
@@ -146,11 +146,12 @@ def test_nobody_is_named_in_what_is_passed_on(page):
     assert "weights.h5" in text  # which file it was is said, and not where it lay
     (row,) = rows_of(page.with_name("pictures.csv"))
     assert row == {
-        "picture": "1",
+        "number": "1",
         "image_id": "Jane Doe 03.png",
         "label": "Invasive",
         "predicted": "Benign",
-        "probability": "0.9",
+        "confidence": "0.9",
+        "picture": PIXEL,
     }
     assert 'alt="Image 1: true Invasive, predicted Benign (90.0 %)"' in text
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.featurize import export_features, norm_pool, read_embeddings
-from bchisto.featurize.embeddings import fields
+from bchisto.featurize.embeddings import pools
 from bchisto.featurize.embeddings.pools import POOLS, pool_named
 from conftest import typed
 from packs import featurize_here
@@ -108,7 +108,7 @@ def test_fields_are_pooled_by_their_slide(
     described_fields, name, at_once, tmp_path, completed, monkeypatch
 ):
     store, manifest = described_fields
-    monkeypatch.setattr(fields, "AT_ONCE", at_once)
+    monkeypatch.setattr(pools, "AT_ONCE", at_once)
     printed, _ = completed("features {} --by {} --pool {} --out T/s.npz", store, "slide name", name)
     text = next(pool.text for pool in POOLS if pool.name == name)
     numbers = 32 if name == "mean-sd" else 16
