@@ -66,6 +66,7 @@ from ...predict import (
     sheet_rows,
     tabulate,
 )
+from ..explain import write_features
 from .cut import CutSettings
 from .files import (
     Failures,
@@ -75,7 +76,7 @@ from .files import (
     values_of,
     write_failures,
 )
-from .overlay import Colouring, Point, TileMap, draw_heat, write_features, write_picture
+from .overlay import Colouring, Point, TileMap, draw_heat, write_picture
 from .slide import Slide
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
 from .tissue import given_slides, overview_of, report_ink
@@ -333,10 +334,6 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
     def read(self, block: TileGrid) -> Results | None:
         """Return the kept predictions of a block."""
         return block.load(skip_errors=self.skip_errors)
-
-    def count_finished(self, units: Sequence[TileGrid]) -> int:
-        """Return how many blocks are there."""
-        return sum(block.file.is_file() for block in units)
 
     @property
     def do(self) -> Callable[[tuple[TileGrid, ...], Ticker], Results]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core import InputError, counted, few, one_of
 from ...core.formats import Floats, Integers, Pixels
-from ...core.jobs import atomic_output, json_text, key_of
+from ...core.jobs import key_of
 from ...data import match_class
 from ...evaluate import default_positive, positive_mask, two_class_scores
 from ...evaluate.report import thumbnail
@@ -184,17 +184,6 @@ class TileMap:
             ("size", [f"{self.side:.6g}"] * len(corners)),
         ]
         replace(table, further=further).finish(path, overwrite=True)
-
-
-def write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
-    """Write features as GeoJSON, one after the other, since there may be very many."""
-    with atomic_output(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
-        handle.write('{"type": "FeatureCollection", "features": [')
-        between = "\n"
-        for feature in features:
-            handle.write(f"{between}{json_text(feature)}")
-            between = ",\n"
-        handle.write("\n]}\n")
 
 
 _PALETTE = ("d55e00", "e69f00", "cc79a7", "f0e442", "6e6e6e", "009e73", "0072b2", "56b4e9")
