@@ -375,13 +375,13 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         return self.blocks_folder.folder / "written.json"
 
     @property
-    def _inputs(self) -> list[str]:
-        """The keys of all that decides the outputs."""
+    def _inputs(self) -> str:
+        """The key of all that decides the outputs."""
         slides = [
             (grid.name, self.labels.get(grid.name), self.patients[grid.name]) for grid in self.grids
         ]
         blocks = [block.file.name for block in self.blocks]
-        return [key_of("maps 1", slides=slides, blocks=blocks), self.colouring.key]
+        return key_of("maps 2", slides=slides, blocks=blocks, colours=vars(self.colouring))
 
     def write(self, kept: Sequence[Results | None], made: Sequence[Results]) -> MapResult:
         """Write a map of each slide, the table of slides, and the list of what was left out.
