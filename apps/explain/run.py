@@ -276,11 +276,6 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
         sources = [record.path.parent for record in self.records if record is not None]
         refuse_overwriting([self.folder, self.folder / "pictures"], sources)
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the method."""
-        return self.into
-
     @functools.cached_property
     def settings(self) -> FolderSettings:
         """The folder with its settings."""

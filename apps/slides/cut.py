@@ -369,11 +369,6 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             path.parent.name: read_json(path) for path in self.into.glob("fields/*/fields.json")
         }
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the outputs."""
-        return self.into
-
     @functools.cached_property
     def fields_folder(self) -> FolderSettings:
         """The folder of the fields."""

@@ -275,11 +275,6 @@ class SlideMaps(Computation[TileGrid, Results, Results, MapResult]):
         return self.model.step_name
 
     @property
-    def folder(self) -> Path:
-        """The folder of the outputs."""
-        return self.into
-
-    @property
     def packages(self) -> Iterable[str]:
         """The packages that predict."""
         return packages_of(self.model)

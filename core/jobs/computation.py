@@ -63,6 +63,9 @@ class Computation(ABC, Generic[U, K, M, R]):
       must be neither removed nor looked at.
     """
 
+    into: Path
+    """The folder of the outputs."""
+
     work: Work
     """How the work is done."""
 
@@ -155,9 +158,9 @@ class Computation(ABC, Generic[U, K, M, R]):
         return None
 
     @property
-    @abstractmethod
     def folder(self) -> Path:
-        """The folder of the work, which workers of Dask must see too."""
+        """The folder of the work, which workers of Dask must see too; by default that of the outputs."""
+        return self.into
 
     @property
     def packages(self) -> Iterable[str]:
