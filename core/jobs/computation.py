@@ -16,7 +16,7 @@ from typing import ClassVar, Generic, TypeVar
 from .cluster import ask_workers
 from .executor import run_units
 from .progress import Ticker, rough_duration
-from .resources import Resources
+from .resources import Resources, cpu_resources
 from .work import Share, Work
 
 U = TypeVar("U")
@@ -149,9 +149,9 @@ class Computation(ABC, Generic[U, K, M, R]):
         return self.groups(units)
 
     @property
-    @abstractmethod
     def resources(self) -> Resources:
-        """The processes, threads and GPUs that the work may use."""
+        """The processes, threads and GPUs that the work may use; by default a process for each core."""
+        return cpu_resources(self.work.jobs)
 
     def seconds(self, unit: U) -> float | None:
         """Measure the seconds of a unit in this process; None if that is not worth it, 0 if it cannot be measured."""
