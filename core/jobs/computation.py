@@ -16,8 +16,7 @@ from typing import ClassVar, Generic, TypeVar
 from .cluster import ask_workers
 from .executor import run_units
 from .progress import Ticker, rough_duration
-from .resources import Resources, cpu_resources
-from .work import Share, Work
+from .work import Resources, Share, Work, cpu_resources
 
 U = TypeVar("U")
 """A unit."""
