@@ -403,7 +403,11 @@ def cell_findings(labels: Iterable[str], where: str, classes: Collection[str]) -
     several = [
         f"{label[:60]} ({counted(number, 'image')})"
         for label, number in counts.items()
-        if _is_several(label, names)
+        if _LIST.fullmatch(label)
+        # or labels between other signs, if all are known by themselves
+        or (
+            re.search(_BETWEEN, label) and names.issuperset(map(loosely, re.split(_BETWEEN, label)))
+        )
     ]
     if several:
         part = Message("{label_column} with {label_from:PATTERN} takes a part of each")
@@ -414,14 +418,6 @@ def cell_findings(labels: Iterable[str], where: str, classes: Collection[str]) -
         text = f"the order of grades ({few(sorted(counts))}) is not used; each is a class like any other"
         findings.note(where, text, labels_only=True)
     return findings
-
-
-def _is_several(label: str, names: Collection[str]) -> bool:
-    """Whether a cell holds a list, labels between | or ;, or between other signs if all are known by themselves."""
-    if _LIST.fullmatch(label):
-        return True
-    parts = re.split(_BETWEEN, label)
-    return len(parts) > 1 and all(loosely(part) in names for part in parts)
 
 
 def measured(labels: Iterable[str]) -> str:

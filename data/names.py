@@ -108,21 +108,25 @@ class PathRule:
         index = self.level - 1 if self.level > 0 else self.level
         return folders[index] if -len(folders) <= index < len(folders) else None
 
-    def findings(self, root: Path, values: Mapping[str, str | None], what: str) -> list[Finding]:
-        """Return a finding that names the paths that the rule does not fit; an error if it fits none.
+    def applied(
+        self, paths: Iterable[str], *, root: Path, what: str, findings: Findings
+    ) -> dict[str, str | None]:
+        """Return what `find` does; a finding names the paths that the rule does not fit, an error if it fits none.
 
         Parameters
         ----------
+        paths : iterable of str
         root : Path
             Folder of the images, for the message.
-        values : mapping
-            Path to what the rule found in it.
         what : {"label", "group"}
             What the rule finds, for the message.
+        findings : Findings
+            Gets the finding.
         """
+        values = self.find(paths)
         without = [path for path, value in values.items() if value is None]
         if not without:
-            return []
+            return values
         if len(without) == len(values):
             message = Message(
                 "{} fits none of the {} paths, such as {}; correct it",
@@ -130,7 +134,8 @@ class PathRule:
                 len(values),
                 without[0],
             )
-            return [Finding("error", str(root), message, labels_only=True)]
+            findings.error(str(root), message, labels_only=True)
+            return values
         fits = Message(
             "{} fits {} of {} paths; the others have no {}, so",
             Parameter(self.name),
@@ -141,7 +146,8 @@ class PathRule:
         so = "they are neither trained nor tested"
         if what == "group":
             so = "each counts as a patient of its own"
-        return [Finding("warning", few(without), Message("{} {}", fits, so))]
+        findings.warning(few(without), Message("{} {}", fits, so))
+        return values
 
 
 _SUFFIXES = IMAGE_SUFFIXES | SLIDE_SUFFIXES

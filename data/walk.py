@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -188,20 +188,11 @@ def list_images(root: Path, findings: list[Finding]) -> dict[str, Path]:
             level = "warning"
             text = f"{len(names)} {suffix} pictures are not read; save them as PNG or TIFF"
         findings.extend(Finding(level, name, text) for name in names)
-    if not files:
-        _refuse_empty(root, findings, others)
-    return files
-
-
-def _refuse_empty(
-    root: Path, findings: Iterable[Finding], others: Mapping[str, Sequence[str]]
-) -> None:
-    """Refuse a folder without images, unless some of it could not be read; `others` are its files by suffix."""
     slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
-    if slides:
+    if not files and slides:
         raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")
-    if has_errors(findings):
-        return
+    if files or has_errors(findings):
+        return files
     text = f"{root}: no {IMAGE_KINDS} image in this folder"
     if others:
         counts = (f"{len(names)} {suffix or 'without suffix'}" for suffix, names in others.items())

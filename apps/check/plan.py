@@ -6,7 +6,7 @@ import functools
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -376,13 +376,7 @@ def check_protocols(
     check = functools.partial(_checked, dataset, copies=copies, seed=seed)
     if choice.folds or choice.group_by is not None:
         return [check(name, choice.group_by) for name in dict.fromkeys(choice.folds or _SPLIT)]
-    tried = [check(name, group_by) for name, group_by in _schemes(dataset)]
-    # a column whose folds all lack a class is probably none of sites
-    protocols = [
-        replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
-        for protocol in tried
-        if not (protocol.folds.startswith("site:") and protocol.hopeless)
-    ]
+    protocols = _fitting(dataset, check)
     by_default = [
         protocol
         for protocol in protocols
@@ -393,8 +387,10 @@ def check_protocols(
     return protocols
 
 
-def _schemes(dataset: Dataset) -> list[tuple[str, str | None]]:
-    """Return what may fit: values of the options ``folds`` and ``group_by``."""
+def _fitting(
+    dataset: Dataset, check: Callable[[str, str | None], ProtocolCheck]
+) -> list[ProtocolCheck]:
+    """Try what may fit by the names of the layout, its patients and further columns."""
     facts = facts_of(dataset)
     split = given_parts(facts)
     names = [*_PUBLISHED.get(dataset.name, ()), *_SPLIT]
@@ -410,7 +406,13 @@ def _schemes(dataset: Dataset) -> list[tuple[str, str | None]]:
         several = 2 <= len(set(values.values())) <= _MOST_SITES
         if several and values != facts.groups and name not in not_sites:
             schemes.append((f"site:{name}", None))
-    return schemes
+    tried = [check(name, group_by) for name, group_by in schemes]
+    # a column whose folds all lack a class is probably none of sites
+    return [
+        replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
+        for protocol in tried
+        if not (protocol.folds.startswith("site:") and protocol.hopeless)
+    ]
 
 
 def _checked(

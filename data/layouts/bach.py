@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...core import InputError, Message
+from ...core import Message
 from ...core.formats import published_rows, table_rows
 from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, SYNTHETIC_MARK, ImageRecord
@@ -63,17 +63,10 @@ def read_bach(root: Path) -> LayoutReading:
     Returns
     -------
     list of ImageRecord, list of Finding
-
-    Raises
-    ------
-    InputError
-        There is no folder ``Photos`` with class folders below `root`.
     """
     photos = find_photos(root)
     if photos is None:
-        raise InputError(
-            f"{root}: no BACH layout in it; expected Photos/{{{','.join(BACH_CLASSES)}}} with files like b001.tif"
-        )
+        return [], []
     findings = Findings()
     truth = _read_truth(photos / GROUND_TRUTH, findings)
     files = [
@@ -171,6 +164,7 @@ _MARKS = frozenset(map(str.casefold, (*BACH_CLASSES, "Photos", "ICIAR2018_BACH_C
 
 LAYOUT = LayoutSpec(
     name="bach",
+    expected=f"Photos/{{{','.join(BACH_CLASSES)}}} with files like b001.tif",
     read=read_bach,
     recognise=lambda root: (
         any(path.name.casefold() in _MARKS for path in root.iterdir()) and bool(find_photos(root))

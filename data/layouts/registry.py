@@ -81,6 +81,10 @@ class LayoutSpec:
         Positive classes of the two-class view.
     size : (int, int), optional
         Width and height in pixels of every published image.
+    images : int, optional
+        Number of published images; a note tells how many of them there are.
+    expected : str
+        What a folder of this layout holds, for the refusal of one without an image.
     stained : bool
         False for images without a stain, such as mammograms.
     options : frozenset of str
@@ -110,6 +114,8 @@ class LayoutSpec:
     types: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    images: int | None = None
+    expected: str = ""
     stained: bool = True
     options: frozenset[str] = frozenset()
     image_is: str = "image"
@@ -149,12 +155,18 @@ def show_context(records: Sequence[ImageRecord], context: str) -> LayoutReading:
     with Progress(total=len(records), label="finding contexts", unit="outlines") as progress:
         for number, record in enumerate(records, start=1):
             try:
-                path, box = _outline(record)
+                path, (left, top, right, bottom) = _outline(record)
                 header = read_header(path)
             except ImageError as error:
                 findings.error(record.image_id, Message("has no context: {}", error))
             else:
-                widened = _widen(box, context, width=header.width, height=header.height)
+                across = down = _PADDING
+                if context == "large":
+                    across = (right - left + 1) // 2
+                    down = (bottom - top + 1) // 2
+                right = min(header.width, right + across)
+                bottom = min(header.height, bottom + down)
+                widened = (max(0, left - across), max(0, top - down), right, bottom)
                 shown.append(replace(record, path=path, box=widened))
             progress.update_to(number)
     return shown, findings
@@ -179,21 +191,6 @@ def _outline(record: ImageRecord) -> tuple[Path, Box]:
     rows = np.flatnonzero(mask.any(axis=1))
     columns = np.flatnonzero(mask.any(axis=0))
     return record.frame, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-
-
-def _widen(box: Box, context: str, *, width: int, height: int) -> Box:
-    left, top, right, bottom = box
-    if context == "small":
-        across = down = _PADDING
-    else:
-        across = (right - left + 1) // 2
-        down = (bottom - top + 1) // 2
-    return (
-        max(0, left - across),
-        max(0, top - down),
-        min(width, right + across),
-        min(height, bottom + down),
-    )
 
 
 _log = logging.getLogger(__name__)
