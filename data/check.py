@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from statistics import mode
 from typing import NamedTuple
 
 import numpy as np
@@ -194,12 +195,12 @@ def sign_findings(dataset: Dataset) -> list[Finding]:
 def _thumbnails(records: Sequence[ImageRecord]) -> list[Finding]:
     """Warn of images much smaller than most, if most are of one size."""
     sizes = Counter(record.look.long for record in records)
-    side, count = max(sizes.items(), key=lambda size: size[1], default=(0, 0))
-    small = [record.image_id for record in records if 3 * record.look.long <= side]
-    if not small or 2 * count < len(records):
-        return []
-    text = "at most a third as large as most images, as thumbnails are"
-    return [Finding("warning", few(small), Message(text, remedies=LEAVE_OUT))]
+    for side, count in sizes.most_common(1):
+        small = [record.image_id for record in records if 3 * record.look.long <= side]
+        if small and 2 * count >= len(records):
+            text = "at most a third as large as most images, as thumbnails are"
+            return [Finding("warning", few(small), Message(text, remedies=LEAVE_OUT))]
+    return []
 
 
 def _signs(records: Sequence[ImageRecord]) -> dict[str, list[str]]:
@@ -243,15 +244,18 @@ def _chance(records: Sequence[ImageRecord], values: Sequence[str]) -> float:
     )
     patients = Counter(label for label, _ in owners)
     units = [
-        (label, Counter(value for _, value in pairs).most_common(1)[0][0])
+        (label, mode(value for _, value in pairs))
         for (label, _), pairs in owners.items()
         if patients[label] >= _LEAST
     ]
     places = _places([value for _, value in units])
-    labels = [*{label for label, _ in units}]
-    table = np.zeros((len(labels), 1 + max(places.values(), default=0)))
-    for label, value in units:
-        table[labels.index(label), places[value]] += 1
+    counts = Counter((label, places[value]) for label, value in units)
+    table = np.array(
+        [
+            [counts[label, place] for place in {*places.values()}]
+            for label in dict.fromkeys(label for label, _ in units)
+        ]
+    )
     if min(table.shape) < 2:
         return 1.0
     from scipy.special import chdtrc

@@ -369,17 +369,14 @@ class ImageSelection(Settings):
             if not cache.is_file() or not files.know(dataset.records):
                 turn.enter_context(in_turn(cache.parent))
                 files = ImageFiles(cache)
-            usable = dataset.records
-            refused: tuple[tuple[str, str], ...] = ()
-            checked = check_headers(
+            usable, refused = check_headers(
                 dataset.records, needs=needs, skip_errors=skip_errors, files=files
             )
-            report_findings(sign_findings(replace(dataset, records=checked[0])))
+            report_findings(sign_findings(replace(dataset, records=usable)))
             if keep_refused and skip_errors:
-                sound = {record.image_id: record for record in checked[0]}
-                usable = tuple(sound.get(record.image_id, record) for record in usable)
-            else:
-                usable, refused = checked
+                sound = {record.image_id: record for record in usable}
+                usable = tuple(sound.get(record.image_id, record) for record in dataset.records)
+                refused = ()
             ensure_folder(cache.parent)
             return OpenedImages(
                 dataset, unique_images(replace(dataset, records=usable), cache=files), refused

@@ -161,7 +161,15 @@ def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -
         return settings.views
     least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
     if any(view.unit for view in settings.views):
-        return _cut_down(settings.views, records, least)
+        smaller: dict[View, None] = {}
+        for view in settings.views:
+            of_view = _short_sides(view, records)
+            if of_view is None:
+                return ()
+            smaller[replace(view, crop=min(view.crop, *of_view.values()))] = None
+        if min(view.crop for view in smaller) < least:
+            return ()
+        return tuple(smaller)
     sides = sorted(int(record.look.short) for record in records)
     # two views that fit all but the odd ones, else one that fits all
     odd = sides[: int(_ODD_ONES * len(sides)) + 1]
@@ -171,21 +179,6 @@ def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -
             if len(views) >= wanted:
                 return views
     return ()
-
-
-def _cut_down(
-    views: Sequence[View], records: Sequence[ImageRecord], least: int
-) -> tuple[View, ...]:
-    """Return views at their scale with crops that fit all images; none if one is smaller than the least crop."""
-    smaller: dict[View, None] = {}
-    for view in views:
-        sides = _short_sides(view, records)
-        if sides is None:
-            return ()
-        smaller[replace(view, crop=min(view.crop, *sides.values()))] = None
-    if min(view.crop for view in smaller) < least:
-        return ()
-    return tuple(smaller)
 
 
 def _made_for(side: int, least: int) -> tuple[View, ...]:

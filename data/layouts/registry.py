@@ -349,13 +349,13 @@ def recognise_layout(root: Path, name: str | None = None) -> LayoutSpec:
         return get_layout(name)
     built_in = built_in_layouts()
     published = [spec for spec in built_in if not spec.fallback]
-    for specs in (published, added_layouts()):
-        fitting = [spec for spec in specs if spec.manifest == root.is_file()]
-        spec = _recognised(fitting, root)
-        if spec is not None:
-            return find_layout(spec.name) or spec
-    spec = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
-    return find_layout(spec.name) or spec
+    of_kind = [
+        [spec for spec in specs if spec.manifest == root.is_file()]
+        for specs in (published, added_layouts())
+    ]
+    recognised = (_recognised(specs, root) for specs in of_kind)
+    own = next(spec for spec in built_in if spec.fallback and spec.manifest == root.is_file())
+    return get_layout(next(filter(None, recognised), own).name)
 
 
 def _recognised(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:

@@ -109,28 +109,22 @@ def _read_table(path: Path, findings: Findings) -> list[_Mammogram]:
     table = read_csv(path, needed=_COLUMNS, expected="that of the published table")
     rows = []
     for number, (_, cells) in enumerate(table.cells(_COLUMNS), start=1):
-        parsed = _parse(*cells)
-        if isinstance(parsed, str):
-            findings.error(f"{path.name}, row {number}", parsed)
+        patient, abnormality, pathology, mammogram, crop = cells
+        label = pathology_label(pathology)
+        match = CBIS_NAME.fullmatch(crop.partition("/")[0])
+        if label is None:
+            problem = f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
+        elif match is None or not mammogram:
+            example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
+            problem = f"{crop!r} is not a path like {example}; download the published table"
+        elif (match[3], match[6]) != (patient, abnormality):
+            columns = f"{patient}, abnormality {abnormality}"
+            problem = f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
         else:
-            rows.append(parsed)
+            rows.append(_Mammogram(match[0], match[3], label, mammogram.partition("/")[0]))
+            continue
+        findings.error(f"{path.name}, row {number}", problem)
     return rows
-
-
-def _parse(
-    patient: str, number: str, pathology: str, mammogram: str, crop: str
-) -> _Mammogram | str:
-    label = pathology_label(pathology)
-    if label is None:
-        return f"pathology {pathology!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
-    match = CBIS_NAME.fullmatch(crop.partition("/")[0])
-    if match is None or not mammogram:
-        example = "Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm"
-        return f"{crop!r} is not a path like {example}; download the published table"
-    if (match[3], match[6]) != (patient, number):
-        columns = f"{patient}, abnormality {number}"
-        return f"its path is of {match[3]}, abnormality {match[6]}, its columns give {columns}; correct one"
-    return _Mammogram(match[0], match[3], label, mammogram.partition("/")[0])
 
 
 def _record(
