@@ -77,7 +77,8 @@ def read_images(options: Mapping[str, Any], given: dict[str, Any]) -> Dataset:
         records = [record if record.line else replace(record, group=None) for record in records]
     is_ruled = ignored or not given.keys().isdisjoint(("group_from", "group_column"))
     # before names give patients, which are not a part of the identity of the images
-    patients_apart = is_ruled or _patients_apart(layout, records)
+    in_column = layout.manifest and any(record.group for record in records)
+    patients_apart = is_ruled or layout.patients_apart or (layout.fallback and not in_column)
     if "group_from" in layout.options:
         records = _settle_patients(records, root, given, findings, is_ruled=is_ruled)
     files = len(records)
@@ -247,12 +248,6 @@ def _check_file(root: Path) -> None:
     trouble = mistaken(root, "a folder or a manifest of images")
     if trouble is not None:
         raise InputError(trouble)
-
-
-def _patients_apart(layout: LayoutSpec, records: Iterable[ImageRecord]) -> bool:
-    """Whether the groups come from another source than the images, see `Dataset`."""
-    in_column = layout.manifest and any(record.group for record in records)
-    return layout.patients_apart or (layout.fallback and not in_column)
 
 
 def _patients_in_names(

@@ -29,6 +29,7 @@ from ..core import (
 )
 from ..core.formats import FramePath, limits
 from ..core.jobs import ensure_folder, in_turn, refuse_overwriting
+from ..stains import TREATMENTS, get_stain
 from .check import sign_findings
 from .dataset import (
     FACTS_FILE,
@@ -56,7 +57,6 @@ from .layouts import (
     LABEL_LEVELS,
     LESIONS,
     built_in_layouts,
-    check_stain,
     find_layout,
     list_layouts,
 )
@@ -362,8 +362,12 @@ class ImageSelection(Settings):
         if dataset.untrainable:
             _log.warning("%s: %s", self.images, dataset.untrainable)
         layout = find_layout(dataset.name)
-        if layout is not None and not layout.stained:
-            check_stain(dataset, stain=stain, colours=colours, off=colours_off)
+        if layout is not None and not layout.stained and (colours or get_stain(stain).checked):
+            text = (
+                "{}: the images of {} have no stain; use {stain:none} (or a treatment: {}) and {}"
+            )
+            treatments = ", ".join(TREATMENTS)
+            raise InputError(text, self.images, dataset.name, treatments, colours_off)
         files = ImageFiles(cache)
         with contextlib.ExitStack() as turn:
             if not cache.is_file() or not files.know(dataset.records):

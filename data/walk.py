@@ -137,14 +137,6 @@ class _Walk:
         self.findings.append(Finding(level, self._name(path), message))
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder, and not one of a system; False if it cannot be read, which `walk_files` reports."""
-    try:
-        return path.is_dir() and not SYSTEM.fullmatch(path.name)
-    except OSError:
-        return False
-
-
 def _unreadable(name: str, error: OSError, *, link: bool = False) -> Finding:
     """Return a finding for a folder that cannot be listed, an unreadable file, or a broken link."""
     # a link without a suffix may have led to a folder of images

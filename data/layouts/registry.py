@@ -29,9 +29,8 @@ from ...core import (
 )
 from ...core.formats import decode_image, read_header
 from ...core.jobs import Progress
-from ...stains import TREATMENTS, get_stain
 from ..classes import join_labels, loosely
-from ..dataset import Dataset, DatasetFacts, ImageRecord
+from ..dataset import DatasetFacts, ImageRecord
 from ..findings import Finding, Findings
 from ..names import BARCODE, barcode_of
 from ..walk import walk_files
@@ -378,26 +377,3 @@ def _recognised(specs: Sequence[LayoutSpec], root: Path) -> LayoutSpec | None:
             if matches(path.name) and spec.in_place(root, path):
                 return spec
     return None
-
-
-def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
-    """Refuse stain normalisation or augmentation of images of a layout without a stain.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    stain : str
-        One of `bchisto.stains.STAIN_METHODS`.
-    colours : bool
-        Whether stain colours are varied.
-    off : str
-        The option that turns this variation off, for the message.
-
-    Raises
-    ------
-    InputError
-        The images have no stain, such as mammograms, but stains are to be normalised or varied.
-    """
-    if colours or get_stain(stain).checked:
-        text = "{}: the images of {} have no stain; use {stain:none} (or a treatment: {}) and {}"
-        raise InputError(text, dataset.root, dataset.name, ", ".join(TREATMENTS), off)
