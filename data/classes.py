@@ -304,24 +304,21 @@ def _similar(counts: Mapping[str, int], classes: Collection[str]) -> list[Findin
     for pair in itertools.combinations(sorted(counts)[: limits.EVALUATED_CLASSES], 2):
         rarer = min(map(counts.__getitem__, pair))
         why = likeness(*pair, rare=rarer * len(counts) < sum(counts.values()))
-        if why and not {*pair} <= {*classes}:
-            both = [f"{name} ({counted(counts[name], 'image')})" for name in pair]
-            why += f" (did you mean {max(pair, key=counts.__getitem__)}?)"
-            findings.warning(" and ".join(both), _joining(*pair, why, {*counts}))
+        if not why or {*pair} <= {*classes}:
+            continue
+        cures = ["if they are one class, give both one name in the table or the folders"]
+        common = re.match(r"(\w[\w -]+\w).*\n\1", "\n".join(pair), re.IGNORECASE)
+        others = counts.keys() - {*pair}
+        if common and common[1].casefold() not in map(str.casefold, others):
+            # an expression that joins them
+            texts = sorted({*others, common[1]}, key=lambda name: (-len(name), name))
+            text = "{label_from:{}} (of a table with {label_column}, and of folders {group_from}) joins them as {}"
+            pattern = f"(?i)(?:^|/)({'|'.join(map(re.escape, texts))})"
+            cures.append(Message(text, pattern, common[1]))
+        both = [f"{name} ({counted(counts[name], 'image')})" for name in pair]
+        why += f" (did you mean {max(pair, key=counts.__getitem__)}?); they stay separate classes"
+        findings.warning(" and ".join(both), Message("{}", why, remedies=[*cures, _NAMED]))
     return findings
-
-
-def _joining(first: str, second: str, why: str, names: set[str]) -> Message:
-    """Return the message on two names that may be one class, with an expression that joins them if there is one."""
-    cures = ["if they are one class, give both one name in the table or the folders"]
-    common = re.match(r"(\w[\w -]+\w).*\n\1", f"{first}\n{second}", re.IGNORECASE)
-    others = names - {first, second}
-    if common and common[1].casefold() not in map(str.casefold, others):
-        texts = sorted({*others, common[1]}, key=lambda name: (-len(name), name))
-        text = "{label_from:{}} (of a table with {label_column}, and of folders {group_from}) joins them as {}"
-        pattern = f"(?i)(?:^|/)({'|'.join(map(re.escape, texts))})"
-        cures.append(Message(text, pattern, common[1]))
-    return Message("{}; they stay separate classes", why, remedies=[*cures, _NAMED])
 
 
 def _parts(name: str) -> list[str]:
