@@ -24,9 +24,9 @@ from ..core import (
     items_of,
     plain_options,
 )
-from ..core.formats import Pixels, check_archive_size, read_rows
+from ..core.formats import Pixels, read_rows
 from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_rows
-from ..core.models import BundleFacts, Member
+from ..core.models import BundleFacts, Member, check_archive_size
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
 from ..data import DatasetFacts, FoldChoice, FoldPlan, ImageRecord, decode_image
@@ -47,7 +47,6 @@ from .units import (
     gather,
     group_units,
     learning_banner,
-    models_without_split,
     read_model,
     read_unit,
     train_group,
@@ -202,22 +201,23 @@ class BoostTraining(Training):
         gathered = gather(
             units, fitted, images=self.images, protocol=result.protocol, folder=result.folder
         )
-        facts = {"head": self.spec.name, "paper": asdict(gathered.paper)}
-        facts["doubts"] = self.sources.doubts
         notice = self.spec.notice(self.terms)
         notices = [as_banner(notice)] if notice else []
         augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}
         stains = {name: store.stains for name, store in self.sources.stores.items()}
-        learning = models_without_split(units, fitted, augmentations=augmentations)
-        if learning:
-            facts["learning"] = learning
-            notices.append(learning_banner(learning))
+        learning = learning_banner(units, fitted, augmentations=augmentations)
+        if learning is not None:
+            notices.append(learning)
         outputs = Outputs(
             self,
             tables=(gathered.fusion, *gathered.by_store.values()),
             members=gathered.by_seed,
             shown=1,
-            facts=facts,
+            facts={
+                "head": self.spec.name,
+                "paper": asdict(gathered.paper),
+                "doubts": self.sources.doubts,
+            },
             paper=gathered.paper,
             methods=methods_of(headers, spec=self.spec, units=units, stains=stains),
             settings={
@@ -380,7 +380,7 @@ def train(
     *,
     features: FeatureChoice | Many[PathInput] = (),
     settings: BoostSettings | None = None,
-    folds: Any = (),
+    folds: FoldChoice | Any = (),
     work: Work | None = None,
     view: TwoClassView | None = None,
     notes: Many[TextInput] = (),

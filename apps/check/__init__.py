@@ -11,6 +11,7 @@ from .plan import (
     plan_describing,
     recommended,
     to_label,
+    training_options,
     unscaled,
 )
 from .run import Preflight, StainSurvey, preflight

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...boost import default_folds
 from ...core import BchistoError, InputError, Message, PathInput, message_of
 from ...data import (
     GIVEN,
@@ -489,3 +490,32 @@ def to_label(dataset: Dataset, run: str, *, files: int) -> list[str]:
     if files > 1 or 2 * labelled >= len(dataset):
         return []
     return [f"bchisto next {run}"]
+
+
+def training_options(
+    dataset: Dataset, protocol: ProtocolCheck | None, *, linear: bool, few: bool
+) -> dict[str, str]:
+    """Return the options of boost that a protocol and the features need, and that boost does not take by itself.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    protocol : ProtocolCheck or None
+        The recommended one.
+    linear : bool
+        Whether the settings of the features are defaults of the encoder, for which a linear probe is usual.
+    few : bool
+        Whether most images have no label: a linear classifier, unless a class is of two patients, which leave none to
+        choose its settings by.
+    """
+    options = {}
+    folds = default = default_folds(dataset.name, len(dataset), synthetic=dataset.synthetic)
+    if protocol is not None:
+        folds = protocol.folds
+        if folds != default:
+            options["folds"] = folds
+        if protocol.group_by:
+            options["group_by"] = protocol.group_by
+    if linear or (few and folds != "2"):
+        options["heads"] = "logistic"
+    return options
