@@ -236,7 +236,10 @@ def test_cbis_tables_without_images_or_columns(cbis, tmp_path):
     (alone / "mass_case_description_test_set.csv").write_text("patient_id\nP_00001\n")
     with pytest.raises(InputError, match="must have a column `abnormality id`"):
         read_dataset(alone)
-    with pytest.raises(InputError, match="no image of the layout cbis-ddsm in it; expected mass_case_description_train_set"):
+    with pytest.raises(
+        InputError,
+        match="no image of the layout cbis-ddsm in it; expected mass_case_description_train_set",
+    ):
         read_dataset(alone, dataset="cbis-ddsm", lesions=["calcification"])
 
 
