@@ -567,7 +567,9 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
         return Figure(mean, reason=reason)
     valued = parts
     if units.single and len(parts) > 1:
-        valued = [_ranked_in_mean(part) for part in parts]
+        valued = [
+            replace(part, finer=_RANKED_IN_MEAN) if part.finer == RANKED else part for part in parts
+        ]
     variation = unit_variation(
         valued, units.member, least=LEAST_FREEDOM_OF_TERMS, power=LESS_CORRECTION
     )
@@ -586,13 +588,6 @@ def difference_interval(parts: Sequence[Part], units: Units) -> Figure:
     if low == -high == -1.0:
         reason = f"too few {plural(units.noun)}: it would be the whole range"
     return Figure(mean, low, high, method_name(IntervalMethod.INFLUENCES, widen), reason)
-
-
-def _ranked_in_mean(part: Part) -> Part:
-    """Return a part, with ranks worth what they are in a mean over classes, of single images."""
-    if part.finer == RANKED:
-        return replace(part, finer=_RANKED_IN_MEAN)
-    return part
 
 
 def _with_half_a_row(twice: Values, worth: Values) -> Values:

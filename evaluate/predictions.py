@@ -526,7 +526,7 @@ def fold_notes(table: PredictionTable) -> list[str]:
     shares = counts_of_all / max(len(label_of_image), 1)
     for (fold, inside), counts in zip(table.fold_rows(), table.trained, strict=False):
         scant = {
-            name: _count_of_class(count, name)
+            name: f"{counted(count, 'image')} of {name}"
             for name, count in zip(table.classes, counts, strict=True)
             if count < FEW_IMAGES
         }
@@ -564,11 +564,6 @@ def _joined(notes: Mapping[int, str], together: str) -> list[str]:
     if len(notes) > _MOST:
         return [f"{len(notes)} folds {together}"]
     return [f"Folds {listed([str(fold) for fold in notes])} {together}"]
-
-
-def _count_of_class(count: int, name: str) -> str:
-    noun = "images" if count > 1 else "image"
-    return f"{count or 'no'} {noun} of {name}"
 
 
 def apply_temperature(probabilities: Values, temperature: float) -> Values:

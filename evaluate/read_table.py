@@ -50,7 +50,7 @@ from ..data import (
     report_findings,
     spell_labels,
 )
-from .predictions import PredictionTable, Values, check_shares
+from .predictions import PredictionTable, check_shares
 
 _EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
 
@@ -473,13 +473,6 @@ class _Parser(NamedTuple):
         return predicted
 
 
-def _probabilities_of(rows: list[_Row]) -> Values | None:
-    """Return the probabilities of rows; None if they have none."""
-    if rows[0].probabilities is None:
-        return None
-    return np.array([row.probabilities for row in rows])
-
-
 def _table(
     path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int
 ) -> PredictionTable:
@@ -492,12 +485,15 @@ def _table(
     _refuse_more(path, len({*folds}), limits.EVALUATED_FOLDS, "folds")
     numbers = {*folds} - {None}
     patches = tuple(row.patch for row in rows)
+    probabilities = None
+    if rows[0].probabilities is not None:
+        probabilities = np.array([row.probabilities for row in rows])
     return PredictionTable(
         name=name,
         classes=classes,
         image_ids=tuple(row.image for row in rows),
         labels=np.array([row.label for row in rows], dtype=np.int64),
-        probabilities=_probabilities_of(rows),
+        probabilities=probabilities,
         predicted=np.array([row.predicted for row in rows], dtype=np.int64),
         folds=folds,
         groups=tuple(row.group for row in rows),
