@@ -38,6 +38,8 @@ class RunEntry(NamedTuple):
         The error message; empty if there was no error.
     shard : str
         ``K/N``; empty without a shard.
+    folder : Path
+        The working folder, from which options name files.
     """
 
     run: Path
@@ -50,6 +52,7 @@ class RunEntry(NamedTuple):
     versions: dict[str, str]
     error: str
     shard: str
+    folder: Path
 
     def __repr__(self) -> str:
         return f"RunEntry({self.command}, {self.outcome}, {self.started})"
@@ -130,6 +133,7 @@ def _entry(run: Path, record: Values) -> RunEntry:
         versions=table("versions"),
         error=str(record.get("error", "")),
         shard=_shard(record.get("shard")),
+        folder=Path(str(record.get("folder") or ".")),
     )
 
 
