@@ -42,7 +42,6 @@ from .intervals import (
     Part,
     Units,
     as_json,
-    share_interval,
     with_figures,
 )
 from .metrics import (
@@ -64,7 +63,6 @@ from .panel import (
     comparison_rows,
     figure_rows,
     figures_of,
-    fold_error,
     images_tested,
     joined_versions,
     paper_table,

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+import numpy as np
+
 from ....core import InputError
 from ....core.formats import file_sha256, read_rows
 from ....core.jobs import key_of
 from ....data import match_class
-from ....evaluate import share_interval
+from ....evaluate import Units
 from ....evaluate.report import PublishedFigure
 from ....predict import predict
 from ..recipe import Recipe, ReproduceRequest
@@ -89,5 +91,5 @@ def agreement(runs: Runs, _: int | None, table: Published) -> Iterator[Published
         printed = f"{len(images)} images"
         if runs.tested:
             printed = f"{len(hits)} of {printed}"
-        figure = figure_of(name, value_in(share_interval(hits, range(len(hits)))))
+        figure = figure_of(name, value_in(Units(np.arange(len(hits))).share(hits)))
         yield replace(figure, cited=True, printed=printed)
