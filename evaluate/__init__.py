@@ -34,7 +34,6 @@ from .conclusions import (
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .intervals import (
-    CROSS_VALIDATION,
     Entry,
     Figure,
     IntervalMethod,
@@ -45,7 +44,6 @@ from .intervals import (
     with_figures,
 )
 from .metrics import (
-    CLASS_METRICS,
     HEADLINE,
     MetricSpec,
     confusion,
