@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..core import BundleError, Kind
-from ..core.formats import Archive, Floats32, fits
-from ..core.models import BundleFacts, Member
+from ..core.formats import Floats32, fits
+from ..core.models import Archive, BundleFacts, Member
 from ..encoders import card_of
 from ..evaluate import nothing_learnt
 from ..featurize import IMPORTED

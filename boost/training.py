@@ -24,12 +24,12 @@ from ..core import (
     items_of,
     plain_options,
 )
-from ..core.formats import Pixels, check_archive_size, read_rows
+from ..core.formats import Pixels, read_rows
 from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_rows
-from ..core.models import BundleFacts, Member
+from ..core.models import BundleFacts, Member, check_archive_size
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import FoldChoice, FoldPlan, ImageRecord, decode_image
+from ..data import DatasetFacts, FoldChoice, FoldPlan, ImageRecord, decode_image
 from ..evaluate import TwoClassView
 from ..featurize import import_features, load_features
 from .bundle import Bundle
@@ -369,7 +369,7 @@ def check_before_features(
     """
     _checked(settings, folds)
     labelled = [record for record in records if record.label is not None]
-    plans = folds.plans_of(labelled, seed=settings.seed)
+    plans = folds.plans_of(labelled, seed=settings.seed, known=DatasetFacts())
     if stores:
         for plan, head in product(plans, settings.heads):
             _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
@@ -380,7 +380,7 @@ def train(
     *,
     features: FeatureChoice | Many[PathInput] = (),
     settings: BoostSettings | None = None,
-    folds: Any = (),
+    folds: FoldChoice | Any = (),
     work: Work | None = None,
     view: TwoClassView | None = None,
     notes: Many[TextInput] = (),
@@ -457,8 +457,7 @@ def train(
             groups=list(images.groups.values()),
             seed=settings.seed,
             default="10" if schemes.folds else _default_folds(sources),
-            failed=sources.failed,
-            known=images.known,
+            known=replace(images.known, failed=tuple(sources.failed)),
         )
         trainings = []
         for plan, head in product(plans, settings.heads):

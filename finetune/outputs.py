@@ -18,9 +18,9 @@ from ..crossval import CrossValidation, Outputs, citation_of, write_table
 from ..data import decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate
 from ..stains import get_stain
-from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .bundle import CnnBundle
 from .model import network_of, resolved
+from .samples import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
 

@@ -12,6 +12,7 @@ from ...core.formats import file_sha256
 from ...core.jobs import key_of
 from ...core.runs import read_run, record_run
 from .. import (
+    Aggregation,
     Evaluation,
     TableChoice,
     TwoClassView,
@@ -31,20 +32,19 @@ class RecordedEvaluation:
 
     Attributes
     ----------
-    sources, out, against, view, tables
+    sources, out, view, tables, aggregation, bootstrap, against
         As in `bchisto.evaluate.evaluate`.
-    further : mapping
-        Its other arguments.
     config : mapping
         The options, as they are recorded.
     """
 
     sources: tuple[Path, ...]
     out: Path
-    against: tuple[Path, ...]
     view: TwoClassView
     tables: TableChoice
-    further: Mapping[str, Any]
+    aggregation: Aggregation
+    bootstrap: int
+    against: tuple[Path, ...]
     config: Mapping[str, Any]
 
     @property
@@ -92,10 +92,11 @@ class RecordedEvaluation:
             evaluation = evaluate(
                 self.sources,
                 out=self.out,
-                against=self.against,
                 view=self.view,
+                bootstrap=self.bootstrap,
                 tables=self.tables,
-                **self.further,
+                aggregation=self.aggregation,
+                against=self.against,
             )
             try:
                 write_evaluation(evaluation)

@@ -25,6 +25,7 @@ from bchisto.evaluate.report.answer import side_by_side, warnings_of, wrapped
 from bchisto.evaluate.report.methods import REFERENCES, methods_text
 from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks
+from outlines import drawn
 from page_probe import PAPER, probe, probe_page
 from written_tables import predictions, rows_of, saved
 
@@ -88,27 +89,28 @@ def page(tmp_path_factory):
         Panel(first, measure(first, view, bootstrap=100), samples=[sample], run=RUN),
         Panel(second, measure(second, view, bootstrap=100)),
     ]
-    write_report(
-        path,
-        title="A <report>",
-        panels=panels,
-        banners=[
-            Banner(Kind.SYNTHETIC, "beware"),
-            Message(
-                "2 slides both train and test in a fold{}, so these numbers are too high",
-                Names(" (John Roe 1)"),
-            ),
-            Message(
-                "3 images could not be used and are in no fold{}",
-                Names(": Max Poe.png, Max Poe 2.png and 1 more"),
-            ),
-            Message(
-                "a and b are not compared: 1 row only in the first{}",
-                Names(", for example Max Poe 3.png"),
-            ),
-        ],
-        pairs=compare_pairs([first, second]),
-    )
+    with drawn():
+        write_report(
+            path,
+            title="A <report>",
+            panels=panels,
+            banners=[
+                Banner(Kind.SYNTHETIC, "beware"),
+                Message(
+                    "2 slides both train and test in a fold{}, so these numbers are too high",
+                    Names(" (John Roe 1)"),
+                ),
+                Message(
+                    "3 images could not be used and are in no fold{}",
+                    Names(": Max Poe.png, Max Poe 2.png and 1 more"),
+                ),
+                Message(
+                    "a and b are not compared: 1 row only in the first{}",
+                    Names(", for example Max Poe 3.png"),
+                ),
+            ],
+            pairs=compare_pairs([first, second]),
+        )
     return path
 
 
@@ -484,7 +486,7 @@ document.title = 'probe ' + JSON.stringify({touching: touching.length, columns: 
 """
 
 
-@pytest.mark.parametrize("width", [620, 900, 1280])
+@pytest.mark.parametrize("width", [620, 1280])
 def test_numbers_of_sections_touch_no_title_beside_them(tmp_path, browser, width):
     titles = ["Calibration and operating points of all the tables" for _ in range(24)]
     sections = [Section(title, [Block(text="x")]) for title in titles]

@@ -177,7 +177,7 @@ ALONE_AND_TOGETHER = """
 import sys
 import numpy as np
 from bchisto.encoders import Encoder
-from bchisto.featurize.device import DeviceDescriber
+from bchisto.featurize.device import cached_describer
 from bchisto.featurize import FeaturizeSettings, View, draw_augmentation
 
 settings = FeaturizeSettings(views=(View(1.0, 64),), augmentations=1, crops=2)
@@ -185,9 +185,9 @@ settings = FeaturizeSettings(views=(View(1.0, 64),), augmentations=1, crops=2)
 encoders = {str(seed): (Encoder("mobilenetv2", weights="random", seed=seed), view) for seed in (0, 1)}
 images = {view.level: np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8)}
 drawn = [draw_augmentation("a", 0, seed=0, color_range=(0.8, 1.2))]
-together = DeviceDescriber(encoders, settings).start(images, drawn)()
+together = cached_describer(tuple(encoders.items()), settings).start(images, drawn)()
 for name, target in encoders.items():
-    alone = DeviceDescriber({name: target}, settings).start(images, drawn)()
+    alone = cached_describer(((name, target),), settings).start(images, drawn)()
     np.testing.assert_array_equal(together[name], alone[name])
 """
 
@@ -312,8 +312,11 @@ def described(encoder, on_device, mode="exact", colours=(0.7, 1.3)):
 for name in sorted(FOLDED):
     encoder = Encoder(name, weights="random")
     for mode in ("exact", "dense"):
-        # a pixel that differs by a grey level is all that colours change; it moves MobileNetV2 most
-        for colours, most in (((1.0, 1.0), 2e-5), ((0.7, 1.3), 5e-3)):
+        bounds = {(1.0, 1.0): 2e-5}
+        if name == "mobilenetv2":
+            # a pixel that differs by a grey level is all that colours change; it moves this network most
+            bounds[0.7, 1.3] = 5e-3
+        for colours, most in bounds.items():
             a, b = (described(encoder, where, mode, colours) for where in (True, False))
             assert np.linalg.norm(a - b) <= most * np.linalg.norm(b), (name, mode, colours)
 encoder = Encoder("mobilenetv2", weights="random")

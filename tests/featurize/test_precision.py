@@ -141,7 +141,7 @@ from bchisto.encoders.engines import _openvino_core
 executed = executed_precision("bfloat16", engine="openvino")
 encoder = Encoder("convs", weights="random", engine="openvino", precision=executed)
 encoder.encode(np.zeros((1, 64, 64, 3), np.uint8))
-network, = encoder._compiled.crops._compiled.values()
+network = encoder._compiled.crops.ready(((1, 64, 64, 3),))
 facts = [node.get_rt_info() for node in network.get_runtime_model().get_ops()]
 print(executed, {one["runtimePrecision"].astype(str) for one in facts if "Conv" in one["layerType"].astype(str)})
 """

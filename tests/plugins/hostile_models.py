@@ -220,7 +220,7 @@ BOOSTED = {
         arrays(mean=np.array([{}], dtype=object)),
         "not a complete model of arrays",
     ),
-    "a bomb in arrays": ("logistic", model(packed), "more than a model can hold"),
+    "a bomb in arrays": ("logistic", model(packed), "unpacks to more than"),
     "an array whose header lies": ("logistic", model(lying), "not a complete model"),
     "a member of no array": (
         "logistic",

@@ -224,7 +224,7 @@ def test_a_first_image_that_cannot_be_used_does_not_decide(
 ):
     images = shutil.copytree(tissue, tmp_path / "images")
     # two processes start slower than one
-    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 2)
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 2)
     first = min(images.rglob("*.png"))
     first.write_bytes(first.read_bytes()[:3000])
     words = typed("predict {} --images {} --out T/p.csv --skip-errors", model, images)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.featurize import export_features, norm_pool, read_embeddings
-from bchisto.featurize.embeddings import fields
+from bchisto.featurize.embeddings import pools
 from bchisto.featurize.embeddings.pools import POOLS, pool_named
 from packs import featurize_here
 from PIL import Image
@@ -107,7 +107,7 @@ def test_fields_are_pooled_by_their_slide(
     described_fields, name, at_once, tmp_path, completed, monkeypatch
 ):
     store, manifest = described_fields
-    monkeypatch.setattr(fields, "AT_ONCE", at_once)
+    monkeypatch.setattr(pools, "AT_ONCE", at_once)
     printed, _ = completed(
         "features",
         store,
