@@ -208,7 +208,7 @@ def test_few_images_keep_classes_and_groups(monkeypatch):
 
 def test_svm_sees_no_more_rows_than_its_limit(rng, monkeypatch):
     """All 350 images of one augmentation would be vectors, since their labels say nothing."""
-    monkeypatch.setattr("bchisto.boost.training_part.MOST_ROWS", 100)
+    monkeypatch.setattr("bchisto.boost.head.MOST_ROWS", 100)
     features, labels = blobs(rng, images=350, augmentations=1, d=4, classes=2, spread=0.2)
     model = known_head("svm").parse(fit("svm", features, labels))
     assert len(model.arrays["vectors"]) <= 100
