@@ -462,10 +462,6 @@ def command(**attributes: Any) -> Callable[[Callable[..., Any]], Command]:
 
 
 class Group(click.Group):
-    """A command with subcommands, whose ``--help-all`` shows the help of each."""
+    """A command with subcommands."""
 
     command_class = Command
-
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:
-        super().__init__(*arguments, **attributes)
-        self.params.append(help_all())
