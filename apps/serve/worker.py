@@ -398,7 +398,7 @@ def write_tables(
     table.finish(folder / "predictions.csv", overwrite=True)
     if html:
         report = replace(shown, table=replace(table, further=columns))
-        write_html(folder / "predictions.html", report, predicted, title="predictions.csv")
+        write_html(folder / "predictions.html", report, title="predictions.csv")
     write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
 
 
