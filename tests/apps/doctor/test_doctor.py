@@ -374,13 +374,13 @@ def test_nothing_names_a_person(tmp_path, monkeypatch, tissue, cli, in_this_proc
     monkeypatch.setattr("getpass.getuser", lambda: "mueller")
     monkeypatch.setenv("TMPDIR", "~nobody-here/x")
     monkeypatch.setenv("HOME", "/home/mueller")
-    hide = private_texts({"IMAGES": tissue, "RUN": named.Path("run"), "DIR": named.Path("JD")})
+    hide = private_texts({"IMAGES": tissue, "RUN": tmp_path / "run", "DIR": tmp_path / "JD"})
     texts = (
         "/scratch/mueller/keras is full",
         "cannot read Anna_Meier-01.TIF: damaged",
         f"{tissue}/x",
         "onnxruntime; run boost again",
-        "run/run.json, JD/a: damaged",
+        f"{tmp_path}/run/run.json, {tmp_path}/JD/a: damaged",
         "/home/mueller/.keras, /home/muellerin",
     )
     findings = [Check("a", "note", text) for text in texts]
