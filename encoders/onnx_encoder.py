@@ -153,7 +153,12 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
             raise InputError(
                 f"{path}: has no output {output[:60]}; it has {', '.join(file.outputs[:8])}"
             )
-        name, shape = _image_input(path, file)
+        name, shape = next(iter(file.inputs.items()), ("", ()))
+        if len(file.inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+            raise InputError(
+                f"{path}: takes {str(file.inputs)[:80]}; an encoder takes only images, FLOAT of shape (n, 3, height, "
+                "width) or (n, height, width, 3)"
+            )
         if request.engine == "onnxruntime":
             network = _onnxruntime(path, name, output)
         else:
@@ -185,17 +190,6 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         run=vectors,
         weights_sha256=identity(sidecar.card, weights=sha256, output=output),
     )
-
-
-def _image_input(path: Path, file: OnnxFile) -> tuple[str, tuple[int, ...]]:
-    """Return the name and the shape of the only input; refuse a network that takes something else than images."""
-    name, shape = next(iter(file.inputs.items()), ("", ()))
-    if len(file.inputs) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
-        raise InputError(
-            f"{path}: takes {str(file.inputs)[:80]}; an encoder takes only images, FLOAT of shape (n, 3, height, "
-            "width) or (n, height, width, 3)"
-        )
-    return name, shape
 
 
 def _run(

@@ -279,7 +279,7 @@ class CnnModel:
             source = Source.of(settings, bank, np.zeros(len(bank), dtype=np.int64), workers=helpers)
             total = np.zeros((len(bank), len(self.bundle.classes)))
             for model in self.bundle.models.values():
-                total += _predict(model, source, classes=len(self.bundle.classes))
+                total += _predict(model, source)
                 ticker.tick(len(bank))
             mean = dict(zip(usable, total / self.steps, strict=True))
         for record, image in zip(records, prepared, strict=True):
@@ -289,7 +289,7 @@ class CnnModel:
             yield record, shares, sha256, np.empty(0), record.image_id in treatment.blank
 
 
-def _predict(model: Any, source: Source, *, classes: int) -> Floats:
+def _predict(model: Any, source: Source) -> Floats:
     """Return the mean over the patches of each image, float64 of shape (images, classes).
 
     A batch holds the patches of only one image; otherwise the last bits of its probabilities would depend on the other
@@ -298,8 +298,6 @@ def _predict(model: Any, source: Source, *, classes: int) -> Floats:
     """
     positions = np.arange(len(source.bank))
     batches = [positions] if visible_gpus() else np.split(positions, len(positions))
-    patches = np.concatenate(
-        [predict_samples(model, source, batch, classes=classes) for batch in batches]
-    )
+    patches = np.concatenate([predict_samples(model, source, batch) for batch in batches])
     ends = np.cumsum(source.bank.counts(positions, source.rule))[:-1]
     return np.array([part.mean(axis=0) for part in np.split(patches, ends)])

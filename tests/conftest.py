@@ -439,7 +439,7 @@ def seen_gpus(seen):
             "featurize.stream",
             "featurize.plan",
             "encoders.engines",
-            "core.jobs.resources",
+            "core.jobs.work",
         ):
             patch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
         patch.setattr(DeviceDescriber, "start", counted)

@@ -228,9 +228,11 @@ def record_table(
     ------
     RunRecord
     """
-    write = _write_alone
-    if work.checks:
-        write = _leave
+
+    def write(path: Path, content: Content) -> None:
+        if not work.checks:  # which must not replace the record of the table
+            write_json(path, {"schema_version": SCHEMA_VERSION, "records": [content]})
+
     record = RunRecord(_beside(table), {**_opened(command, config, work), **kept}, write)
     with _closed(record):
         yield record
@@ -331,15 +333,6 @@ def _write_in_run(path: Path, content: Content) -> None:
     records = [record for _, record in _read_records(path.parent)]
     run = path.parent.parent
     write_json(run / "run.json", {"schema_version": SCHEMA_VERSION, "records": records})
-
-
-def _write_alone(path: Path, content: Content) -> None:
-    """Write the record of a table, which replaces that of an earlier command."""
-    write_json(path, {"schema_version": SCHEMA_VERSION, "records": [content]})
-
-
-def _leave(path: Path, content: Content) -> None:
-    """Write nothing: a command that only checks must not replace the record of the table."""
 
 
 def _read_records(folder: Path) -> Iterator[tuple[Path, Content]]:
