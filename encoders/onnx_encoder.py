@@ -252,7 +252,13 @@ def read_sidecar(path: Path) -> Sidecar:
     with refused(
         InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"
     ):
-        steps = _steps(sidecar, content)
+        names = [step["name"] for step in content["transform"]]
+        steps: dict[str, dict[str, Any]] = {name: {} for name in _STEPS}
+        steps |= {step["name"]: step.get("arguments") or {} for step in content["transform"]}
+        if names != [name for name in _STEPS if name in names]:
+            raise InputError(
+                f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order"
+            )
         patch = side_of(content.get("patch_size_pixels"))
         resize = side_of(steps["Resize"].get("size", patch))
         normalising = steps["Normalize"] or {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -274,15 +280,6 @@ def read_sidecar(path: Path) -> Sidecar:
             )
     card = dataclasses.replace(card, mpp=tuple(value * scale for value in mpp))
     return Sidecar(card, str(content.get("output", "")), prefix)
-
-
-def _steps(sidecar: Path, content: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the arguments of each of `_STEPS`, empty for those that the JSON does not name."""
-    transform = content["transform"]
-    arguments = {step["name"]: step.get("arguments") or {} for step in transform}
-    if [step["name"] for step in transform] != [name for name in _STEPS if name in arguments]:
-        raise InputError(f"{sidecar}: the transform takes only {', '.join(_STEPS)}, in this order")
-    return {name: arguments.get(name, {}) for name in _STEPS}
 
 
 def _picks(path: Path, trial: Floats32, prefix: int) -> dict[str, Callable[[Floats32], Floats32]]:

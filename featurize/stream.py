@@ -260,7 +260,7 @@ def _on_device(
     try:
         for item in images:
             if isinstance(item, ImageFailure):
-                waiting.append(lambda item=item: item)
+                waiting.append(functools.partial(_same, item))
             else:
                 waiting.append(start(item))
             if len(waiting) > 1:
@@ -274,6 +274,10 @@ def _on_device(
         _log.warning(Message(text, len(again), len(records), few(again)))
     if failed is not None:
         raise failed
+
+
+def _same(described: Described) -> Described:
+    return described
 
 
 def _encode_crops(

@@ -186,7 +186,12 @@ def record_run(
             yield record
     except BchistoError as error:
         if new and error.exit_code == InputError.exit_code:
-            _take_back(run, record)
+            # only what contains nothing else
+            with contextlib.suppress(OSError):
+                record.path.unlink()
+                folder.rmdir()  # fails, and so ends the block, if another command has a record there
+                (run / "run.json").unlink()
+                run.rmdir()
         raise
 
 
@@ -197,15 +202,6 @@ def _stamp(folder: Path) -> str:
     if latest >= now:
         return f"{latest}1"
     return now
-
-
-def _take_back(run: Path, record: RunRecord) -> None:
-    """Remove a record, and the run folder if it contains nothing else."""
-    with contextlib.suppress(OSError):
-        record.path.unlink()
-        record.path.parent.rmdir()  # fails, and so ends the block, if another command has a record there
-        (run / "run.json").unlink()
-        run.rmdir()
 
 
 @contextlib.contextmanager
