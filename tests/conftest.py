@@ -2,6 +2,8 @@
 
 import atexit
 import contextlib
+import functools
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -34,6 +36,8 @@ if "BCHISTO_CACHE" not in os.environ:  # test processes inherit it
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")])
 )
+# each of the hundreds of processes that tests start would compile the package anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")
 
@@ -241,7 +245,6 @@ def no_first_look(request, monkeypatch):
 
 DRAWN = (
     "evaluate/test_own_classes.py",
-    "evaluate/test_report.py",
     "house/test_pages.py",
 )
 """Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
@@ -252,6 +255,14 @@ def disk_not_awaited():
     """Do not wait for the disk, which protects from a power cut: no test makes one. Other processes wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def versions_read_once():
+    """Read the version of each package once: every record of a run names all of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", functools.cache(importlib.metadata.version))
         yield
 
 
@@ -267,6 +278,17 @@ def pictures_in_outline(request):
 
     with in_outline():
         yield
+
+
+LINEAR = ("apps/next/", "apps/serve/", "core/jobs/test_pipelines.py")
+"""Where linear models are only used: that the best of five strengths is taken is tested in tests/boost."""
+
+
+@pytest.fixture(autouse=True)
+def one_strength(request, monkeypatch):
+    """Train linear models with one strength, a sixth of the fits."""
+    if request.path.relative_to(TESTS).as_posix().startswith(LINEAR):
+        monkeypatch.setattr("bchisto.boost.linear_head._TRIED_C", (0.01,))
 
 
 def empty_tables(page):
@@ -547,6 +569,18 @@ def boosted(tmp_path_factory, described):
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory, tiny_settings):
+    """A folder of eight pictures ``P`` and its run ``R``, with features and a model file. Read only."""
+    from packs import featurize_here, train_small
+
+    root = tmp_path_factory.mktemp("calm")
+    write_tissue(root / "P", per_class=4, classes=("calm", "wild"))
+    featurize_here(root / "P", root / "R", tiny_settings)
+    train_small(root / "R", "2", params={}, settings={"heads": ["prototype"]})
+    return root
 
 
 @pytest.fixture(scope="session")

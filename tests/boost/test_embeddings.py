@@ -97,7 +97,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     )
     assert any(
         "6 numbers that the encoder uni_v1 computed outside bchisto, each the mean of 3" in one
-        for one in run["methods"]
+        for _, one in run["methods"]
     )
     new = tmp_path / "new slides"
     shutil.copytree(slides / "features_uni_v1", new)

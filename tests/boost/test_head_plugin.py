@@ -118,7 +118,7 @@ def failing(part, params):
         (lambda part, params: iter(()), None, "nearest: fit yields fewer models"),
         (None, lambda n: np.full((n, 2), np.nan), "nearest: predict_proba does not return prob"),
         (None, lambda n: np.tile([1.5, -0.5], (n, 1)), "nearest: predict_proba does not return"),
-        (None, lambda n: np.full((n, 3), 1 / 3), r"shape \(\d+, 3\), not \(\d+, 2\)"),
+        (None, lambda n: np.full((n, 3), 1 / 3), r"probabilities of shape \(\d+, 2\)"),
         (None, lambda n: [["no"]] * n, "nearest: ValueError"),
     ],
 )

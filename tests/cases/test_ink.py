@@ -122,7 +122,7 @@ def rows_of(folder):
 @pytest.mark.parametrize(
     ("stain", "quality", "step"),
     [
-        ("macenko", None, 2),
+        ("macenko", None, 3),
         *(
             pytest.param(stain, quality, 1, marks=pytest.mark.slow)
             for stain in ("macenko", "macenko-robust")
@@ -133,7 +133,7 @@ def rows_of(folder):
 def test_tissue_beside_them_gets_the_colours_that_it_had(
     completed, clean, tmp_path, stain, quality, step
 ):
-    """Of every second kind, or of all."""
+    """Of every third kind, or of all."""
     before = {
         name: save(tmp_path / "in" / f"{name}.png", KINDS[name](clean), quality)
         for name in [*KINDS][::step]
@@ -273,7 +273,8 @@ def test_a_set_of_other_pictures_is_a_finding_with_a_remedy_that_helps(cli, tmp_
     assert code == 0
     assert "doubtful" not in out
     if name == "grey":
-        assert "too little tissue" not in checked(cli, tmp_path / "set", *CHECK)[1]
+        _, out = checked(cli, tmp_path / "set", *CHECK, "--stain", "macenko")
+        assert "too little tissue" not in out
 
 
 def pen(image, rng):
@@ -311,7 +312,7 @@ def test_featurize_and_predict_name_them(cli, completed, tissue, tiny_options, t
     assert text.replace("images", "1 image", 1) in err
 
 
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [15, pytest.param(1, marks=pytest.mark.slow)])
 def test_real_tissue_is_not_ink(shared, tmp_path, step):
     from bchisto.stains import foreign_pixels
 
@@ -337,7 +338,7 @@ def test_dark_nuclei_of_another_laboratory_are_not_ink(label, index):
     assert foreign_pixels(make_tissue(label, seed=0, index=index, size=(1024, 768))) is None
 
 
-@pytest.mark.parametrize("step", [80, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [104, pytest.param(40, marks=pytest.mark.slow)])
 def test_inks_of_colours_that_stains_could_have_on_real_tissue(completed, shared, tmp_path, step):
     images = sorted((shared / "data" / "breakhis").rglob("*.png"))[::step]
     changes = {name: KINDS[f"{name} pen"] for name in ("blue", "violet", "magenta", "brown")}

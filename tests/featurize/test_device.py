@@ -313,8 +313,11 @@ def described(encoder, on_device, mode="exact", colours=(0.7, 1.3)):
 for name in sorted(FOLDED):
     encoder = Encoder(name, weights="random")
     for mode in ("exact", "dense"):
-        # a pixel that differs by a grey level is all that colours change; it moves MobileNetV2 most
-        for colours, most in (((1.0, 1.0), 2e-5), ((0.7, 1.3), 5e-3)):
+        bounds = {(1.0, 1.0): 2e-5}
+        if name == "mobilenetv2":
+            # a pixel that differs by a grey level is all that colours change; it moves this network most
+            bounds[0.7, 1.3] = 5e-3
+        for colours, most in bounds.items():
             a, b = (described(encoder, where, mode, colours) for where in (True, False))
             assert np.linalg.norm(a - b) <= most * np.linalg.norm(b), (name, mode, colours)
 encoder = Encoder("mobilenetv2", weights="random")

@@ -159,7 +159,7 @@ BOOSTED = {
     "a model twice": (
         "lightgbm",
         renamed("seed0-", "seed00-", copy=True),
-        "two models of one seed and fold",
+        "not those of a boosted model",
     ),
     "a seed of other digits": (
         "lightgbm",

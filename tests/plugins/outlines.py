@@ -1,4 +1,4 @@
-"""Pictures of reports that are put together, but not rendered, which takes most of the time of a report."""
+"""Pictures of reports that nobody looks at: what is drawn is called, but neither laid out nor rendered."""
 
 import contextlib
 
@@ -7,19 +7,37 @@ import pytest
 OUTLINE = b'<svg xmlns="http://www.w3.org/2000/svg" width="260" height="245"/>'
 
 
+class Blank:
+    """Axes, two of them, and all that belongs to them: each call is taken, and nothing is drawn."""
+
+    def __getattr__(self, name):
+        return self
+
+    def __call__(self, *arguments, **options):
+        return self
+
+    def __iter__(self):
+        return iter((self, self))
+
+
 def outlined(figure, target, **options):
     """Take the place of `matplotlib.figure.Figure.savefig`."""
     target.write(OUTLINE)
 
 
+STANDING_IN = {"savefig": outlined, "subplots": lambda *arguments: Blank()}
+REAL = {}
+
+
 @contextlib.contextmanager
 def in_outline():
-    """Put pictures together in this block without rendering them."""
+    """Render no picture in this block, which takes most of the time of a report."""
     from matplotlib.figure import Figure
 
+    REAL.update((name, getattr(Figure, name)) for name in STANDING_IN if name not in REAL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outlined, "savefig", Figure.savefig, raising=False)
-        patch.setattr(Figure, "savefig", outlined)
+        for name, other in STANDING_IN.items():
+            patch.setattr(Figure, name, other)
         yield
 
 
@@ -29,5 +47,6 @@ def drawn():
     from matplotlib.figure import Figure
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", getattr(outlined, "savefig", Figure.savefig))
+        for name, real in REAL.items():
+            patch.setattr(Figure, name, real)
         yield

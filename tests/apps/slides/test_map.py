@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.apps.slides.colours import Colouring
+from bchisto.apps.slides.overlay import Colouring
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
