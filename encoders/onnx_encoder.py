@@ -252,7 +252,7 @@ def read_sidecar(path: Path) -> Sidecar:
     with refused(
         InputError, f"{sidecar}: does not define how images are prepared, see docs/encoders.md"
     ):
-        names = [step["name"] for step in content["transform"]]
+        names = list(map(operator.itemgetter("name"), content["transform"]))
         steps: dict[str, dict[str, Any]] = {name: {} for name in _STEPS}
         steps |= {step["name"]: step.get("arguments") or {} for step in content["transform"]}
         if names != [name for name in _STEPS if name in names]:

@@ -202,22 +202,18 @@ class _CropPasses(DeviceDescriber):
         # views of a scale share its pixels, which go to the device once, unless they are padded
         pixels = {id(frame): ops.convert_to_tensor(_flat(frame)) for frame in frames.values()}
         for view, (names, function) in self._views.items():
-            maps = self._crop_maps(view, frames[view].shape, drawn)
+            height, width = frames[view].shape[:2]
+            crop = view.crop
+            places = []
+            for augmentation in drawn:
+                boxes = crop_boxes(
+                    augmentation, height=height, width=width, crop=crop, count=self._settings.crops
+                )
+                places.append([pixel_map(box, sides=(crop, crop), width=width) for box in boxes])
+            maps = np.array(places, dtype=self._index)
             for numbers, padded in _batches(np.arange(len(drawn)), self._at_once):
                 pooled = function(pixels[id(frames[view])], matrices[padded], maps[padded])
                 yield _Pass(names, pooled, numbers)
-
-    def _crop_maps(self, view: View, shape: Sequence[int], drawn: Sequence[Augmentation]) -> Array:
-        """Return where the crops of each augmentation are in a frame, shape (augmentations, crops, 3)."""
-        height, width = shape[:2]
-        crop = view.crop
-        maps = []
-        for augmentation in drawn:
-            boxes = crop_boxes(
-                augmentation, height=height, width=width, crop=crop, count=self._settings.crops
-            )
-            maps.append([pixel_map(box, sides=(crop, crop), width=width) for box in boxes])
-        return np.array(maps, dtype=self._index)
 
 
 class _FramePasses(DeviceDescriber):

@@ -122,7 +122,13 @@ class CnnBundle(BundleFacts):
         models = {}
         if parse:
             for fold, name in members.items():
-                models[fold] = _parse(path, archive, name, settings, classes=classes)
+                models[fold] = build_model(settings, classes=classes, fold=0)
+                content = archive.read(name)
+                try:
+                    load_network(models[fold], content)
+                except BundleError as error:
+                    text = "{}: {}: {}; or it is not of {}"
+                    raise BundleError(text, path, name, error, settings.network) from error
         dataset = str(manifest["dataset"])
         return cls._of(
             manifest, settings=settings, models=models, dataset=dataset, reading=dict(reading)
@@ -141,21 +147,6 @@ def _check_sizes(path: Path, settings: FinetuneSettings) -> None:
         raise BundleError(
             f"{path}: its size, batches or patches are invalid; the model file is corrupt"
         )
-
-
-def _parse(
-    path: Path, archive: Archive, name: str, settings: FinetuneSettings, *, classes: int
-) -> Any:
-    """Return the network of a fold."""
-    model = build_model(settings, classes=classes, fold=0)
-    content = archive.read(name)
-    try:
-        load_network(model, content)
-    except BundleError as error:
-        raise BundleError(
-            "{}: {}: {}; or it is not of {}", path, name, error, settings.network
-        ) from error
-    return model
 
 
 def _folds(path: Path, archive: Archive) -> dict[int, str]:
