@@ -168,7 +168,7 @@ _MOST_PATCHES = 100_000
 """Largest number of patches of an image; more would take days."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CnnModel:
     """Networks that are ready to predict, see `bchisto.predict.Model`.
 

@@ -247,7 +247,7 @@ def _read_feature(feature: Any) -> Iterator[Annotation]:
     kinds = (properties.get(name) for name in ("objectType", "object_type", "type"))
     kind = next(filter(None, kinds), feature.get("id"))
     if _OTHERS.fullmatch(str(kind)) is not None:
-        yield Annotation("", _area())
+        yield Annotation("", shapely.Polygon())
     else:
         label, colour = _class_of(properties.get("classification"))
         # other geometries have no ring

@@ -16,7 +16,7 @@ from typing import ClassVar, Generic, TypeVar
 from .cluster import ask_workers
 from .executor import run_units
 from .progress import Ticker, rough_duration
-from .work import Resources, Share, Work
+from .work import Resources, Share, Work, cpu_resources
 
 U = TypeVar("U")
 """A unit."""
@@ -61,6 +61,9 @@ class Computation(ABC, Generic[U, K, M, R]):
     - A check with overwriting calls nothing but `rehearse` of every computation, with None for its units: what is there
       must be neither removed nor looked at.
     """
+
+    into: Path
+    """The folder of the outputs."""
 
     work: Work
     """How the work is done."""
@@ -145,18 +148,18 @@ class Computation(ABC, Generic[U, K, M, R]):
         return self.groups(units)
 
     @property
-    @abstractmethod
     def resources(self) -> Resources:
-        """The processes, threads and GPUs that the work may use."""
+        """The processes, threads and GPUs that the work may use; by default a process for each core."""
+        return cpu_resources(self.work.jobs)
 
     def seconds(self, unit: U) -> float | None:
         """Measure the seconds of a unit in this process; None if that is not worth it, 0 if it cannot be measured."""
         return None
 
     @property
-    @abstractmethod
     def folder(self) -> Path:
-        """The folder of the work, which workers of Dask must see too."""
+        """The folder of the work, which workers of Dask must see too; by default that of the outputs."""
+        return self.into
 
     @property
     def packages(self) -> Iterable[str]:

@@ -238,11 +238,13 @@ def _is_stale(name: str, prefix: str, *, after_restart: bool = False) -> bool:
 
     Only folders for temporary files are on a disk of this host; results may be on one that several hosts share.
     """
+    if not name.startswith(prefix):
+        return False
     host, _, remainder = name.removeprefix(prefix).partition("-")
     space, _, remainder = remainder.partition("-")
     pid = remainder.partition("-")[0]
     own_host, own_space, _ = _mark().split("-")
-    if not (name.startswith(prefix) and host == own_host and pid.isdecimal()):
+    if not (host == own_host and pid.isdecimal()):
         return False
     if space != own_space:  # of another container, or of before this host was restarted
         return after_restart and space.partition(".")[0] != own_space.partition(".")[0]

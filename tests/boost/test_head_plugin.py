@@ -59,7 +59,7 @@ def test_its_bundle_predicts(nearest, tmp_path, tissue, completed):
     np.testing.assert_allclose(
         bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12
     )
-    completed("predict {} --images {} --out {} --jobs 1", path, tissue, tmp_path / "p.csv")
+    completed("predict {} --images {} --out T/p.csv --jobs 1", path, tissue)
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 13
 
 

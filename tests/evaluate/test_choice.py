@@ -114,7 +114,8 @@ def test_the_corrected_figures_equal_those_of_a_plain_loop(rng, known, by, monke
     assert found[by] < max(measure(table)[by].value for table in tables)
 
 
-def test_the_same_draws_give_the_same_figures_in_any_order(rng):
+def test_the_same_draws_give_the_same_figures_in_any_order(rng, monkeypatch):
+    monkeypatch.setattr("bchisto.evaluate.conclusions.BOOTSTRAPS", 100)
     tables = candidates(rng, 5, groups=[f"p{k // 4}" for k in range(40)])
     found = corrected_figures(tables, by="balanced_accuracy")
     shuffled = take_rows(tables[0], rng.permutation(40))
@@ -123,7 +124,8 @@ def test_the_same_draws_give_the_same_figures_in_any_order(rng):
         assert again == pytest.approx(found, abs=1e-12)
 
 
-def test_a_group_that_one_table_lacks_is_taken_from_another(rng):
+def test_a_group_that_one_table_lacks_is_taken_from_another(rng, monkeypatch):
+    monkeypatch.setattr("bchisto.evaluate.conclusions.BOOTSTRAPS", 100)
     named = candidates(rng, 3, groups=[f"p{k // 4}" for k in range(40)])
     lacking = [replace(named[0], groups=(None,) * 40), *named[1:]]
     found = corrected_figures(lacking, by="balanced_accuracy")

@@ -563,7 +563,8 @@ def test_the_form_says_which_figures_have_an_interval(tmp_path):
 
 def test_the_plot_tells_its_numbers(tmp_path):
     table, metrics = answered()
-    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)])
+    with drawn():
+        write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics)])
     (alt,) = re.findall('alt="(Results: .*?)"', (tmp_path / "r.html").read_text())
     low, high = metrics["accuracy"].interval
     share = 100 * metrics["accuracy"].value

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from bchisto.core import InputError
 from bchisto.encoders import FOLDED
+from conftest import typed
 
 GPU = Path(__file__).parents[2] / "tools" / "benchmarks" / "gpu.py"
 
@@ -29,7 +30,7 @@ def benchmark(monkeypatch):
 @pytest.fixture
 def run(benchmark, monkeypatch):
     def measured(part):
-        words = ("--encoders", "convs", "--part", part, "--precision", "float32")
+        words = typed("--encoders convs --part {} --precision float32", part)
         monkeypatch.setattr(sys, "argv", ["gpu.py", *words])
         benchmark.main()
 

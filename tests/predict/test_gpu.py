@@ -60,7 +60,7 @@ def gpu(monkeypatch):
     """Let Keras see a GPU that starts at once; returns a function that hides it again."""
 
     def show(*gpus):
-        for module in ("core.jobs.resources", "featurize.stream", "predict.model_file"):
+        for module in ("core.jobs.work", "featurize.stream", "predict.model_file"):
             monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
 
     show("0")
@@ -170,7 +170,7 @@ def test_little_work_leaves_it_idle(
 ):
     monkeypatch.undo()
     gpu_seen = ("0",)
-    for module in ("core.jobs.resources", "featurize.stream", "predict.model_file"):
+    for module in ("core.jobs.work", "featurize.stream", "predict.model_file"):
         monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpu_seen)
     monkeypatch.setattr(DeviceDescriber, "start", None)
     out = tmp_path / "p.csv"
