@@ -322,7 +322,13 @@ class _Run(Generic[U, K, M, R]):
                 computation.finished_clause,
             )
         if self.missing:
-            self._note_work()
+            environments: Sequence[Mapping[str, str]] = [{}]
+            if work.dask is not None:
+                environments = ask_workers(
+                    work.dask, folder=computation.folder, packages=computation.packages
+                )
+            computation.note_work(self.units, environments)
+            computation.list_units(self.units)
         if work.checks:
             return self._check()
         made = self._do()
@@ -347,18 +353,6 @@ class _Run(Generic[U, K, M, R]):
     def _is_unchanged(self) -> bool:
         """Return whether nothing was to be done: no unit was missing, and the outputs are of exactly these inputs."""
         return not self.missing and self.computation.is_written(self.kept)
-
-    def _note_work(self) -> None:
-        """Ask the workers of Dask for their versions, and record what begins."""
-        computation = self.computation
-        environments: Sequence[Mapping[str, str]] = [{}]
-        dask = computation.work.dask
-        if dask is not None:
-            environments = ask_workers(
-                dask, folder=computation.folder, packages=computation.packages
-            )
-        computation.note_work(self.units, environments)
-        computation.list_units(self.units)
 
     def _do(self) -> list[M]:
         """Do missing units with as many processes as they are worth; return what was made."""
