@@ -143,17 +143,17 @@ def test_names():
         match=r"`encoders` resnet51: no such encoder; did you mean resnet50\? `bchisto encoder`",
     ):
         get_spec("resnet51")
-    with pytest.raises(InputError, match=r"no layer mixed88; close names are mixed8"):
-        Encoder("inceptionv3", layers=["mixed88"], weights="random")
+    with pytest.raises(InputError, match="no layer block3_conv33; close names are block3_conv3"):
+        Encoder("vgg16", layers=["block3_conv33"], weights="random")
 
 
 def test_weights_of_the_wrong_network(shared):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     with pytest.raises(
         WeightsError,
-        match=r"mobilenetv2_imagenet.*: these are not the weights of mobilenet .*; give its own file",
+        match=r"mobilenetv2_imagenet.*: these are not the weights of convs .*; give its own file",
     ):
-        Encoder("mobilenet", weights=str(path))
+        Encoder("convs", weights=str(path))
 
 
 def test_files_that_hold_no_weights(tmp_path):
