@@ -247,7 +247,9 @@ DRAWN = (
     "evaluate/test_report.py",
     "house/test_pages.py",
 )
-"""Where pictures of reports are looked at. Elsewhere they are put together only: rendering takes most of a report."""
+"""Where pictures of reports are looked at. Elsewhere they are not rendered, which takes most of a report."""
+TOGETHER = ("boost/", "cases/", "crossval/", "evaluate/", "predict/")
+"""Where they are put together all the same. Elsewhere they are described only."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -275,15 +277,16 @@ def versions_read_once():
 
 @pytest.fixture(autouse=True, scope="module")
 def pictures_in_outline(request):
-    """Put pictures of reports together without rendering them, unless a test looks at them; not in other processes."""
-    drawn = request.path.relative_to(TESTS).as_posix().startswith(DRAWN)
+    """Leave pictures of reports out, unless a test looks at them; not in other processes."""
+    name = request.path.relative_to(TESTS).as_posix()
+    drawn = name.startswith(DRAWN)
     # not in the environment of StainTools, which makes no page
     if drawn or importlib.util.find_spec("matplotlib") is None:
         yield
         return
     from outlines import in_outline
 
-    with in_outline():
+    with in_outline(together=name.startswith(TOGETHER)):
         yield
 
 

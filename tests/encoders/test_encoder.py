@@ -118,8 +118,8 @@ def test_batches_give_what_single_crops_give(crops):
 
 def test_threads_each_get_the_features_of_their_crops():
     """A service answers in threads, with one encoder for all."""
-    encoder = Encoder("mobilenetv2", weights="random", engine="openvino")
-    crops = np.random.default_rng(0).integers(0, 256, (24, 1, 96, 96, 3), dtype=np.uint8)
+    encoder = Encoder("convs", weights="random", engine="openvino")
+    crops = np.random.default_rng(0).integers(0, 256, (24, 1, 224, 224, 3), dtype=np.uint8)
     expected = [encoder.encode(each) for each in crops]
     with ThreadPoolExecutor(4) as threads:
         obtained = list(threads.map(encoder.encode, crops))
