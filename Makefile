@@ -24,7 +24,8 @@ test: $(VENV)/installed-$(EXTRAS)  ## Install, and run the tests that protect a 
 NETWORKS := commands/test_real_jobs.py finetune matrix apps/recipes
 LONGEST := --reruns 1 --durations=60
 FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL) $(LONGEST)
-SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) $(LONGEST)
+# A process more than cores: tests of browsers, queues and servers wait for a third of their time.
+SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) $(LONGEST)
 
 test-all: $(VENV)/installed-$(EXTRAS)  ## Run every test, as continuous integration does
 	@code=0; \

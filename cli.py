@@ -65,8 +65,8 @@ GROUPS = {
 _COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 _MODULES = {
     **dict.fromkeys(("trial", "demo"), "reproduce"),
-    "stain": "data",
-    **dict.fromkeys(("featurize", "features", "boost", "finetune"), "train"),
+    **dict.fromkeys(("stain", "slides"), "data"),
+    **dict.fromkeys(("featurize", "features", "encoder", "next", "boost", "finetune"), "train"),
     **dict.fromkeys(("predict", "explain", "serve", "export", "evaluate"), "use"),
     **dict.fromkeys(("status", "doctor"), "look"),
 }

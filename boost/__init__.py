@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .array_heads import LinearModel
 from .bundle import Bundle
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, fit_head, get_head, list_heads
-from .linear_head import LinearModel
 from .presets import PRESET_OPTIONS, PRESETS, Preset, model_params
 from .reference import (
     AXES,

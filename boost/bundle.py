@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..core import BundleError, Kind
-from ..core.formats import Archive, Floats32, fits
-from ..core.models import BundleFacts, Member
+from ..core.formats import Floats32, fits
+from ..core.models import Archive, BundleFacts, Member
 from ..encoders import card_of
 from ..evaluate import nothing_learnt
 from ..featurize import IMPORTED
 from ..stains import known_stain
-from .head import MODEL_SUFFIX, Classifier, HeadSpec
+from .head import Classifier, HeadSpec
 from .heads import known_head
 from .reference import NOT_COMPARED, REFERENCE_MEMBER, compare, parse_reference
 from .trees import Arrays, Floats, Probabilities
@@ -29,9 +29,7 @@ _OF_KERAS = {
 }
 """Licence of the weights of a Keras network, by the origin of the weights."""
 
-_MEMBER = re.compile(
-    rf"models/(0|[1-9][0-9]{{0,8}})/seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})"
-)
+_NUMBER = "(0|[1-9][0-9]{0,8})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +112,8 @@ class Bundle(BundleFacts):
         Raises
         ------
         BundleError
-            A feature file is missing, the number of features is wrong, or the results are not probabilities.
+            The number of features is wrong, or the results are not probabilities.
         """
-        missing = sorted(set(self.models) - set(features))
-        if missing:
-            raise BundleError(
-                f"features of {missing[0]} are missing; the model needs {', '.join(self.models)}"
-            )
         mean = self._mean(lambda store, classifier: classifier.predict_proba(features[store]))
         fits = mean.shape[1:] == (len(self.classes),)
         if not fits or not (mean >= -1e-6).all() or not np.isfinite(mean).all():
@@ -230,14 +223,13 @@ class Bundle(BundleFacts):
         reference = None
         if REFERENCE_MEMBER in archive.members:
             reference = parse_reference(archive.read(REFERENCE_MEMBER), classes=classes)
-        members = []
         models: dict[str, list[Classifier]] = {name: [] for name in stores}
-        for member in _model_members(path, archive, list(stores), spec):
-            members.append(member)
+        with_models = set()
+        for name, store in _model_members(path, archive, list(stores), spec):
+            with_models.add(store)
             if parse:
-                model = _parse(path, archive, member.name, spec, classes=classes)
-                models[member.store].append(model)
-        _check_models(path, members, models)
+                models[store].append(_parse(path, archive, name, spec, classes=classes))
+        _check_models(path, with_models, models)
         bundle = cls._of(
             manifest,
             stores=stores,
@@ -255,46 +247,28 @@ class Bundle(BundleFacts):
         )
 
 
-class _ModelMember(NamedTuple):
-    """A member of the archive that holds a model."""
-
-    name: str
-    store: str
-    fold: int
-    seed: int
-
-
 def _model_members(
     path: Path, archive: Archive, stores: Sequence[str], spec: HeadSpec
-) -> Iterator[_ModelMember]:
-    """Yield the models of an archive; refuse members that no training writes."""
+) -> Iterator[tuple[str, str]]:
+    """Yield the name and the feature file of each model of an archive; refuse members that no training writes."""
+    # no number has two spellings, so that no seed has two models in a fold
+    pattern = rf"models/{_NUMBER}/seed{_NUMBER}-fold{_NUMBER}{re.escape(spec.suffix)}"
     for name in archive.members:
         if name == REFERENCE_MEMBER:
             continue
-        match = _MEMBER.fullmatch(name)
-        if match is None:
+        match = re.fullmatch(pattern, name)
+        if match is None or int(match[1]) >= len(stores):
             raise BundleError(
-                f"{path}: its members are not those of a boosted model ({name[:99]}); altered"
+                f"{path}: its members are not those of a boosted model by {spec.name} ({name[:99]}); altered"
             )
-        store, seed, fold, suffix = match.groups()
-        if suffix != spec.suffix:
-            raise BundleError(
-                f"{path}: {name} is not a model of the classifier {spec.name}; the model file is corrupt"
-            )
-        if int(store) >= len(stores):
-            raise BundleError(
-                f"{path}: {name} belongs to no feature set that the model file names; it was altered"
-            )
-        yield _ModelMember(name, stores[int(store)], int(fold), int(seed))
+        yield name, stores[int(match[1])]
 
 
 def _check_models(
-    path: Path, members: Sequence[_ModelMember], models: Mapping[str, Sequence[Classifier]]
+    path: Path, with_models: Set[str], models: Mapping[str, Sequence[Classifier]]
 ) -> None:
-    """Refuse a file in which a model is there twice, or one is missing or takes other features than the others."""
-    if len({(member.store, member.fold, member.seed) for member in members}) < len(members):
-        raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
-    without_models = models.keys() - {member.store for member in members}
+    """Refuse a file in which a model is missing, or takes other features than the others."""
+    without_models = models.keys() - with_models
     if without_models:
         raise BundleError(
             f"{path}: has no model of its feature set {min(without_models)}; it was altered"

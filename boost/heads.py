@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..core import BundleError, InputError, extension_names, load_extension, one_of
-from .distance_heads import KNN, LDA, PROTOTYPE
+from .array_heads import KNN, LDA, LOGISTIC, PROTOTYPE
 from .head import FittedModel, HeadSpec, TrainingPart
 from .kernel_head import SVM
-from .linear_head import LOGISTIC
 from .presets import model_params
 from .trees import Params, fit_texts, pack_text, parse_model
 

@@ -8,10 +8,17 @@ from itertools import combinations
 import numpy as np
 
 from ..core import BundleError
-from .head import TrainingPart
-from .linear_head import ABSENT, StandardisedModel, held_out_loss, multinomial, softmax
-from .training_part import (
+from .array_heads import (
+    ABSENT,
+    StandardisedModel,
+    held_out_loss,
+    multinomial,
+    softmax,
+    squared_distances,
+)
+from .head import (
     Folds,
+    TrainingPart,
     array_head,
     check_held_out,
     inner_folds,
@@ -19,7 +26,7 @@ from .training_part import (
     spaced_augmentations,
     standardisation,
 )
-from .trees import Array, Arrays, Features, Floats, Integers, Probabilities
+from .trees import Arrays, Features, Floats, Integers, Probabilities
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
@@ -74,12 +81,6 @@ class KernelModel(StandardisedModel):
         kernel = np.exp(-float(a["gamma"]) * squared_distances(rows, a["vectors"]))
         decisions = kernel @ a["pairs"].T + a["offsets"]
         return np.asarray(decisions.reshape(images, augmentations, -1).mean(axis=1))
-
-
-def squared_distances(a: Array, b: Array) -> Floats:
-    """Return squared Euclidean distances, float64 of shape (len(a), len(b))."""
-    squares = (a * a).sum(axis=1, dtype=np.float64)[:, None] + (b * b).sum(axis=1, dtype=np.float64)
-    return np.asarray(np.maximum(squares - 2.0 * (a @ b.T), 0.0))
 
 
 def _fit_pairs(kernel: Floats, labels: Integers, cost: float) -> tuple[Integers, Floats, Floats]:
@@ -170,8 +171,11 @@ def fit_svm(part: TrainingPart) -> Arrays:
     for width in _WIDTHS:
         kernel = np.exp(-width / d * distances)
         for cost in _COSTS:
-            machine = _Machine(kernel, cost, labels, numbers)
-            trials.append((*machine.probabilities(folds, part.classes), width, cost))
+            decisions = _held_out_decisions(kernel, cost, labels, numbers, folds)
+            held_out = ~np.isnan(decisions).any(axis=1)
+            fitted = fit_probabilities(decisions[held_out], labels[held_out], classes=part.classes)
+            loss = held_out_loss(softmax(decisions @ fitted[0].T + fitted[1]), labels)
+            trials.append((loss, *fitted, width, cost))
     _, weights, intercepts, width, cost = min(trials, key=lambda trial: trial[0])
     support, pairs, offsets = _fit_pairs(
         np.exp(-width / d * distances), np.repeat(labels, augmentations), cost
@@ -189,48 +193,33 @@ def fit_svm(part: TrainingPart) -> Arrays:
     }
 
 
-@dataclass(frozen=True)
-class _Machine:
-    """A support-vector machine that is tried on folds.
+def _held_out_decisions(
+    kernel: Floats, cost: float, labels: Integers, rows: Integers, folds: Folds
+) -> Probabilities:
+    """Return the decisions of machines on images that folds hold out, averaged over augmentations; NaN for others.
 
-    Attributes
+    Parameters
     ----------
     kernel : ndarray of float64, shape (rows, rows)
     cost : float
     labels : ndarray of int, shape (images,)
     rows : ndarray of int, shape (images, augmentations)
         The row of each augmentation of an image.
+    folds : sequence of (ndarray, ndarray)
     """
+    images, augmentations = rows.shape
 
-    kernel: Floats
-    cost: float
-    labels: Integers
-    rows: Integers
-
-    def probabilities(self, folds: Folds, classes: int) -> tuple[float, Floats, Floats]:
-        """Return the loss on images that folds hold out, and the logistic regression on their decisions."""
-        images = len(self.labels)
-        present = len(np.unique(self.labels))
-        decisions = out_of_fold(folds, images, present * (present - 1) // 2, self._decide)
-        held_out = ~np.isnan(decisions).any(axis=1)
-        weights, intercepts = fit_probabilities(
-            decisions[held_out], self.labels[held_out], classes=classes
-        )
-        loss = held_out_loss(softmax(decisions @ weights.T + intercepts), self.labels)
-        return loss, weights, intercepts
-
-    def _decide(self, train: Integers, held: Integers) -> Probabilities:
-        """Return the decisions on images that are held out, averaged over augmentations."""
-        augmentations = self.rows.shape[1]
-        training = self.rows[train].ravel()
+    def decide(train: Integers, held: Integers) -> Probabilities:
+        training = rows[train].ravel()
         support, pairs, offsets = _fit_pairs(
-            self.kernel[np.ix_(training, training)],
-            np.repeat(self.labels[train], augmentations),
-            self.cost,
+            kernel[np.ix_(training, training)], np.repeat(labels[train], augmentations), cost
         )
-        shown = self.kernel[np.ix_(self.rows[held].ravel(), training[support])]
+        shown = kernel[np.ix_(rows[held].ravel(), training[support])]
         decisions = shown @ pairs.T + offsets
         return np.asarray(decisions.reshape(len(held), augmentations, -1).mean(axis=1))
+
+    present = len(np.unique(labels))
+    return out_of_fold(folds, images, present * (present - 1) // 2, decide)
 
 
 SVM = array_head(

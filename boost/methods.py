@@ -51,13 +51,17 @@ _WEIGHTS = {
 }
 
 
+Sentence = tuple[str, str]
+"""What leads the paragraph of a methods section in which a sentence stands, and the sentence."""
+
+
 def methods_of(
     headers: Mapping[str, Header],
     *,
     spec: HeadSpec,
     units: Sequence[ModelUnit],
     stains: Mapping[str, StainOutcome],
-) -> list[str]:
+) -> list[Sentence]:
     """Return the sentences of a methods section.
 
     Parameters
@@ -77,7 +81,6 @@ def methods_of(
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
     fold = "the fold" if folds == 1 else "each fold"
     sentences = [
-        *dict.fromkeys(_described(headers, stains)),
         f"Classifiers were {method}, trained{each} on the training set of {fold} "
         f"({counted(len(units), 'model')} in all).",
     ]
@@ -86,25 +89,29 @@ def methods_of(
     averaged = [what for what, number in numbers.items() if number > 1]
     if averaged:
         sentences.append(f"The prediction of an image averages {listed(averaged)}.")
-    return sentences
+    described = dict.fromkeys(_described(headers, stains))
+    return [*described, *(("Classifiers", text) for text in sentences)]
 
 
-def _described(headers: Mapping[str, Header], stains: Mapping[str, StainOutcome]) -> Iterator[str]:
+def _described(
+    headers: Mapping[str, Header], stains: Mapping[str, StainOutcome]
+) -> Iterator[Sentence]:
     for name, header in headers.items():
         if header["mode"] == IMPORTED:
-            yield _embedded(header)
+            yield "Features", _embedded(header)
             continue
-        yield get_stain(header["stain"]).method
+        yield "Images", get_stain(header["stain"]).method
         for kind, text in _EXCEPTIONS.items():
             images = getattr(stains.get(name), kind, ())
             if images:
-                yield text.format(len(images), stains[name].images)
+                yield "Images", text.format(len(images), stains[name].images)
         low, high = header["color_range"]
         draws = counted(header["augmentations"], "draw")
         if (low, high) != (1, 1):
             yield (
+                "Images",
                 "Haematoxylin and eosin, separated by colour deconvolution [@ruifrok2001], were scaled by random "
-                f"factors from {low:g} to {high:g} in each of {draws} of an image."
+                f"factors from {low:g} to {high:g} in each of {draws} of an image.",
             )
         network = header["encoder"]
         # bchisto's own variant of a network is cited as the network
@@ -117,9 +124,10 @@ def _described(headers: Mapping[str, Header], stains: Mapping[str, StainOutcome]
             f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
         )
         yield (
+            "Features",
             f"Features are the outputs of {network}{cited} {weights} {seen}, for {_regions(header)} of "
             f"{header['crop']} pixels in each of {draws} at {_scale(header, 'a scale of ')}, pooled by "
-            f"{settings_from(header).description.method()}."
+            f"{settings_from(header).description.method()}.",
         )
 
 

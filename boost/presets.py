@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import InputError
+from ..core import InputError, first_line
 from ..core.formats import parse_yaml
 from ..core.jobs import hushed_start
 from .trees import Params, fit_text, import_lightgbm, pack_text, parse_model
@@ -158,7 +158,7 @@ class Preset:
         base = model_params(self, classes=_TRIAL[2], seed=0, fold_position=0)
         reason = _refusal({**base, **values})
         if reason is not None:
-            shown = " ".join(f"{name}={_shown(value)}" for name, value in values.items())
+            shown = " ".join(f"{name}={value}" for name, value in values.items())
             raise InputError("{params} {}: LightGBM does not take it ({})", shown, reason)
         of_version_2 = self.of_version_2
         if "learning_rate" in values:
@@ -336,10 +336,6 @@ def _plain(name: str, value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
-    return ",".join(map(_shown, value)) if isinstance(value, list) else str(value)
-
-
 def _refusal(params: Params) -> str | None:
     """Return why LightGBM refuses parameters; None if it trains two rounds on a few artificial rows, for use here."""
     lightgbm = import_lightgbm()
@@ -359,13 +355,6 @@ def _refusal(params: Params) -> str | None:
             OverflowError,
             MemoryError,
         ) as error:
-            return _reason(str(error))
+            # without its own path and line
+            return re.sub(r" at /\S+, line.*", "", first_line(error))
     return None
-
-
-def _reason(text: str) -> str:
-    """Shorten a message of LightGBM: remove source positions, and rewrite failed checks as requirements."""
-    reason = re.sub(r" at /\S+, line \d+ ?\.?$", "", (text.splitlines() or [""])[0]).strip()
-    reason = re.sub(r"^Check failed: \((\w+)\) (\S+) \((\S+)\)$", r"\1 must be \2 \3", reason)
-    reason = re.sub(r"^Unknown token (\S+) in data file$", r"\1 is not a number", reason)
-    return reason.replace("Check failed: ", "needed: ")

@@ -24,12 +24,12 @@ from ..core import (
     items_of,
     plain_options,
 )
-from ..core.formats import Pixels, check_archive_size, read_rows
+from ..core.formats import Pixels, read_rows
 from ..core.jobs import Resources, Work, cpu_resources, write_or_remove, write_rows
-from ..core.models import BundleFacts, Member
+from ..core.models import BundleFacts, Member, check_archive_size
 from ..core.runs import FolderSettings, record_run, versions_of
 from ..crossval import CrossValidation, Outputs, Training, cross_validate
-from ..data import FoldChoice, FoldPlan, ImageRecord, decode_image
+from ..data import DatasetFacts, FoldChoice, FoldPlan, ImageRecord, decode_image
 from ..evaluate import TwoClassView
 from ..featurize import import_features, load_features
 from .bundle import Bundle
@@ -47,7 +47,6 @@ from .units import (
     gather,
     group_units,
     learning_banner,
-    models_without_split,
     read_model,
     read_unit,
     train_group,
@@ -202,22 +201,23 @@ class BoostTraining(Training):
         gathered = gather(
             units, fitted, images=self.images, protocol=result.protocol, folder=result.folder
         )
-        facts = {"head": self.spec.name, "paper": asdict(gathered.paper)}
-        facts["doubts"] = self.sources.doubts
         notice = self.spec.notice(self.terms)
         notices = [as_banner(notice)] if notice else []
         augmentations = {name: int(header["augmentations"]) for name, header in headers.items()}
         stains = {name: store.stains for name, store in self.sources.stores.items()}
-        learning = models_without_split(units, fitted, augmentations=augmentations)
-        if learning:
-            facts["learning"] = learning
-            notices.append(learning_banner(learning))
+        learning = learning_banner(units, fitted, augmentations=augmentations)
+        if learning is not None:
+            notices.append(learning)
         outputs = Outputs(
             self,
             tables=(gathered.fusion, *gathered.by_store.values()),
             members=gathered.by_seed,
             shown=1,
-            facts=facts,
+            facts={
+                "head": self.spec.name,
+                "paper": asdict(gathered.paper),
+                "doubts": self.sources.doubts,
+            },
             paper=gathered.paper,
             methods=methods_of(headers, spec=self.spec, units=units, stains=stains),
             settings={
@@ -369,7 +369,7 @@ def check_before_features(
     """
     _checked(settings, folds)
     labelled = [record for record in records if record.label is not None]
-    plans = folds.plans_of(labelled, seed=settings.seed)
+    plans = folds.plans_of(labelled, seed=settings.seed, known=DatasetFacts())
     if stores:
         for plan, head in product(plans, settings.heads):
             _refuse_larger(_folder_of(run, plan, head, settings), stores, settings)
@@ -380,7 +380,7 @@ def train(
     *,
     features: FeatureChoice | Many[PathInput] = (),
     settings: BoostSettings | None = None,
-    folds: Any = (),
+    folds: FoldChoice | Any = (),
     work: Work | None = None,
     view: TwoClassView | None = None,
     notes: Many[TextInput] = (),
@@ -457,8 +457,7 @@ def train(
             groups=list(images.groups.values()),
             seed=settings.seed,
             default="10" if schemes.folds else _default_folds(sources),
-            failed=sources.failed,
-            known=images.known,
+            known=replace(images.known, failed=tuple(sources.failed)),
         )
         trainings = []
         for plan, head in product(plans, settings.heads):

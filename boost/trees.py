@@ -104,9 +104,6 @@ _MAX_PAIRS = 2**16
 _MAX_ROWS = 64
 """Maximum number of rows that are evaluated together."""
 
-_LEVELS = 4
-"""Number of levels after which pairs at a leaf are removed; the removal takes as long as half a level."""
-
 Nodes = npt.NDArray[np.int32]
 
 
@@ -237,22 +234,9 @@ class Forest:
         node = np.repeat(self.roots, count)
         row = np.tile(np.arange(count, dtype=np.int32), len(self.roots))
         children = self.children.ravel()
-        # pairs of tree and row that are at a leaf are set aside, so that later levels have fewer of them
-        earlier = []
-        for level in range(self.depth):
-            left = flat.take(
-                self.feature.take(node) * np.int32(count) + row
-            ) <= self.threshold.take(node)
-            node = children.take(2 * node + left)
-            if level % _LEVELS == _LEVELS - 1 and level + 1 < self.depth:
-                unfinished = node < self.splits
-                if 4 * np.count_nonzero(unfinished) < 3 * len(node):
-                    earlier.append((node, unfinished))
-                    node = node[unfinished]
-                    row = row[unfinished]
-        for leaves, unfinished in reversed(earlier):
-            leaves[unfinished] = node
-            node = leaves
+        for _ in range(self.depth):  # a leaf leads to itself
+            value = flat.take(self.feature.take(node) * np.int32(count) + row)
+            node = children.take(2 * node + (value <= self.threshold.take(node)))
         return node.reshape(len(self.roots), count)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -224,14 +223,10 @@ def _predicted(
             raise
         text = "{heads} {}: {}: {}"
         raise InputError(text, unit.head, type(error).__name__, error) from error
-    if tests.shape != expected:
-        text = "{heads} {}: predict_proba returns the shape {}, not {} (images, classes)"
-        raise InputError(text, unit.head, tests.shape, expected)
-    if not np.allclose(tests.sum(axis=1), 1.0) or tests.min() < 0.0:
-        text = (
-            "{heads} {}: predict_proba does not return probabilities, which sum to 1 for each image"
-        )
-        raise InputError(text, unit.head)
+    fits = tests.shape == expected and np.allclose(tests.sum(axis=1), 1.0)
+    if not fits or tests.min() < 0.0:
+        text = "{heads} {}: predict_proba does not return probabilities of shape {} (images, classes), which sum to 1"
+        raise InputError(text, unit.head, expected)
     return model, classifier, tests
 
 
@@ -273,38 +268,10 @@ _LEAVES_PER_CLASS = 4
 """Number of leaves that the rows of the smallest class should be able to fill (bchisto's choice)."""
 
 
-class _IdleTrees(NamedTuple):
-    """A LightGBM model without a split, and the sizes that explain why.
-
-    Attributes
-    ----------
-    rows : int
-        Number of training rows.
-    needed : int
-        Rows that a leaf needs.
-    suggested : int
-        Rows of a leaf with which the smallest class fills several leaves.
-    """
-
-    rows: int
-    needed: int
-    suggested: int
-
-    @classmethod
-    def of(cls, unit: ModelUnit, augmentations: int) -> _IdleTrees:
-        labels = unit.part.labels
-        smallest = min(Counter(labels).values()) * augmentations
-        return cls(
-            rows=len(labels) * augmentations,
-            needed=int(unit.params.get("min_data_in_leaf", _LEAF_ROWS)),
-            suggested=max(1, smallest // _LEAVES_PER_CLASS),
-        )
-
-
-def models_without_split(
+def learning_banner(
     units: Sequence[ModelUnit], fitted: Sequence[FittedUnit], *, augmentations: Mapping[str, int]
-) -> dict[str, Any]:
-    """Count the LightGBM models that have no split in any tree.
+) -> Banner | None:
+    """Return the notice about LightGBM models that have no split in any tree, with a remedy; None if all have one.
 
     A split needs two leaves of at least ``min_data_in_leaf`` rows each. With fewer than twice as many training rows,
     nothing can be learnt.
@@ -315,56 +282,29 @@ def models_without_split(
         Models and their results. Other classifiers are ignored.
     augmentations : mapping
         Name of a feature file to rows per image.
-
-    Returns
-    -------
-    dict
-        ``models``, ``without_split``, and numbers that explain why: ``training_rows``, ``min_data_in_leaf``, and
-        ``suggested_min_data_in_leaf`` (None if a smaller value would not help); empty if every model has a split.
     """
     trees = [
-        (unit, model) for unit, model in zip(units, fitted, strict=True) if unit.head == "lightgbm"
+        (unit, model.constant)
+        for unit, model in zip(units, fitted, strict=True)
+        if unit.head == "lightgbm"
     ]
-    idle = [
-        _IdleTrees.of(unit, augmentations[unit.part.store])
-        for unit, model in trees
-        if model.constant
-    ]
+    idle = [unit for unit, constant in trees if constant]
     if not idle:
-        return {}
-    # one value of the parameter is for all models: the smallest that one of them asks for
-    strictest = min(idle, key=lambda model: min(model.suggested, model.needed))
-    helps = strictest.suggested < strictest.needed
-    return {
-        "models": len(trees),
-        "without_split": len(idle),
-        # the notice says "as few as": the fold with the fewest rows shows best why nothing was learnt
-        "training_rows": min(model.rows for model in idle),
-        "min_data_in_leaf": strictest.needed,
-        "suggested_min_data_in_leaf": strictest.suggested if helps else None,
-    }
-
-
-def learning_banner(facts: Mapping[str, Any]) -> Banner:
-    """Return the notice about models without a split, with a remedy.
-
-    Parameters
-    ----------
-    facts : mapping
-        Result of `models_without_split`.
-    """
-    notice = nothing_learnt(f"{facts['without_split']} of {facts['models']} LightGBM models")
-    needed = facts["min_data_in_leaf"]
-    suggested = facts["suggested_min_data_in_leaf"]
-    if suggested is None:
-        text = f"{notice.text}, though leaves need {needed} rows only; look at the features."
+        return None
+    models = nothing_learnt(f"{len(idle)} of {len(trees)} LightGBM models").text
+    needed = int(idle[0].params.get("min_data_in_leaf", _LEAF_ROWS))
+    # of each class, and in all; the notice says "as few as": the smallest shows best why nothing was learnt
+    counts = [np.bincount(unit.part.labels) * augmentations[unit.part.store] for unit in idle]
+    suggested = max(1, int(min(rows[rows > 0].min() for rows in counts)) // _LEAVES_PER_CLASS)
+    if suggested >= needed:
+        text = f"{models}, though leaves need {needed} rows only; look at the features."
         return Banner(Kind.NOTHING_LEARNT, text)
     text = Message(
         "{}, since their trees have no split. A leaf needs {} rows (min_data_in_leaf), and as few as {} train (images "
         "x augmentations); set it to {}, {boost.param:min_data_in_leaf={} --overwrite ...}, or use more augmentations.",
-        notice.text,
+        models,
         needed,
-        facts["training_rows"],
+        min(rows.sum() for rows in counts),
         suggested,
         suggested,
     )

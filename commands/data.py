@@ -1,4 +1,4 @@
-"""``bchisto data`` and ``bchisto stain``."""
+"""``bchisto data``, ``bchisto stain`` and ``bchisto slides``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import IN_FILE, InputError, counted, from_options, neutral, written
-from .ending import done, echo, next_commands, quoted, show_commands, typed_names
+from ..core import IN_FILE, InputError, Message, counted, from_options, neutral, written
+from ..core.jobs import Work
+from .ending import done, echo, end_check, next_commands, quoted, show_commands, typed_names
 from .options import (
     OUT_FILE,
     PATH,
@@ -24,9 +25,9 @@ from .options import (
     options_of,
     out_flag,
     preset_option,
+    weights_flag,
 )
 from .terminal import in_flags
-from .train import featurize
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -38,7 +39,6 @@ _PRINTED = Path("-")
 
 
 def _options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
     from ..featurize import FeaturizeSettings
 
     yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
@@ -70,7 +70,6 @@ def data() -> None:
 
 
 def _make_options() -> Iterator[click.Parameter]:
-    from ..core.jobs import Work
 
     yield out_flag("Folder to write into.")
     yield flag("--images-per-class", group="Input", type=int, default=10, help="1 to 999.")
@@ -237,7 +236,6 @@ def check(context: click.Context, /, **options: Any) -> int:
         _write_tables(options)
         return 0
     from ..apps.check import preflight, preflight_json, preflight_text, write_preflight
-    from ..data import FoldChoice, ImageSelection
     from ..featurize import choose_settings, preset_options
 
     typed = typed_names(context)
@@ -247,20 +245,13 @@ def check(context: click.Context, /, **options: Any) -> int:
         of_preset = {"preset": "quick", **preset_options("quick")}
         options |= {name: value for name, value in of_preset.items() if name not in typed}
     settings, automatic, brought = choose_settings(options, keep=typed)
-    result = preflight(
-        from_options(ImageSelection, options),
-        settings=settings,
-        folds=from_options(FoldChoice, options),
-        decode=options["decode"],
-        copies=options["copies"],
-        timed=options["timing"],
-        keep=typed,
+    result = from_options(
+        preflight, options, settings=settings, timed=options["timing"], keep=typed
     )
 
     say = functools.partial(written, write=in_flags(context.command))
     then = next_commands(
         context,
-        featurize,
         result,
         images=str(options["images"]),
         preset=options["preset"],
@@ -282,3 +273,92 @@ def check(context: click.Context, /, **options: Any) -> int:
                     echo(f"{finding.file}: {say(finding.perhaps)}")
     done(outputs)
     return 1 if result.wrong else 0
+
+
+@click.group(cls=Group)
+def slides() -> None:
+    """Cut fields out of whole slides, and move a model over them."""
+
+
+def _cut_options() -> Iterator[click.Parameter]:
+    from ..apps.slides import CutSettings
+
+    yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
+    yield out_flag("Folder for fields and their manifest.")
+    yield flag(
+        "--dry-run", group="Output", is_flag=True, help="Only count the fields, and write nothing."
+    )
+    yield from options_of(CutSettings)
+    yield from options_of(Work, "skip_errors", "jobs", "overwrite")
+
+
+@slides.command(
+    options=_cut_options, first=("out", "annotations", "field", "group_from", "dry_run")
+)
+def cut(sources: tuple[Path, ...], out: Path, dry_run: bool, **options: Any) -> None:
+    """Cut fields out of slides, into images and a manifest that every other command takes.
+
+    Slides without annotations give fields without a label.
+
+    \b
+    Example: bchisto slides cut slides --annotations geojson \\
+        --group-from '^[^-]+' --out fields
+    """
+    from ..apps import slides as app
+
+    result = from_options(app.cut, options, sources=sources, out=out, dry_run=dry_run)
+    echo(str(result))
+    manifest = out / "manifest.csv"
+    outputs = [] if dry_run else [manifest, out / "overview.html"]
+    then: list[str] = []
+    if result.classes and dry_run:
+        then.append(Message("the same command without {dry_run}"))
+    elif len({*result.classes} - {""}) > 1:
+        then.append(f"bchisto trial --images {quoted(manifest)} --out RUN")
+    elif result.classes:
+        then.append(f"bchisto predict MODEL --images {quoted(manifest)} --out TABLE")
+        then.append(f"bchisto featurize --images {quoted(manifest)} --out RUN")
+    done(outputs, then=then, failures=len(result.failures), listed=out / "failures.csv")
+
+
+def _map_options() -> Iterator[click.Parameter]:
+    from ..apps.slides import MapSettings
+
+    yield argument("model", type=PATH, metavar="MODEL|RUN")
+    yield argument("sources", nargs=-1, required=True, type=PATH, metavar="SLIDE|DIR...")
+    yield out_flag("Folder for the maps.")
+    yield weights_flag()
+    yield from options_of(MapSettings)
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite", "checks")
+
+
+@slides.command("map", options=_map_options, first=("out", "field", "scale", "labels", "jobs"))
+def map_(out: Path, **options: Any) -> None:
+    """Move a model over slides, tile by tile: a map of each slide, regions for QuPath, and a table for evaluate.
+
+    It shows what the model says of each tile, and is not a diagnosis.
+
+    \b
+    Example: bchisto slides map run/boost/10-lightgbm slides --field 768 \\
+        --out maps
+    """
+    from ..apps.slides import map_slides
+
+    result = from_options(map_slides, options, out=out)
+    end_check(unchanged=result.unchanged)
+    if result.share is not None:
+        echo(str(result.share))
+    else:
+        maps = result.maps
+        tiles = sum(len(slide.tiles) for slide in maps)
+        banners = dict.fromkeys(banner for slide in maps for banner in slide.shown.banners)
+        echo(*banners)
+        colouring = maps[0].colouring  # that of all
+        echo(f"warm colours: {', '.join(colouring.warm)}; heat.png: {colouring.title}")
+        echo(f"{counted(tiles, 'tile')} of {counted(len(maps), 'slide')}")
+        pages = [out / "maps" / slide.grid.name / "index.html" for slide in maps]
+        table = out / "slides.csv"
+        then = []
+        if options["labels"]:
+            then.append(f"bchisto evaluate {quoted(table)} --out {quoted(out / 'evaluation')}")
+        done([*pages, table], then=then, failures=len(result.failures), listed=out / "failures.csv")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,16 +11,16 @@ import click
 from click.core import ParameterSource
 
 from ..core import Message, ReportError, counted, items_of, plural, written
-from ..core.jobs import NOTHING_NEW, Work
+from ..core.jobs import NOTHING_NEW
 from .help import is_flag
 from .options import CONFIG, OF_FILE, joined_names
 from .terminal import count_repeated, in_flags, option_words
 from .terminal import echo as echo  # commands import it from this module
 
 if TYPE_CHECKING:
-    from ..apps.check import Preflight, ProtocolCheck
+    from ..apps.check import Preflight
     from ..crossval import CrossValidation
-    from ..data import Dataset, Finding
+    from ..data import Finding
 
 R = TypeVar("R")
 
@@ -38,10 +38,11 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(text)
 
 
-def end_check(work: Work, *, unchanged: bool) -> None:
+def end_check(*, unchanged: bool) -> None:
     """End a command that only checks, with `NOTHING_NEW` if there is nothing to do."""
-    if work.checks:
-        click.get_current_context().exit(NOTHING_NEW if unchanged else 0)
+    context = click.get_current_context()
+    if context.params["checks"]:
+        context.exit(NOTHING_NEW if unchanged else 0)
 
 
 def results(lines: Sequence[str]) -> None:
@@ -105,7 +106,6 @@ def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
 def print_results(
     train: Callable[[], Sequence[CrossValidation]],
     *,
-    work: Work,
     shown: Path,
     then: Callable[[Path], str | Sequence[str]],
     listed: Path | str = "",
@@ -116,7 +116,6 @@ def print_results(
     ----------
     train : callable
         Does the work.
-    work : Work
     shown : Path
         The report of the run, which exists if anything was tested.
     then : callable
@@ -135,7 +134,7 @@ def print_results(
     results(summary_of(trained))
     if failed is not None:
         raise failed
-    end_check(work, unchanged=False)
+    end_check(unchanged=False)
     failures = len(trained[0].failures)
     assembled = [result for result in in_order(trained) if result.assembled]
     if not assembled:
@@ -173,42 +172,6 @@ def advice(results: Sequence[CrossValidation]) -> Message:
     return Message(text + _HELP[given.kind], *[plural(given.unit)] * (given.kind == "images"))
 
 
-def training_options(
-    dataset: Dataset, protocol: ProtocolCheck | None, *, linear: bool, few: bool
-) -> str:
-    """Return the options of boost that a protocol and the features need, and that boost does not take by itself.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    protocol : ProtocolCheck or None
-        The recommended one.
-    linear : bool
-        Whether the settings of the features are defaults of the encoder, for which a linear probe is usual.
-    few : bool
-        Whether most images have no label: a linear classifier, unless a class is of two patients, which leave none to
-        choose its settings by.
-
-    Returns
-    -------
-    str
-        Quoted for a shell; empty, or with a space in front.
-    """
-    from ..boost import default_folds
-
-    line = ""
-    folds = default = default_folds(dataset.name, len(dataset), synthetic=dataset.synthetic)
-    if protocol is not None:
-        folds = protocol.folds
-        if folds != default:
-            line += f" --folds {shlex.quote(folds)}"
-        if protocol.group_by:
-            line += f" --group-by {protocol.group_by}"
-    if linear or (few and folds != "2"):
-        line += " --head logistic"
-    return line
-
-
 def typed_names(context: click.Context) -> set[str]:
     """Return the names of parameters that come from the command line or a file of options, but not from a preset."""
     typed = {
@@ -237,16 +200,18 @@ def given_options(context: click.Context, command: click.Command, *, but: Sequen
         Quoted for a shell; empty, or with a space in front.
     """
     typed = typed_names(context).difference(but)
-    options = [
-        parameter
-        for parameter in command.params
-        if isinstance(parameter, click.Option) and parameter.name in typed
-    ]
+    line = as_typed(command, {name: context.params.get(name) for name in typed})
+    if any(option.name in typed and not is_flag(option) for option in command.params):
+        line += f" --config {quoted(context.meta[CONFIG])}"
+    return line
+
+
+def as_typed(command: click.Command, values: Mapping[str, object]) -> str:
+    """Return options of a command as they are typed, quoted for a shell; empty, or with a space in front."""
     words = []
-    for option in filter(is_flag, options):
-        words += _words(option, context.params.get(option.name or ""))
-    if not all(map(is_flag, options)):
-        words += ["--config", quoted(context.meta[CONFIG])]
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name in values and is_flag(option):
+            words += _words(option, values[option.name])
     return "".join(f" {word}" for word in words)
 
 
@@ -271,7 +236,6 @@ def recommended_options(findings: Iterable[Finding]) -> dict[str, str]:
 
 def next_commands(
     context: click.Context,
-    featurize: click.Command,
     result: Preflight,
     *,
     images: str,
@@ -285,8 +249,6 @@ def next_commands(
     ----------
     context : click.Context
         Context of the check.
-    featurize : click.Command
-        The command `bchisto featurize`.
     result : Preflight
     images : str
         Path of the images as it is written in the commands.
@@ -297,7 +259,8 @@ def next_commands(
     linear : bool
         Whether the settings are defaults of the encoder.
     """
-    from ..apps.check import to_label
+    from ..apps.check import to_label, training_options
+    from .train import boost, featurize
 
     source = f"--images {shlex.quote(images)}"
     if result.refused:
@@ -317,15 +280,12 @@ def next_commands(
         }
     preset_option = "" if preset is None else f" --preset {preset}"
     options = given_options(context, featurize, but=("images", "preset", *recommended, *changed))
-    words = []
-    for option in featurize.params:
-        if isinstance(option, click.Option) and option.name in changed:
-            words += _words(option, changed[option.name])
-    line = " ".join([f"bchisto featurize {source} --out run{preset_option}{options}", *words])
-    line += "".join(recommended.values())
+    line = f"bchisto featurize {source} --out run{preset_option}{options}"
+    line += as_typed(featurize, changed) + "".join(recommended.values())
     if result.skips:
         line += " --skip-errors"
     if result.protocol is None:
         return [line, *labelling]
     training = training_options(result.dataset, result.protocol, linear=linear, few=bool(labelling))
-    return [line, f"bchisto boost --out run{preset_option}{training}", *labelling]
+    then = f"bchisto boost --out run{preset_option}{as_typed(boost, training)}"
+    return [line, then, *labelling]

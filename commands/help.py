@@ -24,7 +24,7 @@ EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 _LONG = 60
 """Largest number of characters of an option with its choices; above it, choices are listed in the help text."""
 
-_EVERY = f"{__package__}.every"
+EVERY = f"{__package__}.every"
 """Key of a context's ``meta``: whether the help shows all groups."""
 
 
@@ -99,55 +99,9 @@ def sections(
             yield group, by_group[group]
 
 
-class HelpfulCommand(click.Command):
-    """A command whose ``-h`` lists its options by group, and whose ``--help-all`` lists all of them.
-
-    Parameters
-    ----------
-    first : sequence of str
-        Names of the most used options, at most five.
-    """
-
-    def __init__(self, *arguments: Any, first: Sequence[str] = (), **attributes: Any) -> None:
-        super().__init__(*arguments, **attributes)
-        self.first = tuple(first)
-
-    def get_short_help_str(self, limit: int = 0) -> str:
-        """Return the first sentence of the help, which is never cut: a list of commands wraps it."""
-        return super().get_short_help_str(2 * WIDTH)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; an option that only files have is refused with how a file has it."""
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            for option in self.params:
-                if error.option_name in (*option.opts, *option.secondary_opts):
-                    text = f"{error.option_name}: write {option.name} into a file, and give --config FILE"
-                    raise click.UsageError(text, ctx) from error
-            raise
-
-    def get_help_option_names(self, ctx: click.Context) -> list[str]:
-        """Return the flags of the help; click itself would cache those of the first context."""
-        return ["-h", "--help"]
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options by group, and how to show the remaining ones."""
-        every = ctx.meta.get(_EVERY, False)
-        for title, options in sections(self.get_params(ctx), first=self.first, every=every):
-            records = [option.get_help_record(ctx) for option in options]
-            with formatter.section(title):
-                formatter.write_dl([record for record in records if record is not None])
-        if not every:
-            formatter.write_paragraph()
-            formatter.write_text(
-                "Every command also has --config FILE, -v, --quiet, -h. --help-all shows every option."
-            )
-
-
 def full_help(context: click.Context) -> str:
     """Return the help with every option; of a group of commands, also the help of each."""
-    context.meta[_EVERY] = True
+    context.meta[EVERY] = True
     texts = [context.get_help()]
     group = context.command
     if isinstance(group, click.Group):

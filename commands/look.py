@@ -14,9 +14,9 @@ import click
 
 from ..core import InputError, Message
 from ..core.jobs import format_seconds, json_text
-from .encoder import write_flag
 from .ending import echo
 from .options import PATH, argument, command, flag
+from .train import write_flag
 
 if TYPE_CHECKING:
     from ..core.runs import RunEntry

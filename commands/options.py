@@ -25,7 +25,7 @@ from ..core import (
     readable_name,
 )
 from ..core.jobs import check_output, named_files, reading, scratch_folder, use_scratch
-from .help import EAGER, GroupedOption, HelpfulCommand, help_all
+from .help import EAGER, EVERY, WIDTH, GroupedOption, help_all, sections
 from .help import flag as flag  # commands import it from this module
 
 
@@ -354,20 +354,29 @@ def _kept(context: click.Context) -> Iterator[None]:
         yield
 
 
-class Command(HelpfulCommand):
-    """A command with ``--config``, ``-v`` and ``--quiet``.
+class Command(click.Command):
+    """A command with ``--config``, ``-v`` and ``--quiet``, whose ``-h`` lists its options by group.
 
     Its temporary files are in a folder that is removed at the end. All its paths except outputs are inputs, which are
     never overwritten.
+
+    Parameters
+    ----------
+    options : callable
+        Yields its parameters.
+    first : sequence of str
+        Names of the most used options, at most five.
     """
 
     def __init__(
         self,
         *arguments: Any,
         options: Callable[[], Iterable[click.Parameter]] = tuple,
+        first: Sequence[str] = (),
         **attributes: Any,
     ) -> None:
         super().__init__(*arguments, **attributes)
+        self.first = first
         self._declared = self.params
         self._options = options
         del self.params  # computed on first use, see below
@@ -399,6 +408,38 @@ class Command(HelpfulCommand):
             ),
             help_all(),
         ]
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the first sentence of the help, which is never cut: a list of commands wraps it."""
+        return super().get_short_help_str(2 * WIDTH)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; an option that only files have is refused with how a file has it."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            for option in self.params:
+                if error.option_name in (*option.opts, *option.secondary_opts):
+                    text = f"{error.option_name}: write {option.name} into a file, and give --config FILE"
+                    raise click.UsageError(text, ctx) from error
+            raise
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the flags of the help; click itself would cache those of the first context."""
+        return ["-h", "--help"]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options by group, and how to show the remaining ones."""
+        every = ctx.meta.get(EVERY, False)
+        for title, options in sections(self.get_params(ctx), first=self.first, every=every):
+            records = [option.get_help_record(ctx) for option in options]
+            with formatter.section(title):
+                formatter.write_dl([record for record in records if record is not None])
+        if not every:
+            formatter.write_paragraph()
+            formatter.write_text(
+                "Every command also has --config FILE, -v, --quiet, -h. --help-all shows every option."
+            )
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command with its own folder for temporary files, and with its inputs protected."""

@@ -10,7 +10,6 @@ import click
 
 from ..core import InputError, Message, from_options
 from ..core.jobs import Work, network_resources
-from .encoder import fetch_missing, yes_flag
 from .ending import (
     advice,
     done,
@@ -23,7 +22,7 @@ from .ending import (
     results,
 )
 from .options import PATH, argument, command, flag, options_of, out_flag
-from .train import featurize
+from .train import featurize, fetch_missing, yes_flag
 
 
 def _demo_options() -> Iterator[click.Parameter]:
@@ -73,17 +72,12 @@ def trial(context: click.Context, /, yes: bool, **options: Any) -> None:
     """
     from ..apps.recipes import trial as run
     from ..crossval import offered, summary_of
-    from ..data import ImageSelection
 
-    selection = from_options(ImageSelection, options)
-    work = from_options(Work, options)
     out = options["out"]
     encoders = options["encoders"]
     weights = options["weights"]
     fetch_missing(encoders, weights, yes=yes)
-    outcome, failed = reported_last(
-        lambda: run(selection, out=out, encoders=encoders, weights=weights, work=work)
-    )
+    outcome, failed = reported_last(lambda: from_options(run, options))
     trained = outcome.results
     results(summary_of(trained))
     if failed is not None:
@@ -182,7 +176,7 @@ def reproduce(
     result, failed = reported_last(
         lambda: run(name, images, out=out, weights=weights, scope=scope, work=work)
     )
-    end_check(work, unchanged=False)
+    end_check(unchanged=False)
     if not result.merged:
         done([], then=Message("the other shards, then the same command without {shard}"))
         return

@@ -1,26 +1,37 @@
-"""``bchisto featurize``, ``bchisto features``, ``bchisto boost`` and ``bchisto finetune``."""
+"""``bchisto features``, ``featurize``, ``encoder``, ``next``, ``boost`` and ``finetune``."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core import IN_FILE, InputError, Message, counted, from_options
+from ..core import (
+    IN_FILE,
+    InputError,
+    Message,
+    aligned,
+    converted,
+    counted,
+    from_options,
+    reworded,
+    written,
+)
 from ..core.jobs import Work
-from .encoder import fetch_missing, yes_flag
 from .ending import (
+    as_typed,
     done,
     echo,
     end_check,
     print_results,
     quoted,
-    training_options,
+    show_commands,
     typed_names,
 )
 from .options import (
@@ -35,6 +46,7 @@ from .options import (
     preset_flag,
     preset_option,
 )
+from .terminal import in_flags
 
 if TYPE_CHECKING:
     from ..featurize import Embeddings
@@ -147,7 +159,13 @@ def featurize(
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run \\
         --preset quick
     """
-    from ..apps.check import check_protocols, plan_describing, recommended, to_label
+    from ..apps.check import (
+        check_protocols,
+        plan_describing,
+        recommended,
+        to_label,
+        training_options,
+    )
     from ..data import FoldChoice, ImageSelection, facts_of
     from ..featurize import FeaturizeSettings, choose_settings
     from ..featurize import featurize as run
@@ -162,7 +180,7 @@ def featurize(
         settings = plan_describing(selection, settings, keep=typed_names(context))
         _log.info("views that fit the images: %s", ", ".join(map(str, settings.views)))
     result = run(selection, out=out, settings=settings, work=work)
-    end_check(work, unchanged=result.merged)
+    end_check(unchanged=result.merged)
     failures = len(result.failures)
     listed = out / "failures.csv"
     if not result.merged:
@@ -187,8 +205,187 @@ def featurize(
         if files > len(stores):
             then += "".join(f" --features {quoted(path)}" for path in stores)
         protocol = recommended(check_protocols(dataset, FoldChoice()))
-        then += training_options(dataset, protocol, linear=brought, few=bool(labelling))
+        then += as_typed(
+            boost, training_options(dataset, protocol, linear=brought, few=bool(labelling))
+        )
     done(stores, then=[then, *labelling], failures=failures, listed=listed)
+
+
+def fetch_with_consent(name: str, *, revision: str | None = None, yes: bool) -> None:
+    """Print licence and size of an encoder's weights, ask for consent, and download them, if they are not there.
+
+    Raises
+    ------
+    InputError, WeightsError, DependencyError
+        See `bchisto.encoders.fetch`.
+    """
+    from ..encoders import fetch_encoder
+
+    def agrees(offer: str) -> bool:
+        echo(offer, err=True)
+        if not yes and not sys.stdin.isatty():
+            raise InputError(Message("no terminal to confirm licence and size; add {yes}"))
+        return yes or click.confirm("Fetch it?", err=True)
+
+    echo(f"{name} is in {fetch_encoder(name, agrees=agrees, revision=revision)}", err=True)
+
+
+def fetch_missing(encoders: Sequence[Any], weights: Sequence[str], *, yes: bool) -> None:
+    """Download missing weights of encoders; if there is no terminal to ask on, only with ``--yes``."""
+    from ..encoders import EncoderChoice, unfetched
+
+    choices = converted(encoders, "encoders", tuple[EncoderChoice, ...])
+    # `submit` checks commands with redirected output
+    if yes or (sys.stdin.isatty() and sys.stderr.isatty()):
+        for name in unfetched(choices, weights):
+            fetch_with_consent(name, yes=yes)
+
+
+def yes_flag() -> click.Option:
+    """Return the option ``--yes``, with which a job downloads without asking."""
+    return flag(
+        "--yes", group="Features", is_flag=True, help="Download missing weights without asking."
+    )
+
+
+def _encoder_options() -> Iterator[click.Parameter]:
+    from ..featurize import FeaturizeSettings
+
+    yield argument("name", required=False)
+    yield flag("--fetch", group="Input", is_flag=True, help="Fetch its published weights, once.")
+    yield flag(
+        "--check",
+        group="Input",
+        is_flag=True,
+        help="Build it and run it on noise: size, normalisation, speed, licence.",
+    )
+    yield flag(
+        "--clear",
+        group="Output",
+        is_flag=True,
+        help="Remove the converted networks of all encoders, and what JAX compiled for a GPU; they are made again.",
+    )
+    yield flag(
+        "--yes",
+        group="Input",
+        is_flag=True,
+        help="Accept licence and size without a question, as a job must.",
+    )
+    yield flag(
+        "--revision",
+        group="Input",
+        metavar="COMMIT",
+        help="A commit, branch or tag to fetch; default: the newest one.",
+    )
+    weights = "Of the encoder that is checked: imagenet, random, or PATH."
+    yield flag("--weights", group="Features", default="imagenet", help=weights)
+    yield from options_of(FeaturizeSettings, "engine", "precision", in_file=("engine", "precision"))
+
+
+def write_flag(name: str, value: str) -> str:
+    """Write a parameter as the flag of this command, or of `featurize`, of which encoders and `doctor` speak.
+
+    A function of a module, which another process can find.
+    """
+    return in_flags(encoder, featurize)(name, value)
+
+
+@command(options=_encoder_options)
+@reworded(lambda text: written(text, write_flag))
+def encoder(
+    name: str | None,
+    fetch: bool,
+    check: bool,
+    clear: bool,
+    yes: bool,
+    revision: str | None,
+    **options: str,
+) -> None:
+    """List encoders, show what one needs, fetch its weights, try one.
+
+    Without NAME, prints every encoder that there is a name for, and how to bring your own. With it, prints what it
+    takes and gives, its licence, and how to get its weights. Fetched weights are kept in ~/.cache/bchisto/encoders, or
+    in the folder that BCHISTO_ENCODERS names, and need no network from then on.
+
+    \b
+    Example: bchisto encoder uni2-h
+    Example: bchisto encoder midnight-12k --fetch
+    """
+    from ..encoders import describe_encoder, list_all_encoders, trim_kept
+
+    if name is None:
+        if fetch or check:
+            raise InputError(Message("{fetch} and {check} need the name of an encoder"))
+        if clear:
+            removed = trim_kept(0)
+            networks = counted(removed.count("networks"), "network")
+            echo(f"removed: {networks}, {counted(removed.count('compiled'), 'compiled function')}")
+        else:
+            _table(list_all_encoders())
+        return
+    if clear:
+        raise InputError(
+            Message("{clear} removes what was made of all encoders; leave {} out", name)
+        )
+    if fetch:
+        fetch_with_consent(name, revision=revision, yes=yes)
+        if not check:
+            show_commands([f"bchisto encoder {name} --check"], label="next: ", err=True)
+    if check:
+        _try(name, **options)
+    if not (fetch or check):
+        _table((what, written(value, write_flag)) for what, value in describe_encoder(name))
+
+
+def _try(name: str, *, weights: str, engine: str, precision: str) -> None:
+    """Build an encoder, run it on noise, and print what was measured."""
+    from ..encoders import EncoderChoice, check_encoder
+    from ..featurize import best_engine
+
+    if engine == "auto":
+        engine = best_engine([EncoderChoice.parse(name)])
+    _table(check_encoder(name, weights=weights, engine=engine, precision=precision))
+
+
+def _table(lines: Iterable[tuple[str, str]]) -> None:
+    """Print lines in two columns."""
+    echo(*aligned([*lines]))
+
+
+def _next_options() -> Iterator[click.Parameter]:
+    from ..apps.next import NextSettings
+
+    yield argument("run", type=PATH)
+    yield out_flag("Folder for a manifest and a page; default: RUN/next.", required=False)
+    yield from options_of(NextSettings)
+
+
+@command(options=_next_options)
+def next(**options: Any) -> None:
+    """Choose the images of RUN whose labels would teach a model most, and a random part to measure it by.
+
+    RUN has the features of all images, with and without a label. Labels that you write into the manifest count at the
+    next call, which goes on with the next round.
+
+    \b
+    Example: bchisto next run --count 20
+    """
+    from ..apps.next import choose_next
+
+    result = from_options(choose_next, options)
+    echo(str(result), *result.notes)
+    counts = ", ".join(f"{name} {count}" for name, count in result.labels.items())
+    echo(f"labels by now: {counts or 'none'}")
+    for curve in result.curves:
+        echo(*str(curve).splitlines())
+    manifest = result.folder / "manifest.csv"
+    then: list[str] = [
+        Message("fill in the column label of {}, then run the same command", manifest)
+    ]
+    config = result.folder / "featurize.json"
+    if result.number > 1 and config.is_file():
+        then.append(f"bchisto featurize --config {quoted(config)}")
+    done([manifest, result.folder / "index.html"], then=then)
 
 
 _OF_TABLES = (
@@ -232,23 +429,10 @@ def finetune(out: Path, **options: Any) -> None:
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-resnet \\
         --folds 5 --out run
     """
-    from ..data import FoldChoice, ImageSelection
-    from ..evaluate import TwoClassView
-    from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
 
-    work = from_options(Work, options)
     print_results(
-        lambda: run(
-            from_options(ImageSelection, options),
-            out=out,
-            settings=from_options(FinetuneSettings, options),
-            folds=from_options(FoldChoice, options),
-            work=work,
-            view=from_options(TwoClassView, options),
-            tensorboard=options["tensorboard"],
-        ),
-        work=work,
+        lambda: from_options(run, options, out=out),
         shown=out / "report.html",
         then=lambda model: f"bchisto evaluate {quoted(out)} --out {quoted(out / 'evaluation')}",
         listed=out / "finetune" / "failures.csv",
@@ -280,21 +464,10 @@ def boost(out: Path, **options: Any) -> None:
     \b
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
-    from ..boost import BoostSettings, FeatureChoice, train
-    from ..data import FoldChoice
-    from ..evaluate import TwoClassView
+    from ..boost import train
 
-    work = from_options(Work, options)
     print_results(
-        lambda: train(
-            out=out,
-            features=from_options(FeatureChoice, options),
-            settings=from_options(BoostSettings, options),
-            folds=from_options(FoldChoice, options),
-            work=work,
-            view=from_options(TwoClassView, options),
-        ),
-        work=work,
+        lambda: from_options(train, options, out=out),
         shown=out / "report.html",
         then=lambda model: _prediction(out, model),
     )

@@ -60,21 +60,14 @@ def explain(model: Path, **options: Any) -> None:
             raise InputError(Message("give {fields} with {features}, without {images} or {method}"))
         from ..apps.slides import contributions
 
-        fields, features = of_slides
-        done(contributions(model, fields, features=features, out=options["out"]))
+        done(from_options(contributions, options, model=model))
         return
     methods = options["method"] or (default_method(model),)
     settings = settings_of(methods, from_options(ExplainSettings, options, method=methods))
-    work = from_options(Work, options)
-    explained = run(
-        model,
-        images_of(options),
-        out=options["out"],
-        settings=settings,
-        weights=options["weights"],
-        work=work,
+    explained = from_options(
+        run, options, model=model, images=images_of(options), settings=settings
     )
-    end_check(work, unchanged=all(result.unchanged for result in explained))
+    end_check(unchanged=all(result.unchanged for result in explained))
     echo(*explained[0].banners)
     for method, result in zip(dict.fromkeys(methods), explained, strict=True):
         of_method = f"{counted(result.images, 'image')} of the method {method}"
@@ -114,7 +107,7 @@ def _serve_options() -> Iterator[click.Parameter]:
 
 
 @command(options=_serve_options, first=("keep", "port"))
-def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) -> int:
+def serve(**options: Any) -> int:
     """Show a web page on this machine: drop images, get classes, maps and the table.
 
     Open the address that it prints; Ctrl-C ends it. No image leaves the machine, and none is kept without --keep.
@@ -122,15 +115,13 @@ def serve(models: tuple[Path, ...], weights: tuple[str, ...], **options: Any) ->
     \b
     Example: bchisto serve run/boost/10-lightgbm/model.bchisto
     """
-    from ..apps.serve import ServeSettings
     from ..apps.serve import serve as run
 
     def ready(address: str) -> None:
         echo(address)
         echo("open this address in a browser; Ctrl-C ends the page", err=True)
 
-    settings = from_options(ServeSettings, options)
-    ended_well = run(models, weights=weights, settings=settings, ready=ready)
+    ended_well = from_options(run, options, ready=ready)
     return 0 if ended_well else 1
 
 
@@ -162,29 +153,19 @@ def predict(model: Path, **options: Any) -> None:
         --images new --out predictions.csv
     """
     from ..evaluate.report import known_of
-    from ..predict import TESTED, PredictSettings, find_bundle
+    from ..predict import TESTED, find_bundle
     from ..predict import predict as run
 
     images = images_of(options)
     if not images and not options["features"]:
         raise InputError(Message("give {images:DIR} or image files, or {features:FILE}"))
-    settings = from_options(PredictSettings, options)
-    work = from_options(Work, options)
     bundle = find_bundle(model)
     known = known_of(bundle)
-    result = run(
-        bundle,
-        images,
-        features=options["features"],
-        out=options["out"],
-        weights=options["weights"],
-        settings=settings,
-        work=work,
-    )
+    result = from_options(run, options, model=bundle, images=images)
     if result.unchanged:
         echo(*result.summary())
         click.get_current_context().exit(NOTHING_NEW)
-    end_check(work, unchanged=False)
+    end_check(unchanged=False)
     echo(*result.summary())
     for meaning in known["lines"][1:2]:
         echo(f"the model's training: {meaning}")
@@ -231,7 +212,6 @@ def _evaluate_options() -> Iterator[click.Parameter]:
 
 @command(options=_evaluate_options, first=("out", "positive", "levels", "by", "against"))
 def evaluate(
-    sources: tuple[Path, ...],
     out: Path,
     overwrite: bool,
     checks: bool,
@@ -243,7 +223,6 @@ def evaluate(
     Example: bchisto evaluate run predictions.csv --out evaluation \\
         --positive malignant
     """
-    from ..evaluate import Aggregation, TableChoice, TwoClassView
     from ..evaluate.report import (
         RecordedEvaluation,
         comparison_lines,
@@ -258,15 +237,10 @@ def evaluate(
     if not overwrite and is_evaluated(out):
         text = "{}: exists already; use {overwrite} or another {out}"
         raise OutputError(text, out / "metrics.json")
-    values = {"sources": sources, "out": out, **options}
-    recorded = RecordedEvaluation(
-        sources,
-        out,
-        view=from_options(TwoClassView, options),
-        tables=from_options(TableChoice, options),
-        aggregation=from_options(Aggregation, options),
-        bootstrap=options["bootstrap"],
-        against=options["against"],
+    values = {"out": out, **options}
+    recorded = from_options(
+        RecordedEvaluation,
+        values,
         config={name: plain_value(value) for name, value in values.items()},
     )
     if checks:

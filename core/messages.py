@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 Write = Callable[[str, str], str]
 """A function that writes a parameter, from its name and the value to set (as typed), or an empty text."""
@@ -78,16 +78,55 @@ def in_python(name: str, value: str) -> str:
     return f"`{name}=({', '.join(words)})`"
 
 
-class _Content(NamedTuple):
-    """The parts of a `Message`, as it names them."""
+class Message(str):
+    """A text that keeps its parts; as a string it is the message for callers of the Python API.
+
+    Examples
+    --------
+    >>> print(Message("{views} {}: write SCALE:CROP", "0.5x"))
+    `views` 0.5x: write SCALE:CROP
+
+    Parameters
+    ----------
+    template : str
+        ``{}`` is the next value, ``{name}`` a parameter, and ``{name:value}`` a parameter with a value, as typed.
+        ``{command.flag:words}`` is the line of another command, ``bchisto command --flag words``.
+    *values : any
+        Values to fill in: any object, another message, an error with a message, or a `Parameter`.
+    remedies : sequence of str
+        Suggestions that may help; those with parameters that the caller does not have are left out.
+    parameters : frozenset of str, optional
+        Parameters that the caller has; all others belong to a trained model. None means all.
+    """
 
     template: str
-    values: tuple[Any, ...]
+    parts: tuple[Any, ...]
     remedies: tuple[str, ...]
     parameters: frozenset[str] | None
 
+    def __new__(
+        cls,
+        template: str,
+        *values: Any,
+        remedies: Sequence[str] = (),
+        parameters: frozenset[str] | None = None,
+    ) -> Message:
+        """Create the message, with its parameters written as in Python code."""
+        draft = super().__new__(cls)
+        draft.template = template
+        draft.parts = values
+        draft.remedies = tuple(remedies)
+        draft.parameters = parameters
+        message = super().__new__(cls, draft.written(in_python))
+        vars(message).update(vars(draft))
+        return message
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        further = {"remedies": self.remedies, "parameters": self.parameters}
+        return (self.template, *self.parts), further
+
     def written(self, write: Write) -> str:
-        """Fill the template, and add the remedies that the reader can follow."""
+        """Return the text with its parameters written by `write`, and the remedies that the reader can follow."""
         offered = [
             written(remedy, write)
             for remedy in self.remedies
@@ -98,7 +137,7 @@ class _Content(NamedTuple):
     def _filled(self, write: Write) -> str:
         """Fill the template; parameters that are not among `parameters` belong to a model."""
         pieces = []
-        upcoming = iter(self.values)
+        upcoming = iter(self.parts)
         for literal, name, form, conversion in string.Formatter().parse(self.template):
             pieces.append(literal)
             if name is None or form is None:  # the end of the template
@@ -125,56 +164,6 @@ class _Content(NamedTuple):
                 pieces.append(format(value, form))
         return "".join(pieces)
 
-
-class Message(str):
-    """A text that keeps its parts; as a string it is the message for callers of the Python API.
-
-    Examples
-    --------
-    >>> print(Message("{views} {}: write SCALE:CROP", "0.5x"))
-    `views` 0.5x: write SCALE:CROP
-
-    Parameters
-    ----------
-    template : str
-        ``{}`` is the next value, ``{name}`` a parameter, and ``{name:value}`` a parameter with a value, as typed.
-        ``{command.flag:words}`` is the line of another command, ``bchisto command --flag words``.
-    *values : any
-        Values to fill in: any object, another message, an error with a message, or a `Parameter`.
-    remedies : sequence of str
-        Suggestions that may help; those with parameters that the caller does not have are left out.
-    parameters : frozenset of str, optional
-        Parameters that the caller has; all others belong to a trained model. None means all.
-    """
-
-    content: _Content
-
-    def __new__(
-        cls,
-        template: str,
-        *values: Any,
-        remedies: Sequence[str] = (),
-        parameters: frozenset[str] | None = None,
-    ) -> Message:
-        """Create the message, with its parameters written as in Python code."""
-        content = _Content(template, values, tuple(remedies), parameters)
-        message = super().__new__(cls, content.written(in_python))
-        message.content = content
-        return message
-
-    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        template, values, remedies, parameters = self.content
-        return (template, *values), {"remedies": remedies, "parameters": parameters}
-
-    @property
-    def template(self) -> str:
-        """The text before it is filled, which is the same for all messages of a kind."""
-        return self.content.template
-
-    def written(self, write: Write) -> str:
-        """Return the text with its parameters written by `write`."""
-        return self.content.written(write)
-
     def names(self) -> set[str]:
         """Return the names of the parameters in the message."""
         parameters = set()
@@ -198,17 +187,15 @@ class Message(str):
         >>> print(text.limited({"images"}))
         a.png: this model's mode dense needs more; leave it out
         """
-        content = self.content
-        values = [limited(_parts_of(value), parameters) for value in content.values]
+        values = [limited(_parts_of(value), parameters) for value in self.parts]
         reader = Writer(in_python, lacks=lambda name: name not in parameters)
-        remedies = [remedy for remedy in content.remedies if reader.can_follow(remedy)]
+        remedies = [remedy for remedy in self.remedies if reader.can_follow(remedy)]
         return Message(self.template, *values, remedies=remedies, parameters=frozenset(parameters))
 
     def public(self) -> Message:
         """Return the message without the names of images and patients."""
-        template, values, remedies, parameters = self.content
-        shown = [public(_parts_of(value)) for value in values]
-        return Message(template, *shown, remedies=remedies, parameters=parameters)
+        shown = [public(_parts_of(value)) for value in self.parts]
+        return Message(self.template, *shown, remedies=self.remedies, parameters=self.parameters)
 
 
 def written(text: str, write: Write) -> str:

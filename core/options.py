@@ -418,23 +418,29 @@ def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
 
 
 def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: Any) -> V:
-    """Return a settings object built from a command's options.
+    """Return a settings object that is built from a command's options, or call a function with them.
 
     Parameters
     ----------
-    kind : type
-        A dataclass.
+    kind : callable
+        A dataclass, or a function. If it takes settings, these are built from the options, too.
     options : mapping
-        Option name to value. Options that are not fields are ignored, and a field without an option has its default. A
-        text is converted to the number or boolean of its field.
+        Option name to value. Options that it does not take are ignored, and what has no option has its default. A text
+        is converted to the number or boolean of its field.
     **given : any
-        Values of fields, which replace those of `options`.
+        Values of fields or parameters, which replace those of `options`.
     """
-    values = {
-        member.name: _read(options[member.name], hint)
-        for member, hint, _ in declared_options(kind)
-        if member.name in options
-    }
+    hints = _type_hints(kind)
+    values = {}
+    for name in inspect.signature(kind).parameters:
+        if name in given:
+            continue
+        kinds = (hints[name], *typing.get_args(hints[name]))
+        settings = [each for each in kinds if inspect.isclass(each) and issubclass(each, Settings)]
+        if settings:
+            values[name] = from_options(settings[0], options)
+        elif name in options:
+            values[name] = _read(options[name], hints[name])
     return kind(**values | given)
 
 

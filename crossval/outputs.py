@@ -30,7 +30,6 @@ from ..evaluate import (
     shrunk_temperature,
     unsure_rule,
     variance_split,
-    with_choice,
     write_predictions,
 )
 from ..evaluate.report import (
@@ -161,8 +160,7 @@ def chosen_anew(results: Sequence[CrossValidation]) -> list[CrossValidation]:
     for result in results:
         panel = result.panel
         if panel is not None:
-            choice = choice_in_run(result.folder / "predictions.csv")
-            panel = replace(panel, metrics=with_choice(panel.metrics, choice))
+            panel = panel.chosen(choice_in_run(result.folder / "predictions.csv"))
         renewed.append(replace(result, panel=panel))
     return renewed
 
@@ -231,8 +229,9 @@ class Outputs:
         The main table by the models of each seed.
     shown : int or None
         Number of tables, from the first, that get a section in the report. None for all.
-    methods : sequence of str
-        Sentences about the training for a methods section, with citations as `cite` reads them.
+    methods : sequence of (str, str)
+        Sentences about the training for a methods section, with citations as `cite` reads them, each after what leads
+        its paragraph.
     settings : mapping
         Settings that the report shows.
     facts : dict
@@ -245,7 +244,7 @@ class Outputs:
 
     training: Training
     tables: Sequence[PredictionTable]
-    methods: Sequence[str]
+    methods: Sequence[tuple[str, str]]
     settings: Mapping[str, str]
     picture: Callable[[str], Pixels | None]
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -71,7 +71,7 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     findings = Findings(dataset.findings)
     dataset, unreadable = _survey_headers(dataset, findings)
     sound = tuple(record for record in dataset.records if record.header)
-    unique, contradictions = compare_contents(replace(dataset, records=sound))
+    unique, comparisons = compare_contents(replace(dataset, records=sound))
     seen = Pixels()
     search = copies and len(sound) <= MOST_COMPARED
     step = 1 if decode or search else max(1, len(unique.dataset) // _LOOKED)
@@ -84,8 +84,7 @@ def survey_dataset(dataset: Dataset, *, decode: bool = False, copies: bool = Tru
     ]
     findings += header_findings(record for record in sound if record.image_id not in unreadable)
     findings += sign_findings(unique.dataset)
-    findings += _repeated(unique.repeated)
-    findings += contradictions
+    findings += comparisons
     owners = {image: (record.label, record.group) for image, record in records.items()}
     findings += pixel_findings(seen.pixels, seen.blank, owners, drawn=seen.drawn)
     if copies and pairs is None:
@@ -120,14 +119,6 @@ def _survey_headers(dataset: Dataset, findings: Findings) -> tuple[Dataset, dict
 def _without_path(message: str, path: Path) -> str:
     # `removeprefix` would make a plain text of a `Message`
     return message.removeprefix(f"{path}: ") if message.startswith(f"{path}: ") else message
-
-
-def _repeated(pairs: Iterable[tuple[str, str]]) -> list[Finding]:
-    kind = "the same as other images; used once"
-    return [
-        Finding("warning", copy, f"the same image as {original}; used once", kind=kind)
-        for copy, original in pairs
-    ]
 
 
 def _near_duplicates(

@@ -40,52 +40,50 @@ from .names import NO_GROUPS, settle_groups
 
 _log = logging.getLogger(__name__)
 
-_DEFAULTS = {
-    "classes": (),
-    "label_level": "class",
-    "magnifications": (),
-    "lesions": (),
-    "context": "tight",
-}
-"""Values of options that the user did not give, if not None."""
+_OF_ALL = ("dataset", "classes", "mpp", "only")
+"""Options for images of every layout."""
 
 
-def read_images(
-    root: Path,
-    *,
-    dataset: str | None,
-    classes: Sequence[str],
-    label_level: str,
-    context: str,
-    mpp: float | None,
-    **further: Any,
-) -> Dataset:
-    """Read images; the parameters are the fields of `ImageSelection` except ``only``.
+def read_images(options: Mapping[str, Any], given: dict[str, Any]) -> Dataset:
+    """Read images.
+
+    Parameters
+    ----------
+    options : mapping
+        The fields of `ImageSelection`.
+    given : dict
+        Those that the user chose; changed here.
 
     Raises
     ------
     MissingInputError, InputError
         See `bchisto.data.read_dataset`.
     """
-    ignored = further["group_from"] == NO_GROUPS
+    root: Path = options["images"]
+    classes: Sequence[str] = options["classes"]
+    ignored = given.get("group_from") == NO_GROUPS
     if ignored:
-        further["group_from"] = None
-    options = {"classes": classes, "label_level": label_level, "context": context, **further}
-    given = {name: value for name, value in options.items() if value != _DEFAULTS.get(name)}
-    layout = _choose_layout(root, dataset, given)
+        del given["group_from"]
+        options = {**options, "group_from": None}
+    layout = _choose_layout(root, options["dataset"], given)
     table: Path = given.get("labels", root)  # whose lines are named
-    records, layout_findings = layout.read(root, **_accepted(options, layout))
+    # the context is shown after reading
+    accepted = {name: options.get(name) for name in layout.options - {"context"}}
+    records, layout_findings = layout.read(
+        root, **{name: value for name, value in accepted.items() if value is not None}
+    )
     findings = Findings((*layout_findings, *_refused(given, layout, root)))
     if "context" in given and "context" in layout.options:
-        records, unseen = show_context(records, context)
+        records, unseen = show_context(records, given["context"])
         findings += unseen
-    if mpp is not None:
-        records = [replace(record, mpp=mpp) for record in records]
+    if "mpp" in given:
+        records = [replace(record, mpp=given["mpp"]) for record in records]
 
     # before IDs are joined, which refuses different labels or patients of one image: spellings are not such
     records = _settle_labels(records, classes, table, findings)
     if ignored:
-        records = _without_groups(records)
+        # but for those that a table names
+        records = [record if record.line else replace(record, group=None) for record in records]
     is_ruled = ignored or "group_from" in given or "group_column" in given
     # before names give patients, which are not a part of the identity of the images
     patients_apart = is_ruled or _patients_apart(layout, records)
@@ -104,7 +102,7 @@ def read_images(
         synthetic=_is_synthetic(records),
         patients_apart=patients_apart,
         repeated=files - len(records),
-    ).with_classes(_class_order(records, layout, classes, label_level))
+    ).with_classes(_class_order(records, layout, options))
     findings += _absent_classes(result, classes)
     return replace(result, findings=tuple(findings))
 
@@ -126,25 +124,14 @@ def _settle_patients(
     return _patients_in_names(records, root, given, findings)
 
 
-def _accepted(options: Mapping[str, Any], layout: LayoutSpec) -> dict[str, Any]:
-    """Return the options that the reader of a layout takes; the context is shown after reading."""
-    accepted = layout.options - {"context"}
-    return {name: options[name] for name in accepted if options.get(name) is not None}
-
-
 def _refused(given: Mapping[str, Any], layout: LayoutSpec, root: Path) -> list[Finding]:
     """Return an error for each option that the user gave, and that is not for this layout."""
     text = "{} is not for images of the layout {}; leave it out"
     return [
         Finding("error", str(root), Message(text, Parameter(name), layout.name), labels_only=True)
         for name in given
-        if name not in {*layout.options, "classes"}
+        if name not in {*layout.options, *_OF_ALL}
     ]
-
-
-def _without_groups(records: Iterable[ImageRecord]) -> list[ImageRecord]:
-    """Return the records without the groups that no table names."""
-    return [record if record.line else replace(record, group=None) for record in records]
 
 
 def _is_synthetic(records: Iterable[ImageRecord]) -> bool:
@@ -168,14 +155,14 @@ def _unlabelled(records: Sequence[ImageRecord]) -> list[Finding]:
 
 
 def _class_order(
-    records: Iterable[ImageRecord], layout: LayoutSpec, classes: Sequence[str], label_level: str
+    records: Iterable[ImageRecord], layout: LayoutSpec, options: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """Return the order that the user gave, or else that of the layout or of a known dataset."""
-    if classes:
-        return tuple(classes)
+    if options["classes"]:
+        return tuple(options["classes"])
     labels = {record.label for record in records if record.label is not None}
     published = layout.classes
-    if label_level != "class" and layout.types:
+    if options["label_level"] != "class" and layout.types:
         published = layout.types
     return tuple(name for name in published if name in labels) or order_classes([*labels])
 

@@ -243,13 +243,17 @@ class ImageSelection(Settings):
         super().__post_init__()
 
     def __repr__(self) -> str:
-        values = {
+        given = "".join(f", {name}={value!r}" for name, value in self.given.items())
+        return f"ImageSelection({str(self.images)!r}{given})"
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that the user chose, which are not as by default."""
+        return {
             member.name: getattr(self, member.name)
             for member in fields(self)[1:]
             if getattr(self, member.name) != member.default
         }
-        given = "".join(f", {name}={value!r}" for name, value in values.items())
-        return f"ImageSelection({str(self.images)!r}{given})"
 
     def read_once(self) -> ImageSelection:
         """Return a selection that reads its images only once, for commands with several stages."""
@@ -299,10 +303,7 @@ class ImageSelection(Settings):
         MissingInputError, InputError
             See `bchisto.data.read_dataset`; or `only` names an image that is not there.
         """
-        options = {
-            name: value for name, value in vars(self).items() if name not in ("images", "only")
-        }
-        dataset = read_images(self.images, **options)
+        dataset = read_images(vars(self), self.given)
         if self.only is not None:
             dataset = only_listed(dataset, self.only)
         pictures = other_pictures([record.image_id for record in dataset.records])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,20 +68,25 @@ class _Walk:
         """Yield the files of a folder and of those in it; `above` are the folders on the way to it."""
         try:
             status = folder.stat()
-            inode = (status.st_dev, status.st_ino)
-            if not self._may_enter(folder, inode, above):
-                return
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
             self.findings.append(_unreadable(self._name(folder), error))
             return
+        inode = (status.st_dev, status.st_ino)
+        self.visits[inode] += 1
+        if inode in above:
+            self._find("error", folder, "a circular link; remove it")
+            return
+        if self.visits[inode] > limits.FOLDER_VISITS:
+            often = f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
+            self._find("error", folder, often)
+            return
         for entry in entries:
             path = folder / entry.name
-            kind = self._kind(entry, path)
-            if kind == "folder":
-                if self._is_used(path):
-                    yield from self.files(path, (*above, inode))
+            kind = self._kind(entry)
+            if kind == "folder" and self._is_used(path):
+                yield from self.files(path, (*above, inode))
             elif kind == "other":
                 self._find("warning", path, "a pipe, socket or device and no file, left out")
             elif kind == "file" and self._is_visible(entry.name):
@@ -91,40 +95,26 @@ class _Walk:
                 else:
                     yield path
 
-    def _may_enter(self, folder: Path, inode: _Inode, above: tuple[_Inode, ...]) -> bool:
-        if inode in above:
-            self._find("error", folder, "a circular link; remove it")
-            return False
-        self.visits[inode] += 1
-        if self.visits[inode] > limits.FOLDER_VISITS:
-            often = f"links lead to this folder more than {limits.FOLDER_VISITS} times; remove some"
-            self._find("error", folder, often)
-            return False
-        return True
-
-    def _kind(self, entry: os.DirEntry[str], path: Path) -> Literal["folder", "file", "other", ""]:
+    def _kind(self, entry: os.DirEntry[str]) -> Literal["folder", "file", "other", ""]:
         """Return what an entry is; empty if it belongs to a system, or cannot be read."""
         if SYSTEM.fullmatch(entry.name):
             return ""
         try:
             # the listing of the folder contains the kind of each entry; only links need a look at their target
-            if entry.is_symlink():
-                mode = path.stat().st_mode
-                is_folder = stat.S_ISDIR(mode)
-                is_file = stat.S_ISREG(mode)
-            else:
-                is_folder = entry.is_dir()
-                is_file = entry.is_file()
+            if entry.is_dir():
+                return "folder"
+            if entry.is_file():
+                return "file"
+            os.stat(entry.path)  # noqa: PTH116 - a link that leads nowhere is neither, and raises no error before
         except OSError as error:
+            path = Path(entry.path)
             if path.suffix.casefold() in IMAGE_SUFFIXES:
                 return "file"  # an image that cannot be read, as any other
             if self._is_visible(entry.name):
                 name = self._name(path)
                 self.findings.append(_unreadable(name, error, link=entry.is_symlink()))
             return ""
-        if is_folder:
-            return "folder"
-        return "file" if is_file else "other"
+        return "other"
 
     def _is_used(self, path: Path) -> bool:
         """Whether a folder is entered."""

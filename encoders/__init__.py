@@ -4,9 +4,7 @@
 (n, height, width, 3) into float32 features of shape (n, d). An `Encoder` also has feature maps, which dense mode needs.
 """
 
-from .card import EncoderCard, card_of
-from .catalogue import CATALOGUE
-from .checkup import check_encoder, describe_encoder, list_all_encoders
+from .catalogue import CATALOGUE, EncoderCard, card_of
 from .encoder import Encoder, build_backbone
 from .engines import (
     ENGINES,
@@ -25,8 +23,11 @@ from .network import canonical_names, precision_policy, variables_of
 from .opening import (
     CropEncoder,
     cached_encoder,
+    check_encoder,
+    describe_encoder,
     gives_maps,
     header_choice,
+    list_all_encoders,
     open_encoder,
     recorded_source,
     source_sha256,

@@ -1,19 +1,167 @@
-"""The catalogue of published pathology encoders: architecture, preprocessing, source of the weights, and tests.
+"""The card that describes an encoder before it runs, and the catalogue of published pathology encoders.
 
-The facts come from the published model cards, and from TRIDENT, eva and LazySlide, which run these encoders. bchisto
-contains none of the weights, and none were available for tests. Each network was compared, with random weights, with
-the library that it was published for.
+The facts of the catalogue come from the published model cards, and from TRIDENT, eva and LazySlide, which run
+these encoders. bchisto contains none of the weights, and none were available for tests. Each network was compared, with
+random weights, with the library that it was published for.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from ..core import Message
-from ..core.formats import published_rows
-from .card import EncoderCard
+import numpy as np
+
+from ..core import InputError, Message
+from ..core.formats import Floats, limits, published_rows
+
+Mean = tuple[float, float, float]
+
+TREATMENT = ("size", "resize", "margin", "mean", "std", "interpolation")
+"""Fields of a card that determine preprocessing, and so the features."""
+
+WEIGHTS_KINDS = {"imagenet": "published", "random": "random"}
+"""Origin of weights as recorded in feature files, by the option that chooses them; all others are ``file``."""
+
+_INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """Facts about an encoder that are known before it runs.
+
+    Attributes
+    ----------
+    size : int or None
+        Side in pixels of the images that the network accepts; None for any size.
+    resize : int or None
+        Side in pixels to which crops are resized; None for `size`.
+    margin : int
+        Pixels cut off at the top and on the left after resizing, and about as many at the bottom and on the right.
+    mpp : tuple of float
+        Micrometres per pixel of its training images, the preferred value first; empty if unknown.
+    outputs : tuple of str
+        Available outputs: ``cls``, ``mean``, ``block1`` and so on, or ``vector``. For feature maps, the layers.
+    mean, std : tuple of float
+        Mean and standard deviation of red, green and blue in 0..1, for normalisation.
+    interpolation : str
+        Way of resizing: ``bicubic``, ``bilinear``, ``nearest`` or ``lanczos``.
+    licence : str
+        Licence of the weights; empty if unknown.
+    gated : bool
+        Whether only users who log in and accept terms can download the weights.
+    source : str
+        Address of the weights.
+    """
+
+    size: int | None = None
+    resize: int | None = None
+    margin: int = 0
+    mpp: tuple[float, ...] = ()
+    outputs: tuple[str, ...] = ()
+    mean: Mean = (0.485, 0.456, 0.406)
+    std: Mean = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    licence: str = ""
+    gated: bool = False
+    source: str = ""
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the name of the licence shows that it excludes commercial use.
+
+        Examples
+        --------
+        >>> names = ("CC BY-NC 4.0", "Owkin non-commercial licence", "MIT")
+        >>> [EncoderCard(licence=name).non_commercial for name in names]
+        [True, True, False]
+        """
+        return (
+            re.search(r"(?<![a-z])nc(?![a-z])|\bnon[ _-]?commercial", self.licence.casefold())
+            is not None
+        )
+
+    def terms(self) -> str:
+        """Describe the licence of the weights."""
+        terms = self.licence or "licence not known"
+        if self.non_commercial:
+            terms += ", non-commercial use only"
+        if self.gated:
+            terms += ", gated"
+        return terms
+
+
+def treated_card(
+    where: object,
+    *,
+    size: Any,
+    resize: Any,
+    mean: Any,
+    std: Any,
+    interpolation: Any,
+    **further: Any,
+) -> EncoderCard:
+    """Return the card of an encoder with the preprocessing that its files state.
+
+    Parameters
+    ----------
+    where : path or str
+        For messages.
+    size, resize, mean, std, interpolation
+        As in `EncoderCard`, but not checked yet; here `resize` is a number too.
+    **further
+        Further fields of the card.
+
+    Raises
+    ------
+    InputError
+        A value is out of range.
+    TypeError, ValueError
+        A value is of another type.
+    """
+    means = np.array(mean, np.float64)
+    stds = np.array(std, np.float64)
+    fits = type(size) is type(resize) is int and 8 <= size <= resize <= limits.NETWORK_SIDE
+    if not fits or not _normalises(means, stds) or interpolation not in _INTERPOLATIONS:
+        stated = f"{size} of {resize} pixels, mean {mean}, deviation {std}, {interpolation}"
+        raise InputError(
+            f"{where}: its preprocessing is not supported ({stated[:160]}); bchisto cuts a square out of a resized one "
+            f"({', '.join(_INTERPOLATIONS)}), and normalises pixels of 0..1 by three numbers"
+        )
+    treatment = {
+        "size": size,
+        "resize": None if resize == size else resize,
+        "margin": round((resize - size) / 2),
+        "mean": tuple(means.tolist()),
+        "std": tuple(stds.tolist()),
+        "interpolation": interpolation,
+    }
+    return EncoderCard(**{**treatment, **further})
+
+
+def _normalises(means: Floats, stds: Floats) -> bool:
+    """Return whether these are three means and deviations of pixels in 0..1; those of 0..255 are both above 1."""
+    if not means.shape == stds.shape == (3,):
+        return False
+    if not (np.isfinite(means) & (stds > 0)).all():
+        return False
+    return bool(means.max() <= 1 or stds.max() <= 1)
+
+
+def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
+    """Return the card in the header of a feature file or model file; None without one, as for networks of Keras."""
+    try:
+        content = json.loads(str(header.get("card", "")))
+        names = {item.name for item in fields(EncoderCard)}
+        values = {name: content[name] for name in names & content.keys()}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return EncoderCard(**values)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
 
 _OF_TRANSFORMERS = ("dinov2", "vit")
 

@@ -19,7 +19,7 @@ from ..core.formats import Floats32, Integers, Pixels
 from ..core.jobs import prepare_backend
 from . import network
 from . import weights as weight_files
-from .card import EncoderCard
+from .catalogue import EncoderCard
 from .engines import (
     Network,
     OpenvinoFunction,

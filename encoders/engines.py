@@ -400,27 +400,17 @@ class OpenvinoFunction:
     core: Any
     settings: dict[str, Any]
     convert: Callable[[], Any]
-    _compiled: dict[tuple[tuple[int, ...], ...], Any] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.ready = functools.lru_cache(maxsize=_MOST_SHAPES)(self._compile)
 
     def __call__(self, *arrays: Array) -> Any:
         """Run the network on arrays of any shape that it accepts; threads wait for each other."""
         shapes = tuple(array.shape for array in arrays)
         # what is compiled has one room for its input, which another thread would write over
         with self._turn:
-            return self._ready(shapes)(list(arrays))[0]
-
-    def _ready(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
-        """Return the network that is compiled for such shapes."""
-        ready = self._compiled.pop(shapes, None)
-        if ready is None:
-            # each network is large, so memory is freed before another one is compiled
-            if len(self._compiled) >= _MOST_SHAPES:
-                least_recent = next(iter(self._compiled))
-                del self._compiled[least_recent]
-            ready = self._compile(shapes)
-        self._compiled[shapes] = ready  # moves it to the end, as the most recently used
-        return ready
+            return self.ready(shapes)(list(arrays))[0]
 
     @functools.cached_property
     def graph(self) -> Any:
@@ -428,6 +418,7 @@ class OpenvinoFunction:
         return self.convert()
 
     def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        """Return the network that is compiled for such shapes."""
         try:
             fixed = self.graph.clone()
             fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))

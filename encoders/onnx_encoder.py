@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core import InputError, MissingInputError, WeightsError
 from ..core.formats import Floats32, limits
-from .card import EncoderCard, treated_card
+from .catalogue import EncoderCard, treated_card
 from .engines import openvino_core
 from .loading import import_library, read_json_object, refused, side_of, stated_mpp, unchanged
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
@@ -72,9 +72,13 @@ def read_onnx(path: Path) -> OnnxFile:
         model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
         locations: set[str] = set()
         for part in _parts(model):
-            if isinstance(part, onnx.NodeProto):
-                _refuse_custom(path, part)
-            elif isinstance(part, onnx.TensorProto):
+            if isinstance(part, onnx.NodeProto) and part.domain not in _DOMAINS:
+                # a runtime would load it from a library
+                raise InputError(
+                    f"{path}: has the custom operator {part.domain[:40]}::{part.op_type[:40]}; export it with the "
+                    "only operators of ONNX, and functions inlined"
+                )
+            if isinstance(part, onnx.TensorProto):
                 locations.update(
                     entry.value for entry in part.external_data if entry.key == "location"
                 )
@@ -87,15 +91,6 @@ def read_onnx(path: Path) -> OnnxFile:
         }
         outputs = tuple(value.name for value in model.graph.output)
     return OnnxFile((path, *values), inputs, outputs)
-
-
-def _refuse_custom(path: Path, node: Any) -> None:
-    """Refuse an operator that a runtime would load from a library."""
-    if node.domain not in _DOMAINS:
-        raise InputError(
-            f"{path}: has the custom operator {node.domain[:40]}::{node.op_type[:40]}; export it with the only "
-            "operators of ONNX, and functions inlined"
-        )
 
 
 def _parts(message: Any) -> Iterator[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core import ImageError, InputError, WeightsError
 from ..core.formats import Array, Floats32, Pixels
-from .card import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
+from .catalogue import TREATMENT, WEIGHTS_KINDS, EncoderCard, card_of
 from .kept import KeptNetwork
 from .loading import short_reason
 from .registry import EncoderChoice

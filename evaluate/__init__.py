@@ -22,7 +22,7 @@ from .compare import (
 from .conclusions import (
     Ranking,
     advice_of,
-    choice_of,
+    choices_of,
     conclude,
     corrected,
     pooled_auc,
@@ -31,8 +31,6 @@ from .conclusions import (
     ranking_figure,
     rankings,
     verdict_of,
-    with_choice,
-    with_choices,
 )
 from .evaluate import SCHEMA, Evaluation, evaluate, inputs_of, tables_of
 from .intervals import (

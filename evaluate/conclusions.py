@@ -445,30 +445,17 @@ def ranking_figure(tables: Sequence[Metrics]) -> str:
     return ""
 
 
-def choice_of(metrics: Metrics) -> Entry:
-    """Return what a choice added to the metrics of a table, see `with_choices`; empty if nothing did."""
-    added = {"choice", *(name + _CHOSEN for name in RATES)}
-    return {name: value for name, value in metrics.items() if name in added}
-
-
-def with_choice(metrics: Metrics, choice: Metrics) -> Entry:
-    """Return the metrics of a table with what `choice_of` returned in place of an older one."""
-    old = choice_of(metrics)
-    kept = {name: value for name, value in metrics.items() if name not in old}
-    return {**kept, **choice}
-
-
-def with_choices(
+def choices_of(
     tables: Sequence[PredictionTable], metrics: Sequence[Metrics], *, images: Sequence[str] = ()
 ) -> list[Entry]:
-    """Return the metrics of tables, of which the best may be chosen, with what that choice leaves of them.
+    """Return what the choice of the best of several tables adds to the metrics of each; empty if there is none.
 
     Parameters
     ----------
     tables : sequence of PredictionTable
         Those of the same images, folds, classes, true classes and groups are compared.
     metrics : sequence of mapping
-        Of `measure`, of each table; what an older choice added is left out.
+        Of `measure`, of each table.
     images : sequence of str
         Identity of the images of each table, if all are of one run: then tables that are not compared are counted.
 
@@ -482,14 +469,14 @@ def with_choices(
         how many results are ``elsewhere``, on other images or folds. The chosen one has its corrected figures, such as
         ``accuracy_chosen``.
     """
-    added = [with_choice(each, {}) for each in metrics]
+    added: list[Entry] = [{} for _ in tables]
     for places in studies(tables, images):
         elsewhere = max(0, len(images) - len(places))
-        candidates = [place for place in places if added[place]["learnt"]] or places
+        candidates = [place for place in places if metrics[place]["learnt"]] or places
         if len(candidates) == 1 and not elsewhere:
             continue
         entry = choose(
-            [tables[place] for place in candidates], [added[place] for place in candidates]
+            [tables[place] for place in candidates], [metrics[place] for place in candidates]
         )
         choice = {
             **entry["choice"],

@@ -30,9 +30,9 @@ from ..core.jobs import ensure_folder, is_set_aside, refuse_overwriting, write_j
 from ..data import Frame, facts_files, with_files
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, named_alike, unlike_pairs
-from .conclusions import choice_of, verdict_of, with_choice, with_choices
+from .conclusions import choices_of, verdict_of
 from .external import column_values, external_validations, of_groups, subgroups
-from .intervals import Entry, Figure, as_json, with_figures
+from .intervals import Entry, Figure, Metrics, as_json, with_figures
 from .metrics import metrics_of
 from .panel import CHOICE, METRICS, TESTED, Facts, Panel, comparison_rows, read_facts
 from .predictions import PredictionTable, constant_folds
@@ -221,11 +221,11 @@ def _evaluated(
         [(path, names.get(path, name)) for path, name in tables_of(sources)], tables
     )
     compared = named_alike([panel.table for panel in read])
-    added = with_choices(compared, [panel.metrics for panel in read])
-    added = [_of_larger_choice(*pair) for pair in zip(added, read, strict=True)]
+    choices = choices_of(compared, [panel.metrics for panel in read])
     panels = [
-        replace(panel, table=table, metrics=metrics)
-        for panel, table, metrics in zip(read, compared, added, strict=True)
+        # that of the run of a table, if it was among more: its corrected figures are of the table as the run wrote it
+        replace(panel, table=table).chosen(max(choice, panel.choice, key=_count_of))
+        for panel, table, choice in zip(read, compared, choices, strict=True)
     ]
     result: Entry = {
         "schema_version": SCHEMA,
@@ -254,15 +254,9 @@ def _evaluated(
     return Evaluation(folder, inputs, panels, result)
 
 
-def _of_larger_choice(metrics: Entry, panel: Panel) -> Entry:
-    """Return metrics with the choice of the run of a table, if it was among more than are evaluated.
-
-    Its corrected figures are of the table as the run wrote it; of others, only what was chosen is left.
-    """
-    choice = choice_of(panel.metrics)
-    if choice.get("choice", {}).get("count", 0) <= metrics.get("choice", {}).get("count", 1):
-        return metrics
-    return with_choice(metrics, choice)
+def _count_of(choice: Metrics) -> int:
+    """Return among how many results a choice was, see `choices_of`."""
+    return int(choice.get("choice", {}).get("count", 1))
 
 
 def inputs_of(sources: Sequence[Path]) -> tuple[Path, ...]:
@@ -323,11 +317,18 @@ class _Reader:
                 for level, rule in self.steps:
                     at_level = self._at_level(table, view, level=level, rule=rule)
                     metrics = metrics_of(at_level, view, bootstrap=self.bootstrap)
-                    metrics |= _choice_at_level(facts, table, at_level)
                     if columns:
                         metrics["subgroups"] = _subgroups(table, at_level, columns, level=level)
-                    panel = Panel(at_level, metrics, run=facts.run, view=view, folder=path.parent)
-                    panels.append(panel)
+                    panels.append(
+                        Panel(
+                            at_level,
+                            metrics,
+                            run=facts.run,
+                            view=view,
+                            folder=path.parent,
+                            choice=_choice_at_level(facts, table, at_level),
+                        )
+                    )
         return panels
 
     def _refuse_no_side(self, view: TwoClassView, table: PredictionTable) -> None:

@@ -419,16 +419,16 @@ def interval(
         replace(part, value=(part.value - origin) / scale, effect=part.effect / scale)
         for part in parts
     ]
-    kind = _Kind.of(parts, limits, least)
+    fewest, of_counts, exact_method = _kind_of(parts, limits, least)
     power = LESS_CORRECTION if any(part.predictive for part in parts) else 1.0
-    variation = unit_variation(scaled, units.member, least=kind.least, power=power)
+    variation = unit_variation(scaled, units.member, least=fewest, power=power)
     shares = np.clip([part.value for part in scaled], 0.0, 1.0)
     share = float(shares.mean())
     widen = units.factor(parts)
     rows = _rows_of_mean(shares, variation) / widen
     if variation.counted:
-        ends = kind.of_counts(share, rows)
-        method = kind.method
+        ends = of_counts(share, rows)
+        method = exact_method
     else:
         ends = wilson(share, rows, float(stdtrit(variation.freedom, LEVEL)))
         method = IntervalMethod.WILSON
@@ -457,33 +457,27 @@ def _not_estimable(parts: Sequence[Part], units: Units) -> str | None:
     return None
 
 
-class _Kind(NamedTuple):
-    """How the interval of a kind of figure is made.
+def _kind_of(
+    parts: Sequence[Part], limits: Ends, least: float
+) -> tuple[float, Callable[[float, float], Ends], IntervalMethod]:
+    """Return how the interval of a mean of parts, which may be one, is made.
 
-    Attributes
-    ----------
-    least : float
+    Returns
+    -------
+    float
         The fewest degrees of freedom, see `unit_variation`.
-    of_counts : callable
-        Returns the interval of a share of so many rows, where every row is a unit; else it is Wilson's.
-    method : str
+    callable
+        Returns the interval of a share of so many rows, if every row is a unit; else it is Wilson's.
+    IntervalMethod
         What that is called.
     """
-
-    least: float
-    of_counts: Callable[[float, float], Ends]
-    method: str
-
-    @classmethod
-    def of(cls, parts: Sequence[Part], limits: Ends, least: float) -> _Kind:
-        """Return the kind of a mean of parts, which may be one."""
-        if len(parts) > 1 or parts[0].finer != 1.0:  # means, AUC, F1, Brier score
-            return cls(LEAST_FREEDOM, exact, IntervalMethod.EFFECTIVE)
-        if limits != (0.0, 1.0):  # kappa, Matthews correlation
-            return cls(LEAST_FREEDOM_OF_TERMS, mid_p, IntervalMethod.EFFECTIVE)
-        if parts[0].predictive:
-            return cls(LEAST_FREEDOM, exact, IntervalMethod.EXACT)
-        return cls(least, exact, IntervalMethod.EXACT)
+    if len(parts) > 1 or parts[0].finer != 1.0:  # means, AUC, F1, Brier score
+        return LEAST_FREEDOM, exact, IntervalMethod.EFFECTIVE
+    if limits != (0.0, 1.0):  # kappa, Matthews correlation
+        return LEAST_FREEDOM_OF_TERMS, mid_p, IntervalMethod.EFFECTIVE
+    if parts[0].predictive:
+        return LEAST_FREEDOM, exact, IntervalMethod.EXACT
+    return least, exact, IntervalMethod.EXACT
 
 
 def _are_of_single_rows(parts: Sequence[Part], units: Units) -> bool:

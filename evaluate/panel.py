@@ -238,17 +238,17 @@ class Sample(NamedTuple):
     Attributes
     ----------
     image_id : str
-    picture : str
-        A data address; empty if the image could not be read, which the report says.
     label, predicted : str
     confidence : float
+    picture : str
+        A data address; empty if the image could not be read, which the report says.
     """
 
     image_id: str
-    picture: str
     label: str
     predicted: str
     confidence: float
+    picture: str
 
 
 @dataclass(frozen=True)
@@ -273,6 +273,8 @@ class Panel:
         Figures of the table that a report has drawn already, by what draws them.
     folder : Path
         Of the file that `evaluate` read.
+    choice : mapping
+        What a choice of the best added to the metrics, or is to add, see `choices_of`.
     """
 
     table: PredictionTable
@@ -283,9 +285,15 @@ class Panel:
     view: TwoClassView = TwoClassView()
     drawn: Entry = field(default_factory=dict, compare=False)
     folder: Path = Path()
+    choice: Metrics = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Panel({self.table})"
+
+    def chosen(self, choice: Metrics) -> Panel:
+        """Return the table with what a choice adds to its metrics, in place of an older one."""
+        kept = {name: value for name, value in self.metrics.items() if name not in self.choice}
+        return replace(self, metrics={**kept, **choice}, choice=choice)
 
     @property
     def banners(self) -> list[Banner]:
@@ -429,7 +437,7 @@ def read_facts(path: Path) -> Facts:
 
 
 def choice_in_run(path: Path) -> Entry:
-    """Return what the choice in a run added to the metrics of a table, see `with_choices`; empty if nothing did.
+    """Return what the choice in a run added to the metrics of a table, see `choices_of`; empty if nothing did.
 
     Parameters
     ----------

@@ -257,20 +257,21 @@ class PredictionTable:
         if shares.shape[1:] != (len(names),) or not shares.size:
             text = "`probabilities`: give a row per image and a column for each of {} classes, not the shape {}"
             raise InputError(text, len(names), shares.shape)
-        nothing = [None] * len(shares)
-        ids = range(len(shares)) if image_ids is None else image_ids
-        rows: dict[str, Any] = {
-            "labels": converted(labels, "labels", texts),
-            "image_ids": converted(ids, "image_ids", texts),
-            "folds": converted(
-                nothing if folds is None else folds, "folds", tuple[int | None, ...]
-            ),
-            "groups": converted(nothing if groups is None else groups, "groups", texts),
+        given = {
+            "labels": (labels, texts),
+            "image_ids": (range(len(shares)) if image_ids is None else image_ids, texts),
+            "folds": (folds, tuple[int | None, ...]),
+            "groups": (groups, texts),
         }
-        for parameter, values in rows.items():
-            if len(values) != len(shares):
+        rows: dict[str, Any] = {}
+        for parameter, (values, kind) in given.items():
+            if values is None:
+                values = [None] * len(shares)
+            rows[parameter] = converted(values, parameter, kind)
+            count = len(rows[parameter])
+            if count != len(shares):
                 raise InputError(
-                    f"`{parameter}`: {len(values)} values for {len(shares)} rows of `probabilities`"
+                    f"`{parameter}`: {count} values for {len(shares)} rows of `probabilities`"
                 )
         true = rows.pop("labels")
         for row, (label, values) in enumerate(zip(true, shares.tolist(), strict=True)):

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from .crops import crop_boxes, cut_crop, draw_augmentation
 from .embeddings.facts import IMPORTED, KIND_FACTS, UNKNOWN, facts_of, rows_of, settled_facts
-from .embeddings.fields import known_facts, slides_of
 from .embeddings.files import export_features, files_of, read_embeddings
 from .embeddings.imported import import_features
-from .embeddings.pools import AT_ONCE, POOLS
+from .embeddings.pools import AT_ONCE, POOLS, known_facts, slides_of
 from .embeddings.table import Embeddings, row_sha256, same_images
 from .matrix import FeatureMatrix, load_features, only_store
 from .pipeline import FeaturizeResult, featurize

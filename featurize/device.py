@@ -116,15 +116,19 @@ class DeviceDescriber:
     """
 
     def __init__(self, targets: Targets, settings: FeaturizeSettings) -> None:
-        self._passes: _CropPasses | _FramePasses
-        if settings.mode == "dense":
-            self._passes = _FramePasses(targets, settings)
-        else:
-            self._passes = _CropPasses(targets, settings)
+        import keras
+
+        self._settings = settings
+        # JAX has 32-bit integers only; TensorFlow computes with 32-bit integers on the CPU, even if there is a GPU
+        self._index = np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
 
     def takes(self, images: Mapping[str, Pixels]) -> bool:
         """Return whether `start` takes images of these sizes; the first other one is logged."""
-        return self._passes.take(images)
+        return True
+
+    def _run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
+        """Start all passes of an image."""
+        raise NotImplementedError
 
     def start(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Fetch:
         """Start the computation of all augmentations of one image, without waiting for the device.
@@ -143,7 +147,7 @@ class DeviceDescriber:
         """
         from keras import ops
 
-        passes = list(self._passes.run(images, drawn))
+        passes = list(self._run(images, drawn))
 
         def fetch() -> dict[str, Features]:
             features: dict[str, Features] = {}
@@ -159,12 +163,11 @@ class DeviceDescriber:
         return fetch
 
 
-class _CropPasses:
+class _CropPasses(DeviceDescriber):
     """Passes of exact mode: the crops of a view of some augmentations through all its encoders."""
 
     def __init__(self, targets: Targets, settings: FeaturizeSettings) -> None:
-        self._settings = settings
-        self._index = _index_dtype()
+        super().__init__(targets, settings)
         most = max(1, settings.crops_at_once // settings.crops)
         batches = math.ceil(settings.augmentations / most)
         # an even split, since the last batch is padded to the size of the others
@@ -186,11 +189,7 @@ class _CropPasses:
             compiled = compile_tensors(function, shapes, _variables(networks))
             self._views[view] = (names, compiled)
 
-    def take(self, images: Mapping[str, Pixels]) -> bool:
-        """Return True: crops have the same size in all images."""
-        return True
-
-    def run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
+    def _run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
         """Start all passes of an image."""
         from keras import ops
 
@@ -220,12 +219,11 @@ class _CropPasses:
         return np.array(maps, dtype=self._index)
 
 
-class _FramePasses:
+class _FramePasses(DeviceDescriber):
     """Passes of dense mode: turned frames of one size through all encoders of a scale, pooled over windows."""
 
     def __init__(self, targets: Targets, settings: FeaturizeSettings) -> None:
-        self._settings = settings
-        self._index = _index_dtype()
+        super().__init__(targets, settings)
         self._levels: dict[str, list[tuple[Encoder, dict[View, str]]]] = {}
         for level, names in by_key(targets, lambda name: targets[name][1].level).items():
             by_encoder = by_key(names, lambda name: id(targets[name][0]))
@@ -236,7 +234,7 @@ class _FramePasses:
         self._functions: dict[tuple[str, int, int], tuple[int, Callable[..., Any]]] = {}
         self._refused = False
 
-    def take(self, images: Mapping[str, Pixels]) -> bool:
+    def takes(self, images: Mapping[str, Pixels]) -> bool:
         """Compile functions for images of other sizes than before, if these are not too many; return whether it did."""
         shapes = {
             (level, *sides)
@@ -283,7 +281,7 @@ class _FramePasses:
         ]
         return at_once, compile_tensors(function, shapes, _variables(networks))
 
-    def run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
+    def _run(self, images: Mapping[str, Pixels], drawn: Sequence[Augmentation]) -> Iterator[_Pass]:
         """Start all passes of an image."""
         from keras import ops
 
@@ -348,15 +346,8 @@ def cached_describer(
     targets: tuple[tuple[str, tuple[Encoder, View]], ...], settings: FeaturizeSettings
 ) -> DeviceDescriber:
     """Return the describer for these encoders and views, compiled once per process and shared by its units."""
-    return DeviceDescriber(dict(targets), settings)
-
-
-def _index_dtype() -> np.dtype[Any]:
-    """Return the type of positions of pixels."""
-    import keras
-
-    # JAX has 32-bit integers only; TensorFlow computes with 32-bit integers on the CPU, even if there is a GPU
-    return np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
+    kind = _FramePasses if settings.mode == "dense" else _CropPasses
+    return kind(dict(targets), settings)
 
 
 def _has_colours(settings: FeaturizeSettings) -> bool:

@@ -317,15 +317,6 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
                 self.finished[plan.name], change = state
                 if change != ImageChange():
                     changes[plan.name] = change
-        self._note_changes(changes)
-
-    def _keys_of_blocks(self, plan: StorePlan) -> list[list[str]]:
-        """Return the keys of the images of each block."""
-        keys = list(self.keys[plan.name].values())
-        return [keys[start : start + self.size] for start in range(0, len(keys), self.size)]
-
-    def _note_changes(self, changes: Mapping[str, ImageChange]) -> None:
-        """Log and record how the images of feature files changed, files with the same change together."""
         for change, names in by_key(changes, changes.__getitem__).items():
             level = logging.INFO
             if change.removed:
@@ -333,6 +324,11 @@ class FeatureExtraction(Computation[Unit, bool, None, Failures]):
             _log.log(level, "%s: %s", ", ".join(names), change)
         if changes:
             self.record.note(grown={name: change.json() for name, change in changes.items()})
+
+    def _keys_of_blocks(self, plan: StorePlan) -> list[list[str]]:
+        """Return the keys of the images of each block."""
+        keys = list(self.keys[plan.name].values())
+        return [keys[start : start + self.size] for start in range(0, len(keys), self.size)]
 
     def end_shard(self) -> None:
         """List the images that are refused already; only a merge knows all failures."""

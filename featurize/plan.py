@@ -202,8 +202,14 @@ def plan_stores(
     engines = {encoder.engine for encoder in encoders}
     if engines.isdisjoint(("keras", "torch")) and visible_gpus():
         _log.info("Keras leaves the GPU idle: %s runs the encoders", " and ".join(sorted(engines)))
+    dataset = unique.dataset
+    mpp_of = {record.image_id: record.mpp for record in dataset.records}
     shared = {
-        **_images_origin(unique),
+        "dataset": dataset.name,
+        "synthetic": dataset.synthetic,
+        "classes": list(dataset.classes),
+        "images_sha256": unique.digest,
+        "mpp_sha256": key_of("mpp", images=mpp_of),
         "selection": dict(selection),
         "bchisto_version": __version__,
     }
@@ -214,8 +220,12 @@ def plan_stores(
             "weights": encoder.weights,
             "weights_file_sha256": encoder.weights_file_sha256,
             **shared,
-            **_runner_origin(choice, encoder),
         }
+        if encoder.runner != "keras":
+            origin["runner"] = encoder.runner
+            origin["card"] = json.dumps(asdict(encoder.card), ensure_ascii=False)
+        if encoder.runner == "timm":
+            origin["network"] = choice.name
         made_with = versions_of(
             ("bchisto", "keras", "numpy", "opencv-python-headless", encoder.backend)
         )
@@ -300,30 +310,6 @@ def _recorded_scale(path: Path, packs: Path, encoder: CropEncoder) -> float | No
     if recorded.get("weights_sha256") != encoder.weights_sha256:
         return None
     return recorded.get("float16_scale")
-
-
-def _images_origin(unique: UniqueImages) -> dict[str, Any]:
-    """Return the part of an origin that describes the images."""
-    dataset = unique.dataset
-    mpp_of = {record.image_id: record.mpp for record in dataset.records}
-    return {
-        "dataset": dataset.name,
-        "synthetic": dataset.synthetic,
-        "classes": list(dataset.classes),
-        "images_sha256": unique.digest,
-        "mpp_sha256": key_of("mpp", images=mpp_of),
-    }
-
-
-def _runner_origin(choice: EncoderChoice, encoder: CropEncoder) -> dict[str, Any]:
-    """Return the part of an origin that only encoders have which are no networks of Keras."""
-    origin = {}
-    if encoder.runner != "keras":
-        origin["runner"] = encoder.runner
-        origin["card"] = json.dumps(asdict(encoder.card), ensure_ascii=False)
-    if encoder.runner == "timm":
-        origin["network"] = choice.name
-    return origin
 
 
 def _store_name(encoder: CropEncoder, view: View, *, mode: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import functools
+import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..core import ImageError, Message, TissueError, message_of
 from ..core.formats import Floats, Integers, Pixels, read_header
-from ..core.jobs import map_ahead
+from ..core.jobs import in_threads, map_ahead
 from ..data import (
     Fingerprint,
     ImageRecord,
@@ -29,7 +28,6 @@ from ..stains import (
     HeAugmenter,
     MacenkoNormalizer,
     Normalizer,
-    StainCheck,
     check_stains,
     get_stain,
     make_normalizer,
@@ -163,14 +161,6 @@ def normalise_images(
     return map_ahead(normalise, numbered, processes=processes)
 
 
-class _Scaled(NamedTuple):
-    """An image at a scale, normalised, with its stains, and a check of them where there is one."""
-
-    pixels: Pixels
-    stain: StainInfo
-    check: StainCheck | None = None
-
-
 def _normalise(
     numbered: tuple[int, ImageRecord],
     *,
@@ -198,25 +188,25 @@ def _normalise(
             raise type(error)(message) from error
         return ImageFailure(record, message)
     key = crop_key(record, image, crop_seed=crop_seed)
-    stain = replace(_joined(scales.values()), blank=is_blank(image), pixels=key)
+    stain = replace(
+        _joined([stain for _, stain in scales.values()]), blank=is_blank(image), pixels=key
+    )
     if crop_seed != "pixels":
         # the key is not of the pixels; only images of training are searched for near-duplicates
         stain = replace(stain, pixels=pixels_sha256(image), fingerprint=fingerprint(image))
-    pixels = {level: scaled.pixels for level, scaled in scales.items()}
+    pixels = {level: normalised for level, (normalised, _) in scales.items()}
     return NormalisedImage(index, pixels, stain, key)
 
 
-def _joined(scales: Collection[_Scaled]) -> StainInfo:
-    """Return the stains at the first scale, with what is worst at any scale."""
-    stains = [scaled.stain for scaled in scales]
-    checks = [scaled.check for scaled in scales if scaled.check is not None]
+def _joined(stains: Sequence[StainInfo]) -> StainInfo:
+    """Return the stains at the first scale, with what is worst at any scale; NaN is of a scale without a check."""
     return replace(
         stains[0],
         skipped=any(info.skipped for info in stains),
-        whitened=max((check.whitened for check in checks), default=math.nan),
-        foreign=max((check.foreign for check in checks), default=0.0),
-        basis=min((check.basis for check in checks), default=math.nan),
-        doubtful=any(check.reasons for check in checks),
+        whitened=float(np.fmax.reduce([info.whitened for info in stains])),
+        foreign=max(info.foreign for info in stains),
+        basis=float(np.fmin.reduce([info.basis for info in stains])),
+        doubtful=any(info.doubtful for info in stains),
     )
 
 
@@ -226,8 +216,8 @@ def _at_scale(
     view: View,
     settings: FeaturizeSettings,
     normalizer: Normalizer,
-) -> _Scaled:
-    """Resize an image for a view, and normalise it."""
+) -> tuple[Pixels, StainInfo]:
+    """Resize an image for a view, and normalise it; return it with its stains, which are checked."""
     height, width = image.shape[:2]
     if view in settings.needs:
         misfit = view.misfit(record, width=width, height=height)
@@ -241,13 +231,20 @@ def _at_scale(
         if settings.stain_fallback == "error":
             remedies = ["leave it out", Message("use {stain_fallback:skip-normalisation}")]
             raise TissueError("{}: {}", record.called, error, remedies=remedies) from error
-        return _Scaled(resized, StainInfo(None, tissue, math.nan, skipped=True))
+        return resized, StainInfo(None, tissue, math.nan, skipped=True)
     stain = StainInfo(None, tissue, math.nan, skipped=False)
     if estimate is not None:
         stain = replace(stain, vectors=estimate.stains, residual=estimate.residual)
-    if not get_stain(settings.stain).checked:
-        return _Scaled(normalised, stain)
-    return _Scaled(normalised, stain, check_stains(resized, normalised, estimate))
+    if get_stain(settings.stain).checked:
+        check = check_stains(resized, normalised, estimate)
+        stain = replace(
+            stain,
+            whitened=check.whitened,
+            foreign=check.foreign,
+            basis=check.basis,
+            doubtful=bool(check.reasons),
+        )
+    return normalised, stain
 
 
 def prepare_crops(
@@ -291,21 +288,9 @@ def prepare_crops(
             yield item
 
 
-_AHEAD = 2
-"""Items prepared ahead of the encoder: one is being encoded and one is ready. More would only need more memory."""
-
-
 def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """Yield `items`, which a thread computes up to `_AHEAD` in advance. Its errors are raised here, in order."""
+    """Yield `items`, which a thread computes two in advance. Its errors are raised here, in order."""
     iterator = iter(items)
     end: Any = object()
-    thread = ThreadPoolExecutor(1, thread_name_prefix="bchisto-prepare")
-    try:
-        waiting = collections.deque(thread.submit(next, iterator, end) for _ in range(_AHEAD))
-        item = waiting.popleft().result()
-        while item is not end:
-            waiting.append(thread.submit(next, iterator, end))
-            yield item
-            item = waiting.popleft().result()
-    finally:
-        thread.shutdown(cancel_futures=True)
+    ahead = in_threads(lambda _: next(iterator, end), itertools.repeat(None), threads=1)
+    yield from itertools.takewhile(lambda item: item is not end, ahead)

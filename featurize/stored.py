@@ -173,7 +173,15 @@ def read_header(file: Any, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     stain = settings.get("stain")
     if isinstance(stain, str) and settings.get("mode") != IMPORTED:
         known_stain(stain, path, kind=StoreError)
-    _check_settings(settings, origin)
+    try:
+        if settings.get("mode") == IMPORTED:
+            check_imported(settings)
+        else:
+            settings_from({**settings, **origin})
+    except InputError as error:
+        raise StoreError(f"its settings do not fit: {printable(str(error)[:200])}") from error
+    except KeyError as error:
+        raise StoreError(f"its settings have no {error}") from error
     return settings, {**origin, "failures": _read_failures(file)}
 
 
@@ -186,19 +194,6 @@ def _read_json(file: Any, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StoreError(f"the attribute {name} holds none")
     return content
-
-
-def _check_settings(settings: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
-    """Refuse settings that no feature file has; `origin` holds its number of augmentations and its weights."""
-    try:
-        if settings.get("mode") == IMPORTED:
-            check_imported(settings)
-        else:
-            settings_from({**settings, **origin})
-    except InputError as error:
-        raise StoreError(f"its settings do not fit: {printable(str(error)[:200])}") from error
-    except KeyError as error:
-        raise StoreError(f"its settings have no {error}") from error
 
 
 def _read_failures(file: Any) -> list[list[str]]:

@@ -1,13 +1,12 @@
 """Fine-tune CNNs over the same folds, and to the same prediction tables, as boosted models."""
 
-from .augment import AUGMENTATIONS
 from .batches import Source, training_batches
 from .bundle import CnnBundle, CnnModel
 from .images import ImageBank, StainTreatment
 from .model import build_model, network_of, resolved
 from .networks import NETWORKS, build_network, get_network, list_networks
 from .networks.layers import NetworkSpec
-from .patches import PatchRule, cut_region, parse_patches, window_starts
+from .samples import AUGMENTATIONS, PatchRule, cut_region, parse_patches, window_starts
 from .settings import FinetuneSettings, sample_training
 from .training import finetune
 

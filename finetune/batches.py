@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..core.formats import Array, Integers, Pixels
-from .augment import OFFLINE, make_augmenter
 from .images import ImageBank
 from .model import resolved
-from .patches import EpochSamples, PatchRule, make_turner
+from .samples import OFFLINE, EpochSamples, PatchRule, make_augmenter, make_turner
 from .settings import FinetuneSettings
 
 _QUEUE = 16

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core import BundleError, ImageError
-from ..core.formats import Archive, Floats, Pixels, limits
+from ..core.formats import Floats, Pixels, limits
 from ..core.jobs import Ticker, in_threads, prepare_backend, visible_gpus
-from ..core.models import BundleFacts
+from ..core.models import Archive, BundleFacts
 from ..data import ImageRecord, LeastSize, crop_key, decode_record, pixels_sha256
 from ..stains import known_stain
 from .batches import Source
@@ -111,7 +111,14 @@ class CnnBundle(BundleFacts):
                 f"{path}: its manifest does not state how images are read; the model file is corrupt"
             )
         members = _folds(path, archive)
-        _check_members(path, archive, members.values(), settings, classes=classes)
+        needed = 0  # of an encoder, whose weights are not counted
+        if settings.network in list_networks():
+            needed = weights_bytes(settings, classes=classes)
+        for name in members.values():
+            if archive.size(name) < needed:  # before the memory for the network is allocated
+                raise BundleError(
+                    f"{path}: {name} is too small for {settings.network} of this size; it was altered"
+                )
         models = {}
         if parse:
             for fold, name in members.items():
@@ -134,25 +141,6 @@ def _check_sizes(path: Path, settings: FinetuneSettings) -> None:
         raise BundleError(
             f"{path}: its size, batches or patches are invalid; the model file is corrupt"
         )
-
-
-def _check_members(
-    path: Path,
-    archive: Archive,
-    members: Iterable[str],
-    settings: FinetuneSettings,
-    *,
-    classes: int,
-) -> None:
-    """Refuse members that are too small for the network, before the memory for it is allocated."""
-    if settings.network not in list_networks():
-        return  # of an encoder, whose weights are not counted
-    needed = weights_bytes(settings, classes=classes)
-    for name in members:
-        if archive.size(name) < needed:
-            raise BundleError(
-                f"{path}: {name} is too small for {settings.network} of this size; it was altered"
-            )
 
 
 def _parse(

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import InputError
-from ..core.formats import Array, Floats, Integers
+from ..core.formats import Array, Integers
 from ..core.jobs import read_pack, write_pack, write_rows
 from .batches import Source, still_batches, training_batches
-from .patches import EpochSamples
+from .samples import EpochSamples
 from .settings import FinetuneSettings, class_weights, copy_classes, sample_training
 
 _BUCKETS = 30
@@ -93,8 +93,12 @@ class EventLog:
                 if value is not None:
                     self._add(name, np.float32(value), step, plugin="scalars", kind=1)
             for variable in model.trainable_variables:
-                counts = _histogram(ops.convert_to_numpy(variable.value))
-                self._add(variable.path, counts, step, plugin="histograms", kind=2)
+                weights = ops.convert_to_numpy(variable.value)
+                finite = weights[np.isfinite(weights)].astype(np.float64)
+                counts, edges = np.histogram(finite, bins=_BUCKETS)
+                # left edge, right edge and number of values of each bucket
+                buckets = np.column_stack([edges[:-1], edges[1:], counts])
+                self._add(variable.path, buckets, step, plugin="histograms", kind=2)
         self._writer.flush()
 
     def _add(self, name: str, value: Any, step: int, *, plugin: str, kind: int) -> None:
@@ -117,12 +121,6 @@ class EventLog:
         with self._writer.as_default():
             self._tf.summary.graph(traced.graph.as_graph_def(add_shapes=True))
         self._writer.flush()
-
-
-def _histogram(values: Array) -> Floats:
-    """Return left edge, right edge and number of finite values of each bucket, shape (buckets, 3)."""
-    counts, edges = np.histogram(values[np.isfinite(values)].astype(np.float64), bins=_BUCKETS)
-    return np.column_stack([edges[:-1], edges[1:], counts])
 
 
 @dataclass
@@ -290,7 +288,10 @@ def train_model(
     while fit_state.done < settings.epochs:
         if stops and fit_state.waited >= settings.patience:
             break
-        figures = _train_epoch(model, make_epoch(fit_state.done), weights=weights)
+        batches = make_epoch(fit_state.done)
+        fitted = model.fit(batches, epochs=1, class_weight=weights, verbose=0, shuffle=False)
+        batches.release()
+        figures = [fitted.history[name][-1] for name in ("loss", "accuracy")]
         if len(held):
             figures += map(float, model.evaluate(validation, verbose=0))
         epoch = Epoch(fit_state.done + 1, *figures)
@@ -311,13 +312,6 @@ def train_model(
     on_saved(fit_state.rows)
     validation.release()
     model.set_weights(fit_state.kept)
-
-
-def _train_epoch(model: Any, batches: Any, *, weights: dict[int, float] | None) -> list[float]:
-    """Train an epoch, and return its loss and accuracy on the training images."""
-    fitted = model.fit(batches, epochs=1, class_weight=weights, verbose=0, shuffle=False)
-    batches.release()
-    return [fitted.history[name][-1] for name in ("loss", "accuracy")]
 
 
 def training_samples(source: Source, plan: TrainingPlan) -> EpochSamples:

@@ -26,7 +26,7 @@ from ..data import (
 )
 from ..stains import check_stains, get_stain, make_normalizer, stain_notes
 from .model import resolved
-from .patches import ImageRegion, PatchRule, cut_region
+from .samples import ImageRegion, PatchRule, cut_region
 from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)

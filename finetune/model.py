@@ -77,18 +77,14 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         values[name] = getattr(settings, name)
         if values[name] is None and name in parameters:
             values[name] = parameters[name].default
-    values["convention"] = settings.convention or _default_convention(network, values["weights"])
+    values["convention"] = settings.convention or "signed"
+    of_caffe = network.caffe is not None and values["weights"] not in ("imagenet", "random")
+    if of_caffe and not settings.convention:
+        values["convention"] = input_convention(Path(values["weights"]))
     values["precision"] = settings.precision
     if not settings.precision:
         values["precision"] = "bfloat16" if gpus_have_bfloat16() else "float32"
     return values
-
-
-def _default_convention(network: NetworkSpec, weights: str) -> str:
-    """Return the input convention of a weights file, if the network has a published Caffe model; else ``signed``."""
-    if network.caffe is None or weights in ("imagenet", "random"):
-        return "signed"
-    return input_convention(Path(weights))
 
 
 def untrained_notice(settings: FinetuneSettings) -> Banner | None:
@@ -217,12 +213,7 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     base = backbone.model
     base.trainable = True
     seed_generators(base, [settings.seed, fold])
-    if settings.freeze == "all":
-        _freeze_all(base)
-    elif settings.freeze:
-        _freeze_up_to(base, settings.freeze, network=settings.network)
-    if settings.weights != "random":
-        _freeze_statistics(base)
+    _freeze(base, settings)
     images = keras.Input((settings.size, settings.size, 3), name="image")
     with refuse_small(network_of(settings.network), settings.size):
         features = base(backbone.spec.preprocess(images))
@@ -241,34 +232,27 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) ->
     return model
 
 
-def _freeze_all(base: Any) -> None:
-    """Freeze all layers of an encoder."""
-    import keras
+def _freeze(base: Any, settings: FinetuneSettings) -> None:
+    """Freeze the layers of an encoder that are not to be trained.
 
+    Batch normalisation is always frozen, unless weights are random: a few hundred images give no statistics that fit
+    the trained weights.
+    """
+    from keras import layers
+
+    names = {"": "", "all": "", **canonical_names(base)}
+    if settings.freeze not in names:
+        raise InputError("{freeze} {}: {} has no such layer", settings.freeze, settings.network)
+    frozen = settings.freeze != ""
     for layer in base.layers:
-        layer.trainable = False
-        if isinstance(layer, keras.layers.Dropout):
+        if frozen:
+            layer.trainable = False
+        if settings.freeze == "all" and isinstance(layer, layers.Dropout):
             layer.rate = 0.0  # keeps features deterministic; Keras drops in frozen layers, too
-
-
-def _freeze_up_to(base: Any, last: str, *, network: str) -> None:
-    """Freeze the layers of an encoder up to one of them."""
-    names = canonical_names(base)
-    if last not in names:
-        raise InputError("{freeze} {}: {} has no such layer", last, network)
-    for layer in base.layers:
-        layer.trainable = False
-        if layer.name == names[last]:
-            break
-
-
-def _freeze_statistics(base: Any) -> None:
-    """Freeze batch normalisation: a few hundred images give no statistics that fit the trained weights."""
-    import keras
-
-    for layer in base.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if settings.weights != "random" and isinstance(layer, layers.BatchNormalization):
             layer.trainable = False  # `training=False` has no effect in a nested model
+        if layer.name == names[settings.freeze]:
+            frozen = False
 
 
 def _optimizer(model: Any, settings: FinetuneSettings) -> Any:

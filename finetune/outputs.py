@@ -18,9 +18,9 @@ from ..crossval import CrossValidation, Outputs, citation_of, write_table
 from ..data import decode_record
 from ..evaluate import AGGREGATIONS, PredictionTable, aggregate
 from ..stains import get_stain
-from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .bundle import CnnBundle
 from .model import network_of, resolved
+from .samples import AUGMENTATIONS, OFFLINE, augmentation_ranges
 from .settings import FinetuneSettings
 from .units import FoldUnit, read_network
 
@@ -40,8 +40,8 @@ def _named(name: str) -> str:
     return _WORDS.get(name, name) + citation_of(name)
 
 
-def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterator[str]:
-    """Yield sentences that describe the training.
+def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterator[tuple[str, str]]:
+    """Yield sentences that describe the training, each after what leads its paragraph in a methods section.
 
     Parameters
     ----------
@@ -53,45 +53,51 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     """
     values = resolved(settings)
     if settings.stain != "none":
-        yield f"Images were treated by {get_stain(settings.stain).cited} before training."
+        yield "Images", f"Images were treated by {get_stain(settings.stain).cited} before training."
     weights = values["weights"]
     begun = _named(weights) if weights in _WORDS else "the weights of a file"
     often = "once" if folds == 1 else f"separately in each of {folds} folds"
     yield (
+        "Network",
         f"The network {_named(settings.network)} was trained from {begun}, {often}, by {_named(values['optimizer'])} "
-        f"with a learning rate of {values['learning_rate']:g} on batches of {values['batch_size']}."
+        f"with a learning rate of {values['learning_rate']:g} on batches of {values['batch_size']}.",
     )
     if settings.rule.kind == "resize":
-        yield f"Its input is the whole image, resized to {values['size']} pixels."
+        yield "Network", f"Its input is the whole image, resized to {values['size']} pixels."
     else:
         yield (
+            "Network",
             f"Its input is a patch of {settings.rule.side} pixels resized to {values['size']}; the prediction of an "
-            "image is the mean over its patches."
+            "image is the mean over its patches.",
         )
     if settings.augmentations:
-        yield f"Training images were augmented by {'; '.join(_augmented(settings))}."
+        yield "Network", f"Training images were augmented by {'; '.join(_augmented(settings))}."
     if settings.copies:
         each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
-        yield f"In an epoch each training image was used {each}, augmented differently each time."
+        yield (
+            "Network",
+            f"In an epoch each training image was used {each}, augmented differently each time.",
+        )
     balanced = []
     if settings.sampling != "none":
         balanced.append(f"{settings.sampling}-sampling")
     if settings.class_weights:
         balanced.append("class weights")
     if balanced:
-        yield f"Class imbalance was handled by {' and '.join(balanced)}."
+        yield "Network", f"Class imbalance was handled by {' and '.join(balanced)}."
     part = "the validation part of the scheme"
     if inner:
         part = "an eighth of the training part (groups whole)"
     trained = f"Networks were trained for {settings.epochs} epochs"
     if not settings.validation:
-        yield f"{trained} without validation."
+        yield "Network", f"{trained} without validation."
     elif not settings.patience:
-        yield f"{trained}, and the last weights were kept, whatever the loss on {part}."
+        yield "Network", f"{trained}, and the last weights were kept, whatever the loss on {part}."
     else:
         yield (
+            "Network",
             f"Training stopped after {settings.patience} epochs without a lower loss on {part}, or after "
-            f"{settings.epochs} epochs, and the weights of the lowest loss were kept."
+            f"{settings.epochs} epochs, and the weights of the lowest loss were kept.",
         )
 
 

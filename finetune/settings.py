@@ -12,8 +12,7 @@ import numpy as np
 from ..core import IN_FILE, InputError, Parameter, Settings, Texts, converted, items_of, option
 from ..core.formats import Integers
 from ..stains import STAIN_METHODS, get_stain, list_stains
-from .augment import NAMES, OFFLINE, RANGES, plain_names
-from .patches import PatchRule, parse_patches
+from .samples import NAMES, OFFLINE, RANGES, PatchRule, parse_patches, plain_names
 
 SAMPLINGS = ("none", "under", "over", "under-over")
 """Sampling methods.

@@ -419,7 +419,8 @@ def _prepare(
         labelled, settings, digest=unique.digest, folder=folder, skip_errors=skip_errors
     )
     facts = opened.settle(folder / FACTS_FILE, failed=len(failures))
-    plans = choice.plans_of(records, seed=settings.seed, failed=failures, known=facts)
+    known = replace(facts, failed=tuple(failures))
+    plans = choice.plans_of(records, seed=settings.seed, known=known)
     warn_left_out(failures)
     write_or_remove(folder / "failures.csv", ["image_id", "error"], failures.items())
     images = LabelledImages(

@@ -3,11 +3,11 @@
 from .blocks import PredictBlock, Predicted, Prediction, Results, helpers_of, predict_records
 from .boosted import BoostedModel
 from .embedded import load_embedded
-from .export import export
 from .images import TrainingLooks, advised, check_sizes, in_order, new_images, notes_of_training
 from .model_file import (
     Model,
     ModelFile,
+    export,
     find_bundle,
     load_alike,
     load_model,
@@ -16,11 +16,10 @@ from .model_file import (
     recorded_weights,
     settled_model,
 )
-from .outputs import PredictResult
+from .outputs import PredictResult, SheetRow, sheet_rows, write_html
 from .predictor import Predictions, Predictor
 from .run import predict
 from .settings import OperatingPoint, PredictSettings, choose_point, new_images_mpp
-from .sheet import SheetRow, sheet_rows, write_html
 from .table import TESTED, Outliers, Tabulated, mixed_note, tabulate
 
 __all__ = [

@@ -217,8 +217,7 @@ def _warnings(record: ImageRecord, notes: Sequence[str], *, blank: bool) -> Iter
     if blank:
         findings += pixel_findings({}, [record.image_id], {})
     for text in [*(finding.message for finding in findings if finding.level == "warning"), *notes]:
-        plain = limited(text, PARAMETERS)
-        yield plain.removeprefix("1 image: ").removesuffix(f": {record.image_id}")
+        yield limited(text, PARAMETERS)
 
 
 def keep(folder: Path, predicted: Mapping[str, Prediction | str]) -> Path | None:

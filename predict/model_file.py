@@ -1,10 +1,11 @@
-"""Find the model file of a run and its weights, and load it so that it can predict."""
+"""Find the model file of a run and its weights, load it so that it can predict, and export it with a model card."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import logging
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +17,21 @@ from ..core.formats import file_sha256, read_json
 from ..core.jobs import (
     GPU_SECONDS,
     Work,
+    atomic_output,
     cpu_resources,
+    ensure_folder,
     is_set_aside,
     network_resources,
     rough_duration,
     visible_gpus,
+    write_json,
 )
 from ..core.models import bundle_kind, bundle_stores
 from ..core.runs import RunRecord
 from ..data import ImageRecord
 from ..encoders import recorded_source, short_reason, source_sha256, weights_of
-from ..evaluate import choice_in_run
+from ..evaluate import SCHEMA, choice_in_run
+from ..evaluate.report import known_of, write_card
 from .boosted import AS_TRAINED, BoostedModel, open_boosted
 
 if TYPE_CHECKING:
@@ -358,3 +363,54 @@ def _reason_to_stay(
         return open_boosted(model.bundle, file.path, file.weights, "keras").unlike(model, record)
     except Exception as error:  # noqa: BLE001 - of any library of a GPU; the CPU can go on
         return f"it fails ({short_reason(error)})"
+
+
+def export(model: PathInput, *, to: PathInput) -> Path:
+    """Copy a model into a folder of its own, with a model card.
+
+    The card has the header that model hubs read, and marked blanks for what only the author knows. Of ``metrics.json``
+    only the figures are copied, for `Predictor.verdict` and prediction reports: the rest may name patients.
+
+    Parameters
+    ----------
+    model : str or Path
+        A model file, or a run folder that holds one.
+    to : str or Path
+        The new folder.
+
+    Returns
+    -------
+    Path
+        The card.
+
+    Raises
+    ------
+    BundleError, MissingInputError
+        The model is missing or damaged.
+    InputError
+        ``metrics.json`` beside the model is damaged, or the folder exists and contains other files.
+    OutputError
+        The folder cannot be written.
+    """
+    source = find_bundle(model)
+    folder = converted(to, "to", Path)
+    bundle = load_bundle(source)
+    sha256 = file_sha256(source)
+    copy = folder / source.name
+    if folder.exists() and not copy.is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError("{to} {}: holds other files; give a new folder", folder)
+    if copy.is_file() and file_sha256(copy) != sha256:
+        raise InputError("{to} {}: holds another model; give a new folder", folder)
+    known = known_of(source)
+    ensure_folder(folder)
+    with atomic_output(copy) as temporary:
+        shutil.copyfile(source, temporary)
+    if known["table"] is not None:
+        write_json(
+            folder / "metrics.json",
+            {"schema_version": SCHEMA, "tables": {"fusion": known["table"]}},
+        )
+    card = folder / "README.md"  # which model hubs show
+    if not card.exists():  # the author may have filled in the blanks of an existing one
+        write_card(card, model=source, bundle=bundle, known=known)
+    return card

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import logging
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +40,7 @@ from ..core.jobs import (
     set_aside,
 )
 from ..core.runs import RunRecord
-from ..data import Frame, ImageRecord, image_paths, warn_left_out
+from ..data import Frame, image_paths, warn_left_out
 from ..encoders import weight_options
 from ..featurize import files_of, rehearse
 from .blocks import (
@@ -205,17 +204,16 @@ def predict(
         # refuse thresholds that the model does not have before its encoders are loaded
         point = settings.point(bundle)
         call = _Call(inputs, outputs, settings, record, point)
-        prediction: TablePrediction
         if inputs.features:
-            prediction = EmbeddingPrediction.open(call, work, bundle)
+            prediction = _predict_embeddings(call, work, bundle)
         else:
             prediction = ImagePrediction.open(call, work, bundle)
         computed = compute(prediction)
     return computed.result or PredictResult(
         outputs.table,
-        len(prediction.records),
+        len(prediction.known.records),
         {},
-        prediction.refused,
+        prediction.known.failures,
         (),
         unchanged=computed.unchanged,
     )
@@ -258,25 +256,23 @@ Kept = Sequence[Prediction | None]
 
 @dataclass
 class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]):
-    """A table of predictions, with its list of failures and its report.
+    """A table of predictions, with its list of failures and its report; those of embeddings are all known at once.
 
     Attributes
     ----------
     call : _Call
     work : Work
-    records : sequence of ImageRecord
-        In the order of the table.
-    refused : dict of str to str
-        Images that cannot be used, as their headers show, with the reason.
+    known : Predicted
+        The images, with what is known of them before there are units: which cannot be used, as their headers show.
     """
 
     call: _Call
     work: Work
-    records: Sequence[ImageRecord]
-    refused: dict[str, str]
+    known: Predicted
 
     label = "predict"
     unit = "images"
+    step_name = "images"
     finished_clause = "images are predicted"
 
     @property
@@ -293,32 +289,50 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         """Set aside kept predictions."""
         set_aside(self.call.outputs.parts)
 
-    @abstractmethod
+    def units(self, *, merges: bool) -> Sequence[ImageUnit]:
+        """Return nothing, since nothing is worth being kept."""
+        return ()
+
+    def read(self, unit: ImageUnit) -> Prediction | None:
+        """Return None, since nothing is kept."""
+        return None
+
+    @property
+    def do(self) -> Callable[[tuple[ImageUnit, ...], Ticker], Results]:
+        """Does nothing: there are no units."""
+        return lambda units, ticker: {}
+
+    @property
+    def resources(self) -> Resources:
+        """One process, which is this one."""
+        return cpu_resources(1)
+
     def predicted(self, kept: Kept, made: Sequence[Results]) -> Predicted:
         """Return the predictions of all images."""
+        return self.known
 
     def is_written(self, kept: Kept) -> bool:
         """Return whether the outputs are those of an update."""
-        predicted = self.predicted(kept, ())
-        return not self.rewrites and self._is_same(predicted, self.tabulate(predicted))
+        return not self.rewrites and self._is_same(self.tabulate(kept, ()))
 
-    def _is_same(self, predicted: Predicted, shown: Tabulated) -> bool:
+    def _is_same(self, shown: Tabulated) -> bool:
         """Return whether an update wrote just this, and the same images cannot be used."""
         outputs = self.call.outputs
         written = outputs.written
-        same = written | self._content_keys(predicted, shown) == written
+        same = written | self._content_keys(shown) == written
         complete = same and all(path.exists() for path in outputs.paths.values())
         return complete and failures_of(outputs.table).exists() == bool(shown.failures)
 
-    def tabulate(self, predicted: Predicted) -> Tabulated:
+    def tabulate(self, kept: Kept, made: Sequence[Results]) -> Tabulated:
         """Return all that the outputs show."""
+        predicted = self.predicted(kept, made)
         return tabulate(predicted, settings=self.call.settings, point=self.call.point)
 
-    def _content_keys(self, predicted: Predicted, shown: Tabulated) -> dict[str, list[str]]:
+    def _content_keys(self, shown: Tabulated) -> dict[str, list[str]]:
         """Return the name of each output with its only key once it is complete, see `OutputFiles`."""
         outputs = self.call.outputs
         images = self.call.record.content["notes"].get("images_sha256")
-        content = [shown.table.sha256, shown.called, shown.failures, predicted.sha256, images]
+        content = [shown.table.sha256, shown.called, shown.failures, shown.predicted.sha256, images]
         keys = {
             outputs.name(path): [key_of("report 1", told=content)]
             for path in outputs.paths.values()
@@ -332,8 +346,7 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         settings = self.call.settings
         outputs = self.call.outputs
         record = self.call.record
-        predicted = self.predicted(kept, made)
-        shown = self.tabulate(predicted)
+        shown = self.tabulate(kept, made)
         if settings.update:
             if shown.failures and not shown.table.records:
                 # as after a fault of the disk
@@ -341,13 +354,13 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
                 raise ImageError(
                     f"none of {counted(len(shown.failures), 'image')} can be used; first: {first}"
                 )
-            if self._is_same(predicted, shown):  # images that failed were tried again
+            if self._is_same(shown):  # images that failed were tried again
                 images = len(shown.table.records)
                 return PredictResult(outputs.table, images, {}, shown.failures, (), unchanged=True)
-            self.tidy(predicted)
-        warn_left_out(shown.failures, self.refused)
+            self.tidy(shown.predicted)
+        warn_left_out(shown.failures, self.known.failures)
         written = outputs.written
-        keys = self._content_keys(predicted, shown)
+        keys = self._content_keys(shown)
         # a call that is killed while it writes leaves some outputs as they were and some new, see `OutputFiles`
         possible = {name: sorted({*written.get(name, []), *key}) for name, key in keys.items()}
         record.note(written=written | possible)
@@ -355,7 +368,6 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         result = write_outputs(
             outputs.table,
             shown,
-            predicted,
             html=settings.html,
             overwrite=outputs.may_replace(outputs.table),
         )
@@ -372,62 +384,26 @@ class TablePrediction(Computation[ImageUnit, Prediction, Results, PredictResult]
         """Keep the predictions of these images for the next update, and no others."""
 
 
-@dataclass
-class EmbeddingPrediction(TablePrediction):
-    """Predictions of embeddings, all at once in this process, which takes only seconds.
+def _predict_embeddings(call: _Call, work: Work, bundle: Path) -> TablePrediction:
+    """Load the models and the embeddings, and predict them, which takes only seconds.
 
-    Attributes
-    ----------
-    results : Predicted
+    Raises
+    ------
+    InputError
+        The embeddings do not fit the model.
     """
+    from .embedded import embeddings_digest, load_embedded, predict_embedded
 
-    results: Predicted
-
-    step_name = "images"
-
-    @classmethod
-    def open(cls, call: _Call, work: Work, bundle: Path) -> EmbeddingPrediction:
-        """Load the models and the embeddings, and predict.
-
-        Raises
-        ------
-        InputError
-            The embeddings do not fit the model.
-        """
-        from .embedded import embeddings_digest, load_embedded, predict_embedded
-
-        models, embeddings = load_embedded(bundle, call.inputs.features)
-        call.settings.check(bundle, models)
-        records, predictions = predict_embedded(models, embeddings)
-        results = Predicted(records, predictions, models, bundle, file_sha256(bundle))
-        call.record.note(
-            model_sha256=results.sha256,
-            features_sha256=embeddings_digest(embeddings),
-            images=len(records),
-        )
-        return cls(call, work, records, {}, results)
-
-    def units(self, *, merges: bool) -> Sequence[ImageUnit]:
-        """Return nothing, since nothing is worth being kept."""
-        return ()
-
-    def read(self, unit: ImageUnit) -> Prediction | None:
-        """Return None, since nothing is kept."""
-        return None
-
-    @property
-    def do(self) -> Callable[[tuple[ImageUnit, ...], Ticker], Results]:
-        """Does nothing: there are no units, since all is predicted at once."""
-        return lambda units, ticker: {}
-
-    @property
-    def resources(self) -> Resources:
-        """One process, which is this one."""
-        return cpu_resources(1)
-
-    def predicted(self, kept: Kept, made: Sequence[Results]) -> Predicted:
-        """Return all predictions."""
-        return self.results
+    models, embeddings = load_embedded(bundle, call.inputs.features)
+    call.settings.check(bundle, models)
+    records, predictions = predict_embedded(models, embeddings)
+    results = Predicted(records, predictions, models, bundle, file_sha256(bundle))
+    call.record.note(
+        model_sha256=results.sha256,
+        features_sha256=embeddings_digest(embeddings),
+        images=len(records),
+    )
+    return TablePrediction(call, work, results)
 
 
 @dataclass
@@ -440,12 +416,6 @@ class ImagePrediction(TablePrediction):
     model : Model
     block : PredictBlock
         Predicts some images in any process.
-    warned : tuple of str
-        In what the images differ from those of training.
-    notes : dict of str to list of str
-        The same of each image.
-    copies : dict of str to str
-        Paths of files that were left out as copies of an image, with its id.
     saved : dict of str to Prediction
         The predictions that earlier calls kept, by key.
     """
@@ -453,9 +423,6 @@ class ImagePrediction(TablePrediction):
     file: ModelFile
     model: Model
     block: PredictBlock
-    warned: tuple[str, ...]
-    notes: Notes
-    copies: dict[str, str]
     saved: dict[str, Prediction] = field(default_factory=dict)
 
     @classmethod
@@ -502,11 +469,20 @@ class ImagePrediction(TablePrediction):
             record=call.record,
         )
         block = PredictBlock(file, model.computed_by, call.outputs.parts, skip_errors=skip)
-        texts = tuple(warned.values())
-        return cls(call, work, usable, dict(refused), file, model, block, texts, notes, copies)
+        known = Predicted(
+            usable,
+            dict(refused),
+            model.bundle,
+            bundle,
+            file.sha256,
+            tuple(warned.values()),
+            notes,
+            copies,
+        )
+        return cls(call, work, known, file, model, block)
 
     @property
-    def step_name(self) -> str:
+    def step_name(self) -> str:  # type: ignore[override]
         """The steps of the model for an image."""
         return self.model.step_name
 
@@ -535,7 +511,7 @@ class ImagePrediction(TablePrediction):
 
     @functools.cached_property
     def _units(self) -> list[ImageUnit]:
-        return image_units(self.records, file=self.file, model=self.model)
+        return image_units(self.known.records, file=self.file, model=self.model)
 
     def read(self, unit: ImageUnit) -> Prediction | None:
         """Return the kept prediction of an image."""
@@ -581,12 +557,14 @@ class ImagePrediction(TablePrediction):
     def rehearse(self, units: Sequence[ImageUnit] | None) -> None:
         """Predict the largest images in this process."""
         if isinstance(self.model, BoostedModel):
-            records = self.records if units is None else [unit.record for unit in units]
+            records = self.known.records
+            if units is not None:
+                records = [unit.record for unit in units]
             rehearse(records, self.model.seconds)
 
     def predicted(self, kept: Kept, made: Sequence[Results]) -> Predicted:
         """Return the predictions of all images, refused ones first, as the reasons why they cannot be used."""
-        results: Results = dict(self.refused)
+        results = dict(self.known.results)
         new = {image: result for block in made for image, result in block.items()}
         for unit, prediction in zip(self._units, kept, strict=True):
             image = unit.record.image_id
@@ -594,16 +572,7 @@ class ImagePrediction(TablePrediction):
                 results[image] = new[image]
             else:
                 results[image] = prediction
-        return Predicted(
-            self.records,
-            results,
-            self.model.bundle,
-            self.file.path,
-            self.file.sha256,
-            self.warned,
-            self.notes,
-            self.copies,
-        )
+        return self.known._replace(results=results)
 
     def tidy(self, predicted: Predicted) -> None:
         """Keep the predictions of these images in one file for the next update, and no others."""

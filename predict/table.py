@@ -214,8 +214,7 @@ class Tabulated:
         Probabilities before calibration.
     calibrated : ndarray of float64, shape (n, classes)
         The same after it; of a model without a temperature the same.
-    failures : dict of str to str
-        Images that cannot be used, with the reason.
+    predicted : Predicted
     banners : tuple of Banner
         Warnings that every reader must see.
     trained : tuple of bool
@@ -236,7 +235,7 @@ class Tabulated:
     table: Table
     raw: Floats
     calibrated: Floats
-    failures: dict[str, str]
+    predicted: Predicted
     banners: tuple[Banner, ...]
     trained: tuple[bool, ...]
     blank: tuple[bool, ...]
@@ -245,6 +244,11 @@ class Tabulated:
     called: str
     point: OperatingPoint | None
     mixed: str
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Images that cannot be used, with the reason."""
+        return self.predicted.failures
 
 
 def tabulate(
@@ -292,7 +296,7 @@ def tabulate(
         Table(settings.format, records, probabilities, bundle.classes, answers, columns),
         raw,
         calibrated,
-        predicted.failures,
+        predicted,
         _banners(bundle, trained, blank, groups, seen),
         trained,
         blank,

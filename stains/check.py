@@ -232,7 +232,7 @@ def stain_notes(
     images: int | None,
     stain: str,
     each: dict[str, list[str]] | None = None,
-) -> list[str]:
+) -> list[Message]:
     """Return notes about images that were not normalised, whose stains are doubtful, or that have foreign pixels.
 
     Parameters
@@ -247,7 +247,7 @@ def stain_notes(
     stain : str
         The stain method.
     each : dict of str to list of str, optional
-        Gets the notes on each of these images, as if it were the only one.
+        Gets the notes on each of these images, without its name.
 
     Examples
     --------
@@ -256,36 +256,32 @@ def stain_notes(
     >>> stain_notes(["a.png", "b.png"], [], {}, images=None, stain="macenko")
     ['2 images: too little tissue, used without stain normalisation: a.png, b.png']
     """
-    notes: list[str] = []
 
-    def number(names: Collection[str]) -> str:
-        if images is None:
-            return counted(len(names), "image")
-        return f"{len(names)} of {images} images"
+    def areas(shares: Iterable[float]) -> Message:
+        text = (
+            "ink, black or single-coloured areas are left as they are, {} % of the pixels at most"
+        )
+        return Message(text, f"{100 * max(shares, default=0):.1f}")
 
-    if skipped:
-        text = "{}: too little tissue, used without stain normalisation: {}"
-        notes.append(Message(text, number(skipped), few(skipped)))
-    if doubtful:
-        remedies = []
-        if images is not None and stain != ROBUST.name:
-            text = "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
-            remedies.append(Message(text))
-        text = "{}: {} turned tissue white, or rests on few pixels or implausible stains: {}"
-        notes.append(Message(text, number(doubtful), stain, few(doubtful), remedies=remedies))
-    if foreign:
-        text = "{}: ink, black or single-coloured areas are left as they are, {} % of the pixels at most: {}"
-        share = f"{100 * max(foreign.values()):.1f}"
-        notes.append(Message(text, number(foreign), share, few(foreign)))
-    if each is not None:
-        for image in {*skipped, *doubtful, *foreign}:
-            each.setdefault(image, []).extend(
-                stain_notes(
-                    {image}.intersection(skipped),
-                    {image}.intersection(doubtful),
-                    {name: foreign[name] for name in {image}.intersection(foreign)},
-                    images=images,
-                    stain=stain,
-                )
-            )
+    remedies = []
+    if images is not None and stain != ROBUST.name:
+        text = "{stain:macenko-robust} takes all of the stained tissue, and {stain:none} is for other stains"
+        remedies.append(Message(text))
+    text = "{} turned tissue white, or rests on few pixels or implausible stains"
+    kinds: list[tuple[Collection[str], str, list[Message]]] = [
+        (skipped, "too little tissue, used without stain normalisation", []),
+        (doubtful, Message(text, stain), remedies),
+        (foreign, areas(foreign.values()), []),
+    ]
+    notes = []
+    for names, text, cures in kinds:
+        number = counted(len(names), "image")
+        if images is not None:
+            number = f"{len(names)} of {images} images"
+        if names:
+            notes.append(Message("{}: {}: {}", number, text, few(names), remedies=cures))
+        for image in names:
+            if each is not None:
+                own = areas([foreign[image]]) if names is foreign else text
+                each.setdefault(image, []).append(own)
     return notes

@@ -11,8 +11,7 @@ from pathlib import Path
 from ..core import BchistoError, InputError, extension_names, load_extension, one_of
 from .macenko import MACENKO, PUBLISHED, ROBUST
 from .spec import Normalizer, StainSpec
-from .staintools import STAINTOOLS
-from .treatments import NONE, TREATED
+from .treatments import NONE, STAINTOOLS, TREATED
 
 ENTRY_POINT_GROUP = "bchisto.stains"
 

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -244,12 +245,9 @@ def no_first_look(request, monkeypatch):
 
 DRAWN = (
     "evaluate/test_own_classes.py",
-    "evaluate/test_report.py",
     "house/test_pages.py",
 )
 """Where pictures of reports are looked at. Elsewhere they are not rendered, which takes most of a report."""
-TOGETHER = ("boost/", "cases/", "crossval/", "evaluate/", "predict/")
-"""Where they are put together all the same. Elsewhere they are described only."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -263,30 +261,22 @@ def disk_not_awaited():
 @pytest.fixture(autouse=True, scope="session")
 def versions_read_once():
     """Read the version of each package once: every record of a run names all of them."""
-    from bchisto.core.runs import record
-
-    version = functools.cache(record.metadata.version)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            record,
-            "metadata",
-            types.SimpleNamespace(**{**vars(record.metadata), "version": version}),
-        )
+        patch.setattr(importlib.metadata, "version", functools.cache(importlib.metadata.version))
         yield
 
 
 @pytest.fixture(autouse=True, scope="module")
 def pictures_in_outline(request):
     """Leave pictures of reports out, unless a test looks at them; not in other processes."""
-    name = request.path.relative_to(TESTS).as_posix()
-    drawn = name.startswith(DRAWN)
+    drawn = request.path.relative_to(TESTS).as_posix().startswith(DRAWN)
     # not in the environment of StainTools, which makes no page
     if drawn or importlib.util.find_spec("matplotlib") is None:
         yield
         return
     from outlines import in_outline
 
-    with in_outline(together=name.startswith(TOGETHER)):
+    with in_outline():
         yield
 
 
@@ -391,7 +381,7 @@ def cli(request, capsys, monkeypatch, tmp_path):
     """
     from bchisto.cli import main
 
-    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 1)
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 1)
     if not request.path.relative_to(TESTS).as_posix().startswith(TIMED):
         monkeypatch.setattr("bchisto.apps.check.run.measure_describing", lambda *_: None)
 
@@ -471,7 +461,7 @@ def seen_gpus(seen):
             "featurize.stream",
             "featurize.plan",
             "encoders.engines",
-            "core.jobs.resources",
+            "core.jobs.work",
         ):
             patch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
         patch.setattr(DeviceDescriber, "start", counted)
@@ -579,6 +569,18 @@ def boosted(tmp_path_factory, described):
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory, tiny_settings):
+    """A folder of eight pictures ``P`` and its run ``R``, with features and a model file. Read only."""
+    from packs import featurize_here, train_small
+
+    root = tmp_path_factory.mktemp("calm")
+    write_tissue(root / "P", per_class=4, classes=("calm", "wild"))
+    featurize_here(root / "P", root / "R", tiny_settings)
+    train_small(root / "R", "2", params={}, settings={"heads": ["prototype"]})
+    return root
 
 
 @pytest.fixture(scope="session")

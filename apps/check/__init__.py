@@ -4,8 +4,16 @@ The input is a `bchisto.data.ImageSelection` and the planned settings. The resul
 that fit, near-duplicates, protocols with the classes that each fold lacks, and estimates of time and disk space.
 """
 
-from .plan import ViewFit, plan_describing, unscaled
-from .protocols import ProtocolCheck, check_protocols, recommended, to_label
+from .plan import (
+    ProtocolCheck,
+    ViewFit,
+    check_protocols,
+    plan_describing,
+    recommended,
+    to_label,
+    training_options,
+    unscaled,
+)
 from .run import Preflight, StainSurvey, preflight
 from .show import one_of_each, preflight_json, preflight_text, write_preflight
 

@@ -1,15 +1,36 @@
-"""Plans a feature extraction: views that fit the images, and its disk space."""
+"""Plans what follows: views that fit the images, the disk space of features, and folds without a missing class."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ...core import BchistoError, InputError, Message, PathInput
-from ...data import Dataset, ImageRecord, ImageSelection, get_layout, scaled_side, with_headers
-from ...encoders import BUILT_IN, EncoderChoice, encoder_facts
+from ...boost import default_folds
+from ...core import BchistoError, InputError, Message, PathInput, message_of
+from ...data import (
+    GIVEN,
+    PUBLISHED_FOLDS,
+    Copy,
+    Dataset,
+    FoldChoice,
+    FoldPlan,
+    ImageRecord,
+    ImageSelection,
+    dataset_plan,
+    facts_of,
+    get_layout,
+    given_parts,
+    scaled_side,
+    split_groups,
+    unit_names,
+    with_headers,
+)
+from ...encoders import EncoderChoice, encoder_facts
 from ...featurize import FeaturizeSettings, View, estimate_describing
 
 _log = logging.getLogger(__name__)
@@ -29,8 +50,31 @@ _SMALLEST = 32
 _ODD_ONES = 0.05
 """Fraction of images that may be left out so that two views fit the others; otherwise one view is used."""
 
-Sizes = Mapping[str, tuple[int, int]]
-"""Image ID to width and height in pixels."""
+
+_PUBLISHED = {
+    "bach": ("rakhlin10", "eva", "thunder"),
+    "breakhis": ("official", "official-corrected"),
+    "cbis-ddsm": ("official",),
+    "idc": ("idc-published",),
+}
+"""Published fold lists for each layout."""
+
+_SPLIT = ("10", "5")
+"""Numbers of folds to try, the default first."""
+
+_FEWER = ("3", "2")
+"""Numbers of folds to try if no other scheme has every class in every part."""
+
+_MOST_SITES = 20
+"""Largest number of values for which a column is treated as sites."""
+
+_KEPT = {
+    "given": "as they came",
+    "site": "one site out",
+    "published": "published",
+    "file": "given list",
+}
+"""How images are kept together, by the origin of folds that are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +99,12 @@ class ViewFit:
     problem: str
 
 
-def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[ViewFit, ...]:
-    """Return how each view fits images of these sizes, and the encoders of the settings."""
+def fit_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> tuple[ViewFit, ...]:
+    """Return how each view fits images, whose headers are known, and the encoders of the settings."""
     least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
     fits = []
     for view in settings.views:
-        sides = _short_sides(view, dataset, sizes)
+        sides = _short_sides(view, records)
         if sides is None:
             fits.append(
                 ViewFit(str(view), 0, (), "needs micrometres per pixel, which are not known")
@@ -72,17 +116,17 @@ def fit_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tu
             for name, side in least.items()
             if side > view.crop
         )
-        fits.append(ViewFit(str(view), len(sizes) - len(small), small, next(problems, "")))
+        fits.append(ViewFit(str(view), len(sides) - len(small), small, next(problems, "")))
     return tuple(fits)
 
 
-def _short_sides(view: View, dataset: Dataset, sizes: Sizes) -> dict[str, int] | None:
+def _short_sides(view: View, records: Sequence[ImageRecord]) -> dict[str, int] | None:
     """Return the shorter sides of images at the scale of a view; None if that is not known of one."""
-    mpp = {record.image_id: record.mpp for record in dataset.records}
-    if view.unit and None in map(mpp.get, sizes):
+    if unscaled(records, [view]):
         return None
     return {
-        image: scaled_side(min(size), view.factor(mpp.get(image))) for image, size in sizes.items()
+        record.image_id: scaled_side(int(record.look.short), view.factor(record.mpp))
+        for record in records
     }
 
 
@@ -101,16 +145,7 @@ def unscaled(records: Iterable[ImageRecord], views: Sequence[View]) -> str | Non
     return None
 
 
-def sizes_of(dataset: Dataset) -> Sizes:
-    """Return the sizes of images with a known header."""
-    return {
-        record.image_id: record.sides(record.header.width, record.header.height)
-        for record in dataset.records
-        if record.header
-    }
-
-
-def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -> tuple[View, ...]:
+def fitting_views(records: Sequence[ImageRecord], settings: FeaturizeSettings) -> tuple[View, ...]:
     """Return the views unchanged if they fit all images, else at most two views that fit the smallest image.
 
     Views in micrometres keep their scale, and get the largest crop that fits all images.
@@ -121,14 +156,14 @@ def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -
         Empty if the images are too small for any view. A few percent of the images may be too small for two views that
         fit the others.
     """
-    if not sizes:
+    if not records:
         return ()
-    if not any(fit.too_small or fit.problem for fit in fit_views(dataset, sizes, settings)):
+    if not any(fit.too_small or fit.problem for fit in fit_views(records, settings)):
         return settings.views
     least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
     if any(view.unit for view in settings.views):
-        return _cut_down(settings.views, dataset, sizes, least)
-    sides = sorted(min(size) for size in sizes.values())
+        return _cut_down(settings.views, records, least)
+    sides = sorted(int(record.look.short) for record in records)
     # two views that fit all but the odd ones, else one that fits all
     odd = sides[: int(_ODD_ONES * len(sides)) + 1]
     for wanted, smallest in ((2, odd), (1, sides)):
@@ -140,12 +175,12 @@ def fitting_views(dataset: Dataset, sizes: Sizes, settings: FeaturizeSettings) -
 
 
 def _cut_down(
-    views: Sequence[View], dataset: Dataset, sizes: Sizes, least: int
+    views: Sequence[View], records: Sequence[ImageRecord], least: int
 ) -> tuple[View, ...]:
     """Return views at their scale with crops that fit all images; none if one is smaller than the least crop."""
     smaller: dict[View, None] = {}
     for view in views:
-        sides = _short_sides(view, dataset, sizes)
+        sides = _short_sides(view, records)
         if sides is None:
             return ()
         smaller[replace(view, crop=min(view.crop, *sides.values()))] = None
@@ -164,14 +199,14 @@ def _made_for(side: int, least: int) -> tuple[View, ...]:
 
 
 def fitted(
-    dataset: Dataset, sizes: Sizes, requested: FeaturizeSettings, *, keep: Collection[str]
+    dataset: Dataset, requested: FeaturizeSettings, *, keep: Collection[str]
 ) -> tuple[FeaturizeSettings, tuple[ViewFit, ...]]:
     """Return settings with views that fit, encoders for them, and no stain normalisation for images without stain.
 
     Parameters
     ----------
     dataset : Dataset
-    sizes : mapping of str to (int, int)
+        Of images with a known header.
     requested : FeaturizeSettings
         If no view fits its encoders, only those for the smallest crops remain, or MobileNetV2 if there are none.
     keep : collection of str
@@ -185,17 +220,17 @@ def fitted(
         How these fit; empty if no view does.
     """
     planned = requested
-    views = fitting_views(dataset, sizes, requested)
+    views = fitting_views(dataset.records, requested)
     if not views and "encoders" not in keep:
         small = tuple(
             choice for choice in requested.encoders if encoder_facts(choice).least <= _SMALLEST
         )
         smaller = replace(requested, encoders=small or (EncoderChoice("mobilenetv2"),))
-        views = fitting_views(dataset, sizes, smaller)
+        views = fitting_views(dataset.records, smaller)
         if views:
             planned = smaller
     planned = replace(planned, views=views[: len(requested.views)] or requested.views)
-    fits = fit_views(dataset, sizes, planned) if views else ()
+    fits = fit_views(dataset.records, planned) if views else ()
     if not get_layout(dataset.name).stained and "stain" not in keep:
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
     return planned, fits
@@ -225,13 +260,9 @@ def measure_describing(
     records: Sequence[ImageRecord], settings: FeaturizeSettings
 ) -> DescribingEstimate:
     """Measure the time and the size of the features of images, see `bchisto.featurize.estimate_describing`."""
-    # the time does not depend on the weights, which a check does not download
-    weights = tuple(
-        f"{choice.name}=random" for choice in settings.encoders if choice.name in BUILT_IN
-    )
     estimate = DescribingEstimate(len(records), len(settings.encoders) * len(settings.views))
     try:
-        cost = estimate_describing(records, replace(settings, weights=weights or settings.weights))
+        cost = estimate_describing(records, settings)
     except BchistoError as error:
         _log.info("%s", error)
         return estimate
@@ -257,11 +288,239 @@ def plan_describing(
         The images are too small for any view.
     """
     dataset = ImageSelection.of(images).table()
-    dataset = replace(dataset, records=tuple(with_headers(dataset.records)))
-    planned, fits = fitted(dataset, sizes_of(dataset), settings, keep=keep)
+    records = tuple(record for record in with_headers(dataset.records) if record.header)
+    planned, fits = fitted(replace(dataset, records=records), settings, keep=keep)
     if not fits:
         small = Message(
             "{}: no view fits these images: every one is too small for {encoders}", dataset.root
         )
-        raise InputError("{}", unscaled(dataset.records, settings.views) or small)
+        raise InputError("{}", unscaled(records, settings.views) or small)
     return planned
+
+
+@dataclass(frozen=True)
+class ProtocolCheck:
+    """The result of trying a cross-validation scheme on the images.
+
+    Attributes
+    ----------
+    folds : str
+        Value of the option ``folds``.
+    group_by : str or None
+        Value of the option ``group_by``; None for its default.
+    kept : str
+        How images are kept together: ``by patient``, ``by image``, ``published``, ...; empty if it cannot be used.
+    refused : str
+        The reason why it cannot be used; empty if it can.
+    parts : tuple of dict
+        For each fold its number as ``fold``; as ``images`` the number of images in ``train``, ``val`` and ``test``; and
+        as ``missing`` the classes that a part lacks. Parts without images, or with all classes, are left out.
+    warnings : tuple of str
+        Caveats for readers of its results.
+    compared : bool
+        Whether it is included only for comparison: folds by image, although patients are known.
+    splits_patients : bool
+        Whether it tests one value of a column at a time, and patients have images of several values.
+    """
+
+    folds: str
+    group_by: str | None
+    kept: str = ""
+    refused: str = ""
+    parts: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
+    compared: bool = False
+    splits_patients: bool = False
+
+    def __str__(self) -> str:
+        return self.folds if self.group_by is None else f"{self.folds}, group by {self.group_by}"
+
+    @property
+    def lacking(self) -> list[dict[str, Any]]:
+        """Folds in which a part lacks a class."""
+        return [fold for fold in self.parts if fold["missing"]]
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no fold has every class in both its training and its test part."""
+        return bool(self.parts) and all(
+            {"train", "test"} & fold["missing"].keys() for fold in self.parts
+        )
+
+
+def check_protocols(
+    dataset: Dataset, choice: FoldChoice, *, copies: Sequence[Copy] = (), seed: int = 0
+) -> list[ProtocolCheck]:
+    """Make the folds of cross-validation schemes, and count the images and classes of each part.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    choice : FoldChoice
+        Schemes to try. By default all that may fit: the split in which the images were published, the published lists
+        of the layout, and 10 and 5 folds. If patients are known, these folds keep patients together, and folds by image
+        are added for comparison. Columns of a manifest are tried as sites, and kept if a site has every class. Without
+        schemes, ``group_by`` is used for 10 and 5 folds only.
+    copies : sequence of Copy
+        Near-duplicates.
+    seed : int
+
+    Returns
+    -------
+    list of ProtocolCheck
+        For the images that have a label; empty if there are none.
+    """
+    records = tuple(record for record in dataset.records if record.label)
+    if not records:
+        return []
+    dataset = replace(dataset, records=records)
+    check = functools.partial(_checked, dataset, copies=copies, seed=seed)
+    if choice.folds or choice.group_by is not None:
+        return [check(name, choice.group_by) for name in dict.fromkeys(choice.folds or _SPLIT)]
+    tried = [check(name, group_by) for name, group_by in _schemes(dataset)]
+    # a column whose folds all lack a class is probably none of sites
+    protocols = [
+        replace(protocol, compared=protocol.group_by == "none" and not protocol.refused)
+        for protocol in tried
+        if not (protocol.folds.startswith("site:") and protocol.hopeless)
+    ]
+    by_default = [
+        protocol
+        for protocol in protocols
+        if protocol.group_by is None and not protocol.splits_patients
+    ]
+    if all(protocol.refused or protocol.lacking for protocol in by_default):
+        protocols += [check(name, None) for name in _FEWER]
+    return protocols
+
+
+def _schemes(dataset: Dataset) -> list[tuple[str, str | None]]:
+    """Return what may fit: values of the options ``folds`` and ``group_by``."""
+    facts = facts_of(dataset)
+    split = given_parts(facts)
+    names = [*_PUBLISHED.get(dataset.name, ()), *_SPLIT]
+    if split:
+        names.insert(0, GIVEN)
+    schemes: list[tuple[str, str | None]] = [(name, None) for name in names]
+    if facts.groups:  # also with the setting that is not the default
+        other = "none" if len(facts.groups) == len(dataset) else "group"
+        schemes.append((_SPLIT[0], other))
+    # the place of a tile, and the split, are not sites
+    not_sites = {"x", "y", *(split or ())[:1]}
+    for name, values in facts.columns.items():
+        several = 2 <= len(set(values.values())) <= _MOST_SITES
+        if several and values != facts.groups and name not in not_sites:
+            schemes.append((f"site:{name}", None))
+    return schemes
+
+
+def _checked(
+    dataset: Dataset, name: str, group_by: str | None, *, copies: Sequence[Copy], seed: int
+) -> ProtocolCheck:
+    """Make the folds of a scheme, and tell how they keep images together and what they lack."""
+    try:
+        plan = dataset_plan(dataset, name, copies=copies, group_by=group_by, seed=seed)
+    except BchistoError as error:
+        return ProtocolCheck(name, group_by, refused=message_of(error))
+    facts = facts_of(dataset)
+    kind = "group" if plan.name.endswith("-grouped") else "image"
+    return ProtocolCheck(
+        name,
+        group_by,
+        _KEPT.get(plan.origin) or f"by {unit_names(dataset.name, facts)[kind]}",
+        parts=_parts(plan, dataset),
+        warnings=plan.warnings,
+        splits_patients=plan.origin == "site" and bool(split_groups(plan, facts.groups)),
+    )
+
+
+def _parts(plan: FoldPlan, dataset: Dataset) -> tuple[dict[str, Any], ...]:
+    """Return the folds of a plan, with the images and missing classes of each part."""
+    label_of = {record.image_id: record.label_text for record in dataset.records}
+    counts = Counter((fold, part) for _, fold, part in plan.rows)
+    classes = {part: plan.classes_in(part, label_of) for part in ("train", "val", "test")}
+    present = [name for name in dataset.classes if name in label_of.values()]
+    parts = []
+    for fold in plan.folds:
+        images = {part: counts[fold, part] for part in classes if counts[fold, part]}
+        lacking = {
+            part: [name for name in present if name not in classes[part][fold]] for part in images
+        }
+        missing = {part: names for part, names in lacking.items() if names}
+        parts.append({"fold": fold, "images": images, "missing": missing})
+    return tuple(parts)
+
+
+def recommended(protocols: Sequence[ProtocolCheck]) -> ProtocolCheck | None:
+    """Return the recommended scheme: the split in which the images came, else one with every class in every part.
+
+    Folds for comparison, and schemes whose folds all lack a class, are never recommended. Published lists of slides
+    that have a warning come last, since they may list more images than there are; after these, folds by site that put
+    images of one patient into training and test sets.
+    """
+    usable = [
+        check for check in protocols if not (check.refused or check.compared or check.hopeless)
+    ]
+
+    def rank(check: ProtocolCheck) -> tuple[bool, ...]:
+        # a published list of slides can be used with some of them, unlike a list of images
+        of_slides = check.kept == "published" and check.folds not in PUBLISHED_FOLDS
+        came = check.folds == GIVEN or (
+            check.folds == "site:fold" and not (check.splits_patients or check.lacking)
+        )
+        return (
+            not came,
+            check.splits_patients,
+            bool(check.lacking),
+            of_slides and bool(check.warnings),
+        )
+
+    return min(usable, key=rank, default=None)
+
+
+def unfoldable(dataset: Dataset, protocols: Sequence[ProtocolCheck]) -> str:
+    """Return the reason why no scheme is recommended; empty if one is, or none was tried."""
+    if not protocols or recommended(protocols) is not None:
+        return ""
+    counts = ", ".join(f"{name}: {count}" for name, count in dataset.class_counts().items())
+    reason = protocols[-1].refused or (
+        "each class needs images in training and test sets, of different patients if they are known"
+    )
+    return Message("no folds that were tried can be used ({}): {}", counts, reason)
+
+
+def to_label(dataset: Dataset, run: str, *, files: int) -> list[str]:
+    """Return the command that chooses what to label if most images have no label; it takes one feature file."""
+    labelled = sum(dataset.class_counts().values())
+    if files > 1 or 2 * labelled >= len(dataset):
+        return []
+    return [f"bchisto next {run}"]
+
+
+def training_options(
+    dataset: Dataset, protocol: ProtocolCheck | None, *, linear: bool, few: bool
+) -> dict[str, str]:
+    """Return the options of boost that a protocol and the features need, and that boost does not take by itself.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    protocol : ProtocolCheck or None
+        The recommended one.
+    linear : bool
+        Whether the settings of the features are defaults of the encoder, for which a linear probe is usual.
+    few : bool
+        Whether most images have no label: a linear classifier, unless a class is of two patients, which leave none to
+        choose its settings by.
+    """
+    options = {}
+    folds = default = default_folds(dataset.name, len(dataset), synthetic=dataset.synthetic)
+    if protocol is not None:
+        folds = protocol.folds
+        if folds != default:
+            options["folds"] = folds
+        if protocol.group_by:
+            options["group_by"] = protocol.group_by
+    if linear or (few and folds != "2"):
+        options["heads"] = "logistic"
+    return options

@@ -6,9 +6,8 @@ import functools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-from ...core import ImageError, Message, PathInput, TissueError, plural, written
+from ...core import ImageError, Message, PathInput, TissueError, by_key, plural, written
 from ...core.jobs import Progress, in_threads
 from ...data import (
     Dataset,
@@ -36,15 +35,16 @@ from ...stains import (
 )
 from .plan import (
     DescribingEstimate,
-    Sizes,
+    ProtocolCheck,
     ViewFit,
+    check_protocols,
     fit_views,
     fitted,
     measure_describing,
+    recommended,
     shown_factor,
-    sizes_of,
+    unfoldable,
 )
-from .protocols import ProtocolCheck, check_protocols, recommended, unfoldable
 
 _TOO_LITTLE = "too little tissue"
 
@@ -113,41 +113,41 @@ def survey_stains(
             if result is None:
                 continue
             checked += 1
-            if result.reasons == (_TOO_LITTLE,):
+            reasons, share = result
+            if reasons == (_TOO_LITTLE,):
                 skipped.append(record.image_id)
-            elif result.reasons:
-                doubtful[record.image_id] = result.reasons
-            if result.foreign:
-                foreign[record.image_id] = result.foreign
+            elif reasons:
+                doubtful[record.image_id] = reasons
+            if share:
+                foreign[record.image_id] = share
     return StainSurvey(settings.stain, checked, tuple(skipped), doubtful, foreign)
-
-
-class _StainCheck(NamedTuple):
-    """Reasons for doubt in the stains of an image, and the share of its pixels that are not tissue."""
-
-    reasons: tuple[str, ...]
-    foreign: float = 0.0
 
 
 def _check_stains(
     record: ImageRecord, *, normalizer: Normalizer, views: Sequence[View]
-) -> _StainCheck | None:
-    """Normalise an image at the scale of each view; None if it cannot be decoded."""
+) -> tuple[tuple[str, ...], float] | None:
+    """Normalise an image at the scale of each view; None if it cannot be decoded.
+
+    Returns
+    -------
+    tuple of (tuple of str, float)
+        Reasons for doubt in its stains, and the share of its pixels that are not tissue.
+    """
     try:
         image = decode_record(record)
         factors = dict.fromkeys(shown_factor(view, record) for view in views)
         scaled = [resize_image(image, factor) for factor in factors]
         if any(map(is_grey, scaled)):
-            return _StainCheck((GREY_PICTURE,))
+            return (GREY_PICTURE,), 0.0
         checks = [
             check_stains(before, *normalizer.normalize_with_estimate(before)) for before in scaled
         ]
     except TissueError:
-        return _StainCheck((_TOO_LITTLE,))
+        return (_TOO_LITTLE,), 0.0
     except ImageError:
         return None
     reasons = dict.fromkeys(reason for check in checks for reason in check.reasons)
-    return _StainCheck(tuple(reasons), max(check.foreign for check in checks))
+    return tuple(reasons), max(check.foreign for check in checks)
 
 
 def doubt_findings(survey: StainSurvey | None, root: str) -> list[Finding]:
@@ -216,8 +216,6 @@ class Preflight:
     dataset : Dataset
         With micrometres per pixel from the headers.
     survey : DatasetSurvey
-    sizes : mapping of str to (int, int)
-        Image ID to width and height in pixels; images without a readable header are left out.
     requested : FeaturizeSettings
         The settings that were requested.
     planned : FeaturizeSettings
@@ -240,7 +238,6 @@ class Preflight:
 
     dataset: Dataset
     survey: DatasetSurvey
-    sizes: Sizes
     requested: FeaturizeSettings
     planned: FeaturizeSettings
     views: tuple[ViewFit, ...]
@@ -274,18 +271,27 @@ class Preflight:
 
     def groups(self) -> dict[str, Counter[str]]:
         """Return the number of images of each class in each known group, the largest group first."""
-        counts: dict[str, Counter[str]] = {}
-        for record in self.dataset.records:
-            if record.group is not None:
-                counts.setdefault(record.group, Counter())[record.label_text] += 1
+        of_group = by_key(self.dataset.records, lambda record: record.group)
+        counts = {
+            group: Counter(record.label_text for record in records)
+            for group, records in of_group.items()
+            if group is not None
+        }
         return dict(sorted(counts.items(), key=lambda item: (-item[1].total(), item[0])))
 
-    def distinct_sizes(self) -> list[dict[str, int]]:
-        """Return each width and height in pixels, with the number of its images, the most frequent first."""
-        counts = sorted(Counter(self.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
+    @property
+    def sizes(self) -> list[dict[str, int]]:
+        """Each width and height in pixels, with the number of its images, the most frequent first."""
+        sizes = Counter(
+            record.sides(record.header.width, record.header.height)
+            for record in self.dataset.records
+            if record.header
+        )
         return [
             {"width": width, "height": height, "images": images}
-            for (width, height), images in counts
+            for (width, height), images in sorted(
+                sizes.items(), key=lambda item: (-item[1], item[0])
+            )
         ]
 
 
@@ -330,9 +336,12 @@ def preflight(
     dataset = ImageSelection.of(images).table()
     survey = survey_dataset(dataset, decode=decode, copies=copies)
     dataset = survey.dataset
-    sizes = sizes_of(dataset)
-    usable = {image: size for image, size in sizes.items() if image not in survey.broken}
-    planned, fits = fitted(dataset, usable, requested, keep=keep)
+    usable = tuple(
+        record
+        for record in dataset.records
+        if record.header and record.image_id not in survey.broken
+    )
+    planned, fits = fitted(replace(dataset, records=usable), requested, keep=keep)
     left_out = survey.broken.union(
         (image for image, _ in survey.repeated), *(fit.too_small for fit in fits)
     )
@@ -355,10 +364,9 @@ def preflight(
     return Preflight(
         dataset=dataset,
         survey=survey,
-        sizes=sizes,
         requested=requested,
         planned=planned,
-        views=fit_views(dataset, usable, requested),
+        views=fit_views(usable, requested),
         planned_views=fits,
         stains=stain_survey,
         protocols=tuple(protocols),

@@ -115,7 +115,7 @@ def preflight_json(result: Preflight, *, say: Say, then: Sequence[str]) -> str:
             for finding in result.findings
         ],
         "class_by_patient": {"patients": result.groups()},
-        "sizes": result.distinct_sizes(),
+        "sizes": result.sizes,
         "views": result.views,
         "planned_views": result.planned_views,
         "copies": {

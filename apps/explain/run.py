@@ -60,11 +60,13 @@ from ...predict import (
     packages_of,
     ready_model,
 )
-from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image
+from .draw import MAX_PICTURES, colour_limits, draw, page_row, write_image, write_regions
 from .explanation import Explanation
 from .image import ExplainUnit, ExplainUnits
 from .methods import METHODS, Asked, ExplainSettings, Method, choose_method, class_of, legend_of
-from .regions import write_regions
+
+Failures = tuple[tuple[str, str], ...]
+"""Images that cannot be used, and why."""
 
 
 class ExplainResult(NamedTuple):
@@ -91,7 +93,7 @@ class ExplainResult(NamedTuple):
     folder: Path
     page: Path
     images: int
-    failures: tuple[tuple[str, str], ...]
+    failures: Failures
     banners: tuple[Banner, ...]
     legend: str
     unchanged: bool
@@ -156,16 +158,12 @@ def explain(
         ImageSelection(path).refuse_as_run(folder)
     kind = bundle_kind(bundle)
     view = bundle_view(bundle)
-    fitting = [
-        choose_method(requested, methods, kind=kind, bundle=bundle) for requested in settings
-    ]
-    asked = [
-        Asked(method, requested, class_of(requested, *view))
-        for method, requested in zip(fitting, settings, strict=True)
-    ]
-    for method, _, _ in asked:
+    asked = []
+    for requested in settings:
+        method = choose_method(requested, methods, kind=kind, bundle=bundle)
         if not paths and method.of_model is None:
             raise InputError("{method} {}: looks at images; give {images}", method.name)
+        asked.append(Asked(method, requested, class_of(requested, *view)))
     config = {
         "model": str(bundle),
         "images": list(map(str, paths)),
@@ -180,122 +178,119 @@ def explain(
         advised(*plain_options(settings[0])),
     ):
         file, ready = ready_model(bundle, weights_given)
-        opened = _Opened(
-            file, ready, selection, paths, settings[0].mpp, work.skip_errors, known_of(bundle)
-        )
-        explanations = [Explanations.of(each, folder, opened, work) for each in asked]
+        images_given = _images(paths, selection, ready, settings[0].mpp, skip=work.skip_errors)
+        known = known_of(bundle)
+        explanations = [
+            Explanations(each, folder / each.method.name, file, ready, *images_given, known, work)
+            for each in asked
+        ]
+        for each in explanations:
+            each.open()
         keys = [unit.key for each in explanations for unit in each.all_units]
         record.note(model_sha256=file.sha256, images_sha256=key_of("images explained 1", keys=keys))
-        results = []
-        for each, computed in zip(explanations, compute_all(explanations), strict=True):
-            result = computed.result
-            if result is None:
-                result = each.result((), unchanged=computed.unchanged)
-            results.append(result)
+        results = [
+            computed.result or each.result((), unchanged=computed.unchanged)
+            for each, computed in zip(explanations, compute_all(explanations), strict=True)
+        ]
         record.note(
             explained=results[0].images, failures=max(len(result.failures) for result in results)
         )
     return results
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """A model that is ready, and images whose headers are read once."""
-
-    file: ModelFile
-    model: Model
-    selection: ImageSelection | None
-    paths: Sequence[Path]
-    mpp: float | None
-    skip_errors: bool
-    known: Mapping[str, Any]
-
-    @functools.cached_property
-    def images(self) -> tuple[Sequence[ImageRecord], tuple[tuple[str, str], ...]]:
-        """The images that can be used, and those that cannot, with the reason."""
-        if self.selection is not None:
-            records = list(self.selection.read(labels=False).records)
-        else:
-            bundle = self.model.bundle
-            records = new_images(self.paths, reading=bundle.reading, classes=bundle.classes)
-        if not records:
-            raise InputError(Message("{images}: no image was given"))
-        return check_sizes(records, model=self.model, mpp=self.mpp, skip_errors=self.skip_errors)
+def _images(
+    paths: Sequence[Path],
+    selection: ImageSelection | None,
+    model: Model,
+    mpp: float | None,
+    *,
+    skip: bool,
+) -> tuple[Sequence[ImageRecord], Failures]:
+    """Return the images that can be used, and those that cannot, with the reason; nothing if none are given."""
+    if not paths:
+        return [], ()
+    if selection is not None:
+        records = list(selection.read(labels=False).records)
+    else:
+        bundle = model.bundle
+        records = new_images(paths, reading=bundle.reading, classes=bundle.classes)
+    if not records:
+        raise InputError(Message("{images}: no image was given"))
+    return check_sizes(records, model=model, mpp=mpp, skip_errors=skip)
 
 
 Left = dict[str, str]
 """Image id to the reason why the image was left out."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     """Explanations of images by one method: each is saved at once, then all are drawn with one colour scale.
 
     Attributes
     ----------
-    explain : ExplainUnits
-        Explains images in any process.
-    into : FolderSettings
-        The folder.
+    asked : Asked
+    into : Path
+        The folder of the method.
+    file : ModelFile
+    model : Model
     records : sequence of (ImageRecord or None)
         The images, or None for the model itself.
     refused : sequence of (str, str)
         Images that cannot be used, as their headers show, and why.
-    opened : _Opened
-        The model, and what is known of how good it is.
+    known : mapping
+        What is known of how good the model is.
     work : Work
     """
 
-    explain: ExplainUnits
-    into: FolderSettings
+    asked: Asked
+    into: Path
+    file: ModelFile
+    model: Model
     records: Sequence[ImageRecord | None]
-    refused: Sequence[tuple[str, str]]
-    opened: _Opened
+    refused: Failures
+    known: Mapping[str, Any]
     work: Work
 
     unit = "images"
     step_name = "images"
     finished_clause = "images are explained"
 
-    @classmethod
-    def of(cls, asked: Asked, folder: Path, opened: _Opened, work: Work) -> Explanations:
-        """Return the explanations by one method.
+    @property
+    def label(self) -> str:
+        """Name of the task, with that of the method."""
+        return f"explain {self.asked.method.name}"
+
+    def open(self) -> None:
+        """Take the model itself in place of images if the method does; write nothing.
 
         Raises
         ------
         InputError
-            A layer or network cannot be explained by the method, or images are refused.
+            A layer or network cannot be explained by the method, or images are in the folder.
         """
-        method, settings, _ = asked
-        explain = ExplainUnits(opened.file, opened.model.computed_by, asked, opened.skip_errors)
-        explain.explainer()  # refuses a layer or network that the method cannot explain
-        into = FolderSettings(
-            folder=folder / settings.method,
-            settings={"model_sha256": opened.file.sha256, **asdict(settings)},
-            work=("arrays/*.npz",),
-        )
-        if method.of_model is not None:
-            return cls(explain, into, [None], (), opened, work)
-        records, refused = opened.images
-        refuse_overwriting(
-            [into.folder, into.folder / "pictures"], [record.path.parent for record in records]
-        )
-        return cls(explain, into, records, refused, opened, work)
-
-    @property
-    def label(self) -> str:
-        """Name of the task, with that of the method."""
-        return f"explain {self.explain.asked.method.name}"
+        self.do.explainer()
+        if self.asked.method.of_model is not None:
+            self.records = [None]
+            self.refused = ()
+        sources = [record.path.parent for record in self.records if record is not None]
+        refuse_overwriting([self.folder, self.folder / "pictures"], sources)
 
     @property
     def folder(self) -> Path:
         """The folder of the method."""
-        return self.into.folder
+        return self.into
+
+    @functools.cached_property
+    def settings(self) -> FolderSettings:
+        """The folder with its settings."""
+        settings = {"model_sha256": self.file.sha256, **asdict(self.asked.settings)}
+        return FolderSettings(folder=self.folder, settings=settings, work=("arrays/*.npz",))
 
     @property
     def packages(self) -> Iterable[str]:
         """The packages that predict."""
-        return packages_of(self.opened.model)
+        return packages_of(self.model)
 
     @property
     def resources(self) -> Resources:
@@ -304,7 +299,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
 
     def check(self) -> None:
         """Refuse a folder with explanations of another model or with other settings."""
-        self.into.check()
+        self.settings.check()
 
     def discard(self) -> None:
         """Set aside the folder."""
@@ -312,7 +307,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
 
     def begin(self) -> None:
         """Write the settings of the folder."""
-        self.into.begin()
+        self.settings.begin()
 
     @functools.cached_property
     def all_units(self) -> list[ExplainUnit]:
@@ -324,7 +319,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             if record is not None:
                 name = _file_name(record.image_id)
                 content = record_sha256(record, file_sha256(record.path))
-            key = key_of("explanation 6", settings=self.into.settings, image=content)
+            key = key_of("explanation 6", settings=self.settings.settings, image=content)
             units.append(ExplainUnit(record, self.folder / "arrays" / f"{name}.npz", key))
         return units
 
@@ -341,7 +336,7 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
     @property
     def do(self) -> ExplainUnits:
         """Explains images, and saves the explanations."""
-        return self.explain
+        return ExplainUnits(self.file, self.model.computed_by, self.asked, self.skip_errors)
 
     def is_written(self, kept: Sequence[bool | None]) -> bool:
         """Return whether table and page are there, and the table is of exactly these explanations."""
@@ -400,31 +395,31 @@ class Explanations(Computation[ExplainUnit, bool, Left, ExplainResult]):
             style="sheet.css",
             script="",
             goal="pictures",
-            title=f"Explanations: {self.explain.asked.method.name}",
+            title=f"Explanations: {self.asked.method.name}",
             summary=counted(len(rows), "picture"),
             rows=shown,
             left_out=len(rows) - len(shown),
             banners=(*result.banners, f"limitations: {explanation.caution}"),
             failures=failures,
-            known=self.opened.known,
-            facts=bundle_lines(self.opened.model.bundle, self.opened.file.sha256),
+            known=self.known,
+            facts=bundle_lines(self.model.bundle, self.file.sha256),
         )
         # last, since it tells that all else is written
         write_or_remove(self.folder / "explain.csv", _HEADER, rows)
         return result
 
     def result(
-        self, failures: tuple[tuple[str, str], ...], *, images: int = 0, unchanged: bool = False
+        self, failures: Failures, *, images: int = 0, unchanged: bool = False
     ) -> ExplainResult:
         """Return what was explained."""
-        bundle = self.opened.model.bundle
+        bundle = self.model.bundle
         return ExplainResult(
             self.folder,
             self.folder / "index.html",
             images,
             failures,
             notes_of_training(bundle.banners),
-            legend_of(self.explain.asked.method, bundle.classes, bundle.two_class),
+            legend_of(self.asked.method, bundle.classes, bundle.two_class),
             unchanged,
         )
 

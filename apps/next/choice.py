@@ -29,8 +29,7 @@ from ...data import ImageSelection, decode_image
 from ...evaluate.report import render_page, thumbnail
 from ...featurize import only_store
 from .curve import LearningCurve, learning_curves, train_model
-from .images import RunImages, read_images, run_of
-from .pool import join_pool
+from .images import RunImages, join_pool, read_images, run_of
 from .strategies import DIVERSITY, RANDOM, STRATEGIES, Candidates, Strategy
 
 MANIFEST = "manifest.csv"

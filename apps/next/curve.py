@@ -114,7 +114,6 @@ def _draw_folds(truth: PredictionTable, copies: Pairs, seed: int) -> Flags:
                 labels=[truth.classes[label] for label in truth.labels],
                 groups=truth.groups,
                 seed=seed,
-                default=count,
                 known=DatasetFacts(copies=copies),
             )
             return np.array(

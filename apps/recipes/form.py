@@ -262,27 +262,22 @@ def _check_steps(recipe: Recipe) -> None:
     """Refuse unknown steps, changes of steps that a variant does not have, and steps without a required setting."""
     if not recipe.variants:
         raise InputError(f"recipe {recipe.name}: no variant")
-    for variant in recipe.variants:
-        _check_variant(recipe, variant)
+    for variant, change in recipe.variants.items():
+        where = f"recipe {recipe.name}: variant {variant}"
+        steps = change.get("steps", recipe.steps)
+        for step in steps or ("none",):
+            if step not in STEPS:
+                raise InputError(f"{where}: step {step}: {one_of(step, STEPS)}")
+        check_names(change, ("source", "steps", *steps), where)
+        for step, values in recipe.steps_of(variant):
+            for setting in _NEEDED[step]:
+                if setting not in values:
+                    raise InputError(f"{where}: {step} has no {setting}")
+            if not fits(values.get("folds", []), [str]):
+                raise InputError(f"{where}: {step}.folds is a list of texts")
     changes = ("source", *STEPS, "explain", *_QUICK_IMAGES, "overlap")
     check_names(recipe.quick, changes, f"recipe {recipe.name}: quick")
     check_names(recipe.full_scale, ("source", "views"), f"recipe {recipe.name}: full_scale")
-
-
-def _check_variant(recipe: Recipe, variant: str) -> None:
-    where = f"recipe {recipe.name}: variant {variant}"
-    change = recipe.variants[variant]
-    steps = change.get("steps", recipe.steps)
-    for step in steps or ("none",):
-        if step not in STEPS:
-            raise InputError(f"{where}: step {step}: {one_of(step, STEPS)}")
-    check_names(change, ("source", "steps", *steps), where)
-    for step, values in recipe.steps_of(variant):
-        for setting in _NEEDED[step]:
-            if setting not in values:
-                raise InputError(f"{where}: {step} has no {setting}")
-        if not fits(values.get("folds", []), [str]):
-            raise InputError(f"{where}: {step}.folds is a list of texts")
 
 
 def _check_table(recipe: str, table: Published) -> None:

@@ -121,7 +121,12 @@ def make_pictures(
     if pictures is None:
         return
     for network in trained:
-        table = _table_of(network, pictures)
+        panel = network.result.panel
+        if network.variant not in pictures.variants or panel is None:
+            continue
+        table: PredictionTable | None = panel.table
+        if pictures.part == "validation":
+            table = Obtained(network.result.folder, panel).validated
         if table is None:
             continue
         folder = network.run / "explain" / network.variant
@@ -139,16 +144,6 @@ def make_pictures(
                     work=Work(overwrite=work.overwrite, skip_errors=work.skip_errors),
                 )
                 yield result.page
-
-
-def _table_of(network: Trained, pictures: Pictures) -> PredictionTable | None:
-    """Return the predictions among which images are chosen; None if the network is not explained."""
-    panel = network.result.panel
-    if network.variant not in pictures.variants or panel is None:
-        return None
-    if pictures.part == "validation":
-        return Obtained(network.result.folder, panel).validated
-    return panel.table
 
 
 def _surest(table: PredictionTable, count: int) -> list[str]:

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from ...core import Banner, InputError, Kind, ReportError, SettingsConflictError, as_banner
-from ...core.jobs import scratch_folder
+from ...core.formats import file_sha256, read_rows
+from ...core.jobs import key_of, scratch_folder
 from ...crossval import CrossValidation, chosen_anew
 from ...evaluate import Panel, compare_pairs, holm, unlike_pairs
 from ...evaluate.report import PublishedTable
 from ...finetune import build_model
+from ...predict import predict
 from .estimate import Estimate, estimate_step, untrained
 from .image_sets import ImageSet, make_image_sets
 from .pictures import Trained
 from .recipe import Recipe, ReproduceRequest
 from .settings import build_steps
 from .steps import FinetuneStep, RecipeStep
-from .tables import Key, Obtained, Results, Runs, compare_published
-from .tables.challenge import find_test_images, predict_test_images
+from .tables import Key, Obtained, Results, Runs, compare_published, published_predictions, stem_of
 
 _log = logging.getLogger(__name__)
 
@@ -263,3 +264,51 @@ def comparable_note(banners: Sequence[Banner]) -> str:
     if not headings:
         return ""
     return f"Not comparable ({', '.join(dict.fromkeys(headings)).lower()})."
+
+
+def find_test_images(recipe: Recipe, folder: Path | None) -> dict[str, Path]:
+    """Return the files in a folder and below that are images of a recipe's published predictions, by their names.
+
+    Raises
+    ------
+    InputError
+        The recipe has no published predictions of test images, or the folder has none of these images.
+    """
+    if folder is None:
+        return {}
+    tables = [table for table in recipe.published if table.get("kind") == "agreement"]
+    names = {name for table in tables for name in published_predictions(table)}
+    if not names:
+        raise InputError(
+            "{test_images} {}: {} has no published predictions of test images", folder, recipe.name
+        )
+    files = {stem_of(path.name): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    if not names & files.keys():
+        raise InputError(
+            "{test_images} {}: no test image is in it; their names are {} and so on",
+            folder,
+            min(names),
+        )
+    return {name: files[name] for name in sorted(names & files.keys())}
+
+
+def predict_test_images(
+    trained: Obtained | None,
+    images: Mapping[str, Path],
+    *,
+    folder: Path,
+    request: ReproduceRequest,
+) -> dict[str, str]:
+    """Predict test images with the models of the published variant, once; return classes by names of images.
+
+    The table is written to a folder in `folder` that is named after the content of the model file and the images.
+    """
+    if trained is None or not images:
+        return {}
+    model = trained.folder / "model.bchisto"
+    contents = {name: file_sha256(path) for name, path in images.items()}
+    key = key_of("test images 1", model=file_sha256(model), images=contents)
+    table = folder / f"test-images-{key[:16]}" / "predictions.csv"
+    if not table.is_file():
+        predict(model, list(images.values()), out=table, weights=request.weights, work=request.work)
+    return {stem_of(row["image_id"]): row["predicted"] for row in read_rows(table)}

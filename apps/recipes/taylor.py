@@ -23,6 +23,7 @@ _SAME = frozenset(
         "BatchNormalization",
         "Dropout",
         "LeakyReLU",
+        "LocalResponse",
         "Normalization",
         "ReLU",
         "Rescaling",
@@ -73,7 +74,7 @@ def check_rules(graph: Graph, tensor: int | None = None) -> None:
         The message names the layer.
     """
     for step in graph.steps:
-        has_rule = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS | {"_Power"}
+        has_rule = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS
         if not has_rule and step.results[0] != graph.logits and graph.logits not in step.sources:
             raise InputError(
                 "{method} taylor: has no rule for the layer {} ({}) of this network; gradcam and occlusion need none",
@@ -141,7 +142,7 @@ def _shared(
     tensors = [values[number] for number in step.sources]
     if step.part == "linear":
         return [_by_sign(step, to_numpy(tensors[0]), _kernel(step, factor), ahead, bounds)]
-    if step.part == "activation" or kind == "_Power":
+    if step.part == "activation":
         return [ahead]
     if kind in _SAME and len(tensors) == 1:
         return [ahead]

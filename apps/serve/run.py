@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...core import (
     DependencyError,
@@ -26,7 +26,6 @@ from ...core import (
     Settings,
     TextInput,
     converted,
-    counted,
     how_to_install,
     option,
 )
@@ -119,9 +118,6 @@ class ServeSettings(Settings):
             )
         return token
 
-
-if TYPE_CHECKING:
-    from .worker import PageModel
 
 _log = logging.getLogger(__name__)
 
@@ -219,25 +215,22 @@ async def _serve(
 
     from .app import make_app
     from .engine import Engine
-    from .pages import Pages
     from .rounds import Rounds
     from .security import Connection, Guard, most_connections
     from .session import Session, load_models
 
     engine = Engine(folder, seconds=limits.SERVED_WORK_SECONDS)
     try:
-        models: list[PageModel] = []
         rounds = None
         if settings.label:
             rounds = Rounds(paths[0], engine, folder)
-        else:
-            _log.info("loading %s", counted(len(paths), "model"))
-            models = await load_models(engine, paths, options, folder)
+            paths = ()
+        models = await load_models(engine, paths, options, folder)
         session = Session(engine, models, folder, keep=settings.keep)
         sessions.append(session)
         public = (settings.public_url or "").rstrip("/")
         csrf = secrets.token_urlsafe(24)
-        app = make_app(session, Pages(models, csrf=csrf, slides=settings.slides), rounds)
+        app = make_app(session, rounds, csrf=csrf, slides=settings.slides)
         config = uvicorn.Config(
             Guard(app, token=token, csrf=csrf, host=settings.host, public_url=public),
             http=Connection,

@@ -21,8 +21,17 @@ from fastapi import HTTPException
 from ...core import BchistoError, InputError, counted, reworded, system_reason
 from ...core.formats import limits
 from .engine import Engine, R
-from .item import STATES, Item, in_page, readable
-from .worker import PageModel, draw, open_model, predict_image, write_tables
+from .worker import (
+    STATES,
+    Item,
+    PageModel,
+    draw,
+    in_page,
+    open_model,
+    predict_image,
+    readable,
+    write_tables,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -394,6 +403,9 @@ async def load_models(
     InputError, BchistoError
         A model cannot be used.
     """
+    if not paths:
+        return []
+    _log.info("loading %s", counted(len(paths), "model"))
     models = []
     for number, path in enumerate(paths):
         copy = folder / f"model-{number}.bchisto"

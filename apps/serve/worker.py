@@ -6,17 +6,29 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import BchistoError, InputError
+import numpy as np
+import numpy.typing as npt
+
+from ...core import BchistoError, InputError, limited, printable, written
 from ...core.formats import limits
-from ...core.jobs import Ticker, remove_output, write_or_remove
+from ...core.jobs import Ticker, atomic_output, remove_output, write_or_remove
 from ...core.models import bundle_lines, bundle_stores
-from ...data import ImageRecord, ImageSelection, breakhis_mpp, decode_image, with_headers
+from ...data import (
+    ImageRecord,
+    ImageSelection,
+    breakhis_mpp,
+    decode_image,
+    decode_record,
+    shrink_image,
+    with_headers,
+)
 from ...evaluate.report import known_of
 from ...predict import (
+    BoostedModel,
     Model,
     ModelFile,
     OperatingPoint,
@@ -35,14 +47,138 @@ from ...predict import (
     tabulate,
     write_html,
 )
-from .item import Item, in_page
-from .pictures import draw_map, own_stain, write_picture, write_shown, write_thumbnail
+from ...stains import get_stain, make_normalizer
+from ..explain import colour_limits, explain_image, lay_over, where_highest, write_regions
 
 TABLES = ("predictions.csv", "predictions.html", "failures.csv")
 """Files with the answers of a model."""
 
 THUMBNAIL = "small.jpg"
 """The file with the thumbnail, in the folder of an image."""
+
+_SHOWN = 1024
+"""Longest side of a picture, in pixels."""
+
+_SMALL = 160
+"""Longest side of a thumbnail, in pixels."""
+
+_STAINED = 2048
+"""Longest side of a picture whose stains are normalised, which needs at least 24 bytes per pixel."""
+
+STATES = ("waiting", "working", "done", "failed")
+"""What becomes of an image, in this order; it fails at any time."""
+
+
+@dataclass
+class ImageAnswer:
+    """An image and its prediction.
+
+    Attributes
+    ----------
+    number : int
+    name : str
+    model : int
+    state : str
+        One of `STATES`.
+    error : str
+        The reason why it cannot be used; empty if it can.
+    notes : list of str
+        Warnings.
+    width, height : int
+        Pixels; 0 before the file is read.
+    mpp : float or None
+        Micrometres per pixel, as given, of BreakHis, or of the file; None if they are not known.
+    predicted : str or None
+        The predicted class.
+    confidence : float or None
+        Calibrated probability of the predicted class.
+    uncertain : bool or None
+        Whether the prediction is uncertain; None if the model has no rule for this.
+    probabilities : dict
+        Class to probability, as in the table.
+    calibrated : dict
+        Class to calibrated probability; the highest is the confidence.
+    further : dict
+        Other cells of the table: outlier, nearest training images, the result at the threshold.
+    reviewed : bool
+        Whether a person has looked at the answer.
+    label : str
+        The class that this person gives; empty for none of the model's.
+    reviews : int
+        How often the review was changed.
+    """
+
+    number: int
+    name: str
+    model: int
+    state: str = "waiting"
+    error: str = ""
+    notes: list[str] = field(default_factory=list)
+    width: int = 0
+    height: int = 0
+    mpp: float | None = None
+    predicted: str | None = None
+    confidence: float | None = None
+    uncertain: bool | None = None
+    probabilities: dict[str, float] | None = None
+    calibrated: dict[str, float] | None = None
+    further: dict[str, str] | None = None
+    reviewed: bool = False
+    label: str = ""
+    reviews: int = 0
+
+
+@dataclass(eq=False)
+class Item(ImageAnswer):
+    """An image of the session.
+
+    Attributes
+    ----------
+    path : Path
+        The file, under its own name, which tells of some published images how they are read.
+    folder : Path
+        Folder of its pictures.
+    given : float or None
+        Micrometres per pixel, as entered by the user.
+    size : int
+        Bytes of the file.
+    prediction : Prediction or None
+        What the table needs.
+    next_class : str
+        The second most probable class.
+    shown : dict
+        Pictures of it that exist, with the facts shown next to them.
+    """
+
+    path: Path = Path()
+    folder: Path = Path()
+    given: float | None = None
+    size: int = 0
+    prediction: Prediction | None = None
+    next_class: str = ""
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def record(self) -> ImageRecord:
+        """The image for a prediction."""
+        return ImageRecord(self.name, self.path, None, mpp=self.given)
+
+
+def readable(name: str) -> str:
+    r"""Return a name of an upload as `predict` has it, without parts such as "..", and control characters escaped.
+
+    Examples
+    --------
+    >>> print(readable("../slide/./a\n.png"))
+    slide/a\x0a.png
+    """
+    return "/".join(part for part in printable(name).split("/") if part not in ("", ".", ".."))
+
+
+def in_page(text: str) -> str:
+    """Return a message in the words of the page, whose only option is a field for micrometres."""
+    return written(limited(text, {"mpp"}), lambda name, value: "the field Micrometres per pixel")
+
 
 _models: dict[Path, Model] = {}
 """The models that this process has loaded."""
@@ -125,8 +261,19 @@ def open_model(path: Path, weights: Sequence[str], copy: Path) -> PageModel:
         bundle.temperature is not None,
         mixed_note(bundle),
         known_of(path),
-        own_stain(model),
+        _own_stain(model),
     )
+
+
+def _own_stain(model: Model) -> str:
+    """Return the stain normalisation method of a model; empty if it has none."""
+    if isinstance(model, BoostedModel):
+        stain = next(iter(model.settings.values())).stain
+    else:
+        stain = model.bundle.settings.stain
+    if get_stain(stain).checked:
+        return stain
+    return ""
 
 
 def _loaded(model: PageModel) -> Model:
@@ -168,7 +315,9 @@ def _free_memory() -> float:
 def predict_image(model: PageModel, item: Item) -> dict[str, Any]:
     """Predict an image, and write its thumbnail; return values of an `Item`."""
     record, mpp, notes = _checked(model, item.record)
-    height, width = write_thumbnail(record, item.folder / THUMBNAIL)
+    image = decode_record(record)
+    _write_picture(shrink_image(image, _SMALL), item.folder / THUMBNAIL)
+    height, width, _ = image.shape
     results = predict_records(
         _loaded(model), [record], ticker=Ticker(None), skip_errors=False, warns=True
     )
@@ -249,7 +398,7 @@ def write_tables(
     table.finish(folder / "predictions.csv", overwrite=True)
     if html:
         report = replace(shown, table=replace(table, further=columns))
-        write_html(folder / "predictions.html", report, predicted, title="predictions.csv")
+        write_html(folder / "predictions.html", report, title="predictions.csv")
     write_or_remove(folder / "failures.csv", ["image_id", "error"], shown.failures.items())
 
 
@@ -278,19 +427,50 @@ def draw(model: PageModel, item: Item, kind: str, target: str, path: Path) -> di
     model : PageModel
     item : Item
     kind : str
-        As of `write_shown`, or ``map``, a heat map.
+        A smaller ``picture``; all ``pixels`` of the file; ``stains``, normalised by the model's method, or by Macenko's
+        if it has none; or ``map``, a heat map.
     target : str
         The class of the map.
     path : Path
+
+    Raises
+    ------
+    TissueError
+        The stains are to be normalised, and the image has too little tissue.
     """
-    loaded = _loaded(model)
-    image, _, _ = _checked(model, item.record)
+    record, _, _ = _checked(model, item.record)
     if kind == "map":
-        return draw_map(loaded, image, target=target, path=path, file=model.path)
-    write_shown(kind, loaded, image, path)
+        return _draw_map(model, record, target, path)
+    image = decode_record(record)
+    if kind == "stains":
+        image = shrink_image(image, _STAINED)
+        image, _ = make_normalizer(model.stain or "macenko").normalize_with_estimate(image)
+    if kind != "pixels":
+        image = shrink_image(image, _SHOWN)
+    _write_picture(image, path)
     return {}
+
+
+def _draw_map(model: PageModel, record: ImageRecord, target: str, path: Path) -> dict[str, Any]:
+    """Write a heat map laid over an image, and the regions of its highest values; return the facts shown next to it."""
+    explanation = explain_image(_loaded(model), record, file=model.path, target=target)
+    write_regions(path.with_suffix(".geojson"), explanation, record)
+    low, high = colour_limits(explanation)
+    _write_picture(lay_over(explanation), path)
+    shown = ("title", "target", "margin", "notes", "caution", "contradiction")
+    coloured = ("signed", "warm_above", "white", "base", "tick")
+    facts = {name: getattr(explanation, name) for name in shown + coloured}
+    return facts | {"alt": where_highest(explanation), "low": low, "high": high}
 
 
 def draw_to_label(image: Path, path: Path) -> None:
     """Write an image with all pixels, without a model."""
-    write_picture(decode_image(image), path)
+    _write_picture(decode_image(image), path)
+
+
+def _write_picture(image: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write a picture as a JPEG file."""
+    from PIL import Image
+
+    with atomic_output(path) as temporary, temporary.open("wb") as handle:
+        Image.fromarray(image).save(handle, format="JPEG", quality=90)

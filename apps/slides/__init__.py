@@ -3,8 +3,8 @@
 from .contributions import contributions
 from .cut import CutSettings, cut
 from .files import SlideFile
-from .grid import positions
 from .map import FILES, map_slides
+from .regions import positions
 from .slide import Slide
 from .tiles import MapSettings
 

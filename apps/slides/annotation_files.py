@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from xml.etree import ElementTree  # nosec B405 - `_Tree` refuses document types, so there are no entities
 
 import numpy as np
@@ -21,9 +22,7 @@ import numpy as np
 from ...core import DAMAGE, InputError, first_line
 from ...core.formats import (
     SLIDE_SUFFIXES,
-    Array,
     Floats,
-    Pixels,
     decimal_of,
     limits,
     open_zip,
@@ -33,11 +32,11 @@ from ...core.formats import (
 from ..explain import geojson_feature
 from .files import files_in
 
+if TYPE_CHECKING:
+    from shapely import Geometry
+
 Colour: TypeAlias = tuple[int, ...]
 """Red, green and blue, 0 to 255."""
-
-_BITS = 4
-"""Bits of the fraction of a pixel in which outlines are drawn."""
 
 _ENDING = re.compile(r"\.(geojson|json|xml|annotations)(\.gz|\.zip)?$|\.zip$", re.IGNORECASE)
 
@@ -73,39 +72,24 @@ _CURE = "export GeoJSON, or draw its regions in QuPath and choose File > Export 
 
 
 class Annotation(NamedTuple):
-    """A polygon of a class, drawn in QuPath or another program.
+    """An area of a class, drawn in QuPath or another program.
 
     Attributes
     ----------
     label : str
         Name of the class; empty if it has none.
-    rings : tuple of ndarray of float, shape (points, 2)
-        The outline, then its holes: x and y, pixels of level 0. None of what is not a polygon.
+    area : shapely.Geometry
+        Polygons, pixels of level 0; empty of what has no area.
     colour : (int, int, int), optional
         Red, green and blue of its class, 0 to 255.
-    taken_out : tuple of ndarray of float, shape (points, 2)
-        Outlines whose area is none of it, wherever they lie: negative regions of ImageScope.
     name : str
         What its file calls it, which is not read as its class.
     """
 
     label: str
-    rings: tuple[Floats, ...]
+    area: Geometry
     colour: Colour | None = None
-    taken_out: tuple[Floats, ...] = ()
     name: str = ""
-
-    @property
-    def box(self) -> Floats:
-        """Smallest x and y, then the largest ones."""
-        return np.concatenate([self.rings[0].min(axis=0), self.rings[0].max(axis=0)])
-
-    @property
-    def has_area(self) -> bool:
-        """Whether it has an outline of three or more points that are not in a row or column."""
-        if not self.rings or len(np.unique(self.rings[0], axis=0)) < 3:
-            return False
-        return bool(np.ptp(self.rings[0], axis=0).all())
 
     @property
     def is_ignored(self) -> bool:
@@ -116,29 +100,6 @@ class Annotation(NamedTuple):
     def is_bare_region(self) -> bool:
         """Whether its class is ``Region*``, which QuPath offers for areas of no class."""
         return self.label.rpartition(": ")[2].casefold() == "region*"
-
-    def draw(self, corner: Array, zoom: float, shape: tuple[int, ...]) -> Pixels:
-        """Draw what it covers, uint8 of a shape: 1 inside, 0 outside; of its rings, every second area is inside.
-
-        Parameters
-        ----------
-        corner : ndarray, shape (2,)
-            x and y of the left upper corner of what is drawn, pixels of level 0.
-        zoom : float
-            Pixels of the result per pixel of level 0.
-        shape : (int, int)
-        """
-        import cv2
-
-        drawn = np.zeros(shape, np.uint8)
-        areas = [(self.rings, 1), *(((outline,), 0) for outline in self.taken_out)]
-        for rings, value in areas:
-            points = [
-                np.rint(((ring - corner) * zoom - 0.5) * 2**_BITS).astype(np.int32)
-                for ring in rings
-            ]
-            cv2.fillPoly(drawn, points, value, shift=_BITS)
-        return drawn
 
 
 def slide_named(path: Path) -> str | None:
@@ -153,12 +114,6 @@ def slide_named(path: Path) -> str | None:
     if not endings:
         return None
     return _HISTOQC.sub(r"\1", name)
-
-
-def refusal(path: Path, reason: str = "another format") -> str:
-    """Return the line that says why a file is not read, and what to do with it."""
-    cure = _CURES.get(path.suffix.casefold(), _CURE)
-    return f"{path}: no annotations of QuPath, ASAP, ImageScope or HALO ({reason}); {cure}"
 
 
 def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotation]:
@@ -176,7 +131,7 @@ def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotatio
     Returns
     -------
     list of Annotation
-        One for each polygon; without rings for points, lines and the like.
+        One for each polygon; without an area for points, lines and the like.
 
     Raises
     ------
@@ -197,7 +152,9 @@ def read_file(path: Path, *, corner: tuple[int, int] = (0, 0)) -> list[Annotatio
         text = f"{path}: cannot be read, or only in part; copy it again, or export it again"
         # others are of readers of files that end too early, or of Python
         if type(error) is ValueError:
-            text = refusal(path, first_line(error)[:200])
+            cure = _CURES.get(path.suffix.casefold(), _CURE)
+            reason = first_line(error)[:200]
+            text = f"{path}: no annotations of QuPath, ASAP, ImageScope or HALO ({reason}); {cure}"
         raise InputError(text) from error
 
 
@@ -279,6 +236,8 @@ def _read_json(data: bytes) -> list[Annotation]:
 
 def _read_feature(feature: Any) -> Iterator[Annotation]:
     """Yield the polygons of a GeoJSON feature or geometry, and of the objects inside it in QuPath's hierarchy."""
+    import shapely
+
     if feature.get("type") in _GEOMETRIES:
         feature = {"geometry": feature}
     if not {"geometry", "properties"} & feature.keys():
@@ -288,43 +247,28 @@ def _read_feature(feature: Any) -> Iterator[Annotation]:
     kinds = (properties.get(name) for name in ("objectType", "object_type", "type"))
     kind = next(filter(None, kinds), feature.get("id"))
     if _OTHERS.fullmatch(str(kind)) is not None:
-        yield Annotation("", ())
+        yield Annotation("", _area())
     else:
         label, colour = _class_of(properties.get("classification"))
         # other geometries have no ring
-        for rings in list(_polygons_of(feature.get("geometry") or {})) or [[]]:
-            yield Annotation(label, tuple(map(_ring, filter(None, rings))), colour, name=str(name))
+        for rings in list(_rings_of(feature.get("geometry") or {})) or [[]]:
+            area = _area(*map(_ring, rings))
+            for part in shapely.get_parts(area).tolist() or [area]:
+                yield Annotation(label, part, colour, str(name))
     for child in properties.get("childObjects") or properties.get("children") or ():
         yield from _read_feature(child)
 
 
-def _polygons_of(geometry: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the coordinates of the polygons of a geometry."""
+def _rings_of(geometry: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    """Yield the rings of each area of a geometry: in HistoQC's, polygons inside others are holes."""
     kind = geometry.get("type")
     if kind == "Polygon":
         yield geometry.get("coordinates") or []
     elif kind == "MultiPolygon":
-        yield from _nested(geometry.get("coordinates") or [])
+        yield [*itertools.chain.from_iterable(geometry.get("coordinates") or [])]
     elif kind == "GeometryCollection":
         for part in geometry["geometries"]:
-            yield from _polygons_of(part)
-
-
-def _nested(polygons: Sequence[Any]) -> list[Any]:
-    """Return the polygons of a MultiPolygon, those inside the first as its holes, as HistoQC writes them."""
-    import cv2
-
-    if not polygons:
-        return []
-    first, *others = polygons
-    outline = np.array(first[0], dtype=np.float32)[:, :2]
-    nested = [[*first]]
-    for polygon in others:
-        if any(cv2.pointPolygonTest(outline, point[:2], False) > 0 for point in polygon[0]):
-            nested[0] += polygon
-        else:
-            nested.append(polygon)
-    return nested
+            yield from _rings_of(part)
 
 
 def _class_of(value: Any) -> tuple[str, Colour | None]:
@@ -358,6 +302,8 @@ class _Tree(ElementTree.TreeBuilder):
 
 def _read_xml(data: bytes, corner: tuple[int, int]) -> Iterator[Annotation]:
     """Return the annotations of a file of ASAP, ImageScope or HALO."""
+    import shapely
+
     if data.count(b"<") > limits.XML_TAGS:
         raise ValueError(f"more than {limits.XML_TAGS:,} tags")
     root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_Tree()))  # nosec B314 - see `_Tree`
@@ -368,28 +314,29 @@ def _read_xml(data: bytes, corner: tuple[int, int]) -> Iterator[Annotation]:
     else:
         raise ValueError(f"XML of another program, {root.tag}")
     for annotation in annotations:
-        rings = tuple(ring - corner for ring in annotation.rings)
-        taken_out = tuple(ring - corner for ring in annotation.taken_out)
-        yield annotation._replace(rings=rings, taken_out=taken_out)
+        area = shapely.transform(annotation.area, lambda points: points - corner)
+        yield annotation._replace(area=area)
 
 
 def _read_asap(root: ElementTree.Element) -> Iterator[Annotation]:
     colours = {group.get("Name"): group.get("Color") for group in root.iter("Group")}
     for drawn in root.iter("Annotation"):
         group = drawn.get("PartOfGroup", "None")
-        rings = []
+        area = _area()
         if drawn.get("Type") not in _POINTS:
             points = sorted(drawn.iter("Coordinate"), key=lambda point: int(point.get("Order", 0)))
-            rings.append(_ring_of(points))
+            area = _area(_ring_of(points))
         colour = _colour_of(colours.get(group) or drawn.get("Color"))
         label = group.strip()
         if group == "None":
             label = ""
-        yield Annotation(label, tuple(rings), colour)
+        yield Annotation(label, area, colour)
 
 
 def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
     """Yield the regions of ImageScope or HALO; negative ones are taken out of all others of their layer."""
+    import shapely
+
     for layer in root.iter("Annotation"):
         name = layer.get("Name", "").strip()
         attribute = layer.find("Attributes/Attribute")
@@ -405,13 +352,13 @@ def _read_layers(root: ElementTree.Element) -> Iterator[Annotation]:
             colour = colour[::-1]
         regions = list(layer.iter("Region"))
         negative = [region for region in regions if _is_set(region, "NegativeROA")]
-        taken_out = tuple(filter(len, map(_outline_of, negative)))
+        taken_out = shapely.union_all(list(map(_area_of, negative)))
         for region in regions:
             if region not in negative:
                 text = region.get("Text", "").strip()
                 label = name or text
                 called = text or label or "a layer without a name"
-                yield Annotation(label, (_outline_of(region),), colour, taken_out, called)
+                yield Annotation(label, _area_of(region) - taken_out, colour, called)
 
 
 def _is_set(region: ElementTree.Element, attribute: str) -> bool:
@@ -421,23 +368,36 @@ def _is_set(region: ElementTree.Element, attribute: str) -> bool:
     return value in ("1", "true")
 
 
-def _outline_of(region: ElementTree.Element) -> Floats:
-    """Return the outline of a region, which may have only two corners if it is a rectangle or an ellipse."""
+def _area_of(region: ElementTree.Element) -> Geometry:
+    """Return the area of a region, which may have only two corners if it is a rectangle or an ellipse."""
     import shapely
 
     if _is_set(region, "HasEndcaps"):
         # a line of HALO
-        return _ring([])
+        return _area()
     ring = _ring_of([*region.iter("Vertex"), *region.iter("V")])
     kind = region.get("Type")
     if kind in _RECTANGLES and len(ring) == 2:
-        return np.array(shapely.box(*ring.ravel()).exterior.coords)
+        return shapely.box(*ring.ravel())
     if kind in _ELLIPSES and 2 <= len(ring) <= 4:
         low = ring.min(axis=0)
         half = (ring.max(axis=0) - low) / 2
-        turns = np.linspace(0, 2 * np.pi, 73)
-        return np.asarray(low + half + half * np.stack([np.cos(turns), np.sin(turns)], axis=1))
-    return ring
+        # a circle of 72 corners
+        circle = shapely.Point(1, 1).buffer(1, quad_segs=18)
+        return shapely.transform(circle, lambda points: low + half * points)
+    return _area(ring)
+
+
+def _area(*rings: Floats) -> Geometry:
+    """Return the area of rings, which may cross one another and themselves: every second part is inside."""
+    import shapely
+
+    outlines = [shapely.Polygon(ring) for ring in rings if len(ring) > 2]
+    lines = shapely.union_all([outline.exterior for outline in outlines])
+    parts = shapely.get_parts(shapely.polygonize([lines]))
+    # not by make_valid, which takes minutes if there are hundreds of crossings
+    part, _ = shapely.STRtree(outlines).query(shapely.point_on_surface(parts), "within")
+    return shapely.union_all(parts[np.bincount(part, minlength=len(parts)) % 2 == 1])
 
 
 def _ring_of(points: Iterable[ElementTree.Element]) -> Floats:

@@ -44,8 +44,14 @@ from ...core.runs import FolderSettings, only_run, record_run
 from ...evaluate.report import render_page, thumbnail
 from ..explain import write_image
 from .files import Failures, SlideFile, SlideSettings, groups_of, leaving_out, write_failures
-from .grid import Positions, covering_classes, positions
-from .regions import Annotation, annotations_of, read_annotations
+from .regions import (
+    Annotation,
+    Positions,
+    annotations_of,
+    covering_classes,
+    positions,
+    read_annotations,
+)
 from .slide import Slide
 from .tissue import Areas, Tissue, find_tissue, given_slides, report_ink, tissue_shares
 
@@ -335,7 +341,7 @@ class Fields(Computation[SlideUnit, Content, Content, CutResult]):
             "name": slide.name,
             "digest": digest,
             "key": key_of(
-                "fields 3",
+                "fields 4",
                 settings=plain_options(settings, deciding=True),
                 slide=digest,
                 regions=drawn,
@@ -641,6 +647,7 @@ def _report_regions(unit: SlideUnit, covering: Sequence[tuple[str, ...]]) -> Non
 def _picture(tissue: Tissue, annotations: Sequence[Annotation]) -> str:
     """Draw a slide with the outlines of its tissue and its annotations."""
     import cv2
+    import shapely
 
     drawn = tissue.picture.copy()
     width = max(1, round(max(tissue.mask.shape) / _SIDE))
@@ -649,9 +656,9 @@ def _picture(tissue: Tissue, annotations: Sequence[Annotation]) -> str:
     )
     cv2.drawContours(drawn, outlines, -1, _TISSUE_COLOUR, width)
     rings = [
-        np.rint(ring / tissue.factor).astype(np.int32)
+        np.rint(shapely.get_coordinates(ring) / tissue.factor).astype(np.int32)
         for annotation in annotations
-        for ring in annotation.rings
+        for ring in shapely.get_rings(shapely.get_parts(annotation.area))
     ]
     cv2.polylines(drawn, rings, True, _ANNOTATION_COLOUR, width)
     return thumbnail(drawn, side=_SIDE)

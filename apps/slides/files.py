@@ -37,8 +37,7 @@ from ...core.formats import (
 )
 from ...core.jobs import write_or_remove
 from ...data import NO_GROUPS, Finding, PathRule, match_names, spacing_of
-from .scans import TIFF_SUFFIXES
-from .slide import ALIKE, Slide
+from .slide import ALIKE, TIFF_SUFFIXES, Slide
 
 _log = logging.getLogger(__name__)
 

@@ -66,9 +66,7 @@ from ...predict import (
     sheet_rows,
     tabulate,
 )
-from .colours import Colouring
 from .cut import CutSettings
-from .drawing import draw_heat, write_picture
 from .files import (
     Failures,
     SlideFile,
@@ -77,7 +75,7 @@ from .files import (
     values_of,
     write_failures,
 )
-from .overlay import Point, TileMap, write_features
+from .overlay import Colouring, Point, TileMap, draw_heat, write_features, write_picture
 from .slide import Slide
 from .tiles import MapSettings, TileGrid, blocks_of, first_tile, predict_tiles, tile_settings
 from .tissue import given_slides, overview_of, report_ink

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ... import predict
-from ...core import counted
+from ...core import InputError, counted, few, one_of
 from ...core.formats import Floats, Integers, Pixels
-from ...core.jobs import atomic_output, json_text
-from ...evaluate import positive_mask, two_class_scores
-from ..explain import geojson_feature, joined
-from .annotation_files import Colour, tile_feature
-from .colours import Colouring
-from .drawing import paint_tiles, with_legend
+from ...core.jobs import atomic_output, json_text, key_of
+from ...data import match_class
+from ...evaluate import default_positive, positive_mask, two_class_scores
+from ...evaluate.report import thumbnail
+from ...predict import OperatingPoint, SheetRow, Tabulated
+from ..explain import geojson_feature, joined, rendered, stacked, with_bar, write_image
+from .annotation_files import Colour, class_colours, tile_feature
 from .slide import Slide
-from .tiles import TileGrid
+from .tiles import MapSettings, TileGrid
 from .tissue import Overview
 
 _SURE = 0.5
@@ -31,7 +32,7 @@ _UNSURE = 0.2
 
 _WHITE = (255, 255, 255)
 
-Point = predict.OperatingPoint | None
+Point = OperatingPoint | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,8 @@ class TileMap:
 
     slide: Slide
     grid: TileGrid
-    shown: predict.Tabulated
-    tiles: Sequence[predict.SheetRow]
+    shown: Tabulated
+    tiles: Sequence[SheetRow]
     colouring: Colouring
 
     @property
@@ -95,23 +96,11 @@ class TileMap:
         return np.rint(np.array(self.grid.corners).reshape(-1, 2) / self.side).astype(np.int64)
 
     @property
-    def lattice(self) -> Integers:
-        """The number of the tile in each row and column, -1 without one."""
-        columns, rows = self.places.T
-        numbers = np.full((rows.max(initial=0) + 1, columns.max(initial=0) + 1), -1)
-        numbers[rows, columns] = range(len(rows))
-        return numbers
-
-    def on_slide(self, places: Integers) -> Integers:
-        """Return where columns and rows begin, on the slide, pixels of level 0; both of shape (places, 2)."""
-        ends = (self.slide.width, self.slide.height)
-        return np.asarray(np.minimum(np.rint(places * self.side), ends), np.int64)
-
-    @property
     def boxes(self) -> Integers:
         """Left, top, right and bottom of each tile on the slide, pixels of level 0, int64 of shape (tiles, 4)."""
-        places = self.places
-        return np.hstack([self.on_slide(places), self.on_slide(places + 1)])
+        ends = (self.slide.width, self.slide.height)
+        sides = np.hstack([self.places, self.places + 1]) * self.side
+        return np.minimum(np.rint(sides), [*ends, *ends]).astype(np.int64)
 
     def tile_features(self) -> Iterator[dict[str, Any]]:
         """Yield each tile as a GeoJSON feature, with its probabilities as measurements."""
@@ -149,6 +138,8 @@ class TileMap:
         ----------
         Coudray et al., Nat. Med. 24 (2018) 1559 (mean, share); Campanella et al., Nat. Med. 25 (2019) 1301 (largest).
         """
+        from scipy.spatial import KDTree
+
         if not self.tiles:
             return {"mean": np.full(len(self.colours), np.nan)}
         raw = self.shown.raw
@@ -162,22 +153,11 @@ class TileMap:
         positive, negative = (side / side.sum() for side in sides)
         of_tiles = two_class_scores(raw, mask, rule=point.rule)
         share = point.is_positive(raw, self.shown.table.answers.numbers).mean()
-        peak = self._neighbour_means(of_tiles).max()
+        near = KDTree(self.places).query_ball_point(self.places, 1, p=np.inf)
+        peak = max(of_tiles[numbers].mean() for numbers in near)
         for rule, score in (("share", share), ("peak", peak)):
             scores[rule] = score * positive + (1 - score) * negative
         return scores
-
-    def _neighbour_means(self, values: Floats) -> Floats:
-        """Return the mean of the value of each tile and those of its up to eight neighbours, row by row."""
-        import cv2
-
-        lattice = self.lattice
-        has_tile = lattice >= 0
-        sums, counts = (
-            cv2.blur(cells * has_tile, (3, 3), borderType=cv2.BORDER_CONSTANT)[has_tile]
-            for cells in (values[lattice], np.ones(lattice.shape))
-        )
-        return np.asarray(sums / counts)
 
     def draw(self, overview: Overview) -> Pixels:
         """Draw each tile in the colour of its class over the slide, with a legend below."""
@@ -215,3 +195,180 @@ def write_features(path: Path, features: Iterable[Mapping[str, Any]]) -> None:
             handle.write(f"{between}{json_text(feature)}")
             between = ",\n"
         handle.write("\n]}\n")
+
+
+_PALETTE = ("d55e00", "e69f00", "cc79a7", "f0e442", "6e6e6e", "009e73", "0072b2", "56b4e9")
+"""Colours that people with any colour vision tell apart (Okabe and Ito 2008, jfly.uni-koeln.de/color), and grey, from
+warm to cool."""
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """What the colours of maps mean; no prediction depends on it.
+
+    Attributes
+    ----------
+    heat : tuple of str
+        The classes whose probability is drawn.
+    rule : str
+        How it follows from those of the classes, see `bchisto.evaluate.two_class_scores`.
+    warm : tuple of str
+        The classes with warm colours.
+    drawn : mapping of str to (int, int, int)
+        Colours that a person gave to classes.
+    """
+
+    heat: tuple[str, ...]
+    rule: str
+    warm: tuple[str, ...]
+    drawn: Mapping[str, Colour]
+
+    @classmethod
+    def of(cls, classes: Sequence[str], point: Point, settings: MapSettings) -> Colouring:
+        """Return the colouring of the maps of a model.
+
+        Warm, and drawn as heat, are the positive classes. Of a model without them, it is the last class, which in most
+        tables of two classes is the positive one.
+
+        Parameters
+        ----------
+        classes : sequence of str
+        point : OperatingPoint or None
+        settings : MapSettings
+            Its other class for the heat, and its file with colours of classes, or folder of such files.
+
+        Raises
+        ------
+        InputError
+            The model has no such class, or none that has a colour in the files.
+        """
+        rule = "sum"
+        warm = default_positive(classes)
+        if point is not None:
+            warm = point.positive
+            # of two classes both rules are one
+            if len(classes) > 2:
+                rule = point.rule
+        shown = warm or tuple(classes[-1:])
+        if settings.heat is not None:
+            name = match_class(settings.heat, classes)
+            if name is None:
+                text = "{heat} {}: no class of this model; {}"
+                raise InputError(text, settings.heat, one_of(settings.heat, classes))
+            shown = (name,)
+            rule = "sum"
+        drawn: dict[str, Colour] = {}
+        if settings.colours is not None:
+            colours = class_colours(settings.colours)
+            for label, colour in colours.items():
+                name = match_class(label, classes)
+                if name is not None:
+                    drawn.setdefault(name, colour)
+            if not drawn:
+                text = "{colours} {}: no class of the model has a colour there, only: {}; give annotations of {}"
+                raise InputError(text, settings.colours, few(colours) or "none", few(classes))
+        return cls(shown, rule, warm or shown, drawn)
+
+    @property
+    def title(self) -> str:
+        """What the heat is."""
+        names = " + ".join(self.heat)
+        if self.rule == "sum":
+            return f"probability of {names}"
+        return f"score of {names} (rule {self.rule})"
+
+    @property
+    def key(self) -> str:
+        """What tells maps of this colouring from others."""
+        return key_of("colours 1", **vars(self))
+
+    def of_classes(self, classes: Sequence[str]) -> dict[str, Colour]:
+        """Return the colour of each class; a class without one of a person gets one that is free, while there are."""
+        palette = [tuple(bytes.fromhex(code)) for code in _PALETTE]
+        free = [colour for colour in palette if colour not in self.drawn.values()] or palette
+        warm = itertools.cycle(free)
+        cool = itertools.cycle(reversed(free))
+        colours = {}
+        for name in classes:
+            colours[name] = self.drawn.get(name) or next(warm if name in self.warm else cool)
+        return colours
+
+
+def heat_colours(values: Floats) -> Pixels:
+    """Return the colours of probabilities, uint8 of shape (n, 3): the higher, the lighter, from blue to yellow.
+
+    References
+    ----------
+    Nunez, Anderton and Renslow, PLoS ONE 13 (2018) e0199239: cividis, which is even to people with any colour vision.
+    """
+    import matplotlib as mpl
+
+    return np.asarray(mpl.colormaps["cividis"](values, bytes=True)[..., :3], np.uint8)
+
+
+_PICTURE = 1600
+"""Longest side of a picture, in pixels."""
+
+
+def paint_tiles(overview: Overview, boxes: Integers, colours: Pixels, shares: Floats) -> Pixels:
+    """Return a picture of the slide in which tiles have colours.
+
+    Parameters
+    ----------
+    overview : Overview
+    boxes : ndarray, shape (tiles, 4)
+        Left, top, right and bottom, pixels of level 0.
+    colours : ndarray of uint8, shape (tiles, 3)
+    shares : ndarray of float64, shape (tiles,)
+        Of the colours, 0 to 1; the rest is the tissue.
+    """
+    from PIL import Image, ImageOps
+
+    zoom = max(1, _PICTURE // max(overview.picture.shape[:2]))
+    pixels = np.array(ImageOps.scale(Image.fromarray(overview.picture), zoom))
+    ends = np.rint(boxes * (zoom / overview.factor)).astype(np.int64)
+    for (left, top, right, bottom), colour, share in zip(ends, colours, shares, strict=True):
+        covered = pixels[top:bottom, left:right]
+        covered[:] = np.rint(covered * (1 - share) + colour * share)
+    return pixels
+
+
+def draw_heat(overview: Overview, boxes: Integers, values: Floats, title: str) -> Pixels:
+    """Draw a probability of each tile as its colour over the slide in grey, with the colour bar below.
+
+    Tiles hide the tissue, so that their colours are those of the bar.
+
+    Parameters
+    ----------
+    overview : Overview
+    boxes : ndarray, shape (tiles, 4)
+        As in `paint_tiles`.
+    values : ndarray of float64, shape (tiles,)
+    title : str
+        What the values are.
+    """
+    from PIL import Image
+
+    grey = np.array(Image.fromarray(overview.picture).convert("L").convert("RGB"))
+    shares = np.ones(len(values))
+    pixels = paint_tiles(overview._replace(picture=grey), boxes, heat_colours(values), shares)
+    return with_bar(pixels, heat_colours(np.linspace(0, 1, 256)), (0, 1, 0.5), title=title)
+
+
+def with_legend(pixels: Pixels, lines: Sequence[tuple[str, Colour]]) -> Pixels:
+    """Return a picture with lines below, each with a square of its colour."""
+    from matplotlib.patches import Patch
+
+    def draw_legend(figure: Any) -> None:
+        squares = [Patch(facecolor=f"#{bytes(colour).hex()}", label=line) for line, colour in lines]
+        figure.legend(
+            handles=squares, loc="upper left", frameon=False, handleheight=1, handlelength=1
+        )
+
+    return stacked([pixels, rendered(draw_legend, 400, 30 * len(lines))])
+
+
+def write_picture(path: Path, picture: Pixels) -> str:
+    """Write a picture as PNG; return it as a data address."""
+    write_image(path, picture)
+    return thumbnail(picture, side=_PICTURE)

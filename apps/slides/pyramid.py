@@ -68,7 +68,7 @@ class TiffScan:
     Its levels are in SubIFDs of that page, or in pages after it.
 
     Tiles that the file lacks are white, as is everything outside of a level. The attributes are those of
-    `bchisto.apps.slides.scans.OpenSlideScan`.
+    `bchisto.apps.slides.slide.OpenSlideScan`.
 
     Parameters
     ----------
@@ -149,26 +149,19 @@ class TiffScan:
 
     def _block(self, level: int, column: int, row: int, width: int, height: int) -> Pixels:
         """Return a rectangle of pixels of a level, white where it has none."""
-        block = np.full((height, width, 3), 255, np.uint8)
         down, across = self._levels[level].chunks[:2]
-        most_right, most_down = self.sizes[level]
-        right = min(column + width, most_right)
-        lower = min(row + height, most_down)
-        inside = block[: max(0, lower - row), : max(0, right - column)]
-        tops = range(max(0, row) // down * down, lower, down)
-        lefts = range(max(0, column) // across * across, right, across)
-        for top, left in itertools.product(tops, lefts):
-            tile = self._tile(level, left // across, top // down)
-            if tile is not None:
-                y = top - row
-                x = left - column
-                part = inside[max(0, y) : y + down, max(0, x) : x + across]
-                rows, columns, _ = part.shape
-                part[:] = tile[max(0, -y) :, max(0, -x) :][:rows, :columns]
-        return block
+        bands = []
+        for top in range(row // down * down, row + height, down):
+            rows = slice(max(0, row - top), row + height - top)
+            tiles = []
+            for left in range(column // across * across, column + width, across):
+                columns = slice(max(0, column - left), column + width - left)
+                tiles.append(self._tile(level, left, top)[rows, columns])
+            bands.append(np.concatenate(tiles, axis=1))
+        return np.concatenate(bands)
 
-    def _decode(self, level: int, column: int, row: int) -> Pixels | None:
-        """Decode a tile; None if the file lacks it.
+    def _decode(self, level: int, left: int, top: int) -> Pixels:
+        """Decode the tile at a place of a level; it is white if the file lacks it, and outside of the level.
 
         Raises
         ------
@@ -176,26 +169,31 @@ class TiffScan:
         """
         page = self._levels[level]
         down, across = page.chunks[:2]
-        columns = math.ceil(page.imagewidth / across)
+        tile = np.full((down, across, 3), 255, np.uint8)
+        width, height = self.sizes[level]
+        if not (0 <= left < width and 0 <= top < height):
+            return tile
+        columns = math.ceil(width / across)
         # from the tile of a colour to that of the next, if each has its own
-        step = columns * math.ceil(page.imagelength / down)
-        numbers = range(row * columns + column, math.prod(page.chunked), step)
+        step = columns * math.ceil(height / down)
+        numbers = range(top // down * columns + left // across, math.prod(page.chunked), step)
         if not all(page.databytecounts[number] for number in numbers):
-            return None
+            return tile
         try:
             planes = [self._plane(page, number) for number in numbers]
         except (ImageError, *DAMAGE) as error:
-            factor = self.factors[level]
-            x, y = (round(at * factor) for at in (column * across, row * down))
+            x, y = (round(at * self.factors[level]) for at in (left, top))
             why = first_line(error).removeprefix(f"{self._path}: ").partition("; ")[0]
             where = f"x {x}, y {y} ({across} x {down} pixels of level {level})"
             raise ImageError(
                 f"{self._path}: damaged at {where}: {why}; copy the slide again"
             ) from error
-        values = np.concatenate(planes, axis=2)
+        values = np.concatenate(planes, axis=2)[: height - top, : width - left]
         if values.dtype == np.uint16:
             values = values // 257
-        return _on_white(values, is_multiplied=page.extrasamples[:1] == (1,))
+        rows, columns, _ = values.shape
+        tile[:rows, :columns] = _on_white(values, is_multiplied=page.extrasamples[:1] == (1,))
+        return tile
 
     def _plane(self, page: Any, number: int) -> Array:
         """Decode a tile of all colours, or of one."""

@@ -1,4 +1,4 @@
-"""Regions of slides: which file is of which slide, and the annotations in it that lie on the slide."""
+"""Regions of slides: the file of each slide, the annotations in it that lie on the slide, and the fields they cover."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ...core import InputError, MissingInputError, Parameter, by_key, counted, few
-from ...data import match_names, report_findings
-from .annotation_files import Annotation, read_file, refusal, slide_named
+from ...core.formats import Integers
+from ...data import report_findings
+from .annotation_files import Annotation, read_file, slide_named
 from .files import SlideFile, files_in, match_slides
 from .slide import Slide
+
+if TYPE_CHECKING:
+    from shapely import Geometry
 
 _log = logging.getLogger(__name__)
 
@@ -37,21 +44,16 @@ def annotations_of(slides: Sequence[SlideFile], given: Path | None) -> dict[str,
     """
     if given is None:
         return {}
-    files, others = files_by_slide(slides, given, option="annotations")
+    files = files_by_slide(slides, given, option="annotations")
     bare = [slide.name for slide in slides if slide.name not in files]
     if bare:
         text = "%s without annotations, and so without labels: %s"
         _log.warning(text, counted(len(bare), "slide"), few(bare))
-        unread, _ = match_names(others, bare, where="")
-        for stem in list(unread)[:1]:
-            _log.warning("%s", refusal(others[stem]))
     return files
 
 
-def files_by_slide(
-    slides: Sequence[SlideFile], given: Path, *, option: str
-) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return the file of annotations of each slide that has one, by its name, and files of other formats.
+def files_by_slide(slides: Sequence[SlideFile], given: Path, *, option: str) -> dict[str, Path]:
+    """Return the file of annotations of each slide that has one, by its name.
 
     Parameters
     ----------
@@ -70,20 +72,11 @@ def files_by_slide(
         several.
     """
     if given.is_file() and len(slides) == 1:
-        return {slides[0].name: given}, {}
+        return {slides[0].name: given}
     if not given.exists():
         raise MissingInputError("{} {}: no such file or folder", Parameter(option), given)
-    files: dict[Path, str] = {}
-    others: dict[str, Path] = {}
-    slide_files = {slide.path.name for slide in slides}
-    for path in files_in(given):
-        stem = slide_named(path)
-        if stem is not None:
-            files[path] = stem
-        elif path.name not in slide_files:
-            others[path.stem] = path
-    if others and not files:
-        raise InputError(refusal(next(iter(others.values()))))
+    stems = {path: slide_named(path) for path in files_in(given)}
+    files = {path: stem for path, stem in stems.items() if stem is not None}
     names, findings = match_slides(files.values(), slides, where=given)
     report_findings(findings)
     if not names:
@@ -103,7 +96,7 @@ def files_by_slide(
                 name,
                 few(map(str, paths)),
             )
-    return {name: paths[0] for name, paths in paths_by_slide.items()}, others
+    return {name: paths[0] for name, paths in paths_by_slide.items()}
 
 
 def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
@@ -128,7 +121,7 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
         The file cannot be read, or all its regions lie off the slide, but for ``Region*``.
     """
     drawn = read_file(path, corner=slide.origin)
-    regions = [annotation for annotation in drawn if annotation.has_area]
+    regions = [annotation for annotation in drawn if annotation.area]
     if len(regions) < len(drawn) or not drawn:
         text = "%s: %s, and %s left out that are cells or without an area"
         left_out = counted(len(drawn) - len(regions), "object")
@@ -136,7 +129,7 @@ def read_annotations(path: Path, slide: Slide) -> list[Annotation]:
     fitting = []
     stray = []
     for region in regions:
-        left, top, right, bottom = region.box
+        left, top, right, bottom = region.area.bounds
         if min(right, bottom) <= 0 or left >= slide.width or top >= slide.height:
             stray.append(f"{region.label or 'unnamed'} at x {left:.0f}, y {top:.0f}")
         else:
@@ -166,3 +159,127 @@ def _report_names(path: Path, regions: Sequence[Annotation]) -> None:
             "layer by its class, or that property to classification"
         )
         _log.warning(text, path, counted(len(names), "region"), few(sorted({*names})))
+
+
+Positions = Integers
+"""x and y of left upper corners, pixels of level 0; shape (fields, 2)."""
+
+_OVERSHOOT = 0.05
+"""Share of an area by which a hand that draws along a border overshoots it (bchisto's choice)."""
+
+
+def positions(
+    width: int, height: int, side: float, *, overlap: float = 0.0, edges: bool = False
+) -> Positions:
+    """Return regular positions of squares, row by row from the left upper corner.
+
+    Parameters
+    ----------
+    width, height : int
+        Size of the slide, pixels of level 0.
+    side : float
+        Side of a square, pixels of level 0.
+    overlap : float
+        Share of the side by which squares overlap the next, 0 to below 1.
+    edges : bool
+        Add squares that reach beyond the right and lower edge, so that all of the slide is covered.
+
+    Returns
+    -------
+    ndarray of int64, shape (squares, 2)
+        None if the slide is smaller than a square, unless `edges` is set.
+
+    Examples
+    --------
+    >>> positions(250, 100, 100).tolist()
+    [[0, 0], [100, 0]]
+    >>> positions(250, 100, 100, edges=True).tolist()
+    [[0, 0], [100, 0], [200, 0]]
+    """
+    step = side * (1 - overlap)
+    needed = 1 if edges else side
+    counts = ((length - needed) // step + 1 for length in (width, height))
+    columns, rows = (np.rint(np.arange(count) * step).astype(np.int64) for count in counts)
+    return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+
+
+def covering_classes(
+    annotations: Sequence[Annotation], corners: Positions, side: float, *, least: float
+) -> list[tuple[str, ...]]:
+    """Return the class that covers enough of each field, and others that overlap it and cover more than the rest.
+
+    Annotations without a class count only if no class covers more than the rest.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        See `areas_of_classes`.
+    corners : ndarray, shape (fields, 2)
+    side : float
+        Pixels of level 0.
+    least : float
+        Share of a field that is enough, 0.5 to 1.
+
+    Returns
+    -------
+    list of tuple of str
+        For each field the classes in the order of their names; an empty name for annotations without a class, and
+        none if it is not covered enough.
+    """
+    import shapely
+
+    fields = shapely.box(*corners.T, *(corners + side).T)
+    shares = {}
+    for label, area in sorted(areas_of_classes(annotations).items()):
+        parts = shapely.get_parts(area)
+        field, part = shapely.STRtree(parts).query(fields)
+        covered = shapely.area(shapely.intersection(fields[field], parts[part]))
+        # without what a computer adds to or takes from a whole
+        shares[label] = np.round(np.bincount(field, covered, len(fields)) / side**2, 6)
+    covering = []
+    for number in range(len(fields)):
+        of_field = {label: share[number] for label, share in shares.items()}
+        # a class that covers more than the rest, though not enough, is a rival of one that covers enough
+        rivals = [
+            label
+            for label, share in of_field.items()
+            if label and (share >= least or share > 1 - least)
+        ]
+        rivals = rivals or [""]
+        if max(of_field.get(label, 0) for label in rivals) < least:
+            rivals = []
+        covering.append(tuple(rivals))
+    return covering
+
+
+def areas_of_classes(annotations: Sequence[Annotation]) -> dict[str, Geometry]:
+    """Return what the annotations of each class cover together.
+
+    Of annotations inside one another, the innermost counts, as in QuPath's hierarchy. What is ignored has no class,
+    apart from what is drawn inside it. Annotations without a class take nothing away.
+    """
+    import shapely
+
+    areas = [annotation.area for annotation in annotations]
+    tree = shapely.STRtree(areas)
+    own: dict[str, list[Geometry]] = {}
+    for owner in annotations:
+        if not owner.is_ignored:
+            meeting = [annotations[number] for number in tree.query(owner.area, "intersects")]
+            taken = [taker.area for taker in meeting if _takes(taker, owner)]
+            own.setdefault(owner.label, []).append(owner.area - shapely.union_all(taken))
+    return {label: shapely.union_all(parts) for label, parts in own.items()}
+
+
+def _takes(taker: Annotation, owner: Annotation) -> bool:
+    """Return whether an annotation takes area away from another one."""
+    if taker.is_ignored:
+        return not owner.label or not _is_inside(owner.area, taker.area)
+    return taker.label not in ("", owner.label) and _is_inside(taker.area, owner.area)
+
+
+def _is_inside(inner: Geometry, outer: Geometry) -> bool:
+    """Return whether an area is inside another one, and not the same drawn twice."""
+    common = inner.intersection(outer).area
+    outside = inner.area - common
+    return bool(outside <= _OVERSHOOT * inner.area and 2 * outside < outer.area - common)

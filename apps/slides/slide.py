@@ -1,4 +1,4 @@
-"""A whole slide: rectangles at any scale, and nothing else.
+"""A whole slide: rectangles at any scale, by OpenSlide, or by tifffile of TIFF that no scanner wrote.
 
 Label and macro images are never read, since they often show the name of a patient.
 """
@@ -9,13 +9,189 @@ import bisect
 import contextlib
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ...core import InputError, MissingInputError
-from ...core.formats import Pixels, plausible_mpp
-from .pyramid import TO_PYRAMID
-from .scans import open_scan
+from ...core import (
+    DAMAGE,
+    DependencyError,
+    ImageError,
+    InputError,
+    MissingInputError,
+    how_to_install,
+)
+from ...core.formats import DICOM_SUFFIXES, SLIDE_SUFFIXES, Pixels, plausible_mpp
+from .pyramid import TO_PYRAMID, TiffScan
+
+_PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+
+_AS_IMAGES = "give its folder as images to bchisto featurize"
+
+TIFF_SUFFIXES = frozenset({".btf", ".qptiff", ".tf2", ".tf8", ".tif", ".tiff"})
+
+_READ = TIFF_SUFFIXES | DICOM_SUFFIXES | SLIDE_SUFFIXES - {".czi", ".isyntax", ".vsi"}
+"""Suffixes of files that are recognised unless they are damaged."""
+
+
+class OpenSlideScan:
+    """A slide that OpenSlide reads.
+
+    Attributes
+    ----------
+    vendor : str
+        OpenSlide's name of the format.
+    sizes : sequence of (int, int)
+        Width and height of each level in pixels, the largest first.
+    factors : sequence of float
+        Pixels of level 0 per pixel of each level.
+    bounds : tuple of int
+        Left, top, width and height of the scanned area, pixels of level 0.
+    pitch : tuple of float, str or None
+        Micrometres per pixel of level 0, across and down, as stated; empty or None if they are not.
+    objective : str
+        Its magnification.
+    digest : str
+        OpenSlide's checksum of a part of the slide, or size and name of its file.
+
+    Raises
+    ------
+    DependencyError, InputError
+        See `open_scan`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open()
+        properties = self._slide.properties
+        self.vendor = properties.get("openslide.vendor", "")
+        self.sizes = self._slide.level_dimensions
+        self.factors = self._slide.level_downsamples
+        whole = zip(("x", "y", "width", "height"), (0, 0, *self._slide.dimensions), strict=True)
+        self.bounds: tuple[int, ...] = tuple(
+            int(properties.get(f"openslide.bounds-{name}", side)) for name, side in whole
+        )
+        self.pitch: tuple[Any, ...] = tuple(
+            properties.get(f"openslide.mpp-{axis}") for axis in "xy"
+        )
+        self.objective = properties.get("openslide.objective-power", "unknown")
+        self.digest = str(
+            properties.get("openslide.quickhash-1") or f"{path.stat().st_size} {path.name}"
+        )
+
+    def _open(self) -> None:
+        try:
+            from openslide import OpenSlide, OpenSlideError
+        except ImportError as error:
+            raise DependencyError(
+                f"slides are read by OpenSlide: {how_to_install('slides')}"
+            ) from error
+        try:
+            self._slide = OpenSlide(self._path)
+        except OpenSlideError as error:
+            raise InputError(f"{self._path}: {_why(self._path, error)}") from error
+
+    def close(self) -> None:
+        """Close the slide."""
+        self._slide.close()
+
+    def read(self, x: int, y: int, level: int, size: tuple[int, int]) -> Pixels:
+        """Read pixels of a level. After an error OpenSlide refuses everything, so the slide is opened anew.
+
+        Parameters
+        ----------
+        x, y : int
+            The left upper corner, pixels of level 0.
+        level : int
+        size : (int, int)
+            Width and height in pixels of the level.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+            RGB; what is transparent or outside is white.
+
+        Raises
+        ------
+        ImageError
+            A part of the slide is damaged. Other parts can still be read.
+        """
+        from openslide import OpenSlideError
+        from PIL import Image
+
+        try:
+            picture = self._slide.read_region((x, y), level, size)
+        except OpenSlideError as error:
+            self._slide.close()
+            self._open()
+            x -= self.bounds[0]
+            y -= self.bounds[1]
+            where = f"x {x}, y {y} ({size[0]} x {size[1]} pixels of level {level})"
+            raise ImageError(
+                f"{self._path}: damaged at {where}: {error}; copy the slide again"
+            ) from error
+        opaque = Image.new("RGB", size, "white")
+        opaque.paste(picture, mask=picture.getchannel("A"))
+        return np.array(opaque)
+
+
+Scan = OpenSlideScan | TiffScan
+
+
+def open_scan(path: Path) -> Scan:
+    """Open a slide: by OpenSlide, but by tifffile if it is a TIFF that no scanner wrote, or that OpenSlide refuses.
+
+    Raises
+    ------
+    DependencyError
+        OpenSlide is not installed.
+    InputError
+        The file cannot be read, or it is not in bright field.
+    """
+    try:
+        scan = OpenSlideScan(path)
+    except InputError:
+        tiff = _open_tiff(path)
+        if tiff is None:
+            raise
+        return tiff
+    if scan.vendor != "generic-tiff":
+        return scan
+    scan.close()
+    tiff = _open_tiff(path)
+    if tiff is None:
+        raise InputError(f"{path}: a damaged TIFF; copy the slide again")
+    if tiff.sizes == [*scan.sizes]:
+        # as QuPath shows the slide, and as folders of fields name it
+        tiff.bounds = scan.bounds
+        tiff.digest = scan.digest
+    return tiff
+
+
+def _open_tiff(path: Path) -> TiffScan | None:
+    """Open a slide by tifffile; None if it is not a TIFF, or damaged."""
+    try:
+        return TiffScan(path)
+    except InputError:
+        raise
+    except DAMAGE:
+        return None
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Return why OpenSlide does not read a file, and what to do about it."""
+    suffix = path.suffix.casefold()
+    if suffix in _PICTURES:
+        return f"a picture, not a slide; {_AS_IMAGES}"
+    if suffix in DICOM_SUFFIXES and "upported" in str(error) and path.stat().st_size:
+        return f"not a whole slide that is read ({error}); {TO_PYRAMID}; if not one, {_AS_IMAGES}"
+    if "upported" in str(error) and suffix not in _READ:
+        return f"OpenSlide cannot read it ({error}); {TO_PYRAMID}"
+    return (
+        f"OpenSlide cannot read it ({error}); copy the slide again, all its files, with the folder"
+        " beside it if there is one"
+    )
+
 
 ALIKE = 0.02
 """Scales that differ by no more are one scale: 0.4990 and 0.5 micrometres per pixel need no resampling."""

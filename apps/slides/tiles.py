@@ -29,7 +29,7 @@ from ...predict import (
 )
 from .cut import CutSettings
 from .files import Failures, SlideFile, SlideSettings, leaving_out
-from .grid import positions
+from .regions import positions
 from .slide import ALIKE, Slide
 from .tissue import Areas, find_tissue, tissue_shares
 

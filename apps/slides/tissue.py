@@ -13,8 +13,7 @@ from ...core import InputError, Message, counted, few
 from ...core.formats import Flags, Floats, Pixels
 from ...stains import ink_pixels, is_grey, large_areas
 from .files import SlideFile, SlideSettings, list_slides, with_mpp
-from .grid import Positions, is_inside
-from .regions import Annotation, files_by_slide, read_annotations
+from .regions import Annotation, Positions, areas_of_classes, files_by_slide, read_annotations
 from .slide import Slide
 
 _log = logging.getLogger(__name__)
@@ -45,6 +44,10 @@ _FEWEST = 5
 _FENCE = 1.5
 """Interquartile ranges above the upper quartile from which a value is an outlier (Tukey, Exploratory Data Analysis,
 1977)."""
+
+
+_BITS = 4
+"""Bits of the fraction of a pixel in which outlines are drawn."""
 
 
 class Overview(NamedTuple):
@@ -116,7 +119,7 @@ def given_slides(sources: Sequence[Path], settings: SlideSettings) -> list[Slide
     given = settings.tissue_from
     if given is None:
         return slides
-    masks, _ = files_by_slide(slides, given, option="tissue_from")
+    masks = files_by_slide(slides, given, option="tissue_from")
     bare = [slide.name for slide in slides if slide.name not in masks]
     if bare:
         text = "{tissue_from} {}: no tissue of {}: {}; add its file, or give only the other slides"
@@ -225,17 +228,19 @@ def _fill(outlines: Sequence[Annotation], shape: tuple[int, ...], factor: float)
 
     As of annotations, what is drawn inside an ignored one is tissue.
     """
-    ignored = list(filter(_is_taken_out, outlines))
+    import cv2
+    import shapely
+
+    named = [
+        outline._replace(label="Ignore*" if _is_taken_out(outline) else "tissue")
+        for outline in outlines
+    ]
+    points = [
+        np.rint((shapely.get_coordinates(ring) / factor - 0.5) * 2**_BITS).astype(np.int32)
+        for ring in shapely.get_rings(shapely.get_parts(areas_of_classes(named)["tissue"]))
+    ]
     mask = np.zeros(shape, np.uint8)
-    for outline in outlines:
-        if _is_taken_out(outline):
-            continue
-        area = outline.draw(np.zeros(2), 1 / factor, shape)
-        for other in ignored:
-            taken = other.draw(np.zeros(2), 1 / factor, shape)
-            if (area & taken).any() and not is_inside(outline, other):
-                area &= ~taken
-        mask |= area
+    cv2.fillPoly(mask, points, 1, shift=_BITS)
     return mask.astype(bool)
 
 
@@ -280,13 +285,7 @@ def tissue_shares(tissue: Tissue, corners: Positions, side: float) -> Floats:
     side : float
         Pixels of level 0.
     """
-    import cv2
-
-    sums = cv2.integral(tissue.mask.astype(np.uint8))
-    begin = np.rint(corners / tissue.factor).astype(int)
+    begin = np.rint(corners / tissue.factor).astype(int).tolist()
     length = max(1, round(side / tissue.factor))
-    (left, top), (right, bottom) = (
-        np.minimum(at, tissue.mask.shape[::-1]).T for at in (begin, begin + length)
-    )
-    inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
-    return np.asarray(inside / length**2, dtype=np.float64)
+    inside = [tissue.mask[y : y + length, x : x + length].sum() for x, y in begin]
+    return np.array(inside) / length**2

@@ -5,9 +5,9 @@ command that a person could type. Whether it is done is read from the files of i
 """
 
 from .plan import SINGLE, STAGES, JobStage, Plan, new_folder, typed
-from .planning import StageCommand, TaskOptions, plan_chain
+from .planning import StageCommand, TaskOptions, cancel, options_of, plan_chain, refuse_live
+from .scheduler import preview, start
 from .status import RunStatus, ShardState, Stage, read_status, status_lines
-from .submission import cancel, options_of, preview, refuse_live, start
 
 __all__ = ["RunStatus", "ShardState", "Stage", "read_status"]
 __dir__ = __all__.copy

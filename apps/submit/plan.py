@@ -159,6 +159,8 @@ class JobStage:
         Of `featurize`, the feature files that it makes, relative to the run.
     rank : int
         Number of stages of the same command and output before it in the plan.
+    position : int
+        Its place in the plan, from 0.
     """
 
     command: str
@@ -173,6 +175,12 @@ class JobStage:
     seen: str | None = None
     stores: list[str] = field(default_factory=list)
     rank: int = 0
+    position: int = 0
+
+    @property
+    def label(self) -> str:
+        """How the names of its files begin."""
+        return f"{self.position + 1}-{self.command}"
 
     @property
     def output(self) -> Path:
@@ -313,64 +321,59 @@ class Plan:
         """The numbers of all jobs."""
         return [job for stage in self.stages for job in stage.jobs]
 
-    def label(self, position: int) -> str:
-        """Return how the names of the files of a stage begin."""
-        return f"{position + 1}-{self.stages[position].command}"
-
-    def log(self, position: int, task: str) -> Path:
+    def log(self, stage: JobStage, task: str) -> Path:
         """Return the log of a task of a stage."""
-        return self.logs / f"{self.label(position)}-{task}.log"
+        return self.logs / f"{stage.label}-{task}.log"
 
-    def ending(self, position: int, task: str) -> Path:
+    def ending(self, stage: JobStage, task: str) -> Path:
         """Return the file with the error of a task of a stage, which is only there if it failed."""
-        return self.log(position, task).with_suffix(".json")
+        return self.log(stage, task).with_suffix(".json")
 
-    def errors(self, position: int) -> dict[str, str]:
+    def errors(self, stage: JobStage) -> dict[str, str]:
         """Return the errors with which tasks of a stage failed; that of `MERGE` is the last."""
-        paths = sorted(self.logs.glob(f"{self.label(position)}-*.json"))
+        paths = sorted(self.logs.glob(f"{stage.label}-*.json"))
         return {path.stem.rpartition("-")[2]: read_ending(path) for path in paths}
 
-    def logs_of(self, position: int) -> list[Path]:
+    def logs_of(self, stage: JobStage) -> list[Path]:
         """Return the logs of a stage that were written, the latest last."""
-        paths = self.logs.glob(f"{self.label(position)}-*.log")
+        paths = self.logs.glob(f"{stage.label}-*.log")
         return sorted(paths, key=lambda path: path.stat().st_mtime)
 
-    def script(self, position: int) -> Path:
+    def script(self, stage: JobStage) -> Path:
         """Return the path of the job script of a stage."""
-        return self.folder / f"{self.label(position)}.sh"
+        return self.folder / f"{stage.label}.sh"
 
-    def lines(self, position: int) -> list[str]:
+    def lines(self, stage: JobStage) -> list[str]:
         """Return the script of a stage. Its argument is the shard; without one, the number of the array's task is."""
-        stage = self.stages[position]
         use = f"one job, the task {MERGE}, does it:"
         if stage.shards:
             use = f"task K does shard K of {stage.shards}, and the task {MERGE} puts them together:"
         change = f"cd -- {shlex.quote(self.cwd)} || exit 1"
         return [
             "#!/bin/bash",
-            f"# Stage {position + 1} of {len(self.stages)}, written by bchisto submit; {use}",
+            f"# Stage {stage.position + 1} of {len(self.stages)}, written by bchisto submit; {use}",
             f"# bchisto {typed(stage.command)} {shlex.join(stage.words)}".replace("\n", " "),
             change,
             *self.before,
             change,  # again, since a line before may change the folder
-            f"exec {self.python} -m bchisto.apps.submit {shlex.quote(str(self.folder))} {position} "
+            f"exec {self.python} -m bchisto.apps.submit {shlex.quote(str(self.folder))} {stage.position} "
             '"${1:-$SLURM_ARRAY_TASK_ID}"',
         ]
 
     def write(self) -> None:
         """Write the scripts and ``plan.json``. Outputs in the run are relative to it, because a run can be moved."""
         ensure_folder(self.logs)
-        for position in range(len(self.stages)):
-            script = self.script(position)
+        for stage in self.stages:
+            script = self.script(stage)
             if not script.is_file():  # else a task may read it at this moment
                 with atomic_output(script) as draft:
-                    draft.write_text("\n".join(self.lines(position)) + "\n", encoding="utf-8")
+                    draft.write_text("\n".join(self.lines(stage)) + "\n", encoding="utf-8")
         content = asdict(self)
         del content["folder"]
-        for stage in content["stages"]:
-            output = Path(stage["run"])
+        for values in content["stages"]:
+            output = Path(values["run"])
             if output.is_relative_to(self.run):
-                stage["run"] = str(output.relative_to(self.run))
+                values["run"] = str(output.relative_to(self.run))
         write_json(self.folder / "plan.json", content)
 
 
@@ -391,7 +394,8 @@ def read_plan(folder: Path) -> Plan:
     try:
         content = read_json(folder / "plan.json")
         stages = [JobStage(**stage) for stage in content.pop("stages")]
-        for stage in stages:
+        for position, stage in enumerate(stages):
+            stage.position = position
             stage.run = str(folder.parent.parent / stage.run)
         content["process"] = dict(content["process"])
         return Plan(folder=folder, stages=stages, **content)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess  # nosec B404
 import sys
 import tempfile
@@ -21,23 +22,44 @@ from ...core import (
     InputError,
     MissingInputError,
     Write,
+    counted,
     from_options,
     in_python,
     reworded,
     written,
 )
-from ...core.jobs import NOTHING_NEW
+from ...core.jobs import NOTHING_NEW, UnderWayError, is_running, write_json
 from ...core.runs import ENDING, read_ending, read_records
 from ...evaluate.report import is_evaluated
-from .plan import SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, typed
-from .scheduler import memory, settings
-from .submission import describe, divide, options_of
+from . import scheduler
+from .plan import SINGLE, STAGES, JobStage, Plan, is_made, last_stages, read_plans, typed, units_of
 
 if TYPE_CHECKING:
     from ...data import Dataset
 
 Made: TypeAlias = dict[Path, list[Path]]
 """Folder of features to the files in it that the `featurize` of a chain makes."""
+
+
+_NETWORKS = ("featurize", "finetune", "reproduce", "map", "predict", "explain")
+"""Commands that a GPU makes faster."""
+
+_SET_HERE = (
+    "array",
+    "dependency",
+    "error",
+    "kill-on-invalid-dep",
+    "no-requeue",
+    "open-mode",
+    "output",
+    "parsable",
+    "requeue",
+    "signal",
+    "test-only",
+    "wait",
+    "wrap",
+)
+"""Options of sbatch that determine the order, the logs and the signals of tasks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +111,12 @@ class TaskOptions:
     ----------
     tasks : int
         Maximum number of shards of a stage.
-    time, gpus, sbatch
-        See `options_of`.
+    time : str or None
+        Limit of a task, as sbatch takes it; by default that of the partition.
+    gpus : int
+        Number of GPUs of each task of a command that computes networks.
+    sbatch : sequence of str
+        Other options, ``KEY=VALUE`` or ``COMMAND:KEY=VALUE``.
     """
 
     tasks: int
@@ -124,7 +150,7 @@ def plan_chain(
     InputError, BchistoError
         What every task of a stage would raise.
     """
-    cluster = settings() if plan.scheduler == "slurm" else {}
+    cluster = scheduler.settings() if plan.scheduler == "slurm" else {}
     plan.cluster = cluster.get("ClusterName", "")
     most_shards = min(asked.tasks, int(cluster.get("MaxArraySize", 1001)) - 1)
     submitted = last_stages(read_plans(plan.run))
@@ -150,12 +176,13 @@ def plan_chain(
             has_work = _check(stage, warn, repeats=repeats)
             is_complete = _is_complete(stage, earlier, has_work=has_work)
         made[stage.output] = [Path(stage.run, name) for name in sorted(stage.stores)]
-        stage.options += memory(cluster, stage)
+        stage.options += scheduler.memory(cluster, stage)
         stage.seen = next((entry.started for entry in reversed(stage.records())), "")
         if is_complete:
             continue
         if stage.command in STAGES:
             divide(stage, most_shards, listed=not waits)
+        stage.position = len(plan.stages)
         plan.stages.append(stage)
         # later steps of `reproduce` have other units
         lines.append(describe(stage, listed=not waits and stage.command != "reproduce"))
@@ -169,7 +196,7 @@ def _stage_of(
     run = str(command.out.absolute())
     words = _naming(command, made)
     stage = JobStage(command.name, words, run, cpus=command.options.get("jobs"))
-    stage.options = options_of(stage, asked.sbatch, asked.time, asked.gpus)
+    stage.options = options_of(stage, asked)
     stage.rank = sum((other.command, other.run) == (command.name, run) for other in stages)
     return stage
 
@@ -341,3 +368,162 @@ def _check_waiting(
         source = training.get("featurize", training.get("finetune"))
         if source is not None:
             from_options(TwoClassView, options).check(source.images.classes)
+
+
+def divide(stage: JobStage, most: int, *, listed: bool) -> None:
+    """Divide a stage among shards, which share each of its folders; those that lack units become tasks.
+
+    Parameters
+    ----------
+    stage : JobStage
+    most : int
+        Maximum number of shards.
+    listed : bool
+        Whether it has a list of its units, so that it shows what is missing.
+    """
+    stage.shards = most
+    stage.tasks = list(range(1, most + 1))
+    if listed:
+        pieces = max((len(folder.groups) for folder in stage.folders()), default=0)
+        # later steps of `reproduce` may have more of them
+        if pieces and stage.command != "reproduce":
+            stage.shards = min(most, pieces)
+        stage.tasks = stage.missing_shards()
+    if stage.shards == 1 or not stage.tasks:  # one job does it all
+        stage.shards = 0
+        stage.tasks = []
+
+
+def describe(stage: JobStage, *, listed: bool) -> str:
+    """Return in one line how a stage is divided, and how many units it has if they are listed."""
+    tasks = counted(len(stage.tasks), "task")
+    division = f"{tasks} of {stage.shards} and a merge" if stage.shards else "one job"
+    folders = [folder for folder in stage.folders() if listed and folder.groups]
+    if not folders:
+        return f"{stage.command}: {division}"
+    units = units_of(folders)
+    missing = sum(not unit.done for unit in units)
+    number = counted(len(units), folders[0].unit.removesuffix("s"))
+    if missing < len(units):
+        number = f"{missing} of {number} left"
+    return f"{stage.command}: {division}; {number}"
+
+
+def options_of(stage: JobStage, asked: TaskOptions) -> list[str]:
+    """Return the options of sbatch for a stage.
+
+    Raises
+    ------
+    InputError
+        An option that bchisto sets itself, or of no stage.
+    """
+    options = []
+    if asked.time is not None:
+        options.append(f"--time={asked.time}")
+    if stage.cpus is not None:
+        options.append(f"--cpus-per-task={stage.cpus}")
+    if asked.gpus and stage.command in _NETWORKS:
+        options.append(f"--gres=gpu:{asked.gpus}")
+    for option in asked.sbatch:
+        command, name = _read_option(option)
+        if command in (None, stage.command):
+            _, equals, value = option.partition("=")
+            options.append(f"--{name}{equals}{value}")
+    return options
+
+
+def _read_option(option: str) -> tuple[str | None, str]:
+    """Return the command that an option is for, or None for every one, and the name of the option.
+
+    Raises
+    ------
+    InputError
+        See `options_of`.
+    """
+    command, colon, name = option.partition("=")[0].rpartition(":")
+    if not name:
+        raise InputError(
+            "{sbatch} {}: names no option of sbatch; write it as KEY=VALUE", repr(option)
+        )
+    if name in _SET_HERE:
+        raise InputError("{sbatch} {}: bchisto sets this itself; leave it out", option)
+    if not colon:
+        return None, name
+    commands = (*STAGES, *SINGLE)
+    if command not in commands:
+        text = "{sbatch} {}: {} is not a stage; give {}"
+        raise InputError(text, option, command, ", ".join(commands))
+    return command, name
+
+
+def refuse_live(run: Path, paths: Sequence[Path]) -> None:
+    """Refuse a run if jobs of it that make one of these files or folders run or wait, or if that is not known.
+
+    Raises
+    ------
+    UnderWayError
+        They do; the message names them.
+    InputError
+        It is not known.
+    """
+    plans = [plan for plan in read_plans(run) if any(is_made(path, plan.stages) for path in paths)]
+    for plan in plans:
+        if plan.process and is_running(plan.process) is not False:
+            pid = plan.process.get("pid")
+            raise UnderWayError(
+                "{}: a local submit works on it (process {}); wait, or use {cancel}", run, pid
+            )
+    numbers = _jobs_in_queue(run, plans)
+    if numbers:
+        text = "{}: its jobs {} are in the queue; wait for them, or use {cancel}"
+        raise UnderWayError(text, run, ", ".join(numbers))
+
+
+def cancel(run: Path) -> list[str]:
+    """Cancel the jobs of a run that are in the queue, and end local submits on this machine; return their names.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such run.
+    InputError
+        Slurm does not answer.
+    BchistoError
+        A local submit may run on another machine.
+    """
+    if not run.is_dir():
+        raise MissingInputError(f"{run}: no such folder; give the run whose jobs to cancel")
+    plans = read_plans(run)
+    numbers = _jobs_in_queue(run, plans)
+    local = [plan.process for plan in plans if plan.process]
+    for process in local:
+        if is_running(process) is None:
+            raise BchistoError(
+                f"{run}: a local submit was started on {process.get('host')}; cancel it on that machine"
+            )
+    for plan in plans:  # what begins at this moment does, and submits, nothing
+        write_json(plan.folder / scheduler.CANCELLED, True)
+    scheduler.cancel(numbers)
+    pids = [int(process["pid"]) for process in local if is_running(process)]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    return [*numbers, *(f"process {pid}" for pid in pids)]
+
+
+def _jobs_in_queue(run: Path, plans: Sequence[Plan]) -> list[str]:
+    """Return the numbers of the jobs of plans that run or wait.
+
+    Raises
+    ------
+    InputError
+        Slurm does not answer.
+    """
+    jobs = scheduler.queue(plans)
+    if jobs is None:
+        clusters = " ".join({plan.cluster for plan in plans})
+        numbers = ", ".join(job for plan in plans for job in plan.jobs)
+        text = (
+            "{}: {} does not answer here whether jobs {} run; ask on its machines, or use {force}"
+        )
+        raise InputError(text, run, f"Slurm {clusters}".strip(), numbers)
+    return sorted({job.number for job in jobs}, key=int)

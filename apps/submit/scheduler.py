@@ -12,10 +12,11 @@ import shutil
 import subprocess  # nosec B404
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from ...core import BchistoError
-from ...core.jobs import hold_interrupts
+from ...core.jobs import hold_interrupts, this_process
 from .plan import MERGE, JobStage, Plan
 
 _MOST_SECONDS = 60
@@ -43,14 +44,13 @@ NOT_ASKED = "Slurm does not answer here, and was not asked"
 """What is printed of a Slurm that cannot be asked."""
 
 
-def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]:
+def commands(plan: Plan, stage: JobStage, *, after: str | None) -> list[list[str]]:
     """Return the commands that submit a stage: its array, if it has one, and the job that merges.
 
     Parameters
     ----------
     plan : Plan
-    position : int
-        Position of the stage.
+    stage : JobStage
     after : str, optional
         Number of the job that must succeed first.
 
@@ -59,7 +59,6 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
     list of list of str
         The words of each; ``{array}`` is to be replaced by the number of the array.
     """
-    stage = plan.stages[position]
     common = [
         "sbatch",
         "--parsable",
@@ -71,8 +70,8 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
         f"--signal=B:USR1@{_NOTICE_SECONDS}",
         *stage.options,
     ]
-    log = f"{plan.logs}/{plan.label(position)}".replace("%", "%%")
-    script = str(plan.script(position))
+    log = f"{plan.logs}/{stage.label}".replace("%", "%%")
+    script = str(plan.script(stage))
     waits = [f"--dependency=afterok:{after}"] if after else []
     calls = []
     if stage.tasks:
@@ -89,7 +88,7 @@ def commands(plan: Plan, position: int, *, after: str | None) -> list[list[str]]
     return [*calls, [*common, f"--output={log}-{MERGE}.log", *waits, script, MERGE]]
 
 
-def submit(plan: Plan) -> None:
+def _submit(plan: Plan) -> None:
     """Submit the stages; each waits for the one before. ``plan.json`` names each job at once.
 
     Raises
@@ -106,20 +105,19 @@ def submit(plan: Plan) -> None:
     plan.write()
     after = None
     try:
-        for position in range(len(plan.stages)):
-            after = _submit_stage(plan, position, after)
+        for stage in plan.stages:
+            after = _submit_stage(plan, stage, after)
     except (BchistoError, KeyboardInterrupt):
         with hold_interrupts():  # they would go on although a stage before them failed
             cancel(plan.jobs)
         raise
 
 
-def _submit_stage(plan: Plan, position: int, after: str | None) -> str:
+def _submit_stage(plan: Plan, stage: JobStage, after: str | None) -> str:
     """Submit the jobs of a stage, and return the number of the last, which merges."""
-    stage = plan.stages[position]
     stage.jobs = []
     number = ""
-    for words in commands(plan, position, after=after):
+    for words in commands(plan, stage, after=after):
         # the merge waits for the array, whose number is that of the job before it
         words = [word.replace("{array}", number) for word in words]
         with hold_interrupts():  # a call ended half-way leaves a job whose number nobody knows
@@ -132,31 +130,21 @@ def _submit_stage(plan: Plan, position: int, after: str | None) -> str:
 
 
 def _call(words: Sequence[str]) -> str:
-    program = shutil.which(words[0])
-    if program is None:
-        raise BchistoError(
-            f"{words[0]}: not found on this machine; on one with Slurm type: {shlex.join(words)}"
-        )
     try:
         ended = subprocess.run(  # nosec B603
-            [program, *words[1:]],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_MOST_SECONDS,
+            words, capture_output=True, text=True, check=False, timeout=_MOST_SECONDS
         )
-    except subprocess.TimeoutExpired as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise BchistoError(
-            f"{words[0]}: no answer in {_MOST_SECONDS} s; try again: {shlex.join(words)}"
+            f"{words[0]}: not on this machine, or no answer in {_MOST_SECONDS} s; on one with Slurm type: "
+            f"{shlex.join(words)}"
         ) from error
     if ended.returncode:
         causes = (
             line.removeprefix(f"{words[0]}: ").removeprefix("error: ").strip()
             for line in ended.stderr.splitlines()
         )
-        cause = "; ".join(filter(None, causes))
-        if not cause:
-            cause = f"exit code {ended.returncode}"
+        cause = "; ".join(filter(None, causes)) or f"exit code {ended.returncode}"
         raise BchistoError(f"{words[0]}: {cause}; the command was: {shlex.join(words)}")
     return ended.stdout or ended.stderr
 
@@ -263,8 +251,8 @@ def _owners(plans: Iterable[Plan]) -> dict[str, tuple[Plan, JobStage]]:
     """Return plan and stage by the numbers of their jobs and by the folder and the name of their script."""
     owners = {}
     for plan in plans:
-        for position, stage in enumerate(plan.stages):
-            for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(position).name}"):
+        for stage in plan.stages:
+            for key in (*stage.jobs, f"{plan.folder.name}/{plan.script(stage).name}"):
                 owners[key] = (plan, stage)
     return owners
 
@@ -284,7 +272,47 @@ def requeue() -> None:
     _call(["scontrol", "requeue", task])
 
 
-def run(plan: Plan, *, processes: int) -> int:
+def preview(plan: Plan) -> list[str]:
+    """Return the scripts of a plan, the commands that submit them, and what Slurm says to each stage.
+
+    Raises
+    ------
+    BchistoError
+        Slurm would refuse a stage, see `trial`.
+    """
+    lines = []
+    for stage in plan.stages:
+        lines += [f"# {plan.script(stage)}", *plan.lines(stage)]
+        if plan.scheduler == "slurm":
+            calls = commands(plan, stage, after="PREVIOUS" if stage.position else None)
+            lines += map(shlex.join, calls)
+            answer = trial(stage) if plan.cluster else NOT_ASKED
+            lines.append(f"# {answer}")
+    return lines
+
+
+def start(plan: Plan) -> int:
+    """Write the plan and submit it; wait for a local one. Return how many stages succeeded, or were submitted.
+
+    Raises
+    ------
+    BchistoError
+        Slurm refused it, or this machine has no Slurm.
+    """
+    if plan.scheduler == "slurm":
+        _submit(plan)
+        return len(plan.stages)
+    plan.process = this_process()
+    plan.write()
+    try:
+        most = plan.at_once or max([1, *(len(stage.tasks) for stage in plan.stages)])
+        return _run(plan, processes=most)
+    finally:
+        plan.process = {}
+        plan.write()
+
+
+def _run(plan: Plan, *, processes: int) -> int:
     """Run all stages, and wait for them; return the position of the stage that failed, or the number of stages.
 
     Parameters
@@ -294,38 +322,24 @@ def run(plan: Plan, *, processes: int) -> int:
         Number of shards at the same time.
     """
     running: list[subprocess.Popen[bytes]] = []
+
+    def run_task(stage: JobStage, task: str) -> int:
+        with plan.log(stage, task).open("ab") as log:
+            words = ["/bin/bash", str(plan.script(stage)), task]
+            process = subprocess.Popen(words, stdout=log, stderr=log)  # nosec B603
+        running.append(process)
+        return process.wait()
+
+    pool = ThreadPoolExecutor(processes)
     try:
-        for position, stage in enumerate(plan.stages):
-            _run_tasks(plan, position, map(str, stage.tasks), processes, running)
-            if _run_tasks(plan, position, [MERGE], 1, running):
-                return position
+        for stage in plan.stages:
+            list(pool.map(partial(run_task, stage), map(str, stage.tasks)))
+            if run_task(stage, MERGE):
+                return stage.position
     finally:
+        pool.shutdown(wait=False, cancel_futures=True)
         for process in running:  # an interrupt reaches only this process
             process.terminate()
         for process in running:
             process.wait()
     return len(plan.stages)
-
-
-def _run_tasks(
-    plan: Plan,
-    position: int,
-    tasks: Iterable[str],
-    processes: int,
-    running: list[subprocess.Popen[bytes]],
-) -> int:
-    """Run tasks of a stage; return the exit code of the last."""
-
-    def run_task(task: str) -> int:
-        with plan.log(position, task).open("ab") as log:
-            words = ["/bin/bash", str(plan.script(position)), task]
-            process = subprocess.Popen(words, stdout=log, stderr=log)  # nosec B603
-            running.append(process)
-            return process.wait()
-
-    pool = ThreadPoolExecutor(processes)
-    try:
-        codes = list(pool.map(run_task, tasks))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return codes[-1] if codes else 0

@@ -8,16 +8,27 @@ from __future__ import annotations
 import functools
 import shlex
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...core import MissingInputError, by_key, converted, counted
+from ...core.jobs import is_running
 from ...core.runs import RunEntry
-from .plan import MERGE, STAGES, Folder, JobStage, Unit, read_plans, typed, units_of
-from .scheduler import NOT_ASKED
-from .submission import Queued, ask
+from .plan import (
+    MERGE,
+    STAGES,
+    Folder,
+    JobStage,
+    Plan,
+    Unit,
+    last_stages,
+    read_plans,
+    typed,
+    units_of,
+)
+from .scheduler import NOT_ASKED, Job, queue
 
 _CODES = {
     "running": 3,
@@ -32,6 +43,9 @@ _CODES = {
 """The exit code of a state, by what people must know first."""
 
 _WORKING = ("running", "queued")
+
+_WAITING = frozenset({"PENDING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
+"""Slurm's words for a job that waits."""
 
 _FULL_BYTES = 1_000_000
 """Free space below which work that ended without its results probably had too little."""
@@ -135,7 +149,7 @@ def read_status(run: Path) -> RunStatus:
             f"{run}: {kind} folder; give that of a run, or of a table of predict"
         )
     works = _read_works(run)
-    stages = tuple(work.stage for work in works)
+    stages = tuple(work.shown for work in works)
     state = min((stage.state for stage in stages), key=[*_CODES].index, default="not started")
     return RunStatus(
         run=str(run),
@@ -150,19 +164,62 @@ def read_status(run: Path) -> RunStatus:
 
 @dataclass(frozen=True)
 class _Work:
-    """What files and the queue show of a command's work in a run.
+    """What the plan, the queue and files show of a command's work in a run.
 
     Attributes
     ----------
-    queued : Queued
-    folders : list of Folder
-    entries : list of RunEntry
-        Its records since it was submitted.
+    stage : JobStage
+    plan : Plan or None
+        None if it was not submitted.
+    tasks : mapping
+        By shard or ``merge``, the state (running or queued) and the scheduler's reason.
+    answered : bool or None
+        Whether Slurm answered, so that only `tasks` run or wait; None if it got no job of it.
+    is_abandoned : bool
+        Whether it is its turn, but none of the tasks of its plan is in the queue any more, so that nothing continues.
     """
 
-    queued: Queued
-    folders: list[Folder]
-    entries: list[RunEntry]
+    stage: JobStage
+    plan: Plan | None = None
+    tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    answered: bool | None = None
+    is_abandoned: bool = False
+
+    @functools.cached_property
+    def folders(self) -> list[Folder]:
+        """Its folders."""
+        return self.stage.folders()
+
+    @functools.cached_property
+    def entries(self) -> list[RunEntry]:
+        """Its records since it was submitted."""
+        return self.stage.since()
+
+    @functools.cached_property
+    def errors(self) -> dict[str, str]:
+        """The error of each task that failed; that of `MERGE` is the last."""
+        return self.plan.errors(self.stage) if self.plan else {}
+
+    @property
+    def last_task(self) -> str:
+        """The task to read of: one that failed, or else the one that merges."""
+        return next(reversed(self.errors), MERGE)
+
+    def log(self, task: str) -> Path | None:
+        """Return the log of a task, or else the last log; None without any."""
+        if self.plan is None:
+            return None
+        log = self.plan.log(self.stage, task)
+        return log if log.is_file() else next(reversed(self.plan.logs_of(self.stage)), None)
+
+    def end(self, task: str) -> str:
+        """Return the error of a task, or else the last line of its log, such as Slurm's words; empty without any."""
+        log = self.log(task)
+        if task in self.errors or log is None:
+            return self.errors.get(task, "")
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"its log ends with: {line}" if line else ""
 
     @functools.cached_property
     def _units(self) -> list[Unit]:
@@ -170,15 +227,15 @@ class _Work:
 
     @property
     def _has_tasks_of_shards(self) -> bool:
-        return bool(self.queued.tasks.keys() - {MERGE})
+        return bool(self.tasks.keys() - {MERGE})
 
     @functools.cached_property
-    def stage(self) -> Stage:
+    def shown(self) -> Stage:
         """Its state, and that of its shards."""
         shards = self._shards()
         state, reason = self._state(shards)
         return Stage(
-            command=self.queued.stage.command,
+            command=self.stage.command,
             state=state,
             unit=next((folder.unit for folder in self.folders if folder.unit), "units"),
             units=len(self._units),
@@ -186,14 +243,14 @@ class _Work:
             folders=tuple((folder.name, folder.complete) for folder in self.folders),
             shards=tuple(shards),
             reason=reason,
-            output=Path(self.queued.stage.run).absolute().name,
+            output=Path(self.stage.run).absolute().name,
         )
 
     def _shards(self) -> list[ShardState]:
         """Return the states of its shards, in order; none if one call does all of it."""
         count = 0
         if self._has_tasks_of_shards:
-            count = self.queued.stage.shards
+            count = self.stage.shards
         elif self.entries and self.entries[-1].shard:
             count = int(self.entries[-1].shard.partition("/")[2])
         return [self._shard(number, count) for number in range(1, count + 1)]
@@ -204,7 +261,7 @@ class _Work:
         units = units_of(self.folders, number, count)
         entries = [entry for entry in self.entries if entry.shard == name]
         state, reason = self._task_state(str(number), entries, units)
-        if self.queued.answered is False and state not in ("running", "done"):
+        if self.answered is False and state not in ("running", "done"):
             state = "unknown"
         return ShardState(name, state, reason)
 
@@ -212,15 +269,14 @@ class _Work:
         self, task: str, entries: Sequence[RunEntry], units: Sequence[Unit]
     ) -> tuple[str, str]:
         """Return the state of a task, and the reason, by the last of its records."""
-        queued = self.queued
-        if task in queued.tasks:
-            return queued.tasks[task]
+        if task in self.tasks:
+            return self.tasks[task]
         is_complete = all(unit.done for unit in units)
         if not entries:
             return "done" if units and is_complete else "not started", ""
         entry = entries[-1]
         status = entry.status
-        if status == "not checked" and not queued.answered:
+        if status == "not checked" and not self.answered:
             return "running", f"since {entry.started}, on a machine that is not asked from here"
         if status == "running":
             return "running", ""
@@ -229,35 +285,34 @@ class _Work:
         # a call that ended well lacks units that were added since
         if status == "ok" and is_complete:
             return "done", ""
-        return "interrupted", queued.end(task)
+        return "interrupted", self.end(task)
 
     def _last_task(self, shards: Sequence[ShardState]) -> tuple[str, str]:
         """Return the state of the job that does or merges all of it, and the reason."""
         if not shards:
             return self._task_state(MERGE, self.entries, self._units)
-        state, reason = self.queued.tasks.get(MERGE, ("", ""))
+        state, reason = self.tasks.get(MERGE, ("", ""))
         if self._has_tasks_of_shards:  # it waits for these, whose reasons are told
             return state, ""
         return state, reason
 
     def _state(self, shards: Sequence[ShardState]) -> tuple[str, str]:
         """Return the state of all work, and the reason: the first that holds."""
-        queued = self.queued
         last_state, reason = self._last_task(shards)
         states = {*(shard.state for shard in shards), last_state}
-        errors = queued.errors
-        is_silent = queued.answered is False
+        errors = self.errors
+        is_silent = self.answered is False
         units = self._units
         is_begun = any(unit.done or unit.epochs for unit in units)
         # no job is left, and no call ended well
-        is_stuck = queued.is_abandoned and all(entry.outcome != "ok" for entry in self.entries)
+        is_stuck = self.is_abandoned and all(entry.outcome != "ok" for entry in self.entries)
         last_words = ""
         if is_stuck and not shards:
-            last_words = queued.end(queued.last_task) or "no job is left that does it"
+            last_words = self.end(self.last_task) or "no job is left that does it"
         rules: Sequence[tuple[Any, str, str]] = (
             ("running" in states, "running", reason),
             ("queued" in states, "queued", reason),
-            (queued.stage.is_done(), "done", self._left_out()),
+            (self.stage.is_done(), "done", self._left_out()),
             (is_silent and MERGE in errors, "failed", errors.get(MERGE, "")),
             (is_silent, "unknown", NOT_ASKED),
             ("failed" in states, "failed", reason),
@@ -271,7 +326,7 @@ class _Work:
 
     def _left_out(self) -> str:
         """Return a text on images that finished work left out."""
-        stage = self.queued.stage
+        stage = self.stage
         count = stage.left_out()
         if not count:
             return ""
@@ -280,25 +335,52 @@ class _Work:
 
 def _read_works(run: Path) -> list[_Work]:
     """Return what a run has of each command, in the order of the road."""
+    plans = read_plans(run)
+    last = last_stages(plans)
+    asked = [plan for plan in plans if any(stage in plan.stages for stage in last.values())]
     # before files are read: a job that ends in between has written all its files
-    submitted = list(ask(read_plans(run)))
-    outputs = [(queued.stage.command, queued.stage.run) for queued in submitted]
+    jobs = queue(asked)
+    submitted = [work for plan in plans for work in _works_of(plan, last, jobs)]
     stages = [JobStage(command, [], str(run)) for command in STAGES if command != "reproduce"]
     reproduce = JobStage("reproduce", [], str(run))
-    if any(command == "reproduce" for command, _ in outputs) or reproduce.records():
+    if any(command == "reproduce" for command, _ in last) or reproduce.records():
         stages = [reproduce]  # which contains the others
-    by_hand = [Queued(stage) for stage in stages if (stage.command, stage.run) not in outputs]
-    works = [
-        _Work(queued, queued.stage.folders(), queued.stage.since())
-        for queued in (*by_hand, *submitted)
-    ]
-    begun = [work for work in works if work.queued.plan or work.folders or work.entries]
+    by_hand = [_Work(stage) for stage in stages if (stage.command, stage.run) not in last]
+    works = [*by_hand, *submitted]
+    begun = [work for work in works if work.plan or work.folders or work.entries]
     return sorted(begun, key=_rank)
+
+
+def _works_of(
+    plan: Plan, last: Mapping[tuple[str, str], JobStage], jobs: Sequence[Job] | None
+) -> Iterator[_Work]:
+    """Yield what a plan and the queue show of its stages, apart from those that were submitted again."""
+    is_worked_on = bool(plan.process) and is_running(plan.process) is not False
+    jobs_of_plan = [job for job in jobs or () if job.plan is plan]
+    answered: bool | None = None
+    if plan.scheduler == "slurm":
+        answered = jobs is not None
+        is_abandoned = answered and bool(plan.jobs) and not jobs_of_plan
+    else:
+        is_abandoned = not is_worked_on
+    for stage in plan.stages:
+        if last[stage.command, stage.run] is not stage:
+            continue
+        tasks = {
+            job.task: ("queued" if job.state in _WAITING else "running", job.reason)
+            for job in jobs_of_plan
+            if job.stage is stage
+        }
+        if is_worked_on and not tasks and not stage.is_done():
+            tasks = {MERGE: ("queued", "")}
+        yield _Work(stage, plan, tasks, answered, is_abandoned)
+        # it is the turn of the next stage only if this one is done
+        is_abandoned = is_abandoned and stage.is_done()
 
 
 def _rank(work: _Work) -> int:
     """Return the place of a command in `STAGES`; all others follow, as they were submitted."""
-    command = work.queued.stage.command
+    command = work.stage.command
     if command in STAGES:
         return STAGES.index(command)
     return len(STAGES)
@@ -307,8 +389,8 @@ def _rank(work: _Work) -> int:
 def _log_to_read(run: Path, works: Iterable[_Work]) -> str:
     """Return the log of the first command that failed, or that did not end; empty if there is none."""
     for work in works:
-        state = work.stage.state
-        log = work.queued.log(work.queued.last_task)
+        state = work.shown.state
+        log = work.log(work.last_task)
         if state == "failed":
             return str(log or run / "run.json")
         if state == "interrupted" and log is not None:
@@ -320,7 +402,7 @@ def _then(run: Path, state: str, works: Sequence[_Work]) -> str:
     """Return the command that continues; empty if all is done."""
     if state in (*_WORKING, "unknown"):
         return f"bchisto status {shlex.quote(str(run))} --watch"
-    unfinished = next((work.queued for work in works if work.stage.state != "done"), None)
+    unfinished = next((work for work in works if work.shown.state != "done"), None)
     if unfinished is None:
         return ""
     plan = unfinished.plan

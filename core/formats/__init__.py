@@ -5,7 +5,6 @@ before they allocate memory, never run code from a file, and never open other fi
 """
 
 from . import limits
-from .archive import BUNDLE_KIND, MANIFEST, Archive, check_archive_size
 from .columns import (
     FEATURES,
     FOLD,

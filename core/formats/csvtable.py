@@ -28,7 +28,8 @@ from .columns import (
     spoiled_cell,
     unit_named,
 )
-from .tables import Remark, row_in, table_rows
+from .files import Remark
+from .tables import row_in, table_rows
 
 
 def read_cells(lines: Iterable[str]) -> Iterator[list[str]]:

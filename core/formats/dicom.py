@@ -218,16 +218,6 @@ def _sop_class(meta: Any) -> str:
     return str(name).rstrip("\0 ")
 
 
-def _numbers(elements: Any) -> dict[str, Floats]:
-    """Return the elements from which grey levels are computed, as far as there are any."""
-    numbers = {}
-    for name in _NUMBERS:
-        value = elements.get(name)
-        if value is not None:
-            numbers[name] = np.asarray(value, np.float64)
-    return numbers
-
-
 def _header(path: Path, elements: Any) -> ImageHeader:
     if "PixelData" not in elements:
         raise ImageError(
@@ -243,7 +233,11 @@ def _header(path: Path, elements: Any) -> ImageHeader:
             bits=int(elements.BitsStored),
             allocated=int(elements.BitsAllocated),
             sop_class=_sop_class(elements.file_meta),
-            numbers=_numbers(elements),
+            numbers={
+                name: np.asarray(elements[name].value, np.float64)
+                for name in _NUMBERS
+                if elements.get(name) is not None
+            },
             spacing={float(side) for side in elements.get("PixelSpacing") or ()},
         )
     except _broken() as error:

@@ -15,11 +15,11 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .. import DependencyError, InputError, few, how_to_install, system_reason, unneutral
 from . import limits
-from .files import mistaken, reading
+from .files import Remark, mistaken, reading
 from .texts import open_zip, visible
 
 BOOKS = (".xlsx", ".xlsm")
@@ -114,8 +114,6 @@ Rows: TypeAlias = Iterator[tuple[int, list[str]]]
 
 Score: TypeAlias = Callable[[Sequence[str]], int]
 """How many columns of a known meaning cells name; 0 if they are not those of a header."""
-
-Remark: TypeAlias = tuple[Literal["note", "warning"], str]
 
 
 class TableRows(NamedTuple):
@@ -298,18 +296,14 @@ def _check_parts(path: Path) -> None:
 
     openpyxl creates objects for all elements of a row, of which a few bytes could name millions.
     """
-    with open_zip(path, members=limits.ARCHIVE_MEMBERS) as archive:
-        members = archive.infolist()
-        size = sum(member.file_size for member in members)
+    with open_zip(path, members=limits.ARCHIVE_MEMBERS, size=limits.WORKBOOK_BYTES) as archive:
         elements = 0
-        if size <= limits.WORKBOOK_BYTES:
-            for member in members:
-                part = archive.read(member)
-                elements += part.count(b"<") + part.count(b"=")
-    if size > limits.WORKBOOK_BYTES or elements > limits.WORKBOOK_ELEMENTS:
+        for member in archive.infolist():
+            part = archive.read(member)
+            elements += part.count(b"<") + part.count(b"=")
+    if elements > limits.WORKBOOK_ELEMENTS:
         raise InputError(
-            f"{path}: unpacks to {size / 1024**2:,.0f} MiB and {elements:,} elements, more than a table of images has; "
-            "save its first sheet as CSV"
+            f"{path}: has {elements:,} elements, more than a table of images; save its first sheet as CSV"
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import unicodedata
 import zipfile
@@ -66,7 +67,7 @@ def read_json(path: Path, *, record: bool = False) -> Any:
         raise InputError("{}: not a readable JSON file ({})", path, error) from error
 
 
-def open_zip(source: Path | IO[bytes], *, members: int) -> zipfile.ZipFile:
+def open_zip(source: Path | IO[bytes], *, members: int, size: float = math.inf) -> zipfile.ZipFile:
     """Open a zip for reading, after one with too many members was refused without reading its whole directory.
 
     Parameters
@@ -74,11 +75,13 @@ def open_zip(source: Path | IO[bytes], *, members: int) -> zipfile.ZipFile:
     source : Path or binary file
     members : int
         Largest acceptable number of members.
+    size : float
+        Largest acceptable number of unpacked bytes, as the directory states them.
 
     Raises
     ------
     zipfile.BadZipFile
-        Not a zip, or too many members.
+        Not a zip, or too many members or bytes.
     """
     if isinstance(source, Path):
         with source.open("rb") as handle:
@@ -87,7 +90,11 @@ def open_zip(source: Path | IO[bytes], *, members: int) -> zipfile.ZipFile:
         record = zipfile._EndRecData(source)  # type: ignore[attr-defined]
     if record is not None and record[zipfile._ECD_SIZE] > members * limits.ZIP_MEMBER_BYTES:  # type: ignore[attr-defined]
         raise zipfile.BadZipFile(f"more than {members:,} members")
-    return zipfile.ZipFile(source)
+    archive = zipfile.ZipFile(source)
+    if sum(info.file_size for info in archive.infolist()) > size:
+        archive.close()
+        raise zipfile.BadZipFile(f"unpacks to more than the {size:,} bytes that it may have")
+    return archive
 
 
 _DECIMAL = re.compile(r"[+-]?(\d+|(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|\d+[eE][+-]?\d+)", re.ASCII)

@@ -146,6 +146,10 @@ def _page_header(path: Path, page: Any, *, pages: int, number: int) -> ImageHead
     orientation = page.tags.valueof(_ORIENTATION)
     if orientation not in range(1, 9):
         orientation = 1
+    codec = str(getattr(page.compression, "name", page.compression))
+    table = _TABLE.search(page.jpegtables or b"")
+    if table is not None:
+        codec = f"{codec}, {jpeg_quality(table[1])}"
     header = ImageHeader(
         "TIFF",
         width,
@@ -155,7 +159,7 @@ def _page_header(path: Path, page: Any, *, pages: int, number: int) -> ImageHead
         number + 1,
         deep,
         orientation=orientation,
-        codec=_codec(page),
+        codec=codec,
         scanner=_stated(page, *_MAKERS),
         date=_stated(page, _DATE)[:10],
     )
@@ -167,15 +171,6 @@ def _stated(page: Any, *tags: int) -> str:
     """Return the texts of tags, without characters that cannot be printed."""
     text = " ".join(str(page.tags.valueof(tag, "")) for tag in tags)
     return " ".join(re.sub("[^ -~]", " ", text).split())[:_LONGEST]
-
-
-def _codec(page: Any) -> str:
-    """Return the compression of a page, with the quality of a JPEG if its tables are in the directory."""
-    name = getattr(page.compression, "name", str(page.compression))
-    table = _TABLE.search(page.jpegtables or b"")
-    if table is None:
-        return str(name)
-    return f"{name}, {jpeg_quality(table[1])}"
 
 
 def _channels(path: Path, file: Any, used: Sequence[int], stated: Description) -> Samples | None:

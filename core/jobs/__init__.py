@@ -15,24 +15,22 @@ from .backend import (
 )
 from .computation import Computation, compute, compute_all
 from .executor import in_threads, map_ahead, run_units
-from .guard import (
-    check_output,
-    named_files,
-    reading,
-    refuse_among,
-    refuse_overwriting,
-    remove_output,
-)
 from .packs import (
     atomic_output,
     check_file_name,
+    check_output,
     claim_space,
     ensure_folder,
     is_set_aside,
     json_text,
     key_of,
+    named_files,
     read_pack,
+    reading,
+    refuse_among,
+    refuse_overwriting,
     remove_leftovers,
+    remove_output,
     remove_tree,
     save_arrays,
     set_aside,
@@ -53,16 +51,20 @@ from .processes import (
     when_orphaned,
 )
 from .progress import Progress, Ticker, format_seconds, rough_duration
-from .resources import (
+from .work import (
     GPU_SECONDS,
+    NOTHING_NEW,
     THREADS,
     Resources,
+    Shard,
+    Share,
+    UnderWayError,
+    Work,
     cpu_resources,
     default_jobs,
     in_turn,
     network_resources,
     one_thread_of_opencv,
 )
-from .work import NOTHING_NEW, Shard, Share, UnderWayError, Work
 
 __all__ = ["Shard", "UnderWayError", "Work"]

@@ -16,8 +16,7 @@ from typing import ClassVar, Generic, TypeVar
 from .cluster import ask_workers
 from .executor import run_units
 from .progress import Ticker, rough_duration
-from .resources import Resources
-from .work import Share, Work
+from .work import Resources, Share, Work
 
 U = TypeVar("U")
 """A unit."""

@@ -23,7 +23,7 @@ from .backend import NETWORK_THREADS, computing_threads
 from .cluster import run_on_dask
 from .processes import INTERRUPTS, hold_interrupts, prepare_worker, scratch_folder
 from .progress import Progress, Ticker
-from .resources import SHARE, THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
+from .work import SHARE, THREADS, Resources, claim_number, default_jobs, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -274,9 +274,7 @@ def _in_processes(
         complete = False
         waiting = iter(units)
         underway = set()
-        poll_seconds = None
-        if stop is not None:
-            poll_seconds = _POLL_SECONDS
+        poll_seconds = None if stop is None else _POLL_SECONDS
         try:
             with hold_interrupts():
                 pool = ProcessPoolExecutor(jobs, initializer=begin, env=env)
@@ -310,15 +308,11 @@ def _in_processes(
             ) from error
         finally:
             if pool is not None:
-                _close(pool, complete=complete)
-
-
-def _close(pool: Any, *, complete: bool) -> None:
-    """End the workers, at once if not all units are done."""
-    with hold_interrupts():
-        if not complete:
-            time.sleep(_TAKEN_SECONDS)
-        pool.shutdown(wait=True, kill_workers=not complete)
+                # at once if not all units are done
+                with hold_interrupts():
+                    if not complete:
+                        time.sleep(_TAKEN_SECONDS)
+                    pool.shutdown(wait=True, kill_workers=not complete)
 
 
 def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": pid, "started": _state(pid)[1], "space": _space()}
 
 
-def is_running(process: Mapping[str, Any]) -> bool | None:
+def is_running(process: Any) -> bool | None:
     """Return whether a process still runs.
 
     Parameters
@@ -158,20 +158,23 @@ def is_running(process: Mapping[str, Any]) -> bool | None:
     Returns
     -------
     bool or None
-        None if it cannot be checked from here: it is on another host, or in another container of this host.
+        None if it cannot be checked from here: it is on another host, or in another container of this host, or not as
+        bchisto writes it.
     """
-    if process.get("host") != socket.gethostname():
-        return None
-    mine = _space()
-    its = process.get("space")
-    if mine is not None and its is not None and mine != its:
-        if mine.partition(".")[0] == its.partition(".")[0]:
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        if process["host"] != socket.gethostname():
             return None
-        # this host was restarted since
-        return False
-    pid = int(process["pid"])
-    started = process.get("started")
-    return _is_there(pid) and (started is None or _state(pid)[1] == started)
+        mine = _space()
+        its = process.get("space")
+        if mine is not None and its is not None and mine != its:
+            if mine.partition(".")[0] == its.partition(".")[0]:
+                return None
+            # this host was restarted since
+            return False
+        pid = int(process["pid"])
+        started = process.get("started")
+        return _is_there(pid) and (started is None or _state(pid)[1] == started)
+    return None
 
 
 def temporary_path(path: Path) -> Path:
@@ -235,11 +238,13 @@ def _is_stale(name: str, prefix: str, *, after_restart: bool = False) -> bool:
 
     Only folders for temporary files are on a disk of this host; results may be on one that several hosts share.
     """
+    if not name.startswith(prefix):
+        return False
     host, _, remainder = name.removeprefix(prefix).partition("-")
     space, _, remainder = remainder.partition("-")
     pid = remainder.partition("-")[0]
     own_host, own_space, _ = _mark().split("-")
-    if not (name.startswith(prefix) and host == own_host and pid.isdecimal()):
+    if not (host == own_host and pid.isdecimal()):
         return False
     if space != own_space:  # of another container, or of before this host was restarted
         return after_restart and space.partition(".")[0] != own_space.partition(".")[0]

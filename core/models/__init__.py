@@ -1,6 +1,6 @@
 """The model file: an archive of arrays and JSON, with a checked manifest."""
 
-from .archive import pack_arrays, unpack_arrays
+from .archive import Archive, check_archive_size, pack_arrays, unpack_arrays
 from .bundles import (
     BundleFacts,
     Member,

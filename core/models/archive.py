@@ -1,10 +1,12 @@
-"""The checked manifest of a model file, and its arrays.
+"""Zip archives whose manifest contains the checksum of every member: model files, their manifest, and arrays.
 
 Files contain no date, so equal models give equal bytes. They are read without pickle, and every shape is checked.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import math
 import re
@@ -14,8 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import DAMAGE, BundleError, first_line, printable, readable_name
-from ..formats import Array, fits, limits, open_zip
+from .. import (
+    DAMAGE,
+    BundleError,
+    InputError,
+    MissingInputError,
+    first_line,
+    printable,
+    readable_name,
+)
+from ..formats import Array, fits, limits, mistaken, open_zip, parse_json
 from ..jobs import save_arrays
 
 BUNDLE_SCHEMA = 4
@@ -31,6 +41,125 @@ _RULES = ("sum", "max")
 
 _UNKNOWN = ("calibration", "two_class", "training", "unsure")
 """Entries that may be null, which means unknown."""
+
+
+BUNDLE_KIND = "bchisto model bundle"
+
+MANIFEST = "manifest.json"
+
+
+def check_archive_size(*, members: int, size: int = 0) -> None:
+    """Check that planned models will fit in one model file, before they are trained.
+
+    Parameters
+    ----------
+    members : int
+        Number of members besides the manifest.
+    size : int
+        Their unpacked size in bytes, as far as known.
+
+    Raises
+    ------
+    InputError
+        More members or bytes than `Archive` reads.
+    """
+    if members + 1 > limits.ARCHIVE_MEMBERS or size > limits.ARCHIVE_BYTES:
+        more = "{:,} models are more than a model file can hold; use fewer {folds} or {seeds}, fewer feature files, or "
+        raise InputError(more + "smaller models", members)
+
+
+class Archive(contextlib.AbstractContextManager["Archive"]):
+    """An archive that is open for reading.
+
+    Every problem raises a `BundleError` that names the file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    manifest : dict
+        The content of ``manifest.json``, of which only kind and members are checked.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such file.
+    BundleError
+        It is not a zip, of another kind, or too large, or its members are not those of its manifest.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.is_file():
+            raise MissingInputError(f"{path}: no such model file")
+        try:
+            most = max(limits.ARCHIVE_SMALL, limits.ARCHIVE_RATIO * path.stat().st_size)
+            most = min(limits.ARCHIVE_BYTES, most)
+            self._zip = open_zip(path, members=limits.ARCHIVE_MEMBERS, size=most)
+            self.manifest = self._check()
+        except BundleError:
+            raise
+        except DAMAGE as error:
+            trouble = mistaken(path, "a model file of bchisto")
+            if trouble is None:
+                raise self.damaged(error) from error
+            raise BundleError(trouble) from error
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of all members."""
+        return tuple(self.manifest["members"])
+
+    def size(self, name: str) -> int:
+        """Return the unpacked size of a member in bytes, as the zip directory states it."""
+        return self._zip.getinfo(name).file_size
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a member after checking it against the checksum in the manifest.
+
+        Raises
+        ------
+        BundleError
+            The checksum differs, or the member cannot be unpacked.
+        """
+        try:
+            data = self._zip.read(name)
+        except DAMAGE as error:
+            raise self.damaged(error) from error
+        if hashlib.sha256(data).hexdigest() != self.manifest["members"][name]:
+            raise BundleError(
+                f"{self._path}: {name} does not match its hash; the model file is damaged or was altered"
+            )
+        return data
+
+    def damaged(self, error: Exception) -> BundleError:
+        """Return a `BundleError` for content that cannot be read."""
+        reason = first_line(error)[:200]
+        return BundleError(
+            f"{self._path}: not a bchisto model file, or damaged ({reason}); copy or train it again"
+        )
+
+    def _check(self) -> dict[str, Any]:
+        """Check the members of the archive, and return its manifest."""
+        names = self._zip.namelist()
+        info = self._zip.getinfo(MANIFEST)
+        if info.file_size > limits.MANIFEST_BYTES:
+            raise BundleError(
+                f"{self._path}: its manifest is larger than one can be; it is not read"
+            )
+        manifest: dict[str, Any] = parse_json(self._zip.read(MANIFEST), most=limits.MANIFEST_VALUES)
+        if manifest.get("kind") != BUNDLE_KIND:
+            raise ValueError("its manifest is of another kind")
+        if sorted(names) != sorted((MANIFEST, *manifest["members"])):
+            raise BundleError(
+                f"{self._path}: its members are not those of its manifest; it was altered"
+            )
+        return manifest
 
 
 def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -57,7 +186,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         )
     forms = {
         "models": ("boosted", "cnn"),
-        "members": _are_members,
+        "members": lambda value: isinstance(value, dict) and all(map(_is_hash, value.values())),
         "classes": _are_classes,
         "protocol": str,
         "banners": [{"kind": str, "text": str, "about": str, "values": dict}],
@@ -87,10 +216,6 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
             raise BundleError(
                 f"{path}: the {name} of its manifest does not fit; the model file is corrupt"
             )
-
-
-def _are_members(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_hash, value.values()))
 
 
 def _are_counts(value: Any) -> bool:
@@ -201,12 +326,8 @@ def unpack_arrays(
 
 def _read_arrays(data: bytes, names: Collection[str]) -> dict[str, Array]:
     """Read the arrays of these names, and refuse others."""
-    with open_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS) as archive:
-        # arrays are stored uncompressed, so together they cannot be larger than the file
-        if sum(info.file_size for info in archive.infolist()) > len(data):
-            raise BundleError(
-                "the arrays of a model unpack to more than a model can hold; it is not read"
-            )
+    # arrays are stored uncompressed, so together they cannot be larger than the file
+    open_zip(io.BytesIO(data), members=limits.MODEL_ARRAYS, size=len(data)).close()
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         if set(file.files) != set(names):
             found = printable(", ".join(sorted(file.files))[:120])

@@ -22,9 +22,16 @@ from .. import (
     converted,
     printable,
 )
-from ..formats import BUNDLE_KIND, MANIFEST, Archive, check_archive_size, fits
+from ..formats import fits
 from ..jobs import atomic_output
-from .archive import BUNDLE_SCHEMA, check_manifest
+from .archive import (
+    BUNDLE_KIND,
+    BUNDLE_SCHEMA,
+    MANIFEST,
+    Archive,
+    check_archive_size,
+    check_manifest,
+)
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""

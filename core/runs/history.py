@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import InputError, MissingInputError, PathInput
-from ..formats import read_json
+from ..formats import fits, read_json
+from ..jobs import is_running
 from .folder import Values, differences
-from .record import Content, process_runs
+from .record import Content
 
 _log = logging.getLogger(__name__)
+
+_COMPLETE = {"command": str, "status": str}
+"""What a record has at least."""
 
 
 class RunEntry(NamedTuple):
@@ -91,7 +95,7 @@ def read_records(path: Path) -> list[RunEntry]:
     records = []
     if isinstance(content, dict) and isinstance(content.get("records"), list):
         records = content["records"]
-    entries = [_entry(path.parent, record) for record in records if _is_complete(record)]
+    entries = [_entry(path.parent, record) for record in records if fits(record, _COMPLETE)]
     left_out = len(records) - len(entries)
     if left_out > 0:
         _log.warning(
@@ -102,13 +106,6 @@ def read_records(path: Path) -> list[RunEntry]:
     return entries
 
 
-def _is_complete(record: Any) -> bool:
-    """Return whether a record has a command and a status."""
-    if not isinstance(record, Mapping):
-        return False
-    return isinstance(record.get("command"), str) and isinstance(record.get("status"), str)
-
-
 def _entry(run: Path, record: Values) -> RunEntry:
     """Return a record as an entry, without invalid values."""
 
@@ -116,13 +113,18 @@ def _entry(run: Path, record: Values) -> RunEntry:
         value = record.get(name)
         return dict(value) if isinstance(value, Mapping) else {}
 
+    status = record["status"]
+    if status == "running":
+        # it could not record its end if it was killed (``kill -9``)
+        runs = is_running(record.get("process"))
+        status = {None: "not checked", True: "running", False: "interrupted"}[runs]
     seconds = record.get("seconds")
     if not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e9:
         seconds = None
     return RunEntry(
         run=run,
         command=record["command"],
-        status=_status(record),
+        status=status,
         started=str(record.get("started", "")),
         seconds=seconds,
         config=table("config"),
@@ -131,16 +133,6 @@ def _entry(run: Path, record: Values) -> RunEntry:
         error=str(record.get("error", "")),
         shard=_shard(record.get("shard")),
     )
-
-
-def _status(record: Values) -> str:
-    """Return how a command ended; "interrupted" if it could not record its end (``kill -9``)."""
-    if record["status"] != "running":
-        return str(record["status"])
-    runs = process_runs(record.get("process"))
-    if runs is None:
-        return "not checked"
-    return "running" if runs else "interrupted"
 
 
 def _shard(value: Any) -> str:

@@ -179,7 +179,7 @@ def record_run(
     record = RunRecord(folder / name, content, _write_in_run)
     for path, earlier in _read_records(folder):
         # such as kill -9
-        if earlier.get("status") == "running" and process_runs(earlier.get("process")) is False:
+        if earlier.get("status") == "running" and is_running(earlier.get("process")) is False:
             write_json(path, {**earlier, "status": "interrupted", "error": "its process is gone"})
     try:
         with _closed(record):
@@ -358,14 +358,6 @@ def _read_records(folder: Path) -> Iterator[tuple[Path, Content]]:
             yield path, content
         else:
             _log.warning("%s: left out of run.json, since it is not a record", path)
-
-
-def process_runs(process: Any) -> bool | None:
-    """Return whether the process of a record still runs; None if it cannot be checked from here."""
-    try:
-        return is_running(process)
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        return None  # not written by bchisto
 
 
 def versions_of(packages: Sequence[str]) -> dict[str, str]:

@@ -421,22 +421,15 @@ class FoldChoice(Settings):
     )
 
     def plans_of(
-        self,
-        records: Iterable[ImageRecord],
-        *,
-        seed: int,
-        failed: Collection[str] = (),
-        known: DatasetFacts | None = None,
+        self, records: Iterable[ImageRecord], *, seed: int, known: DatasetFacts
     ) -> list[FoldPlan]:
         """Create the folds of the images that have not failed, by default ten; see `plans`."""
-        usable = [record for record in records if record.image_id not in failed]
+        usable = [record for record in records if record.image_id not in known.failed]
         return self.plans(
             [record.image_id for record in usable],
             labels=[record.label_text for record in usable],
             groups=[record.group for record in usable],
             seed=seed,
-            default="10",
-            failed=failed,
             known=known,
         )
 
@@ -447,8 +440,7 @@ class FoldChoice(Settings):
         labels: Sequence[str],
         groups: Groups,
         seed: int,
-        default: str,
-        failed: Iterable[str] = (),
+        default: str = "10",
         known: DatasetFacts | None = None,
     ) -> list[FoldPlan]:
         """Create the folds of each protocol.
@@ -461,10 +453,8 @@ class FoldChoice(Settings):
             Seed of folds that are drawn.
         default : str
             The protocol if none is named.
-        failed : iterable of str
-            Images that could not be used. A fold list may still contain them.
         known : DatasetFacts, optional
-            Further columns and near-duplicates of these images.
+            Further columns and near-duplicates of these images, and images that could not be used.
 
         Raises
         ------
@@ -479,7 +469,7 @@ class FoldChoice(Settings):
             groups=groups,
             group_by=self.group_by,
             test_list=self.test_list,
-            known=replace(known or DatasetFacts(), failed=tuple(failed)),
+            known=known,
         )
         plans: dict[str, tuple[str, FoldPlan]] = {}
         for name in dict.fromkeys(self.folds or [default]):

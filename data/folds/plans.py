@@ -230,12 +230,12 @@ def split_groups(
     unit = group_is or "patient"
     parts: dict[tuple[str, int], set[str]] = {}
     for image, fold, part in plan.rows:
-        group = group_of[image]
+        group = group_of.get(image)
         if group is not None:
             parts.setdefault((group, fold), set()).add(part)
     tested = {group for (group, _), names in parts.items() if "test" in names and len(names) > 1}
     stopped = {group for (group, _), names in parts.items() if {"train", "val"} <= names} - tested
-    sizes = Counter(group_of[image] for image in {image for image, _, _ in plan.rows})
+    sizes = Counter(group_of.get(image) for image in {image for image, _, _ in plan.rows})
     several = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings: list[Message] = []
 

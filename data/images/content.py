@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, fields, replace
 from pathlib import Path
@@ -12,20 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...core import DAMAGE, ImageError, InputError, Message, few
+from ...core import DAMAGE, ImageError, InputError, Message
 from ...core.formats import ImageHeader, file_identity, file_sha256, read_header, read_rows
 from ...core.jobs import in_threads, write_rows
 from ..dataset import Dataset, ImageRecord
-from ..findings import LEAVE_OUT, Finding, Level
+from ..findings import LEAVE_OUT, Finding, Findings, Level, report_findings
 from .decode import RgbImage
-
-_log = logging.getLogger(__name__)
-
-_NAMED = 3
-"""Number of repeated images that are named in warnings; further ones are only counted."""
-
-_MOST_CONTRADICTIONS = 50
-"""Number of contradicting images that one message names."""
 
 _NEAR = 8
 _APART = 0.001
@@ -241,7 +232,12 @@ class ImageFiles:
         self._cache = cache
         self._entries: dict[tuple[str, ...], tuple[str, str]] = {}
         if cache is not None and cache.is_file():
-            self._entries = _read_cache(cache)
+            try:
+                for row in read_rows(cache):
+                    *stamp, sha256, header = (row[column] for column in _CACHE_COLUMNS)
+                    self._entries[tuple(stamp)] = (sha256, header)
+            except DAMAGE:  # the cache only saves time
+                self._entries = {}
         self._stamps: dict[Path, tuple[str, ...]] = {}
         self._headers: dict[Path, ImageHeader] = {}
 
@@ -281,7 +277,10 @@ class ImageFiles:
             A file cannot be read.
         """
         paths = [record.path for record in records]
-        stamps = [self._stamp(path) for path in paths]
+        for path in paths:
+            self._stamp(
+                path
+            )  # before its bytes are read, so that a change meanwhile is seen by the next run
 
         def checksum(path: Path) -> str:
             return self._cached(path)[0] or file_sha256(path)
@@ -289,11 +288,11 @@ class ImageFiles:
         checksums = list(in_threads(checksum, paths))
         if self._cache is not None:
             rows = []
-            for path, stamp, sha256 in zip(paths, stamps, checksums, strict=True):
+            for path, sha256 in zip(paths, checksums, strict=True):
                 header = ""
                 if path in self._headers:
                     header = json.dumps(astuple(self._headers[path]))
-                rows.append((*stamp, sha256, header))
+                rows.append((*self._stamp(path), sha256, header))
             write_rows(self._cache, _CACHE_COLUMNS, rows)
         return checksums
 
@@ -324,27 +323,19 @@ def unique_images(dataset: Dataset, *, cache: Path | ImageFiles | None = None) -
     Raises
     ------
     InputError
-        The same image has two labels or groups; the message names up to 50 such images.
+        The same image has two labels or groups.
     ImageError
         A file cannot be read.
     """
-    unique, contradictions = compare_contents(dataset, cache=cache)
-    if contradictions:
-        raise InputError(few(map(str, contradictions), most=_MOST_CONTRADICTIONS))
-    for image, first_id in unique.repeated[:_NAMED]:
-        _log.warning("%s: the same image as %s; used once", image, first_id)
-    if len(unique.repeated) > _NAMED:
-        _log.warning(
-            "%d more images are in the dataset twice; each is used once",
-            len(unique.repeated) - _NAMED,
-        )
+    unique, findings = compare_contents(dataset, cache=cache)
+    report_findings(findings)
     return unique
 
 
 def compare_contents(
     dataset: Dataset, *, cache: Path | ImageFiles | None = None
 ) -> tuple[UniqueImages, list[Finding]]:
-    """Return the result of `unique_images`, and an error for each repeated image with another label or group.
+    """Return the result of `unique_images`, and a finding on each repeated image, an error if it is labelled otherwise.
 
     Raises
     ------
@@ -356,7 +347,7 @@ def compare_contents(
     first: dict[str, ImageRecord] = {}
     kept = {}
     repeated = []
-    contradictions = []
+    findings = Findings()
     for record, checksum in zip(dataset.records, checksums, strict=True):
         sha = record_sha256(record, checksum)
         original = first.setdefault(sha, record)
@@ -367,8 +358,10 @@ def compare_contents(
         difference = _difference((record.label, record.group), (original.label, original.group))
         if difference:
             message = f"the same image as {original.image_id}{difference}; remove one or correct it"
-            contradictions.append(Finding("error", record.image_id, message))
+            findings.error(record.image_id, message)
             continue
+        text = f"the same image as {original.image_id}; used once"
+        findings.warning(record.image_id, text, kind="the same as other images; used once")
         repeated.append((record.image_id, original.image_id))
         first[sha] = replace(
             original, label=original.label or record.label, group=original.group or record.group
@@ -384,12 +377,4 @@ def compare_contents(
     unique = UniqueImages(
         replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated)
     )
-    return unique, contradictions
-
-
-def _read_cache(path: Path) -> dict[tuple[str, ...], tuple[str, str]]:
-    try:
-        rows = [tuple(row[column] for column in _CACHE_COLUMNS) for row in read_rows(path)]
-    except DAMAGE:  # the cache only saves time
-        return {}
-    return {row[:-2]: (row[-2], row[-1]) for row in rows}
+    return unique, findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +35,7 @@ from .registry import LayoutSpec
 
 
 class _Row(NamedTuple):
-    """A row of a manifest, or an image of the folder beside it that has no row.
+    """A row of a manifest that can be used, or an image of the folder beside it that has no row.
 
     Attributes
     ----------
@@ -43,30 +43,15 @@ class _Row(NamedTuple):
         0 without a row.
     cells : mapping of str to str
         By column key.
-    path : str
-        As the row gives it.
     name : str
-        The path as it leads to the image; empty if there is no such image.
+        The path as it leads to the image.
     mpp : float or None
-    problem : str
-        Why the row cannot be used; empty if it can, or if a row beside a folder names no image.
     """
 
     line: int
     cells: Mapping[str, str]
-    path: str
     name: str
     mpp: float | None
-    problem: str
-
-    @property
-    def absent(self) -> bool:
-        """Whether the row names an image that is not there."""
-        return bool(self.path) and not self.name
-
-    @property
-    def usable(self) -> bool:
-        return bool(self.name) and not self.problem
 
 
 def read_manifest(
@@ -115,16 +100,16 @@ def read_manifest(
     columns, recognised = _choose_columns(table, named_columns, rules, beside=images is not None)
     findings = Findings(_column_findings(table, columns, recognised, {*rules, *named_columns}))
     folder = images or path.parent
-    rows_of = _listed_rows if images is None else _rows_beside
-    rows = rows_of(table, columns, folder, findings)
+    rows = _rows(table, columns, folder, findings, beside=images is not None)
     findings += _length_findings(table)
-    usable = [row for row in rows if row.usable]
-    if not usable and not has_errors(findings):
+    if not rows and not has_errors(findings):
         raise InputError(f"{path}: the manifest has no rows")
 
-    values = {"group": _cells(usable, columns["group"]), "label": _cells(usable, columns["label"])}
+    values = {
+        role: [row.cells.get(columns[role]) or None for row in rows] for role in ("group", "label")
+    }
     for role, rule in rules.items():
-        values[role] = _find(rule, role, usable, table, options[role], findings)
+        values[role] = _find(rule, role, rows, table, options[role], findings)
     used = {columns[role] for role in ("path", "label", "image_id", "mpp")}
     records = [
         ImageRecord(
@@ -134,10 +119,12 @@ def read_manifest(
             group,
             mpp=row.mpp,
             source="csv",
-            columns=_further_cells(row, used),
+            columns=tuple(
+                (key, cell) for key, cell in row.cells.items() if cell and key not in used
+            ),
             line=row.line,
         )
-        for row, label, group in zip(usable, values["label"], values["group"], strict=True)
+        for row, label, group in zip(rows, values["label"], values["group"], strict=True)
     ]
     if "group" not in rules:
         findings += _ungrouped(path, records)
@@ -214,94 +201,97 @@ def _choose_columns(
 
 def _column_findings(
     table: CsvTable,
-    columns: dict[str, str],
+    columns: Mapping[str, str],
     recognised: Mapping[Role, str],
     given: set[str],
 ) -> list[Finding]:
-    """Return remarks on columns that were recognised by their names, and on those that are not used."""
+    """Return remarks on columns that were recognised by their names, and on those that tell no model anything.
+
+    Parameters
+    ----------
+    given : set of str
+        Those of ``label`` and ``group`` for which the user named a column or a rule.
+    """
     cure = Message("name it with {group_column}")
     remarks = table.remarks(recognised, without=[*columns.values()], cure=cure)
+    where = table.path.name
     findings = [
-        Finding(level, table.path.name, text, labels_only=level == "warning")
-        for level, text in remarks
+        Finding(level, where, text, labels_only=level == "warning") for level, text in remarks
     ]
-    return findings + _unused(table, columns, given)
+    # a split is kept by folds, which may also use sites
+    roles = (PART,) if "group" in given else (PART, GROUP)
+    used = {
+        *columns.values(),
+        *columns["group"].split("+"),
+        *(name for role in roles for tier in role.matching(table.columns) for name in tier),
+    }
+    unused = [title for key, title in table.columns.items() if key not in used]
+    listed = ", ".join(unused)
+    if unused and (columns["label"] or "label" in given):
+        findings.append(Finding("note", where, f"columns that no model is given: {listed}"))
+    elif unused:
+        remedy = Message("name the label column with {label_column}")
+        text = "no column is named label, so no image has one; other columns: {}"
+        message = Message(text, listed, remedies=[remedy])
+        findings.append(Finding("warning", where, message, labels_only=True))
+    return findings
 
 
 def _rows(
     table: CsvTable,
     columns: Mapping[str, str],
-    images: Mapping[str, tuple[str, str]],
+    folder: Path,
     findings: Findings,
+    *,
+    beside: bool,
 ) -> list[_Row]:
-    """Return the rows of a table; `images` has the name of the image that a path means, or nothing and why."""
+    """Return the rows of a table that can be used; of a table beside a folder also one for each further image."""
+    paths = [cells[columns["path"]] for _, cells in table.rows]
+    files: dict[str, Path] = {}
+    if beside:
+        files = list_images(folder, findings)
+        names, notes = match_names(paths, files, where=table.path.name)
+        findings += notes
+    else:
+        names = _located(table.path, paths, folder, findings)
     rows = []
-    for line, cells in table.rows:
-        path = cells[columns["path"]]
-        name, why = images.get(path, ("", ""))
+    absent = []
+    for (line, cells), path in zip(table.rows, paths, strict=True):
         mpp, problem = spacing_of(cells.get(columns["mpp"], ""))
         if not path:
             problem = "an empty path; remove the row"
-        elif not name:
-            problem = why
-        row = _Row(line, cells, path, name, mpp, problem)
-        rows.append(row)
-        if problem and not row.absent:
+        if path and path not in names:
+            absent.append((line, path))
+        elif problem:
             findings.error(row_in(table.path, line), problem)
+        else:
+            rows.append(_Row(line, cells, names[path], mpp))
+    if beside:
+        without_row = sorted(files.keys() - names.values())
+        rows.extend(_Row(0, {}, name, None) for name in without_row)
+        findings += unmatched(table.path, [path for _, path in absent], without_row, len(files))
+        return rows
+    cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
+    for line, path in absent:
+        # one kind for all of them: often the whole folder is elsewhere
+        kind = Message("there are no such files, first {}", absent[0][1], remedies=[cure])
+        findings.error(row_in(table.path, line), locate(folder, path)[1], kind=kind)
     return rows
 
 
-def _listed_rows(
-    table: CsvTable, columns: Mapping[str, str], folder: Path, findings: Findings
-) -> list[_Row]:
-    """Return the rows of a table whose paths lead to the images from a folder."""
-    images = {
-        cells[columns["path"]]: locate(folder, cells[columns["path"]]) for _, cells in table.rows
-    }
-    if not all(name for name, _ in images.values()):
+def _located(table: Path, paths: Sequence[str], folder: Path, findings: Findings) -> dict[str, str]:
+    """Return each path of a table that leads to a file, as it leads there, perhaps below another folder."""
+    names = {path: locate(folder, path)[0] for path in paths}
+    if not all(names.values()):
         files: dict[str, Path] = {}
         with contextlib.suppress(InputError):
             files = list_images(folder, [])
-        paths = {
-            name or path: path for path, (name, _) in images.items() if not name or name in files
-        }
-        image_of, notes = match_names(paths, files, where=table.path.name)
+        # of those that lead to a file outside of the folder, none is to be matched
+        rows = {name or path: path for path, name in names.items() if not name or name in files}
+        image_of, notes = match_names(rows, files, where=table.name)
         findings += notes
-        images |= {paths[row]: (name, "") for row, name in image_of.items()}
-    rows = _rows(table, columns, images, findings)
-    absent = [row for row in rows if row.absent]
-    cure = Message("a table beside a folder of images is read by {images:FOLDER} with {labels}")
-    for row in absent:
-        # one kind for all of them: often the whole folder is elsewhere
-        kind = Message("there are no such files, first {}", absent[0].path, remedies=[cure])
-        findings.error(row_in(table.path, row.line), row.problem, kind=kind)
-    return rows
-
-
-def _rows_beside(
-    table: CsvTable, columns: Mapping[str, str], images: Path, findings: Findings
-) -> list[_Row]:
-    """Return the rows of a table that names the images of a folder, then an empty row for each further image."""
-    files = list_images(images, findings)
-    paths = [cells[columns["path"]] for _, cells in table.rows]
-    image_of, notes = match_names(paths, files, where=table.path.name)
-    findings += notes
-    named = {path: (name, "") for path, name in image_of.items()}
-    rows = _rows(table, columns, named, findings)
-    absent = [row.path for row in rows if row.absent]
-    without_row = sorted(files.keys() - image_of.values())
-    rows.extend(_Row(0, {}, name, name, None, "") for name in without_row)
-    findings += unmatched(table.path, absent, without_row, len(files))
-    return rows
-
-
-def _cells(rows: Sequence[_Row], column: str) -> list[str | None]:
-    """Return the cells of a column, None if it is empty or there is no such column."""
-    return [row.cells.get(column) or None for row in rows]
-
-
-def _further_cells(row: _Row, used: Container[str]) -> tuple[tuple[str, str], ...]:
-    return tuple((key, cell) for key, cell in row.cells.items() if cell and key not in used)
+        names |= {rows[row]: name for row, name in image_of.items()}
+    return {path: name for path, name in names.items() if name}
 
 
 def _find(
@@ -333,35 +323,6 @@ def _ungrouped(table: Path, records: Sequence[ImageRecord]) -> list[Finding]:
         "so each counts as a patient of its own; fill it in"
     )
     return [Finding("warning", table.name, message)]
-
-
-def _unused(table: CsvTable, columns: dict[str, str], given: set[str]) -> list[Finding]:
-    """Return a finding on columns that tell no model anything; folds by site may use them.
-
-    Parameters
-    ----------
-    given : set of str
-        Those of ``label`` and ``group`` for which the user named a column or a rule.
-    """
-    roles = (PART,) if "group" in given else (PART, GROUP)  # a split is kept by folds
-    used = {
-        *columns.values(),
-        *columns["group"].split("+"),
-        *(name for role in roles for tier in role.matching(table.columns) for name in tier),
-    }
-    unused = [title for key, title in table.columns.items() if key not in used]
-    if not unused:
-        return []
-    listed = ", ".join(unused)
-    if columns["label"] or "label" in given:
-        return [Finding("note", table.path.name, f"columns that no model is given: {listed}")]
-    remedy = Message("name the label column with {label_column}")
-    message = Message(
-        "no column is named label, so no image has one; other columns: {}",
-        listed,
-        remedies=[remedy],
-    )
-    return [Finding("warning", table.path.name, message, labels_only=True)]
 
 
 def locate(folder: Path, name: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core import ImageError, InputError
-from ...core.formats import LJPEG_SUFFIX, Integers, limits, read_header
+from ...core.formats import LJPEG_SUFFIX, limits, read_header
 from ..dataset import ImageRecord
 from ..findings import Finding, Findings
 from ..layouts import LESIONS, LayoutSpec
@@ -28,6 +28,10 @@ _STEPS = np.array(
 _CHAIN = re.compile(r"([0-9]{1,6}) ([0-9]{1,6})((?: [0-7])*) #")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 """A coordinate or a count. Mammograms have some thousand pixels per side."""
+
+
+_Size = tuple[int, int]
+"""Width and height in pixels."""
 
 
 class Abnormality(NamedTuple):
@@ -51,46 +55,15 @@ class Abnormality(NamedTuple):
     box: tuple[int, int, int, int]
 
 
-def outline_points(text: str) -> Integers:
-    """Decode a chain ``x y c c c ... #`` into points.
-
-    Parameters
-    ----------
-    text : str
-        Start and codes, followed by ``#``.
-
-    Returns
-    -------
-    ndarray of int, shape (codes + 1, 2)
-        x and y of each point, beginning with the start.
-
-    Raises
-    ------
-    InputError
-        The text is not such a chain.
-
-    Examples
-    --------
-    >>> outline_points("10 20 2 4 #").tolist()
-    [[10, 20], [11, 20], [11, 21]]
-    """
-    match = _CHAIN.fullmatch(" ".join(text.split()))
-    if match is None:
-        raise InputError("its chain is not x, y, codes from 0 to 7, and #")
-    codes = np.array(match[3].split(), dtype=np.int64)
-    start = np.array([[int(match[1]), int(match[2])]], dtype=np.int64)
-    return np.concatenate([start, start + np.cumsum(_STEPS[codes], axis=0)])
-
-
-def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
+def read_overlay(path: Path, size: _Size) -> list[Abnormality]:
     """Read the abnormalities from an overlay file.
 
     Parameters
     ----------
     path : Path
         The ``.OVERLAY`` file.
-    width, height : int
-        Size of the view in pixels. An outer outline that leaves it is an error.
+    size : (int, int)
+        Width and height of the view in pixels. An outer outline that leaves it is an error.
 
     Returns
     -------
@@ -100,19 +73,19 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
     ------
     InputError
         The file is unreadable, has another number of abnormalities than it states, or an invalid outer chain. The
-        message names file and abnormality.
+        message names the abnormality, not the file.
     """
-    try:
-        return _abnormalities(
-            ascii_text(path, "an overlay", most=limits.DDSM_OVERLAY_BYTES),
-            width=width,
-            height=height,
-        )
-    except InputError as error:
-        raise InputError("{}: {}", path, error) from error
+    text = _ascii_text(path, "an overlay", most=limits.DDSM_OVERLAY_BYTES)
+    lines = "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+    head, *blocks = re.split(r"^ABNORMALITY\b", lines, flags=re.MULTILINE)
+    announced = _number("TOTAL_ABNORMALITIES", head)
+    if announced != len(blocks):
+        counts = f"announces {announced} abnormalities and holds {len(blocks)}"
+        raise InputError(f"{counts}; the file is broken, copy it again")
+    return [_abnormality(f"ABNORMALITY{block}", size) for block in blocks]
 
 
-def ascii_text(path: Path, what: str, *, most: int) -> str:
+def _ascii_text(path: Path, what: str, *, most: int) -> str:
     """Return the text of a small file of the DDSM.
 
     Raises
@@ -128,16 +101,6 @@ def ascii_text(path: Path, what: str, *, most: int) -> str:
         raise InputError("cannot be read as {} ({}); download it again", what, error) from error
 
 
-def _abnormalities(text: str, *, width: int, height: int) -> list[Abnormality]:
-    lines = "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
-    head, *blocks = re.split(r"^ABNORMALITY\b", lines, flags=re.MULTILINE)
-    announced = _number("TOTAL_ABNORMALITIES", head)
-    if announced != len(blocks):
-        counts = f"announces {announced} abnormalities and holds {len(blocks)}"
-        raise InputError(f"{counts}; the file is broken, copy it again")
-    return [_abnormality(f"ABNORMALITY{block}", width=width, height=height) for block in blocks]
-
-
 def _values(name: str, text: str) -> list[str]:
     """Return the first word after each line that begins with a name."""
     return re.findall(rf"^{name} ([^ \n]+)", text, re.MULTILINE)
@@ -150,7 +113,7 @@ def _number(name: str, text: str) -> int:
     return int(word)
 
 
-def _abnormality(text: str, *, width: int, height: int) -> Abnormality:
+def _abnormality(text: str, size: _Size) -> Abnormality:
     number = _number("ABNORMALITY", text)
     chains = re.findall(r"^(?:BOUNDARY|CORE)\b.*\n?(.*)", text, re.MULTILINE)
     announced = _number("TOTAL_OUTLINES", text)
@@ -158,19 +121,22 @@ def _abnormality(text: str, *, width: int, height: int) -> Abnormality:
         raise InputError(
             f"abnormality {number} announces {announced} outlines and has {len(chains)}; download the file again"
         )
-    try:
-        points = outline_points(chains[0])  # those of cores are inside of it
-    except InputError as error:
-        text = "abnormality {}: {}; download the file again"
-        raise InputError(text, number, error) from error
-    if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
+    match = _CHAIN.fullmatch(chains[0])  # of the outer outline; those of cores are inside of it
+    if match is None:
         raise InputError(
-            f"abnormality {number}: its chain leaves the view of {width}x{height}; download the file again"
+            f"abnormality {number}: its chain is not x, y, codes from 0 to 7, and #; download the file again"
+        )
+    start = np.array([int(match[1]), int(match[2])])
+    codes = np.array(match[3].split(), dtype=np.int64)
+    points = np.vstack([start, start + np.cumsum(_STEPS[codes], axis=0)])
+    left, top = points.min(axis=0).tolist()
+    right, bottom = points.max(axis=0).tolist()
+    if min(left, top) < 0 or right >= size[0] or bottom >= size[1]:
+        raise InputError(
+            f"abnormality {number}: its chain leaves the view of {size[0]}x{size[1]}; download the file again"
         )
     lesions = tuple(map(str.casefold, _values("LESION_TYPE", text)))
     pathology = next(iter(_values("PATHOLOGY", text)), "")
-    left, top = points.min(axis=0).tolist()
-    right, bottom = points.max(axis=0).tolist()
     return Abnormality(number, lesions, pathology, (left, top, right + 1, bottom + 1))
 
 
@@ -185,9 +151,6 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Pattern of the name of a case, from which the names of files in the folder of its ``.ics`` are formed."""
 
 _CONVERTED = (".tif", ".tiff", ".png")
-
-_Size = tuple[int, int]
-"""Width and height in pixels."""
 
 
 def pathology_label(text: str) -> str | None:
@@ -234,9 +197,8 @@ def read_ddsm(
         unmarked += list(views.values()).count(None)
         for view, size in views.items():
             if size is not None:
-                stem = f"{case.replace('-', '_')}.{view}"
-                group = case.replace("_", "-")
-                records.extend(_marked(path.parent, stem, group, size, kinds, other, findings))
+                stem = path.with_name(f"{case.replace('-', '_')}.{view}")
+                records.extend(_marked(stem, size, kinds, other, findings))
     if unmarked:
         findings.note(str(root), f"{unmarked} views without a marked abnormality are left out")
     for kind, count in sorted(other.items()):
@@ -248,16 +210,12 @@ def _read_case(path: Path, findings: Findings) -> tuple[str, dict[str, _Size | N
     """Return the name of a case, and the size of each view (None if unmarked)."""
     name = path.stem
     views = {}
-    for line in (
-        " ".join(line.split())
-        for line in ascii_text(path, "an .ics", most=limits.DDSM_CASE_BYTES).splitlines()
-    ):
+    text = _ascii_text(path, "an .ics", most=limits.DDSM_CASE_BYTES)
+    for line in (" ".join(line.split()) for line in text.splitlines()):
+        match = _VIEW.fullmatch(line)
         if line.startswith("filename "):
             name = line.split()[1]
-        elif match := _VIEW.fullmatch(line):
-            if match[1] in views:
-                findings.error(path.name, f"names {match[1]} twice; download the file again")
-                continue
+        elif match:
             views[match[1]] = (int(match[3]), int(match[2])) if match[4] == "OVERLAY" else None
         elif re.match(r"(LEFT|RIGHT)_", line):
             findings.error(path.name, f"not a view: {line[:100]!r}; download the file again")
@@ -269,25 +227,20 @@ def _read_case(path: Path, findings: Findings) -> tuple[str, dict[str, _Size | N
 
 
 def _marked(
-    folder: Path,
-    stem: str,
-    group: str,
-    size: _Size,
-    kinds: set[str],
-    other: Counter[str],
-    findings: Findings,
+    stem: Path, size: _Size, kinds: set[str], other: Counter[str], findings: Findings
 ) -> list[ImageRecord]:
     """Return the abnormalities of a view with a known pathology and of the given kinds; count all others in `other`."""
-    image = _image(folder, stem, size, findings)
-    overlay = folder / f"{stem}.OVERLAY"
+    image = _image(stem, size, findings)
+    overlay = Path(f"{stem}.OVERLAY")
     if not overlay.is_file():
         findings.error(overlay.name, "the .ics announces this overlay; download it again")
         return []
     try:
-        marks = read_overlay(overlay, width=size[0], height=size[1])
+        marks = read_overlay(overlay, size)
     except InputError as error:
         findings.error(overlay.name, str(error))
         return []
+    group = stem.stem.replace("_", "-")
     records = []
     for mark in marks:
         label = pathology_label(mark.pathology)
@@ -296,33 +249,32 @@ def _marked(
         elif kinds.isdisjoint(mark.lesions):
             other[" and ".join(sorted(set(mark.lesions))) or "of no lesion type"] += 1
         elif image is not None:
-            name = f"{stem}_{mark.number}"
+            name = f"{stem.name}_{mark.number}"
             records.append(
                 ImageRecord(name, image, label, group, source="ddsm", box=mark.box, stretch=True)
             )
     return records
 
 
-def _image(folder: Path, stem: str, size: _Size, findings: Findings) -> Path | None:
+def _image(stem: Path, size: _Size, findings: Findings) -> Path | None:
     """Return the image of a view: a converted file if there is one, else the lossless JPEG; None if unusable."""
-    by_suffix = {path.suffix.casefold(): path for path in folder.glob(f"{stem}.*")}
-    path = next(
-        (by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix), None
-    )
-    if path is None:
+    by_suffix = {path.suffix.casefold(): path for path in stem.parent.glob(f"{stem.name}.*")}
+    images = [by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix]
+    if not images:
         message = "there is no such image, nor a TIFF or PNG of it; download it again"
-        findings.error(f"{stem}.LJPEG", message)
+        findings.error(f"{stem.name}.LJPEG", message)
         return None
     try:
-        header = read_header(path)
+        header = read_header(images[0])
     except ImageError as error:
-        findings.error(path.name, str(error))
+        findings.error(images[0].name, str(error))
         return None
     if (header.width, header.height) != size:
         sizes = f"{header.width}x{header.height}, the .ics has {size[0]}x{size[1]}"
-        findings.error(path.name, f"{sizes}: its outlines do not fit; convert it again, unscaled")
+        message = f"{sizes}: its outlines do not fit; convert it again, unscaled"
+        findings.error(images[0].name, message)
         return None
-    return path
+    return images[0]
 
 
 LAYOUT = LayoutSpec(

@@ -52,7 +52,7 @@ def methods_text(
         Of the tables.
     runs : sequence of mapping
         ``run`` of ``metrics.json`` for each of them; empty for a table from elsewhere. Each has its sentences on what
-        was trained as ``methods``; what is missing is left out.
+        was trained as ``methods``, after what leads their paragraph; what is missing is left out.
     pairs : sequence of mapping
         Of `compare_pairs`.
     """
@@ -158,7 +158,7 @@ def write_card(path: Path, *, model: Path, bundle: BundleFacts, known: Entry) ->
     known : dict
         What `measured` or `known_of` returned.
     """
-    text, sources = cite(" ".join(known["methods"]))
+    text, sources = cite(" ".join(text for _, text in known["methods"]))
     values = {
         **known,
         "file": model.name,
@@ -209,7 +209,7 @@ def measured(name: str, metrics: Metrics, choice: Metrics | None = None) -> Entr
     dict
         Its ``name``; ``table``, its metrics, None if there are none; ``lines``, sentences, first the answer and then
         what it means, with the ``verdict``; ``protocol``, how it was measured; ``used``, how many images; ``dataset``;
-        ``methods``, sentences on what was trained.
+        ``methods``, sentences on what was trained, each after what leads its paragraph.
     """
     run = metrics.get("run", {})
     tables = metrics.get("tables", {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ...core import BchistoError, ImageError, ReportError, few
-from ...core.formats import Pixels, file_sha256, read_cells
+from ...core.formats import Pixels, file_sha256, read_rows
 from ...core.jobs import is_set_aside, refuse_overwriting, write_json, write_rows
 from .. import (
     CHOICE,
@@ -29,13 +28,12 @@ from .. import (
     PredictionTable,
     Sample,
     as_json,
-    choice_of,
+    choices_of,
     compare_pairs,
     rankings,
     read_facts,
     read_predictions,
     unlike_pairs,
-    with_choices,
     with_figures,
 )
 from .answer import warnings
@@ -131,10 +129,10 @@ def choose_samples(table: PredictionTable, show: Callable[[str], Pixels | None])
         samples.append(
             Sample(
                 table.image_ids[row],
-                picture,
                 table.classes[table.labels[row]],
                 table.classes[table.predicted[row]],
                 float(confidence[row]),
+                picture,
             )
         )
     return samples
@@ -210,8 +208,7 @@ def write_report(
 
     errors, pictures, keys = picture_blocks(panels)
     if keys:
-        header = ("picture", "image_id", "label", "predicted", "probability")
-        write_rows(path.with_name("pictures.csv"), header, keys)
+        write_rows(path.with_name("pictures.csv"), ("number", *Sample._fields), keys)
     subgroups = any(panel.metrics.get("subgroups") for panel in panels)
     recorded = any(panel.run.get("settings") or panel.run.get("versions") for panel in panels)
     sections = [
@@ -260,27 +257,17 @@ def _with_errors(panels: list[Panel]) -> list[Panel]:
     ]
 
 
-_PICTURE = re.compile(r'<img src="(data:image/jpeg[^"]*)" alt="Image (\d+): ')
-
-
 def _own_errors(panel: Panel) -> Iterator[Sample]:
     """Yield the wrong images that the report in the folder of a table shows, as far as they are in the table."""
-    page = panel.folder / "report.html"
-    key = panel.folder / "pictures.csv"
-    if not page.is_file() or not key.is_file():
-        return
-    pictures = _PICTURE.findall(page.read_text(encoding="utf-8"))
-    picture_of = {number: picture for picture, number in pictures}
     table = panel.table
-    classes = np.array(table.classes)
-    calls = (table.image_ids, classes[table.labels], classes[table.predicted])
-    calls_of_table = set(zip(*calls, strict=True))
-    with key.open(newline="", encoding="utf-8") as handle:
-        _, *rows = read_cells(handle)
-    for number, *call, confidence in rows:
-        image_id, label, predicted = call
-        if label != predicted and tuple(call) in calls_of_table and number in picture_of:
-            yield Sample(image_id, picture_of[number], label, predicted, float(confidence))
+    names = np.array(table.classes)
+    calls = set(zip(table.image_ids, names[table.labels], names[table.predicted], strict=True))
+    for row in read_rows(panel.folder / "pictures.csv"):
+        call = (row["image_id"], row["label"], row["predicted"])
+        # no other address, which a reader's browser would load
+        is_picture = row["picture"].startswith("data:image/jpeg")
+        if row["label"] != row["predicted"] and call in calls and is_picture:
+            yield Sample(*call, float(row["confidence"]), row["picture"])
 
 
 def _links(panels: Sequence[Panel], folder: Path) -> dict[str, str]:
@@ -347,19 +334,18 @@ def write_run_report(run: Path, *, images: str, made: Mapping[Path, Panel]) -> N
         elif panel:
             banners.append(f"{_name(path, run)} is not shown: {panel}")
     digests = [str(panel.run["images_sha256"]) or images for panel in panels.values()]
-    added = with_choices(
+    added = choices_of(
         [panel.table for panel in panels.values()],
         [panel.metrics for panel in panels.values()],
         images=digests,
     )
     shown = []
     choices = {}
-    for (path, panel), metrics, digest in zip(panels.items(), added, digests, strict=True):
-        choice = choice_of(metrics)
+    for (path, panel), choice, digest in zip(panels.items(), added, digests, strict=True):
         if choice:
             choices[_name(path, run)] = {"predictions_sha256": file_sha256(path), **choice}
         if digest == images:
-            shown.append(replace(panel, metrics=metrics))
+            shown.append(panel.chosen(choice))
         else:
             banners.append(f"{_name(path, run)} is not shown: it is about other images")
     write_json(run / CHOICE, as_json({"schema_version": 1, "results": choices}))

@@ -132,7 +132,7 @@ def _sample_blocks(panel: Panel, heading: str, hits: bool, keys: list[list[Any]]
         if not sample.picture:
             continue
         number = len(keys) + 1
-        keys.append([number, sample.image_id, sample.label, sample.predicted, sample.confidence])
+        keys.append([number, *sample])
         about = f"true {sample.label}, predicted {sample.predicted} ({percent(sample.confidence)})"
         caption = f"Image {number}: {about}"
         pictures.append(Drawing(sample.picture, caption, caption))

@@ -111,26 +111,18 @@ def local_response(x: Any, *, name: str) -> Any:
     """
     from keras import layers, ops
 
-    class _Power(layers.Layer):  # type: ignore[misc]
-        """Multiplies its first input by a power of its second."""
-
-        def call(self, inputs: Any) -> Any:
-            x, base = inputs
+    class LocalResponse(layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            height, width, channels = x.shape[1:]
+            # channels become the second axis of an image of one channel, so that pooling runs along them
+            rows = ops.reshape(x * x, (-1, height * width, channels, 1))
+            # zeros beyond the ends are part of the mean, as in Caffe
+            rows = ops.pad(rows, ((0, 0), (0, 0), (2, 2), (0, 0)))
+            mean = ops.average_pool(rows, (1, 5), strides=1)
+            base = ops.reshape(mean, (-1, height, width, channels)) * 1e-4 + 1.0
             return x * ops.power(base, -0.75)
 
-        def compute_output_shape(self, shapes: Any) -> Any:
-            return shapes[0]
-
-    squares = layers.Multiply(name=f"{name}_squares")([x, x])
-    height, width, channels = x.shape[1:]
-    # channels become the second axis of an image of one channel, so that pooling runs along them
-    rows = layers.Reshape((height * width, channels, 1), name=f"{name}_rows")(squares)
-    # zeros beyond the ends are part of the mean, as in Caffe
-    rows = layers.ZeroPadding2D((0, 2), name=f"{name}_ends")(rows)
-    mean = layers.AveragePooling2D((1, 5), strides=1, name=f"{name}_mean")(rows)
-    mean = layers.Reshape((height, width, channels), name=f"{name}_back")(mean)
-    base = layers.Rescaling(1e-4, offset=1.0, name=f"{name}_base")(mean)
-    return _Power(name=f"{name}_power")([x, base])
+    return LocalResponse(name=name)(x)
 
 
 def add_top(

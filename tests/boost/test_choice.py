@@ -186,7 +186,7 @@ def test_a_choice_holds_only_of_what_was_compared(three, run_copy, content):
 def test_evaluate_gives_the_same_choice(three, tmp_path, completed):
     """Of all results, of the folder of one; at another level only that it was one of three."""
     run, _ = three
-    out, _ = completed("evaluate {} --out {}", run, tmp_path / "out")
+    out, _ = completed("evaluate {} --out T/out", run)
     found = read_json(tmp_path / "out" / "metrics.json")["tables"]
     for head, added in choices_of(run).items():
         folder = run / "boost" / f"5-grouped-{head}"
@@ -197,7 +197,7 @@ def test_evaluate_gives_the_same_choice(three, tmp_path, completed):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "corrected for the choice among 3 (BBC-CV)" in page
     assert "Chosen among 3 results on the same images and folds" in " ".join(out.split())
-    out, _ = completed("evaluate {} --level group --out {}", folder, tmp_path / "group")
+    out, _ = completed("evaluate {} --level group --out T/group", folder)
     metrics = metrics_of(tmp_path / "group")
     assert metrics["choice"]["uncorrected"]
     assert "accuracy_chosen" not in metrics

@@ -58,7 +58,7 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
     store, file = boosted / "features" / "tiny-1.0-64.h5", tmp_path / "tiny-1.0-64.npz"
     out, _ = completed("features {} --out {}", store, file)
     assert out == "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 patients\n"
-    completed("boost --out {} --features {}", tmp_path / "run", file, *SMALL)
+    completed("boost --out T/run --features {}", file, *SMALL)
     for name in ("predictions.csv", "predictions-by-model.csv", "folds.csv"):
         assert (tmp_path / "run" / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes()
     models = [Bundle.load(run / PAIR / "model.bchisto") for run in (boosted, tmp_path / "run")]
@@ -97,7 +97,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
     )
     assert any(
         "6 numbers that the encoder uni_v1 computed outside bchisto, each the mean of 3" in one
-        for one in run["methods"]
+        for _, one in run["methods"]
     )
     new = tmp_path / "new slides"
     shutil.copytree(slides / "features_uni_v1", new)
@@ -108,7 +108,7 @@ def test_slides_of_trident(slides, trained, tmp_path, completed):
             "uni_v1"
         )
         file["coords"] = np.zeros((2, 2))
-    out, _ = completed("predict {} --features {} --out {}", trained, new, tmp_path / "p.csv")
+    out, _ = completed("predict {} --features {} --out T/p.csv", trained, new)
     assert [row["trained"] for row in rows(tmp_path / "p.csv")] == ["yes"] * 5 + ["no"]
     assert "SEEN IN TRAINING: 5 of 6 images" in out
     bundle = Bundle.load(trained / "model.bchisto")
@@ -160,9 +160,7 @@ def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, 
         features=read_embeddings(folder).features,
         image_id=read_embeddings(folder).image_ids,
     )
-    err = refused(
-        "predict {} --features {} --out {}", again, tmp_path / "whole.npz", tmp_path / "p.csv"
-    )
+    err = refused("predict {} --features T/whole.npz --out T/p.csv", again)
     assert "their rows is whole images, that of training the mean of tiles" in err
 
 
@@ -176,9 +174,7 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
         "--labels {} --seeds 1 --param num_iterations=4 --jobs 1", slides / "dataset.csv"
     )
     sources = ("--features", slides / "features_uni_v1", "--features", tmp_path / "small.npz")
-    out, err = completed(
-        "boost --out {}", tmp_path / "run", *sources, *options, "--folds", "site:site"
-    )
+    out, err = completed("boost --out T/run", *sources, *options, "--folds", "site:site")
     assert "UNKNOWN ENCODER: small are embeddings" in out
     (model,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
     assert _new(model) == "--features FILE --features FILE"
@@ -194,9 +190,7 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, refused, comp
     )
     np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
     # the run repeats from its own record
-    completed(
-        "boost --config {} --out {} --jobs 1", tmp_path / "run" / "run.json", tmp_path / "again"
-    )
+    completed("boost --config T/run/run.json --out T/again --jobs 1")
     first, second = (
         next((tmp_path / name / "boost").glob("*/predictions.csv")) for name in ("run", "again")
     )
@@ -223,13 +217,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     def refuse(bundle, message, *options, **arrays):
         arrays = {"features": values, "image_id": ["a", "b"], **arrays}
         np.savez(tmp_path / "e.npz", **arrays)
-        err = refused(
-            "predict {} --features {} --out {}",
-            bundle,
-            tmp_path / "e.npz",
-            tmp_path / "p.csv",
-            *options,
-        )
+        err = refused("predict {} --features T/e.npz --out T/p.csv", bundle, *options)
         assert message in err
         assert not (tmp_path / "p.csv").exists()
 
@@ -261,7 +249,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
 
 def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, refused, completed):
     def refuse(message, *options):
-        assert message in refused("boost --out {}", tmp_path / "run", *options)
+        assert message in refused("boost --out T/run", *options)
 
     store, folder = boosted / "features" / "tiny-1.0-64.h5", slides / "features_uni_v1"
     refuse("has no labels; give a table of them with --labels", "--features", folder)
@@ -289,7 +277,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
         tmp_path / "own.npz",
         tmp_path / "other.csv",
     )
-    assert "labels other than in" in completed("boost --out {}", tmp_path / "own", *words)[1]
+    assert "labels other than in" in completed("boost --out T/own", *words)[1]
     shutil.copytree(boosted, tmp_path / "tiny")
     bare = read_embeddings(store)
     np.savez(
@@ -298,7 +286,7 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, re
         image_id=bare.image_ids,
         label=bare.labels,
     )
-    err = refused("boost --out {} --features {}", tmp_path / "tiny", tmp_path / "tiny-1.0-64.npz")
+    err = refused("boost --out T/tiny --features T/tiny-1.0-64.npz")
     assert "was made of images, or of other embeddings than" in err
 
 
@@ -340,9 +328,7 @@ def test_one_patient_a_fold_is_warned_of_before_it_trains_and_followed(tmp_path,
     five = run / "boost" / "5-grouped-lda"
     assert all(auc["interval"] for auc in aucs(five))
     model = five / "model.bchisto"
-    out, _ = completed(
-        "predict {} --features {} --out {}", model, tmp_path / "noise.npz", tmp_path / "p.csv"
-    )
+    out, _ = completed("predict {} --features T/noise.npz --out T/p.csv", model)
     assert "fitted for a sensitivity of 95 % on too few positives to guarantee it" in " ".join(
         out.split()
     )

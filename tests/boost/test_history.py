@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from bchisto.boost import BoostSettings, train
@@ -9,7 +10,7 @@ from bchisto.core import InputError
 from bchisto.core.formats import read_json
 from bchisto.featurize import export_features, load_features
 from conftest import typed
-from packs import ONE_JOB
+from packs import ONE_JOB, featurize_here
 
 BOOST = typed("--folds 3 --head prototype --jobs 1")
 
@@ -25,14 +26,23 @@ def featurized(completed, tissue, tiny_options):
     return featurized
 
 
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory, tissue, described, tiny_settings):
+    """A run of which one command made a feature file, and another command a second one. Read only."""
+    run = shutil.copytree(described, tmp_path_factory.mktemp("twice") / "run")
+    featurize_here(tissue, run, replace(tiny_settings, views=("1.5:64",)))
+    return run
+
+
 def stores_of(run, folder="3-prototype"):
     return sorted(read_json(run / "boost" / folder / "settings.json")["settings"]["stores"])
 
 
-def test_files_of_two_commands_are_refused_and_named(featurized, cli, completed, tmp_path):
+def test_files_of_two_commands_are_refused_and_named(
+    described, featurized, cli, completed, tmp_path
+):
     """The cures of the message help: files are named, or featurize gets a folder of its own."""
-    run = tmp_path / "a run"
-    featurized(run, "1.0:64")
+    run = shutil.copytree(described, tmp_path / "a run")
     _, err = featurized(run, "1.5:64")
     one, two = (run / "features" / f"tiny-{scale}-64.h5" for scale in ("1.5", "1.0"))
     # what is printed next can be typed
@@ -71,10 +81,10 @@ def test_files_of_two_commands_are_refused_and_named(featurized, cli, completed,
 def test_an_earlier_command_that_made_both_does_not_count(featurized, cli, tmp_path):
     featurized(tmp_path / "run", "1.0:64", "1.5:64")
     featurized(tmp_path / "run", "1.0:64")
-    code, _, err = cli("boost --out {}", tmp_path / "run", *BOOST)
+    code, _, err = cli("boost --out T/run", *BOOST)
     assert (code, "and not" in err) == (2, True), err
     featurized(tmp_path / "run", "1.0:64", "1.5:64")
-    assert cli("boost --out {}", tmp_path / "run", *BOOST)[0] == 0
+    assert cli("boost --out T/run", *BOOST)[0] == 0
 
 
 def test_one_command_in_parts_is_one_command(featurized, cli, tissue, tiny_options, tmp_path):
@@ -89,66 +99,59 @@ def test_one_command_in_parts_is_one_command(featurized, cli, tissue, tiny_optio
     assert stores_of(run) == ["tiny-1.0-64", "tiny-1.5-64"]
     # a refused or only checked command makes nothing
     cli("featurize --images {} --out {}", tissue, run, *tiny_options, "--check")
-    assert cli("featurize --images {} --out {}", tmp_path / "none", run)[0] == 2
+    assert cli("featurize --images T/none --out {}", run)[0] == 2
     assert cli("boost --out {}", run, *BOOST)[0] == 0
 
 
 @pytest.mark.parametrize("record", ["", "[", "without stores"])
-def test_nothing_is_known_of_files_without_a_record(featurized, cli, tmp_path, record):
-    featurized(tmp_path / "run", "1.0:64")
-    featurized(tmp_path / "run", "1.5:64")
+def test_nothing_is_known_of_files_without_a_record(twice, cli, tmp_path, record):
     folder = tmp_path / "copied" / "features"
-    shutil.copytree(tmp_path / "run" / "features", folder)
+    shutil.copytree(twice / "features", folder)
     if record == "without stores":
-        content = json.loads((tmp_path / "run" / "run.json").read_text())
+        content = read_json(twice / "run.json")
         for entry in content["records"]:
             entry["notes"]["stores"] = 3
         record = json.dumps(content)
     if record:
         (tmp_path / "copied" / "run.json").write_text(record)
-    assert cli("boost --out {} --features {}", tmp_path / "new", folder, *BOOST)[0] == 0
+    assert cli("boost --out T/new --features {}", folder, *BOOST)[0] == 0
     assert stores_of(tmp_path / "new") == ["tiny-1.0-64", "tiny-1.5-64"]
 
 
-def test_embeddings_of_other_programs_are_made_by_the_last_boost(featurized, cli, tmp_path):
-    featurized(tmp_path / "run", "1.0:64")
-    store = tmp_path / "run" / "features" / "tiny-1.0-64.h5"
+def test_embeddings_of_other_programs_are_made_by_the_last_boost(described, cli, tmp_path):
+    store = described / "features" / "tiny-1.0-64.h5"
     for name in ("one", "two"):
         export_features(store, tmp_path / f"{name}.npz")
     new = tmp_path / "new"
     given = ("--features", tmp_path / "one.npz")
     assert cli("boost --out {}", new, *given, *BOOST)[0] == 0
     assert cli("boost --out {}", new, *BOOST)[0] == 0
-    assert (
-        cli("boost --out {} --features {}", new, tmp_path / "two.npz", *BOOST, "--name", "b")[0]
-        == 0
-    )
+    assert cli("boost --out {} --features T/two.npz", new, *BOOST, "--name", "b")[0] == 0
     code, _, err = cli("boost --out {}", new, *BOOST)
     assert code == 2
     assert "the last bchisto boost made" in err
     assert "two.h5, and not" in err
 
 
-def test_in_python_the_parameter_is_named(featurized, tmp_path):
-    featurized(tmp_path / "run", "1.0:64")
-    featurized(tmp_path / "run", "1.5:64")
+def test_in_python_the_parameter_is_named(twice, run_copy):
     with pytest.raises(
         InputError, match="train on with `features`, or give featurize another `out`"
     ):
         train(
-            out=tmp_path / "run",
+            out=run_copy(twice),
             folds="3",
             settings=BoostSettings(["prototype"]),
             work=ONE_JOB,
         )
 
 
-def test_a_repeated_record_does_not_take_what_was_added_later(featurized, cli, tmp_path):
-    run = tmp_path / "run"
-    featurized(run, "1.0:64")
+def test_a_repeated_record_does_not_take_what_was_added_later(
+    described, featurized, cli, run_copy, tmp_path
+):
+    run = run_copy(described)
     assert cli("boost --out {}", run, *BOOST)[0] == 0
     featurized(run, "1.5:64")
-    code, _, err = cli("boost --config {} --out {}", run / "run.json", tmp_path / "again")
+    code, _, err = cli("boost --config {} --out T/again", run / "run.json")
     assert (code, "and not" in err) == (2, True), err
 
 

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model
-from bchisto.boost.units import learning_banner, models_without_split
+from bchisto.boost.units import learning_banner
+from bchisto.commands import in_flags
 from bchisto.evaluate import PredictionTable, constant_folds
+from command_line import EVERY
 
 
 def fit(rows, **changes):
@@ -43,18 +45,15 @@ def unit(labels, **params):
 def test_what_is_suggested_follows_from_the_data():
     idle, learnt = (SimpleNamespace(constant=constant) for constant in (True, False))
     units = [unit((0,) * 7 + (1,) * 5), unit((0, 1))]
-    assert models_without_split(units, [idle, learnt], augmentations={"s": 3}) == {
-        "models": 2,
-        "without_split": 1,
-        "training_rows": 36,
-        "min_data_in_leaf": 20,
-        "suggested_min_data_in_leaf": 3,
-    }
-    assert models_without_split(units[1:], [learnt], augmentations={"s": 3}) == {}
-    constant = models_without_split(
-        [unit((0, 1), min_data_in_leaf=1)], [idle], augmentations={"s": 3}
-    )
-    assert "leaves need 1 rows only" in learning_banner(constant)
+    banner = learning_banner(units, [idle, learnt], augmentations={"s": 3})
+    assert banner.startswith("NOTHING LEARNT: 1 of 2 LightGBM models give all images the same")
+    assert "A leaf needs 20 rows (min_data_in_leaf), and as few as 36 train" in banner
+    for shown in (banner, banner.written(in_flags(EVERY["evaluate"]))):
+        option = "bchisto boost --param min_data_in_leaf=3 --overwrite ..."
+        assert f"set it to 3, {option}, or use more augmentations" in shown
+    assert learning_banner(units[1:], [learnt], augmentations={"s": 3}) is None
+    banner = learning_banner([unit((0, 1), min_data_in_leaf=1)], [idle], augmentations={"s": 3})
+    assert "leaves need 1 rows only" in banner
 
 
 def test_tables_of_constant_folds():
@@ -85,5 +84,5 @@ def test_any_head_on_embeddings_that_are_all_alike(head, tmp_path, completed):
     sentence = "NOTHING LEARNT: the models of 3 of 3 folds give all images the same probabilities"
     assert sentence in out
     assert sentence in (run / "boost" / f"3-{head}" / "report.html").read_text(encoding="utf-8")
-    out, _ = completed("predict {} --features {} --out {}", run, file, tmp_path / "p.csv")
+    out, _ = completed("predict {} --features {} --out T/p.csv", run, file)
     assert "NOTHING LEARNT" in out

@@ -138,12 +138,12 @@ def test_parameters_by_text():
         ({"metric": "foo"}, "`params` metric=foo: LightGBM does not take it"),
         (
             {"learning_rate": "abc"},
-            r"`params` learning_rate=abc: LightGBM does not take it \(abc is not a number\)",
+            r"`params` learning_rate=abc: LightGBM does not take it \(Unknown token abc in data file\)",
         ),
         ({"learning_rate": float("nan")}, "`params` learning_rate: cannot be nan"),
         (
             {"num_leaves": 1},
-            r"`params` num_leaves=1: LightGBM does not take it \(num_leaves must be > 1\)",
+            r"`params` num_leaves=1: LightGBM does not take it \(Check failed: \(num_leaves\) > \(1\)\)",
         ),
         ({"num_leaves": 10**12}, "`params` num_leaves: cannot be 1000000000000"),
         ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be gbdt num_threads=4"),

@@ -127,7 +127,7 @@ def test_numbers_say_where_they_come_from(boosted):
     assert "weights random (sha256" in report
     assert "benign/benign0" not in report  # a report that is passed on numbers its pictures
     pictures = rows(boosted / PAIR / "pictures.csv")
-    assert [row["picture"] for row in pictures] == [str(k + 1) for k in range(len(pictures))]
+    assert [row["number"] for row in pictures] == [str(k + 1) for k in range(len(pictures))]
     assert {row["image_id"] for row in pictures} <= {
         row["image_id"] for row in rows(boosted / PAIR / "predictions.csv")
     }

@@ -13,27 +13,9 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, train
-from bchisto.core.jobs import Work
-from conftest import TINY, typed, write_tissue
-from packs import featurize_here
+from conftest import TINY, typed
 
 BOOST = typed("--head prototype --seeds 1 --jobs 1")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, tiny_settings):
-    """A folder of pictures, its run with features, and a model file."""
-    root = tmp_path_factory.mktemp("trained")
-    write_tissue(root / "pictures", per_class=4, classes=("calm", "wild"))
-    featurize_here(root / "pictures", root / "run", tiny_settings)
-    train(
-        out=root / "run",
-        folds=["2"],
-        settings=BoostSettings(["prototype"], seeds=1),
-        work=Work(jobs=1),
-    )
-    return root
 
 
 def error_of(err):
@@ -78,9 +60,9 @@ def test_a_class_of_one_patient_needs_a_second_patient(tmp_path, cli, completed,
     advised = re.search(r"use (--group-by none)(?: and (--folds \S+?))?, with results", error)
     options = [part for option in advised.groups() if option for part in option.split()]
     kept = options if "--folds" in options else [*options, "--folds", folds]
-    completed("boost --features {} --out T/by", file, *BOOST, *kept)
+    completed("boost --features {} --out T/by --check", file, *BOOST, *kept)
     both = embeddings(tmp_path / "both.npz", [*owners, *[(lonely, "Q2")] * 5])
-    completed("boost --features {} --out T/both", both, *BOOST, "--folds", "2")
+    completed("boost --features {} --out T/both --check", both, *BOOST, "--folds", "2")
 
 
 @pytest.mark.parametrize(
@@ -117,15 +99,13 @@ def test_other_folds_that_are_suggested_can_be_drawn(
     assert code == 2
     assert reason in error
     suggested = re.search(r"use --folds (\S+?),", error)[1]
-    completed("boost --features {} --out T/run", file, *BOOST, "--folds", suggested)
+    completed("boost --features {} --out T/run --check", file, *BOOST, "--folds", suggested)
 
 
 @pytest.mark.parametrize(
     "folds", ["rakhlin10", "official", "folder", "site:hospital", "LIST", "ONE"]
 )
-def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(
-    tmp_path, cli, completed, trained, folds
-):
+def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(tmp_path, cli, completed, calm, folds):
     lists = {"LIST": "image_id,fold\nnone.png,1\nnothing.png,2\n"}
     names = [f"{label}/{label}0{n}.png" for label in ("calm", "wild") for n in range(4)]
     lists["ONE"] = "image_id,fold\n" + "".join(
@@ -134,21 +114,21 @@ def test_fixed_folds_that_do_not_fit_say_which_can_be_drawn(
     if folds in lists:
         (tmp_path / "mine.csv").write_text(lists[folds])
         folds = tmp_path / "mine.csv"
-    features = ("--features", trained / "run" / "features")
-    code, _, err = cli("boost", *features, "--out", tmp_path / "run", *BOOST, "--folds", folds)
+    features = ("--features", calm / "R" / "features")
+    code, _, err = cli("boost --out T/run", *features, *BOOST, "--folds", folds)
     error = error_of(err)
     assert code == 2
     assert "fewer folds" not in error
     suggested = re.search(r"or draw folds, such as --folds (\d+)$", error)[1]
-    completed("boost", *features, "--out", tmp_path / "run", *BOOST, "--folds", suggested)
+    completed("boost --out T/run --check", *features, *BOOST, "--folds", suggested)
 
 
-def test_a_test_list_of_a_whole_class(tmp_path, refused, trained):
+def test_a_test_list_of_a_whole_class(tmp_path, refused, calm):
     (tmp_path / "test.csv").write_text(
         "image_id\n" + "".join(f"wild/wild0{n}.png\n" for n in range(4))
     )
     options = typed("--folds none --test-list T/test.csv --network speck --weights random")
-    err = refused("finetune --images {} --out T/run", trained / "pictures", *options)
+    err = refused("finetune --images {} --out T/run", calm / "P", *options)
     assert (
         "no image of class wild trains in fold 1; --test-list holds all of them; take some off it"
         in error_of(err)
@@ -265,12 +245,12 @@ def test_other_arrays_that_are_given_as_features(tmp_path, cli, name, content, w
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, refused, trained, name):
+def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, refused, calm, name):
     content, what = OTHERS[name]
     file = tmp_path / name
     file.write_bytes(content)
-    model = trained / "run" / "boost" / "2-prototype" / "model.bchisto"
-    picture = trained / "pictures" / "calm" / "calm00.png"
+    model = calm / "R" / "boost" / "2-prototype" / "model.bchisto"
+    picture = calm / "P" / "calm" / "calm00.png"
     every = name in ("data.zip", "pcam.h5", "rows.parquet")  # what a file is, one function says
     for arguments, wanted in (
         (("data check --no-timing --images {}", file), "a folder or a manifest of images"),
@@ -297,12 +277,12 @@ def test_what_a_file_is_that_is_given_as_images_or_model(tmp_path, refused, trai
         assert not (tmp_path / "p.csv").exists()
 
 
-def test_bchistos_own_files_in_the_place_of_others(tmp_path, refused, completed, trained):
-    run = trained / "run"
+def test_bchistos_own_files_in_the_place_of_others(tmp_path, refused, completed, calm):
+    run = calm / "R"
     model, features, picture = (
         run / "boost" / "2-prototype" / "model.bchisto",
         run / "features" / "tiny-1.0-64.h5",
-        trained / "pictures" / "calm" / "calm00.png",
+        calm / "P" / "calm" / "calm00.png",
     )
     table = run / "boost" / "2-prototype" / "predictions.csv"
     for arguments, words in (
@@ -364,8 +344,8 @@ def test_bchistos_own_files_in_the_place_of_others(tmp_path, refused, completed,
 
 
 @pytest.mark.parametrize("name", ["model.bchisto", "renamed"])
-def test_a_damaged_model_file_is_not_called_another(tmp_path, refused, trained, name):
-    model = (trained / "run" / "boost" / "2-prototype" / "model.bchisto").read_bytes()
+def test_a_damaged_model_file_is_not_called_another(tmp_path, refused, calm, name):
+    model = (calm / "R" / "boost" / "2-prototype" / "model.bchisto").read_bytes()
     cut = model if name == "renamed" else model[: len(model) // 2]
     with zipfile.ZipFile(tmp_path / name, "w") as archive:
         for info in zipfile.ZipFile(io.BytesIO(model)).infolist():
@@ -373,7 +353,7 @@ def test_a_damaged_model_file_is_not_called_another(tmp_path, refused, trained, 
             archive.writestr(info.filename, re.sub(rb"\d,", b"x,", content, count=1))
     if cut is not model:
         (tmp_path / name).write_bytes(cut)
-    err = refused("predict {} {} --out T/p.csv", tmp_path / name, trained / "pictures")
+    err = refused("predict {} {} --out T/p.csv", tmp_path / name, calm / "P")
     assert re.search(
         r"not a bchisto model file, or damaged \(.+\); copy or train it again", error_of(err)
     )
@@ -383,11 +363,11 @@ def test_a_damaged_model_file_is_not_called_another(tmp_path, refused, trained, 
 
 
 @pytest.mark.parametrize("command", ["predict", "featurize", "boost"])
-def test_a_name_that_is_too_long_is_to_be_shortened(tmp_path, refused, trained, command):
-    long, run = tmp_path / ("x" * 300), trained / "run"
+def test_a_name_that_is_too_long_is_to_be_shortened(tmp_path, refused, calm, command):
+    long, run = tmp_path / ("x" * 300), calm / "R"
     arguments = {
-        "predict": (run / "boost" / "2-prototype" / "model.bchisto", trained / "pictures"),
-        "featurize": ("--images", trained / "pictures", *TINY),
+        "predict": (run / "boost" / "2-prototype" / "model.bchisto", calm / "P"),
+        "featurize": ("--images", calm / "P", *TINY),
         "boost": ("--features", run / "features", *BOOST, "--folds", "2"),
     }[command]
     assert "File name too long; give a shorter name" in error_of(
@@ -395,9 +375,9 @@ def test_a_name_that_is_too_long_is_to_be_shortened(tmp_path, refused, trained, 
     )
 
 
-def test_no_kind_is_mistaken_for_another(tmp_path, completed, trained):
+def test_no_kind_is_mistaken_for_another(tmp_path, completed, calm):
     """A manifest, whatever its first column is called, is no other kind of file."""
-    picture = trained / "pictures" / "calm" / "calm00.png"
+    picture = calm / "P" / "calm" / "calm00.png"
     for header, row in (
         ("path,label,p_note", f"{picture},calm,1"),
         ("image_id,p_x,path", f"PK1,2,{picture}"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
-from command_line import with_file
+from command_line import check_here, with_file
 from conftest import TINY, typed, write_tissue
 from PIL import Image
 from written_tables import findings_of
@@ -63,7 +63,8 @@ def assert_paged(code, err, *, expected=0):
     assert "film.png" in film
 
 
-def test_pages_are_named_before_training(cli, paged, tmp_path):
+def test_pages_are_named_before_training(cli, paged, tmp_path, monkeypatch):
+    check_here(cli, monkeypatch)
     code, out, _ = cli("data check --no-timing --images {} --no-copies", paged)
     assert_paged(code, out, expected=1)
     options = typed("--images {} --stain none", paged, *TINY)

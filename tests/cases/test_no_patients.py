@@ -154,6 +154,10 @@ def test_groups_that_are_no_patients(cli, tmp_path, groups, kind):
     err = groups_in(cli, table(tmp_path, "block,Maus", rows), "--group-column", "block")[1]
     assert f"groups are named as {kind}" in err
     assert "--group-column maus takes these" in err
+
+
+def test_the_column_that_is_offered_in_place_of_arms_is_silent(cli, tmp_path):
+    rows = [(("WT", "KO")[n % 2], f"M{n // 2}") for n in range(24)]
     manifest = table(tmp_path, "block,Donor ID", rows)
     err = groups_in(cli, manifest, "--group-column", "block")[1]
     found, err = groups_in(cli, manifest, *advised(err, "takes these"))

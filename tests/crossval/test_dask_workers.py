@@ -12,10 +12,11 @@ from pathlib import Path
 
 import bchisto
 import pytest
+from conftest import typed
 
 pytestmark = pytest.mark.slow
 
-BOOST = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2")
+BOOST = typed("--folds 2 --seeds 1 --param num_iterations=2 --param min_data_in_leaf=2")
 
 
 @contextlib.contextmanager
@@ -23,14 +24,9 @@ def worker_of(cluster, *, workers=1, wrap=lambda *command: command, **options):
     """Start a worker as one does on another machine, and wait for it."""
     import distributed
 
-    words = [
-        "-m",
-        "distributed.cli.dask_worker",
-        cluster.scheduler_address,
-        "--nthreads",
-        "1",
-        "--no-nanny",
-    ]
+    words = typed(
+        "-m distributed.cli.dask_worker {} --nthreads 1 --no-nanny", cluster.scheduler_address
+    )
     command = wrap(sys.executable, *words, "--no-dashboard")
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
@@ -80,7 +76,7 @@ def test_a_worker_of_another_version_is_named_and_recorded(
     (other / "__init__.py").write_text(re.sub(r'__version__ = ".*"', '__version__ = "9.9.9"', text))
     path = os.pathsep.join([str(other.parent), os.environ.get("PYTHONPATH", "")])
     with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path):
-        code, out, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
+        code, out, err = cli("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
     assert code == 0, out + err
     assert re.search(
         rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is bchisto {bchisto.__version__}",
@@ -101,7 +97,7 @@ def test_a_worker_that_does_not_see_the_run_is_named(
         return on_small_disk(run, "1m", *command)
 
     with worker_of(cluster, wrap=hidden, cwd="/"):
-        code, _, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
+        code, _, err = cli("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
     assert code == 2, err
     assert re.search(
         rf"error: --dask \S+ worker \S+ does not see {run}/boost/2-lightgbm; all workers", err
@@ -121,7 +117,7 @@ def test_a_worker_that_lacks_a_package_is_named(cluster, described, run_copy, tm
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}):
-        code, _, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
+        code, _, err = cli("boost --out {}", run, *BOOST, "--dask", cluster.scheduler_address)
     assert code == 2, err
     assert list(run.rglob("boost/*/models/*")) == [], err
     assert re.search(
@@ -134,19 +130,8 @@ def test_one_of_two_workers_is_killed_in_the_middle(
 ):
     alone, run = tmp_path / "alone", run_copy(described)
     shutil.copytree(run, alone)
-    options = (
-        "--folds",
-        3,
-        "--seeds",
-        6,
-        "--head",
-        "lightgbm",
-        "--head",
-        "svm",
-        "--param",
-        "min_data_in_leaf=2",
-    )
-    assert cli("boost", "--out", alone, *options, "--jobs", 1)[0] == 0
+    options = typed("--folds 3 --seeds 6 --head lightgbm --head svm --param min_data_in_leaf=2")
+    assert cli("boost --out {}", alone, *options, "--jobs", 1)[0] == 0
     address = cluster.scheduler_address
     with worker_of(cluster) as first, worker_of(cluster, workers=2):
         command = start("boost", "--out", run, *options, "--dask", address)
@@ -160,17 +145,11 @@ def test_one_of_two_workers_is_killed_in_the_middle(
         assert command.returncode == 0, out + err
         model = run / "boost" / "3-lightgbm" / "model.bchisto"
         assert model.read_bytes() == (alone / "boost" / "3-lightgbm" / "model.bchisto").read_bytes()
-        predicting = ("predict", model, "--images", tissue, "--weights", "random", "--out")
+        predicting = typed("predict {} --images {} --weights random --out", model, tissue)
         assert cli(*predicting, tmp_path / "p.csv", "--dask", address)[0] == 0
         assert cli(*predicting, tmp_path / "q.csv", "--jobs", 1)[0] == 0
-        explaining = (
-            "explain",
-            model,
-            "--images",
-            tissue / "benign",
-            "--weights",
-            "random",
-            "--out",
+        explaining = typed(
+            "explain {} --images {} --weights random --out", model, tissue / "benign"
         )
         assert cli(*explaining, tmp_path / "p", "--dask", address)[0] == 0
         assert cli(*explaining, tmp_path / "q")[0] == 0

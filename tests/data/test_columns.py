@@ -286,7 +286,7 @@ def test_manifests_that_are_refused(tmp_path, text, message):
 
 def test_a_list_of_the_command_is_a_manifest(tmp_path, completed):
     tree(tmp_path / "images", "benign/P1/1.png", "malignant/P2/2.png")
-    out, err = completed("data", "check", "--table", "-", "--images", tmp_path / "images")
+    out, err = completed("data check --table - --images T/images")
     assert (
         "benign/P1, malignant/P2: these folders below the classes are not taken for patients" in err
     )

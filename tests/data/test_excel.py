@@ -111,7 +111,7 @@ def test_workbooks_made_to_harm(images):
     assert bomb.stat().st_size < 1024**2
     with pytest.raises(
         InputError,
-        match=r"bomb\.xlsx: unpacks to 130 MiB and 0 elements, more than a table of images has",
+        match=r"bomb\.xlsx: .*unpacks to more than the 67,108,864 bytes",
     ):
         read_dataset(bomb)
     far = f'{START}<sheetData>{HEAD}<row r="999999999"><c r="A999999999"><v>1</v></c></row></sheetData></worksheet>'

@@ -11,6 +11,7 @@ from bchisto.core import InputError, MissingInputError, limited
 from bchisto.data import DatasetFacts, FoldChoice, fold_plan, protocol_text, read_dataset
 from bchisto.data.dataset import read_dataset_facts, write_dataset_facts
 from bchisto.data.folds.folds import read_fold_list, write_fold_list
+from conftest import typed
 from sample_trees import tree
 from sklearn.model_selection import StratifiedKFold
 
@@ -445,16 +446,7 @@ def test_a_column_of_a_manifest(tmp_path, completed, column, name):
     parts = ["train", "Training", "validation", "val", "test", "TEST"]
     rows = [f"{n}.png,{'ab'[n % 2]},{part}" for n, part in enumerate(parts)]
     (tmp_path / "m.csv").write_text("\n".join([f"path,label,{name}", *rows]))
-    completed(
-        "data",
-        "check",
-        "--images",
-        tmp_path / "m.csv",
-        "--folds",
-        "folder",
-        "--write-folds",
-        tmp_path / "f.csv",
-    )
+    completed("data check --images T/m.csv --folds folder --write-folds T/f.csv")
     assert [
         row["part"] for row in csv.DictReader((tmp_path / "f.csv").read_text().splitlines())
     ] == [
@@ -615,21 +607,7 @@ def test_fixed_folds_are_not_repeated(tmp_path):
 def test_repeated_cross_validation_by_the_command_line(completed, described, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(described, run)
-    trained = (
-        "boost",
-        "--out",
-        run,
-        "--folds",
-        3,
-        "--repeats",
-        2,
-        "--seeds",
-        2,
-        "--preset",
-        "quick",
-        "--jobs",
-        1,
-    )
+    trained = typed("boost --out {} --folds 3 --repeats 2 --seeds 2 --preset quick --jobs 1", run)
     out, _ = completed(*trained, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2")
     assert "3 stratified image-level folds, on 2 splits (seeds 0 to 1)" in out
     folder = run / "boost" / "3-repeated2-lightgbm"

@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pydicom
+from conftest import typed
 from hostile_pictures import strange
 from miniatures import write_inbreast, write_inbreast_csv
 
@@ -81,50 +82,21 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
         said.append(out + err)
         assert code == expected, err
 
-    ask("data", "check", "--table", "-", "--images", root)
-    ask("data", "check", "--no-timing", "--images", root, "--html", tmp_path / "check.html", "-vv")
-    plain = (
-        "--encoder",
-        "tiny",
-        "--weights",
-        "random",
-        "--augmentations",
-        2,
-        "--crops",
-        2,
-        "--jobs",
-        1,
-    )
-    view = ("--view", "1.0:32", "--stain", "none", "--color-range", 1, 1)
-    ask("featurize", "--images", root, "--out", run, *plain, *view, "-vv")
-    ask(
-        "boost",
-        "--out",
-        run,
-        "--folds",
-        "3",
-        "--seeds",
-        1,
-        "--param",
-        "min_data_in_leaf=1",
-        "--jobs",
-        1,
-    )
+    ask("data check --table - --images {}", root)
+    ask("data check --no-timing --images {} --html {} -vv", root, tmp_path / "check.html")
+    plain = typed("--encoder tiny --weights random --augmentations 2 --crops 2 --jobs 1")
+    view = typed("--view 1.0:32 --stain none --color-range 1 1")
+    ask("featurize --images {} --out {}", root, run, *plain, *view, "-vv")
+    ask("boost --out {} --folds 3 --seeds 1 --param min_data_in_leaf=1 --jobs 1", run)
     more = ("--html", tmp_path / "p.html")
     ask(
-        "predict",
+        "predict {} --images {} --weights random --out {} --jobs 1",
         run,
-        "--images",
         root,
-        "--weights",
-        "random",
-        "--out",
         tmp_path / "p.csv",
-        "--jobs",
-        1,
         *more,
     )
-    ask("evaluate", run, "--out", tmp_path / "evaluated")
+    ask("evaluate {} --out {}", run, tmp_path / "evaluated")
     ask("status", tmp_path)
     damaged = sorted((root / "ALL-IMGS").iterdir())
     data = damaged[0].read_bytes()
@@ -134,17 +106,7 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
     strange(damaged[3], "NumberOfFrames", "IS", "Erika ")  # pydicom says what it finds
     strange(damaged[4], "WindowCenter", "DS", "Mustermann")
     strange(damaged[5], "SpecificCharacterSet", "CS", "Elbklinik ")
-    ask(
-        "data",
-        "check",
-        "--no-timing",
-        "--images",
-        root,
-        "--decode",
-        "-vv",
-        "--no-copies",
-        expected=1,
-    )
+    ask("data check --no-timing --images {} --decode -vv --no-copies", root, expected=1)
     text = "\n".join(said)
     assert [word for word in PLANTED if word in text] == []
     assert {one for one in spilled(tmp_path) if "/release/" not in one[0]} == set()

@@ -10,10 +10,9 @@ import pytest
 from bchisto.evaluate import (
     Figure,
     as_json,
-    choice_of,
+    choices_of,
     measure,
     verdict_of,
-    with_choices,
     with_figures,
 )
 from bchisto.evaluate.conclusions import choose, corrected_figures, ranking_figure, rankings
@@ -115,7 +114,8 @@ def test_the_corrected_figures_equal_those_of_a_plain_loop(rng, known, by, monke
     assert found[by] < max(measure(table)[by].value for table in tables)
 
 
-def test_the_same_draws_give_the_same_figures_in_any_order(rng):
+def test_the_same_draws_give_the_same_figures_in_any_order(rng, monkeypatch):
+    monkeypatch.setattr("bchisto.evaluate.conclusions.BOOTSTRAPS", 100)
     tables = candidates(rng, 5, groups=[f"p{k // 4}" for k in range(40)])
     found = corrected_figures(tables, by="balanced_accuracy")
     shuffled = take_rows(tables[0], rng.permutation(40))
@@ -124,7 +124,8 @@ def test_the_same_draws_give_the_same_figures_in_any_order(rng):
         assert again == pytest.approx(found, abs=1e-12)
 
 
-def test_a_group_that_one_table_lacks_is_taken_from_another(rng):
+def test_a_group_that_one_table_lacks_is_taken_from_another(rng, monkeypatch):
+    monkeypatch.setattr("bchisto.evaluate.conclusions.BOOTSTRAPS", 100)
     named = candidates(rng, 3, groups=[f"p{k // 4}" for k in range(40)])
     lacking = [replace(named[0], groups=(None,) * 40), *named[1:]]
     found = corrected_figures(lacking, by="balanced_accuracy")
@@ -168,7 +169,7 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
     tables = candidates(rng, 3)
     other = replace(candidates(rng, 1, rows=20)[0], name="other")
     metrics = [measure(table) for table in (*tables, other)]
-    added = with_choices([*tables, other], metrics, images=["x"] * 4)
+    added = choices_of([*tables, other], metrics, images=["x"] * 4)
     choice = choose(tables, metrics[:3])
     kept = {"kind": "highest", "count": 3, "by": "balanced_accuracy", "equal": 0}
     kept["chosen"] = chosen = choice["choice"]["chosen"]
@@ -177,14 +178,17 @@ def test_metrics_keep_the_choice_and_lose_an_older_one(rng):
         if table.name == chosen:
             figures = {name: figure for name, figure in choice.items() if name != "choice"}
             assert list(figures) == ["accuracy_chosen", "balanced_accuracy_chosen"]
-        assert found == before | {"choice": kept | {"idle": 0, "elsewhere": 1}} | figures
-        assert choice_of(with_figures(as_json(found))) == choice_of(found)
+        assert found == {"choice": kept | {"idle": 0, "elsewhere": 1}} | figures
+        assert with_figures(as_json(found)) == found
+        panel = Panel(table, before).chosen(found)
+        assert panel.metrics == before | found
+        assert panel.chosen({}).metrics == before
     single = {"kind": "single", "count": 1, "chosen": "", "by": "", "equal": 0}
     single |= {"idle": 0, "elsewhere": 3}
-    assert added[3] == metrics[3] | {"choice": single}
-    assert with_choices(tables[:1], added[:1]) == metrics[:1]
+    assert added[3] == {"choice": single}
+    assert choices_of(tables[:1], metrics[:1]) == [{}]
     # of equal names, but other pixels
-    changed = with_choices(tables, metrics[:3], images=["x", "y", "x"])
+    changed = choices_of(tables, metrics[:3], images=["x", "y", "x"])
     assert [found["choice"]["count"] for found in changed] == [2, 1, 2]
 
 
@@ -237,7 +241,7 @@ def test_tables_of_other_classes_are_no_choice(rng):
     a, b = candidates(rng, 2)
     tables = [a, replace(b, classes=("a", "c"))]
     metrics = [measure(table) for table in tables]
-    assert with_choices(tables, metrics) == metrics
+    assert choices_of(tables, metrics) == [{}, {}]
 
 
 def test_the_figure_that_ranks_has_an_interval_in_all(rng):
@@ -252,7 +256,7 @@ def test_the_figure_that_ranks_has_an_interval_in_all(rng):
     )
     a, b = candidates(rng, 2, groups=["p"] * 30 + [f"q{k % 2}" for k in range(10)])
     metrics = [dict(measure(table), patient_recognition_rate=None) for table in (a, b)]
-    chosen = with_choices([a, b], metrics)
+    chosen = choices_of([a, b], metrics)
     assert [m["choice"]["kind"] for m in chosen] == ["unranked"] * 2
     assert [m["choice"]["chosen"] for m in chosen] == [""] * 2
     assert all("accuracy_chosen" not in m for m in chosen)
@@ -288,10 +292,10 @@ def test_models_that_learnt_nothing_come_last_and_are_not_chosen(rng):
     (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
     assert [panel.table.name for panel in ranking.panels] == ["t0", "t1", "same"]
     assert ranking.marks == ["highest", "", ""]
-    added = with_choices(tables, metrics)
+    added = choices_of(tables, metrics)
     assert added[0]["choice"] == added[2]["choice"] == added[2]["choice"] | {"count": 2}
     assert added[2]["choice"]["chosen"] == "t0"
-    assert choice_of(added[0]).keys() == {"choice"}
+    assert added[0].keys() == {"choice"}
 
 
 def test_nothing_is_chosen_if_one_or_none_learnt(rng):
@@ -301,10 +305,10 @@ def test_nothing_is_chosen_if_one_or_none_learnt(rng):
         tables = [same, other]
         metrics = [measure(table) for table in tables]
         (ranking,) = rankings([Panel(*pair) for pair in zip(tables, metrics, strict=True)])
-        added = with_choices(tables, metrics)
+        added = choices_of(tables, metrics)
         assert ranking.leaders == leaders
         if names:
-            assert added == metrics
+            assert added == [{}, {}]
             assert [panel.table.name for panel in ranking.panels] == names
         else:
             assert added[0]["choice"]["kind"] == "highest"

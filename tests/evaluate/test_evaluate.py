@@ -147,7 +147,7 @@ def test_the_table_of_the_paper_by_hand():
 def report(tmp_path, he_image):
     table = tiny_table(flip=[3])
     paper = paper_table({"<b>store</b>": [table]}, {"<b>store</b>": table}, table)
-    sample = Sample("w<script>.png", thumbnail(he_image), "benign", "benign", 0.9)
+    sample = Sample("w<script>.png", "benign", "benign", 0.9, thumbnail(he_image))
     panels = [Panel(table, measure(table, bootstrap=200), paper, [sample])]
     panels.append(Panel(tiny_table("other"), measure(tiny_table("other"), bootstrap=0)))
     path = tmp_path / "report.html"

@@ -538,10 +538,10 @@ def test_methods_are_paragraphs_that_begin_with_a_word(tmp_path):
     tables = [right_at(right, patients=40, name=name) for name, right in (("a", 0.8), ("b", 0.6))]
     run = {
         "methods": [
-            "Stains were normalised.",
-            "Features are outputs.",
-            "Classifiers were trees.",
-            "The prediction of an image averages 2 seeds.",
+            ("Images", "Stains were normalised."),
+            ("Features", "Features are outputs."),
+            ("Classifiers", "Classifiers were trees."),
+            ("Classifiers", "The prediction of an image averages 2 seeds."),
         ]
     }
     panels = [replace(panel, run=run) for panel in panels_of(*tables)]
@@ -554,7 +554,9 @@ def test_methods_are_paragraphs_that_begin_with_a_word(tmp_path):
     ]
     assert "Images. Stains were normalised. Features. Features are" in text
     assert "Classifiers were trees. The prediction of an image averages 2 seeds." in text
-    bare = methods_text([], runs=[{"methods": ["The network x was trained."]}], pairs=[])
+    bare = methods_text(
+        [], runs=[{"methods": [("Network", "The network x was trained.")]}], pairs=[]
+    )
     assert bare.startswith("Network. The network x was trained.\n")
     assert "Images." not in bare
 

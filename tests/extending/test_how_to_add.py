@@ -18,6 +18,7 @@ from typing import NamedTuple
 import h5py
 import pytest
 from conftest import REPOSITORY, write_tissue
+from made_once import made_once
 from written_tables import read_json, write_lines
 
 CHANGES = Path(__file__).parent / "changes"
@@ -29,9 +30,6 @@ UNTRIED = ["interval", "banner", "column of the fields of slides", "printed line
 """Rows without a change of their own: a sentence of statistics, and places that `tests` hold by their own cases."""
 
 pytestmark = pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="copies what git tracks")
-
-APART = ("pooling",)
-"""Changes in a copy of their own: of lines that another changes."""
 
 OUTSIDE = ("tests/", "docs/", "tools/")
 """Folders of files that are no code of the package."""
@@ -98,8 +96,9 @@ def added_text(change):
     return "\n".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
 
 
-def changed_copy(root, changes):
-    """Copy what git tracks to a folder, change the copy as contributors do, and test its house."""
+def change_copy(folder):
+    """Copy what git tracks to `clone`, change the copy as contributors do, by all changes, and test its house."""
+    root = folder / "clone"
     listed = subprocess.run(
         ["git", "-C", REPOSITORY, "ls-files", "-z"], capture_output=True, check=True
     )
@@ -108,10 +107,9 @@ def changed_copy(root, changes):
         if path and source.is_file():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, root / path)
-    site = root.parent / "site"
-    site.mkdir()
-    (site / "bchisto").symlink_to(root)
-    for words in (["init", "--quiet"], *(["apply", "-C1", path] for path in changes), ["add", "."]):
+    (folder / "site").mkdir()
+    (folder / "site" / "bchisto").symlink_to(root)
+    for words in (["init", "--quiet"], *(["apply", "-C1", path] for path in EVERY), ["add", "."]):
         done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     copy = Copy(root, root)
@@ -122,35 +120,12 @@ def changed_copy(root, changes):
     copy.python("-m", "pytest", *options, *tests, folder=root)
 
 
-@pytest.fixture(scope="module")
-def changed_root(tmp_path_factory):
-    """Return a function that names the copy with a change; all that can stand together are in one."""
-    roots = {}
-
-    def root_with(name):
-        together = name not in APART
-        changes = [CHANGES / f"{name}.diff"]
-        if together:
-            changes = [path for path in EVERY if path.stem not in APART]
-        key = "together" if together else name
-        if key not in roots:
-            roots[key] = tmp_path_factory.mktemp(key) / "clone"
-            changed_copy(roots[key], changes)
-        return roots[key]
-
-    return root_with
-
-
 @pytest.fixture
-def copy_with(changed_root, tmp_path):
-    """Return a function for a copy with a change, and a folder of its own for the commands of a test."""
-
-    def make(name):
-        work = tmp_path / "work"
-        work.mkdir()
-        return Copy(changed_root(name), work)
-
-    return make
+def changed(tmp_path_factory, tmp_path):
+    """The copy with all changes, and a folder of its own for the commands of a test."""
+    work = tmp_path / "work"
+    work.mkdir()
+    return Copy(made_once(tmp_path_factory, "how-to-add", change_copy) / "clone", work)
 
 
 @pytest.fixture(scope="module")
@@ -185,64 +160,57 @@ def columns_of(path):
 
 
 @pytest.mark.slow
-def test_a_dataset(copy_with, images):
-    copy = copy_with("dataset")
-    shown = copy.bchisto(f"data check --images {images}")
+def test_a_dataset(changed, images):
+    shown = changed.bchisto(f"data check --images {images}")
     assert "detected as dataset lab" in shown
     assert "lab: 24 images" in shown
 
 
 @pytest.mark.slow
-def test_a_network(copy_with, images):
-    copy = copy_with("network")
-    copy.bchisto(
+def test_a_network(changed, images):
+    changed.bchisto(
         f"finetune --images {images} --out run --network plain --folds 2 --size 32 --epochs 1 --jobs 1"
     )
-    assert (copy.work / "run" / "finetune" / "2-grouped-plain" / "model.bchisto").is_file()
+    assert (changed.work / "run" / "finetune" / "2-grouped-plain" / "model.bchisto").is_file()
 
 
 @pytest.mark.slow
-def test_a_metric(copy_with):
-    copy = copy_with("metric")
+def test_a_metric(changed):
     rows = ["image_id,label,predicted", "a,x,x", "b,x,x", "c,x,y", "d,x,y", "e,y,y"]
-    write_lines(copy.work / "table.csv", *rows)
-    copy.bchisto("evaluate table.csv --out evaluation")
-    metrics = read_json(copy.work / "evaluation" / "metrics.json")
+    write_lines(changed.work / "table.csv", *rows)
+    changed.bchisto("evaluate table.csv --out evaluation")
+    metrics = read_json(changed.work / "evaluation" / "metrics.json")
     assert metrics["tables"]["table"]["geometric_recall"]["value"] == pytest.approx(0.5**0.5)
 
 
 @pytest.mark.slow
-def test_a_classifier(copy_with, images):
-    copy = copy_with("classifier")
-    described(copy, images)
-    copy.bchisto("boost --out run --folds 3 --head centroid --jobs 1")
-    assert (copy.work / "run" / "boost" / "3-grouped-centroid" / "model.bchisto").is_file()
+def test_a_classifier(changed, images):
+    described(changed, images)
+    changed.bchisto("boost --out run --folds 3 --head centroid --jobs 1")
+    assert (changed.work / "run" / "boost" / "3-grouped-centroid" / "model.bchisto").is_file()
 
 
 @pytest.mark.slow
-def test_a_stain_method(copy_with, images):
-    copy = copy_with("stain")
-    store = described(copy, images, "--stain reinhard")
+def test_a_stain_method(changed, images):
+    store = described(changed, images, "--stain reinhard")
     with h5py.File(store) as file:
         assert json.loads(file.attrs["settings"])["stain"] == "reinhard"
         assert not file["images/normalisation_skipped"][:].any()
 
 
 @pytest.mark.slow
-def test_a_pooling(copy_with, images):
-    copy = copy_with("pooling")
-    store = described(copy, images, "--pooling median")
+def test_a_pooling(changed, images):
+    store = described(changed, images, "--pooling median")
     with h5py.File(store) as file:
         assert json.loads(file.attrs["settings"])["pooling"] == "median"
-    copy.bchisto("boost --out run --folds 3 --head logistic --jobs 1")
-    report = (copy.work / "run" / "boost" / "3-logistic" / "report.html").read_text()
+    changed.bchisto("boost --out run --folds 3 --head logistic --jobs 1")
+    report = (changed.work / "run" / "boost" / "3-grouped-logistic" / "report.html").read_text()
     assert "pooled by their median" in report
 
 
 @pytest.mark.slow
-def test_a_column_of_the_store(copy_with, images):
-    copy = copy_with("store-column")
-    with h5py.File(described(copy, images)) as file:
+def test_a_column_of_the_store(changed, images):
+    with h5py.File(described(changed, images)) as file:
         brightness = file["images/brightness"][:]
     assert len(brightness) == 24
     assert (brightness > 0).all()
@@ -250,33 +218,30 @@ def test_a_column_of_the_store(copy_with, images):
 
 
 @pytest.mark.slow
-def test_an_option(copy_with, images):
-    copy = copy_with("option")
-    with h5py.File(described(copy, images, "--sharpen 2")) as file:
+def test_an_option(changed, images):
+    with h5py.File(described(changed, images, "--sharpen 2")) as file:
         assert json.loads(file.attrs["settings"])["sharpen"] == 2.0
-    record = read_json(copy.work / "run" / "run.json")
+    record = read_json(changed.work / "run" / "run.json")
     assert record["records"][-1]["config"]["sharpen"] == 2.0
 
 
 @pytest.mark.slow
-def test_a_published_system(copy_with):
+def test_a_published_system(changed):
     """`test_extending.py` runs one, of another package."""
-    copy = copy_with("published-system")
-    shown = copy.bchisto("reproduce idc-means --settings --all-variants")
+    shown = changed.bchisto("reproduce idc-means --settings --all-variants")
     assert "idc-means: Class means of features against boosted trees" in shown
     assert re.search(r"boost +heads +prototype +sec\. 3", shown)
-    assert "## idc-means" in (copy.root / "docs" / "elements.md").read_text()
+    assert "## idc-means" in (changed.root / "docs" / "elements.md").read_text()
 
 
 @pytest.mark.slow
-def test_a_column_of_predictions(copy_with, images):
+def test_a_column_of_predictions(changed, images):
     """Boosted models, networks and predictions of new images have one writer."""
-    copy = copy_with("prediction-column")
-    described(copy, images)
-    copy.bchisto("boost --out run --folds 3 --head logistic --jobs 1")
-    folder = copy.work / "run" / "boost" / "3-grouped-logistic"
-    copy.bchisto(f"predict {folder / 'model.bchisto'} --images {images} --out new.csv --jobs 1")
-    for path in (folder / "predictions.csv", copy.work / "new.csv"):
+    described(changed, images)
+    changed.bchisto("boost --out run --folds 3 --head logistic --jobs 1")
+    folder = changed.work / "run" / "boost" / "3-grouped-logistic"
+    changed.bchisto(f"predict {folder / 'model.bchisto'} --images {images} --out new.csv --jobs 1")
+    for path in (folder / "predictions.csv", changed.work / "new.csv"):
         assert columns_of(path)[4:8] == ["p_normal", "p_tumour", "margin", "predicted"]
 
 

@@ -147,7 +147,7 @@ def test_a_model_takes_no_more_crops_than_fit_the_machine_that_predicts(
     """A GPU takes 100 large crops at once, which are more than the memory of a process on a CPU."""
     card(139 * GIB)
     completed(*words)
-    completed("boost", "--out", tmp_path / "run", "--folds", 2, "--head", "logistic")
+    completed("boost --out T/run --folds 2 --head logistic")
     (path,) = (tmp_path / "run").rglob("*.bchisto")
     for memory, gpus, crops in (
         (139 * GIB, ("0",), 100),

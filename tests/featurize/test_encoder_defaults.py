@@ -6,6 +6,7 @@ import pytest
 from bchisto.data import make_bach
 from bchisto.encoders import EncoderChoice, stated_card
 from bchisto.featurize import FeaturizeSettings, View, defaults_text, encoder_defaults, open_store
+from conftest import typed
 from onnx_files import write_onnx
 
 SIDE = 64
@@ -42,9 +43,7 @@ def store_of(run, name):
 
 def test_the_view_is_worked_out_printed_and_recorded(completed, bach, pathology, tmp_path):
     run = tmp_path / "run"
-    _, err = completed(
-        "featurize", "--images", bach, "--out", run, "--encoder", pathology, "--jobs", 1
-    )
+    _, err = completed("featurize --images {} --out {} --encoder {} --jobs 1", bach, run, pathology)
     brought = (
         "onnx-patho brings --view 0.5um:64, --augmentations 1, --stain none, --color-range 1 1; "
         "what you give wins"
@@ -66,21 +65,10 @@ def test_the_view_is_worked_out_printed_and_recorded(completed, bach, pathology,
 
 def test_what_is_given_wins_and_another_scale_warns(completed, bach, pathology, tmp_path):
     _, err = completed(
-        "featurize",
-        "--images",
+        "featurize --images {} --out T/run --encoder {} --jobs 1 --view 0.5:64 "
+        "--augmentations 2 --crops 2",
         bach,
-        "--out",
-        tmp_path / "run",
-        "--encoder",
         pathology,
-        "--jobs",
-        1,
-        "--view",
-        "0.5:64",
-        "--augmentations",
-        2,
-        "--crops",
-        2,
     )
     assert (
         "onnx-patho was trained at 0.5 micrometres per pixel, and sees 0.84 at --view 0.5:64; use --view 0.5um:64"
@@ -91,7 +79,7 @@ def test_what_is_given_wins_and_another_scale_warns(completed, bach, pathology, 
 
 
 def test_a_check_shows_the_scale(cli, bach, pathology, tissue):
-    line = ("data", "check", "--no-timing", "--no-copies", "--encoder", pathology)
+    line = typed("data check --no-timing --no-copies --encoder {}", pathology)
     _, out, _ = cli(*line, "--images", bach)
     assert "onnx-patho  0.5um:64  0.5   0.5" in out
     assert "onnx-patho was trained at" not in out

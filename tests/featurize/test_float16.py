@@ -16,7 +16,7 @@ from bchisto.encoders import Encoder
 from bchisto.featurize import FeaturizeSettings, describe_images, open_store
 from bchisto.featurize.plan import _recorded_scale
 from bchisto.predict.model_file import load_model
-from conftest import seen_gpus
+from conftest import seen_gpus, typed
 
 SETTINGS = FeaturizeSettings(
     encoders=("mobilenetv2",), weights=("random",), views=("1.0:64",), augmentations=2, crops=2
@@ -75,7 +75,7 @@ def test_features_that_float16_cannot_hold_are_of_float32(described, caplog):
 def featurized(cli, tissue):
     def run(out, *options, gpu=True):
         with seen_gpus(gpu) as counts:
-            code, _, err = cli("featurize", "--images", tissue, "--out", out, *SMALL, *options)
+            code, _, err = cli("featurize --images {} --out {}", tissue, out, *SMALL, *options)
         return code, err, counts["started"]
 
     return run
@@ -146,8 +146,8 @@ def test_predictions_take_the_recorded_precision_and_factor(
     run = tmp_path / "run"
     code, err, _ = featurized(run, "--precision", "float16")
     assert code == 0, err
-    train = ("--folds", 3, "--seeds", 1, "--param", "min_data_in_leaf=2", "--jobs", 1)
-    assert cli("boost", "--out", run, *train)[0] == 0
+    train = typed("--folds 3 --seeds 1 --param min_data_in_leaf=2 --jobs 1")
+    assert cli("boost --out {}", run, *train)[0] == 0
     scales = []
     in_float16 = Encoder.in_float16
 
@@ -158,7 +158,9 @@ def test_predictions_take_the_recorded_precision_and_factor(
     monkeypatch.setattr(Encoder, "in_float16", seen)
 
     def predicted(gpu):
-        words = ("predict", run, "--images", tissue, "--out", tmp_path / f"{gpu}.csv", "--jobs", 1)
+        words = typed(
+            "predict {} --images {} --out {} --jobs 1", run, tissue, tmp_path / f"{gpu}.csv"
+        )
         with seen_gpus(gpu) as counts:
             code, _, err = cli(*words)
         assert code == 0, err

@@ -4,24 +4,12 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.featurize import View, open_store
+from conftest import typed
 from written_tables import lines
 
 HEADER = ("path", "label", "um_per_px")
 
-OPTIONS = (
-    "--encoder",
-    "tiny",
-    "--weights",
-    "random",
-    "--augmentations",
-    2,
-    "--crops",
-    3,
-    "--stain",
-    "none",
-    "--jobs",
-    1,
-)
+OPTIONS = typed("--encoder tiny --weights random --augmentations 2 --crops 3 --stain none --jobs 1")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +46,7 @@ def manifest(tmp_path, tissue):
 
 def described(cli, images, run, view, *more):
     code, _, err = cli(
-        "featurize", "--images", images, "--out", run, "--view", view, *OPTIONS, *more
+        "featurize --images {} --out {} --view {}", images, run, view, *OPTIONS, *more
     )
     assert code == 0, err
     (path,) = (run / "features").glob(f"tiny-{view.replace(':', '-')}.h5")
@@ -95,15 +83,8 @@ def test_a_corrected_number_describes_its_image_anew_and_nothing_else(cli, manif
 def test_an_image_of_unknown_scale_is_refused_with_what_says_it(
     refused, completed, tissue, tmp_path
 ):
-    line = (
-        "featurize",
-        "--images",
-        tissue,
-        "--out",
-        tmp_path / "run",
-        "--view",
-        "0.5um:32",
-        *OPTIONS,
+    line = typed(
+        "featurize --images {} --out {} --view 0.5um:32", tissue, tmp_path / "run", *OPTIONS
     )
     err = refused(*line)
     assert (
@@ -113,14 +94,5 @@ def test_an_image_of_unknown_scale_is_refused_with_what_says_it(
     completed(*line, "--mpp", 0.5)
     assert "--mpp 300.0: give 0.02 to 20" in refused(*line, "--mpp", 300)
     assert "its pixels of 10 um show nothing at the 0.02 of --view 0.02um:64" in refused(
-        "featurize",
-        "--images",
-        tissue,
-        "--out",
-        tmp_path,
-        "--view",
-        "0.02um:64",
-        *OPTIONS,
-        "--mpp",
-        10,
+        "featurize --images {} --out {} --view 0.02um:64", tissue, tmp_path, *OPTIONS, "--mpp", 10
     )

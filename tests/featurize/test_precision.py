@@ -9,6 +9,7 @@ import sys
 import h5py
 import pytest
 from bchisto.featurize import open_store
+from conftest import typed
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,7 @@ NO_BFLOAT16 = {
     **os.environ,
     "ONEDNN_MAX_CPU_ISA": "AVX2",
 }
-SMALL = ("--view", "1.0:64", "--augmentations", 2, "--crops", 4, "--engine", "openvino")
+SMALL = typed("--view 1.0:64 --augmentations 2 --crops 4 --engine openvino")
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, co
     run, table = tmp_path / "run", tmp_path / "p.csv"
     assert described(tissue, run, encoder).returncode == 0
     set_precision(run, "bfloat16")
-    completed("boost", "--out", run, "--folds", 2, "--head", "logistic", "--jobs", 1)
+    completed("boost --out {} --folds 2 --head logistic --jobs 1", run)
     command = [
         sys.executable,
         "-m",
@@ -141,7 +142,7 @@ from bchisto.encoders.engines import _openvino_core
 executed = executed_precision("bfloat16", engine="openvino")
 encoder = Encoder("convs", weights="random", engine="openvino", precision=executed)
 encoder.encode(np.zeros((1, 64, 64, 3), np.uint8))
-network, = encoder._compiled.crops._compiled.values()
+network = encoder._compiled.crops.ready(((1, 64, 64, 3),))
 facts = [node.get_rt_info() for node in network.get_runtime_model().get_ops()]
 print(executed, {one["runtimePrecision"].astype(str) for one in facts if "Conv" in one["layerType"].astype(str)})
 """

@@ -44,9 +44,7 @@ def test_featurize_counts_and_names_them_in_one_line(completed, hard, tiny_optio
         {"tiny": "convs"}.get(option, option) if mode == "dense" else option
         for option in tiny_options
     ]
-    _, err = completed(
-        "featurize", "--images", hard, "--out", tmp_path / "run", *options, "--mode", mode
-    )
+    _, err = completed("featurize --images {} --out T/run", hard, *options, "--mode", mode)
     assert DOUBT in err
     assert SKIPPED in err
     assert err.count("pale.png") == 1
@@ -112,14 +110,14 @@ def test_predict_names_them(trained, hard, completed, tmp_path):
         ("malignant/blank.png", "too little tissue"),
     ):
         out = tmp_path / f"{Path(image).stem}.csv"
-        _, err = completed("predict", model, "--images", hard / image, "--out", out, "--jobs", 1)
+        _, err = completed("predict {} --images {} --out {} --jobs 1", model, hard / image, out)
         assert said in err
         assert "macenko-robust" not in err
 
 
 def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     options = ("--images", hard, "--view", "1.0:64", "--no-copies")
-    code, out, _ = cli("data", "check", "--no-timing", *options, "--html", tmp_path / "check.html")
+    code, out, _ = cli("data check --no-timing", *options, "--html", tmp_path / "check.html")
     assert (code, "malignant/blank.png: white, black or of another" in " ".join(out.split())) == (
         1,
         True,
@@ -129,10 +127,10 @@ def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
     page = (tmp_path / "check.html").read_text()
     assert "Stains in doubt" in page
     assert re.search(r"Image \d+, benign: \d+ % of the stained tissue turned white", page)
-    code, out, _ = cli("data", "check", "--no-timing", *options, "--json")
+    code, out, _ = cli("data check --no-timing", *options, "--json")
     stains = json.loads(out)["stains"]
     assert (stains["checked"], list(stains["doubtful"])) == (14, ["benign/pale.png"])
-    code, out, _ = cli("data", "check", "--no-timing", *options, "--stain", "none", "--json")
+    code, out, _ = cli("data check --no-timing", *options, "--stain", "none", "--json")
     assert json.loads(out)["stains"] is None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.finetune import AUGMENTATIONS, FinetuneSettings
-from bchisto.finetune.augment import make_augmenter
+from bchisto.finetune.samples import make_augmenter
 
 
 def drawn(name, image, count=60):

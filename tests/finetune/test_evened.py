@@ -8,7 +8,7 @@ from bchisto.finetune import FinetuneSettings, ImageBank, parse_patches
 from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.fit import TrainingPlan, loss_weights, training_samples
 from bchisto.finetune.model import build_model
-from bchisto.finetune.patches import cut_region
+from bchisto.finetune.samples import cut_region
 from training_sources import bright_and_dark, source_of, trained
 from written_tables import rows_of
 

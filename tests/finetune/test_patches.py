@@ -13,7 +13,7 @@ from bchisto.evaluate import Aggregation, aggregate, choice_in_run, evaluate, re
 from bchisto.evaluate.report import known_of, write_run_report
 from bchisto.finetune import FinetuneSettings, ImageBank, finetune, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
-from bchisto.finetune.patches import EpochSamples
+from bchisto.finetune.samples import EpochSamples
 from written_tables import rows_of
 
 OPTIONS = (

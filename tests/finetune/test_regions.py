@@ -14,7 +14,7 @@ from bchisto.data import decode_whole, read_dataset
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, images
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.images import prepare_images
-from bchisto.finetune.patches import cut_region, make_turner
+from bchisto.finetune.samples import cut_region, make_turner
 from scipy import ndimage
 
 

@@ -9,9 +9,9 @@ from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, finetune, sample_training
 from bchisto.finetune import fit as fitting
-from bchisto.finetune.augment import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
+from bchisto.finetune.samples import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.settings import class_weights
 from training_sources import bright_and_dark, source_of, trained
 from written_tables import HEADER, rows_of

@@ -90,7 +90,7 @@ def test_every_placeholder_names_an_option_or_a_line():
     options = {option.name for command in EVERY.values() for option in command.params}
     only_python = {"p"}
     parts_of_paths = (
-        "apps/recipes/tables/published",
+        "apps/recipes/tables",
         "apps/serve/",
         "apps/submit/scheduler",
         "core/jobs/progress",
@@ -151,16 +151,6 @@ def test_an_error_in_a_log_has_the_words_of_its_command(command, cure):
     assert "put resnet50.h5 from https://host/resnet50.h5 into" in text
     assert "weights=" not in text
     assert text.partition(", or ")[2] == cure
-
-
-def test_nothing_learnt_names_the_option_of_boost_wherever_it_is_printed():
-    from bchisto.boost.units import learning_banner
-
-    facts = {"models": 3, "without_split": 3, "training_rows": 8, "min_data_in_leaf": 20}
-    banner = learning_banner({**facts, "suggested_min_data_in_leaf": 2})
-    for shown in (banner, banner.written(in_flags(EVERY["evaluate"]))):
-        option = "bchisto boost --param min_data_in_leaf=2 --overwrite ..."
-        assert f"set it to 2, {option}, or use more augmentations" in shown
 
 
 def test_a_damaged_library_of_a_package_is_installed_again():

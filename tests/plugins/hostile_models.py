@@ -159,7 +159,7 @@ BOOSTED = {
     "a model twice": (
         "lightgbm",
         renamed("seed0-", "seed00-", copy=True),
-        "two models of one seed and fold",
+        "not those of a boosted model",
     ),
     "a seed of other digits": (
         "lightgbm",
@@ -220,7 +220,7 @@ BOOSTED = {
         arrays(mean=np.array([{}], dtype=object)),
         "not a complete model of arrays",
     ),
-    "a bomb in arrays": ("logistic", model(packed), "more than a model can hold"),
+    "a bomb in arrays": ("logistic", model(packed), "unpacks to more than"),
     "an array whose header lies": ("logistic", model(lying), "not a complete model"),
     "a member of no array": (
         "logistic",

@@ -1,15 +1,23 @@
-"""Pictures of reports that are put together, but not rendered, which takes most of the time of a report."""
+"""Pictures of reports that nobody looks at: what is drawn is called, but neither laid out nor rendered."""
 
-import base64
 import contextlib
 
 import pytest
-from bchisto.evaluate.report import drawings
-from matplotlib.figure import Figure
-
-_drawn = drawings._drawn
 
 OUTLINE = b'<svg xmlns="http://www.w3.org/2000/svg" width="260" height="245"/>'
+
+
+class Blank:
+    """Axes, two of them, and all that belongs to them: each call is taken, and nothing is drawn."""
+
+    def __getattr__(self, name):
+        return self
+
+    def __call__(self, *arguments, **options):
+        return self
+
+    def __iter__(self):
+        return iter((self, self))
 
 
 def outlined(figure, target, **options):
@@ -17,27 +25,28 @@ def outlined(figure, target, **options):
     target.write(OUTLINE)
 
 
-def described(draw, alt, caption, **size):
-    """Take the place of `bchisto.evaluate.report.drawings._drawn`."""
-    source = "data:image/svg+xml;base64," + base64.b64encode(OUTLINE).decode()
-    return drawings.Drawing(source, alt, caption)
+STANDING_IN = {"savefig": outlined, "subplots": lambda *arguments: Blank()}
+REAL = {}
 
 
 @contextlib.contextmanager
-def in_outline(*, together):
-    """Put pictures together in this block without rendering them; or not `together`, only describe them."""
+def in_outline():
+    """Render no picture in this block, which takes most of the time of a report."""
+    from matplotlib.figure import Figure
+
+    REAL.update((name, getattr(Figure, name)) for name in STANDING_IN if name not in REAL)
     with pytest.MonkeyPatch.context() as patch:
-        if not together:
-            patch.setattr(drawings, "_drawn", described)
-        patch.setattr(outlined, "savefig", Figure.savefig, raising=False)
-        patch.setattr(Figure, "savefig", outlined)
+        for name, other in STANDING_IN.items():
+            patch.setattr(Figure, name, other)
         yield
 
 
 @contextlib.contextmanager
 def drawn():
     """Render pictures in this block all the same: of what tests share, whoever asks for it first."""
+    from matplotlib.figure import Figure
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawings, "_drawn", _drawn)
-        patch.setattr(Figure, "savefig", getattr(outlined, "savefig", Figure.savefig))
+        for name, real in REAL.items():
+            patch.setattr(Figure, name, real)
         yield

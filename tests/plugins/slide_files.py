@@ -172,7 +172,7 @@ def draw(folder, *features):
 
 def field_classes(annotations, corners, side, *, least):
     """Return the class of each field if it has only one; None for no class, or several."""
-    from bchisto.apps.slides.grid import covering_classes
+    from bchisto.apps.slides.regions import covering_classes
 
     covering = covering_classes(annotations, corners, side, least=least)
     return [classes[0] if len(classes) == 1 else None for classes in covering]

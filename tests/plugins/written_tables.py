@@ -93,8 +93,8 @@ def unlisted(cli, *arguments):
 
 
 def checked(cli, *arguments):
-    """Return the exit code of ``data check``, and all that it says, on one line."""
-    code, out, err = cli("data check --no-timing --no-copies --images", *arguments)
+    """Return the exit code of ``data check``, and all that it says, on one line; stains are checked if one is given."""
+    code, out, err = cli("data check --no-timing --no-copies --stain none --images", *arguments)
     return code, " ".join((out + err).split())
 
 
@@ -178,12 +178,14 @@ def right_at(rate, *, patients=12, per=2, folds=3, name="t", seed=0, known=True)
 
 def panels_of(*tables, run=None, chosen=True):
     """Measure tables, as a choice among them unless `chosen` is false; malignant is the positive class."""
-    from bchisto.evaluate import Panel, measure, with_choices
+    from bchisto.evaluate import Panel, choices_of, measure
 
     metrics = [measure(each, bootstrap=0) for each in tables]
+    panels = [Panel(each, m, run=run or {}) for each, m in zip(tables, metrics, strict=True)]
     if chosen:
-        metrics = with_choices(tables, metrics)
-    return [Panel(each, m, run=run or {}) for each, m in zip(tables, metrics, strict=True)]
+        choices = choices_of(tables, metrics)
+        return [panel.chosen(choice) for panel, choice in zip(panels, choices, strict=True)]
+    return panels
 
 
 def report_of(tmp_path, panels, **more):

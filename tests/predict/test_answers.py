@@ -61,7 +61,7 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
     )
     new = indifferent / "new" / "emb.npz"
     for more in ((), ("--calibrated",), ("--threshold", 0.5)):
-        out = tmp_path / f"p{len(more)}{more[-1:] == (0.5,)}.csv"
+        out = tmp_path / f"p{len(more)}.csv"
         said, _ = completed("predict T/run --features {} --out {}", new, out, *more)
         rows = rows_of(out)
         assert {row[f"p_{name}"] for row in rows for name in ALIKE} == {"0.5"}
@@ -71,8 +71,9 @@ def test_a_tie_is_what_is_predicted_in_every_output(indifferent, tmp_path, compl
         }
         called = 5 * (positive == ALIKE[0])
         assert f"predicted positive: {called} of 5" in said
-        with_labels = out.read_text().splitlines()
-        assert with_labels[0].split(",")[6:9] == ["predicted", "confidence", "uncertain"]
+        assert list(rows[0])[6:9] == ["predicted", "confidence", "uncertain"]
+        if more[1:]:
+            continue  # the same table
         known = out.with_suffix(".known.csv")
         written(known, [{**row, "label": ALIKE[n % 2]} for n, row in enumerate(rows)])
         folder = out.with_suffix(".evaluation")
@@ -184,6 +185,8 @@ def test_the_table_says_what_the_report_shows(tissue, tmp_path, completed, more,
     marked = f"uncertain: {uncertain} of 12 images, column uncertain"
     assert f"{marked}; {MIXED}" in flat(said)
     assert MIXED[1:] in page
+    if more:
+        return
     said, _ = completed(*words[:-1], tmp_path / "q.csv", "--jobs", 1)
     assert f"uncertain: {uncertain} of 12 images, column uncertain; {MIXED}" in " ".join(
         said.split()
@@ -219,7 +222,7 @@ def test_the_mark_follows_what_folds_did(indifferent, tmp_path, completed):
         run = tmp_path / f"run{number}"
         completed(
             *typed("boost --features {} --labels {}", indifferent / "old" / "emb.npz", labels),
-            *typed("--out {} --folds {} --head logistic", run, folds),
+            *typed("--out {} --folds {} --head prototype", run, folds),
         )
         new = indifferent / "new" / "emb.npz"
         said, _ = completed(

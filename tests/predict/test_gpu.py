@@ -60,7 +60,7 @@ def gpu(monkeypatch):
     """Let Keras see a GPU that starts at once; returns a function that hides it again."""
 
     def show(*gpus):
-        for module in ("core.jobs.resources", "featurize.stream", "predict.model_file"):
+        for module in ("core.jobs.work", "featurize.stream", "predict.model_file"):
             monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
 
     show("0")
@@ -170,7 +170,7 @@ def test_little_work_leaves_it_idle(
 ):
     monkeypatch.undo()
     gpu_seen = ("0",)
-    for module in ("core.jobs.resources", "featurize.stream", "predict.model_file"):
+    for module in ("core.jobs.work", "featurize.stream", "predict.model_file"):
         monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpu_seen)
     monkeypatch.setattr(DeviceDescriber, "start", None)
     out = tmp_path / "p.csv"
@@ -224,7 +224,7 @@ def test_a_first_image_that_cannot_be_used_does_not_decide(
 ):
     images = shutil.copytree(tissue, tmp_path / "images")
     # two processes start slower than one
-    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 2)
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 2)
     first = min(images.rglob("*.png"))
     first.write_bytes(first.read_bytes()[:3000])
     words = typed("predict {} --images {} --out T/p.csv --skip-errors", model, images)

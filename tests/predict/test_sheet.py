@@ -14,8 +14,8 @@ from archives import RULE, altered
 from bchisto.boost import Bundle
 from bchisto.core.jobs import Work
 from bchisto.predict import PredictSettings, predict
+from bchisto.predict.outputs import measured_at
 from bchisto.predict.settings import OperatingPoint
-from bchisto.predict.sheet import measured_at
 from conftest import typed
 from packs import ONE_JOB
 from page_probe import probe
@@ -285,7 +285,7 @@ def test_damaged_metrics_stop_a_command_before_it_writes(
 
 
 def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("bchisto.predict.sheet._MOST_ROWS", 4)
+    monkeypatch.setattr("bchisto.predict.outputs._MOST_ROWS", 4)
     sheet = PredictSettings(html=tmp_path / "s.html")
     predict(
         model, images, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1, skip_errors=True)

@@ -150,17 +150,8 @@ def test_what_is_refused(he_image):
 
 
 def test_treatments_on_the_command_line(tissue, tmp_path, completed, tiny_options):
-    completed("stain", tissue, "--out", tmp_path / "out", "--stain", "clahe")
-    completed(
-        "featurize",
-        "--images",
-        tissue,
-        "--out",
-        tmp_path / "run",
-        *tiny_options,
-        "--stain",
-        "demean",
-    )
+    completed("stain {} --out T/out --stain clahe", tissue)
+    completed("featurize --images {} --out T/run", tissue, *tiny_options, "--stain", "demean")
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_commands_take_it(inverted, tmp_path, completed, he_image):
 
     image = tmp_path / "a.png"
     Image.fromarray(he_image).save(image)
-    completed("stain", image, "--out", tmp_path / "out", "--stain", "inverted")
+    completed("stain {} --out T/out --stain inverted", image)
     written = np.asarray(Image.open(tmp_path / "out" / "a.png"))
     np.testing.assert_array_equal(written, 255 - he_image)
 

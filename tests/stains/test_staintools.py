@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bchisto.core import DependencyError, TissueError
 from bchisto.stains import MacenkoNormalizer, augment_he, make_normalizer
-from bchisto.stains.staintools import reference_ramp
+from bchisto.stains.treatments import reference_ramp
 
 
 @pytest.mark.filterwarnings("default")

@@ -15,7 +15,7 @@ import numpy as np
 from bchisto.boost.head import TrainingPart
 from bchisto.boost.heads import fit_head, known_head
 from bchisto.data import fold_plan
-from bchisto.evaluate import PredictionTable, metrics_of, with_choices
+from bchisto.evaluate import PredictionTable, choices_of, metrics_of
 
 IMAGES = 40
 CLASSES = ("benign", "malignant")
@@ -70,7 +70,8 @@ def candidates(number):
 def rows_of(number):
     """Return the figures of each candidate of a data set, and of the best, as it looks and corrected."""
     tables = candidates(number)
-    metrics = with_choices(tables, [metrics_of(table, bootstrap=0) for table in tables])
+    measured = [metrics_of(table, bootstrap=0) for table in tables]
+    metrics = [m | choice for m, choice in zip(measured, choices_of(tables, measured), strict=True)]
     shown = {table.name: each for table, each in zip(tables, metrics, strict=True)}
     chosen = shown[metrics[0]["choice"]["chosen"]]
     figures = {name: [each[figure] for figure in FIGURES] for name, each in shown.items()}

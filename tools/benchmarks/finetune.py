@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.finetune import FinetuneSettings, ImageBank, network_of  # noqa: E402
 from bchisto.finetune.batches import Source, training_batches  # noqa: E402
 from bchisto.finetune.model import build_model  # noqa: E402
-from bchisto.finetune.patches import cut_region  # noqa: E402
+from bchisto.finetune.samples import cut_region  # noqa: E402
 
 CASES = {
     "patch-resnet": ((50, 50), "resize", ("isometries", "rotation")),

@@ -158,7 +158,7 @@ def read(reader, path):
 
     try:
         if reader == "overlay":
-            read_overlay(path, width=64, height=96)
+            read_overlay(path, (64, 96))
         elif reader == "ics":
             read_dataset(path.parent, dataset="ddsm")
         else:

@@ -216,7 +216,7 @@ def describe(records, *, settings, targets, helpers):
 
 def passes(targets, settings):
     """Yield of each encoder, and view in exact mode: names, encoder, its function, and the arrays of a pass."""
-    batches = cached_describer(tuple(targets.items()), settings)._passes  # the same as was measured
+    batches = cached_describer(tuple(targets.items()), settings)  # the same as was measured
     if settings.mode == "exact":
         for name, (encoder, view) in targets.items():
             crops = tissue(batches._at_once * settings.crops, (view.crop, view.crop))

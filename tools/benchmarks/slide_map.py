@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from bchisto.apps.slides import SlideFile
-from bchisto.apps.slides.colours import Colouring
 from bchisto.apps.slides.map import SlideMaps
+from bchisto.apps.slides.overlay import Colouring
 from bchisto.apps.slides.tiles import MapSettings, TileGrid, predict_tiles, tile_settings
 from bchisto.core.jobs import Ticker, Work
 from bchisto.core.runs import record_run

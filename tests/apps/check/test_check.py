@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.apps.check import one_of_each, preflight
-from bchisto.apps.check.plan import fit_views, fitting_views
-from bchisto.apps.check.protocols import check_protocols, recommended
+from bchisto.apps.check.plan import check_protocols, fit_views, fitting_views, recommended
 from bchisto.apps.check.run import scale_findings, share_findings
 from bchisto.cli import cli as command_line
+from bchisto.core.formats import ImageHeader
 from bchisto.data import Dataset, FoldChoice, ImageRecord, ImageSelection, published_folds
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View
@@ -45,6 +45,14 @@ def dataset(*rows, classes=("a", "b"), name="folder"):
     return Dataset(name, Path("images"), records(*rows), classes)
 
 
+def sized(*sizes):
+    """Records of images of these sizes, without files."""
+    return [
+        ImageRecord(f"{n}.png", Path(f"{n}.png"), None, header=ImageHeader("PNG", *size, "RGB", 1))
+        for n, size in enumerate(sizes)
+    ]
+
+
 # views
 
 
@@ -52,10 +60,9 @@ def test_views_fit_by_the_scaled_short_side():
     settings = FeaturizeSettings(
         encoders=(EncoderChoice("resnet50"),), views=("0.5:400", "0.5:100"), crops=1
     )
-    sizes = {"small.png": (400, 799), "wide.png": (2048, 800), "large.png": (2048, 1536)}
-    first, second = fit_views(dataset(), sizes, settings)
+    first, second = fit_views(sized((400, 799), (2048, 800), (2048, 1536)), settings)
     assert first.fits == 2
-    assert first.too_small == ("small.png",)
+    assert first.too_small == ("0.png",)
     assert first.problem == ""
     assert second.fits == 3
     assert second.too_small == ()
@@ -64,7 +71,7 @@ def test_views_fit_by_the_scaled_short_side():
 
 def test_views_that_fit_stay_and_others_get_the_published_shares_of_the_short_side():
     def fitting(size):
-        return fitting_views(dataset(), {"a.png": size} if size else {}, FeaturizeSettings())
+        return fitting_views(sized(size) if size else (), FeaturizeSettings())
 
     assert fitting((2048, 1536)) == (View(0.5, 400), View(0.5, 650))
     # the second does not fit, so both are others: 450 * 400 / 768 = 234.4
@@ -76,20 +83,20 @@ def test_views_that_fit_stay_and_others_get_the_published_shares_of_the_short_si
 
 def test_one_odd_image_is_left_out_and_a_network_has_a_least_crop():
     def views(*names, of=None):
-        return fitting_views(dataset(), of or sizes, FeaturizeSettings(encoders=names))
+        return fitting_views(of or images, FeaturizeSettings(encoders=names))
 
-    sizes = {f"{k}.png": (50, 50) for k in range(30)} | {"odd.png": (12, 50)}
+    images = sized(*[(50, 50)] * 30, (12, 50))
     # InceptionV3 takes none under 75 pixels
-    assert fitting_views(dataset(), sizes, FeaturizeSettings()) == ()
+    assert fitting_views(images, FeaturizeSettings()) == ()
     assert views("resnet50", "vgg16") == (View(1.0, 40),)
     # at 48 pixels InceptionV3 has nothing left, ResNet-50 has
-    (fit,) = fit_views(dataset(), sizes, FeaturizeSettings(encoders="inceptionv3", views="1.0:48"))
+    (fit,) = fit_views(images, FeaturizeSettings(encoders="inceptionv3", views="1.0:48"))
     assert fit.problem == "inceptionv3 takes no crop under 75 pixels"
-    (fit,) = fit_views(dataset(), sizes, FeaturizeSettings(encoders="resnet50", views="1.0:48"))
+    (fit,) = fit_views(images, FeaturizeSettings(encoders="resnet50", views="1.0:48"))
     assert fit.problem == ""
     assert fit.fits == 30
-    assert fit.too_small == ("odd.png",)
-    assert views("inceptionv3", of={"a.png": (110, 100)}) == (View(1.0, 80),)
+    assert fit.too_small == ("30.png",)
+    assert views("inceptionv3", of=sized((110, 100))) == (View(1.0, 80),)
 
 
 # protocols

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from bchisto.apps.explain import Explanation
+from bchisto.apps.explain.draw import hottest_regions, write_regions
 from bchisto.apps.explain.explanation import shown_picture
-from bchisto.apps.explain.regions import hottest_regions, write_regions
 from bchisto.data import ImageRecord
 from PIL import Image
 from scipy import ndimage

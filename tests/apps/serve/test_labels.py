@@ -13,9 +13,14 @@ from pathlib import Path
 import httpx
 import pytest
 from bchisto.apps.next import NextSettings, choose_next
-from bchisto.apps.serve.answers import answer_in, give_answer, read_round
-from bchisto.apps.serve.rounds import Rounds
-from bchisto.apps.serve.training import take_labels, train_models
+from bchisto.apps.serve.rounds import (
+    Rounds,
+    answer_in,
+    give_answer,
+    read_round,
+    take_labels,
+    train_models,
+)
 from bchisto.core import InputError
 from conftest import write_tissue
 from fastapi import HTTPException
@@ -157,7 +162,7 @@ def test_a_spoiled_column_is_one_line(manifest, chosen):
 WRITER = """
 import sys
 from pathlib import Path
-from bchisto.apps.serve.answers import give_answer
+from bchisto.apps.serve.rounds import give_answer
 from fastapi import HTTPException
 manifest = Path(sys.argv[1])
 for image in sys.argv[3:]:
@@ -196,13 +201,13 @@ def test_two_writers_lose_nothing(tmp_path):
 STEPPED = """
 import os, signal, sys
 from pathlib import Path
-from bchisto.apps.serve import answers
+from bchisto.apps.serve import rounds
 
 manifest = Path(sys.argv[1])
 before = manifest.read_bytes()
 
 def answer():
-    answers.give_answer(manifest, ["a", "b"], "1", "=b", seen="", suggested=False)
+    rounds.give_answer(manifest, ["a", "b"], "1", "=b", seen="", suggested=False)
 
 def answer_until(step):
     seen = 0

@@ -72,15 +72,8 @@ def region(points, kind="0", *, negative="0", text="", tag="Vertex", more=""):
 
 
 def areas(annotations):
-    """Return class, area and colour of each by shapely, without what is taken out."""
-    measured = []
-    for label, rings, colour, taken_out, _ in annotations:
-        area = 0
-        if rings and len(rings[0]) > 2:
-            polygon = Polygon(rings[0], rings[1:])
-            area = polygon.difference(unary_union([Polygon(ring) for ring in taken_out])).area
-        measured.append((label, round(area), colour))
-    return measured
+    """Return class, area and colour of each."""
+    return [(each.label, round(each.area.area), each.colour) for each in annotations]
 
 
 def test_asap_as_in_tiger_and_camelyon(tmp_path):
@@ -126,7 +119,7 @@ def test_imagescope_names_holes_and_shapes(tmp_path):
         )
     )
     annotations = read_file(path)
-    assert areas(annotations)[:8] == [
+    assert areas(annotations) == [
         ("Tumor", 630_000, (255, 0, 0)),
         ("Tumor", 100, (255, 0, 0)),
         ("In situ", 640_000, (0, 255, 0)),
@@ -135,10 +128,11 @@ def test_imagescope_names_holes_and_shapes(tmp_path):
         ("", 0, None),
         ("s", pytest.approx(np.pi * 100 * 50, rel=0.01), None),
         ("s", 20_000, None),
+        ("l", 0, None),
+        ("l", 0, None),
+        ("p", 0, None),
+        ("p", 0, None),
     ]
-    assert [each.has_area for each in annotations] == [True] * 5 + [False] + [True] * 2 + [
-        False
-    ] * 4
 
 
 def test_negative_regions_are_taken_out_wherever_they_lie(tmp_path):
@@ -149,11 +143,8 @@ def test_negative_regions_are_taken_out_wherever_they_lie(tmp_path):
     holes = [region(points, negative="1") for points in negative]
     path.write_text(layers(layer('Name="T"', region(ell), *holes)))
     (annotation,) = read_file(path)
-    drawn = annotation.draw(np.zeros(2), 0.1, (120, 130))
     left = Polygon(ell).difference(unary_union([Polygon(points) for points in negative]))
-    assert drawn.sum() == pytest.approx(left.area / 100, rel=0.1)
-    assert not drawn[3:7, 92:].any()
-    assert not drawn[61:69, 5].any()
+    assert annotation.area.equals(left)
 
 
 def test_halo_is_read_as_imagescope(tmp_path):
@@ -214,7 +205,8 @@ def test_objects_of_qupath_and_plain_geojson(tmp_path):
     path = tmp_path / "a.json"
     for content, expected in cases:
         path.write_text(json.dumps(content))
-        assert areas(read_file(path)) == expected, content
+        # of polygons of one object, the order is none
+        assert sorted(areas(read_file(path)), key=str) == sorted(expected, key=str), content
     ignored = draw(tmp_path, outline("Ignore*", SQUARE), outline("T", SQUARE), outline("", SQUARE))
     assert class_colours(ignored) == {"T": (200, 0, 0)}
 
@@ -304,6 +296,9 @@ def test_other_files_are_refused_with_a_cure(tmp_path, name, content, why, refus
     line = refused(*words, path)
     assert f"{path}: no annotations of QuPath, ASAP, Im" in line
     assert why in line
+    # in a folder, only files of such names are read
+    if path.suffix not in (".json", ".xml"):
+        why = "give a folder with a file a slide (a.geojson)"
     assert why in refused(*words, path.parent)
 
 
@@ -331,7 +326,7 @@ def test_xml_counts_from_the_corner_of_the_whole_image(tmp_path):
         (tmp_path / name).write_text(text)
         with Slide(path) as slide:
             (annotation,) = read_annotations(tmp_path / name, slide)
-        assert annotation.box.tolist() == [100, 200, 300, 400]
+        assert annotation.area.bounds == (100, 200, 300, 400)
 
 
 def test_a_stray_region_is_left_out_and_named(tmp_path, caplog):
@@ -395,7 +390,6 @@ def test_two_files_of_a_slide_and_files_of_another_format(tmp_path, caplog):
     (drawn / "S1.geojson").write_text("[]")
     assert annotations_of(slides, drawn) == {"S1": drawn / "S1.geojson"}
     assert "1 slide without annotations, and so without labels: S2" in caplog.text
-    assert "S2.ndpi.ndpa: no annotations of QuPath" in caplog.text
     assert "open it with its slide in ASAP" in caplog.text
     (drawn / "x").mkdir()
     (drawn / "x" / "S1.xml").write_text(ASAP)

@@ -5,16 +5,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from bchisto.apps.slides import positions
+from bchisto.apps.slides import annotation_files, positions
 from bchisto.apps.slides.annotation_files import Annotation
-from bchisto.apps.slides.grid import covering_classes
+from bchisto.apps.slides.regions import covering_classes
 from slide_files import box, draw, field_classes, outline, patch, table, write_slide
 
 SIDE = 100
 
 
 def drawn(label, *rings):
-    return Annotation(label, tuple(np.array(ring, float) for ring in rings))
+    return Annotation(label, annotation_files._area(*(np.array(ring, float) for ring in rings)))
 
 
 def classes(*annotations, size=400, least=0.75):
@@ -53,19 +53,13 @@ def random_annotations(rng, *, count, size):
     return found
 
 
-def shape_of(annotation):
-    import shapely
-
-    return shapely.make_valid(shapely.Polygon(annotation.rings[0], annotation.rings[1:]))
-
-
 def clear_ones(annotations):
     """Return those that are inside others or not, and not inside but for a hand's breadth."""
     kept = []
     for annotation in annotations:
-        shape = shape_of(annotation)
-        reach = max(SIDE, *np.ptp(annotation.rings[0], axis=0)) / 64 * 3
-        near = [shape_of(other) for other in kept]
+        shape = annotation.area
+        reach = max(SIDE, *np.ptp(np.reshape(annotation.area.bounds, (2, 2)), axis=0)) / 64 * 3
+        near = [other.area for other in kept]
         unclear = [
             other.buffer(reach).covers(shape) != other.covers(shape)
             or shape.buffer(reach).covers(other) != shape.covers(other)
@@ -80,7 +74,7 @@ def exact_shares(annotations, corners, side):
     """Yield the exact share of each class in each field, by the rule in words of geometry."""
     import shapely
 
-    shapes = [shape_of(annotation) for annotation in annotations]
+    shapes = [annotation.area for annotation in annotations]
 
     def is_inside(one, other):
         return shapes[other].covers(shapes[one]) and not shapes[one].covers(shapes[other])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.apps.slides.colours import Colouring
+from bchisto.apps.slides.overlay import Colouring
 from bchisto.boost import BoostSettings, train
 from bchisto.core.jobs import Work
 from bchisto.data import ImageSelection
@@ -507,7 +507,7 @@ def test_a_map_uses_the_gpu_with_a_model_of_a_cpu(
         return start(self, scales, drawn)
 
     def show(*gpus):
-        for module in ("core.jobs.resources", "featurize.stream", "predict.model_file"):
+        for module in ("core.jobs.work", "featurize.stream", "predict.model_file"):
             monkeypatch.setattr(f"bchisto.{module}.visible_gpus", lambda: gpus)
 
     def engine(out):

@@ -9,8 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from bchisto.apps.slides.colours import Colouring, class_colours, heat_colours
-from bchisto.apps.slides.drawing import draw_heat
+from bchisto.apps.slides.overlay import Colouring, class_colours, draw_heat, heat_colours
 from bchisto.apps.slides.tiles import MapSettings
 from bchisto.apps.slides.tissue import Overview
 from bchisto.boost import BoostSettings, train

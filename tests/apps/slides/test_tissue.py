@@ -9,6 +9,7 @@ from collections import defaultdict
 import cv2
 import numpy as np
 import pytest
+import shapely
 from bchisto.apps.slides import CutSettings, SlideFile, positions, tissue
 from bchisto.apps.slides.regions import Annotation
 from bchisto.apps.slides.tiles import TileGrid
@@ -254,7 +255,7 @@ def test_an_island_in_what_qupath_ignores_is_tissue():
         "Insel": box(240, 240, 400, 400),
         "Rand": box(440, 440, 560, 560),
     }
-    drawn = [Annotation(name, (np.array(ring, float),)) for name, ring in rings.items()]
+    drawn = [Annotation(name, shapely.Polygon(ring)) for name, ring in rings.items()]
     for ordered in (drawn, drawn[::-1]):
         mask = tissue._fill(ordered, (50, 50), 16.0)
         assert mask[:9, :38].all()

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bchisto.apps.submit import JobStage, Plan, options_of, planning
-from bchisto.apps.submit.task import main
+from bchisto.apps.submit import JobStage, Plan, TaskOptions, options_of, planning
+from bchisto.apps.submit.__main__ import main
 from bchisto.commands.submit import submit
 from bchisto.commands.terminal import in_flags
 from bchisto.core import InputError, message_of
@@ -225,7 +225,7 @@ def test_a_dry_run_prints_scripts_that_a_shell_reads(cli, tissue, tmp_path, prog
 )
 def test_options_of_sbatch_that_would_break_a_chain_are_refused(option, named):
     with pytest.raises(InputError) as caught:
-        options_of(JobStage("boost", [], "run"), [option], None, 0)
+        options_of(JobStage("boost", [], "run"), TaskOptions(1, sbatch=[option]))
     assert message_of(caught.value).written(in_flags(submit)).startswith(named)
 
 
@@ -289,7 +289,7 @@ def test_jobs_are_cancelled_only_if_slurm_answers(cli, tmp_path, programs, monke
     other = ("predict", "x", "--images", "y", "--out", run / "t.csv")
     assert cli("submit", "--dry-run", "--", *other)[0] == 0
     # a predict --update beside it
-    monkeypatch.setattr("bchisto.apps.submit.task._run", lambda *_: (3, False))
+    monkeypatch.setattr("bchisto.apps.submit.__main__._run", lambda *_: (3, False))
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     programs(scontrol=f'echo "$@" > {run}/requeued')
     assert (main([plan.folder, "0", "merge"]), (run / "requeued").read_text()) == (3, "requeue 8\n")

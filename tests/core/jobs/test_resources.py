@@ -70,7 +70,7 @@ def show_gpus(monkeypatch, capabilities):
 )
 def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment, gpus):
     show_gpus(monkeypatch, [None for _ in seen])
-    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 16)
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 16)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
     found = network_resources()
     assert found == Resources(len(seen), 16, gpus)
@@ -90,7 +90,7 @@ def test_which_gpus_compute_in_bfloat16(monkeypatch, capabilities, expected):
 
 
 def test_threads_of_networks_share_the_cores(monkeypatch):
-    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 16)
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 16)
     for threads, processes in (("1", 16), ("3", 5), ("16", 1), ("40", 1)):
         monkeypatch.setenv("BCHISTO_THREADS", threads)
         assert network_resources() == Resources(processes, 16)
@@ -162,7 +162,7 @@ def test_networks_are_computed_with_the_threads_that_are_asked_for():
 def test_the_training_of_few_networks_leaves_no_core_idle(
     monkeypatch, how, units, begun, variable, expected
 ):
-    monkeypatch.setattr("bchisto.core.jobs.resources.default_jobs", lambda: 6)
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 6)
     monkeypatch.delenv("BCHISTO_THREADS", raising=False)
     if variable is not None:
         monkeypatch.setenv("BCHISTO_THREADS", variable)
@@ -171,7 +171,7 @@ def test_the_training_of_few_networks_leaves_no_core_idle(
 
 
 def test_cards_leave_threads_alone(monkeypatch):
-    monkeypatch.setattr("bchisto.core.jobs.resources.visible_gpus", lambda: ("0", "1"))
+    monkeypatch.setattr("bchisto.core.jobs.work.visible_gpus", lambda: ("0", "1"))
     found = Work().training(1)
     assert (found.gpus, found.threads, found.recorded) == (("0", "1"), None, {})
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from bchisto.core import InputError
 from bchisto.featurize import export_features, norm_pool, read_embeddings
-from bchisto.featurize.embeddings import fields
+from bchisto.featurize.embeddings import pools
 from bchisto.featurize.embeddings.pools import POOLS, pool_named
+from conftest import typed
 from packs import featurize_here
 from PIL import Image
 
@@ -107,17 +108,8 @@ def test_fields_are_pooled_by_their_slide(
     described_fields, name, at_once, tmp_path, completed, monkeypatch
 ):
     store, manifest = described_fields
-    monkeypatch.setattr(fields, "AT_ONCE", at_once)
-    printed, _ = completed(
-        "features",
-        store,
-        "--by",
-        "slide name",
-        "--pool",
-        name,
-        "--out",
-        tmp_path / "s.npz",
-    )
+    monkeypatch.setattr(pools, "AT_ONCE", at_once)
+    printed, _ = completed("features {} --by {} --pool {} --out T/s.npz", store, "slide name", name)
     text = next(pool.text for pool in POOLS if pool.name == name)
     numbers = 32 if name == "mean-sd" else 16
     assert printed == (
@@ -170,7 +162,7 @@ def test_what_cannot_be_pooled(described_fields, tmp_path, refused, completed):
     elsewhere = tmp_path / "copied.h5"
     elsewhere.write_bytes(store.read_bytes())
     assert "dataset.json beside it names none" in told(elsewhere, "--by", "slide_name")
-    completed("features", store, "--by", "slide_name", "--out", tmp_path / "e.npz")
+    completed("features {} --by slide_name --out T/e.npz", store)
     assert "not a feature file of bchisto, whose images have a column slide_name" in told(
         tmp_path / "e.npz", "--by", "slide_name"
     )
@@ -204,7 +196,7 @@ def test_fields_of_a_slide_that_differ(odd, message, tmp_path, refused, tiny_set
     manifest = write_fields(tmp_path, {"7": 3, "über/S 2": 3}, **odd)
     featurize_here(manifest, tmp_path / "run", tiny_settings)
     (store,) = (tmp_path / "run" / "features").glob("*.h5")
-    err = refused("features", store, "--by", "Slide Name", "--out", tmp_path / "s.npz")
+    err = refused("features {} --by {} --out T/s.npz", store, "Slide Name")
     assert re.search(message, err), err
 
 
@@ -217,7 +209,7 @@ def test_patients_that_were_corrected_count(tmp_path, completed, tiny_settings):
         manifest.write_text(text, "utf-8")
         featurize_here(manifest, run, tiny_settings)
     (store,) = (run / "features").glob("*.h5")
-    completed("features", store, "--by", "slide-name", "--out", tmp_path / "s.npz")
+    completed("features {} --by slide-name --out T/s.npz", store)
     assert read_embeddings(tmp_path / "s.npz").groups == ("A", "P 8")
 
 
@@ -230,7 +222,7 @@ def test_slides_of_other_programs(name, tmp_path, completed, refused, rng):
         with h5py.File(folder / f"{slide}.h5", "w") as file:
             file["features"] = values.astype(np.float32)
             file["coords"] = np.zeros((len(values), 2), np.int64)
-    completed("features", folder, "--pool", name, "--out", tmp_path / "s.npz")
+    completed("features {} --pool {} --out T/s.npz", folder, name)
     pooled = read_embeddings(tmp_path / "s.npz")
     for slide, row in zip(pooled.image_ids, pooled.features[:, 0], strict=True):
         whole = expected(name, tiles[slide].astype(np.float32))
@@ -240,7 +232,7 @@ def test_slides_of_other_programs(name, tmp_path, completed, refused, rng):
     # the embedding of a slide has no tiles of which another pooling could be made
     with h5py.File(tmp_path / "whole.h5", "w") as file:
         file["features"] = np.ones(4, np.float32)
-    words = ("features", tmp_path / "whole.h5", "--pool", name, "--out")
+    words = typed("features {} --pool {} --out", tmp_path / "whole.h5", name)
     if name == "mean":
         completed(*words, tmp_path / "w.npz")
     else:
@@ -258,7 +250,7 @@ def test_a_model_refuses_rows_that_were_pooled_otherwise(
     labels.write_text("\n".join(["slide,label", *rows]) + "\n", encoding="utf-8")
     files = {name: tmp_path / f"{name}.npz" for name in NAMES}
     for name, file in files.items():
-        completed("features", store, "--by", "slide_name", "--pool", name, "--out", file)
+        completed("features {} --by slide_name --pool {} --out {}", store, name, file)
     for name in ("mean", "top-tenth"):
         run = tmp_path / f"run {name}"
         completed(
@@ -282,7 +274,7 @@ def test_a_model_refuses_rows_that_were_pooled_otherwise(
         assert "takes embeddings of the same kind, and no images; make them as in training" in err
         assert "(of fields of slides: bchisto features --by COLUMN), then bchisto predict" in err
         imported = run / "features" / f"{name}.h5"
-        twice = ("features", imported, "--by", "slide_name", "--out", tmp_path / "t.npz")
+        twice = typed("features {} --by slide_name --out {}", imported, tmp_path / "t.npz")
         assert "its rows are pooled already (mean of" in refused(*twice)
         completed(*words, "--features", files[name])
         with np.load(files[name]) as file:
