@@ -288,7 +288,7 @@ LINEAR = ("apps/next/", "apps/serve/", "core/jobs/test_pipelines.py")
 def one_strength(request, monkeypatch):
     """Train linear models with one strength, a sixth of the fits."""
     if request.path.relative_to(TESTS).as_posix().startswith(LINEAR):
-        monkeypatch.setattr("bchisto.boost.linear_head._TRIED_C", (0.01,))
+        monkeypatch.setattr("bchisto.boost.array_heads._TRIED_C", (0.01,))
 
 
 def empty_tables(page):

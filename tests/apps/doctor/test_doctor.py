@@ -313,7 +313,6 @@ def in_this_process(monkeypatch):
 
 
 def test_the_command(cli, tmp_path, monkeypatch, in_this_process):
-    in_this_process()
     (private := tmp_path / "Dr Müller").mkdir()
     monkeypatch.chdir(private)
     monkeypatch.setenv("BCHISTO_THREADS", "many")
@@ -325,6 +324,7 @@ def test_the_command(cli, tmp_path, monkeypatch, in_this_process):
     assert "Müller" not in out
     assert lines[-1].endswith("2 failures; -v lists it all")
     monkeypatch.delenv("BCHISTO_THREADS")
+    in_this_process()
     code, out, _ = cli("doctor", "-v", "--json")
     content = json.loads(out)
     assert code == 0
