@@ -53,7 +53,7 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
             record.note(results={"10-lightgbm": {"accuracy": accuracy}})
     with record_run(tmp_path / "a", command="featurize", config={"crops": 20, "view": ["0.5:400"]}):
         pass
-    code, out, _ = cli("status", tmp_path / "a", tmp_path / "b")
+    code, out, _ = cli("status T/a T/b")
     assert code == 1
     assert out.splitlines() == [
         "boost seeds: 5 -> 2",

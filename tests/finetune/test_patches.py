@@ -161,7 +161,7 @@ def test_an_epoch_holds_every_copy(tissue, tmp_path, completed):
     # 6 images would not fill a batch of 30, their 36 copies do
     words = ("--augmentation", "rotations-crops", "--batch-size", 30)
     file = ("--config", tmp_path / "options.yaml")
-    completed("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, *words, *file)
+    completed("finetune --images {} --out T/run", tissue, *OPTIONS, *words, *file)
 
 
 @pytest.fixture(scope="module")
@@ -216,16 +216,7 @@ def test_what_must_be_known_of_a_run_is_known_of_its_patches(cut, tmp_path):
 
 
 def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_path, refused):
-    err = refused(
-        "finetune",
-        "--images",
-        tissue,
-        "--out",
-        tmp_path / "run",
-        *OPTIONS,
-        "--patches",
-        "random:128",
-    )
+    err = refused("finetune --images {} --out T/run", tissue, *OPTIONS, "--patches", "random:128")
     assert "96x96 is smaller than patches of 128; use --patches resize or smaller ones" in err
     assert not list((tmp_path / "run" / "finetune").glob("images-*.bin"))
 

@@ -102,7 +102,7 @@ def test_any_record_is_survived(tmp_path, caplog, cli, completed):
     out, err = completed("status", tmp_path)
     assert out.count("boost  not checked") == 1
     assert "broken/run.json: not a run.json of bchisto, or without a complete record" in err
-    assert cli("status", run, "--history")[0] == 0
+    assert cli("status {} --history", run)[0] == 0
     assert cli("status", run, run)[0] == 0
 
 
