@@ -9,6 +9,7 @@ import pytest
 from bchisto.core import banners_of
 from conftest import typed
 from PIL import Image
+from refusals import refuses
 
 BOOST = typed("--seeds 1 --param min_data_in_leaf=2 --param num_iterations=4 --jobs 1")
 
@@ -110,12 +111,8 @@ def test_python_gets_one_line_too(tmp_path):
     from bchisto.core.jobs import write_json, write_rows
 
     name = os.fsdecode(b"caf\xe9.png")
-    with pytest.raises(
-        OutputError, match=r"t\.csv: cannot hold a name that is not UTF-8 \(caf\\xe9\.png,1\)"
-    ):
+    with refuses(r"t\.csv: cannot hold a name that is not UTF-8 \(caf\\xe9\.png,1\)", OutputError):
         write_rows(tmp_path / "t.csv", ["a", "b"], [[name, 1]])
-    with pytest.raises(
-        OutputError, match=r"t\.json: cannot hold a name that is not UTF-8 .*caf\\xe9\.png"
-    ):
+    with refuses(r"t\.json: cannot hold a name that is not UTF-8 .*caf\\xe9\.png", OutputError):
         write_json(tmp_path / "t.json", {"images": name})
     assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import pytest
 from bchisto.core import WeightsError
 from bchisto.encoders import EncoderChoice, fetch_encoder, open_encoder, source_sha256, weights_of
 from conftest import need, typed
+from refusals import refuses
 from written_tables import read_json
 
 NAME, REPOSITORY, COMMIT, OTHER = (
@@ -180,7 +181,7 @@ def test_nobody_agrees(hub, fetch, tmp_path, monkeypatch):
     assert code == 2
     assert "add --yes" in err
     asked = []
-    with pytest.raises(WeightsError, match="dinov2-small: not fetched, since you did not agree"):
+    with refuses("dinov2-small: not fetched, since you did not agree", WeightsError):
         fetch_encoder(NAME, agrees=asked.append)
     assert asked == [
         f"DINOv2 small (natural images): Apache-2.0; 2 files, 15.4 MB, commit {COMMIT}"
@@ -283,8 +284,8 @@ def test_what_happens_to_a_file_after_it_was_fetched(hub, fetch, tmp_path, monke
         *ways,
         *([] if (harm, name) == ("deleted", "model.safetensors") else [(NAME, whole)]),
     ]:
-        with pytest.raises(
-            WeightsError, match=f"{name}: altered or removed since it was fetched; run `bchisto"
+        with refuses(
+            f"{name}: altered or removed since it was fetched; run `bchisto", WeightsError
         ):
             open_encoder(EncoderChoice(text), weights=weights)
     # by a fetch that was killed

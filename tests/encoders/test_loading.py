@@ -16,6 +16,7 @@ from bchisto.encoders import (
 from bchisto.encoders.weights import fill_weights
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model
+from refusals import refuses
 from safetensors.numpy import save_file
 
 
@@ -84,7 +85,7 @@ def test_what_stops_the_reading_is_told(model):
     def refuse(_):
         raise WeightsError("said already")
 
-    with pytest.raises(WeightsError, match="said already"):
+    with refuses("said already", WeightsError):
         filled_by(model, refuse)
 
 
@@ -92,15 +93,13 @@ def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
     model = build_backbone("convs", weights="random").model
     model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
     model.save_weights(tmp_path / "tiny.weights.h5")
-    with pytest.raises(
-        WeightsError, match=r"these are not the weights of convs \(it lacks \S+/\S+ and .*\)"
-    ):
+    with refuses(r"these are not the weights of convs \(it lacks \S+/\S+ and .*\)", WeightsError):
         Encoder("convs", weights=tmp_path / "tiny.weights.h5")
     small = FinetuneSettings("patch-resnet", size=32)
     arrays = values(build_model(small, classes=2, fold=1))
     arrays["first/kernel"] = np.full_like(arrays["first/kernel"], np.nan)
     np.savez(tmp_path / "own.npz", **arrays)
-    with pytest.raises(WeightsError, match=r"own\.npz: has no first/kernel of finite values"):
+    with refuses(r"own\.npz: has no first/kernel of finite values", WeightsError):
         build_model(
             FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")),
             classes=2,
@@ -120,8 +119,8 @@ def test_networks_on_pytorch_name_the_package_that_is_missing(
     save_file({"x": np.ones(3, np.float32)}, tmp_path / "model.safetensors")
     for name in [missing] if missing else ["timm", "transformers"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(
-        DependencyError, match=r"(torch|timm|transformers) .*cannot be loaded .*; pip install"
+    with refuses(
+        r"(torch|timm|transformers) .*cannot be loaded .*; pip install", DependencyError
     ) as refused:
         open_encoder(EncoderChoice(encoder.format(tmp_path)), weights=str(tmp_path))
     assert refused.value.exit_code == 2

@@ -8,6 +8,7 @@ from bchisto.core import WeightsError
 from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
 from conftest import need
 from PIL import Image
+from refusals import refuses
 
 pytestmark = pytest.mark.slow
 
@@ -59,10 +60,10 @@ def test_gives_what_timm_gives(timm, weights):
 
 
 def test_what_cannot_be_had_is_refused(timm, weights):
-    with pytest.raises(WeightsError, match='Missing key.*: "conv1.0.weight"'):
+    with refuses('Missing key.*: "conv1.0.weight"', WeightsError):
         open_encoder(EncoderChoice("timm:resnet10t"), weights=str(weights))
     wanted = f'fetches no weights of timm; download timm/{NAME}.* into a folder DIR.*`weights="timm-{NAME}=DIR"`'
-    with pytest.raises(WeightsError, match=wanted):
+    with refuses(wanted, WeightsError):
         open_encoder(EncoderChoice(f"timm:{NAME}"))
     # nothing is built or fetched
     assert dict(describe_encoder(f"timm:{NAME}"))["takes"].startswith("224x224 pixels")

@@ -5,13 +5,14 @@ import pytest
 from archives import altered
 from bchisto.apps.serve.worker import open_model
 from bchisto.boost import Bundle
-from bchisto.core import BundleError, ImageError, InputError
+from bchisto.core import BundleError, ImageError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import decode_image, read_dataset
 from bchisto.evaluate import apply_temperature, read_predictions
 from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings, finetune
 from bchisto.predict import Predictor, predict
 from PIL import Image
+from refusals import refuses
 from written_tables import rows_of
 
 SETTINGS = FinetuneSettings("speck", epochs=1, batch_size=4)
@@ -93,7 +94,7 @@ def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
         (images / path.name).write_bytes(path.read_bytes())
     whole = (images / path.name).read_bytes()
     (images / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ImageError, match=r"cut\.png"):
+    with refuses(r"cut\.png", ImageError):
         predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", work=Work(jobs=1))
     result = predict(
         tuned / "model.bchisto",
@@ -108,10 +109,10 @@ def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
 @of_patches
 def test_images_that_do_not_fit_the_patches(tuned, tissue, tmp_path, monkeypatch):
     Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(tmp_path / "small.png")
-    with pytest.raises(InputError, match="40x40 is smaller than patches of 48"):
+    with refuses("40x40 is smaller than patches of 48"):
         predict(tuned / "model.bchisto", [tmp_path / "small.png"], out=tmp_path / "p.csv")
     monkeypatch.setattr("bchisto.finetune.bundle._MOST_PATCHES", 2)
-    with pytest.raises(ImageError, match="3 patches, more than 2; give smaller images"):
+    with refuses("3 patches, more than 2; give smaller images", ImageError):
         predict(
             tuned / "model.bchisto",
             sorted(tissue.rglob("*.png"))[0],
@@ -122,7 +123,7 @@ def test_images_that_do_not_fit_the_patches(tuned, tissue, tmp_path, monkeypatch
 
 @of_whole_images
 def test_each_road_names_a_bundle_of_the_other(tuned, boosted):
-    with pytest.raises(BundleError, match="a model file of CNNs|newer than this"):
+    with refuses("a model file of CNNs|newer than this", BundleError):
         Bundle.load(tuned / "model.bchisto")
-    with pytest.raises(BundleError, match="a model file of boosted models, not of CNNs"):
+    with refuses("a model file of boosted models, not of CNNs", BundleError):
         CnnBundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")

@@ -7,6 +7,7 @@ from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.model import build_model, resolved
 from bchisto.finetune.networks import get_network
 from bchisto.finetune.pretrained import network_arrays, read_caffe
+from refusals import refuses
 
 ARRAYS = {
     "conv1/7x7_s2.weight": (4, 3, 2, 2),
@@ -88,9 +89,8 @@ def test_a_caffe_model_is_read_in_every_form(tmp_path, rng, form):
 )
 def test_what_is_not_a_caffe_model_is_refused_in_a_line(tmp_path, content):
     (tmp_path / "x.caffemodel").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"x\.caffemodel: not a Caffe model, or ") as refused:
+    with refuses(r"x\.caffemodel: not a Caffe model, or ", WeightsError):
         read_caffe(tmp_path / "x.caffemodel")
-    assert "\n" not in str(refused.value)
 
 
 def test_weights_of_a_caffemodel_are_those_of_the_same_arrays(tmp_path, rng):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from bchisto.apps.recipes import estimate
 from bchisto.apps.recipes.steps import FinetuneStep, NetworkExtras
-from bchisto.core import InputError
 from bchisto.core.jobs import Work
 from bchisto.data import FoldChoice
 from bchisto.evaluate import TwoClassView
@@ -15,6 +14,7 @@ from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.batches import training_batches
 from bchisto.finetune.fit import TrainingPlan, training_samples
 from bchisto.finetune.settings import class_factors, copy_classes
+from refusals import refuses
 from training_sources import source_of
 
 
@@ -93,16 +93,14 @@ def test_every_copy_is_drawn_by_itself_and_anew_in_each_epoch():
     ],
 )
 def test_factors_that_are_refused(copies, message):
-    with pytest.raises(InputError, match=re.escape(message)):
+    with refuses(re.escape(message)):
         FinetuneSettings("speck", copies=copies)
 
 
 def test_factors_stand_in_the_order_of_classes():
     assert class_factors((("in situ", 2.5),), ("benign", "in situ")) == (1.0, 2.5)
     assert class_factors((), ("benign", "in situ")) == ()
-    with pytest.raises(
-        InputError, match="`copies` insitu: no such class; choose among benign, in situ"
-    ):
+    with refuses("`copies` insitu: no such class; choose among benign, in situ"):
         class_factors((("insitu", 2.0),), ("benign", "in situ"))
 
 

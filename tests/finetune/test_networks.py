@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from bchisto.core import InputError
 from bchisto.finetune import NETWORKS, FinetuneSettings, build_network
 from bchisto.finetune.model import build_model, resolved
 from bchisto.finetune.networks.layers import local_response
+from refusals import refuses
 
 
 def shape(model, name):
@@ -112,10 +112,7 @@ def test_local_response_is_the_published_formula(rng):
 @pytest.mark.parametrize(("name", "own"), [("alexnet", 227), ("inceptionv3", 224)])
 def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
     settings = FinetuneSettings(name, size=40, weights="random")
-    with pytest.raises(
-        InputError,
-        match=f"^`size` 40: too small for {name}, whose own size is {own}; give a larger",
-    ):
+    with refuses(f"^`size` 40: too small for {name}, whose own size is {own}; give a larger"):
         build_model(settings, classes=2, fold=0)
 
 
@@ -136,8 +133,6 @@ def test_every_normalisation_takes_a_momentum(network):
 
 @pytest.mark.parametrize("network", ["alexnet", "googlenet", "mobilenetv2"])
 def test_networks_without_normalisation_refuse_a_momentum(network):
-    with pytest.raises(
-        InputError, match="`norm_momentum`: .* trains no batch normalisation with it"
-    ):
+    with refuses("`norm_momentum`: .* trains no batch normalisation with it"):
         resolved(FinetuneSettings(network, norm_momentum=0.5))
     assert resolved(FinetuneSettings(network))["norm_momentum"] is None

@@ -7,13 +7,14 @@ import time
 
 import numpy as np
 import pytest
-from bchisto.core import Banner, InputError, Kind
+from bchisto.core import Banner, Kind
 from bchisto.core.jobs import Work
 from bchisto.evaluate import Aggregation, aggregate, choice_in_run, evaluate, read_predictions
 from bchisto.evaluate.report import known_of, write_run_report
 from bchisto.finetune import FinetuneSettings, ImageBank, finetune, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.samples import EpochSamples
+from refusals import refuses
 from written_tables import rows_of
 
 OPTIONS = (
@@ -67,14 +68,12 @@ def test_random_patches_follow_their_seed_and_reach_the_edges():
     ],
 )
 def test_rules_that_are_refused(text, message):
-    with pytest.raises(InputError, match=message):
+    with refuses(message):
         parse_patches(text)
 
 
 def test_rotations_are_of_whole_images():
-    with pytest.raises(
-        InputError, match='`augmentations="rotations-crops"`: goes with `patches="resize"`'
-    ):
+    with refuses('`augmentations="rotations-crops"`: goes with `patches="resize"`'):
         FinetuneSettings("speck", augmentations=("rotations-crops",), patches="sliding:48")
 
 

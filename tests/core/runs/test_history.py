@@ -2,9 +2,9 @@ import json
 import subprocess
 import sys
 
-import pytest
-from bchisto.core import InputError, MissingInputError
+from bchisto.core import MissingInputError
 from bchisto.core.runs import diff_runs, list_runs, read_run, record_run
+from refusals import refuses
 
 
 def make(run, *, crops=20, accuracy=0.8, fail=False):
@@ -43,15 +43,15 @@ def test_differences_leave_out_times_and_places(tmp_path):
 
 
 def test_folders_that_are_no_runs(tmp_path):
-    with pytest.raises(
+    with refuses(
+        r"no run\.json in this folder; give a folder that featurize or boost made",
         MissingInputError,
-        match=r"no run\.json in this folder; give a folder that featurize or boost made",
     ):
         read_run(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({"records": [{"command": "boost"}]}))
-    with pytest.raises(InputError, match=r"run\.json: not a run\.json of bchisto"):
+    with refuses(r"run\.json: not a run\.json of bchisto"):
         read_run(tmp_path)
-    with pytest.raises(MissingInputError, match="no such folder"):
+    with refuses("no such folder", MissingInputError):
         list_runs(tmp_path / "none")
 
 
