@@ -7,6 +7,7 @@ import pytest
 from bchisto import __version__
 from conftest import typed
 from PIL import Image
+from written_tables import read_json
 
 
 def test_what_is_listed(cli, completed):
@@ -40,9 +41,7 @@ def test_the_main_road(cli, completed, tissue, tmp_path, tiny_options):
     assert "12 images predicted: benign" in out
     out, _ = completed("evaluate {} T/p.csv --out T/e --bootstrap 100 --threshold 0.4", run)
     assert re.search("3-lightgbm at 0.4  .*\n  p at 0.4  ", out)
-    assert {"3-lightgbm", "p"} == set(
-        json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]
-    )
+    assert {"3-lightgbm", "p"} == set(read_json(tmp_path / "e" / "metrics.json")["tables"])
 
 
 def test_shards_assemble_by_the_same_command(

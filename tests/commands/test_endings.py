@@ -12,7 +12,7 @@ from bchisto.core.runs import record_run
 from bchisto.crossval import CrossValidation, in_order, offered
 from bchisto.evaluate import Panel, measure
 from conftest import typed
-from written_tables import predictions, write_lines
+from written_tables import predictions, read_json, write_lines
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def test_a_finished_evaluation_is_not_overwritten_unasked(table, tmp_path, compl
     )
     assert (tmp_path / "e" / "metrics.json").read_bytes() == before
     completed(*words, "--positive", "a", "--overwrite")
-    assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"][
-        "positive"
-    ] == ["a"]
+    assert read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]["two_class"]["positive"] == [
+        "a"
+    ]
     with (
         pytest.raises(KeyboardInterrupt),
         record_run(tmp_path / "e", command="evaluate", config={}),

@@ -1,6 +1,5 @@
 """Images left out by ``--skip-errors``, and lists of one's own, through the commands."""
 
-import json
 import os
 import shutil
 
@@ -10,6 +9,7 @@ from bchisto.core import banners_of
 from conftest import typed
 from PIL import Image
 from refusals import refuses
+from written_tables import read_json
 
 BOOST = typed("--seeds 1 --param min_data_in_leaf=2 --param num_iterations=4 --jobs 1")
 
@@ -49,7 +49,7 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(
     assert said in err
     folder = run / "boost" / "mine-lightgbm"
     counted = said.partition(":")[0]  # what is passed on names no image
-    assert counted in banners_of(json.loads((folder / "metrics.json").read_text())["run"])
+    assert counted in banners_of(read_json(folder / "metrics.json")["run"])
     report = (folder / "report.html").read_text()
     assert f"{counted}<" in report
     assert "truncated" not in report

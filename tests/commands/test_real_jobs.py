@@ -2,11 +2,11 @@
 
 import dataclasses
 import importlib
-import json
 
 import numpy as np
 import pytest
 from bchisto.data import read_dataset
+from written_tables import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def test_the_demo_is_small_but_whole(completed, tmp_path, monkeypatch):
     assert out.startswith("5-lightgbm: ")
     assert "RANDOM WEIGHTS" in out
     assert "going on with seeded RANDOM weights" in err
-    metrics = json.loads((tmp_path / "run" / "boost" / "5-lightgbm" / "metrics.json").read_text())
+    metrics = read_json(tmp_path / "run" / "boost" / "5-lightgbm" / "metrics.json")
     assert metrics["tables"]["fusion"]["accuracy"]["value"] > 0.5  # chance is 0.25
     report = (tmp_path / "run" / "boost" / "5-lightgbm" / "report.html").read_text()
     assert report.index("SYNTHETIC IMAGES") < report.index("<nav")

@@ -1,12 +1,12 @@
 """Names, numbers and texts that would bite: formulas, control characters, huge numbers, names of patients."""
 
 import csv
-import json
 import shutil
 
 import pytest
 from bchisto.evaluate import read_predictions
 from conftest import typed
+from written_tables import write_json
 
 ESCAPE = "\x1b[2J\x1b[31m"
 
@@ -94,8 +94,8 @@ def test_control_characters_of_a_record_are_not_printed(tmp_path, cli):
         "config": {f"folds{ESCAPE}": [ESCAPE]},
         "error": f"a\r{ESCAPE}\x9b",
     }
-    (run / "run.json").write_text(json.dumps({"records": [record]}))
-    (run / "records" / "a.json").write_text(json.dumps(record))
+    write_json(run / "run.json", {"records": [record]})
+    write_json(run / "records" / "a.json", record)
     for arguments in ((tmp_path,), (run, "--history"), (run, run)):
         _, out, said = cli("status", *arguments)
         assert not {"\x1b", "\r", "\x9b"} & set(out + said)

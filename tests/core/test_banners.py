@@ -10,6 +10,7 @@ from bchisto.core import Banner, Kind, Message, Names, as_banner, banners, conve
 from bchisto.evaluate import advice_of
 from bchisto.predict import Predictor
 from packs import train_small
+from written_tables import read_json
 
 PATIENTS = Banner(
     Kind.PATIENTS_MIXED, Message("{} mixed{}; see {jobs}", 2, Names(" (a, b)")), "t", mixed=2
@@ -49,7 +50,7 @@ def outcome(run, tissue):
     """What a run without patients, with random weights and models that learnt nothing, is taken for."""
     (result,) = train_small(run, params={"min_data_in_leaf": 1000})
     files = {path.name: path.read_text() for path in result.folder.glob("*.csv")}
-    metrics = json.loads((result.folder / "metrics.json").read_text())
+    metrics = read_json(result.folder / "metrics.json")
     kept = [metrics["run"].pop("banners"), metrics["run"]["bundle"].pop("text", None)]
     kinds = [entry["kind"] for entry in kept[0]]
     predictions = Predictor(result.model).predict([tissue])

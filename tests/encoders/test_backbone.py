@@ -1,10 +1,9 @@
 """A backbone is an encoder's network without what runs it."""
 
-import numpy as np
 import pytest
 from bchisto.encoders import Encoder, build_backbone
 from bchisto.finetune import FinetuneSettings
-from bchisto.finetune.model import build_model
+from training_sources import assert_same_arrays, model_of
 
 
 @pytest.fixture
@@ -27,8 +26,7 @@ def test_it_says_of_itself_what_its_encoder_says():
     ):
         assert getattr(backbone, name) == getattr(encoder, name), name
     assert backbone.spec.name == encoder.name
-    for one, two in zip(backbone.model.get_weights(), encoder.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_same_arrays(backbone.model.get_weights(), encoder.model.get_weights())
 
 
 def test_nothing_is_compiled_for_it(nothing_compiled):
@@ -41,5 +39,5 @@ def test_nothing_is_compiled_for_it(nothing_compiled):
 
 
 def test_a_network_to_train_is_built_without_an_encoder(nothing_compiled):
-    model = build_model(FinetuneSettings("convs", size=64, weights="random"), classes=2, fold=1)
+    model = model_of(FinetuneSettings("convs", size=64, weights="random"))
     assert model.output_shape == (None, 2)

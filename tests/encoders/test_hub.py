@@ -1,7 +1,6 @@
 """Folders of networks: each gives what its own library gives, and what cannot be read safely is refused in a line."""
 
 import importlib.util
-import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from refusals import refuses
 from torch_folders import write_dinov2, write_timm, write_transformers
-from written_tables import read_json
+from written_tables import read_json, write_json
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -196,7 +195,7 @@ def test_positions_of_a_folder_of_timm_are_resized_as_timm_does(tmp_path):
     config = read_json(tmp_path / "config.json")
     config["model_args"]["img_size"] = 224
     config["pretrained_cfg"] |= {"input_size": [3, 224, 224], "crop_pct": 1.0}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_json(tmp_path / "config.json", config)
     model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     crops = pictures(224, 1)
@@ -235,13 +234,13 @@ def test_a_folder_in_several_files(copied):
     for file, some in halves.items():
         save_file({name: tensors[name].half() for name in some}, copied / file)
     index = {"weight_map": {name: file for file, some in halves.items() for name in some}}
-    (copied / "model.safetensors.index.json").write_text(json.dumps(index))
+    write_json(copied / "model.safetensors.index.json", index)
     assert_allclose(opened(copied).encode(pictures(16)), wanted, atol=5e-3)
     (copied / "model-2.safetensors").unlink()
     with refuses("model-2.safetensors is missing, which its index names", WeightsError):
         opened(copied)
     index["weight_map"][names[0]] = "../elsewhere.safetensors"
-    (copied / "model.safetensors.index.json").write_text(json.dumps(index))
+    write_json(copied / "model.safetensors.index.json", index)
     with refuses("is not a .safetensors file of this folder", WeightsError):
         opened(copied)
 
@@ -265,7 +264,7 @@ def _drop(name):
 def _changed(name, changes):
     def change(folder):
         config = read_json(folder / name)
-        (folder / name).write_text(json.dumps({**config, **changes}))
+        write_json(folder / name, {**config, **changes})
 
     return change
 

@@ -1,6 +1,5 @@
 """The one rule for weights files: a network has all its weights from the file, or the file is refused."""
 
-import json
 import sys
 
 import numpy as np
@@ -15,9 +14,10 @@ from bchisto.encoders import (
 )
 from bchisto.encoders.weights import fill_weights
 from bchisto.finetune import FinetuneSettings
-from bchisto.finetune.model import build_model
 from refusals import refuses
 from safetensors.numpy import save_file
+from training_sources import model_of
+from written_tables import write_json
 
 
 @pytest.fixture
@@ -96,15 +96,11 @@ def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
     with refuses(r"these are not the weights of convs \(it lacks \S+/\S+ and .*\)", WeightsError):
         Encoder("convs", weights=tmp_path / "tiny.weights.h5")
     small = FinetuneSettings("patch-resnet", size=32)
-    arrays = values(build_model(small, classes=2, fold=1))
+    arrays = values(model_of(small))
     arrays["first/kernel"] = np.full_like(arrays["first/kernel"], np.nan)
     np.savez(tmp_path / "own.npz", **arrays)
     with refuses(r"own\.npz: has no first/kernel of finite values", WeightsError):
-        build_model(
-            FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")),
-            classes=2,
-            fold=1,
-        )
+        model_of(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")))
 
 
 @pytest.mark.parametrize("missing", ["torch", None])
@@ -115,7 +111,7 @@ def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
 def test_networks_on_pytorch_name_the_package_that_is_missing(
     tmp_path, monkeypatch, encoder, config, missing
 ):
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_json(tmp_path / "config.json", config)
     save_file({"x": np.ones(3, np.float32)}, tmp_path / "model.safetensors")
     for name in [missing] if missing else ["timm", "transformers"]:
         monkeypatch.setitem(sys.modules, name, None)

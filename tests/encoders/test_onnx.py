@@ -1,6 +1,5 @@
 """ONNX files: compared with the same arithmetic in NumPy, on both runtimes; refused before a runtime sees them."""
 
-import json
 import os
 
 import numpy as np
@@ -10,6 +9,7 @@ from bchisto.encoders import EncoderChoice, open_encoder
 from bchisto.encoders.onnx_encoder import read_onnx, read_sidecar
 from numpy.testing import assert_allclose
 from refusals import refuses
+from written_tables import write_json
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
 pytest.importorskip("onnxruntime", reason="needs onnx: pip install 'bchisto[onnx]'")
@@ -75,7 +75,7 @@ def written(folder, model=None, *, sidecar=SIDECAR, name="patches"):
     path = folder / f"{name}.onnx"
     onnx.save(model or network(), str(path))
     if sidecar is not None:
-        (folder / f"{name}.json").write_text(json.dumps(sidecar))
+        write_json(folder / f"{name}.json", sidecar)
     return path
 
 
@@ -133,7 +133,7 @@ def test_the_spacing_is_of_the_patch_before_it_is_resized(tmp_path, patch, resiz
         "transform": steps,
         "license": "CC BY-NC 4.0",
     }
-    (tmp_path / "any.json").write_text(json.dumps(sidecar))
+    write_json(tmp_path / "any.json", sidecar)
     card, _, _ = read_sidecar(tmp_path / "any.onnx")
     assert (card.size, card.mpp, card.non_commercial) == (224, (wanted,), True)
 
@@ -160,7 +160,7 @@ def test_the_middle_of_a_resized_crop_and_tokens_without_a_class(tmp_path):
     assert encoder.card.resize == 20
     assert encoder.card.mpp == (0.8,)
     assert_allclose(encoder.encode(crops), by_hand(crops[:, 2:18, 2:18], 3).mean(axis=1), atol=1e-5)
-    (tmp_path / "patches.json").write_text(json.dumps({**SIDECAR, "prefix_tokens": 3}))
+    write_json(tmp_path / "patches.json", {**SIDECAR, "prefix_tokens": 3})
     places = by_hand(crops[:, :16, :16], 3)
     found = opened(path, ("cls", "mean")).encode(crops[:, :16, :16])
     assert_allclose(found, np.hstack([places[:, 0], places[:, 3:].mean(axis=1)]), atol=1e-5)
@@ -173,7 +173,7 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
     onnx.save(
         model, str(path), save_as_external_data=True, location="patches.data", size_threshold=200
     )
-    (inner / "patches.json").write_text(json.dumps(SIDECAR))
+    write_json(inner / "patches.json", SIDECAR)
     encoder = opened(path)
     assert_allclose(encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5)
     assert read_onnx(path).files == (path, inner / "patches.data")
@@ -194,7 +194,7 @@ def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, 
             for entry in tensor.external_data:
                 entry.value = location if entry.key == "location" else entry.value
         onnx.save_model(changed, str(inner / "other.onnx"))
-        (inner / "other.json").write_text(json.dumps(SIDECAR))
+        write_json(inner / "other.json", SIDECAR)
         with refuses("other.onnx: its values are in .*outside its folder"):
             opened(inner / "other.onnx")
 
@@ -343,7 +343,7 @@ def test_a_json_that_does_not_say_enough_is_refused(tmp_path, sidecar, message):
 def test_damaged_files_are_refused_and_never_crash(tmp_path):
     whole = network().SerializeToString()
     path = tmp_path / "patches.onnx"
-    (tmp_path / "patches.json").write_text(json.dumps(SIDECAR))
+    write_json(tmp_path / "patches.json", SIDECAR)
     for content in (
         b"",
         b"\x00" * 40,

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from bchisto.core import WeightsError
 from bchisto.finetune import FinetuneSettings
-from bchisto.finetune.model import build_model, resolved
+from bchisto.finetune.model import resolved
 from bchisto.finetune.networks import get_network
 from bchisto.finetune.pretrained import network_arrays, read_caffe
 from refusals import refuses
+from training_sources import model_of
 
 ARRAYS = {
     "conv1/7x7_s2.weight": (4, 3, 2, 2),
@@ -99,7 +100,7 @@ def test_weights_of_a_caffemodel_are_those_of_the_same_arrays(tmp_path, rng):
     shapes = {
         name: array.shape
         for name, array in network_arrays(
-            build_model(FinetuneSettings("googlenet", size=32), classes=2, fold=0)
+            model_of(FinetuneSettings("googlenet", size=32), fold=0)
         ).items()
     }
     arrays = {}
@@ -115,7 +116,7 @@ def test_weights_of_a_caffemodel_are_those_of_the_same_arrays(tmp_path, rng):
     for name, array in read_caffe(tmp_path / "w.caffemodel").items():
         np.testing.assert_array_equal(array, arrays[name])
     read = FinetuneSettings("googlenet", size=32, weights=str(tmp_path / "w.caffemodel"))
-    found = network_arrays(build_model(read, classes=2, fold=0))
+    found = network_arrays(model_of(read, fold=0))
     for layer, theirs in spec.caffe.names.items():
         weight = arrays[f"{theirs}.weight"]
         if weight.ndim == 4:

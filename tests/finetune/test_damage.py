@@ -10,9 +10,8 @@ from bchisto.core.models import pack_arrays
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.finetune import fit as state
 from bchisto.finetune.fit import TrainingPlan
-from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import load_network, network_arrays
-from training_sources import bright_and_dark, source_of, trained
+from training_sources import assert_same_arrays, bright_and_dark, model_of, source_of, trained
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +40,7 @@ def work():
 @pytest.fixture(scope="module")
 def whole(work, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    trained(build_model(SMALL, classes=2, fold=1), *work, folder)
+    trained(model_of(SMALL), *work, folder)
     return folder / "s.npz"
 
 
@@ -62,7 +61,7 @@ def cuts(data):
 
 
 def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, tmp_path, caplog):
-    model = build_model(SMALL, classes=2, fold=1)
+    model = model_of(SMALL)
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     before = [np.array(value) for value in variables]
@@ -72,23 +71,19 @@ def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, 
         path.write_bytes(data)
         assert state.StateFile(path, model, "").restore().done == 0, name
         assert caplog.text.count("; made again") == 1, name
-        for one, two in zip(before, variables, strict=True):
-            np.testing.assert_array_equal(one, np.array(two))
+        assert_same_arrays(before, variables)
 
 
 @pytest.mark.parametrize("network", ["patch-resnet", "mobilenetv2"])
 def test_equal_weights_are_equal_bytes(network):
     """Keras counts its names up in a process: the second network of one has others."""
     settings = replace(SMALL, network=network)
-    first, again = (
-        pack_arrays(network_arrays(build_model(settings, classes=2, fold=1))) for _ in range(2)
-    )
+    first, again = (pack_arrays(network_arrays(model_of(settings))) for _ in range(2))
     assert first == again
-    other = build_model(settings, classes=2, fold=2)
+    other = model_of(settings, fold=2)
     load_network(other, first)
-    expected = build_model(settings, classes=2, fold=1).get_weights()
-    for one, two in zip(expected, other.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    expected = model_of(settings).get_weights()
+    assert_same_arrays(expected, other.get_weights())
 
 
 TINY = replace(SMALL, epochs=1, batch_size=4)

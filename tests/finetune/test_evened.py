@@ -7,9 +7,8 @@ import pytest
 from bchisto.finetune import FinetuneSettings, ImageBank, parse_patches
 from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.fit import TrainingPlan, loss_weights, training_samples
-from bchisto.finetune.model import build_model
 from bchisto.finetune.samples import cut_region
-from training_sources import bright_and_dark, source_of, trained
+from training_sources import assert_same_arrays, bright_and_dark, model_of, source_of, trained
 from written_tables import rows_of
 
 pytestmark = pytest.mark.slow
@@ -27,7 +26,7 @@ def source(rng):
 
 
 def train(source, plan, folder):
-    model = trained(build_model(SPECK, classes=2, fold=1), source, plan, folder)
+    model = trained(model_of(SPECK), source, plan, folder)
     return model, rows_of(folder / "l.csv")
 
 
@@ -40,8 +39,7 @@ def test_sampled_classes_are_not_weighted_again(source, tmp_path):
         even._replace(settings=replace(even.settings, class_weights=False)),
         tmp_path / "plain",
     )
-    for one, two in zip(weighted.get_weights(), plain.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_same_arrays(weighted.get_weights(), plain.get_weights())
     assert rows == others
 
 

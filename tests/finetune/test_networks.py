@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from bchisto.finetune import NETWORKS, FinetuneSettings, build_network
-from bchisto.finetune.model import build_model, resolved
+from bchisto.finetune.model import resolved
 from bchisto.finetune.networks.layers import local_response
 from refusals import refuses
+from training_sources import model_of
 
 
 def shape(model, name):
@@ -113,13 +114,11 @@ def test_local_response_is_the_published_formula(rng):
 def test_images_too_small_for_a_network_are_refused_in_one_line(name, own):
     settings = FinetuneSettings(name, size=40, weights="random")
     with refuses(f"^`size` 40: too small for {name}, whose own size is {own}; give a larger"):
-        build_model(settings, classes=2, fold=0)
+        model_of(settings, fold=0)
 
 
 def momenta(network, **options):
-    model = build_model(
-        FinetuneSettings(network, weights="random", **{"size": 32, **options}), classes=2, fold=0
-    )
+    model = model_of(FinetuneSettings(network, weights="random", **{"size": 32, **options}), fold=0)
     return {layer.momentum for layer in model.layers if hasattr(layer, "momentum")}
 
 

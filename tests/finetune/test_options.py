@@ -1,6 +1,5 @@
 """Single options of `bchisto finetune` by their effect, and what it refuses."""
 
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -10,8 +9,8 @@ import pytest
 from bchisto.core import banners_of
 from bchisto.core.jobs import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
-from bchisto.finetune.model import build_model
-from written_tables import rows_of
+from training_sources import model_of
+from written_tables import read_json, rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -78,11 +77,11 @@ def check_histograms(events, model, *, best):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp_path):
-    model = build_model(replace(RESNET, precision=precision), classes=2, fold=1)
+    model = model_of(replace(RESNET, precision=precision))
     assert model.get_layer("first").compute_dtype == precision
     assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
     assert str(model.output.dtype) == "float32"
-    full = build_model(RESNET, classes=2, fold=1)
+    full = model_of(RESNET)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
     near, exact = np.asarray(model(images)), np.asarray(full(images))
     assert not np.array_equal(near, exact)
@@ -90,10 +89,8 @@ def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp
     settings = replace(SMALL, precision=precision)
     (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], work=Work(jobs=1))
     assert result.metrics["n"] == 12
-    encoder = build_model(
-        FinetuneSettings("mobilenetv2", size=32, weights="random", precision=precision),
-        classes=2,
-        fold=1,
+    encoder = model_of(
+        FinetuneSettings("mobilenetv2", size=32, weights="random", precision=precision)
     )
     assert str(encoder.output.dtype) == "float32"
 
@@ -102,7 +99,7 @@ def test_the_top_of_the_inbreast_system():
     settings = FinetuneSettings(
         "mobilenetv2", size=96, weights="random", top="conv", freeze="all", dropout=0.2, l2=1e-3
     )
-    model = build_model(settings, classes=2, fold=1)
+    model = model_of(settings)
     names = [layer.name for layer in model.layers]
     assert names[-6:] == ["top_conv", "top_pool", "top_relu", "top_flatten", "dropout", "classes"]
     assert model.get_layer("top_conv").output.shape[1:] == (3, 3, 64)
@@ -131,7 +128,7 @@ def test_train_on_all_with_a_fixed_test_list(tissue, tmp_path, completed):
     rows = rows_of(run / "finetune" / "none-speck-last" / "logs" / "fold1.csv")
     assert len(rows) == 2
     assert {row["val_loss"] for row in rows} == {""}
-    metrics = json.loads((run / "finetune" / "none-speck-last" / "metrics.json").read_text())
+    metrics = read_json(run / "finetune" / "none-speck-last" / "metrics.json")
     assert any(
         banner.startswith("NO VALIDATION: trained for all 2 epochs")
         for banner in banners_of(metrics["run"])
@@ -167,7 +164,7 @@ def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
     assert [row["image_id"] for row in rows_of(tmp_path / "run" / "finetune" / "failures.csv")] == [
         "benign/benign02.png"
     ]
-    metrics = json.loads((tmp_path / "run" / "finetune" / "4-speck" / "metrics.json").read_text())
+    metrics = read_json(tmp_path / "run" / "finetune" / "4-speck" / "metrics.json")
     assert metrics["tables"]["speck"]["n"] == 11
     assert "1 image could not be used and is in no fold" in banners_of(metrics["run"])
     again, _, _ = cli(*options, "--skip-errors")

@@ -7,8 +7,7 @@ import pytest
 from bchisto.encoders import build_backbone
 from bchisto.finetune import FinetuneSettings
 from bchisto.finetune.fit import TrainingPlan
-from bchisto.finetune.model import build_model
-from training_sources import source_of, trained
+from training_sources import assert_same_arrays, model_of, source_of, trained
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +17,7 @@ TINY = FinetuneSettings("convs", weights="random", size=32)
 @pytest.mark.parametrize("top", ["average", "conv"])
 def test_l2_is_of_the_kernels_of_an_encoders_top(top):
     settings = replace(TINY, top=top, l2=0.01)
-    model = build_model(settings, classes=2, fold=1)
+    model = model_of(settings)
     kernels = [
         model.get_layer(name).kernel
         for name in ("top_conv", "classes")
@@ -26,8 +25,8 @@ def test_l2_is_of_the_kernels_of_an_encoders_top(top):
     ]
     expected = sum(0.01 * float((np.asarray(kernel) ** 2).sum()) for kernel in kernels)
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
-    assert not build_model(replace(settings, l2=0.0), classes=2, fold=1).losses
-    assert not build_model(replace(settings, l2=None), classes=2, fold=1).losses
+    assert not model_of(replace(settings, l2=0.0)).losses
+    assert not model_of(replace(settings, l2=None)).losses
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,7 @@ def test_l2_is_of_the_kernels_of_an_encoders_top(top):
     ],
 )
 def test_no_dropout_is_none(network, options, expected):
-    model = build_model(FinetuneSettings(network, size=32, **options), classes=2, fold=1)
+    model = model_of(FinetuneSettings(network, size=32, **options))
     rates = [layer.rate for layer in model.layers if layer.name == "dropout"]
     assert rates == ([] if expected is None else [expected])
 
@@ -51,7 +50,7 @@ def test_what_an_encoder_draws_follows_from_seed_and_fold():
     settings = FinetuneSettings("efficientnetv2b0", weights="random", size=32)
 
     def seeds(settings, fold):
-        model = build_model(settings, classes=2, fold=fold)
+        model = model_of(settings, fold=fold)
         return [
             tuple(np.asarray(one.value).tolist())
             for one in model.variables
@@ -88,16 +87,15 @@ def test_training_that_drops_without_a_seed_is_repeatable(rng, tmp_path, droppin
     )
 
     def train(name):
-        model = build_model(TINY, classes=2, fold=1)
+        model = model_of(TINY)
         return trained(model, source, plan, tmp_path / name).get_weights()
 
-    for one, two in zip(train("first"), train("again"), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_same_arrays(train("first"), train("again"))
 
 
 def test_an_encoder_that_is_not_trained_drops_nothing(rng, dropping):
     images = rng.integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
     for freeze, same in (("all", True), ("", False)):
-        model = build_model(replace(TINY, freeze=freeze), classes=2, fold=1)
+        model = model_of(replace(TINY, freeze=freeze))
         found = [np.asarray(model(images, training=True)) for _ in range(2)]
         assert np.array_equal(*found) == same

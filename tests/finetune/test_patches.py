@@ -1,6 +1,5 @@
 """Patches: their places, their tables, and the three levels of metrics."""
 
-import json
 import shutil
 import threading
 import time
@@ -15,7 +14,7 @@ from bchisto.finetune import FinetuneSettings, ImageBank, finetune, parse_patche
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.samples import EpochSamples
 from refusals import refuses
-from written_tables import rows_of
+from written_tables import read_json, rows_of, write_json
 
 OPTIONS = (
     "--network",
@@ -186,7 +185,7 @@ def test_patches_stand_in_a_table_of_their_own(cut):
 
 
 def test_metrics_at_every_level_by_every_rule(cut, tmp_path):
-    tables = json.loads((cut / "metrics.json").read_text())["tables"]
+    tables = read_json(cut / "metrics.json")["tables"]
     rules = ("average", "sum", "vote", "exist", "exist-n")
     assert set(tables) == {"speck", "speck (patch)", *(f"speck (image, {rule})" for rule in rules)}
     assert tables["speck (patch)"]["n"] == 108
@@ -199,17 +198,17 @@ def test_metrics_at_every_level_by_every_rule(cut, tmp_path):
     assert [m["accuracy"] for m in result["tables"].values()] == [
         tables[name]["accuracy"] for name in list(tables)[1:]
     ]
-    protocol = json.loads((cut / "metrics.json").read_text())["run"]["protocol"]
+    protocol = read_json(cut / "metrics.json")["run"]["protocol"]
     assert {m["protocol"].partition(";")[0] for m in result["tables"].values()} == {protocol}
 
 
 def test_what_must_be_known_of_a_run_is_known_of_its_patches(cut, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(cut, run)
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = read_json(run / "metrics.json")
     quick = Banner(Kind.QUICK, "a few").json()
     metrics["run"]["banners"] = [quick]
-    (run / "metrics.json").write_text(json.dumps(metrics))
+    write_json(run / "metrics.json", metrics)
     result = evaluate([run / "predictions-by-patch.csv"], out=tmp_path / "e", bootstrap=0).result
     assert result["notes"] == [quick]
 
@@ -226,7 +225,7 @@ def test_of_patches_the_table_of_images_is_chosen(cut, tmp_path):
     shutil.copytree(cut.parent.parent, run)
     first = run / "finetune" / cut.name
     shutil.copytree(first, run / "finetune" / "other")
-    content = json.loads((first / "metrics.json").read_text())
+    content = read_json(first / "metrics.json")
     write_run_report(run, images=content["run"]["images_sha256"], made={})
     assert choice_in_run(first / "predictions.csv")["choice"]["count"] == 2
     assert choice_in_run(first / "predictions-by-patch.csv") == {}

@@ -10,6 +10,7 @@ from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import CAFFE_LAYERS
 from refusals import refuses
 from safetensors.numpy import save_file
+from training_sources import assert_same_arrays, model_of
 
 pytestmark = pytest.mark.slow
 
@@ -126,11 +127,10 @@ def test_a_caffe_model_gives_what_plain_numpy_gives(network, forward, rng, tmp_p
     found = np.asarray(model(image[None].astype(np.float32)))[0]
     assert expected.max() < 0.999  # else every network would agree
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
-    other = build_model(settings, classes=2, fold=1)
-    for one, two in zip(
-        model.get_layer("conv1").get_weights(), other.get_layer("conv1").get_weights(), strict=True
-    ):
-        np.testing.assert_array_equal(one, two)
+    other = model_of(settings)
+    assert_same_arrays(
+        model.get_layer("conv1").get_weights(), other.get_layer("conv1").get_weights()
+    )
 
 
 def ours(model):
@@ -145,14 +145,14 @@ SMALL = FinetuneSettings("patch-resnet", size=32)
 
 
 def test_our_own_names_in_every_format(tmp_path):
-    kept = ours(build_model(replace(SMALL, seed=5), classes=2, fold=3))
+    kept = ours(model_of(replace(SMALL, seed=5), fold=3))
     np.savez(tmp_path / "w.npz", **kept)
     save_file(kept, tmp_path / "w.safetensors")
-    plain = ours(build_model(SMALL, classes=2, fold=1))
+    plain = ours(model_of(SMALL))
     for path in (tmp_path / "w.npz", tmp_path / "w.safetensors"):
         read = replace(SMALL, weights=str(path))
-        whole = ours(build_model(read, classes=2, fold=1))
-        part = ours(build_model(replace(read, fresh=("stage3", "classes")), classes=2, fold=1))
+        whole = ours(model_of(read))
+        part = ours(model_of(replace(read, fresh=("stage3", "classes"))))
         for name, value in kept.items():
             np.testing.assert_array_equal(whole[name], value)
             fresh = name.startswith(("stage3", "classes"))
@@ -161,11 +161,9 @@ def test_our_own_names_in_every_format(tmp_path):
 
 def test_files_that_do_not_fit(tmp_path, rng):
     def load(path, network="patch-resnet", **options):
-        return build_model(
-            FinetuneSettings(network, size=32, weights=str(path), **options), classes=2, fold=1
-        )
+        return model_of(FinetuneSettings(network, size=32, weights=str(path), **options))
 
-    model = build_model(SMALL, classes=2, fold=1)
+    model = model_of(SMALL)
     whole = ours(model)
     np.savez(
         tmp_path / "short.npz",

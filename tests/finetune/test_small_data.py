@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from bchisto.data import inner_splits
 from bchisto.finetune import FinetuneSettings
-from bchisto.finetune.model import build_model
 from bchisto.finetune.training import CnnTraining
+from training_sources import model_of
 
 
 def normalisations(model):
@@ -23,7 +23,7 @@ def normalisations(model):
 def test_normalisation_stays_that_of_the_weights(shared, stays):
     weights = str(shared / "data/weights/mobilenetv2_imagenet.weights.h5") if stays else "random"
     settings = FinetuneSettings("mobilenetv2", size=32, weights=weights)
-    model = build_model(settings, classes=2, fold=1)
+    model = model_of(settings)
     layers = normalisations(model)
     assert len(layers) == 52
     before = [[np.array(value) for value in layer.get_weights()] for layer in layers]

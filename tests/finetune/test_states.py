@@ -5,7 +5,7 @@ import pytest
 from bchisto.finetune import FinetuneSettings, batches, units
 from bchisto.finetune import fit as state
 from bchisto.finetune.fit import TrainingPlan
-from training_sources import source_of, trained
+from training_sources import assert_same_arrays, source_of, trained
 
 EPOCHS = 6
 SPECK = FinetuneSettings(
@@ -99,8 +99,7 @@ def test_gone_on_from_any_state(source, tmp_path, monkeypatch, seconds, saves):
     seen = []
     again = train(source, tmp_path, on_saved=lambda epochs: seen.append(len(epochs)))
     assert seen[0] == saves
-    for one, two in zip(whole, again, strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_same_arrays(whole, again)
     assert (tmp_path / "l.csv").read_bytes() == (tmp_path / "whole" / "l.csv").read_bytes()
 
 

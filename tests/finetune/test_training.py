@@ -1,6 +1,5 @@
 """Balancing, augmentation and training by their effect; a resumed training against an uninterrupted one."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +8,11 @@ from bchisto.core.jobs import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, finetune, sample_training
 from bchisto.finetune import fit as fitting
 from bchisto.finetune.fit import TrainingPlan, train_model
-from bchisto.finetune.model import build_model
 from bchisto.finetune.samples import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.settings import class_weights
 from refusals import refuses
-from training_sources import bright_and_dark, source_of, trained
-from written_tables import HEADER, rows_of
+from training_sources import assert_same_arrays, bright_and_dark, model_of, source_of, trained
+from written_tables import HEADER, read_json, rows_of
 
 SMALL = FinetuneSettings(
     "patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=()
@@ -83,7 +81,7 @@ def toy(rng):
 
 def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
     source, plan = task(*toy, **{"train": range(28), "validate": range(28, 40), **changes})
-    model = build_model(settings, classes=2, fold=1)
+    model = model_of(settings)
     real = fitting.write_rows
 
     def add(path, header, epochs):
@@ -112,8 +110,7 @@ def test_resumed_training_equals_uninterrupted(tmp_path, toy):
     whole = fit(tmp_path, toy, "a", **options)
     assert fit(tmp_path, toy, "b", stop_after=2, **options) is None
     resumed = fit(tmp_path, toy, "b", **options)
-    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    assert_same_arrays(whole.get_weights(), resumed.get_weights())
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
@@ -156,7 +153,7 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         settings = replace(
             SPECK, rate_multipliers=rate_multipliers, optimizer=optimizer, learning_rate=1e-3
         )
-        before = build_model(settings, classes=2, fold=1)
+        before = model_of(settings)
         after = fit(
             tmp_path,
             toy,
@@ -180,7 +177,7 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         assert plain["dots"] > 0
         assert frozen["classes"] > 4 * plain["classes"]
     with refuses("`rate_multipliers` nothing: no trained layer begins so"):
-        build_model(replace(SPECK, rate_multipliers=(("nothing", 2.0),)), classes=2, fold=1)
+        model_of(replace(SPECK, rate_multipliers=(("nothing", 2.0),)))
 
 
 @pytest.mark.parametrize("method", ["none", "under-over"])
@@ -198,7 +195,7 @@ def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, me
             return super().patch(position, *arguments, **options)
 
     source = replace(source, bank=Watched(source.bank.pixels, source.bank.index))
-    model = build_model(SPECK, classes=2, fold=1)
+    model = model_of(SPECK)
     trained(model, source, plan, tmp_path)
     counts = np.bincount(seen, minlength=40)
     assert counts[30:].sum() == 0  # nothing of the test part
@@ -209,20 +206,17 @@ def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, me
 
 def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
     settings = replace(TINY, freeze="all")
-    before = build_model(settings, classes=2, fold=1)
+    before = model_of(settings)
     after = fit(tmp_path, toy, "a", settings=settings, epochs=1)
     assert len(before.trainable_variables) == 2
-    for one, two in zip(
-        before.layers[-3].get_weights(), after.layers[-3].get_weights(), strict=True
-    ):
-        np.testing.assert_array_equal(one, two)
-    part = build_model(replace(settings, freeze="middle"), classes=2, fold=1)
-    whole = build_model(replace(settings, freeze=""), classes=2, fold=1)
+    assert_same_arrays(before.layers[-3].get_weights(), after.layers[-3].get_weights())
+    part = model_of(replace(settings, freeze="middle"))
+    whole = model_of(replace(settings, freeze=""))
     assert 2 < len(part.trainable_variables) < len(whole.trainable_variables)
     with refuses("`freeze` nothing: convs has no such layer"):
-        build_model(replace(settings, freeze="nothing"), classes=2, fold=1)
+        model_of(replace(settings, freeze="nothing"))
     with refuses("`freeze` and `top` belong to encoders; patch-resnet is"):
-        build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
+        model_of(replace(SMALL, freeze="all"))
 
 
 @pytest.fixture(scope="module")
@@ -248,5 +242,5 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
         .read_text()
         .startswith("epoch,loss,accuracy,val_loss,val_accuracy")
     )
-    assert json.loads((folder / "metrics.json").read_text())["run"]["protocol"] == result.protocol
+    assert read_json(folder / "metrics.json")["run"]["protocol"] == result.protocol
     assert "bchisto finetune: 3-speck" in (folder / "report.html").read_text()

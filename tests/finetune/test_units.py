@@ -8,9 +8,8 @@ from bchisto.core.jobs import Work
 from bchisto.finetune import FinetuneSettings, finetune, units
 from bchisto.finetune import fit as state
 from bchisto.finetune.fit import TrainingPlan
-from bchisto.finetune.model import build_model
 from bchisto.finetune.units import predict_samples
-from training_sources import source_of, trained
+from training_sources import assert_same_arrays, model_of, source_of, trained
 
 pytestmark = pytest.mark.slow
 
@@ -63,9 +62,8 @@ def test_a_fold_is_trained_as_if_alone(tmp_path, settings):
     model = units.network_of_fold(settings, classes=2, fold=2)
     assert model is units.network_of_fold(settings, classes=2, fold=2)
     found, left = train(model, tmp_path / "second")
-    expected, whole = train(build_model(settings, classes=2, fold=2), tmp_path / "alone")
-    for one, two in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(one, two)
+    expected, whole = train(model_of(settings, fold=2), tmp_path / "alone")
+    assert_same_arrays(expected, found)
     assert left == whole
 
 

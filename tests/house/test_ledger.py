@@ -2,7 +2,6 @@
 
 import csv
 import importlib.util
-import json
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ from bchisto import __version__
 from bchisto.core import InputError
 from bchisto.core.runs import record_run, science
 from conftest import REPOSITORY, needs_repository, typed
-from written_tables import read_json, write_lines
+from written_tables import read_json, write_json, write_lines
 
 TOOL = REPOSITORY / "tools" / "benchmarks" / "ledger.py"
 
@@ -100,7 +99,7 @@ def test_rows_of_a_run_rest_on_what_its_commands_recorded(ledger, tmp_path):
         (None, "stains:unknown"),
     ):
         versions["science"] = recorded
-        (run / "run.json").write_text(json.dumps(content))
+        write_json(run / "run.json", content)
         assert named in ledger.science_of(run)
     # a comparison rests on both runs, whose digests stand side by side
     both = ledger.science_of(run, other)

@@ -2,7 +2,6 @@
 
 import csv
 import importlib.util
-import json
 import re
 import runpy
 import subprocess
@@ -10,6 +9,7 @@ import sys
 
 import pytest
 from conftest import REPOSITORY, needs_repository
+from written_tables import read_json
 
 pytestmark = needs_repository
 
@@ -85,7 +85,7 @@ def test_the_bill_of_materials(tmp_path, locked, licences):
     subprocess.run(
         [sys.executable, REPOSITORY / ".ci" / "bill.py", wheel], check=True, capture_output=True
     )
-    bill = json.loads(wheel.with_suffix(".cdx.json").read_text())
+    bill = read_json(wheel.with_suffix(".cdx.json"))
     assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", "9.9")
     found = {one["name"]: one for one in bill["components"]}
     assert {

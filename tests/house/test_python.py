@@ -39,7 +39,7 @@ from bchisto.stains import augment_he
 from conftest import REPOSITORY, needs_repository
 from packs import ONE_JOB
 from refusals import refuses
-from written_tables import rows_of, write_lines
+from written_tables import read_json, rows_of, write_lines
 
 
 @pytest.mark.parametrize(
@@ -529,7 +529,7 @@ def test_a_frame_without_folds_is_told_and_compared(tmp_path, caplog, boosted_re
     assert theirs.endswith("; 3 folds of the table")
     assert len(evaluation.result["comparisons"]) == 1
     assert evaluation.notes[0] == f"mine: {said}"
-    written = json.loads((tmp_path / "b" / "metrics.json").read_text())
+    written = read_json(tmp_path / "b" / "metrics.json")
     assert list(map(Banner.read, written["notes"])) == evaluation.notes
 
 

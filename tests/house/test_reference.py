@@ -5,7 +5,6 @@ import html
 import importlib
 import importlib.util
 import inspect
-import json
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import needs_repository
+from written_tables import read_json
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -123,7 +123,7 @@ def test_docstrings_refer_to_what_is_on_a_page():
 
 def test_the_notebook_imports_only_public_names():
     names = {name for name, _ in public()}
-    cells = json.loads((DOCS / "notebooks" / "breakhis.ipynb").read_text())["cells"]
+    cells = read_json(DOCS / "notebooks" / "breakhis.ipynb")["cells"]
     lines = [line for cell in cells for line in cell["source"]]
     imports = re.findall(r"^from (bchisto[\w.]*) import (.+)$", "".join(lines), re.MULTILINE)
     imported = {f"{room}.{name}" for room, found in imports for name in found.split(", ")}

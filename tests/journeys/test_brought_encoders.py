@@ -1,7 +1,6 @@
 """Networks that users bring: from images to a table, a bundle, predictions and maps, killed, resumed and sharded."""
 
 import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from bchisto.core.models import bundle_stores
 from bchisto.encoders import card_of
 from conftest import need, typed
 from torch_folders import write_dinov2
-from written_tables import rows_of
+from written_tables import rows_of, write_json
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +54,7 @@ def networks(tmp_path_factory):
             {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}},
         ],
     }
-    (place / "Patches.json").write_text(json.dumps(sidecar))
+    write_json(place / "Patches.json", sidecar)
     return {
         "hub": f"hub:{place / 'DINO réseau'}:cls+mean",
         "onnx": f"onnx:{place / 'Patches.onnx'}",

@@ -9,6 +9,19 @@ def bright_and_dark(labels, rng):
     return (noise + 100 * labels[:, None, None, None]).astype(np.uint8)
 
 
+def assert_same_arrays(these, those):
+    """Check that two lists of arrays are the same, to the bit."""
+    for one, two in zip(these, those, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def model_of(settings, *, fold=1):
+    """Return the network of a fold, of two classes."""
+    from bchisto.finetune.model import build_model
+
+    return build_model(settings, classes=2, fold=fold)
+
+
 def source_of(images, labels, *, batch_size=4):
     """Return whole images and their labels as a source of batches."""
     from bchisto.finetune import ImageBank, PatchRule

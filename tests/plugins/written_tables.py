@@ -56,6 +56,10 @@ def read_json(path):
     return json.loads(path.read_text())
 
 
+def write_json(path, content):
+    path.write_text(json.dumps(content))
+
+
 def rows_of(path):
     """Return the rows of a CSV file, each a dict."""
     with path.open(newline="", encoding="utf-8") as handle:

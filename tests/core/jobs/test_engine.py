@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import json
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ import sys
 import pytest
 from engine_jobs import JOBS, at_pack, contents
 from PIL import Image
+from written_tables import read_json
 
 SLOW = ("finetune",)
 """Jobs that load TensorFlow."""
@@ -169,9 +169,7 @@ def test_killed_and_resumed(place, whole, name, moment):
     here.finish()
     assert here.results() == whole(name)
     if name != "predict":  # whose record is written with its table
-        statuses = [
-            entry["status"] for entry in json.loads((here.run / "run.json").read_text())["records"]
-        ]
+        statuses = [entry["status"] for entry in read_json(here.run / "run.json")["records"]]
         assert statuses[-2:] == ["interrupted", "ok"]
 
 

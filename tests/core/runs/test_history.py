@@ -1,10 +1,10 @@
-import json
 import subprocess
 import sys
 
 from bchisto.core import MissingInputError
 from bchisto.core.runs import diff_runs, list_runs, read_run, record_run
 from refusals import refuses
+from written_tables import read_json, write_json
 
 
 def make(run, *, crops=20, accuracy=0.8, fail=False):
@@ -48,7 +48,7 @@ def test_folders_that_are_no_runs(tmp_path):
         MissingInputError,
     ):
         read_run(tmp_path)
-    (tmp_path / "run.json").write_text(json.dumps({"records": [{"command": "boost"}]}))
+    write_json(tmp_path / "run.json", {"records": [{"command": "boost"}]})
     with refuses(r"run\.json: not a run\.json of bchisto"):
         read_run(tmp_path)
     with refuses("no such folder", MissingInputError):
@@ -68,7 +68,7 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
             "config": {},
             "process": process,
         }
-        (tmp_path / "run.json").write_text(json.dumps({"schema_version": 1, "records": [record]}))
+        write_json(tmp_path / "run.json", {"schema_version": 1, "records": [record]})
         return read_run(tmp_path)[0].status
 
     assert status(mine) == "running"
@@ -93,9 +93,7 @@ def test_any_record_is_survived(tmp_path, caplog, cli, completed):
         "process": {"pid": "x", "host": 3},
         "config": 4,
     }
-    (run / "run.json").write_text(
-        json.dumps({"records": [3, {}, odd, {**odd, "seconds": 1e999, "notes": []}]})
-    )
+    write_json(run / "run.json", {"records": [3, {}, odd, {**odd, "seconds": 1e999, "notes": []}]})
     broken = tmp_path / "broken"
     (broken / "records").mkdir(parents=True)
     (broken / "run.json").write_text('{"records": []}')
@@ -119,7 +117,7 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
     )
     with record_run(tmp_path, command="boost", config={}) as record:
-        whole = json.loads(record.path.read_text())
+        whole = read_json(record.path)
     killed = {
         **whole,
         "status": "running",
@@ -127,12 +125,10 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
     }
     elsewhere = {**killed, "process": {**killed["process"], "host": "elsewhere"}}
     for name, content in (("0-a.json", killed), ("0-b.json", elsewhere)):
-        (tmp_path / "records" / name).write_text(json.dumps(content))
+        write_json(tmp_path / "records" / name, content)
     with record_run(tmp_path, command="boost", config={}):
         pass
-    found = {
-        p.name: json.loads(p.read_text())["status"] for p in (tmp_path / "records").glob("0-*.json")
-    }
+    found = {p.name: read_json(p)["status"] for p in (tmp_path / "records").glob("0-*.json")}
     assert found == {"0-a.json": "interrupted", "0-b.json": "running"}
     assert [entry.status for entry in read_run(tmp_path)] == [
         "interrupted",
@@ -143,12 +139,12 @@ def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
 
 
 def test_trainings_are_compared_by_the_accuracies_that_they_noted(boosted, tmp_path):
-    content = json.loads((boosted / "run.json").read_text())
+    content = read_json(boosted / "run.json")
     name = "boost/3-lightgbm"
-    metrics = json.loads((boosted / name / "metrics.json").read_text())["tables"]
+    metrics = read_json(boosted / name / "metrics.json")["tables"]
     noted = content["records"][-1]["notes"]["results"][name]
     assert noted["accuracy"] in {table["accuracy"]["value"] for table in metrics.values()}
     before = noted["accuracy"]
     noted["accuracy"] = 0.125
-    (tmp_path / "run.json").write_text(json.dumps(content))
+    write_json(tmp_path / "run.json", content)
     assert list(diff_runs(boosted, tmp_path)) == [(f"accuracy of {name}", before, 0.125)]

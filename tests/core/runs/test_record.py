@@ -1,13 +1,13 @@
-import json
 from pathlib import Path
 
 import pytest
 from bchisto.core import InputError
 from bchisto.core.runs import describe_differences, differences, load_config, record_run
+from written_tables import read_json
 
 
 def records(run):
-    return json.loads((run / "run.json").read_text())["records"]
+    return read_json(run / "run.json")["records"]
 
 
 def test_is_opened_first_and_closed_ok(tmp_path):
