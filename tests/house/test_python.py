@@ -394,7 +394,23 @@ def test_help_says_what_only_commands_do():
     assert helps["boost", "classes"].metavar == "A,B,..."
 
 
-def test_a_second_call(tmp_path, tissue_files, boosted_result):
+@pytest.fixture
+def evaluated(tmp_path):
+    """Evaluate without draws into a folder of the test."""
+
+    def evaluated_into(sources, name="e", **options):
+        return evaluate(sources, out=tmp_path / name, bootstrap=0, **options)
+
+    return evaluated_into
+
+
+@pytest.fixture
+def frame(boosted_result, pandas):
+    """The predictions of a run."""
+    return pandas.read_csv(boosted_result / "predictions.csv")
+
+
+def test_a_second_call(tmp_path, tissue_files, boosted_result, evaluated):
     """It is refused by `predict` and overwrites with `evaluate`."""
     model = boosted_result / "model.bchisto"
     file = tissue_files[0]
@@ -402,11 +418,11 @@ def test_a_second_call(tmp_path, tissue_files, boosted_result):
     with refuses(r"p\.csv: exists already", OutputError):
         predict(model, file, out=tmp_path / "p.csv", work=ONE_JOB)
     table = model.with_name("predictions.csv")
-    evaluate(table, out=tmp_path / "e", bootstrap=0)
+    evaluated(table)
     metrics = tmp_path / "e" / "metrics.json"
     before = metrics.read_bytes()
     view = TwoClassView("malignant", thresholds=0.9)
-    evaluate(table, out=tmp_path / "e", bootstrap=0, view=view)
+    evaluated(table, view=view)
     assert metrics.read_bytes() != before
 
 
@@ -499,30 +515,28 @@ def test_errors_name_the_rows_of_a_data_frame(tissue):
         ImageSelection(frame[["label", "group"]]).read()
 
 
-def test_a_data_frame_is_evaluated_as_its_file_is(tmp_path, boosted_result, pandas):
+def test_a_data_frame_is_evaluated_as_its_file_is(tmp_path, boosted_result, frame, evaluated):
     table = boosted_result / "predictions.csv"
-    frame = pandas.read_csv(table)
     copy = tmp_path / "frame-1.csv"
     frame.to_csv(copy, index=False)
-    of_file = evaluate(copy, out=tmp_path / "a", bootstrap=0).result
-    of_frame = evaluate(frame, out=tmp_path / "b ü", bootstrap=0).result
+    of_file = evaluated(copy, "a").result
+    of_frame = evaluated(frame, "b ü").result
     assert of_frame == of_file
     (in_memory,) = read_predictions(frame)
     assert measure(in_memory) == measure(*read_predictions(table))
     with refuses("^frame-1, in row 2: .* sum to"):
         read_predictions(frame.assign(p_benign=[0.5, 0.5, *frame.p_benign[2:]], p_malignant=0.5))
-    two = evaluate([frame, copy, frame], out=tmp_path / "c", bootstrap=0)
+    two = evaluated([frame, copy, frame], "c")
     assert [path.name for path in two.sources] == ["frame-1.csv", "frame-1.csv", "frame-3.csv"]
     assert len(two.result["comparisons"]) == 3
 
 
-def test_a_frame_without_folds_is_told_and_compared(tmp_path, caplog, boosted_result, pandas):
-    frame = pandas.read_csv(boosted_result / "predictions.csv")
-    evaluate({"theirs": frame}, out=tmp_path / "a", bootstrap=0)
+def test_a_frame_without_folds_is_told_and_compared(tmp_path, caplog, frame, evaluated):
+    evaluated({"theirs": frame}, "a")
     said = "no column fold, so rows count as one test set"
     assert said not in caplog.text
     frames = {"mine": frame.drop(columns="fold"), "theirs": frame}
-    evaluation = evaluate(frames, out=tmp_path / "b", bootstrap=0)
+    evaluation = evaluated(frames, "b")
     assert caplog.text.count(said) == 1
     mine, theirs, *_ = evaluation.summary()
     assert mine.endswith(f"; {said}")
@@ -533,31 +547,30 @@ def test_a_frame_without_folds_is_told_and_compared(tmp_path, caplog, boosted_re
     assert list(map(Banner.read, written["notes"])) == evaluation.notes
 
 
-def test_data_frames_by_name(tmp_path, boosted_result, pandas):
-    frame = pandas.read_csv(boosted_result / "predictions.csv")
-    evaluation = evaluate({"mine": frame, "theirs": frame}, out=tmp_path / "a", bootstrap=0)
+def test_data_frames_by_name(tmp_path, frame, evaluated):
+    evaluation = evaluated({"mine": frame, "theirs": frame}, "a")
     assert list(evaluation.result["tables"]) == ["mine", "theirs"]
     assert [path.name for path in evaluation.sources] == ["mine.csv", "theirs.csv"]
     (tmp_path / "b").mkdir()
     mine = tmp_path / "b" / "mine.csv"
     mine.write_text("of a user")
-    evaluate({"mine": frame}, out=tmp_path / "b", bootstrap=0)
+    evaluated({"mine": frame}, "b")
     assert mine.read_text() == "of a user"
     for value in (frame, mine):
         with refuses("`sources` a/b: give this table a name without slash"):
-            evaluate({"a/b": value}, out=tmp_path / "c", bootstrap=0)
+            evaluated({"a/b": value}, "c")
     with refuses("`sources`: give at least one table"):
-        evaluate({}, out=tmp_path / "c", bootstrap=0)
+        evaluated({}, "c")
 
 
-def test_tables_files_and_folders_by_name(boosted, tmp_path, boosted_result):
+def test_tables_files_and_folders_by_name(boosted, tmp_path, boosted_result, evaluated):
     """A mapping holds prediction tables, files and run folders beside frames; what a run knows of a file stays."""
     pytest.importorskip("pandas")
     file = boosted_result / "predictions.csv"
     (table,) = read_predictions(file)
     copy = shutil.copytree(boosted, tmp_path / "run")
     sources = {"frame": table.to_pandas(), "table": table, "file": file, "folder": str(copy)}
-    evaluation = evaluate(sources, out=tmp_path / "a", bootstrap=0)
+    evaluation = evaluated(sources, "a")
     tables = evaluation.result["tables"]
     assert list(tables) == list(sources)
     assert len({entry["accuracy"]["value"] for entry in tables.values()}) == 1
@@ -566,19 +579,18 @@ def test_tables_files_and_folders_by_name(boosted, tmp_path, boosted_result):
     runs = tmp_path / "runs"
     for name in ("a", "b"):
         shutil.copytree(file.parent, runs / name)
-    several = evaluate({"mine": table, "theirs": runs}, out=tmp_path / "c", bootstrap=0)
+    several = evaluated({"mine": table, "theirs": runs}, "c")
     assert list(several.result["tables"]) == ["mine", "theirs a", "theirs b"]
 
 
-def test_errors_name_rows_of_frames_by_their_index(tmp_path, boosted_result, pandas):
-    frame = pandas.read_csv(boosted_result / "predictions.csv")
+def test_errors_name_rows_of_frames_by_their_index(pandas, frame, evaluated):
     frame.index = [f"slide {number}" for number in range(len(frame))]
     wrong = frame.copy()
     wrong.loc["slide 4", "p_benign"] = 3.0
     texts = []
     for sources in ({"mine": wrong}, [frame, wrong], {"mine": frame.drop(columns="label")}):
         with pytest.raises(InputError) as caught:
-            evaluate(sources, out=tmp_path / "e", bootstrap=0)
+            evaluated(sources)
         texts.append(str(caught.value))
     assert texts[0] == "mine, in row slide 4: p_benign is 3.0, not a probability between 0 and 1"
     assert texts[1].startswith("frame-2, in row slide 4: p_benign is 3.0")
@@ -586,14 +598,16 @@ def test_errors_name_rows_of_frames_by_their_index(tmp_path, boosted_result, pan
     frame = frame.assign(group="a patient")
     twice = pandas.concat([frame, frame.iloc[[2]].assign(group="another patient", fold=9)])
     with refuses(r"^mine, in row slide 2: .* in row slide 2; an image has"):
-        evaluate({"mine": twice}, out=tmp_path / "e", bootstrap=0)
+        evaluated({"mine": twice})
     # the lines of a file would then not be the rows
     broken = wrong.assign(note="two\nlines")
     with refuses("^mine, in row slide 4: p_benign is 3"):
-        evaluate({"mine": broken}, out=tmp_path / "e", bootstrap=0)
+        evaluated({"mine": broken})
 
 
-def test_marks_of_a_frame_are_those_of_its_table(boosted, tmp_path, tissue_files, pandas):
+def test_marks_of_a_frame_are_those_of_its_table(
+    boosted, tmp_path, tissue_files, pandas, evaluated
+):
     """Images and patients that trained are told of, whether they are marked with yes or with True; in a table, too."""
     frame = Predictor(boosted).predict(tissue_files).to_pandas()
     frame["label"] = [file.parent.name for file in tissue_files]
@@ -603,20 +617,17 @@ def test_marks_of_a_frame_are_those_of_its_table(boosted, tmp_path, tissue_files
     in_words.to_csv(tmp_path / "t.csv", index=False)
     (table,) = read_predictions(tmp_path / "t.csv")
     for source in (frame, in_words, table):
-        notes = evaluate({"t": source}, out=tmp_path / "e", bootstrap=0).notes
+        notes = evaluated({"t": source}).notes
         assert any("t: SEEN IN TRAINING: 12 of 12 images trained" in note for note in notes)
         assert any("t: PATIENTS SEEN IN TRAINING: 1 of 1" in note for note in notes)
 
 
-def test_figures_as_rows(tmp_path, boosted_result, pandas):
+def test_figures_as_rows(pandas, frame, evaluated):
     """One row for each figure of ``metrics.json``, with its interval; by name in `Panel.figures`."""
-    table = boosted_result / "predictions.csv"
     view = TwoClassView("malignant", thresholds=0.4)
-    frame = pandas.read_csv(table).assign(site=["A", "B"] * 6)
+    frame = frame.assign(site=["A", "B"] * 6)
     choice = TableChoice(by="site")
-    evaluation = evaluate(
-        {"mine": frame, "b": frame}, out=tmp_path / "e", bootstrap=0, view=view, tables=choice
-    )
+    evaluation = evaluated({"mine": frame, "b": frame}, view=view, tables=choice)
     rows = evaluation.to_pandas()
     metrics = evaluation.result["tables"]["mine"]
 
@@ -647,17 +658,16 @@ def test_figures_as_rows(tmp_path, boosted_result, pandas):
 
 
 def test_mistakes_of_scripts_are_told_in_words(
-    boosted, tissue, tmp_path, tissue_files, boosted_result, pandas
+    boosted, tissue, tmp_path, tissue_files, boosted_result, frame, evaluated
 ):
     """Draws that are no number, an output that is a file, weights that no encoder takes, and negative stains."""
     table = boosted_result / "predictions.csv"
     with refuses("bootstrap='x': give a whole number"):
         evaluate(table, out=tmp_path / "e", bootstrap="x")
     (tmp_path / "file").touch()
-    frame = pandas.read_csv(table)
     for sources in (table, frame, {"mine": frame}):
         with refuses("file.*: cannot create this folder", OutputError):
-            evaluate(sources, out=tmp_path / "file", bootstrap=0)
+            evaluated(sources, "file")
     weights = {"mobilnetv2": "x.h5"}
     misspelt = "`weights` mobilnetv2=x.h5: no such encoder; did you mean mobilenetv2?"
     for call in (
@@ -675,7 +685,7 @@ def test_mistakes_of_scripts_are_told_in_words(
         with refuses("gone: no such run folder; run bchisto featurize", MissingInputError):
             call()
     with refuses("levels.*imago"):
-        evaluate(table, out=tmp_path / "levels", bootstrap=0, aggregation="imago")
+        evaluated(table, "levels", aggregation="imago")
     with refuses("resnet51: no such encoder"):
         open_encoder("resnet51")
     text = "resnet50=x.h5: .* has no encoder of this name, but tiny"
@@ -688,22 +698,21 @@ def test_mistakes_of_scripts_are_told_in_words(
         augment_he(image, hematoxylin=-1, eosin=1)
 
 
-def test_a_frame_that_is_refused_leaves_no_file(tmp_path, boosted_result, pandas):
-    frame = pandas.read_csv(boosted_result / "predictions.csv")
+def test_a_frame_that_is_refused_leaves_no_file(tmp_path, frame, evaluated):
     damaged = frame.drop(columns="label")
     for sources in ([frame, damaged], {"good": frame, "bad": damaged}):
         with pytest.raises(InputError):
-            evaluate(sources, out=tmp_path / "e", bootstrap=0)
+            evaluated(sources)
         assert [path for path in (tmp_path / "e").rglob("*") if path.is_file()] == []
-    evaluate(frame, out=tmp_path / "e", bootstrap=0)
+    evaluated(frame)
     before = (tmp_path / "e" / "metrics.json").read_bytes()
     with pytest.raises(InputError):
-        evaluate([frame, damaged], out=tmp_path / "e", bootstrap=0)
+        evaluated([frame, damaged])
     assert (tmp_path / "e" / "frame-1.csv").is_file()
     assert (tmp_path / "e" / "metrics.json").read_bytes() == before
 
 
-def test_an_evaluation_says_what_it_shows(tmp_path):
+def test_an_evaluation_says_what_it_shows(tmp_path, evaluated):
     rows = {"good": [], "bad": [], "chance": [], "alike": [], "close": []}
     for number in range(80):
         label = "ab"[number % 2]
@@ -718,7 +727,7 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
         tables.append(tmp_path / f"{name}.csv")
         text = "\n".join(",".join(map(str, line)) for line in lines)
         tables[-1].write_text(f"image_id,group,label,predicted\n{text}\n")
-    evaluation = evaluate(tables[:3], out=tmp_path / "e", bootstrap=0)
+    evaluation = evaluated(tables[:3])
     good, bad, chance, *notes = evaluation.summary()
     figure = evaluation.result["tables"]["good"]["accuracy"]
     low, high = figure["interval"]
@@ -728,7 +737,7 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     assert bad.endswith(f"], shown to be worse than chance{folds}")
     assert chance.endswith(f"], not shown to be better than chance{folds}")
     assert notes == evaluation.notes
-    close = evaluate([tables[0], tables[4]], out=tmp_path / "g", bootstrap=0)
+    close = evaluated([tables[0], tables[4]], "g")
     corrected = verdict_of(close.panels[0].metrics).figure
     assert corrected.value < close.panels[0].metrics["balanced_accuracy"].value
     measured = close.panels[0].metrics["balanced_accuracy"]
@@ -737,7 +746,7 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
         for figure, what in ((measured, "corrected for the choice"), (corrected, "shown"))
     )
     assert words in close.summary()[0]
-    alone = evaluate(tables[3], out=tmp_path / "f", bootstrap=0)
+    alone = evaluated(tables[3], "f")
     line = alone.summary()[0]
     assert line.endswith(f"without an interval, so not compared with chance{folds}")
     assert "[" not in line
@@ -745,14 +754,13 @@ def test_an_evaluation_says_what_it_shows(tmp_path):
     assert all(text in alone._repr_html_() for text in [*cells, *alone.notes])
 
 
-def test_comparisons_as_a_frame(tmp_path, boosted_result, pandas):
+def test_comparisons_as_a_frame(frame, evaluated):
     """A row for each difference of two tables; p is of the accuracy."""
-    table = boosted_result / "predictions.csv"
     shares = ["p_benign", "p_malignant"]
-    frame = pandas.read_csv(table)[["image_id", "label", "fold", *shares]]
+    frame = frame[["image_id", "label", "fold", *shares]]
     turned = frame.copy()
     turned[shares] = frame[shares[::-1]].to_numpy()
-    evaluation = evaluate({"one": frame, "two": turned}, out=tmp_path / "e", bootstrap=0)
+    evaluation = evaluated({"one": frame, "two": turned})
     rows = evaluation.comparisons_to_pandas()
     (pair,) = evaluation.result["comparisons"]
     assert list(rows.metric) == list(pair["differences"])
@@ -769,7 +777,7 @@ def test_comparisons_as_a_frame(tmp_path, boosted_result, pandas):
         pair[key] for key in ("p", "p_holm", "verdict")
     ]
     assert rows[rows.metric != "accuracy"][["p", "p_holm", "verdict"]].isna().all(axis=None)
-    alone = evaluate(frame, out=tmp_path / "f", bootstrap=0).comparisons_to_pandas()
+    alone = evaluated(frame, "f").comparisons_to_pandas()
     assert (len(alone), list(alone)) == (0, list(rows))
 
 
