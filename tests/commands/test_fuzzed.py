@@ -3,7 +3,6 @@
 import csv
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from bchisto.core.formats import parse_yaml
 from bchisto.core.runs import load_config, read_run
 from bchisto.data.folds.folds import read_fold_list
 from bchisto.evaluate import read_predictions
-from conftest import REPOSITORY
+from conftest import REPOSITORY, typed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from own_process import run_process
 
 RECIPE = yaml.safe_load((Path(form.__file__).parent / "rakhlin2018.yaml").read_text())
 FUZZER = REPOSITORY / "tools" / "benchmarks" / "fuzz_tables.py"
@@ -138,19 +138,10 @@ def test_a_few_of_the_campaign():
     """Stores are read in a process of their own, since HDF5 may be ended by what is in them."""
     if importlib.util.find_spec("resource") is None:
         pytest.skip("needs a system that limits memory")
-    done = subprocess.run(
-        [
-            sys.executable,
-            FUZZER,
-            "--executions",
-            "120",
-            "--kinds",
-            "store.h5,manifest.csv",
-            "--seed",
-            "7",
-        ],
-        capture_output=True,
-        text=True,
+    done = run_process(
+        *typed(
+            "{} {} --executions 120 --kinds store.h5,manifest.csv --seed 7", sys.executable, FUZZER
+        )
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "store.h5: 60 executions" in done.stdout

@@ -2,11 +2,11 @@
 
 import shutil
 import signal
-import subprocess
 import sys
 
 import pytest
 from conftest import typed
+from own_process import run_process
 
 pytestmark = pytest.mark.slow
 
@@ -23,17 +23,13 @@ def test_a_limit_on_the_size_of_files(described, run_copy):
         run,
     )
     limited = typed("bash -c {} bash", 'ulimit -f 2; exec "$@"', *command)
-    done = subprocess.run(
-        [str(word) for word in limited], capture_output=True, text=True, check=False
-    )
+    done = run_process(*limited)
     assert done.returncode == 1, done.stderr
     assert (
         "(File too large); what is done is kept, allow larger files (ulimit -f) and run the command again"
         in (done.stderr.splitlines()[-1])
     )
-    done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, check=False
-    )
+    done = run_process(*command)
     assert done.returncode == 0, done.stderr
 
 
@@ -66,7 +62,7 @@ def test_worker_processes_without_shared_memory(on_small_disk, tmp_path):
         make = typed("{} -m bchisto data make --out {} --jobs {}", sys.executable, tmp_path, jobs)
         small = typed("--images-per-class 1 --size 64x64")
         command = on_small_disk("/dev/shm", "64k", "sh", "-c", fill, "sh", *make, *small)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = run_process(*command, timeout=120)
         assert (done.returncode, done.stdout) == (code, ""), done.stderr
         if code:
             assert done.stderr == (

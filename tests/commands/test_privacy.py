@@ -4,12 +4,12 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
 from conftest import need, typed
 from onnx_files import write_onnx
+from own_process import run_process
 from torch_folders import write_dinov2, write_timm
 
 pytestmark = pytest.mark.slow
@@ -40,9 +40,7 @@ def contacted(trace):
 
 def traced(trace, command, environment):
     strace = typed("strace -f -yy --seccomp-bpf -qq -e {} -e signal=none -o {}", CALLS, str(trace))
-    return subprocess.run(
-        [*strace, *command], capture_output=True, text=True, env=environment, timeout=300
-    )
+    return run_process(*strace, *command, env=environment, timeout=300)
 
 
 @pytest.fixture(scope="module")

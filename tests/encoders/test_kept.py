@@ -18,6 +18,7 @@ from bchisto.encoders import Encoder, compiled_folder, kept, kept_folder, kept_i
 from bchisto.encoders.geometry import Geometry
 from bchisto.encoders.kept import KeptNetwork, kept_key
 from conftest import need, typed, write_tissue
+from own_process import run_process
 from page_server import serving
 
 FACTS, A = {"name": "doubling", "parts": [3]}, "a" * 64
@@ -240,7 +241,7 @@ def test_no_process_loads_tensorflow_once_a_network_is_kept(folder, start, tmp_p
         for file in told.iterdir():
             file.unlink()
         command = [sys.executable, "-m", "bchisto", *typed(*words)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = run_process(*command, env=environment)
         assert done.returncode == 0, done.stderr
         return [file.read_text() for file in told.iterdir()]
 

@@ -4,13 +4,13 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from conftest import typed, write_tissue
+from own_process import run_process
 from packs import packs_in
 from written_tables import read_json
 from written_tables import rows_of as rows
@@ -35,7 +35,7 @@ def installed(tmp_path_factory):
         root / "site",
         source,
     )
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_process(*command)
     assert done.returncode == 0, done.stderr
     return root / "site"
 
@@ -78,12 +78,8 @@ def said(installed, here):
         options += (
             ["--jobs", "1"] if verb in ("featurize", "boost", "finetune", "reproduce") else []
         )
-        done = subprocess.run(
-            [sys.executable, "-m", "bchisto", verb, *options],
-            cwd=here,
-            env=environment,
-            capture_output=True,
-            text=True,
+        done = run_process(
+            sys.executable, "-m", "bchisto", verb, *options, cwd=here, env=environment
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         found[verb] = done.stdout + done.stderr

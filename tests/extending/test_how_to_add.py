@@ -19,6 +19,7 @@ import h5py
 import pytest
 from conftest import REPOSITORY, write_tissue
 from made_once import made_once
+from own_process import run_process
 from written_tables import read_json, write_lines
 
 CHANGES = Path(__file__).parent / "changes"
@@ -53,14 +54,7 @@ class Copy(NamedTuple):
         environment = {**os.environ, "PYTHONPATH": path}
         # tests that passed in the repository have not passed in the copy
         environment.pop("BCHISTO_PASSED", None)
-        done = subprocess.run(
-            [sys.executable, *map(str, words)],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_process(sys.executable, *words, cwd=folder, env=environment)
         assert done.returncode == 0, f"{words}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
         return done.stdout + done.stderr
 
@@ -110,7 +104,7 @@ def change_copy(folder):
     (folder / "site").mkdir()
     (folder / "site" / "bchisto").symlink_to(root)
     for words in (["init", "--quiet"], *(["apply", "-C1", path] for path in EVERY), ["add", "."]):
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
+        done = run_process("git", *words, cwd=root)
         assert done.returncode == 0, done.stderr
     copy = Copy(root, root)
     for maker in MAKERS:

@@ -9,10 +9,11 @@ from bchisto.core import BundleError, ImageError
 from bchisto.core.jobs import Ticker, Work
 from bchisto.data import decode_image, read_dataset
 from bchisto.evaluate import apply_temperature, read_predictions
-from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings, finetune
+from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings
 from bchisto.predict import Predictor, predict
 from PIL import Image
 from refusals import refuses
+from training_sources import finetune_here
 from written_tables import rows_of
 
 SETTINGS = FinetuneSettings("speck", epochs=1, batch_size=4)
@@ -26,8 +27,7 @@ of_patches = pytest.mark.parametrize("tuned", [CUT], ids=["patches"], indirect=T
 @pytest.fixture(scope="module", params=[SETTINGS, CUT], ids=["whole", "patches"])
 def tuned(tmp_path_factory, tissue, request):
     run = tmp_path_factory.mktemp("tuned") / "run"
-    (result,) = finetune(tissue, out=run, settings=request.param, folds=["3"], work=Work(jobs=1))
-    return result.folder
+    return finetune_here(tissue, run, request.param).folder
 
 
 def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue, monkeypatch):

@@ -5,13 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.core.jobs import Work
 from bchisto.core.models import pack_arrays
-from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.finetune import FinetuneSettings
 from bchisto.finetune import fit as state
 from bchisto.finetune.fit import TrainingPlan
 from bchisto.finetune.pretrained import load_network, network_arrays
-from training_sources import assert_same_arrays, bright_and_dark, model_of, source_of, trained
+from training_sources import (
+    assert_same_arrays,
+    bright_and_dark,
+    finetune_here,
+    model_of,
+    source_of,
+    trained,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -87,13 +93,12 @@ def test_equal_weights_are_equal_bytes(network):
 
 
 TINY = replace(SMALL, epochs=1, batch_size=4)
-OPTIONS = {"settings": TINY, "folds": ["2"], "work": Work(jobs=1)}
 
 
 @pytest.fixture(scope="module")
 def run(tissue, tmp_path_factory):
     run = tmp_path_factory.mktemp("run") / "run"
-    finetune(tissue, out=run, **OPTIONS)
+    finetune_here(tissue, run, TINY, "2")
     return run
 
 
@@ -104,6 +109,6 @@ def test_what_an_index_of_images_may_hold(run, tissue, tmp_path, caplog):
     expected = index.read_bytes()
     for place, data in enumerate((b"", bytes(100), expected[:90], expected[:-1])):
         index.write_bytes(data)
-        finetune(tissue, out=copy, **OPTIONS)
+        finetune_here(tissue, copy, TINY, "2")
         assert caplog.text.count("not a whole file of decoded images") == place + 1
         assert index.read_bytes() == expected

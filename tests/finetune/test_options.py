@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.core import banners_of
-from bchisto.core.jobs import Work
-from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
-from training_sources import model_of
+from bchisto.finetune import CnnBundle, FinetuneSettings
+from training_sources import finetune_here, model_of
 from written_tables import read_json, rows_of
 
 pytestmark = pytest.mark.slow
@@ -24,9 +23,7 @@ def test_tensorboard_reads_the_curves(tissue, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
-    (result,) = finetune(
-        tissue, out=tmp_path, settings=SMALL, folds=["2"], work=Work(jobs=1), tensorboard=True
-    )
+    result = finetune_here(tissue, tmp_path, SMALL, "2", tensorboard=True)
     for fold in (1, 2):
         events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / f"fold{fold}"))
         events.Reload()
@@ -87,8 +84,7 @@ def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp
     assert not np.array_equal(near, exact)
     np.testing.assert_allclose(near, exact, atol=0.05)
     settings = replace(SMALL, precision=precision)
-    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], work=Work(jobs=1))
-    assert result.metrics["n"] == 12
+    assert finetune_here(tissue, tmp_path, settings, "2").metrics["n"] == 12
     encoder = model_of(
         FinetuneSettings("mobilenetv2", size=32, weights="random", precision=precision)
     )

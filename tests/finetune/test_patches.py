@@ -7,13 +7,13 @@ import time
 import numpy as np
 import pytest
 from bchisto.core import Banner, Kind
-from bchisto.core.jobs import Work
 from bchisto.evaluate import Aggregation, aggregate, choice_in_run, evaluate, read_predictions
 from bchisto.evaluate.report import known_of, write_run_report
-from bchisto.finetune import FinetuneSettings, ImageBank, finetune, parse_patches
+from bchisto.finetune import FinetuneSettings, ImageBank, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.samples import EpochSamples
 from refusals import refuses
+from training_sources import finetune_here
 from written_tables import read_json, rows_of, write_json
 
 OPTIONS = (
@@ -166,8 +166,7 @@ def test_an_epoch_holds_every_copy(tissue, tmp_path, completed):
 def cut(tmp_path_factory, tissue):
     settings = FinetuneSettings("speck", size=32, epochs=1, batch_size=8, patches="sliding:48:0.5")
     run = tmp_path_factory.mktemp("cut") / "run"
-    (result,) = finetune(tissue, out=run, settings=settings, folds=["3"], work=Work(jobs=1))
-    return result.folder
+    return finetune_here(tissue, run, settings).folder
 
 
 def test_patches_stand_in_a_table_of_their_own(cut):

@@ -4,14 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, ImageBank, finetune, sample_training
+from bchisto.finetune import FinetuneSettings, ImageBank, sample_training
 from bchisto.finetune import fit as fitting
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.samples import AUGMENTATIONS, make_augmenter
 from bchisto.finetune.settings import class_weights
 from refusals import refuses
-from training_sources import assert_same_arrays, bright_and_dark, model_of, source_of, trained
+from training_sources import (
+    assert_same_arrays,
+    bright_and_dark,
+    finetune_here,
+    model_of,
+    source_of,
+    trained,
+)
 from written_tables import HEADER, read_json, rows_of
 
 SMALL = FinetuneSettings(
@@ -223,8 +229,7 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
 def tuned(tmp_path_factory, tissue):
     run = tmp_path_factory.mktemp("tuned") / "run"
     settings = FinetuneSettings("speck", epochs=2, batch_size=4)
-    (result,) = finetune(tissue, out=run, settings=settings, folds=["3"], work=Work(jobs=1))
-    return run, result
+    return run, finetune_here(tissue, run, settings)
 
 
 def test_a_run_writes_what_the_boosted_road_writes(tuned):

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.core.jobs import Work
-from bchisto.finetune import FinetuneSettings, finetune, units
+from bchisto.finetune import FinetuneSettings, units
 from bchisto.finetune import fit as state
 from bchisto.finetune.fit import TrainingPlan
 from bchisto.finetune.units import predict_samples
-from training_sources import assert_same_arrays, model_of, source_of, trained
+from training_sources import assert_same_arrays, finetune_here, model_of, source_of, trained
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +79,6 @@ def test_the_folds_of_a_command_share_one_that_is_let_go_at_its_end(tissue, tmp_
 
     monkeypatch.setattr(keras.optimizers.Adam, "update_step", counted)
     settings = replace(SPECK, epochs=2, augmentations=())
-    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["3"], work=Work(jobs=1))
-    assert result.finished
+    assert finetune_here(tissue, tmp_path, settings).finished
     assert stepped == [(3, 3, 3, 4), (4,), (4, 2), (2,)]
     assert not units._last

@@ -15,6 +15,7 @@ import pytest
 from bchisto.core import MissingInputError
 from conftest import write_tissue
 from documented import REPOSITORY, breakhis, lines_of, patients, smaller, write_small
+from training_sources import finetune_here
 from written_tables import write_lines
 
 
@@ -121,18 +122,11 @@ def own_images(here, boosted):
 
 
 def explained(here, boosted):
-    from bchisto.core.jobs import Work
-    from bchisto.finetune import FinetuneSettings, finetune
+    from bchisto.finetune import FinetuneSettings
 
     new_images(here, boosted)
     settings = FinetuneSettings("speck", epochs=1, batch_size=4)
-    finetune(
-        write_tissue(here / "images", per_class=6),
-        out=here / "cnn",
-        settings=settings,
-        folds=["2"],
-        work=Work(jobs=1),
-    )
+    finetune_here(write_tissue(here / "images", per_class=6), here / "cnn", settings, "2")
 
 
 def embedded(here, boosted):

@@ -7,7 +7,6 @@ import inspect
 import os
 import pkgutil
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import bchisto
 import package_tree
 import pytest
 from conftest import REPOSITORY, needs_repository
-from own_process import printed_by
+from own_process import printed_by, run_process
 
 ROOT = Path(bchisto.__file__).parent
 
@@ -148,9 +147,7 @@ def test_help_imports_nothing_heavy():
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    done = run_process(sys.executable, "-c", script, check=True)
     assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
@@ -212,12 +209,8 @@ def test_the_reference_of_the_command_line_is_current():
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     # without the packages of the tests: the help names what other packages add
     path = os.pathsep.join(entry for entry in entries if not entry.endswith("plugins"))
-    done = subprocess.run(
-        [sys.executable, script, "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": path},
+    done = run_process(
+        sys.executable, script, "--check", env={**os.environ, "COLUMNS": "100", "PYTHONPATH": path}
     )
     assert (done.returncode, done.stdout) == (0, ""), (
         f"run: python docs/make_cli_reference.py {done.stderr}"

@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import sysconfig
 import venv
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, needs_repository, typed
+from own_process import run_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,9 +57,7 @@ def pip(python, words):
 
 def printed(line):
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(
-        line, check=True, capture_output=True, text=True, cwd="/", env=bare
-    ).stdout
+    return run_process(*line, check=True, cwd="/", env=bare).stdout
 
 
 @pytest.mark.parametrize("origin", ["editable", "wheel that is gone", "index", "never installed"])

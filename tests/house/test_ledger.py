@@ -1,15 +1,13 @@
 """`tools/benchmarks/ledger.py`: a row for each figure, with what measured it and what it rests on."""
 
 import csv
-import importlib.util
-import subprocess
-import sys
 
 import pytest
 from bchisto import __version__
 from bchisto.core import InputError
 from bchisto.core.runs import record_run, science
 from conftest import REPOSITORY, needs_repository, typed
+from own_process import load_script, run_process
 from written_tables import read_json, write_json, write_lines
 
 TOOL = REPOSITORY / "tools" / "benchmarks" / "ledger.py"
@@ -19,11 +17,7 @@ pytestmark = needs_repository
 
 @pytest.fixture(scope="module")
 def ledger():
-    spec = importlib.util.spec_from_file_location("ledger", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["ledger"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 def measure(ledger, file, *words):
@@ -116,9 +110,7 @@ def test_the_commit_of_a_clean_clone_is_recorded(ledger, tmp_path, monkeypatch):
 
     def git(*words):
         command = typed("git -c user.name=a -c user.email=a@b", *words)
-        return subprocess.run(
-            command, cwd=clone, check=True, capture_output=True, text=True
-        ).stdout.strip()
+        return run_process(*command, cwd=clone, check=True).stdout.strip()
 
     git("init", "-q")
     git("add", "-A")

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import write_tissue
 from documented import REPOSITORY, bach, breakhis, idc, smaller, write_small
+from own_process import run_process
 from written_tables import rows_of
 
 SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared"))
@@ -169,7 +169,7 @@ def test_pages_show_what_commands_print(document, cli, tmp_path, monkeypatch):
 def test_figures_of_the_repository_are_written_by_a_script(tmp_path):
     def run(folder, *options):
         command = [sys.executable, folder / SCRIPT, *options]
-        return subprocess.run(command, check=False, capture_output=True, text=True)
+        return run_process(*command)
 
     done = run(REPOSITORY, "--check")
     assert done.returncode == 0, f"run: python {SCRIPT} {done.stderr}"

@@ -37,6 +37,7 @@ from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
 from bchisto.stains import augment_he
 from conftest import REPOSITORY, needs_repository
+from own_process import run_process
 from packs import ONE_JOB
 from refusals import refuses
 from written_tables import read_json, rows_of, write_lines
@@ -315,12 +316,7 @@ def checked(folder, source, environment):
     (folder / "guide.py").write_text(source)
     options = ["--strict", "--ignore-missing-imports", "--config-file=", "--no-error-summary"]
     command = [sys.executable, "-m", "mypy", *options, "--python-executable"]
-    done = subprocess.run(
-        [*command, environment / "bin" / "python", "guide.py"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+    done = run_process(*command, environment / "bin" / "python", "guide.py", cwd=folder)
     assert not done.stderr
     return done.stdout.splitlines()
 

@@ -7,12 +7,12 @@ import importlib.util
 import inspect
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import needs_repository
+from own_process import load_script, run_process
 from written_tables import read_json
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -23,14 +23,6 @@ MACHINE = re.compile(
     r"<[a-z]|object at|\b0x[0-9a-f]|lambda|Alias for field|\(\w+,\)|[A-Z]\w+\(\w+="
 )
 """Addresses, functions, default values that are objects, fields of tuples by number, names taken for types."""
-
-
-def loaded(name):
-    """Return a script of the documents as a module."""
-    spec = importlib.util.spec_from_file_location(f"documents_{name}", DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def public():
@@ -133,7 +125,7 @@ def test_the_notebook_imports_only_public_names():
 
 def test_pages_begin_with_a_list_of_their_names(tmp_path, monkeypatch):
     """A public host shows the files as they are, in which docstrings, which the site adds, are lacking."""
-    script = loaded("make_api_index")
+    script = load_script(DOCS / "make_api_index.py")
     monkeypatch.setattr(sys, "argv", ["make_api_index.py", "--check"])
     assert script.main() == 0, "run: python docs/make_api_index.py"
     shown = (
@@ -158,7 +150,7 @@ def test_pages_begin_with_a_list_of_their_names(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def conf():
-    return loaded("conf")
+    return load_script(DOCS / "conf.py")
 
 
 def test_a_page_a_room_and_the_index_names_each():
@@ -211,12 +203,7 @@ def test_names_that_share_a_line_stay_names(conf):
 def test_no_page_of_the_site_shows_a_text_of_the_machine(tmp_path):
     pytest.importorskip("sphinx")
     pytest.importorskip("furo")
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-b", "html", DOCS, tmp_path / "html"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_process(sys.executable, "-m", "sphinx", "-q", "-b", "html", DOCS, tmp_path / "html")
     assert (done.returncode, done.stderr) == (0, "")
     seen = 0
     for page in sorted((tmp_path / "html" / "api").glob("*.html")):

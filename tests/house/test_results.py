@@ -1,10 +1,8 @@
 """Figures of the documents are those of the rows in `docs/results`, and rows of BACH those of the measured tables."""
 
 import dataclasses
-import importlib.util
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +16,7 @@ from bchisto.evaluate import (
     shrunk_temperature,
 )
 from conftest import REPOSITORY, needs_repository
+from own_process import load_script, run_process
 from written_tables import read_json, rows_of
 
 SHARED = Path(os.environ.get("BCHISTO_SHARED", REPOSITORY.parent / "shared")) / "reference"
@@ -47,16 +46,9 @@ def test_the_tables_of_the_documents_are_those_that_were_measured():
     }
 
 
-def loaded(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def made():
-    return loaded(REPOSITORY / "docs" / "make_results.py")
+    return load_script(REPOSITORY / "docs" / "make_results.py")
 
 
 def book_of(made, changes=(), current=None):
@@ -215,7 +207,7 @@ def test_recorded_figures_name_what_they_rest_on(made):
 
 def git(*words):
     """Return what git prints of the repository; None if it fails."""
-    done = subprocess.run(["git", "-C", REPOSITORY, *words], capture_output=True, text=True)
+    done = run_process("git", "-C", REPOSITORY, *words)
     return None if done.returncode else done.stdout.strip()
 
 
@@ -265,13 +257,13 @@ def test_reference_rows_are_those_of_the_recipes(made):
 @pytest.mark.slow
 def test_the_science_is_that_of_the_code():
     """If this fails by intention: `python tools/benchmarks/science.py --write`, then `python docs/make_results.py`."""
-    tool = loaded(TOOLS / "science.py")
+    tool = load_script(TOOLS / "science.py")
     kept = read_json(tool.FILE)
     assert tool.differing(tool.measure_science(), kept) == []
 
 
 def test_a_changed_stain_changes_its_part_of_the_science(monkeypatch):
-    tool = loaded(TOOLS / "science.py")
+    tool = load_script(TOOLS / "science.py")
     kept = read_json(tool.FILE)
     assert tool.differing({"stains": tool.values_of_stains()}, kept) == []
     darker = tool.make_normalizer
@@ -419,7 +411,7 @@ def test_other_pages_print_the_same_figures(measured):
 def test_the_picture_draws_the_accuracies_of_its_page():
     """Those of results.md, which are those of the rows."""
     pytest.importorskip("playwright")
-    drawn = loaded(REPOSITORY / "docs" / "make_pictures.py").draw_results()
+    drawn = load_script(REPOSITORY / "docs" / "make_pictures.py").draw_results()
     assert (REPOSITORY / "docs" / "images" / "results.svg").read_text() == drawn
 
 

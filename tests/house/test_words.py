@@ -2,11 +2,11 @@
 
 import ast
 import re
-import subprocess
 from collections import Counter
 
 import pytest
 from conftest import REPOSITORY, needs_repository
+from own_process import run_process
 from package_tree import modules, name_of, tree_of
 
 NUMBERS = {12: "Twelve", 13: "Thirteen", 14: "Fourteen", 15: "Fifteen", 16: "Sixteen"}
@@ -107,13 +107,7 @@ def test_code_is_not_counted_as_words():
 
 @pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="counts what git tracks")
 def test_the_documents_stay_short():
-    told = subprocess.run(
-        ["git", "ls-files", "README.md", "docs/*.md"],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    told = run_process("git", "ls-files", "README.md", "docs/*.md", cwd=REPOSITORY, check=True)
     pages = told.stdout.split()
     assert {"README.md", "docs/samples/README.md", "docs/api/core.md"} <= set(pages)
     counts = {page: words_outside_fences((REPOSITORY / page).read_text()) for page in pages}

@@ -12,7 +12,6 @@ where ``bchisto`` is a process of its own. Three comments are more than comments
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import documented
 import pytest
 from conftest import needs_repository
 from documented import lines_of, smaller, write_small
+from own_process import run_process
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*.sh"))
 EXPECTED = re.compile(r"\s+# (\d): (.+)$")
@@ -61,13 +61,8 @@ def shell(tmp_path):
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
 
     def run(line):
-        done = subprocess.run(
-            ["bash", "-e", "-c", line],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PATH": path},
-            timeout=120,
+        done = run_process(
+            "bash", "-e", "-c", line, cwd=tmp_path, env={**os.environ, "PATH": path}, timeout=120
         )
         return done.returncode, done.stdout, done.stderr
 

@@ -1,9 +1,9 @@
 """The notebook of the documents runs on real images, and its page shows what it gave."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from own_process import load_script
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,12 +16,7 @@ def notebook():
 
 @pytest.fixture
 def maker(notebook):
-    spec = importlib.util.spec_from_file_location(
-        "make_notebook", ROOT / "docs" / "make_notebook.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "make_notebook.py")
 
 
 def test_the_page_shows_the_notebook(maker, notebook):

@@ -22,6 +22,16 @@ def model_of(settings, *, fold=1):
     return build_model(settings, classes=2, fold=fold)
 
 
+def finetune_here(images, run, settings, folds="3", **options):
+    """Train networks by folds, in this process; return the result."""
+    from bchisto.core.jobs import Work
+    from bchisto.finetune import finetune
+
+    options = {"settings": settings, "folds": [folds], "work": Work(jobs=1), **options}
+    (result,) = finetune(images, out=run, **options)
+    return result
+
+
 def source_of(images, labels, *, batch_size=4):
     """Return whole images and their labels as a source of batches."""
     from bchisto.finetune import ImageBank, PatchRule

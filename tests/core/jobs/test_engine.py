@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from engine_jobs import JOBS, at_pack, contents
+from own_process import run_process
 from PIL import Image
 from written_tables import read_json
 
@@ -295,9 +296,7 @@ def test_a_disk_that_is_really_full(on_small_disk, place, whole, tmp_path):
     disk.mkdir()
     out, here.run = here.run, disk / "run"
     script = [sys.executable, "-c", REALLY_FULL, start, disk, out, *here.words("--jobs", 1)]
-    done = subprocess.run(
-        on_small_disk(disk, "32m", *script), capture_output=True, text=True, timeout=400
-    )
+    done = run_process(*on_small_disk(disk, "32m", *script), timeout=400)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line in "01"] == ["1", "0"]
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))

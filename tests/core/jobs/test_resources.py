@@ -2,7 +2,6 @@
 its devices is replaced, and the test says so."""
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from bchisto.core.jobs import (
     run_units,
 )
 from bchisto.core.jobs.backend import gpus_have_bfloat16
+from own_process import run_process
 
 
 def done(work, units=(1, 2), **resources):
@@ -201,10 +201,10 @@ print("ok")
 @pytest.mark.slow
 def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
     """TensorFlow's list of cards is replaced; that its context is not started is real."""
-    done = subprocess.run(
-        [sys.executable, "-c", GROWTH],
-        capture_output=True,
-        text=True,
+    done = run_process(
+        sys.executable,
+        "-c",
+        GROWTH,
         timeout=120,
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
     )

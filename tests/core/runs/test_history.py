@@ -1,8 +1,8 @@
-import subprocess
 import sys
 
 from bchisto.core import MissingInputError
 from bchisto.core.runs import diff_runs, list_runs, read_run, record_run
+from own_process import run_process
 from refusals import refuses
 from written_tables import read_json, write_json
 
@@ -113,9 +113,7 @@ def test_runs_with_a_finetune_are_compared(tmp_path):
 
 
 def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
-    child = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
-    )
+    child = run_process(sys.executable, "-c", "import os; print(os.getpid())")
     with record_run(tmp_path, command="boost", config={}) as record:
         whole = read_json(record.path)
     killed = {
