@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bchisto.core import banners_of
 from bchisto.finetune import CnnBundle, FinetuneSettings
+from conftest import typed
 from training_sources import finetune_here, model_of
 from written_tables import read_json, rows_of
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.slow
 # speck is one convolution: options that are not the network's are tried on it, which compiles in a moment
 SMALL = FinetuneSettings("speck", epochs=2, batch_size=4)
 RESNET = FinetuneSettings("patch-resnet", size=32, epochs=2, batch_size=4)
-OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 2, "--batch-size", 4, "--jobs", 1)
+OPTIONS = typed("--network speck --size 32 --epochs 2 --batch-size 4 --jobs 1")
 
 
 def test_tensorboard_reads_the_curves(tissue, tmp_path):
@@ -110,7 +111,7 @@ def test_train_on_all_with_a_fixed_test_list(tissue, tmp_path, completed):
     tested = ["benign/benign00.png", "malignant/malignant05.png"]
     listed.write_text("image_id\n" + "\n".join(tested) + "\n")
     run = tmp_path / "run"
-    options = ("finetune", "--images", tissue, "--out", run, *OPTIONS, "--folds", "none")
+    options = typed("finetune --images {} --out {}", tissue, run, *OPTIONS, "--folds", "none")
     out, _ = completed(*options, "--test-list", listed)
     assert "Protocol: none: " in out
     folder = run / "finetune" / "none-speck"
@@ -148,7 +149,9 @@ def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
     shutil.copytree(tissue, images)
     broken = images / "benign" / "benign02.png"
     broken.write_bytes(broken.read_bytes()[:300])
-    options = ("finetune", "--images", images, "--out", tmp_path / "run", *OPTIONS, "--folds", 4)
+    options = typed(
+        "finetune --images {} --out {}", images, tmp_path / "run", *OPTIONS, "--folds", 4
+    )
     code, _, err = cli(*options)
     assert code in (1, 2)
     assert "benign02.png" in err
@@ -200,15 +203,8 @@ BOTH = "1 of 6 patients with several images both"
 def test_a_patient_in_two_parts(tissue, tmp_path, refused, completed, parts, message):
     manifest, names = grouped(tmp_path, tissue)
     folds = fold_list(tmp_path, names, parts)
-    options = (
-        "finetune",
-        "--images",
-        manifest,
-        "--out",
-        tmp_path / "run",
-        *OPTIONS,
-        "--folds",
-        folds,
+    options = typed(
+        "finetune --images {} --out {}", manifest, tmp_path / "run", *OPTIONS, "--folds", folds
     )
     (tmp_path / "options.yaml").write_text("group_by: group\n")
     assert message in refused(*options, "--config", tmp_path / "options.yaml")
@@ -221,15 +217,8 @@ def test_a_patient_in_two_parts(tissue, tmp_path, refused, completed, parts, mes
 def test_too_few_to_validate(tmp_path, tissue, refused, completed):
     manifest, names = grouped(tmp_path, tissue)
     folds = fold_list(tmp_path, names, ["train"] * 2 + ["test"] * 4 + ["train"] * 2 + ["test"] * 4)
-    options = (
-        "finetune",
-        "--images",
-        manifest,
-        "--out",
-        tmp_path / "run",
-        *OPTIONS,
-        "--folds",
-        folds,
+    options = typed(
+        "finetune --images {} --out {}", manifest, tmp_path / "run", *OPTIONS, "--folds", folds
     )
     assert "fold 1: no images (patients) can be set aside to validate" in refused(*options)
     (tmp_path / "options.yaml").write_text("validation: false\n")

@@ -12,24 +12,12 @@ from bchisto.evaluate.report import known_of, write_run_report
 from bchisto.finetune import FinetuneSettings, ImageBank, parse_patches
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.samples import EpochSamples
+from conftest import typed
 from refusals import refuses
 from training_sources import finetune_here
 from written_tables import read_json, rows_of, write_json
 
-OPTIONS = (
-    "--network",
-    "speck",
-    "--size",
-    32,
-    "--epochs",
-    1,
-    "--batch-size",
-    8,
-    "--folds",
-    3,
-    "--jobs",
-    1,
-)
+OPTIONS = typed("--network speck --size 32 --epochs 1 --batch-size 8 --folds 3 --jobs 1")
 
 
 def test_a_grid_covers_the_image_and_ends_flush():
@@ -157,7 +145,7 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
 def test_an_epoch_holds_every_copy(tissue, tmp_path, completed):
     (tmp_path / "options.yaml").write_text("rotations: 2\ncrops: 3\n")
     # 6 images would not fill a batch of 30, their 36 copies do
-    words = ("--augmentation", "rotations-crops", "--batch-size", 30)
+    words = typed("--augmentation rotations-crops --batch-size 30")
     file = ("--config", tmp_path / "options.yaml")
     completed("finetune --images {} --out T/run", tissue, *OPTIONS, *words, *file)
 

@@ -72,7 +72,7 @@ def test_the_advised_command_installs(origin, clone, index, tmp_path):
         for entry in Path(sysconfig.get_path("purelib")).glob(pattern):
             (library / entry.name).symlink_to(entry)
     python = tmp_path / "env" / "bin" / "python"
-    build = ["--no-deps", "--no-build-isolation", "--no-index"]
+    build = typed("--no-deps --no-build-isolation --no-index")
     script = PRINTED
     if origin == "editable":
         pip(python, ["install", *build, "-e", clone])

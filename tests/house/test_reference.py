@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import needs_repository
+from documented import public
 from own_process import load_script, run_process
 from written_tables import read_json
 
@@ -23,15 +24,6 @@ MACHINE = re.compile(
     r"<[a-z]|object at|\b0x[0-9a-f]|lambda|Alias for field|\(\w+,\)|[A-Z]\w+\(\w+="
 )
 """Addresses, functions, default values that are objects, fields of tuples by number, names taken for types."""
-
-
-def public():
-    """Yield (name, item) of every name on the pages."""
-    for page in sorted((DOCS / "api").glob("*.md")):
-        for room, members in re.findall(r"automodule:: (\S+)\n +:members: (.+)", page.read_text()):
-            module = importlib.import_module(room)
-            for name in members.split(", "):
-                yield f"{room}.{name}", getattr(module, name)
 
 
 def texts_of(name, item):

@@ -1,5 +1,6 @@
 """The commands of README and docs as they stand, and what makes them small enough to be run in a test."""
 
+import importlib
 import re
 import shlex
 import shutil
@@ -60,6 +61,15 @@ def lines_of(document):
         for line in block.replace("\\\n", " ").splitlines()
     ]
     return [line for line in lines if line.startswith("bchisto ")]
+
+
+def public():
+    """Yield (name, item) of every name on the pages of the reference of Python."""
+    for page in sorted((REPOSITORY / "docs" / "api").glob("*.md")):
+        for room, members in re.findall(r"automodule:: (\S+)\n +:members: (.+)", page.read_text()):
+            module = importlib.import_module(room)
+            for name in members.split(", "):
+                yield f"{room}.{name}", getattr(module, name)
 
 
 def write_small(folder):
