@@ -66,10 +66,10 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
     assert "  view: 0.5:400" in out.splitlines()
 
 
-def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed):
+def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli, completed, tissue_files):
     (model,) = boosted.glob("boost/*/model.bchisto")
     options = typed("--weights random --jobs 1")
-    one = sorted(tissue.rglob("*.png"))[0]
+    one = tissue_files[0]
     _, _, err = cli("predict {} {} --out T/one.csv", model, one, *options)
     assert "next:" not in err  # of one image there is nothing to evaluate
     shutil.copytree(tissue / "benign", tmp_path / "images" / "elsewhere")

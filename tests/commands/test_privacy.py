@@ -174,7 +174,7 @@ def test_a_network_that_is_trained(watched, tissue, tmp_path):
     assert re.findall("absl|cuda|rebuild TensorFlow", said) == []
 
 
-def test_tables_of_other_packages(watched, tissue, tmp_path):
+def test_tables_of_other_packages(watched, tmp_path, tissue_files):
     """Excel and lossless JPEG."""
     if not installed("openpyxl", "imagecodecs"):
         pytest.skip("needs openpyxl and imagecodecs: pip install 'bchisto[test]'")
@@ -183,7 +183,7 @@ def test_tables_of_other_packages(watched, tissue, tmp_path):
 
     book = openpyxl.Workbook()
     book.active.append(["path", "label"])
-    for path in sorted(tissue.rglob("*.png")):
+    for path in tissue_files:
         book.active.append([str(path), path.parent.name])
     book.save(tmp_path / "manifest.xlsx")
     watched("data check --no-timing --images {}", tmp_path / "manifest.xlsx")

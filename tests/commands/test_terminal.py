@@ -59,9 +59,9 @@ def test_no_colour_is_respected(environment, folder):
     assert shown.startswith("error: ")
 
 
-def test_warnings_of_one_kind_are_counted(tissue, folder, cli):
+def test_warnings_of_one_kind_are_counted(folder, cli, tissue_files):
     images = folder / "images"
-    for path in sorted(tissue.rglob("*.png")):
+    for path in tissue_files:
         (images / path.parent.name).mkdir(parents=True, exist_ok=True)
         (images / path.parent.name / path.name).write_bytes(path.read_bytes())
     for number in range(4):

@@ -72,25 +72,24 @@ def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, refused, compl
 
 
 @of_patches
-def test_blocks_processes_and_arrays_change_nothing(tuned, tissue, tmp_path):
-    files = sorted(tissue.rglob("*.png"))
-    predict(tuned / "model.bchisto", files, out=tmp_path / "a.csv", work=Work(jobs=2))
+def test_blocks_processes_and_arrays_change_nothing(tuned, tmp_path, tissue_files):
+    predict(tuned / "model.bchisto", tissue_files, out=tmp_path / "a.csv", work=Work(jobs=2))
     whole = {row["image_id"]: float(row["p_benign"]) for row in rows_of(tmp_path / "a.csv")}
-    found = Predictor(tuned).predict([decode_image(files[5]), files[4]])
-    expected = [whole[path.name] for path in (files[5], files[4])]
+    found = Predictor(tuned).predict([decode_image(tissue_files[5]), tissue_files[4]])
+    expected = [whole[path.name] for path in (tissue_files[5], tissue_files[4])]
     np.testing.assert_allclose(found.probabilities[:, 0], expected, rtol=1e-5)
     assert found.trained.tolist() == [True, True]
     assert found.outlier is None
-    white = np.full_like(decode_image(files[0]), 255)
-    _, notes = Predictor(tuned).predict([files[4], white]).warnings
+    white = np.full_like(decode_image(tissue_files[0]), 255)
+    _, notes = Predictor(tuned).predict([tissue_files[4], white]).warnings
     assert "shows nothing" in " ".join(notes)
 
 
 @of_whole_images
-def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
+def test_bad_images_are_named_or_skipped(tuned, tmp_path, tissue_files):
     images = tmp_path / "images"
     images.mkdir()
-    for path in sorted(tissue.rglob("*.png"))[:2]:
+    for path in tissue_files[:2]:
         (images / path.name).write_bytes(path.read_bytes())
     whole = (images / path.name).read_bytes()
     (images / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -107,7 +106,7 @@ def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
 
 
 @of_patches
-def test_images_that_do_not_fit_the_patches(tuned, tissue, tmp_path, monkeypatch):
+def test_images_that_do_not_fit_the_patches(tuned, tmp_path, monkeypatch, tissue_files):
     Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(tmp_path / "small.png")
     with refuses("40x40 is smaller than patches of 48"):
         predict(tuned / "model.bchisto", [tmp_path / "small.png"], out=tmp_path / "p.csv")
@@ -115,7 +114,7 @@ def test_images_that_do_not_fit_the_patches(tuned, tissue, tmp_path, monkeypatch
     with refuses("3 patches, more than 2; give smaller images", ImageError):
         predict(
             tuned / "model.bchisto",
-            sorted(tissue.rglob("*.png"))[0],
+            tissue_files[0],
             out=tmp_path / "p.csv",
             work=Work(jobs=1),
         )

@@ -1,6 +1,7 @@
 """Copies of the images of a class: how many, of what, each with draws of its own, and of the training part alone."""
 
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,18 +22,15 @@ from training_sources import source_of
 def test_the_numbers_of_the_inbreast_system(rng):
     """From 313 negative and 75 positive mammograms to 3,104 and 1,992."""
     labels = rng.permutation(np.repeat([0, 1], [313, 75]))
-    chosen = copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=5)
+    copied = partial(copy_classes, labels, factors=(3104 / 313, 1992 / 75))
+    chosen = copied(seed=5)
     assert np.bincount(labels[chosen]).tolist() == [3104, 1992]
     times = np.bincount(chosen, minlength=388)
     assert set(times[labels == 0]) == {9, 10}
     assert set(times[labels == 1]) == {26, 27}
     assert (times[labels == 0] == 10).sum() == 3104 - 9 * 313
-    np.testing.assert_array_equal(
-        chosen, copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=5)
-    )
-    other = np.bincount(
-        copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=6), minlength=388
-    )
+    np.testing.assert_array_equal(chosen, copied(seed=5))
+    other = np.bincount(copied(seed=6), minlength=388)
     assert not np.array_equal(times, other)
 
 

@@ -2,10 +2,10 @@
 
 import fnmatch
 import re
-import tomllib
 
 import pytest
 from conftest import REPOSITORY, needs_repository
+from documented import pyproject, text_of
 
 CONTAINERS = REPOSITORY / "tools" / "containers"
 STEPS = "tools/containers/install.sh"
@@ -28,17 +28,17 @@ def test_the_program_does_not_run_as_root():
 
 
 def test_what_is_installed_is_locked():
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    assert 'project["dependencies"], "setuptools"' in (REPOSITORY / STEPS).read_text()
+    project = pyproject()["project"]
+    assert 'project["dependencies"], "setuptools"' in text_of(STEPS)
     needs = [*project["dependencies"], "setuptools"]
-    lock = (REPOSITORY / "tools/requirements.lock").read_text()
+    lock = text_of("tools/requirements.lock")
     locked = set(re.findall(r"^(\S+)==", lock, re.MULTILINE))
     assert {re.match(r"[\w-]+", need)[0].lower() for need in needs} <= locked
 
 
 def test_what_is_left_out_of_the_image_is_not_needed():
     left_out = (CONTAINERS / "Dockerfile.dockerignore").read_text().split()
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    project = pyproject()
     packages = project["tool"]["setuptools"]["packages"]
     folders = {package.split(".")[1] for package in packages if "." in package}
     files = ["pyproject.toml", "tools/requirements.lock", "README.md", "LICENSE", "NOTICE", STEPS]

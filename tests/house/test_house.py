@@ -14,7 +14,7 @@ import bchisto
 import package_tree
 import pytest
 from conftest import REPOSITORY, needs_repository
-from documented import public
+from documented import public, pyproject, text_of
 from own_process import printed_by, run_process
 
 ROOT = Path(bchisto.__file__).parent
@@ -190,9 +190,7 @@ def test_examples_in_docstrings():
 
 @needs_repository
 def test_every_room_is_packaged_and_tests_are_not():
-    import tomllib
-
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    project = pyproject()
     listed = project["tool"]["setuptools"]["packages"]
     outside = {"tests", "docs", "tools", "build"}
     found = {"bchisto"}
@@ -219,8 +217,8 @@ def test_the_reference_of_the_command_line_is_current():
 
 @needs_repository
 def test_the_public_host_runs_the_first_commands_of_readme():
-    readme = (REPOSITORY / "README.md").read_text()
+    readme = text_of("README.md")
     block = re.search(r"```sh\n(.*?)```", readme, flags=re.DOTALL)[1]
     commands = [line.split("#")[0].strip() for line in block.splitlines()]
-    workflow = (REPOSITORY / ".github" / "workflows" / "test.yml").read_text()
+    workflow = text_of(".github/workflows/test.yml")
     assert commands == re.findall(r"run: (make \w+)", workflow)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from conftest import REPOSITORY, needs_repository
+from documented import pyproject, text_of
 from written_tables import read_json
 
 pytestmark = needs_repository
@@ -20,16 +21,14 @@ def plain(name):
 
 @pytest.fixture(scope="module")
 def pinned():
-    lines = (REPOSITORY / "tools/constraints.txt").read_text().split()
+    lines = text_of("tools/constraints.txt").split()
     return {plain(name): version for name, version in (line.split("==") for line in lines)}
 
 
 @pytest.fixture(scope="module")
 def locked():
     lines = [
-        line
-        for line in (REPOSITORY / "tools/requirements.lock").read_text().splitlines()
-        if not line.startswith("#")
+        line for line in text_of("tools/requirements.lock").splitlines() if not line.startswith("#")
     ]
     found = [re.fullmatch(r"(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})", line) for line in lines]
     assert all(found)
@@ -38,7 +37,7 @@ def locked():
 
 @pytest.fixture(scope="module")
 def licences():
-    lines = (REPOSITORY / "tools" / "licences.csv").read_text().splitlines()
+    lines = text_of("tools/licences.csv").splitlines()
     return {plain(name): rest for name, *rest in list(csv.reader(lines))[1:]}
 
 
@@ -67,9 +66,7 @@ def test_nothing_that_is_needed_binds_those_who_use_it(licences):
 
 
 def test_what_bchisto_needs_is_pinned(pinned):
-    import tomllib
-
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    project = pyproject()["project"]
     extras = project["optional-dependencies"]
     installed = ("test", "docs", "lint", "dask", "jax")
     wanted = [*project["dependencies"], *(one for name in installed for one in extras[name])]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import write_tissue
-from documented import REPOSITORY, bach, breakhis, idc, smaller, write_small
+from documented import REPOSITORY, bach, breakhis, idc, smaller, text_of, write_small
 from own_process import run_process
 from written_tables import rows_of
 
@@ -43,7 +43,7 @@ DIFFERS = {
 
 def steps_of(document):
     """Return each command with the lines that the page shows below its block; none if it shows nothing."""
-    text = (REPOSITORY / document).read_text()
+    text = text_of(document)
     blocks = re.findall(
         r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", text, re.DOTALL | re.MULTILINE
     )

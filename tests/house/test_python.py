@@ -37,6 +37,7 @@ from bchisto.finetune import FinetuneSettings
 from bchisto.predict import Predictor, PredictSettings, find_bundle, predict
 from bchisto.stains import augment_he
 from conftest import REPOSITORY, needs_repository
+from documented import text_of
 from own_process import run_process
 from packs import ONE_JOB
 from refusals import refuses
@@ -247,7 +248,7 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch, tissue_files):
 
 def python_of(page):
     """Return the blocks of Python of a page of the documents."""
-    text = (REPOSITORY / "docs" / page).read_text()
+    text = text_of(f"docs/{page}")
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 

@@ -16,6 +16,7 @@ from bchisto.evaluate import (
     shrunk_temperature,
 )
 from conftest import REPOSITORY, needs_repository
+from documented import text_of
 from own_process import load_script, run_process
 from written_tables import read_json, rows_of
 
@@ -69,8 +70,7 @@ def test_a_changed_row_changes_its_pages(made):
     changes = [("rakhlin10-svm", "accuracy", "value", "0.88"), ("eva-lda", "auc", "value", "0.5")]
     book = book_of(made, changes)
     readme, results = (
-        made.filled((REPOSITORY / name).read_text(), book)
-        for name in ("README.md", "docs/results.md")
+        made.filled(text_of(name), book) for name in ("README.md", "docs/results.md")
     )
     assert "-->352 of 400<!--/-->" in readme
     assert "| `svm` | 88.0 (" in results
@@ -79,7 +79,7 @@ def test_a_changed_row_changes_its_pages(made):
 
 def test_what_a_difference_shows_follows_its_row(made):
     name = "rakhlin10-svm against crossvalidation"
-    text = (REPOSITORY / "README.md").read_text()
+    text = text_of("README.md")
     assert "not shown to be better<!--/-->" in text
     shown = [(name, "difference", "low", "0.001"), (name, "difference", "p", "0.01")]
     assert "-->better<!--/-->" in made.filled(text, book_of(made, shown))
@@ -90,8 +90,8 @@ def test_what_a_difference_shows_follows_its_row(made):
 def test_rows_of_changed_science_name_their_version(made):
     """As if the stains of the synthetic images had changed: rows that rest on them are marked, others are not."""
     current = {**science(), "stains": "00000000"}
-    text = (REPOSITORY / "README.md").read_text()
-    results = (REPOSITORY / "docs" / "results.md").read_text()
+    text = text_of("README.md")
+    results = text_of("docs/results.md")
     assert "of version" not in text
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["made"]["version"]
     marked = made.filled(text, book_of(made, current=current))
@@ -104,7 +104,7 @@ def test_rows_of_changed_science_name_their_version(made):
 
 def test_rows_of_changed_metrics_name_the_version_that_measured(made):
     current = {**science(), "metrics": "00000000"}
-    text = (REPOSITORY / "README.md").read_text()
+    text = text_of("README.md")
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["version"]
     marked = made.filled(text, book_of(made, current=current))
     assert f"350 of 400 (of version {version})<!--/-->" in marked
@@ -228,9 +228,9 @@ def test_a_row_is_of_a_version_that_could_measure_it(made):
 def test_earlier_rows_of_accuracy_are_marked(made):
     """What they rest on was not recorded, so nobody knows whether it has changed."""
     for name, count in {"results.md": 4, "settings.md": 5, "performance.md": 4}.items():
-        text = (REPOSITORY / "docs" / name).read_text()
+        text = text_of(f"docs/{name}")
         assert text.count("(of version ") == count, name
-    text = (REPOSITORY / "docs" / "settings.md").read_text()
+    text = text_of("docs/settings.md")
     current = {**science(), "stains": "00000000"}
     version = made.read_ledger()["rakhlin10-svm", "accuracy"]["made"]["version"]
     row = f"| **standard** with 4: both networks and views (of version {version}) |"
@@ -323,7 +323,7 @@ def measured(tmp_path_factory):
 
 def page(name):
     """Return the text of a page, in one line a paragraph, without what is no prose: blocks of code and links."""
-    text = (REPOSITORY / name).read_text()
+    text = text_of(name)
     if name == "README.md":
         text = text.partition("## How good is it?")[2].partition("## Cite")[0]
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -412,7 +412,7 @@ def test_the_picture_draws_the_accuracies_of_its_page():
     """Those of results.md, which are those of the rows."""
     pytest.importorskip("playwright")
     drawn = load_script(REPOSITORY / "docs" / "make_pictures.py").draw_results()
-    assert (REPOSITORY / "docs" / "images" / "results.svg").read_text() == drawn
+    assert text_of("docs/images/results.svg") == drawn
 
 
 @needs_tables

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from conftest import REPOSITORY, needs_repository
+from documented import text_of
 from own_process import run_process
 from package_tree import modules, name_of, tree_of
 
@@ -75,7 +76,7 @@ def test_few_names_say_nothing(trees):
 @needs_repository
 def test_the_words_of_the_house_are_in_its_code(trees):
     """Of the table of docs/architecture.md: what stands "in the code" is a class or function of it."""
-    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    page = text_of("docs/architecture.md")
     title, section = re.search(
         r"^## (\w+) words\n(.*?)^## ", page, re.DOTALL | re.MULTILINE
     ).groups()
@@ -92,7 +93,7 @@ def test_the_words_of_the_house_are_in_its_code(trees):
 @needs_repository
 def test_things_are_where_the_architecture_says(trees):
     """`name` (`file.py`), and `name` in `file.py`."""
-    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    page = text_of("docs/architecture.md")
     said = re.findall(r"`(\w+)` (?:\(|in )`([\w/]+\.py)`", page)
     assert len(said) > 15
     for name, path in said:
@@ -110,5 +111,5 @@ def test_the_documents_stay_short():
     told = run_process("git", "ls-files", "README.md", "docs/*.md", cwd=REPOSITORY, check=True)
     pages = told.stdout.split()
     assert {"README.md", "docs/samples/README.md", "docs/api/core.md"} <= set(pages)
-    counts = {page: words_outside_fences((REPOSITORY / page).read_text()) for page in pages}
+    counts = {page: words_outside_fences(text_of(page)) for page in pages}
     assert sum(counts.values()) <= MOST_WORDS_OF_DOCUMENTS, counts

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 import unicodedata
 from pathlib import Path
 
@@ -51,9 +52,19 @@ FINDINGS = ("data check --images ICIAR2018", "status run trial")
 """Lines that exit with 1 to say that they found something: images smaller than those of BACH; differences."""
 
 
+def text_of(path):
+    """Return the text of a file of the repository."""
+    return (REPOSITORY / path).read_text()
+
+
+def pyproject():
+    """Return what pyproject.toml holds."""
+    return tomllib.loads(text_of("pyproject.toml"))
+
+
 def lines_of(document):
     """Return the commands of the shell blocks of a document, without what stands behind ``#``."""
-    text = (REPOSITORY / document).read_text()
+    text = text_of(document)
     blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     lines = [
         line.partition(" #")[0].strip()

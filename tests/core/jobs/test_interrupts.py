@@ -12,6 +12,7 @@ from bchisto.core.jobs import is_running, scratch_folder, this_process
 from own_process import printed_by
 
 pytestmark = pytest.mark.slow
+reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 SLEEPERS = """
 import logging, signal, sys
@@ -34,21 +35,22 @@ def where(request):
     return request.param
 
 
-def start_sleepers(folder, temporary, where):
-    """Start two processes of work that write their numbers into `folder`; return the command's and these numbers."""
-    folder.mkdir()
-    temporary.mkdir(exist_ok=True)
-    with folder.with_name("stderr").open("w") as words:
+def start_sleepers(folder, where):
+    """Start two processes of work that write their numbers into ``units``; return the command's and these numbers."""
+    units, temporary = folder / "units", folder / "tmp"
+    units.mkdir()
+    temporary.mkdir()
+    with (folder / "stderr").open("w") as words:
         process = subprocess.Popen(
-            [sys.executable, "-c", SLEEPERS, str(folder), where],
+            [sys.executable, "-c", SLEEPERS, str(units), where],
             env={**os.environ, "TMPDIR": str(temporary)},
             stderr=words,
             start_new_session=True,
         )
     until = time.monotonic() + 30
-    while len(list(folder.iterdir())) < 2 and time.monotonic() < until:
+    while len(list(units.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.05)
-    workers = [int(path.name) for path in folder.iterdir()]
+    workers = [int(path.name) for path in units.iterdir()]
     assert len(workers) == 2
     return process, workers
 
@@ -72,9 +74,9 @@ def semaphores(pid):
     return list(Path("/dev/shm").glob(f"sem.loky-{pid}-*"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@reads_proc
 def test_workers_end_with_a_parent_that_is_killed(tmp_path, where):
-    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp", where)
+    process, workers = start_sleepers(tmp_path, where)
     process.kill()
     process.wait()
     assert all_gone(workers)
@@ -90,7 +92,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@reads_proc
 def test_workers_that_wait_for_the_next_call_end_with_their_parent():
     process = subprocess.Popen([sys.executable, "-c", AHEAD], stdout=subprocess.PIPE)
     workers = list(map(int, process.stdout.readline().split()))
@@ -101,10 +103,10 @@ def test_workers_that_wait_for_the_next_call_end_with_their_parent():
     assert all_gone(workers, seconds=4)  # before they would end for want of work
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@reads_proc
 @pytest.mark.parametrize("group", [False, True], ids=["parent", "group"])
 def test_a_signal_ends_all_at_once_and_leaves_nothing(tmp_path, where, group):
-    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp", where)
+    process, workers = start_sleepers(tmp_path, where)
     if group:
         os.killpg(process.pid, signal.SIGTERM)
     else:
@@ -119,9 +121,9 @@ def test_a_signal_ends_all_at_once_and_leaves_nothing(tmp_path, where, group):
     assert semaphores(process.pid) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@reads_proc
 def test_the_next_run_removes_what_a_killed_group_left(tmp_path, where, monkeypatch):
-    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp", where)
+    process, workers = start_sleepers(tmp_path, where)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert all_gone(workers)

@@ -43,6 +43,10 @@ def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
     assert network_resources(7) == Resources(7, cores)
 
 
+def has_cores(monkeypatch, count):
+    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: count)
+
+
 def show_gpus(monkeypatch, capabilities):
     """Let TensorFlow see cards with these compute capabilities; those of other makers have none."""
     import tensorflow as tf
@@ -70,7 +74,7 @@ def show_gpus(monkeypatch, capabilities):
 )
 def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment, gpus):
     show_gpus(monkeypatch, [None for _ in seen])
-    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 16)
+    has_cores(monkeypatch, 16)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
     found = network_resources()
     assert found == Resources(len(seen), 16, gpus)
@@ -90,7 +94,7 @@ def test_which_gpus_compute_in_bfloat16(monkeypatch, capabilities, expected):
 
 
 def test_threads_of_networks_share_the_cores(monkeypatch):
-    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 16)
+    has_cores(monkeypatch, 16)
     for threads, processes in (("1", 16), ("3", 5), ("16", 1), ("40", 1)):
         monkeypatch.setenv("BCHISTO_THREADS", threads)
         assert network_resources() == Resources(processes, 16)
@@ -162,7 +166,7 @@ def test_networks_are_computed_with_the_threads_that_are_asked_for():
 def test_the_training_of_few_networks_leaves_no_core_idle(
     monkeypatch, how, units, begun, variable, expected
 ):
-    monkeypatch.setattr("bchisto.core.jobs.work.default_jobs", lambda: 6)
+    has_cores(monkeypatch, 6)
     monkeypatch.delenv("BCHISTO_THREADS", raising=False)
     if variable is not None:
         monkeypatch.setenv("BCHISTO_THREADS", variable)
