@@ -41,37 +41,44 @@ def assign(model, arrays):
             variable.assign(arrays[f"{layer}/{name}"])
 
 
+def ones_of(model):
+    return {name: np.ones_like(value) for name, value in values(model).items()}
+
+
 def filled_by(model, read, needed=None):
     return fill_weights(model, read, needed=needed or model)
 
 
+def filled_with(model, arrays, needed=None):
+    return filled_by(model, lambda filled: assign(filled, arrays), needed)
+
+
 def test_what_a_file_lacks_is_named(model):
-    whole = {name: np.ones_like(value) for name, value in values(model).items()}
-    assert not filled_by(model, lambda m: assign(m, whole)).reason
+    whole = ones_of(model)
+    assert not filled_with(model, whole).reason
     lacking = {name: value for name, value in whole.items() if not name.startswith("second")}
-    filled = filled_by(model, lambda m: assign(m, lacking))
+    filled = filled_with(model, lacking)
     assert filled.missing == ("second/kernel", "second/bias")
     assert filled.reason == "it lacks second/kernel and 1 more"
 
 
 def test_values_that_are_no_numbers_are_missing(model):
-    whole = {name: np.ones_like(value) for name, value in values(model).items()}
+    whole = ones_of(model)
     whole["first/bias"] = np.array([1, np.inf], np.float32)
-    assert filled_by(model, lambda m: assign(m, whole)).missing == ("first/bias",)
+    assert filled_with(model, whole).missing == ("first/bias",)
 
 
 def test_a_part_is_enough_where_a_part_is_needed(model):
     import keras
 
     part = keras.Model(model.inputs, model.get_layer("first").output)
-    first = {name: np.ones_like(value) for name, value in values(part).items()}
-    assert not filled_by(model, lambda m: assign(m, first), needed=part).reason
+    assert not filled_with(model, ones_of(part), needed=part).reason
 
 
 def test_counts_are_no_weights(model):
     """Whole numbers cannot say that they are none; what is not read stays as it was."""
     arrays = {name: value for name, value in values(model).items() if name != "norm/count"}
-    assert not filled_by(model, lambda m: assign(m, arrays)).reason
+    assert not filled_with(model, arrays).reason
     assert values(model)["norm/count"] == 0
 
 

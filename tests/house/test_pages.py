@@ -87,23 +87,26 @@ def check_first_screen(tab, name, answer):
         assert cautions.bounding_box()["y"] >= box["y"] + box["height"], name
 
 
+@pytest.fixture(params=SCREENS)
+def tab(chrome, request):
+    """A tab on a screen of each size."""
+    width, height = request.param
+    with chrome.new_page(viewport={"width": width, "height": height}) as opened:
+        yield opened
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "height"), SCREENS)
-def test_the_answer_is_on_the_first_screen(pages, chrome, width, height):
+def test_the_answer_is_on_the_first_screen(pages, tab):
     for name, answer in ANSWERS.items():
-        tab = chrome.new_page(viewport={"width": width, "height": height})
         tab.goto(pages[name].as_uri())
         check_first_screen(tab, name, answer)
-        tab.close()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "height"), SCREENS)
-def test_the_page_of_the_server_answers_first(page, chrome, width, height, tissue_files):
+def test_the_page_of_the_server_answers_first(page, tab, tissue_files):
     for path in tissue_files[:3]:
         page.add(path.name, path.read_bytes())
     page.wait()
-    tab = chrome.new_page(viewport={"width": width, "height": height})
     tab.goto(page.address)
     tab.wait_for_selector("#images")
     check_first_screen(tab, "serve", "#results table")
@@ -112,7 +115,6 @@ def test_the_page_of_the_server_answers_first(page, chrome, width, height, tissu
     tab.wait_for_selector(".lead")
     check_first_screen(tab, "image", ".lead")
     assert empty_tables(tab.content()) == []
-    tab.close()
 
 
 @pytest.mark.slow
