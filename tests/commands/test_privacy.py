@@ -10,7 +10,7 @@ import pytest
 from conftest import need, typed
 from onnx_files import write_onnx
 from own_process import run_process
-from torch_folders import write_dinov2, write_timm
+from torch_folders import need_torch, write_dinov2, write_timm
 
 pytestmark = pytest.mark.slow
 
@@ -149,7 +149,7 @@ def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
 
 
 def test_a_run_with_networks_of_pytorch(watched, tissue, tmp_path):
-    need("torch", installed("timm", "torch", "transformers"), "pip install 'bchisto[torch]'")
+    need_torch()
     write_dinov2(tmp_path / "dinov2")
     own = ("--encoder", f"hub:{tmp_path / 'dinov2'}", *DESCRIBE)
     watched("featurize --images {} --out {}", tissue, tmp_path / "hub", *own)

@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 from bchisto.core import BchistoError, ImageError, WeightsError
 from bchisto.encoders import CATALOGUE, EncoderChoice, check_encoder, open_encoder
-from conftest import need
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from refusals import refuses
-from torch_folders import write_dinov2, write_timm, write_transformers
+from torch_folders import need_torch, write_dinov2, write_timm, write_transformers
 from written_tables import read_json, write_json
 
 
 @pytest.fixture(scope="module", autouse=True)
 def libraries():
-    available = all(map(importlib.util.find_spec, ("torch", "timm", "transformers")))
-    need("torch", available, "pip install 'bchisto[torch]'")
+    need_torch()
     import torch
 
     torch.set_num_threads(1)

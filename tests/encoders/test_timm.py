@@ -1,14 +1,12 @@
 """Networks of timm on PyTorch; nothing here runs where torch and timm are absent, as in continuous integration."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 from bchisto.core import WeightsError
 from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
-from conftest import need
 from PIL import Image
 from refusals import refuses
+from torch_folders import need_torch
 
 pytestmark = pytest.mark.slow
 
@@ -17,11 +15,7 @@ NAME = "vit_tiny_patch16_224"
 
 @pytest.fixture(scope="module")
 def timm():
-    need(
-        "torch",
-        all(map(importlib.util.find_spec, ("timm", "torch", "transformers"))),
-        "pip install 'bchisto[torch]'",
-    )
+    need_torch()
     import timm
 
     return timm

@@ -1,10 +1,8 @@
 """Networks against the layer sizes and parameter counts of their sources."""
 
-import numpy as np
 import pytest
 from bchisto.finetune import NETWORKS, FinetuneSettings, build_network
 from bchisto.finetune.model import resolved
-from bchisto.finetune.networks.layers import local_response
 from refusals import refuses
 from training_sources import model_of
 
@@ -94,20 +92,6 @@ def test_the_structure_of_the_breakhis_network_follows_the_size_of_its_input(var
 def test_the_patch_networks_are_pinned():
     assert build_network("patch-resnet", classes=2).count_params() == 273_522
     assert build_network("patch-densenet", classes=2).count_params() == 163_298
-
-
-def test_local_response_is_the_published_formula(rng):
-    import keras
-
-    inputs = keras.Input((3, 4, 8))
-    model = keras.Model(inputs, local_response(inputs, name="norm"))
-    x = rng.normal(0, 20, (2, 3, 4, 8)).astype(np.float32)
-    expected = np.empty_like(x)
-    for c in range(8):
-        near = x[..., max(0, c - 2) : c + 3]
-        total = (near**2).sum(axis=-1) / 5  # of five, where there are fewer as well
-        expected[..., c] = x[..., c] / (1 + 1e-4 * total) ** 0.75
-    np.testing.assert_allclose(np.asarray(model(x)), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "own"), [("alexnet", 227), ("inceptionv3", 224)])

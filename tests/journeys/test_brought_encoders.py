@@ -1,19 +1,17 @@
 """Networks that users bring: from images to a table, a bundle, predictions and maps, killed, resumed and sharded."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bchisto.core.models import bundle_stores
 from bchisto.encoders import card_of
-from conftest import need, typed
-from torch_folders import write_dinov2
+from conftest import typed
+from torch_folders import need_torch, write_dinov2
 from written_tables import rows_of, write_json
 
 pytestmark = pytest.mark.slow
 
-TORCH = all(map(importlib.util.find_spec, ("torch", "timm", "transformers")))
 VIEW = typed("--view 1.0:32 --stain none --jobs 1")
 TRAIN = typed("--folds 2 --seeds 1 --param min_data_in_leaf=2 --param num_iterations=3 --jobs 1")
 
@@ -26,7 +24,7 @@ def networks(tmp_path_factory):
     from onnx import TensorProto, helper, numpy_helper
 
     place = tmp_path_factory.mktemp("mes réseaux")
-    need("torch", TORCH, "pip install 'bchisto[torch]'")
+    need_torch()
     write_dinov2(place / "DINO réseau", registers=3)
     kernel = np.random.default_rng(2).normal(0, 0.3, (6, 3, 4, 4)).astype(np.float32)
     graph = helper.make_graph(

@@ -1,6 +1,15 @@
 """Folders of networks with seeded random weights, as transformers and timm write them."""
 
+import importlib.util
 import json
+
+
+def need_torch():
+    """Skip, or fail where required, without PyTorch and the libraries of its networks."""
+    from conftest import need
+
+    available = all(map(importlib.util.find_spec, ("torch", "timm", "transformers")))
+    need("torch", available, "pip install 'bchisto[torch]'")
 
 
 def shake(model, seed=0):
