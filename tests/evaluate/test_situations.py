@@ -839,6 +839,12 @@ def over_patients(table, values):
     return np.mean([values[units == unit].mean() for unit in set(table.units) - {None}])
 
 
+def chance_by_patient(table):
+    """Return what is right over patients if all rows are called the class that reaches most."""
+    truth = range(len(table.classes))
+    return max(over_patients(table, (table.truth == label) * 1.0) for label in truth)
+
+
 def auc_within(table):
     """Return the share of pairs, of an image of each class in one fold, that the scores order; of any if none is."""
     folds = np.array(table.folds if table.folds is not None else [0] * len(table.truth))
@@ -866,8 +872,7 @@ def above_chance(table, by):
     if by == "mean over patients":
         figures = np.bincount(member, hits) / sizes
         value, error = figures.mean(), figures.std(ddof=1) / len(figures) ** 0.5
-        truth = range(len(table.classes))
-        chance = max(over_patients(table, (table.truth == label) * 1.0) for label in truth)
+        chance = chance_by_patient(table)
         fewest = len(sizes)
     else:
         value = balanced(table)
@@ -1095,6 +1100,8 @@ def figures_right(situation, said):
         }
         if metrics["units"]["kind"] == "group" and "patch" not in table.more:
             right["patient_recognition_rate"] = over_patients(table, hits)
+            if metrics["chance"]["by_group"] != pytest.approx(chance_by_patient(table)):
+                yield f"{table.name}: chance by patient is {metrics['chance']['by_group']}"
         if table.shares is not None and len(table.classes) == 2:
             right["auc"] = auc_within(table)
         for figure, value in right.items():

@@ -216,11 +216,11 @@ def test_the_net_benefit_is_that_of_counts(rng):
     assert set(none_positive) == {0.0}
 
 
-def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_score(rng, tmp_path):
+def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_score(rng):
     """Their numbers, recounted; none of four classes, nor of classes without probabilities."""
     table = drawn(rng, n=200)
     metrics = measure(table, TwoClassView("malignant"))
-    page, text = report_of(tmp_path, [Panel(table, metrics)])
+    page, text = report_of([Panel(table, metrics)])
     page = html.unescape(page)
     scores, truth = table.probabilities[:, 1], table.labels == 1
     (reliability,) = re.findall(r'alt="Reliability of the score of malignant: (.*?)"', page)
@@ -237,11 +237,11 @@ def test_two_classes_have_a_reliability_and_a_decision_curve_of_the_positive_sco
     assert "decision curve" in text
     assert "net benefit of calls by the score of the positive class [" in text
     single = replace(table, folds=(None,) * 200)
-    _, text = report_of(tmp_path, [Panel(single, measure(single, TwoClassView("malignant")))])
+    _, text = report_of([Panel(single, measure(single, TwoClassView("malignant")))])
     assert "scores of 1 test fold together" in text
     four = predictions(rng.dirichlet(np.ones(4), 40), [k % 4 for k in range(40)], "abcd")
     named = replace(table, probabilities=None)
     for other, positive in ((four, "a"), (named, "malignant")):
-        _, text = report_of(tmp_path, [Panel(other, measure(other, TwoClassView(positive)))])
+        _, text = report_of([Panel(other, measure(other, TwoClassView(positive)))])
         assert "Reliability of the score" not in text
         assert "et benefit" not in text
