@@ -18,7 +18,7 @@ from bchisto.data import ImageRecord
 from bchisto.predict import ModelFile, Predictor, PredictSettings, outputs, predict, table
 from bchisto.predict.blocks import Prediction, image_units, keep, read_kept
 from conftest import typed
-from packs import ONE_JOB
+from packs import predict_here
 from PIL import Image
 from written_tables import rows_of as rows
 
@@ -136,7 +136,7 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
 
     def night():
         written.clear()
-        return predict(boosted, images, out=out, settings=settings, work=ONE_JOB)
+        return predict_here(boosted, images, out, settings=settings)
 
     night()
     assert "warnings" not in rows(out)[0]
@@ -180,7 +180,7 @@ def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_imag
         """Return how many images were predicted, and how many kept predictions a line says to be left out."""
         written.clear()
         caplog.clear()
-        predict(path, images, out=out, settings=settings, work=ONE_JOB)
+        predict_here(path, images, out, settings=settings)
         line = rf"{out}: (.*) kept predictions are not of this model and these images, and are left out"
         return max(written, default=0), *re.findall(line, caplog.text)
 
@@ -446,14 +446,14 @@ def test_packs_that_vanish_cost_no_row(boosted, tissue, tmp_path, after_pack, mo
     """Another process, which has finished the table, removes them: between two blocks, or while one is written."""
     out, parts = tmp_path / "p.csv", tmp_path / "p.csv.parts"
     after_pack(2, lambda: shutil.rmtree(parts))
-    assert predict(boosted, [tissue], out=out, work=ONE_JOB).images == len(rows(out)) == 12
+    assert predict_here(boosted, tissue, out).images == len(rows(out)) == 12
     assert not parts.exists()
 
     def gone(*_):
         raise OutputError("cannot be written") from FileNotFoundError()
 
     monkeypatch.setattr("bchisto.predict.blocks.write_pack", gone)
-    predict(boosted, [tissue], out=tmp_path / "q.csv", work=ONE_JOB)
+    predict_here(boosted, tissue, tmp_path / "q.csv")
     assert rows(tmp_path / "q.csv") == rows(out)
 
 
@@ -463,5 +463,5 @@ def test_another_table_written_meanwhile_is_not_touched(boosted, tissue, tmp_pat
     with pytest.raises(
         OutputError, match=r"q\.csv: another process wrote another table meanwhile; use `overwrite`"
     ):
-        predict(boosted, [tissue], out=other, work=ONE_JOB)
+        predict_here(boosted, tissue, other)
     assert other.read_text() == "image_id\nmine\n"
