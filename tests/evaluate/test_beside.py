@@ -31,6 +31,13 @@ def dominated(name="t", *, right=0, seed=0):
     )
 
 
+def leaders(*shares):
+    """Return panels of 60 patients, each with this share of images right."""
+    return panels_of(
+        *(right_at(right, patients=60, seed=k, name="abcd"[k]) for k, right in enumerate(shares))
+    )
+
+
 def answers_of(panels, **more):
     pairs = compare_pairs([panel.table for panel in panels])
     ranked = rankings(panels, pairs)
@@ -120,11 +127,7 @@ def test_a_result_that_learnt_nothing_is_counted():
 
 
 def test_a_correction_that_changes_nothing_is_not_said_to_correct():
-    tables = [
-        right_at(right, patients=60, seed=k, name=n)
-        for k, (right, n) in enumerate([(1, "a"), (0.6, "b")])
-    ]
-    panels = panels_of(*tables)
+    panels = leaders(1, 0.6)
     best = panels[0]
     for name in ("accuracy", "balanced_accuracy", "patient_recognition_rate"):
         assert best.metrics[f"{name}_chosen"].value == best.metrics[name].value
@@ -143,16 +146,10 @@ def test_a_correction_that_changes_nothing_is_not_said_to_correct():
 
 
 def test_the_headline_says_that_folds_divide_patients():
-    mixed = [
-        replace(
-            right_at(right, patients=60, seed=k, name=name),
-            folds=tuple(j % 2 + 1 for j in range(120)),
-        )
-        for k, (right, name) in enumerate([(0.9, "a"), (0.6, "b")])
-    ]
+    clean = [panel.table for panel in leaders(0.9, 0.6)]
+    mixed = [replace(each, folds=tuple(j % 2 + 1 for j in range(120))) for each in clean]
     (first, *_) = leading(rankings(panels_of(*mixed)))
     assert first.endswith("by chance; too high for new patients: 60 patients train and test")
-    clean = [replace(each, folds=right_at(1, patients=60).folds) for each in mixed]
     (first, *_) = leading(rankings(panels_of(*clean)))
     assert "too high" not in first
 
@@ -182,13 +179,9 @@ def test_the_headline_says_once_what_is_not_shown_by_patient():
 
 
 def test_the_headline_names_its_test_and_an_interval_that_it_does_not_follow():
-    tables = [
-        right_at(right, patients=60, seed=k, name=n)
-        for k, (right, n) in enumerate([(0.8, "a"), (0.75, "b")])
-    ]
-    panels = panels_of(*tables)
+    panels = leaders(0.8, 0.75)
     ranked = rankings(panels)
-    (pair,) = compare_pairs(tables)
+    (pair,) = compare_pairs([panel.table for panel in panels])
     low, high = pair["differences"]["by_unit"].interval
     assert low < 0 < high
     texts = findings(rankings(panels, [pair]), brief=True, comparisons=1)
@@ -301,13 +294,6 @@ def rows_of_results(panels):
         )
         rows[name] = (shape, cells)
     return rows
-
-
-def leaders(*shares):
-    """Return panels of 60 patients, each with this share of images right."""
-    return panels_of(
-        *(right_at(right, patients=60, seed=k, name="abcd"[k]) for k, right in enumerate(shares))
-    )
 
 
 def test_the_table_of_results_says_what_is_shown_of_each(tmp_path):

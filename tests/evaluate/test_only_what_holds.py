@@ -29,6 +29,8 @@ from bchisto.evaluate.report.page import headings
 from sklearn.metrics import brier_score_loss
 from written_tables import panels_of, predictions, report_of, report_text, right_at, saved, visible
 
+THREE = [right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")]
+
 
 def terminal(panel):
     return " ".join(" ".join(headline(panel.table.name, panel.metrics)).split())
@@ -41,7 +43,7 @@ def ends(figure):
 
 def test_what_is_drawn_can_be_compared():
     """All as measured; the corrected figure of what was chosen is a second mark, also in a report of its own."""
-    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    panels = panels_of(*THREE)
     lowered = [panel for panel in panels if conclude(panel.metrics).lowered]
     (best,) = lowered
     for shown, names in ((panels, "abc"), ([best], ())):
@@ -154,15 +156,19 @@ def test_the_form_claims_of_each_table_what_holds_of_it():
     divided = replace(whole, name="divided", folds=tuple(k % 3 + 1 for k in range(24)))
     unknown = right_at(0.8, name="unknown", known=False)
     held_out = right_at(0.8, name="held", folds=0)
-    output, way = form_of(report_text(whole))
-    assert output.startswith("The table has a probability for each class; operating points")
-    assert way.startswith("Each patient or slide is tested whole: the protocol")
-    output, way = form_of(report_text(no_scores))
-    assert output.startswith("The table has only the predicted class.")
-    _, way = form_of(report_text(divided))
-    assert way.startswith("Patients or slides are in both training and test sets: ")
-    _, way = form_of(report_text(held_out))
-    assert way.startswith("One test set of known patients or slides: ")
+    for table, of_output, of_training in (
+        (
+            whole,
+            "The table has a probability for each class; operating points",
+            "Each patient or slide is tested whole: the protocol",
+        ),
+        (no_scores, "The table has only the predicted class.", ""),
+        (divided, "", "Patients or slides are in both training and test sets: "),
+        (held_out, "", "One test set of known patients or slides: "),
+    ):
+        output, way = form_of(report_text(table))
+        assert output.startswith(of_output)
+        assert way.startswith(of_training)
     output, way = form_of(report_of(panels_of(whole, no_scores, divided, unknown, chosen=False))[1])
     assert "; the table has only the predicted class (called)" in output
     assert "The table has a probability for each class (whole, divided, unknown)" in output.replace(
@@ -211,7 +217,7 @@ def test_what_feature_extraction_doubted(doubts, names, said):
 
 
 def test_a_corrected_figure_is_explained_and_another_is_not():
-    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    panels = panels_of(*THREE)
     chosen = next(panel for panel in panels if conclude(panel.metrics).chosen)
     _, text = report_of(panels)
     for part in (
@@ -275,20 +281,19 @@ def test_only_the_intervals_that_were_made_are_described():
         assert present in grouped
     for absent in ("half better", "Rows that name no fold", "Clopper"):
         assert absent not in grouped
-    a, b, c = (right_at(0.7, seed=k, name=f"t{k}") for k in range(3))
-    pairs = compare_pairs([a, b])
-    two = methods_of(a, b, pairs=pairs)
+    pairs = compare_pairs(THREE[:2])
+    two = methods_of(*THREE[:2], pairs=pairs)
     assert "half better" in two
     assert "Holm" not in two
     assert "Holm's correction over all comparisons" in methods_of(
-        a, b, c, pairs=compare_pairs([a, b, c])
+        *THREE, pairs=compare_pairs(THREE)
     )
-    _, page = report_of(panels_of(a, b), pairs=pairs)
+    _, page = report_of(panels_of(*THREE[:2]), pairs=pairs)
     assert re.search(
         r"influences of units, t; variance times 1.5 for folds [^–]*difference of balanced accuracy",
         page,
     )
-    assert "difference of" not in report_text(a)
+    assert "difference of" not in report_text(THREE[0])
 
 
 def test_the_score_and_brier_score_of_two_classes():
@@ -299,6 +304,7 @@ def test_the_score_and_brier_score_of_two_classes():
     assert "of two classes it is twice the score of one class" in text
     value = measure(two)["calibration"]["brier"].value
     assert value == pytest.approx(2 * brier_score_loss(two.labels, two.probabilities[:, 1]))
+    assert "is twice that of scikit-learn" in measure.__doc__
     text = report_text(two)
     assert f"Brier score {value:.3f}" in text
     assert "of two classes twice the score of one" in text
@@ -350,8 +356,7 @@ def test_the_form_claims_little():
 
 
 def test_comparisons_say_what_p_is_of_and_are_counted():
-    tables = [right_at(0.6, seed=k, name=f"t{k}") for k in range(3)]
-    for some in (tables, tables[:2]):
+    for some in (THREE, THREE[:2]):
         _, text = report_of(panels_of(*some), pairs=compare_pairs(some))
         assert "p of accuracy" in text
         assert ("p of accuracy, corrected by Holm" in text) == (len(some) == 3)
@@ -592,7 +597,7 @@ def test_rows_without_a_label_are_counted(tmp_path):
 
 def test_what_is_not_read_first_is_folded_but_printed():
     """Calibration of the first of several is seen at once, of the others by a click; on paper all is."""
-    panels = panels_of(*(right_at(0.6, seed=k, name=name) for k, name in enumerate("abc")))
+    panels = panels_of(*THREE)
     paper = PaperTable([1, 2], [{"name": "x", "per_fold": [0.5, 0.6], "averaged": None}])
     page, _ = report_of([replace(panel, paper=paper) for panel in panels])
     for heading in ("Calibration and operating points", "Accuracy per fold"):

@@ -310,11 +310,3 @@ def test_tables_are_equal_only_to_themselves():
 def test_arrays_are_checked_as_a_frame_is(fields, message):
     with pytest.raises(InputError, match=message):
         PredictionTable.from_probabilities(**{"name": "mine", **CLASSIFIED, **fields})
-
-
-def test_the_brier_score_of_two_classes_is_twice_that_of_scikit_learn():
-    metrics = pytest.importorskip("sklearn.metrics")
-    table = PredictionTable.from_probabilities(**CLASSIFIED)
-    of_other = metrics.brier_score_loss(table.labels, table.probabilities[:, 1])
-    assert measure(table)["calibration"]["brier"].value == pytest.approx(2 * of_other)
-    assert "is twice that of scikit-learn" in measure.__doc__
