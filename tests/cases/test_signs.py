@@ -42,10 +42,7 @@ def saved(suffix, usual, other):
 
     def save(picture, path, last):
         path = path.with_name(f"{path.name}{suffix}")
-        options = usual
-        if last:
-            options = other
-        picture.save(path, **options)
+        picture.save(path, **(usual, other)[last])
         return path
 
     return save
@@ -54,10 +51,7 @@ def saved(suffix, usual, other):
 def resized(usual, other):
     def save(picture, path, last):
         number = int(path.name[1:])
-        size = usual(number)
-        if last:
-            size = other(number)
-        return as_png(picture.resize(size), path, last)
+        return as_png(picture.resize((usual, other)[last](number)), path, last)
 
     return save
 
@@ -75,9 +69,7 @@ def deep(picture, path, last):
 def as_tiff(usual, other):
     def save(picture, path, last):
         path = path.with_name(f"{path.name}.tif")
-        options = usual
-        if last:
-            options = other
+        options = (usual, other)[last]
         tifffile.imwrite(path, np.asarray(picture), photometric="rgb", metadata=None, **options)
         return path
 
@@ -186,10 +178,7 @@ def test_a_column_of_where_and_when(tmp_path, column, usual, other):
     rows = []
     for path, label, patient in pictures(tmp_path):
         number = int(patient[1:])
-        value = usual(number)
-        if label == "basal":
-            value = other(number)
-        rows.append((path, label, patient, value))
+        rows.append((path, label, patient, (usual, other)[label == "basal"](number)))
     ((level, message),) = said(
         lines(tmp_path / "m.csv", ("path", "label", "patient", column), rows)
     )

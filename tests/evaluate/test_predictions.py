@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from bchisto.evaluate import (
     write_predictions,
 )
 from numpy.testing import assert_array_equal
+from written_tables import read_json
 
 
 def write(path, text, encoding="utf-8"):
@@ -191,9 +191,7 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path, completed):
     out, err = completed("evaluate {} --out T/e --bootstrap 0 --level image", path)
     assert "1 of 2 images right: 50.0 %" in out
     assert "t: 2 rows without a label left out; these numbers are about the other 2" in err
-    assert (
-        json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2
-    )
+    assert read_json(tmp_path / "e" / "metrics.json")["tables"]["t"]["unlabelled"] == 2
     assert "2 rows without a label left out" in (tmp_path / "e" / "report.html").read_text()
 
 

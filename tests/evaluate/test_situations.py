@@ -37,7 +37,7 @@ from situation_tables import (
     with_class,
 )
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
-from written_tables import rows_of
+from written_tables import read_json, rows_of
 
 # Words of a verdict, in sentences and in cells. Scores may rank better than chance although calls are not better.
 BETTER = r"(?<!shown to be )(?<!rank )better than chance(?! cannot be estimated)|\bbetter by (?:balanced|patient)"
@@ -992,7 +992,7 @@ def told(name, folder, completed):
     else:
         lines = evaluated(files, out)
     page = (out / "report.html").read_text()
-    result = json.loads((out / "metrics.json").read_text())
+    result = read_json(out / "metrics.json")
     card = ""
     if len(result["tables"]) == 1:
         ((table, metrics),) = result["tables"].items()

@@ -87,6 +87,12 @@ def listed(cli, *arguments):
     return {row["image_id"]: row for row in csv.DictReader(io.StringIO(out))}, err
 
 
+def groups_in(cli, images, *options):
+    """Return the group of each image, and what is said of them."""
+    rows, err = listed(cli, images, *options)
+    return {name: row["group"] for name, row in rows.items()}, err
+
+
 def unlisted(cli, *arguments):
     """Return what ``data check --table -`` says, which is to be refused."""
     code, _, err = cli("data check --table - --images", *arguments)

@@ -27,9 +27,9 @@ from bchisto.core.jobs import Work
 from bchisto.data import ImageRecord, decode_image
 from bchisto.predict import Outliers, Predictor, PredictSettings, predict
 from numpy.testing import assert_allclose, assert_array_equal
-from packs import ONE_JOB, predict_here
+from packs import predict_here
 from PIL import Image
-from written_tables import rows_of
+from written_tables import read_json, rows_of
 
 COLUMNS = ("image_id", "predicted")
 """Of the challenge's rows, which have no header."""
@@ -339,14 +339,13 @@ def test_a_data_frame_in_place_of_a_manifest(
     files = [str(path.relative_to(tissue)) for path in tissue_files[4:8]]
     columns = {"path": files, "mpp": 0.5, "patient": list("aabb"), "label": "benign"}
     frame = pandas.DataFrame(columns)
-    work = ONE_JOB
     settings = PredictSettings(update=True)
-    result = predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work)
+    result = predict_here(boosted, frame, tmp_path / "p.csv", settings=settings)
     rows = rows_of(tmp_path / "p.csv")
     assert [row["label"] for row in rows] == ["benign"] * 4
     assert [row["group"] for row in rows] == list("aabb")
-    assert predict(boosted, frame, out=tmp_path / "p.csv", settings=settings, work=work).unchanged
-    record = json.loads((tmp_path / "p.csv.run.json").read_text())
+    assert predict_here(boosted, frame, tmp_path / "p.csv", settings=settings).unchanged
+    record = read_json(tmp_path / "p.csv.run.json")
     assert record["records"][-1]["config"]["images"] == ["data frame"]
     answer = predictor.predict(frame)
     assert list(answer.image_ids) == [row["image_id"] for row in rows]

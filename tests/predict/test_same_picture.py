@@ -10,7 +10,6 @@ from bchisto.data.images.content import CROP_SEEDS
 from bchisto.encoders import EncoderChoice
 from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.predict import predict
 from packs import ONE_JOB, predict_here
 from PIL import Image
 from written_tables import rows_of, write_lines
@@ -104,12 +103,11 @@ def test_files_that_are_left_out_as_copies_are_in_the_result(boosted, tmp_path, 
         shutil.copy(files[file], tmp_path / name)
         lines.append(f"{name},{image}")
     write_lines(tmp_path / "images.csv", *lines)
-    work = ONE_JOB
-    result = predict(boosted, tmp_path / "images.csv", out=tmp_path / "p.csv", work=work)
+    result = predict_here(boosted, tmp_path / "images.csv", tmp_path / "p.csv")
     copy = tmp_path / "b.png"
     assert result.duplicates == {str(copy): "x"}
     assert result.images == 2
     assert result.summary()[1] == "left out as copies: 1 file"
-    result = predict(boosted, files, out=tmp_path / "q.csv", work=work)
+    result = predict_here(boosted, files, tmp_path / "q.csv")
     assert result.duplicates == {}
     assert "copies" not in str(result.summary())
