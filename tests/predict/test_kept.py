@@ -24,6 +24,12 @@ from written_tables import rows_of as rows
 
 
 @pytest.fixture
+def images(tissue, tmp_path):
+    """A copy of six images, which a test may change."""
+    return shutil.copytree(tissue / "benign", tmp_path / "images")
+
+
+@pytest.fixture
 def record(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"pixels")
@@ -168,9 +174,8 @@ def test_warnings_of_an_image_stand_in_the_table_also_of_those_that_were_kept(
 
 
 def test_an_update_says_if_most_kept_predictions_are_of_another_model_or_of_images_that_are_gone(
-    tissue, tmp_path, written, caplog, boosted_result
+    tissue, images, tmp_path, written, caplog, boosted_result
 ):
-    images = shutil.copytree(tissue / "benign", tmp_path / "images")
     model = boosted_result / "model.bchisto"
     other = altered(model, tmp_path / "other.bchisto", calibration=None)
     out = tmp_path / "p.csv"
@@ -284,9 +289,8 @@ def test_each_night_only_what_is_new_or_changed_is_predicted_and_the_table_stays
 
 
 @pytest.mark.parametrize("kind", ["cut", "text"])
-def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, tmp_path, cli, kind):
+def test_an_image_that_fails_again_is_nothing_new(boosted, tissue, images, tmp_path, cli, kind):
     """Also if its header shows it; another image or reason is new, and so is one that can be used by now."""
-    images = shutil.copytree(tissue / "benign", tmp_path / "images")
     out = tmp_path / "p.csv"
 
     def spoiled(name):
@@ -361,9 +365,9 @@ def test_an_empty_folder_beside_others_costs_no_row(boosted, tissue, tmp_path, r
 
 @pytest.mark.parametrize("at", ["finish", "write_or_remove", "write_html"])
 def test_what_a_night_did_not_reach_is_written_in_the_next(
-    boosted, tissue, tmp_path, cli, monkeypatch, at
+    boosted, images, tmp_path, cli, monkeypatch, at
 ):
-    images, out = shutil.copytree(tissue / "benign", tmp_path / "images"), tmp_path / "p.csv"
+    out = tmp_path / "p.csv"
     sheet, other = tmp_path / "sheet.html", tmp_path / "other.html"
     words = typed("predict {} --images {} --update --out {} --html", boosted, images, out)
     assert [cli(*words, page)[0] for page in (sheet, other)] == [0, 0]
@@ -377,9 +381,9 @@ def test_what_a_night_did_not_reach_is_written_in_the_next(
 
 @pytest.mark.parametrize("name", ["p.csv", "sheet.html"])
 def test_an_update_replaces_only_what_an_earlier_call_wrote(
-    boosted, tissue, tmp_path, cli, name, completed, refused
+    boosted, images, tmp_path, cli, name, completed, refused
 ):
-    mine, images = tmp_path / name, shutil.copytree(tissue / "benign", tmp_path / "images")
+    mine = tmp_path / name
     words = typed("predict {} --images {} --update --out T/p.csv", boosted, images)
     spoil(images / "half-copied.tif")
     assert cli(*words, "--html", tmp_path / "sheet.html")[0] == 1  # which wrote neither

@@ -20,7 +20,7 @@ from conftest import typed
 from packs import ONE_JOB, predict_here
 from page_probe import probe
 from PIL import Image
-from written_tables import read_json
+from written_tables import read_json, visible
 from written_tables import rows_of as rows
 
 EVIL = "<img src=x onerror=alert(1)>&amp; é'\".png"
@@ -47,6 +47,12 @@ def made(model, images, tmp_path_factory):
     work = Work(jobs=1, skip_errors=True)
     sheet = PredictSettings(html=out / "sheets" / "s.html")
     return out, predict(model, images, out=out / "p.csv", settings=sheet, work=work)
+
+
+@pytest.fixture
+def moved(tmp_path, boosted_result):
+    """A model file that stands by itself."""
+    return Path(shutil.copy(boosted_result / "model.bchisto", tmp_path))
 
 
 def cells(page):
@@ -191,12 +197,10 @@ def test_what_a_model_means_for_new_patients_is_that_of_its_card(
 
 
 def test_what_was_measured_at_the_operating_point_stands_beside_its_count(
-    tmp_path, one_file, boosted_result
+    tmp_path, one_file, boosted_result, moved
 ):
     """As metrics.json has it; another threshold, a calibrated score and a model that stands by itself have nothing."""
     folder = boosted_result
-    moved = tmp_path / "model.bchisto"
-    shutil.copy(folder / "model.bchisto", moved)
     metrics = read_json(folder / "metrics.json")["tables"]["fusion"]
     (point,) = metrics["two_class"]["thresholds"]
 
@@ -235,7 +239,7 @@ def test_what_was_measured_at_the_operating_point_stands_beside_its_count(
         out = tmp_path / f"{number}.csv"
         settings = PredictSettings(html=sheet, **options)
         predict_here(model, one_file, out, settings=settings)
-        text = html.unescape(re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", sheet.read_text())))
+        text = visible(sheet.read_text())
         expected = measured.replace("at 0.5.", f"at {options.get('threshold', 0.5)}.")
         assert (expected in text) == told
         assert (nothing in text) != told
@@ -255,11 +259,9 @@ def test_a_threshold_of_a_sensitivity_is_told_by_its_own_point():
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"tables": 3}', '{"tables": {"fusion": {"n": 1}}}']
 )
-def test_damaged_metrics_are_named(tmp_path, completed, refused, content, one_file, boosted_result):
-    model = tmp_path / "model.bchisto"
-    shutil.copy(boosted_result / "model.bchisto", model)
+def test_damaged_metrics_are_named(tmp_path, completed, refused, content, one_file, moved):
     (tmp_path / "metrics.json").write_text(content)
-    words = typed("predict {} --images {} --out T/p.csv --jobs 1", model, one_file)
+    words = typed("predict {} --images {} --out T/p.csv --jobs 1", moved, one_file)
     assert f"{tmp_path / 'metrics.json'}: not " in refused(*words)
     (tmp_path / "metrics.json").unlink()
     completed(*words)
@@ -267,17 +269,15 @@ def test_damaged_metrics_are_named(tmp_path, completed, refused, content, one_fi
 
 @pytest.mark.parametrize("command", ["explain", "export"])
 def test_damaged_metrics_stop_a_command_before_it_writes(
-    tmp_path, refused, command, one_file, boosted_result
+    tmp_path, refused, command, one_file, moved
 ):
-    model = tmp_path / "model.bchisto"
-    shutil.copy(boosted_result / "model.bchisto", model)
     (tmp_path / "metrics.json").write_text("[]")
     out = tmp_path / "out"
     options = {
         "explain": ("--images", one_file, "--out", out, "--method", "map"),
         "export": ("--to", out),
     }
-    assert f"{tmp_path / 'metrics.json'}: not " in refused(command, model, *options[command])
+    assert f"{tmp_path / 'metrics.json'}: not " in refused(command, moved, *options[command])
     assert not list(out.rglob("*.png")) + list(out.rglob("*.bchisto"))
 
 
