@@ -13,10 +13,8 @@ TINY = typed(
 )
 
 
-def images(root, *, folder="", suffix=".png", count=8):
-    return tree(
-        root / "images", *(f"{folder}im{n:02d}{suffix}" for n in range(count)), size=(40, 40)
-    )
+def images(root, *, suffix=".png", count=8):
+    return tree(root / "images", *(f"im{n:02d}{suffix}" for n in range(count)), size=(40, 40))
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,11 @@ def as_png(picture, path, last, **options):
     return path
 
 
-def saved(suffix, usual, other):
+def as_jpeg(usual, other):
     """Return how pictures are saved: the last class with other options."""
 
     def save(picture, path, last):
-        path = path.with_name(f"{path.name}{suffix}")
+        path = path.with_name(f"{path.name}.jpg")
         picture.save(path, **(usual, other)[last])
         return path
 
@@ -100,12 +100,12 @@ EXPORTS = {
         "luminal 1.00 (8)",
     ),
     "quality": (
-        saved(".jpg", {"quality": 92}, {"quality": 60}),
+        as_jpeg({"quality": 92}, {"quality": 60}),
         "the codec",
         "luminal quality 92 (8); basal quality 60 (8)",
     ),
     "named as the others": (
-        saved(".jpg", {"format": "PNG"}, {"format": "JPEG"}),
+        as_jpeg({"format": "PNG"}, {"format": "JPEG"}),
         "the format",
         "luminal PNG (8); basal JPEG (8)",
     ),
@@ -209,7 +209,7 @@ def test_few_patients_are_a_note(tmp_path, patients):
 
 def test_only_the_images_of_one_of_three_classes(tmp_path):
     rows = pictures(
-        tmp_path, classes=("G1", "G2", "G3"), save=saved(".jpg", {"quality": 90}, {"quality": 50})
+        tmp_path, classes=("G1", "G2", "G3"), save=as_jpeg({"quality": 90}, {"quality": 50})
     )
     ((level, message),) = said(lines(tmp_path / "m.csv", ("path", "label", "case"), rows))
     assert level == "warning"

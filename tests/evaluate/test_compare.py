@@ -69,12 +69,9 @@ def shown(pair):
     return comparison_lines({"tables": named, "comparisons": [pair]})
 
 
-def clustered(rng, units, per, *, strength=8):
+def clustered(rng, units, per):
     """Two classifiers of equal skill whose accuracy differs from patient to patient."""
-    hits = [
-        rng.random((units, per)) < rng.beta(0.8 * strength, 0.2 * strength, units)[:, None]
-        for _ in range(2)
-    ]
+    hits = [rng.random((units, per)) < rng.beta(6.4, 1.6, units)[:, None] for _ in range(2)]
     groups = [f"g{k // per}" for k in range(units * per)]
     return [table(name, one.ravel(), groups=groups) for name, one in zip("ab", hits, strict=True)]
 

@@ -160,10 +160,10 @@ def test_a_column_that_marks_no_image_is_no_caution(tmp_path):
     assert not any("SEEN IN TRAINING" in note for note in result.notes)
 
 
-def patches(path, images=20, extra=""):
+def patches(path, extra=""):
     """Write a table of three patches of each image."""
     lines = ["image_id,label,group,patch,p_benign,p_malignant"]
-    for row in range(images):
+    for row in range(20):
         lines += [
             f"{extra}{row},{CLASSES[row % 2]},{extra}p{row // 2},{k},0.4,0.6" for k in range(3)
         ]

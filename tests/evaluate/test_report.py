@@ -34,7 +34,7 @@ CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
-def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", **changes):
+def table_of(rng, *, n=40, folds=5, groups=True, name="fusion", **changes):
     """Four classes; patients of four images, some images without one, who are called by their names."""
     labels = np.arange(n) % 4
     scores = rng.dirichlet(np.ones(4), n) + 1.2 * np.eye(4)[labels] * (rng.random((n, 1)) < 0.8)
@@ -48,7 +48,7 @@ def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", *
         groups=[f"John Roe {k // 4}" if groups and k < n - 2 else None for k in range(n)],
         protocol="folds of a test",
     )
-    return replace(made, patches=tuple(f"{k}" for k in range(n)) if patches else None, **changes)
+    return replace(made, **changes)
 
 
 def text_of(page):
@@ -191,7 +191,7 @@ def test_no_name_is_too_odd_to_be_left_out(rng, name):
         assert said in text
 
 
-def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
+def answered(*, sizes=(2, 2, 2, 2)):
     """Return two classes in patients of so many images, the last image wrong, and what is measured of them."""
     owner = tuple(f"p{k}" for k, size in enumerate(sizes) for _ in range(size))
     labels = np.array([int(name[1:]) % 2 for name in owner])
@@ -204,7 +204,7 @@ def answered(*, sizes=(2, 2, 2, 2), bootstrap=100):
         protocol="one part",
         group_is="patient",
     )
-    return table, measure(table, TwoClassView("malignant"), bootstrap=bootstrap)
+    return table, measure(table, TwoClassView("malignant"), bootstrap=100)
 
 
 @pytest.mark.parametrize(

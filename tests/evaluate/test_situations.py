@@ -142,16 +142,14 @@ def several(why, verdict, *tables, **more):
     return Situation(why, tables, verdict, **more)
 
 
-def candidates(base, *rights, names="abcdefghi"):
+def candidates(*rights):
     """Return tables of the same images and folds, right at given rates of each class."""
-    made = enumerate(zip(names, rights, strict=False))
-    return [calls(base, right, seed=k, name=name) for k, (name, right) in made]
+    return [calls(HALF, right, seed=k, name="abc"[k]) for k, right in enumerate(rights)]
 
 
 THIRDS = images((80,) * 3, classes=THREE)
 RARE = images((380, 20))
 HALF = images((160, 160))
-QUARTER = images((80, 80))
 STRANGERS = images((100, 100), patients="unknown")
 MIXED = images((160, 160), patients="divided")
 DOMINATED = images((60, 60), big=240)
@@ -602,28 +600,25 @@ FEW = {
     ),
 }
 
-TRIO = candidates(HALF, 0.9, 0.5, (0.48, 0.52))
-FOREST = calls(DOMINATED, (0.4, 0.3), big=1.0, name="forest")
-LINEAR = calls(DOMINATED, 0.9, big=0.2, seed=1, name="linear")
 
 SEVERAL = {
     "one good among bad": several(
         "only the first is better than chance",
         ("better", "not shown", "not shown"),
-        *TRIO,
+        *candidates(0.9, 0.5, (0.48, 0.52)),
         best="a",
         says=r"[Cc]ho(?:sen|ice) among 3",
     ),
     "all at chance": several(
         "the first of three that are at chance is not a best one",
         "not shown",
-        *candidates(HALF, (0.53, 0.5), 0.5, (0.47, 0.5)),
+        *candidates((0.53, 0.5), 0.5, (0.47, 0.5)),
         best=(),
     ),
     "all below chance": several(
         "28 % is the highest, and worse than guessing",
         "worse",
-        *candidates(HALF, 0.28, 0.2, (0.22, 0.2)),
+        *candidates(0.28, 0.2, (0.22, 0.2)),
         best=(),
         never=BETTER,
     ),
@@ -649,8 +644,8 @@ SEVERAL = {
     "the first by images is the last by patient": several(
         "one patient holds two thirds: the figure of images has no interval, so patients rank",
         ("", "better"),
-        FOREST,
-        LINEAR,
+        calls(DOMINATED, (0.4, 0.3), big=1.0, name="forest"),
+        calls(DOMINATED, 0.9, big=0.2, seed=1, name="linear"),
         by="mean over patients",
         best="linear",
         order=("linear", "forest"),

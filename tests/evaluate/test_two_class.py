@@ -16,8 +16,8 @@ from written_tables import predictions, read_json, report_of, saved, write_lines
 CLASSES = ("benign", "malignant")
 
 
-def drawn(rng, n=400, folds=5, share=0.4, shift=None):
-    truth = rng.random(n) < share
+def drawn(rng, n=400, folds=5, shift=None):
+    truth = rng.random(n) < 0.4
     scores = 1 / (1 + np.exp(-rng.normal(2.0 * truth - 1, 1)))
     fold = np.arange(n) % folds + 1 if folds else np.zeros(n, int)
     if shift is not None:  # scores of fold 1 lie lower
