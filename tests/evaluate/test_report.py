@@ -26,7 +26,7 @@ from bchisto.evaluate.report.page import Block, Section, write_page
 from bchisto.evaluate.report.sections import cohort_blocks
 from outlines import drawn
 from page_probe import PAPER, probe, probe_page
-from written_tables import predictions, report_of, rows_of, saved, visible
+from written_tables import panels_of, predictions, report_of, rows_of, saved, visible
 
 SYNTHETIC = Banner(Kind.SYNTHETIC, "x")
 
@@ -180,7 +180,7 @@ def test_no_name_is_too_odd_to_be_left_out(rng, name):
         *split_copies(plan, [(rows[0][0], rows[6][0]), (rows[1][0], rows[7][0])]),
     ]
     assert [name in banner for banner in banners] == [True, True, True]
-    _, text = report_of([Panel(table, measure(table, bootstrap=0))], banners=banners)
+    _, text = report_of(panels_of(table, chosen=False), banners=banners)
     assert re.findall(r".{30}(?:Hans|Müller|Roe|Bob|Zoë|\(é|[.]png).{30}", text) == []
     for said in (
         "both train and test in a fold, so these",
@@ -315,7 +315,7 @@ def test_what_learnt_nothing_is_last_and_not_the_best():
     labels, folds = np.arange(8) % 2, (1,) * 4 + (2,) * 4
     scores = {"t-wrong": 0.2 + 0.6 * (1 - labels), "t-constant": np.full(8, 0.6)}
     tables = [predictions(score, labels, name=name, folds=folds) for name, score in scores.items()]
-    panels = [Panel(table, measure(table, bootstrap=0)) for table in tables]
+    panels = panels_of(*tables, chosen=False)
     rows = side_by_side(rankings(panels), brief=True)
     assert [row[:2] for row in rows[2:]] == [["", "wrong"], ["", "constant"], ["", "chance"]]
 
@@ -342,7 +342,7 @@ def test_classes_and_patients_are_counted_by_hand():
     assert both.text == "Of more than one class: 1 patient."
     assert len(list(cohort_blocks(replace(table, groups=(None,) * 5)))) == 1
     run = {"flow": {"found": 9, "refused": 1, "duplicates": 0, "failed": None, "used": 5}}
-    page, _ = report_of([Panel(table, measure(table, bootstrap=0), run=run)])
+    page, _ = report_of(panels_of(table, run=run, chosen=False))
     flow = page.partition("Flow of images")[2].partition("</table>")[0]
     # nobody needs a row of none left out
     assert re.findall("<td>(.*?)</td>", flow) == [
