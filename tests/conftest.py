@@ -518,6 +518,12 @@ def tissue_files(tissue):
 
 
 @pytest.fixture(scope="session")
+def one_file(tissue_files):
+    """The first image of `tissue`."""
+    return tissue_files[0]
+
+
+@pytest.fixture(scope="session")
 def pandas():
     return pytest.importorskip("pandas")
 
