@@ -1,7 +1,6 @@
 """Dask workers unlike the process that sends them work: in another folder, of another version, without the files."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 import bchisto
 import pytest
 from conftest import typed
+from written_tables import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -82,9 +82,7 @@ def test_a_worker_of_another_version_is_named_and_recorded(
         rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is bchisto {bchisto.__version__}",
         err,
     ), err
-    (made_with,) = json.loads((run / "boost" / "2-lightgbm" / "settings.json").read_text())[
-        "made_with"
-    ]
+    (made_with,) = read_json(run / "boost" / "2-lightgbm" / "settings.json")["made_with"]
     assert made_with["bchisto"] == "9.9.9"
 
 

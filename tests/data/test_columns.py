@@ -8,7 +8,7 @@ from bchisto.core import InputError
 from bchisto.data import join_groups, match_class, read_dataset, spell_labels
 from bchisto.data.folds.folds import read_fold_list
 from sample_trees import findings, tree
-from written_tables import checked, listed, unlisted
+from written_tables import checked, listed, read_json, unlisted
 
 NAMES = [f"{n}.png" for n in range(1, 7)]
 LABELS = ["a", "b", "a", "b", "a", "b"]
@@ -509,11 +509,11 @@ def test_groups_may_be_named_later(tissue, tiny_options, tmp_path, cli, complete
             in completed(*common, "--group-from", rule, "-v")[1]
         )
         assert store.read_bytes() == before
-        assert len(
-            set(json.loads((run / "features" / "dataset.json").read_text())["groups"].values())
-        ) == int(patients)
+        assert len(set(read_json(run / "features" / "dataset.json")["groups"].values())) == int(
+            patients
+        )
     last = sorted((run / "records").glob("*featurize*"))[-1]
-    assert json.loads(last.read_text())["config"]["group_from"] == r"(\d)\.png"
+    assert read_json(last)["config"]["group_from"] == r"(\d)\.png"
 
 
 def test_columns_by_other_names(tmp_path):

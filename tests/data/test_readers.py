@@ -4,6 +4,7 @@ import shutil
 import pytest
 from bchisto.core import InputError, MissingInputError
 from bchisto.data import make_bach, read_dataset, survey_dataset, unique_images
+from conftest import refuses
 from sample_trees import picture
 
 
@@ -211,8 +212,7 @@ def test_layouts_that_are_not_there(tmp_path):
         ("breakhis", "no BreakHis file in it"),
         ("csv", "reads a manifest"),
     ):
-        with pytest.raises(InputError, match=message):
-            read_dataset(tmp_path, dataset=name)
+        refuses(InputError, message, read_dataset, tmp_path, dataset=name)
     with pytest.raises(
         InputError,
         match="choose one of bach, breakhis, idc, inbreast, cbis-ddsm, ddsm, folder, csv",
@@ -284,5 +284,4 @@ def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
         dataset.raise_errors()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.txt").write_text("x")
-    with pytest.raises(InputError, match="no IDC patch in it"):
-        read_dataset(tmp_path / "empty", dataset="idc")
+    refuses(InputError, "no IDC patch in it", read_dataset, tmp_path / "empty", dataset="idc")

@@ -21,9 +21,8 @@ from conftest import seen_gpus, typed
 SETTINGS = FeaturizeSettings(
     encoders=("mobilenetv2",), weights=("random",), views=("1.0:64",), augmentations=2, crops=2
 )
-SMALL = (
-    *("--encoder", "mobilenetv2", "--weights", "random", "--view", "1.0:64", "--augmentations", 1),
-    *("--crops", 2, "--jobs", 1),
+SMALL = typed(
+    "--encoder mobilenetv2 --weights random --view 1.0:64 --augmentations 1 --crops 2 --jobs 1"
 )
 
 

@@ -15,7 +15,8 @@ from bchisto.evaluate import read_predictions
 from command_line import with_file
 from conftest import typed, write_tissue
 from miniatures import CALC, MASS, overlay, write_bach, write_cbis, write_ddsm, write_inbreast
-from written_tables import lines, rows_of
+from numpy.testing import assert_allclose
+from written_tables import lines, read_json, rows_of
 
 OUTLINE = "10 12 " + "2 " * 34 + "4 " * 38 + "6 " * 34 + "0 " * 38 + "#"
 """A mass of 35 x 39 pixels as a chain code."""
@@ -288,8 +289,8 @@ def check_outputs(folder, classes):
     assert (folder / "model.bchisto").is_file()
     (table,) = read_predictions(folder / "predictions.csv")
     assert table.classes == classes
-    np.testing.assert_allclose(table.probabilities.sum(axis=1), 1.0, rtol=1e-6)
-    metrics = json.loads((folder / "metrics.json").read_text())
+    assert_allclose(table.probabilities.sum(axis=1), 1.0, rtol=1e-6)
+    metrics = read_json(folder / "metrics.json")
     assert "NaN" not in json.dumps(metrics)
     report = (folder / "report.html").read_text()
     for name in classes:
@@ -330,7 +331,7 @@ def travel(case, tmp_path, request, cli, monkeypatch):
     for folder in Path("run/finetune").glob("*/"):
         check_outputs(folder, classes)
     succeed(cli, "evaluate run --out evaluated --bootstrap 20")
-    evaluated = json.loads(Path("evaluated/metrics.json").read_text())["tables"]
+    evaluated = read_json(Path("evaluated/metrics.json"))["tables"]
     assert len(evaluated) == len(case.folds) * (len(case.heads) + len(case.networks))
 
     bundles = sorted(Path("run").glob("*/*/model.bchisto"))
@@ -341,5 +342,5 @@ def travel(case, tmp_path, request, cli, monkeypatch):
         rows = rows_of(table)
         shares = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
         assert len(rows) >= 8
-        np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-6)
+        assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-6)
         assert {row["predicted"] for row in rows} <= set(classes)
